@@ -1,0 +1,1 @@
+"""The process: command line, settings, MCP application and transports, and the models."""

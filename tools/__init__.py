@@ -1,0 +1,1 @@
+"""What an agent can do: one module a tool, plus evidence, citation and box logic."""

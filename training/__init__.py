@@ -1,0 +1,1 @@
+"""The drawn world, and the training of the models that ship with Sightline."""
