@@ -1,0 +1,50 @@
+"""Make the shipped subsets from full fonts: ``python -m sightline.training.world.fonts.subset DIR``.
+
+DIR is searched, folders within it too, for the full fonts (on Debian: fonts-open-sans,
+fonts-crosextra-caladea, fonts-roboto-slab, fonts-noto-cjk). Needs fonttools, which nothing else does.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fontTools import subset
+from fontTools.ttLib import TTCollection, TTFont
+
+from sightline.training.world.fonts import FILES, LATIN, is_chinese
+
+HERE = Path(__file__).parent
+
+
+def drawn_characters() -> str:
+    """Every Chinese character in the source of the world."""
+    sources = sorted(HERE.parent.glob("*.py"))
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    return "".join(sorted({c for c in text if is_chinese(c)}))
+
+
+def _open(folder: Path, name: str) -> TTFont:
+    if name != FILES["cjk"]:
+        return TTFont(next(folder.rglob(name)))
+    collection = TTCollection(next(folder.rglob("NotoSansCJK-Bold.ttc")))
+    for font in collection.fonts:
+        if font["name"].getDebugName(6) == "NotoSansCJKsc-Bold":
+            return font
+    raise SystemExit("NotoSansCJK-Bold.ttc holds no NotoSansCJKsc-Bold")
+
+
+def main(folder: Path) -> None:
+    """Write every subset beside this file."""
+    for kind, name in FILES.items():
+        options = subset.Options(hinting=False, layout_features=["kern"], notdef_outline=True)
+        cutter = subset.Subsetter(options)
+        cutter.populate(text=LATIN + (drawn_characters() if kind == "cjk" else ""))
+        font = _open(folder, name)
+        cutter.subset(font)
+        font.save(HERE / name)
+        print(f"{name}: {(HERE / name).stat().st_size} bytes")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
