@@ -1,0 +1,28 @@
+"""Connection strings that can be shown."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Secret
+
+_URL_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@\s]*):[^/?#\s]*(?=@)")
+_KEYWORD_PASSWORD = re.compile(
+    r"\b(?P<key>password|sslpassword)\s*=\s*(?:'(?:\\.|[^'\\])*'|[^\s&]+)", re.IGNORECASE
+)
+
+
+def redact_dsn(text: str) -> str:
+    """Text with the passwords of the connection strings in it replaced by ``***``.
+
+    Knows both forms of libpq, ``postgresql://user:password@host`` and ``password=...``.
+    """
+    without_userinfo = _URL_PASSWORD.sub(r"\g<user>:***", text)
+    return _KEYWORD_PASSWORD.sub(r"\g<key>=***", without_userinfo)
+
+
+class DatabaseUrl(Secret[str]):
+    """A libpq connection string; shows itself without its password."""
+
+    def _display(self) -> str:
+        return redact_dsn(self.get_secret_value())

@@ -1,0 +1,305 @@
+"""All settings: one frozen class, read once from ``SIGHTLINE_*`` environment variables.
+
+Every limit carries its unit in its name. An empty variable counts as unset. Lists are separated by
+commas, lists of paths by the platform's path separator (``:``, or ``;`` on Windows). Secrets,
+the database URL's password among them, never appear in ``repr`` or in error messages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sightline.server.redaction import DatabaseUrl
+from sightline.storage.errors import ConfigurationError
+
+PREFIX = "SIGHTLINE_"
+
+_MIB = 2**20
+_ENCODER = re.compile(r"builtin|local-dir:.+|hf-hub:[\w.-]+/[\w.-]+|[\w.-]+/[\w.-]+")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def _split(separator: str) -> BeforeValidator:
+    def split(value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(separator) if part.strip())
+        return value
+
+    return BeforeValidator(split)
+
+
+def _absolute(value: object) -> object:
+    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+
+
+def _known_encoder(value: object) -> object:
+    if isinstance(value, str) and not _ENCODER.fullmatch(value):
+        msg = (
+            "use 'builtin', 'ARCH/PRETRAINED' (open_clip), 'hf-hub:OWNER/MODEL' or 'local-dir:PATH'"
+        )
+        raise ValueError(msg)
+    return value
+
+
+def _known_device(value: object) -> object:
+    if isinstance(value, str) and not _DEVICE.fullmatch(value):
+        msg = "use 'auto', 'cpu', 'mps', 'cuda' or 'cuda:N'"
+        raise ValueError(msg)
+    return value
+
+
+def _http_url(value: object) -> object:
+    if isinstance(value, str):
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            msg = "use an http:// or https:// address"
+            raise ValueError(msg)
+        return value.rstrip("/")
+    return value
+
+
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, _split(os.pathsep)]
+Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
+PositiveInt = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """What a Sightline process is told; `load` makes it with errors that name the variable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
+    )
+
+    # Where things are
+    data_dir: AbsolutePath = Field(
+        default_factory=lambda: platformdirs.user_data_path("sightline", appauthor=False),
+        description="Folder of the embedded Postgres and of stored pictures.",
+    )
+    database_url: DatabaseUrl | None = Field(
+        default=None,
+        description="Postgres with pgvector 0.8 or newer; unset, Sightline runs its own.",
+    )
+    allowed_roots: Paths = Field(
+        default=(),
+        description="Folders whose files tools may read by path; none unless set.",
+    )
+    default_collection: str = Field(
+        default="default",
+        min_length=1,
+        description="Collection that is meant where none is named.",
+    )
+
+    # Encoder
+    encoder: Annotated[str, BeforeValidator(_known_encoder)] = Field(
+        default="builtin",
+        description=(
+            "Image and text encoder: `builtin`, an open_clip `ARCH/PRETRAINED`, "
+            "`hf-hub:OWNER/MODEL` or `local-dir:PATH`."
+        ),
+    )
+    device: Annotated[str, BeforeValidator(_known_device)] = Field(
+        default="auto", description="`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."
+    )
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        default="auto", description="`auto` is fp16 on CUDA and fp32 elsewhere."
+    )
+    encoder_threads: int = Field(
+        default=0, ge=0, description="CPU threads of the encoder; 0 lets torch choose."
+    )
+    encoder_batch_items: PositiveInt = Field(
+        default=64, description="Most pictures or texts in one forward pass."
+    )
+    encoder_queue_items: PositiveInt = Field(
+        default=1024, description="Pictures and texts that may wait; more are refused."
+    )
+    encoder_wait_seconds: Seconds = Field(
+        default=20.0, description="How long a call waits for an encoder that is still loading."
+    )
+    text_cache_entries: int = Field(
+        default=1024, ge=0, description="Text vectors kept by exact text; 0 keeps none."
+    )
+    ocr: Literal["auto", "on", "off"] = Field(
+        default="auto", description="Read text in pictures: where it pays, always, never."
+    )
+
+    # Postgres
+    pool_min_connections: int = Field(default=1, ge=0, description="Connections kept open.")
+    pool_max_connections: PositiveInt = Field(default=8, description="Most connections at once.")
+    pool_wait_seconds: Seconds = Field(
+        default=5.0, description="How long a call waits for a free connection."
+    )
+    statement_timeout_seconds: Seconds = Field(
+        default=30.0, description="Longest that one SQL statement may run."
+    )
+
+    # HTTP
+    http_host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    http_port: int = Field(default=8765, ge=0, le=65535, description="Port; 0 picks a free one.")
+    http_path: str = Field(
+        default="/mcp", pattern=r"^/[\w/-]*$", description="Path of the MCP endpoint."
+    )
+    http_allowed_hosts: Words = Field(
+        default=(),
+        description="`Host` headers accepted besides the listening address, `name:*` for any port.",
+    )
+    http_allowed_origins: Words = Field(
+        default=(), description="Browser origins accepted, as `https://name`; none unless set."
+    )
+    http_tokens: SecretStr | None = Field(
+        default=None,
+        description="Bearer tokens as `NAME:SCOPE+SCOPE:SHA256`, separated by spaces.",
+    )
+    http_tokens_file: AbsolutePath | None = Field(
+        default=None, description="File with such tokens, one a line."
+    )
+    http_public_url: Annotated[str, BeforeValidator(_http_url)] | None = Field(
+        default=None, description="Address that clients use, where a proxy stands in front."
+    )
+    http_max_body_bytes: PositiveInt = Field(default=32 * _MIB, description="Largest request body.")
+    http_shutdown_seconds: Seconds = Field(
+        default=10.0, description="How long running calls may finish after SIGTERM."
+    )
+
+    # Caps on what comes in and goes out
+    max_image_pixels: PositiveInt = Field(
+        default=100_000_000, description="Largest picture, width times height, that is decoded."
+    )
+    max_file_bytes: PositiveInt = Field(
+        default=512 * _MIB, description="Largest file that ingest reads."
+    )
+    max_upload_bytes: PositiveInt = Field(
+        default=20 * _MIB, description="Largest picture in a tool's arguments, decoded."
+    )
+    max_query_chars: PositiveInt = Field(default=2_000, description="Longest query text.")
+    default_results: PositiveInt = Field(
+        default=5, description="Results of a search that names no limit."
+    )
+    max_results: PositiveInt = Field(default=50, description="Most results of one call.")
+    max_inline_images: int = Field(
+        default=4, ge=0, description="Most thumbnails that one result carries."
+    )
+    thumbnail_edge_pixels: PositiveInt = Field(
+        default=256, description="Longest edge of a thumbnail."
+    )
+    view_edge_pixels: PositiveInt = Field(
+        default=1568, description="Longest edge that view_image returns."
+    )
+
+    # Ingest
+    ingest_workers: int = Field(
+        default=0, ge=0, description="Processes that decode pictures; 0 is one per core."
+    )
+    ingest_batch_items: PositiveInt = Field(
+        default=256, description="Assets written in one transaction."
+    )
+
+    # Vision-language model
+    vlm_base_url: Annotated[str, BeforeValidator(_http_url)] | None = Field(
+        default=None, description="OpenAI-compatible endpoint that answers questions on pictures."
+    )
+    vlm_model: str | None = Field(default=None, description="Model name at that endpoint.")
+    vlm_api_key: SecretStr | None = Field(default=None, description="Its key, when it wants one.")
+    vlm_timeout_seconds: Seconds = Field(
+        default=60.0, description="Longest that one answer may take."
+    )
+
+    # Process
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least serious message that is logged to stderr."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines for people, or one JSON object a line."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.pool_min_connections > self.pool_max_connections:
+            msg = "pool_min_connections is greater than pool_max_connections"
+            raise ValueError(msg)
+        if self.default_results > self.max_results:
+            msg = "default_results is greater than max_results"
+            raise ValueError(msg)
+        return self
+
+
+def load(**overrides: Any) -> Settings:
+    """Settings from the environment; keyword arguments (a command's options) win.
+
+    Raises ConfigurationError that names every wrong variable and what it may be, never a secret.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(_problem(detail) for detail in error.errors())
+        raise ConfigurationError(problems) from None
+
+
+def _problem(detail: Mapping[str, Any]) -> str:
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if not detail["loc"]:
+        return f"settings do not fit together: {message}"
+    field = str(detail["loc"][0])
+    name = variable(field)
+    if field not in Settings.model_fields:
+        return f"there is no setting {field!r}{_nearest(field, Settings.model_fields)}"
+    return f"{name} is wrong: {message}" + _given(field, detail["input"])
+
+
+def _given(field: str, value: object) -> str:
+    annotation = str(Settings.model_fields[field].annotation)
+    return "" if "Secret" in annotation or "DatabaseUrl" in annotation else f" (it is {value!r})"
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    close = get_close_matches(name, list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting: ``http_port`` is ``SIGHTLINE_HTTP_PORT``."""
+    return PREFIX + field.upper()
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """One sentence for every ``SIGHTLINE_*`` variable that is no setting, with the nearest name.
+
+    Worth a warning and no more: orchestrators inject variables of their own by a service's name.
+    """
+    known = {variable(field) for field in Settings.model_fields}
+    return [
+        f"{name} is not a setting{_nearest(name, known)}"
+        for name in sorted(environment)
+        if name.startswith(PREFIX) and name not in known
+    ]
+
+
+class SettingDescription(NamedTuple):
+    """A setting as the README and ``sightline doctor`` show it."""
+
+    variable: str
+    default: str
+    description: str
+
+
+def described() -> list[SettingDescription]:
+    """Every setting in order of declaration; a default that depends on the machine is empty."""
+    return [
+        SettingDescription(
+            variable(field),
+            "" if info.default in (PydanticUndefined, None, ()) else str(info.default),
+            info.description or "",
+        )
+        for field, info in Settings.model_fields.items()
+    ]
