@@ -1,0 +1,114 @@
+"""Cuts normalised text into lexemes: words, numbers, part numbers, symbols, unspaced runs."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sightline.storage.text import segment
+
+_HAN = (
+    r"\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    r"\U00020000-\U0003ffff"
+)
+_HANGUL = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"
+_KANA = r"\u3041-\u309f\u30a0-\u30ff\u31f0-\u31ff"
+_UNSPACED = _KANA + r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+# Marks that stand inside words and are no word characters to `re`.
+_MARKS = (
+    r"\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    r"\u0900-\u0963\u0966-\u0dff"
+)
+
+HAN = re.compile(f"[{_HAN}]")
+KANA = re.compile(f"[{_KANA}]")
+SPACED_WORD = re.compile(rf"(?:(?![{_HAN}{_UNSPACED}])[^\W\d_])+")
+
+_CHAR = rf"(?:(?![{_HAN}{_HANGUL}{_UNSPACED}_])[\w{_MARKS}])"
+_JOINT = r"(?:[-‐‑–./'’+&@#]|(?<=\d)[,:](?=\d))"
+# A part number has few joints; an endless "a-a-a-..." is just words.
+_LEXEME = re.compile(
+    rf"(?P<han>[{_HAN}]+)"
+    rf"|(?P<hangul>[{_HANGUL}]+)"
+    rf"|(?P<unspaced>[{_UNSPACED}]+)"
+    rf"|(?P<word>{_CHAR}+(?:{_JOINT}{_CHAR}+){{0,8}}(?:\+\+|\#)?)"
+    r"|(?P<symbol>[^\w\s])"
+)
+_PLAIN = re.compile(rf"[^\W\d_{_MARKS}][^\W\d_]*(?:[{_MARKS}]+[^\W\d_]*)*")
+_POSSESSIVE = re.compile(r"['’]s$")
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_PART = re.compile(rf"\d+(?:\.\d+)?|(?:[^\W\d_]|[{_MARKS}])+")
+_SEPARATOR = re.compile(rf"[^\w{_MARKS}]+")
+
+
+class Lexeme(NamedTuple):
+    """What stands at one place of the text.
+
+    ``plain`` is an ordinary word, which may be stemmed. ``names`` are terms that are kept as they
+    are: a number, a part number whole and squashed, a Chinese word. ``grams`` help to find the
+    place and do not count as words.
+    """
+
+    plain: str | None = None
+    names: tuple[str, ...] = ()
+    grams: tuple[str, ...] = ()
+
+
+def lexemes(text: str) -> Iterator[Lexeme]:
+    """Lexemes of normalised text in reading order."""
+    for match in _LEXEME.finditer(text):
+        run = match.group()
+        match match.lastgroup:
+            case "han":
+                yield from _han(run)
+            case "hangul":
+                yield Lexeme(names=(run,), grams=tuple(segment.pairs(run)))
+            case "unspaced":
+                yield from (Lexeme(names=(pair,)) for pair in segment.pairs(run))
+            case "word":
+                yield from _word(run)
+            case _:
+                # Emoji, pictographs and currency are terms; punctuation and mathematics are not.
+                if unicodedata.category(run) in ("So", "Sc"):
+                    yield Lexeme(names=(run,))
+
+
+def _han(run: str) -> Iterator[Lexeme]:
+    """Jieba's words, each with the pairs that begin in it (the last reaches into the next)."""
+    pairs = segment.pairs(run)
+    start = 0
+    for word in segment.words(run):
+        yield Lexeme(names=(word,), grams=tuple(pairs[start : start + len(word)]))
+        start += len(word)
+
+
+def _word(run: str) -> Iterator[Lexeme]:
+    run = _POSSESSIVE.sub("", run)
+    if _PLAIN.fullmatch(run):
+        yield Lexeme(plain=run)
+        return
+    if _GROUPED.fullmatch(run):  # 1,299.00 is the number 1299
+        run = run.replace(",", "")
+    if _NUMBER.fullmatch(run):
+        short = run.rstrip("0").rstrip(".") if "." in run else run
+        yield Lexeme(names=(run,) if short == run else (run, short))
+        return
+    yield from _compound(run)
+
+
+def _compound(run: str) -> Iterator[Lexeme]:
+    """``a-12/3.5``: whole and squashed where it begins, and part by part."""
+    parts: list[str] = _PART.findall(run)
+    squashed = _SEPARATOR.sub("", run)
+    exact = any(char.isdigit() for char in run) or run.endswith(("+", "#"))  # c++ is not c
+    wholes = dict.fromkeys([run, squashed] if exact else [squashed])
+    names = tuple(name for name in wholes if name and name not in parts)
+    for place, part in enumerate(parts or [""]):
+        whole = names if place == 0 else ()
+        if _PLAIN.fullmatch(part):
+            yield Lexeme(plain=part, names=whole)
+        elif part or whole:
+            yield Lexeme(names=(*whole, part) if part else whole)
