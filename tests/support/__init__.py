@@ -1,0 +1,1 @@
+"""Shipped helpers of the tests: real implementations of Sightline's interfaces, no doubles."""

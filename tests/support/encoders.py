@@ -1,0 +1,75 @@
+"""A tiny, honest encoder: what it says about a picture is true, there is only little of it.
+
+Pictures become the mean colours of a 4 x 4 grid; text becomes a hashed bag of words. The two
+share a dimension and not a meaning: a query finds a picture by words only through its caption,
+while a picture finds pictures of like colours. It has no weights, so it is exact and quick.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+from sightline.storage.models import EncoderIdentity, Pixels, Vectors
+
+GRID = 4
+EDGE = 32
+DIMENSION = GRID * GRID * 3
+
+_WORD = re.compile(r"\w+")
+
+
+def colour_grid(image: Image.Image) -> Pixels:
+    """The upright picture on white, squeezed to uint8 of shape (32, 32, 3)."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        rgba = upright.convert("RGBA")
+        flat = Image.new("RGBA", rgba.size, "white")
+        flat.alpha_composite(rgba)
+        upright = flat
+    small = upright.convert("RGB").resize((EDGE, EDGE), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.uint8)
+
+
+class ColourHistogramEncoder:
+    """Implements `ImageEncoder`: mean colours on a grid, hashed bag of words for text."""
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        return EncoderIdentity(
+            name="test-colour-histogram",
+            weights=hashlib.sha256(b"none").hexdigest()[:16],
+            preprocessing=hashlib.sha256(b"box-32").hexdigest()[:16],
+            dimension=DIMENSION,
+        )
+
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Pixels]:
+        return colour_grid
+
+    async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Unit vectors of shape (len(pixels), 48): colours of cells, away from mid-grey."""
+        if not pixels:
+            return np.zeros((0, DIMENSION), dtype=np.float32)
+        stack = np.stack(pixels).astype(np.float32)
+        cell = EDGE // GRID
+        cells = stack.reshape(len(stack), GRID, cell, GRID, cell, 3).mean(axis=(2, 4))
+        return _unit(cells.reshape(len(stack), -1) - 127.25)
+
+    async def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of shape (len(texts), 48): words hashed to signed places."""
+        vectors = np.zeros((len(texts), DIMENSION), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            row[0] = 1e-3  # text without a word still has a direction
+            for word in _WORD.findall(text.lower()):
+                digest = hashlib.sha256(word.encode()).digest()
+                row[int.from_bytes(digest[:4], "big") % DIMENSION] += 1 if digest[4] & 1 else -1
+        return _unit(vectors)
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
