@@ -167,34 +167,27 @@ class Settings(BaseSettings):
     http_public_url: Annotated[str, BeforeValidator(_http_url)] | None = Field(
         default=None, description="Address that clients use, where a proxy stands in front."
     )
-    http_max_body_bytes: PositiveInt = Field(default=32 * _MIB, description="Largest request body.")
+    http_max_body_bytes: PositiveInt = Field(default=8 * _MIB, description="Largest request body.")
     http_shutdown_seconds: Seconds = Field(
         default=10.0, description="How long running calls may finish after SIGTERM."
     )
 
-    # Caps on what comes in and goes out
-    max_image_pixels: PositiveInt = Field(
+    # Bounds on one tool call, and on the pictures that are opened
+    result_limit: PositiveInt = Field(default=50, description="Most results of one call.")
+    upload_bytes: PositiveInt = Field(
+        default=3_000_000, description="Largest picture in a tool's arguments, decoded."
+    )
+    picture_bytes: PositiveInt = Field(
+        default=50_000_000, description="Largest picture file that is read."
+    )
+    picture_pixels: PositiveInt = Field(
         default=100_000_000, description="Largest picture, width times height, that is decoded."
-    )
-    max_file_bytes: PositiveInt = Field(
-        default=512 * _MIB, description="Largest file that ingest reads."
-    )
-    max_upload_bytes: PositiveInt = Field(
-        default=20 * _MIB, description="Largest picture in a tool's arguments, decoded."
-    )
-    max_query_chars: PositiveInt = Field(default=2_000, description="Longest query text.")
-    default_results: PositiveInt = Field(
-        default=5, description="Results of a search that names no limit."
-    )
-    max_results: PositiveInt = Field(default=50, description="Most results of one call.")
-    max_inline_images: int = Field(
-        default=4, ge=0, description="Most thumbnails that one result carries."
-    )
-    thumbnail_edge_pixels: PositiveInt = Field(
-        default=256, description="Longest edge of a thumbnail."
     )
     view_edge_pixels: PositiveInt = Field(
         default=1568, description="Longest edge that view_image returns."
+    )
+    inline_bytes: PositiveInt = Field(
+        default=700_000, description="Pictures in one result, together; clients cap it at 1 MiB."
     )
 
     # Ingest
@@ -227,9 +220,6 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Settings:
         if self.pool_min_connections > self.pool_max_connections:
             msg = "pool_min_connections is greater than pool_max_connections"
-            raise ValueError(msg)
-        if self.default_results > self.max_results:
-            msg = "default_results is greater than max_results"
             raise ValueError(msg)
         return self
 
