@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from PIL import Image
-
 from sightline.training.world.scene import Box
 
 Point = tuple[float, float]

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
-
 from sightline.training.world.camera import Camera, Point
 from sightline.training.world.fonts import font_for
 from sightline.training.world.scene import Box
@@ -42,8 +41,9 @@ def lighter(colour: RGB, share: float = 0.25) -> RGB:
 
 
 def jitter(rng: random.Random, colour: RGB, amount: int = 10) -> RGB:
-    """``colour`` moved by up to ``amount`` in each channel."""
-    r, g, b = (min(255, max(0, c + rng.randint(-amount, amount))) for c in colour)
+    """``colour`` made lighter or darker by up to ``amount``, its hue moved by a third of that."""
+    level, hue = rng.randint(-amount, amount), amount // 3
+    r, g, b = (min(255, max(0, c + level + rng.randint(-hue, hue))) for c in colour)
     return r, g, b
 
 
@@ -213,10 +213,12 @@ class Canvas:
 
     def gradient(self, box: Box, first: RGB, last: RGB, *, across: bool = False) -> None:
         """Fill a box from ``first`` (top) to ``last`` (bottom), or from left to right."""
-        steps = 64
+        steps = 128
         strip = Image.new("RGB", (steps, 1) if across else (1, steps))
         strip.putdata([mix(first, last, i / (steps - 1)) for i in range(steps)])
-        self._paste(strip, box)
+        x0, y0, x1, y1 = (round(v) for v in _scaled(box))
+        size = max(1, x1 - x0), max(1, y1 - y0)
+        self.image.paste(strip.resize(size, Image.Resampling.NEAREST), (x0, y0))
 
     def texture(self, rng: random.Random, box: Box, amount: int, grain: float = 3) -> None:
         """Mottle a box by up to ``amount`` of 255, in spots of about ``grain`` pixels."""
@@ -269,7 +271,7 @@ class Canvas:
         picture = camera.shoot(self.image, SCALE)
         if light:
             patch = Image.new("RGB", (3, 3))
-            tint = [rng.uniform(0, 0.04) for _ in range(3)]
+            tint = [rng.uniform(0, 0.025) for _ in range(3)]
             values = []
             for _ in range(9):
                 level = 1 - light * rng.random()

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
-
 from sightline.training.world.families import FAMILIES, draw
 from sightline.training.world.scene import Split
 from sightline.training.world.splits import seed_of

@@ -11,13 +11,15 @@ from collections.abc import Callable
 from typing import Final
 
 from sightline.storage.errors import UnknownNameError
-from sightline.training.world import shapes
+from sightline.training.world import product, shapes, street
 from sightline.training.world.scene import Picture, Split
 from sightline.training.world.splits import check_seed
 
 Drawer = Callable[[random.Random, int, Split], Picture]
 
 FAMILIES: Final[dict[str, Drawer]] = {
+    "street": street.draw,
+    "product": product.draw,
     "shapes": shapes.draw,
 }
 

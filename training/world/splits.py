@@ -22,7 +22,7 @@ _TRIES: Final = 5000
 
 #: The seeds of each split; they never overlap.
 SEEDS: Final[dict[Split, range]] = {
-    "train": range(0, 1_000_000_000),
+    "train": range(1_000_000_000),
     "validation": range(1_000_000_000, 2_000_000_000),
     "test": range(2_000_000_000, 3_000_000_000),
 }

@@ -120,8 +120,8 @@ def outline(area: Area) -> list[Point]:
     """The corners of a box, or the outline as it is."""
     if isinstance(area, tuple) and len(area) == 4 and isinstance(area[0], int | float):
         x0, y0, x1, y1 = area
-        return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]  # type: ignore[list-item]
-    return list(area)  # type: ignore[arg-type]
+        return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+    return list(area)
 
 
 def around(box: Box) -> list[Point]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from PIL import ImageFont
-
 from sightline.storage.errors import UnknownNameError
 
 FILES: Final = {

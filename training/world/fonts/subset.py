@@ -11,7 +11,6 @@ from pathlib import Path
 
 from fontTools import subset
 from fontTools.ttLib import TTCollection, TTFont
-
 from sightline.training.world.fonts import FILES, LATIN, is_chinese
 
 HERE = Path(__file__).parent
@@ -43,7 +42,7 @@ def main(folder: Path) -> None:
         font = _open(folder, name)
         cutter.subset(font)
         font.save(HERE / name)
-        print(f"{name}: {(HERE / name).stat().st_size} bytes")  # noqa: T201
+        print(f"{name}: {(HERE / name).stat().st_size} bytes")
 
 
 if __name__ == "__main__":
