@@ -11,7 +11,16 @@ from collections.abc import Callable
 from typing import Final
 
 from sightline.storage.errors import UnknownNameError
-from sightline.training.world import product, shapes, street
+from sightline.training.world import (
+    chart,
+    flowchart,
+    geometry,
+    heatsink,
+    product,
+    shapes,
+    spine,
+    street,
+)
 from sightline.training.world.scene import Picture, Split
 from sightline.training.world.splits import check_seed
 
@@ -21,6 +30,11 @@ FAMILIES: Final[dict[str, Drawer]] = {
     "street": street.draw,
     "product": product.draw,
     "shapes": shapes.draw,
+    "heatsink": heatsink.draw,
+    "spine": spine.draw,
+    "geometry": geometry.draw,
+    "chart": chart.draw,
+    "flowchart": flowchart.draw,
 }
 
 

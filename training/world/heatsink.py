@@ -71,9 +71,9 @@ class HeatSink:
 
     @property
     def combinations(self) -> tuple[str, ...]:
-        """The attributes that are combined: fins and holes, fins and spacing."""
+        """The attributes that are combined: fins and paper, fins and spacing."""
         return (
-            f"heatsink/{self.fins}/{self.holes} holes",
+            f"heatsink/{self.fins}/{self.surface.name[0]}",
             f"heatsink/{self.fins}/{self.across}x{self.along}",
         )
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
-
 from sightline.training.world.camera import Point
 from sightline.training.world.language import yes_no
 from sightline.training.world.scene import Box, Picture, Split
@@ -64,10 +63,9 @@ class Film:
 
     @property
     def combinations(self) -> tuple[str, ...]:
-        """The attributes that are combined: level and finding, view and finding."""
-        if not self.level:
-            return (f"spine/{self.view}/normal",)
-        return f"spine/L{self.level}/{self.finding}", f"spine/{self.view}/{self.finding}"
+        """The attributes that are combined: level and finding, finding and film."""
+        film = f"spine/{self.finding}/{self.film.name[0]}"
+        return (f"spine/L{self.level}/{self.finding}", film) if self.level else (film,)
 
     @property
     def levels(self) -> range:
