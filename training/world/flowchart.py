@@ -229,13 +229,13 @@ class _Plan:
         d = boxes[flow.decision]
         y = (d[1] + d[3]) / 2
         for step, word in ((flow.steps[2], "yes"), (flow.steps[3], "no")):
-            b = boxes[step]
-            x = (b[0] + b[2]) / 2
+            end = boxes[step]
+            x = (end[0] + end[2]) / 2
             way = 1 if x > (d[0] + d[2]) / 2 else -1
             start = d[2] if way > 0 else d[0]
             x = max(x, start + 12) if way > 0 else min(x, start - 12)
-            self._arrow([(start, y), (x, y), (x, b[1] - 2)])
-            self.sheet.write((x - way * self.size * 0.95, (y + b[1]) / 2 + self.size * 0.1), word,
+            self._arrow([(start, y), (x, y), (x, end[1] - 2)])
+            self.sheet.write((x - way * self.size * 0.95, (y + end[1]) / 2 + self.size * 0.1), word,
                              self.size * 0.95, font="bold")  # fmt: skip
 
     def _join(self, a: Box, b: Box) -> None:

@@ -218,8 +218,15 @@ class _Board:
         mid = (a[0] + b[0]) / 2, (a[1] + b[1]) / 2
         nx, ny = b[1] - a[1], a[0] - b[0]
         length = math.hypot(nx, ny)
+        # In a circle the centre's letter stands on the other side of the line.
+        round_ = self.problem.figure.kind == "circle"
         outside = (mid[0] - self.centre[0]) * nx + (mid[1] - self.centre[1]) * ny
-        way = self.size * (0.62 + 0.12 * len(value)) * (1 if outside >= 0 else -1) / length
+        way = (
+            self.size
+            * (0.62 + 0.12 * len(value))
+            * (1 if outside >= 0 and not round_ else -1)
+            / length
+        )
         return self.sheet.write((mid[0] + nx * way, mid[1] + ny * way), value, size, font="bold")
 
 

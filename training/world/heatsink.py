@@ -39,11 +39,13 @@ SOCKETS: Final[dict[str, tuple[int, int]]] = {
     "LGA775": (72, 72),
 }
 OTHER: Final = (50, 56, 60, 64, 66, 70, 84, 88, 92, 98)
+#: What is seen on the plate; from below, its polished base and no fins.
 FINS: Final[dict[str, Words]] = {
     "upright": ("upright fins", "竖鳍片"),
     "flat": ("flat fins", "横鳍片"),
     "pins": ("pins", "针柱"),
     "rings": ("round fins", "圆形鳍片"),
+    "base": ("bottom view", "底视图"),
 }
 SURFACES: Final = (WHITE, YELLOW, GREY, PINK, GRID, BLUEPRINT, BLUEPRINT, GREEN_BOARD)
 SIZES: Final = ((384, 320), (400, 320), (420, 340), (400, 360), (360, 330))
@@ -68,6 +70,17 @@ class HeatSink:
     surface: Surface
     part_above: bool
     shaded: str
+    view_named: bool
+
+    @property
+    def view(self) -> Words:
+        """From where the heat sink is drawn."""
+        return ("bottom view", "底视图") if self.fins == "base" else ("top view", "俯视图")
+
+    @property
+    def title(self) -> str:
+        """What stands across from the part number: the socket, the view, or nothing."""
+        return self.socket or (self.view[0].upper() if self.view_named else "")
 
     @property
     def combinations(self) -> tuple[str, ...]:
@@ -109,6 +122,7 @@ def _invent(rng: random.Random) -> HeatSink:
         surface=rng.choice(SURFACES),
         part_above=rng.random() < 0.5,
         shaded=rng.choice(("outline", "shaded")),
+        view_named=rng.random() < 0.7,
     )
 
 
@@ -119,10 +133,9 @@ class _Drawing:
         self.sheet, self.sink, self.rng = sheet, sink, sheet.rng
         x0, y0, x1, y1 = sheet.canvas.safe
         self.size = 0.085 * sheet.canvas.size[1] * self.rng.uniform(0.95, 1.1)
-        lines = 1 + bool(sink.socket and not self._beside)
         top = y0 + self.size * (1.2 if sink.part_above else 0.3)
         bottom = y1 - self.size * (0.3 if sink.part_above else 1.2)
-        if lines > 1:
+        if sink.title:
             top, bottom = (top, bottom - self.size * 1.0) if sink.part_above else (
                 top + self.size * 1.0, bottom)  # fmt: skip
         # Dimensions stand above the plate and on one side of it.
@@ -139,8 +152,6 @@ class _Drawing:
         self.scale, self.centre = scale, (cx, cy)
         w, h = plate_w * scale / 2, plate_h * scale / 2
         self.plate: Box = (cx - w, cy - h, cx + w, cy + h)
-
-    _beside = False
 
     @property
     def metal(self) -> RGB:
@@ -182,12 +193,10 @@ class _Drawing:
             lines.reverse()
         mid = (x0 + x1) / 2
         part = sheet.write((mid, lines[0]), sink.part, size * 1.15, font=font)
-        socket = (
-            sheet.write((mid, lines[1]), sink.socket, size * 1.1, font=font)
-            if sink.socket
-            else None
-        )
-        _ask(sheet, sink, self.plate, holes, across, along, part, socket)
+        title = None
+        if sink.title:
+            title = sheet.write((mid, lines[1]), sink.title, size * 1.1, font=font)
+        _ask(sheet, sink, self.plate, holes, across, along, part, title)
 
     def _fins(self) -> None:
         sink, canvas = self.sink, self.sheet.canvas
@@ -200,6 +209,13 @@ class _Drawing:
         bx0, by0, bx1, by1 = box
         ink = self.sheet.ink
         fill = mix(self.metal, ink, 0.2)
+        if sink.fins == "base":
+            half = min(bx1 - bx0, by1 - by0) * 0.36
+            (cx, cy), copper = self.centre, mix(self.metal, (214, 128, 62), 0.6)
+            canvas.rectangle((cx - half, cy - half, cx + half, cy + half), copper, ink, 2)
+            for k in (-0.5, 0, 0.5):
+                canvas.line([(cx - half, cy + half * k), (cx - half * k, cy + half)], ink, 0.8)
+            return
         if sink.fins == "rings":
             r = min(bx1 - bx0, by1 - by0) / 2
             cx, cy = self.centre
@@ -301,10 +317,22 @@ def _ask(
     across: Box,
     along: Box | None,
     part: Box,
-    socket: Box | None,
+    title: Box | None,
 ) -> None:
     rng = sheet.rng
-    sheet.pose("attribute", ("What fins does it have?", "它有什么鳍片？"), FINS[sink.fins], plate)
+    socket = title if sink.socket else None
+    if sink.fins == "base":
+        sheet.ask_in_vain("What fins does it have?", "它有什么鳍片？")
+    else:
+        sheet.pose(
+            "attribute", ("What fins does it have?", "它有什么鳍片？"), FINS[sink.fins], plate
+        )
+    sheet.pose(
+        "attribute",
+        ("Which view is it?", "这是哪个视图？"),
+        sink.view,
+        plate if sink.socket else title or plate,
+    )
     sheet.pose("attribute", ("What is it drawn on?", "画在什么上面？"), sink.surface.name)
     sheet.pose("count", ("How many holes are there?", "有多少个孔？"), same(sink.holes))
     sheet.pose("existence", ("Is a socket named?", "标了插座名吗？"), yes_no(bool(socket)), socket)
