@@ -22,8 +22,8 @@ TRIPLES: Final = ((3, 4, 5), (6, 8, 10), (5, 12, 13), (8, 15, 17), (9, 12, 15), 
 class Figure:
     """A figure and its problem. ``points`` begins with the ``vertices`` that have letters.
 
-    ``right_angles`` holds (corner, arm, arm) of each marked right angle, ``inner`` dashed lines.
-    lines. A figure that turns or flips stays the same problem when it is turned a little or mirrored.
+    ``right_angles`` holds (corner, arm, arm) of each marked right angle, ``inner`` the
+    dashed lines. A figure that turns or flips may be turned a little or mirrored.
     """
 
     kind: str
