@@ -1,6 +1,5 @@
--- Sightline's tables. Everything lives in the schema "sightline"; pgvector where it already is, else in "public".
-CREATE SCHEMA IF NOT EXISTS sightline;
-CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
+-- Sightline's tables. Everything lives in the schema "sightline", which env.py makes, along with
+-- pgvector (in whichever schema it already is; hence the bare type name below).
 
 CREATE TABLE sightline.collection (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -153,7 +152,7 @@ CREATE TABLE sightline.embedding (
     asset_id text REFERENCES sightline.asset ON DELETE CASCADE,
     region_id bigint REFERENCES sightline.region ON DELETE CASCADE,
     passage_id bigint REFERENCES sightline.passage ON DELETE CASCADE,
-    embedding public.halfvec NOT NULL,
+    embedding halfvec NOT NULL,
     CHECK (asset_id IS NOT NULL OR passage_id IS NOT NULL),
     UNIQUE NULLS NOT DISTINCT (space_id, asset_id, region_id, passage_id)
 ) PARTITION BY LIST (space_id);

@@ -1,0 +1,81 @@
+"""Brings a database's schema to the version of this code, or says that it is not.
+
+All functions block; an event loop calls them in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sightline.storage.errors import DatabaseUnavailableError, SchemaError
+
+
+@contextmanager
+def _configuration(dsn: str | None = None) -> Iterator[Config]:
+    with as_file(files("sightline.migrations")) as folder:
+        config = Config()
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        config.attributes["dsn"] = dsn
+        yield config
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(f"the database cannot be reached: {error}") from error
+    except (psycopg.Error, CommandError, RuntimeError) as error:
+        raise SchemaError(f"the schema could not be changed: {error}") from error
+
+
+def head() -> str:
+    """The revision that this version of Sightline works with."""
+    with _configuration() as config:
+        found = ScriptDirectory.from_config(config).get_current_head()
+    if found is None:
+        raise SchemaError("the installation carries no migrations")
+    return found
+
+
+def current(dsn: str) -> str | None:
+    """The revision of the database; None where Sightline's tables were never made."""
+    with _named_errors(), psycopg.connect(dsn) as connection:
+        row: tuple[Any, ...] | None = connection.execute(
+            "SELECT to_regclass('sightline.schema_version') IS NOT NULL"
+        ).fetchone()
+        if row is None or not row[0]:
+            return None
+        row = connection.execute("SELECT version_num FROM sightline.schema_version").fetchone()
+    return None if row is None else str(row[0])
+
+
+def upgrade(dsn: str, revision: str = "head") -> None:
+    """Applies what is missing. Safe when several processes do it at once."""
+    with _named_errors(), _configuration(dsn) as config:
+        command.upgrade(config, revision)
+
+
+def downgrade(dsn: str, revision: str) -> None:
+    """Undoes migrations down to ``revision``; ``base`` undoes all and drops every row."""
+    with _named_errors(), _configuration(dsn) as config:
+        command.downgrade(config, revision)
+
+
+def require_head(dsn: str) -> None:
+    """Raises SchemaError, with what to do, unless the schema is the one of this version."""
+    found, needed = current(dsn), head()
+    if found != needed:
+        raise SchemaError(
+            f"the database's schema is at {found or 'nothing'} and this version of Sightline "
+            f"needs {needed}; run: sightline migrate"
+        )

@@ -1,0 +1,201 @@
+"""The pool of connections that everything in storage works through."""
+
+from __future__ import annotations
+
+import logging
+import select
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+import psycopg
+from pgvector.psycopg.halfvec import register_halfvec_info
+from psycopg import AsyncConnection, sql
+from psycopg.adapt import AdaptersMap
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
+from psycopg.types import TypeInfo
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+from sightline.storage.database_errors import named_errors, unavailable
+from sightline.storage.errors import DatabaseUnavailableError, SchemaError, StorageError
+
+Connection = AsyncConnection[TupleRow]
+
+_log = logging.getLogger(__name__)
+
+_APPLICATION = "sightline"
+_CONNECT_TIMEOUT_SECONDS = 5
+# How long the pool tries to replace a lost connection before it leaves that to the next caller.
+_RECONNECT_SECONDS = 1.0
+# How long a caller waits before we find out whether the database is down or the pool is busy.
+_DOUBT_SECONDS = 0.5
+
+
+class Database:
+    """An open database. One per process and event loop; made by ``Database.open``."""
+
+    def __init__(
+        self, pool: AsyncConnectionPool[Connection], dsn: str, acquire_timeout_seconds: float
+    ) -> None:
+        """Takes an open pool; see ``open``."""
+        self._pool = pool
+        self._dsn = dsn
+        self._acquire_timeout_seconds = acquire_timeout_seconds
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        min_connections: int = 1,
+        max_connections: int = 10,
+        acquire_timeout_seconds: float = 10.0,
+        statement_timeout_seconds: float = 60.0,
+        ef_search: int = 100,
+    ) -> Self:
+        """Connects. ``ef_search`` is how many candidates a vector index holds while it searches.
+
+        Raises DatabaseUnavailableError where the database cannot be reached and SchemaError where
+        it lacks pgvector.
+        """
+        dsn = make_conninfo(
+            dsn, application_name=_APPLICATION, connect_timeout=_CONNECT_TIMEOUT_SECONDS
+        )
+        adapters, search_path = await _introspect(dsn)
+        settings = {
+            "search_path": search_path,
+            "statement_timeout": f"{round(statement_timeout_seconds * 1000)}ms",
+            "idle_in_transaction_session_timeout": "10min",
+            "jit": "off",
+            "random_page_cost": "1.1",
+            "hnsw.ef_search": str(ef_search),
+            "hnsw.iterative_scan": "relaxed_order",
+        }
+        select_settings = sql.SQL("SELECT {}").format(
+            sql.SQL(", ").join(
+                sql.SQL("set_config({}, {}, false)").format(name, value)
+                for name, value in settings.items()
+            )
+        )
+
+        async def configure(connection: Connection) -> None:
+            await connection.set_autocommit(True)
+            await connection.execute(select_settings)
+            await connection.set_autocommit(False)
+
+        pool = AsyncConnectionPool[Connection](
+            dsn,
+            connection_class=AsyncConnection[TupleRow],
+            kwargs={"context": adapters},
+            min_size=min_connections,
+            max_size=max_connections,
+            timeout=acquire_timeout_seconds,
+            reconnect_timeout=_RECONNECT_SECONDS,
+            configure=configure,
+            check=_check,
+            open=False,
+            name=_APPLICATION,
+        )
+        await pool.open()
+        return cls(pool, dsn, acquire_timeout_seconds)
+
+    @property
+    def dsn(self) -> str:
+        """The connection string. It may hold a password: redact it before it is shown."""
+        return self._dsn
+
+    @asynccontextmanager
+    async def connection(self, *, autocommit: bool = False) -> AsyncIterator[Connection]:
+        """A connection for the length of the block.
+
+        The block is one transaction: committed at its end, rolled back when it raises. With
+        ``autocommit`` each statement is its own, which saves a read two round trips. Errors of
+        the driver come out as StorageError, or DatabaseUnavailableError where the database went
+        away.
+        """
+        with named_errors():
+            connection = await self._acquire()
+            try:
+                if autocommit:
+                    await connection.set_autocommit(True)
+                async with connection if not autocommit else _left_open(connection):
+                    yield connection
+            finally:
+                if autocommit and not connection.closed:
+                    await connection.set_autocommit(False)
+                await self._pool.putconn(connection)
+
+    async def close(self) -> None:
+        """Closes the connections; waits for none that are in use."""
+        await self._pool.close()
+
+    async def _acquire(self) -> Connection:
+        """A live connection; finds out fast where there is none because the database is down."""
+        try:
+            return await self._pool.getconn(min(_DOUBT_SECONDS, self._acquire_timeout_seconds))
+        except PoolTimeout:
+            await _probe(self._dsn)
+        except PoolClosed as error:
+            raise DatabaseUnavailableError("the database was closed") from error
+        try:
+            return await self._pool.getconn(self._acquire_timeout_seconds)
+        except PoolTimeout as error:
+            raise DatabaseUnavailableError(
+                f"all {self._pool.max_size} database connections have been busy for "
+                f"{self._acquire_timeout_seconds:g} s; try again"
+            ) from error
+
+
+@asynccontextmanager
+async def _left_open(connection: Connection) -> AsyncIterator[Connection]:
+    yield connection
+
+
+async def _check(connection: Connection) -> None:
+    """Refuses a pooled connection whose server has gone.
+
+    A healthy idle connection has nothing to read; one that the server closed has. Only then is
+    a round trip spent on finding out.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+async def _probe(dsn: str) -> None:
+    """Raises DatabaseUnavailableError with the reason, where a connection cannot be made."""
+    try:
+        connection = await AsyncConnection.connect(dsn)
+    except psycopg.OperationalError as error:
+        raise unavailable(error) from error
+    await connection.close()
+
+
+async def _introspect(dsn: str) -> tuple[AdaptersMap, str]:
+    """Adapters that know pgvector's types, and the search path that finds them.
+
+    Built once for all connections: the numbers of the types are fixed for a database.
+    """
+    with named_errors():
+        connection = await AsyncConnection.connect(dsn)
+        async with connection:
+            found = await (
+                await connection.execute(
+                    "SELECT nspname FROM pg_extension JOIN pg_namespace "
+                    "ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
+                )
+            ).fetchone()
+            if found is None:
+                raise SchemaError("the database has no pgvector yet; run: sightline migrate")
+            path = ", ".join(dict.fromkeys(["sightline", "public", str(found[0])]))
+            quoted = ", ".join(f'"{name.strip()}"' for name in path.split(","))
+            await connection.execute("SELECT set_config('search_path', %s, false)", [quoted])
+            info = await TypeInfo.fetch(connection, "halfvec")
+            if info is None:
+                raise SchemaError("the database's pgvector has no halfvec; it needs 0.8 or newer")
+            register_halfvec_info(connection, info)
+            return AdaptersMap(connection.adapters), quoted
+
+
+__all__ = ["Connection", "Database", "StorageError"]

@@ -1,0 +1,98 @@
+"""Gives up root, then becomes the command: Postgres refuses to run as root.
+
+A script of its own (standard library only), run by root before Postgres' programs:
+
+    python launcher.py UID GID FOLDER COMMAND...
+
+The account is one without rights, and a folder below ``/root`` (or any private home) is closed
+to it. Rather than widen the mode of anybody's folders or move the data elsewhere, the command
+keeps one Linux capability: CAP_DAC_READ_SEARCH (pass through folders and read), or, where a
+container runtime withholds that, CAP_DAC_OVERRIDE. It can gain nothing else again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_CAP_DAC_OVERRIDE = 1
+_CAP_DAC_READ_SEARCH = 2
+_PR_SET_KEEPCAPS = 8
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def _keep_only(libc: ctypes.CDLL, capability: int) -> bool:
+    """Reduces this process to one capability that survives exec; False where that is refused."""
+    header = _Header(_CAPABILITY_VERSION_3, 0)
+    bit = 1 << capability
+    sets = (_Sets * 2)(_Sets(bit, bit, bit), _Sets(0, 0, 0))
+    if libc.capset(ctypes.byref(header), ctypes.byref(sets)) != 0:
+        return False
+    return bool(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0)
+
+
+def _works(program: str, folder: str, capability: int | None, libc: ctypes.CDLL | None) -> bool:
+    """Tries in a child whether folder and program can be reached with that capability.
+
+    In a child because capabilities cannot be regained, and by doing it because access(2) looks
+    away from the capabilities of anybody but root.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            if capability is not None and libc is not None and not _keep_only(libc, capability):
+                os._exit(1)
+            os.close(os.open(folder, os.O_RDONLY))
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            os.execv(program, [program, "--version"])
+        except OSError:
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def main(uid: int, gid: int, folder: str, command: list[str]) -> None:
+    """Never returns."""
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    if libc is not None:
+        libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    try:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    except OSError as error:
+        sys.exit(f"root may not become uid {uid} here: {error.strerror}")
+    kept: tuple[int | None, ...] = (None,)
+    if libc is not None:
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        kept = (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE, None)
+    for capability in kept:
+        if _works(command[0], folder, capability, libc):
+            if capability is not None and libc is not None:
+                _keep_only(libc, capability)
+            os.execv(command[0], command)
+    sys.exit(
+        f"uid {uid} cannot reach {folder} or {command[0]}, and root has no capability to lend it "
+        "here; run Sightline as an ordinary user, or set SIGHTLINE_DATABASE_URL"
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:])

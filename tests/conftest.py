@@ -1,0 +1,73 @@
+"""A real Postgres for the whole run, and a fresh database of it for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from sightline.server import migrate
+from sightline.storage.database import Database
+from sightline.storage.postgres import EmbeddedPostgres
+
+_TEMPLATE = "template_sightline"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The server; without fsync, since its data is worth nothing."""
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    with EmbeddedPostgres(folder, durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(postgres_server: EmbeddedPostgres) -> str:
+    """The DSN of the server's maintenance database: to make databases, not to work in."""
+    return postgres_server.dsn("postgres")
+
+
+@pytest.fixture(scope="session")
+def _template(postgres_dsn: str) -> str:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
+    migrate.upgrade(make_conninfo(postgres_dsn, dbname=_TEMPLATE))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def empty_dsn(postgres_dsn: str) -> Iterator[str]:
+    """The DSN of a database with nothing in it, dropped after the test."""
+    yield from _database(postgres_dsn, "template1")
+
+
+@pytest.fixture
+def database_dsn(postgres_dsn: str, _template: str) -> Iterator[str]:
+    """The DSN of a migrated, empty database, dropped after the test."""
+    yield from _database(postgres_dsn, _template)
+
+
+@pytest.fixture
+async def database(database_dsn: str) -> AsyncIterator[Database]:
+    """A migrated, empty database, open."""
+    opened = await Database.open(database_dsn)
+    yield opened
+    await opened.close()
+
+
+def _database(postgres_dsn: str, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    yield make_conninfo(postgres_dsn, dbname=name)
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sightline.storage import collections
+from sightline.storage.database import Database
+from sightline.storage.errors import InvalidArgumentError, UnknownNameError
+
+
+@pytest.mark.parametrize("name", ["album", "holiday-2024", "北京照片", "é", "a" * 64, "v1.2_b"])
+def test_names_of_any_script_are_valid(name: str) -> None:
+    assert collections.valid_name(name) == name
+
+
+def test_two_spellings_of_an_accent_are_one_name() -> None:
+    assert collections.valid_name("e\u0301te\u0301") == "\u00e9t\u00e9"
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a b", "a'b", 'a"b', "a/b", "../a", "-a", ".a", "a\n", "a\0", "a" * 65, "a;b"]
+)
+def test_names_that_would_need_quoting_are_refused(name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="cannot name a collection"):
+        collections.valid_name(name)
+
+
+async def test_unknown_collection_says_which_there_are(database: Database) -> None:
+    async with database.connection() as connection:
+        await collections.create(connection, "album")
+        await collections.create(connection, "receipts")
+        with pytest.raises(UnknownNameError, match=r"no collection 'x'.*'album', 'receipts'"):
+            await collections.get(connection, "x")
+
+
+async def test_taken_name_is_refused(database: Database) -> None:
+    async with database.connection() as connection:
+        await collections.create(connection, "album")
+        with pytest.raises(InvalidArgumentError, match="already"):
+            await collections.create(connection, "album")
+
+
+async def test_collection_is_made_once_however_many_ask_at_once(database: Database) -> None:
+    async def ask() -> collections.Collection:
+        async with database.connection() as connection:
+            return await collections.ensure(connection, "album", {"ocr": "auto"})
+
+    asked = await asyncio.gather(*(ask() for _ in range(8)))
+    assert all(collection == asked[0] for collection in asked)
+    assert asked[0].settings == {"ocr": "auto"}
+
+
+async def test_settings_change_by_key(database: Database) -> None:
+    async with database.connection() as connection:
+        album = await collections.create(connection, "album", {"ocr": "auto", "tiles": 4})
+        changed = await collections.change_settings(connection, album, {"ocr": "off"})
+        assert changed.settings == {"ocr": "off", "tiles": 4}
+        assert await collections.get(connection, "album") == changed
+
+
+async def test_empty_collection_is_summarised_with_zeros(database: Database) -> None:
+    async with database.connection() as connection:
+        album = await collections.create(connection, "album")
+        (summary,) = await collections.summaries(connection)
+        assert await collections.metadata_keys(connection, album) == []
+    assert summary.collection == album
+    assert (summary.assets, summary.passages, summary.sources_failed) == (0, 0, 0)
+    assert summary.captured_first is None
