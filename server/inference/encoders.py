@@ -1,0 +1,190 @@
+"""Encoders by name: what the rest of Sightline loads and calls.
+
+``builtin`` is the small model in the repository, ``local-dir:PATH`` a folder in open_clip's layout,
+``ARCH/PRETRAINED`` and ``hf-hub:OWNER/MODEL`` are open_clip's own names. torch and open_clip are
+imported by `load` and by nothing before it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from sightline.server.inference.batcher import Batcher, BatchObserver
+from sightline.server.inference.checkpoint import FingerprintCache, ModelFolder
+from sightline.server.inference.preprocess import Preprocess
+from sightline.server.settings import Settings
+from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.models import EncoderIdentity, Pixels, Vectors
+
+BUILTIN = "builtin"
+BUILTIN_NAME = "builtin-clip"
+_LOCAL_DIR = "local-dir:"
+
+
+class Model(Protocol):
+    """A model in memory, called by one thread at a time."""
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """The space of its vectors."""
+        ...
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What its pictures go through first."""
+        ...
+
+    def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Unit vectors, float32 of shape (n, dimension)."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors, float32 of shape (n, dimension)."""
+        ...
+
+
+class Encoder:
+    """An `ImageEncoder` over a model: concurrent calls share batches, texts are remembered.
+
+    Use it as a context manager, or call `close`: it owns a thread.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        batch_items: int,
+        queue_items: int,
+        text_cache_entries: int = 0,
+        observer: BatchObserver | None = None,
+    ) -> None:
+        self._model = model
+        self._texts = _TextCache(text_cache_entries)
+        self._batcher = Batcher(
+            {"image": model.encode_images, "text": model.encode_texts},
+            batch_items=batch_items,
+            queue_items=queue_items,
+            name=f"encoder {model.identity.name}",
+            observer=observer,
+        )
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """The space of the vectors."""
+        return self._model.identity
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Picture to uint8 of shape (height, width, 3); picklable, torch-free."""
+        return self._model.preprocess
+
+    @property
+    def queued_items(self) -> int:
+        """Pictures and texts that wait for the model."""
+        return self._batcher.queued_items
+
+    async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Unit vectors, float32 of shape (n, dimension), of what `preprocess` returned.
+
+        Raises InvalidArgumentError for another shape or type, ModelOverloadedError when the queue
+        is full.
+        """
+        expected = (self.preprocess.height, self.preprocess.width, 3)
+        for each in pixels:
+            if each.shape != expected or each.dtype != np.uint8:
+                msg = f"expected uint8 of shape {expected}, got {each.dtype} of {each.shape}"
+                raise InvalidArgumentError(msg)
+        if not pixels:
+            return self._none()
+        return await self._batcher.submit("image", pixels)
+
+    async def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors, float32 of shape (n, dimension); equal texts are encoded once.
+
+        Raises ModelOverloadedError when the queue is full.
+        """
+        if not texts:
+            return self._none()
+        known = {text: row for text in texts if (row := self._texts.get(text)) is not None}
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        if missing:
+            rows = await self._batcher.submit("text", missing)
+            for text, row in zip(missing, rows, strict=True):
+                known[text] = row
+                self._texts.put(text, row)
+        return np.stack([known[text] for text in texts])
+
+    def close(self) -> None:
+        """Stop the thread once its batch has ended; what waits fails with ModelUnavailableError."""
+        self._batcher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _none(self) -> Vectors:
+        return np.empty((0, self.identity.dimension), np.float32)
+
+
+class _TextCache:
+    """The vectors of the texts that were asked for last. Rows are never handed out for writing."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._rows: OrderedDict[str, Vectors] = OrderedDict()
+
+    def get(self, text: str) -> Vectors | None:
+        row = self._rows.get(text)
+        if row is not None:
+            self._rows.move_to_end(text)
+        return row
+
+    def put(self, text: str, row: Vectors) -> None:
+        if self._entries:
+            self._rows[text] = row.copy()  # a view would keep its whole batch alive
+            if len(self._rows) > self._entries:
+                self._rows.popitem(last=False)
+
+
+def load(settings: Settings, observer: BatchObserver | None = None) -> Encoder:
+    """The encoder that the settings name, loaded and warm. Blocks for seconds.
+
+    Raises ConfigurationError when it is not there, cannot be fetched or does not fit; it is never
+    replaced by another.
+    """
+    from sightline.server.inference import openclip  # noqa: PLC0415 - costs seconds
+
+    cache = FingerprintCache(settings.data_dir / "cache" / "fingerprints.json")
+    if settings.encoder == BUILTIN:
+        folder = ModelFolder.open(builtin_folder())
+        source = openclip.in_folder(folder, BUILTIN_NAME, cache)
+    elif settings.encoder.startswith(_LOCAL_DIR):
+        path = Path(settings.encoder.removeprefix(_LOCAL_DIR)).expanduser().absolute()
+        source = openclip.in_folder(ModelFolder.open(path), f"{_LOCAL_DIR}{path.name}", cache)
+    else:
+        source = openclip.find(settings.encoder, cache)
+    model = openclip.OpenClipModel(
+        source,
+        device=settings.device,
+        precision=settings.precision,
+        cpu_threads=settings.encoder_threads,
+    )
+    return Encoder(
+        model,
+        batch_items=settings.encoder_batch_items,
+        queue_items=settings.encoder_queue_items,
+        text_cache_entries=settings.text_cache_entries,
+        observer=observer,
+    )
+
+
+def builtin_folder() -> Path:
+    """Where the built-in model stands, beside this module."""
+    return Path(str(files("sightline.server.inference"))) / "weights" / BUILTIN_NAME
