@@ -138,7 +138,8 @@ CREATE INDEX passage_tokens_idx ON sightline.passage USING gin (tokens);
 
 -- Postings for BM25: how often a term stands in a passage.
 CREATE TABLE sightline.posting (
-    term text NOT NULL,
+    -- Collation "C": terms are bytes to us, and those that begin with a character are one range.
+    term text COLLATE "C" NOT NULL,
     passage_id bigint NOT NULL REFERENCES sightline.passage ON DELETE CASCADE,
     frequency smallint NOT NULL CHECK (frequency > 0),
     PRIMARY KEY (term, passage_id) INCLUDE (frequency)
