@@ -77,11 +77,11 @@ def _caption(sheet: Sheet, chart: Chart) -> None:
         tint = ("", "") if chart.mixed else (chart.colours[0], CHINESE[chart.colours[0]])
         every = (
             f"{len(parts)} {tint[0]} {MARKS[chart.kind][0]}s".replace("  ", " ")
-            + f", {chart.names[0]} to {chart.names[-1]}, {chart.highest} highest at {high}, "
-            f"{chart.lowest} lowest at {low}",
+            + f", {chart.names[0]} to {chart.names[-1]}, {chart.largest} largest at {high}, "
+            f"{chart.smallest} smallest at {low}",
             (
                 f"{len(parts)}个{tint[1]}{MARKS[chart.kind][1]}，从{chart.names[0]}到"
-                f"{chart.names[-1]}，{chart.highest}最高为{high}，{chart.lowest}最低为{low}"
+                f"{chart.names[-1]}，{chart.largest}最大为{high}，{chart.smallest}最小为{low}"
             ),
         )
     sheet.caption(
@@ -89,8 +89,8 @@ def _caption(sheet: Sheet, chart: Chart) -> None:
         f"{surface[1]}上的{kind[1]}{chart.title}：{every[1]}",
     )
     sheet.caption(
-        f"a {kind[0]} of {chart.title} where {chart.highest} is highest with {high}",
-        f"{chart.title}的{kind[1]}，{chart.highest}最高，为{high}",
+        f"a {kind[0]} of {chart.title} where {chart.largest} is largest with {high}",
+        f"{chart.title}的{kind[1]}，{chart.largest}最大，为{high}",
     )
     sheet.caption(
         f"{chart.title} by {', '.join(chart.names)}, as a {kind[0]}",
@@ -135,16 +135,19 @@ def _ask(sheet: Sheet, chart: Chart, boxes: list[Area], title: Box) -> None:
     )
     sheet.pose(
         "comparison",
-        ("Which is the highest?", "哪个最高？"),
-        same(chart.highest),
-        at[chart.highest],
+        ("Which is the largest?", "哪个最大？"),
+        same(chart.largest),
+        at[chart.largest],
     )
     sheet.pose(
-        "comparison", ("Which is the lowest?", "哪个最低？"), same(chart.lowest), at[chart.lowest]
+        "comparison",
+        ("Which is the smallest?", "哪个最小？"),
+        same(chart.smallest),
+        at[chart.smallest],
     )
     more = a if value[a] > value[b] else b
     sheet.pose(
-        "comparison", (f"Which is higher, {a} or {b}?", f"{a}和{b}哪个更高？"), same(more), at[more]
+        "comparison", (f"Which is larger, {a} or {b}?", f"{a}和{b}哪个更大？"), same(more), at[more]
     )
     i = rng.randrange(len(names) - 1)
     after, before = names[i + 1], names[i]

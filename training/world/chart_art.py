@@ -49,6 +49,8 @@ MARKS: Final[dict[str, Words]] = {
 }
 ROUND: Final = ("pie", "ring")
 SURFACES: Final = (WHITE, YELLOW, GREY, PINK, GRID, GREEN_BOARD, BLACK_BOARD)
+#: Bold, and narrow enough for six names in a row.
+_NAMES: Final = "condensed"
 SIZES: Final = ((360, 270), (384, 288), (400, 300), (440, 320), (360, 320))
 
 
@@ -75,12 +77,12 @@ class Chart:
         return len(set(self.colours)) > 1
 
     @property
-    def highest(self) -> str:
+    def largest(self) -> str:
         """The category with the greatest value."""
         return self.names[self.values.index(max(self.values))]
 
     @property
-    def lowest(self) -> str:
+    def smallest(self) -> str:
         """The category with the least value."""
         return self.names[self.values.index(min(self.values))]
 
@@ -89,7 +91,7 @@ def paint(sheet: Sheet, chart: Chart) -> tuple[list[Area], Box]:
     """Paint the chart; returns the box of each category's mark and the title's box."""
     rng = sheet.rng
     x0, y0, x1, y1 = sheet.canvas.safe
-    font = rng.choice(("sans", "bold", "serif"))
+    font = rng.choice(("sans", "bold", "slab", "serif"))
     size = 0.092 * sheet.canvas.size[1] * rng.uniform(0.95, 1.1)
     left = rng.random() < 0.3
     title = sheet.write(
@@ -130,7 +132,7 @@ def _bars(sheet: Sheet, chart: Chart, area: Box, size: float) -> list[Area]:
         box = canvas.rectangle((x - half, y, x + half, base), colour, darker(colour), 1)
         boxes.append(_mark(sheet, chart, i, box))
         sheet.write((x, y - size * 0.55), str(value), size, font="bold")
-        sheet.write((x, base + size * 0.75), name, size * (0.9 if len(chart.names) > 4 else 1))
+        sheet.write((x, base + size * 0.75), name, size, font=_NAMES)
     canvas.line([(x0, base), (x1, base)], sheet.ink, 2)
     return boxes
 
@@ -148,7 +150,7 @@ def _rows(sheet: Sheet, chart: Chart, area: Box, size: float) -> list[Area]:
         box = canvas.rectangle((left, y - half, x, y + half), colour, darker(colour), 1)
         boxes.append(_mark(sheet, chart, i, box))
         sheet.write((x + size * 0.4, y), str(value), size, font="bold", anchor="lm")
-        sheet.write((left - size * 0.35, y), name, size, anchor="rm")
+        sheet.write((left - size * 0.35, y), name, size, font=_NAMES, anchor="rm")
     canvas.line([(left, y0), (left, y1)], sheet.ink, 2)
     return boxes
 
@@ -174,8 +176,7 @@ def _line(sheet: Sheet, chart: Chart, area: Box, size: float) -> list[Area]:
         under = sum(beside) / len(beside) < y and y + size * 1.6 < base
         sheet.write((x, y + size * (1.0 if under else -1.0)), str(chart.values[i]), size,
                     font="bold")  # fmt: skip
-        small = 0.9 if len(points) > 4 else 1
-        sheet.write((x, base + size * 0.75), chart.names[i], size * small)
+        sheet.write((x, base + size * 0.75), chart.names[i], size, font=_NAMES)
     canvas.line([(x0, top - size), (x0, base), (x1, base)], sheet.ink, 2)
     return boxes
 
@@ -214,5 +215,5 @@ def _round(sheet: Sheet, chart: Chart, area: Box, size: float) -> list[Area]:
         out = radius + size * 0.35
         anchor = ("l" if c > 0.25 else "r" if c < -0.25 else "m") + "m"
         sheet.write((cx + out * c, cy + (out + size * 0.35) * s), chart.names[i], size,
-                    anchor=anchor)  # fmt: skip
+                    font=_NAMES, anchor=anchor)  # fmt: skip
     return boxes
