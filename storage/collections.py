@@ -51,11 +51,15 @@ class CollectionSummary:
 
 @dataclass(frozen=True, slots=True)
 class MetadataKey:
-    """A metadata key in use. ``types`` are JSON's: string, number, boolean, array, object, null."""
+    """A metadata key in use. ``types`` are JSON's: string, number, boolean, array, object, null.
+
+    ``examples`` are one or two of its values, as text and cut at 80 characters.
+    """
 
     name: str
     types: tuple[str, ...]
     assets: int = field(compare=False)
+    examples: tuple[str, ...] = field(compare=False, default=())
 
 
 def valid_name(name: str) -> str:
@@ -134,7 +138,12 @@ async def summaries(connection: Connection) -> list[CollectionSummary]:
 async def metadata_keys(connection: Connection, collection: Collection) -> list[MetadataKey]:
     """The metadata keys that its assets carry, the commonest first."""
     rows = await (await connection.execute(_SQL["metadata_keys"], {"id": collection.id})).fetchall()
-    return [MetadataKey(name, tuple(types), count) for name, types, count in rows]
+    return [
+        MetadataKey(
+            name, tuple(types), count, tuple(sorted({each for each in (least, most) if each}))
+        )
+        for name, types, count, least, most in rows
+    ]
 
 
 async def _insert(

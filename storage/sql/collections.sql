@@ -66,8 +66,11 @@ LEFT JOIN (
 ORDER BY collection.name
 
 -- name: metadata_keys
--- The keys that assets of a collection carry, with the JSON types that their values have.
-SELECT key, array_agg(DISTINCT jsonb_typeof(value) ORDER BY jsonb_typeof(value)), count(*)
+-- The keys that assets of a collection carry, with the JSON types that their values have and the
+-- least and the greatest value, as text, for examples.
+SELECT
+    key, array_agg(DISTINCT jsonb_typeof(value) ORDER BY jsonb_typeof(value)), count(*),
+    min(left(value #>> '{}', 80)), max(left(value #>> '{}', 80))
 FROM sightline.asset, jsonb_each(metadata) AS entry (key, value)
 WHERE collection_id = %(id)s
 GROUP BY key
