@@ -2,7 +2,8 @@
 
 A camera is a homography between the canvas (what a family draws on) and the finished picture. It
 looks at a quadrilateral just inside the canvas, so that the picture has no empty corners; families
-keep what matters inside ``Canvas.safe``.
+keep what matters inside ``Canvas.safe``. ``develop`` then adds what a real camera adds: uneven
+light, blur and noise.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageFilter
+
 from sightline.training.world.scene import Box
 
 Point = tuple[float, float]
@@ -85,10 +87,28 @@ class Camera:
         """The box, clipped to the picture, around points of the canvas."""
         points = [self.point(x, y) for x, y in outline]
         w, h = self.size
-        xs, ys = [p[0] for p in points], [p[1] for p in points]
-        return (
-            round(min(max(min(xs), 0.0), w), 1),
-            round(min(max(min(ys), 0.0), h), 1),
-            round(min(max(max(xs), 0.0), w), 1),
-            round(min(max(max(ys), 0.0), h), 1),
+        xs = [round(min(max(x, 0.0), w), 1) for x, _ in points]
+        ys = [round(min(max(y, 0.0), h), 1) for _, y in points]
+        return min(xs), min(ys), max(xs), max(ys)
+
+
+def develop(
+    picture: Image.Image, rng: random.Random, *, light: float, noise: float, blur: float
+) -> Image.Image:
+    """Light a picture unevenly (0 to 1), blur it (radius in pixels) and add noise (of 255)."""
+    if light:
+        tint = [rng.uniform(0, 0.025) for _ in range(3)]
+        levels = [1 - light * rng.random() for _ in range(9)]
+        patch = Image.new("RGB", (3, 3))
+        patch.putdata([tuple(round(255 * level * (1 - t)) for t in tint) for level in levels])
+        picture = ImageChops.multiply(
+            picture, patch.resize(picture.size, Image.Resampling.BILINEAR)
         )
+    if blur:
+        picture = picture.filter(ImageFilter.GaussianBlur(blur))
+    if noise >= 1:
+        w, h = picture.size
+        grain = Image.frombytes("L", (w, h), rng.randbytes(w * h))
+        grain = grain.point([128 + round((v - 127.5) / 127.5 * noise) for v in range(256)])
+        picture = ImageChops.add(picture, Image.merge("RGB", (grain,) * 3), 1, -128)
+    return picture

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from sightline.training.world.camera import Point
-from sightline.training.world.canvas import RGB, Canvas, jitter
+from sightline.training.world.canvas import RGB, Canvas, jitter, overlap
 from sightline.training.world.scene import Box
 
 #: Daylight to (Chinese, as it stands in a caption, hours from and to).
@@ -72,15 +73,27 @@ def clock(canvas: Canvas, centre: Point, radius: float, when: datetime, post: fl
     return x - r, y - r, x + r, y + r
 
 
-def stamp(canvas: Canvas, rng: random.Random, when: datetime) -> tuple[str, Box]:
-    """The date and time that a camera writes into a corner; returns its text and box."""
+def stamp(
+    canvas: Canvas, rng: random.Random, when: datetime, taken: Sequence[Box]
+) -> tuple[str, Box]:
+    """The date and time that a camera writes into a corner, off the boxes ``taken`` if it can.
+
+    Returns its text and box.
+    """
     w, h = canvas.size
     text = when.strftime("%Y-%m-%d %H:%M")
     size = h * rng.uniform(0.058, 0.068)
-    low = rng.random() < 0.6
-    at = (0.08 * w, 0.92 * h if low else 0.08 * h)
-    anchor = "ls" if low else "lt"
-    x0, y0, x1, y1 = canvas.text_box(at, text, size, "condensed", anchor)
-    canvas.rectangle((x0 - 4, y0 - 3, x1 + 4, y1 + 3), (0, 0, 0, 170))
+    corners = [(0.08, 0.925, "ls"), (0.08, 0.075, "lt"), (0.92, 0.925, "rs"), (0.92, 0.075, "rt")]
+    rng.shuffle(corners)
+
+    def box_at(corner: tuple[float, float, str]) -> Box:
+        x, y, anchor = corner
+        x0, y0, x1, y1 = canvas.text_box((x * w, y * h), text, size, "condensed", anchor)
+        return x0 - 4, y0 - 3, x1 + 4, y1 + 3
+
+    free = [c for c in corners if not any(overlap(box_at(c), box) for box in taken)]
+    corner = (free or corners)[0]
+    canvas.rectangle(box_at(corner), (0, 0, 0, 170))
     ink = rng.choice([(255, 255, 255), (255, 236, 120), (140, 255, 150)])
-    return text, canvas.text(at, text, size, ink, "condensed", anchor)
+    at = (corner[0] * w, corner[1] * h)
+    return text, canvas.text(at, text, size, ink, "condensed", corner[2])

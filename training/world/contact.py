@@ -1,4 +1,4 @@
-"""Contact sheets: ``python -m sightline.training.world.contact [FAMILY ...]`` writes docs/world/*.jpg."""
+"""Contact sheets of the families: ``python -m sightline.training.world.contact [FAMILY ...]``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
+
 from sightline.training.world.families import FAMILIES, draw
 from sightline.training.world.scene import Split
 from sightline.training.world.splits import seed_of

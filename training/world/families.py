@@ -17,6 +17,7 @@ from sightline.training.world import (
     geometry,
     heatsink,
     product,
+    room,
     shapes,
     spine,
     street,
@@ -29,6 +30,7 @@ Drawer = Callable[[random.Random, int, Split], Picture]
 FAMILIES: Final[dict[str, Drawer]] = {
     "street": street.draw,
     "product": product.draw,
+    "room": room.draw,
     "shapes": shapes.draw,
     "heatsink": heatsink.draw,
     "spine": spine.draw,

@@ -46,7 +46,21 @@ CHINESE: Final[dict[str, str]] = {
     "below": "下面",
 }
 
-_NUMBERS: Final = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_NUMBERS: Final = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
 _CHINESE_NUMBERS: Final = "零一二三四五六七八九十"
 _ODD_PLURALS: Final = {
     "bus": "buses",

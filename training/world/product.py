@@ -13,7 +13,7 @@ from sightline.training.world import product_words
 from sightline.training.world.camera import Camera
 from sightline.training.world.canvas import RGB, darker, jitter, lighter
 from sightline.training.world.items import ITEMS, Frame, item
-from sightline.training.world.language import CHINESE, COLOURS
+from sightline.training.world.language import COLOURS
 from sightline.training.world.scene import Box, Picture, Split
 from sightline.training.world.shapes import polygon
 from sightline.training.world.splits import choose
@@ -28,7 +28,18 @@ CARDS: Final[dict[str, RGB]] = {
     "pink": (246, 208, 218),
     "black": (44, 46, 52),
 }
-BRANDS: Final = ("Nova", "Alto", "Kiru", "Orbit", "Maple", "Zenit", "Luma", "Fjord", "Pico", "Tango")
+BRANDS: Final = (
+    "Nova",
+    "Alto",
+    "Kiru",
+    "Orbit",
+    "Maple",
+    "Zenit",
+    "Luma",
+    "Fjord",
+    "Pico",
+    "Tango",
+)
 MATERIALS: Final = {
     "steel": "钢",
     "glass": "玻璃",
@@ -61,7 +72,7 @@ BADGES: Final[dict[str, tuple[str, RGB]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be drawn. ``side`` is where the picture of the product stands: left, right, above."""
+    """What is to be drawn. ``side`` is where the product stands: left, right or above."""
 
     kind: str
     colour: str
@@ -123,7 +134,7 @@ def _plan(rng: random.Random) -> Plan:
         "Material": rng.choice(_MADE_OF[kind]),
         "Weight": f"{rng.randint(1, 95) * 10} g",
         "Width": f"{rng.randint(6, 90)} cm",
-        "Warranty": f"{rng.randint(1, 5)} years",
+        "Warranty": f"{rng.randint(2, 6)} years",
     }
     shown = sorted(rng.sample(list(values), rng.randint(2, 3)), key=list(values).index)
     letters = "".join(rng.choice("ABCDEFGHKLMNPRSTUVWXYZ") for _ in range(2))
@@ -153,8 +164,8 @@ def _paint(stage: Stage, plan: Plan) -> Drawn:
     dark = plan.card == "black"
     ink = (240, 240, 236) if dark else (34, 36, 42)
     if plan.side == "above":
-        side = 0.44 * h
-        spot, text_x, text_y, step = ((w - side) / 2, 0.09 * h), 0.11 * w, 0.6 * h, 0.062 * h
+        side = 0.42 * h
+        spot, text_x, text_y, step = ((w - side) / 2, 0.085 * h), 0.11 * w, 0.575 * h, 0.059 * h
     else:
         side = min(0.42 * w, 0.66 * h) * rng.uniform(0.92, 1)
         spot = (0.09 * w if plan.side == "left" else 0.91 * w - side, (h - side) * 0.45)
@@ -186,7 +197,7 @@ def _text(
     stage.read(name, canvas.text(name_at, name, step * 0.85, ink, font, "lm"))
     accent = (206, 36, 44) if plan.card != "black" else (255, 170, 70)
     beside = plan.side == "above"
-    price_at = (0.89 * canvas.size[0], y + step * 0.2) if beside else (x, y + step * 1.75)
+    price_at = (0.89 * canvas.size[0], y + step * 1.1) if beside else (x, y + step * 1.75)
     price = canvas.text(price_at, plan.price, step * 1.7, accent, "bold", "rm" if beside else "lm")
     stage.read(plan.price, price)
     row_y = y + step * (1.1 if beside else 3.15)
@@ -208,7 +219,12 @@ def _text(
         text, colour = BADGES[plan.badge]
         text = text if plan.chinese else plan.badge
         centre = (panel[0] + step * 0.9, panel[1] + step * 0.55)
-        box = (panel[0] - step * 0.2, panel[1] - step * 0.2, centre[0] + step * 1.1, panel[1] + step * 1.3)
+        box = (
+            panel[0] - step * 0.2,
+            panel[1] - step * 0.2,
+            centre[0] + step * 1.1,
+            panel[1] + step * 1.3,
+        )
         canvas.rectangle(box, colour, darker(colour), 1, 4)
         middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         stage.read(text, canvas.text(middle, text, step * 0.8, (255, 255, 255), "bold", "mm"))

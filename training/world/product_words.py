@@ -59,9 +59,7 @@ def _ask(stage: Stage, plan: Plan, drawn: Drawn) -> None:
         (f"{kind_zh}是什么颜色？", CHINESE[plan.colour]),
         drawn.item,
     )
-    stage.ask(
-        "attribute", ("What is for sale?", kind), ("卖的是什么？", kind_zh), drawn.item
-    )
+    stage.ask("attribute", ("What is for sale?", kind), ("卖的是什么？", kind_zh), drawn.item)
     stage.ask(
         "attribute",
         ("What colour is the card?", plan.card),
@@ -107,7 +105,7 @@ def _ask(stage: Stage, plan: Plan, drawn: Drawn) -> None:
 
 
 def _ask_details(stage: Stage, plan: Plan, drawn: Drawn) -> None:
-    from sightline.training.world.product import MATERIALS  # noqa: PLC0415 (one needs the other)
+    from sightline.training.world.product import MATERIALS
 
     rng = stage.rng
     price = ("What is the price?", plan.price), ("价格是多少？", plan.price)
@@ -118,7 +116,9 @@ def _ask_details(stage: Stage, plan: Plan, drawn: Drawn) -> None:
         ("商品编号是什么？", plan.number),
         drawn.number,
     )
-    stage.ask("reading", ("What is the brand?", plan.brand), ("是什么品牌？", plan.brand), drawn.brand)
+    stage.ask(
+        "reading", ("What is the brand?", plan.brand), ("是什么品牌？", plan.brand), drawn.brand
+    )
     sign, amount = plan.price[0], int(plan.price[1:])
     limit = rng.choice([20, 50, 100, 300])
     if limit != amount:
@@ -150,6 +150,8 @@ def _ask_details(stage: Stage, plan: Plan, drawn: Drawn) -> None:
             stage.ask("attribute", (en, value), (zh, MATERIALS[value]), drawn.rows[label])
         elif label == "Warranty":
             value = values[label]
-            stage.ask("reading", (en, value), (zh, value.replace(" years", "年")), drawn.rows[label])
+            stage.ask(
+                "reading", (en, value), (zh, value.replace(" years", "年")), drawn.rows[label]
+            )
         else:
             stage.ask("reading", (en, values[label]), (zh, values[label]), drawn.rows[label])

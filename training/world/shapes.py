@@ -10,38 +10,22 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
+from sightline.training.world import shapes_words
 from sightline.training.world.camera import Camera, Point
 from sightline.training.world.canvas import RGB, Canvas, darker, jitter, lighter
-from sightline.training.world.language import (
-    CHINESE,
-    COLOURS,
-    article,
-    counted,
-    number_zh,
-    plural,
-    yes_no,
-)
+from sightline.training.world.language import CHINESE, COLOURS
 from sightline.training.world.scene import Picture, Split
+from sightline.training.world.shapes_words import SHAPES
 from sightline.training.world.splits import choose
 from sightline.training.world.stage import Stage, around
 
-SHAPES: Final = {
-    "circle": "圆形",
-    "square": "正方形",
-    "triangle": "三角形",
-    "star": "五角星",
-    "hexagon": "六边形",
-    "diamond": "菱形",
-    "heart": "心形",
-    "cross": "十字形",
-}
-GROUNDS: Final = {
-    "on white paper": ("白纸上", (238, 236, 230)),
-    "on a wooden table": ("木桌上", (176, 128, 82)),
-    "on blue cloth": ("蓝布上", (96, 124, 168)),
-    "on a dark board": ("黑板上", (52, 56, 58)),
-    "on grey stone": ("灰石板上", (158, 156, 150)),
-    "on green felt": ("绿绒布上", (72, 118, 84)),
+GROUNDS: Final[dict[str, RGB]] = {
+    "on white paper": (238, 236, 230),
+    "on a wooden table": (176, 128, 82),
+    "on blue cloth": (96, 124, 168),
+    "on a dark board": (52, 56, 58),
+    "on grey stone": (158, 156, 150),
+    "on green felt": (72, 118, 84),
 }
 #: Colours that would be lost on a ground.
 LOST: Final = {
@@ -63,7 +47,10 @@ LAYOUTS: Final = {
     "one above two": [(0.5, 0.29, 0.2), (0.28, 0.71, 0.2), (0.72, 0.71, 0.2)],
     "group": [],
 }
-RELATIONS: Final = {"left of": "左边", "above": "上面", "inside": "里面"}
+
+
+#: Centre x, centre y, radius, turn in radians.
+Spot = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +89,10 @@ class Plan:
             case _:
                 return []
 
+    def kind(self, spot: int) -> int:
+        """Which of the shapes stands in a spot."""
+        return (0 if spot < self.repeats else 1) if self.layout == "group" else spot
+
     def combinations(self) -> list[str]:
         pairs = [f"shapes/{shape}/{colour}" for shape, colour in self.shapes]
         return pairs + [
@@ -114,7 +105,7 @@ def draw(rng: random.Random, seed: int, split: Split) -> Picture:
     """Draw shapes in relation."""
     plan, unseen = choose(rng, split, lambda: _plan(rng), Plan.combinations)
     size = rng.choice([(320, 240), (320, 320), (400, 300), (360, 300), (300, 340)])
-    stage = Stage("shapes", rng, seed, split, size, GROUNDS[plan.ground][1])
+    stage = Stage("shapes", rng, seed, split, size, GROUNDS[plan.ground])
     _ground(stage, plan)
     spots = _spots(rng, plan, size)
     outlines: list[list[Point]] = []
@@ -122,17 +113,16 @@ def draw(rng: random.Random, seed: int, split: Split) -> Picture:
     order = reversed(range(len(spots))) if plan.layout == "inside" else range(len(spots))
     placed: dict[int, list[Point]] = {}
     for i in order:
-        shape, colour = plan.shapes[_kind(plan, i)]
-        placed[i] = _block(stage.canvas, rng, shape, jitter(rng, COLOURS[colour], 12), *spots[i])
+        shape, colour = plan.shapes[plan.kind(i)]
+        placed[i] = _block(stage.canvas, shape, jitter(rng, COLOURS[colour], 12), spots[i])
     for i in range(len(spots)):
-        shape, colour = plan.shapes[_kind(plan, i)]
+        shape, colour = plan.shapes[plan.kind(i)]
         area = around(_round_box(*spots[i])) if shape == "circle" else placed[i]
         outlines.append(area)
         stage.thing(shape, area, colour=colour)
     if plan.sign:
         _sign(stage, plan, spots[0])
-    _caption(stage, plan)
-    _ask(stage, plan, outlines)
+    shapes_words.write(stage, plan, outlines)
     return stage.finish(
         plan.combinations()[0],
         unseen,
@@ -162,15 +152,10 @@ def _plan(rng: random.Random) -> Plan:
     return Plan(layout, ground, shapes, repeats, sign)
 
 
-def _kind(plan: Plan, spot: int) -> int:
-    """Which of the plan's shapes stands in a spot."""
-    return (0 if spot < plan.repeats else 1) if plan.layout == "group" else spot
-
-
 def _spots(
     rng: random.Random, plan: Plan, size: tuple[int, int]
 ) -> list[tuple[float, float, float, float]]:
-    """Centre x, centre y, radius and turn (radians) of every shape."""
+    """Where every shape stands, and how large."""
     w, h = size
     short = min(w, h)
     if plan.layout == "group":
@@ -190,7 +175,7 @@ def _spots(
 
 def _ground(stage: Stage, plan: Plan) -> None:
     rng, canvas = stage.rng, stage.canvas
-    base = jitter(rng, GROUNDS[plan.ground][1], 14)
+    base = jitter(rng, GROUNDS[plan.ground], 14)
     w, h = canvas.size
     canvas.gradient(canvas.full, lighter(base, 0.08), darker(base, 0.12), across=rng.random() < 0.5)
     match plan.ground:
@@ -221,16 +206,8 @@ def _ground(stage: Stage, plan: Plan) -> None:
             canvas.texture(rng, canvas.full, 24, rng.choice([2, 5, 9]))
 
 
-def _block(
-    canvas: Canvas,
-    rng: random.Random,
-    shape: str,
-    colour: RGB,
-    cx: float,
-    cy: float,
-    radius: float,
-    turn: float,
-) -> list[Point]:
+def _block(canvas: Canvas, shape: str, colour: RGB, spot: Spot) -> list[Point]:
+    cx, cy, radius, turn = spot
     points = polygon(shape, cx, cy, radius, turn)
     drop = radius * 0.06
     canvas.polygon([(x + drop, y + drop * 1.3) for x, y in points], (0, 0, 0, 90))
@@ -292,136 +269,3 @@ def _sign(stage: Stage, plan: Plan, spot: tuple[float, float, float, float]) -> 
     font = stage.rng.choice(["bold", "slab", "condensed"])
     box = stage.canvas.text((cx, cy), plan.sign, radius * 0.8, ink, font, "mm")
     stage.read(plan.sign, box)
-
-
-def _caption(stage: Stage, plan: Plan) -> None:
-    en, zh = plan.names(), plan.names_zh()
-    ground, ground_zh = plan.ground, GROUNDS[plan.ground][0]
-    a = [article(name) for name in en]
-    z = [f"一个{name}" for name in zh]
-    match plan.layout:
-        case "group":
-            few = f"{counted(plan.repeats, en[0])} and {a[1]}"
-            few_zh = f"{number_zh(plan.repeats)}个{zh[0]}和{z[1]}"
-            exact, exact_zh = few, few_zh
-        case "row":
-            exact, exact_zh = f"{a[0]} to the left of {a[1]}", f"{z[0]}在{z[1]}的左边"
-            few, few_zh = f"{a[1]} to the right of {a[0]}", f"{z[1]}在{z[0]}的右边"
-        case "column":
-            exact, exact_zh = f"{a[0]} above {a[1]}", f"{z[0]}在{z[1]}的上面"
-            few, few_zh = f"{a[1]} below {a[0]}", f"{z[1]}在{z[0]}的下面"
-        case "inside":
-            exact, exact_zh = f"{a[0]} inside {a[1]}", f"{z[0]}在{z[1]}的里面"
-            few, few_zh = f"{a[1]} around {a[0]}", f"{z[1]}里面有{z[0]}"
-        case "two above one":
-            exact = f"{a[0]} to the left of {a[1]}, both above {a[2]}"
-            exact_zh = f"{z[0]}在{z[1]}的左边，下面是{z[2]}"
-            few, few_zh = f"{a[0]} and {a[1]} above {a[2]}", f"{z[0]}和{z[1]}在{z[2]}的上面"
-        case "one above two":
-            exact = f"{a[0]} above {a[1]} on the left and {a[2]} on the right"
-            exact_zh = f"{z[0]}在上面，下面左边是{z[1]}，右边是{z[2]}"
-            few, few_zh = f"{a[1]} and {a[2]} below {a[0]}", f"{z[1]}和{z[2]}在{z[0]}的下面"
-        case layout:
-            across = layout == "row of three"
-            exact = f"{a[0]}, {a[1]} and {a[2]} {'from left to right' if across else 'from top to bottom'}"
-            exact_zh = f"{'从左到右' if across else '从上到下'}是{z[0]}、{z[1]}和{z[2]}"
-            few = f"{a[1]} between {a[0]} and {a[2]}"
-            few_zh = f"{z[1]}在{z[0]}和{z[2]}之间"
-    if plan.sign:
-        signed, signed_zh = f", marked {plan.sign}", f"，写着{plan.sign}"
-    else:
-        signed, signed_zh = "", ""
-    stage.caption(f"{exact} {ground}{signed}", f"{ground_zh}，{exact_zh}{signed_zh}")
-    stage.caption(
-        f"{few} {ground}",
-        f"{ground_zh}有{few_zh}" if plan.layout == "group" else f"{ground_zh}，{few_zh}",
-    )
-    stage.caption(exact, exact_zh)
-    names = " and ".join(en)
-    stage.caption(f"{names} {ground}", f"{ground_zh}的{'和'.join(zh)}")
-
-
-def _ask(stage: Stage, plan: Plan, outlines: list[list[Point]]) -> None:
-    rng = stage.rng
-    kinds = [shape for shape, _ in plan.shapes]
-    en, zh = plan.names(), plan.names_zh()
-    total = len(outlines)
-    stage.ask("count", ("How many shapes are there?", str(total)), ("一共有几个图形？", str(total)))
-    counted_kind = rng.choice(kinds)
-    many = sum(kinds[_kind(plan, i)] == counted_kind for i in range(total))
-    stage.ask(
-        "count",
-        (f"How many {plural(counted_kind)} are there?", str(many)),
-        (f"有几个{SHAPES[counted_kind]}？", str(many)),
-    )
-    for i, (shape, colour) in enumerate(plan.shapes):
-        spot = next(s for s in range(total) if _kind(plan, s) == i)
-        alone = plan.repeats == 1 or i == 1
-        area = outlines[spot] if alone else None
-        if kinds.count(shape) == 1 and alone:
-            stage.ask(
-                "attribute",
-                (f"What colour is the {shape}?", colour),
-                (f"{SHAPES[shape]}是什么颜色？", CHINESE[colour]),
-                area,
-            )
-        if alone:
-            stage.ask(
-                "attribute",
-                (f"What shape is {colour}?", shape),
-                (f"{CHINESE[colour]}的是什么图形？", SHAPES[shape]),
-                area,
-            )
-            stage.ask_where(f"the {en[i]}", zh[i], outlines[spot])
-    _ask_relations(stage, plan, outlines)
-    shape, colour = rng.choice(plan.shapes)
-    if rng.random() < 0.5:
-        colour = rng.choice(list(COLOURS))
-    fact = (shape, colour) in plan.shapes
-    yes, yes_zh = yes_no(fact)
-    stage.ask(
-        "existence",
-        (f"Is there {article(f'{colour} {shape}')}?", yes),
-        (f"有{CHINESE[colour]}{SHAPES[shape]}吗？", yes_zh),
-    )
-    absent = rng.choice([s for s in SHAPES if s not in kinds])
-    stage.ask_in_vain(f"What colour is the {absent}?", f"{SHAPES[absent]}是什么颜色？")
-    if plan.sign:
-        area = outlines[0]
-        stage.ask(
-            "reading",
-            (f"What is written on the {en[0]}?", plan.sign),
-            (f"{zh[0]}上写着什么？", plan.sign),
-            area,
-        )
-    else:
-        stage.ask_in_vain(f"What is written on the {en[0]}?", f"{zh[0]}上写着什么？")
-
-
-def _ask_relations(stage: Stage, plan: Plan, outlines: list[list[Point]]) -> None:
-    rng = stage.rng
-    en, zh = plan.names(), plan.names_zh()
-    if plan.layout == "group":
-        more, more_zh = yes_no(plan.repeats > 1)
-        stage.ask(
-            "comparison",
-            (f"Are there more {plural(en[0])} than {plural(en[1])}?", more),
-            (f"{zh[0]}比{zh[1]}多吗？", more_zh),
-        )
-        return
-    a, relation, b = rng.choice(plan.relations())
-    for first, second, fact in ((a, b, True), (b, a, False)):
-        if rng.random() < 0.7:
-            yes, yes_zh = yes_no(fact)
-            stage.ask(
-                "relation",
-                (f"Is the {en[first]} {relation} the {en[second]}?", yes),
-                (f"{zh[first]}在{zh[second]}的{RELATIONS[relation]}吗？", yes_zh),
-            )
-    if len(plan.shapes) == 2:
-        stage.ask(
-            "relation",
-            (f"What is {relation} the {en[b]}?", en[a]),
-            (f"{zh[b]}的{RELATIONS[relation]}是什么？", zh[a]),
-            outlines[a],
-        )

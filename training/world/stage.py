@@ -1,7 +1,7 @@
 """One picture in the making: its canvas and all that is true of it.
 
-A family draws on ``stage.canvas`` and says what it drew, all in canvas coordinates; ``finish`` takes
-the picture and carries every box through the camera.
+A family draws on ``stage.canvas`` and says what it drew, all in canvas coordinates; ``finish``
+takes the picture and carries every box through the camera.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import random
 from collections.abc import Sequence
 from datetime import datetime
 
-from sightline.training.world.camera import Camera, Point
-from sightline.training.world.canvas import RGB, Canvas
+from sightline.training.world.camera import Camera, Point, develop
+from sightline.training.world.canvas import RGB, SCALE, Canvas
 from sightline.training.world.scene import (
     NOT_SHOWN,
     Box,
@@ -92,7 +92,8 @@ class Stage:
         """Take the picture. ``metadata`` gains ``jpeg_quality``, which writing it will use."""
         camera = camera or Camera.straight(self.canvas.size)
         quality = self.rng.randint(60, 95)
-        image = self.canvas.shoot(self.rng, camera, light=light, noise=noise, blur=blur)
+        image = camera.shoot(self.canvas.image, SCALE)
+        image = develop(image, self.rng, light=light, noise=noise, blur=blur)
 
         def seen(area: Area) -> Box:
             return camera.box(outline(area))

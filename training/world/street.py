@@ -13,7 +13,7 @@ from typing import Final
 from sightline.training.world import street_words
 from sightline.training.world.backdrops import PLACES, backdrop
 from sightline.training.world.camera import Camera, Point
-from sightline.training.world.canvas import darker, jitter, mix
+from sightline.training.world.canvas import box_of, darker, jitter, mix, overlap
 from sightline.training.world.clocks import clock, moment, sky, stamp
 from sightline.training.world.language import COLOURS
 from sightline.training.world.scene import Box, Picture, Split
@@ -36,7 +36,8 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be drawn. ``relation`` is that of the first group to the second, if there is one:
-    it stands left of it in the same row, or behind it in a row of its own."""
+    it stands left of it in the same row, or behind it in a row of its own.
+    """
 
     groups: tuple[Group, ...]
     relation: str
@@ -141,16 +142,18 @@ def _paint(stage: Stage, plan: Plan) -> Drawn:
         radius = h * rng.uniform(0.105, 0.13)
         centre = (w * rng.choice([0.2, 0.8]) + rng.uniform(-8, 8), h * rng.uniform(0.21, 0.25))
         face = clock(canvas, centre, radius, plan.when, horizon + 0.03 * h)
-    outlines = _vehicles(stage, plan, horizon)
-    shown = stamp(canvas, rng, plan.when) if plan.timepiece == "stamp" else None
-    if shown and sign and _overlap(shown[1], sign[1]):
+    outlines = _vehicles(stage, plan)
+    taken = [box_of(outline) for group in outlines for outline in group]
+    taken += [sign[1]] if sign else []
+    shown = stamp(canvas, rng, plan.when, taken) if plan.timepiece == "stamp" else None
+    if shown and sign and overlap(shown[1], sign[1]):
         sign = None
-    if face and sign and _overlap(face, sign[1]):
+    if face and sign and overlap(face, sign[1]):
         sign = None
     return Drawn(outlines, face, shown, sign)
 
 
-def _vehicles(stage: Stage, plan: Plan, horizon: float) -> list[list[list[Point]]]:
+def _vehicles(stage: Stage, plan: Plan) -> list[list[list[Point]]]:
     """Stand the vehicles in one row, or in two of which the first is further away.
 
     Returns outlines by group.
@@ -203,7 +206,3 @@ def _row(
             x += length + gap * car
         outlines.append(placed)
     return outlines
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -37,7 +37,9 @@ class Pen:
         share = 1 - x if self.to_left else x
         return self.left + share * self.length, self.ground - y * self.length
 
-    def shape(self, points: list[Point], fill: Colour, outline: Colour | None = None) -> list[Point]:
+    def shape(
+        self, points: list[Point], fill: Colour, outline: Colour | None = None
+    ) -> list[Point]:
         placed = [self.at(x, y) for x, y in points]
         self.canvas.polygon(placed, fill, outline, 0.008 * self.length)
         return placed
@@ -166,7 +168,9 @@ def _motorcycle(pen: Pen, colour: RGB) -> None:
         pen.disc(x, 0.19, 0.05, _TYRE)
     pen.stroke([(0.81, 0.19), (0.66, 0.58)], (150, 152, 158), 0.035)
     pen.shape([(0.34, 0.14), (0.32, 0.3), (0.58, 0.34), (0.64, 0.14)], (66, 68, 74))
-    pen.shape([(0.1, 0.42), (0.3, 0.34), (0.66, 0.36), (0.7, 0.5), (0.5, 0.52), (0.38, 0.42)], colour)
+    pen.shape(
+        [(0.1, 0.42), (0.3, 0.34), (0.66, 0.36), (0.7, 0.5), (0.5, 0.52), (0.38, 0.42)], colour
+    )
     pen.shape([(0.06, 0.46), (0.12, 0.5), (0.4, 0.46), (0.4, 0.4), (0.2, 0.4)], (28, 28, 30))
     pen.shape([(0.68, 0.38), (0.82, 0.42), (0.76, 0.55), (0.68, 0.52)], colour)
     pen.stroke([(0.6, 0.6), (0.72, 0.56)], (20, 20, 22), 0.03)

@@ -1,8 +1,8 @@
 """The shipped fonts: subsets of free fonts, so that text looks the same on every machine.
 
-Names: ``sans``, ``bold``, ``condensed``, ``serif``, ``slab``, and ``cjk`` for Chinese. The Latin fonts
-hold ASCII and a few signs (``LATIN``); the Chinese one holds every Chinese character that stands in
-the world's own source, so after drawing a new one, run ``subset.py``.
+Names: ``sans``, ``bold``, ``condensed``, ``serif``, ``slab``, and ``cjk`` for Chinese. The Latin
+fonts hold ASCII and a few signs (``LATIN``); the Chinese one holds every Chinese character that
+stands in the world's own source, so after drawing a new one, run ``subset.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from PIL import ImageFont
+
 from sightline.storage.errors import UnknownNameError
 
 FILES: Final = {

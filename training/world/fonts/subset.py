@@ -1,7 +1,8 @@
-"""Make the shipped subsets from full fonts: ``python -m sightline.training.world.fonts.subset DIR``.
+"""Make the shipped subsets: ``python -m sightline.training.world.fonts.subset DIR``.
 
 DIR is searched, folders within it too, for the full fonts (on Debian: fonts-open-sans,
-fonts-crosextra-caladea, fonts-roboto-slab, fonts-noto-cjk). Needs fonttools, which nothing else does.
+fonts-crosextra-caladea, fonts-roboto-slab, fonts-noto-cjk). Needs fonttools, which nothing else
+here does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from fontTools import subset
 from fontTools.ttLib import TTCollection, TTFont
+
 from sightline.training.world.fonts import FILES, LATIN, is_chinese
 
 HERE = Path(__file__).parent
@@ -25,10 +27,11 @@ def drawn_characters() -> str:
 
 def _open(folder: Path, name: str) -> TTFont:
     if name != FILES["cjk"]:
-        return TTFont(next(folder.rglob(name)))
+        return TTFont(next(folder.rglob(name)), recalcTimestamp=False)
     collection = TTCollection(next(folder.rglob("NotoSansCJK-Bold.ttc")))
     for font in collection.fonts:
         if font["name"].getDebugName(6) == "NotoSansCJKsc-Bold":
+            font.recalcTimestamp = False
             return font
     raise SystemExit("NotoSansCJK-Bold.ttc holds no NotoSansCJKsc-Bold")
 
