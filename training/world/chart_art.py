@@ -160,8 +160,10 @@ def _line(sheet: Sheet, chart: Chart, area: Box, size: float) -> list[Area]:
     x0, y0, x1, y1 = area
     base, top = y1 - size * 1.5, y0 + size * 1.4
     slot = (x1 - x0) / len(chart.names)
+    # Low points keep room below for their values.
+    low = base - size * 1.3
     points = [
-        (x0 + slot * (i + 0.5), base - (base - top) * v / 100) for i, v in enumerate(chart.values)
+        (x0 + slot * (i + 0.5), low - (low - top) * v / 100) for i, v in enumerate(chart.values)
     ]
     for k in range(1, 5):
         y = base - (base - top) * k / 4
@@ -173,7 +175,7 @@ def _line(sheet: Sheet, chart: Chart, area: Box, size: float) -> list[Area]:
         boxes.append(_mark(sheet, chart, i, canvas.circle((x, y), 5.5, colour, sheet.ink, 1)))
         # A value stands on the side where the line does not pass.
         beside = [points[j][1] for j in (i - 1, i + 1) if 0 <= j < len(points)]
-        under = sum(beside) / len(beside) < y and y + size * 1.6 < base
+        under = sum(beside) / len(beside) < y
         sheet.write((x, y + size * (1.0 if under else -1.0)), str(chart.values[i]), size,
                     font="bold")  # fmt: skip
         sheet.write((x, base + size * 0.75), chart.names[i], size, font=_NAMES)

@@ -103,7 +103,8 @@ def parallelogram(rng: random.Random) -> Figure:
 
 def isosceles(rng: random.Random) -> Figure:
     """Base and height are given, the height dashed; the area is asked."""
-    base, height = rng.choice((6, 8, 10, 12)), rng.choice((5, 7, 9, 11))
+    base = rng.choice((8, 10, 12, 14))
+    height = rng.choice([h for h in (5, 6, 7, 9, 11) if 0.5 < h / base < 1])
     points: tuple[Point, ...] = ((0, 0), (base / 2, -height), (base, 0), (base / 2, 0))
     return Figure(
         "isosceles triangle", ("isosceles triangle", "等腰三角形"), points, 3,

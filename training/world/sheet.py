@@ -59,7 +59,7 @@ PENS: Final = ("red", "blue", "green", "orange", "purple", "yellow")
 class Sheet(Stage):
     """A stage with a surface to draw on; see the module. ``shake`` is the camera's strength."""
 
-    def __init__(  # noqa: PLR0917 (the same as Stage's, and the surface)
+    def __init__(
         self,
         family: str,
         rng: random.Random,

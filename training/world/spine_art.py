@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
 from sightline.training.world.camera import Point
 from sightline.training.world.scene import Box
 from sightline.training.world.sheet import Sheet, Surface, Words
@@ -98,7 +99,7 @@ def expose(sheet: Sheet, film: Film) -> tuple[dict[int, list[Point]], dict[int, 
     bottom = y1 - (0 if film.number_above else size * 1.3)
     pitch = (bottom - top) / (len(film.levels) + 0.5)
     start = top + pitch * 0.25
-    middle = w / 2 - film.letters * w * rng.uniform(0.05, 0.12)
+    middle = w / 2 - film.letters * w * rng.uniform(0.08, 0.14)
     bend = film.curve * w * rng.uniform(0.08, 0.11)
     back = rng.choice((-1, 1))
     wide = pitch * (0.86 if film.view == "front" else 0.68) * rng.uniform(0.92, 1.05)
