@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any, LiteralString, cast
 
 import psycopg
 from alembic import op
@@ -15,5 +14,7 @@ def run_script(name: str) -> None:
     Through the driver itself: SQLAlchemy would take colons and percent signs for parameters.
     """
     text = files("sightline.migrations").joinpath("versions", name).read_text(encoding="utf-8")
-    connection: psycopg.Connection[Any] = op.get_bind().connection.driver_connection
-    connection.execute(cast("LiteralString", text))  # ours and fixed
+    connection = op.get_bind().connection.driver_connection
+    if not isinstance(connection, psycopg.Connection):
+        raise TypeError(f"migrations run through psycopg, not {type(connection)}")
+    connection.execute(text.encode())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
+
 from sightline.storage import queries
 from sightline.storage.database import Connection
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
@@ -30,36 +31,36 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
-class CollectionSummary:
-    """A collection and how much of what is in it."""
+class MetadataKey:
+    """A metadata key in use.
 
-    collection: Collection
-    images: int
-    pages: int
-    frames: int
-    passages: int
-    sources_done: int
-    sources_failed: int
-    captured_first: datetime | None
-    captured_last: datetime | None
+    ``type`` is JSON's name for its values, or ``mixed``; ``examples`` are cut to 60 characters.
+    """
 
-    @property
-    def assets(self) -> int:
-        """Pictures of every kind."""
-        return self.images + self.pages + self.frames
+    key: str
+    type: str
+    assets: int
+    examples: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class MetadataKey:
-    """A metadata key in use. ``types`` are JSON's: string, number, boolean, array, object, null.
+class Overview:
+    """A collection, and how much of what is in it."""
 
-    ``examples`` are one or two of its values, as text and cut at 80 characters.
-    """
+    collection: Collection
+    assets: int
+    passages: int
+    done_sources: int
+    failed_sources: int
+    captured_from: datetime | None
+    captured_to: datetime | None
+    encoder: str | None
+    metadata_keys: tuple[MetadataKey, ...]
 
-    name: str
-    types: tuple[str, ...]
-    assets: int = field(compare=False)
-    examples: tuple[str, ...] = field(compare=False, default=())
+    @property
+    def name(self) -> str:
+        """Of the collection."""
+        return self.collection.name
 
 
 def valid_name(name: str) -> str:
@@ -129,21 +130,15 @@ async def all_collections(connection: Connection) -> list[Collection]:
     return [Collection(*row) for row in rows]
 
 
-async def summaries(connection: Connection) -> list[CollectionSummary]:
-    """All collections with their counts, ordered by name."""
-    rows = await (await connection.execute(_SQL["summaries"])).fetchall()
-    return [CollectionSummary(Collection(*row[:4]), *row[4:]) for row in rows]
-
-
-async def metadata_keys(connection: Connection, collection: Collection) -> list[MetadataKey]:
-    """The metadata keys that its assets carry, the commonest first."""
-    rows = await (await connection.execute(_SQL["metadata_keys"], {"id": collection.id})).fetchall()
-    return [
-        MetadataKey(
-            name, tuple(types), count, tuple(sorted({each for each in (least, most) if each}))
-        )
-        for name, types, count, least, most in rows
-    ]
+async def overview(connection: Connection) -> list[Overview]:
+    """All collections with their counts, ordered by name. Reads all assets: counts are exact."""
+    keys: dict[int, list[MetadataKey]] = {}
+    for collection_id, key, kind, number, examples in await (
+        await connection.execute(_SQL["metadata_keys"])
+    ).fetchall():
+        keys.setdefault(collection_id, []).append(MetadataKey(key, kind, number, tuple(examples)))
+    rows = await (await connection.execute(_SQL["overview"])).fetchall()
+    return [Overview(Collection(*row[:4]), *row[4:], tuple(keys.get(row[0], ()))) for row in rows]
 
 
 async def _insert(

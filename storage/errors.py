@@ -4,6 +4,7 @@ SightlineError
 ├── ConfigurationError        a setting or an argument of a command is wrong
 ├── InvalidArgumentError      a caller's value is wrong; says the value and what would be valid
 │   └── UnknownNameError      the value names nothing; lists what there is
+│       └── UnknownAssetError an id of no asset; there are too many to list
 ├── NotAllowedError           the value is understood and refused (path roots, scopes, sizes)
 ├── MediaError                a file cannot be read as what it claims to be
 ├── StorageError              Postgres refused or failed
@@ -58,6 +59,17 @@ class UnknownNameError(InvalidArgumentError):
 
     def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
         super().__init__(f"no {what} {shown(name)}; there are: {choices(known)}")
+
+
+class UnknownAssetError(UnknownNameError):
+    """Ids stand for no asset: says which, and where ids come from."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        InvalidArgumentError.__init__(
+            self,
+            f"no asset {choices(ids)}; take ids of 12 letters and digits from search results "
+            "(it may have been deleted since)",
+        )
 
 
 class NotAllowedError(SightlineError):

@@ -51,6 +51,8 @@ CREATE TABLE sightline.source (
     UNIQUE (collection_id, content_key),
     CHECK ((state = 'failed') = (error IS NOT NULL))
 );
+-- Whether anything still names a stored object.
+CREATE INDEX source_location_idx ON sightline.source USING hash (location);
 
 -- One picture that an agent can see: an image, a page or a frame.
 CREATE TABLE sightline.asset (
@@ -81,6 +83,7 @@ CREATE TABLE sightline.asset (
 CREATE INDEX asset_collection_idx ON sightline.asset (collection_id);
 CREATE INDEX asset_captured_idx ON sightline.asset (collection_id, captured_at);
 CREATE INDEX asset_metadata_idx ON sightline.asset USING gin (metadata jsonb_path_ops);
+CREATE INDEX asset_location_idx ON sightline.asset USING hash (location);
 CREATE INDEX asset_hash_idx ON sightline.asset (collection_id, perceptual_hash);
 
 -- Apart from asset, so that scans of asset stay narrow.

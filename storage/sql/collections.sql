@@ -34,24 +34,30 @@ RETURNING id, name, settings, created_at
 DELETE FROM sightline.collection
 WHERE id = %(id)s
 
--- name: summaries
+-- name: size
+-- Assets and sources of one collection.
+SELECT
+    (SELECT count(*) FROM sightline.asset WHERE collection_id = %(id)s),
+    (SELECT count(*) FROM sightline.source WHERE collection_id = %(id)s)
+
+-- name: no_time_limit
+-- Until the end of the transaction.
+SET LOCAL statement_timeout = 0
+
+-- name: overview
 -- What is in each collection, counted.
 SELECT
     collection.id, collection.name, collection.settings, collection.created_at,
-    coalesce(assets.images, 0), coalesce(assets.pages, 0), coalesce(assets.frames, 0),
-    coalesce(passages.number, 0),
+    coalesce(assets.number, 0), coalesce(passages.number, 0),
     coalesce(sources.done, 0), coalesce(sources.failed, 0),
-    assets.captured_first, assets.captured_last
+    assets.captured_from, assets.captured_to, space.encoder
 FROM sightline.collection
 LEFT JOIN (
     SELECT
-        collection_id,
-        count(*) FILTER (WHERE kind = 'image') AS images,
-        count(*) FILTER (WHERE kind = 'page') AS pages,
-        count(*) FILTER (WHERE kind = 'frame') AS frames,
-        min(captured_at) AS captured_first,
-        max(captured_at) AS captured_last
-    FROM sightline.asset GROUP BY collection_id
+        collection_id, count(*) AS number,
+        min(captured_at) AS captured_from, max(captured_at) AS captured_to
+    FROM sightline.asset
+    GROUP BY collection_id
 ) AS assets ON assets.collection_id = collection.id
 LEFT JOIN (
     SELECT collection_id, count(*) AS number FROM sightline.passage GROUP BY collection_id
@@ -61,17 +67,52 @@ LEFT JOIN (
         collection_id,
         count(*) FILTER (WHERE state = 'done') AS done,
         count(*) FILTER (WHERE state = 'failed') AS failed
-    FROM sightline.source GROUP BY collection_id
+    FROM sightline.source
+    GROUP BY collection_id
 ) AS sources ON sources.collection_id = collection.id
+LEFT JOIN sightline.collection_space
+    ON collection_space.collection_id = collection.id AND collection_space.grain = 'asset'
+LEFT JOIN sightline.space ON space.id = collection_space.space_id
 ORDER BY collection.name
 
 -- name: metadata_keys
--- The keys that assets of a collection carry, with the JSON types that their values have and the
--- least and the greatest value, as text, for examples.
+-- The keys that assets carry, the commonest first, with the JSON type of their values and a few
+-- of these. One pass over the assets: examples are the least and the greatest value, filled up
+-- from the first assets of each collection.
+WITH counted AS (
+    SELECT
+        collection_id, key, count(*) AS assets,
+        min(jsonb_typeof(value)) AS type, max(jsonb_typeof(value)) AS other_type,
+        min(left(value #>> '{}', 60)) AS least, max(left(value #>> '{}', 60)) AS greatest
+    FROM sightline.asset, jsonb_each(metadata) AS entry (key, value)
+    WHERE value <> 'null'
+    GROUP BY collection_id, key
+), sampled AS (
+    SELECT collection.id AS collection_id, key, left(value #>> '{}', 60) AS example
+    FROM sightline.collection
+    CROSS JOIN LATERAL (
+        SELECT metadata FROM sightline.asset
+        WHERE collection_id = collection.id
+        LIMIT 300
+    ) AS first_assets
+    CROSS JOIN LATERAL jsonb_each(first_assets.metadata) AS entry (key, value)
+    WHERE value <> 'null'
+)
 SELECT
-    key, array_agg(DISTINCT jsonb_typeof(value) ORDER BY jsonb_typeof(value)), count(*),
-    min(left(value #>> '{}', 80)), max(left(value #>> '{}', 80))
-FROM sightline.asset, jsonb_each(metadata) AS entry (key, value)
-WHERE collection_id = %(id)s
-GROUP BY key
-ORDER BY count(*) DESC, key
+    collection_id, key,
+    CASE WHEN type = other_type THEN type ELSE 'mixed' END,
+    assets,
+    (
+        SELECT array_agg(DISTINCT example) FROM (
+            SELECT unnest(ARRAY[least, greatest]) AS example
+            UNION
+            (
+                SELECT DISTINCT example FROM sampled
+                WHERE (sampled.collection_id, sampled.key)
+                    = (counted.collection_id, counted.key)
+                LIMIT 3
+            )
+        ) AS chosen
+    )
+FROM counted
+ORDER BY collection_id, assets DESC, key

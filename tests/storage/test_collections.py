@@ -3,9 +3,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from sightline.storage import collections
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
+from tests.support.rows import add_asset
 
 
 @pytest.mark.parametrize("name", ["album", "holiday-2024", "北京照片", "é", "a" * 64, "v1.2_b"])
@@ -61,8 +63,36 @@ async def test_settings_change_by_key(database: Database) -> None:
 async def test_empty_collection_is_summarised_with_zeros(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.create(connection, "album")
-        (summary,) = await collections.summaries(connection)
-        assert await collections.metadata_keys(connection, album) == []
-    assert summary.collection == album
-    assert (summary.assets, summary.passages, summary.sources_failed) == (0, 0, 0)
-    assert summary.captured_first is None
+        (overview,) = await collections.overview(connection)
+    assert overview.collection == album
+    assert (overview.assets, overview.passages, overview.failed_sources) == (0, 0, 0)
+    assert overview.captured_from is None
+    assert overview.encoder is None
+    assert overview.metadata_keys == ()
+
+
+async def test_overview_counts_and_names_the_metadata_keys(database: Database) -> None:
+    async with database.connection() as connection:
+        album = await collections.create(connection, "album")
+        await collections.create(connection, "empty")
+        await add_asset(connection, album, "a" * 12, metadata={"shop": "Aldi", "price": 2})
+        await add_asset(connection, album, "b" * 12, metadata={"shop": "Coop", "price": "two"})
+        await add_asset(connection, album, "c" * 12, metadata={"shop": None, "tags": ["x"]})
+        await connection.execute(
+            "INSERT INTO source (collection_id, content_key, name, location, kind, state, error) "
+            "VALUES (%s, %s, 'bad.jpg', 'file:/bad.jpg', 'image', 'failed', 'truncated')",
+            [album.id, bytes(32)],
+        )
+        first, second = await collections.overview(connection)
+    assert (first.name, first.assets, first.done_sources, first.failed_sources) == (
+        "album",
+        3,
+        3,
+        1,
+    )
+    assert [(key.key, key.type, key.assets, key.examples) for key in first.metadata_keys] == [
+        ("price", "mixed", 2, ("2", "two")),
+        ("shop", "string", 2, ("Aldi", "Coop")),
+        ("tags", "array", 1, ('["x"]',)),
+    ]
+    assert (second.name, second.assets, second.metadata_keys) == ("empty", 0, ())

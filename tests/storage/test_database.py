@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from pgvector import HalfVector
+
 from sightline.storage.database import Database
 from sightline.storage.errors import StorageError
 

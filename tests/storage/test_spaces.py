@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from pgvector import HalfVector
+
 from sightline.storage import collections, spaces
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError, StorageError
