@@ -1,0 +1,286 @@
+"""Write pictures of the drawn world as a folder that people, tools and tests can read.
+
+OUT/images/<family>-<number>.jpg    the pictures, with their capture time in EXIF if they have one
+OUT/metadata.jsonl                  one line a picture: file_name, captions and what is known of it
+OUT/questions.jsonl                 one line a question: file_name, kind, question, answer, box
+OUT/instances.json                  things and text with their boxes, in COCO's format
+
+Everything is a function of split, count, seed and families: the same call writes the same bytes.
+The first English caption of every picture is unique within the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import multiprocessing
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self, TypedDict
+
+from PIL import ExifTags, Image
+
+from sightline.storage.errors import ConfigurationError, UnknownNameError
+from sightline.training.world.families import FAMILIES, draw
+from sightline.training.world.scene import Box, Picture, Split
+from sightline.training.world.splits import SEEDS, seed_of
+
+#: Pictures that one ``seed`` may hold; the next seed's begin after them.
+PICTURES_PER_SEED: Final = 1_000_000
+_CHUNK: Final = 16
+_TEXT: Final = "text"
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was written."""
+
+    folder: Path
+    pictures: dict[str, int]
+    questions: int
+    boxes: int
+
+
+class Drawn(TypedDict):
+    """One picture as it will be written."""
+
+    jpeg: bytes
+    size: tuple[int, int]
+    record: Json
+    questions: list[Json]
+    boxes: list[tuple[str, Box, dict[str, str]]]
+
+
+def jpeg_bytes(picture: Picture) -> bytes:
+    """The picture as JPEG, in the quality that its metadata names."""
+    exif = Image.Exif()
+    if picture.captured_at:
+        stamp = picture.captured_at.strftime("%Y:%m:%d %H:%M:%S")
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = stamp
+    buffer = io.BytesIO()
+    quality = int(picture.metadata["jpeg_quality"])
+    picture.image.save(buffer, "JPEG", quality=quality, exif=exif)
+    return buffer.getvalue()
+
+
+def export(
+    out: Path,
+    *,
+    split: Split,
+    count: int,
+    seed: int = 0,
+    families: Sequence[str] = (),
+    workers: int = 1,
+) -> Summary:
+    """Write ``count`` pictures of ``split``, the families in turn (all of them if none is named).
+
+    ``out`` must not hold anything yet; it appears complete or not at all.
+    """
+    names = list(families) or sorted(FAMILIES)
+    _check(out, split, count, seed, names)
+    first = seed * PICTURES_PER_SEED
+    jobs = [(names[i % len(names)], split, first + i) for i in range(count)]
+    # Pictures whose caption is taken are replaced by these, which no other picture uses.
+    spare = first + count
+    taken: set[str] = set()
+    with _appearing(out) as folder, _pool(workers) as pool:
+        drawn = pool.map(_draw, jobs, chunksize=_CHUNK) if pool else map(_draw, jobs)
+        with _Writer(folder) as writer:
+            for job, first_try in zip(jobs, drawn, strict=True):
+                picture = first_try
+                while str(picture["record"]["caption"]) in taken:
+                    picture = _draw((job[0], split, spare))
+                    spare += 1
+                taken.add(str(picture["record"]["caption"]))
+                writer.add(picture)
+    return Summary(out, writer.pictures, writer.questions, len(writer.annotations))
+
+
+def _check(out: Path, split: Split, count: int, seed: int, families: list[str]) -> None:
+    if split not in SEEDS:
+        raise UnknownNameError("split", split, SEEDS)
+    for family in families:
+        if family not in FAMILIES:
+            raise UnknownNameError("family", family, FAMILIES)
+    if not 1 <= count <= PICTURES_PER_SEED // 2:
+        raise ConfigurationError(f"count is {count}; it must be 1 to {PICTURES_PER_SEED // 2}")
+    seeds = len(SEEDS[split]) // PICTURES_PER_SEED
+    if not 0 <= seed < seeds:
+        raise ConfigurationError(f"seed is {seed}; it must be 0 to {seeds - 1}")
+    if out.exists() and not out.is_dir():
+        raise ConfigurationError(f"{out} is a file; name a folder that is new or empty")
+    if out.exists() and any(out.iterdir()):
+        raise ConfigurationError(f"{out} is not empty; name a folder that is new or empty")
+
+
+def _draw(job: tuple[str, Split, int]) -> Drawn:
+    family, split, number = job
+    picture = draw(family, seed_of(split, number), split)
+    name = f"images/{family}-{number:09d}.jpg"
+    about: Json = {"file_name": name, "family": family, "unseen": picture.unseen}
+    record: Json = {
+        **about,
+        "caption": picture.captions["en"][0],
+        "caption_zh": picture.captions["zh"][0],
+        "captions": picture.captions,
+        "split": split,
+        "seed": picture.seed,
+        "combination": picture.combination,
+        "captured_at": picture.captured_at.isoformat() if picture.captured_at else None,
+        **picture.metadata,
+    }
+    questions: list[Json] = [
+        {
+            **about,
+            "kind": q.kind,
+            "language": q.language,
+            "question": q.question,
+            "answer": q.answer,
+            "box": q.box,
+        }
+        for q in picture.questions
+    ]
+    boxes = [(thing.label, thing.box, thing.attributes) for thing in picture.things]
+    boxes += [(_TEXT, reading.box, {"text": reading.text}) for reading in picture.readings]
+    return Drawn(
+        jpeg=jpeg_bytes(picture),
+        size=picture.image.size,
+        record=record,
+        questions=questions,
+        boxes=boxes,
+    )
+
+
+class _Writer:
+    """Writes pictures as they come, and the COCO file when all are there."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "images").mkdir()
+        self._folder = folder
+        self._metadata = (folder / "metadata.jsonl").open("w", encoding="utf-8")
+        self._questions = (folder / "questions.jsonl").open("w", encoding="utf-8")
+        self._images: list[Json] = []
+        self.annotations: list[tuple[int, str, Box, dict[str, str]]] = []
+        self.pictures: dict[str, int] = {}
+        self.questions = 0
+
+    def add(self, drawn: Drawn) -> None:
+        record = drawn["record"]
+        name, family = str(record["file_name"]), str(record["family"])
+        (self._folder / name).write_bytes(drawn["jpeg"])
+        _line(self._metadata, record)
+        for question in drawn["questions"]:
+            _line(self._questions, question)
+        number = len(self._images) + 1
+        width, height = drawn["size"]
+        self._images.append({"id": number, "file_name": name, "width": width, "height": height})
+        self.annotations += [(number, *box) for box in drawn["boxes"]]
+        self.pictures[family] = self.pictures.get(family, 0) + 1
+        self.questions += len(drawn["questions"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._metadata.close()
+        self._questions.close()
+        if kind is None:
+            self._write_boxes()
+
+    def _write_boxes(self) -> None:
+        labels = sorted({label for _, label, _, _ in self.annotations})
+        ids = {label: i for i, label in enumerate(labels, 1)}
+        coco = {
+            "images": self._images,
+            "categories": [{"id": i, "name": label} for label, i in ids.items()],
+            "annotations": [
+                _annotation(i, image, ids[label], box, attributes)
+                for i, (image, label, box, attributes) in enumerate(self.annotations, 1)
+            ],
+        }
+        text = json.dumps(coco, ensure_ascii=False)
+        (self._folder / "instances.json").write_text(text, encoding="utf-8")
+
+
+def _annotation(
+    number: int, image: int, category: int, box: Box, attributes: dict[str, str]
+) -> Json:
+    x0, y0, x1, y1 = box
+    width, height = round(x1 - x0, 1), round(y1 - y0, 1)
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": [x0, y0, width, height],
+        "area": round(width * height, 1),
+        "iscrowd": 0,
+        "attributes": attributes,
+    }
+
+
+def _line(file: io.TextIOBase, value: Json) -> None:
+    file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its name once it is complete, and goes if it fails."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        folder.replace(out)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Worker processes, or none where one is enough."""
+    if workers <= 1:
+        yield None
+        return
+    # Spawned, not forked: the caller may hold threads, and torch's do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield pool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``sightline world OUT``: write pictures and say what was written."""
+    parser = argparse.ArgumentParser(prog="sightline world", description=__doc__)
+    parser.add_argument("out", type=Path, help="a folder that is new or empty")
+    parser.add_argument("--split", choices=list(SEEDS), default="test")
+    parser.add_argument("--count", type=int, default=900, help="pictures in all (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--families", nargs="+", choices=sorted(FAMILIES), default=[])
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw (%(default)s)")
+    args = parser.parse_args(argv)
+    summary = export(
+        args.out,
+        split=args.split,
+        count=args.count,
+        seed=args.seed,
+        families=args.families,
+        workers=args.workers,
+    )
+    families = ", ".join(f"{n} {family}" for family, n in sorted(summary.pictures.items()))
+    sys.stdout.write(
+        f"{summary.folder}: {families}; {summary.questions} questions, {summary.boxes} boxes\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
