@@ -7,72 +7,31 @@ the database URL's password among them, never appear in ``repr`` or in error mes
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, Literal, NamedTuple
 
 import platformdirs
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
 from sightline.server.redaction import DatabaseUrl
+from sightline.server.setting_types import (
+    AbsolutePath,
+    DeviceName,
+    EncoderName,
+    HttpUrl,
+    Paths,
+    PositiveInt,
+    Seconds,
+    Words,
+)
 from sightline.storage.errors import ConfigurationError
 
 PREFIX = "SIGHTLINE_"
 
 _MIB = 2**20
-_ENCODER = re.compile(r"builtin|local-dir:.+|hf-hub:[\w.-]+/[\w.-]+|[\w.-]+/[\w.-]+")
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-
-
-def _split(separator: str) -> BeforeValidator:
-    def split(value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(separator) if part.strip())
-        return value
-
-    return BeforeValidator(split)
-
-
-def _absolute(value: object) -> object:
-    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
-
-
-def _known_encoder(value: object) -> object:
-    if isinstance(value, str) and not _ENCODER.fullmatch(value):
-        msg = (
-            "use 'builtin', 'ARCH/PRETRAINED' (open_clip), 'hf-hub:OWNER/MODEL' or 'local-dir:PATH'"
-        )
-        raise ValueError(msg)
-    return value
-
-
-def _known_device(value: object) -> object:
-    if isinstance(value, str) and not _DEVICE.fullmatch(value):
-        msg = "use 'auto', 'cpu', 'mps', 'cuda' or 'cuda:N'"
-        raise ValueError(msg)
-    return value
-
-
-def _http_url(value: object) -> object:
-    if isinstance(value, str):
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            msg = "use an http:// or https:// address"
-            raise ValueError(msg)
-        return value.rstrip("/")
-    return value
-
-
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
-Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, _split(os.pathsep)]
-Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
-PositiveInt = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -102,14 +61,14 @@ class Settings(BaseSettings):
     )
 
     # Encoder
-    encoder: Annotated[str, BeforeValidator(_known_encoder)] = Field(
+    encoder: EncoderName = Field(
         default="builtin",
         description=(
             "Image and text encoder: `builtin`, an open_clip `ARCH/PRETRAINED`, "
             "`hf-hub:OWNER/MODEL` or `local-dir:PATH`."
         ),
     )
-    device: Annotated[str, BeforeValidator(_known_device)] = Field(
+    device: DeviceName = Field(
         default="auto", description="`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
@@ -124,8 +83,9 @@ class Settings(BaseSettings):
     encoder_queue_items: PositiveInt = Field(
         default=1024, description="Pictures and texts that may wait; more are refused."
     )
-    encoder_wait_seconds: Seconds = Field(
-        default=20.0, description="How long a call waits for an encoder that is still loading."
+    loading_wait_seconds: Seconds = Field(
+        default=25.0,
+        description="How long a call waits for an encoder or database that is still opening.",
     )
     text_cache_entries: int = Field(
         default=1024, ge=0, description="Text vectors kept by exact text; 0 keeps none."
@@ -164,8 +124,14 @@ class Settings(BaseSettings):
     http_tokens_file: AbsolutePath | None = Field(
         default=None, description="File with such tokens, one a line."
     )
-    http_public_url: Annotated[str, BeforeValidator(_http_url)] | None = Field(
+    http_public_url: HttpUrl | None = Field(
         default=None, description="Address that clients use, where a proxy stands in front."
+    )
+    signing_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Key that signs cursors, the same on servers that share a database; unset, "
+        "one is kept in the data folder.",
     )
     http_max_body_bytes: PositiveInt = Field(default=8 * _MIB, description="Largest request body.")
     http_shutdown_seconds: Seconds = Field(
@@ -199,7 +165,7 @@ class Settings(BaseSettings):
     )
 
     # Vision-language model
-    vlm_base_url: Annotated[str, BeforeValidator(_http_url)] | None = Field(
+    vlm_base_url: HttpUrl | None = Field(
         default=None, description="OpenAI-compatible endpoint that answers questions on pictures."
     )
     vlm_model: str | None = Field(default=None, description="Model name at that endpoint.")

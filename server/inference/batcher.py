@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from sightline.storage.errors import ModelOverloadedError, ModelUnavailableError
 from sightline.storage.models import Vectors
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
+
 from sightline.server.inference.batcher import Batcher, BatchObserver
 from sightline.server.inference.checkpoint import FingerprintCache, ModelFolder
 from sightline.server.inference.preprocess import Preprocess
@@ -159,7 +160,7 @@ def load(settings: Settings, observer: BatchObserver | None = None) -> Encoder:
     Raises ConfigurationError when it is not there, cannot be fetched or does not fit; it is never
     replaced by another.
     """
-    from sightline.server.inference import openclip  # noqa: PLC0415 - costs seconds
+    from sightline.server.inference import openclip
 
     cache = FingerprintCache(settings.data_dir / "cache" / "fingerprints.json")
     if settings.encoder == BUILTIN:

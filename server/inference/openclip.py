@@ -17,6 +17,7 @@ import numpy as np
 import open_clip
 import torch
 from open_clip.pretrained import download_pretrained_from_hf
+
 from sightline.server.inference.checkpoint import FingerprintCache, ModelFolder
 from sightline.server.inference.preprocess import Preprocess
 from sightline.storage.errors import ConfigurationError, ModelError, UnknownNameError

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 from PIL import Image, ImageOps
+
 from sightline.storage.errors import ConfigurationError, choices, shown
 from sightline.storage.models import Pixels
 

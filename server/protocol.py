@@ -1,0 +1,164 @@
+"""The SDK's server with the manners that a model needs: nothing is ignored, every error says why.
+
+Unknown arguments are refused with the valid names (the SDK drops them), wrong ones are named with
+what they may be, errors that Sightline names reach the caller in their own words, and any other
+becomes an id that leads to the traceback in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import CallToolResult, InputRequiredResult
+from pydantic import AnyUrl, ValidationError
+
+from sightline.server import auth
+from sightline.server.background import on_wait
+from sightline.server.metrics import Metrics, Outcome
+from sightline.storage.errors import (
+    InvalidArgumentError,
+    NotAllowedError,
+    SightlineError,
+    UnknownNameError,
+    choices,
+    shown,
+)
+from sightline.tools.dependencies import Dependencies
+
+logger = logging.getLogger(__name__)
+
+
+class Server(MCPServer[Dependencies]):
+    """An `MCPServer` that checks, measures and words what goes through it."""
+
+    def __init__(
+        self,
+        *args: Any,
+        metrics: Metrics,
+        failed: Callable[[SightlineError], None] = lambda _: None,
+        **kwargs: Any,
+    ) -> None:
+        """``failed`` is told of every error that a tool named; the rest is the SDK's."""
+        super().__init__(*args, **kwargs)
+        self._metrics = metrics
+        self._failed = failed
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        context: Context[Dependencies, Any] | None = None,
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool; every failure is a ToolError whose message says what to do."""
+        tool = self._tool_manager.get_tool(name)
+        if tool is None:
+            known = [each.name for each in self._tool_manager.list_tools()]
+            raise ToolError(str(UnknownNameError("tool", name, known)))
+        began = time.perf_counter()
+        with self._metrics.call(name) as ended:
+            try:
+                self._check(tool, arguments)
+                with _telling(context):
+                    result = await super().call_tool(name, arguments, context)
+            except asyncio.CancelledError:
+                ended("cancelled")
+                logger.info("%s was cancelled after %.1f s", name, time.perf_counter() - began)
+                raise
+            except (SightlineError, ToolError) as error:
+                outcome, told = self._worded(name, error)
+                ended(outcome)
+                raise told from error
+            ended("refused" if isinstance(result, CallToolResult) and result.is_error else "ok")
+            logger.info("%s answered in %.0f ms", name, 1000 * (time.perf_counter() - began))
+            return result
+
+    def _check(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
+        needed = auth.scope_of(tool.name, tool.annotations)
+        reason = auth.refusal(f"the tool {tool.name}", needed, get_access_token())
+        if reason is not None:
+            raise NotAllowedError(reason)
+        refuse_unknown(tool.name, arguments, tool.parameters.get("properties", {}))
+
+    def _worded(self, name: str, error: Exception) -> tuple[Outcome, ToolError]:
+        """What the caller is told of an error; the SDK's wrapping is taken off first."""
+        cause = error.__cause__ if isinstance(error, ToolError) and error.__cause__ else error
+        if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
+            return "refused", ToolError(worded(name, cause))
+        if isinstance(cause, SightlineError):
+            self._failed(cause)
+            logger.info("%s: %s", name, cause)
+            return "refused", ToolError(str(cause))
+        if isinstance(error, UnexpectedToolError):
+            return "error", ToolError(_incident(name, cause))
+        return "refused", ToolError(str(cause))
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[Dependencies, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        """Read a resource; the token needs the scope ``read``."""
+        reason = auth.refusal("reading", "read", get_access_token())
+        if reason is not None:
+            raise ResourceError(reason)
+        with _telling(context):
+            return await super().read_resource(uri, context)
+
+
+def refuse_unknown(tool: str, arguments: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise InvalidArgumentError for names that the tool does not have."""
+    for name in arguments:
+        if name not in known:
+            close = get_close_matches(name, list(known), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            what = f"it takes: {choices(known)}" if known else "it takes none"
+            raise InvalidArgumentError(f"{tool} has no argument {shown(name)}{hint} ({what})")
+
+
+def worded(tool: str, error: ValidationError) -> str:
+    """A validation error as one sentence an argument: which, what was given, what it may be."""
+    sentences = []
+    for detail in error.errors(include_url=False, include_context=False):
+        place = ".".join(str(part) for part in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        given = "" if detail["type"] == "missing" else f" (it is {shown(detail['input'])})"
+        sentences.append(f"{place}: {message}{given}")
+    return f"{tool} was called with wrong arguments: " + "; ".join(sentences)
+
+
+def _incident(tool: str, error: BaseException) -> str:
+    """Log an error that nobody named, and give its id: the message may hold what is private."""
+    number = secrets.token_hex(4)
+    logger.error("incident %s in %s", number, tool, exc_info=error)
+    return (
+        f"{tool} failed inside the server (incident {number}); the server's log has the details. "
+        "Trying the same again will hardly help."
+    )
+
+
+@contextmanager
+def _telling(context: Context[Dependencies, Any] | None) -> Iterator[None]:
+    """Inside the block, what a call waits for is reported to its client as progress."""
+    began = time.monotonic()
+
+    async def tell(message: str) -> None:
+        if context is not None:
+            # Below 1 and rising, so that whatever the tool itself reports comes after it.
+            progress = min(0.99, (time.monotonic() - began + 0.001) / 1000)
+            await context.report_progress(progress, None, message)
+
+    token = on_wait.set(tell)
+    try:
+        yield
+    finally:
+        on_wait.reset(token)

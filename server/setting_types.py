@@ -1,0 +1,64 @@
+"""Types of settings: what their text may be, and what it becomes."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+_ENCODER = re.compile(r"builtin|local-dir:.+|hf-hub:[\w.-]+/[\w.-]+|[\w.-]+/[\w.-]+")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def _split(separator: str) -> BeforeValidator:
+    def split(value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(separator) if part.strip())
+        return value
+
+    return BeforeValidator(split)
+
+
+def _absolute(value: object) -> object:
+    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+
+
+def _known_encoder(value: object) -> object:
+    if isinstance(value, str) and not _ENCODER.fullmatch(value):
+        msg = (
+            "use 'builtin', 'ARCH/PRETRAINED' (open_clip), 'hf-hub:OWNER/MODEL' or 'local-dir:PATH'"
+        )
+        raise ValueError(msg)
+    return value
+
+
+def _known_device(value: object) -> object:
+    if isinstance(value, str) and not _DEVICE.fullmatch(value):
+        msg = "use 'auto', 'cpu', 'mps', 'cuda' or 'cuda:N'"
+        raise ValueError(msg)
+    return value
+
+
+def _http_url(value: object) -> object:
+    if isinstance(value, str):
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            msg = "use an http:// or https:// address"
+            raise ValueError(msg)
+        return value.rstrip("/")
+    return value
+
+
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, _split(os.pathsep)]
+Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
+PositiveInt = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+EncoderName = Annotated[str, BeforeValidator(_known_encoder)]
+DeviceName = Annotated[str, BeforeValidator(_known_device)]
+HttpUrl = Annotated[str, BeforeValidator(_http_url)]
