@@ -166,7 +166,9 @@ def _spots(
     spots = []
     for x, y, radius in places:
         loose = 0.0 if plan.layout == "inside" else 0.025
-        r = radius * short * rng.uniform(0.82, 1.0)
+        # Three abreast must not touch where the picture is narrow.
+        widest = 0.148 * w if plan.layout in ("row of three", "group") else float(w)
+        r = min(radius * short, widest) * rng.uniform(0.82, 1.0)
         cx = w * (x + rng.uniform(-loose, loose))
         cy = h * (y + rng.uniform(-loose, loose))
         spots.append((cx, cy, r, rng.uniform(-0.3, 0.3)))

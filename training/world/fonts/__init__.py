@@ -23,7 +23,7 @@ FILES: Final = {
     "slab": "RobotoSlab-Bold.otf",
     "cjk": "NotoSansCJKsc-Bold.otf",
 }
-LATIN: Final = "".join(map(chr, range(32, 127))) + "°×±÷·€£¥²³µαβθπØ∠→–—’“”≈≤≥√⊥"
+LATIN: Final = "".join(map(chr, range(32, 127))) + "°×±÷·€£¥²³–—’“”≈≤≥√"
 
 
 def is_chinese(text: str) -> bool:
