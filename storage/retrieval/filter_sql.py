@@ -14,6 +14,7 @@ from llama_index.core.vector_stores.types import (
 )
 from psycopg import sql
 from psycopg.types.json import Jsonb
+
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
 from sightline.storage.retrieval import filter_values
 from sightline.storage.retrieval.filter_columns import Column, FilterSchema

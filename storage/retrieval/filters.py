@@ -13,7 +13,7 @@ Nothing here touches SQL: `filter_sql` compiles what this returns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from llama_index.core.vector_stores.types import (
     FilterCondition,
@@ -21,6 +21,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilter,
     MetadataFilters,
 )
+
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
 
 MAX_DEPTH = 8
@@ -67,7 +68,7 @@ def parse(filters: Mapping[str, Any] | None) -> MetadataFilters | None:
     """
     if filters is None or filters == {}:
         return None
-    return _Parser().object(filters, depth=1)
+    return _Parser().group(filters, depth=1)
 
 
 def combine(*filters: MetadataFilters | None) -> MetadataFilters | None:
@@ -91,7 +92,7 @@ class _Parser:
     def __init__(self) -> None:
         self._conditions = 0
 
-    def object(self, value: object, depth: int) -> MetadataFilters:
+    def group(self, value: Any, depth: int) -> MetadataFilters:
         if not isinstance(value, Mapping) or not value:
             raise InvalidArgumentError(
                 f"a filter is an object such as {{'key': 'value'}}, not {shown(value)}"
@@ -109,17 +110,17 @@ class _Parser:
                 parts.extend(self._key(key, given))
         return _all(parts)
 
-    def _combination(self, name: str, value: object, depth: int) -> MetadataFilters:
+    def _combination(self, name: str, value: Any, depth: int) -> MetadataFilters:
         if name == "not":
-            return _all([self.object(value, depth + 1)], FilterCondition.NOT)
+            return _all([self.group(value, depth + 1)], FilterCondition.NOT)
         if not isinstance(value, list) or not value:
             raise InvalidArgumentError(
                 f"'{name}' takes a list of filters such as [{{'key': 'value'}}], not {shown(value)}"
             )
-        parts = [self.object(each, depth + 1) for each in value]
+        parts = [self.group(each, depth + 1) for each in value]
         return _all(list(parts), FilterCondition(name))
 
-    def _key(self, key: str, value: object) -> list[MetadataFilter | MetadataFilters]:
+    def _key(self, key: str, value: Any) -> list[MetadataFilter | MetadataFilters]:
         if isinstance(value, list):
             return [self._condition(key, "in", value)]
         if not isinstance(value, Mapping):
@@ -149,14 +150,13 @@ class _Parser:
             raise InvalidArgumentError(f"a filter has at most {MAX_CONDITIONS} conditions")
         return condition(key, _OPERATORS[operator], _checked(key, operator, value))
 
-    def _between(self, key: str, value: object) -> MetadataFilters:
+    def _between(self, key: str, value: Any) -> MetadataFilters:
         if not isinstance(value, list) or len(value) != 2:
             raise InvalidArgumentError(
                 f"'between' on {shown(key)} takes two values such as [1, 5], not {shown(value)}"
             )
-        low, high = (
-            self._condition(key, op, v) for op, v in zip(("gte", "lte"), value, strict=True)
-        )
+        low = self._condition(key, "gte", value[0])
+        high = self._condition(key, "lte", value[1])
         wraps = key == TIME_OF_DAY and str(low.value).zfill(5) > str(high.value).zfill(5)
         return _all([low, high], FilterCondition.OR if wraps else FilterCondition.AND)
 
@@ -200,7 +200,7 @@ def _scalar(where: str, value: object) -> str | int | float | bool:
             raise InvalidArgumentError(f"{where} takes numbers below 10**18, not {shown(value)}")
         return value
     if isinstance(value, float) and value - value == 0:
-        return cast("float", value)
+        return value
     raise InvalidArgumentError(f"{where} takes a text, a number or a boolean, not {shown(value)}")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from PIL import Image
+
 from sightline.storage.assets import Asset
 
 Box = tuple[float, float, float, float]

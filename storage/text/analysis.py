@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Literal
 
 import snowballstemmer
+
 from sightline.storage.text.lexer import HAN, KANA, SPACED_WORD, Lexeme, lexemes
 from sightline.storage.text.normalise import fold_accents, normalise
 

@@ -41,7 +41,7 @@ def _segmenter() -> _Segmenter:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes and pkg_resources in its own source
-        import jieba  # noqa: PLC0415 - a second of work, for Chinese alone
+        import jieba
 
     jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer()

@@ -1,0 +1,108 @@
+"""Which branches a request for pictures calls for, and what each is asked.
+
+text_to_picture     words against whole pictures
+text_to_region      words against parts of pictures (where there are any)
+picture_to_picture  a picture and liked examples against whole pictures
+picture_to_region   a picture against parts of pictures
+text_to_passage     words against captions and other text, by meaning
+words               words against captions and other text, by the words themselves
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llama_index.core.schema import QueryBundle
+
+from sightline.storage.database import Database
+from sightline.storage.models import Vectors
+from sightline.storage.retrieval.background import Background, Backgrounds
+from sightline.storage.retrieval.branch import Side
+from sightline.storage.retrieval.examples import steer
+from sightline.storage.retrieval.fusion import Ask
+from sightline.storage.retrieval.lexical import LexicalBranch, Statistics
+from sightline.storage.retrieval.limits import DEPTH
+from sightline.storage.retrieval.question import Question
+from sightline.storage.retrieval.scope import Scope
+from sightline.storage.retrieval.vectors import VectorBranch
+from sightline.storage.spaces import Grain
+
+
+@dataclass(frozen=True, slots=True)
+class AskBuilder:
+    """Builds the asks of one search. ``trust`` is what words to pictures are worth, 0 to 1."""
+
+    database: Database
+    scope: Scope
+    backgrounds: Backgrounds
+    statistics: Statistics
+    trust: float
+
+    async def build(self, question: Question, visual_weight: float | None) -> list[Ask]:
+        """The asks; none of a side that ``visual_weight`` gives no weight."""
+        asks: list[Ask] = []
+        if visual_weight is None or visual_weight > 0:
+            asks += await self._visual(question)
+        if question.query and (visual_weight is None or visual_weight < 1):
+            asks += self._words(question)
+        return asks
+
+    async def _visual(self, question: Question) -> list[Ask]:
+        if "asset" not in self.scope.spaces:
+            return []
+        centre = await self._centre() if len(question.unlike) else None
+        asks: list[Ask] = []
+        none = question.like[:0]
+        by_picture = steer(question.picture, question.like, question.unlike, centre)
+        if by_picture is not None:
+            asks.append(self._vectors("picture_to_picture", "visual", "asset", by_picture))
+            if question.picture is not None:
+                asks += self._optional("picture_to_region", "region", by_picture, 1.0)
+        if question.words is not None:
+            # With liked examples it is they that are steered; words stay what they are.
+            away = none if by_picture is not None else question.unlike
+            by_words = steer(question.words, none, away, centre)
+            if by_words is not None:
+                trusted = self._vectors(
+                    "text_to_picture", "visual", "asset", by_words, trust=self.trust
+                )
+                asks += [trusted, *self._optional("text_to_region", "region", by_words, self.trust)]
+        return asks
+
+    def _words(self, question: Question) -> list[Ask]:
+        lexical = LexicalBranch(
+            "words", self.database, self.scope, self.statistics, target="asset", depth=DEPTH
+        )
+        asks = [Ask(lexical, QueryBundle(question.query))]
+        if question.passage_words is not None and "passage" in self.scope.spaces:
+            asks.append(
+                self._vectors("text_to_passage", "words", "passage", question.passage_words)
+            )
+        return asks
+
+    def _optional(self, name: str, grain: Grain, vector: Vectors, trust: float) -> list[Ask]:
+        if grain not in self.scope.spaces:
+            return []
+        return [self._vectors(name, "visual", grain, vector, trust=trust)]
+
+    def _vectors(
+        self, name: str, side: Side, grain: Grain, vector: Vectors, *, trust: float = 1.0
+    ) -> Ask:
+        branch = VectorBranch(
+            name,
+            side,
+            self.database,
+            self.scope,
+            self.scope.spaces[grain].space,
+            self.backgrounds,
+            target="asset",
+            depth=DEPTH,
+            trust=trust,
+        )
+        return Ask(branch, QueryBundle("", embedding=vector.tolist()))
+
+    async def _centre(self) -> Vectors | None:
+        space = self.scope.spaces["asset"].space
+        async with self.database.connection(autocommit=True) as connection:
+            background: Background = await self.backgrounds.of(connection, space, self.scope)
+        return background.mean if len(background.sample) else None

@@ -1,0 +1,122 @@
+"""What similarity means in a space: how alike things are that have nothing to do with each other.
+
+A cosine of 0.25 is a hit for one encoder and noise for another. So each search compares the query
+with a random few vectors of the collections as well; how far the best hits stand above those is
+the branch's evidence. An encoder that knows nothing of these pictures gives best hits that are
+just the tail of the noise, and its branch then counts for little in the fusion.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from psycopg import sql
+
+from sightline.storage import queries
+from sightline.storage.database import Connection
+from sightline.storage.models import Vectors
+from sightline.storage.retrieval.scope import Scope
+from sightline.storage.spaces import Space
+
+_SQL = queries.load("retrieval")
+SAMPLE_ROWS = 512
+_KEPT_SECONDS = 300.0
+_READ_ROWS = 8_192
+_FEW = 24
+"""Vectors below which a spread says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Similarities of the query to random vectors: mean, deviation, and vectors there are."""
+
+    mean: float
+    deviation: float
+    population: int
+
+    @property
+    def threshold(self) -> float:
+        """What the best of the population would reach if all were noise, and normal noise."""
+        return self.mean + self.deviation * expected_maximum(self.population)
+
+    def evidence(self, best: float) -> float:
+        """0 to 1: how far the best similarity stands above what noise reaches."""
+        reach = self.threshold - self.mean
+        if reach <= 0:
+            return 1.0
+        return float(np.clip(((best - self.mean) / reach - 0.5) * 1.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """A random sample of a space: float32 of shape (n, dimension), unit vectors."""
+
+    sample: Vectors
+    population: int
+
+    @property
+    def mean(self) -> Vectors:
+        """The mean vector, float32 of shape (dimension,)."""
+        mean: Vectors = self.sample.mean(axis=0)
+        return mean
+
+    def noise(self, query: Vectors) -> Noise | None:
+        """How alike ``query`` (unit, shape (dimension,)) is to anything; None for too small."""
+        if len(self.sample) < _FEW:
+            return None
+        similarities = self.sample @ query
+        return Noise(float(similarities.mean()), float(similarities.std(ddof=1)), self.population)
+
+
+class Backgrounds:
+    """Samples by space and collections, taken again every few minutes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, tuple[int, ...]], tuple[float, Background]] = {}
+
+    async def of(self, connection: Connection, space: Space, scope: Scope) -> Background:
+        """The sample of the space within the scope's collections (its filter set aside)."""
+        key = (space.id, tuple(scope.ids))
+        taken_at, background = self._known.get(key, (-math.inf, None))
+        # A sample of few may be one of a collection that is being filled.
+        kept = _KEPT_SECONDS if background and background.population > _READ_ROWS else 5.0
+        if background is None or time.monotonic() - taken_at > kept:
+            background = await _sample(connection, space, scope.ids)
+            self._known[key] = (time.monotonic(), background)
+        return background
+
+
+def expected_maximum(draws: int) -> float:
+    """About the largest of so many draws of a normal distribution, in deviations."""
+    return math.sqrt(2 * math.log(max(draws, 2)))
+
+
+async def _sample(connection: Connection, space: Space, ids: list[int]) -> Background:
+    row = await (
+        await connection.execute(_SQL["space_rows"], {"partition": f"sightline.{space.partition}"})
+    ).fetchone()
+    estimate = int(row[0]) if row is not None and row[0] is not None else -1
+    share = 100.0 if estimate <= _READ_ROWS else 100.0 * _READ_ROWS / estimate
+    vectors = await _read(connection, space, ids, share)
+    if len(vectors) < SAMPLE_ROWS and share < 100:
+        vectors = await _read(connection, space, ids, 100.0)  # a small part of a large space
+        population = len(vectors) if len(vectors) < SAMPLE_ROWS else estimate
+    else:
+        population = max(estimate, len(vectors))
+    return Background(vectors, population)
+
+
+async def _read(connection: Connection, space: Space, ids: list[int], percent: float) -> Vectors:
+    query = sql.SQL(_SQL["sample_vectors"]).format(
+        dimension=sql.Literal(space.identity.dimension),
+        partition=sql.Identifier(space.partition),
+        percent=sql.Literal(percent),
+        condition=sql.SQL("e.collection_id = ANY (%(collections)s)"),
+    )
+    cursor = await connection.execute(query, {"collections": ids, "rows": SAMPLE_ROWS})
+    rows = await cursor.fetchall()
+    stacked = np.array([row[0].to_numpy() for row in rows], dtype=np.float32)
+    return stacked.reshape(len(rows), space.identity.dimension)

@@ -1,0 +1,184 @@
+"""Several branches, one order: our own fusion, for LlamaIndex's rewrites scores and drops weights.
+
+Reciprocal ranks by default: a hit gets ``evidence / (60 + rank)`` of each branch that found it.
+The evidence of a branch, 0 to 1, is measured in the very search: a vector branch whose best hits
+are no more alike to the query than chance, or words that match "the" alone, say little; a branch
+at its floor still breaks ties. With a ``visual_weight`` scores are mixed instead, each branch's
+brought to 0 (unrelated) to 1 (its best), and evidence plays no part: the caller has decided.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llama_index.core.schema import NodeWithScore, QueryBundle
+
+from sightline.storage.retrieval.branch import Branch, Candidate, Found, Key, Side, node
+from sightline.storage.retrieval.records import BranchReport, BranchScore
+from sightline.storage.retrieval.together import together
+
+RANK_CONSTANT = 60
+LEAST_WEIGHT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A key with its fused score, and how each branch that found it did.
+
+    ``region_id`` and ``passage_id`` are from the branch that ranked it best and has one.
+    """
+
+    key: Key
+    score: float
+    branches: Mapping[str, BranchScore]
+    region_id: int | None = None
+    passage_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """The fused order, and what the branches brought to it."""
+
+    hits: tuple[Fused, ...]
+    reports: Mapping[str, BranchReport]
+    timings_ms: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A branch with the query in the form that it takes."""
+
+    branch: Branch
+    query: QueryBundle
+
+
+@dataclass(slots=True)
+class _Tally:
+    score: float = 0.0
+    branches: dict[str, BranchScore] = field(default_factory=dict)
+    candidates: list[tuple[int, Candidate]] = field(default_factory=list)
+
+
+class FusionRetriever(Branch):
+    """Asks all branches at once and fuses what they find, keyed as they are."""
+
+    def __init__(self, asks: Sequence[Ask], *, visual_weight: float | None = None) -> None:
+        """``visual_weight`` 0 to 1, or None for reciprocal ranks."""
+        super().__init__("fusion", "visual")
+        self._asks = tuple(asks)
+        self._visual_weight = visual_weight
+
+    async def find(self, query: QueryBundle) -> Found:
+        """The fused order as one branch; each ask has its query, so ``query`` is not used."""
+        del query
+        fused = await self.fuse()
+        return Found(
+            tuple(
+                Candidate(hit.key, hit.score, None, hit.region_id, hit.passage_id)
+                for hit in fused.hits
+            ),
+            notes=fused.notes,
+        )
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        found = await self.find(query_bundle)
+        return [node(candidate, self.name) for candidate in found.candidates]
+
+    async def fuse(self) -> Fusion:
+        """Ask and fuse. The first branch that fails fails the search, and the others stop."""
+        answers = await together([_timed(ask) for ask in self._asks])
+        results = {ask.branch.name: answer for ask, answer in zip(self._asks, answers, strict=True)}
+        found = {name: result[0] for name, result in results.items()}
+        sides = {ask.branch.name: ask.branch.side for ask in self._asks}
+        hits, weights = (
+            by_ranks(found)
+            if self._visual_weight is None
+            else by_scores(found, sides, self._visual_weight)
+        )
+        return Fusion(
+            hits=tuple(hits),
+            reports={
+                name: BranchReport(
+                    hits=len(each.candidates),
+                    weight=round(weights[name], 4),
+                    evidence=round(each.evidence, 4),
+                    threshold=each.threshold,
+                )
+                for name, each in found.items()
+            },
+            timings_ms={name: milliseconds for name, (_, milliseconds) in results.items()},
+            notes=tuple(dict.fromkeys(note for each in found.values() for note in each.notes)),
+        )
+
+
+def by_ranks(found: Mapping[str, Found]) -> tuple[list[Fused], dict[str, float]]:
+    """Reciprocal ranks, each branch by its evidence, scaled so that 1 is first in all of them."""
+    weights = {
+        name: max(each.evidence, LEAST_WEIGHT) if each.candidates else 0.0
+        for name, each in found.items()
+    }
+    whole = sum(weights.values()) / (RANK_CONSTANT + 1)
+    tallies: dict[Key, _Tally] = {}
+    for name, each in found.items():
+        for rank, candidate in enumerate(each.candidates, start=1):
+            share = weights[name] / (RANK_CONSTANT + rank)
+            _count(tallies, name, rank, candidate, share / whole)
+    return _ordered(tallies), weights
+
+
+def by_scores(
+    found: Mapping[str, Found], sides: Mapping[str, Side], visual_weight: float
+) -> tuple[list[Fused], dict[str, float]]:
+    """Scores, a branch's from 0 at its floor to 1 at its best; of each side the better branch."""
+    side_weight: dict[Side, float] = {"visual": visual_weight, "words": 1 - visual_weight}
+    weights = {name: side_weight[sides[name]] for name in found}
+    tallies: dict[Key, _Tally] = {}
+    best: dict[tuple[Key, Side], float] = {}
+    for name, each in found.items():
+        top = each.candidates[0].score if each.candidates else 0.0
+        for rank, candidate in enumerate(each.candidates, start=1):
+            reach = top - each.floor
+            value = max(candidate.score - each.floor, 0.0) / reach if reach > 0 else 0.0
+            slot = (candidate.key, sides[name])
+            gain = max(value - best.get(slot, 0.0), 0.0)
+            best[slot] = best.get(slot, 0.0) + gain
+            _count(tallies, name, rank, candidate, weights[name] * gain)
+    return [hit for hit in _ordered(tallies) if hit.score > 0], weights
+
+
+def _count(
+    tallies: dict[Key, _Tally], name: str, rank: int, candidate: Candidate, share: float
+) -> None:
+    tally = tallies.setdefault(candidate.key, _Tally())
+    tally.score += share
+    tally.branches[name] = BranchScore(rank, candidate.score, candidate.distance)
+    tally.candidates.append((rank, candidate))
+
+
+def _ordered(tallies: Mapping[Key, _Tally]) -> list[Fused]:
+    """Best first; ties by the best rank in any branch, then by key, so that pages do not shift."""
+    fused = []
+    for key, tally in tallies.items():
+        ranked = [candidate for _, candidate in sorted(tally.candidates, key=lambda each: each[0])]
+        fused.append(
+            Fused(
+                key=key,
+                score=tally.score,
+                branches=tally.branches,
+                region_id=next((c.region_id for c in ranked if c.region_id is not None), None),
+                passage_id=next((c.passage_id for c in ranked if c.passage_id is not None), None),
+            )
+        )
+    fused.sort(
+        key=lambda hit: (-hit.score, min(b.rank for b in hit.branches.values()), str(hit.key))
+    )
+    return fused
+
+
+async def _timed(ask: Ask) -> tuple[Found, float]:
+    started = time.perf_counter()
+    found = await ask.branch.find(ask.query)
+    return found, (time.perf_counter() - started) * 1000

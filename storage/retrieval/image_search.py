@@ -1,0 +1,181 @@
+"""Search for pictures: by words, by a picture, by examples, or by any mix."""
+
+from __future__ import annotations
+
+from sightline.storage import assets
+from sightline.storage.database import Database
+from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.models import EncoderIdentity, ImageEncoder, TextEncoder
+from sightline.storage.retrieval import cursors, evidence, limits, log
+from sightline.storage.retrieval.arrange import Arranged, arrange
+from sightline.storage.retrieval.asks import AskBuilder
+from sightline.storage.retrieval.background import Backgrounds
+from sightline.storage.retrieval.filter_columns import ASSETS
+from sightline.storage.retrieval.fusion import Fused, FusionRetriever
+from sightline.storage.retrieval.lexical import Statistics
+from sightline.storage.retrieval.question import Question, complete, encode
+from sightline.storage.retrieval.records import (
+    ImageHit,
+    ImageRequest,
+    ImageResults,
+    SearchReport,
+)
+from sightline.storage.retrieval.rerank import Reranker
+from sightline.storage.retrieval.scope import KeyCatalog, Scope, resolve
+from sightline.storage.retrieval.stopwatch import Stopwatch
+from sightline.storage.retrieval.trust import TrustLedger
+from sightline.storage.spaces import Grain
+from sightline.storage.text.query import analyse_query
+
+
+class ImageSearch:
+    """Finds pictures by what they look like and by the words on and around them.
+
+    One for a process: it remembers statistics. ``passages`` encodes words for captions and other
+    passages; None leaves those to the words themselves. ``signing_key`` seals cursors.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        images: ImageEncoder,
+        passages: TextEncoder | None,
+        *,
+        signing_key: bytes,
+        reranker: Reranker | None = None,
+    ) -> None:
+        self._database = database
+        self._images = images
+        self._passages = passages
+        self._signing_key = signing_key
+        self._reranker = reranker
+        self._statistics = Statistics()
+        self._backgrounds = Backgrounds()
+        self._catalog = KeyCatalog()
+        self._trust = TrustLedger()
+
+    async def search(self, request: ImageRequest) -> ImageResults:
+        """Answer a request.
+
+        Raises InvalidArgumentError (UnknownNameError among them) for what is wrong with it,
+        SpaceMismatchError, ModelError and StorageError.
+        """
+        watch = Stopwatch()
+        query = _checked(request)
+        digest = limits.digest(request)
+        offset = cursors.unseal(self._signing_key, request.cursor, digest) if request.cursor else 0
+        with watch.stage("scope"):
+            scope = await self._scope(request)
+        with watch.stage("encode"):
+            encoded = await encode(request, query, self._images, self._passages)
+        with watch.stage("scope"):
+            async with self._database.connection(autocommit=True) as connection:
+                question = await complete(connection, request, query, scope, encoded)
+                trust = await self._trust.words_to_pictures(connection, scope)
+            builder = AskBuilder(
+                self._database,
+                scope,
+                self._backgrounds,
+                self._statistics,
+                1.0 if trust is None else trust.value,
+            )
+            asks = await builder.build(question, request.visual_weight)
+        fusion = await FusionRetriever(asks, visual_weight=request.visual_weight).fuse()
+        watch.stages.update(fusion.timings_ms)
+        with watch.stage("finish"):
+            arranged, hits = await self._finish(request, scope, question, fusion.hits, offset)
+        end = offset + request.limit
+        more = end < len(arranged.hits)
+        report = SearchReport(
+            branches=fusion.reports,
+            timings_ms={**watch.stages, "total": watch.total()},
+            next_cursor=cursors.seal(self._signing_key, end, digest) if more else None,
+            notes=(*scope.notes, *fusion.notes, *arranged.notes),
+            reranked=arranged.reranked,
+        )
+        await self._log(request, query, hits, report)
+        return ImageResults(tuple(hits), report)
+
+    async def _scope(self, request: ImageRequest) -> Scope:
+        identity = self._images.identity
+        identities: dict[Grain, EncoderIdentity] = {"asset": identity, "region": identity}
+        if self._passages is not None:
+            identities["passage"] = self._passages.identity
+        async with self._database.connection(autocommit=True) as connection:
+            return await resolve(connection, request.selection, identities, ASSETS, self._catalog)
+
+    async def _finish(
+        self,
+        request: ImageRequest,
+        scope: Scope,
+        question: Question,
+        fused: tuple[Fused, ...],
+        offset: int,
+    ) -> tuple[Arranged, list[ImageHit]]:
+        scoped = scope.spaces.get("asset")
+        async with self._database.connection(autocommit=True) as connection:
+            arranged = await arrange(
+                connection,
+                [hit for hit in fused if hit.key not in question.named],
+                query=question.query,
+                space=None if scoped is None else scoped.space,
+                reranker=self._reranker,
+                group_duplicates=request.group_duplicates,
+                diversity=request.diversity,
+            )
+            page = arranged.hits[offset : offset + request.limit]
+            pictures = await assets.find(connection, [str(hit.key) for hit in page])
+            texts = await evidence.passages(
+                connection,
+                [hit.passage_id for hit in page if hit.passage_id is not None],
+                analyse_query(question.query).terms,
+            )
+            parts = await evidence.regions(
+                connection, [hit.region_id for hit in page if hit.region_id is not None]
+            )
+        hits = [
+            ImageHit(
+                asset=pictures[str(hit.key)],
+                score=hit.score,
+                branches=hit.branches,
+                region=None if hit.region_id is None else parts.get(hit.region_id),
+                passage=None if hit.passage_id is None else texts.get(hit.passage_id),
+                duplicates=arranged.duplicates.get(str(hit.key), ()),
+            )
+            for hit in page
+            if str(hit.key) in pictures  # it may have been deleted a moment ago
+        ]
+        return arranged, hits
+
+    async def _log(
+        self, request: ImageRequest, query: str, hits: list[ImageHit], report: SearchReport
+    ) -> None:
+        await log.write(
+            self._database,
+            log.LogEntry(
+                principal=request.principal,
+                tool=request.tool,
+                collection=limits.collection_names(request.selection),
+                query=query or None,
+                arguments=limits.loggable(request),
+                timings_ms=report.timings_ms,
+                total_ms=report.timings_ms["total"],
+                results=[{"asset": hit.asset.id, "score": round(hit.score, 6)} for hit in hits],
+            ),
+        )
+
+
+def _checked(request: ImageRequest) -> str:
+    """The query, once the request is found to make sense."""
+    query = limits.checked_query(request.query)
+    limits.check_limit(request.limit)
+    limits.check_share("visual_weight", request.visual_weight)
+    limits.check_share("diversity", request.diversity)
+    for name, given in (("like", request.like), ("unlike", request.unlike)):
+        if len(given) > limits.MAX_EXAMPLES:
+            raise InvalidArgumentError(
+                f"{name} has {len(given)} examples; give at most {limits.MAX_EXAMPLES}"
+            )
+    if not query and request.picture is None and not request.like:
+        raise limits.nothing_asked("words, a picture, or pictures that the results should be like")
+    return query

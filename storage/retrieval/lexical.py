@@ -1,0 +1,243 @@
+"""Words on and around pictures: BM25 over postings, keyed on assets or on passages."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llama_index.core.schema import QueryBundle
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from sightline.storage import queries
+from sightline.storage.database import Connection, Database
+from sightline.storage.retrieval.branch import Branch, Candidate, Found, best_of_each
+from sightline.storage.retrieval.scope import Scope
+from sightline.storage.retrieval.vectors import Target
+from sightline.storage.text.query import MAX_QUERY_TERMS, Query, analyse_query
+
+_SQL = queries.load("retrieval")
+
+# Passages are short and of like length: length says less of them than of whole documents.
+K1 = 0.9
+B = 0.4
+COMMON_SHARE = 0.05
+"""Of all passages: a term that more of them hold does not find candidates, it only ranks them."""
+_LEAST_COMMON = 2_000
+_SMALL_SCOPE = 5_000
+_CANDIDATES = 400
+_BEGINNINGS = 200
+_LAST = "\U0010ffff"
+_STATISTICS_KEPT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A query's terms by what they are for.
+
+    ``leading`` find candidates: term, concept (place of the query's term), weight. ``common``
+    only rank: term, weight, share of all passages that hold it.
+    """
+
+    leading: tuple[tuple[str, int, float], ...]
+    common: tuple[tuple[str, float, float], ...]
+
+
+class Statistics:
+    """Numbers that BM25 needs of the tables, kept for a minute: ranking forgives age."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[tuple[int, ...] | None, tuple[float, int, float]] = {}
+        self._shares: dict[str, tuple[float, float]] = {}
+
+    async def size(self, connection: Connection, ids: Sequence[int] | None) -> tuple[int, float]:
+        """Passages in the collections (of all for None) and the mean of their lengths."""
+        key = None if ids is None else tuple(ids)
+        until, passages, mean = self._sizes.get(key, (0.0, 0, 0.0))
+        if time.monotonic() >= until:
+            started = time.monotonic()
+            row = await (
+                await connection.execute(
+                    _SQL["passage_statistics"], {"collections": None if ids is None else list(ids)}
+                )
+            ).fetchone()
+            passages, mean = (0, 0.0) if row is None else row
+            # Counting a large table may take a thousandth of the time, no more; a small one,
+            # which may be growing, is counted each time.
+            spent = time.monotonic() - started
+            keep = max(_STATISTICS_KEPT_SECONDS, 1000 * spent) if passages > _SMALL_SCOPE else 0.0
+            self._sizes[key] = (time.monotonic() + keep, passages, mean)
+        return passages, max(mean, 1.0)
+
+    async def common(
+        self, connection: Connection, terms: Sequence[str], passages: int
+    ) -> dict[str, float]:
+        """The share of all passages that hold a term, for those of the terms that are common."""
+        now = time.monotonic()
+        fresh = {t: share for t in terms if (share := self._fresh(t, now)) is not None}
+        unknown = [term for term in terms if term not in fresh]
+        ceiling = max(int(COMMON_SHARE * passages), _LEAST_COMMON)
+        if unknown and passages > ceiling:
+            at_ceiling = [
+                term for term, n in await self._count(connection, unknown, ceiling) if n >= ceiling
+            ]
+            for term, n in await self._count(connection, at_ceiling, passages):
+                self._shares[term] = (now + _STATISTICS_KEPT_SECONDS * 10, n / passages)
+                fresh[term] = n / passages
+        return fresh
+
+    def _fresh(self, term: str, now: float) -> float | None:
+        until, share = self._shares.get(term, (0.0, 0.0))
+        return share if now < until else None
+
+    async def _count(
+        self, connection: Connection, terms: Sequence[str], ceiling: int
+    ) -> list[tuple[str, int]]:
+        if not terms:
+            return []
+        cursor = await connection.execute(
+            _SQL["term_counts"], {"terms": list(terms), "ceiling": ceiling}
+        )
+        return [(str(term), int(n)) for term, n in await cursor.fetchall()]
+
+
+class LexicalBranch(Branch):
+    """BM25; ``target`` says what results are keyed on."""
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        scope: Scope,
+        statistics: Statistics,
+        *,
+        target: Target = "asset",
+        depth: int = 200,
+    ) -> None:
+        super().__init__(name, "words")
+        self._database = database
+        self._scope = scope
+        self._statistics = statistics
+        self._target: Target = target
+        self._depth = depth
+
+    async def find(self, query: QueryBundle) -> Found:
+        """Takes the words of ``query.query_str``.
+
+        Evidence is the part of the query that the best hit holds, each term counting by its
+        rarity: a hit on all of "LGA1700 bracket" is strong, one on "the" alone is nothing.
+        """
+        asked = analyse_query(query.query_str)
+        if not asked:
+            return Found((), evidence=0.0, notes=("the query has no word to look for in text",))
+        notes = (
+            (f"only the first {MAX_QUERY_TERMS} terms of the query were looked for in text",)
+            if asked.truncated
+            else ()
+        )
+        async with self._database.connection(autocommit=True) as connection:
+            ids = None if self._scope.everything else self._scope.ids
+            passages, mean_length = await self._statistics.size(connection, ids)
+            if not passages:
+                return Found((), evidence=0.0, notes=notes)
+            terms = await self._terms(connection, asked, passages)
+            rows = await self._rank(connection, terms, passages, mean_length)
+        # `rows`: passage, asset, score, idf of matched terms, idf of all terms found, concepts.
+        key = 1 if self._target == "asset" else 0
+        candidates = best_of_each(
+            [Candidate(row[key], float(row[2]), passage_id=row[0]) for row in rows], self._depth
+        )
+        if not candidates:
+            return Found((), evidence=0.0, notes=notes)
+        found = set(rows[0][5] or ())
+        unseen = math.log(1 + (passages + 0.5) / 0.5)
+        missing = {c: w for _, c, w in terms.leading if c not in found}
+        whole = float(rows[0][4]) + unseen * sum(missing.values())
+        return Found(
+            candidates,
+            evidence=max(float(row[3]) for row in rows[:3]) / whole if whole > 0 else 0.0,
+            notes=notes,
+        )
+
+    async def _terms(self, connection: Connection, asked: Query, passages: int) -> Terms:
+        leading = [
+            (term, place, weight)
+            for place, (term, weight) in enumerate(zip(asked.terms, asked.weights, strict=True))
+        ]
+        common: dict[str, float] = {}
+        if passages > _SMALL_SCOPE:
+            total, _ = await self._statistics.size(connection, None)
+            common = await self._statistics.common(connection, asked.terms, total)
+        if len(common) == len(leading):  # nothing but common terms: the rarest has to lead
+            common.pop(min(common, key=lambda term: common[term]))
+        for place, (term, _, _) in enumerate(tuple(leading)):
+            if term in asked.beginnings:
+                leading += [(each, place, 1.0) for each in await _beginning(connection, term)]
+        return Terms(
+            leading=tuple(each for each in leading if each[0] not in common),
+            common=tuple(
+                (term, weight, common[term]) for term, _, weight in leading if term in common
+            ),
+        )
+
+    async def _rank(
+        self, connection: Connection, terms: Terms, passages: int, mean_length: float
+    ) -> list[TupleRow]:
+        statement = _statement(self._scope, self._target)
+        cursor = await connection.execute(
+            statement,
+            {
+                **self._scope.condition.parameters,
+                "terms": [term for term, _, _ in terms.leading],
+                "concepts": [concept for _, concept, _ in terms.leading],
+                "weights": [weight for _, _, weight in terms.leading],
+                "common_terms": [term for term, _, _ in terms.common],
+                "common_weights": [weight for _, weight, _ in terms.common],
+                "shares": [min(share, 0.999) for _, _, share in terms.common],
+                "passages": passages,
+                "mean_length": mean_length,
+                "k1": K1,
+                "b": B,
+                "collections": self._scope.ids,
+                "kinds": list(self._scope.kinds or ()),
+                "candidates": max(_CANDIDATES, self._depth),
+                "depth": max(_CANDIDATES, self._depth),
+            },
+        )
+        return await cursor.fetchall()
+
+
+def _statement(scope: Scope, target: Target) -> sql.Composed:
+    """The statement for a scope: statistics are of its collections, its filter picks after that."""
+    kept: list[sql.Composable] = []
+    joins = sql.SQL("")
+    if scope.condition:
+        kept.append(scope.condition.sql)
+        joins = sql.SQL(_SQL["passage_joins"])
+    if scope.kinds:
+        kept.append(sql.SQL("p.kind = ANY (%(kinds)s)"))
+    return sql.SQL(_SQL["lexical"]).format(
+        condition=sql.SQL(" AND ").join(kept) if kept else sql.SQL("true"),
+        scope=sql.SQL("true" if scope.everything else "p.collection_id = ANY (%(collections)s)"),
+        joins=joins,
+        candidates=sql.SQL(_SQL["best_assets" if target == "asset" else "best_passages"]),
+        saturation=_saturation("posted.frequency", "posted.token_count"),
+        common_saturation=_saturation("o.frequency", "candidate.token_count"),
+    )
+
+
+def _saturation(frequency: str, length: str) -> sql.Composed:
+    return sql.SQL(_SQL["saturation"]).format(
+        frequency=sql.Identifier(*frequency.split(".")), length=sql.Identifier(*length.split("."))
+    )
+
+
+async def _beginning(connection: Connection, character: str) -> list[str]:
+    """Terms that begin with the character and are longer."""
+    cursor = await connection.execute(
+        _SQL["terms_beginning"],
+        {"beginning": character, "end": character + _LAST, "most": _BEGINNINGS},
+    )
+    return [str(row[0]) for row in await cursor.fetchall()]

@@ -1,0 +1,173 @@
+"""Search in text: captions, documents, what is written in pictures, subtitles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from llama_index.core.schema import QueryBundle
+
+from sightline.storage import assets
+from sightline.storage.database import Database
+from sightline.storage.models import TextEncoder, Vectors
+from sightline.storage.retrieval import cursors, evidence, limits, log
+from sightline.storage.retrieval.background import Backgrounds
+from sightline.storage.retrieval.filter_columns import PASSAGES
+from sightline.storage.retrieval.fusion import Ask, Fused, Fusion, FusionRetriever
+from sightline.storage.retrieval.lexical import LexicalBranch, Statistics
+from sightline.storage.retrieval.records import (
+    PassageHit,
+    PassageRequest,
+    PassageResults,
+    SearchReport,
+)
+from sightline.storage.retrieval.rerank import Exhibit, Reranker
+from sightline.storage.retrieval.scope import KeyCatalog, Scope, resolve
+from sightline.storage.retrieval.stopwatch import Stopwatch
+from sightline.storage.retrieval.vectors import VectorBranch
+from sightline.storage.text.query import analyse_query
+
+
+class PassageSearch:
+    """Finds passages by their words and, with a text encoder, by their meaning.
+
+    One for a process: it remembers statistics. ``signing_key`` seals cursors.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        encoder: TextEncoder | None,
+        *,
+        signing_key: bytes,
+        reranker: Reranker | None = None,
+    ) -> None:
+        self._database = database
+        self._encoder = encoder
+        self._signing_key = signing_key
+        self._reranker = reranker
+        self._statistics = Statistics()
+        self._backgrounds = Backgrounds()
+        self._catalog = KeyCatalog()
+
+    async def search(self, request: PassageRequest) -> PassageResults:
+        """Answer a request.
+
+        Raises InvalidArgumentError (UnknownNameError among them) for what is wrong with it,
+        SpaceMismatchError, ModelError and StorageError.
+        """
+        watch = Stopwatch()
+        query = limits.checked_query(request.query)
+        if not query:
+            raise limits.nothing_asked("words to look for")
+        limits.check_limit(request.limit)
+        digest = limits.digest(request)
+        offset = cursors.unseal(self._signing_key, request.cursor, digest) if request.cursor else 0
+        with watch.stage("prepare"):
+            scope, vector = await self._prepare(request, query)
+        fusion = await FusionRetriever(self._asks(scope, query, vector)).fuse()
+        watch.stages.update(fusion.timings_ms)
+        with watch.stage("finish"):
+            hits, notes, reranked = await self._finish(request, query, fusion, offset)
+        end = offset + request.limit
+        more = end < min(len(fusion.hits), limits.DEPTH)
+        timings = {**watch.stages, "total": watch.total()}
+        report = SearchReport(
+            branches=fusion.reports,
+            timings_ms=timings,
+            next_cursor=cursors.seal(self._signing_key, end, digest) if more else None,
+            notes=(*scope.notes, *fusion.notes, *notes),
+            reranked=reranked,
+        )
+        await log.write(
+            self._database,
+            log.LogEntry(
+                principal=request.principal,
+                tool=request.tool,
+                collection=limits.collection_names(request.selection),
+                query=query,
+                arguments=limits.loggable(request),
+                timings_ms=timings,
+                total_ms=timings["total"],
+                results=[{"passage": hit.passage.id, "score": round(hit.score, 6)} for hit in hits],
+            ),
+        )
+        return PassageResults(tuple(hits), report)
+
+    async def _prepare(self, request: PassageRequest, query: str) -> tuple[Scope, Vectors | None]:
+        scope = await self._resolve(request)
+        if self._encoder is None or "passage" not in scope.spaces:
+            return scope, None
+        return scope, (await self._encoder.encode_texts([query]))[0]
+
+    async def _resolve(self, request: PassageRequest) -> Scope:
+        async with self._database.connection(autocommit=True) as connection:
+            return await resolve(
+                connection,
+                request.selection,
+                {} if self._encoder is None else {"passage": self._encoder.identity},
+                PASSAGES,
+                self._catalog,
+            )
+
+    def _asks(self, scope: Scope, query: str, vector: Vectors | None) -> Sequence[Ask]:
+        asks = [
+            Ask(
+                LexicalBranch(
+                    "words",
+                    self._database,
+                    scope,
+                    self._statistics,
+                    target="passage",
+                    depth=limits.DEPTH,
+                ),
+                QueryBundle(query),
+            )
+        ]
+        if vector is not None and "passage" in scope.spaces:
+            branch = VectorBranch(
+                "text_to_passage",
+                "words",
+                self._database,
+                scope,
+                scope.spaces["passage"].space,
+                self._backgrounds,
+                target="passage",
+                depth=limits.DEPTH,
+            )
+            asks.append(Ask(branch, QueryBundle(query, embedding=np.asarray(vector).tolist())))
+        return asks
+
+    async def _finish(
+        self, request: PassageRequest, query: str, fusion: Fusion, offset: int
+    ) -> tuple[list[PassageHit], tuple[str, ...], bool]:
+        terms = analyse_query(query).terms
+        order: list[Fused] = list(fusion.hits)
+        notes: tuple[str, ...] = ()
+        async with self._database.connection(autocommit=True) as connection:
+            if self._reranker is not None and order:
+                head = order[: self._reranker.top]
+                texts = await evidence.passages(connection, (int(h.key) for h in head), terms)
+                exhibits = [
+                    Exhibit(h.key, texts[int(h.key)].text if int(h.key) in texts else "")
+                    for h in head
+                ]
+                places, problem = await self._reranker.order(query, exhibits)
+                order = [head[place] for place in places] + order[len(head) :]
+                notes = () if problem is None else (problem,)
+            page = order[offset : offset + request.limit]
+            found = await evidence.passages(connection, (int(hit.key) for hit in page), terms)
+            pictures = await assets.find(
+                connection, [p.asset_id for p in found.values() if p.asset_id is not None]
+            )
+        hits = [
+            PassageHit(
+                passage=found[int(hit.key)],
+                score=hit.score,
+                branches=hit.branches,
+                asset=pictures.get(found[int(hit.key)].asset_id or ""),
+            )
+            for hit in page
+            if int(hit.key) in found
+        ]
+        return hits, notes, self._reranker is not None and not notes

@@ -1,0 +1,77 @@
+"""A second look at the best few by a slower, better model, with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from pydantic import ConfigDict
+
+from sightline.storage.errors import ModelError
+from sightline.storage.retrieval.branch import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """What is judged: an asset's id or a passage's, and the text that goes with it."""
+
+    key: Key
+    text: str
+
+
+class Judge(Protocol):
+    """Says how well things answer a query: a cross-encoder, or a VLM's yes against its no."""
+
+    async def judge(self, query: str, exhibits: Sequence[Exhibit]) -> Sequence[float]:
+        """A score for each exhibit, higher is better, comparable within this call only."""
+        ...
+
+
+class Reranker(BaseNodePostprocessor):  # type: ignore[misc]  # LlamaIndex is untyped to us
+    """Puts the first ``top`` nodes in a judge's order; the others follow as they were.
+
+    When the judge is late or fails, the order stays, and `order` says why.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    judge: Judge
+    top: int = 20
+    deadline_seconds: float = 3.0
+
+    async def order(self, query: str, exhibits: Sequence[Exhibit]) -> tuple[list[int], str | None]:
+        """The places of ``exhibits``, best first; a reason when they are left as they were."""
+        head = list(exhibits[: self.top])
+        unchanged = list(range(len(exhibits)))
+        try:
+            async with asyncio.timeout(self.deadline_seconds):
+                scores = await self.judge.judge(query, head)
+        except TimeoutError:
+            return unchanged, f"not reranked: the judge took over {self.deadline_seconds:g} s"
+        except ModelError as error:
+            return unchanged, f"not reranked: {error}"
+        if len(scores) != len(head):
+            return unchanged, f"not reranked: {len(scores)} judgements for {len(head)} results"
+        # A score that is no number is the worst; `sorted` is stable, so ties keep their order.
+        worth = [-math.inf if math.isnan(score) else score for score in scores]
+        best_first = sorted(range(len(head)), key=lambda place: -worth[place])
+        return best_first + unchanged[len(head) :], None
+
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        if query_bundle is None or not nodes:
+            return nodes
+        exhibits = [Exhibit(each.node.node_id, each.node.get_content()) for each in nodes]
+        places, _ = await self.order(query_bundle.query_str, exhibits)
+        return [nodes[place] for place in places]
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        raise NotImplementedError("the reranker works on an event loop: use apostprocess_nodes")

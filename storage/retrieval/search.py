@@ -1,0 +1,7 @@
+"""The two searches, and all that their callers name."""
+
+from sightline.storage.retrieval.image_search import ImageSearch
+from sightline.storage.retrieval.passage_search import PassageSearch
+from sightline.storage.retrieval.rerank import Exhibit, Judge, Reranker
+
+__all__ = ["Exhibit", "ImageSearch", "Judge", "PassageSearch", "Reranker"]

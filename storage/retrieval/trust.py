@@ -1,0 +1,88 @@
+"""How far an encoder's words can be trusted to find pictures of a collection, measured there.
+
+Captioned pictures are questions with known answers: does the vector of a caption find its own
+picture among a few hundred others? Where one encoder made both the vectors of captions and of
+pictures, both are stored already, so the measurement costs one query and a small matrix product.
+An encoder that was trained on drawings scores near chance on photographs, and says so here.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from psycopg import sql
+
+from sightline.storage import queries
+from sightline.storage.database import Connection
+from sightline.storage.models import Vectors
+from sightline.storage.retrieval.scope import Scope
+from sightline.storage.spaces import Space
+
+_SQL = queries.load("retrieval")
+_PAIRS = 256
+_FEWEST_PAIRS = 16
+_KEPT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """``value`` 0 (chance) to 1 (captions find their pictures); ``pairs`` that say so."""
+
+    value: float
+    pairs: int
+
+
+class TrustLedger:
+    """What was measured, by spaces and collections, for a few minutes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, tuple[int, ...]], tuple[float, Trust | None]] = {}
+
+    async def words_to_pictures(self, connection: Connection, scope: Scope) -> Trust | None:
+        """Trust in words finding pictures; None where it cannot be measured.
+
+        That is where captions have no vectors of the pictures' encoder, or are too few.
+        """
+        pictures, texts = scope.spaces.get("asset"), scope.spaces.get("passage")
+        if pictures is None or texts is None or pictures.space.identity != texts.space.identity:
+            return None
+        key = (pictures.space.id, texts.space.id, tuple(scope.ids))
+        until, trust = self._known.get(key, (0.0, None))
+        if time.monotonic() >= until:
+            trust = await _measure(connection, pictures.space, texts.space, scope.ids)
+            kept = _KEPT_SECONDS if trust is not None and trust.pairs == _PAIRS else 5.0
+            self._known[key] = (time.monotonic() + kept, trust)
+        return trust
+
+
+async def _measure(
+    connection: Connection, pictures: Space, texts: Space, ids: list[int]
+) -> Trust | None:
+    statement = sql.SQL(_SQL["captioned_pairs"]).format(
+        dimension=sql.Literal(pictures.identity.dimension),
+        partition=sql.Identifier(pictures.partition),
+        text_partition=sql.Identifier(texts.partition),
+    )
+    cursor = await connection.execute(statement, {"collections": ids, "rows": _PAIRS})
+    rows = await cursor.fetchall()
+    if len(rows) < _FEWEST_PAIRS:
+        return None
+    captions = np.array([row[0].to_numpy() for row in rows], dtype=np.float32)
+    images = np.array([row[1].to_numpy() for row in rows], dtype=np.float32)
+    return Trust(agreement(captions, images), len(rows))
+
+
+def agreement(captions: Vectors, images: Vectors) -> float:
+    """0 to 1: the share of captions that rank their own picture above nearly all others.
+
+    Both float32 of shape (n, dimension); row i of one belongs to row i of the other. Chance is 0.
+    """
+    similarities = captions @ images.T
+    own = np.diagonal(similarities)[:, None]
+    # Ties count half: captions that are all alike must not look right.
+    above = (similarities > own).sum(axis=1) + ((similarities == own).sum(axis=1) - 1) / 2
+    percentile = above / max(len(captions) - 1, 1)
+    near_top = float((percentile <= 0.1).mean())
+    return float(np.clip((near_top - 0.1) / 0.9, 0.0, 1.0))
