@@ -1,0 +1,9 @@
+"""From files to rows: find, read, encode, write.
+
+Kept empty of imports: the worker processes load this package and must stay light.
+
+- `pipeline.ingest` is the way in; `options` and `progress` are what it takes and gives.
+- `discovery`, `archives`, `sidecars`, `tables`: what there is and what is said about it.
+- `worker/`: reads one hostile file in a process that may be killed; `pool` drives the processes.
+- `encoding`, `passages`, `writing`: vectors, text and transactions.
+"""

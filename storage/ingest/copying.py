@@ -1,0 +1,167 @@
+"""Copy the rows of a batch into their tables, in the order in which they name each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import LiteralString, NamedTuple
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from sightline.storage import queries
+from sightline.storage.database import Connection
+from sightline.storage.ingest.rows import Key, embedding_rows
+from sightline.storage.ingest.work import AssetDraft, PassageDraft, Vector, Work
+from sightline.storage.spaces import Space
+
+_SQL = queries.load("ingest")
+
+
+class Spaces(NamedTuple):
+    """Where vectors go; None where passages get none."""
+
+    asset: Space
+    passage: Space | None
+
+
+class AssetRow(NamedTuple):
+    """A picture, and the source that it is of."""
+
+    id: str
+    source_id: int
+    work: Work
+    draft: AssetDraft
+
+
+class PassageRow(NamedTuple):
+    """A passage, and where it stands."""
+
+    source_id: int
+    asset_id: str | None
+    draft: PassageDraft
+
+
+def metadata_of(work: Work) -> dict[str, object]:
+    """What the sidecar says."""
+    return dict(work.found.sidecar.metadata) if work.found.sidecar else {}
+
+
+@dataclass(slots=True)
+class Rows:
+    """What a batch adds."""
+
+    assets: list[AssetRow] = field(default_factory=list)
+    passages: list[PassageRow] = field(default_factory=list)
+
+    async def copy(self, connection: Connection, collection_id: int, spaces: Spaces) -> None:
+        """Write everything."""
+        if self.assets:
+            await self._copy_assets(connection, collection_id, spaces.asset)
+        if self.passages:
+            await self._copy_passages(connection, collection_id, spaces.passage)
+
+    async def _copy_assets(self, connection: Connection, collection_id: int, space: Space) -> None:
+        rows = (_asset_values(row, collection_id) for row in self.assets)
+        await _copy(connection, _SQL["copy_assets"], rows)
+        thumbnails = (
+            (row.id, row.draft.thumbnail, *row.draft.thumbnail_size) for row in self.assets
+        )
+        types = ["text", "bytea", "int4", "int4"]
+        await _copy(connection, _SQL["copy_thumbnails"], thumbnails, types)
+        vectors: list[tuple[Key, Vector]] = [
+            ((row.id, None), row.draft.vector)
+            for row in self.assets
+            if row.draft.vector is not None
+        ]
+        await _copy_vectors(connection, collection_id, space, vectors)
+
+    async def _copy_passages(
+        self, connection: Connection, collection_id: int, space: Space | None
+    ) -> None:
+        cursor = await connection.execute(_SQL["passage_ids"], {"count": len(self.passages)})
+        ids = [int(row[0]) for row in await cursor.fetchall()]
+        numbered = list(zip(ids, self.passages, strict=True))
+        rows = (_passage_values(id_, row, collection_id) for id_, row in numbered)
+        await _copy(connection, _SQL["copy_passages"], rows)
+        postings = (
+            (term, id_, frequency)
+            for id_, row in numbered
+            if row.draft.analysis is not None
+            for term, frequency in row.draft.analysis.frequencies.items()
+        )
+        await _copy(connection, _SQL["copy_postings"], postings, ["text", "int8", "int2"])
+        if space is not None:
+            vectors: list[tuple[Key, Vector]] = [
+                ((row.asset_id, id_), row.draft.vector)
+                for id_, row in numbered
+                if row.draft.vector is not None
+            ]
+            await _copy_vectors(connection, collection_id, space, vectors)
+
+
+async def _copy(
+    connection: Connection,
+    statement: LiteralString | sql.Composed,
+    rows: Iterable[Sequence[object]],
+    types: Sequence[str] | None = None,
+) -> None:
+    """``types`` are for the binary format."""
+    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        if types is not None:
+            copy.set_types(types)
+        for row in rows:
+            await copy.write_row(row)
+
+
+async def _copy_vectors(
+    connection: Connection, collection_id: int, space: Space, rows: Sequence[tuple[Key, Vector]]
+) -> None:
+    if not rows:
+        return
+    data = embedding_rows(space.id, collection_id, rows)
+    async with (
+        connection.cursor() as cursor,
+        cursor.copy(space.compose(_SQL["copy_embeddings"])) as copy,
+    ):
+        await copy.write(data)
+
+
+def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
+    work, draft = row.work, row.draft
+    return (
+        row.id,
+        collection_id,
+        row.source_id,
+        draft.kind,
+        draft.ordinal,
+        work.location,
+        work.content_key,
+        draft.width,
+        draft.height,
+        work.captured.at if work.captured else None,
+        work.captured.local if work.captured else None,
+        work.found.sidecar.caption if work.found.sidecar else None,
+        Jsonb(metadata_of(work)),
+        draft.perceptual_hash,
+    )
+
+
+def _passage_values(id_: int, row: PassageRow, collection_id: int) -> tuple[object, ...]:
+    draft = row.draft
+    if draft.analysis is None:
+        raise ValueError("a passage is analysed before it is written")
+    return (
+        id_,
+        collection_id,
+        row.source_id,
+        row.asset_id,
+        draft.kind,
+        draft.ordinal,
+        draft.text,
+        draft.analysis.language,
+        draft.char_start,
+        draft.char_end,
+        draft.analysis.tsvector,
+        draft.analysis.token_count,
+    )

@@ -1,0 +1,82 @@
+"""Everything that can be set about an ingest, with its unit in its name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sightline.storage.errors import ConfigurationError, shown
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """Limits and sizes of one ingest. The defaults suit a desktop machine."""
+
+    workers: int = 0
+    """Processes that decode; 0 means one for each core."""
+    batch_size: int = 64
+    """Pictures that the encoder is given at once."""
+    write_rows: int = 512
+    """Sources that one transaction may hold."""
+    lookahead_mib: int = 256
+    """Bytes of files (archive members, uploads) that may wait in memory."""
+
+    max_file_bytes: int = 256 << 20
+    max_text_bytes: int = 16 << 20
+    max_pixels: int = 150_000_000
+    """Width times height; checked before anything is decoded."""
+    file_deadline_seconds: float = 60.0
+    """How long one file may take before its worker is killed."""
+    worker_memory_mib: int = 4096
+    """Address space of a worker (on Linux)."""
+
+    max_sidecar_bytes: int = 1 << 20
+    """Of `name.txt` and `name.json`, and of one row of a table."""
+    max_table_bytes: int = 256 << 20
+    """Of `captions.csv`, `metadata.csv` and `metadata.jsonl`."""
+    max_archive_members: int = 200_000
+    max_archive_ratio: int = 200
+    """Bytes that an archive may unpack to for each of its own, past the first 64 MiB."""
+
+    chunk_tokens: int = 256
+    """Length of a passage of a text file, in words or Chinese characters."""
+    chunk_overlap_tokens: int = 32
+    timezone: str = "UTC"
+    """Where a capture time without an offset is taken to be: an IANA name."""
+
+    bulk_rows: int = 2_000
+    bulk_fraction: float = 0.15
+    """From so many new rows, and so large a share of the partition, the vector index is built
+    after the load: adding to it is eight times slower."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, naming it."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            zero_is_fine = field.name in ("workers", "chunk_overlap_tokens", "bulk_rows")
+            if isinstance(value, int | float) and (value < 0 or (value == 0 and not zero_is_fine)):
+                raise ConfigurationError(f"{field.name} is {value}; it must be above 0")
+        if self.chunk_overlap_tokens >= self.chunk_tokens:
+            raise ConfigurationError(
+                f"chunk_overlap_tokens is {self.chunk_overlap_tokens}; it must be below "
+                f"chunk_tokens, which is {self.chunk_tokens}"
+            )
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ConfigurationError(
+                f"no time zone {shown(self.timezone)}; use an IANA name such as 'Europe/Berlin'"
+            ) from error
+
+    @property
+    def worker_count(self) -> int:
+        """Processes that decode."""
+        return self.workers or available_cores()

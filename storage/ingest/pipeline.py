@@ -1,0 +1,375 @@
+"""The way in: `ingest` finds, reads, encodes and writes, all at once and none too far ahead."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sightline.storage import collections, queries, spaces
+from sightline.storage.collections import Collection
+from sightline.storage.database import Database
+from sightline.storage.errors import MediaError
+from sightline.storage.ingest.copying import Spaces
+from sightline.storage.ingest.discovery import count, discover
+from sightline.storage.ingest.found import Found, Upload
+from sightline.storage.ingest.identify import Identifier
+from sightline.storage.ingest.indexes import IndexCare
+from sightline.storage.ingest.jobqueue import JobQueue
+from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.passages import prepare_passages
+from sightline.storage.ingest.pool import Pool
+from sightline.storage.ingest.progress import Progress, Summary, Tally
+from sightline.storage.ingest.reading import Picture, Reading
+from sightline.storage.ingest.roots import Root, resolve
+from sightline.storage.ingest.vectors import BatchEncoder
+from sightline.storage.ingest.work import Work
+from sightline.storage.ingest.worker.jobs import Limits
+from sightline.storage.ingest.writing import Writer
+from sightline.storage.models import ImageEncoder, Pixels, TextEncoder
+from sightline.storage.objects import ObjectStore
+
+_SQL = queries.load("ingest")
+_FOUND_AT_ONCE = 64
+_FOUND_BYTES = 16 << 20
+_BATCH_WAIT_SECONDS = 0.25
+_ANALYZE_ROWS = 100  # fewer change no plan
+_BATCHES_IN_FLIGHT = 2  # one in the model, one ready for it
+
+
+async def ingest(
+    database: Database,
+    objects: ObjectStore,
+    encoder: ImageEncoder,
+    paths: Sequence[str | Path | Upload],
+    *,
+    collection: str,
+    options: IngestOptions | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    passage_encoder: TextEncoder | None = None,
+) -> Summary:
+    """Bring folders, files, patterns, archives and uploads into a collection.
+
+    The collection is made where there is none. ``passage_encoder`` gives captions and text files
+    vectors; without one they are found by their words alone. ``progress`` is called often, from
+    the event loop, and only ever counts what is committed: cancel this, or kill the process, and
+    whole batches are there or not; the next run goes on from there.
+
+    Raises InvalidArgumentError for paths that lead nowhere, SpaceMismatchError where the
+    collection's vectors are of another encoder, ModelError where the encoder fails on everything,
+    StorageError. Files that fail are no error: they are recorded, counted, and tried again by the
+    next run.
+    """
+    options = options or IngestOptions()
+    roots = await asyncio.to_thread(resolve, paths)
+    async with database.connection() as connection:
+        asset_space = await spaces.get_or_create(connection, encoder.identity, "asset")
+        passage_space = None
+        if passage_encoder is not None:
+            identity = passage_encoder.identity
+            passage_space = await spaces.get_or_create(connection, identity, "passage")
+    async with database.connection() as connection:
+        target = await collections.ensure(connection, collection)
+        await spaces.assign(connection, target.id, asset_space)
+        if passage_space is not None:
+            await spaces.assign(connection, target.id, passage_space)
+    tally = Tally(target.name, progress)
+    run = _Run(
+        database,
+        encoder,
+        passage_encoder,
+        Spaces(asset_space, passage_space),
+        (objects, target),
+        options,
+        tally,
+    )
+    return await run.all(roots)
+
+
+class _Run:
+    """One ingest: five stages with queues between them."""
+
+    def __init__(
+        self,
+        database: Database,
+        encoder: ImageEncoder,
+        passage_encoder: TextEncoder | None,
+        into: Spaces,
+        target: tuple[ObjectStore, Collection],
+        options: IngestOptions,
+        tally: Tally,
+    ) -> None:
+        objects, collection = target
+        self._database = database
+        self._options = options
+        self._tally = tally
+        self._jobs = JobQueue(max_reads=4 * options.worker_count + options.batch_size)
+        self._found: asyncio.Queue[asyncio.Task[list[Work]] | None] = asyncio.Queue(4)
+        self._pictures: asyncio.Queue[Picture | None] = asyncio.Queue(2 * options.batch_size)
+        self._finished: asyncio.Queue[Work | None] = asyncio.Queue(2 * options.write_rows)
+        self._budget = _Budget(options.lookahead_mib << 20)
+        self._reading = Reading(
+            self._jobs,
+            self._pictures,
+            self._finished.put,
+            zone=ZoneInfo(options.timezone),
+            report=tally.problem,
+        )
+        self._identifier = Identifier(database, collection, self._reading, tally)
+        limits = Limits(
+            max_file_bytes=options.max_file_bytes,
+            max_text_bytes=options.max_text_bytes,
+            max_pixels=options.max_pixels,
+            memory_mib=options.worker_memory_mib,
+        )
+        self._pool = Pool(encoder.preprocess, asdict(limits), options.file_deadline_seconds)
+        self._encode_pictures: BatchEncoder[Pixels] = BatchEncoder(
+            encoder.encode_images, encoder.identity.dimension, options.batch_size
+        )
+        self._encode_texts: BatchEncoder[str] | None = None
+        if passage_encoder is not None:
+            dimension = passage_encoder.identity.dimension
+            self._encode_texts = BatchEncoder(
+                passage_encoder.encode_texts, dimension, options.batch_size
+            )
+        self._writer = Writer(database, objects, collection, spaces=into)
+        self._indexes = [IndexCare(database, space, options) for space in into if space is not None]
+        self._seen = self._new = 0
+
+    async def all(self, roots: Sequence[Root | Upload]) -> Summary:
+        """Run the stages to their end."""
+        for care in self._indexes:
+            await care.start()
+        self._tally.tell()
+        try:
+            async with asyncio.TaskGroup() as stages:
+                counting = stages.create_task(self._count(roots))
+                stages.create_task(self._discover(roots))
+                stages.create_task(self._identify())
+                stages.create_task(self._read())
+                stages.create_task(self._encode())
+                stages.create_task(self._write(counting))
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        await self._finish()
+        self._tally.spend("read_decode", self._pool.busy_seconds)
+        self._tally.tell("done")
+        return self._tally.summary(self._options.worker_count, self._pool.peak_kib)
+
+    async def _count(self, roots: Sequence[Root | Upload]) -> None:
+        total = await asyncio.to_thread(count, roots, self._options)
+        self._tally.total = max(self._tally.total, total)
+
+    async def _discover(self, roots: Sequence[Root | Upload]) -> None:
+        """Walk on a thread of its own, and have what it finds hashed."""
+        loop = asyncio.get_running_loop()
+        found = discover(roots, self._options, self._tally.problem)
+        thread = ThreadPoolExecutor(1, "discovery")
+        try:
+            async with asyncio.TaskGroup() as hashing:
+                while True:
+                    batch, seconds = await loop.run_in_executor(thread, _some, found)
+                    self._tally.spend("discover", seconds)
+                    if not batch:
+                        break
+                    await self._budget.take(sum(len(each.data or b"") for each in batch))
+                    task = hashing.create_task(self._identifier.hash_all(batch))
+                    await self._found.put(task)
+        finally:
+            # Behind whatever still runs there: it may hold archives open.
+            thread.submit(found.close)
+            thread.shutdown(wait=False)
+        await self._found.put(None)
+
+    async def _identify(self) -> None:
+        """Send on what is new or changed, in the order in which it was found."""
+        while (task := await self._found.get()) is not None:
+            works = await task
+            todo = await self._identifier.decide(works)
+            self._seen += len(works)
+            self._new += sum(1 for work in todo if work.failure is None and work.known is None)
+            self._tally.total = max(self._tally.total, self._seen)
+            kept = set(map(id, todo))
+            for work in works:
+                if id(work) not in kept and work.found.data is not None:
+                    await self._budget.give(len(work.found.data))
+                    work.found.data = None
+            for work in todo:
+                if work.failure is not None or self._needs_no_look(work):
+                    work.ended = True
+                    await self._finished.put(work)
+                else:
+                    await self._reading.read(work)
+            self._tally.tell()
+        await self._jobs.close()
+
+    def _needs_no_look(self, work: Work) -> bool:
+        """Whether all that changed is known already, so that the file can stay shut."""
+        if work.known is None:
+            return False
+        work.captured = self._reading.said_captured(work)
+        return work.kind != "image" or work.captured is not None
+
+    async def _read(self) -> None:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._options.worker_count):
+                workers.create_task(self._pool.run(self._jobs.take))
+        await self._pictures.put(None)
+
+    async def _encode(self) -> None:
+        slots = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
+        async with asyncio.TaskGroup() as batches:
+            while pictures := await self._next_pictures():
+                await slots.acquire()
+                batches.create_task(self._encode_batch(pictures, slots))
+        await self._finished.put(None)
+
+    async def _next_pictures(self) -> list[Picture]:
+        """A full batch, or what there is when no more came for a moment; none at the end."""
+        first = await self._pictures.get()
+        pictures = [] if first is None else [first]
+        while pictures and len(pictures) < self._encode_pictures.size:
+            try:
+                async with asyncio.timeout(_BATCH_WAIT_SECONDS):
+                    more = await self._pictures.get()
+            except TimeoutError:
+                break
+            if more is None:
+                await self._pictures.put(None)
+                break
+            pictures.append(more)
+        return pictures
+
+    async def _encode_batch(self, pictures: list[Picture], slots: asyncio.Semaphore) -> None:
+        try:
+            wanted = [(w, d, d.pixels) for w, d in pictures if d.pixels is not None]
+            started = time.perf_counter()
+            results = await self._encode_pictures([pixels for _, _, pixels in wanted])
+            self._tally.spend("encode", time.perf_counter() - started)
+            for (work, draft, _), result in zip(wanted, results, strict=True):
+                draft.pixels = None
+                work.unfinished -= 1
+                told = work.failure is not None and work.ended
+                if isinstance(result, MediaError):
+                    work.fail(result)
+                else:
+                    draft.vector = result
+                if work.ready and not told:
+                    await self._finished.put(work)
+        finally:
+            slots.release()
+
+    async def _write(self, counting: asyncio.Task[None]) -> None:
+        while works := await self._next_finished():
+            await counting
+            await self._expect()
+            started = time.perf_counter()
+            texts = self._encode_texts
+            await prepare_passages(works, texts, self._options, self._tally.problem)
+            self._tally.spend("passages", time.perf_counter() - started)
+            started = time.perf_counter()
+            await self._commit(works)
+            self._tally.spend("write", time.perf_counter() - started)
+            self._tally.tell()
+
+    async def _next_finished(self) -> list[Work]:
+        """All that waits, up to what one transaction may hold; none at the end."""
+        first = await self._finished.get()
+        works = [] if first is None else [first]
+        while works and len(works) < self._options.write_rows and not self._finished.empty():
+            more = self._finished.get_nowait()
+            if more is None:
+                self._finished.put_nowait(None)
+                break
+            works.append(more)
+        return works
+
+    async def _expect(self) -> None:
+        """Guess from what was new so far how much is to come."""
+        share = self._new / max(1, self._seen)
+        expected = round(share * self._tally.total)
+        for care in self._indexes:
+            await care.expect(expected)
+
+    async def _commit(self, works: list[Work]) -> None:
+        outcomes = await self._writer.write(works)
+        for work, outcome in zip(works, outcomes, strict=True):
+            self._identifier.close(work)
+            await self._budget.give(len(work.found.data or b""))
+            failure = work.failure
+            if failure is not None:
+                for found in (work.found, *work.twins):
+                    self._tally.fail(failure.code, found.name, str(failure))
+                continue
+            self._tally.count(outcome)
+            for _ in work.twins:
+                self._tally.count("duplicate")
+            if outcome != "unchanged":
+                self._tally.pictures += len(work.assets)
+                self._tally.passages += len(work.passages)
+            work.assets.clear()
+            work.passages.clear()
+
+    async def _finish(self) -> None:
+        """Build what large loads left for later, and refresh the planner's statistics."""
+        self._tally.tell("index")
+        started = time.perf_counter()
+        added = self._tally.pictures + self._tally.passages
+        for care in self._indexes:
+            await care.finish(added)
+        async with self._database.connection() as connection:
+            if added >= _ANALYZE_ROWS:
+                await connection.execute(_SQL["analyze"])
+        self._tally.spend("index", time.perf_counter() - started)
+
+
+class _Budget:
+    """Bytes of files that may be in memory; one larger than all of it may be there alone."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._left = size
+        self._changed = asyncio.Condition()
+
+    async def take(self, count: int) -> None:
+        if count == 0:
+            return
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._left >= min(count, self._size))
+            self._left -= count
+
+    async def give(self, count: int) -> None:
+        if count == 0:
+            return
+        async with self._changed:
+            self._left += count
+            self._changed.notify_all()
+
+
+def _some(found: Iterator[Found]) -> tuple[list[Found], float]:
+    """The next few, with the bytes of those that have no path; and the time that took."""
+    started = time.perf_counter()
+    batch: list[Found] = []
+    size = 0
+    for each in found:
+        if each.load is not None and each.failure is None:
+            try:
+                each.data = each.load()
+            except MediaError as error:
+                each.failure = error
+        batch.append(each)
+        size += len(each.data or b"")
+        if len(batch) >= _FOUND_AT_ONCE or size >= _FOUND_BYTES:
+            break
+    return batch, time.perf_counter() - started
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that made the others."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,128 @@
+"""A worker process: reads requests on its standard input until that ends, answers on its output.
+
+The first frame configures it (import path, preprocessing, limits). Each later frame is one job:
+``hash`` (the SHA-256 of a file) or ``read`` (a whole file, perhaps sent along). A job is answered
+by any number of parts and one ``end`` or ``failed``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from PIL import Image
+
+from sightline.storage.errors import MediaError
+from sightline.storage.ingest.worker.files import Stamp, hash_file
+from sightline.storage.ingest.worker.jobs import Limits, Request, read
+from sightline.storage.ingest.worker.protocol import Frame, Header, pack, read_frame
+from sightline.storage.models import Pixels
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve until the parent closes the pipe."""
+    requests, replies = _take_pipes()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
+    _die_with_parent()
+    first = read_frame(requests)
+    if first is None:
+        return
+    try:
+        preprocess, limits = _configure(*first)
+    except Exception:  # noqa: BLE001 - whatever it is, the parent has to be told
+        _send(replies, pack({"part": "ready", "error": traceback.format_exc()[-4000:]}))
+        return
+    _send(replies, pack({"part": "ready"}))
+    while (frame := read_frame(requests)) is not None:
+        for part in _answer(frame, preprocess, limits):
+            _send(replies, part)
+
+
+def _send(replies: BinaryIO, frame: list[bytes | memoryview]) -> None:
+    replies.writelines(frame)
+    replies.flush()
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the pipes for ourselves: what a C library prints must not stand between frames."""
+    requests = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
+    replies = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    return requests, replies
+
+
+def _die_with_parent() -> None:
+    """On Linux, end even in the middle of a decoder that hangs, when the parent is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _configure(
+    header: Header, blobs: list[bytes]
+) -> tuple[Callable[[Image.Image], Pixels], Limits]:
+    sys.path[:] = header["import_path"]
+    limits = Limits(**header["limits"])
+    if sys.platform == "linux":  # elsewhere the address space cannot be limited usefully
+        bytes_ = limits.memory_mib << 20
+        resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    Image.MAX_IMAGE_PIXELS = None  # ours is checked first, and says the limit in its error
+    Image.preinit()
+    # From the parent alone, before the first hostile byte.
+    return pickle.loads(blobs[0]), limits  # noqa: S301
+
+
+def _answer(
+    frame: Frame, preprocess: Callable[[Image.Image], Pixels], limits: Limits
+) -> Iterator[list[bytes | memoryview]]:
+    header, blobs = frame
+    started = time.perf_counter()
+    try:
+        if header["job"] == "hash":
+            digest, stamp = hash_file(header["path"], limits.max_file_bytes)
+            end: Header = {
+                "sha256": digest.hex(),
+                "stamp": [stamp.size, stamp.modified_ns, stamp.inode],
+            }
+        else:
+            request = Request(
+                name=header["name"],
+                path=header["path"],
+                data=blobs[0] if blobs else None,
+                sha256=bytes.fromhex(header["sha256"]),
+                stamp=Stamp(*header["stamp"]) if header["stamp"] else None,
+                look_only=header["look_only"],
+            )
+            end = yield from read(request, preprocess, limits)
+    except MediaError as error:
+        end = {"failed": error.code, "message": str(error)}
+    except MemoryError:
+        end = {"failed": "out_of_memory", "message": f"needs over {limits.memory_mib} MiB"}
+    except Exception as error:  # noqa: BLE001 - a hostile file makes decoders raise anything
+        message = f"cannot be decoded: {type(error).__name__}: {error}"
+        end = {
+            "failed": "broken",
+            "message": message[:500],
+            "trace": traceback.format_exc()[-4000:],
+        }
+    end["part"] = "end"
+    end["seconds"] = time.perf_counter() - started
+    end["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield pack(end)
+
+
+if __name__ == "__main__":
+    main()

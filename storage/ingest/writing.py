@@ -1,0 +1,176 @@
+"""Write finished work: all of a batch in one transaction, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from psycopg.types.json import Jsonb
+
+from sightline.storage import queries
+from sightline.storage.collections import Collection
+from sightline.storage.database import Connection, Database
+from sightline.storage.deletion import hold_objects
+from sightline.storage.ingest.copying import AssetRow, PassageRow, Rows, Spaces, metadata_of
+from sightline.storage.ingest.progress import Outcome
+from sightline.storage.ingest.work import Work, asset_id
+from sightline.storage.objects import ObjectStore
+
+_SQL = queries.load("ingest")
+_LOCK_FAMILY = 0x51648  # any number of our own, apart from that of spaces
+
+
+class Writer:
+    """Writes into one collection."""
+
+    def __init__(
+        self,
+        database: Database,
+        objects: ObjectStore,
+        collection: Collection,
+        *,
+        spaces: Spaces,
+    ) -> None:
+        self._database = database
+        self._objects = objects
+        self._collection = collection
+        self._spaces = spaces
+
+    async def write(self, works: Sequence[Work]) -> list[Outcome]:
+        """Commit a batch; what became of each of ``works``, in order.
+
+        What another process has written meanwhile is ``unchanged`` or ``duplicate``.
+        """
+        await self._store(works)
+        updates = [work for work in works if work.known is not None and work.failure is None]
+        fresh = [work for work in works if work.known is None or work.failure is not None]
+        outcomes: dict[Work, Outcome] = {}
+        async with self._database.connection() as connection:
+            turn = {"family": _LOCK_FAMILY, "collection_id": self._collection.id}
+            await connection.execute(_SQL["take_turn"], turn)
+            await self._hold(connection, fresh)
+            rows = Rows()
+            ours = await self._sources(connection, fresh)
+            for work, source_id in ours:
+                outcomes[work] = "failed" if work.failure is not None else "added"
+                self._collect(rows, work, source_id)
+            for work in await self._replaced(connection, ours):
+                outcomes[work] = "replaced"
+            for work in await self._update(connection, updates):
+                outcomes[work] = "updated"
+                if work.known is not None:
+                    self._collect(rows, work, work.known.id)
+            await rows.copy(connection, self._collection.id, self._spaces)
+            for work in works:
+                if work not in outcomes:
+                    outcomes[work] = await self._forestalled(connection, work)
+        return [outcomes[work] for work in works]
+
+    async def _forestalled(self, connection: Connection, work: Work) -> Outcome:
+        """What to call it when the bytes were there already: the same file, or another."""
+        if work.failure is not None:
+            return "failed"
+        values = {
+            "collection_id": self._collection.id,
+            "keys": [work.content_key],
+            "locations": [],
+        }
+        row = await (await connection.execute(_SQL["known"], values)).fetchone()
+        return "duplicate" if row is not None and row[3] != work.location else "unchanged"
+
+    async def _store(self, works: Sequence[Work]) -> None:
+        """Keep the bytes that have no file of their own; before the rows that name them."""
+        async with asyncio.TaskGroup() as tasks:
+            for work in works:
+                if work.found.data is not None and work.failure is None:
+                    tasks.create_task(asyncio.to_thread(self._objects.put, work.found.data))
+
+    async def _hold(self, connection: Connection, fresh: Sequence[Work]) -> None:
+        """See to it that stored bytes stay until the rows are there, and are still there now."""
+        stored = [work for work in fresh if work.found.data is not None and work.failure is None]
+        if not stored:
+            return
+        await hold_objects(connection)
+        for work in stored:
+            if work.found.data is not None and not self._objects.exists(work.location):
+                await asyncio.to_thread(self._objects.put, work.found.data)
+
+    async def _sources(
+        self, connection: Connection, fresh: Sequence[Work]
+    ) -> list[tuple[Work, int]]:
+        """Insert sources, done and failed; those that are now ours with their ids."""
+        if not fresh:
+            return []
+        by_key = {work.content_key: work for work in fresh}
+        works = [by_key[key] for key in sorted(by_key)]
+        values = {
+            "collection_id": self._collection.id,
+            "keys": [work.content_key for work in works],
+            "names": [work.found.name for work in works],
+            "locations": [work.location for work in works],
+            "kinds": [work.kind for work in works],
+            "mime_types": [work.mime_type for work in works],
+            "byte_sizes": [work.byte_size for work in works],
+            "metadata": [Jsonb(metadata_of(work)) for work in works],
+            "sidecar_keys": [_sidecar_key(work) for work in works],
+            "error_codes": [work.failure.code if work.failure else None for work in works],
+            "errors": [str(work.failure) if work.failure else None for work in works],
+        }
+        await connection.execute(_SQL["forget_failures"], values)
+        cursor = await connection.execute(_SQL["insert_sources"], values)
+        return [(by_key[bytes(key)], id_) for id_, key in await cursor.fetchall()]
+
+    async def _replaced(
+        self, connection: Connection, ours: Sequence[tuple[Work, int]]
+    ) -> list[Work]:
+        """Forget the sources whose file holds these new bytes now; the works that did it."""
+        works = {work.content_key: work for work, _ in ours}
+        ids = [id_ for work, id_ in ours if work.replaces and work.failure is None]
+        if not ids:
+            return []
+        cursor = await connection.execute(_SQL["forget_replaced"], {"new_ids": ids})
+        return [works[bytes(key)] for (key,) in await cursor.fetchall()]
+
+    async def _update(self, connection: Connection, updates: Sequence[Work]) -> list[Work]:
+        """Bring what is said about known sources up to date; those that are still there."""
+        done = []
+        for work in updates:
+            if work.known is None:
+                continue
+            sidecar = work.found.sidecar
+            values = {
+                "id": work.known.id,
+                "collection_id": self._collection.id,
+                "name": work.found.name,
+                "location": work.location,
+                "caption": sidecar.caption if sidecar else None,
+                "metadata": Jsonb(metadata_of(work)),
+                "sidecar_key": _sidecar_key(work),
+                "captured_at": work.captured.at if work.captured else None,
+                "captured_local": work.captured.local if work.captured else None,
+            }
+            cursor = await connection.execute(_SQL["update_source"], values)
+            if await cursor.fetchone() is not None:
+                await connection.execute(_SQL["update_asset"], values)
+                done.append(work)
+        if done:
+            ids = [work.known.id for work in done if work.known is not None]
+            await connection.execute(_SQL["forget_captions"], {"ids": ids})
+        return done
+
+    def _collect(self, rows: Rows, work: Work, source_id: int) -> None:
+        """Spread finished work over the tables."""
+        ids: dict[int, str] = {}
+        for asset in work.assets:
+            id_ = asset_id(self._collection.name, work.content_key, asset.kind, asset.ordinal)
+            ids[asset.ordinal] = id_
+            rows.assets.append(AssetRow(id_, source_id, work, asset))
+        if work.known is not None and work.kind == "image":
+            ids[0] = asset_id(self._collection.name, work.content_key, "image", 0)
+        for passage in work.passages:
+            on = ids[passage.on_asset] if passage.on_asset is not None else None
+            rows.passages.append(PassageRow(source_id, on, passage))
+
+
+def _sidecar_key(work: Work) -> bytes | None:
+    return work.found.sidecar.key if work.found.sidecar else None
