@@ -36,7 +36,8 @@ def discover(
     """
     for root in roots:
         if isinstance(root, Upload):
-            yield Found(root.name, data=root.data, place=f"upload:{root.name}")
+            place = f"upload:{root.name}"
+            yield Found(root.name, data=root.data, sidecar=root.sidecar, place=place)
         elif Path(root.real).is_dir():
             yield from _Walk(root, options, report).folder("", root.real)
         else:

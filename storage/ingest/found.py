@@ -13,10 +13,11 @@ from sightline.storage.ingest.sidecars import Sidecar
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Bytes to ingest under a name, where a path would do otherwise."""
+    """Bytes to ingest under a name, where a path would do otherwise, and what is said of them."""
 
     name: str
     data: bytes
+    sidecar: Sidecar | None = None
 
 
 @dataclass(slots=True)

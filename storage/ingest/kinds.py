@@ -39,4 +39,4 @@ def text_mime_type(name: str) -> str:
 
 def hidden(part: str) -> bool:
     """Whether a file or folder of this name is skipped without a word."""
-    return part.startswith(".") or part.lower() in _LITTER
+    return (part.startswith(".") and part not in (".", "..")) or part.lower() in _LITTER

@@ -45,7 +45,7 @@ async def ingest(
     database: Database,
     objects: ObjectStore,
     encoder: ImageEncoder,
-    paths: Sequence[str | Path | Upload],
+    paths: Sequence[str | Path | Root | Upload],
     *,
     collection: str,
     options: IngestOptions | None = None,

@@ -21,15 +21,17 @@ class Root:
     real: str
 
 
-def resolve(paths: Sequence[str | Path | Upload]) -> list[Root | Upload]:
+def resolve(paths: Sequence[str | Path | Root | Upload]) -> list[Root | Upload]:
     """Expand patterns and drop what stands in a folder that is taken anyway.
+
+    A `Root` is taken as it is: its caller has resolved it, and may have checked where it leads.
 
     Raises InvalidArgumentError that names every argument that leads nowhere.
     """
     roots: list[Root | Upload] = []
     missing: list[str] = []
     for path in paths:
-        if isinstance(path, Upload):
+        if isinstance(path, Root | Upload):
             roots.append(path)
             continue
         given = os.path.expanduser(os.fspath(path))  # noqa: PTH111 - keeps names as they are given

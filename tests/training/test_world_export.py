@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from sightline.storage.errors import ConfigurationError, UnknownNameError
-from sightline.training.world.export import export, main
+from sightline.training.world.export import configure, export, run
 from sightline.training.world.families import FAMILIES, draw
 
 
@@ -108,6 +109,9 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "album"), "--count", "3", "--families", "shapes", "room"]) == 0
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    album = str(tmp_path / "album")
+    assert run(parser.parse_args([album, "--count", "3", "--families", "shapes", "room"])) == 0
     said = io.StringIO(capsys.readouterr().out).readline()
     assert "1 room, 2 shapes;" in said

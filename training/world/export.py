@@ -257,30 +257,28 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
         yield pool
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """``sightline world OUT``: write pictures and say what was written."""
-    parser = argparse.ArgumentParser(prog="sightline world", description=__doc__)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``sightline world``."""
     parser.add_argument("out", type=Path, help="a folder that is new or empty")
     parser.add_argument("--split", choices=list(SEEDS), default="test")
     parser.add_argument("--count", type=int, default=900, help="pictures in all (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--families", nargs="+", choices=sorted(FAMILIES), default=[])
     parser.add_argument("--workers", type=int, default=1, help="processes that draw (%(default)s)")
-    args = parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write pictures and say what was written."""
     summary = export(
-        args.out,
-        split=args.split,
-        count=args.count,
-        seed=args.seed,
-        families=args.families,
-        workers=args.workers,
+        arguments.out,
+        split=arguments.split,
+        count=arguments.count,
+        seed=arguments.seed,
+        families=arguments.families,
+        workers=arguments.workers,
     )
     families = ", ".join(f"{n} {family}" for family, n in sorted(summary.pictures.items()))
     sys.stdout.write(
         f"{summary.folder}: {families}; {summary.questions} questions, {summary.boxes} boxes\n"
     )
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
