@@ -16,7 +16,7 @@ from llama_index.core.schema import QueryBundle
 
 from sightline.storage.database import Database
 from sightline.storage.models import Vectors
-from sightline.storage.retrieval.background import Background, Backgrounds
+from sightline.storage.retrieval.background import Background
 from sightline.storage.retrieval.branch import Side
 from sightline.storage.retrieval.examples import steer
 from sightline.storage.retrieval.fusion import Ask
@@ -24,7 +24,7 @@ from sightline.storage.retrieval.lexical import LexicalBranch, Statistics
 from sightline.storage.retrieval.limits import DEPTH
 from sightline.storage.retrieval.question import Question
 from sightline.storage.retrieval.scope import Scope
-from sightline.storage.retrieval.vectors import VectorBranch
+from sightline.storage.retrieval.vectors import Memory, VectorBranch
 from sightline.storage.spaces import Grain
 
 
@@ -34,7 +34,7 @@ class AskBuilder:
 
     database: Database
     scope: Scope
-    backgrounds: Backgrounds
+    memory: Memory
     statistics: Statistics
     trust: float
 
@@ -94,7 +94,7 @@ class AskBuilder:
             self.database,
             self.scope,
             self.scope.spaces[grain].space,
-            self.backgrounds,
+            self.memory,
             target="asset",
             depth=DEPTH,
             trust=trust,
@@ -104,5 +104,5 @@ class AskBuilder:
     async def _centre(self) -> Vectors | None:
         space = self.scope.spaces["asset"].space
         async with self.database.connection(autocommit=True) as connection:
-            background: Background = await self.backgrounds.of(connection, space, self.scope)
+            background: Background = await self.memory.backgrounds.of(connection, space, self.scope)
         return background.mean if len(background.sample) else None

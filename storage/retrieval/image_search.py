@@ -9,7 +9,6 @@ from sightline.storage.models import EncoderIdentity, ImageEncoder, TextEncoder
 from sightline.storage.retrieval import cursors, evidence, limits, log
 from sightline.storage.retrieval.arrange import Arranged, arrange
 from sightline.storage.retrieval.asks import AskBuilder
-from sightline.storage.retrieval.background import Backgrounds
 from sightline.storage.retrieval.filter_columns import ASSETS
 from sightline.storage.retrieval.fusion import Fused, FusionRetriever
 from sightline.storage.retrieval.lexical import Statistics
@@ -24,6 +23,7 @@ from sightline.storage.retrieval.rerank import Reranker
 from sightline.storage.retrieval.scope import KeyCatalog, Scope, resolve
 from sightline.storage.retrieval.stopwatch import Stopwatch
 from sightline.storage.retrieval.trust import TrustLedger
+from sightline.storage.retrieval.vectors import Memory
 from sightline.storage.spaces import Grain
 from sightline.storage.text.query import analyse_query
 
@@ -50,7 +50,7 @@ class ImageSearch:
         self._signing_key = signing_key
         self._reranker = reranker
         self._statistics = Statistics()
-        self._backgrounds = Backgrounds()
+        self._memory = Memory()
         self._catalog = KeyCatalog()
         self._trust = TrustLedger()
 
@@ -75,7 +75,7 @@ class ImageSearch:
             builder = AskBuilder(
                 self._database,
                 scope,
-                self._backgrounds,
+                self._memory,
                 self._statistics,
                 1.0 if trust is None else trust.value,
             )

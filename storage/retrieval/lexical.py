@@ -14,8 +14,8 @@ from psycopg.rows import TupleRow
 from sightline.storage import queries
 from sightline.storage.database import Connection, Database
 from sightline.storage.retrieval.branch import Branch, Candidate, Found, best_of_each
+from sightline.storage.retrieval.nearest import Target
 from sightline.storage.retrieval.scope import Scope
-from sightline.storage.retrieval.vectors import Target
 from sightline.storage.text.query import MAX_QUERY_TERMS, Query, analyse_query
 
 _SQL = queries.load("retrieval")
@@ -114,7 +114,7 @@ class LexicalBranch(Branch):
         statistics: Statistics,
         *,
         target: Target = "asset",
-        depth: int = 200,
+        depth: int = 100,
     ) -> None:
         super().__init__(name, "words")
         self._database = database

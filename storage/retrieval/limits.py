@@ -13,8 +13,8 @@ from sightline.storage.retrieval.records import ImageRequest, PassageRequest, Se
 from sightline.storage.text.normalise import storable
 from sightline.storage.text.query import MAX_QUERY_CHARS
 
-DEPTH = 200
-"""How many results each branch brings, and so how far one can page."""
+DEPTH = 100
+"""How many results each branch brings, and so how far one can page: who wants more narrows."""
 MAX_EXAMPLES = 16
 
 # What does not change which results there are, or is not the caller's.

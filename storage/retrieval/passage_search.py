@@ -11,7 +11,6 @@ from sightline.storage import assets
 from sightline.storage.database import Database
 from sightline.storage.models import TextEncoder, Vectors
 from sightline.storage.retrieval import cursors, evidence, limits, log
-from sightline.storage.retrieval.background import Backgrounds
 from sightline.storage.retrieval.filter_columns import PASSAGES
 from sightline.storage.retrieval.fusion import Ask, Fused, Fusion, FusionRetriever
 from sightline.storage.retrieval.lexical import LexicalBranch, Statistics
@@ -24,7 +23,7 @@ from sightline.storage.retrieval.records import (
 from sightline.storage.retrieval.rerank import Exhibit, Reranker
 from sightline.storage.retrieval.scope import KeyCatalog, Scope, resolve
 from sightline.storage.retrieval.stopwatch import Stopwatch
-from sightline.storage.retrieval.vectors import VectorBranch
+from sightline.storage.retrieval.vectors import Memory, VectorBranch
 from sightline.storage.text.query import analyse_query
 
 
@@ -47,7 +46,7 @@ class PassageSearch:
         self._signing_key = signing_key
         self._reranker = reranker
         self._statistics = Statistics()
-        self._backgrounds = Backgrounds()
+        self._memory = Memory()
         self._catalog = KeyCatalog()
 
     async def search(self, request: PassageRequest) -> PassageResults:
@@ -131,7 +130,7 @@ class PassageSearch:
                 self._database,
                 scope,
                 scope.spaces["passage"].space,
-                self._backgrounds,
+                self._memory,
                 target="passage",
                 depth=limits.DEPTH,
             )

@@ -50,6 +50,13 @@ class Scope:
     notes: tuple[str, ...]
 
     @property
+    def fingerprint(self) -> str:
+        """The same for scopes that keep the same rows."""
+        # The wrapper of JSON shows itself abridged: two long filters would look the same.
+        values = [getattr(value, "obj", value) for value in self.condition.parameters.values()]
+        return repr((self.ids, self.kinds, self.condition.sql, values))
+
+    @property
     def ids(self) -> list[int]:
         """Ids of the collections, in order."""
         return sorted(self.collections)

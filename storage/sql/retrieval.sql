@@ -38,23 +38,24 @@ FROM (
 ) AS sample
 
 -- name: assets
--- Where the pictures that a filter speaks of come from.
+-- Where the pictures that a filter speaks of come from. Outer joins, which Postgres leaves out
+-- where the filter does not name them.
 sightline.asset AS a
-JOIN sightline.source AS s ON s.id = a.source_id
-JOIN sightline.collection AS c ON c.id = a.collection_id
+LEFT JOIN sightline.source AS s ON s.id = a.source_id
+LEFT JOIN sightline.collection AS c ON c.id = a.collection_id
 
 -- name: passages
 -- Where the passages that a filter speaks of come from.
 sightline.passage AS p
 LEFT JOIN sightline.asset AS a ON a.id = p.asset_id
-JOIN sightline.source AS s ON s.id = p.source_id
-JOIN sightline.collection AS c ON c.id = p.collection_id
+LEFT JOIN sightline.source AS s ON s.id = p.source_id
+LEFT JOIN sightline.collection AS c ON c.id = p.collection_id
 
 -- name: passage_joins
 -- What a filter speaks of besides the passage.
 LEFT JOIN sightline.asset AS a ON a.id = p.asset_id
-JOIN sightline.source AS s ON s.id = p.source_id
-JOIN sightline.collection AS c ON c.id = p.collection_id
+LEFT JOIN sightline.source AS s ON s.id = p.source_id
+LEFT JOIN sightline.collection AS c ON c.id = p.collection_id
 
 -- name: nearest
 -- Through the vector index, filtered as it goes. Relaxed order: the caller sorts.
