@@ -15,6 +15,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
+
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError
 
 

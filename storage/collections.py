@@ -137,8 +137,23 @@ async def overview(connection: Connection) -> list[Overview]:
         await connection.execute(_SQL["metadata_keys"])
     ).fetchall():
         keys.setdefault(collection_id, []).append(MetadataKey(key, kind, number, tuple(examples)))
-    rows = await (await connection.execute(_SQL["overview"])).fetchall()
-    return [Overview(Collection(*row[:4]), *row[4:], tuple(keys.get(row[0], ()))) for row in rows]
+    found = []
+    for row in await (await connection.execute(_SQL["overview"])).fetchall():
+        assets, passages, done, failed, captured_from, captured_to, encoder = row[4:]
+        found.append(
+            Overview(
+                collection=Collection(*row[:4]),
+                assets=assets,
+                passages=passages,
+                done_sources=done,
+                failed_sources=failed,
+                captured_from=captured_from,
+                captured_to=captured_to,
+                encoder=encoder,
+                metadata_keys=tuple(keys.get(row[0], ())),
+            )
+        )
+    return found
 
 
 async def _insert(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -16,8 +17,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
 from sightline.storage.database_errors import named_errors, unavailable
-from sightline.storage.errors import DatabaseUnavailableError, SchemaError, StorageError
+from sightline.storage.errors import DatabaseUnavailableError, SchemaError
 
 Connection = AsyncConnection[TupleRow]
 
@@ -35,12 +37,18 @@ class Database:
     """An open database. One per process and event loop; made by ``Database.open``."""
 
     def __init__(
-        self, pool: AsyncConnectionPool[Connection], dsn: str, acquire_timeout_seconds: float
+        self,
+        pool: AsyncConnectionPool[Connection],
+        dsn: str,
+        acquire_timeout_seconds: float,
+        revive: Callable[[], None] | None,
     ) -> None:
         """Takes an open pool; see ``open``."""
         self._pool = pool
         self._dsn = dsn
         self._acquire_timeout_seconds = acquire_timeout_seconds
+        self._revive = revive
+        self._reviving = asyncio.Lock()
 
     @classmethod
     async def open(
@@ -52,9 +60,12 @@ class Database:
         acquire_timeout_seconds: float = 10.0,
         statement_timeout_seconds: float = 60.0,
         ef_search: int = 100,
+        revive: Callable[[], None] | None = None,
     ) -> Self:
         """Connects. ``ef_search`` is how many candidates a vector index holds while it searches.
 
+        ``revive`` is called in a thread when the database cannot be reached, before that is an
+        error: ``EmbeddedPostgres.ensure_running`` starts a server that died.
         Raises DatabaseUnavailableError where the database cannot be reached and SchemaError where
         it lacks pgvector.
         """
@@ -97,12 +108,16 @@ class Database:
             name=_APPLICATION,
         )
         await pool.open()
-        return cls(pool, dsn, acquire_timeout_seconds)
+        return cls(pool, dsn, acquire_timeout_seconds, revive)
 
     @property
     def dsn(self) -> str:
         """The connection string. It may hold a password: redact it before it is shown."""
         return self._dsn
+
+    def statistics(self) -> dict[str, int]:
+        """Of the pool, by the names that psycopg_pool gives them: ``pool_size``, and so on."""
+        return dict(self._pool.get_stats())
 
     @asynccontextmanager
     async def connection(self, *, autocommit: bool = False) -> AsyncIterator[Connection]:
@@ -134,7 +149,7 @@ class Database:
         try:
             return await self._pool.getconn(min(_DOUBT_SECONDS, self._acquire_timeout_seconds))
         except PoolTimeout:
-            await _probe(self._dsn)
+            await self._require_reachable()
         except PoolClosed as error:
             raise DatabaseUnavailableError("the database was closed") from error
         try:
@@ -144,6 +159,18 @@ class Database:
                 f"all {self._pool.max_size} database connections have been busy for "
                 f"{self._acquire_timeout_seconds:g} s; try again"
             ) from error
+
+    async def _require_reachable(self) -> None:
+        """Raises DatabaseUnavailableError with the reason, where a connection cannot be made."""
+        async with self._reviving:
+            try:
+                await _probe(self._dsn)
+            except DatabaseUnavailableError:
+                if self._revive is None:
+                    raise
+                _log.warning("the database went away; starting it again")
+                await asyncio.to_thread(self._revive)
+                await _probe(self._dsn)
 
 
 @asynccontextmanager
@@ -164,7 +191,6 @@ async def _check(connection: Connection) -> None:
 
 
 async def _probe(dsn: str) -> None:
-    """Raises DatabaseUnavailableError with the reason, where a connection cannot be made."""
     try:
         connection = await AsyncConnection.connect(dsn)
     except psycopg.OperationalError as error:
@@ -196,6 +222,3 @@ async def _introspect(dsn: str) -> tuple[AdaptersMap, str]:
                 raise SchemaError("the database's pgvector has no halfvec; it needs 0.8 or newer")
             register_halfvec_info(connection, info)
             return AdaptersMap(connection.adapters), quoted
-
-
-__all__ = ["Connection", "Database", "StorageError"]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors
+
 from sightline.storage.errors import DatabaseUnavailableError, StorageError
 
 # The server said goodbye (class 57) or could not take one more (53300).

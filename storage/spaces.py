@@ -11,6 +11,7 @@ from typing import Literal, LiteralString, get_args
 
 from psycopg import sql
 from psycopg.rows import TupleRow
+
 from sightline.storage import queries
 from sightline.storage.database import Connection
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
 from sightline.server import migrate
 from sightline.storage.database import Database
 from sightline.storage.postgres import EmbeddedPostgres
@@ -19,10 +21,13 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres_server() -> Iterator[EmbeddedPostgres]:
     """The server; without fsync, since its data is worth nothing."""
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    with EmbeddedPostgres(folder, durable=False) as server:
+    # Not pytest's folder, which it keeps for three runs.
+    with (
+        tempfile.TemporaryDirectory(prefix="sightline-tests-") as folder,
+        EmbeddedPostgres(Path(folder), durable=False) as server,
+    ):
         yield server
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Of the socket's name only: no network port is opened.
+PORT = 5432
+
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - asked for its size, never written
@@ -30,6 +33,7 @@ def render(socket_folder: Path, *, durable: bool) -> str:
     memory = memory_bytes()
     settings = {
         "listen_addresses": "",
+        "port": str(PORT),
         "unix_socket_directories": str(socket_folder),
         "unix_socket_permissions": "0700",
         "shared_buffers": _megabytes(memory // 4, 128 * _MIB, 8 * _GIB),

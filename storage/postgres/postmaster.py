@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,27 +16,27 @@ import psycopg
 
 _log = logging.getLogger(__name__)
 
-_PROC = Path("/proc/self")
+_PROC = Path("/proc")
 _POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """What ``postmaster.pid`` says."""
+    """What ``postmaster.pid`` says; the socket's folder is empty until the server listens."""
 
     pid: int
     socket_folder: str
 
 
 def read(data: Path) -> Postmaster | None:
-    """The content of the pid file; None where there is none or it is not complete yet."""
+    """The content of the pid file; None where there is none or a crash left it empty."""
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return None
-    if len(lines) < 5 or not lines[0].strip().isdecimal():
+    if not lines or not lines[0].strip().isdecimal():
         return None
-    return Postmaster(int(lines[0]), lines[4].strip())
+    return Postmaster(int(lines[0]), lines[4].strip() if len(lines) > 4 else "")
 
 
 def find(data: Path) -> Postmaster | None:
@@ -44,12 +47,8 @@ def find(data: Path) -> Postmaster | None:
 
 def _serves(pid: int, data: Path) -> bool:
     """Whether process ``pid`` is the server of ``data`` and not a later process of that number."""
-    if _PROC.exists():
-        try:
-            # Postgres works in its data folder.
-            return Path(f"/proc/{pid}/cwd").samefile(data)
-        except OSError:
-            return False
+    if (_PROC / "self").exists():
+        return _works_in(pid, data)
     command = subprocess.run(
         ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607 - wherever the system has it
         capture_output=True,
@@ -57,6 +56,35 @@ def _serves(pid: int, data: Path) -> bool:
         check=False,
     ).stdout
     return str(data) in command
+
+
+def _works_in(pid: int, data: Path) -> bool:
+    """Whether the process is a Postgres of this cluster. One that has ended is not (a zombie)."""
+    try:
+        name = (_PROC / str(pid) / "comm").read_text(encoding="utf-8").strip()
+        return name == "postgres" and (_PROC / str(pid) / "cwd").samefile(data)
+    except OSError:
+        return False
+
+
+def end_orphans(data: Path) -> None:
+    """Ends what a killed server left running, and waits until it is gone.
+
+    Orphans end by themselves, but only when they next wait for something, and while one runs no
+    server can start. They hold nothing worth keeping: recovery goes by the log. Where there is
+    no /proc the server's refusal to start says what to do.
+    """
+    if not (_PROC / "self").exists():
+        return
+    while True:
+        pids = [int(each.name) for each in _PROC.iterdir() if each.name.isdecimal()]
+        orphans = [pid for pid in pids if _works_in(pid, data)]
+        if not orphans:
+            return
+        for pid in orphans:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
 
 
 def wait_until_settled(data: Path, dsn: Callable[[], str], sign_of_life_seconds: float) -> bool:

@@ -8,7 +8,7 @@ that lock, stops it instead. Nobody counts, so nothing can be miscounted.
 Layout of ``<data folder>/postgres`` (mode 0700)::
 
     data/         the cluster; owned by the account that Postgres runs as
-    run/          the socket, where the path is short enough
+    run           the socket's folder, or a link to one with a shorter path
     log/          the server's log
     server.conf   our configuration, written anew at every start
     *.lock        start.lock, users.lock, watchdog.lock
@@ -30,11 +30,13 @@ from typing import Self
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
 from sightline.storage.errors import ConfigurationError, StorageError
 from sightline.storage.postgres import configuration, locks, postmaster
 from sightline.storage.postgres.account import account_for
 from sightline.storage.postgres.binaries import Binaries, for_cluster
-from sightline.storage.postgres.sockets import socket_folder
+from sightline.storage.postgres.configuration import PORT
+from sightline.storage.postgres.sockets import remove_linked_folder, socket_folder
 
 _log = logging.getLogger(__name__)
 
@@ -97,9 +99,11 @@ class EmbeddedPostgres:
     def dsn(self, database: str = DATABASE) -> str:
         """The connection string of a database on this server."""
         running = postmaster.read(self._data)
-        if running is None:
+        if running is None or not running.socket_folder:
             raise StorageError(f"the Postgres of {self._control.parent} is not running")
-        return make_conninfo(host=running.socket_folder, user=_SUPERUSER, dbname=database)
+        return make_conninfo(
+            host=running.socket_folder, port=PORT, user=_SUPERUSER, dbname=database
+        )
 
     def ensure_running(self) -> None:
         """Starts the server where it does not run, also after it died under us."""
@@ -119,6 +123,7 @@ class EmbeddedPostgres:
         try:
             if locks.try_exclusive(self._users):
                 self._stop()
+                remove_linked_folder(self._control)
             else:
                 # Either others use it, or the watchdog was quicker and stops it: then wait.
                 locks.wait_shared(self._users)
@@ -127,12 +132,20 @@ class EmbeddedPostgres:
             self._users = -1
 
     def _run(self, *arguments: str, doing: str) -> None:
-        """Runs one of Postgres' programs to its end and says now and then that it still runs."""
+        """Runs one of Postgres' programs to its end and says now and then that it still runs.
+
+        It works in our folder and gets relative paths: ``pg_ctl`` hands them to a shell.
+        """
         command = self._account.command(self._control / "log", *arguments)
         # A pipe would stay open in the server and never end, so the output goes to a file.
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/"
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._control,
+                env=_environment(),
             )
             started = time.monotonic()
             while True:
@@ -165,7 +178,7 @@ class EmbeddedPostgres:
         self._account.own(unfinished)
         self._run(
             binaries.program("initdb"),
-            f"--pgdata={unfinished}",
+            "--pgdata=data.unfinished",
             f"--username={_SUPERUSER}",
             # The socket's folder admits the owner alone.
             "--auth=trust",
@@ -192,15 +205,18 @@ class EmbeddedPostgres:
         self._account.own(self._control / "log")
         if self._log_path.exists() and self._log_path.stat().st_size > _LOG_KEPT_BYTES:
             self._log_path.replace(self._log_path.with_suffix(".old"))
-        text = configuration.render(
-            socket_folder(self._control, self._account), durable=self._durable
-        )
+        sockets = socket_folder(self._control, self._account)
+        # Left behind by a kill, and taken for a living server's where the number is in use.
+        for stale in sockets.glob(".s.PGSQL.*"):
+            stale.unlink()
+        postmaster.end_orphans(self._data)
+        text = configuration.render(sockets, durable=self._durable)
         (self._control / "server.conf").write_text(text, encoding="utf-8")
         self._run(
             binaries.program("pg_ctl"),
             "start",
-            f"--pgdata={self._data}",
-            f"--log={self._log_path}",
+            "--pgdata=data",
+            "--log=log/postgres.log",
             "--wait",
             f"--timeout={_NO_DEADLINE_SECONDS}",
             doing="starting Postgres",
@@ -227,6 +243,7 @@ class EmbeddedPostgres:
             stderr=subprocess.DEVNULL,
             check=False,
             cwd="/",
+            env=_environment(),
         )
 
     def _create_database(self) -> None:
@@ -259,6 +276,7 @@ class EmbeddedPostgres:
                 pass_fds=[lock],
                 check=True,
                 cwd="/",
+                env=_environment(),
             )
         finally:
             os.close(lock)  # the watchdog holds it on through its own copy
@@ -273,3 +291,8 @@ class EmbeddedPostgres:
         except FileNotFoundError:
             return ""
         return "\n".join(lines[-_LOG_SHOWN_LINES:])
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would steer Postgres' programs (PGPORT, PGDATA, PGOPTIONS...)."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from sightline.storage.errors import ConfigurationError, StorageError
+from sightline.storage.postgres import EmbeddedPostgres, locks, postmaster
+from sightline.storage.postgres.account import Account
+
+# Opens the database of a folder, says so, and keeps it open until its input ends.
+HOLDER = """
+import sys
+from pathlib import Path
+from sightline.storage.postgres import EmbeddedPostgres
+with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as server:
+    print(server.dsn(), flush=True)
+    sys.stdin.read()
+"""
+
+
+class Holder:
+    """Another process that uses the database of a folder."""
+
+    def __init__(self, folder: Path, *prefix: str) -> None:
+        self._process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", HOLDER, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd="/",
+        )
+
+    def dsn(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def finish(self) -> int:
+        self._process.communicate()
+        return self._process.returncode
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[..., Holder]]:
+    held = []
+
+    def start(folder: Path, *prefix: str) -> Holder:
+        held.append(Holder(folder, *prefix))
+        return held[-1]
+
+    yield start
+    for holder in held:
+        if holder._process.returncode is None:
+            holder.kill()
+
+
+def running(folder: Path) -> postmaster.Postmaster | None:
+    return postmaster.find(folder / "postgres" / "data")
+
+
+def wait_for_watchdog(folder: Path) -> None:
+    """Returns when the watchdog has done its duty and gone."""
+    with locks.exclusive(folder / "postgres" / "watchdog.lock", os.geteuid()):
+        pass
+
+
+def answer(dsn: str, query: str = "SELECT 1") -> object:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def test_database_is_made_on_first_use_and_found_again(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, durable=False) as server:
+        assert answer(server.dsn(), "SELECT lower('É')") == "é"
+        with psycopg.connect(server.dsn()) as connection:
+            connection.execute("CREATE TABLE kept (x integer)")
+    assert running(tmp_path) is None
+    with EmbeddedPostgres(tmp_path, durable=False) as server:
+        assert answer(server.dsn(), "SELECT count(*) FROM kept") == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["with a space", "quote'and\"quote", "$(exit 1)`", "日本語", "x" * 120]
+)
+def test_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    with EmbeddedPostgres(tmp_path / name, durable=False) as server:
+        assert answer(server.dsn()) == 1
+        folder = Path(conninfo_to_dict(server.dsn())["host"])
+        assert folder.stat().st_mode & 0o077 == 0
+        assert folder.parent.stat().st_mode & 0o077 == 0
+    assert not folder.exists()
+
+
+def test_server_listens_on_a_private_socket_only(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, durable=False) as server:
+        assert answer(server.dsn(), "SHOW listen_addresses") == ""
+    assert (tmp_path / "postgres").stat().st_mode & 0o077 == 0
+
+
+def test_processes_share_a_server_and_the_last_one_stops_it(
+    tmp_path: Path, hold: Callable[..., Holder]
+) -> None:
+    first, second = hold(tmp_path), hold(tmp_path)
+    assert answer(first.dsn()) == 1
+    dsn = second.dsn()
+    assert first.finish() == 0
+    assert answer(dsn) == 1
+    assert second.finish() == 0
+    assert running(tmp_path) is None
+
+
+def test_uses_within_one_process_are_counted_too(tmp_path: Path) -> None:
+    first = EmbeddedPostgres(tmp_path, durable=False)
+    second = EmbeddedPostgres(tmp_path, durable=False)
+    first.close()
+    first.close()
+    assert answer(second.dsn()) == 1
+    second.close()
+    assert running(tmp_path) is None
+
+
+def test_server_survives_the_killing_of_who_started_it(
+    tmp_path: Path, hold: Callable[..., Holder]
+) -> None:
+    owner = hold(tmp_path)
+    owner.dsn()
+    with EmbeddedPostgres(tmp_path, durable=False) as server:
+        owner.kill()
+        assert answer(server.dsn()) == 1
+    assert running(tmp_path) is None
+
+
+def test_server_stops_when_its_last_user_is_killed(
+    tmp_path: Path, hold: Callable[..., Holder]
+) -> None:
+    owner = hold(tmp_path)
+    owner.dsn()
+    assert running(tmp_path) is not None
+    owner.kill()
+    wait_for_watchdog(tmp_path)
+    assert running(tmp_path) is None
+
+
+def test_server_that_was_killed_is_started_again_with_its_data(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, durable=False) as server:
+        with psycopg.connect(server.dsn()) as connection:
+            connection.execute("CREATE TABLE kept (x integer)")
+        found = running(tmp_path)
+        assert found is not None
+        os.kill(found.pid, signal.SIGKILL)
+        server.ensure_running()
+        assert answer(server.dsn(), "SELECT count(*) FROM kept") == 0
+
+
+def test_pid_file_of_a_dead_server_whose_number_another_process_has_is_stale(
+    tmp_path: Path,
+) -> None:
+    with EmbeddedPostgres(tmp_path, durable=False):
+        lines = (tmp_path / "postgres/data/postmaster.pid").read_text().splitlines()
+    stale = tmp_path / "postgres/data/postmaster.pid"
+    stale.write_text("\n".join([str(os.getpid()), *lines[1:], ""]))
+    with EmbeddedPostgres(tmp_path, durable=False) as server:
+        assert answer(server.dsn()) == 1
+
+
+def test_database_that_was_half_made_is_made_anew(tmp_path: Path) -> None:
+    unfinished = tmp_path / "postgres" / "data.unfinished"
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    with EmbeddedPostgres(tmp_path, durable=False) as server:
+        assert answer(server.dsn()) == 1
+
+
+def test_many_may_start_at_once(tmp_path: Path, hold: Callable[..., Holder]) -> None:
+    holders = [hold(tmp_path) for _ in range(4)]
+    assert {answer(holder.dsn()) for holder in holders} == {1}
+    assert [holder.finish() for holder in holders] == [0] * 4
+    assert running(tmp_path) is None
+
+
+def test_database_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
+    data = tmp_path / "postgres" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("11\n")
+    with pytest.raises(ConfigurationError, match=r"made by Postgres 11, .* carries 18"):
+        EmbeddedPostgres(tmp_path)
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="file/data' cannot be used: Not a directory"):
+        EmbeddedPostgres(tmp_path / "file" / "data")
+
+
+def test_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, durable=False):
+        pass
+    with (tmp_path / "postgres/data/postgresql.conf").open("a") as file:
+        file.write("no_such_setting = on\n")
+    with pytest.raises(StorageError, match="no_such_setting"):
+        EmbeddedPostgres(tmp_path, durable=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_runs_the_server_as_an_account_that_can_only_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with EmbeddedPostgres(tmp_path, durable=False):
+        found = running(tmp_path)
+        assert found is not None
+        status = dict(
+            line.split(":", 1)
+            for line in Path(f"/proc/{found.pid}/status").read_text().splitlines()
+        )
+    uids = set(status["Uid"].split())
+    assert len(uids) == 1
+    assert "0" not in uids
+    assert status["Groups"].split() == []
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 1 << 2  # DAC_READ_SEARCH
+    assert status["NoNewPrivs"].strip() == "1"
+    assert tmp_path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_ordinary_user_has_a_database_that_root_opens_as_that_user(
+    tmp_path: Path, hold: Callable[..., Holder]
+) -> None:
+    nobody = Account(65534, 65534)
+    nobody.own(tmp_path / "home")
+    folder = tmp_path / "home" / "data"
+    user = hold(folder, *nobody.command(tmp_path / "home", sys.executable)[:-1])
+    assert answer(user.dsn()) == 1
+    assert user.finish() == 0
+    with EmbeddedPostgres(folder, durable=False) as server:
+        assert answer(server.dsn()) == 1
+    assert {path.stat().st_uid for path in (folder / "postgres").rglob("*")} == {65534}
+    again = hold(folder, *nobody.command(tmp_path / "home", sys.executable)[:-1])
+    assert answer(again.dsn()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_ordinary_user_is_told_whose_the_folder_is(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir(mode=0o755)
+    (tmp_path / "home").mkdir()
+    nobody = Account(65534, 65534)
+    nobody.own(tmp_path / "home")
+    refused = subprocess.run(
+        nobody.command(tmp_path / "home", sys.executable, "-c", HOLDER, str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    assert "belongs to root and this process runs as 'nobody'" in refused.stderr
