@@ -1,0 +1,226 @@
+"""The pieces of the encoder's training: tokenizer, album, batches, losses, recall."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from sightline.storage.errors import InvalidArgumentError
+from sightline.training.encoder import album, recipe, tokenizer
+from sightline.training.encoder.average import Average
+from sightline.training.encoder.batches import Captions, Sampler, normalised
+from sightline.training.encoder.model import build, parameters
+from sightline.training.encoder.objective import Objective, encode_text, word_loss, word_weights
+from sightline.training.encoder.recipe import SMOKE, Recipe
+from sightline.training.encoder.retrieval import ranks, recall
+from sightline.training.encoder.train import learning_rate
+from sightline.training.encoder.validate import first_unique
+
+PX = 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    drawn = tmp_path_factory.mktemp("album")
+    album.draw(drawn, "train", 36, PX, say=lambda _: None)
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def pictures(folder: Path) -> album.Album:
+    return album.load(folder, "train")
+
+
+@pytest.fixture(scope="module")
+def tokens(pictures: album.Album) -> PreTrainedTokenizerFast:
+    return tokenizer.learn(
+        text for e in pictures.entries for group in e.captions.values() for text in group
+    )
+
+
+@pytest.fixture(scope="module")
+def captions(pictures: album.Album, tokens: PreTrainedTokenizerFast) -> Captions:
+    return Captions(pictures.entries, tokens)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "a red car", "红色的车", "龘 🚗 é", "x" * 5_000, "<|end|> <|pad|>", "\x00\ufffd"],
+)
+def test_any_text_has_one_start_and_one_end(tokens: PreTrainedTokenizerFast, text: str) -> None:
+    ids = tokens(text, truncation=True, max_length=recipe.CONTEXT_TOKENS)["input_ids"]
+    assert ids[0] == recipe.START_ID
+    assert ids[-1] == recipe.END_ID
+    assert recipe.START_ID not in ids[1:]
+    assert recipe.END_ID not in ids[:-1]
+    assert recipe.PAD_ID not in ids
+    assert len(ids) <= recipe.CONTEXT_TOKENS
+
+
+def test_numbers_are_read_digit_by_digit_and_case_does_not_count(
+    tokens: PreTrainedTokenizerFast,
+) -> None:
+    assert len(tokens("98765", add_special_tokens=False)["input_ids"]) == 5
+    assert tokens("A Red Car")["input_ids"] == tokens("a red car")["input_ids"]
+
+
+def test_the_same_captions_give_the_same_tokenizer(
+    pictures: album.Album, tokens: PreTrainedTokenizerFast
+) -> None:
+    again = tokenizer.learn(
+        text for e in pictures.entries for group in e.captions.values() for text in group
+    )
+    assert again.get_vocab() == tokens.get_vocab()
+
+
+def test_a_tokenizer_reads_back_as_it_was_written(
+    tokens: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    tokenizer.write(tokens, tmp_path)
+    text = "two white vans 两辆白色面包车 <|end|> 17:30"
+    assert tokenizer.read(tmp_path)(text)["input_ids"] == tokens(text)["input_ids"]
+
+
+def test_drawing_again_changes_nothing_and_leaves_no_half_files(
+    folder: Path, pictures: album.Album, tmp_path: Path
+) -> None:
+    album.draw(tmp_path, "train", 36, PX, say=lambda _: None)
+    again = album.load(tmp_path, "train")
+    assert again.entries == pictures.entries
+    assert all((again.pixels(i) == pictures.pixels(i)).all() for i in range(len(again)))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_drawing_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    album.draw(tmp_path, "validation", 9, PX, say=lambda _: None)
+    said: list[str] = []
+    album.draw(tmp_path, "validation", 9, PX, say=said.append)
+    assert said == []
+    album.draw(tmp_path, "validation", 18, PX, say=said.append)
+    assert len(said) == 1
+    assert len(album.load(tmp_path, "validation")) == 18
+
+
+def test_an_album_that_was_not_drawn_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="no 'train' pictures"):
+        album.load(tmp_path, "train")
+
+
+def test_a_batch_holds_every_family_in_equal_parts_and_depends_on_its_step_alone(
+    pictures: album.Album, captions: Captions
+) -> None:
+    sampler = Sampler(pictures, captions, Recipe(batch=18))
+    first, again = sampler.batch(7), Sampler(pictures, captions, Recipe(batch=18)).batch(7)
+    other = sampler.batch(8)
+    assert first.pixels.shape == (18, 3, PX, PX)
+    assert torch.equal(first.pixels, again.pixels)
+    assert torch.equal(first.english, again.english)
+    assert not torch.equal(first.pixels, other.pixels)
+    assert first.english.shape[0] == first.chinese.shape[0] == first.words.shape[0] == 18
+
+
+def test_an_epoch_shows_every_picture_once(pictures: album.Album, captions: Captions) -> None:
+    sampler = Sampler(pictures, captions, Recipe(batch=18))
+    shown = [i for step in range(2) for i in sampler.chosen(step)]
+    assert sorted(shown) == list(range(36))
+
+
+def test_pixels_are_scaled_as_open_clip_scales_them() -> None:
+    pixels = np.array([[[[0, 127, 255]]]], dtype=np.uint8)
+    assert normalised(pixels).flatten().tolist() == pytest.approx([-2.0, -0.00784, 2.0], abs=1e-4)
+
+
+def test_short_and_padded_texts_have_the_same_vectors(tokens: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(0)
+    model = build(len(tokens)).eval()
+    texts = ["a red car", "两辆白色面包车停在左边"]
+    short = tokens(texts, return_tensors="pt", padding=True)["input_ids"]
+    full = tokens(
+        texts, return_tensors="pt", padding="max_length", max_length=recipe.CONTEXT_TOKENS
+    )["input_ids"]
+    assert short.shape[1] < full.shape[1]
+    with torch.no_grad():
+        torch.testing.assert_close(encode_text(model, short), model.encode_text(full))
+
+
+def test_the_model_keeps_to_its_size() -> None:
+    assert parameters(build(recipe.VOCABULARY)) <= 12_000_000
+
+
+def test_the_loss_of_a_random_model_is_that_of_guessing(
+    pictures: album.Album, captions: Captions
+) -> None:
+    torch.manual_seed(0)
+    plan = Recipe(batch=18)
+    objective = Objective(build(captions.vocabulary), captions.word_frequency(), plan)
+    losses = objective(Sampler(pictures, captions, plan).batch(0))
+    assert losses.contrastive.item() == pytest.approx(math.log(18), rel=0.5)
+    assert losses.total.requires_grad
+    assert torch.isfinite(losses.total)
+
+
+def test_tokens_that_say_nothing_have_no_weight() -> None:
+    weights = word_weights(torch.tensor([0.0, 1.0, 0.5]))
+    assert weights.tolist() == pytest.approx([0.0, 0.0, math.log(2)])
+
+
+def test_word_loss_is_least_where_the_words_are() -> None:
+    words, weight = torch.tensor([[1.0, 0.0, 0.0]]), torch.ones(3)
+    right = word_loss(torch.tensor([[5.0, 0.0, 0.0]]), words, weight)
+    wrong = word_loss(torch.tensor([[0.0, 5.0, 0.0]]), words, weight)
+    assert right < wrong
+
+
+@pytest.mark.parametrize(
+    ("queries", "expected"),
+    [
+        ([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [0, 0, 0]),
+        ([[0, 1, 0], [1, 0, 0], [0, 0, 1]], [2, 2, 0]),
+        ([[1, 1, 1], [1, 1, 1], [1, 1, 1]], [2, 2, 2]),
+    ],
+)
+def test_ranks_count_what_is_nearer_or_as_near(
+    queries: list[list[float]], expected: list[int]
+) -> None:
+    candidates = np.eye(3, dtype=np.float32)
+    found = ranks(np.array(queries, dtype=np.float32), candidates)
+    assert found.tolist() == expected
+
+
+def test_recall_of_a_group_competes_with_all_candidates() -> None:
+    rank = np.array([0, 3, 7, 20])
+    assert recall(rank, 100).at == {1: 0.25, 5: 0.5, 10: 0.75}
+    assert recall(rank, 100, [False, True, True, False]).at == {1: 0.0, 5: 0.5, 10: 1.0}
+    assert recall(rank, 100).chance == {1: 0.01, 5: 0.05, 10: 0.1}
+
+
+def test_recall_of_nobody_is_no_number() -> None:
+    assert math.isnan(recall(np.array([0]), 1, [False]).at[1])
+
+
+def test_a_caption_that_occurs_twice_is_asked_once() -> None:
+    assert first_unique(["a", "b", "a", "c"]) == [0, 1, 3]
+
+
+def test_the_average_follows_the_weights_slowly_and_copies_counters() -> None:
+    model = torch.nn.BatchNorm1d(2)
+    average = Average(model, decay=0.9)
+    with torch.no_grad():
+        model.weight.fill_(3.0)
+        model.num_batches_tracked.fill_(4)
+    average.update(model, step=10_000)
+    assert average.weights["weight"].tolist() == pytest.approx([1.2, 1.2])
+    assert average.weights["num_batches_tracked"].item() == 4
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    rates = [learning_rate(step, SMOKE) for step in range(SMOKE.steps)]
+    peak = rates.index(max(rates))
+    assert peak == SMOKE.warmup_steps - 1 or peak == SMOKE.warmup_steps
+    assert rates[0] < rates[1]
+    assert rates[-1] < 0.05 * SMOKE.learning_rate

@@ -1,0 +1,32 @@
+"""A running average of a model's weights, which validates and ships better than the last step's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """An exponential moving average of every tensor of a model, batch statistics included."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after ``step`` (from 0); early steps count for more."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            kept = self.weights[name]
+            if kept.is_floating_point():
+                kept.lerp_(value.to(kept), 1 - decay)
+            else:
+                kept.copy_(value)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the average of a checkpoint."""
+        for name, kept in self.weights.items():
+            kept.copy_(weights[name])

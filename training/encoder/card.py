@@ -1,0 +1,132 @@
+"""The model card beside the weights: data, recipe, time, hardware, figures and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sightline.training.encoder.evaluate import table
+from sightline.training.encoder.recipe import CONTEXT_TOKENS, EMBED_DIM, IMAGE_PX, NAME
+
+_CARD = """\
+# {name}
+
+A small dual encoder for pictures and text in English and Chinese, in open_clip's format. It ships
+with Sightline so that the demo and the tests run on a trained model without any download.
+
+    folder = "local-dir:server/inference/weights/{name}"
+    model, preprocess = open_clip.create_model_from_pretrained(folder)
+    tokenizer = open_clip.get_tokenizer(folder)
+
+## Limits
+
+**Real photographs are outside its world.** It has seen the drawn world of `training/world` and
+nothing else: streets with vehicles, product cards, rooms, shapes, heat-sink drawings, spine X-rays,
+geometry problems, charts and flowcharts. On anything else its vectors mean nothing, and it will not
+say so. It knows the words of the world's captions; other words fall apart into bytes and carry no
+meaning. It is no medical device: the X-rays are drawings. For real material use a production
+encoder (see the README).
+
+## Model
+
+| | |
+|---|---|
+| parameters | {parameters} (pictures {image_parameters}, text {text_parameters}) |
+| picture tower | {tower}, {px} x {px} px, squashed (nothing is cropped), bicubic |
+| text tower | causal transformer, {layers} layers of width {width}, {context} tokens |
+| tokenizer | byte-level BPE of {vocabulary} tokens |
+| vectors | {dimension} dimensions, compared by cosine |
+| weights | fp16 safetensors; compute in fp32 on CPUs |
+
+## Data
+
+{pictures} pictures drawn by `training/world` for the split `train`, the families in equal parts,
+each with its captions in both languages. No photograph and no text of others went in, the tokenizer
+included. Test pictures come from seeds, and in part from combinations of attributes, that occur in
+no other split.
+
+## Training
+
+`python -m sightline.training.encoder --out server/inference/weights/{name}`: {steps} steps of
+{batch} pictures, {minutes} minutes on {hardware} that other work shared.
+Loss: open_clip's `ClipLoss`, pictures against English and against Chinese captions, plus
+{languages_weight} times the same between a caption and its translation, plus {words_weight} times a
+prediction of the caption's tokens from the picture's vector (its layer is dropped after training).
+AdamW, cosine, and an exponential average of the weights. The whole recipe and the validation curve
+are in `training.json`.
+
+| step | minutes | validation loss-batch | en R@1 | en R@5 | zh R@1 | zh R@5 |
+|---|---|---|---|---|---|---|
+{curve}
+
+## Figures
+
+{test_pictures} held-out test pictures, each with its most exact caption; all captions differ. Every
+query competes with all {test_pictures} candidates. Read through open_clip from this folder;
+`python -m sightline.training.encoder evaluate` makes the table again. {unseen} of the pictures show
+a combination of attributes that training never saw.
+
+{table}
+
+## Speed
+
+Towers alone, fp32, {speed_hardware}, median of several rounds.
+
+| batch | images/s | texts/s |
+|---|---|---|
+{speed}
+"""
+
+
+def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any]) -> str:
+    """The text of ``MODEL_CARD.md``.
+
+    ``training`` is ``training.json``, ``figures`` is ``figures.json``; ``model`` holds open_clip's
+    ``model_cfg`` and the counts ``parameters``, ``image_parameters`` and ``text_parameters``.
+    """
+    recipe, speed, config = training["recipe"], figures["speed"], model["config"]
+    text = config["text_cfg"]
+    return _CARD.format(
+        name=NAME,
+        parameters=_millions(model["parameters"]),
+        image_parameters=_millions(model["image_parameters"]),
+        text_parameters=_millions(model["text_parameters"]),
+        tower=config["vision_cfg"]["timm_model_name"],
+        px=IMAGE_PX,
+        layers=text["layers"],
+        width=text["width"],
+        context=CONTEXT_TOKENS,
+        vocabulary=f"{text['vocab_size']:,}",
+        dimension=EMBED_DIM,
+        pictures=f"{recipe['pictures']:,}",
+        steps=f"{training['steps']:,}",
+        batch=recipe["batch"],
+        minutes=round(training["seconds"] / 60),
+        hardware=training["hardware"],
+        languages_weight=recipe["languages_weight"],
+        words_weight=recipe["words_weight"],
+        curve="\n".join(_curve_row(point) for point in _thinned(training["curve"])),
+        test_pictures=f"{figures['pictures']:,}",
+        unseen=figures["unseen_pictures"],
+        table=table(figures),
+        speed_hardware=speed["hardware"],
+        speed="\n".join(
+            f"| {batch} | {rate:,.0f} | {speed['texts'][batch]:,.0f} |"
+            for batch, rate in speed["images"].items()
+        ),
+    )
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M"
+
+
+def _thinned(curve: Sequence[dict[str, float]], rows: int = 12) -> list[dict[str, float]]:
+    """At most about ``rows`` points, evenly spaced, the last one among them."""
+    stride = max(1, len(curve) // rows)
+    return list(curve[::-1][::stride][::-1])
+
+
+def _curve_row(point: dict[str, float]) -> str:
+    found = " | ".join(f"{point[key]:.3f}" for key in ("en_r1", "en_r5", "zh_r1", "zh_r5"))
+    return f"| {point['step']:,.0f} | {point['minutes']:.1f} | {point['loss']:.3f} | {found} |"

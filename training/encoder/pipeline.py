@@ -1,0 +1,95 @@
+"""The stages of making builtin-clip, each of which can be run again on what the others left."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from sightline.storage.errors import InvalidArgumentError
+from sightline.training.encoder import album, card, evaluate, export, hardware, speed, tokenizer
+from sightline.training.encoder.model import parameters
+from sightline.training.encoder.recipe import IMAGE_PX, Recipe
+from sightline.training.encoder.train import CHECKPOINT, Progress, Run
+from sightline.training.world.scene import Split
+
+logger = logging.getLogger(__name__)
+TRAINING: Final = "training.json"
+FIGURES: Final = "figures.json"
+CARD: Final = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """``runs`` keeps pictures, tokenizer and checkpoint; the finished model goes to ``out``."""
+
+    runs: Path
+    out: Path
+    recipe: Recipe
+    device: torch.device
+    precision: hardware.Precision = "auto"
+
+    def draw(self) -> None:
+        """Draw the pictures that are missing, and learn the tokenizer unless there is one."""
+        wanted: tuple[tuple[Split, int], ...] = (
+            ("validation", self.recipe.validation_pictures),
+            ("train", self.recipe.pictures),
+        )
+        for split, number in wanted:
+            album.draw(self.runs / "album", split, number, IMAGE_PX, logger.info)
+        if not (self._tokens / "tokenizer.json").exists():
+            entries = album.load(self.runs / "album", "train", self.recipe.pictures).entries
+            texts = (text for e in entries for group in e.captions.values() for text in group)
+            tokenizer.write(tokenizer.learn(texts), self._tokens)
+
+    def train(self) -> Progress:
+        """Train to the recipe's last step, from the checkpoint if there is one."""
+        run = Run(
+            self.runs,
+            self.recipe,
+            album.load(self.runs / "album", "train", self.recipe.pictures),
+            album.load(self.runs / "album", "validation", self.recipe.validation_pictures),
+            self._tokenizer(),
+            self.device,
+            self.precision,
+        )
+        return run.run()
+
+    def export(self) -> None:
+        """Write the averaged weights of the checkpoint as a folder that open_clip loads."""
+        path = self.runs / CHECKPOINT
+        if not path.exists():
+            raise InvalidArgumentError(f"no checkpoint in {str(self.runs)!r}; train first")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        export.export(state["average"], self._tokenizer(), self.out)
+        training = {key: state[key] for key in ("recipe", "steps", "seconds", "curve")}
+        training["hardware"] = hardware.describe(self.device)
+        export.write_json(self.out / TRAINING, training)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Examine the exported model and write the figures and the card beside it."""
+        figures = evaluate.evaluate(self.out, self.recipe.test_pictures, self.device)
+        figures["speed"] = speed.measure(self.out, self.device)
+        export.write_json(self.out / FIGURES, figures)
+        model, _, _ = export.load(self.out, self.device)
+        shape = {
+            "config": json.loads((self.out / export.CONFIG).read_text())["model_cfg"],
+            "parameters": parameters(model),
+            "image_parameters": parameters(model.visual),
+            "text_parameters": parameters(model.text),
+        }
+        training = json.loads((self.out / TRAINING).read_text())
+        album.write_atomically(self.out / CARD, card.card(training, figures, shape).encode())
+        return figures
+
+    @property
+    def _tokens(self) -> Path:
+        return self.runs / "tokenizer"
+
+    def _tokenizer(self) -> PreTrainedTokenizerFast:
+        return tokenizer.read(self._tokens)

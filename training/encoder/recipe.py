@@ -1,0 +1,100 @@
+"""What is trained and how: the towers' shapes, the data and the schedule, in one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+NAME: Final = "builtin-clip"
+EMBED_DIM: Final = 256
+IMAGE_PX: Final = 160
+CONTEXT_TOKENS: Final = 64
+VOCABULARY: Final = 4096
+PAD_ID, START_ID, END_ID = 0, 1, 2
+
+#: Of the drawn world's pixels, roughly: a middle grey, and the spread around it.
+PIXEL_MEAN: Final = (0.5, 0.5, 0.5)
+PIXEL_STD: Final = (0.25, 0.25, 0.25)
+
+
+def model_config(vocabulary: int = VOCABULARY) -> dict[str, Any]:
+    """open_clip's ``model_cfg``: both towers as ``open_clip_config.json`` describes them.
+
+    The text tower is causal and reads the state at the end token, so that padding never changes a
+    vector and training can cut every batch to its longest text.
+    """
+    return {
+        "embed_dim": EMBED_DIM,
+        "custom_text": True,
+        "vision_cfg": {
+            "image_size": IMAGE_PX,
+            "timm_model_name": "regnetx_004",
+            "timm_model_pretrained": False,
+            "timm_pool": "abs_attn",
+            "timm_proj": "",
+        },
+        "text_cfg": {
+            "context_length": CONTEXT_TOKENS,
+            "vocab_size": vocabulary,
+            "hf_tokenizer_name": NAME,
+            "width": 192,
+            "heads": 3,
+            "layers": 3,
+            "pad_id": PAD_ID,
+            "eos_id": END_ID,
+            "pool_type": "eos",
+        },
+    }
+
+
+def preprocess_config() -> dict[str, Any]:
+    """open_clip's ``preprocess_cfg``: squash, so that nothing at the edges is cropped away."""
+    return {
+        "size": [IMAGE_PX, IMAGE_PX],
+        "mode": "RGB",
+        "mean": list(PIXEL_MEAN),
+        "std": list(PIXEL_STD),
+        "interpolation": "bicubic",
+        "resize_mode": "squash",
+        "fill_color": 0,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One training run. Everything that changes its result is here."""
+
+    pictures: int = 27_648
+    validation_pictures: int = 500
+    test_pictures: int = 1_000
+    steps: int = 950
+    batch: int = 144
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 100
+    exact_caption_share: float = 0.6
+    words_weight: float = 0.3
+    languages_weight: float = 0.3
+    average_decay: float = 0.99
+    shift_px: int = 5
+    validate_every_steps: int = 100
+    checkpoint_every_steps: int = 25
+    seed: int = 3
+
+    def as_dict(self) -> dict[str, int | float]:
+        """The recipe as plain JSON."""
+        return asdict(self)
+
+
+#: Five minutes on one core of a plain CPU: enough to see that learning happens.
+SMOKE: Final = Recipe(
+    pictures=960,
+    validation_pictures=96,
+    test_pictures=96,
+    steps=60,
+    batch=48,
+    warmup_steps=10,
+    validate_every_steps=20,
+    checkpoint_every_steps=20,
+    average_decay=0.9,
+)

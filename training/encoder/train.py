@@ -1,0 +1,191 @@
+"""The training loop: AdamW on a cosine, an average of the weights, resumable checkpoints."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.model import CustomTextCLIP
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from sightline.storage.errors import ConfigurationError
+from sightline.training.encoder import hardware
+from sightline.training.encoder.album import Album, write_atomically
+from sightline.training.encoder.average import Average
+from sightline.training.encoder.batches import Captions, Sampler
+from sightline.training.encoder.model import build
+from sightline.training.encoder.objective import Losses, Objective
+from sightline.training.encoder.recipe import Recipe
+from sightline.training.encoder.validate import validate
+
+logger = logging.getLogger(__name__)
+CHECKPOINT = "checkpoint.pt"
+CURVE = "curve.json"
+#: May differ between a checkpoint and the run that resumes it.
+_MAY_CHANGE = frozenset(
+    {"steps", "pictures", "test_pictures", "validate_every_steps", "checkpoint_every_steps"}
+)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come: ``steps`` done, ``seconds`` spent training, validation ``curve``."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+class Run:
+    """One training run in a folder, which it resumes if there is a checkpoint in it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        train: Album,
+        validation: Album,
+        tokenizer: PreTrainedTokenizerFast,
+        device: torch.device,
+        precision: hardware.Precision = "auto",
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.folder, self.recipe, self.device, self.precision = folder, recipe, device, precision
+        self.validation, self.tokenizer = validation, tokenizer
+        captions = Captions(train.entries, tokenizer)
+        self.sampler = Sampler(train, captions, recipe)
+        model = build(len(tokenizer))
+        self.objective = Objective(model, captions.word_frequency(), recipe).to(device)
+        self.objective.to(memory_format=torch.channels_last)
+        self.average = Average(self.model, recipe.average_decay)
+        self.optimizer = torch.optim.AdamW(_groups(self.objective, recipe), betas=(0.9, 0.98))
+        self.progress = Progress()
+        self._resume()
+
+    @property
+    def model(self) -> CustomTextCLIP:
+        """The model as the last step left it."""
+        return self.objective.model
+
+    def averaged(self) -> CustomTextCLIP:
+        """The model with the averaged weights, ready for use."""
+        model = build(len(self.tokenizer)).to(self.device)
+        model.load_state_dict(self.average.weights)
+        return model.eval()
+
+    def run(self) -> Progress:
+        """Train to the recipe's last step."""
+        recipe, progress = self.recipe, self.progress
+        while progress.steps < recipe.steps:
+            began = time.monotonic()
+            losses = self.step(progress.steps)
+            progress.steps += 1
+            progress.seconds += time.monotonic() - began
+            if progress.steps % 10 == 0:
+                self._report(losses, time.monotonic() - began)
+            last = progress.steps == recipe.steps
+            if last or progress.steps % recipe.validate_every_steps == 0:
+                self._validate(losses)
+            if last or progress.steps % recipe.checkpoint_every_steps == 0:
+                self.save()
+        return progress
+
+    def step(self, number: int) -> Losses:
+        """One step of the optimizer on batch ``number``."""
+        self.objective.train()
+        rate = learning_rate(number, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = self.sampler.batch(number).to(self.device)
+        with hardware.autocast(self.device, self.precision):
+            losses: Losses = self.objective(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(losses.total)
+        nn.utils.clip_grad_norm_(self.objective.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.update(self.model, number)
+        return losses
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        buffer = io.BytesIO()
+        state = {
+            "recipe": self.recipe.as_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.weights,
+            "steps": self.progress.steps,
+            "seconds": self.progress.seconds,
+            "curve": self.progress.curve,
+        }
+        torch.save(state, buffer)
+        write_atomically(self.folder / CHECKPOINT, buffer.getvalue())
+
+    def _resume(self) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        before, now = state["recipe"], self.recipe.as_dict()
+        changed = sorted(k for k in now if before.get(k) != now[k] and k not in _MAY_CHANGE)
+        if changed:
+            raise ConfigurationError(
+                f"the checkpoint in {str(self.folder)!r} was made with another recipe "
+                f"({', '.join(changed)}); give another folder or remove it"
+            )
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load(state["average"])
+        self.progress = Progress(state["steps"], state["seconds"], state["curve"])
+        logger.info("resumed at step %d", self.progress.steps)
+
+    def _validate(self, losses: Losses) -> None:
+        figures = validate(self.averaged(), self.tokenizer, self.validation, self.device)
+        point = {
+            "step": float(self.progress.steps),
+            "minutes": round(self.progress.seconds / 60, 2),
+            "loss": round(losses.contrastive.item(), 4),
+            **figures,
+        }
+        self.progress.curve.append(point)
+        text = json.dumps(self.progress.curve, indent=1) + "\n"
+        write_atomically(self.folder / CURVE, text.encode())
+        logger.info("validation %s", json.dumps(point))
+
+    def _report(self, losses: Losses, seconds: float) -> None:
+        logger.info(
+            "step %d of %d: contrastive %.3f, languages %.3f, words %.3f, scale %.1f, %.2f s",
+            self.progress.steps,
+            self.recipe.steps,
+            losses.contrastive.item(),
+            losses.languages.item(),
+            losses.words.item(),
+            self.model.logit_scale.exp().item(),
+            seconds,
+        )
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """Linear warm-up, then a cosine down to a hundredth."""
+    if step < recipe.warmup_steps:
+        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+    done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2)
+
+
+def _groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Weight decay for matrices and kernels alone; not for norms, biases, positions, the scale."""
+    decayed = [p for p in module.parameters() if p.ndim >= 2]
+    plain = [p for p in module.parameters() if p.ndim < 2]
+    return [
+        {"params": decayed, "weight_decay": recipe.weight_decay, "lr": recipe.learning_rate},
+        {"params": plain, "weight_decay": 0.0, "lr": recipe.learning_rate},
+    ]
