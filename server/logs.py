@@ -16,7 +16,7 @@ from sightline.server.redaction import redact_dsn
 from sightline.server.settings import Settings
 
 #: Libraries that tell at INFO what is only of use to their own developers.
-_QUIET = ("httpx", "httpcore", "mcp", "uvicorn.access", "alembic", "psycopg.pool", "RapidOCR")
+QUIET = ("httpx", "httpcore", "mcp", "uvicorn.access", "alembic", "psycopg.pool", "RapidOCR")
 
 
 class _Text(logging.Formatter):
@@ -53,7 +53,7 @@ def configure(settings: Settings) -> None:
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("sightline").setLevel(level)
-    for name in _QUIET:
+    for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
 

@@ -160,8 +160,18 @@ class Settings(BaseSettings):
     ingest_workers: int = Field(
         default=0, ge=0, description="Processes that decode pictures; 0 is one per core."
     )
-    ingest_batch_items: PositiveInt = Field(
-        default=256, description="Assets written in one transaction."
+    ingest_file_bytes: PositiveInt = Field(
+        default=256 * _MIB, description="Largest file that ingest reads."
+    )
+    ingest_file_seconds: Seconds = Field(
+        default=60.0, description="Longest that one file may take before its worker is killed."
+    )
+    ingest_worker_memory_mib: PositiveInt = Field(
+        default=4096, description="Memory that one worker may take (on Linux)."
+    )
+    timezone: str = Field(
+        default="UTC",
+        description="Time zone of capture times that name none, such as `Europe/Berlin`.",
     )
 
     # Vision-language model

@@ -15,7 +15,7 @@ class BackgroundEncoder:
     """An `ImageEncoder` over one that ``load`` makes in a thread, from ``start`` to ``close``.
 
     The encoding methods wait for it a bounded time; `identity` and `preprocess` cannot wait and
-    raise until it is there, so await `ready` before them.
+    raise until it is there, so await `get` before them.
     """
 
     def __init__(self, load: Callable[[], Encoder], *, name: str, wait_seconds: float) -> None:
@@ -42,7 +42,7 @@ class BackgroundEncoder:
         if encoder is not None:
             encoder.close()
 
-    async def ready(self) -> Encoder:
+    async def get(self) -> Encoder:
         """The loaded encoder, waiting a bounded time for it.
 
         Raises ModelUnavailableError: still loading, or the reason why it could not be loaded.
@@ -61,11 +61,11 @@ class BackgroundEncoder:
 
     async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
         """See `Encoder.encode_images`; raises ModelUnavailableError as well."""
-        return await (await self.ready()).encode_images(pixels)
+        return await (await self.get()).encode_images(pixels)
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """See `Encoder.encode_texts`; raises ModelUnavailableError as well."""
-        return await (await self.ready()).encode_texts(texts)
+        return await (await self.get()).encode_texts(texts)
 
     def _loaded(self) -> Encoder:
         encoder = self._loading.value

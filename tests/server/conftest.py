@@ -25,9 +25,9 @@ RANDOM_PREPROCESS = {
 @pytest.fixture(scope="session")
 def random_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An open_clip model folder whose weights are random, and whose name says so."""
-    import open_clip  # noqa: PLC0415 - seconds that most tests do not need
-    import torch  # noqa: PLC0415
-    from safetensors.torch import save_file  # noqa: PLC0415
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
 
     torch.set_num_threads(1)
     torch.manual_seed(7)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+
 from sightline.server import settings
 from sightline.server.redaction import redact_dsn
 from sightline.storage.errors import ConfigurationError

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sightline.server.inference.batcher import Batcher
 from sightline.storage.errors import ModelOverloadedError, ModelUnavailableError
 from sightline.storage.models import Vectors

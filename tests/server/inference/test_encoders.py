@@ -16,6 +16,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+
 from sightline.server import settings as process_settings
 from sightline.server.inference import encoders
 from sightline.server.inference.checkpoint import FingerprintCache, ModelFolder

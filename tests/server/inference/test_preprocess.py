@@ -11,6 +11,7 @@ import open_clip
 import pytest
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image, ImageDraw
+
 from sightline.server.inference.preprocess import Preprocess, upright_rgb
 from sightline.storage.errors import ConfigurationError
 

@@ -1,0 +1,81 @@
+"""The composition root: settings in, MCP server out.
+
+Importing this imports neither torch nor open_clip nor LlamaIndex (a test holds that), and nothing
+is opened before the server runs: the handshake and ``tools/list`` answer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from mcp.server.auth.provider import TokenVerifier
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import MCPServer
+
+from sightline.server.logs import unchanged_root
+from sightline.server.metrics import Metrics
+from sightline.server.protocol import Server
+from sightline.server.runtime import Runtime
+from sightline.server.settings import Settings
+from sightline.storage.errors import SightlineError
+from sightline.tools.dependencies import Dependencies
+from sightline.tools.instructions import INSTRUCTIONS
+from sightline.tools.registry import register_all
+
+#: Offers tools, resources or prompts on a server.
+Register = Callable[[MCPServer], None]
+
+
+class App(Server):
+    """The server, with what is running inside it while it runs."""
+
+    runtime: Runtime | None = None
+
+
+def create_app(
+    settings: Settings,
+    *,
+    register: Sequence[Register] = (register_all,),
+    metrics: Metrics | None = None,
+    on_final: Callable[[Exception], None] | None = None,
+    auth: AuthSettings | None = None,
+    token_verifier: TokenVerifier | None = None,
+) -> App:
+    """A server over the settings; run it over any of the SDK's transports.
+
+    ``register`` offers the tools; ``on_final`` is told when the database can never be used as
+    things stand; ``auth`` and ``token_verifier`` are the SDK's, for HTTP.
+    """
+    metrics = metrics or Metrics()
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[Dependencies]) -> AsyncIterator[Dependencies]:
+        async with Runtime(settings, metrics, on_final=on_final) as runtime:
+            app.runtime = runtime
+            try:
+                yield runtime.dependencies()
+            finally:
+                app.runtime = None
+
+    def failed(error: SightlineError) -> None:
+        if app.runtime is not None:
+            app.runtime.failed(error)
+
+    with unchanged_root():  # the SDK puts a handler of its own on it
+        app = App(
+            "sightline",
+            title="Sightline",
+            version=version("sightline"),
+            instructions=INSTRUCTIONS,
+            lifespan=lifespan,
+            auth=auth,
+            token_verifier=token_verifier,
+            log_level="WARNING",
+            metrics=metrics,
+            failed=failed,
+        )
+    for offer in register:
+        offer(app)
+    return app

@@ -1,0 +1,214 @@
+"""``sightline serve --http``: streamable HTTP, loopback unless there are tokens.
+
+Host and Origin are always checked against lists, so that a web page cannot reach the server
+through a name that resolves to this machine. ``/healthz`` and ``/readyz`` are open and say states
+only; ``/metrics`` asks for a token where there are any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import urlsplit
+
+import uvicorn
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import AnyHttpUrl
+
+from sightline.server import operations
+from sightline.server.app import App, Register, create_app
+from sightline.server.auth import StaticTokens, Token, read_tokens
+from sightline.server.metrics import Metrics
+from sightline.server.settings import Settings, variable
+from sightline.storage.errors import ConfigurationError
+from sightline.tools.registry import register_all
+
+logger = logging.getLogger(__name__)
+
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_BACKLOG = 512
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; any name but ``localhost`` counts as not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def transport_security(settings: Settings) -> TransportSecuritySettings:
+    """The Host and Origin headers that are accepted; explicit, whatever the address is."""
+    hosts = [form for name in _LOOPBACK_NAMES for form in (name, f"{name}:*")]
+    origins = list(settings.http_allowed_origins)
+    if is_loopback(settings.http_host):
+        origins += [f"http://{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
+    elif settings.http_host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        name = _in_url(settings.http_host)
+        hosts += [name, f"{name}:*"]
+    if settings.http_public_url is not None:
+        hosts.append(urlsplit(settings.http_public_url).netloc)
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=[*hosts, *settings.http_allowed_hosts],
+        allowed_origins=origins,
+    )
+
+
+def checked_tokens(settings: Settings) -> tuple[Token, ...]:
+    """The tokens; raises ConfigurationError for an address that others reach without any."""
+    tokens = read_tokens(settings)
+    if not tokens and not is_loopback(settings.http_host):
+        raise ConfigurationError(
+            f"{variable('http_host')} is {settings.http_host!r}, which other machines can reach, "
+            f"and there are no tokens: set {variable('http_tokens_file')}, or listen on 127.0.0.1"
+        )
+    return tokens
+
+
+def create_http_app(
+    settings: Settings,
+    *,
+    register: tuple[Register, ...] = (register_all,),
+    on_final: Callable[[Exception], None] | None = None,
+) -> tuple[App, uvicorn.Config]:
+    """The MCP server and uvicorn's configuration of it, checked and not yet listening."""
+    tokens = checked_tokens(settings)
+    metrics = Metrics()
+    app = create_app(
+        settings,
+        register=register,
+        metrics=metrics,
+        on_final=on_final,
+        auth=_auth(settings) if tokens else None,
+        token_verifier=StaticTokens(tokens) if tokens else None,
+    )
+    operations.register(app, metrics, private=bool(tokens))
+    starlette = app.streamable_http_app(
+        streamable_http_path=settings.http_path,
+        max_request_body_size=settings.http_max_body_bytes,
+        transport_security=transport_security(settings),
+        host=settings.http_host,
+    )
+    config = uvicorn.Config(
+        starlette,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.http_shutdown_seconds),
+    )
+    return app, config
+
+
+def _auth(settings: Settings) -> AuthSettings:
+    # Tokens are handed out by the operator: there is no authorisation server to point to, so no
+    # metadata about one is served, and a token is bound to this server by being in its list.
+    issuer = settings.http_public_url or f"http://{_in_url(settings.http_host)}"
+    return AuthSettings(
+        issuer_url=AnyHttpUrl(issuer), resource_server_url=None, required_scopes=None
+    )
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers, which end the process by the signal when it is done."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def listening(
+    settings: Settings,
+    *,
+    register: tuple[Register, ...] = (register_all,),
+    on_final: Callable[[Exception], None] | None = None,
+) -> AsyncIterator[tuple[str, uvicorn.Server]]:
+    """A server that accepts calls inside the block: its MCP address, and uvicorn's handle.
+
+    Leaving the block lets running calls finish for ``http_shutdown_seconds``.
+    """
+    bound = _bind(settings.http_host, settings.http_port)
+    try:
+        _, config = create_http_app(settings, register=register, on_final=on_final)
+        server = _Uvicorn(config)
+        url = _url(settings, bound)
+        running = asyncio.create_task(server.serve(sockets=[bound]))
+        try:
+            yield url, server
+        finally:
+            server.handle_exit(signal.SIGTERM, None)
+            await running
+    finally:
+        bound.close()
+
+
+async def serve(settings: Settings, *, on_listening: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; a second one does not wait for running calls.
+
+    ``on_listening`` is told the address. Raises ConfigurationError for a setting that does not
+    work, and what makes the database unusable.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[Exception | None] = loop.create_future()
+
+    def finish(error: Exception | None = None) -> None:
+        if not ended.done():
+            ended.set_result(error)
+
+    server: uvicorn.Server | None = None
+
+    def stop() -> None:
+        if ended.done() and server is not None:
+            server.handle_exit(signal.SIGINT, None)  # the second time: at once
+        finish()
+
+    with _signals(loop, stop):
+        async with listening(settings, on_final=finish) as (url, server):
+            logger.info("listening on %s", url)
+            if on_listening is not None:
+                on_listening(url)
+            error = await ended
+            logger.info("stopping")
+    if error is not None:
+        raise error
+
+
+@contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; set "
+            f"{variable('http_port')} to another (0 picks a free one)"
+        ) from error
+
+
+def _url(settings: Settings, bound: socket.socket) -> str:
+    port = bound.getsockname()[1]
+    return f"http://{_in_url(settings.http_host)}:{port}{settings.http_path}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,32 @@
+"""Settings as the rooms below take them: each has its own small class and knows no environment."""
+
+from __future__ import annotations
+
+from sightline.server.settings import Settings
+from sightline.storage.ingest.options import IngestOptions
+from sightline.tools.dependencies import Limits
+
+
+def call_limits(settings: Settings) -> Limits:
+    """Bounds on one tool call."""
+    return Limits(
+        result_limit=settings.result_limit,
+        upload_bytes=settings.upload_bytes,
+        picture_bytes=settings.picture_bytes,
+        picture_pixels=settings.picture_pixels,
+        view_edge_pixels=settings.view_edge_pixels,
+        inline_bytes=settings.inline_bytes,
+    )
+
+
+def ingest_options(settings: Settings) -> IngestOptions:
+    """Limits and sizes of an ingest."""
+    return IngestOptions(
+        workers=settings.ingest_workers,
+        batch_size=settings.encoder_batch_items,
+        max_file_bytes=settings.ingest_file_bytes,
+        max_pixels=settings.picture_pixels,
+        file_deadline_seconds=settings.ingest_file_seconds,
+        worker_memory_mib=settings.ingest_worker_memory_mib,
+        timezone=settings.timezone,
+    )

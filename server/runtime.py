@@ -1,0 +1,162 @@
+"""What a running server holds: the database, the encoder, the searches. Opened in the background.
+
+This is where the parts meet; everything else is handed what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sightline.server.background import Background, State, in_daemon_thread
+from sightline.server.databases import Databases
+from sightline.server.inference import encoders
+from sightline.server.inference.background import BackgroundEncoder
+from sightline.server.keys import signing_key
+from sightline.server.limits import call_limits, ingest_options
+from sightline.server.metrics import Metrics
+from sightline.server.settings import Settings
+from sightline.storage.database import Database
+from sightline.storage.errors import (
+    DatabaseUnavailableError,
+    ModelUnavailableError,
+    SightlineError,
+)
+from sightline.storage.objects import ObjectStore
+from sightline.storage.retrieval.records import (
+    ImageRequest,
+    ImageResults,
+    PassageRequest,
+    PassageResults,
+)
+from sightline.tools.dependencies import Dependencies
+
+if TYPE_CHECKING:
+    from sightline.storage.retrieval.image_search import ImageSearch
+    from sightline.storage.retrieval.passage_search import PassageSearch
+
+
+class Runtime:
+    """One a server process, from ``async with`` to its end; needs a running event loop.
+
+    ``on_final`` is told when the database can never be used as things stand: its schema is another
+    version's, or a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        on_final: Callable[[Exception], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._key = signing_key(settings)
+        self._databases = Databases(settings)
+        self.database = Background(
+            "the database",
+            self._databases.open,
+            wait_seconds=settings.loading_wait_seconds,
+            unavailable=DatabaseUnavailableError,
+            retried=(DatabaseUnavailableError,),
+            on_final=on_final,
+        )
+        self.encoder = BackgroundEncoder(
+            partial(encoders.load, settings, metrics.batch),
+            name=settings.encoder,
+            wait_seconds=settings.loading_wait_seconds,
+        )
+        self._search_modules = Background(
+            "search",
+            partial(in_daemon_thread, _import_searches, discard=lambda _: None),
+            wait_seconds=settings.loading_wait_seconds,
+            unavailable=ModelUnavailableError,
+        )
+        self._image_search: ImageSearch | None = None
+        self._passage_search: PassageSearch | None = None
+
+    async def __aenter__(self) -> Self:
+        self.database.start()
+        self.encoder.start()
+        self._search_modules.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop what is still opening, close what is open. May be called twice."""
+        await self._search_modules.close()
+        await self.encoder.close()
+        await self.database.close()
+        await self._databases.close()
+
+    def dependencies(self) -> Dependencies:
+        """What the tools are given."""
+        return Dependencies(
+            database=self.database,
+            objects=ObjectStore(self._settings.data_dir),
+            encoder=self.encoder,
+            passage_encoder=self.encoder,
+            allowed_roots=self._settings.allowed_roots,
+            image_search=self._search_images,
+            passage_search=self._search_passages,
+            ingest_options=ingest_options(self._settings),
+            limits=call_limits(self._settings),
+        )
+
+    def states(self) -> dict[str, State]:
+        """How far each part is, by its name."""
+        return {
+            "database": self.database.state,
+            "encoder": self.encoder.loading.state,
+            "search": self._search_modules.state,
+        }
+
+    async def reachable(self) -> bool:
+        """Whether the database answers now."""
+        database: Database | None = self.database.value
+        if database is None:
+            return False
+        try:
+            async with database.connection(autocommit=True) as connection:
+                await connection.execute("SELECT 1")
+        except SightlineError:
+            return False
+        return True
+
+    def failed(self, error: SightlineError) -> None:
+        """Told of each error that a tool named: a lost embedded Postgres is started again."""
+        if isinstance(error, DatabaseUnavailableError):
+            self._databases.mend()
+
+    async def _search_images(self, request: ImageRequest) -> ImageResults:
+        if self._image_search is None:
+            image_search, _ = await self._search_modules.get()
+            encoder = await self.encoder.get()
+            database = await self.database.get()
+            self._image_search = image_search(database, encoder, encoder, signing_key=self._key)
+        return await self._image_search.search(request)
+
+    async def _search_passages(self, request: PassageRequest) -> PassageResults:
+        if self._passage_search is None:
+            _, passage_search = await self._search_modules.get()
+            encoder = await self.encoder.get()
+            database = await self.database.get()
+            self._passage_search = passage_search(database, encoder, signing_key=self._key)
+        return await self._passage_search.search(request)
+
+
+def _import_searches() -> tuple[type[ImageSearch], type[PassageSearch]]:
+    # Costs two seconds (LlamaIndex), so it is done in a thread, beside torch.
+    from sightline.storage.retrieval.image_search import ImageSearch
+    from sightline.storage.retrieval.passage_search import PassageSearch
+
+    return ImageSearch, PassageSearch

@@ -1,0 +1,60 @@
+"""Logs go to stderr, in the form that was asked for, without passwords."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from sightline.server import logs, settings
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    names = ("sightline", *logs.QUIET)
+    levels = {name: logging.getLogger(name).level for name in names}
+    with logs.unchanged_root():
+        yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def _log(capsys: pytest.CaptureFixture[str], **options: object) -> str:
+    logs.configure(settings.load(**options))
+    logger = logging.getLogger("sightline.test")
+    logger.debug("quiet")
+    try:
+        raise ValueError("postgresql://ann:hunter2@db/eyes")
+    except ValueError:
+        logger.exception("cannot reach postgresql://ann:hunter2@db/eyes")
+    logging.getLogger("httpx").info("a request")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_passwords_are_hidden_in_messages_and_tracebacks(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    written = _log(capsys, log_format=log_format)
+    assert "hunter2" not in written
+    assert "cannot reach postgresql://ann:***@db/eyes" in written
+    assert "ValueError: postgresql://ann:***@db/eyes" in written
+
+
+def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = _log(capsys, log_format="json").splitlines()
+    entry = json.loads(line)
+    assert (entry["level"], entry["logger"]) == ("error", "sightline.test")
+    assert "ValueError" in entry["traceback"]
+
+
+def test_the_level_is_ours_and_libraries_stay_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "quiet" not in _log(capsys)
+    written = _log(capsys, log_level="debug")
+    assert "quiet" in written
+    assert "a request" not in written
