@@ -41,10 +41,11 @@ class Condition:
 
     sql: sql.Composable = field(default_factory=lambda: sql.SQL("true"))
     parameters: Mapping[str, object] = field(default_factory=dict)
+    narrows: bool = False
 
     def __bool__(self) -> bool:
-        """Whether it narrows anything."""
-        return bool(self.parameters)
+        """Whether there is a filter at all."""
+        return self.narrows
 
 
 def metadata_keys(filters: MetadataFilters | None, schema: FilterSchema) -> set[str]:
@@ -65,7 +66,7 @@ def compile_filters(
     if filters is None:
         return Condition()
     compiler = _Compiler(schema, known)
-    return Condition(compiler.group(filters), compiler.parameters)
+    return Condition(compiler.group(filters), compiler.parameters, narrows=True)
 
 
 def _leaves(filters: MetadataFilters) -> Iterator[MetadataFilter]:

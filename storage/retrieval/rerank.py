@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
@@ -24,6 +24,7 @@ class Exhibit:
     text: str
 
 
+@runtime_checkable  # pydantic asks, for a field of the reranker
 class Judge(Protocol):
     """Says how well things answer a query: a cross-encoder, or a VLM's yes against its no."""
 

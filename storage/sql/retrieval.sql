@@ -144,7 +144,7 @@ FROM (
     SELECT term FROM sightline.posting
     WHERE term > %(beginning)s COLLATE "C" AND term < %(end)s COLLATE "C"
     LIMIT 20000
-) AS some
+) AS beginning
 LIMIT %(most)s
 
 -- name: saturation

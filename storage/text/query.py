@@ -8,7 +8,7 @@ from sightline.storage.text.analysis import Language, gram_terms, guess_language
 from sightline.storage.text.lexer import HAN, lexemes
 from sightline.storage.text.normalise import normalise
 
-MAX_QUERY_CHARS = 65_536
+MAX_QUERY_CHARS = 131_072
 MAX_QUERY_TERMS = 256
 """Distinct terms that rank; a query of 10,000 words is ranked by its first 256."""
 GRAM_WEIGHT = 0.4

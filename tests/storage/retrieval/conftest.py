@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from sightline.storage.database import Database
+from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from tests.support.corpus import Corpus
+from tests.support.encoders import ColourHistogramEncoder
+
+SIGNING_KEY = b"a key of the tests"
+
+
+@pytest.fixture(scope="module")
+def module_dsn(postgres_dsn: str, _template: str) -> Iterator[str]:
+    """A migrated, empty database for all tests of a module."""
+    name = f"module_{secrets.token_hex(4)}"
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(_template)}
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
+        yield make_conninfo(postgres_dsn, dbname=name)
+        connection.execute(sql.SQL("DROP DATABASE {name} (FORCE)").format(**names))
+
+
+@pytest.fixture
+def encoder() -> ColourHistogramEncoder:
+    return ColourHistogramEncoder()
+
+
+@pytest.fixture
+def corpus(database: Database, encoder: ColourHistogramEncoder) -> Corpus:
+    return Corpus(database, encoder)
+
+
+@pytest.fixture
+def images(database: Database, encoder: ColourHistogramEncoder) -> ImageSearch:
+    return ImageSearch(database, encoder, encoder, signing_key=SIGNING_KEY)
+
+
+@pytest.fixture
+def passages(database: Database, encoder: ColourHistogramEncoder) -> PassageSearch:
+    return PassageSearch(database, encoder, signing_key=SIGNING_KEY)

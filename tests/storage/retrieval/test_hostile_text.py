@@ -1,0 +1,120 @@
+"""Whatever is typed or stored: answered or refused by name, never an exception of a library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sightline.storage.errors import InvalidArgumentError, UnknownNameError
+from sightline.storage.retrieval.records import ImageRequest, PassageRequest, Selection
+from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from tests.support.corpus import Corpus, id_of
+
+QUERIES = {
+    "sql": "'; DROP TABLE sightline.asset; --",
+    "format": "%s %(query)s {0} {} %% $1 \\",
+    "nul": "red\x00car",
+    "nul alone": "\x00",
+    "surrogate": "red \ud800 car",
+    "one letter": "a",
+    "one character": "车",
+    "emoji": "🚗",
+    "emoji family": "👨‍👩‍👧‍👦🏳️‍🌈",
+    "stop words": "the of and to a in is it",
+    "chinese stop words": "的 了 是",
+    "mixed": "red 汽车 машина 自動車 سيارة car",
+    "punctuation": "... ?! (((",
+    "quotes": "\"red' `car` <-> & | ! :*",
+    "long word": "x" * 5_000,
+    "ten thousand words": " ".join(f"word{n}" for n in range(9_000)) + " red car",
+    "repeated": "red " * 10_000,
+    "control": "red\x1b[31m\x07 car",
+    "right to left": "\u202ered\u202c car",
+    "combining": "r\u0301\u0316" * 500,
+    "tab and newline": "red\n\tcar\r\n",
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+async def test_any_query_is_answered(
+    corpus: Corpus, images: ImageSearch, passages: PassageSearch, name: str
+) -> None:
+    await corpus.add("car", caption="the red car 红色的汽车 is here 🚗 of")
+    for query in (QUERIES[name], QUERIES[name] + " red"):
+        pictures = await images.search(ImageRequest(query=query)) if query.strip("\x00") else None
+        texts = await passages.search(PassageRequest(query=query)) if query.strip("\x00") else None
+        assert pictures is None or len(pictures.hits) == 1  # vectors always have a nearest
+        assert texts is None or len(texts.hits) == 1
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\x00", "\n\t", "x" * 200_000])
+async def test_an_empty_or_endless_query_is_refused(
+    corpus: Corpus, images: ImageSearch, passages: PassageSearch, query: str
+) -> None:
+    await corpus.add("car")
+    with pytest.raises(InvalidArgumentError, match=r"nothing to look for|characters"):
+        await images.search(ImageRequest(query=query))
+    with pytest.raises(InvalidArgumentError, match=r"nothing to look for|characters"):
+        await passages.search(PassageRequest(query=query))
+
+
+@pytest.mark.parametrize("text", list(QUERIES.values()), ids=list(QUERIES))
+async def test_any_stored_text_is_found_by_itself(
+    corpus: Corpus, passages: PassageSearch, text: str
+) -> None:
+    clean = text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    await corpus.add_text("notes.txt", [clean or "-", "something else altogether"])
+    if not clean.strip():
+        return
+    found = await passages.search(PassageRequest(query=clean, limit=1))
+    words = found.report.branches["words"]
+    if words.hits:
+        assert found.hits[0].passage.text == clean
+        assert found.hits[0].branches["words"].rank == 1
+
+
+async def test_a_long_query_says_what_was_not_used(corpus: Corpus, images: ImageSearch) -> None:
+    await corpus.add("car", caption="word7")
+    found = await images.search(ImageRequest(query=QUERIES["ten thousand words"]))
+    assert "only the first 256 terms" in found.report.notes[0]
+
+
+async def kept(images: ImageSearch, filter_: Mapping[str, Any]) -> set[str]:
+    found = await images.search(
+        ImageRequest(query="product card", selection=Selection(filters=filter_))
+    )
+    names = {id_of(name): name for name in ("blank", "salt")}
+    return {names[hit.asset.id] for hit in found.hits}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "'; DROP TABLE asset; --",
+        '" OR 1=1',
+        "%(f0)s",
+        "%s %% {} {{x}}",
+        "\\'; SELECT 1",
+        "$1",
+        "a\nb\tc",
+        "😀\u202e",
+    ],
+)
+async def test_hostile_keys_and_values_are_only_text(
+    corpus: Corpus, images: ImageSearch, hostile: str
+) -> None:
+    await corpus.add("blank", caption="a product card", metadata={hostile: hostile, "b": 1})
+    await corpus.add("salt", caption="a product card", metadata={"b": 2})
+    for filter_ in (
+        {hostile: hostile},
+        {hostile: {"text_match": hostile}},
+        {hostile: {"gte": hostile}},
+        {hostile: {"in": [hostile, "other"]}},
+        {"not": {hostile: {"is_empty": True}}},
+    ):
+        assert await kept(images, filter_) == {"blank"}
+    assert await kept(images, {"caption": hostile}) == set()
+    with pytest.raises(UnknownNameError):
+        await kept(images, {hostile + "?": 1})

@@ -1,0 +1,181 @@
+"""Pictures with captions and lines of text, written as ingest writes them, with real vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pgvector import HalfVector
+from PIL import Image
+from psycopg.types.json import Jsonb
+
+from sightline.storage import collections, spaces
+from sightline.storage.collections import Collection
+from sightline.storage.database import Connection, Database
+from sightline.storage.models import ImageEncoder, Vectors
+from sightline.storage.spaces import Space
+from sightline.storage.text.analysis import analyse
+
+Box = tuple[float, float, float, float]
+
+
+def id_of(name: str) -> str:
+    """The asset id of a picture that is called so."""
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+class Corpus:
+    """Collections of one database; every picture is encoded, and every caption and line too."""
+
+    def __init__(self, database: Database, encoder: ImageEncoder) -> None:
+        self.database = database
+        self.encoder = encoder
+
+    async def add(
+        self,
+        name: str,
+        *,
+        collection: str = "album",
+        picture: Image.Image | None = None,
+        caption: str | None = None,
+        lines: Sequence[tuple[str, Box]] = (),
+        tiles: Sequence[tuple[Image.Image, Box]] = (),
+        metadata: Mapping[str, Any] | None = None,
+        captured_at: datetime | None = None,
+        captured_local: datetime | None = None,
+        perceptual_hash: int | None = None,
+        kind: str = "image",
+        page: int | None = None,
+    ) -> str:
+        """A picture; grey when none is given. Returns its id."""
+        shown = picture or Image.new("RGB", (32, 32), "grey")
+        async with self.database.connection() as connection:
+            owner = await collections.ensure(connection, collection)
+            source = await self._source(connection, owner, name, "image", {})
+            id_ = id_of(name)
+            await connection.execute(
+                "INSERT INTO asset (id, collection_id, source_id, kind, page, location, sha256, "
+                "width, height, captured_at, captured_local, caption, metadata, perceptual_hash) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                [
+                    *(id_, owner.id, source, kind, page, f"file:/{name}"),
+                    *(hashlib.sha256(name.encode()).digest(), shown.width, shown.height),
+                    *(captured_at, captured_local, caption, Jsonb(dict(metadata or {}))),
+                    perceptual_hash,
+                ],
+            )
+            (vector,) = await self.encoder.encode_images([self.encoder.preprocess(shown)])
+            await self._vector(connection, owner, "asset", vector, asset_id=id_)
+            for place, (tile, box) in enumerate(tiles):
+                row = await (
+                    await connection.execute(
+                        "INSERT INTO region (asset_id, kind, ordinal, x0, y0, x1, y1) "
+                        "VALUES (%s, 'tile', %s, %s, %s, %s, %s) RETURNING id",
+                        [id_, place, *box],
+                    )
+                ).fetchone()
+                assert row is not None
+                (vector,) = await self.encoder.encode_images([self.encoder.preprocess(tile)])
+                await self._vector(
+                    connection, owner, "region", vector, asset_id=id_, region_id=row[0]
+                )
+            if caption:
+                await self._passage(connection, owner, source, "caption", caption, asset_id=id_)
+            for text, box in lines:
+                await self._passage(connection, owner, source, "ocr", text, asset_id=id_, box=box)
+        return id_
+
+    async def add_text(
+        self,
+        name: str,
+        chunks: Sequence[str],
+        *,
+        collection: str = "album",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        """A text file of chunks, with no picture. Returns the passages' ids."""
+        async with self.database.connection() as connection:
+            owner = await collections.ensure(connection, collection)
+            source = await self._source(connection, owner, name, "text", metadata or {})
+            return [
+                await self._passage(connection, owner, source, "chunk", text, asset_id=None)
+                for text in chunks
+            ]
+
+    async def _source(
+        self,
+        connection: Connection,
+        owner: Collection,
+        name: str,
+        kind: str,
+        metadata: Mapping[str, Any],
+    ) -> int:
+        row = await (
+            await connection.execute(
+                "INSERT INTO source (collection_id, content_key, name, location, kind, metadata, "
+                "state) VALUES (%s, %s, %s, %s, %s, %s, 'done') RETURNING id",
+                [
+                    *(owner.id, hashlib.sha256(name.encode()).digest(), name, f"file:/{name}"),
+                    *(kind, Jsonb(dict(metadata))),
+                ],
+            )
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def _passage(
+        self,
+        connection: Connection,
+        owner: Collection,
+        source: int,
+        kind: str,
+        text: str,
+        *,
+        asset_id: str | None,
+        box: Box | None = None,
+    ) -> int:
+        analysis = analyse(text)
+        row = await (
+            await connection.execute(
+                "INSERT INTO passage (collection_id, source_id, asset_id, kind, text, language, "
+                "x0, y0, x1, y1, tokens, token_count) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::tsvector, %s) RETURNING id",
+                [
+                    *(owner.id, source, asset_id, kind, text, analysis.language),
+                    *(box or (None,) * 4),
+                    *(analysis.tsvector, analysis.token_count),
+                ],
+            )
+        ).fetchone()
+        assert row is not None
+        await connection.execute(
+            "INSERT INTO posting (term, passage_id, frequency) "
+            "SELECT term, %s, frequency FROM unnest(%s::text[], %s::smallint[]) "
+            "AS t (term, frequency)",
+            [row[0], list(analysis.frequencies), list(analysis.frequencies.values())],
+        )
+        (vector,) = await self.encoder.encode_texts([text])
+        await self._vector(
+            connection, owner, "passage", vector, asset_id=asset_id, passage_id=row[0]
+        )
+        return int(row[0])
+
+    async def _vector(
+        self,
+        connection: Connection,
+        owner: Collection,
+        grain: spaces.Grain,
+        vector: Vectors,
+        *,
+        asset_id: str | None = None,
+        region_id: int | None = None,
+        passage_id: int | None = None,
+    ) -> None:
+        space: Space = await spaces.get_or_create(connection, self.encoder.identity, grain)
+        await spaces.assign(connection, owner.id, space)
+        await connection.execute(
+            "INSERT INTO embedding VALUES (%s, %s, %s, %s, %s, %b)",
+            [space.id, owner.id, asset_id, region_id, passage_id, HalfVector(vector)],
+        )
