@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 from alembic import context
-from psycopg import sql
+from psycopg import errors, sql
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
@@ -31,23 +31,53 @@ def _dsn() -> str:
 
 def _ensure_extension(connection: psycopg.Connection[Any]) -> str:
     """Makes pgvector available; returns the schema that it is in."""
-    query = (
-        "SELECT nspname, extversion FROM pg_extension "
-        "JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
-    )
-    found = connection.execute(query).fetchone()
+    if _extension(connection) is None:
+        try:
+            connection.execute("CREATE EXTENSION vector WITH SCHEMA public")
+        except errors.InsufficientPrivilege as error:
+            raise RuntimeError(
+                f"the role {connection.info.user!r} may not install pgvector in the database "
+                f"{connection.info.dbname!r}; have its administrator run there: "
+                "CREATE EXTENSION vector"
+            ) from error
+        except (errors.UndefinedFile, errors.FeatureNotSupported) as error:
+            raise RuntimeError(
+                "this Postgres has no pgvector; install 0.8 or newer on its machine "
+                "(https://github.com/pgvector/pgvector), or unset SIGHTLINE_DATABASE_URL to use "
+                "the Postgres that Sightline brings"
+            ) from error
+    found = _extension(connection)
     if found is None:
-        connection.execute("CREATE EXTENSION vector WITH SCHEMA public")
-        found = connection.execute(query).fetchone()
-    if found is None:
-        raise RuntimeError("pgvector was created and is not there")
+        raise RuntimeError("pgvector was installed and is not there")
     schema, version = found
     if tuple(int(part) for part in version.split(".")[:2]) < _PGVECTOR_AT_LEAST:
         raise RuntimeError(
             f"pgvector is {version} in this database and Sightline needs 0.8 or newer; upgrade "
             "it on the server, then run: ALTER EXTENSION vector UPDATE"
         )
-    return str(schema)
+    return schema
+
+
+def _ensure_schema(connection: psycopg.Connection[Any]) -> None:
+    # IF NOT EXISTS would ask for the right to make it even where it exists.
+    if connection.execute("SELECT to_regnamespace('sightline')").fetchone() != (None,):
+        return
+    try:
+        connection.execute("CREATE SCHEMA sightline")
+    except errors.InsufficientPrivilege as error:
+        raise RuntimeError(
+            f"the role {connection.info.user!r} may not make the schema 'sightline' in the "
+            f"database {connection.info.dbname!r}; have its administrator run there: "
+            f"CREATE SCHEMA sightline AUTHORIZATION {connection.info.user}"
+        ) from error
+
+
+def _extension(connection: psycopg.Connection[Any]) -> tuple[str, str] | None:
+    """Schema and version of pgvector in this database."""
+    return connection.execute(
+        "SELECT nspname, extversion FROM pg_extension "
+        "JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
+    ).fetchone()
 
 
 def _lock(connection: psycopg.Connection[Any]) -> None:
@@ -69,7 +99,7 @@ def run() -> None:
     with psycopg.connect(dsn, autocommit=True) as guard:
         _lock(guard)
         extension_schema = _ensure_extension(guard)
-        guard.execute("CREATE SCHEMA IF NOT EXISTS sightline")
+        _ensure_schema(guard)
 
         def connect() -> psycopg.Connection[Any]:
             connection = psycopg.connect(dsn, autocommit=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
-from typing import Any
 
 import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
+from sqlalchemy.exc import SQLAlchemyError
 
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError
 
@@ -35,23 +35,19 @@ def _named_errors() -> Iterator[None]:
         yield
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(f"the database cannot be reached: {error}") from error
-    except (psycopg.Error, CommandError, RuntimeError) as error:
+    except (psycopg.Error, SQLAlchemyError, CommandError, RuntimeError) as error:
         raise SchemaError(f"the schema could not be changed: {error}") from error
 
 
 def head() -> str:
     """The revision that this version of Sightline works with."""
-    with _configuration() as config:
-        found = ScriptDirectory.from_config(config).get_current_head()
-    if found is None:
-        raise SchemaError("the installation carries no migrations")
-    return found
+    return _known()[0]
 
 
 def current(dsn: str) -> str | None:
     """The revision of the database; None where Sightline's tables were never made."""
     with _named_errors(), psycopg.connect(dsn) as connection:
-        row: tuple[Any, ...] | None = connection.execute(
+        row = connection.execute(
             "SELECT to_regclass('sightline.schema_version') IS NOT NULL"
         ).fetchone()
         if row is None or not row[0]:
@@ -62,12 +58,14 @@ def current(dsn: str) -> str | None:
 
 def upgrade(dsn: str, revision: str = "head") -> None:
     """Applies what is missing. Safe when several processes do it at once."""
+    _require_known(current(dsn))
     with _named_errors(), _configuration(dsn) as config:
         command.upgrade(config, revision)
 
 
 def downgrade(dsn: str, revision: str) -> None:
     """Undoes migrations down to ``revision``; ``base`` undoes all and drops every row."""
+    _require_known(current(dsn))
     with _named_errors(), _configuration(dsn) as config:
         command.downgrade(config, revision)
 
@@ -75,8 +73,23 @@ def downgrade(dsn: str, revision: str) -> None:
 def require_head(dsn: str) -> None:
     """Raises SchemaError, with what to do, unless the schema is the one of this version."""
     found, needed = current(dsn), head()
+    _require_known(found)
     if found != needed:
         raise SchemaError(
             f"the database's schema is at {found or 'nothing'} and this version of Sightline "
             f"needs {needed}; run: sightline migrate"
+        )
+
+
+def _known() -> list[str]:
+    """All revisions that this version carries, the newest first."""
+    with _configuration() as config:
+        return [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
+
+
+def _require_known(revision: str | None) -> None:
+    if revision is not None and revision not in _known():
+        raise SchemaError(
+            f"the database's schema is at {revision}, and this version of Sightline needs "
+            f"{head()} and does not know that one; use the newer version that made it"
         )

@@ -30,7 +30,7 @@ _CONNECT_TIMEOUT_SECONDS = 5
 # How long the pool tries to replace a lost connection before it leaves that to the next caller.
 _RECONNECT_SECONDS = 1.0
 # How long a caller waits before we find out whether the database is down or the pool is busy.
-_DOUBT_SECONDS = 0.5
+_DOUBT_SECONDS = 0.25
 
 
 class Database:
@@ -49,6 +49,7 @@ class Database:
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._revive = revive
         self._reviving = asyncio.Lock()
+        self._lent = 0
 
     @classmethod
     async def open(
@@ -130,12 +131,14 @@ class Database:
         """
         with named_errors():
             connection = await self._acquire()
+            self._lent += 1
             try:
                 if autocommit:
                     await connection.set_autocommit(True)
                 async with connection if not autocommit else _left_open(connection):
                     yield connection
             finally:
+                self._lent -= 1
                 if autocommit and not connection.closed:
                     await connection.set_autocommit(False)
                 await self._pool.putconn(connection)
@@ -149,7 +152,8 @@ class Database:
         try:
             return await self._pool.getconn(min(_DOUBT_SECONDS, self._acquire_timeout_seconds))
         except PoolTimeout:
-            await self._require_reachable()
+            if self._lent < self._pool.max_size:
+                await self._require_reachable()
         except PoolClosed as error:
             raise DatabaseUnavailableError("the database was closed") from error
         try:

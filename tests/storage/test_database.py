@@ -94,6 +94,7 @@ async def test_cancelled_caller_gives_its_connection_back(database_dsn: str) -> 
 
     async def wait() -> None:
         async with database.connection() as connection:
+            await connection.execute("SELECT 1")  # or the first to be cancelled is BEGIN
             started.set()
             await connection.execute("SELECT pg_sleep(60)")
 

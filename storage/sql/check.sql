@@ -1,0 +1,94 @@
+-- Each block lists what breaks one invariant: an id that a person can look up.
+
+-- name: asset_without_vector
+SELECT asset.id
+FROM sightline.asset
+JOIN sightline.collection_space
+    ON collection_space.collection_id = asset.collection_id AND grain = 'asset'
+WHERE NOT EXISTS (
+    SELECT FROM sightline.embedding
+    WHERE embedding.asset_id = asset.id
+    AND embedding.space_id = collection_space.space_id
+    AND region_id IS NULL AND passage_id IS NULL
+)
+
+-- name: asset_without_thumbnail
+SELECT id
+FROM sightline.asset
+WHERE NOT EXISTS (SELECT FROM sightline.thumbnail WHERE asset_id = asset.id)
+
+-- name: passage_without_vector
+SELECT 'p' || passage.id
+FROM sightline.passage
+JOIN sightline.collection_space
+    ON collection_space.collection_id = passage.collection_id AND grain = 'passage'
+WHERE NOT EXISTS (
+    SELECT FROM sightline.embedding
+    WHERE embedding.passage_id = passage.id
+    AND embedding.space_id = collection_space.space_id
+)
+
+-- name: passage_without_postings
+SELECT 'p' || id
+FROM sightline.passage
+WHERE token_count > 0
+AND NOT EXISTS (SELECT FROM sightline.posting WHERE passage_id = passage.id)
+
+-- name: posting_without_passage
+-- A foreign key holds this, unless somebody disabled it.
+SELECT 'p' || passage_id
+FROM sightline.posting
+WHERE NOT EXISTS (SELECT FROM sightline.passage WHERE id = passage_id)
+GROUP BY passage_id
+
+-- name: source_without_content
+SELECT name
+FROM sightline.source
+WHERE state = 'done'
+AND NOT EXISTS (SELECT FROM sightline.asset WHERE source_id = source.id)
+AND NOT EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id)
+
+-- name: vector_of_another_collection
+-- A vector says the same collection as what it stands for.
+SELECT coalesce(embedding.asset_id, 'p' || embedding.passage_id)
+FROM sightline.embedding
+LEFT JOIN sightline.asset ON asset.id = embedding.asset_id
+LEFT JOIN sightline.passage ON passage.id = embedding.passage_id
+WHERE asset.collection_id <> embedding.collection_id
+OR passage.collection_id <> embedding.collection_id
+
+-- name: vector_in_an_unused_space
+SELECT coalesce(asset_id, 'p' || passage_id)
+FROM sightline.embedding
+WHERE NOT EXISTS (
+    SELECT FROM sightline.collection_space
+    WHERE (collection_space.collection_id, collection_space.space_id)
+        = (embedding.collection_id, embedding.space_id)
+)
+
+-- name: space_without_partition
+SELECT encoder || ', ' || grain
+FROM sightline.space
+WHERE NOT EXISTS (
+    SELECT FROM pg_inherits
+    WHERE inhparent = 'sightline.embedding'::regclass
+    AND inhrelid = to_regclass('sightline.embedding_' || space.id)
+)
+
+-- name: space_without_index
+SELECT encoder || ', ' || grain
+FROM sightline.space
+WHERE NOT EXISTS (
+    SELECT FROM pg_index
+    WHERE indexrelid = to_regclass('sightline.embedding_' || space.id || '_hnsw') AND indisvalid
+)
+
+-- name: locations
+-- Every place where bytes are said to be, with one asset or source that says so.
+SELECT location, min(named_by)
+FROM (
+    SELECT location, id AS named_by FROM sightline.asset
+    UNION ALL
+    SELECT location, name FROM sightline.source WHERE state = 'done'
+) AS named
+GROUP BY location

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from sightline.server import migrate
+from sightline.storage.database import Database
+from sightline.storage.errors import DatabaseUnavailableError, SchemaError
+from sightline.storage.postgres import EmbeddedPostgres
+
+
+def run(dsn: str, *statements: bytes) -> list[tuple[object, ...]]:
+    """Executes statements; the rows of the last one."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for statement in statements:
+            cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def objects(dsn: str) -> list[tuple[object, ...]]:
+    """Everything in the schema but the table that holds the version."""
+    return run(
+        dsn,
+        b"SELECT relname FROM pg_class WHERE relnamespace = 'sightline'::regnamespace "
+        b"AND relname NOT LIKE 'schema_version%' ORDER BY 1",
+    )
+
+
+def test_schema_goes_up_and_down_and_up_again(empty_dsn: str) -> None:
+    assert migrate.current(empty_dsn) is None
+    migrate.upgrade(empty_dsn)
+    assert migrate.current(empty_dsn) == migrate.head()
+    made = objects(empty_dsn)
+    assert ("embedding",) in made
+    migrate.downgrade(empty_dsn, "base")
+    assert migrate.current(empty_dsn) is None
+    assert objects(empty_dsn) == []
+    migrate.upgrade(empty_dsn)
+    assert objects(empty_dsn) == made
+
+
+def test_schema_goes_down_with_data_and_partitions(database_dsn: str) -> None:
+    run(
+        database_dsn,
+        b"CREATE TABLE sightline.embedding_1 PARTITION OF sightline.embedding FOR VALUES IN (1)",
+        b"INSERT INTO sightline.collection (name) VALUES ('album')",
+    )
+    migrate.downgrade(database_dsn, "base")
+    assert objects(database_dsn) == []
+
+
+def test_upgrading_what_is_at_head_changes_nothing(database_dsn: str) -> None:
+    made = objects(database_dsn)
+    migrate.upgrade(database_dsn)
+    assert objects(database_dsn) == made
+    migrate.require_head(database_dsn)
+
+
+def test_processes_that_migrate_at_once_agree(empty_dsn: str) -> None:
+    code = "import sys; from sightline.server import migrate; migrate.upgrade(sys.argv[1])"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, empty_dsn], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
+    migrate.require_head(empty_dsn)
+
+
+def test_schema_that_is_behind_says_what_to_run(empty_dsn: str) -> None:
+    with pytest.raises(SchemaError, match=r"at nothing .* needs 0001; run: sightline migrate"):
+        migrate.require_head(empty_dsn)
+
+
+def test_schema_of_a_newer_version_is_left_alone(database_dsn: str) -> None:
+    run(database_dsn, b"UPDATE sightline.schema_version SET version_num = '9999'")
+    for act in (migrate.require_head, migrate.upgrade):
+        with pytest.raises(SchemaError, match=r"at 9999, .* use the newer version"):
+            act(database_dsn)
+
+
+def test_database_that_is_down_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailableError, match="cannot be reached"):
+        migrate.upgrade(f"host={tmp_path} dbname=x")
+
+
+def test_old_pgvector_is_named_with_the_version_needed(empty_dsn: str) -> None:
+    run(
+        empty_dsn,
+        b"CREATE EXTENSION vector",
+        b"UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'",
+    )
+    with pytest.raises(SchemaError, match=r"pgvector is 0\.7\.4 .* needs 0\.8 or newer"):
+        migrate.upgrade(empty_dsn)
+
+
+async def test_pgvector_may_be_in_a_schema_of_its_own(empty_dsn: str) -> None:
+    run(empty_dsn, b'CREATE SCHEMA "Ext"', b'CREATE EXTENSION vector WITH SCHEMA "Ext"')
+    migrate.upgrade(empty_dsn)
+    database = await Database.open(empty_dsn)
+    async with database.connection() as connection:
+        cursor = await connection.execute("SELECT '[1,2]'::halfvec <=> '[1,2]'::halfvec")
+        assert await cursor.fetchone() == (0,)
+    await database.close()
+
+
+@pytest.fixture
+def guest_dsn(postgres_dsn: str, empty_dsn: str) -> Iterator[str]:
+    """The DSN of a role that owns nothing in the database."""
+    run(postgres_dsn, b"CREATE ROLE guest LOGIN")
+    yield make_conninfo(empty_dsn, user="guest")
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute("DROP OWNED BY guest CASCADE")
+        connection.execute("DROP ROLE guest")
+
+
+def test_role_that_may_not_install_pgvector_is_told_who_may(guest_dsn: str) -> None:
+    with pytest.raises(SchemaError, match=r"'guest' may not install pgvector .* CREATE EXTENSION"):
+        migrate.upgrade(guest_dsn)
+
+
+def test_role_that_may_not_make_the_schema_is_told_who_may(guest_dsn: str, empty_dsn: str) -> None:
+    run(empty_dsn, b"CREATE EXTENSION vector")
+    with pytest.raises(SchemaError, match=r"'guest' may not make the schema .* AUTHORIZATION"):
+        migrate.upgrade(guest_dsn)
+
+
+async def test_role_without_superuser_can_do_everything_in_its_schema(
+    guest_dsn: str, empty_dsn: str
+) -> None:
+    run(empty_dsn, b"CREATE EXTENSION vector", b"CREATE SCHEMA sightline AUTHORIZATION guest")
+    migrate.upgrade(guest_dsn)
+    database = await Database.open(guest_dsn)
+    async with database.connection() as connection:
+        await connection.execute("INSERT INTO collection (name) VALUES ('album')")
+    await database.close()
+
+
+def test_server_fixture_runs_the_version_that_we_ship(postgres_server: EmbeddedPostgres) -> None:
+    ((version,),) = run(postgres_server.dsn("postgres"), b"SHOW server_version_num")
+    assert int(str(version)) >= 180000
