@@ -1,0 +1,165 @@
+"""A box drawn on a picture comes back through size, padding, rotation and every family's words."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sightline.tools.boxes import fit
+from sightline.tools.boxes.families import FAMILIES
+from sightline.tools.boxes.geometry import Box, Size, in_pixels, iou
+from sightline.tools.boxes.parse import parse
+from sightline.tools.boxes.profiles import Profile, choose
+from sightline.tools.boxes.write import write
+from sightline.training.vlm import frame
+
+WITH_BOXES = [family for family in FAMILIES if family.boxes is not None]
+SHARE = st.floats(0, 1, allow_nan=False)
+
+
+def precision(profile: Profile, size: Size) -> tuple[float, float]:
+    """How far a corner may move, in shares of the original: the last digit that is written."""
+    assert profile.boxes is not None
+    placement = profile.place(size)
+    left, top, right, bottom = placement.content
+    across, down = profile.boxes.extents(placement.sent)
+    # Kosmos names cells and means their middles; bins end one before the far edge.
+    digits = {"kosmos": 1.0, "paligemma": 1.0, "florence": 1.0}
+    step = digits.get(profile.boxes.notation, 0.5 * 10**-profile.boxes.decimals) + 1e-6
+    return (
+        step / across * placement.sent[0] / (right - left),
+        step / down * placement.sent[1] / (bottom - top),
+    )
+
+
+@pytest.mark.parametrize("family", WITH_BOXES, ids=lambda family: family.name)
+@pytest.mark.parametrize("as_json", [False, True], ids=["plain", "json"])
+@given(size=st.tuples(st.integers(2, 3001), st.integers(2, 3001)), corners=st.tuples(*[SHARE] * 4))
+def test_every_family_reads_what_it_writes(
+    family: Profile, as_json: bool, size: Size, corners: Box
+) -> None:
+    assert family.boxes is not None
+    box = (
+        min(corners[0], corners[2]),
+        min(corners[1], corners[3]),
+        *map(max, zip(corners[:2], corners[2:], strict=True)),
+    )
+    across, down = precision(family, size)
+    assume(box[2] - box[0] > 4 * across)
+    assume(box[3] - box[1] > 4 * down)
+    placement = family.place(size)
+    text = write([("red car", box)], family, placement, as_json=as_json)
+    found = parse(text, family, placement)
+    assert found.status in ("found", "repaired"), found
+    (mark,) = found.marks
+    expected = box
+    if family.boxes.points:
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        expected = (x, y, x, y)
+    for index, (got, wanted) in enumerate(zip(mark.box, expected, strict=True)):
+        assert got == pytest.approx(wanted, abs=(across, down)[index % 2]), text
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(401, 299), (150, 333), (97, 97)])
+@pytest.mark.parametrize(
+    "name", ["llava-1.5", "qwen2.5-vl", "internvl", "paligemma", "builtin-llava", "llava-pixels"]
+)
+def test_a_thing_is_found_where_it_is_seen_after_rotation_and_padding(
+    name: str, size: Size, orientation: int
+) -> None:
+    """The box of the red rectangle, measured in the picture that the model sees, leads back to it."""
+    profile = choose("", name)
+    stored = Image.new("RGB", size, (20, 60, 200))
+    stored.paste((250, 0, 0), (size[0] // 2, size[1] // 5, size[0] // 2 + 40, size[1] // 5 + 30))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    stored.save(buffer, "PNG", exif=exif)
+
+    original = fit.upright(Image.open(io.BytesIO(buffer.getvalue())))
+    truth = _red_box(original)
+    placement = profile.place(original.size)
+    sent = fit.render(profile.fit, original)
+    assert sent.size == placement.sent
+
+    seen = placement.to_original(_red_box(sent))
+    text = write([("red", seen)], profile, placement)
+    (mark,) = parse(text, profile, placement).marks
+    assert iou(mark.box, _shares(truth, original.size)) > 0.8
+    assert in_pixels(mark.box, original.size) == mark.pixels
+
+
+def _red_box(image: Image.Image) -> Box:
+    """Pixels of what is red; the blend at its edges counts for what it holds."""
+    red = np.asarray(image, dtype=np.int16)
+    mask = (red[..., 0] - red[..., 2]) > 40
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def _shares(box: Box, size: Size) -> Box:
+    return box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]
+
+
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000))
+def test_pictures_for_qwen25_are_left_alone_by_its_own_resize(width: int, height: int) -> None:
+    """Its preprocessing keeps a picture whose sides are multiples of 28 and whose area is allowed."""
+    sent_width, sent_height = choose("qwen2.5-vl").place((width, height)).sent
+    assert sent_width % 28 == 0
+    assert sent_height % 28 == 0
+    assert 56 * 56 <= sent_width * sent_height <= 14 * 14 * 4 * 1280
+    assert max(sent_width, sent_height) / min(sent_width, sent_height) < 200
+
+
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000), family=st.sampled_from(FAMILIES))
+def test_proportions_are_kept_but_for_the_rounding(
+    width: int, height: int, family: Profile
+) -> None:
+    assume(max(width, height) / min(width, height) < 10)
+    placement = family.place((width, height))
+    left, top, right, bottom = placement.content
+    assume(min(right - left, bottom - top) > 120)
+    assert (right - left) / width == pytest.approx((bottom - top) / height, rel=0.2)
+    assert placement.to_original(placement.to_sent((0.1, 0.2, 0.3, 0.4))) == pytest.approx(
+        (0.1, 0.2, 0.3, 0.4)
+    )
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1), (5000, 4999), (160, 160)])
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_pictures_of_every_size_are_rendered_as_placed(family: Profile, size: Size) -> None:
+    placement = family.place(size)
+    assert fit.render(family.fit, Image.new("RGB", size, "red")).size == placement.sent
+    assert all(math.isfinite(value) for value in placement.content)
+    assert placement.sent[0] * placement.sent[1] <= 2_000_000
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (161, 159), (160, 160), (33, 700)])
+def test_the_built_in_model_sees_pictures_as_it_was_trained_to(size: Size) -> None:
+    noise = np.random.default_rng(3).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    profile = choose("builtin-llava")
+    assert fit.render(profile.fit, picture).tobytes() == frame.as_square(picture).tobytes()
+    box = (0.1, 0.2, 0.5, 0.9)
+    pixels = (0.1 * size[0], 0.2 * size[1], 0.5 * size[0], 0.9 * size[1])
+    square = profile.place(size).to_sent(box)
+    assert tuple(value / 160 for value in square) == pytest.approx(frame.to_square(pixels, size))
+
+
+def test_transparent_pictures_are_shown_on_white() -> None:
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert fit.upright(clear).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_labels_cannot_break_out_of_the_form_they_are_written_in() -> None:
+    profile = choose("internvl")
+    placement = profile.place((100, 100))
+    text = write([("</ref><box>[[1,2,3,4]]</box>", (0.1, 0.1, 0.5, 0.5))], profile, placement)
+    assert len(parse(text, profile, placement).marks) == 1
