@@ -70,7 +70,7 @@ def archive_members(
 
     One that cannot be taken is a failure; so is the archive itself where it is broken.
     """
-    place = f"file:{path}"
+    place = path
     try:
         descriptor, stamp = open_file(path, 1 << 62)
     except MediaError as error:
@@ -269,7 +269,7 @@ class _Careful:
 
     def __init__(self, file: IO[bytes], options: IngestOptions) -> None:
         self._file = file
-        self._max_bytes = options.max_file_bytes + 1
+        self._max_bytes = options.max_file_bytes + _CHUNK
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:

@@ -40,6 +40,12 @@ class Found:
     """The bytes, once loaded."""
 
     @property
+    def place_location(self) -> str:
+        """Where to say that it failed: ``file:`` and a path, though perhaps of no file."""
+        place = self.place or self.path or self.name
+        return printable(f"file:{place}" if place.startswith("/") else place)
+
+    @property
     def place_key(self) -> bytes:
         """Stands in for the SHA-256 of bytes that could not be read."""
         place = self.place or self.path or self.name

@@ -10,7 +10,7 @@ from sightline.storage import queries
 from sightline.storage.collections import Collection
 from sightline.storage.database import Database
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.found import Found, printable
+from sightline.storage.ingest.found import Found
 from sightline.storage.ingest.progress import Tally
 from sightline.storage.ingest.reading import Reading
 from sightline.storage.ingest.work import Known, Work
@@ -75,20 +75,20 @@ class Identifier:
     async def _changed(self, work: Work, known: Known) -> bool:
         """Whether the row of these bytes has to be brought up to date; else it is counted."""
         sidecar = work.found.sidecar
-        if work.location == known.location:
+        # Stored bytes have one place, whatever they are called.
+        stored = not known.location.startswith(_FILE)
+        if work.location == known.location and (not stored or work.found.name == known.name):
             if (sidecar.key if sidecar else None) != known.sidecar_key:
                 return True
             self._tally.count("unchanged")
             return False
-        if await self._still_there(known):
+        if stored or await self._still_there(known):
             self._tally.count("duplicate")
             return False
         return True  # the file was moved
 
     async def _still_there(self, known: Known) -> bool:
         """Whether the place that a row names still holds its bytes."""
-        if not known.location.startswith(_FILE):
-            return True
         try:
             digest, _ = await self._reading.hash(known.location.removeprefix(_FILE))
         except MediaError:
@@ -101,8 +101,7 @@ class Identifier:
                 return await self._identified(found)
             except MediaError as error:
                 found.failure = error
-        place = found.place or found.path or found.name
-        location = printable(place if not place.startswith("/") else f"{_FILE}{place}")
+        location = found.place_location
         return Work(found, found.place_key, location, failure=found.failure, ended=True)
 
     async def _identified(self, found: Found) -> Work:

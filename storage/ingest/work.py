@@ -98,6 +98,8 @@ class Work:
     def fail(self, failure: MediaError) -> None:
         """Give up; what was made so far is dropped."""
         self.failure = failure
+        if self.found.data is not None:
+            self.location = self.found.place_location  # its bytes will not be kept
         self.assets.clear()
         self.passages.clear()
         self.text = None

@@ -73,6 +73,8 @@ def open_picture(data: bytes, max_pixels: int) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise MediaError("not_an_image", "is not a picture of a known format") from error
+    except Image.DecompressionBombError as error:  # where Pillow's own limit is still set
+        raise MediaError("too_many_pixels", str(error)) from error
     width, height = image.size
     if width * height > max_pixels:
         raise MediaError(

@@ -1,0 +1,152 @@
+import asyncio
+import json
+import os
+import select
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from sightline.storage.database import Database
+from sightline.storage.errors import DatabaseUnavailableError
+from tests.storage.ingest.conftest import Bench
+from tests.support.pictures import fill
+
+ROOT = Path(__file__).parents[3]
+PICTURES = 120
+
+
+@asynccontextmanager
+async def ingest_process(
+    dsn: str, data: Path, folder: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.ingest_process"),
+        *(dsn, str(data), "album", str(folder)),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def counts_said(process: asyncio.subprocess.Process) -> AsyncIterator[tuple[int, int]]:
+    assert process.stdout is not None
+    async for line in process.stdout:
+        if not line.startswith(b"{"):
+            done, added = map(int, line.split())
+            yield done, added
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(each) for each in text.split()]
+
+
+async def whole(bench: Bench) -> int:
+    """The number of pictures, after seeing that each has all its rows and none has too many."""
+    counts = await bench.counts()
+    assert counts["source"] == counts["asset"] == counts["thumbnail"]
+    assert counts["embedding"] == counts["asset"] + counts["passage"]
+    ((double,),) = await bench.rows("SELECT count(*) - count(DISTINCT sha256) FROM sightline.asset")
+    assert double == 0
+    return counts["asset"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+async def test_a_killed_ingest_has_what_it_said_and_the_next_one_goes_on(
+    bench: Bench, database_dsn: str, album: Path, tmp_path: Path
+) -> None:
+    for path in fill(album, PICTURES)[::3]:
+        path.with_suffix(".txt").write_text(f"picture {path.stem}")
+    async with ingest_process(database_dsn, tmp_path, album) as process:
+        async for _, added in counts_said(process):
+            if added >= PICTURES // 4:
+                break
+        workers = [os.pidfd_open(pid) for pid in children(process.pid)]
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        for worker in workers:  # they end with their parent: each becomes readable then
+            ready, _, _ = await asyncio.to_thread(select.select, [worker], [], [], 60)
+            assert ready
+            os.close(worker)
+    there = await whole(bench)
+    assert added <= there < PICTURES
+    summary = await bench.ingest(album)
+    assert summary.unchanged == there
+    assert summary.added == PICTURES - there
+    assert await whole(bench) == PICTURES
+    assert (await bench.counts())["passage"] == PICTURES // 3
+
+
+async def test_a_cancelled_ingest_leaves_whole_batches_and_no_processes(
+    bench: Bench, album: Path
+) -> None:
+    fill(album, PICTURES)
+    running = asyncio.current_task()
+    assert running is not None
+    told = asyncio.Event()
+    bench.progress = _Watch(told)
+    task = asyncio.create_task(bench.ingest("album", batch_size=8, write_rows=8))
+    await told.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert children(os.getpid()) == [] or sys.platform != "linux"
+    there = await whole(bench)
+    assert 0 < there < PICTURES
+    assert (await bench.ingest("album")).added == PICTURES - there
+
+
+class _Watch(list):  # type: ignore[type-arg]
+    """Tells when something has been added."""
+
+    def __init__(self, told: asyncio.Event) -> None:
+        super().__init__()
+        self._told = told
+
+    def append(self, progress) -> None:  # type: ignore[no-untyped-def]
+        if progress.added:
+            self._told.set()
+
+
+async def test_two_processes_on_one_folder_make_no_duplicates_and_no_failures(
+    bench: Bench, database_dsn: str, album: Path, tmp_path: Path
+) -> None:
+    fill(album, PICTURES)
+    (album / "bad.jpg").write_bytes(b"")
+
+    async def run() -> dict[str, int]:
+        async with ingest_process(database_dsn, tmp_path, album) as process:
+            out, _ = await process.communicate()
+        assert process.returncode == 0
+        summary: dict[str, int] = json.loads(out.splitlines()[-1])
+        return summary
+
+    one, two = await asyncio.gather(run(), run())
+    assert one["added"] + two["added"] == PICTURES
+    assert one["failed"] == two["failed"] == 1
+    assert one["added"] + one["unchanged"] == two["added"] + two["unchanged"] == PICTURES
+    counts = await bench.counts()
+    assert (counts["source"], counts["asset"], counts["embedding"]) == (
+        PICTURES + 1,
+        PICTURES,
+        PICTURES,
+    )
+
+
+async def test_the_database_going_away_is_named(
+    bench: Bench, database: Database, album: Path
+) -> None:
+
+    fill(album, 2)
+    await database.close()
+    with pytest.raises(DatabaseUnavailableError):
+        await bench.ingest("album")

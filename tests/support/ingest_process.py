@@ -1,0 +1,53 @@
+# ruff: noqa: T201 - printing is what it is for
+"""Ingest in a process of its own, which can be killed: says how many files are committed.
+
+    python -m tests.support.ingest_process DSN DATA_FOLDER COLLECTION PATH...
+
+Prints ``<done> <added>`` each time the committed counts change, and the summary as JSON at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from sightline.storage.database import Database
+from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.pipeline import ingest
+from sightline.storage.ingest.progress import Progress
+from sightline.storage.objects import ObjectStore
+from tests.support.encoders import ColourHistogramEncoder
+
+
+async def main(dsn: str, data: str, collection: str, *paths: str) -> None:
+    """One worker, small batches: many commits to be killed between."""
+    said = (-1, -1)
+
+    def tell(progress: Progress) -> None:
+        nonlocal said
+        now = (progress.done, progress.added)
+        if now != said:
+            said = now
+            print(*now, flush=True)
+
+    encoder = ColourHistogramEncoder()
+    database = await Database.open(dsn)
+    options = IngestOptions(workers=1, batch_size=8, write_rows=8)
+    summary = await ingest(
+        database,
+        ObjectStore(Path(data)),
+        encoder,
+        paths,
+        collection=collection,
+        options=options,
+        progress=tell,
+        passage_encoder=encoder,
+    )
+    print(json.dumps(summary.as_json()), flush=True)
+    await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

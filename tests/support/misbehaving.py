@@ -1,0 +1,45 @@
+"""Preprocessing that does to its process what a decoder's bug would do."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from PIL import Image
+
+from sightline.storage.models import Pixels
+from tests.support.encoders import ColourHistogramEncoder, colour_grid
+
+CRASH, HANG, HOG = (255, 0, 0), (0, 0, 255), (0, 255, 0)
+
+
+def obey_the_colour(image: Image.Image) -> Pixels:
+    """Red ends the process, blue never returns, green takes all memory; else as it should be."""
+    colour = image.convert("RGB").resize((1, 1)).getpixel((0, 0))
+    if colour == CRASH:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if colour == HANG:
+        signal.pause()
+    if colour == HOG:
+        bytearray(1 << 40)
+    return colour_grid(image)
+
+
+class MisbehavingEncoder(ColourHistogramEncoder):
+    """Right but for its preprocessing."""
+
+    @property
+    def preprocess(self):  # type: ignore[no-untyped-def]
+        return obey_the_colour
+
+
+def imported_modules(image: Image.Image) -> Pixels:
+    """Fails, and says which modules its process has loaded."""
+    import sys
+
+    raise RuntimeError(" ".join(sorted({name.split(".")[0] for name in sys.modules})))
+
+
+def environment(image: Image.Image) -> Pixels:
+    """Fails, and says which variables its process sees."""
+    raise RuntimeError(" ".join(sorted(os.environ)))
