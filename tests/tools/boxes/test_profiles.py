@@ -45,7 +45,7 @@ def test_a_profile_that_is_set_wins_over_the_name() -> None:
 
 
 def test_an_unknown_profile_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match="no model profile 'lava'.*'auto'.*'qwen2.5-vl'"):
+    with pytest.raises(UnknownNameError, match=r"no model profile 'lava'.*'auto'.*'qwen2\.5-vl'"):
         choose("x", "lava")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sightline.tools.boxes import fit
 from sightline.tools.boxes.families import FAMILIES
-from sightline.tools.boxes.geometry import Box, Size, in_pixels, iou
+from sightline.tools.boxes.geometry import Box, Size, in_pixels, iou, ordered
 from sightline.tools.boxes.parse import parse
 from sightline.tools.boxes.profiles import Profile, choose
 from sightline.tools.boxes.write import write
@@ -45,11 +45,7 @@ def test_every_family_reads_what_it_writes(
     family: Profile, as_json: bool, size: Size, corners: Box
 ) -> None:
     assert family.boxes is not None
-    box = (
-        min(corners[0], corners[2]),
-        min(corners[1], corners[3]),
-        *map(max, zip(corners[:2], corners[2:], strict=True)),
-    )
+    box = ordered(corners)
     across, down = precision(family, size)
     assume(box[2] - box[0] > 4 * across)
     assume(box[3] - box[1] > 4 * down)
@@ -74,7 +70,7 @@ def test_every_family_reads_what_it_writes(
 def test_a_thing_is_found_where_it_is_seen_after_rotation_and_padding(
     name: str, size: Size, orientation: int
 ) -> None:
-    """The box of the red rectangle, measured in the picture that the model sees, leads back to it."""
+    """The red rectangle's box in the picture that the model sees leads back to it."""
     profile = choose("", name)
     stored = Image.new("RGB", size, (20, 60, 200))
     stored.paste((250, 0, 0), (size[0] // 2, size[1] // 5, size[0] // 2 + 40, size[1] // 5 + 30))
@@ -110,7 +106,7 @@ def _shares(box: Box, size: Size) -> Box:
 
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000))
 def test_pictures_for_qwen25_are_left_alone_by_its_own_resize(width: int, height: int) -> None:
-    """Its preprocessing keeps a picture whose sides are multiples of 28 and whose area is allowed."""
+    """It keeps a picture whose sides are multiples of 28 and whose area it allows."""
     sent_width, sent_height = choose("qwen2.5-vl").place((width, height)).sent
     assert sent_width % 28 == 0
     assert sent_height % 28 == 0
