@@ -1,0 +1,184 @@
+"""``add_images``: put pictures into a collection, by path or as uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from mcp.server.mcpserver import MCPServer
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from sightline.storage import collections
+from sightline.storage.errors import InvalidArgumentError, shown
+from sightline.storage.ingest.found import Upload
+from sightline.storage.ingest.pipeline import ingest
+from sightline.storage.ingest.progress import Progress, Summary
+from sightline.storage.ingest.roots import Root
+from sightline.storage.ingest.sidecars import from_mapping
+from sightline.tools import references
+from sightline.tools.context import Call, ProgressReports, dependencies
+from sightline.tools.dependencies import Dependencies
+from sightline.tools.results import Result, as_tool_result
+
+DESCRIPTION = """\
+Add pictures, documents or text files to a collection, which is made if there is none of that name.
+Give `paths` (files, folders or archives under the folders that the server allows) or `uploads`
+(data URLs with a name, and a caption if you know one). The same bytes added twice change nothing.
+Files that cannot be read are named with the reason; the others are added all the same."""
+
+MOST_ITEMS = 100
+
+
+class UploadedPicture(BaseModel):
+    """A picture sent with the call."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=255, description="File name that results show, 'lot-3.jpg'."
+        ),
+    ]
+    data: Annotated[str, Field(description="data:image/...;base64,... or plain base64.")]
+    caption: Annotated[
+        str, Field(max_length=10_000, description="What it shows, if you know; searchable.")
+    ] = ""
+    metadata: Annotated[
+        dict[str, JsonValue] | None, Field(description="Facts to filter by, {'product': 'Garlic'}.")
+    ] = None
+    captured_at: Annotated[
+        str, Field(max_length=64, description="When it was taken, ISO 8601.")
+    ] = ""
+
+
+class FailedFile(BaseModel):
+    """A file that was not added."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    code: Annotated[str, Field(description="One word for what is wrong.")]
+    reason: str
+
+
+class AddedImages(Result):
+    """What became of every file."""
+
+    collection: str
+    added: int
+    updated: Annotated[int, Field(description="Known picture with a new caption or metadata.")]
+    unchanged: Annotated[int, Field(description="Already there.")]
+    duplicates: Annotated[int, Field(description="Same bytes as another file of this call.")]
+    failed: int
+    failures: list[FailedFile]
+    pictures: Annotated[int, Field(description="Assets written; a document has one for each page.")]
+    passages: int
+    seconds: float
+
+
+async def add_images(
+    deps: Dependencies,
+    collection: str,
+    paths: list[str],
+    uploads: list[UploadedPicture],
+    progress: Callable[[Progress], None],
+) -> AddedImages:
+    """Ingest into ``collection``; returns when all is committed."""
+    if not paths and not uploads:
+        raise InvalidArgumentError("nothing to add: give paths, uploads or both")
+    name = collections.valid_name(collection)
+    # A path is shown as the caller wrote it and read only after it was resolved and allowed.
+    allowed = [Root(path, str(references.resolve_allowed(deps, path))) for path in paths]
+    items = [_upload(deps, picture) for picture in uploads]
+    passage_encoder = None if deps.passage_encoder is None else await deps.passage_encoder.get()
+    summary = await ingest(
+        await deps.database.get(),
+        deps.objects,
+        await deps.encoder.get(),
+        [*allowed, *items],
+        collection=name,
+        options=deps.ingest_options,
+        progress=progress,
+        passage_encoder=passage_encoder,
+    )
+    return _report(summary)
+
+
+def _upload(deps: Dependencies, picture: UploadedPicture) -> Upload:
+    encoded = picture.data
+    if encoded.startswith("data:"):
+        header, comma, encoded = encoded.partition(",")
+        if not comma or not header.endswith(";base64"):
+            raise InvalidArgumentError(
+                f"the upload {shown(picture.name)} is no base64 data URL; "
+                "it takes data:image/...;base64,..."
+            )
+    data = references.decode_upload(encoded, most_bytes=deps.limits.upload_bytes)
+    said = {
+        "caption": picture.caption or None,
+        "captured_at": picture.captured_at or None,
+        "metadata": picture.metadata,
+    }
+    try:
+        sidecar = from_mapping({key: value for key, value in said.items() if value is not None})
+    except ValueError as error:
+        raise InvalidArgumentError(f"the upload {shown(picture.name)}: {error}") from error
+    return Upload(picture.name, data, sidecar)
+
+
+def _report(summary: Summary) -> AddedImages:
+    return AddedImages(
+        collection=summary.collection,
+        added=summary.added + summary.replaced,
+        updated=summary.updated,
+        unchanged=summary.unchanged,
+        duplicates=summary.duplicate,
+        failed=summary.failed,
+        failures=[
+            FailedFile(name=name, code=code, reason=reason)
+            for code, noted in summary.failures.items()
+            for name, reason in noted.examples
+        ],
+        pictures=summary.pictures,
+        passages=summary.passages,
+        seconds=round(summary.seconds, 2),
+    )
+
+
+def register(mcp: MCPServer) -> None:
+    """Offer the tool."""
+
+    @mcp.tool(
+        name="add_images",
+        title="Add images",
+        description=DESCRIPTION,
+        annotations=ToolAnnotations(
+            read_only_hint=False,
+            destructive_hint=False,
+            idempotent_hint=True,
+            open_world_hint=False,
+        ),
+    )
+    async def tool(
+        ctx: Call,
+        collection: Annotated[str, Field(description="Collection to add to.")],
+        paths: Annotated[
+            list[str] | None,
+            Field(max_length=MOST_ITEMS, description="Files, folders or archives to read."),
+        ] = None,
+        uploads: Annotated[
+            list[UploadedPicture] | None,
+            Field(max_length=MOST_ITEMS, description="Pictures sent with the call."),
+        ] = None,
+    ) -> Annotated[CallToolResult, AddedImages]:
+        async with ProgressReports(ctx) as reports:
+            result = await add_images(
+                dependencies(ctx),
+                collection,
+                paths or [],
+                uploads or [],
+                lambda progress: reports.tell(progress.done, progress.total),
+            )
+        return as_tool_result(result)

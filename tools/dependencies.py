@@ -1,0 +1,65 @@
+"""What the tools work with; built once by the composition root and handed to every call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sightline.storage.database import Database
+from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.models import ImageEncoder, TextEncoder
+from sightline.storage.objects import ObjectStore
+from sightline.storage.retrieval.records import (
+    ImageRequest,
+    ImageResults,
+    PassageRequest,
+    PassageResults,
+)
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Provider(Protocol[T_co]):
+    """Something that becomes ready in the background."""
+
+    async def get(self) -> T_co:
+        """The thing itself, waiting a bounded time for it.
+
+        Raises a SightlineError that says what is missing and whether to try again.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one call may ask for; each is a setting of the same name."""
+
+    result_limit: int = 50
+    #: Metadata keys that ``list_collections`` names for each collection.
+    metadata_keys: int = 20
+    upload_bytes: int = 3_000_000
+    picture_bytes: int = 50_000_000
+    picture_pixels: int = 100_000_000
+    view_edge_pixels: int = 1568
+    #: What one result may carry in pictures: clients cap one event at 1 MiB, in base64.
+    inline_bytes: int = 700_000
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Handed over by ``server/app.py``; tools build nothing themselves."""
+
+    database: Provider[Database]
+    objects: ObjectStore
+    encoder: Provider[ImageEncoder]
+    #: Encodes captions and other passages; ``None`` leaves passage search to the words alone.
+    passage_encoder: Provider[TextEncoder] | None
+    #: Folders whose files callers may name by path; empty refuses every path.
+    allowed_roots: tuple[Path, ...]
+    #: The two searches of ``sightline.storage.retrieval``.
+    image_search: Callable[[ImageRequest], Awaitable[ImageResults]]
+    passage_search: Callable[[PassageRequest], Awaitable[PassageResults]]
+    ingest_options: IngestOptions
+    limits: Limits = Limits()

@@ -1,0 +1,101 @@
+"""Opening, cropping and encoding the pictures that a client is shown."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from sightline.storage.errors import InvalidArgumentError, MediaError, shown
+from sightline.storage.ingest.worker.picture import open_picture
+
+Crop = tuple[float, float, float, float]
+
+#: Tried in turn until the picture fits; below the last one it is made smaller.
+_QUALITIES = (88, 80, 70, 60)
+_GIVE = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPicture:
+    """A picture as sent: bytes without metadata, and its size in pixels."""
+
+    data: bytes
+    mime_type: str
+    width: int
+    height: int
+
+
+def open_upright(data: bytes, *, max_pixels: int) -> Image.Image:
+    """Decode hostile bytes to an upright picture, RGB on white, as the encoders see it.
+
+    Raises MediaError for anything that is not a whole picture of an allowed format and size.
+    """
+    try:
+        image = open_picture(data, max_pixels)
+    except MediaError as error:
+        raise MediaError(error.code, f"the file {error}; give a {_GIVE}") from error
+    try:
+        return _on_white(ImageOps.exif_transpose(image))
+    except Exception as error:  # Pillow's decoders raise anything, even struct and index errors
+        raise MediaError("not_an_image", f"the picture cannot be decoded: {error}") from error
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Grey of 16 bits (X-rays, depth maps); Pillow alone would clip it to white.
+        image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    page = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(page, layer).convert("RGB")
+
+
+def parse_crop(box: list[float]) -> Crop:
+    """Checked corners of a box; raises InvalidArgumentError with the value."""
+    if len(box) != 4:
+        raise InvalidArgumentError(
+            f"the box {shown(box)} has {len(box)} numbers; it takes four, [x0, y0, x1, y1]"
+        )
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+        raise InvalidArgumentError(
+            f"the box {shown(box)} is not inside the picture: it takes [x0, y0, x1, y1] with "
+            "0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, from the top left corner"
+        )
+    return x0, y0, x1, y1
+
+
+def crop(image: Image.Image, box: Crop) -> Image.Image:
+    """The part inside ``box``, at least one pixel in each direction."""
+    x0, y0, x1, y1 = box
+    left, top = int(x0 * image.width), int(y0 * image.height)
+    right = max(left + 1, round(x1 * image.width))
+    bottom = max(top + 1, round(y1 * image.height))
+    left, top = min(left, image.width - 1), min(top, image.height - 1)
+    return image.crop((left, top, min(right, image.width), min(bottom, image.height)))
+
+
+def encode(image: Image.Image, *, max_edge: int, max_bytes: int) -> EncodedPicture:
+    """JPEG with its longer edge at most ``max_edge`` pixels and at most ``max_bytes`` bytes.
+
+    A picture is never enlarged. Nothing but pixels is written: no EXIF, no profile, no comment.
+    """
+    picture = image if image.mode == "RGB" else image.convert("RGB")
+    edge = min(max_edge, max(picture.size))
+    while True:
+        sized = picture
+        if edge < max(picture.size):
+            sized = picture.copy()
+            sized.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+        for quality in _QUALITIES:
+            buffer = io.BytesIO()
+            sized.save(buffer, "JPEG", quality=quality, optimize=True)
+            if buffer.tell() <= max_bytes:
+                return EncodedPicture(buffer.getvalue(), "image/jpeg", sized.width, sized.height)
+        if edge <= 16:
+            raise MediaError("too_large", f"the picture does not fit in {max_bytes:,} bytes")
+        edge = edge * 3 // 4

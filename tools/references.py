@@ -1,0 +1,102 @@
+"""Pictures that a caller names: an asset id, a data URL, or a path under an allowed root."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import anyio.to_thread
+from PIL import Image
+
+from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
+from sightline.tools import pictures
+from sightline.tools.dependencies import Dependencies
+
+_ASSET_ID = re.compile(r"[0-9a-z]{12}")
+_DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
+_URI = "sightline://asset/"
+
+
+async def example(deps: Dependencies, reference: str) -> str | Image.Image:
+    """An asset's id, or the upright picture that a data URL or an allowed path holds.
+
+    Raises InvalidArgumentError, NotAllowedError or MediaError; none of them tells whether a file
+    outside the allowed roots exists.
+    """
+    reference = reference.strip().removeprefix(_URI)
+    if _ASSET_ID.fullmatch(reference):
+        return reference
+    header = _DATA_URL.match(reference[:100])
+    if header:
+        data = decode_upload(reference[header.end() :], most_bytes=deps.limits.upload_bytes)
+    elif "://" in reference[:20] or reference.startswith("data:"):
+        raise InvalidArgumentError(
+            f"{shown(reference[:80])} is not a picture that can be opened: give an asset id, a "
+            "data URL (data:image/...;base64,...), or a file path; addresses are not fetched"
+        )
+    else:
+        data = await anyio.to_thread.run_sync(read_allowed, deps, reference)
+    return await anyio.to_thread.run_sync(
+        lambda: pictures.open_upright(data, max_pixels=deps.limits.picture_pixels)
+    )
+
+
+async def examples(deps: Dependencies, references: Iterable[str]) -> tuple[str | Image.Image, ...]:
+    """`example` of each, in order."""
+    return tuple([await example(deps, reference) for reference in references])
+
+
+def decode_upload(encoded: str, *, most_bytes: int) -> bytes:
+    """Bytes of base64 text; raises InvalidArgumentError where it is none or too long."""
+    if len(encoded) > most_bytes * 4 // 3 + 4:
+        raise InvalidArgumentError(
+            f"the upload is larger than {most_bytes:,} bytes; send a smaller picture, or put the "
+            "file under an allowed root and give its path"
+        )
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidArgumentError(f"the upload is not base64: {error}") from error
+
+
+def resolve_allowed(deps: Dependencies, path: str) -> Path:
+    """The real path of a file under an allowed root.
+
+    Links are followed first, so that neither ``..`` nor a link leads out. Raises NotAllowedError,
+    in the same words whether or not anything stands at the path.
+    """
+    if not deps.allowed_roots:
+        raise NotAllowedError(
+            f"{shown(path)} was not opened: this server reads no files by path. Set "
+            "SIGHTLINE_ALLOWED_ROOTS to the folders that it may read, or send a data URL"
+        )
+    refusal = NotAllowedError(
+        f"{shown(path)} is not a file under the folders that this server may read: "
+        + ", ".join(str(root) for root in deps.allowed_roots)
+    )
+    if "\0" in path:
+        raise refusal
+    try:
+        real = Path(path).expanduser().resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise refusal from error
+    if not any(real.is_relative_to(root.resolve()) for root in deps.allowed_roots):
+        raise refusal
+    return real
+
+
+def read_allowed(deps: Dependencies, path: str) -> bytes:
+    """Bytes of a regular file under an allowed root, up to the limit on picture files."""
+    real = resolve_allowed(deps, path)
+    if not real.is_file():
+        raise NotAllowedError(f"{shown(path)} is not a regular file")
+    with real.open("rb") as file:
+        data = file.read(deps.limits.picture_bytes + 1)
+    if len(data) > deps.limits.picture_bytes:
+        raise InvalidArgumentError(
+            f"{shown(path)} is larger than {deps.limits.picture_bytes:,} bytes"
+        )
+    return data

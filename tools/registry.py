@@ -1,0 +1,32 @@
+"""All tools, in the order in which a client lists them."""
+
+from __future__ import annotations
+
+from mcp.server.mcpserver import MCPServer
+
+from sightline.tools import (
+    add_images,
+    delete_assets,
+    list_collections,
+    resources,
+    search_images,
+    search_text,
+    view_image,
+)
+
+#: Tools that change what is stored; they ask for the scope ``write``.
+WRITE_TOOLS = frozenset({"add_images", "delete_assets"})
+
+
+def register_all(mcp: MCPServer) -> None:
+    """Offer every tool and resource."""
+    for module in (
+        list_collections,
+        search_images,
+        search_text,
+        view_image,
+        add_images,
+        delete_assets,
+        resources,
+    ):
+        module.register(mcp)

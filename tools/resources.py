@@ -1,0 +1,98 @@
+"""Resources: the pictures and collections behind the results, by address."""
+
+from __future__ import annotations
+
+import anyio.to_thread
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+
+from sightline.storage import assets
+from sightline.storage.errors import SightlineError, UnknownAssetError, UnknownNameError
+from sightline.tools import pictures
+from sightline.tools.context import Call, dependencies
+from sightline.tools.list_collections import list_collections
+from sightline.tools.view_image import load_picture
+
+
+async def asset_picture(ctx: Call, asset: str) -> bytes:
+    """The picture as JPEG, its longer edge at most the server's limit, without metadata."""
+    deps = dependencies(ctx)
+    database = await deps.database.get()
+    async with database.connection() as conn:
+        record = await assets.fetch_one(conn, asset)
+    image = await load_picture(deps, record)
+    encoded = await anyio.to_thread.run_sync(
+        lambda: pictures.encode(
+            image, max_edge=deps.limits.view_edge_pixels, max_bytes=deps.limits.inline_bytes
+        )
+    )
+    return encoded.data
+
+
+async def asset_thumbnail(ctx: Call, asset: str) -> bytes:
+    """The small JPEG that was made at ingest."""
+    database = await dependencies(ctx).database.get()
+    async with database.connection() as conn:
+        return await assets.thumbnail(conn, asset)
+
+
+async def collection_summary(ctx: Call, name: str) -> str:
+    """What ``list_collections`` says of one collection, as JSON."""
+    listed = await list_collections(dependencies(ctx))
+    for summary in listed.collections:
+        if summary.name == name:
+            return summary.model_dump_json(exclude_none=True)
+    raise UnknownNameError("collection", name, (each.name for each in listed.collections))
+
+
+def register(mcp: MCPServer) -> None:
+    """Offer the resources. What does not exist is "not found"; other failures say what failed."""
+
+    @mcp.resource(
+        "sightline://asset/{asset}",
+        name="asset",
+        title="Picture",
+        description="An asset's picture as JPEG.",
+        mime_type="image/jpeg",
+    )
+    async def picture(asset: str, ctx: Call) -> bytes:
+        try:
+            return await asset_picture(ctx, asset)
+        except SightlineError as error:
+            raise as_resource_error(error) from error
+
+    @mcp.resource(
+        "sightline://asset/{asset}/thumbnail",
+        name="thumbnail",
+        title="Thumbnail",
+        description="An asset's thumbnail as JPEG.",
+        mime_type="image/jpeg",
+    )
+    async def thumbnail(asset: str, ctx: Call) -> bytes:
+        try:
+            return await asset_thumbnail(ctx, asset)
+        except SightlineError as error:
+            raise as_resource_error(error) from error
+
+    @mcp.resource(
+        "sightline://collection/{name}",
+        name="collection",
+        title="Collection",
+        description="What a collection holds and which metadata keys filter it.",
+        mime_type="application/json",
+    )
+    async def collection(name: str, ctx: Call) -> str:
+        try:
+            return await collection_summary(ctx, name)
+        except SightlineError as error:
+            raise as_resource_error(error) from error
+
+
+def as_resource_error(error: SightlineError) -> ResourceError:
+    """The SDK's error for a failure that we name."""
+    kind = (
+        ResourceNotFoundError
+        if isinstance(error, UnknownAssetError | UnknownNameError)
+        else ResourceError
+    )
+    return kind(str(error))

@@ -1,0 +1,242 @@
+"""``search_images``: pictures by words, by a picture, by examples, or by any mix."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from mcp.server.mcpserver import MCPServer
+from mcp.types import CallToolResult, ToolAnnotations
+from PIL import Image
+from pydantic import Field, JsonValue
+
+from sightline.storage import assets
+from sightline.storage.retrieval.records import ImageHit, ImageRequest, ImageResults, Selection
+from sightline.tools import references
+from sightline.tools.arguments import (
+    Collection,
+    Cursor,
+    Detail,
+    Filters,
+    OptionalText,
+    PictureReference,
+)
+from sightline.tools.context import Call, dependencies, principal
+from sightline.tools.dependencies import Dependencies
+from sightline.tools.evidence import (
+    AssetReference,
+    BranchScore,
+    TextEvidence,
+    branch_scores,
+    refer,
+    text_evidence,
+)
+from sightline.tools.pictures import EncodedPicture
+from sightline.tools.results import NormalisedBox, Result, Score, Timings, as_tool_result
+
+DESCRIPTION = """\
+Find pictures (images, document pages, video frames). Describe what should be visible in `query`
+("two white vans in front of a brick building", "白色货车"), or give a picture in `image`, examples
+in `like` and `unlike`, or any mix; words are also matched against captions and text in the
+pictures. Narrow with `filters`, `captured_after` and `captured_before`. Each hit carries the asset
+id, the source file and, where known, the box that matched: cite them, and look with view_image."""
+
+MOST_EXAMPLES = 8
+MOST_THUMBNAILS = 4
+
+Examples = Annotated[
+    list[str] | None,
+    Field(max_length=MOST_EXAMPLES, description="Asset ids, data URLs or allowed file paths."),
+]
+
+
+class FoundImage(AssetReference):
+    """One hit, numbered for citation."""
+
+    n: Annotated[int, Field(description="Number to cite, [n].")]
+    score: Annotated[Score, Field(description="Orders this search's hits; no probability.")]
+    distance: Annotated[
+        Score | None, Field(description="Cosine distance of the picture's vector to the query's.")
+    ] = None
+    weak: Annotated[
+        bool | None,
+        Field(description="True where no signal stands out from what any picture would get."),
+    ] = None
+    box: Annotated[NormalisedBox | None, Field(description="The part that matched best.")] = None
+    text: Annotated[
+        TextEvidence | None, Field(description="The caption or text that matched best.")
+    ] = None
+    branches: Annotated[
+        dict[str, BranchScore] | None, Field(description="Rank and score in each branch.")
+    ] = None
+    duplicates: Annotated[
+        list[str] | None, Field(description="Ids of near-identical assets left out.")
+    ] = None
+
+
+class ImageSearchResult(Result):
+    """Hits, best first; an empty list means that nothing matched."""
+
+    hits: list[FoundImage]
+    thresholds: Annotated[
+        dict[str, Score],
+        Field(description="Branch score above which a hit stands out, by branch."),
+    ]
+    notes: list[str] | None = None
+    thumbnails: Annotated[
+        list[int] | None, Field(description="Numbers n of the hits whose thumbnails follow.")
+    ] = None
+    timings_ms: Timings
+    next_cursor: str | None = None
+
+
+async def search_images(
+    deps: Dependencies, request: ImageRequest, *, detailed: bool, thumbnails: int = 0
+) -> tuple[ImageSearchResult, list[EncodedPicture]]:
+    """Run the search; the result, and the thumbnails of its first ``thumbnails`` hits."""
+    found = await deps.image_search(request)
+    hits = [
+        _found(number, hit, found, detailed=detailed) for number, hit in enumerate(found.hits, 1)
+    ]
+    pictures = await _thumbnails(deps, found.hits[:thumbnails])
+    report = found.report
+    return (
+        ImageSearchResult(
+            hits=hits,
+            thresholds={
+                name: branch.threshold
+                for name, branch in report.branches.items()
+                if branch.threshold is not None
+            },
+            notes=list(report.notes) or None,
+            thumbnails=list(range(1, len(pictures) + 1)) or None,
+            timings_ms=dict(report.timings_ms),
+            next_cursor=report.next_cursor,
+        ),
+        pictures,
+    )
+
+
+def _found(number: int, hit: ImageHit, found: ImageResults, *, detailed: bool) -> FoundImage:
+    reference = refer(hit.asset, detailed=detailed)
+    distances = [score.distance for score in hit.branches.values() if score.distance is not None]
+    return FoundImage(
+        **reference.model_dump(),
+        n=number,
+        score=hit.score,
+        distance=min(distances, default=None),
+        weak=is_weak(hit, found) or None,
+        box=None if hit.region is None else list(hit.region.box),
+        text=None if hit.passage is None else text_evidence(hit.passage, detailed=detailed),
+        branches=branch_scores(hit.branches) if detailed else None,
+        duplicates=list(hit.duplicates) or None,
+    )
+
+
+def is_weak(hit: ImageHit, found: ImageResults) -> bool:
+    """Whether no branch puts the hit above its threshold.
+
+    A hit that words matched is not weak: words either stand there or do not.
+    """
+    for name, score in hit.branches.items():
+        threshold = found.report.branches[name].threshold
+        if threshold is None or score.score >= threshold:
+            return False
+    return True
+
+
+async def _thumbnails(deps: Dependencies, hits: Sequence[ImageHit]) -> list[EncodedPicture]:
+    if not hits:
+        return []
+    database = await deps.database.get()
+    async with database.connection() as conn:
+        jpegs = [await assets.thumbnail(conn, hit.asset.id) for hit in hits]
+    return [EncodedPicture(jpeg, "image/jpeg", *_size(jpeg)) for jpeg in jpegs]
+
+
+def _size(jpeg: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(jpeg)) as image:
+        return image.size
+
+
+def register(mcp: MCPServer) -> None:
+    """Offer the tool."""
+
+    @mcp.tool(
+        name="search_images",
+        title="Search images",
+        description=DESCRIPTION,
+        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    )
+    async def tool(
+        ctx: Call,
+        query: Annotated[
+            OptionalText,
+            Field(description="What should be visible, or words on or about the picture."),
+        ] = "",
+        image: PictureReference = "",
+        like: Examples = None,
+        unlike: Examples = None,
+        collection: Collection = "",
+        filters: Filters = None,
+        captured_after: Annotated[
+            OptionalText,
+            Field(description="Taken at or after: '2026-05-01' or '2026-05-01T06:00'."),
+        ] = "",
+        captured_before: Annotated[
+            OptionalText, Field(description="Taken before: '2026-05-01T17:00'.")
+        ] = "",
+        visual_weight: Annotated[
+            float | None,
+            Field(
+                ge=0,
+                le=1,
+                description="1: only what pictures look like; 0: only words. Leave out to balance.",
+            ),
+        ] = None,
+        diversity: Annotated[
+            float, Field(ge=0, le=1, description="0: best first; towards 1: hits that differ.")
+        ] = 0.0,
+        limit: Annotated[int, Field(description="How many hits, 1 to 50.")] = 5,
+        cursor: Cursor = "",
+        detail: Detail = "concise",
+        thumbnails: Annotated[
+            int,
+            Field(ge=0, le=MOST_THUMBNAILS, description="Small pictures of the first hits, 0-4."),
+        ] = 0,
+    ) -> Annotated[CallToolResult, ImageSearchResult]:
+        deps = dependencies(ctx)
+        request = ImageRequest(
+            query=query,
+            picture=await references.example(deps, image) if image else None,
+            like=await references.examples(deps, like or ()),
+            unlike=await references.examples(deps, unlike or ()),
+            selection=selection(collection, filters, captured_after, captured_before),
+            visual_weight=visual_weight,
+            diversity=diversity,
+            limit=limit,
+            cursor=cursor or None,
+            principal=principal(),
+        )
+        result, pictures = await search_images(
+            deps, request, detailed=detail == "detailed", thumbnails=thumbnails
+        )
+        return as_tool_result(result, pictures)
+
+
+def selection(
+    collection: str,
+    filters: dict[str, JsonValue] | None,
+    captured_after: str = "",
+    captured_before: str = "",
+    kinds: Sequence[Literal["caption", "chunk", "row", "page_text", "ocr", "subtitle"]] = (),
+) -> Selection:
+    """The arguments that narrow a search, as retrieval takes them."""
+    return Selection(
+        collections=(collection,) if collection else None,
+        filters=filters,
+        captured_after=captured_after or None,
+        captured_before=captured_before or None,
+        kinds=tuple(kinds) or None,
+    )

@@ -1,0 +1,98 @@
+"""``view_image``: one picture, large enough to read, whole or cropped."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import anyio.to_thread
+from mcp.server.mcpserver import MCPServer
+from mcp.types import CallToolResult, ToolAnnotations
+from PIL import Image
+from pydantic import Field
+
+from sightline.storage import assets
+from sightline.storage.assets import Asset
+from sightline.storage.errors import InvalidArgumentError
+from sightline.tools import pictures
+from sightline.tools.arguments import AssetId, Box
+from sightline.tools.context import Call, dependencies
+from sightline.tools.dependencies import Dependencies
+from sightline.tools.evidence import AssetReference, refer
+from sightline.tools.results import NormalisedBox, Result, as_tool_result
+
+DESCRIPTION = """\
+Look at one picture: an image, a document page or a video frame, by the asset id of a search result.
+Use it before you claim what a picture shows, and with `crop` to read small print or check a detail
+(a hit's `box` is a good crop). The picture comes back as an image beside its facts."""
+
+MIN_EDGE_PIXELS = 64
+
+
+class ViewedImage(Result):
+    """What was shown."""
+
+    evidence: AssetReference
+    crop: NormalisedBox | None = None
+    shown_size: Annotated[list[int], Field(description="Width and height of the returned picture.")]
+
+
+async def load_picture(deps: Dependencies, asset: Asset) -> Image.Image:
+    """The asset's picture, upright, checked against the bytes that were ingested.
+
+    Raises MediaError where the file has changed or gone since.
+    """
+
+    def read() -> Image.Image:
+        data = deps.objects.read(asset.location, asset.sha256)
+        return pictures.open_upright(data, max_pixels=deps.limits.picture_pixels)
+
+    return await anyio.to_thread.run_sync(read)
+
+
+async def view_image(
+    deps: Dependencies, asset: str, crop: list[float] | None, max_edge: int
+) -> tuple[ViewedImage, pictures.EncodedPicture]:
+    """The picture of ``asset`` with its longer edge at most ``max_edge`` pixels."""
+    most = deps.limits.view_edge_pixels
+    if not MIN_EDGE_PIXELS <= max_edge <= most:
+        raise InvalidArgumentError(
+            f"max_edge {max_edge} is out of range; it takes {MIN_EDGE_PIXELS} to {most} pixels"
+        )
+    box = None if crop is None else pictures.parse_crop(crop)
+    database = await deps.database.get()
+    async with database.connection() as conn:
+        record = await assets.fetch_one(conn, asset)
+    image = await load_picture(deps, record)
+
+    def render() -> pictures.EncodedPicture:
+        part = image if box is None else pictures.crop(image, box)
+        return pictures.encode(part, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
+
+    encoded = await anyio.to_thread.run_sync(render)
+    result = ViewedImage(
+        evidence=refer(record, detailed=True),
+        crop=None if box is None else list(box),
+        shown_size=[encoded.width, encoded.height],
+    )
+    return result, encoded
+
+
+def register(mcp: MCPServer) -> None:
+    """Offer the tool."""
+
+    @mcp.tool(
+        name="view_image",
+        title="View image",
+        description=DESCRIPTION,
+        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    )
+    async def tool(
+        ctx: Call,
+        asset: AssetId,
+        crop: Annotated[Box | None, Field(description="Show only this part, enlarged.")] = None,
+        max_edge: Annotated[
+            int, Field(description="Longer edge of the returned picture in pixels, 64 to 1568.")
+        ] = 1024,
+    ) -> Annotated[CallToolResult, ViewedImage]:
+        result, picture = await view_image(dependencies(ctx), asset, crop, max_edge)
+        return as_tool_result(result, [picture])
