@@ -19,7 +19,6 @@ from sightline.server.metrics import Metrics
 from sightline.server.protocol import Server
 from sightline.server.runtime import Runtime
 from sightline.server.settings import Settings
-from sightline.storage.errors import SightlineError
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.instructions import INSTRUCTIONS
 from sightline.tools.registry import register_all
@@ -59,10 +58,6 @@ def create_app(
             finally:
                 app.runtime = None
 
-    def failed(error: SightlineError) -> None:
-        if app.runtime is not None:
-            app.runtime.failed(error)
-
     with unchanged_root():  # the SDK puts a handler of its own on it
         app = App(
             "sightline",
@@ -74,7 +69,6 @@ def create_app(
             token_verifier=token_verifier,
             log_level="WARNING",
             metrics=metrics,
-            failed=failed,
         )
     for offer in register:
         offer(app)

@@ -55,6 +55,8 @@ class Background(Generic[T]):
         self._retried = retried
         self._on_final = on_final
         self._settled = asyncio.Event()
+        #: Set once it is there, however long that takes.
+        self.opened = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._began = 0.0
         self._value: T | None = None
@@ -145,6 +147,7 @@ class Background(Generic[T]):
                 logger.info("%s is ready after %s", self._what, self._elapsed())
                 self._error = None
                 self._settled.set()
+                self.opened.set()
                 return
 
     def _give_up(self, error: Exception) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
@@ -27,6 +27,7 @@ from pydantic import AnyUrl, ValidationError
 from sightline.server import auth
 from sightline.server.background import on_wait
 from sightline.server.metrics import Metrics, Outcome
+from sightline.server.redaction import redact_dsn
 from sightline.storage.errors import (
     InvalidArgumentError,
     NotAllowedError,
@@ -43,17 +44,10 @@ logger = logging.getLogger(__name__)
 class Server(MCPServer[Dependencies]):
     """An `MCPServer` that checks, measures and words what goes through it."""
 
-    def __init__(
-        self,
-        *args: Any,
-        metrics: Metrics,
-        failed: Callable[[SightlineError], None] = lambda _: None,
-        **kwargs: Any,
-    ) -> None:
-        """``failed`` is told of every error that a tool named; the rest is the SDK's."""
+    def __init__(self, *args: Any, metrics: Metrics, **kwargs: Any) -> None:
+        """``metrics`` counts the calls; the rest is the SDK's."""
         super().__init__(*args, **kwargs)
         self._metrics = metrics
-        self._failed = failed
 
     async def call_tool(
         self,
@@ -77,7 +71,7 @@ class Server(MCPServer[Dependencies]):
                 logger.info("%s was cancelled after %.1f s", name, time.perf_counter() - began)
                 raise
             except (SightlineError, ToolError) as error:
-                outcome, told = self._worded(name, error)
+                outcome, told = _worded_error(name, error)
                 ended(outcome)
                 raise told from error
             ended("refused" if isinstance(result, CallToolResult) and result.is_error else "ok")
@@ -90,19 +84,6 @@ class Server(MCPServer[Dependencies]):
         if reason is not None:
             raise NotAllowedError(reason)
         refuse_unknown(tool.name, arguments, tool.parameters.get("properties", {}))
-
-    def _worded(self, name: str, error: Exception) -> tuple[Outcome, ToolError]:
-        """What the caller is told of an error; the SDK's wrapping is taken off first."""
-        cause = error.__cause__ if isinstance(error, ToolError) and error.__cause__ else error
-        if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
-            return "refused", ToolError(worded(name, cause))
-        if isinstance(cause, SightlineError):
-            self._failed(cause)
-            logger.info("%s: %s", name, cause)
-            return "refused", ToolError(str(cause))
-        if isinstance(error, UnexpectedToolError):
-            return "error", ToolError(_incident(name, cause))
-        return "refused", ToolError(str(cause))
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Dependencies, Any] | None = None
@@ -134,6 +115,19 @@ def worded(tool: str, error: ValidationError) -> str:
         given = "" if detail["type"] == "missing" else f" (it is {shown(detail['input'])})"
         sentences.append(f"{place}: {message}{given}")
     return f"{tool} was called with wrong arguments: " + "; ".join(sentences)
+
+
+def _worded_error(name: str, error: Exception) -> tuple[Outcome, ToolError]:
+    """What the caller is told of an error; the SDK's wrapping is taken off first."""
+    cause = error.__cause__ if isinstance(error, ToolError) and error.__cause__ else error
+    if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
+        return "refused", ToolError(worded(name, cause))
+    if isinstance(cause, SightlineError):
+        logger.info("%s: %s", name, cause)
+        return "refused", ToolError(redact_dsn(str(cause)))
+    if isinstance(error, UnexpectedToolError):
+        return "error", ToolError(_incident(name, cause))
+    return "refused", ToolError(str(cause))
 
 
 def _incident(tool: str, error: BaseException) -> str:

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 class Runtime:
     """One a server process, from ``async with`` to its end; needs a running event loop.
 
-    ``on_final`` is told when the database can never be used as things stand: its schema is another
-    version's, or a setting is wrong.
+    ``wait_seconds`` is how long a call waits for what is still opening (a command that has nothing
+    else to do gives ``math.inf``); unset, it is the setting. ``on_final`` is told when the database
+    can never be used as things stand: its schema is another version's, or a setting is wrong.
     """
 
     def __init__(
@@ -50,15 +51,17 @@ class Runtime:
         settings: Settings,
         metrics: Metrics,
         *,
+        wait_seconds: float | None = None,
         on_final: Callable[[Exception], None] | None = None,
     ) -> None:
+        wait_seconds = settings.loading_wait_seconds if wait_seconds is None else wait_seconds
         self._settings = settings
         self._key = signing_key(settings)
         self._databases = Databases(settings)
         self.database = Background(
             "the database",
             self._databases.open,
-            wait_seconds=settings.loading_wait_seconds,
+            wait_seconds=wait_seconds,
             unavailable=DatabaseUnavailableError,
             retried=(DatabaseUnavailableError,),
             on_final=on_final,
@@ -66,12 +69,12 @@ class Runtime:
         self.encoder = BackgroundEncoder(
             partial(encoders.load, settings, metrics.batch),
             name=settings.encoder,
-            wait_seconds=settings.loading_wait_seconds,
+            wait_seconds=wait_seconds,
         )
         self._search_modules = Background(
             "search",
             partial(in_daemon_thread, _import_searches, discard=lambda _: None),
-            wait_seconds=settings.loading_wait_seconds,
+            wait_seconds=wait_seconds,
             unavailable=ModelUnavailableError,
         )
         self._image_search: ImageSearch | None = None
@@ -131,11 +134,6 @@ class Runtime:
         except SightlineError:
             return False
         return True
-
-    def failed(self, error: SightlineError) -> None:
-        """Told of each error that a tool named: a lost embedded Postgres is started again."""
-        if isinstance(error, DatabaseUnavailableError):
-            self._databases.mend()
 
     async def _search_images(self, request: ImageRequest) -> ImageResults:
         if self._image_search is None:

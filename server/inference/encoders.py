@@ -160,15 +160,18 @@ def load(settings: Settings, observer: BatchObserver | None = None) -> Encoder:
     Raises ConfigurationError when it is not there, cannot be fetched or does not fit; it is never
     replaced by another.
     """
-    from sightline.server.inference import openclip
-
     cache = FingerprintCache(settings.data_dir / "cache" / "fingerprints.json")
+    found: tuple[ModelFolder, str] | None = None
     if settings.encoder == BUILTIN:
-        folder = ModelFolder.open(builtin_folder())
-        source = openclip.in_folder(folder, BUILTIN_NAME, cache)
+        found = ModelFolder.open(builtin_folder()), BUILTIN_NAME
     elif settings.encoder.startswith(_LOCAL_DIR):
         path = Path(settings.encoder.removeprefix(_LOCAL_DIR)).expanduser().absolute()
-        source = openclip.in_folder(ModelFolder.open(path), f"{_LOCAL_DIR}{path.name}", cache)
+        found = ModelFolder.open(path), f"{_LOCAL_DIR}{path.name}"
+
+    from sightline.server.inference import openclip  # costs seconds, so not for a wrong name
+
+    if found is not None:
+        source = openclip.in_folder(*found, cache)
     else:
         source = openclip.find(settings.encoder, cache)
     model = openclip.OpenClipModel(

@@ -1,0 +1,158 @@
+"""The composed server answers at once, and says what is missing while something is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult, TextContent
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from sightline.server import settings as process_settings
+from sightline.server.app import create_app
+from sightline.server.settings import Settings
+from sightline.storage.errors import SchemaError
+from sightline.tools.registry import WRITE_TOOLS
+
+MODES = ["2026-07-28", "legacy"]
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def made(tmp_path: Path, **options: object) -> Settings:
+    """Settings without an encoder, unless a test names one."""
+    return process_settings.load(
+        **{"data_dir": tmp_path, "encoder": f"local-dir:{tmp_path / 'nowhere'}", **options}
+    )
+
+
+def text_of(result: CallToolResult) -> str:
+    block = result.content[0]
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+def test_importing_the_server_imports_no_model_and_no_retrieval_framework() -> None:
+    program = (
+        "import sys, sightline.server.app, sightline.server.http, sightline.server.stdio;"
+        "heavy = {'torch', 'torchvision', 'open_clip', 'transformers', 'llama_index', 'alembic',"
+        "'sqlalchemy', 'jieba', 'av', 'cv2', 'pypdfium2', 'onnxruntime'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+async def test_tools_are_listed_with_no_database_and_no_encoder(mode: str, tmp_path: Path) -> None:
+    app = create_app(made(tmp_path, database_url="postgresql://nobody@127.0.0.1:1/x"))
+    async with Client(app, mode=mode) as client:
+        tools = (await client.list_tools()).tools
+    assert {"search_images", "search_text", "view_image", "list_collections"} <= {
+        tool.name for tool in tools
+    }
+    reading = {tool.name for tool in tools if tool.annotations and tool.annotations.read_only_hint}
+    assert {tool.name for tool in tools} - reading == WRITE_TOOLS
+
+
+@pytest.mark.parametrize("handshake", ["auto", "legacy"])
+async def test_a_client_is_told_how_to_use_the_server(handshake: str, tmp_path: Path) -> None:
+    async with Client(create_app(made(tmp_path)), mode=handshake) as client:
+        assert client.instructions is not None
+        assert "view_image" in client.instructions
+
+
+async def test_the_app_leaves_the_root_logger_alone(tmp_path: Path) -> None:
+    import logging
+
+    before = list(logging.getLogger().handlers)
+    create_app(made(tmp_path))
+    assert logging.getLogger().handlers == before
+
+
+async def test_a_call_is_answered_from_the_database(
+    mode: str, tmp_path: Path, database_dsn: str
+) -> None:
+    app = create_app(made(tmp_path, database_url=database_dsn))
+    async with Client(app, mode=mode) as client:
+        result = await client.call_tool("list_collections", {})
+    assert not result.is_error
+    assert result.structured_content == {"collections": []}
+
+
+async def test_a_search_without_its_encoder_says_what_is_missing(
+    mode: str, tmp_path: Path, database_dsn: str
+) -> None:
+    app = create_app(made(tmp_path, database_url=database_dsn))
+    async with Client(app, mode=mode) as client:
+        result = await client.call_tool("search_images", {"query": "a van"})
+    assert result.is_error
+    assert "there is no encoder folder" in text_of(result)
+
+
+async def test_a_search_runs_through_encoder_retrieval_and_database(
+    mode: str, tmp_path: Path, database_dsn: str, random_encoder_folder: Path
+) -> None:
+    app = create_app(
+        made(
+            tmp_path,
+            database_url=database_dsn,
+            encoder=f"local-dir:{random_encoder_folder}",
+            loading_wait_seconds=200,
+        )
+    )
+    async with Client(app, mode=mode) as client:
+        for tool in ("search_images", "search_text"):
+            result = await client.call_tool(tool, {"query": "a van"})
+            assert not result.is_error, text_of(result)
+            assert result.structured_content is not None
+            assert result.structured_content["hits"] == []
+
+
+async def test_a_database_that_is_down_is_named_and_used_when_it_returns(
+    mode: str, tmp_path: Path, postgres_dsn: str, database_dsn: str
+) -> None:
+    template = sql.Identifier(str(conninfo_to_dict(database_dsn)["dbname"]))
+    name = sql.Identifier(f"late_{tmp_path.name}"[:60])
+    late = make_conninfo(postgres_dsn, dbname=name.as_string().strip('"'))
+    app = create_app(made(tmp_path, database_url=late))
+    async with Client(app, mode=mode) as client:
+        assert app.runtime is not None
+        result = await client.call_tool("list_collections", {})
+        assert result.is_error
+        assert "the database cannot be reached" in text_of(result)
+        with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, template))
+        try:
+            await app.runtime.database.opened.wait()
+            result = await client.call_tool("list_collections", {})
+            assert result.structured_content == {"collections": []}
+        finally:
+            with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+                connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(name))
+
+
+async def test_a_schema_of_another_version_is_final_and_says_what_to_run(
+    mode: str, tmp_path: Path, empty_dsn: str
+) -> None:
+    final: list[Exception] = []
+    app = create_app(made(tmp_path, database_url=empty_dsn), on_final=final.append)
+    async with Client(app, mode=mode) as client:
+        result = await client.call_tool("list_collections", {})
+    assert result.is_error
+    assert "run: sightline migrate" in text_of(result)
+    assert [type(error) for error in final] == [SchemaError]
+
+
+async def test_a_password_in_a_database_error_is_not_told(mode: str, tmp_path: Path) -> None:
+    app = create_app(made(tmp_path, database_url="postgresql://ann:hunter2@127.0.0.1:1/x"))
+    async with Client(app, mode=mode) as client:
+        result = await client.call_tool("list_collections", {})
+    assert result.is_error
+    assert "hunter2" not in text_of(result)
