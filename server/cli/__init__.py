@@ -1,0 +1,76 @@
+"""The ``sightline`` command. Each module here is one command; none imports torch to parse."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Protocol
+
+from sightline.storage.errors import SightlineError
+
+#: In the order in which a newcomer meets them.
+_COMMANDS = (
+    "demo",
+    "ingest",
+    "serve",
+    "connect",
+    "search",
+    "show",
+    "doctor",
+    "migrate",
+    "check",
+    "world",
+)
+
+
+class Command(Protocol):
+    """What a module of this package offers."""
+
+    HELP: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; the exit code."""
+        ...
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="sightline",
+        description="Eyes over pictures, documents and video for any AI agent, over MCP.",
+        epilog="Settings are environment variables, SIGHTLINE_...; the README lists them all.",
+    )
+    parser.add_argument("--version", action="version", version=f"sightline {version('sightline')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in _COMMANDS:
+        module: Command = import_module(f"sightline.server.cli.{name}")
+        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        module.configure(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Errors that Sightline names go to stderr in one line, exit code 2."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except SightlineError as error:
+        print(f"sightline {arguments.command}: {error}", file=sys.stderr)
+        logging.getLogger(__name__).debug("details", exc_info=True)
+        return 2
+    except KeyboardInterrupt:
+        print(f"sightline {arguments.command}: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left; what is unwritten has nobody to read it.
+        sys.stderr.close()
+        return 141

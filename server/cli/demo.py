@@ -1,0 +1,88 @@
+"""``sightline demo``: an album, a server over it, a tour by a real client, and how to connect."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+import sys
+from pathlib import Path
+
+from sightline.server.cli.connect import server_entry, snippet
+from sightline.server.cli.ingest import ingest_paths, print_summary, progress_bar
+from sightline.server.settings import Settings, load
+
+HELP = "make an album, serve it, and show each tool at work (built-in models, no download)"
+
+_PATIENCE_SECONDS = 600.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--images", type=Path, help="a folder of your own instead of the album")
+    parser.add_argument("--once", action="store_true", help="end after the tour")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ingest, serve, tour; then keep serving until Ctrl-C, unless ``--once``."""
+    from rich.console import Console
+
+    from sightline.server import logs
+    from sightline.server.demo.album import COLLECTION, OWN_COLLECTION, drawn_album
+
+    settings = load(encoder="builtin", loading_wait_seconds=_PATIENCE_SECONDS, log_level="warning")
+    logs.configure(settings)
+    own: Path | None = arguments.images
+    if own is None:
+        print("Drawing the album (the first time only) ...", flush=True)
+    folder = own.expanduser() if own is not None else drawn_album(settings.data_dir)
+    collection = COLLECTION if own is None else OWN_COLLECTION
+    with progress_bar(Console(stderr=True), shown=True) as progress:
+        summary = asyncio.run(ingest_paths(settings, [folder], collection, progress))
+    print_summary(summary, Console())
+    if summary.nothing_ingested:
+        print(f"Nothing in {folder} could be ingested.", file=sys.stderr)
+        return 1
+    asyncio.run(_serve(settings, collection, own_pictures=own is not None, once=arguments.once))
+    return 0
+
+
+async def _serve(settings: Settings, collection: str, *, own_pictures: bool, once: bool) -> None:
+    from mcp import Client
+
+    from sightline.server.demo import page
+    from sightline.server.demo.tour import Guide, drawn_tour, own_tour
+    from sightline.server.http import listening
+    from sightline.training.world.export import jpeg_bytes
+    from sightline.training.world.families import draw
+    from sightline.training.world.splits import seed_of
+
+    upload = jpeg_bytes(draw("street", seed_of("test", 900_000), "test"))
+    async with listening(settings.model_copy(update={"http_port": _port(settings)})) as (url, _):
+        async with Client(url) as client:
+            guide = Guide(client, lambda line: print(line, flush=True))
+            await (own_tour if own_pictures else drawn_tour)(guide, collection, upload)
+        path = settings.data_dir / "demo" / "tour.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        page.write(path, guide.steps)
+        print(f"\nThe pictures of this tour: {path.as_uri()}")
+        if own_pictures:
+            print(
+                "The built-in encoder knows drawn scenes only: photographs are found by captions, "
+                "text and likeness. The README says how to set a production model."
+            )
+        if once:
+            return
+        print(f"\nServing at {url} until Ctrl-C. Connect an assistant, for example Claude Code:")
+        print("  " + snippet("claude-code", "sightline", server_entry(url, {})))
+        print("For others: .venv/bin/sightline connect claude-desktop|cursor|vscode|json")
+        await asyncio.Event().wait()
+
+
+def _port(settings: Settings) -> int:
+    """The port that is set, or 0 (any) where another program has it: often an earlier demo."""
+    try:
+        with socket.create_server((settings.http_host, settings.http_port)):
+            return settings.http_port
+    except OSError:
+        return 0

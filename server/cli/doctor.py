@@ -1,0 +1,126 @@
+"""``sightline doctor``: what is wrong with a set-up, and how to mend it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal
+
+from sightline.server.settings import Settings, load, unknown_variables
+from sightline.storage.errors import SightlineError
+
+HELP = "say what is wrong with this set-up and how to mend it"
+
+_PATIENCE_SECONDS = 600.0
+_MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing that was looked at. ``bad`` means that something will not work."""
+
+    state: Literal["good", "note", "bad"]
+    what: str
+    finding: str
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command takes no arguments."""
+
+
+def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001 - every command is given them
+    """One line a thing; exit code 1 where something is bad."""
+    return asyncio.run(_print(load(loading_wait_seconds=_PATIENCE_SECONDS)))
+
+
+async def _print(settings: Settings) -> int:
+    bad = 0
+    async for diagnosis in examine(settings):
+        print(f"{_MARKS[diagnosis.state]}  {diagnosis.what}: {diagnosis.finding}", flush=True)
+        bad += diagnosis.state == "bad"
+    print(f"{bad} to mend." if bad else "Nothing to mend.")
+    return 1 if bad else 0
+
+
+async def examine(settings: Settings) -> AsyncIterator[Diagnosis]:
+    """Look at everything in the order in which it is needed."""
+    yield Diagnosis("good", "Python", sys.version.split()[0])
+    for sentence in unknown_variables(os.environ):
+        yield Diagnosis("note", "settings", sentence)
+    yield _data_dir(settings)
+    async for diagnosis in _parts(settings):
+        yield diagnosis
+    yield _paths(settings)
+    yield _http(settings)
+
+
+def _data_dir(settings: Settings) -> Diagnosis:
+    folder = settings.data_dir
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Diagnosis(
+            "bad", "data folder", f"{existing} cannot be written; set SIGHTLINE_DATA_DIR to another"
+        )
+    return Diagnosis("good", "data folder", str(folder))
+
+
+async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
+    from sightline.server.metrics import Metrics
+    from sightline.server.runtime import Runtime
+    from sightline.storage import collections
+
+    async with Runtime(settings, Metrics()) as runtime:
+        where = "embedded" if settings.database_url is None else "given"
+        try:
+            database = await runtime.database.get()
+            async with database.connection() as connection:
+                overviews = await collections.overview(connection)
+            counted = ", ".join(f"{each.name} ({each.assets} pictures)" for each in overviews)
+            yield Diagnosis("good", f"database ({where})", f"collections: {counted or 'none yet'}")
+        except SightlineError as error:
+            overviews = []
+            yield Diagnosis("bad", f"database ({where})", str(error))
+        try:
+            encoder = await runtime.encoder.get()
+        except SightlineError as error:
+            yield Diagnosis("bad", f"encoder {settings.encoder}", str(error))
+            return
+        yield Diagnosis("good", f"encoder {settings.encoder}", str(encoder.identity))
+        if settings.encoder == "builtin":
+            yield Diagnosis(
+                "note",
+                "encoder builtin",
+                "knows drawn scenes only; photographs are found by captions, text and likeness. "
+                "Set SIGHTLINE_ENCODER to a production model, such as ViT-B-32-SigLIP2-256/webli",
+            )
+        for each in overviews:
+            if each.encoder is not None and each.encoder != encoder.identity.name:
+                yield Diagnosis(
+                    "bad",
+                    f"collection {each.name}",
+                    f"its vectors are of {each.encoder}, the encoder is {encoder.identity.name}; "
+                    "set SIGHTLINE_ENCODER back, or ingest into a new collection",
+                )
+
+
+def _paths(settings: Settings) -> Diagnosis:
+    missing = [str(root) for root in settings.allowed_roots if not root.is_dir()]
+    if missing:
+        return Diagnosis("bad", "allowed roots", f"no such folder: {', '.join(missing)}")
+    roots = ", ".join(str(root) for root in settings.allowed_roots)
+    return Diagnosis("good", "allowed roots", roots or "none; tools read no files by path")
+
+
+def _http(settings: Settings) -> Diagnosis:
+    from sightline.server.http import checked_tokens
+
+    try:
+        tokens = checked_tokens(settings)
+    except SightlineError as error:
+        return Diagnosis("bad", "HTTP", str(error))
+    guarded = f"{len(tokens)} tokens" if tokens else "no tokens, this machine only"
+    return Diagnosis("good", "HTTP", f"{settings.http_host}:{settings.http_port}, {guarded}")

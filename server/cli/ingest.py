@@ -1,0 +1,143 @@
+"""``sightline ingest``: pictures, documents and text into a collection."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sightline.server.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from sightline.storage.ingest.progress import Progress, Summary
+
+HELP = "put pictures, documents and text files into a collection"
+
+#: How long the command waits for Postgres and the encoder: a person can interrupt it.
+_PATIENCE_SECONDS = 600.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="folders, files, patterns such as 'pics/*.jpg', .zip and .tar archives",
+    )
+    parser.add_argument("--collection", help="made if there is none (SIGHTLINE_DEFAULT_COLLECTION)")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ingest and print a summary; exit code 1 only when nothing could be ingested."""
+    from rich.console import Console
+
+    from sightline.server import logs
+
+    settings = load(loading_wait_seconds=_PATIENCE_SECONDS)
+    logs.configure(settings)
+    console = Console(stderr=True)
+    quiet = arguments.quiet or arguments.json
+    collection = arguments.collection or settings.default_collection
+    with progress_bar(console, shown=not quiet) as progress:
+        summary = asyncio.run(ingest_paths(settings, arguments.paths, collection, progress))
+    if arguments.json:
+        json.dump(summary.as_json(), sys.stdout, ensure_ascii=False, indent=2)
+        sys.stdout.write("\n")
+    else:
+        print_summary(summary, Console())
+    return 1 if summary.nothing_ingested else 0
+
+
+async def ingest_paths(
+    settings: Settings,
+    paths: Sequence[str | Path],
+    collection: str,
+    progress: Callable[[Progress], None],
+) -> Summary:
+    """Open what the settings name, ingest, close."""
+    from sightline.server.metrics import Metrics
+    from sightline.server.runtime import Runtime
+    from sightline.storage.ingest.pipeline import ingest
+
+    async with Runtime(settings, Metrics()) as runtime:
+        deps = runtime.dependencies()
+        encoder = await deps.encoder.get()
+        return await ingest(
+            await deps.database.get(),
+            deps.objects,
+            encoder,
+            list(paths),
+            collection=collection,
+            options=deps.ingest_options,
+            progress=progress,
+            passage_encoder=encoder,
+        )
+
+
+@contextmanager
+def progress_bar(console: Console, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
+    """A bar with rate and time left; what it yields is told of progress."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, disable=not shown) as bar:
+        task = bar.add_task("opening", total=None, rate="")
+
+        def tell(progress: Progress) -> None:
+            bar.update(
+                task,
+                description="indexing" if progress.stage == "index" else "ingesting",
+                total=progress.total,
+                completed=progress.done,
+                rate=f"{progress.files_per_second:.1f} files/s",
+            )
+
+        yield tell
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """What became of the files, and why some failed."""
+    from rich.text import Text
+
+    counts = ("added", "replaced", "updated", "unchanged", "duplicate", "failed")
+    said = ", ".join(
+        f"{getattr(summary, name)} {name}" for name in counts if getattr(summary, name)
+    )
+    console.print(
+        Text(
+            f"{summary.collection}: {said or 'no files'}; {summary.pictures} pictures and "
+            f"{summary.passages} passages in {summary.seconds:.1f} s "
+            f"({summary.pictures_per_second:.1f} pictures/s)"
+        )
+    )
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.stages.items())
+    console.print(
+        Text(
+            f"time: {spent} ({summary.workers} workers; stages overlap); "
+            f"memory: {summary.peak_rss_mib:.0f} MiB, worker {summary.worker_peak_rss_mib:.0f} MiB"
+        )
+    )
+    for title, noted_by_code in (("failed", summary.failures), ("noticed", summary.problems)):
+        for code, noted in noted_by_code.items():
+            console.print(Text(f"{title}: {code}, {noted.count}"))
+            for name, reason in noted.examples:
+                console.print(Text(f"  {name}: {reason}"))

@@ -1,0 +1,30 @@
+"""``sightline serve``: the MCP server, over stdio or HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import Any
+
+from sightline.server.settings import load
+
+HELP = "serve MCP over stdin and stdout, or with --http over streamable HTTP"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--http", action="store_true", help="streamable HTTP instead of stdio")
+    parser.add_argument("--host", help="address to listen on (SIGHTLINE_HTTP_HOST)")
+    parser.add_argument("--port", type=int, help="port to listen on (SIGHTLINE_HTTP_PORT)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    # Imported here: the SDK takes a second, which other commands need not wait for.
+    from sightline.server import http, logs, stdio
+
+    options: dict[str, Any] = {"http_host": arguments.host, "http_port": arguments.port}
+    settings = load(**{name: value for name, value in options.items() if value is not None})
+    logs.configure(settings)
+    asyncio.run(http.serve(settings) if arguments.http else stdio.serve(settings))
+    return 0

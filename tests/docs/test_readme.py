@@ -1,0 +1,71 @@
+"""The README says what is so: each setting, command and tool is in it, and none that is not."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+from mcp.server.mcpserver import MCPServer
+
+from sightline.server.cli import build_parser
+from sightline.server.settings import described
+from sightline.tools.registry import register_all
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def settings_table() -> str:
+    """The table as it has to stand between the README's marks."""
+    rows = [f"| `{name}` | {default} | {text} |" for name, default, text in described()]
+    return "\n".join(["| variable | default | what it is |", "|---|---|---|", *rows])
+
+
+def test_the_settings_table_is_the_settings() -> None:
+    written = README.split("<!-- settings -->")[1].split("<!-- /settings -->")[0].strip()
+    assert written == settings_table()
+
+
+def _commands() -> dict[str, argparse.ArgumentParser]:
+    for action in build_parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    raise AssertionError("there are no commands")
+
+
+def test_each_command_is_in_the_readme() -> None:
+    listed = set(re.findall(r"^\| `sightline ([\w-]+)", README, re.MULTILINE))
+    assert listed == set(_commands())
+
+
+async def test_each_tool_is_in_the_readme() -> None:
+    mcp: MCPServer = MCPServer("readme")
+    register_all(mcp)
+    listed = set(re.findall(r"^\| `(\w+)` \| (?:read|write|analytics)", README, re.MULTILINE))
+    assert listed == {tool.name for tool in await mcp.list_tools()}
+
+
+@pytest.mark.parametrize(
+    "line",
+    sorted(set(re.findall(r"^(?:\.venv/bin/)?sightline [^\n#]+", README, re.MULTILINE))),
+)
+def test_each_command_line_of_the_readme_parses(line: str) -> None:
+    import shlex
+
+    build_parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_each_make_target_of_the_readme_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"\bmake ([a-z-]+)", README))
+    assert targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_each_link_of_the_docs_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
