@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -16,11 +16,17 @@ Side = Literal["visual", "words"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One result of one branch. ``score`` is the branch's own, higher is better."""
+    """One result of one branch. ``score`` is the branch's own, higher is better.
+
+    ``evidence`` 0 to 1 says how far it stands out from chance, by the branch's own measure: how
+    far a similarity lies above noise (`background`), how much of a query the words hold
+    (`lexical`). It never rises down the list.
+    """
 
     key: Key
     score: float
     distance: float | None = None
+    evidence: float = 1.0
     region_id: int | None = None
     passage_id: int | None = None
 
@@ -29,19 +35,18 @@ class Candidate:
 class Found:
     """What a branch found, best first, one candidate a key.
 
-    ``evidence`` 0 to 1 says how far the best stands out from chance (see `background`, `lexical`).
     ``floor`` is the score of something unrelated, ``threshold`` that above which a hit stands out.
     """
 
     candidates: tuple[Candidate, ...]
-    evidence: float = 1.0
     floor: float = 0.0
     threshold: float | None = None
     notes: tuple[str, ...] = ()
 
-    def cut(self, length: int) -> Found:
-        """The best few."""
-        return replace(self, candidates=self.candidates[:length])
+    @property
+    def evidence(self) -> float:
+        """Of the best candidate; 0 where there is none."""
+        return self.candidates[0].evidence if self.candidates else 0.0
 
 
 class Branch(BaseRetriever):  # type: ignore[misc]  # LlamaIndex is untyped to us

@@ -1,10 +1,11 @@
 """Several branches, one order: our own fusion, for LlamaIndex's rewrites scores and drops weights.
 
 Reciprocal ranks by default: a hit gets ``evidence / (60 + rank)`` of each branch that found it.
-The evidence of a branch, 0 to 1, is measured in the very search: a vector branch whose best hits
-are no more alike to the query than chance, or words that match "the" alone, say little; a branch
-at its floor still breaks ties. With a ``visual_weight`` scores are mixed instead, each branch's
-brought to 0 (unrelated) to 1 (its best), and evidence plays no part: the caller has decided.
+Evidence, 0 to 1, is measured in the very search: a vector that is no more alike to the query than
+chance, or words that match "the" alone, say little, and only break ties. Ranks alone would give
+the noise of a weak branch as much say as the exact match of a strong one. With a
+``visual_weight`` scores are mixed instead, each branch's brought to 0 (unrelated) to 1 (its
+best), and evidence plays no part: the caller has decided.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sightline.storage.retrieval.records import BranchReport, BranchScore
 from sightline.storage.retrieval.together import together
 
 RANK_CONSTANT = 60
-LEAST_WEIGHT = 0.05
+LEAST_EVIDENCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class FusionRetriever(Branch):
         fused = await self.fuse()
         return Found(
             tuple(
-                Candidate(hit.key, hit.score, None, hit.region_id, hit.passage_id)
+                Candidate(hit.key, hit.score, region_id=hit.region_id, passage_id=hit.passage_id)
                 for hit in fused.hits
             ),
             notes=fused.notes,
@@ -115,16 +116,13 @@ class FusionRetriever(Branch):
 
 
 def by_ranks(found: Mapping[str, Found]) -> tuple[list[Fused], dict[str, float]]:
-    """Reciprocal ranks, each branch by its evidence, scaled so that 1 is first in all of them."""
-    weights = {
-        name: max(each.evidence, LEAST_WEIGHT) if each.candidates else 0.0
-        for name, each in found.items()
-    }
-    whole = sum(weights.values()) / (RANK_CONSTANT + 1)
+    """Reciprocal ranks by evidence, scaled so that first and certain in all branches is 1."""
+    weights = {name: each.evidence for name, each in found.items()}
+    whole = len(found) / (RANK_CONSTANT + 1)
     tallies: dict[Key, _Tally] = {}
     for name, each in found.items():
         for rank, candidate in enumerate(each.candidates, start=1):
-            share = weights[name] / (RANK_CONSTANT + rank)
+            share = max(candidate.evidence, LEAST_EVIDENCE) / (RANK_CONSTANT + rank)
             _count(tallies, name, rank, candidate, share / whole)
     return _ordered(tallies), weights
 

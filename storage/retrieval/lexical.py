@@ -126,12 +126,12 @@ class LexicalBranch(Branch):
     async def find(self, query: QueryBundle) -> Found:
         """Takes the words of ``query.query_str``.
 
-        Evidence is the part of the query that the best hit holds, each term counting by its
-        rarity: a hit on all of "LGA1700 bracket" is strong, one on "the" alone is nothing.
+        Evidence is the part of the query that a hit holds, each term counting by its rarity: all
+        of "LGA1700 bracket" is strong, a half is half, "the" alone is nothing.
         """
         asked = analyse_query(query.query_str)
         if not asked:
-            return Found((), evidence=0.0, notes=("the query has no word to look for in text",))
+            return Found((), notes=("the query has no word to look for in text",))
         notes = (
             (f"only the first {MAX_QUERY_TERMS} terms of the query were looked for in text",)
             if asked.truncated
@@ -141,25 +141,28 @@ class LexicalBranch(Branch):
             ids = None if self._scope.everything else self._scope.ids
             passages, mean_length = await self._statistics.size(connection, ids)
             if not passages:
-                return Found((), evidence=0.0, notes=notes)
+                return Found((), notes=notes)
             terms = await self._terms(connection, asked, passages)
             rows = await self._rank(connection, terms, passages, mean_length)
-        # `rows`: passage, asset, score, idf of matched terms, idf of all terms found, concepts.
-        key = 1 if self._target == "asset" else 0
-        candidates = best_of_each(
-            [Candidate(row[key], float(row[2]), passage_id=row[0]) for row in rows], self._depth
+        return Found(
+            best_of_each(self._candidates(rows, terms, passages), self._depth), notes=notes
         )
-        if not candidates:
-            return Found((), evidence=0.0, notes=notes)
+
+    def _candidates(self, rows: Sequence[TupleRow], terms: Terms, passages: int) -> list[Candidate]:
+        """Rows are: passage, asset, score, idf of matched terms, idf of all found, concepts."""
+        if not rows:
+            return []
         found = set(rows[0][5] or ())
         unseen = math.log(1 + (passages + 0.5) / 0.5)
-        missing = {c: w for _, c, w in terms.leading if c not in found}
+        missing = {concept: w for _, concept, w in terms.leading if concept not in found}
         whole = float(rows[0][4]) + unseen * sum(missing.values())
-        return Found(
-            candidates,
-            evidence=max(float(row[3]) for row in rows[:3]) / whole if whole > 0 else 0.0,
-            notes=notes,
-        )
+        candidates: list[Candidate] = []
+        evidence = 1.0
+        for passage, asset, score, matched, _, _ in rows:
+            evidence = min(evidence, float(matched) / whole)
+            key = asset if self._target == "asset" else passage
+            candidates.append(Candidate(key, float(score), evidence=evidence, passage_id=passage))
+        return candidates
 
     async def _terms(self, connection: Connection, asked: Query, passages: int) -> Terms:
         leading = [

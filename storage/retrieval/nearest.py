@@ -88,7 +88,7 @@ async def nearest(
 
     Works in the connection's transaction: search settings last until its end.
     """
-    statement = _Statement(space, scope, target)
+    statement = Statement(space, scope, target)
     parameters: dict[str, object] = {
         **scope.condition.parameters,
         "vector": HalfVector(vector),
@@ -113,7 +113,7 @@ async def nearest(
 
 
 @dataclass(frozen=True, slots=True)
-class _Statement:
+class Statement:
     """Composes the statements for a space, a scope and what results are keyed on."""
 
     space: Space
@@ -191,7 +191,7 @@ class _Statement:
 
 
 async def _through_index(
-    connection: Connection, statement: _Statement, parameters: Mapping[str, object]
+    connection: Connection, statement: Statement, parameters: Mapping[str, object]
 ) -> list[Neighbour]:
     """In one round trip: the settings, which last until the transaction's end, and the search."""
     ef = min(max(int(str(parameters["rows"])), _LEAST_EF), _MOST_EF)
@@ -217,7 +217,7 @@ async def _through_index(
 
 async def _exactly(
     connection: Connection,
-    statement: _Statement,
+    statement: Statement,
     parameters: Mapping[str, object],
     exact_rows: int,
 ) -> tuple[int, list[Neighbour] | None]:

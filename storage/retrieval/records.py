@@ -148,16 +148,16 @@ class PassageHit:
 
 @dataclass(frozen=True, slots=True)
 class BranchReport:
-    """What a branch brought: hits, its weight in the fusion, and the score that stands out.
+    """What a branch brought.
 
-    ``threshold`` is the branch score above which a hit stands out from the background (``None``
-    where the branch has no background to compare with); ``evidence`` 0 to 1 says how far the best
-    hit does.
+    ``weight`` 0 to 1 is what its best hit counted in the fusion; ``evidence`` 0 to 1 how far that
+    hit stands out from chance; ``threshold`` the branch score from which one does (``None`` where
+    the branch has no background to compare with).
     """
 
     hits: int
     weight: float
-    evidence: float | None = None
+    evidence: float
     threshold: float | None = None
 
 

@@ -24,6 +24,10 @@ class Memory:
     wide: WideScopes = field(default_factory=WideScopes)
 
 
+UNMEASURED = 0.5
+"""Evidence where there are too few vectors to tell a hit from noise."""
+
+
 class VectorBranch(Branch):
     """Vectors of one grain; keyed on assets, or on passages when ``target`` says so."""
 
@@ -66,21 +70,22 @@ class VectorBranch(Branch):
                 wide=self._memory.wide,
             )
             background = await self._memory.backgrounds.of(connection, self._space, self._scope)
-        candidates = best_of_each(
-            [
-                Candidate(n.key, 1 - n.distance, n.distance, n.region_id, n.passage_id)
-                for n in found.rows
-            ],
-            self._depth,
-        )
         noise = background.noise(vector)
-        if noise is None or not candidates:
-            return Found(candidates, evidence=self._trust)
+        candidates = [
+            Candidate(
+                key=row.key,
+                score=1 - row.distance,
+                distance=row.distance,
+                evidence=self._trust * (noise.evidence(1 - row.distance) if noise else UNMEASURED),
+                region_id=row.region_id,
+                passage_id=row.passage_id,
+            )
+            for row in found.rows
+        ]
         return Found(
-            candidates,
-            evidence=noise.evidence(candidates[0].score) * self._trust,
-            floor=noise.mean,
-            threshold=noise.threshold,
+            best_of_each(candidates, self._depth),
+            floor=noise.mean if noise else 0.0,
+            threshold=noise.threshold if noise else None,
         )
 
 

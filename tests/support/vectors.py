@@ -33,6 +33,11 @@ class VectorWorld:
     clusters: NDArray[np.int64]
     seed: int
 
+    @property
+    def identity(self) -> EncoderIdentity:
+        """Who is said to have made the vectors."""
+        return EncoderIdentity("random-vectors", "0" * 16, "0" * 16, self.vectors.shape[1])
+
     def queries(self, count: int) -> Matrix:
         """Unit vectors near some of the assets, and away from all of them by one offset.
 
@@ -87,11 +92,10 @@ def make(rows: int, dimension: int = 128, seed: int = 7) -> VectorWorld:
 
 async def load(database: Database, world: VectorWorld, collection: str = "vectors") -> Space:
     """Write the world as one collection, with its index built after the load."""
-    rows, dimension = world.vectors.shape
-    identity = EncoderIdentity("random-vectors", "0" * 16, "0" * 16, dimension)
+    rows = len(world.vectors)
     async with database.connection() as connection:
         made = await collections.create(connection, collection)
-        space = await spaces.get_or_create(connection, identity, "asset")
+        space = await spaces.get_or_create(connection, world.identity, "asset")
         await spaces.assign(connection, made.id, space)
         await spaces.drop_index(connection, space)
     for start in range(0, rows, _BATCH):
