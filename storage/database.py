@@ -218,11 +218,11 @@ async def _introspect(dsn: str) -> tuple[AdaptersMap, str]:
             ).fetchone()
             if found is None:
                 raise SchemaError("the database has no pgvector yet; run: sightline migrate")
-            path = ", ".join(dict.fromkeys(["sightline", "public", str(found[0])]))
-            quoted = ", ".join(f'"{name.strip()}"' for name in path.split(","))
-            await connection.execute("SELECT set_config('search_path', %s, false)", [quoted])
+            schemas = dict.fromkeys(["sightline", "public", str(found[0])])
+            path = ", ".join(sql.Identifier(name).as_string(connection) for name in schemas)
+            await connection.execute("SELECT set_config('search_path', %s, false)", [path])
             info = await TypeInfo.fetch(connection, "halfvec")
             if info is None:
                 raise SchemaError("the database's pgvector has no halfvec; it needs 0.8 or newer")
             register_halfvec_info(connection, info)
-            return AdaptersMap(connection.adapters), quoted
+            return AdaptersMap(connection.adapters), path

@@ -54,9 +54,15 @@ def installed() -> tuple[Binaries, ...]:
 
 
 def _major(program: Path) -> int:
-    answer = subprocess.run(
-        [program, "--version"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
-    ).stdout
+    try:
+        answer = subprocess.run(
+            [program, "--version"], capture_output=True, check=True, stdin=subprocess.DEVNULL
+        ).stdout.decode(errors="replace")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ConfigurationError(
+            f"{program} does not run on this machine ({error}); set SIGHTLINE_DATABASE_URL to a "
+            "Postgres with pgvector"
+        ) from error
     match = _VERSION.search(answer)
     if match is None:
         raise ConfigurationError(f"{program} does not say its version: {answer!r}")

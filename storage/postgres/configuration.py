@@ -28,7 +28,8 @@ def render(socket_folder: Path, *, durable: bool) -> str:
     """The text of the configuration file.
 
     Vector search wants index and heap in ``shared_buffers`` and the graph of a build in
-    ``maintenance_work_mem``. ``durable=False`` is for tests: a crash of the machine may lose all.
+    ``maintenance_work_mem``. ``durable=False`` is for tests: quick to start, small, and a crash may
+    lose anything.
     """
     memory = memory_bytes()
     settings = {
@@ -55,7 +56,12 @@ def render(socket_folder: Path, *, durable: bool) -> str:
         # Containers have 64 MB there by default, where a parallel index build dies.
         settings["dynamic_shared_memory_type"] = "mmap"
     if not durable:
-        settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings |= {
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "128MB",  # the least to set up at every start
+        }
     lines = [f"{name} = {_quoted(value)}" for name, value in settings.items()]
     return "# Written by Sightline at every start. Yours: ALTER SYSTEM SET ...\n" + "\n".join(
         [*lines, ""]

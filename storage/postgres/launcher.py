@@ -19,6 +19,8 @@ import sys
 _CAP_DAC_OVERRIDE = 1
 _CAP_DAC_READ_SEARCH = 2
 _PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
@@ -37,28 +39,30 @@ class _Sets(ctypes.Structure):
     )
 
 
-def _keep_only(libc: ctypes.CDLL, capability: int) -> bool:
-    """Reduces this process to one capability that survives exec; False where that is refused."""
+def _keep_only(libc: ctypes.CDLL, capability: int | None) -> bool:
+    """Reduces this process to one capability that survives exec, or none; False if refused."""
     header = _Header(_CAPABILITY_VERSION_3, 0)
-    bit = 1 << capability
+    bit = 0 if capability is None else 1 << capability
     sets = (_Sets * 2)(_Sets(bit, bit, bit), _Sets(0, 0, 0))
     if libc.capset(ctypes.byref(header), ctypes.byref(sets)) != 0:
         return False
+    if capability is None:
+        return True
     return bool(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0)
 
 
 def _works(program: str, folder: str, capability: int | None, libc: ctypes.CDLL | None) -> bool:
     """Tries in a child whether folder and program can be reached with that capability.
 
-    In a child because capabilities cannot be regained, and by doing it because access(2) looks
-    away from the capabilities of anybody but root.
+    In a child, because a capability that was given up cannot be regained.
     """
     child = os.fork()
     if child == 0:
         try:
-            if capability is not None and libc is not None and not _keep_only(libc, capability):
+            if libc is not None and not _keep_only(libc, capability):
                 os._exit(1)
-            os.close(os.open(folder, os.O_RDONLY))
+            if not (os.access(program, os.X_OK) and os.access(folder, os.R_OK | os.W_OK)):
+                os._exit(1)
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
@@ -73,19 +77,25 @@ def main(uid: int, gid: int, folder: str, command: list[str]) -> None:
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     if libc is not None:
         libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        # Without this, access(2) looks away from the capabilities of anybody but root, and
+        # Postgres' programs find each other through access(2).
+        libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     try:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
     except OSError as error:
-        sys.exit(f"root may not become uid {uid} here: {error.strerror}")
+        sys.exit(
+            f"Postgres refuses to run as root, and root may not become uid {uid} here "
+            f"({error.strerror}); run Sightline as an ordinary user, or set SIGHTLINE_DATABASE_URL"
+        )
     kept: tuple[int | None, ...] = (None,)
     if libc is not None:
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         kept = (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE, None)
     for capability in kept:
         if _works(command[0], folder, capability, libc):
-            if capability is not None and libc is not None:
+            if libc is not None:
                 _keep_only(libc, capability)
             os.execv(command[0], command)
     sys.exit(

@@ -64,19 +64,20 @@ class EmbeddedPostgres:
         self._control = data_dir.absolute() / "postgres"
         self._data = self._control / "data"
         self._durable = durable
+        self._users = -1
         try:
             self._control.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._account = account_for(self._control)
             self._users = locks.open_lock(self._control / "users.lock", self._owner)
-        except OSError as error:
-            raise ConfigurationError(
-                f"the data folder {str(data_dir)!r} cannot be used: {error.strerror}; choose "
-                "another with SIGHTLINE_DATA_DIR"
-            ) from error
-        try:
             # Waits while somebody stops the server.
             locks.wait_shared(self._users)
             self.ensure_running()
+        except OSError as error:
+            self.close()
+            raise ConfigurationError(
+                f"the data folder {str(data_dir)!r} cannot be used: {error.strerror} "
+                f"({error.filename}); choose another with SIGHTLINE_DATA_DIR"
+            ) from error
         except BaseException:
             self.close()
             raise

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def hold() -> Iterator[Callable[..., Holder]]:
             holder.kill()
 
 
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A data folder with a database in it, for tests that leave it stopped and sound."""
+    with tempfile.TemporaryDirectory(prefix="sightline-tests-") as name:
+        yield Path(name)
+
+
 def running(folder: Path) -> postmaster.Postmaster | None:
     return postmaster.find(folder / "postgres" / "data")
 
@@ -104,61 +112,62 @@ def test_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert not folder.exists()
 
 
-def test_server_listens_on_a_private_socket_only(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path, durable=False) as server:
+def test_server_listens_on_a_private_socket_only(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False) as server:
         assert answer(server.dsn(), "SHOW listen_addresses") == ""
-    assert (tmp_path / "postgres").stat().st_mode & 0o077 == 0
+    assert (folder / "postgres").stat().st_mode & 0o077 == 0
 
 
 def test_processes_share_a_server_and_the_last_one_stops_it(
-    tmp_path: Path, hold: Callable[..., Holder]
+    folder: Path, hold: Callable[..., Holder]
 ) -> None:
-    first, second = hold(tmp_path), hold(tmp_path)
+    first, second = hold(folder), hold(folder)
     assert answer(first.dsn()) == 1
     dsn = second.dsn()
     assert first.finish() == 0
     assert answer(dsn) == 1
     assert second.finish() == 0
-    assert running(tmp_path) is None
+    assert running(folder) is None
 
 
-def test_uses_within_one_process_are_counted_too(tmp_path: Path) -> None:
-    first = EmbeddedPostgres(tmp_path, durable=False)
-    second = EmbeddedPostgres(tmp_path, durable=False)
+def test_uses_within_one_process_are_counted_too(folder: Path) -> None:
+    first = EmbeddedPostgres(folder, durable=False)
+    second = EmbeddedPostgres(folder, durable=False)
     first.close()
     first.close()
     assert answer(second.dsn()) == 1
     second.close()
-    assert running(tmp_path) is None
+    assert running(folder) is None
 
 
 def test_server_survives_the_killing_of_who_started_it(
-    tmp_path: Path, hold: Callable[..., Holder]
+    folder: Path, hold: Callable[..., Holder]
 ) -> None:
-    owner = hold(tmp_path)
+    owner = hold(folder)
     owner.dsn()
-    with EmbeddedPostgres(tmp_path, durable=False) as server:
+    with EmbeddedPostgres(folder, durable=False) as server:
         owner.kill()
         assert answer(server.dsn()) == 1
-    assert running(tmp_path) is None
+    assert running(folder) is None
 
 
 def test_server_stops_when_its_last_user_is_killed(
-    tmp_path: Path, hold: Callable[..., Holder]
+    folder: Path, hold: Callable[..., Holder]
 ) -> None:
-    owner = hold(tmp_path)
+    owner = hold(folder)
     owner.dsn()
-    assert running(tmp_path) is not None
+    assert running(folder) is not None
     owner.kill()
-    wait_for_watchdog(tmp_path)
-    assert running(tmp_path) is None
+    wait_for_watchdog(folder)
+    assert running(folder) is None
 
 
-def test_server_that_was_killed_is_started_again_with_its_data(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path, durable=False) as server:
+def test_server_that_was_killed_is_started_again_with_its_data(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False) as server:
         with psycopg.connect(server.dsn()) as connection:
-            connection.execute("CREATE TABLE kept (x integer)")
-        found = running(tmp_path)
+            connection.execute("SET synchronous_commit = on")
+            connection.execute("CREATE TABLE IF NOT EXISTS kept (x integer)")
+        found = running(folder)
         assert found is not None
         os.kill(found.pid, signal.SIGKILL)
         server.ensure_running()
@@ -166,13 +175,13 @@ def test_server_that_was_killed_is_started_again_with_its_data(tmp_path: Path) -
 
 
 def test_pid_file_of_a_dead_server_whose_number_another_process_has_is_stale(
-    tmp_path: Path,
+    folder: Path,
 ) -> None:
-    with EmbeddedPostgres(tmp_path, durable=False):
-        lines = (tmp_path / "postgres/data/postmaster.pid").read_text().splitlines()
-    stale = tmp_path / "postgres/data/postmaster.pid"
+    with EmbeddedPostgres(folder, durable=False):
+        lines = (folder / "postgres/data/postmaster.pid").read_text().splitlines()
+    stale = folder / "postgres/data/postmaster.pid"
     stale.write_text("\n".join([str(os.getpid()), *lines[1:], ""]))
-    with EmbeddedPostgres(tmp_path, durable=False) as server:
+    with EmbeddedPostgres(folder, durable=False) as server:
         assert answer(server.dsn()) == 1
 
 
@@ -205,20 +214,20 @@ def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         EmbeddedPostgres(tmp_path / "file" / "data")
 
 
-def test_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path, durable=False):
-        pass
-    with (tmp_path / "postgres/data/postgresql.conf").open("a") as file:
-        file.write("no_such_setting = on\n")
+def test_server_that_does_not_start_shows_its_log(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False):
+        settings = folder / "postgres/data/postgresql.auto.conf"
+        sound = settings.read_text()
+    settings.write_text("no_such_setting = on\n")
     with pytest.raises(StorageError, match="no_such_setting"):
-        EmbeddedPostgres(tmp_path, durable=False)
+        EmbeddedPostgres(folder, durable=False)
+    settings.write_text(sound)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_root_runs_the_server_as_an_account_that_can_only_read(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
-    with EmbeddedPostgres(tmp_path, durable=False):
-        found = running(tmp_path)
+def test_root_runs_the_server_as_an_account_that_can_only_read(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False):
+        found = running(folder)
         assert found is not None
         status = dict(
             line.split(":", 1)
@@ -230,7 +239,32 @@ def test_root_runs_the_server_as_an_account_that_can_only_read(tmp_path: Path) -
     assert status["Groups"].split() == []
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 1 << 2  # DAC_READ_SEARCH
     assert status["NoNewPrivs"].strip() == "1"
-    assert tmp_path.stat().st_mode & 0o077 == 0
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize(
+    ("mode", "capability"),
+    [(0o755, 2), (0o700, 1)],
+    ids=["installed for all", "installed for root alone"],
+)
+def test_programs_in_a_private_folder_are_reached_with_one_capability(
+    tmp_path: Path, mode: int, capability: int
+) -> None:
+    (tmp_path / "private").mkdir(mode=0o700)
+    nobody = Account(65534, 65534)
+    nobody.own(tmp_path / "private" / "data")
+    program = tmp_path / "private" / "program"
+    program.write_text("#!/bin/sh\nid -u\ngrep -h CapEff /proc/self/status\n")
+    program.chmod(mode)
+    said = subprocess.run(
+        nobody.command(tmp_path / "private" / "data", str(program)),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert said[0] == "65534"
+    assert int(said[2], 16) == 1 << capability
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
