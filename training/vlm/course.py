@@ -1,0 +1,137 @@
+"""One stage of training: a time budget, a learning rate over it, checkpoints that resume it.
+
+Stages are measured in seconds of work rather than steps, so that a machine of any speed spends the
+time that it was given; a resumed stage goes on from the seconds that its checkpoint has used.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+_log = logging.getLogger(__name__)
+_WARM_UP: Final = 0.03
+_FLOOR: Final = 0.02
+CHECKPOINT_EVERY_S: Final = 240.0
+_LOG_EVERY: Final = 50
+_CLIP: Final = 1.0
+
+
+@dataclass
+class Course:
+    """Trains ``modules`` for ``seconds``; ``folder/name.pt`` is its checkpoint."""
+
+    name: str
+    folder: Path
+    seconds: float
+    rate: float
+    modules: Mapping[str, nn.Module]
+    decay: float = 0.05
+    fused: bool = True
+    step: int = 0
+    spent: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        weights = [p for m in self.modules.values() for p in m.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in weights if p.dim() > 1], "weight_decay": self.decay},
+                {"params": [p for p in weights if p.dim() <= 1], "weight_decay": 0.0},
+            ],
+            lr=self.rate,
+            betas=(0.9, 0.98),
+            fused=self.fused,
+        )
+        self._weights = weights
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where this stage is kept."""
+        return self.folder / f"{self.name}.pt"
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is used, 0 to 1."""
+        return min(self.spent / self.seconds, 1.0)
+
+    def steps(self) -> Iterator[int]:
+        """Yield step numbers until the budget is used; checkpoints on the way and at the end."""
+        began, before = time.monotonic(), self.spent
+        saved = began
+        while self.progress < 1.0:
+            yield self.step
+            self.step += 1
+            now = time.monotonic()
+            self.spent = before + now - began
+            if now - saved > CHECKPOINT_EVERY_S:
+                self.save()
+                saved = now
+        self.save()
+
+    def learn(self, loss: Tensor, figures: Mapping[str, float]) -> None:
+        """One step down ``loss``; logs a mean of ``figures`` now and then."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * self._factor()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._weights, _CLIP)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.history.append({"loss": float(loss.detach()), **figures})
+        if self.step % _LOG_EVERY == 0:
+            recent = self.history[-_LOG_EVERY:]
+            shown = {k: sum(r[k] for r in recent if k in r) / len(recent) for k in recent[-1]}
+            text = " ".join(f"{key} {value:.4f}" for key, value in shown.items())
+            _log.info("%s step %d %.0f%% %s", self.name, self.step, 100 * self.progress, text)
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state: dict[str, Any] = {
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "spent": self.spent,
+            "history": self.history,
+        }
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.checkpoint)
+
+    def curve(self, points: int = 40) -> list[dict[str, float]]:
+        """The history in at most ``points`` means, for the model card."""
+        size = max(1, math.ceil(len(self.history) / points))
+        chunks = [self.history[i : i + size] for i in range(0, len(self.history), size)]
+        return [{k: round(sum(r[k] for r in c) / len(c), 4) for k in c[0]} for c in chunks]
+
+    def write_curve(self) -> None:
+        """Leave the curve beside the checkpoint as JSON."""
+        curve = {"stage": self.name, "steps": self.step, "seconds": round(self.spent)}
+        text = json.dumps({**curve, "curve": self.curve()})
+        (self.folder / f"{self.name}.json").write_text(text, encoding="utf-8")
+
+    def _factor(self) -> float:
+        """The share of the full rate: a short ramp up, then a cosine down to a floor."""
+        if self.progress < _WARM_UP:
+            return max(self.progress / _WARM_UP, 0.01)
+        angle = math.pi * (self.progress - _WARM_UP) / (1 - _WARM_UP)
+        return _FLOOR + (1 - _FLOOR) * 0.5 * (1 + math.cos(angle))
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
+        for name, module in self.modules.items():
+            module.load_state_dict(state["modules"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent = state["step"], state["spent"]
+        self.history = state["history"]
+        _log.info("%s goes on from step %d, %.0f s", self.name, self.step, self.spent)

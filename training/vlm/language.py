@@ -1,0 +1,189 @@
+"""Stages 1 to 3: the language model learns to answer, first from lists, then from pictures.
+
+1. ``listing``: the Llama alone, on questions about pictures that are written out as text. This is
+   the language model that LLaVA takes as given.
+2. ``align``: the projector alone, the Llama frozen (LLaVA's first stage).
+3. ``tune``: projector and Llama, on all forms of the prompt (LLaVA's second stage).
+
+The tower is frozen throughout; its features are computed once.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import LlavaForConditionalGeneration
+
+from sightline.training.vlm.course import Course
+from sightline.training.vlm.packs import FORMS, Batch, Composer, Form, collate
+from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
+from sightline.training.vlm.tower import Features
+
+_log = logging.getLogger(__name__)
+#: Learning rate of each stage.
+RATES: Final = {"listing": 1.5e-3, "align": 2e-3, "tune": 1e-3}
+#: Pictures a batch, and for how much of a stage simple pictures come first.
+BATCH: Final = 8
+_EASY: Final = 0.35
+_SIMPLEST: Final = 0.3
+#: How far off, in hundredths of the square, a coordinate is still partly right in training.
+_BLUR: Final = 1.5
+_IGNORE: Final = -100
+_PROBE_EVERY: Final = 400
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """The model in training, with the frozen tower's features of its album."""
+
+    model: LlavaForConditionalGeneration
+    features: Features | None
+    device: torch.device
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """The language model's last hidden states, (batch, length, width)."""
+        ids = batch.ids.to(self.device)
+        embeds = self.model.get_input_embeddings()(ids)
+        if batch.rows and self.features is not None:
+            seen = torch.from_numpy(self.features[batch.rows].astype(np.float32)).to(self.device)
+            images = self.model.model.multi_modal_projector(seen).to(embeds.dtype)
+            places = (ids == self.model.config.image_token_id)[..., None]
+            embeds = embeds.masked_scatter(places, images)
+        output = self.model.model.language_model(
+            inputs_embeds=embeds,
+            attention_mask=batch.mask.to(self.device),
+            position_ids=batch.positions.to(self.device),
+            use_cache=False,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+
+def train_stage(
+    name: str,
+    pupil: Pupil,
+    composer: Composer,
+    probe: tuple[Pupil, Composer] | None,
+    *,
+    folder: Path,
+    seconds: float,
+    seed: int = 0,
+) -> None:
+    """Run one stage for ``seconds``; ``probe`` is what the held-out figures are taken from."""
+    model = pupil.model
+    language, projector = model.model.language_model, model.model.multi_modal_projector
+    trained = {
+        "listing": {"language": language, "head": model.lm_head},
+        "align": {"projector": projector},
+        "tune": {"projector": projector, "language": language, "head": model.lm_head},
+    }[name]
+    model.requires_grad_(requires_grad=False)
+    for module in trained.values():
+        module.requires_grad_(requires_grad=True)
+    runs = coordinate_ids(composer.tokenizer)
+    course = Course(name, folder, seconds, RATES[name], trained)
+    rng = random.Random(f"{name}/{seed}/{course.step}")
+    forms = list(FORMS)
+    for step in course.steps():
+        easy = min(1.0, course.progress / _EASY) if name != "align" else 0.0
+        reach = _SIMPLEST + (1 - _SIMPLEST) * easy
+        # One form a batch, so that little of it is padding.
+        form: Form = rng.choices(forms, [FORMS[f] for f in forms])[0]
+        if name == "align":
+            form = rng.choice(("plain", "picture"))
+        size = BATCH if form != "several" else BATCH * 5 // 8
+        packs = [composer.compose(rng, form, reach) for _ in range(size)]
+        packs = [pack for pack in packs if pack.segments]
+        if not packs:
+            continue
+        batch = collate(packs, composer.tokenizer.pad_token_id)
+        with torch.autocast(pupil.device.type, torch.bfloat16):
+            hidden = pupil.hidden(batch)
+            loss, right = answer_loss(model, hidden, batch.labels.to(pupil.device), runs)
+        course.learn(loss, {"tokens right": right})
+        if probe is not None and step % _PROBE_EVERY == _PROBE_EVERY - 1:
+            report(name, *probe)
+    course.write_curve()
+
+
+def answer_loss(
+    model: LlavaForConditionalGeneration, hidden: Tensor, labels: Tensor, runs: Sequence[int]
+) -> tuple[Tensor, float]:
+    """Cross entropy on the asked tokens; a coordinate's neighbours share its target."""
+    asked = labels != _IGNORE
+    target = labels[asked]
+    logits = model.lm_head(hidden[asked]).float()
+    right = float((logits.argmax(-1) == target).float().mean())
+    losses = cross_entropy(logits, target, reduction="none")
+    logs = logits.log_softmax(-1)
+    steps = torch.arange(STEPS, device=logits.device)
+    for first in runs:
+        inside = (target >= first) & (target < first + STEPS)
+        if bool(inside.any()):
+            gap = (steps - (target[inside] - first)[:, None]).float() / _BLUR
+            soft = torch.exp(-0.5 * gap * gap)
+            soft = soft / soft.sum(-1, keepdim=True)
+            losses[inside] = -(soft * logs[inside, first : first + STEPS]).sum(-1)
+    return losses.mean(), right
+
+
+@torch.no_grad()
+def packed_figures(
+    pupil: Pupil, composer: Composer, packs_a_form: int, seed: int = 1
+) -> dict[str, dict[str, float]]:
+    """Exact answers, by form and kind, over packs of a held-out album.
+
+    A greedy answer equals the true one exactly when every token's best guess, given the true tokens
+    before it, is the true one; so one pass tells. Coordinates count as right within 0.03.
+    """
+    runs = coordinate_ids(composer.tokenizer)
+    figures: dict[str, dict[str, float]] = {}
+    rng = random.Random(seed)
+    for form in FORMS:
+        hits: dict[str, list[float]] = defaultdict(list)
+        for _ in range(0, packs_a_form, BATCH):
+            packs = [composer.compose(rng, form) for _ in range(BATCH)]
+            batch = collate([p for p in packs if p.segments], composer.tokenizer.pad_token_id)
+            with torch.autocast(pupil.device.type, torch.bfloat16):
+                hidden = pupil.hidden(batch)
+                guess = pupil.model.lm_head(hidden).argmax(-1).cpu()
+            good = guess == batch.labels
+            for first in runs:
+                both = [(t >= first) & (t < first + STEPS) for t in (guess, batch.labels)]
+                good |= both[0] & both[1] & ((guess - batch.labels).abs() <= 3)
+            for kind, row, start, end in batch.spans:
+                hits[kind].append(float(good[row, start:end].all()))
+        figures[form] = {kind: sum(v) / len(v) for kind, v in sorted(hits.items())}
+    return figures
+
+
+def report(name: str, pupil: Pupil, composer: Composer, packs_a_form: int = 32) -> None:
+    """Log ``packed_figures``."""
+    for form, figures in packed_figures(pupil, composer, packs_a_form).items():
+        shown = " ".join(f"{kind} {value:.2f}" for kind, value in figures.items())
+        _log.info("%s, held out, %s: %s", name, form, shown)
+
+
+@torch.no_grad()
+def start_projector(model: LlavaForConditionalGeneration, features: Features) -> None:
+    """Scale the projector's first layer to features of unit spread, its last to the embeddings'."""
+    sample = torch.from_numpy(features[: min(len(features), 500)].astype(np.float32)).flatten(0, 1)
+    mean, spread = sample.mean(0), sample.std(0).clamp_min(1e-3)
+    projector = model.model.multi_modal_projector
+    width = projector.linear_1.weight.shape[1]
+    weight = torch.randn_like(projector.linear_1.weight) / width**0.5 / spread
+    projector.linear_1.weight.copy_(weight)
+    projector.linear_1.bias.copy_(-(weight @ mean))
+    scale = model.get_input_embeddings().weight.std() / width**0.5 * 2
+    projector.linear_2.weight.copy_(torch.randn_like(projector.linear_2.weight) * scale)
+    projector.linear_2.bias.zero_()

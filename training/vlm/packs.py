@@ -1,0 +1,273 @@
+"""Lessons for the language model: evidence once, then several questions about it, packed.
+
+A pack is a prefix (system line, pictures, passages) and segments (a question and its answer). Each
+segment sees the prefix and itself alone and counts its positions from the prefix on, so that a
+packed question reads exactly as if it had been asked by itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from sightline.training.vlm import prompt
+from sightline.training.vlm.album import Ask, Record
+from sightline.training.vlm.tokenizer import ASSISTANT, BOS, EOS, IMAGE, SYSTEM, USER
+
+Form = Literal["plain", "picture", "picture and passage", "several", "passages"]
+#: How often each form is taught.
+FORMS: Final[dict[Form, float]] = {
+    "plain": 0.25,
+    "picture": 0.2,
+    "picture and passage": 0.25,
+    "several": 0.2,
+    "passages": 0.1,
+}
+_IGNORE: Final = -100
+_LISTED_ITEMS: Final = 8
+_LISTED_READINGS: Final = 6
+_SAME_FAMILY: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A question about the picture ``row`` and its answer, as token ids."""
+
+    ask: Ask
+    row: int
+    question: list[int]
+    answer: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """``rows`` are the pictures whose image tokens stand in ``prefix``, in order."""
+
+    prefix: list[int]
+    rows: list[int]
+    segments: list[Segment]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Packs side by side. ``mask`` (batch, 1, length, length) is True where a token may look.
+
+    ``labels`` (batch, length) holds the token that comes next, -100 where nobody asks. ``spans``
+    are the answers: kind, row in the batch, first and last + 1 position whose next token is asked.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor
+    labels: Tensor
+    rows: list[int]
+    spans: list[tuple[str, int, int, int]]
+
+
+@dataclass
+class Composer:
+    """Makes packs out of records; ``listing`` writes what a picture shows instead of showing it."""
+
+    tokenizer: PreTrainedTokenizerFast
+    records: Sequence[Record]
+    patches: int
+    questions: int = 10
+    listing: bool = False
+    _by_size: list[int] = field(init=False)
+    _families: dict[str, list[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_size = sorted(range(len(self.records)), key=self._size)
+        self._families = {}
+        for row, record in enumerate(self.records):
+            if not record.crop:
+                self._families.setdefault(record.family, []).append(row)
+        self._encode = lru_cache(maxsize=200_000)(self._tokens)
+
+    def compose(self, rng: random.Random, form: Form, reach: float = 1.0) -> Pack:
+        """A pack of ``form`` about a picture among the simplest ``reach`` share of the album."""
+        pool = max(1, round(reach * len(self._by_size)))
+        return self.about(rng, self._by_size[rng.randrange(pool)], form)
+
+    def about(self, rng: random.Random, row: int, form: Form) -> Pack:
+        """A pack of ``form`` about the picture ``row``; crops are asked in the plain form alone."""
+        record = self.records[row]
+        if record.crop or form == "plain":
+            return self._plain(rng, row)
+        return self._grounded(rng, row, form)
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of ``text``, markup included."""
+        return list(self._encode(text))
+
+    def _tokens(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def _size(self, row: int) -> int:
+        record = self.records[row]
+        return len(record.items) + len(record.readings) // 4
+
+    def _plain(self, rng: random.Random, row: int) -> Pack:
+        record = self.records[row]
+        prefix, rows = self.ids(f"{BOS}{USER}"), [row]
+        prefix += self._picture(rng, row) + self.ids("\n")
+        segments = []
+        for ask in self._sample(rng, record.asks):
+            if ask.kind == "location" and ask.box is not None:
+                answer = prompt.box_text(ask.box)
+            else:
+                answer = ask.answer
+            question = ask.question
+            if ask.kind == "existence" and ask.language == "en" and not question.endswith("."):
+                question += rng.choice(("", f" {prompt.YES_OR_NO}"))
+            segments.append(self._segment(ask, row, question, answer))
+        return Pack(prefix, rows, segments)
+
+    def _grounded(self, rng: random.Random, row: int, form: Form) -> Pack:
+        shown = [row]
+        if form in ("several", "passages"):
+            shown += self._others(rng, row, rng.choice((1, 1, 2)))
+            rng.shuffle(shown)
+        passages = {
+            r: text
+            for r in shown
+            if (form not in ("picture", "several") or (form == "several" and rng.random() < 0.4))
+            and (text := self._passage(rng, r))
+        }
+        entries: list[tuple[str, int]] = [("passage", r) for r in passages]
+        if form != "passages" or not entries:
+            pictures = [("picture", r) for r in shown]
+            entries = pictures + entries if rng.random() < 0.7 else entries + pictures
+        prefix = self.ids(f"{BOS}{SYSTEM}{prompt.SYSTEM}\n{USER}")
+        numbers: dict[tuple[str, int], int] = {}
+        rows = []
+        for number, (what, r) in enumerate(entries, 1):
+            numbers[what, r] = number
+            if what == "picture":
+                prefix += self.ids(prompt.picture_head(number))
+                prefix += self._picture(rng, r) + self.ids("\n")
+                rows.append(r)
+            else:
+                prefix += self.ids(prompt.passage_line(number, passages[r]))
+        asked = [
+            (ask, r) for r in shown for ask in self.records[r].asks if self._clear(ask, r, shown)
+        ]
+        segments = []
+        for ask, r in rng.sample(asked, min(self.questions, len(asked))):
+            line = self._answer(ask, r, numbers, passages)
+            if line is not None:
+                question = prompt.question_line(ask.question)
+                segments.append(self._segment(ask, r, question, line))
+        return Pack(prefix, rows if not self.listing else [], segments)
+
+    def _answer(
+        self, ask: Ask, row: int, numbers: dict[tuple[str, int], int], passages: dict[int, str]
+    ) -> str | None:
+        """The answer line; ``None`` where the evidence given leaves it open."""
+        if ask.kind == "unanswerable":
+            return ask.answer
+        picture, passage = numbers.get(("picture", row)), numbers.get(("passage", row))
+        if ask.kind == "reading" and passage is not None and ask.answer in passages[row]:
+            return prompt.answer_line(ask.answer, [passage])
+        if picture is None:
+            return None
+        if ask.kind == "existence" and ask.answer in prompt.NO:
+            return prompt.answer_line(
+                ask.answer, [n for (w, _), n in numbers.items() if w == "picture"]
+            )
+        return prompt.answer_line(ask.answer, [picture], ask.box)
+
+    def _clear(self, ask: Ask, row: int, shown: Sequence[int]) -> bool:
+        """Whether the question can only mean this picture among those shown."""
+        others = [self.records[r] for r in shown if r != row]
+        if not others:
+            return True
+        question = ask.question.lower()
+        if any(item.label.lower() in question for other in others for item in other.items):
+            return False
+        own = self.records[row]
+        if all(other.family != own.family for other in others):
+            return True
+        return ask.language == "en" and any(i.label.lower() in question for i in own.items)
+
+    def _others(self, rng: random.Random, row: int, count: int) -> list[int]:
+        family = self.records[row].family
+        found: list[int] = []
+        for _ in range(count):
+            kin = [family] if rng.random() < _SAME_FAMILY else list(self._families)
+            other = rng.choice(self._families[rng.choice(kin)])
+            if other != row and other not in found:
+                found.append(other)
+        return found
+
+    def _passage(self, rng: random.Random, row: int) -> str:
+        """The text on a picture as OCR would give it: from the top down, a line lost at times."""
+        readings = sorted(self.records[row].readings, key=lambda r: (round(r[1][1], 2), r[1][0]))
+        return prompt.passage_text([text for text, _ in readings if rng.random() > 0.04])
+
+    def _picture(self, rng: random.Random, row: int) -> list[int]:
+        if not self.listing:
+            return self.ids(IMAGE) * self.patches
+        record = self.records[row]
+        items = rng.sample(record.items, min(len(record.items), _LISTED_ITEMS))
+        words = []
+        for item in items:
+            more = [v for k, v in item.attributes.items() if k != "colour"]
+            words.append(" ".join([item.phrase, *more, prompt.box_text(item.box)]))
+        readings = record.readings[:_LISTED_READINGS]
+        words += [f"{text} {prompt.box_text(box)}" for text, box in readings]
+        return self.ids("; ".join(words))
+
+    def _segment(self, ask: Ask, row: int, question: str, answer: str) -> Segment:
+        return Segment(ask, row, self.ids(f"{question}\n{ASSISTANT}"), self.ids(f"{answer}{EOS}"))
+
+    def _sample(self, rng: random.Random, asks: Sequence[Ask]) -> list[Ask]:
+        return rng.sample(asks, min(self.questions, len(asks)))
+
+
+def collate(packs: Sequence[Pack], pad: int) -> Batch:
+    """Pad packs to one length."""
+    lengths = [
+        len(p.prefix) + sum(len(s.question) + len(s.answer) for s in p.segments) for p in packs
+    ]
+    length = (max(lengths) + 15) // 16 * 16
+    shape = len(packs), length
+    ids, positions = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
+    labels, owner = np.full(shape, _IGNORE, np.int64), np.full(shape, -1, np.int64)
+    spans = []
+    for row, pack in enumerate(packs):
+        at = len(pack.prefix)
+        ids[row, :at] = pack.prefix
+        positions[row, :at] = np.arange(at)
+        owner[row, :at] = 0
+        for number, segment in enumerate(pack.segments, 1):
+            tokens = segment.question + segment.answer
+            end = at + len(tokens)
+            ids[row, at:end] = tokens
+            positions[row, at:end] = len(pack.prefix) + np.arange(len(tokens))
+            owner[row, at:end] = number
+            first = at + len(segment.question) - 1
+            labels[row, first : end - 1] = segment.answer
+            spans.append((segment.ask.kind, row, first, end - 1))
+            at = end
+    who = torch.from_numpy(owner)
+    past = torch.ones(length, length, dtype=torch.bool).tril()
+    same = (who[:, :, None] == who[:, None, :]) | (who[:, None, :] == 0)
+    # A padding token sees itself, so that no row of the mask is empty.
+    mask = (same & past) | torch.eye(length, dtype=torch.bool)
+    return Batch(
+        torch.from_numpy(ids),
+        torch.from_numpy(positions),
+        mask[:, None],
+        torch.from_numpy(labels),
+        [r for pack in packs for r in pack.rows],
+        spans,
+    )
