@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
@@ -15,8 +15,6 @@ def _empty_for_null(value: object) -> object:
 # Optional text is `str` with "" and not `str | None`: the SDK parses JSON found in any argument
 # that is not plainly a string, which would turn the query "null" into nothing at all.
 OptionalText = Annotated[str, BeforeValidator(_empty_for_null)]
-
-QUERY_CHARS = 2_000
 
 Collection = Annotated[
     OptionalText,
@@ -36,6 +34,9 @@ Filters = Annotated[
         )
     ),
 ]
+
+# Checked by `Limits.results`, for the upper bound is a setting.
+Limit = Annotated[int, Field(description="How many hits, 1 to 50.")]
 
 Cursor = Annotated[
     OptionalText,
@@ -81,5 +82,3 @@ Box = Annotated[
         description="Corners [x0, y0, x1, y1], 0 to 1 of the upright picture, origin top left.",
     ),
 ]
-
-Arguments = dict[str, Any]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sightline.storage.database import Database
+from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.ingest.options import IngestOptions
 from sightline.storage.models import ImageEncoder, TextEncoder
 from sightline.storage.objects import ObjectStore
@@ -45,6 +46,12 @@ class Limits:
     view_edge_pixels: int = 1568
     #: What one result may carry in pictures: clients cap one event at 1 MiB, in base64.
     inline_bytes: int = 700_000
+
+    def results(self, asked: int) -> int:
+        """``asked`` where it is 1 to ``result_limit``; raises InvalidArgumentError."""
+        if not 1 <= asked <= self.result_limit:
+            raise InvalidArgumentError(f"limit is {shown(asked)}; use 1 to {self.result_limit}")
+        return asked
 
 
 @dataclass(frozen=True, slots=True)

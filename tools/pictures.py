@@ -15,7 +15,7 @@ Crop = tuple[float, float, float, float]
 
 #: Tried in turn until the picture fits; below the last one it is made smaller.
 _QUALITIES = (88, 80, 70, 60)
-_GIVE = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+_GIVE = "whole JPEG, PNG, WebP, GIF, BMP or TIFF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,9 @@ def open_upright(data: bytes, *, max_pixels: int) -> Image.Image:
     """
     try:
         image = open_picture(data, max_pixels)
+        return _on_white(ImageOps.exif_transpose(image))
     except MediaError as error:
         raise MediaError(error.code, f"the file {error}; give a {_GIVE}") from error
-    try:
-        return _on_white(ImageOps.exif_transpose(image))
     except Exception as error:  # Pillow's decoders raise anything, even struct and index errors
         raise MediaError("not_an_image", f"the picture cannot be decoded: {error}") from error
 

@@ -19,6 +19,7 @@ from sightline.tools.arguments import (
     Cursor,
     Detail,
     Filters,
+    Limit,
     OptionalText,
     PictureReference,
 )
@@ -57,7 +58,8 @@ class FoundImage(AssetReference):
     n: Annotated[int, Field(description="Number to cite, [n].")]
     score: Annotated[Score, Field(description="Orders this search's hits; no probability.")]
     distance: Annotated[
-        Score | None, Field(description="Cosine distance of the picture's vector to the query's.")
+        Score | None,
+        Field(description="Least cosine distance of its picture's and text's vectors."),
     ] = None
     weak: Annotated[
         bool | None,
@@ -198,7 +200,7 @@ def register(mcp: MCPServer) -> None:
         diversity: Annotated[
             float, Field(ge=0, le=1, description="0: best first; towards 1: hits that differ.")
         ] = 0.0,
-        limit: Annotated[int, Field(description="How many hits, 1 to 50.")] = 5,
+        limit: Limit = 5,
         cursor: Cursor = "",
         detail: Detail = "concise",
         thumbnails: Annotated[
@@ -215,7 +217,7 @@ def register(mcp: MCPServer) -> None:
             selection=selection(collection, filters, captured_after, captured_before),
             visual_weight=visual_weight,
             diversity=diversity,
-            limit=limit,
+            limit=deps.limits.results(limit),
             cursor=cursor or None,
             principal=principal(),
         )

@@ -9,7 +9,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from sightline.storage.retrieval.records import PassageHit, PassageRequest
-from sightline.tools.arguments import Collection, Cursor, Detail, Filters
+from sightline.tools.arguments import Collection, Cursor, Detail, Filters, Limit
 from sightline.tools.context import Call, dependencies, principal
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.evidence import AssetReference, BranchScore, branch_scores, refer, shortened
@@ -125,16 +125,17 @@ def register(mcp: MCPServer) -> None:
             list[Kind] | None, Field(description="Only these kinds of text. All by default.")
         ] = None,
         filters: Filters = None,
-        limit: Annotated[int, Field(description="How many hits, 1 to 50.")] = 5,
+        limit: Limit = 5,
         cursor: Cursor = "",
         detail: Detail = "concise",
     ) -> Annotated[CallToolResult, TextSearchResult]:
+        deps = dependencies(ctx)
         request = PassageRequest(
             query=query,
             selection=selection(collection, filters, kinds=kinds or ()),
-            limit=limit,
+            limit=deps.limits.results(limit),
             cursor=cursor or None,
             principal=principal(),
         )
-        result = await search_text(dependencies(ctx), request, detailed=detail == "detailed")
+        result = await search_text(deps, request, detailed=detail == "detailed")
         return as_tool_result(result)

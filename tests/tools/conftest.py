@@ -1,0 +1,99 @@
+"""One album, ingested once by the real pipeline; tests that write get a copy of its database."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from sightline.storage.database import Database
+from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.pipeline import ingest
+from sightline.storage.ingest.progress import Summary
+from sightline.storage.ingest.roots import Root
+from sightline.storage.objects import ObjectStore
+from tests.support.encoders import ColourHistogramEncoder
+from tests.tools import album
+from tests.tools.toolbox import Place
+
+_ALBUM = "tools_album"
+_copies = itertools.count()
+
+
+async def _ingest(dsn: str, data: Path, folder: Path) -> Summary:
+    encoder = ColourHistogramEncoder()
+    database = await Database.open(dsn)
+    try:
+        return await ingest(
+            database,
+            ObjectStore(data),
+            encoder,
+            # As if it had been given so from the folder above.
+            [Root("album", str(folder))],
+            collection="album",
+            options=IngestOptions(workers=1),
+            passage_encoder=encoder,
+        )
+    finally:
+        await database.close()
+
+
+@pytest.fixture(scope="session")
+def album_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The album's files. Nobody changes them."""
+    folder = Path(os.path.realpath(tmp_path_factory.mktemp("pictures"))) / "album"
+    album.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def album_dsn(
+    postgres_dsn: str,
+    _template: str,
+    album_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    """A database that holds the album. Nobody writes to it."""
+    _copy(postgres_dsn, _template, _ALBUM)
+    dsn = make_conninfo(postgres_dsn, dbname=_ALBUM)
+    summary = asyncio.run(_ingest(dsn, tmp_path_factory.mktemp("data"), album_folder))
+    assert (summary.added, summary.failed) == (album.PICTURES + 1, 1)
+    return dsn
+
+
+@pytest.fixture
+def place(album_dsn: str, tmp_path: Path) -> Place:
+    """The album to read."""
+    return Place(album_dsn, tmp_path / "data")
+
+
+@pytest.fixture
+def copy(album_dsn: str, postgres_dsn: str, tmp_path: Path) -> Iterator[Place]:
+    """The album to write to."""
+    name = f"{_ALBUM}_{next(_copies)}"
+    _copy(postgres_dsn, _ALBUM, name)
+    yield Place(make_conninfo(postgres_dsn, dbname=name), tmp_path / "data")
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def nowhere(database_dsn: str, tmp_path: Path) -> Place:
+    """A place with nothing in it."""
+    return Place(database_dsn, tmp_path / "data")
+
+
+def _copy(postgres_dsn: str, template: str, name: str) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )

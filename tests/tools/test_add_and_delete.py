@@ -1,0 +1,272 @@
+"""add_images and delete_assets change what is stored, wholly or not at all."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.types import Tool
+
+from tests.support.pictures import encoded, exif, fill, jpeg, picture
+from tests.tools.album import PICTURES
+from tests.tools.toolbox import Place, data_url
+
+
+def upload(seed: int, **said: Any) -> dict[str, Any]:
+    return {"name": f"{seed}.jpg", "data": data_url(jpeg(seed), "image/jpeg"), **said}
+
+
+async def test_uploads_are_found_by_caption_metadata_and_time_and_can_be_looked_at(
+    nowhere: Place,
+) -> None:
+    async with nowhere.serving() as tools:
+        added = await tools.call(
+            "add_images",
+            collection="lots",
+            uploads=[
+                upload(
+                    1,
+                    caption="Lot 3 behind the north fence",
+                    metadata={"lot": 3, "tags": ["fence", "north"]},
+                    captured_at="2026-05-01T16:40:00+02:00",
+                ),
+                upload(2),
+            ],
+        )
+        by_word = await tools.call("search_images", query="north fence", visual_weight=0)
+        by_key = await tools.call("search_images", query="x", filters={"lot": 3})
+        by_time = await tools.call("search_images", query="x", captured_after="2026-01-01")
+        (asset,) = [hit["asset"] for hit in by_key["hits"]]
+        viewed, (seen,) = await tools.whole("view_image", asset=asset)
+    assert (added["collection"], added["added"], added["failed"]) == ("lots", 2, 0)
+    assert (added["pictures"], added["passages"]) == (2, 1)
+    for result in (by_word, by_key, by_time):
+        assert [hit["source"] for hit in result["hits"]] == ["1.jpg"]
+    assert viewed["evidence"]["metadata"] == {"lot": 3, "tags": ["fence", "north"]}
+    assert viewed["evidence"]["captured_at"] == "2026-05-01T16:40:00"
+    assert seen.size == picture(1).size
+
+
+async def test_plain_base64_is_an_upload_too(nowhere: Place) -> None:
+    plain = {"name": "a.jpg", "data": base64.b64encode(jpeg(1)).decode()}
+    async with nowhere.serving() as tools:
+        added = await tools.call("add_images", collection="lots", uploads=[plain])
+    assert added["added"] == 1
+
+
+async def test_the_same_bytes_twice_change_nothing_and_a_new_caption_is_an_update(
+    nowhere: Place,
+) -> None:
+    async with nowhere.serving() as tools:
+
+        async def add(*uploads: dict[str, Any]) -> dict[str, Any]:
+            return await tools.call("add_images", collection="lots", uploads=list(uploads))
+
+        first = await add(upload(1), {**upload(1), "name": "again.jpg"})
+        ids = await tools.ids()
+        second = await add(upload(1))
+        third = await add(upload(1, caption="now with a caption"))
+        found = await tools.call("search_images", query="caption", visual_weight=0)
+        after = await tools.ids()
+    counted = ("added", "updated", "unchanged", "duplicates")
+    assert [first[name] for name in counted] == [1, 0, 0, 1]
+    assert [second[name] for name in counted] == [0, 0, 1, 0]
+    assert [third[name] for name in counted] == [0, 1, 0, 0]
+    assert set(ids.values()) == set(after.values())
+    assert len(found["hits"]) == 1
+
+
+async def test_folders_and_files_under_an_allowed_root_are_named_as_they_were_given(
+    nowhere: Place, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    fill(root / "folder", 3)
+    (single,) = fill(root, 1, start=9)
+    async with nowhere.having(roots=(root,)).serving() as tools:
+        added = await tools.call(
+            "add_images", collection="lots", paths=[str(root / "folder"), str(single)]
+        )
+        names = set(await tools.ids())
+    assert added["added"] == 4
+    assert names == {*(f"{root}/folder/{n:04}.jpg" for n in range(3)), str(single)}
+
+
+async def test_files_that_cannot_be_read_are_named_with_the_reason_and_the_rest_is_added(
+    nowhere: Place,
+) -> None:
+    broken = {"name": "broken.jpg", "data": data_url(b"\xff\xd8 nothing")}
+    cut = {"name": "cut.jpg", "data": data_url(jpeg(5)[:500])}
+    async with nowhere.serving() as tools:
+        added = await tools.call("add_images", collection="lots", uploads=[broken, upload(1), cut])
+        (lots,) = (await tools.call("list_collections"))["collections"]
+    assert (added["added"], added["failed"]) == (1, 2)
+    assert {failure["name"] for failure in added["failures"]} == {"broken.jpg", "cut.jpg"}
+    assert all(failure["code"] and failure["reason"] for failure in added["failures"])
+    assert lots["failed_sources"] == 2
+
+
+async def test_progress_is_told_and_rises(nowhere: Place) -> None:
+    told: list[tuple[float, float | None]] = []
+
+    async def heard(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total))
+
+    async with nowhere.serving() as tools:
+        result = await tools.client.call_tool(
+            "add_images",
+            {"collection": "lots", "uploads": [upload(n) for n in range(4)]},
+            progress_callback=heard,
+        )
+    assert not result.is_error
+    assert told
+    assert [progress for progress, _ in told] == sorted(progress for progress, _ in told)
+    assert told[-1] == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, ["nothing to add", "paths, uploads"]),
+        ({"uploads": []}, ["nothing to add"]),
+        ({"uploads": [{"name": "a.jpg"}]}, ["uploads.0.data", "required"]),
+        ({"uploads": [{"name": "", "data": "aa"}]}, ["uploads.0.name", "at least 1 character"]),
+        ({"uploads": [{**upload(1), "size": 3}]}, ["uploads.0.size", "not permitted"]),
+        ({"uploads": [{"name": "a.jpg", "data": "!"}]}, ["not base64"]),
+        ({"uploads": [{"name": "a.jpg", "data": "data:image/png,x"}]}, ["'a.jpg'", ";base64,"]),
+        ({"uploads": [upload(1)] * 101}, ["uploads", "at most 100"]),
+        ({"uploads": "a.jpg"}, ["uploads", "valid list"]),
+        ({"paths": ["/etc/passwd"]}, ["'/etc/passwd'", "SIGHTLINE_ALLOWED_ROOTS"]),
+        ({"uploads": [upload(1)], "collection": "my 'own'"}, ["my 'own'", "'holiday-2024'"]),
+        ({"uploads": [upload(1)], "collection": ""}, ["''", "'holiday-2024'"]),
+        ({"uploads": [upload(1)], "collection": "x" * 65}, ["64 letters"]),
+        ({"uploads": [upload(1)], "tags": ["a"]}, ["no argument 'tags'", "'uploads'"]),
+    ],
+)
+async def test_what_cannot_be_added_is_refused_and_nothing_is_made(
+    nowhere: Place, arguments: dict[str, Any], words: list[str]
+) -> None:
+    async with nowhere.serving() as tools:
+        text = await tools.refused("add_images", **{"collection": "lots", **arguments})
+        listed = await tools.call("list_collections")
+    for word in words:
+        assert word in text
+    assert listed["collections"] == []
+
+
+async def test_paths_out_of_the_roots_are_refused_and_nothing_is_added(
+    nowhere: Place, tmp_path: Path
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    fill(root, 1)
+    fill(outside, 1, start=5)
+    (root / "way").symlink_to(outside)
+    ways = [str(outside), f"{root}/../outside", str(root / "way"), str(root / "way" / "0005.jpg")]
+    async with nowhere.having(roots=(root,)).serving() as tools:
+        for way in ways:
+            text = await tools.refused("add_images", collection="lots", paths=[str(root), way])
+            assert repr(way) in text
+            assert "not a file under the folders" in text
+        assert await tools.ids() == {}
+
+
+async def test_a_link_inside_a_folder_that_leads_out_of_it_is_not_followed(
+    nowhere: Place, tmp_path: Path
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    fill(root / "folder", 1)
+    fill(outside, 1, start=5)
+    (root / "folder" / "link.jpg").symlink_to(outside / "0005.jpg")
+    async with nowhere.having(roots=(root,)).serving() as tools:
+        added = await tools.call("add_images", collection="lots", paths=[str(root / "folder")])
+    assert (added["added"], added["failed"]) == (1, 1)
+    assert added["failures"][0]["code"] == "link_outside"
+
+
+async def test_deleted_assets_are_gone_from_every_tool(copy: Place) -> None:
+    async with copy.serving() as tools:
+        ids = await tools.ids()
+        gone = [ids["album/shop/garlic.png"], ids["album/shop/onion.png"]]
+        result = await tools.call("delete_assets", assets=[*gone, gone[0]])
+        found = await tools.call("search_images", query="garlic", limit=50)
+        text = await tools.call("search_text", query="garlic", limit=50)
+        refused = await tools.refused("view_image", asset=gone[0])
+        (album,) = (await tools.call("list_collections"))["collections"]
+    assert result == {"deleted": gone, "sources": 2}
+    assert not set(gone) & {hit["asset"] for hit in found["hits"]}
+    assert not set(gone) & {hit["on"]["asset"] for hit in text["hits"] if "on" in hit}
+    assert gone[0] in refused
+    assert album["assets"] == PICTURES - 2
+
+
+async def test_where_one_id_is_unknown_none_is_deleted(copy: Place) -> None:
+    async with copy.serving() as tools:
+        before = await tools.ids()
+        known = before["album/shop/garlic.png"]
+        text = await tools.refused("delete_assets", assets=[known, "zzzzzzzzzzzz", "nonsense"])
+        after = await tools.ids()
+    assert "'zzzzzzzzzzzz'" in text
+    assert "'nonsense'" in text
+    assert known not in text
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, ["assets", "required"]),
+        ({"assets": []}, ["assets", "at least 1 item"]),
+        ({"assets": ["a"] * 101}, ["assets", "at most 100 items"]),
+        ({"assets": "3k9q0d7m2x5a"}, ["assets", "valid list"]),
+        ({"assets": ["a\x00"]}, [r"'a\x00'"]),
+        ({"assets": ["a' OR 'a' = 'a"]}, ["OR"]),
+    ],
+)
+async def test_what_cannot_be_deleted_is_refused(
+    copy: Place, arguments: dict[str, Any], words: list[str]
+) -> None:
+    async with copy.serving() as tools:
+        text = await tools.refused("delete_assets", **arguments)
+        assert len(await tools.ids()) == PICTURES
+    for word in words:
+        assert word in text
+
+
+async def test_uploaded_bytes_go_with_their_asset_and_files_of_others_stay(
+    nowhere: Place, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    (file,) = fill(root, 1)
+    async with nowhere.having(roots=(root,)).serving() as tools:
+        await tools.call("add_images", collection="lots", paths=[str(file)], uploads=[upload(7)])
+        stored = [path for path in (nowhere.data / "objects").rglob("*") if path.is_file()]
+        ids = await tools.ids()
+        await tools.call("delete_assets", assets=list(ids.values()))
+    assert len(stored) == 1
+    assert not stored[0].exists()
+    assert file.exists()
+
+
+async def test_tools_that_write_say_so(place: Place) -> None:
+    def hints(tool: Tool) -> tuple[bool | None, bool | None]:
+        assert tool.annotations is not None
+        return tool.annotations.read_only_hint, tool.annotations.destructive_hint
+
+    async with place.serving() as tools:
+        assert hints(tools.tools["add_images"]) == (False, False)
+        assert hints(tools.tools["delete_assets"]) == (False, True)
+        for name in ("list_collections", "search_images", "search_text", "view_image"):
+            assert hints(tools.tools[name])[0] is True
+
+
+async def test_the_camera_of_an_upload_is_believed(nowhere: Place) -> None:
+    taken = encoded(picture(3), exif=exif(taken="2026:03:04 05:06:07", offset="+01:00"))
+    async with nowhere.serving() as tools:
+        await tools.call(
+            "add_images",
+            collection="lots",
+            uploads=[{"name": "a.jpg", "data": data_url(taken, "image/jpeg")}],
+        )
+        found = await tools.call("search_images", query="x", captured_before="2026-03-05")
+    assert found["hits"][0]["captured_at"] == "2026-03-04T05:06:07"

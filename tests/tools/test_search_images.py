@@ -1,0 +1,268 @@
+"""search_images finds pictures by words, by likeness and by what is known of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.support.pictures import encoded
+from tests.tools.album import BLACK, GREEN, PICTURES, RED, SHOP, quarters
+from tests.tools.toolbox import Place, Toolbox, data_url, near
+
+
+def sources(result: dict[str, object]) -> list[str]:
+    hits = result["hits"]
+    assert isinstance(hits, list)
+    return [hit["source"] for hit in hits]
+
+
+async def test_words_find_a_picture_by_its_caption_and_name_the_file_as_it_was_given(
+    place: Place,
+) -> None:
+    async with place.serving() as tools:
+        result = await tools.call("search_images", query="garlic on a green cloth")
+    first = result["hits"][0]
+    assert first["n"] == 1
+    assert first["source"] == "album/shop/garlic.png"
+    assert first["collection"] == "album"
+    assert first["kind"] == "image"
+    assert first["caption"] == "A bulb of garlic on a green cloth"
+    assert first["size"] == [96, 64]
+    assert first["uri"] == f"sightline://asset/{first['asset']}"
+    assert first["text"]["kind"] == "caption"
+    assert first["text"]["passage"].startswith("p")
+    assert [hit["n"] for hit in result["hits"]] == [1, 2, 3, 4, 5]
+
+
+async def test_chinese_words_find_a_picture(place: Place) -> None:
+    async with place.serving() as tools:
+        result = await tools.call("search_images", query="大蒜")
+    assert sources(result)[0] == "album/shop/大蒜.png"
+
+
+async def test_hits_carry_scores_distances_thresholds_and_times(place: Place) -> None:
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        result = await tools.call("search_images", image=ids["album/shop/tomato.png"])
+    scores = [hit["score"] for hit in result["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= hit["distance"] <= 2 for hit in result["hits"])
+    assert set(result["thresholds"]) == {"picture_to_picture"}
+    assert {"total", "encode"} <= set(result["timings_ms"])
+    assert all(milliseconds >= 0 for milliseconds in result["timings_ms"].values())
+
+
+async def test_a_picture_finds_its_like_and_not_itself_where_it_is_an_asset(place: Place) -> None:
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        result = await tools.call("search_images", image=ids["album/shop/tomato.png"], limit=1)
+    assert sources(result) == ["album/shop/pepper.png"]
+
+
+async def test_an_uploaded_picture_finds_itself_at_no_distance(place: Place) -> None:
+    picture = encoded(quarters(SHOP[3].quarters, (96, 64)), "PNG")
+    async with place.serving() as tools:
+        result = await tools.call("search_images", image=data_url(picture), limit=2)
+    assert sources(result)[0] == "album/shop/pepper.png"
+    assert result["hits"][0]["distance"] == pytest.approx(0, abs=1e-3)
+
+
+async def test_a_picture_may_be_named_by_a_path_under_an_allowed_root(
+    place: Place, tmp_path: Path
+) -> None:
+    (tmp_path / "roots").mkdir()
+    path = tmp_path / "roots" / "wanted.png"
+    quarters((RED, RED, GREEN, BLACK), (96, 64)).save(path)
+    async with place.having(roots=(tmp_path / "roots",)).serving() as tools:
+        result = await tools.call("search_images", image=str(path), limit=1)
+    assert sources(result) == ["album/shop/pepper.png"]
+
+
+async def test_examples_pull_and_push(place: Place) -> None:
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        like, unlike = ids["album/shop/tomato.png"], ids["album/shop/pepper.png"]
+        pulled = await tools.call("search_images", like=[like], limit=8)
+        pushed = await tools.call("search_images", like=[like], unlike=[unlike], limit=8)
+    assert sources(pulled)[0] == "album/shop/pepper.png"
+    assert "album/shop/pepper.png" not in sources(pushed)
+    assert "album/shop/tomato.png" not in sources(pushed)
+
+
+async def test_words_and_a_picture_go_together(place: Place) -> None:
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        result = await tools.call(
+            "search_images",
+            query="grapes",
+            image=ids["album/shop/tomato.png"],
+            detail="detailed",
+            limit=8,
+        )
+    by_source = {hit["source"]: hit for hit in result["hits"]}
+    assert "words" in by_source["album/shop/grape.png"]["branches"]
+    assert "picture_to_picture" in by_source["album/shop/pepper.png"]["branches"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({"product": "Garlic"}, {"garlic"}),
+        ({"product": ["Garlic", "Onion"]}, {"garlic", "onion"}),
+        ({"price": {"gte": 4}}, {"plum", "grape", "大蒜"}),
+        ({"price": {"gt": 2, "lt": 3}}, {"pepper"}),
+        ({"organic": True, "price": {"lt": 3}}, {"garlic"}),
+        ({"or": [{"product": "Salt"}, {"price": {"gt": 8}}]}, {"salt", "大蒜"}),
+        ({"not": {"price": {"lt": 5}}, "price": {"is_empty": False}}, {"grape", "大蒜"}),
+        ({"product": {"text_match_insensitive": "ONI"}}, {"onion"}),
+        ({"product": "大蒜"}, {"大蒜"}),
+        ({"product": "Nothing of that name"}, set()),
+    ],
+)
+async def test_filters_keep_what_matches(
+    place: Place, filters: dict[str, object], names: set[str]
+) -> None:
+    async with place.serving() as tools:
+        result = await tools.call("search_images", query="food", filters=filters, limit=20)
+    assert set(sources(result)) == {f"album/shop/{name}.png" for name in names}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "found"),
+    [
+        ({"captured_after": "2026-05-01"}, True),
+        ({"captured_after": "2026-05-01T16:40"}, True),
+        ({"captured_after": "2026-05-01T16:41"}, False),
+        ({"captured_before": "2026-05-01T17:00"}, True),
+        ({"captured_before": "2026-05-01T16:40"}, False),
+        ({"captured_after": "2026-05-01T14:30:00Z", "captured_before": "2026-05-01T15:00Z"}, True),
+        ({"captured_after": "2026-05-02", "captured_before": "2026-05-03"}, False),
+    ],
+)
+async def test_time_bounds_read_the_clock_of_the_place(
+    place: Place, bounds: dict[str, str], found: bool
+) -> None:
+    async with place.serving() as tools:
+        result = await tools.call("search_images", query="a gate", **bounds)
+    assert sources(result) == (["album/site/gate.jpg"] if found else [])
+
+
+async def test_the_time_of_a_hit_is_what_the_camera_showed(place: Place) -> None:
+    async with place.serving() as tools:
+        result = await tools.call("search_images", query="x", captured_after="2026-01-01")
+    assert result["hits"][0]["captured_at"] == "2026-05-01T16:40:00"
+
+
+async def test_thumbnails_come_only_when_asked_for_and_in_the_order_of_the_hits(
+    place: Place,
+) -> None:
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        like = ids["album/shop/tomato.png"]
+        without, none = await tools.whole("search_images", image=like)
+        result, pictures = await tools.whole("search_images", image=like, thumbnails=4)
+    assert none == []
+    assert "thumbnails" not in without
+    assert result["thumbnails"] == [1, 2, 3, 4]
+    assert len(pictures) == 4
+    by_name = {f"album/{product.file}": product for product in SHOP}
+    for hit, picture in zip(result["hits"], pictures, strict=False):
+        assert max(picture.size) <= 256
+        if hit["source"] in by_name:
+            assert near(picture.getpixel((4, 4)), by_name[hit["source"]].quarters[0])
+
+
+async def test_fewer_hits_bring_fewer_thumbnails(place: Place) -> None:
+    async with place.serving() as tools:
+        result, pictures = await tools.whole(
+            "search_images", query="garlic", filters={"product": "Garlic"}, thumbnails=4
+        )
+    assert result["thumbnails"] == [1]
+    assert len(pictures) == 1
+
+
+async def test_pages_do_not_overlap_and_end(place: Place) -> None:
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        arguments = {"image": ids["album/shop/tomato.png"], "limit": 12}
+        pages = [await tools.call("search_images", **arguments)]
+        while cursor := pages[-1].get("next_cursor"):
+            pages.append(await tools.call("search_images", **arguments, cursor=cursor))
+        whole = await tools.call("search_images", **{**arguments, "limit": 50})
+    seen = [source for page in pages for source in sources(page)]
+    assert [len(page["hits"]) for page in pages] == [12, 12, PICTURES - 1 - 24]
+    assert seen == sources(whole)
+    assert len(set(seen)) == PICTURES - 1
+
+
+async def test_detail_adds_metadata_and_branches_that_a_short_answer_leaves_out(
+    place: Place,
+) -> None:
+    async with place.serving() as tools:
+        concise = await tools.call("search_images", query="garlic", limit=1)
+        detailed = await tools.call("search_images", query="garlic", limit=1, detail="detailed")
+    assert not {"metadata", "branches"} & set(concise["hits"][0])
+    assert detailed["hits"][0]["metadata"] == {"product": "Garlic", "price": 1.5, "organic": True}
+    assert detailed["hits"][0]["branches"]["words"]["rank"] == 1
+
+
+async def test_a_query_that_is_written_like_json_stays_words(place: Place) -> None:
+    async with place.serving() as tools:
+        for query in ("null", "true", "42", '["garlic"]', '{"a": 1}'):
+            await tools.call("search_images", query=query, limit=1)
+
+
+async def test_null_means_left_out(place: Place) -> None:
+    async with place.serving() as tools:
+        left_out = await tools.call("search_images", query="garlic")
+        given = await tools.call(
+            "search_images",
+            query="garlic",
+            image=None,
+            like=None,
+            collection=None,
+            filters=None,
+            captured_after=None,
+            visual_weight=None,
+            cursor=None,
+        )
+    assert sources(given) == sources(left_out)
+
+
+async def test_an_empty_place_answers_that_there_is_nothing(nowhere: Place) -> None:
+    async with nowhere.serving() as tools:
+        result = await tools.call("search_images", query="garlic")
+    assert result["hits"] == []
+
+
+async def test_an_answer_of_five_hits_is_short_enough_for_a_model(place: Place) -> None:
+    async with place.serving() as tools:
+        result = await tools.client.call_tool("search_images", {"query": "garlic and onions"})
+    text = result.content[0]
+    assert text.type == "text"
+    assert len(text.text) / 4 < 2_000  # about four characters to a token
+
+
+async def test_what_is_asked_and_found_is_logged_for_analysts(copy: Place) -> None:
+    async with copy.serving() as tools:
+        await tools.call("search_images", query="garlic", collection="album")
+        rows = await _log(tools)
+    assert rows == [("search_images", "album", "garlic", 5)]
+
+
+async def _log(tools: Toolbox) -> list[tuple[object, ...]]:
+    async with tools.database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT tool, collection, query, result_count FROM retrieval_log ORDER BY id DESC "
+            "LIMIT 1"
+        )
+        return await cursor.fetchall()
+
+
+async def test_a_transparent_upload_is_seen_on_white(place: Place) -> None:
+    clear = encoded(Image.new("RGBA", (64, 64), (0, 0, 0, 0)), "PNG")
+    async with place.serving() as tools:
+        result = await tools.call("search_images", image=data_url(clear), limit=1)
+    assert sources(result) == ["album/shop/garlic.png"]

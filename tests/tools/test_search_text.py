@@ -1,0 +1,97 @@
+"""search_text finds what is written, and says where it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tools.album import NOTES
+from tests.tools.toolbox import Place
+
+
+async def test_a_part_number_is_found_in_a_document_with_its_place(place: Place) -> None:
+    async with place.serving() as tools:
+        result = await tools.call("search_text", query="hole spacing of HS-4420", detail="detailed")
+    first = result["hits"][0]
+    assert first["source"] == "album/notes.md"
+    assert first["kind"] == "chunk"
+    assert "42.5 mm" in first["text"]
+    start, end = first["characters"]
+    assert NOTES[start:end] == first["text"]
+    assert first["passage"].startswith("p")
+    assert "on" not in first
+    assert first["branches"]["words"]["rank"] == 1
+    assert 0 <= first["branches"]["text_to_passage"]["distance"] <= 2
+
+
+async def test_a_caption_names_the_picture_that_it_stands_on(place: Place) -> None:
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        result = await tools.call("search_text", query="dark plums", kinds=["caption"])
+    first = result["hits"][0]
+    assert first["kind"] == "caption"
+    assert first["on"]["asset"] == ids["album/shop/plum.png"]
+    assert first["on"]["source"] == first["source"] == "album/shop/plum.png"
+
+
+async def test_hits_carry_scores_distances_and_times(place: Place) -> None:
+    async with place.serving() as tools:
+        result = await tools.call("search_text", query="garlic")
+    scores = [hit["score"] for hit in result["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= hit["distance"] <= 2 for hit in result["hits"] if "distance" in hit)
+    assert "total" in result["timings_ms"]
+    assert isinstance(result["thresholds"], dict)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sources"),
+    [
+        ({"kinds": ["chunk"]}, {"album/notes.md"}),
+        ({"filters": {"product": "Garlic"}}, {"album/shop/garlic.png"}),
+        ({"filters": {"kind": "chunk"}}, {"album/notes.md"}),
+        ({"kinds": ["ocr", "subtitle"]}, set()),
+    ],
+)
+async def test_it_can_be_narrowed(
+    place: Place, arguments: dict[str, object], sources: set[str]
+) -> None:
+    async with place.serving() as tools:
+        result = await tools.call("search_text", query="the garlic", limit=50, **arguments)
+    assert {hit["source"] for hit in result["hits"]} == sources
+
+
+async def test_pages_do_not_overlap(place: Place) -> None:
+    async with place.serving() as tools:
+        arguments = {"query": "shelf of the storeroom", "kinds": ["caption"], "limit": 10}
+        pages = [await tools.call("search_text", **arguments)]
+        while cursor := pages[-1].get("next_cursor"):
+            pages.append(await tools.call("search_text", **arguments, cursor=cursor))
+        whole = await tools.call("search_text", **{**arguments, "limit": 50})
+    seen = [hit["passage"] for page in pages for hit in page["hits"]]
+    assert len(pages) > 1
+    assert len(set(seen)) == len(seen)
+    assert seen == [hit["passage"] for hit in whole["hits"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"query": ""}, ["nothing to look for"]),
+        ({"query": " \n\t "}, ["nothing to look for"]),
+        ({}, ["query", "required"]),
+        ({"query": "x", "kinds": ["words"]}, ["kinds", "'caption'", "'words'"]),
+        ({"query": "x", "kinds": "caption"}, ["kinds", "valid list", "'caption'"]),
+        ({"query": "x", "limit": 0}, ["limit is 0", "1 to"]),
+        ({"query": "x", "collection": "holiday"}, ["'holiday'", "'album'"]),
+        ({"query": "x", "filters": {"colour": "red"}}, ["'colour'", "'product'"]),
+        ({"query": "x", "cursor": "AAAA"}, ["'AAAA'", "start again"]),
+        ({"query": "x", "image": "y"}, ["no argument 'image'", "'query'"]),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_with_what_would(
+    place: Place, arguments: dict[str, object], words: list[str]
+) -> None:
+    async with place.serving() as tools:
+        text = await tools.refused("search_text", **arguments)
+    for word in words:
+        assert word in text

@@ -1,0 +1,170 @@
+"""The real tools behind a real MCP client, and what every answer of theirs has to keep."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import jsonschema
+from mcp import Client
+from mcp.types import CallToolResult, ImageContent, TextContent, Tool
+from PIL import Image
+
+from sightline.server.metrics import Metrics
+from sightline.server.protocol import Server
+from sightline.storage.database import Database
+from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.models import ImageEncoder
+from sightline.storage.objects import ObjectStore
+from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.tools.dependencies import Dependencies, Limits
+from sightline.tools.registry import register_all
+from tests.support.encoders import ColourHistogramEncoder
+
+SIGNING_KEY = b"a key of the tests of the tools!"
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{200,}")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ready(Generic[T]):
+    """A provider whose thing is there already."""
+
+    value: T
+
+    async def get(self) -> T:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Place:
+    """A migrated database with its data folder, and the encoder that works in it."""
+
+    dsn: str
+    data: Path
+    encoder: ImageEncoder = field(default_factory=ColourHistogramEncoder)
+    #: Folders that callers may name files of.
+    roots: tuple[Path, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    def having(self, **changes: Any) -> Place:
+        """The same with something else about it."""
+        return replace(self, **changes)
+
+    @asynccontextmanager
+    async def serving(self, *, mode: str = "2026-07-28") -> AsyncIterator[Toolbox]:
+        """All tools over the place, behind a client."""
+        database = await Database.open(self.dsn)
+        encoder = self.encoder
+        dependencies = Dependencies(
+            database=Ready(database),
+            objects=ObjectStore(self.data),
+            encoder=Ready(encoder),
+            passage_encoder=Ready(encoder),
+            allowed_roots=self.roots,
+            image_search=ImageSearch(database, encoder, encoder, signing_key=SIGNING_KEY).search,
+            passage_search=PassageSearch(database, encoder, signing_key=SIGNING_KEY).search,
+            ingest_options=IngestOptions(workers=1),
+            limits=self.limits,
+        )
+
+        @asynccontextmanager
+        async def lifespan(_: object) -> AsyncIterator[Dependencies]:
+            yield dependencies
+
+        server = Server("test", metrics=Metrics(), lifespan=lifespan, log_level="WARNING")
+        register_all(server)
+        try:
+            async with Client(server, mode=mode) as client:
+                tools = (await client.list_tools()).tools
+                yield Toolbox(client, database, {tool.name: tool for tool in tools})
+        finally:
+            await database.close()
+
+
+class Toolbox:
+    """Calls tools, and checks of every answer what holds for all of them."""
+
+    def __init__(self, client: Client, database: Database, tools: dict[str, Tool]) -> None:
+        self.client = client
+        self.database = database
+        self.tools = tools
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The structured result of a call that works."""
+        return (await self.whole(tool, **arguments))[0]
+
+    async def whole(self, tool: str, **arguments: Any) -> tuple[dict[str, Any], list[Image.Image]]:
+        """The structured result and the pictures of a call that works."""
+        result = await self.client.call_tool(tool, arguments)
+        assert not result.is_error, text_of(result)
+        structured = result.structured_content
+        assert structured is not None
+        schema = self.tools[tool].output_schema
+        assert schema is not None
+        jsonschema.validate(structured, schema)
+        first, *rest = result.content
+        assert isinstance(first, TextContent)
+        assert json.loads(first.text) == structured
+        assert first.text == json.dumps(structured, ensure_ascii=False, separators=(",", ":"))
+        assert _BASE64.search(first.text) is None
+        pictures = []
+        for block in rest:
+            assert isinstance(block, ImageContent)
+            assert block.mime_type == "image/jpeg"
+            pictures.append(opened(base64.b64decode(block.data)))
+        return structured, pictures
+
+    async def refused(self, tool: str, **arguments: Any) -> str:
+        """What is said of a call that does not work: one text, not long, nothing else."""
+        result = await self.client.call_tool(tool, arguments)
+        assert result.is_error, result.structured_content
+        assert result.structured_content is None
+        text = text_of(result)
+        assert "incident" not in text
+        assert len(text) < 1_200
+        return text
+
+    async def ids(self, collection: str = "") -> dict[str, str]:
+        """Asset ids by the name of the source."""
+        async with self.database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT source.name, asset.id FROM asset JOIN source ON source.id = source_id "
+                "JOIN collection ON collection.id = asset.collection_id "
+                "WHERE %(name)s IN ('', collection.name)",
+                {"name": collection},
+            )
+            return dict(await cursor.fetchall())
+
+
+def text_of(result: CallToolResult) -> str:
+    """The only text of a result."""
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+def opened(data: bytes) -> Image.Image:
+    """A whole picture."""
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def data_url(data: bytes, mime_type: str = "image/png") -> str:
+    """Bytes as a caller sends them."""
+    return f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def near(pixel: object, colour: tuple[int, int, int], tolerance: int = 12) -> bool:
+    """Whether a pixel is of a colour, but for what JPEG does."""
+    assert isinstance(pixel, tuple)
+    return all(abs(a - b) <= tolerance for a, b in zip(pixel, colour, strict=True))
