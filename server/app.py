@@ -14,6 +14,7 @@ from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
+from sightline.server.limits import ingest_options
 from sightline.server.logs import unchanged_root
 from sightline.server.metrics import Metrics
 from sightline.server.protocol import Server
@@ -30,7 +31,10 @@ Register = Callable[[MCPServer], None]
 class App(Server):
     """The server, with what is running inside it while it runs."""
 
+    #: Set while it runs.
     runtime: Runtime | None = None
+    #: Set when it is about to end: it answers what comes, and asks for no more.
+    stopping = False
 
 
 def create_app(
@@ -45,8 +49,10 @@ def create_app(
     """A server over the settings; run it over any of the SDK's transports.
 
     ``register`` offers the tools; ``on_final`` is told when the database can never be used as
-    things stand; ``auth`` and ``token_verifier`` are the SDK's, for HTTP.
+    things stand; ``auth`` and ``token_verifier`` are the SDK's, for HTTP. Raises
+    ConfigurationError for a setting that does not work.
     """
+    ingest_options(settings)  # here, and not when the transport already runs
     metrics = metrics or Metrics()
 
     @asynccontextmanager

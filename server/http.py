@@ -14,16 +14,19 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import uvicorn
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
 
 from sightline.server import operations
 from sightline.server.app import App, Register, create_app
 from sightline.server.auth import StaticTokens, Token, read_tokens
+from sightline.server.draining import CountPosts, InFlight, drain, stop
 from sightline.server.metrics import Metrics
 from sightline.server.settings import Settings, variable
 from sightline.storage.errors import ConfigurationError
@@ -33,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BACKLOG = 512
+#: For connections that neither answer nor stream, once all that is worth waiting for has ended.
+_LAST_SECONDS = 5
 
 
 def is_loopback(host: str) -> bool:
@@ -79,8 +84,8 @@ def create_http_app(
     *,
     register: tuple[Register, ...] = (register_all,),
     on_final: Callable[[Exception], None] | None = None,
-) -> tuple[App, uvicorn.Config]:
-    """The MCP server and uvicorn's configuration of it, checked and not yet listening."""
+) -> tuple[App, Starlette]:
+    """The MCP server and its ASGI application, checked and not yet listening."""
     tokens = checked_tokens(settings)
     metrics = Metrics()
     app = create_app(
@@ -98,14 +103,7 @@ def create_http_app(
         transport_security=transport_security(settings),
         host=settings.http_host,
     )
-    config = uvicorn.Config(
-        starlette,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.http_shutdown_seconds),
-    )
-    return app, config
+    return app, starlette
 
 
 def _auth(settings: Settings) -> AuthSettings:
@@ -125,28 +123,51 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A server that accepts calls."""
+
+    app: App
+    server: uvicorn.Server
+    #: Done when the server has stopped, for whatever reason.
+    running: asyncio.Task[None]
+    #: Set, the end does not wait for running calls.
+    hurry: asyncio.Event
+
+
 @asynccontextmanager
 async def listening(
     settings: Settings,
     *,
     register: tuple[Register, ...] = (register_all,),
     on_final: Callable[[Exception], None] | None = None,
-) -> AsyncIterator[tuple[str, uvicorn.Server]]:
-    """A server that accepts calls inside the block: its MCP address, and uvicorn's handle.
+) -> AsyncIterator[tuple[str, Listening]]:
+    """A server that accepts calls inside the block: its MCP address, and the server itself.
 
-    Leaving the block lets running calls finish for ``http_shutdown_seconds``.
+    Leaving the block lets running calls finish for ``http_shutdown_seconds``. Raises
+    ConfigurationError for an address, a port or a token that does not work.
     """
     bound = _bind(settings.http_host, settings.http_port)
     try:
-        _, config = create_http_app(settings, register=register, on_final=on_final)
-        server = _Uvicorn(config)
-        url = _url(settings, bound)
+        app, starlette = create_http_app(settings, register=register, on_final=on_final)
+        posts, hurry = InFlight(), asyncio.Event()
+        server = _Uvicorn(
+            uvicorn.Config(
+                CountPosts(starlette, posts),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="on",  # else uvicorn takes its failure for a server without one
+                timeout_graceful_shutdown=_LAST_SECONDS,
+            )
+        )
         running = asyncio.create_task(server.serve(sockets=[bound]))
         try:
-            yield url, server
+            yield _url(settings, bound), Listening(app, server, running, hurry)
         finally:
-            server.handle_exit(signal.SIGTERM, None)
-            await running
+            app.stopping = True
+            await drain(app.calls, posts, seconds=settings.http_shutdown_seconds, hurry=hurry)
+            await stop(server, running)
     finally:
         bound.close()
 
@@ -159,20 +180,21 @@ async def serve(settings: Settings, *, on_listening: Callable[[str], None] | Non
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Exception | None] = loop.create_future()
+    hurry: asyncio.Event | None = None
 
     def finish(error: Exception | None = None) -> None:
         if not ended.done():
             ended.set_result(error)
 
-    server: uvicorn.Server | None = None
-
-    def stop() -> None:
-        if ended.done() and server is not None:
-            server.handle_exit(signal.SIGINT, None)  # the second time: at once
+    def told_to_stop() -> None:
+        if ended.done() and hurry is not None:
+            hurry.set()
         finish()
 
-    with _signals(loop, stop):
-        async with listening(settings, on_final=finish) as (url, server):
+    with _signals(loop, told_to_stop):
+        async with listening(settings, on_final=finish) as (url, listens):
+            hurry = listens.hurry
+            listens.running.add_done_callback(lambda _: finish(_not_started(listens.server)))
             logger.info("listening on %s", url)
             if on_listening is not None:
                 on_listening(url)
@@ -180,6 +202,12 @@ async def serve(settings: Settings, *, on_listening: Callable[[str], None] | Non
             logger.info("stopping")
     if error is not None:
         raise error
+
+
+def _not_started(server: uvicorn.Server) -> Exception | None:
+    if server.started:
+        return None
+    return ConfigurationError("the server could not be started; the log above says why")
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def register(app: App, metrics: Metrics, *, private: bool) -> None:
     async def ready(_: Request) -> Response:
         """200 when a search would be answered, 503 while it would not."""
         runtime = app.runtime
-        if runtime is None:
+        if runtime is None or app.stopping:
             return JSONResponse({"ready": False}, status_code=503)
         states: dict[str, str] = dict(runtime.states())
         if states["database"] == "ready" and not await runtime.reachable():

@@ -26,6 +26,7 @@ from pydantic import AnyUrl, ValidationError
 
 from sightline.server import auth
 from sightline.server.background import on_wait
+from sightline.server.draining import InFlight
 from sightline.server.metrics import Metrics, Outcome
 from sightline.server.redaction import redact_dsn
 from sightline.storage.errors import (
@@ -48,6 +49,8 @@ class Server(MCPServer[Dependencies]):
         """``metrics`` counts the calls; the rest is the SDK's."""
         super().__init__(*args, **kwargs)
         self._metrics = metrics
+        #: The tool calls that run.
+        self.calls = InFlight()
 
     async def call_tool(
         self,
@@ -61,7 +64,7 @@ class Server(MCPServer[Dependencies]):
             known = [each.name for each in self._tool_manager.list_tools()]
             raise ToolError(str(UnknownNameError("tool", name, known)))
         began = time.perf_counter()
-        with self._metrics.call(name) as ended:
+        with self.calls.one(), self._metrics.call(name) as ended:
             try:
                 self._check(tool, arguments)
                 with _telling(context):

@@ -101,6 +101,11 @@ class Runtime:
         await self.database.close()
         await self._databases.close()
 
+    async def opened(self) -> None:
+        """Return when every part is there, however long that takes."""
+        for part in (self.database, self.encoder.loading, self._search_modules):
+            await part.opened.wait()
+
     def dependencies(self) -> Dependencies:
         """What the tools are given."""
         return Dependencies(
