@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from sightline.storage.ingest.sidecars import (
 )
 from sightline.storage.ingest.tables import Table, Tables, read_table
 from sightline.storage.ingest.worker.files import read_file
+
+_AT_ONCE = 64
+_BYTES_AT_ONCE = 16 << 20
 
 
 def discover(
@@ -57,6 +61,24 @@ def count(roots: Sequence[Root | Upload], options: IngestOptions) -> int:
         else:
             total += 1
     return total
+
+
+def take_some(found: Iterator[Found]) -> tuple[list[Found], float]:
+    """The next few, with the bytes of those that have no path; and the time that took."""
+    started = time.perf_counter()
+    batch: list[Found] = []
+    size = 0
+    for each in found:
+        if each.load is not None and each.failure is None:
+            try:
+                each.data = each.load()
+            except MediaError as error:
+                each.failure = error
+        batch.append(each)
+        size += len(each.data or b"")
+        if len(batch) >= _AT_ONCE or size >= _BYTES_AT_ONCE:
+            break
+    return batch, time.perf_counter() - started
 
 
 class _Walk:

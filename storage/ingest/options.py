@@ -52,7 +52,7 @@ class IngestOptions:
     timezone: str = "UTC"
     """Where a capture time without an offset is taken to be: an IANA name."""
 
-    bulk_rows: int = 2_000
+    bulk_rows: int = 500
     bulk_fraction: float = 0.15
     """From so many new rows, and so large a share of the partition, the vector index is built
     after the load: adding to it is eight times slower."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 from sightline.storage import collections, queries, spaces
 from sightline.storage.collections import Collection
 from sightline.storage.database import Database
-from sightline.storage.errors import MediaError
+from sightline.storage.ingest.budget import Budget
 from sightline.storage.ingest.copying import Spaces
-from sightline.storage.ingest.discovery import count, discover
-from sightline.storage.ingest.found import Found, Upload
+from sightline.storage.ingest.discovery import count, discover, take_some
+from sightline.storage.ingest.encoding import Encoding
+from sightline.storage.ingest.found import Upload
 from sightline.storage.ingest.identify import Identifier
 from sightline.storage.ingest.indexes import IndexCare
 from sightline.storage.ingest.jobqueue import JobQueue
@@ -30,15 +31,11 @@ from sightline.storage.ingest.vectors import BatchEncoder
 from sightline.storage.ingest.work import Work
 from sightline.storage.ingest.worker.jobs import Limits
 from sightline.storage.ingest.writing import Writer
-from sightline.storage.models import ImageEncoder, Pixels, TextEncoder
+from sightline.storage.models import ImageEncoder, TextEncoder
 from sightline.storage.objects import ObjectStore
 
 _SQL = queries.load("ingest")
-_FOUND_AT_ONCE = 64
-_FOUND_BYTES = 16 << 20
-_BATCH_WAIT_SECONDS = 0.25
 _ANALYZE_ROWS = 100  # fewer change no plan
-_BATCHES_IN_FLIGHT = 2  # one in the model, one ready for it
 
 
 async def ingest(
@@ -111,7 +108,7 @@ class _Run:
         self._found: asyncio.Queue[asyncio.Task[list[Work]] | None] = asyncio.Queue(4)
         self._pictures: asyncio.Queue[Picture | None] = asyncio.Queue(2 * options.batch_size)
         self._finished: asyncio.Queue[Work | None] = asyncio.Queue(2 * options.write_rows)
-        self._budget = _Budget(options.lookahead_mib << 20)
+        self._budget = Budget(options.lookahead_mib << 20)
         self._reading = Reading(
             self._jobs,
             self._pictures,
@@ -127,8 +124,11 @@ class _Run:
             memory_mib=options.worker_memory_mib,
         )
         self._pool = Pool(encoder.preprocess, asdict(limits), options.file_deadline_seconds)
-        self._encode_pictures: BatchEncoder[Pixels] = BatchEncoder(
-            encoder.encode_images, encoder.identity.dimension, options.batch_size
+        self._encoding = Encoding(
+            BatchEncoder(encoder.encode_images, encoder.identity.dimension, options.batch_size),
+            self._pictures,
+            self._finished,
+            tally,
         )
         self._encode_texts: BatchEncoder[str] | None = None
         if passage_encoder is not None:
@@ -151,7 +151,7 @@ class _Run:
                 stages.create_task(self._discover(roots))
                 stages.create_task(self._identify())
                 stages.create_task(self._read())
-                stages.create_task(self._encode())
+                stages.create_task(self._encoding.run())
                 stages.create_task(self._write(counting))
         except BaseExceptionGroup as group:
             raise _first(group) from group
@@ -172,7 +172,7 @@ class _Run:
         try:
             async with asyncio.TaskGroup() as hashing:
                 while True:
-                    batch, seconds = await loop.run_in_executor(thread, _some, found)
+                    batch, seconds = await loop.run_in_executor(thread, take_some, found)
                     self._tally.spend("discover", seconds)
                     if not batch:
                         break
@@ -219,49 +219,6 @@ class _Run:
             for _ in range(self._options.worker_count):
                 workers.create_task(self._pool.run(self._jobs.take))
         await self._pictures.put(None)
-
-    async def _encode(self) -> None:
-        slots = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
-        async with asyncio.TaskGroup() as batches:
-            while pictures := await self._next_pictures():
-                await slots.acquire()
-                batches.create_task(self._encode_batch(pictures, slots))
-        await self._finished.put(None)
-
-    async def _next_pictures(self) -> list[Picture]:
-        """A full batch, or what there is when no more came for a moment; none at the end."""
-        first = await self._pictures.get()
-        pictures = [] if first is None else [first]
-        while pictures and len(pictures) < self._encode_pictures.size:
-            try:
-                async with asyncio.timeout(_BATCH_WAIT_SECONDS):
-                    more = await self._pictures.get()
-            except TimeoutError:
-                break
-            if more is None:
-                await self._pictures.put(None)
-                break
-            pictures.append(more)
-        return pictures
-
-    async def _encode_batch(self, pictures: list[Picture], slots: asyncio.Semaphore) -> None:
-        try:
-            wanted = [(w, d, d.pixels) for w, d in pictures if d.pixels is not None]
-            started = time.perf_counter()
-            results = await self._encode_pictures([pixels for _, _, pixels in wanted])
-            self._tally.spend("encode", time.perf_counter() - started)
-            for (work, draft, _), result in zip(wanted, results, strict=True):
-                draft.pixels = None
-                work.unfinished -= 1
-                told = work.failure is not None and work.ended
-                if isinstance(result, MediaError):
-                    work.fail(result)
-                else:
-                    draft.vector = result
-                if work.ready and not told:
-                    await self._finished.put(work)
-        finally:
-            slots.release()
 
     async def _write(self, counting: asyncio.Task[None]) -> None:
         while works := await self._next_finished():
@@ -325,46 +282,6 @@ class _Run:
             if added >= _ANALYZE_ROWS:
                 await connection.execute(_SQL["analyze"])
         self._tally.spend("index", time.perf_counter() - started)
-
-
-class _Budget:
-    """Bytes of files that may be in memory; one larger than all of it may be there alone."""
-
-    def __init__(self, size: int) -> None:
-        self._size = self._left = size
-        self._changed = asyncio.Condition()
-
-    async def take(self, count: int) -> None:
-        if count == 0:
-            return
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._left >= min(count, self._size))
-            self._left -= count
-
-    async def give(self, count: int) -> None:
-        if count == 0:
-            return
-        async with self._changed:
-            self._left += count
-            self._changed.notify_all()
-
-
-def _some(found: Iterator[Found]) -> tuple[list[Found], float]:
-    """The next few, with the bytes of those that have no path; and the time that took."""
-    started = time.perf_counter()
-    batch: list[Found] = []
-    size = 0
-    for each in found:
-        if each.load is not None and each.failure is None:
-            try:
-                each.data = each.load()
-            except MediaError as error:
-                each.failure = error
-        batch.append(each)
-        size += len(each.data or b"")
-        if len(batch) >= _FOUND_AT_ONCE or size >= _FOUND_BYTES:
-            break
-    return batch, time.perf_counter() - started
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -20,10 +20,9 @@ def perceptual_hash(image: Image.Image) -> int:
     """
     grey = image.convert("L").resize((_EDGE, _EDGE), Image.Resampling.BOX)
     cosines = _cosines()
-    low = cosines @ np.asarray(grey, dtype=np.float64) @ cosines.T
-    flat = low.ravel()
+    flat = (cosines @ np.asarray(grey, dtype=np.float64) @ cosines.T).ravel()
     # The first coefficient is the mean brightness; it would move the median and says nothing.
-    bits = flat > np.median(flat[1:])
+    bits = flat > np.partition(flat[1:], 31)[31]
     return int.from_bytes(np.packbits(bits).tobytes(), "big", signed=True)
 
 
