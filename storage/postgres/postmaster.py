@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psycopg
 
+from sightline.storage.errors import StorageError
+
 _log = logging.getLogger(__name__)
 
 _PROC = Path("/proc")
@@ -26,6 +28,12 @@ class Postmaster:
 
     pid: int
     socket_folder: str
+    ready: bool
+
+    @property
+    def has_socket(self) -> bool:
+        """Whether its socket is still where it made it."""
+        return any(Path(self.socket_folder).glob(".s.PGSQL.*"))
 
 
 def read(data: Path) -> Postmaster | None:
@@ -36,7 +44,8 @@ def read(data: Path) -> Postmaster | None:
         return None
     if not lines or not lines[0].strip().isdecimal():
         return None
-    return Postmaster(int(lines[0]), lines[4].strip() if len(lines) > 4 else "")
+    lines += [""] * (8 - len(lines))
+    return Postmaster(int(lines[0]), lines[4].strip(), lines[7].strip() == "ready")
 
 
 def find(data: Path) -> Postmaster | None:
@@ -93,9 +102,16 @@ def wait_until_settled(data: Path, dsn: Callable[[], str], sign_of_life_seconds:
     Called under the start lock. A server that neither answers nor has gone is starting,
     recovering or stopping; that is waited for without a deadline. A stale pid file is removed,
     since Postgres takes any living process of that number for its server.
+
+    Raises StorageError where the server cannot be reached because its socket was removed.
     """
     waited = 0.0
-    while find(data) is not None:
+    while (found := find(data)) is not None:
+        if found.ready and not found.has_socket:
+            raise StorageError(
+                f"Postgres runs as process {found.pid}, and somebody removed its socket from "
+                f"{found.socket_folder}; stop it with: kill -INT {found.pid}"
+            )
         try:
             psycopg.connect(dsn(), connect_timeout=5).close()
         except psycopg.OperationalError as error:

@@ -185,6 +185,17 @@ def test_pid_file_of_a_dead_server_whose_number_another_process_has_is_stale(
         assert answer(server.dsn()) == 1
 
 
+def test_server_whose_socket_was_removed_is_named(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False):
+        found = running(folder)
+        assert found is not None
+        for path in (folder / "postgres" / "run").glob(".s.PGSQL.*"):
+            path.unlink()
+        with pytest.raises(StorageError, match=f"kill -INT {found.pid}"):
+            EmbeddedPostgres(folder, durable=False)
+    assert running(folder) is None
+
+
 def test_database_that_was_half_made_is_made_anew(tmp_path: Path) -> None:
     unfinished = tmp_path / "postgres" / "data.unfinished"
     unfinished.mkdir(parents=True)
