@@ -65,7 +65,7 @@ async def check(database: Database, objects: ObjectStore) -> list[Finding]:
     stored = await asyncio.to_thread(lambda: set(objects.stored()))
     async with database.connection() as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        await connection.execute("SET LOCAL statement_timeout = 0")
+        await connection.execute(_SQL["settings"])
         findings = [
             _finding(code, severity, await _texts(connection, code), message)
             for code, (severity, message) in _ROWS.items()

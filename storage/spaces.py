@@ -172,6 +172,7 @@ async def ensure_index(
         )
         await connection.execute(space.compose(_SQL["drop_index"]))  # one that is not valid
         await connection.execute(space.compose(_SQL["create_index"]))
+        await connection.execute(space.compose(_SQL["analyze"]))
 
 
 async def _lock(connection: Connection, space_id: int) -> None:

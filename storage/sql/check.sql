@@ -1,5 +1,12 @@
 -- Each block lists what breaks one invariant: an id that a person can look up.
 
+-- name: settings
+-- Until the end of the transaction. Whole tables are joined here, and where their statistics are
+-- young a nested loop looks cheap: 200 s instead of 0.1 for 50,000 assets.
+SELECT
+    set_config('statement_timeout', '0', true),
+    set_config('enable_nestloop', 'off', true)
+
 -- name: asset_without_vector
 SELECT asset.id
 FROM sightline.asset

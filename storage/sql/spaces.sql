@@ -46,6 +46,10 @@ WITH (m = 16, ef_construction = 128)
 -- name: drop_index
 DROP INDEX IF EXISTS sightline.{index}
 
+-- name: analyze
+-- A load leaves no statistics behind, and the planner guesses badly without them.
+ANALYZE sightline.{partition}
+
 -- name: index_exists
 -- An index that a crash left unfinished is not valid and does not count.
 SELECT EXISTS (
