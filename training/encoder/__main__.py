@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             recipe=_recipe(options),
             device=hardware.pick_device(options.device),
             precision=options.precision,
+            note=options.note,
         )
         _do(options.stage, work)
     except SightlineError as error:
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--precision", choices=get_args(hardware.Precision), default="auto")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    parser.add_argument("--note", default="", help="what the model card should add on this run")
     parser.add_argument("--smoke", action="store_true", help="a small run of about five minutes")
     for name, text in (
         ("pictures", "how many training pictures to draw"),

@@ -53,7 +53,7 @@ Loss: open_clip's `ClipLoss`, pictures against English and against Chinese capti
 {languages_weight} times the same between a caption and its translation, plus {words_weight} times a
 prediction of the caption's tokens from the picture's vector (its layer is dropped after training).
 AdamW, cosine, and an exponential average of the weights. The whole recipe and the validation curve
-are in `training.json`.
+are in `training.json`.{note}
 
 | step | minutes | validation loss-batch | en R@1 | en R@5 | zh R@1 | zh R@5 |
 |---|---|---|---|---|---|---|
@@ -105,6 +105,7 @@ def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any
         hardware=training["hardware"],
         languages_weight=recipe["languages_weight"],
         words_weight=recipe["words_weight"],
+        note=f" {training['note']}" if training["note"] else "",
         curve="\n".join(_curve_row(point) for point in _thinned(training["curve"])),
         test_pictures=f"{figures['pictures']:,}",
         unseen=figures["unseen_pictures"],

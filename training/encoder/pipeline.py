@@ -33,6 +33,7 @@ class Workshop:
     recipe: Recipe
     device: torch.device
     precision: hardware.Precision = "auto"
+    note: str = ""
 
     def draw(self) -> None:
         """Draw the pictures that are missing, and learn the tokenizer unless there is one."""
@@ -69,6 +70,7 @@ class Workshop:
         export.export(state["average"], self._tokenizer(), self.out)
         training = {key: state[key] for key in ("recipe", "steps", "seconds", "curve")}
         training["hardware"] = hardware.describe(self.device)
+        training["note"] = self.note
         export.write_json(self.out / TRAINING, training)
 
     def evaluate(self) -> dict[str, Any]:
