@@ -180,8 +180,40 @@ class Settings(BaseSettings):
     )
     vlm_model: str | None = Field(default=None, description="Model name at that endpoint.")
     vlm_api_key: SecretStr | None = Field(default=None, description="Its key, when it wants one.")
+    vlm_profile: str = Field(
+        default="auto",
+        min_length=1,
+        description=(
+            "Family of that model, which says how it sees pictures and writes boxes: `auto` goes "
+            "by its name, `plain` has no boxes."
+        ),
+    )
     vlm_timeout_seconds: Seconds = Field(
-        default=60.0, description="Longest that one answer may take."
+        default=60.0, description="Longest that one answer may take, waiting and retries included."
+    )
+    vlm_connect_seconds: Seconds = Field(
+        default=5.0, description="Longest that reaching the endpoint or its health may take."
+    )
+    vlm_concurrency: PositiveInt = Field(
+        default=8, description="Most questions that are with the endpoint at once; others wait."
+    )
+    vlm_retries: int = Field(
+        default=3, ge=0, description="Further tries after 429, 5xx or a lost connection."
+    )
+    vlm_max_tokens: PositiveInt = Field(
+        default=512, description="Longest answer, in tokens, where a tool asks for no other."
+    )
+    vlm_reply_bytes: PositiveInt = Field(
+        default=2_000_000, description="Largest answer that is read from the endpoint."
+    )
+    vlm_cache_entries: int = Field(
+        default=256, ge=0, description="Greedy answers kept by exact question; 0 keeps none."
+    )
+    vlm_breaker_failures: PositiveInt = Field(
+        default=5, description="Failures in a row after which the endpoint is left alone."
+    )
+    vlm_breaker_seconds: Seconds = Field(
+        default=10.0, description="How long it is left alone before it is tried again."
     )
 
     # Process
