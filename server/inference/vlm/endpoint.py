@@ -1,0 +1,72 @@
+"""Where a vision-language model is served, and the bounds on asking it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from sightline.server.settings import Settings
+from sightline.storage.errors import ConfigurationError
+from sightline.tools.boxes.profiles import Profile, choose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Each bound is the setting ``vlm_...`` of the same name."""
+
+    base_url: str
+    model: str
+    profile: Profile
+    api_key: SecretStr | None = None
+    timeout_seconds: float = 60.0
+    connect_seconds: float = 5.0
+    concurrency: int = 8
+    retries: int = 3
+    cache_entries: int = 256
+    max_tokens: int = 512
+    reply_bytes: int = 2_000_000
+    breaker_failures: int = 5
+    breaker_seconds: float = 10.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self | None:
+        """``None`` where no endpoint is set; raises ConfigurationError where the model is not."""
+        if settings.vlm_base_url is None:
+            return None
+        if settings.vlm_model is None:
+            raise ConfigurationError(
+                "SIGHTLINE_VLM_BASE_URL is set and SIGHTLINE_VLM_MODEL is not: name the model "
+                f"to ask (GET {settings.vlm_base_url}/models lists those there are)"
+            )
+        return cls(
+            base_url=settings.vlm_base_url,
+            model=settings.vlm_model,
+            profile=choose(settings.vlm_model, settings.vlm_profile),
+            api_key=settings.vlm_api_key,
+            timeout_seconds=settings.vlm_timeout_seconds,
+            connect_seconds=settings.vlm_connect_seconds,
+            concurrency=settings.vlm_concurrency,
+            retries=settings.vlm_retries,
+            cache_entries=settings.vlm_cache_entries,
+            max_tokens=settings.vlm_max_tokens,
+            reply_bytes=settings.vlm_reply_bytes,
+            breaker_failures=settings.vlm_breaker_failures,
+            breaker_seconds=settings.vlm_breaker_seconds,
+        )
+
+    @property
+    def api_url(self) -> str:
+        """The base of the API; an address without a path gets OpenAI's ``/v1``."""
+        parts = urlsplit(self.base_url)
+        path = parts.path.rstrip("/") or "/v1"
+        return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+    @property
+    def shown(self) -> str:
+        """`api_url` without user name and password: for messages and logs."""
+        parts = urlsplit(self.api_url)
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, host, parts.path, "", ""))
