@@ -18,6 +18,7 @@ from sightline.storage.retrieval.records import (
     PassageRequest,
     PassageResults,
 )
+from sightline.tools.vision import VisionLanguageModel
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -69,4 +70,6 @@ class Dependencies:
     image_search: Callable[[ImageRequest], Awaitable[ImageResults]]
     passage_search: Callable[[PassageRequest], Awaitable[PassageResults]]
     ingest_options: IngestOptions
+    #: Answers questions about pictures; ``None`` where none is set.
+    vision: Provider[VisionLanguageModel] | None = None
     limits: Limits = Limits()

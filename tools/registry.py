@@ -6,16 +6,18 @@ from mcp.server.mcpserver import MCPServer
 
 from sightline.tools import (
     add_images,
+    annotate_image,
     delete_assets,
     list_collections,
     resources,
+    save_annotation,
     search_images,
     search_text,
     view_image,
 )
 
 #: Tools that change what is stored; they ask for the scope ``write``.
-WRITE_TOOLS = frozenset({"add_images", "delete_assets"})
+WRITE_TOOLS = frozenset({"add_images", "delete_assets", "save_annotation"})
 
 
 def register_all(mcp: MCPServer) -> None:
@@ -25,7 +27,9 @@ def register_all(mcp: MCPServer) -> None:
         search_images,
         search_text,
         view_image,
+        annotate_image,
         add_images,
+        save_annotation,
         delete_assets,
         resources,
     ):

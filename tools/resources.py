@@ -6,12 +6,22 @@ import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
+from sightline.storage import annotations as saved_annotations
 from sightline.storage import assets
-from sightline.storage.errors import SightlineError, UnknownAssetError, UnknownNameError
+from sightline.storage.errors import (
+    InvalidArgumentError,
+    SightlineError,
+    UnknownAssetError,
+    UnknownNameError,
+    shown,
+)
 from sightline.tools import pictures
 from sightline.tools.context import Call, dependencies
+from sightline.tools.drawing import Marked, draw
 from sightline.tools.list_collections import list_collections
 from sightline.tools.view_image import load_picture
+
+_ID_DIGITS = 18
 
 
 async def asset_picture(ctx: Call, asset: str) -> bytes:
@@ -24,6 +34,28 @@ async def asset_picture(ctx: Call, asset: str) -> bytes:
     encoded = await anyio.to_thread.run_sync(
         lambda: pictures.encode(
             image, max_edge=deps.limits.view_edge_pixels, max_bytes=deps.limits.inline_bytes
+        )
+    )
+    return encoded.data
+
+
+async def annotated_picture(ctx: Call, asset: str, annotation: str) -> bytes:
+    """The picture as JPEG with one saved annotation drawn on it."""
+    deps = dependencies(ctx)
+    if not annotation.isascii() or not annotation.isdigit() or len(annotation) > _ID_DIGITS:
+        raise InvalidArgumentError(f"{shown(annotation)} is not the id of an annotation, a number")
+    database = await deps.database.get()
+    async with database.connection() as conn:
+        record = await assets.fetch_one(conn, asset)
+        saved = await saved_annotations.get(conn, int(annotation))
+    if saved.asset_id != record.id:
+        raise InvalidArgumentError(f"annotation {annotation} is not on asset {record.id}")
+    image = await load_picture(deps, record)
+    encoded = await anyio.to_thread.run_sync(
+        lambda: pictures.encode(
+            draw(image, [Marked(saved.box, saved.label)]),
+            max_edge=deps.limits.view_edge_pixels,
+            max_bytes=deps.limits.inline_bytes,
         )
     )
     return encoded.data
@@ -71,6 +103,19 @@ def register(mcp: MCPServer) -> None:
     async def thumbnail(asset: str, ctx: Call) -> bytes:
         try:
             return await asset_thumbnail(ctx, asset)
+        except SightlineError as error:
+            raise as_resource_error(error) from error
+
+    @mcp.resource(
+        "sightline://asset/{asset}/annotated/{annotation}",
+        name="annotated",
+        title="Annotated picture",
+        description="An asset's picture as JPEG with one saved annotation drawn on it.",
+        mime_type="image/jpeg",
+    )
+    async def annotated(asset: str, annotation: str, ctx: Call) -> bytes:
+        try:
+            return await annotated_picture(ctx, asset, annotation)
         except SightlineError as error:
             raise as_resource_error(error) from error
 

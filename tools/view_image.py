@@ -8,17 +8,20 @@ import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from PIL import Image
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from sightline.storage import annotations as saved_annotations
 from sightline.storage import assets
+from sightline.storage.annotations import Annotation
 from sightline.storage.assets import Asset
 from sightline.storage.errors import InvalidArgumentError
 from sightline.tools import pictures
 from sightline.tools.arguments import AssetId, Box
 from sightline.tools.context import Call, dependencies
 from sightline.tools.dependencies import Dependencies
+from sightline.tools.drawing import Marked, draw
 from sightline.tools.evidence import AssetReference, refer
-from sightline.tools.results import NormalisedBox, Result, as_tool_result
+from sightline.tools.results import NormalisedBox, Result, Score, as_tool_result
 
 DESCRIPTION = """\
 Look at one picture: an image, a document page or a video frame, by the asset id of a search result.
@@ -28,11 +31,29 @@ Use it before you claim what a picture shows, and with `crop` to read small prin
 MIN_EDGE_PIXELS = 64
 
 
+class StoredAnnotation(BaseModel):
+    """A box that somebody has saved on the asset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: int
+    label: str
+    box: NormalisedBox
+    score: Score | None = None
+    origin: str
+    model: str | None = None
+    author: str | None = None
+    note: str | None = None
+
+
 class ViewedImage(Result):
     """What was shown."""
 
     evidence: AssetReference
     crop: NormalisedBox | None = None
+    annotations: Annotated[
+        list[StoredAnnotation] | None, Field(description="What is drawn on it, if asked for.")
+    ] = None
     shown_size: Annotated[list[int], Field(description="Width and height of the returned picture.")]
 
 
@@ -50,7 +71,12 @@ async def load_picture(deps: Dependencies, asset: Asset) -> Image.Image:
 
 
 async def view_image(
-    deps: Dependencies, asset: str, crop: list[float] | None, max_edge: int
+    deps: Dependencies,
+    asset: str,
+    crop: list[float] | None,
+    max_edge: int,
+    *,
+    annotated: bool = False,
 ) -> tuple[ViewedImage, pictures.EncodedPicture]:
     """The picture of ``asset`` with its longer edge at most ``max_edge`` pixels."""
     most = deps.limits.view_edge_pixels
@@ -62,19 +88,36 @@ async def view_image(
     database = await deps.database.get()
     async with database.connection() as conn:
         record = await assets.fetch_one(conn, asset)
+        stored = (await saved_annotations.of_assets(conn, [record.id])).get(record.id, [])
     image = await load_picture(deps, record)
 
     def render() -> pictures.EncodedPicture:
-        part = image if box is None else pictures.crop(image, box)
+        marks = [Marked(each.box, each.label) for each in stored] if annotated else []
+        whole = draw(image, marks)
+        part = whole if box is None else pictures.crop(whole, box)
         return pictures.encode(part, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
 
     encoded = await anyio.to_thread.run_sync(render)
     result = ViewedImage(
         evidence=refer(record, detailed=True),
         crop=None if box is None else list(box),
+        annotations=[_stored(each) for each in stored] if annotated else None,
         shown_size=[encoded.width, encoded.height],
     )
     return result, encoded
+
+
+def _stored(annotation: Annotation) -> StoredAnnotation:
+    return StoredAnnotation(
+        id=annotation.id,
+        label=annotation.label,
+        box=list(annotation.box),
+        score=annotation.score,
+        origin=annotation.origin,
+        model=annotation.model,
+        author=annotation.author,
+        note=annotation.note,
+    )
 
 
 def register(mcp: MCPServer) -> None:
@@ -93,6 +136,11 @@ def register(mcp: MCPServer) -> None:
         max_edge: Annotated[
             int, Field(description="Longer edge of the returned picture in pixels, 64 to 1568.")
         ] = 1024,
+        annotated: Annotated[
+            bool, Field(description="Draw the saved annotations on it, and list them.")
+        ] = False,
     ) -> Annotated[CallToolResult, ViewedImage]:
-        result, picture = await view_image(dependencies(ctx), asset, crop, max_edge)
+        result, picture = await view_image(
+            dependencies(ctx), asset, crop, max_edge, annotated=annotated
+        )
         return as_tool_result(result, [picture])

@@ -31,8 +31,10 @@ ARGUMENTS = {
         "thumbnails",
     },
     "search_text": {"query", "collection", "kinds", "filters", "limit", "cursor", "detail"},
-    "view_image": {"asset", "crop", "max_edge"},
+    "view_image": {"asset", "crop", "max_edge", "annotated"},
+    "annotate_image": {"asset", "boxes", "phrases", "style"},
     "add_images": {"collection", "paths", "uploads"},
+    "save_annotation": {"asset", "boxes", "origin", "model", "score", "note"},
     "delete_assets": {"assets"},
 }
 

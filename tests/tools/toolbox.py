@@ -26,6 +26,7 @@ from sightline.storage.objects import ObjectStore
 from sightline.storage.retrieval.search import ImageSearch, PassageSearch
 from sightline.tools.dependencies import Dependencies, Limits
 from sightline.tools.registry import register_all
+from sightline.tools.vision import VisionLanguageModel
 from tests.support.encoders import ColourHistogramEncoder
 
 SIGNING_KEY = b"a key of the tests of the tools!"
@@ -54,6 +55,8 @@ class Place:
     #: Folders that callers may name files of.
     roots: tuple[Path, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    #: Asked about pictures; nobody is where it is ``None``.
+    vision: VisionLanguageModel | None = None
 
     def having(self, **changes: Any) -> Place:
         """The same with something else about it."""
@@ -74,6 +77,7 @@ class Place:
             passage_search=PassageSearch(database, encoder, signing_key=SIGNING_KEY).search,
             ingest_options=IngestOptions(workers=1),
             limits=self.limits,
+            vision=None if self.vision is None else Ready(self.vision),
         )
 
         @asynccontextmanager

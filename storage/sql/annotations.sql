@@ -1,0 +1,21 @@
+-- name: insert
+INSERT INTO sightline.annotation
+    (asset_id, label, x0, y0, x1, y1, score, origin, model, author, note)
+VALUES
+    (%(asset_id)s, %(label)s, %(x0)s, %(y0)s, %(x1)s, %(y1)s, %(score)s, %(origin)s, %(model)s,
+     %(author)s, %(note)s)
+RETURNING id, created_at
+
+-- name: of_assets
+-- Oldest first within an asset.
+SELECT
+    id, asset_id, label, ARRAY[x0, y0, x1, y1], score, origin, model, author, note, created_at
+FROM sightline.annotation
+WHERE asset_id = ANY(%(asset_ids)s)
+ORDER BY asset_id, id
+
+-- name: by_id
+SELECT
+    id, asset_id, label, ARRAY[x0, y0, x1, y1], score, origin, model, author, note, created_at
+FROM sightline.annotation
+WHERE id = %(id)s

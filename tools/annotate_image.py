@@ -1,0 +1,170 @@
+"""``annotate_image``: draw given boxes, or find what phrases name and draw that."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import anyio.to_thread
+from mcp.server.mcpserver import MCPServer
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import BaseModel, ConfigDict, Field
+
+from sightline.storage import assets
+from sightline.storage.errors import InvalidArgumentError
+from sightline.tools import pictures
+from sightline.tools.arguments import AssetId, Box
+from sightline.tools.boxes.geometry import in_pixels
+from sightline.tools.context import Call, dependencies
+from sightline.tools.dependencies import Dependencies
+from sightline.tools.drawing import Marked, Style, draw
+from sightline.tools.evidence import AssetReference, refer
+from sightline.tools.locate import locate, vision_model
+from sightline.tools.results import NormalisedBox, Result, as_tool_result
+from sightline.tools.view_image import load_picture
+
+DESCRIPTION = """\
+Mark where things are on a picture. Give `boxes` with labels to draw them, or `phrases` such as
+"the white van" to have the vision-language model look for them. Returns the coordinates (0 to 1 and
+pixels) and the picture with the boxes on it. A phrase that is not found is reported, not guessed.
+Nothing is stored: use save_annotation for that."""
+
+MOST_BOXES = 50
+MOST_PHRASES = 8
+LABEL_CHARS = 120
+
+
+class LabelledBox(BaseModel):
+    """A box to draw."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    box: Box
+    label: Annotated[str, Field(max_length=LABEL_CHARS)] = ""
+
+
+class DrawnBox(BaseModel):
+    """A box on the picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str
+    box: NormalisedBox
+    pixels: Annotated[list[int], Field(description="The same in pixels of the whole picture.")]
+    origin: Annotated[str, Field(description="'given', or 'model' for one that was looked for.")]
+
+
+class PhraseOutcome(BaseModel):
+    """What became of a phrase."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    phrase: str
+    status: Annotated[
+        str,
+        Field(description="found, repaired, absent (the model says so), unreadable, unsupported."),
+    ]
+    notes: list[str] | None = None
+
+
+class AnnotatedImage(Result):
+    """What was drawn on which picture."""
+
+    evidence: AssetReference
+    boxes: list[DrawnBox]
+    phrases: list[PhraseOutcome] | None = None
+    model: Annotated[str | None, Field(description="The model that was asked.")] = None
+    shown_size: Annotated[list[int], Field(description="Width and height of the returned picture.")]
+
+
+async def annotate_image(
+    deps: Dependencies,
+    asset: str,
+    boxes: list[LabelledBox],
+    phrases: list[str],
+    *,
+    style: Style = "box",
+    max_edge: int = 1024,
+) -> tuple[AnnotatedImage, pictures.EncodedPicture]:
+    """Draw ``boxes`` and whatever ``phrases`` name; raises where there is neither."""
+    wanted = [" ".join(phrase.split()) for phrase in phrases]
+    if not boxes and not any(wanted):
+        raise InvalidArgumentError("nothing to draw: give boxes, phrases, or both")
+    given = [Marked(pictures.parse_crop(each.box), each.label) for each in boxes]
+    database = await deps.database.get()
+    async with database.connection() as conn:
+        record = await assets.fetch_one(conn, asset)
+    image = await load_picture(deps, record)
+    outcomes: list[PhraseOutcome] | None = None
+    found: list[Marked] = []
+    model_name = None
+    if wanted:
+        model = await vision_model(deps)
+        model_name = model.model
+        outcomes = []
+        for located in await locate(model, image, [each for each in wanted if each]):
+            found += [
+                Marked(mark.box, mark.label or located.phrase)
+                for mark in located.marks
+                if not mark.is_point
+            ]
+            outcomes.append(
+                PhraseOutcome(
+                    phrase=located.phrase,
+                    status=located.status,
+                    notes=list(located.notes) or None,
+                )
+            )
+
+    def render() -> pictures.EncodedPicture:
+        # Drawn at the size at which it is shown, so that lines and letters stay clear.
+        shown = image.copy()
+        shown.thumbnail((max_edge, max_edge))
+        marked = draw(shown, given + found, style=style)
+        return pictures.encode(marked, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
+
+    encoded = await anyio.to_thread.run_sync(render)
+    origins = ["given"] * len(given) + ["model"] * len(found)
+    result = AnnotatedImage(
+        evidence=refer(record, detailed=False),
+        boxes=[
+            DrawnBox(
+                label=mark.label,
+                box=list(mark.box),
+                pixels=list(in_pixels(mark.box, (record.width, record.height))),
+                origin=origin,
+            )
+            for mark, origin in zip(given + found, origins, strict=True)
+        ],
+        phrases=outcomes,
+        model=model_name,
+        shown_size=[encoded.width, encoded.height],
+    )
+    return result, encoded
+
+
+def register(mcp: MCPServer) -> None:
+    """Offer the tool."""
+
+    @mcp.tool(
+        name="annotate_image",
+        title="Annotate image",
+        description=DESCRIPTION,
+        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    )
+    async def tool(
+        ctx: Call,
+        asset: AssetId,
+        boxes: Annotated[
+            list[LabelledBox] | None,
+            Field(max_length=MOST_BOXES, description="Boxes to draw, each with a label."),
+        ] = None,
+        phrases: Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=200)]] | None,
+            Field(max_length=MOST_PHRASES, description="What to look for, a phrase each."),
+        ] = None,
+        style: Annotated[Style, Field(description="How a box is drawn.")] = "box",
+    ) -> Annotated[CallToolResult, AnnotatedImage]:
+        result, picture = await annotate_image(
+            dependencies(ctx), asset, boxes or [], phrases or [], style=style
+        )
+        return as_tool_result(result, [picture])

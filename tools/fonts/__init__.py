@@ -1,0 +1,12 @@
+"""The font of labels: Noto Sans CJK SC, cut to Latin and the characters of GB 2312 (OFL-1.1)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from importlib.resources import as_file, files
+from pathlib import Path
+
+
+def label_font() -> AbstractContextManager[Path]:
+    """The font file, for the length of the block."""
+    return as_file(files("sightline.tools.fonts").joinpath("NotoSansCJKsc-Bold.otf"))
