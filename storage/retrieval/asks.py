@@ -30,13 +30,17 @@ from sightline.storage.spaces import Grain
 
 @dataclass(frozen=True, slots=True)
 class AskBuilder:
-    """Builds the asks of one search. ``trust`` is what words to pictures are worth, 0 to 1."""
+    """Builds the asks of one search. ``trust`` 0 to 1 is what the encoder's words are worth here.
+
+    ``one_encoder`` says that pictures and passages share it, so that both are trusted alike.
+    """
 
     database: Database
     scope: Scope
     memory: Memory
     statistics: Statistics
     trust: float
+    one_encoder: bool
 
     async def build(self, question: Question, visual_weight: float | None) -> list[Ask]:
         """The asks; none of a side that ``visual_weight`` gives no weight."""
@@ -76,7 +80,13 @@ class AskBuilder:
         asks = [Ask(lexical, QueryBundle(question.query))]
         if question.passage_words is not None and "passage" in self.scope.spaces:
             asks.append(
-                self._vectors("text_to_passage", "words", "passage", question.passage_words)
+                self._vectors(
+                    "text_to_passage",
+                    "words",
+                    "passage",
+                    question.passage_words,
+                    trust=self.trust if self.one_encoder else 1.0,
+                )
             )
         return asks
 

@@ -27,8 +27,8 @@ _KEPT_SECONDS = 300.0
 _READ_ROWS = 8_192
 # In units of what the best of pure noise reaches: evidence begins at the one and is whole at the
 # other. Measured: see `benchmarks/README.md`.
-_NOISE_REACH = 0.6
-_CERTAIN_REACH = 1.3
+_NOISE_REACH = 0.7
+_CERTAIN_REACH = 1.05
 _FEW = 24
 """Vectors below which a spread says nothing."""
 

@@ -71,13 +71,14 @@ class ImageSearch:
         with watch.stage("scope"):
             async with self._database.connection(autocommit=True) as connection:
                 question = await complete(connection, request, query, scope, encoded)
-                trust = await self._trust.words_to_pictures(connection, scope)
+                trust = await self._trust.of(connection, scope) if self._one_encoder else None
             builder = AskBuilder(
                 self._database,
                 scope,
                 self._memory,
                 self._statistics,
-                1.0 if trust is None else trust.value,
+                trust=1.0 if trust is None else trust.value,
+                one_encoder=self._one_encoder,
             )
             asks = await builder.build(question, request.visual_weight)
         fusion = await FusionRetriever(asks, visual_weight=request.visual_weight).fuse()
@@ -95,6 +96,10 @@ class ImageSearch:
         )
         await self._log(request, query, hits, report)
         return ImageResults(tuple(hits), report)
+
+    @property
+    def _one_encoder(self) -> bool:
+        return self._passages is not None and self._passages.identity == self._images.identity
 
     async def _scope(self, request: ImageRequest) -> Scope:
         identity = self._images.identity

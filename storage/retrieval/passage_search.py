@@ -23,6 +23,7 @@ from sightline.storage.retrieval.records import (
 from sightline.storage.retrieval.rerank import Exhibit, Reranker
 from sightline.storage.retrieval.scope import KeyCatalog, Scope, resolve
 from sightline.storage.retrieval.stopwatch import Stopwatch
+from sightline.storage.retrieval.trust import TrustLedger
 from sightline.storage.retrieval.vectors import Memory, VectorBranch
 from sightline.storage.text.query import analyse_query
 
@@ -48,6 +49,7 @@ class PassageSearch:
         self._statistics = Statistics()
         self._memory = Memory()
         self._catalog = KeyCatalog()
+        self._trust = TrustLedger()
 
     async def search(self, request: PassageRequest) -> PassageResults:
         """Answer a request.
@@ -63,8 +65,9 @@ class PassageSearch:
         digest = limits.digest(request)
         offset = cursors.unseal(self._signing_key, request.cursor, digest) if request.cursor else 0
         with watch.stage("prepare"):
-            scope, vector = await self._prepare(request, query)
-        fusion = await FusionRetriever(self._asks(scope, query, vector)).fuse()
+            scope, trust = await self._prepare(request)
+            vector = await self._encode(scope, query)
+        fusion = await FusionRetriever(self._asks(scope, query, vector, trust)).fuse()
         watch.stages.update(fusion.timings_ms)
         with watch.stage("finish"):
             hits, notes, reranked = await self._finish(request, query, fusion, offset)
@@ -93,23 +96,29 @@ class PassageSearch:
         )
         return PassageResults(tuple(hits), report)
 
-    async def _prepare(self, request: PassageRequest, query: str) -> tuple[Scope, Vectors | None]:
-        scope = await self._resolve(request)
-        if self._encoder is None or "passage" not in scope.spaces:
-            return scope, None
-        return scope, (await self._encoder.encode_texts([query]))[0]
-
-    async def _resolve(self, request: PassageRequest) -> Scope:
+    async def _prepare(self, request: PassageRequest) -> tuple[Scope, float]:
+        encoder = self._encoder
         async with self._database.connection(autocommit=True) as connection:
-            return await resolve(
+            scope = await resolve(
                 connection,
                 request.selection,
-                {} if self._encoder is None else {"passage": self._encoder.identity},
+                {} if encoder is None else {"passage": encoder.identity},
                 PASSAGES,
                 self._catalog,
             )
+            # Measured only where the encoder is one of pictures too, which is no judge of text.
+            trust = None if encoder is None else await self._trust.of(connection, scope)
+        return scope, 1.0 if trust is None else trust.value
 
-    def _asks(self, scope: Scope, query: str, vector: Vectors | None) -> Sequence[Ask]:
+    async def _encode(self, scope: Scope, query: str) -> Vectors | None:
+        if self._encoder is None or "passage" not in scope.spaces:
+            return None
+        vector: Vectors = (await self._encoder.encode_texts([query]))[0]
+        return vector
+
+    def _asks(
+        self, scope: Scope, query: str, vector: Vectors | None, trust: float
+    ) -> Sequence[Ask]:
         asks = [
             Ask(
                 LexicalBranch(
@@ -133,6 +142,7 @@ class PassageSearch:
                 self._memory,
                 target="passage",
                 depth=limits.DEPTH,
+                trust=trust,
             )
             asks.append(Ask(branch, QueryBundle(query, embedding=np.asarray(vector).tolist())))
         return asks

@@ -38,28 +38,38 @@ class TrustLedger:
     """What was measured, by spaces and collections, for a few minutes."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, tuple[int, ...]], tuple[float, Trust | None]] = {}
+        self._known: dict[tuple[int, tuple[int, ...]], tuple[float, Trust | None]] = {}
 
-    async def words_to_pictures(self, connection: Connection, scope: Scope) -> Trust | None:
-        """Trust in words finding pictures; None where it cannot be measured.
+    async def of(self, connection: Connection, scope: Scope) -> Trust | None:
+        """Trust in the encoder that made the scope's passage vectors.
 
-        That is where captions have no vectors of the pictures' encoder, or are too few.
+        None where it cannot be measured: its pictures are others', or captions are too few.
         """
-        pictures, texts = scope.spaces.get("asset"), scope.spaces.get("passage")
-        if pictures is None or texts is None or pictures.space.identity != texts.space.identity:
+        scoped = scope.spaces.get("passage")
+        if scoped is None:
             return None
-        key = (pictures.space.id, texts.space.id, tuple(scope.ids))
+        key = (scoped.space.id, tuple(scope.ids))
         until, trust = self._known.get(key, (0.0, None))
         if time.monotonic() >= until:
-            trust = await _measure(connection, pictures.space, texts.space, scope.ids)
+            trust = await _measure(connection, scoped.space, scope.ids)
             kept = _KEPT_SECONDS if trust is not None and trust.pairs == _PAIRS else 5.0
             self._known[key] = (time.monotonic() + kept, trust)
         return trust
 
 
-async def _measure(
-    connection: Connection, pictures: Space, texts: Space, ids: list[int]
-) -> Trust | None:
+async def _measure(connection: Connection, texts: Space, ids: list[int]) -> Trust | None:
+    identity = texts.identity
+    asked = {
+        "encoder": identity.name,
+        "weights": identity.weights,
+        "preprocessing": identity.preprocessing,
+        "dimension": identity.dimension,
+        "collections": ids,
+    }
+    row = await (await connection.execute(_SQL["space_of_pictures"], asked)).fetchone()
+    if row is None:
+        return None
+    pictures = Space(row[0], identity, "asset")
     statement = sql.SQL(_SQL["captioned_pairs"]).format(
         dimension=sql.Literal(pictures.identity.dimension),
         partition=sql.Identifier(pictures.partition),

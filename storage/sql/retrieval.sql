@@ -102,6 +102,16 @@ LIMIT %(rows)s
 SELECT reltuples::bigint FROM pg_class
 WHERE oid = to_regclass(%(partition)s)
 
+-- name: space_of_pictures
+-- The space of whole pictures that an encoder made in the collections.
+SELECT space.id
+FROM sightline.space
+JOIN sightline.collection_space AS u ON u.space_id = space.id AND u.grain = 'asset'
+WHERE space.encoder = %(encoder)s AND space.weights = %(weights)s
+    AND space.preprocessing = %(preprocessing)s AND space.dimension = %(dimension)s
+    AND u.collection_id = ANY (%(collections)s)
+LIMIT 1
+
 -- name: captioned_pairs
 -- Vectors of captions beside those of their pictures, where one encoder made both.
 SELECT t.embedding::halfvec({dimension}), e.embedding::halfvec({dimension})

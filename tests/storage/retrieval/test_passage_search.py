@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import pytest
+
+from sightline.storage.database import Database
+from sightline.storage.errors import InvalidArgumentError, UnknownNameError
+from sightline.storage.retrieval.records import PassageHit, PassageRequest, Selection
+from sightline.storage.retrieval.search import PassageSearch
+from tests.support.corpus import Corpus, id_of
+
+BOX = (0.1, 0.2, 0.3, 0.4)
+
+
+@pytest.fixture
+async def library(corpus: Corpus) -> Corpus:
+    await corpus.add(
+        "cooler",
+        caption="a heat sink for small cases",
+        lines=[("Socket LGA1700 / AM4", BOX), ("Hole spacing 54x90mm", BOX)],
+    )
+    await corpus.add_text(
+        "manual.md",
+        [
+            "Mount the bracket on the board. Tighten the screws of the bracket evenly.",
+            "The Who played The Kids Are Alright.",
+            "安装散热器之前，请先确认主板的孔距。",
+            "Der Kühler passt nicht. The café is closed.",
+            "Part A-12/3.5 replaces part A-12/3.4 and costs $1,299.00.",
+        ],
+        metadata={"author": "Liu"},
+    )
+    await corpus.add_text("notes.txt", ["the the the the of of and and"], collection="notes")
+    return corpus
+
+
+async def first(passages: PassageSearch, query: str) -> PassageHit:
+    found = await passages.search(PassageRequest(query=query, limit=1))
+    (hit,) = found.hits
+    return hit
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("bracket screws", "Mount the bracket"),
+        ("tightening brackets", "Mount the bracket"),
+        ("LGA 1700", "Socket LGA1700"),
+        ("lga1700", "Socket LGA1700"),
+        ("am4 socket", "Socket LGA1700"),
+        ("54 x 90 mm", "Hole spacing"),
+        ("A-12/3.5", "Part A-12/3.5"),
+        ("1299", "Part A-12/3.5"),
+        ("The Who", "The Who played"),
+        ("kuhler", "Der Kühler"),
+        ("CAFÉ", "Der Kühler"),
+        ("主板孔距", "安装散热器"),
+        ("散热", "安装散热器"),
+        ("孔", "安装散热器"),
+        ("确认主", "安装散热器"),
+        ("bracket 散热器 主板", "安装散热器"),
+    ],
+)
+async def test_the_words_of_a_passage_find_it(
+    library: Corpus, passages: PassageSearch, query: str, text: str
+) -> None:
+    hit = await first(passages, query)
+    assert hit.passage.text.startswith(text)
+    assert hit.branches["words"].rank == 1
+
+
+async def test_a_hit_says_where_it_stands(library: Corpus, passages: PassageSearch) -> None:
+    line = await first(passages, "LGA1700")
+    assert line.passage.kind == "ocr"
+    assert line.passage.box == pytest.approx(BOX)
+    assert line.passage.source == "cooler"
+    assert line.asset is not None
+    assert line.asset.id == line.passage.asset_id == id_of("cooler")
+    chunk = await first(passages, "bracket")
+    assert chunk.asset is None
+    assert chunk.passage.asset_id is None
+    assert (chunk.passage.source, chunk.passage.collection) == ("manual.md", "album")
+
+
+async def test_kinds_and_filters_narrow_a_search(library: Corpus, passages: PassageSearch) -> None:
+    async def kinds(selection: Selection) -> set[str]:
+        found = await passages.search(
+            PassageRequest(query="socket heat sink bracket", selection=selection, limit=50)
+        )
+        return {hit.passage.kind for hit in found.hits}
+
+    assert await kinds(Selection(kinds=("ocr",))) == {"ocr"}
+    assert await kinds(Selection(kinds=("caption", "chunk"))) == {"caption", "chunk"}
+    assert await kinds(Selection(filters={"kind": "ocr"})) == {"ocr"}
+    assert await kinds(Selection(filters={"author": "Liu"})) == {"chunk"}
+    assert await kinds(Selection(filters={"asset_kind": "image"})) == {"ocr", "caption"}
+    assert await kinds(Selection(filters={"text": {"contains": "bracket"}})) == {"chunk"}
+    assert await kinds(Selection(filters={"language": "zh"})) == {"chunk"}
+    with pytest.raises(UnknownNameError, match="no kind of passage 'page'; there are: 'caption'"):
+        await kinds(Selection(kinds=("page",)))
+    with pytest.raises(InvalidArgumentError, match="kinds is empty"):
+        await kinds(Selection(kinds=()))
+
+
+async def test_without_an_encoder_the_words_alone_decide(
+    library: Corpus, database: Database
+) -> None:
+    passages = PassageSearch(database, None, signing_key=b"k")
+    found = await passages.search(PassageRequest(query="bracket", limit=5))
+    assert found.report.branches.keys() == {"words"}
+    assert [hit.passage.text[:5] for hit in found.hits] == ["Mount"]
+
+
+async def test_common_words_say_less_than_rare_ones(
+    library: Corpus, passages: PassageSearch
+) -> None:
+    await library.add_text("prose.txt", [f"the end of a day and night {n}" for n in range(30)])
+    hit = await first(passages, "the of and bracket")
+    assert hit.passage.text.startswith("Mount")
+
+
+async def test_a_snippet_shows_the_words_in_a_long_text(
+    corpus: Corpus, passages: PassageSearch
+) -> None:
+    filler = "Nothing of interest stands in this sentence at all. " * 40
+    await corpus.add_text("long.txt", [filler + "The warranty ends after 36 months. " + filler])
+    hit = await first(passages, "warranty months")
+    assert "warranty ends after 36 months" in hit.passage.snippet
+    assert len(hit.passage.snippet) < 300
+    assert hit.passage.snippet.startswith("…")
+    assert hit.passage.snippet.endswith("…")
+
+
+async def test_pages_follow_each_other(library: Corpus, passages: PassageSearch) -> None:
+    request = PassageRequest(query="the bracket part socket", limit=3)
+    first_page = await passages.search(request)
+    cursor = first_page.report.next_cursor
+    assert cursor is not None
+    second = await passages.search(
+        PassageRequest(query="the bracket part socket", limit=3, cursor=cursor)
+    )
+    ids = [hit.passage.id for hit in (*first_page.hits, *second.hits)]
+    assert len(ids) == len(set(ids)) == 6
+    with pytest.raises(InvalidArgumentError, match="was not made for this query"):
+        await passages.search(PassageRequest(query="bracket", limit=3, cursor=cursor))
+
+
+async def test_a_large_collection_ranks_rare_words_and_adds_common_ones(
+    database: Database, corpus: Corpus
+) -> None:
+    """Past five thousand passages common terms no longer find candidates, they only rank them."""
+    await corpus.add_text("one.txt", ["seed"])
+    async with database.connection() as connection:
+        await connection.execute(
+            "WITH made AS (INSERT INTO passage (collection_id, source_id, kind, text, tokens, "
+            "token_count) SELECT p.collection_id, p.source_id, 'chunk', "
+            "'common w' || n, '', 2 FROM passage p, generate_series(1, 6000) n RETURNING id, text) "
+            "INSERT INTO posting SELECT term, id, 1 FROM made, "
+            "unnest(ARRAY['common', split_part(text, ' ', 2)]) AS t (term)"
+        )
+    await corpus.add_text("two.txt", ["common rare", "rare alone here", "common common"])
+    passages = PassageSearch(database, None, signing_key=b"k")
+    rare = await passages.search(PassageRequest(query="common rare", limit=5))
+    assert [hit.passage.text for hit in rare.hits] == ["common rare", "rare alone here"]
+    only_common = await passages.search(PassageRequest(query="common", limit=3))
+    assert only_common.hits[0].passage.text == "common common"
+    one = await passages.search(PassageRequest(query="common w77", limit=5))
+    assert one.hits[0].passage.text == "common w77"
