@@ -39,7 +39,7 @@ _SIMPLEST: Final = 0.3
 #: How far off, in hundredths of the square, a coordinate is still partly right in training.
 _BLUR: Final = 1.5
 _IGNORE: Final = -100
-_PROBE_EVERY: Final = 400
+_PROBE_EVERY: Final = 800
 
 
 @dataclass(frozen=True)
@@ -167,23 +167,8 @@ def packed_figures(
     return figures
 
 
-def report(name: str, pupil: Pupil, composer: Composer, packs_a_form: int = 32) -> None:
+def report(name: str, pupil: Pupil, composer: Composer, packs_a_form: int = 16) -> None:
     """Log ``packed_figures``."""
     for form, figures in packed_figures(pupil, composer, packs_a_form).items():
         shown = " ".join(f"{kind} {value:.2f}" for kind, value in figures.items())
         _log.info("%s, held out, %s: %s", name, form, shown)
-
-
-@torch.no_grad()
-def start_projector(model: LlavaForConditionalGeneration, features: Features) -> None:
-    """Scale the projector's first layer to features of unit spread, its last to the embeddings'."""
-    sample = torch.from_numpy(features[: min(len(features), 500)].astype(np.float32)).flatten(0, 1)
-    mean, spread = sample.mean(0), sample.std(0).clamp_min(1e-3)
-    projector = model.model.multi_modal_projector
-    width = projector.linear_1.weight.shape[1]
-    weight = torch.randn_like(projector.linear_1.weight) / width**0.5 / spread
-    projector.linear_1.weight.copy_(weight)
-    projector.linear_1.bias.copy_(-(weight @ mean))
-    scale = model.get_input_embeddings().weight.std() / width**0.5 * 2
-    projector.linear_2.weight.copy_(torch.randn_like(projector.linear_2.weight) * scale)
-    projector.linear_2.bias.zero_()

@@ -25,10 +25,10 @@ from sightline.training.vlm.tokenizer import ASSISTANT, BOS, EOS, IMAGE, SYSTEM,
 Form = Literal["plain", "picture", "picture and passage", "several", "passages"]
 #: How often each form is taught.
 FORMS: Final[dict[Form, float]] = {
-    "plain": 0.25,
-    "picture": 0.2,
-    "picture and passage": 0.25,
-    "several": 0.2,
+    "plain": 0.2,
+    "picture": 0.28,
+    "picture and passage": 0.3,
+    "several": 0.12,
     "passages": 0.1,
 }
 _IGNORE: Final = -100

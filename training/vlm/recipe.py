@@ -17,9 +17,10 @@ from sightline.training.vlm import prompt
 from sightline.training.vlm.album import Record, open_album
 from sightline.training.vlm.drawing import draw_album
 from sightline.training.vlm.export import export_model
-from sightline.training.vlm.language import Pupil, report, start_projector, train_stage
+from sightline.training.vlm.language import Pupil, report, train_stage
 from sightline.training.vlm.model import SMOKE, Shape, build_model
 from sightline.training.vlm.packs import Composer
+from sightline.training.vlm.projector import start_projector
 from sightline.training.vlm.tokenizer import train_tokenizer
 from sightline.training.vlm.tower import embed, train_tower
 from sightline.training.world.scene import Split
@@ -61,7 +62,7 @@ def train(recipe: Recipe, folder: Path, out: Path, device: torch.device, seed: i
     tower = model.model.vision_tower
     seconds = {stage: recipe.minutes * 60 * share for stage, share in SHARES.items()}
 
-    train_tower(
+    head, words = train_tower(
         tower,
         squares,
         records,
@@ -87,7 +88,7 @@ def train(recipe: Recipe, folder: Path, out: Path, device: torch.device, seed: i
 
     stage("listing", reader, lists, (reader, held_lists))
     if not (folder / "align.pt").exists():
-        start_projector(model, features)
+        start_projector(model, head, words, tokenizer, features)
     stage("align", pupil, lessons, (examiner, held_lessons))
     stage("tune", pupil, lessons, (examiner, held_lessons))
     report("trained", examiner, held_lessons, packs_a_form=64)

@@ -38,8 +38,8 @@ def train_tower(
     side: int,
     device: torch.device,
     seed: int = 0,
-) -> None:
-    """Train ``tower`` (a Siglip vision model) in place for ``seconds``."""
+) -> tuple[DenseHead, Words]:
+    """Train ``tower`` in place for ``seconds``; returns the head that reads it and its words."""
     words = _words(folder / "words.json", records)
     targets = targets_of(records, words, side)
     _log.info("tower: %d squares, %d labels, %s", len(records), len(words.labels), words.widths)
@@ -65,6 +65,7 @@ def train_tower(
         loss, figures = dense_loss(classes, boxes, truth, corners)
         course.learn(loss, figures)
     course.write_curve()
+    return head, words
 
 
 def _words(path: Path, records: Sequence[Record]) -> Words:
