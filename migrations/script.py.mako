@@ -12,9 +12,9 @@ depends_on = ${repr(depends_on)}
 
 def upgrade() -> None:
     """${message}."""
-    run_script("${up_revision}_${slug}.up.sql")
+    run_script(__file__, "up")
 
 
 def downgrade() -> None:
     """Undoes it."""
-    run_script("${up_revision}_${slug}.down.sql")
+    run_script(__file__, "down")

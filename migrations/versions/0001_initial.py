@@ -12,9 +12,9 @@ depends_on = None
 
 def upgrade() -> None:
     """Makes the tables."""
-    run_script("0001_initial.up.sql")
+    run_script(__file__, "up")
 
 
 def downgrade() -> None:
     """Drops the tables with all that is in them."""
-    run_script("0001_initial.down.sql")
+    run_script(__file__, "down")

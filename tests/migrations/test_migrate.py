@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,3 +146,23 @@ async def test_role_without_superuser_can_do_everything_in_its_schema(
 def test_server_fixture_runs_the_version_that_we_ship(postgres_server: EmbeddedPostgres) -> None:
     ((version,),) = run(postgres_server.dsn("postgres"), b"SHOW server_version_num")
     assert int(str(version)) >= 180000
+
+
+def test_each_version_has_its_two_scripts_and_nothing_else() -> None:
+    versions = Path(__file__).parents[2] / "migrations" / "versions"
+    stems = {path.stem for path in versions.glob("0*.py")}
+    scripts = {path.name for path in versions.glob("*.sql")}
+    assert scripts == {f"{stem}.{way}.sql" for stem in stems for way in ("up", "down")}
+
+
+def test_developers_alembic_reads_the_same_versions(empty_dsn: str) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "SIGHTLINE_DATABASE_URL": empty_dsn},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    migrate.require_head(empty_dsn)
