@@ -24,6 +24,7 @@ _COMMANDS = (
     "migrate",
     "check",
     "world",
+    "vlm",
 )
 
 
