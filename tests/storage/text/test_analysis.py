@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sightline.storage.text.analysis import MAX_TERM_CHARS, analyse
 from sightline.storage.text.query import MAX_QUERY_TERMS, analyse_query
 
