@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -111,11 +112,10 @@ def test_an_album_that_was_not_drawn_is_named(tmp_path: Path) -> None:
         album.load(tmp_path, "train")
 
 
-def test_a_batch_holds_every_family_in_equal_parts_and_depends_on_its_step_alone(
-    pictures: album.Album, captions: Captions
-) -> None:
-    sampler = Sampler(pictures, captions, Recipe(batch=18))
-    first, again = sampler.batch(7), Sampler(pictures, captions, Recipe(batch=18)).batch(7)
+def test_a_batch_depends_on_its_step_alone(pictures: album.Album, captions: Captions) -> None:
+    plan = Recipe(batch=18, family_weights={})
+    sampler = Sampler(pictures, captions, plan)
+    first, again = sampler.batch(7), Sampler(pictures, captions, plan).batch(7)
     other = sampler.batch(8)
     assert first.pixels.shape == (18, 3, PX, PX)
     assert torch.equal(first.pixels, again.pixels)
@@ -124,8 +124,18 @@ def test_a_batch_holds_every_family_in_equal_parts_and_depends_on_its_step_alone
     assert first.english.shape[0] == first.chinese.shape[0] == first.words.shape[0] == 18
 
 
+def test_a_batch_holds_every_family_as_often_as_the_recipe_weighs_it(
+    pictures: album.Album, captions: Captions
+) -> None:
+    sampler = Sampler(pictures, captions, Recipe(batch=24, family_weights={"spine": 4.0}))
+    shown = Counter(pictures.entries[i].family for i in sampler.chosen(3))
+    assert shown.pop("spine") == 8
+    assert len(shown) == 8
+    assert set(shown.values()) == {2}
+
+
 def test_an_epoch_shows_every_picture_once(pictures: album.Album, captions: Captions) -> None:
-    sampler = Sampler(pictures, captions, Recipe(batch=18))
+    sampler = Sampler(pictures, captions, Recipe(batch=18, family_weights={}))
     shown = [i for step in range(2) for i in sampler.chosen(step)]
     assert sorted(shown) == list(range(36))
 

@@ -1,4 +1,4 @@
-"""What one training step sees: pictures of all families in equal parts, with their captions.
+"""What one training step sees: pictures of all families, with their captions.
 
 Captions of one family differ in few words, so the other pictures of a family are the hard
 negatives; each batch holds as many of every family as fit. Families are mixed rather than taken one
@@ -94,6 +94,8 @@ class Sampler:
         for index, entry in enumerate(album.entries):
             by_family.setdefault(entry.family, []).append(index)
         self._families = [np.array(indices) for indices in by_family.values()]
+        weights = [recipe.family_weights.get(family, 1.0) for family in by_family]
+        self._shares = [max(1, int(recipe.batch * w / sum(weights))) for w in weights]
         self._orders: dict[tuple[int, int], npt.NDArray[np.int64]] = {}
 
     def batch(self, step: int) -> Batch:
@@ -113,9 +115,8 @@ class Sampler:
 
     def chosen(self, step: int) -> list[int]:
         """The pictures of a step: each family goes through its own in a new order each epoch."""
-        share = max(1, self._recipe.batch // len(self._families))
         chosen: list[int] = []
-        for number, indices in enumerate(self._families):
+        for number, (indices, share) in enumerate(zip(self._families, self._shares, strict=True)):
             for position in range(step * share, (step + 1) * share):
                 epoch, place = divmod(position, len(indices))
                 chosen.append(int(indices[self._order(number, epoch, len(indices))[place]]))

@@ -52,8 +52,8 @@ no other split.
 Loss: open_clip's `ClipLoss`, pictures against English and against Chinese captions, plus
 {languages_weight} times the same between a caption and its translation, plus {words_weight} times a
 prediction of the caption's tokens from the picture's vector (its layer is dropped after training).
-AdamW, cosine, and an exponential average of the weights. The whole recipe and the validation curve
-are in `training.json`.{note}
+{family_weights}AdamW, cosine, and an exponential average of the weights. The whole recipe and the
+validation curve are in `training.json`.{note}
 
 | step | minutes | validation loss-batch | en R@1 | en R@5 | zh R@1 | zh R@5 |
 |---|---|---|---|---|---|---|
@@ -70,7 +70,8 @@ a combination of attributes that training never saw.
 
 ## Speed
 
-Towers alone, fp32, {speed_hardware}, median of several rounds.
+Towers alone, fp32, {speed_hardware}, the fastest of several rounds, every text as long as the
+context.
 
 | batch | images/s | texts/s |
 |---|---|---|
@@ -101,6 +102,7 @@ def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any
         pictures=f"{recipe['pictures']:,}",
         steps=f"{training['steps']:,}",
         batch=recipe["batch"],
+        family_weights=_weighed(recipe["family_weights"]),
         minutes=round(training["seconds"] / 60),
         hardware=training["hardware"],
         languages_weight=recipe["languages_weight"],
@@ -116,6 +118,13 @@ def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any
             for batch, rate in speed["images"].items()
         ),
     )
+
+
+def _weighed(weights: dict[str, float]) -> str:
+    if not weights:
+        return ""
+    listed = ", ".join(f"{family} {weight:g}" for family, weight in weights.items())
+    return f"Families that differ in small print are drawn more often than the others ({listed}).\n"
 
 
 def _millions(count: int) -> str:

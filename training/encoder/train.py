@@ -31,7 +31,14 @@ CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.json"
 #: May differ between a checkpoint and the run that resumes it.
 _MAY_CHANGE = frozenset(
-    {"steps", "pictures", "test_pictures", "validate_every_steps", "checkpoint_every_steps"}
+    {
+        "steps",
+        "pictures",
+        "test_pictures",
+        "family_weights",
+        "validate_every_steps",
+        "checkpoint_every_steps",
+    }
 )
 
 
