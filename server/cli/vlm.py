@@ -1,9 +1,11 @@
-"""``sightline vlm builtin``: the built-in LLaVA behind the protocol of OpenAI and vLLM."""
+"""``sightline vlm``: ``serve`` a model with vLLM, or the ``builtin`` one, by one protocol."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from sightline.server.cli import vllm
 
 HELP = "serve a vision-language model for answer_question"
 
@@ -11,6 +13,7 @@ HELP = "serve a vision-language model for answer_question"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    vllm.configure(kinds.add_parser("serve", help=vllm.HELP, description=vllm.HELP))
     builtin = kinds.add_parser(
         "builtin",
         help="the tiny LLaVA of the drawn world, or any Hugging Face LLaVA folder, on this machine",
@@ -24,6 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until interrupted."""
+    if arguments.kind == "serve":
+        return vllm.run(arguments)
     # Seconds of torch that parsing a command line must not cost.
     from sightline.server.vlm.app import BUILTIN
     from sightline.server.vlm.serving import main
