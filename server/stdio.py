@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from sightline.server.app import create_app
 from sightline.server.settings import Settings
@@ -18,11 +18,12 @@ from sightline.server.settings import Settings
 logger = logging.getLogger(__name__)
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until the client closes stdin.
+async def serve(settings: Settings) -> NoReturn:
+    """Serve until the client closes stdin, or SIGTERM or SIGINT comes; ends the process.
 
-    SIGTERM, SIGINT, and a database that can never be used as things stand, end the process from
-    here: the SDK's thread that reads stdin cannot be interrupted.
+    Exit code 2 where the database can never be used as things stand. Raises what makes the server
+    fail. The process ends from here because two things cannot be interrupted: the SDK's thread
+    that reads stdin, and an import of torch, which the interpreter would wait for or trip over.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
@@ -39,8 +40,8 @@ async def serve(settings: Settings) -> None:
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         await running
-        return
-    if app.runtime is not None:
+        finish(0)
+    elif app.runtime is not None:
         await app.runtime.close()
     logging.shutdown()
     sys.stderr.flush()

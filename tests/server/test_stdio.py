@@ -1,0 +1,144 @@
+"""MCP over stdin and stdout, as a client starts it: a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.types import TextContent
+
+MODES = ["2026-07-28", "legacy"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import sys; from sightline.server.cli import main; sys.exit(main())",
+    "serve",
+]
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
+
+
+def environment(tmp_path: Path, **options: str) -> dict[str, str]:
+    """Of a server without encoder and database, unless a test names them."""
+    named = {
+        "data_dir": str(tmp_path),
+        "encoder": f"local-dir:{tmp_path / 'nowhere'}",
+        "database_url": "postgresql://nobody@127.0.0.1:1/x",
+        **options,
+    }
+    return {**os.environ, **{f"SIGHTLINE_{key.upper()}": value for key, value in named.items()}}
+
+
+@asynccontextmanager
+async def started(tmp_path: Path, **options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command with pipes; killed when the test leaves it running."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        env=environment(tmp_path, **options),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ask(process: asyncio.subprocess.Process, message: dict[str, object]) -> dict[str, object]:
+    """Send a request and read one line."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    await process.stdin.drain()
+    answer = json.loads(await process.stdout.readline())
+    assert isinstance(answer, dict)
+    return answer
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_client_that_starts_the_server_gets_answers(
+    mode: str, tmp_path: Path, database_dsn: str
+) -> None:
+    parameters = StdioServerParameters(
+        command=COMMAND[0],
+        args=COMMAND[1:],
+        env=environment(tmp_path, database_url=database_dsn),
+    )
+    async with Client(parameters, mode=mode) as client:
+        assert "search_images" in {tool.name for tool in (await client.list_tools()).tools}
+        result = await client.call_tool("list_collections", {})
+        assert result.structured_content == {"collections": []}
+        refused = await client.call_tool("search_images", {"query": "x", "topk": 5})
+        (block,) = refused.content
+        assert isinstance(block, TextContent)
+        assert block.text.startswith("search_images has no argument 'topk'")
+
+
+async def test_stdout_carries_the_protocol_alone(tmp_path: Path) -> None:
+    async with started(tmp_path, log_level="debug") as process:
+        answer = await ask(process, INITIALIZE)
+        assert answer["id"] == 1
+        answer = await ask(
+            process,
+            {
+                "jsonrpc": "2.0",
+                "id": 2,
+                "method": "tools/call",
+                "params": {"name": "list_collections", "arguments": {}},
+            },
+        )
+        assert answer["id"] == 2
+        assert process.stdin is not None
+        process.stdin.close()
+        out, err = await process.communicate()
+    assert out == b""
+    assert b"sightline.server" in err
+    assert process.returncode == 0
+
+
+async def test_a_schema_of_another_version_ends_the_server_with_what_to_run(
+    tmp_path: Path, empty_dsn: str
+) -> None:
+    async with started(tmp_path, database_url=empty_dsn) as process:
+        assert await asyncio.wait_for(process.wait(), 120) == 2
+        assert process.stderr is not None
+        assert b"run: sightline migrate" in await process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+async def test_a_signal_ends_the_server(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    async with started(tmp_path) as process:
+        await ask(process, INITIALIZE)
+        process.send_signal(number)
+        assert await asyncio.wait_for(process.wait(), 60) == code
+
+
+async def test_a_wrong_setting_is_one_line_and_not_a_traceback(tmp_path: Path) -> None:
+    async with started(tmp_path, http_port="abc", timezone="Mars/Olympus") as process:
+        _, err = await process.communicate()
+    (line,) = err.decode().splitlines()
+    assert line.startswith("sightline serve: SIGHTLINE_HTTP_PORT is wrong: Input should be a valid")
+    async with started(tmp_path, timezone="Mars/Olympus") as process:
+        _, err = await process.communicate()
+    assert err.decode().startswith("sightline serve: no time zone 'Mars/Olympus'")
