@@ -38,8 +38,12 @@ class Account:
     def own(self, folder: Path) -> None:
         """Makes a private folder of this account's."""
         folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != self.uid:
-            os.chown(folder, self.uid, self.gid)
+        self.give(folder)
+
+    def give(self, path: Path) -> None:
+        """Makes the file or folder this account's."""
+        if path.stat().st_uid != self.uid:
+            os.chown(path, self.uid, self.gid)
 
 
 def account_for(folder: Path) -> Account:

@@ -31,6 +31,12 @@ def wait_shared(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
+def release(descriptor: int) -> None:
+    """Drops the lock and the descriptor, also where a forked child has inherited it."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
 @contextmanager
 def exclusive(path: Path, owner: int) -> Iterator[None]:
     """Holds the lock for the length of the block; waits for it."""
@@ -39,4 +45,4 @@ def exclusive(path: Path, owner: int) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
+        release(descriptor)

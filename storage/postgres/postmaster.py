@@ -96,7 +96,9 @@ def end_orphans(data: Path) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def wait_until_settled(data: Path, dsn: Callable[[], str], sign_of_life_seconds: float) -> bool:
+def wait_until_settled(
+    data: Path, dsn: Callable[[Postmaster], str], sign_of_life_seconds: float
+) -> bool:
     """True once the server accepts connections, False once no server runs.
 
     Called under the start lock. A server that neither answers nor has gone is starting,
@@ -112,12 +114,14 @@ def wait_until_settled(data: Path, dsn: Callable[[], str], sign_of_life_seconds:
                 f"Postgres runs as process {found.pid}, and somebody removed its socket from "
                 f"{found.socket_folder}; stop it with: kill -INT {found.pid}"
             )
-        try:
-            psycopg.connect(dsn(), connect_timeout=5).close()
-        except psycopg.OperationalError as error:
-            reason = error
-        else:
-            return True
+        reason = "it does not listen yet"
+        if found.socket_folder:
+            try:
+                psycopg.connect(dsn(found), connect_timeout=5).close()
+            except psycopg.OperationalError as error:
+                reason = str(error)
+            else:
+                return True
         time.sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
         if waited % sign_of_life_seconds < _POLL_SECONDS:

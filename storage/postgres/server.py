@@ -19,10 +19,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,19 +30,14 @@ from psycopg.conninfo import make_conninfo
 from sightline.storage.errors import ConfigurationError, StorageError
 from sightline.storage.postgres import configuration, locks, postmaster
 from sightline.storage.postgres.account import account_for
-from sightline.storage.postgres.binaries import Binaries, for_cluster
-from sightline.storage.postgres.configuration import PORT
+from sightline.storage.postgres.binaries import for_cluster
+from sightline.storage.postgres.programs import SIGN_OF_LIFE_SECONDS, Programs
 from sightline.storage.postgres.sockets import remove_linked_folder, socket_folder
 
 _log = logging.getLogger(__name__)
 
 DATABASE = "sightline"
 _SUPERUSER = "sightline"
-# Recovery after a crash takes as long as it takes: there is no deadline, only a sign of life.
-_SIGN_OF_LIFE_SECONDS = 10.0
-_NO_DEADLINE_SECONDS = "86400"
-_LOG_KEPT_BYTES = 10 * 1024 * 1024
-_LOG_SHOWN_LINES = 12
 
 
 class EmbeddedPostgres:
@@ -59,7 +50,7 @@ class EmbeddedPostgres:
         """Starts the server of ``data_dir`` or joins the one that runs.
 
         Raises ConfigurationError where the folder cannot be used, StorageError where Postgres
-        does not start, with the end of its log.
+        does not start, with the end of its log. ``durable=False`` is for tests.
         """
         self._control = data_dir.absolute() / "postgres"
         self._data = self._control / "data"
@@ -68,7 +59,7 @@ class EmbeddedPostgres:
         try:
             self._control.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._account = account_for(self._control)
-            self._users = locks.open_lock(self._control / "users.lock", self._owner)
+            self._users = locks.open_lock(self._users_lock, self._owner)
             # Waits while somebody stops the server.
             locks.wait_shared(self._users)
             self.ensure_running()
@@ -93,29 +84,28 @@ class EmbeddedPostgres:
     ) -> None:
         self.close()
 
-    @property
-    def _owner(self) -> int:
-        return self._control.stat().st_uid
-
     def dsn(self, database: str = DATABASE) -> str:
         """The connection string of a database on this server."""
         running = postmaster.read(self._data)
         if running is None or not running.socket_folder:
             raise StorageError(f"the Postgres of {self._control.parent} is not running")
-        return make_conninfo(
-            host=running.socket_folder, port=PORT, user=_SUPERUSER, dbname=database
-        )
+        return _dsn(running, database)
 
     def ensure_running(self) -> None:
         """Starts the server where it does not run, also after it died under us."""
+        if self._users < 0:
+            raise StorageError(f"the Postgres of {self._control.parent} was closed")
         with locks.exclusive(self._control / "start.lock", self._owner):
-            binaries = for_cluster(self._data)
+            programs = self._programs()
             if not (self._data / "PG_VERSION").exists():
-                self._initialise(binaries)
-            if not self._join():
-                self._start(binaries)
+                self._initialise(programs)
+            # Waits for one that is starting or stopping just now.
+            if not postmaster.wait_until_settled(
+                self._data, lambda running: _dsn(running, "postgres"), SIGN_OF_LIFE_SECONDS
+            ):
+                self._start(programs)
             self._create_database()
-            self._ensure_watchdog(binaries)
+            self._ensure_watchdog(programs)
 
     def close(self) -> None:
         """Ends this use; the last user stops the server. Does nothing the second time."""
@@ -123,53 +113,28 @@ class EmbeddedPostgres:
             return
         try:
             if locks.try_exclusive(self._users):
-                self._stop()
+                if postmaster.find(self._data) is not None:
+                    self._programs().stop()
                 remove_linked_folder(self._control)
             else:
                 # Either others use it, or the watchdog was quicker and stops it: then wait.
                 locks.wait_shared(self._users)
         finally:
-            os.close(self._users)
+            locks.release(self._users)
             self._users = -1
 
-    def _run(self, *arguments: str, doing: str) -> None:
-        """Runs one of Postgres' programs to its end and says now and then that it still runs.
+    @property
+    def _owner(self) -> int:
+        return self._control.stat().st_uid
 
-        It works in our folder and gets relative paths: ``pg_ctl`` hands them to a shell.
-        """
-        command = self._account.command(self._control / "log", *arguments)
-        # A pipe would stay open in the server and never end, so the output goes to a file.
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self._control,
-                env=_environment(),
-            )
-            started = time.monotonic()
-            while True:
-                try:
-                    status = process.wait(timeout=_SIGN_OF_LIFE_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    _log.warning(
-                        "%s, for %.0f s so far (%s)",
-                        doing,
-                        time.monotonic() - started,
-                        self._log_path,
-                    )
-                except BaseException:
-                    process.terminate()
-                    process.wait()
-                    raise
-            output.seek(0)
-            said = output.read().decode(errors="replace").strip()
-        if status != 0:
-            raise StorageError(f"{doing} failed: {said}\n{self._log_tail()}".strip())
+    @property
+    def _users_lock(self) -> Path:
+        return self._control / "users.lock"
 
-    def _initialise(self, binaries: Binaries) -> None:
+    def _programs(self) -> Programs:
+        return Programs(for_cluster(self._data), self._account, self._control)
+
+    def _initialise(self, programs: Programs) -> None:
         """Makes the cluster under another name first, so that half of one is never taken for it."""
         _log.info("making a database in %s", self._control.parent)
         unfinished = self._control / "data.unfinished"
@@ -177,75 +142,22 @@ class EmbeddedPostgres:
             shutil.rmtree(unfinished)
         self._account.own(self._control / "log")
         self._account.own(unfinished)
-        self._run(
-            binaries.program("initdb"),
-            "--pgdata=data.unfinished",
-            f"--username={_SUPERUSER}",
-            # The socket's folder admits the owner alone.
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--locale=C",
-            "--text-search-config=simple",
-            "--no-instructions",
-            *([] if self._durable else ["--no-sync"]),
-            doing="making the database",
-        )
+        programs.initialise(unfinished.name, _SUPERUSER, durable=self._durable)
         with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("\ninclude = '../server.conf'\n")
         unfinished.rename(self._data)
 
-    def _join(self) -> bool:
-        """Whether a server runs and answers; waits for one that starts or stops just now."""
-        return postmaster.wait_until_settled(
-            self._data, lambda: self.dsn("postgres"), _SIGN_OF_LIFE_SECONDS
-        )
-
-    def _start(self, binaries: Binaries) -> None:
+    def _start(self, programs: Programs) -> None:
         self._account.own(self._control / "log")
-        if self._log_path.exists() and self._log_path.stat().st_size > _LOG_KEPT_BYTES:
-            self._log_path.replace(self._log_path.with_suffix(".old"))
         sockets = socket_folder(self._control, self._account)
         # Left behind by a kill, and taken for a living server's where the number is in use.
         for stale in sockets.glob(".s.PGSQL.*"):
             stale.unlink()
         postmaster.end_orphans(self._data)
-        text = configuration.render(sockets, durable=self._durable)
-        (self._control / "server.conf").write_text(text, encoding="utf-8")
-        self._run(
-            binaries.program("pg_ctl"),
-            "start",
-            "--pgdata=data",
-            "--log=log/postgres.log",
-            "--wait",
-            f"--timeout={_NO_DEADLINE_SECONDS}",
-            doing="starting Postgres",
-        )
-
-    def _stop_command(self, binaries: Binaries) -> list[str]:
-        return self._account.command(
-            self._control / "log",
-            binaries.program("pg_ctl"),
-            "stop",
-            f"--pgdata={self._data}",
-            "--mode=fast",
-            "--wait",
-            f"--timeout={_NO_DEADLINE_SECONDS}",
-        )
-
-    def _stop(self) -> None:
-        if postmaster.find(self._data) is None:
-            return
-        subprocess.run(
-            self._stop_command(for_cluster(self._data)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-            cwd="/",
-            env=_environment(),
-        )
+        settings = self._control / "server.conf"
+        settings.write_text(configuration.render(sockets, durable=self._durable), encoding="utf-8")
+        self._account.give(settings)
+        programs.start()
 
     def _create_database(self) -> None:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
@@ -255,45 +167,16 @@ class EmbeddedPostgres:
             if found is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
-    def _ensure_watchdog(self, binaries: Binaries) -> None:
+    def _ensure_watchdog(self, programs: Programs) -> None:
         lock = locks.open_lock(self._control / "watchdog.lock", self._owner)
         try:
-            if not locks.try_exclusive(lock):
-                return  # one is on duty
-            script = Path(__file__).with_name("watchdog.py")
-            subprocess.run(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    str(script),
-                    str(self._control / "users.lock"),
-                    str(lock),
-                    *self._stop_command(binaries),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[lock],
-                check=True,
-                cwd="/",
-                env=_environment(),
-            )
+            if locks.try_exclusive(lock):  # or else one is on duty
+                programs.start_watchdog(self._users_lock, lock)
         finally:
             os.close(lock)  # the watchdog holds it on through its own copy
 
-    @property
-    def _log_path(self) -> Path:
-        return self._control / "log" / "postgres.log"
 
-    def _log_tail(self) -> str:
-        try:
-            lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return ""
-        return "\n".join(lines[-_LOG_SHOWN_LINES:])
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what would steer Postgres' programs (PGPORT, PGDATA, PGOPTIONS...)."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+def _dsn(running: postmaster.Postmaster, database: str) -> str:
+    return make_conninfo(
+        host=running.socket_folder, port=configuration.PORT, user=_SUPERUSER, dbname=database
+    )

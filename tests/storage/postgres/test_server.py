@@ -26,6 +26,21 @@ with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as server:
     sys.stdin.read()
 """
 
+# Leaves a child behind that has inherited all it had open, and uses the database again.
+FORKER = """
+import os, sys
+from pathlib import Path
+from sightline.storage.postgres import EmbeddedPostgres
+reading, writing = os.pipe()
+with EmbeddedPostgres(Path(sys.argv[1]), durable=False):
+    if os.fork() == 0:
+        os.close(writing)
+        os.read(reading, 1)  # until the parent is gone
+        os._exit(0)
+with EmbeddedPostgres(Path(sys.argv[1]), durable=False):
+    pass
+"""
+
 
 class Holder:
     """Another process that uses the database of a folder."""
@@ -101,7 +116,9 @@ def test_database_is_made_on_first_use_and_found_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["with a space", "quote'and\"quote", "$(exit 1)`", "日本語", "x" * 120]
+    "name",
+    ["a b,c'\"$(exit 1)`日本語", "x" * 120],
+    ids=["every character", "too long for a socket"],
 )
 def test_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     with EmbeddedPostgres(tmp_path / name, durable=False) as server:
@@ -137,6 +154,23 @@ def test_uses_within_one_process_are_counted_too(folder: Path) -> None:
     first.close()
     assert answer(second.dsn()) == 1
     second.close()
+    assert running(folder) is None
+
+
+def test_child_of_a_fork_does_not_keep_the_server_from_being_stopped_and_started(
+    folder: Path,
+) -> None:
+    subprocess.run(
+        [sys.executable, "-c", FORKER, str(folder)], stdin=subprocess.PIPE, check=True, cwd="/"
+    )
+    assert running(folder) is None
+
+
+def test_closed_use_starts_no_server(folder: Path) -> None:
+    server = EmbeddedPostgres(folder, durable=False)
+    server.close()
+    with pytest.raises(StorageError, match="was closed"):
+        server.ensure_running()
     assert running(folder) is None
 
 
