@@ -7,10 +7,14 @@ import asyncio
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sightline.server.cli.connect import server_entry, snippet
 from sightline.server.cli.ingest import ingest_paths, print_summary, progress_bar
 from sightline.server.settings import Settings, load
+
+if TYPE_CHECKING:
+    from sightline.server.demo.album import Album
 
 HELP = "make an album, serve it, and show each tool at work (built-in models, no download)"
 
@@ -32,22 +36,25 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = load(encoder="builtin", loading_wait_seconds=_PATIENCE_SECONDS, log_level="warning")
     logs.configure(settings)
-    own: Path | None = arguments.images
-    if own is None:
+    album: Album | None = None
+    if arguments.images is None:
         print("Drawing the album (the first time only) ...", flush=True)
-    folder = own.expanduser() if own is not None else drawn_album(settings.data_dir)
-    collection = COLLECTION if own is None else OWN_COLLECTION
+        album = drawn_album(settings.data_dir)
+        folder, collection = album.folder, COLLECTION
+    else:
+        folder, collection = arguments.images.expanduser(), OWN_COLLECTION
     with progress_bar(Console(stderr=True), shown=True) as progress:
         summary = asyncio.run(ingest_paths(settings, [folder], collection, progress))
     print_summary(summary, Console())
     if summary.nothing_ingested:
         print(f"Nothing in {folder} could be ingested.", file=sys.stderr)
         return 1
-    asyncio.run(_serve(settings, collection, own_pictures=own is not None, once=arguments.once))
+    asyncio.run(_serve(settings, collection, album, once=arguments.once))
     return 0
 
 
-async def _serve(settings: Settings, collection: str, *, own_pictures: bool, once: bool) -> None:
+async def _serve(settings: Settings, collection: str, album: Album | None, *, once: bool) -> None:
+    """The server and the tour; ``album`` is ``None`` for a person's own pictures."""
     from mcp import Client
 
     from sightline.server.demo import page
@@ -61,12 +68,15 @@ async def _serve(settings: Settings, collection: str, *, own_pictures: bool, onc
     async with listening(settings.model_copy(update={"http_port": _port(settings)})) as (url, _):
         async with Client(url) as client:
             guide = Guide(client, lambda line: print(line, flush=True))
-            await (own_tour if own_pictures else drawn_tour)(guide, collection, upload)
+            if album is not None:
+                await drawn_tour(guide, collection, upload, album.part)
+            else:
+                await own_tour(guide, collection, upload)
         path = settings.data_dir / "demo" / "tour.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         page.write(path, guide.steps)
         print(f"\nThe pictures of this tour: {path.as_uri()}")
-        if own_pictures:
+        if album is None:
             print(
                 "The built-in encoder knows drawn scenes only: photographs are found by captions, "
                 "text and likeness. The README says how to set a production model."

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 COLLECTION = "demo"
 OWN_COLLECTION = "my-pictures"
 
-_PICTURES = 180
+_PICTURES = 270
 _SEED = 7
+#: Ground truth that the export writes beside the pictures; not for ingest.
+_TRUTH = ("questions.jsonl", "instances.json")
 
 
-def drawn_album(data_dir: Path, *, workers: int = 2) -> Path:
-    """The folder of the drawn album below ``data_dir``; drawn if it is not there yet.
+@dataclass(frozen=True, slots=True)
+class Album:
+    """The drawn album. ``part`` is a part number that is written on one of its drawings."""
+
+    folder: Path
+    part: str
+
+
+def drawn_album(data_dir: Path, *, workers: int = 2) -> Album:
+    """The drawn album below ``data_dir``; drawn if it is not there yet.
 
     The pictures are of the test split: the built-in models have seen none of them.
     """
@@ -20,5 +34,17 @@ def drawn_album(data_dir: Path, *, workers: int = 2) -> Path:
     if not folder.is_dir():
         from sightline.training.world.export import export
 
-        export(folder, split="test", count=_PICTURES, seed=_SEED, workers=workers)
-    return folder
+        drawn = folder.with_name("drawn")
+        shutil.rmtree(drawn, ignore_errors=True)  # of a run that was interrupted
+        export(drawn, split="test", count=_PICTURES, seed=_SEED, workers=workers)
+        for name in _TRUTH:
+            (drawn / name).replace(folder.with_name(name))
+        drawn.rename(folder)
+    return Album(folder, _part(folder))
+
+
+def _part(folder: Path) -> str:
+    with (folder / "metadata.jsonl").open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines if '"family": "heatsink"' in line]
+    named = (re.search(r"\b[A-Z]{2}-\d{2}\b", row["caption"]) for row in rows)
+    return next(found.group() for found in named if found is not None)

@@ -74,8 +74,11 @@ class Guide:
         return base64.b64decode(blobs[0].blob) if blobs else None
 
 
-async def drawn_tour(guide: Guide, collection: str, upload: bytes) -> None:
-    """Over the drawn album, whose contents are known. ``upload`` is one more JPEG to add."""
+async def drawn_tour(guide: Guide, collection: str, upload: bytes, part: str) -> None:
+    """Over the drawn album, whose contents are known.
+
+    ``upload`` is one more JPEG to add, ``part`` a part number on one of the drawings.
+    """
     await guide.call("What is there?", "list_collections", {})
     scope = {"collection": collection}
     search = "search_images"
@@ -85,12 +88,19 @@ async def drawn_tour(guide: Guide, collection: str, upload: bytes) -> None:
     first = hits["hits"][0]["asset"]
     await guide.call("More like this one", search, {"image": first, "limit": 4, **scope})
     await guide.call(
-        "Words and a time: what stood there before noon?",
+        "Words and a time: white vehicles before 5 pm",
         search,
-        {"query": "a van", "filters": {"time_of_day": {"between": ["06:00", "12:00"]}}, **scope},
+        {
+            "query": "a white vehicle parked in the street",
+            "filters": {"time_of_day": {"between": ["06:00", "17:00"]}},
+            "limit": 4,
+            **scope,
+        },
     )
     await guide.call("A finding", search, {"query": "an X-ray of a spine", "limit": 4, **scope})
-    await guide.call("What is written", "search_text", {"query": "AM4", "limit": 3, **scope})
+    await guide.call("What is written", "search_text", {"query": part, "limit": 3, **scope})
+    box = {"box": [0.3, 0.3, 0.7, 0.7], "label": "the middle 中间"}
+    await guide.call("Mark a place", "annotate_image", {"asset": first, "boxes": [box]})
     await guide.call("Look closely", "view_image", {"asset": first, "max_edge": 512})
     await _add_and_delete(guide, collection, upload)
 
