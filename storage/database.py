@@ -26,6 +26,7 @@ Connection = AsyncConnection[TupleRow]
 _log = logging.getLogger(__name__)
 
 _APPLICATION = "sightline"
+_PGVECTOR_AT_LEAST = (0, 8)
 _CONNECT_TIMEOUT_SECONDS = 5
 # How long the pool tries to replace a lost connection before it leaves that to the next caller.
 _RECONNECT_SECONDS = 1.0
@@ -212,17 +213,23 @@ async def _introspect(dsn: str) -> tuple[AdaptersMap, str]:
         async with connection:
             found = await (
                 await connection.execute(
-                    "SELECT nspname FROM pg_extension JOIN pg_namespace "
+                    "SELECT nspname, extversion FROM pg_extension JOIN pg_namespace "
                     "ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
                 )
             ).fetchone()
             if found is None:
                 raise SchemaError("the database has no pgvector yet; run: sightline migrate")
-            schemas = dict.fromkeys(["sightline", "public", str(found[0])])
+            schema, version = found
+            if tuple(int(part) for part in version.split(".")[:2]) < _PGVECTOR_AT_LEAST:
+                raise SchemaError(
+                    f"pgvector is {version} in this database and Sightline needs 0.8 or newer; "
+                    "upgrade it on the server, then run: ALTER EXTENSION vector UPDATE"
+                )
+            schemas = dict.fromkeys(["sightline", "public", schema])
             path = ", ".join(sql.Identifier(name).as_string(connection) for name in schemas)
             await connection.execute("SELECT set_config('search_path', %s, false)", [path])
             info = await TypeInfo.fetch(connection, "halfvec")
             if info is None:
-                raise SchemaError("the database's pgvector has no halfvec; it needs 0.8 or newer")
+                raise SchemaError(f"the type halfvec of pgvector is not in its schema {schema!r}")
             register_halfvec_info(connection, info)
             return AdaptersMap(connection.adapters), path

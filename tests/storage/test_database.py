@@ -119,6 +119,13 @@ async def test_database_without_tables_says_what_to_run(empty_dsn: str) -> None:
         await Database.open(empty_dsn)
 
 
+async def test_old_pgvector_is_refused(database_dsn: str) -> None:
+    with psycopg.connect(database_dsn) as connection:
+        connection.execute("UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'")
+    with pytest.raises(SchemaError, match=r"pgvector is 0\.7\.4 .* needs 0\.8 or newer"):
+        await Database.open(database_dsn)
+
+
 async def test_address_where_nobody_listens_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailableError, match="No such file or directory"):
         await Database.open(f"host={tmp_path} dbname=x")
