@@ -1,0 +1,44 @@
+"""An agent framework loads the tools as its own, reads first text blocks only, and gets along."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from llama_index.core.tools import FunctionTool
+from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
+
+from sightline.server import http
+from sightline.server.settings import Settings
+from tests.acceptance.gallery import CAPTIONS, TOOLS
+
+
+async def called(tools: dict[str, FunctionTool], name: str, **arguments: Any) -> Any:
+    """The JSON of the first text block, as a framework that knows nothing of ours sees it."""
+    output = await tools[name].acall(**arguments)
+    blocks = output.raw_output.content
+    return json.loads(blocks[0].text)
+
+
+async def test_llama_index_calls_every_tool(settings: Settings, pictures: Path) -> None:
+    async with http.listening(settings) as (url, _), httpx2.AsyncClient(timeout=200) as over:
+        spec = McpToolSpec(client=BasicMCPClient(url, timeout=200, http_client=over))
+        tools = {str(tool.metadata.name): tool for tool in await spec.to_tool_list_async()}
+        assert tools.keys() >= TOOLS
+        assert all(tool.metadata.description for tool in tools.values())
+
+        added = await called(tools, "add_images", collection="gallery", paths=[str(pictures)])
+        assert added["added"] == len(CAPTIONS) + 1
+        listed = await called(tools, "list_collections")
+        assert listed["collections"][0]["name"] == "gallery"
+        found = await called(tools, "search_images", query="bicycles", filters={"number": 1})
+        assert found["hits"][0]["caption"] == CAPTIONS[1]
+        passages = await called(tools, "search_text", query="HS-4420")
+        assert "42.5 mm" in passages["hits"][0]["text"]
+        asset = found["hits"][0]["asset"]
+        viewed = await called(tools, "view_image", asset=asset, max_edge=64)
+        assert viewed["evidence"]["source"] == f"{pictures}/0001.jpg"
+        deleted = await called(tools, "delete_assets", assets=[asset])
+        assert deleted["deleted"] == [asset]

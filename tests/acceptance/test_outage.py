@@ -1,0 +1,99 @@
+"""The database goes away in the middle of a session, and the session survives it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult, TextContent
+
+from sightline.server import migrate
+from sightline.server import settings as process_settings
+from sightline.server.app import create_app
+from sightline.server.settings import Settings
+from sightline.storage.postgres import EmbeddedPostgres
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A data folder with a short path: the socket of its Postgres stays where it is."""
+    with tempfile.TemporaryDirectory(prefix="sightline-outage-") as name:
+        yield Path(name)
+
+
+def configured(folder: Path, encoder: Path, **options: object) -> Settings:
+    return process_settings.load(
+        data_dir=folder,
+        encoder=f"local-dir:{encoder}",
+        encoder_threads=1,
+        loading_wait_seconds=200,
+        **options,
+    )
+
+
+def said(result: CallToolResult) -> str:
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+CALLS = [
+    ("list_collections", {}),
+    ("search_images", {"query": "van"}),
+    ("search_text", {"query": "van"}),
+    ("view_image", {"asset": "zzzzzzzzzzzz"}),
+    ("delete_assets", {"assets": ["zzzzzzzzzzzz"]}),
+]
+
+
+async def test_a_given_database_that_stops_is_named_in_every_answer_and_used_when_it_returns(
+    folder: Path, random_encoder_folder: Path
+) -> None:
+    postgres = EmbeddedPostgres(folder, durable=False)
+    dsn = postgres.dsn()
+    migrate.upgrade(dsn)
+    app = create_app(configured(folder / "own", random_encoder_folder, database_url=dsn))
+    async with Client(app) as client:
+        assert not (await client.call_tool("search_images", {"query": "van"})).is_error
+        postgres.close()
+        for tool, arguments in CALLS:
+            lost = await client.call_tool(tool, arguments)
+            assert lost.is_error
+            assert "the database cannot be reached" in said(lost)
+            assert "incident" not in said(lost)
+        with EmbeddedPostgres(folder, durable=False) as again:
+            assert again.dsn() == dsn
+            for tool in ("list_collections", "search_images", "search_text"):
+                back = await client.call_tool(tool, {"query": "van"} if "search" in tool else {})
+                assert not back.is_error, said(back)
+
+
+async def test_our_own_database_is_started_again_when_it_was_killed(
+    folder: Path, random_encoder_folder: Path
+) -> None:
+    app = create_app(configured(folder, random_encoder_folder))
+    async with Client(app) as client:
+        assert not (await client.call_tool("list_collections", {})).is_error
+        assert app.runtime is not None
+        database = await app.runtime.database.get()
+        with closing(psycopg.connect(database.dsn)) as connection:
+            row = connection.execute(
+                "SELECT (string_to_array(pg_read_file('postmaster.pid'), E'\\n'))[1]"
+            ).fetchone()
+            assert row is not None
+            os.kill(int(row[0]), signal.SIGKILL)
+            select.select([connection], [], [])  # until the last process of it has gone
+        answers = [await client.call_tool("list_collections", {}) for _ in range(3)]
+    # The call that finds it dead may say so; it is back for the next ones.
+    assert not answers[-1].is_error, said(answers[-1])
+    for answer in answers:
+        if answer.is_error:
+            assert "the database cannot be reached" in said(answer)
