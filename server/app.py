@@ -14,6 +14,7 @@ from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
+from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.server.limits import ingest_options
 from sightline.server.logs import unchanged_root
 from sightline.server.metrics import Metrics
@@ -53,6 +54,7 @@ def create_app(
     ConfigurationError for a setting that does not work.
     """
     ingest_options(settings)  # here, and not when the transport already runs
+    Endpoint.from_settings(settings)
     metrics = metrics or Metrics()
 
     @asynccontextmanager

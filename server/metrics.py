@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from sightline.server.inference.vlm.calls import Observation
 
 #: ``refused``: the caller's mistake, or a busy or missing part, named in the answer.
 Outcome = Literal["ok", "refused", "cancelled", "error"]
@@ -52,6 +55,30 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._vision_calls = Counter(
+            "sightline_vision_calls",
+            "Questions to the vision-language model by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._vision_seconds = Histogram(
+            "sightline_vision_seconds",
+            "Time of questions to the vision-language model, waiting and retries included.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._vision_requests = Counter(
+            "sightline_vision_requests",
+            "HTTP requests to the vision-language model; more than its calls are retries.",
+            registry=self.registry,
+        )
+        self._vision_tokens = Counter(
+            "sightline_vision_tokens",
+            "Tokens that the vision-language model read and wrote.",
+            ["of"],
+            registry=self.registry,
+        )
+
     @contextmanager
     def call(self, tool: str) -> Iterator[Callable[[Outcome], None]]:
         """Measure a tool call; the block says how it ended, else it was an error."""
@@ -74,6 +101,14 @@ class Metrics:
         """A `BatchObserver`: count a forward pass."""
         self._batch_items.labels(kind).observe(items)
         self._batch_seconds.labels(kind).observe(seconds)
+
+    def vision(self, call: Observation) -> None:
+        """Count a call to the vision-language model."""
+        self._vision_calls.labels(call.outcome).inc()
+        self._vision_seconds.observe(call.seconds)
+        self._vision_requests.inc(call.requests)
+        self._vision_tokens.labels("prompt").inc(call.prompt_tokens)
+        self._vision_tokens.labels("answer").inc(call.answer_tokens)
 
     def gauge(self, name: str, help_: str, read: Callable[[], float]) -> None:
         """A gauge ``sightline_<name>`` that is read whenever somebody asks."""

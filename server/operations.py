@@ -46,6 +46,10 @@ def register(app: App, metrics: Metrics, *, private: bool) -> None:
             states["database"] = "unreachable"
         is_ready = all(state == "ready" for state in states.values())
         body = {"ready": is_ready, **states}
+        vision = await runtime.vision_state()
+        if vision is not None:
+            # Told and not asked for: searches are answered without it, and questions with evidence.
+            body["vision"] = vision
         return JSONResponse(body, status_code=200 if is_ready else 503)
 
     async def numbers(request: Request) -> Response:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from sightline.server.background import Background, State, in_daemon_thread
 from sightline.server.databases import Databases
 from sightline.server.inference import encoders
 from sightline.server.inference.background import BackgroundEncoder
+from sightline.server.inference.ocr import load_reader
+from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.server.keys import signing_key
 from sightline.server.limits import call_limits, ingest_options
 from sightline.server.metrics import Metrics
@@ -21,6 +23,7 @@ from sightline.server.settings import Settings
 from sightline.storage.database import Database
 from sightline.storage.errors import (
     DatabaseUnavailableError,
+    ModelError,
     ModelUnavailableError,
     SightlineError,
 )
@@ -32,10 +35,18 @@ from sightline.storage.retrieval.records import (
     PassageResults,
 )
 from sightline.tools.dependencies import Dependencies
+from sightline.tools.vision import ModelTimeoutError
 
 if TYPE_CHECKING:
+    from sightline.server.inference.vlm.client import VlmClient
     from sightline.storage.retrieval.image_search import ImageSearch
     from sightline.storage.retrieval.passage_search import PassageSearch
+
+#: An orchestrator that asks whether the server is ready waits about a second itself.
+_VISION_LOOK_SECONDS = 0.8
+
+#: Imports in other threads slow the first answers down, and nothing needs them so soon.
+_HANDSHAKE_SECONDS = 0.5
 
 
 class Runtime:
@@ -65,11 +76,13 @@ class Runtime:
             unavailable=DatabaseUnavailableError,
             retried=(DatabaseUnavailableError,),
             on_final=on_final,
+            delay_seconds=_HANDSHAKE_SECONDS,
         )
         self.encoder = BackgroundEncoder(
             partial(encoders.load, settings, metrics.batch),
             name=settings.encoder,
             wait_seconds=wait_seconds,
+            delay_seconds=_HANDSHAKE_SECONDS,
         )
         self._search_modules = Background(
             "search",
@@ -77,6 +90,8 @@ class Runtime:
             wait_seconds=wait_seconds,
             unavailable=ModelUnavailableError,
         )
+        #: ``None`` where no endpoint is set.
+        self.vision: VlmClient | None = _vision(settings, metrics)
         self._image_search: ImageSearch | None = None
         self._passage_search: PassageSearch | None = None
 
@@ -97,6 +112,8 @@ class Runtime:
     async def close(self) -> None:
         """Stop what is still opening, close what is open. May be called twice."""
         await self._search_modules.close()
+        if self.vision is not None:
+            await self.vision.close()
         await self.encoder.close()
         await self.database.close()
         await self._databases.close()
@@ -117,6 +134,8 @@ class Runtime:
             image_search=self._search_images,
             passage_search=self._search_passages,
             ingest_options=ingest_options(self._settings),
+            text_reader=None if self._settings.ocr == "off" else load_reader(),
+            vision=self.vision,
             limits=call_limits(self._settings),
         )
 
@@ -139,6 +158,21 @@ class Runtime:
         except SightlineError:
             return False
         return True
+
+    async def vision_state(self) -> Literal["ready", "unreachable", "unusable"] | None:
+        """Whether the model that answers questions is there now; ``None`` where none is set.
+
+        Unusable: the endpoint answers, and has no such model, or refuses the key.
+        """
+        if self.vision is None:
+            return None
+        try:
+            await self.vision.health(seconds=_VISION_LOOK_SECONDS)
+        except (ModelUnavailableError, ModelTimeoutError):
+            return "unreachable"
+        except ModelError:
+            return "unusable"
+        return "ready"
 
     async def _search_images(self, request: ImageRequest) -> ImageResults:
         if self._image_search is None:
@@ -163,3 +197,13 @@ def _import_searches() -> tuple[type[ImageSearch], type[PassageSearch]]:
     from sightline.storage.retrieval.passage_search import PassageSearch
 
     return ImageSearch, PassageSearch
+
+
+def _vision(settings: Settings, metrics: Metrics) -> VlmClient | None:
+    endpoint = Endpoint.from_settings(settings)
+    if endpoint is None:
+        return None
+    # httpx is imported only where it is used: the handshake need not wait for it.
+    from sightline.server.inference.vlm.client import VlmClient
+
+    return VlmClient(endpoint, observer=metrics.vision)

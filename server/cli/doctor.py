@@ -54,6 +54,7 @@ async def examine(settings: Settings) -> AsyncIterator[Diagnosis]:
     yield _data_dir(settings)
     async for diagnosis in _parts(settings):
         yield diagnosis
+    yield await _vision(settings)
     yield _paths(settings)
     yield _http(settings)
 
@@ -105,6 +106,31 @@ async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
                     f"its vectors are of {each.encoder}, the encoder is {encoder.identity.name}; "
                     "set SIGHTLINE_ENCODER back, or ingest into a new collection",
                 )
+
+
+async def _vision(settings: Settings) -> Diagnosis:
+    from sightline.server.inference.vlm.client import VlmClient
+    from sightline.server.inference.vlm.endpoint import Endpoint
+
+    what = "vision-language model"
+    try:
+        endpoint = Endpoint.from_settings(settings)
+        if endpoint is None:
+            return Diagnosis(
+                "note",
+                what,
+                "none; answer_question returns evidence and no answer. Start `sightline vlm "
+                "builtin` or `sightline vlm serve` and set SIGHTLINE_VLM_BASE_URL",
+            )
+        async with VlmClient(endpoint) as client:
+            await client.health()
+    except SightlineError as error:
+        return Diagnosis("bad", what, str(error))
+    profile = endpoint.profile
+    finding = f"{endpoint.model} at {endpoint.shown}, profile {profile.name}"
+    if profile.note is not None:
+        return Diagnosis("note", what, f"{finding}: {profile.note}")
+    return Diagnosis("good", what, finding)
 
 
 def _paths(settings: Settings) -> Diagnosis:

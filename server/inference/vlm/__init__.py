@@ -1,6 +1,6 @@
 """The client of an OpenAI-compatible endpoint that serves a vision-language model.
 
-``client``    asks: deadline, turns, retries, memory of answers
+``client``    asks: deadline, turns, retries, memory of answers; ``calls`` one of its calls
 ``exchange``  one HTTP request and what can go wrong with it
 ``endpoint``  where the model is, and the bounds on asking it
 ``messages``  a request in OpenAI's words; ``features`` what the server turned out not to know

@@ -6,31 +6,37 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 import httpx
 from pydantic import JsonValue
 
 from sightline.server.inference.vlm.breaker import Breaker, BreakerOpenError
 from sightline.server.inference.vlm.breaker import State as BreakerState
+from sightline.server.inference.vlm.calls import (
+    Call,
+    Observation,
+    Outcome,
+    check_pictures,
+    now,
+    reply_of,
+)
 from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.server.inference.vlm.exchange import Exchange, Failure, failing_with, not_found
 from sightline.server.inference.vlm.features import Features
 from sightline.server.inference.vlm.memory import Memory, fingerprint
 from sightline.server.inference.vlm.messages import chat_body
-from sightline.server.inference.vlm.pictures import SentPicture, prepare
+from sightline.server.inference.vlm.pictures import prepare
 from sightline.server.inference.vlm.replies import (
     Completion,
-    read_choice,
     read_completion,
-    read_data,
     read_models,
 )
 from sightline.server.inference.vlm.retries import pause_seconds
-from sightline.storage.errors import InvalidArgumentError, ModelError, ModelUnavailableError
+from sightline.storage.errors import ModelError, ModelUnavailableError
 from sightline.tools.boxes.profiles import Profile
 from sightline.tools.vision import (
     ModelReplyError,
@@ -44,20 +50,6 @@ logger = logging.getLogger(__name__)
 
 _CHAT: Final = "/chat/completions"
 _MODELS: Final = "/models"
-
-#: How a call ended, for counting; ``remembered`` is an answer from memory.
-Outcome = Literal["answered", "remembered", "failed", "timed out", "cancelled"]
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One call, as metrics see it. ``requests`` counts the HTTP requests that it took."""
-
-    outcome: Outcome
-    seconds: float
-    requests: int
-    prompt_tokens: int = 0
-    answer_tokens: int = 0
 
 
 class VlmClient:
@@ -123,8 +115,14 @@ class VlmClient:
         """Fields of a request that this server turned out not to take."""
         return self._features.refused
 
-    async def health(self) -> list[str]:
+    async def get(self) -> Self:
+        """Itself: a `Provider` that is ready from the start, since nothing is opened before use."""
+        return self
+
+    async def health(self, seconds: float | None = None) -> list[str]:
         """The models at the endpoint, ours among them; for ``doctor`` and ``/readyz``.
+
+        It may take ``seconds``, at most and unless given the endpoint's ``connect_seconds``.
 
         Raises ModelUnavailableError or ModelTimeoutError where the endpoint is not reached,
         ModelRefusedError for a wrong key, ModelReplyError where it is no such endpoint, and
@@ -132,8 +130,8 @@ class VlmClient:
         """
         where = self._endpoint.shown
         late = ModelTimeoutError(f"the model's server at {where} did not list its models in time")
-        seconds = self._endpoint.connect_seconds
-        async with failing_with(late, _now() + seconds):
+        longest = self._endpoint.connect_seconds
+        async with failing_with(late, now() + min(seconds or longest, longest)):
             models = await self._models()
         if self.model not in models:
             raise UnknownModelError(self.model, where, models)
@@ -141,7 +139,7 @@ class VlmClient:
 
     async def ask(self, request: Request) -> Reply:
         """See `VisionLanguageModel.ask`."""
-        call = _Call(request, self._endpoint)
+        call = Call(request, self._endpoint)
         outcome: Outcome = "failed"
         answer: Completion | None = None
         try:
@@ -167,9 +165,9 @@ class VlmClient:
                     )
                 )
 
-    async def _ask(self, call: _Call) -> tuple[Reply, Completion]:
+    async def _ask(self, call: Call) -> tuple[Reply, Completion]:
         request = call.request
-        _check_pictures(request, self.profile)
+        check_pictures(request, self.profile)
         async with failing_with(call.late("while its pictures were made ready"), call.until):
             parts = await asyncio.to_thread(prepare, request.parts, self.profile)
         body = chat_body(request, parts, self._endpoint)
@@ -180,10 +178,10 @@ class VlmClient:
             answer = await self._complete(call, body)
             if key is not None:
                 self._memory.put(key, answer)
-        reply = _reply(answer, call, parts)
+        reply = reply_of(answer, call, parts)
         return replace(reply, cached=known is not None), answer
 
-    async def _complete(self, call: _Call, body: dict[str, JsonValue]) -> Completion:
+    async def _complete(self, call: Call, body: dict[str, JsonValue]) -> Completion:
         """An answer from the server, with as many tries as are allowed and fit in the time."""
         attempt = 0
         while True:
@@ -198,14 +196,14 @@ class VlmClient:
                 if not failure.worth_retrying or attempt >= self._endpoint.retries:
                     raise failure.error from failure
                 seconds = pause_seconds(attempt, failure.asked_seconds, self._chance)
-                if _now() + seconds >= call.until:
+                if now() + seconds >= call.until:
                     raise failure.error from failure
                 logger.info("trying the model again in %.1f s: %s", seconds, failure)
             attempt += 1
             # The turn has been given back: others may ask while this call waits.
             await self._pause(seconds)
 
-    async def _try(self, call: _Call, body: dict[str, JsonValue]) -> Completion:
+    async def _try(self, call: Call, body: dict[str, JsonValue]) -> Completion:
         """One request, in its turn; raises `Failure` or a ModelError."""
         async with failing_with(call.late("while it waited for its turn"), call.until):
             await self._turns.acquire()
@@ -234,7 +232,7 @@ class VlmClient:
             self._last_failure = str(error)
         return bad
 
-    async def _explained(self, call: _Call, failure: Failure) -> ModelError:
+    async def _explained(self, call: Call, failure: Failure) -> ModelError:
         """What a 404 means: the models that are there, where the server lists them."""
         late = call.late("while the models at the endpoint were listed")
         try:
@@ -256,57 +254,3 @@ class VlmClient:
                     "address usually ends in /v1"
                 ) from failure
             raise failure.error from failure
-
-
-class _Call:
-    """One call's bounds, and what it has cost so far."""
-
-    def __init__(self, request: Request, endpoint: Endpoint) -> None:
-        self.request = request
-        self.endpoint = endpoint
-        self.requests = 0
-        asked = request.deadline_seconds
-        longest = endpoint.timeout_seconds
-        self.allowed = longest if asked is None else min(asked, longest)
-        self._began = _now()
-        self.until = self._began + self.allowed
-
-    @property
-    def seconds(self) -> float:
-        return _now() - self._began
-
-    def late(self, stage: str) -> ModelTimeoutError:
-        return ModelTimeoutError(
-            f"the question to {self.endpoint.model} had {self.allowed:.1f} s, which were over "
-            f"{stage}"
-        )
-
-
-def _reply(answer: Completion, call: _Call, parts: Sequence[str | SentPicture]) -> Reply:
-    request = call.request
-    data, repaired = read_data(answer.text) if request.schema is not None else (None, False)
-    return Reply(
-        text=answer.text,
-        finish=answer.finish,
-        model=call.endpoint.model,
-        seconds=call.seconds,
-        placements=tuple(part.placement for part in parts if isinstance(part, SentPicture)),
-        data=data,
-        data_repaired=repaired,
-        choice=read_choice(answer.text, request.choices) if request.choices else None,
-        tokens=answer.tokens,
-        usage=answer.usage,
-    )
-
-
-def _check_pictures(request: Request, profile: Profile) -> None:
-    count = sum(not isinstance(part, str) for part in request.parts)
-    if count > profile.pictures:
-        raise InvalidArgumentError(
-            f"{count} pictures are too many for one question: the model's profile, "
-            f"{profile.name!r}, takes {profile.pictures}"
-        )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sightline.server.inference.vlm.client import Observation, VlmClient
+from sightline.server.inference.vlm.calls import Observation
+from sightline.server.inference.vlm.client import VlmClient
 from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.tools.boxes.profiles import choose
 from tests.support.vlm_endpoint import MODEL

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from sightline.server.inference.vlm.client import Observation
+from sightline.server.inference.vlm.calls import Observation
 from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.server.settings import load
 from sightline.storage.errors import (

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sightline.server.inference.vlm.client import Observation
+from sightline.server.inference.vlm.calls import Observation
 from sightline.storage.errors import ModelError, ModelOverloadedError, ModelUnavailableError
 from sightline.tools.vision import (
     ModelRefusedError,

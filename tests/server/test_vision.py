@@ -1,0 +1,104 @@
+"""The vision-language model in the process: opened, told of by operators' means, and closed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sightline.server.app import create_app
+from sightline.server.cli import doctor
+from sightline.server.metrics import Metrics
+from sightline.server.runtime import Runtime
+from sightline.server.settings import Settings, load
+from sightline.storage.errors import ConfigurationError
+from sightline.tools.vision import Request
+from tests.support.vlm_endpoint import MODEL, VlmEndpoint, serving
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    async with serving(VlmEndpoint()) as address:
+        yield address
+
+
+def made(tmp_path: Path, url: str, model: str = MODEL, profile: str = "llava-1.5") -> Settings:
+    """Nothing but the model can be reached."""
+    return load(
+        data_dir=tmp_path,
+        encoder=f"local-dir:{tmp_path / 'nowhere'}",
+        database_url="postgresql://nobody@127.0.0.1:1/x",
+        vlm_base_url=url,
+        vlm_model=model,
+        vlm_profile=profile,
+        vlm_retries=0,
+    )
+
+
+async def test_tools_are_given_the_model_and_its_calls_are_counted(
+    tmp_path: Path, url: str
+) -> None:
+    metrics = Metrics()
+    async with Runtime(made(tmp_path, url), metrics) as runtime:
+        vision = runtime.dependencies().vision
+        assert vision is not None
+        model = await vision.get()
+        assert (model.model, model.profile.name) == (MODEL, "llava-1.5")
+        for _ in range(2):
+            assert (await model.ask(Request(("Is there a van?",)))).text == "yes"
+        assert await runtime.vision_state() == "ready"
+    shown = metrics.exposition().decode()
+    for line in (
+        'sightline_vision_calls_total{outcome="answered"} 1.0',
+        'sightline_vision_calls_total{outcome="remembered"} 1.0',
+        "sightline_vision_requests_total 1.0",
+        'sightline_vision_tokens_total{of="answer"} 3.0',
+        "sightline_vision_seconds_count 2.0",
+    ):
+        assert line in shown
+
+
+async def test_without_an_endpoint_tools_are_given_none(tmp_path: Path) -> None:
+    settings = load(data_dir=tmp_path, encoder=f"local-dir:{tmp_path}")
+    runtime = Runtime(settings, Metrics())
+    assert runtime.dependencies().vision is None
+    assert await runtime.vision_state() is None
+    assert (await doctor._vision(settings)).state == "note"
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "state", "finding"),
+    [
+        (MODEL, "", "ready", r"test-model at http://127\.0\.0\.1:.*, profile llava-1\.5"),
+        ("lava", "", "unusable", "no model 'lava'.*there are: 'test-model'"),
+        (MODEL, "/elsewhere", "unusable", "usually ends in /v1"),
+    ],
+)
+async def test_what_is_wrong_with_the_model_is_told(
+    tmp_path: Path, url: str, model: str, path: str, state: str, finding: str
+) -> None:
+    settings = made(tmp_path, url + path, model)
+    async with Runtime(settings, Metrics()) as runtime:
+        assert await runtime.vision_state() == state
+    diagnosis = await doctor._vision(settings)
+    assert diagnosis.state == ("good" if state == "ready" else "bad")
+    assert re.search(finding, diagnosis.finding)
+
+
+async def test_a_model_that_is_gone_is_unreachable_and_a_plain_one_has_no_boxes(
+    tmp_path: Path, url: str
+) -> None:
+    gone = made(tmp_path, "http://127.0.0.1:1/v1")
+    async with Runtime(gone, Metrics()) as runtime:
+        assert await runtime.vision_state() == "unreachable"
+    assert "cannot be reached" in (await doctor._vision(gone)).finding
+    plain = await doctor._vision(made(tmp_path, url, profile="auto"))
+    assert plain.state == "note"
+    assert "no boxes" in plain.finding
+
+
+def test_an_endpoint_without_a_model_stops_the_server_before_it_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM_MODEL is not"):
+        create_app(load(data_dir=tmp_path, vlm_base_url="http://127.0.0.1:1/v1"))
