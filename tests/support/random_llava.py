@@ -1,0 +1,31 @@
+"""A LLaVA of random weights, and of a name that says so: real in all but what it has learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightline.training.vlm.export import export_model
+from sightline.training.vlm.model import Shape, build_model
+from sightline.training.vlm.tokenizer import train_tokenizer
+
+TINY = Shape(
+    edge=32,
+    patch=16,
+    vision_width=64,
+    vision_layers=1,
+    text_width=64,
+    text_mlp=64,
+    text_layers=2,
+    vocabulary=300,
+)
+
+
+def write(folder: Path) -> Path:
+    """Write the model to ``folder``; the same weights each time."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(3)
+    tokenizer = train_tokenizer(["What colour is the white van?", "红色的车在哪里？"] * 5, 300)
+    export_model(build_model(TINY, tokenizer), tokenizer, TINY, folder)
+    return folder
