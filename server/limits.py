@@ -28,5 +28,6 @@ def ingest_options(settings: Settings) -> IngestOptions:
         max_pixels=settings.picture_pixels,
         file_deadline_seconds=settings.ingest_file_seconds,
         worker_memory_mib=settings.ingest_worker_memory_mib,
+        ocr=settings.ocr,
         timezone=settings.timezone,
     )

@@ -82,6 +82,10 @@ class TextReader(Protocol):
         """Engine and models, recorded with what it read."""
         ...
 
+    def has_text(self, image: Image.Image) -> bool:
+        """Whether a quick look at an upright RGB picture finds any text worth reading."""
+        ...
+
     def read(self, image: Image.Image) -> list[ReadLine]:
         """Lines in reading order. Runs in worker processes: the reader must be picklable."""
         ...

@@ -102,6 +102,7 @@ async def add_images(
         options=deps.ingest_options,
         progress=progress,
         passage_encoder=passage_encoder,
+        reader=deps.text_reader,
     )
     return _report(summary)
 

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.ingest.options import IngestOptions
-from sightline.storage.models import ImageEncoder, TextEncoder
+from sightline.storage.models import ImageEncoder, TextEncoder, TextReader
 from sightline.storage.objects import ObjectStore
 from sightline.storage.retrieval.records import (
     ImageRequest,
@@ -70,6 +70,8 @@ class Dependencies:
     image_search: Callable[[ImageRequest], Awaitable[ImageResults]]
     passage_search: Callable[[PassageRequest], Awaitable[PassageResults]]
     ingest_options: IngestOptions
+    #: Reads the text in pictures that are added; ``None`` where that is switched off.
+    text_reader: TextReader | None = None
     #: Answers questions about pictures; ``None`` where none is set.
-    vision: Provider[VisionLanguageModel] | None = None
+    vision: VisionLanguageModel | None = None
     limits: Limits = Limits()

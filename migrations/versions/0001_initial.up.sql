@@ -44,6 +44,8 @@ CREATE TABLE sightline.source (
     metadata jsonb NOT NULL DEFAULT '{}',
     -- SHA-256 of caption and metadata, so that a changed sidecar is noticed.
     sidecar_key bytea,
+    -- Mode and engine that read the text in its pictures ("auto: ..."); null where nothing did.
+    read_by text,
     state text NOT NULL CHECK (state IN ('done', 'failed')),
     error_code text,
     error text,

@@ -83,6 +83,7 @@ async def ingest_paths(
             options=deps.ingest_options,
             progress=progress,
             passage_encoder=encoder,
+            reader=deps.text_reader,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import LiteralString, NamedTuple
 
 from psycopg import sql
@@ -12,7 +13,7 @@ from psycopg.types.json import Jsonb
 from sightline.storage import queries
 from sightline.storage.database import Connection
 from sightline.storage.ingest.rows import Key, embedding_rows
-from sightline.storage.ingest.work import AssetDraft, PassageDraft, Vector, Work
+from sightline.storage.ingest.work import AssetDraft, PassageDraft, RegionDraft, Vector, Work
 from sightline.storage.spaces import Space
 
 _SQL = queries.load("ingest")
@@ -42,6 +43,13 @@ class PassageRow(NamedTuple):
     draft: PassageDraft
 
 
+class RegionRow(NamedTuple):
+    """A part of a picture."""
+
+    asset_id: str
+    draft: RegionDraft
+
+
 def metadata_of(work: Work) -> dict[str, object]:
     """What the sidecar says."""
     return dict(work.found.sidecar.metadata) if work.found.sidecar else {}
@@ -52,12 +60,20 @@ class Rows:
     """What a batch adds."""
 
     assets: list[AssetRow] = field(default_factory=list)
+    regions: list[RegionRow] = field(default_factory=list)
     passages: list[PassageRow] = field(default_factory=list)
 
     async def copy(self, connection: Connection, collection_id: int, spaces: Spaces) -> None:
         """Write everything."""
         if self.assets:
             await self._copy_assets(connection, collection_id, spaces.asset)
+        if self.regions:
+            regions = (
+                (row.asset_id, "ocr_line", d.ordinal, *d.box, d.label, d.score)
+                for row in self.regions
+                for d in (row.draft,)
+            )
+            await _copy(connection, _SQL["copy_regions"], regions)
         if self.passages:
             await self._copy_passages(connection, collection_id, spaces.passage)
 
@@ -129,18 +145,23 @@ async def _copy_vectors(
 
 def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
     work, draft = row.work, row.draft
+    stored = draft.stored
+    captured = work.captured
+    offset = timedelta(seconds=draft.frame_seconds or 0.0)
     return (
         row.id,
         collection_id,
         row.source_id,
         draft.kind,
         draft.ordinal,
-        work.location,
-        work.content_key,
+        draft.page,
+        draft.frame_seconds,
+        work.location if stored is None else f"object:{stored.hex()}",
+        work.content_key if stored is None else stored,
         draft.width,
         draft.height,
-        work.captured.at if work.captured else None,
-        work.captured.local if work.captured else None,
+        captured.at + offset if captured else None,
+        captured.local + offset if captured and captured.local else None,
         work.found.sidecar.caption if work.found.sidecar else None,
         Jsonb(metadata_of(work)),
         draft.perceptual_hash,
@@ -160,8 +181,13 @@ def _passage_values(id_: int, row: PassageRow, collection_id: int) -> tuple[obje
         draft.ordinal,
         draft.text,
         draft.analysis.language,
+        draft.page,
+        draft.start_seconds,
+        draft.end_seconds,
         draft.char_start,
         draft.char_end,
+        *(draft.box or (None, None, None, None)),
+        draft.confidence,
         draft.analysis.tsvector,
         draft.analysis.token_count,
     )

@@ -24,7 +24,11 @@ class Identifier:
     """Decides for one collection; ``open_works`` are those of this run that are not written."""
 
     def __init__(
-        self, database: Database, collection: Collection, reading: Reading, tally: Tally
+        self,
+        database: Database,
+        collection: Collection,
+        reading: Reading,
+        tally: Tally,
     ) -> None:
         self._database = database
         self._collection = collection
@@ -57,9 +61,8 @@ class Identifier:
                 continue
             known = by_key.get(work.content_key)
             if known is not None and known.state == "done":
+                work.known, work.kind = known, known.kind
                 if await self._changed(work, known):
-                    work.known = known
-                    work.kind = known.kind
                     todo.append(work)
                 continue
             twin = self._open.get(work.content_key)
@@ -79,6 +82,8 @@ class Identifier:
         stored = not known.location.startswith(_FILE)
         if work.location == known.location and (not stored or work.found.name == known.name):
             if (sidecar.key if sidecar else None) != known.sidecar_key:
+                return True
+            if self._reading.wants_text(work):
                 return True
             self._tally.count("unchanged")
             return False

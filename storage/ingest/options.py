@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sightline.storage.errors import ConfigurationError, shown
@@ -14,6 +15,9 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+OcrMode = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class IngestOptions:
     max_archive_ratio: int = 200
     """Bytes that an archive may unpack to for each of its own, past the first 64 MiB."""
 
+    ocr: OcrMode = "off"
+    """Whether text in pictures is read: ``auto`` reads where a quick look finds some. The
+    setting ``ocr`` of a collection comes before it."""
+
     chunk_tokens: int = 256
     """Length of a passage of a text file, in words or Chinese characters."""
     chunk_overlap_tokens: int = 32
@@ -64,6 +72,8 @@ class IngestOptions:
             zero_is_fine = field.name in ("workers", "chunk_overlap_tokens", "bulk_rows")
             if isinstance(value, int | float) and (value < 0 or (value == 0 and not zero_is_fine)):
                 raise ConfigurationError(f"{field.name} is {value}; it must be above 0")
+        if self.ocr not in get_args(OcrMode):
+            raise ConfigurationError(f"ocr is {shown(self.ocr)}; use 'auto', 'on' or 'off'")
         if self.chunk_overlap_tokens >= self.chunk_tokens:
             raise ConfigurationError(
                 f"chunk_overlap_tokens is {self.chunk_overlap_tokens}; it must be below "

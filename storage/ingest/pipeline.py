@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 from sightline.storage import collections, queries, spaces
 from sightline.storage.collections import Collection
 from sightline.storage.database import Database
+from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.ingest.budget import Budget
 from sightline.storage.ingest.copying import Spaces
 from sightline.storage.ingest.discovery import count, discover, take_some
@@ -21,17 +23,17 @@ from sightline.storage.ingest.found import Upload
 from sightline.storage.ingest.identify import Identifier
 from sightline.storage.ingest.indexes import IndexCare
 from sightline.storage.ingest.jobqueue import JobQueue
-from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.options import IngestOptions, OcrMode
 from sightline.storage.ingest.passages import prepare_passages
 from sightline.storage.ingest.pool import Pool
 from sightline.storage.ingest.progress import Progress, Summary, Tally
-from sightline.storage.ingest.reading import Picture, Reading
+from sightline.storage.ingest.reading import Ocr, Picture, Reading
 from sightline.storage.ingest.roots import Root, resolve
 from sightline.storage.ingest.vectors import BatchEncoder
 from sightline.storage.ingest.work import Work
-from sightline.storage.ingest.worker.jobs import Limits
+from sightline.storage.ingest.worker.tools import Limits
 from sightline.storage.ingest.writing import Writer
-from sightline.storage.models import ImageEncoder, TextEncoder
+from sightline.storage.models import ImageEncoder, TextEncoder, TextReader
 from sightline.storage.objects import ObjectStore
 
 _SQL = queries.load("ingest")
@@ -48,15 +50,18 @@ async def ingest(
     options: IngestOptions | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     passage_encoder: TextEncoder | None = None,
+    reader: TextReader | None = None,
 ) -> Summary:
     """Bring folders, files, patterns, archives and uploads into a collection.
 
     The collection is made where there is none. ``passage_encoder`` gives captions and text files
-    vectors; without one they are found by their words alone. ``progress`` is called often, from
-    the event loop, and only ever counts what is committed: cancel this, or kill the process, and
-    whole batches are there or not; the next run goes on from there.
+    vectors; without one they are found by their words alone. ``reader`` reads the text in
+    pictures, as the collection's setting ``ocr``, or else the options, say. ``progress`` is
+    called often, from the event loop, and only ever counts what is committed: cancel this, or
+    kill the process, and whole batches are there or not; the next run goes on from there.
 
-    Raises InvalidArgumentError for paths that lead nowhere, SpaceMismatchError where the
+    Raises InvalidArgumentError for paths that lead nowhere, ConfigurationError where text is to
+    be read and there is no ``reader``, SpaceMismatchError where the
     collection's vectors are of another encoder, ModelError where the encoder fails on everything,
     StorageError. Files that fail are no error: they are recorded, counted, and tried again by the
     next run.
@@ -79,6 +84,7 @@ async def ingest(
         database,
         encoder,
         passage_encoder,
+        reader,
         Spaces(asset_space, passage_space),
         (objects, target),
         options,
@@ -95,6 +101,7 @@ class _Run:
         database: Database,
         encoder: ImageEncoder,
         passage_encoder: TextEncoder | None,
+        reader: TextReader | None,
         into: Spaces,
         target: tuple[ObjectStore, Collection],
         options: IngestOptions,
@@ -115,6 +122,8 @@ class _Run:
             self._finished.put,
             zone=ZoneInfo(options.timezone),
             report=tally.problem,
+            objects=objects,
+            ocr=_ocr(collection, options, reader),
         )
         self._identifier = Identifier(database, collection, self._reading, tally)
         limits = Limits(
@@ -123,7 +132,7 @@ class _Run:
             max_pixels=options.max_pixels,
             memory_mib=options.worker_memory_mib,
         )
-        self._pool = Pool(encoder.preprocess, asdict(limits), options.file_deadline_seconds)
+        self._pool = Pool(encoder.preprocess, asdict(limits), options.file_deadline_seconds, reader)
         self._encoding = Encoding(
             BatchEncoder(encoder.encode_images, encoder.identity.dimension, options.batch_size),
             self._pictures,
@@ -156,7 +165,10 @@ class _Run:
         except BaseExceptionGroup as group:
             raise _first(group) from group
         await self._finish()
-        self._tally.spend("read_decode", self._pool.busy_seconds)
+        named = self._pool.spent
+        self._tally.spend("read_decode", self._pool.busy_seconds - sum(named.values()))
+        for stage, seconds in named.items():
+            self._tally.spend(stage, seconds)
         self._tally.tell("done")
         return self._tally.summary(self._options.worker_count, self._pool.peak_kib)
 
@@ -212,6 +224,8 @@ class _Run:
         if work.known is None:
             return False
         work.captured = self._reading.said_captured(work)
+        if self._reading.wants_text(work):
+            return False
         return work.kind != "image" or work.captured is not None
 
     async def _read(self) -> None:
@@ -282,6 +296,20 @@ class _Run:
             if added >= _ANALYZE_ROWS:
                 await connection.execute(_SQL["analyze"])
         self._tally.spend("index", time.perf_counter() - started)
+
+
+def _ocr(collection: Collection, options: IngestOptions, reader: TextReader | None) -> Ocr:
+    mode = collection.settings.get("ocr", options.ocr)
+    if mode not in get_args(OcrMode):
+        raise ConfigurationError(
+            f"the setting 'ocr' of collection {collection.name!r} is {shown(str(mode))}; use "
+            "'auto', 'on' or 'off'"
+        )
+    if mode == "off":
+        return Ocr("off", "")
+    if reader is None:
+        raise ConfigurationError(f"ocr is {mode!r} and there is nothing that reads; set it 'off'")
+    return Ocr(mode, reader.name)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

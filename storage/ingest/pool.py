@@ -26,7 +26,7 @@ from sightline.storage.ingest.worker.protocol import (
     pack,
     receive_frame,
 )
-from sightline.storage.models import Pixels
+from sightline.storage.models import Pixels, TextReader
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +58,20 @@ class Pool:
         preprocess: Callable[[Image.Image], Pixels],
         limits: dict[str, int],
         deadline_seconds: float,
+        reader: TextReader | None = None,
     ) -> None:
         self._deadline = deadline_seconds
         try:
-            code = pickle.dumps(preprocess)
+            code = pickle.dumps((preprocess, reader))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise ConfigurationError(
-                f"the encoder's preprocess cannot be sent to worker processes: {error}"
+                f"the encoder's preprocess or the reader cannot be sent to worker processes: {error}"
             ) from error
         self._first = pack({"import_path": sys.path, "limits": limits}, [code])
         self.busy_seconds = 0.0
         """Time spent on jobs, summed over the workers, as they report it."""
+        self.spent: dict[str, float] = {}
+        """The parts of that time that have a name, such as ``ocr``."""
         self.peak_kib = 0
         """Largest resident size that a worker has reported."""
 
@@ -120,6 +123,8 @@ class Pool:
                 return False
             jobs.popleft()
             self.busy_seconds += float(header.get("seconds", 0.0))
+            for stage, seconds in header.get("spent", {}).items():
+                self.spent[stage] = self.spent.get(stage, 0.0) + float(seconds)
             self.peak_kib = max(self.peak_kib, int(header.get("peak_kib", 0)))
             if (code := header.get("failed")) is None:
                 continue

@@ -5,19 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import tzinfo
+from typing import NamedTuple
 
 import numpy as np
 
+from sightline.storage.assets import Kind
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.captured import Captured, from_exif, from_text
 from sightline.storage.ingest.jobqueue import JobQueue
+from sightline.storage.ingest.options import OcrMode
+from sightline.storage.ingest.parts import add_lines
 from sightline.storage.ingest.pool import Job
 from sightline.storage.ingest.sidecars import Report
 from sightline.storage.ingest.work import AssetDraft, Work
 from sightline.storage.ingest.worker.files import Stamp
 from sightline.storage.ingest.worker.protocol import Frame, Header, ProtocolError
+from sightline.storage.objects import ObjectStore
 
 Picture = tuple[Work, AssetDraft]
+
+_KINDS = {kind: kind for kind in ("image", "text", "pdf", "video")}
+_ASSET_KINDS: dict[str, Kind] = {"image": "image", "page": "page", "frame": "frame"}
+
+
+class Ocr(NamedTuple):
+    """Whether and by which engine text in pictures is read."""
+
+    mode: OcrMode
+    reader: str
+
+    @property
+    def key(self) -> str:
+        """What is recorded with a source."""
+        return f"{self.mode}: {self.reader}"
 
 
 class Reading:
@@ -31,12 +51,25 @@ class Reading:
         *,
         zone: tzinfo,
         report: Report,
+        objects: ObjectStore,
+        ocr: Ocr,
     ) -> None:
         self._jobs = jobs
         self._pictures = pictures
         self._finish = finish
         self._zone = zone
         self._report = report
+        self._objects = objects
+        self._ocr = ocr
+
+    def wants_text(self, work: Work) -> bool:
+        """Whether the pictures of a work are to be read: new ones, and known ones that were not,
+        or by another engine, or only where it seemed to pay.
+        """
+        if self._ocr.mode == "off" or work.kind == "text":
+            return False
+        read_by = work.known.read_by if work.known is not None else None
+        return read_by not in (self._ocr.key, f"on: {self._ocr.reader}")
 
     async def hash(self, path: str) -> tuple[bytes, Stamp]:
         """SHA-256 of a file, and its stamp. Raises MediaError."""
@@ -84,16 +117,30 @@ class Reading:
             "sha256": work.content_key.hex(),
             "stamp": [stamp.size, stamp.modified_ns, stamp.inode] if stamp else None,
             "look_only": work.known is not None,
+            "ocr": self._ocr.mode if self.wants_text(work) else "off",
         }
+        if header["ocr"] != "off":
+            work.read_by = self._ocr.key
         blobs = () if found.data is None else (found.data,)
         await self._jobs.put_read(Job(header, blobs, part, done, failed))
 
     async def _part(self, work: Work, frame: Frame) -> None:
         header, blobs = frame
-        if header.get("part") == "text":
-            work.text = blobs[0].decode("utf-8", "replace")
-            return
+        match header.get("part"):
+            case "text":
+                work.text = blobs[0].decode("utf-8", "replace")
+                return
+            case "lines":
+                add_lines(work, header)
+                return
+            case "problem":
+                code, reason = str(header.get("code")), str(header.get("reason"))
+                self._report(code[:40], work.found.name, reason[:500])
+                return
         draft = _draft(header, blobs)
+        if draft.kind != "image":
+            location = await asyncio.to_thread(self._objects.put, blobs[2])
+            draft.stored = bytes.fromhex(location.removeprefix("object:"))
         work.assets.append(draft)
         work.captured = work.captured or self._taken(header)
         work.unfinished += 1
@@ -103,7 +150,7 @@ class Reading:
         if header.get("sha256") != work.content_key.hex():
             work.fail(MediaError("changed", "changed while it was being read; run again"))
         try:
-            work.kind = {"image": "image", "text": "text"}[header["kind"]]
+            work.kind = _KINDS[header["kind"]]
             work.mime_type = str(header["mime_type"])[:100]
             work.byte_size = int(header["size"])
         except (KeyError, ValueError, TypeError) as error:
@@ -137,18 +184,24 @@ class Reading:
 def _draft(header: Header, blobs: list[bytes]) -> AssetDraft:
     """A picture's part, checked: it comes from a process that has read hostile bytes."""
     try:
-        pixels, thumbnail = blobs
+        kind = _ASSET_KINDS[header["kind"]]
+        pixels, thumbnail = blobs[:2]
+        if len(blobs) != (2 if kind == "image" else 3):
+            raise ValueError(f"{len(blobs)} blobs")
+        page, seconds = header.get("page"), header.get("frame_seconds")
         height, width, channels = map(int, header["shape"])
         left, top = map(int, header["thumbnail_size"])
         return AssetDraft(
-            kind="image",
-            ordinal=0,
+            kind=kind,
+            ordinal=int(header["ordinal"]),
             width=int(header["width"]),
             height=int(header["height"]),
             thumbnail=thumbnail,
             thumbnail_size=(left, top),
             perceptual_hash=int(header["perceptual_hash"]),
             pixels=np.frombuffer(pixels, np.uint8).reshape(height, width, channels),
+            page=None if page is None else int(page),
+            frame_seconds=None if seconds is None else max(0.0, float(seconds)),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise ProtocolError(f"not a picture: {error}") from error

@@ -15,6 +15,7 @@ from sightline.storage.ingest.captured import Captured
 from sightline.storage.ingest.found import Found
 from sightline.storage.ingest.worker.files import Stamp
 from sightline.storage.models import Pixels
+from sightline.storage.retrieval.records import Box
 from sightline.storage.text.analysis import Analysis
 
 Vector = NDArray[np.float32]
@@ -22,7 +23,11 @@ Vector = NDArray[np.float32]
 
 @dataclass(slots=True)
 class AssetDraft:
-    """A picture to be. ``pixels`` are dropped once there is a vector."""
+    """A picture to be. ``pixels`` are dropped once there is a vector.
+
+    ``stored`` is the SHA-256 of a page or a frame, whose bytes are in the object store; an image
+    is its source.
+    """
 
     kind: Kind
     ordinal: int
@@ -32,7 +37,21 @@ class AssetDraft:
     thumbnail_size: tuple[int, int]
     perceptual_hash: int
     pixels: Pixels | None
+    page: int | None = None
+    frame_seconds: float | None = None
+    stored: bytes | None = None
     vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegionDraft:
+    """A line of text in a picture, by the picture's ordinal."""
+
+    on_asset: int
+    ordinal: int
+    box: Box
+    label: str
+    score: float
 
 
 @dataclass(slots=True)
@@ -43,8 +62,13 @@ class PassageDraft:
     ordinal: int
     text: str
     on_asset: int | None = None
+    page: int | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
     char_start: int | None = None
     char_end: int | None = None
+    box: Box | None = None
+    confidence: float | None = None
     vector: Vector | None = None
     analysis: Analysis | None = None
 
@@ -60,6 +84,7 @@ class Known:
     kind: str
     state: str
     sidecar_key: bytes | None
+    read_by: str | None
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +109,10 @@ class Work:
     captured: Captured | None = None
     assets: list[AssetDraft] = field(default_factory=list)
     passages: list[PassageDraft] = field(default_factory=list)
+    regions: list[RegionDraft] = field(default_factory=list)
     text: str | None = None
+    read_by: str | None = None
+    """Mode and engine that read its pictures in this run; None where none did."""
     unfinished: int = 0
     ended: bool = False
     twins: list[Found] = field(default_factory=list)
@@ -102,6 +130,7 @@ class Work:
             self.location = self.found.place_location  # its bytes will not be kept
         self.assets.clear()
         self.passages.clear()
+        self.regions.clear()
         self.text = None
 
 

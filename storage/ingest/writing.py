@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from psycopg.types.json import Jsonb
 
@@ -11,7 +11,14 @@ from sightline.storage import queries
 from sightline.storage.collections import Collection
 from sightline.storage.database import Connection, Database
 from sightline.storage.deletion import hold_objects
-from sightline.storage.ingest.copying import AssetRow, PassageRow, Rows, Spaces, metadata_of
+from sightline.storage.ingest.copying import (
+    AssetRow,
+    PassageRow,
+    RegionRow,
+    Rows,
+    Spaces,
+    metadata_of,
+)
 from sightline.storage.ingest.progress import Outcome
 from sightline.storage.ingest.work import Work, asset_id
 from sightline.storage.objects import ObjectStore
@@ -53,13 +60,15 @@ class Writer:
             ours = await self._sources(connection, fresh)
             for work, source_id in ours:
                 outcomes[work] = "failed" if work.failure is not None else "added"
-                self._collect(rows, work, source_id)
+                self._collect(rows, work, source_id, {})
             for work in await self._replaced(connection, ours):
                 outcomes[work] = "replaced"
-            for work in await self._update(connection, updates):
+            updated = await self._update(connection, updates)
+            pictures = await self._pictures_of(connection, updated)
+            for work in updated:
                 outcomes[work] = "updated"
                 if work.known is not None:
-                    self._collect(rows, work, work.known.id)
+                    self._collect(rows, work, work.known.id, pictures.get(work, {}))
             await rows.copy(connection, self._collection.id, self._spaces)
             for work in works:
                 if work not in outcomes:
@@ -113,6 +122,7 @@ class Writer:
             "byte_sizes": [work.byte_size for work in works],
             "metadata": [Jsonb(metadata_of(work)) for work in works],
             "sidecar_keys": [_sidecar_key(work) for work in works],
+            "readers": [work.read_by for work in works],
             "error_codes": [work.failure.code if work.failure else None for work in works],
             "errors": [str(work.failure) if work.failure else None for work in works],
         }
@@ -146,30 +156,51 @@ class Writer:
                 "caption": sidecar.caption if sidecar else None,
                 "metadata": Jsonb(metadata_of(work)),
                 "sidecar_key": _sidecar_key(work),
+                "read_by": work.read_by,
                 "captured_at": work.captured.at if work.captured else None,
                 "captured_local": work.captured.local if work.captured else None,
             }
             cursor = await connection.execute(_SQL["update_source"], values)
             if await cursor.fetchone() is not None:
                 await connection.execute(_SQL["update_asset"], values)
+                await self._forget(connection, work, work.known.id)
                 done.append(work)
-        if done:
-            ids = [work.known.id for work in done if work.known is not None]
-            await connection.execute(_SQL["forget_captions"], {"ids": ids})
         return done
 
-    def _collect(self, rows: Rows, work: Work, source_id: int) -> None:
-        """Spread finished work over the tables."""
-        ids: dict[int, str] = {}
+    async def _forget(self, connection: Connection, work: Work, source_id: int) -> None:
+        """Drop what an update writes anew."""
+        kinds = {"caption", *(passage.kind for passage in work.passages)}
+        if work.read_by is not None:
+            kinds.add("ocr")
+            await connection.execute(_SQL["forget_lines"], {"ids": [source_id]})
+        values = {"ids": [source_id], "kinds": sorted(kinds)}
+        await connection.execute(_SQL["forget_passages"], values)
+
+    async def _pictures_of(
+        self, connection: Connection, updates: Sequence[Work]
+    ) -> dict[Work, dict[int, str]]:
+        """The ids of known pictures by their ordinals."""
+        by_source = {work.known.id: work for work in updates if work.known is not None}
+        cursor = await connection.execute(_SQL["pictures_of"], {"ids": list(by_source)})
+        found: dict[Work, dict[int, str]] = {}
+        for source_id, ordinal, id_, _ in await cursor.fetchall():
+            found.setdefault(by_source[source_id], {})[ordinal] = id_
+        return found
+
+    def _collect(self, rows: Rows, work: Work, source_id: int, known: Mapping[int, str]) -> None:
+        """Spread finished work over the tables. Text on a picture that was deleted is dropped."""
+        ids = dict(known)
         for asset in work.assets:
             id_ = asset_id(self._collection.name, work.content_key, asset.kind, asset.ordinal)
             ids[asset.ordinal] = id_
             rows.assets.append(AssetRow(id_, source_id, work, asset))
-        if work.known is not None and work.kind == "image":
-            ids[0] = asset_id(self._collection.name, work.content_key, "image", 0)
+        for region in work.regions:
+            if region.on_asset in ids:
+                rows.regions.append(RegionRow(ids[region.on_asset], region))
         for passage in work.passages:
-            on = ids[passage.on_asset] if passage.on_asset is not None else None
-            rows.passages.append(PassageRow(source_id, on, passage))
+            if passage.on_asset is None or passage.on_asset in ids:
+                on = ids[passage.on_asset] if passage.on_asset is not None else None
+                rows.passages.append(PassageRow(source_id, on, passage))
 
 
 def _sidecar_key(work: Work) -> bytes | None:

@@ -2,7 +2,7 @@
 
 -- name: known
 -- What the collection has of these bytes or at these places.
-SELECT id, content_key, name, location, kind, state, sidecar_key
+SELECT id, content_key, name, location, kind, state, sidecar_key, read_by
 FROM sightline.source
 WHERE collection_id = %(collection_id)s
 AND (content_key = ANY (%(keys)s) OR location = ANY (%(locations)s))
@@ -24,18 +24,18 @@ AND (content_key = ANY (%(keys)s) OR location = ANY (%(locations)s))
 -- Gives no row where another process was first.
 INSERT INTO sightline.source (
     collection_id, content_key, name, location, kind, mime_type, byte_size, metadata,
-    sidecar_key, state, error_code, error
+    sidecar_key, read_by, state, error_code, error
 )
 SELECT
     %(collection_id)s, content_key, name, location, kind, mime_type, byte_size, metadata,
-    sidecar_key, CASE WHEN error IS NULL THEN 'done' ELSE 'failed' END, error_code, error
+    sidecar_key, read_by, CASE WHEN error IS NULL THEN 'done' ELSE 'failed' END, error_code, error
 FROM unnest(
     %(keys)s::bytea[], %(names)s::text[], %(locations)s::text[], %(kinds)s::text[],
     %(mime_types)s::text[], %(byte_sizes)s::bigint[], %(metadata)s::jsonb[],
-    %(sidecar_keys)s::bytea[], %(error_codes)s::text[], %(errors)s::text[]
+    %(sidecar_keys)s::bytea[], %(readers)s::text[], %(error_codes)s::text[], %(errors)s::text[]
 ) AS t (
-    content_key, name, location, kind, mime_type, byte_size, metadata, sidecar_key, error_code,
-    error
+    content_key, name, location, kind, mime_type, byte_size, metadata, sidecar_key, read_by,
+    error_code, error
 )
 ON CONFLICT (collection_id, content_key) DO NOTHING
 RETURNING id, content_key
@@ -52,7 +52,7 @@ RETURNING new.content_key
 -- A changed sidecar, or a file that was moved.
 UPDATE sightline.source
 SET name = %(name)s, location = %(location)s, metadata = %(metadata)s,
-    sidecar_key = %(sidecar_key)s, ingested_at = now()
+    sidecar_key = %(sidecar_key)s, read_by = coalesce(%(read_by)s, read_by), ingested_at = now()
 WHERE id = %(id)s AND collection_id = %(collection_id)s AND state = 'done'
 RETURNING id
 
@@ -62,8 +62,19 @@ SET location = %(location)s, caption = %(caption)s, metadata = %(metadata)s,
     captured_at = %(captured_at)s, captured_local = %(captured_local)s
 WHERE source_id = %(id)s AND kind = 'image'
 
--- name: forget_captions
-DELETE FROM sightline.passage WHERE source_id = ANY (%(ids)s) AND kind = 'caption'
+-- name: forget_passages
+-- Of the kinds that an update writes anew.
+DELETE FROM sightline.passage WHERE source_id = ANY (%(ids)s) AND kind = ANY (%(kinds)s)
+
+-- name: forget_lines
+-- That another reading of the pictures replaces.
+DELETE FROM sightline.region
+USING sightline.asset
+WHERE asset.source_id = ANY (%(ids)s) AND region.asset_id = asset.id AND region.kind = 'ocr_line'
+
+-- name: pictures_of
+SELECT source_id, ordinal, id, frame_seconds FROM sightline.asset
+WHERE source_id = ANY (%(ids)s)
 
 -- name: passage_ids
 SELECT nextval(pg_get_serial_sequence('sightline.passage', 'id'))
@@ -71,17 +82,20 @@ FROM generate_series(1, %(count)s)
 
 -- name: copy_assets
 COPY sightline.asset (
-    id, collection_id, source_id, kind, ordinal, location, sha256, width, height, captured_at,
-    captured_local, caption, metadata, perceptual_hash
+    id, collection_id, source_id, kind, ordinal, page, frame_seconds, location, sha256, width,
+    height, captured_at, captured_local, caption, metadata, perceptual_hash
 ) FROM STDIN
+
+-- name: copy_regions
+COPY sightline.region (asset_id, kind, ordinal, x0, y0, x1, y1, label, score) FROM STDIN
 
 -- name: copy_thumbnails
 COPY sightline.thumbnail (asset_id, jpeg, width, height) FROM STDIN (FORMAT binary)
 
 -- name: copy_passages
 COPY sightline.passage (
-    id, collection_id, source_id, asset_id, kind, ordinal, text, language, char_start, char_end,
-    tokens, token_count
+    id, collection_id, source_id, asset_id, kind, ordinal, text, language, page, start_seconds,
+    end_seconds, char_start, char_end, x0, y0, x1, y1, confidence, tokens, token_count
 ) FROM STDIN
 
 -- name: copy_postings

@@ -17,16 +17,16 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.worker.files import Stamp, hash_file
-from sightline.storage.ingest.worker.jobs import Limits, Request, read
+from sightline.storage.ingest.worker.jobs import Request, read
 from sightline.storage.ingest.worker.protocol import Frame, Header, pack, read_frame
-from sightline.storage.models import Pixels
+from sightline.storage.ingest.worker.tools import Limits, Tools
 
 _PR_SET_PDEATHSIG = 1
 _PIPE_BYTES = 1 << 20
@@ -41,13 +41,13 @@ def main() -> None:
     if first is None:
         return
     try:
-        preprocess, limits = _configure(*first)
+        tools = _configure(*first)
     except Exception:  # noqa: BLE001 - whatever it is, the parent has to be told
         _send(replies, pack({"part": "ready", "error": traceback.format_exc()[-4000:]}))
         return
     _send(replies, pack({"part": "ready"}))
     while (frame := read_frame(requests)) is not None:
-        for part in _answer(frame, preprocess, limits):
+        for part in _answer(frame, tools):
             _send(replies, part)
 
 
@@ -76,9 +76,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _configure(
-    header: Header, blobs: list[bytes]
-) -> tuple[Callable[[Image.Image], Pixels], Limits]:
+def _configure(header: Header, blobs: list[bytes]) -> Tools:
     sys.path[:] = header["import_path"]
     limits = Limits(**header["limits"])
     if sys.platform == "linux":  # elsewhere the address space cannot be limited usefully
@@ -88,13 +86,14 @@ def _configure(
     Image.MAX_IMAGE_PIXELS = None  # ours is checked first, and says the limit in its error
     Image.preinit()
     # From the parent alone, before the first hostile byte.
-    return pickle.loads(blobs[0]), limits  # noqa: S301
+    preprocess, reader = pickle.loads(blobs[0])  # noqa: S301
+    return Tools(preprocess, limits, reader)
 
 
-def _answer(
-    frame: Frame, preprocess: Callable[[Image.Image], Pixels], limits: Limits
-) -> Iterator[list[bytes | memoryview]]:
+def _answer(frame: Frame, tools: Tools) -> Iterator[list[bytes | memoryview]]:
     header, blobs = frame
+    limits = tools.limits
+    tools.spent.clear()
     started = time.perf_counter()
     try:
         if header["job"] == "hash":
@@ -111,8 +110,9 @@ def _answer(
                 sha256=bytes.fromhex(header["sha256"]),
                 stamp=Stamp(*header["stamp"]) if header["stamp"] else None,
                 look_only=header["look_only"],
+                ocr=header.get("ocr", "off"),
             )
-            end = yield from read(request, preprocess, limits)
+            end = yield from read(request, tools)
     except MediaError as error:
         end = {"failed": error.code, "message": str(error)}
     except MemoryError:
@@ -125,6 +125,7 @@ def _answer(
             "trace": traceback.format_exc()[-4000:],
         }
     end["part"] = "end"
+    end["spent"] = tools.spent
     end["seconds"] = time.perf_counter() - started
     end["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield pack(end)

@@ -7,30 +7,18 @@ side holds a whole film.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-
-from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.kinds import claim, text_mime_type
 from sightline.storage.ingest.worker.files import Stamp, read_file
-from sightline.storage.ingest.worker.picture import open_picture, read_picture, taken
+from sightline.storage.ingest.worker.picture import open_picture, read_picture, taken, upright
 from sightline.storage.ingest.worker.protocol import Header, pack
 from sightline.storage.ingest.worker.text import read_text
-from sightline.storage.models import Pixels
+from sightline.storage.ingest.worker.tools import Frame, Tools, lines_part, picture_part
 
-Parts = Generator[list[bytes | memoryview], None, Header]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a worker refuses."""
-
-    max_file_bytes: int
-    max_text_bytes: int
-    max_pixels: int
-    memory_mib: int
+Parts = Generator[Frame, None, Header]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +26,8 @@ class Request:
     """One source: a path, or bytes sent along.
 
     ``sha256`` holds as long as the file still has the stamp that it was hashed under.
-    ``look_only`` asks for what the file says of itself, without decoding.
+    ``look_only`` asks for what the file says of itself, without decoding, and, where ``ocr`` is
+    not ``off``, for the text in its pictures.
     """
 
     name: str
@@ -47,22 +36,20 @@ class Request:
     sha256: bytes
     stamp: Stamp | None
     look_only: bool
+    ocr: str = "off"
 
 
-def read(request: Request, preprocess: Callable[[Image.Image], Pixels], limits: Limits) -> Parts:
+def read(request: Request, tools: Tools) -> Parts:
     """Yield the parts of a source as frames; return the header of the end. Raises MediaError."""
-    data, sha256 = _bytes_of(request, limits)
+    data, sha256 = _bytes_of(request, tools.limits.max_file_bytes)
     end: Header = {"sha256": sha256.hex(), "size": len(data)}
     kind = claim(request.name)
     if kind == "text":
-        text = read_text(data, limits.max_text_bytes)
+        text = read_text(data, tools.limits.max_text_bytes)
         yield pack({"part": "text"}, [text.encode("utf-8", "surrogatepass")])
         return {**end, "kind": "text", "mime_type": text_mime_type(request.name)}
     try:
-        if request.look_only:
-            when = taken(open_picture(data, limits.max_pixels))
-            return {**end, "kind": "image", "mime_type": None, "taken": when}
-        picture = read_picture(data, preprocess, limits.max_pixels)
+        return {**end, **(yield from _read_image(data, request, tools))}
     except MediaError as error:
         if error.code == "not_an_image" and kind != "image":
             raise MediaError("unsupported", "is of no kind that can be ingested") from error
@@ -70,26 +57,34 @@ def read(request: Request, preprocess: Callable[[Image.Image], Pixels], limits: 
     except OSError as error:
         code = "truncated" if "truncated" in str(error) else "broken"
         raise MediaError(code, f"cannot be decoded: {error}") from error
-    header: Header = {
-        "part": "picture",
-        "width": picture.width,
-        "height": picture.height,
-        "shape": picture.pixels.shape,
-        "thumbnail_size": picture.thumbnail_size,
-        "perceptual_hash": picture.perceptual_hash,
-        "taken": picture.taken,
-    }
-    yield pack(header, [picture.pixels.data.cast("B"), picture.thumbnail])
-    return {**end, "kind": "image", "mime_type": picture.mime_type}
 
 
-def _bytes_of(request: Request, limits: Limits) -> tuple[bytes, bytes]:
+def _read_image(data: bytes, request: Request, tools: Tools) -> Parts:
+    end: Header = {"kind": "image", "mime_type": None}
+    if request.look_only:
+        end["taken"] = taken(open_picture(data, tools.limits.max_pixels))
+    else:
+        picture = read_picture(data, tools.preprocess, tools.limits.max_pixels)
+        yield picture_part(picture)
+        end["mime_type"] = picture.mime_type
+    yield from _text_in(data, request, tools)
+    return end
+
+
+def _text_in(data: bytes, request: Request, tools: Tools) -> Iterator[Frame]:
+    if tools.reader is None or request.ocr == "off":
+        return
+    lines = list(tools.read_lines(upright(data, tools.limits.max_pixels), request.ocr))
+    yield lines_part("ocr", lines)
+
+
+def _bytes_of(request: Request, max_bytes: int) -> tuple[bytes, bytes]:
     """The bytes and their SHA-256, hashed again only where the file changed in between."""
     if request.data is not None:
         return request.data, request.sha256
     if request.path is None:
         raise ValueError("a request needs a path or bytes")
-    data, stamp = read_file(request.path, limits.max_file_bytes)
+    data, stamp = read_file(request.path, max_bytes)
     if stamp == request.stamp:
         return data, request.sha256
     return data, hashlib.sha256(data).digest()

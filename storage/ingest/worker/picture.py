@@ -16,6 +16,7 @@ from sightline.storage.models import Pixels
 
 THUMBNAIL_EDGE = 256
 THUMBNAIL_QUALITY = 80
+READ_EDGE = 2000
 
 _MIME_TYPES = {
     "JPEG": "image/jpeg",
@@ -126,6 +127,14 @@ def read_picture(
     )
 
 
+def upright(data: bytes, max_pixels: int) -> Image.Image:
+    """The whole picture in RGB on white, upright, at most some 4,000 pixels long."""
+    image = open_picture(data, max_pixels)
+    orientation = _orientation(image)
+    image.draft("RGB", (READ_EDGE, READ_EDGE))  # a JPEG of 50 megapixels need not be decoded whole
+    return _flat(image, orientation, (2 * READ_EDGE, 2 * READ_EDGE))
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
@@ -141,12 +150,17 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _thumbnail(image: Image.Image, orientation: int) -> Image.Image:
     """At most 256 pixels long, upright, RGB on white, without EXIF."""
+    return _flat(image, orientation, (THUMBNAIL_EDGE, THUMBNAIL_EDGE))
+
+
+def _flat(image: Image.Image, orientation: int, size: tuple[int, int]) -> Image.Image:
+    """At most of ``size`` before it is turned upright, RGB on white, without EXIF."""
     if image.mode.startswith("I;16"):
         image = _eight_bits(image)
     elif image.mode in ("P", "1", "I", "F") or "transparency" in image.info:
         image = image.convert("RGBA")
     # Averaged by whole numbers first: a third of the time of one resize, and as good to the eye.
-    image.thumbnail((THUMBNAIL_EDGE, THUMBNAIL_EDGE), Image.Resampling.BILINEAR, reducing_gap=1.0)
+    image.thumbnail(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         rgba = image.convert("RGBA")
         small = Image.new("RGB", rgba.size, "white")

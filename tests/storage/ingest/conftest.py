@@ -14,7 +14,7 @@ from sightline.storage.ingest.found import Upload
 from sightline.storage.ingest.options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import Progress, Summary
-from sightline.storage.models import ImageEncoder
+from sightline.storage.models import ImageEncoder, TextReader
 from sightline.storage.objects import ObjectStore
 from tests.support.encoders import ColourHistogramEncoder
 
@@ -28,6 +28,7 @@ class Bench:
     database: Database
     objects: ObjectStore
     encoder: ImageEncoder = field(default_factory=ColourHistogramEncoder)
+    reader: TextReader | None = None
     progress: list[Progress] = field(default_factory=list)
 
     async def ingest(
@@ -47,6 +48,7 @@ class Bench:
             options=IngestOptions(**{"workers": 1, **options}),
             progress=self.progress.append,
             passage_encoder=self.encoder,
+            reader=self.reader,
         )
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

@@ -122,7 +122,7 @@ async def test_modules_in_the_current_folder_are_not_run(
 
 
 async def test_a_preprocessing_that_cannot_be_sent_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="preprocess cannot be sent"):
+    with pytest.raises(ConfigurationError, match="cannot be sent to worker processes"):
         Pool(lambda image: image, LIMITS, 1)  # type: ignore[arg-type,return-value]
 
 

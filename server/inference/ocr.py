@@ -1,0 +1,153 @@
+"""Reading the text in pictures with RapidOCR: Chinese and English models that its wheel carries."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sightline.storage.errors import ConfigurationError
+from sightline.storage.models import ReadLine
+
+_MODELS = {
+    "Det": "PP-OCRv6_det_small.onnx",
+    "Cls": "ch_ppocr_mobile_v2.0_cls_mobile.onnx",
+    "Rec": "PP-OCRv6_rec_small.onnx",
+}
+_LEAST_CONFIDENCE = 0.5
+_LONGEST_EDGE = 2000
+_GLANCE_EDGE = 640
+_LEAST_EDGE = 16
+
+
+def load_reader() -> RapidReader:
+    """The reader, cheap: its models are loaded by the first picture, in the process that reads.
+
+    Raises ConfigurationError where RapidOCR or one of its models is not installed.
+    """
+    folder = _model_folder()
+    missing = [name for name in _MODELS.values() if not (folder / name).is_file()]
+    if missing:
+        raise ConfigurationError(
+            f"RapidOCR at {folder} lacks {', '.join(missing)}; install rapidocr 3.10, whose wheel "
+            "carries them, or set SIGHTLINE_OCR=off"
+        )
+    sizes = "".join(f"{name}{(folder / name).stat().st_size}" for name in _MODELS.values())
+    models = hashlib.sha256(sizes.encode()).hexdigest()[:8]
+    return RapidReader(f"rapidocr {metadata.version('rapidocr')} PP-OCRv6-small {models}")
+
+
+@dataclass(slots=True)
+class RapidReader:
+    """A `TextReader`. Pickled without its models; one thread, for workers share the cores."""
+
+    name: str
+    _engine: Any = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The name alone."""
+        return {"name": self.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As it was made."""
+        self.name = state["name"]
+        self._engine = None
+
+    def has_text(self, image: Image.Image) -> bool:
+        """Whether a look at a small copy finds a line: a tenth of the cost of reading."""
+        small = image.copy()
+        small.thumbnail((_GLANCE_EDGE, _GLANCE_EDGE), Image.Resampling.BILINEAR)
+        if min(small.size) < _LEAST_EDGE:
+            return False
+        found = self._models().load_detector(_GLANCE_EDGE)(_bgr(small))
+        return found.boxes is not None and len(found.boxes) > 0
+
+    def read(self, image: Image.Image) -> list[ReadLine]:
+        """Lines in reading order, those above a confidence of 0.5; ``image`` is upright RGB."""
+        if min(image.size) < _LEAST_EDGE:
+            return []
+        image = image.copy()
+        image.thumbnail((_LONGEST_EDGE, _LONGEST_EDGE), Image.Resampling.BICUBIC)
+        result = self._models().read(_bgr(image))
+        if getattr(result, "txts", None) is None or result.boxes is None:
+            return []
+        width, height = image.size
+        return [
+            ReadLine(text.strip(), _box(quad, width, height), min(1.0, float(score)))
+            for quad, text, score in zip(result.boxes, result.txts, result.scores, strict=True)
+            if text.strip()
+        ]
+
+    def _models(self) -> _Models:
+        if self._engine is None:
+            self._engine = _Models()
+        models: _Models = self._engine
+        return models
+
+
+class _Models:
+    """RapidOCR with the models of its wheel by their paths, so that none is ever fetched."""
+
+    def __init__(self) -> None:
+        from rapidocr import RapidOCR
+
+        folder = _model_folder()
+        threads = "EngineConfig.onnxruntime"
+        self.read = RapidOCR(
+            params={
+                "Global.log_level": "critical",
+                "Global.text_score": _LEAST_CONFIDENCE,
+                f"{threads}.intra_op_num_threads": 1,
+                f"{threads}.inter_op_num_threads": 1,
+                **{f"{part}.model_path": str(folder / name) for part, name in _MODELS.items()},
+            }
+        )
+
+    def load_detector(self, longest_edge: int) -> _Glance:
+        """The detector of lines, told to work on small pictures as they are."""
+        return _Glance(self.read._load_det_model(), longest_edge)  # noqa: SLF001 - it has no other
+
+
+@dataclass(frozen=True, slots=True)
+class _Glance:
+    detector: Any
+    longest_edge: int
+
+    def __call__(self, pixels: np.ndarray) -> Any:
+        usual = self.detector.limit_side_len, self.detector.limit_type
+        self.detector.limit_side_len, self.detector.limit_type = self.longest_edge, "max"
+        try:
+            return self.detector(pixels)
+        finally:
+            self.detector.limit_side_len, self.detector.limit_type = usual
+
+
+def _bgr(image: Image.Image) -> np.ndarray:
+    """uint8 of shape (height, width, 3), blue first, as OpenCV has it."""
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+
+
+def _box(
+    quad: Sequence[Sequence[float]], width: int, height: int
+) -> tuple[float, float, float, float]:
+    """The upright box around four corners in pixels, 0 to 1."""
+    corners = np.clip(np.asarray(quad, dtype=np.float64) / (width, height), 0.0, 1.0)
+    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+    return float(x0), float(y0), float(x1), float(y1)
+
+
+@cache
+def _model_folder() -> Path:
+    found = util.find_spec("rapidocr")
+    if found is None or found.origin is None:
+        raise ConfigurationError(
+            "RapidOCR is not installed; install rapidocr, or set SIGHTLINE_OCR=off"
+        )
+    return Path(found.origin).parent / "models"

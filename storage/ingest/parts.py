@@ -1,0 +1,45 @@
+"""Check the text that a worker sends, and make drafts of it."""
+
+from __future__ import annotations
+
+from sightline.storage.ingest.lines import blocks, proper_box
+from sightline.storage.ingest.sidecars import clean
+from sightline.storage.ingest.work import PassageDraft, RegionDraft, Work
+from sightline.storage.ingest.worker.protocol import Header, ProtocolError
+from sightline.storage.models import ReadLine
+
+
+def add_lines(work: Work, header: Header) -> None:
+    """Lines of one picture: what was read in it also becomes regions, so that words have a place.
+
+    Raises ProtocolError: the header comes from a process that has read hostile bytes.
+    """
+    try:
+        kind = {"ocr": "ocr", "page_text": "page_text"}[header["kind"]]
+        on = int(header["on"])
+        page, start = header.get("page"), header.get("start")
+        lines = [
+            ReadLine(str(clean(str(text))), proper_box(box), min(max(float(confidence), 0.0), 1.0))
+            for text, box, confidence in header["lines"]
+        ]
+    except (KeyError, ValueError, TypeError) as error:
+        raise ProtocolError(f"not lines: {error}") from error
+    lines = [line for line in lines if line.text.strip()]
+    if kind == "ocr":
+        work.regions += [
+            RegionDraft(on, number, line.box, line.text, line.confidence)
+            for number, line in enumerate(lines)
+        ]
+    for block in blocks(lines, paragraphs=kind == "page_text"):
+        work.passages.append(
+            PassageDraft(
+                kind,
+                len(work.passages),
+                block.text,
+                on_asset=on,
+                page=None if page is None else int(page),
+                start_seconds=None if start is None else float(start),
+                box=block.box,
+                confidence=block.confidence if kind == "ocr" else None,
+            )
+        )
