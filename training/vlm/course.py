@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -28,31 +28,34 @@ _CLIP: Final = 1.0
 
 @dataclass
 class Course:
-    """Trains ``modules`` for ``seconds``; ``folder/name.pt`` is its checkpoint."""
+    """Trains ``modules`` for ``seconds``; ``folder/name.pt`` is its checkpoint.
+
+    ``slower`` gives modules a share of the learning rate.
+    """
 
     name: str
     folder: Path
     seconds: float
     rate: float
     modules: Mapping[str, nn.Module]
+    slower: Mapping[str, float] = field(default_factory=dict)
     decay: float = 0.05
-    fused: bool = True
     step: int = 0
     spent: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        weights = [p for m in self.modules.values() for p in m.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in weights if p.dim() > 1], "weight_decay": self.decay},
-                {"params": [p for p in weights if p.dim() <= 1], "weight_decay": 0.0},
-            ],
-            lr=self.rate,
-            betas=(0.9, 0.98),
-            fused=self.fused,
-        )
-        self._weights = weights
+        groups = []
+        for name, module in self.modules.items():
+            weights = [p for p in module.parameters() if p.requires_grad]
+            share = self.slower.get(name, 1.0)
+            for large in (True, False):
+                chosen = [p for p in weights if (p.dim() > 1) is large]
+                decay = self.decay if large else 0.0
+                groups.append({"params": chosen, "weight_decay": decay, "share": share})
+        groups = [group for group in groups if group["params"]]
+        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, betas=(0.9, 0.98), fused=True)
+        self._weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         if self.checkpoint.exists():
             self._resume()
 
@@ -70,6 +73,8 @@ class Course:
         """Yield step numbers until the budget is used; checkpoints on the way and at the end."""
         began, before = time.monotonic(), self.spent
         saved = began
+        if self.progress >= 1.0:
+            return
         while self.progress < 1.0:
             yield self.step
             self.step += 1
@@ -83,7 +88,7 @@ class Course:
     def learn(self, loss: Tensor, figures: Mapping[str, float]) -> None:
         """One step down ``loss``; logs a mean of ``figures`` now and then."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * self._factor()
+            group["lr"] = self.rate * self._factor() * group["share"]
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._weights, _CLIP)
         self.optimizer.step()
@@ -91,7 +96,7 @@ class Course:
         self.history.append({"loss": float(loss.detach()), **figures})
         if self.step % _LOG_EVERY == 0:
             recent = self.history[-_LOG_EVERY:]
-            shown = {k: sum(r[k] for r in recent if k in r) / len(recent) for k in recent[-1]}
+            shown = {key: _mean(recent, key) for key in sorted({k for r in recent for k in r})}
             text = " ".join(f"{key} {value:.4f}" for key, value in shown.items())
             _log.info("%s step %d %.0f%% %s", self.name, self.step, 100 * self.progress, text)
 
@@ -112,7 +117,9 @@ class Course:
         """The history in at most ``points`` means, for the model card."""
         size = max(1, math.ceil(len(self.history) / points))
         chunks = [self.history[i : i + size] for i in range(0, len(self.history), size)]
-        return [{k: round(sum(r[k] for r in c) / len(c), 4) for k in c[0]} for c in chunks]
+        return [
+            {k: round(_mean(c, k), 4) for k in sorted({k for r in c for k in r})} for c in chunks
+        ]
 
     def write_curve(self) -> None:
         """Leave the curve beside the checkpoint as JSON."""
@@ -131,7 +138,14 @@ class Course:
         state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.spent = state["step"], state["spent"]
         self.history = state["history"]
+        if self.progress < 1.0:
+            self.optimizer.load_state_dict(state["optimizer"])
         _log.info("%s goes on from step %d, %.0f s", self.name, self.step, self.spent)
+
+
+def _mean(records: Sequence[Mapping[str, float]], key: str) -> float:
+    """The mean of a figure over the steps that have it."""
+    values = [record[key] for record in records if key in record]
+    return sum(values) / len(values)

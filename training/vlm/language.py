@@ -3,9 +3,9 @@
 1. ``listing``: the Llama alone, on questions about pictures that are written out as text. This is
    the language model that LLaVA takes as given.
 2. ``align``: the projector alone, the Llama frozen (LLaVA's first stage).
-3. ``tune``: projector and Llama, on all forms of the prompt (LLaVA's second stage).
-
-The tower is frozen throughout; its features are computed once.
+3. ``tune``: everything, on all forms of the prompt (LLaVA's second stage, the tower unfrozen as in
+   its later versions have it). The tower keeps learning the truth of patches beside, so that it
+   goes on seeing what no question in sight asks for.
 """
 
 from __future__ import annotations
@@ -24,38 +24,47 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
+from sightline.training.vlm.album import Squares
 from sightline.training.vlm.course import Course
+from sightline.training.vlm.dense import DenseHead, Targets, dense_loss
 from sightline.training.vlm.packs import FORMS, Batch, Composer, Form, collate
 from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
-from sightline.training.vlm.tower import Features
+from sightline.training.vlm.tower import features_of, pixels
 
 _log = logging.getLogger(__name__)
 #: Learning rate of each stage.
 RATES: Final = {"listing": 1.5e-3, "align": 2e-3, "tune": 1e-3}
+_SLOWER: Final = {"tower": 0.6}
 #: Pictures a batch, and for how much of a stage simple pictures come first.
 BATCH: Final = 8
 _EASY: Final = 0.35
 _SIMPLEST: Final = 0.3
 #: How far off, in hundredths of the square, a coordinate is still partly right in training.
 _BLUR: Final = 1.5
+#: The weight of the truth of patches beside that of answers.
+_DENSE: Final = 0.06
 _IGNORE: Final = -100
 _PROBE_EVERY: Final = 800
 
 
 @dataclass(frozen=True)
 class Pupil:
-    """The model in training, with the frozen tower's features of its album."""
+    """The model in training, with the squares of its album; without, it reads text alone."""
 
     model: LlavaForConditionalGeneration
-    features: Features | None
+    squares: Squares | None
     device: torch.device
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """The language model's last hidden states, (batch, length, width)."""
+    def hidden(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The language model's last hidden states, (batch, length, width), and what the tower saw:
+        (pictures, patches, width), if there were pictures.
+        """
+        seen: Tensor | None = None
         ids = batch.ids.to(self.device)
         embeds = self.model.get_input_embeddings()(ids)
-        if batch.rows and self.features is not None:
-            seen = torch.from_numpy(self.features[batch.rows].astype(np.float32)).to(self.device)
+        if batch.rows and self.squares is not None:
+            values = pixels(self.squares[batch.rows], self.device)
+            seen = features_of(self.model.model.vision_tower, values)
             images = self.model.model.multi_modal_projector(seen).to(embeds.dtype)
             places = (ids == self.model.config.image_token_id)[..., None]
             embeds = embeds.masked_scatter(places, images)
@@ -65,14 +74,29 @@ class Pupil:
             position_ids=batch.positions.to(self.device),
             use_cache=False,
         )
-        hidden: Tensor = output.last_hidden_state
-        return hidden
+        return output.last_hidden_state, seen
+
+
+@dataclass(frozen=True)
+class Truths:
+    """The tower's own lesson: the head that reads it, and the truth of every patch of the album."""
+
+    head: DenseHead
+    targets: Targets
+
+    def loss(self, seen: Tensor, rows: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
+        """The dense loss of what the tower saw of ``rows``."""
+        classes, boxes = self.head(seen)
+        truth = torch.from_numpy(self.targets.classes[rows].astype(np.int64)).to(seen.device)
+        corners = torch.from_numpy(self.targets.boxes[rows]).to(seen.device)
+        return dense_loss(classes, boxes, truth, corners)
 
 
 def train_stage(
     name: str,
     pupil: Pupil,
     composer: Composer,
+    truths: Truths,
     probe: tuple[Pupil, Composer] | None,
     *,
     folder: Path,
@@ -85,13 +109,19 @@ def train_stage(
     trained = {
         "listing": {"language": language, "head": model.lm_head},
         "align": {"projector": projector},
-        "tune": {"projector": projector, "language": language, "head": model.lm_head},
+        "tune": {
+            "projector": projector,
+            "language": language,
+            "head": model.lm_head,
+            "tower": model.model.vision_tower,
+            "truths": truths.head,
+        },
     }[name]
     model.requires_grad_(requires_grad=False)
     for module in trained.values():
         module.requires_grad_(requires_grad=True)
     runs = coordinate_ids(composer.tokenizer)
-    course = Course(name, folder, seconds, RATES[name], trained)
+    course = Course(name, folder, seconds, RATES[name], trained, _SLOWER)
     rng = random.Random(f"{name}/{seed}/{course.step}")
     forms = list(FORMS)
     for step in course.steps():
@@ -108,9 +138,14 @@ def train_stage(
             continue
         batch = collate(packs, composer.tokenizer.pad_token_id)
         with torch.autocast(pupil.device.type, torch.bfloat16):
-            hidden = pupil.hidden(batch)
+            hidden, seen = pupil.hidden(batch)
             loss, right = answer_loss(model, hidden, batch.labels.to(pupil.device), runs)
-        course.learn(loss, {"tokens right": right})
+            figures = {"tokens right": right}
+            if name == "tune" and seen is not None:
+                dense, read = truths.loss(seen, batch.rows)
+                loss = loss + _DENSE * dense
+                figures |= read
+        course.learn(loss, figures)
         if probe is not None and step % _PROBE_EVERY == _PROBE_EVERY - 1:
             report(name, *probe)
     course.write_curve()
@@ -155,7 +190,7 @@ def packed_figures(
             packs = [composer.compose(rng, form) for _ in range(BATCH)]
             batch = collate([p for p in packs if p.segments], composer.tokenizer.pad_token_id)
             with torch.autocast(pupil.device.type, torch.bfloat16):
-                hidden = pupil.hidden(batch)
+                hidden, _ = pupil.hidden(batch)
                 guess = pupil.model.lm_head(hidden).argmax(-1).cpu()
             good = guess == batch.labels
             for first in runs:

@@ -13,13 +13,12 @@ from typing import Final
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from sightline.training.vlm.dense import BINS, DenseHead, Words
 from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
-from sightline.training.vlm.tower import Features
 
-_SAMPLE: Final = 500
 #: A unit speaks where its class stands out by this many standard deviations.
 _THRESHOLD: Final = 1.0
 #: Length of a spoken word's embedding, as a share of the usual.
@@ -44,12 +43,14 @@ def start_projector(
     head: DenseHead,
     words: Words,
     tokenizer: PreTrainedTokenizerFast,
-    features: Features,
+    sample: Tensor,
 ) -> None:
-    """Set the projector as the module says; units beyond the known classes stay random."""
+    """Set the projector as the module says; units beyond the known classes stay random.
+
+    ``sample`` is some of the tower's features, (pictures, patches, width).
+    """
     projector = model.model.multi_modal_projector
     embeddings = model.get_input_embeddings().weight.cpu()
-    sample = torch.from_numpy(features[: min(len(features), _SAMPLE)].astype(np.float32))
     sample = sample.flatten(0, 1)
     width = projector.linear_1.weight.shape[0]
     first = torch.randn(width, sample.shape[1]) / sample.shape[1] ** 0.5

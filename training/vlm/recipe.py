@@ -17,18 +17,19 @@ from sightline.training.vlm import prompt
 from sightline.training.vlm.album import Record, open_album
 from sightline.training.vlm.drawing import draw_album
 from sightline.training.vlm.export import export_model
-from sightline.training.vlm.language import Pupil, report, train_stage
+from sightline.training.vlm.language import Pupil, Truths, report, train_stage
 from sightline.training.vlm.model import SMOKE, Shape, build_model
 from sightline.training.vlm.packs import Composer
 from sightline.training.vlm.projector import start_projector
 from sightline.training.vlm.tokenizer import train_tokenizer
-from sightline.training.vlm.tower import embed, train_tower
+from sightline.training.vlm.tower import glance, train_tower
 from sightline.training.world.scene import Split
 
 _log = logging.getLogger(__name__)
 #: The share of the training time that each stage gets.
 SHARES: Final = {"tower": 0.37, "listing": 0.1, "align": 0.03, "tune": 0.5}
 _TOKENIZER_RECORDS: Final = 4000
+_GLANCE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def train(recipe: Recipe, folder: Path, out: Path, device: torch.device, seed: i
     tower = model.model.vision_tower
     seconds = {stage: recipe.minutes * 60 * share for stage, share in SHARES.items()}
 
-    head, words = train_tower(
+    head, words, targets = train_tower(
         tower,
         squares,
         records,
@@ -72,26 +73,27 @@ def train(recipe: Recipe, folder: Path, out: Path, device: torch.device, seed: i
         device=device,
         seed=seed,
     )
-    tower.requires_grad_(requires_grad=False)
-    features = embed(tower, squares, folder / "train.features", device)
-    held = embed(tower, held_squares, folder / "validation.features", device)
+    truths = Truths(head, targets)
     patches = recipe.shape.patches
     lists = Composer(tokenizer, records, patches, listing=True)
     lessons = Composer(tokenizer, records, patches)
     held_lists = Composer(tokenizer, held_records, patches, listing=True)
     held_lessons = Composer(tokenizer, held_records, patches)
-    reader, pupil = Pupil(model, None, device), Pupil(model, features, device)
-    examiner = Pupil(model, held, device)
+    reader, pupil = Pupil(model, None, device), Pupil(model, squares, device)
+    examiner = Pupil(model, held_squares, device)
 
     def stage(name: str, learner: Pupil, composer: Composer, probe: tuple[Pupil, Composer]) -> None:
-        train_stage(name, learner, composer, probe, folder=folder, seconds=seconds[name], seed=seed)
+        train_stage(
+            name, learner, composer, truths, probe, folder=folder, seconds=seconds[name], seed=seed
+        )
 
     stage("listing", reader, lists, (reader, held_lists))
     if not (folder / "align.pt").exists():
-        start_projector(model, head, words, tokenizer, features)
+        sample = glance(tower, squares, _GLANCE, device)
+        start_projector(model, head, words, tokenizer, sample)
     stage("align", pupil, lessons, (examiner, held_lessons))
     stage("tune", pupil, lessons, (examiner, held_lessons))
-    report("trained", examiner, held_lessons, packs_a_form=64)
+    report("trained", examiner, held_lessons, packs_a_form=32)
     export_model(model, tokenizer, recipe.shape, out)
     _log.info("written to %s", out)
 

@@ -12,20 +12,18 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from transformers import SiglipVisionModel
 
 from sightline.training.vlm.album import Record, Squares
 from sightline.training.vlm.course import Course
-from sightline.training.vlm.dense import DenseHead, Words, dense_loss, targets_of
+from sightline.training.vlm.dense import DenseHead, Targets, Words, dense_loss, targets_of
 
 _log = logging.getLogger(__name__)
 RATE: Final = 1e-3
 BATCH: Final = 16
 _EMBED_BATCH: Final = 64
-Features = npt.NDArray[np.float16]
 
 
 def train_tower(
@@ -38,8 +36,8 @@ def train_tower(
     side: int,
     device: torch.device,
     seed: int = 0,
-) -> tuple[DenseHead, Words]:
-    """Train ``tower`` in place for ``seconds``; returns the head that reads it and its words."""
+) -> tuple[DenseHead, Words, Targets]:
+    """Train ``tower`` in place for ``seconds``; returns the head that reads it, and its lessons."""
     words = _words(folder / "words.json", records)
     targets = targets_of(records, words, side)
     _log.info("tower: %d squares, %d labels, %s", len(records), len(words.labels), words.widths)
@@ -65,7 +63,7 @@ def train_tower(
         loss, figures = dense_loss(classes, boxes, truth, corners)
         course.learn(loss, figures)
     course.write_curve()
-    return head, words
+    return head, words, targets
 
 
 def _words(path: Path, records: Sequence[Record]) -> Words:
@@ -92,21 +90,14 @@ def features_of(tower: SiglipVisionModel, values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def embed(tower: SiglipVisionModel, squares: Squares, path: Path, device: torch.device) -> Features:
-    """The frozen tower's features of every square: (count, patches, width) fp16 at ``path``."""
-    tower.eval()
-    if not path.exists():
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            for start in range(0, len(squares), _EMBED_BATCH):
-                with torch.autocast(device.type, torch.bfloat16):
-                    batch = pixels(squares[start : start + _EMBED_BATCH], device)
-                    features = features_of(tower, batch)
-                file.write(features.to(torch.float16).cpu().numpy().tobytes())
-        part.replace(path)
-    shape = (len(squares), tower.config.image_size**2 // tower.config.patch_size**2, -1)
-    flat = np.memmap(path, dtype=np.float16, mode="r")
-    return flat.reshape(shape)
+def glance(tower: SiglipVisionModel, squares: Squares, count: int, device: torch.device) -> Tensor:
+    """The tower's features of the first ``count`` squares: (count, patches, width) fp32, on CPU."""
+    parts = []
+    for start in range(0, min(count, len(squares)), _EMBED_BATCH):
+        batch = pixels(squares[start : min(start + _EMBED_BATCH, count)], device)
+        with torch.autocast(device.type, torch.bfloat16):
+            parts.append(features_of(tower, batch).float().cpu())
+    return torch.cat(parts)
 
 
 @torch.no_grad()

@@ -1,0 +1,43 @@
+"""The whole training of the LLaVA in small: some minutes, and it must have learnt something."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sightline.training.vlm.album import open_album
+from sightline.training.vlm.card import write_card
+from sightline.training.vlm.evaluate import evaluate
+from sightline.training.vlm.recipe import QUICK, curves, train
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def test_a_smoke_run_learns_resumes_and_is_measured(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    work, model = tmp_path / "work", tmp_path / "model"
+    device = torch.device("cpu")
+    train(QUICK, work, model, device)
+    stages = {str(stage["stage"]): stage["curve"] for stage in curves(work)}
+    assert list(stages) == ["tower", "listing", "align", "tune"]
+    for name in ("tower", "listing", "tune"):
+        curve = stages[name]
+        assert isinstance(curve, list)
+        assert curve[-1]["loss"] < 0.8 * curve[0]["loss"], name
+
+    # A run that is finished has nothing left to do but to write the same model again.
+    written = (model / "model.safetensors").read_bytes()
+    train(replace(QUICK, minutes=QUICK.minutes / 2), work, model, device)
+    assert (model / "model.safetensors").read_bytes() == written
+
+    report = evaluate(model, "validation", 27, device)
+    single = report["picture"]
+    assert isinstance(single, dict)
+    # An untrained model never gets a single word right, let alone the form of an answer.
+    assert single["exact"]["exact"] > 0.05
+    write_card(model, work, report)
+    assert "| all |" in (model / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert len(open_album(work / "train")[1]) >= QUICK.pictures
