@@ -29,7 +29,7 @@ from sightline.server.inference.vlm.exchange import Exchange, Failure, failing_w
 from sightline.server.inference.vlm.features import Features
 from sightline.server.inference.vlm.memory import Memory, fingerprint
 from sightline.server.inference.vlm.messages import chat_body
-from sightline.server.inference.vlm.pictures import prepare
+from sightline.server.inference.vlm.pictures import SentPicture, prepare
 from sightline.server.inference.vlm.replies import (
     Completion,
     read_completion,
@@ -169,9 +169,7 @@ class VlmClient:
         request = call.request
         check_pictures(request, self.profile)
         async with failing_with(call.late("while its pictures were made ready"), call.until):
-            parts = await asyncio.to_thread(prepare, request.parts, self.profile)
-        body = chat_body(request, parts, self._endpoint)
-        key = fingerprint(self._endpoint.api_url, body) if request.temperature == 0 else None
+            parts, body, key = await asyncio.to_thread(_made_ready, request, self._endpoint)
         known = self._memory.get(key) if key is not None else None
         answer = known
         if answer is None:
@@ -254,3 +252,13 @@ class VlmClient:
                     "address usually ends in /v1"
                 ) from failure
             raise failure.error from failure
+
+
+def _made_ready(
+    request: Request, endpoint: Endpoint
+) -> tuple[list[str | SentPicture], dict[str, JsonValue], bytes | None]:
+    """Parts, body and the key to remember its answer by; milliseconds of work for each picture."""
+    parts = prepare(request.parts, endpoint.profile)
+    body = chat_body(request, parts, endpoint)
+    greedy = request.temperature == 0
+    return parts, body, fingerprint(endpoint.api_url, body) if greedy else None
