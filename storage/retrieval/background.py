@@ -24,6 +24,7 @@ from sightline.storage.spaces import Space
 _SQL = queries.load("retrieval")
 SAMPLE_ROWS = 512
 _KEPT_SECONDS = 300.0
+_KEPT_WHILE_SMALL_SECONDS = 30.0
 _READ_ROWS = 8_192
 # In units of what the best of pure noise reaches: evidence begins at the one and is whole at the
 # other. Measured: see `benchmarks/README.md`.
@@ -35,24 +36,24 @@ _FEW = 24
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Similarities of the query to random vectors: mean, deviation, and vectors there are."""
+    """Similarities of a query to random vectors."""
 
     mean: float
     deviation: float
-    population: int
+    reach: float
+    """How far above the mean the best of all vectors would be, if all were normal noise."""
 
     @property
     def threshold(self) -> float:
-        """What the best of the population would reach if all were noise, and normal noise."""
-        return self.mean + self.deviation * expected_maximum(self.population)
+        """What the best would reach if all were noise."""
+        return self.mean + self.reach
 
     def evidence(self, similarity: float) -> float:
         """0 to 1: how far a similarity stands above what noise reaches."""
-        reach = self.threshold - self.mean
-        if reach <= 0:
+        if self.reach <= 0:
             return 1.0
-        height = (similarity - self.mean) / reach
-        return float(np.clip((height - _NOISE_REACH) / (_CERTAIN_REACH - _NOISE_REACH), 0.0, 1.0))
+        height = (similarity - self.mean) / self.reach
+        return min(max((height - _NOISE_REACH) / (_CERTAIN_REACH - _NOISE_REACH), 0.0), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ class Background:
         if len(self.sample) < _FEW:
             return None
         similarities = self.sample @ query
-        return Noise(float(similarities.mean()), float(similarities.std(ddof=1)), self.population)
+        deviation = float(similarities.std(ddof=1))
+        reach = deviation * expected_maximum(self.population)
+        return Noise(float(similarities.mean()), deviation, reach)
 
 
 class Backgrounds:
@@ -87,7 +90,11 @@ class Backgrounds:
         key = (space.id, tuple(scope.ids))
         taken_at, background = self._known.get(key, (-math.inf, None))
         # A sample of few may be one of a collection that is being filled.
-        kept = _KEPT_SECONDS if background and background.population > _READ_ROWS else 5.0
+        kept = (
+            _KEPT_SECONDS
+            if background and background.population > _READ_ROWS
+            else _KEPT_WHILE_SMALL_SECONDS
+        )
         if background is None or time.monotonic() - taken_at > kept:
             background = await _sample(connection, space, scope.ids)
             self._known[key] = (time.monotonic(), background)
@@ -121,7 +128,7 @@ async def _read(connection: Connection, space: Space, ids: list[int], percent: f
         percent=sql.Literal(percent),
         condition=sql.SQL("e.collection_id = ANY (%(collections)s)"),
     )
-    cursor = await connection.execute(query, {"collections": ids, "rows": SAMPLE_ROWS})
+    cursor = await connection.execute(query, {"collections": ids, "rows": SAMPLE_ROWS}, binary=True)
     rows = await cursor.fetchall()
     stacked = np.array([row[0].to_numpy() for row in rows], dtype=np.float32)
     return stacked.reshape(len(rows), space.identity.dimension)

@@ -69,7 +69,7 @@ async def vectors(connection: Connection, space: Space, ids: Sequence[str]) -> d
         dimension=sql.Literal(space.identity.dimension),
         partition=sql.Identifier(space.partition),
     )
-    cursor = await connection.execute(statement, {"ids": list(ids)})
+    cursor = await connection.execute(statement, {"ids": list(ids)}, binary=True)
     return {
         id_: np.asarray(vector.to_numpy(), dtype=np.float32)
         for id_, vector in await cursor.fetchall()

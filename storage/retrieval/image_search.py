@@ -65,19 +65,16 @@ class ImageSearch:
         digest = limits.digest(request)
         offset = cursors.unseal(self._signing_key, request.cursor, digest) if request.cursor else 0
         with watch.stage("scope"):
-            scope = await self._scope(request)
+            scope, trust = await self._scope(request)
         with watch.stage("encode"):
             encoded = await encode(request, query, self._images, self._passages)
-        with watch.stage("scope"):
-            async with self._database.connection(autocommit=True) as connection:
-                question = await complete(connection, request, query, scope, encoded)
-                trust = await self._trust.of(connection, scope) if self._one_encoder else None
+            question = await complete(self._database, request, query, scope, encoded)
             builder = AskBuilder(
                 self._database,
                 scope,
                 self._memory,
                 self._statistics,
-                trust=1.0 if trust is None else trust.value,
+                trust=trust,
                 one_encoder=self._one_encoder,
             )
             asks = await builder.build(question, request.visual_weight)
@@ -101,13 +98,16 @@ class ImageSearch:
     def _one_encoder(self) -> bool:
         return self._passages is not None and self._passages.identity == self._images.identity
 
-    async def _scope(self, request: ImageRequest) -> Scope:
+    async def _scope(self, request: ImageRequest) -> tuple[Scope, float]:
+        """Where to look, and how far the encoder's words can be trusted there."""
         identity = self._images.identity
         identities: dict[Grain, EncoderIdentity] = {"asset": identity, "region": identity}
         if self._passages is not None:
             identities["passage"] = self._passages.identity
         async with self._database.connection(autocommit=True) as connection:
-            return await resolve(connection, request.selection, identities, ASSETS, self._catalog)
+            scope = await resolve(connection, request.selection, identities, ASSETS, self._catalog)
+            trust = await self._trust.of(connection, scope) if self._one_encoder else None
+        return scope, 1.0 if trust is None else trust.value
 
     async def _finish(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llama_index.core.schema import QueryBundle
@@ -23,14 +23,16 @@ _SQL = queries.load("retrieval")
 # Passages are short and of like length: length says less of them than of whole documents.
 K1 = 0.9
 B = 0.4
-COMMON_SHARE = 0.05
-"""Of all passages: a term that more of them hold does not find candidates, it only ranks them."""
-_LEAST_COMMON = 2_000
+LEADING_POSTINGS = 10_000
+"""How many postings may be read to find candidates: rare terms first; the others only rank."""
+_MOST_POSTINGS = 50_000  # even where the rarest term alone has more
+_MOST_COUNTED = 1_000_000
 _SMALL_SCOPE = 5_000
 _CANDIDATES = 400
 _BEGINNINGS = 200
 _LAST = "\U0010ffff"
 _STATISTICS_KEPT_SECONDS = 60.0
+_COUNTS_KEPT = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self._sizes: dict[tuple[int, ...] | None, tuple[float, int, float]] = {}
-        self._shares: dict[str, tuple[float, float]] = {}
+        self._counts: dict[str, tuple[float, int]] = {}
 
     async def size(self, connection: Connection, ids: Sequence[int] | None) -> tuple[int, float]:
         """Passages in the collections (of all for None) and the mean of their lengths."""
@@ -71,36 +73,19 @@ class Statistics:
             self._sizes[key] = (time.monotonic() + keep, passages, mean)
         return passages, max(mean, 1.0)
 
-    async def common(
-        self, connection: Connection, terms: Sequence[str], passages: int
-    ) -> dict[str, float]:
-        """The share of all passages that hold a term, for those of the terms that are common."""
+    async def counts(self, connection: Connection, terms: Sequence[str]) -> dict[str, int]:
+        """In how many of all passages each term stands, counted no further than a million."""
         now = time.monotonic()
-        fresh = {t: share for t in terms if (share := self._fresh(t, now)) is not None}
-        unknown = [term for term in terms if term not in fresh]
-        ceiling = max(int(COMMON_SHARE * passages), _LEAST_COMMON)
-        if unknown and passages > ceiling:
-            at_ceiling = [
-                term for term, n in await self._count(connection, unknown, ceiling) if n >= ceiling
-            ]
-            for term, n in await self._count(connection, at_ceiling, passages):
-                self._shares[term] = (now + _STATISTICS_KEPT_SECONDS * 10, n / passages)
-                fresh[term] = n / passages
-        return fresh
-
-    def _fresh(self, term: str, now: float) -> float | None:
-        until, share = self._shares.get(term, (0.0, 0.0))
-        return share if now < until else None
-
-    async def _count(
-        self, connection: Connection, terms: Sequence[str], ceiling: int
-    ) -> list[tuple[str, int]]:
-        if not terms:
-            return []
-        cursor = await connection.execute(
-            _SQL["term_counts"], {"terms": list(terms), "ceiling": ceiling}
-        )
-        return [(str(term), int(n)) for term, n in await cursor.fetchall()]
+        if len(self._counts) > _COUNTS_KEPT:
+            self._counts.clear()
+        unknown = [term for term in terms if self._counts.get(term, (0.0, 0))[0] <= now]
+        if unknown:
+            cursor = await connection.execute(
+                _SQL["term_counts"], {"terms": unknown, "ceiling": _MOST_COUNTED}
+            )
+            for term, n in await cursor.fetchall():
+                self._counts[term] = (now + _STATISTICS_KEPT_SECONDS, n)
+        return {term: self._counts[term][1] for term in terms}
 
 
 class LexicalBranch(Branch):
@@ -169,21 +154,15 @@ class LexicalBranch(Branch):
             (term, place, weight)
             for place, (term, weight) in enumerate(zip(asked.terms, asked.weights, strict=True))
         ]
-        common: dict[str, float] = {}
+        common: list[tuple[str, float, float]] = []
         if passages > _SMALL_SCOPE:
             total, _ = await self._statistics.size(connection, None)
-            common = await self._statistics.common(connection, asked.terms, total)
-        if len(common) == len(leading):  # nothing but common terms: the rarest has to lead
-            common.pop(min(common, key=lambda term: common[term]))
-        for place, (term, _, _) in enumerate(tuple(leading)):
+            counts = await self._statistics.counts(connection, asked.terms)
+            leading, common = _divide(leading, counts, total)
+        for term, place, _ in tuple(leading):
             if term in asked.beginnings:
                 leading += [(each, place, 1.0) for each in await _beginning(connection, term)]
-        return Terms(
-            leading=tuple(each for each in leading if each[0] not in common),
-            common=tuple(
-                (term, weight, common[term]) for term, _, weight in leading if term in common
-            ),
-        )
+        return Terms(tuple(leading), tuple(common))
 
     async def _rank(
         self, connection: Connection, terms: Terms, passages: int, mean_length: float
@@ -198,18 +177,35 @@ class LexicalBranch(Branch):
                 "weights": [weight for _, _, weight in terms.leading],
                 "common_terms": [term for term, _, _ in terms.common],
                 "common_weights": [weight for _, weight, _ in terms.common],
-                "shares": [min(share, 0.999) for _, _, share in terms.common],
+                "shares": [share for _, _, share in terms.common],
                 "passages": passages,
                 "mean_length": mean_length,
                 "k1": K1,
                 "b": B,
                 "collections": self._scope.ids,
                 "kinds": list(self._scope.kinds or ()),
+                "most_postings": _MOST_POSTINGS,
                 "candidates": max(_CANDIDATES, self._depth),
                 "depth": max(_CANDIDATES, self._depth),
             },
         )
         return await cursor.fetchall()
+
+
+def _divide(
+    terms: list[tuple[str, int, float]], counts: Mapping[str, int], passages: int
+) -> tuple[list[tuple[str, int, float]], list[tuple[str, float, float]]]:
+    """Leading and common terms: the rarest lead, as many as the postings allowed, at least one."""
+    leading: list[tuple[str, int, float]] = []
+    common: list[tuple[str, float, float]] = []
+    read = 0
+    for term, place, weight in sorted(terms, key=lambda each: counts[each[0]]):
+        if read and read + counts[term] > LEADING_POSTINGS:
+            common.append((term, weight, min(counts[term] / passages, 0.999)))
+        else:
+            leading.append((term, place, weight))
+            read += counts[term]
+    return leading, common
 
 
 def _statement(scope: Scope, target: Target) -> sql.Composed:

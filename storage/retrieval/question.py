@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sightline.storage import assets
-from sightline.storage.database import Connection
+from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownAssetError
 from sightline.storage.models import ImageEncoder, TextEncoder, Vectors
 from sightline.storage.retrieval import evidence
@@ -70,7 +70,7 @@ async def encode(
 
 
 async def complete(
-    connection: Connection,
+    database: Database,
     request: ImageRequest,
     query: str,
     scope: Scope,
@@ -88,11 +88,13 @@ async def complete(
     scoped = scope.spaces.get("asset")
     stored: dict[str, Vectors] = {}
     if named:
-        if scoped is not None:
-            stored = await evidence.vectors(connection, scoped.space, named)
-        missing = sorted(set(named) - stored.keys())
+        async with database.connection(autocommit=True) as connection:
+            if scoped is not None:
+                stored = await evidence.vectors(connection, scoped.space, named)
+            missing = sorted(set(named) - stored.keys())
+            if missing:
+                await assets.fetch(connection, missing)  # raises for those that do not exist
         if missing:
-            await assets.fetch(connection, missing)  # raises for those that do not exist
             raise InvalidArgumentError(
                 f"{missing[0]!r} has no vector of the encoder that searches here; give the picture "
                 "itself"

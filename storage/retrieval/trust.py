@@ -24,6 +24,7 @@ _SQL = queries.load("retrieval")
 _PAIRS = 256
 _FEWEST_PAIRS = 16
 _KEPT_SECONDS = 300.0
+_KEPT_WHILE_SMALL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,11 @@ class TrustLedger:
         until, trust = self._known.get(key, (0.0, None))
         if time.monotonic() >= until:
             trust = await _measure(connection, scoped.space, scope.ids)
-            kept = _KEPT_SECONDS if trust is not None and trust.pairs == _PAIRS else 5.0
+            kept = (
+                _KEPT_SECONDS
+                if trust is not None and trust.pairs == _PAIRS
+                else _KEPT_WHILE_SMALL_SECONDS
+            )
             self._known[key] = (time.monotonic() + kept, trust)
         return trust
 
@@ -75,7 +80,7 @@ async def _measure(connection: Connection, texts: Space, ids: list[int]) -> Trus
         partition=sql.Identifier(pictures.partition),
         text_partition=sql.Identifier(texts.partition),
     )
-    cursor = await connection.execute(statement, {"collections": ids, "rows": _PAIRS})
+    cursor = await connection.execute(statement, {"collections": ids, "rows": _PAIRS}, binary=True)
     rows = await cursor.fetchall()
     if len(rows) < _FEWEST_PAIRS:
         return None

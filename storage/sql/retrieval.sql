@@ -193,8 +193,8 @@ CROSS JOIN LATERAL (
 ) AS shown
 
 -- name: lexical
--- BM25 in two stages. Rare terms find candidates through the postings and are weighed by how
--- many passages of the scope hold them; common terms, which would drag in half of the table,
+-- BM25 in two stages. The rarest terms find candidates through the postings and are weighed by
+-- how many passages of the scope hold them; the others, which would drag in half of the table,
 -- only add to candidates, weighed by ``shares`` of all passages. ``concept`` unites terms that
 -- stand for one (all that begin with a lone Chinese character).
 WITH asked AS MATERIALIZED (
@@ -209,6 +209,7 @@ WITH asked AS MATERIALIZED (
     JOIN sightline.passage AS p ON p.id = o.passage_id
     {joins}
     WHERE {scope}
+    LIMIT %(most_postings)s
 ), weighed AS MATERIALIZED (
     SELECT concept,
         max(weight) * ln(1 + (greatest(%(passages)s, count(*)) - count(*) + 0.5) / (count(*) + 0.5))
@@ -231,7 +232,12 @@ WITH asked AS MATERIALIZED (
         sum(common.idf) AS mass
     FROM candidate
     CROSS JOIN common
-    JOIN sightline.posting AS o ON o.term = common.term AND o.passage_id = candidate.id
+    CROSS JOIN LATERAL (
+        -- The limit keeps this a look-up: joined, all postings of a common term would be read.
+        SELECT frequency FROM sightline.posting
+        WHERE term = common.term AND passage_id = candidate.id
+        LIMIT 1
+    ) AS o
     GROUP BY candidate.id
 )
 SELECT candidate.id, candidate.asset_id,

@@ -147,13 +147,14 @@ async def test_pages_follow_each_other(library: Corpus, passages: PassageSearch)
 async def test_a_large_collection_ranks_rare_words_and_adds_common_ones(
     database: Database, corpus: Corpus
 ) -> None:
-    """Past five thousand passages common terms no longer find candidates, they only rank them."""
+    """Past ten thousand postings a term no longer finds candidates, it only ranks them."""
     await corpus.add_text("one.txt", ["seed"])
     async with database.connection() as connection:
         await connection.execute(
             "WITH made AS (INSERT INTO passage (collection_id, source_id, kind, text, tokens, "
             "token_count) SELECT p.collection_id, p.source_id, 'chunk', "
-            "'common w' || n, '', 2 FROM passage p, generate_series(1, 6000) n RETURNING id, text) "
+            "'common w' || n, '', 2 FROM passage p, generate_series(1, 12000) n "
+            "RETURNING id, text) "
             "INSERT INTO posting SELECT term, id, 1 FROM made, "
             "unnest(ARRAY['common', split_part(text, ' ', 2)]) AS t (term)"
         )
