@@ -50,7 +50,7 @@ async def delete_assets(database: Database, objects: ObjectStore, ids: Iterable[
         missing = set(wanted) - set(gone)
         if missing:
             raise UnknownAssetError(missing)
-    return Deleted(len(gone), sources, await _discard(database, objects, locations))
+    return Deleted(len(gone), sources, await discard_unnamed(database, objects, locations))
 
 
 async def delete_collection(database: Database, objects: ObjectStore, name: str) -> Deleted:
@@ -62,13 +62,17 @@ async def delete_collection(database: Database, objects: ObjectStore, name: str)
         rows = await (await connection.execute(_SQL["locations_of_collection"], key)).fetchall()
         counted = await (await connection.execute(_COLLECTIONS["size"], key)).fetchone()
         await connection.execute(_COLLECTIONS["delete"], key)
-    removed = await _discard(database, objects, [row[0] for row in rows])
+    removed = await discard_unnamed(database, objects, [row[0] for row in rows])
     assets, sources = counted or (0, 0)
     return Deleted(assets, sources, removed)
 
 
-async def _discard(database: Database, objects: ObjectStore, locations: Sequence[str]) -> int:
-    """Removes those of the objects that nothing names, after the deletion is committed."""
+async def discard_unnamed(
+    database: Database, objects: ObjectStore, locations: Sequence[str]
+) -> int:
+    """Removes those of the objects that nothing names, and returns how many; call it after the
+    deletion, or the failure, is committed.
+    """
     async with database.connection() as connection:
         await connection.execute(_SQL["lock_objects"], {"key": _OBJECTS_LOCK})
         rows = await (

@@ -54,6 +54,18 @@ class IngestOptions:
     """Whether text in pictures is read: ``auto`` reads where a quick look finds some. The
     setting ``ocr`` of a collection comes before it."""
 
+    max_rows: int = 100_000
+    """Of one CSV or JSON Lines file: each is a passage."""
+    max_pages: int = 2000
+    page_dpi: int = 150
+    page_pixels: int = 4_000_000
+    """Most that a rendered page has, width times height."""
+    max_video_seconds: int = 4 * 3600
+    max_frames: int = 300
+    """Kept of one video; where it is long, they stand further apart."""
+    frame_seconds: int = 10
+    """A frame at least so often, besides those where the scene changes."""
+
     chunk_tokens: int = 256
     """Length of a passage of a text file, in words or Chinese characters."""
     chunk_overlap_tokens: int = 32

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import json
+
 from sightline.storage.ingest.lines import blocks, proper_box
 from sightline.storage.ingest.sidecars import clean
 from sightline.storage.ingest.work import PassageDraft, RegionDraft, Work
 from sightline.storage.ingest.worker.protocol import Header, ProtocolError
 from sightline.storage.models import ReadLine
+
+
+def add_passages(work: Work, header: Header, blob: bytes) -> None:
+    """Rows of a table or subtitles. Raises ProtocolError."""
+    try:
+        kind = {"row": "row", "subtitle": "subtitle"}[header["kind"]]
+        for said in json.loads(blob):
+            chars, seconds = said.get("chars"), said.get("seconds")
+            work.passages.append(
+                PassageDraft(
+                    kind,
+                    len(work.passages),
+                    str(clean(said["text"])),
+                    start_seconds=None if seconds is None else max(0.0, float(seconds[0])),
+                    end_seconds=None if seconds is None else max(0.0, float(seconds[1])),
+                    char_start=None if chars is None else int(chars[0]),
+                    char_end=None if chars is None else int(chars[1]),
+                )
+            )
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise ProtocolError(f"not passages: {error}") from error
 
 
 def add_lines(work: Work, header: Header) -> None:

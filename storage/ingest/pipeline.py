@@ -131,6 +131,13 @@ class _Run:
             max_text_bytes=options.max_text_bytes,
             max_pixels=options.max_pixels,
             memory_mib=options.worker_memory_mib,
+            max_rows=options.max_rows,
+            max_pages=options.max_pages,
+            page_dpi=options.page_dpi,
+            page_pixels=options.page_pixels,
+            max_video_seconds=options.max_video_seconds,
+            max_frames=options.max_frames,
+            frame_seconds=options.frame_seconds,
         )
         self._pool = Pool(encoder.preprocess, asdict(limits), options.file_deadline_seconds, reader)
         self._encoding = Encoding(

@@ -65,7 +65,7 @@ class Pool:
             code = pickle.dumps((preprocess, reader))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise ConfigurationError(
-                f"the encoder's preprocess or the reader cannot be sent to worker processes: {error}"
+                f"the preprocess or the reader cannot be sent to worker processes: {error}"
             ) from error
         self._first = pack({"import_path": sys.path, "limits": limits}, [code])
         self.busy_seconds = 0.0

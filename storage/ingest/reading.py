@@ -14,7 +14,7 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest.captured import Captured, from_exif, from_text
 from sightline.storage.ingest.jobqueue import JobQueue
 from sightline.storage.ingest.options import OcrMode
-from sightline.storage.ingest.parts import add_lines
+from sightline.storage.ingest.parts import add_lines, add_passages
 from sightline.storage.ingest.pool import Job
 from sightline.storage.ingest.sidecars import Report
 from sightline.storage.ingest.work import AssetDraft, Work
@@ -133,6 +133,9 @@ class Reading:
             case "lines":
                 add_lines(work, header)
                 return
+            case "passages":
+                add_passages(work, header, blobs[0])
+                return
             case "problem":
                 code, reason = str(header.get("code")), str(header.get("reason"))
                 self._report(code[:40], work.found.name, reason[:500])
@@ -140,6 +143,7 @@ class Reading:
         draft = _draft(header, blobs)
         if draft.kind != "image":
             location = await asyncio.to_thread(self._objects.put, blobs[2])
+            work.stored.append(location)
             draft.stored = bytes.fromhex(location.removeprefix("object:"))
         work.assets.append(draft)
         work.captured = work.captured or self._taken(header)
@@ -155,6 +159,8 @@ class Reading:
             work.byte_size = int(header["size"])
         except (KeyError, ValueError, TypeError) as error:
             raise ProtocolError(f"not an end: {error}") from error
+        if work.kind == "text":
+            work.read_by = None
         work.captured = self.said_captured(work) or work.captured or self._taken(header)
         work.ended = True
         if work.ready:

@@ -113,6 +113,8 @@ class Work:
     text: str | None = None
     read_by: str | None = None
     """Mode and engine that read its pictures in this run; None where none did."""
+    stored: list[str] = field(default_factory=list)
+    """Locations of pages and frames that are in the object store already."""
     unfinished: int = 0
     ended: bool = False
     twins: list[Found] = field(default_factory=list)

@@ -10,7 +10,8 @@ from psycopg.types.json import Jsonb
 from sightline.storage import queries
 from sightline.storage.collections import Collection
 from sightline.storage.database import Connection, Database
-from sightline.storage.deletion import hold_objects
+from sightline.storage.deletion import discard_unnamed, hold_objects
+from sightline.storage.errors import MediaError
 from sightline.storage.ingest.copying import (
     AssetRow,
     PassageRow,
@@ -73,6 +74,9 @@ class Writer:
             for work in works:
                 if work not in outcomes:
                     outcomes[work] = await self._forestalled(connection, work)
+        unused = [place for work in works if work.failure is not None for place in work.stored]
+        if unused:
+            await discard_unnamed(self._database, self._objects, unused)
         return [outcomes[work] for work in works]
 
     async def _forestalled(self, connection: Connection, work: Work) -> Outcome:
@@ -96,10 +100,15 @@ class Writer:
 
     async def _hold(self, connection: Connection, fresh: Sequence[Work]) -> None:
         """See to it that stored bytes stay until the rows are there, and are still there now."""
-        stored = [work for work in fresh if work.found.data is not None and work.failure is None]
-        if not stored:
+        taken = [work for work in fresh if work.failure is None]
+        stored = [work for work in taken if work.found.data is not None]
+        if not stored and not any(work.stored for work in taken):
             return
         await hold_objects(connection)
+        for work in taken:
+            if not all(self._objects.exists(place) for place in work.stored):
+                # Pictures of a source that shared them were deleted meanwhile.
+                work.fail(MediaError("changed", "lost a page or frame on the way; run again"))
         for work in stored:
             if work.found.data is not None and not self._objects.exists(work.location):
                 await asyncio.to_thread(self._objects.put, work.found.data)

@@ -11,12 +11,19 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.kinds import claim, text_mime_type
+from sightline.storage.ingest.kinds import claim, mime_type, suffix_of
 from sightline.storage.ingest.worker.files import Stamp, read_file
 from sightline.storage.ingest.worker.picture import open_picture, read_picture, taken, upright
 from sightline.storage.ingest.worker.protocol import Header, pack
+from sightline.storage.ingest.worker.rows import read_rows
 from sightline.storage.ingest.worker.text import read_text
-from sightline.storage.ingest.worker.tools import Frame, Tools, lines_part, picture_part
+from sightline.storage.ingest.worker.tools import (
+    Frame,
+    Tools,
+    lines_part,
+    passages_part,
+    picture_part,
+)
 
 Parts = Generator[Frame, None, Header]
 
@@ -44,10 +51,16 @@ def read(request: Request, tools: Tools) -> Parts:
     data, sha256 = _bytes_of(request, tools.limits.max_file_bytes)
     end: Header = {"sha256": sha256.hex(), "size": len(data)}
     kind = claim(request.name)
-    if kind == "text":
-        text = read_text(data, tools.limits.max_text_bytes)
-        yield pack({"part": "text"}, [text.encode("utf-8", "surrogatepass")])
-        return {**end, "kind": "text", "mime_type": text_mime_type(request.name)}
+    end["mime_type"] = mime_type(request.name)
+    if kind in ("text", "rows"):
+        if not request.look_only:
+            yield _read_text(data, request.name, tools)
+        return {**end, "kind": "text"}
+    if kind == "pdf" or data[:1024].lstrip().startswith(b"%PDF-"):
+        from sightline.storage.ingest.worker.pdf import read_pdf
+
+        yield from read_pdf(data, tools, look_only=request.look_only, ocr=request.ocr)
+        return {**end, "kind": "pdf", "mime_type": "application/pdf"}
     try:
         return {**end, **(yield from _read_image(data, request, tools))}
     except MediaError as error:
@@ -57,6 +70,20 @@ def read(request: Request, tools: Tools) -> Parts:
     except OSError as error:
         code = "truncated" if "truncated" in str(error) else "broken"
         raise MediaError(code, f"cannot be decoded: {error}") from error
+
+
+def _read_text(data: bytes, name: str, tools: Tools) -> Frame:
+    text = read_text(data, tools.limits.max_text_bytes)
+    suffix = suffix_of(name)
+    if claim(name) == "rows":
+        rows = read_rows(text, suffix, tools.limits.max_rows)
+        passages = [{"text": row.text, "chars": [row.start, row.end]} for row in rows]
+        return passages_part("row", passages)
+    if suffix in (".html", ".htm", ".xhtml"):
+        from sightline.storage.ingest.worker.markup import visible_text
+
+        text = visible_text(text)
+    return pack({"part": "text"}, [text.encode("utf-8", "surrogatepass")])
 
 
 def _read_image(data: bytes, request: Request, tools: Tools) -> Parts:

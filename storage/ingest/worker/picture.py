@@ -127,6 +127,24 @@ def read_picture(
     )
 
 
+def made_picture(image: Image.Image, preprocess: Callable[[Image.Image], Pixels]) -> Picture:
+    """Of an upright RGB picture that was rendered or decoded here; it stays as it is."""
+    pixels = np.ascontiguousarray(preprocess(image.copy()), dtype=np.uint8)
+    small = _thumbnail(image.copy(), 1)
+    jpeg = io.BytesIO()
+    small.save(jpeg, "JPEG", quality=THUMBNAIL_QUALITY)
+    return Picture(
+        pixels=pixels,
+        width=image.width,
+        height=image.height,
+        mime_type="image/jpeg",
+        thumbnail=jpeg.getvalue(),
+        thumbnail_size=small.size,
+        perceptual_hash=perceptual_hash(small),
+        taken=None,
+    )
+
+
 def upright(data: bytes, max_pixels: int) -> Image.Image:
     """The whole picture in RGB on white, upright, at most some 4,000 pixels long."""
     image = open_picture(data, max_pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +78,14 @@ def lines_part(kind: str, lines: Sequence[ReadLine], **said: Any) -> Frame:
     """Lines of ``ocr`` or ``page_text``, and where they stand."""
     rows = [[line.text, list(line.box), line.confidence] for line in lines]
     return pack({"part": "lines", "kind": kind, "on": 0, "lines": rows, **said})
+
+
+def passages_part(kind: str, passages: Sequence[dict[str, Any]]) -> Frame:
+    """Passages of ``row`` or ``subtitle``: ``text``, and ``chars`` or ``seconds``, a start and an
+    end each.
+    """
+    rows = json.dumps(passages).encode("ascii")
+    return pack({"part": "passages", "kind": kind}, [rows])
 
 
 def problem_part(code: str, reason: str) -> Frame:
