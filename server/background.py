@@ -35,7 +35,8 @@ class Background(Generic[T]):
 
     ``open_`` runs until it succeeds: errors of the types in ``retried`` are tried again after a
     pause that grows to five seconds, any other is final. ``unavailable`` makes the error that
-    callers get, ``on_final`` is told of a final one.
+    callers get, ``on_final`` is told of a final one. ``delay_seconds`` is how long it leaves the
+    processor to others first, unless a call wants it sooner.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Background(Generic[T]):
         unavailable: Callable[[str], SightlineError],
         retried: tuple[type[Exception], ...] = (),
         on_final: Callable[[Exception], None] | None = None,
+        delay_seconds: float = 0.0,
     ) -> None:
         self._what = what
         self._open = open_
@@ -54,6 +56,8 @@ class Background(Generic[T]):
         self._unavailable = unavailable
         self._retried = retried
         self._on_final = on_final
+        self._delay_seconds = delay_seconds
+        self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         #: Set once it is there, however long that takes.
         self.opened = asyncio.Event()
@@ -109,6 +113,7 @@ class Background(Generic[T]):
         Raises the error that ``unavailable`` makes: with the reason when the last try failed, and
         with "try again" when the time is over.
         """
+        self._wanted.set()
         until = time.monotonic() + self._wait_seconds
         while self.state == "loading":
             remaining = until - time.monotonic()
@@ -129,6 +134,10 @@ class Background(Generic[T]):
         return f"{time.monotonic() - self._began:.0f} s"
 
     async def _run(self) -> None:
+        if self._delay_seconds:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._delay_seconds):
+                    await self._wanted.wait()
         pause = _FIRST_RETRY_SECONDS
         while True:
             try:

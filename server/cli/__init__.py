@@ -42,8 +42,11 @@ class Command(Protocol):
         ...
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line; with ``only``, the arguments of that command alone.
+
+    Some arguments come from rooms that take long to import, which a server's start need not do.
+    """
     parser = argparse.ArgumentParser(
         prog="sightline",
         description="Eyes over pictures, documents and video for any AI agent, over MCP.",
@@ -54,14 +57,17 @@ def build_parser() -> argparse.ArgumentParser:
     for name in _COMMANDS:
         module: Command = import_module(f"sightline.server.cli.{name}")
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
-        module.configure(command)
+        if only in (None, name):
+            module.configure(command)
         command.set_defaults(run=module.run)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Errors that Sightline names go to stderr in one line, exit code 2."""
-    arguments = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    named = next((word for word in words if not word.startswith("-")), None)
+    arguments = build_parser(named if named in _COMMANDS else None).parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except SightlineError as error:

@@ -18,12 +18,20 @@ class BackgroundEncoder:
     raise until it is there, so await `get` before them.
     """
 
-    def __init__(self, load: Callable[[], Encoder], *, name: str, wait_seconds: float) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Encoder],
+        *,
+        name: str,
+        wait_seconds: float,
+        delay_seconds: float = 0.0,
+    ) -> None:
         self._loading = Background(
             f"the encoder {name!r}",
             lambda: in_daemon_thread(load, discard=Encoder.close),
             wait_seconds=wait_seconds,
             unavailable=ModelUnavailableError,
+            delay_seconds=delay_seconds,
         )
 
     @property

@@ -140,6 +140,8 @@ class OpenClipModel:
             msg = f"encoder {source.name!r} cannot be loaded: {_first_line(error)}"
             raise ConfigurationError(msg) from error
         self._model.eval()
+        # Pixels come with their channels last, and convolutions are up to a quarter faster so.
+        self._model.visual.to(memory_format=torch.channels_last)
         self.preprocess = Preprocess.from_open_clip(self._model.visual.preprocess_cfg)
         self._mean = torch.tensor(self.preprocess.mean, device=self._device).view(-1, 1, 1)
         self._std = torch.tensor(self.preprocess.std, device=self._device).view(-1, 1, 1)
@@ -167,7 +169,7 @@ class OpenClipModel:
     def normalised(self, pixels: Sequence[Pixels]) -> torch.Tensor:
         """Float32 of shape (n, 3, height, width) on the device, as open_clip's transform gives."""
         batch = torch.from_numpy(np.stack(pixels)).to(self._device).permute(0, 3, 1, 2)
-        return batch.contiguous().to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+        return batch.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
 
     def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
         """Unit vectors of preprocessed pictures, float32 of shape (n, dimension)."""
