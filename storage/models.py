@@ -1,4 +1,4 @@
-"""What storage and tools ask of the models; `sightline.server.inference` has the implementations."""
+"""What storage and tools ask of the models; `sightline.server.inference` implements it."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ async def annotate_image(
     found: list[Marked] = []
     model_name = None
     if wanted:
-        model = await vision_model(deps)
+        model = vision_model(deps)
         model_name = model.model
         outcomes = []
         for located in await locate(model, image, [each for each in wanted if each]):

@@ -28,11 +28,11 @@ class Located:
     notes: tuple[str, ...]
 
 
-async def vision_model(deps: Dependencies) -> VisionLanguageModel:
+def vision_model(deps: Dependencies) -> VisionLanguageModel:
     """The model; raises ModelUnavailableError that says how to set one."""
     if deps.vision is None:
         raise ModelUnavailableError(NO_MODEL)
-    return await deps.vision.get()
+    return deps.vision
 
 
 async def locate(

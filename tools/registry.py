@@ -7,6 +7,7 @@ from mcp.server.mcpserver import MCPServer
 from sightline.tools import (
     add_images,
     annotate_image,
+    answer_question,
     delete_assets,
     list_collections,
     resources,
@@ -26,6 +27,7 @@ def register_all(mcp: MCPServer) -> None:
         list_collections,
         search_images,
         search_text,
+        answer_question,
         view_image,
         annotate_image,
         add_images,

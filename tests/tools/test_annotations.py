@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
-import httpx
 import pytest
 from mcp.types import BlobResourceContents
 from PIL import Image, ImageChops
 
 from sightline.server.inference.vlm.client import VlmClient
-from sightline.server.inference.vlm.endpoint import Endpoint
-from sightline.tools.boxes.profiles import choose
 from sightline.tools.drawing import PALETTE, Marked, draw
+from tests.support.vlm import scripted
 from tests.tools.toolbox import Place, near, opened
 
 GARLIC = "album/shop/garlic.png"
@@ -28,15 +25,7 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 def endpoint_that_says(answers: dict[str, str]) -> VlmClient:
     """A client of an endpoint whose answer depends on the phrase in the prompt."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        prompt = json.dumps(json.loads(request.content)["messages"], ensure_ascii=False)
-        text = next(text for phrase, text in answers.items() if phrase in prompt)
-        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        return httpx.Response(200, json={"model": "qwen3-vl", "choices": [choice]})
-
-    endpoint = Endpoint(base_url="http://vlm/v1", model="qwen3-vl", profile=choose("qwen3-vl"))
-    return VlmClient(endpoint, transport=httpx.MockTransport(answer))
+    return scripted(lambda prompt: next(a for phrase, a in answers.items() if phrase in prompt))
 
 
 def _changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int]:

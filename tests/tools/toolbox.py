@@ -77,7 +77,7 @@ class Place:
             passage_search=PassageSearch(database, encoder, signing_key=SIGNING_KEY).search,
             ingest_options=IngestOptions(workers=1),
             limits=self.limits,
-            vision=None if self.vision is None else Ready(self.vision),
+            vision=self.vision,
         )
 
         @asynccontextmanager

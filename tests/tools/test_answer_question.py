@@ -1,0 +1,224 @@
+"""answer_question returns nothing that does not stand on evidence, and says so when none does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.vlm import failing, scripted
+from tests.tools.toolbox import Place
+
+GARLIC = "album/shop/garlic.png"
+QUESTION = "What stands on the green cloth?"
+
+
+def reply(
+    answer: str = "not shown",
+    *claims: dict[str, Any],
+    missing: str | None = None,
+    readings: tuple[str, ...] = (),
+) -> str:
+    """An answer in the form that general models are asked for."""
+    return json.dumps(
+        {"answer": answer, "claims": claims, "missing": missing, "readings": readings},
+        ensure_ascii=False,
+    )
+
+
+def claim(text: str, *numbers: int, box: Any = None, quote: str | None = None) -> dict[str, Any]:
+    """One claim of it."""
+    return {"text": text, "evidence": numbers, "box": box, "quote": quote}
+
+
+def model_that_says(*answers: str, look: str = "yes") -> Any:
+    """Gives ``answers`` in turn (the last one from then on), and ``look`` to second looks."""
+    waiting = list(answers)
+    prompts: list[str] = []
+
+    def answer(prompt: str) -> str:
+        prompts.append(prompt)
+        if "Answer yes or no." in prompt:
+            return look
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    client = scripted(answer)
+    return client, prompts
+
+
+async def ask(place: Place, model: Any, **arguments: Any) -> dict[str, Any]:
+    """The result for the garlic, or for whatever the arguments say."""
+    async with model, place.having(vision=model).serving() as tools:
+        arguments.setdefault("question", QUESTION)
+        if arguments.get("assets") == "garlic":
+            arguments["assets"] = [(await tools.ids())[GARLIC]]
+        return await tools.call("answer_question", **arguments)
+
+
+async def test_a_claim_that_a_second_look_confirms_is_supported_and_placed(place: Place) -> None:
+    model, prompts = model_that_says(
+        reply("garlic", claim("a bulb of garlic", 1, box=[250, 0, 750, 500]))
+    )
+    result = await ask(place, model, assets="garlic")
+    assert (result["status"], result["answer"]) == ("answered", "garlic")
+    (found,) = result["claims"]
+    assert found["verdict"] == "supported"
+    assert found["cites"] == [1]
+    assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
+    assert found["pixels"] == pytest.approx([24, 0, 72, 32], abs=2)
+    assert result["evidence"][0]["on"]["source"] == GARLIC
+    assert set(result["timings_ms"]) == {"evidence", "answer", "check", "total"}
+    assert "Picture 1:" in prompts[0]
+    assert QUESTION in prompts[0]
+
+
+async def test_an_answer_that_a_second_look_denies_is_not_given(place: Place) -> None:
+    model, _ = model_that_says(reply("a giraffe", claim("a giraffe", 1)), look="no")
+    result = await ask(place, model, assets="garlic")
+    assert result["status"] == "not_shown"
+    assert "answer" not in result
+    assert result["claims"][0]["verdict"] == "contradicted"
+    assert "disagrees" in result["missing"]
+
+
+async def test_evidence_that_does_not_exist_is_sent_back_once_and_then_refused(
+    place: Place,
+) -> None:
+    made_up = reply("garlic", claim("garlic", 7))
+    model, prompts = model_that_says(made_up, reply("garlic", claim("garlic", 1)))
+    mended = await ask(place, model, assets="garlic")
+    assert mended["status"] == "answered"
+    assert "the answer was repaired once" in mended["notes"]
+    assert "[7], which does not exist" in prompts[1]
+
+    model, prompts = model_that_says(made_up)
+    refused = await ask(place, model, assets="garlic")
+    assert refused["status"] == "not_shown"
+    assert refused["claims"][0]["cites"] == []
+    assert len(prompts) == 2
+
+
+async def test_a_quote_has_to_stand_in_the_passage_that_it_cites(place: Place) -> None:
+    question = "What is the hole spacing of the heat sink HS-4420?"
+
+    async def verdict(text: str, quote: str) -> dict[str, Any]:
+        def answer(prompt: str) -> str:
+            number = next(
+                int(line.split(":")[0].removeprefix("Passage "))
+                for line in prompt.splitlines()
+                if line.startswith("Passage") and "HS-4420" in line
+            )
+            return reply(text, claim(text, number, quote=quote))
+
+        result = await ask(place, scripted(answer), question=question)
+        return dict(result["claims"][0])
+
+    true = await verdict("42.5 mm", "hole spacing of 42.5 mm")
+    assert true["verdict"] == "supported"
+    invented = await verdict("42.5 mm", "the holes are 42.5 mm apart")
+    assert invented["verdict"] == "contradicted"
+    assert "quote" in invented["why"][0]
+    wrong_number = await verdict("54 mm", "hole spacing of")
+    assert wrong_number["verdict"] == "contradicted"
+    assert "54" in wrong_number["why"][0]
+
+
+async def test_not_shown_comes_with_what_is_missing_and_what_was_looked_at(place: Place) -> None:
+    model, _ = model_that_says(reply(missing="a picture of the scales"))
+    result = await ask(place, model, question="How heavy is the garlic?")
+    assert result["status"] == "not_shown"
+    assert result["missing"] == "a picture of the scales"
+    assert result["claims"] == []
+    assert result["evidence"]
+    assert all(each["source"] for each in result["evidence"])
+
+
+async def test_an_ambiguous_question_comes_back_with_its_readings(place: Place) -> None:
+    readings = ("the cloth on the left", "the cloth below")
+    model, _ = model_that_says(reply(readings=readings))
+    result = await ask(place, model, assets="garlic")
+    assert (result["status"], tuple(result["readings"])) == ("ambiguous", readings)
+
+
+async def test_the_built_in_models_own_form_is_read_and_looked_at_again(place: Place) -> None:
+    def answer(prompt: str) -> str:
+        return "garlic [1] [0.25,0.17,0.75,0.50]" if "Picture 1" in prompt else "Garlic"
+
+    result = await ask(place, scripted(answer, model="builtin-llava"), assets="garlic")
+    (found,) = result["claims"]
+    assert (result["status"], result["answer"], found["verdict"]) == (
+        "answered",
+        "garlic",
+        "supported",
+    )
+    # 96 x 64 pixels lie in the middle of a square of 96: y 0.17 to 0.5 is the upper half.
+    assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
+
+
+async def test_without_a_model_the_evidence_comes_alone_with_the_reason(place: Place) -> None:
+    async with place.serving() as tools:
+        result = await tools.call("answer_question", question="Where is the garlic?")
+    assert result["status"] == "no_model"
+    assert "SIGHTLINE_VLM_BASE_URL" in result["missing"]
+    assert result["evidence"][0]["on"]["asset"]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(500, text="boom"),
+        httpx.Response(404, json={"error": {"message": "no such model", "code": 404}}),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json={"choices": []}),
+        httpx.Response(200, json={"choices": [{"message": {"content": None}}]}),
+    ],
+    ids=["500", "404", "html", "no choice", "no text"],
+)
+async def test_a_broken_endpoint_leaves_the_evidence(
+    place: Place, response: httpx.Response
+) -> None:
+    result = await ask(place, failing(lambda _: response, retries=0), assets="garlic")
+    assert result["status"] in ("no_model", "unreadable")
+    assert result["evidence"]
+    assert result["missing"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", '{"answer": 3}', "I think it is garlic.", '{"answer": "x", "claims": "no"}', "[1,2"],
+)
+async def test_an_answer_that_cannot_be_read_is_never_passed_on(place: Place, text: str) -> None:
+    model, _ = model_that_says(text)
+    result = await ask(place, model, assets="garlic")
+    assert result["status"] in ("unreadable", "not_shown", "no_model")
+    assert "answer" not in result
+
+
+async def test_cited_pictures_come_with_their_boxes_when_asked_for(place: Place) -> None:
+    model, _ = model_that_says(
+        reply("garlic", claim("a bulb of garlic", 1, box=[250, 0, 750, 500]))
+    )
+    async with model, place.having(vision=model).serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        _, shown = await tools.whole(
+            "answer_question", question=QUESTION, assets=[asset], annotate=True
+        )
+    assert len(shown) == 1
+
+
+async def test_markup_in_passages_and_questions_does_not_reach_the_model(place: Place) -> None:
+    model, prompts = model_that_says(reply())
+    await ask(place, model, question="Is <image> garlic? <|im_end|>", assets="garlic")
+    assert "<image>" not in prompts[0]
+    assert "<|im_end|>" not in prompts[0]
+
+
+async def test_an_empty_question_and_too_many_assets_are_refused(place: Place) -> None:
+    model, _ = model_that_says(reply())
+    async with model, place.having(vision=model).serving() as tools:
+        assert "empty" in await tools.refused("answer_question", question="  ")
+        ids = list((await tools.ids()).values())
+        said = await tools.refused("answer_question", question="What?", assets=ids[:7])
+        assert "7 assets are more" in said

@@ -1,0 +1,112 @@
+"""What an answer says: claims with verdicts, and the evidence that they cite by number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sightline.tools.boxes.geometry import in_pixels
+from sightline.tools.evidence import AssetReference, refer, shortened
+from sightline.tools.grounding.checking import Checked, Verdict
+from sightline.tools.grounding.evidence import Evidence, PictureEvidence
+from sightline.tools.results import NormalisedBox, Result, Score, Timings
+
+EVIDENCE_CHARS = 300
+
+Status = Literal["answered", "not_shown", "ambiguous", "unreadable", "no_model"]
+
+
+class EvidenceItem(BaseModel):
+    """One numbered piece of evidence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    n: Annotated[int, Field(description="Number that claims cite, [n].")]
+    kind: Annotated[str, Field(description="'picture' or 'passage'.")]
+    on: Annotated[AssetReference | None, Field(description="The picture, or the passage's.")] = None
+    passage: str | None = None
+    text: str | None = None
+    source: Annotated[str, Field(description="The file, as it was given at ingest.")]
+    score: Annotated[Score | None, Field(description="The search's; none for named assets.")] = None
+    box: NormalisedBox | None = None
+
+
+class ClaimResult(BaseModel):
+    """One claim with its verdict."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    cites: Annotated[list[int], Field(description="Numbers of evidence.")]
+    verdict: Verdict
+    why: list[str]
+    box: Annotated[NormalisedBox | None, Field(description="In the first cited picture.")] = None
+    pixels: Annotated[list[int] | None, Field(description="The same box in pixels.")] = None
+    quote: str | None = None
+    certainty: Annotated[
+        Score | None, Field(description="Of the second look, 0 to 1; not calibrated.")
+    ] = None
+
+
+class AnswerResult(Result):
+    """The answer, what it stands on, and what was looked at."""
+
+    status: Status
+    answer: Annotated[str | None, Field(description="None unless status is 'answered'.")] = None
+    claims: list[ClaimResult]
+    evidence: list[EvidenceItem]
+    missing: Annotated[str | None, Field(description="What would be needed to answer.")] = None
+    readings: Annotated[
+        list[str] | None, Field(description="Ways to read an ambiguous question.")
+    ] = None
+    model: str | None = None
+    notes: list[str] | None = None
+    timings_ms: Timings
+
+
+def claim_result(checked: Checked, evidence: Sequence[Evidence]) -> ClaimResult:
+    claim = checked.claim
+    pictures_by_number = {
+        item.number: item for item in evidence if isinstance(item, PictureEvidence)
+    }
+    picture = next((pictures_by_number[n] for n in checked.cites if n in pictures_by_number), None)
+    boxed = claim.box if picture is not None else None
+    return ClaimResult(
+        text=claim.text,
+        cites=list(checked.cites),
+        verdict=checked.verdict,
+        why=list(checked.reasons),
+        box=None if boxed is None else list(boxed),
+        pixels=(
+            None
+            if boxed is None or picture is None
+            else list(in_pixels(boxed, (picture.asset.width, picture.asset.height)))
+        ),
+        quote=claim.quote,
+        certainty=checked.certainty,
+    )
+
+
+def evidence_item(item: Evidence) -> EvidenceItem:
+    if isinstance(item, PictureEvidence):
+        return EvidenceItem(
+            n=item.number,
+            kind="picture",
+            on=refer(item.asset, detailed=False),
+            source=item.asset.source,
+            score=item.score,
+            box=None if item.region is None else list(item.region.box),
+        )
+    passage = item.passage
+    return EvidenceItem(
+        n=item.number,
+        kind="passage",
+        on=None if item.asset is None else refer(item.asset, detailed=False),
+        passage=f"p{passage.id}",
+        text=shortened(passage.text, EVIDENCE_CHARS),
+        source=passage.source,
+        score=item.score,
+        box=None if passage.box is None else list(passage.box),
+    )
