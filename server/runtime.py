@@ -89,6 +89,7 @@ class Runtime:
             partial(in_daemon_thread, _import_searches, discard=lambda _: None),
             wait_seconds=wait_seconds,
             unavailable=ModelUnavailableError,
+            delay_seconds=_HANDSHAKE_SECONDS,
         )
         #: ``None`` where no endpoint is set.
         self.vision: VlmClient | None = _vision(settings, metrics)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,7 +72,8 @@ async def ingest_paths(
     from sightline.server.runtime import Runtime
     from sightline.storage.ingest.pipeline import ingest
 
-    async with Runtime(settings, Metrics()) as runtime:
+    # Weights may have to be fetched first, and nobody else waits.
+    async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
         deps = runtime.dependencies()
         encoder = await deps.encoder.get()
         return await ingest(
