@@ -53,7 +53,7 @@ $(INSTALLED): requirements.lock pyproject.toml | $(VENV)/bin/python
 lock:
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --group dev pyproject.toml \
+		--no-emit-index-url --no-emit-find-links --no-header --group dev pyproject.toml \
 		--output-file requirements.lock
 
 clean:
