@@ -90,7 +90,15 @@ async def _measure(
         truth = set(world.nearest(query, name, K))
         async with database.connection() as connection:
             started = time.perf_counter()
-            found = await nearest(connection, space, scope, query, rows=rows, wide=wide)
+            found = await nearest(
+                connection,
+                space,
+                scope,
+                query,
+                rows=rows,
+                population=len(world.vectors),
+                wide=wide,
+            )
             times.append((time.perf_counter() - started) * 1000)
         plans[found.plan] += 1
         shares.append(len(truth & {row.key for row in found.rows[:K]}) / len(truth))

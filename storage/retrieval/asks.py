@@ -10,6 +10,7 @@ words               words against captions and other text, by the words themselv
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llama_index.core.schema import QueryBundle
@@ -30,7 +31,8 @@ from sightline.storage.spaces import Grain
 
 @dataclass(frozen=True, slots=True)
 class AskBuilder:
-    """Builds the asks of one search. ``trust`` 0 to 1 is what the encoder's words are worth here.
+    """Builds the asks of one search. ``trust`` 0 to 1 is what the encoder's words are worth, by
+    collection; 1 where that is not known.
 
     ``one_encoder`` says that pictures and passages share it, so that both are trusted alike.
     """
@@ -39,7 +41,7 @@ class AskBuilder:
     scope: Scope
     memory: Memory
     statistics: Statistics
-    trust: float
+    trust: Mapping[int, float]
     one_encoder: bool
 
     async def build(self, question: Question, visual_weight: float | None) -> list[Ask]:
@@ -61,7 +63,7 @@ class AskBuilder:
         if by_picture is not None:
             asks.append(self._vectors("picture_to_picture", "visual", "asset", by_picture))
             if question.picture is not None:
-                asks += self._optional("picture_to_region", "region", by_picture, 1.0)
+                asks += self._optional("picture_to_region", "region", by_picture, {})
         if question.words is not None:
             # With liked examples it is they that are steered; words stay what they are.
             away = none if by_picture is not None else question.unlike
@@ -85,18 +87,26 @@ class AskBuilder:
                     "words",
                     "passage",
                     question.passage_words,
-                    trust=self.trust if self.one_encoder else 1.0,
+                    trust=self.trust if self.one_encoder else {},
                 )
             )
         return asks
 
-    def _optional(self, name: str, grain: Grain, vector: Vectors, trust: float) -> list[Ask]:
+    def _optional(
+        self, name: str, grain: Grain, vector: Vectors, trust: Mapping[int, float]
+    ) -> list[Ask]:
         if grain not in self.scope.spaces:
             return []
         return [self._vectors(name, "visual", grain, vector, trust=trust)]
 
     def _vectors(
-        self, name: str, side: Side, grain: Grain, vector: Vectors, *, trust: float = 1.0
+        self,
+        name: str,
+        side: Side,
+        grain: Grain,
+        vector: Vectors,
+        *,
+        trust: Mapping[int, float] | None = None,
     ) -> Ask:
         branch = VectorBranch(
             name,

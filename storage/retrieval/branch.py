@@ -20,7 +20,7 @@ class Candidate:
 
     ``evidence`` 0 to 1 says how far it stands out from chance, by the branch's own measure: how
     far a similarity lies above noise (`background`), how much of a query the words hold
-    (`lexical`). It never rises down the list.
+    (`lexical`).
     """
 
     key: Key
@@ -45,8 +45,8 @@ class Found:
 
     @property
     def evidence(self) -> float:
-        """Of the best candidate; 0 where there is none."""
-        return self.candidates[0].evidence if self.candidates else 0.0
+        """Of the candidate that stands out most; 0 where there is none."""
+        return max((each.evidence for each in self.candidates), default=0.0)
 
 
 class Branch(BaseRetriever):  # type: ignore[misc]  # LlamaIndex is untyped to us

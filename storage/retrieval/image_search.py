@@ -98,7 +98,7 @@ class ImageSearch:
     def _one_encoder(self) -> bool:
         return self._passages is not None and self._passages.identity == self._images.identity
 
-    async def _scope(self, request: ImageRequest) -> tuple[Scope, float]:
+    async def _scope(self, request: ImageRequest) -> tuple[Scope, dict[int, float]]:
         """Where to look, and how far the encoder's words can be trusted there."""
         identity = self._images.identity
         identities: dict[Grain, EncoderIdentity] = {"asset": identity, "region": identity}
@@ -106,8 +106,8 @@ class ImageSearch:
             identities["passage"] = self._passages.identity
         async with self._database.connection(autocommit=True) as connection:
             scope = await resolve(connection, request.selection, identities, ASSETS, self._catalog)
-            trust = await self._trust.of(connection, scope) if self._one_encoder else None
-        return scope, 1.0 if trust is None else trust.value
+            trust = await self._trust.of(connection, scope) if self._one_encoder else {}
+        return scope, trust
 
     async def _finish(
         self,

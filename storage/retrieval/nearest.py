@@ -1,13 +1,14 @@
 """Nearest neighbours in a space, filtered and still right.
 
 A vector index alone is wrong under a filter: it walks from near to far and gives up before it has
-found enough that match. So a filter is counted first, no further than `EXACT_ROWS`. Few matches
+found enough that match. So a filter is counted first, no further than `exact_rows`. Few matches
 are compared one by one, which is exact. Many are reached through the index, which goes on until
 it has enough (relaxed order, sorted here); when it still comes back short, the exact scan decides.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ from sightline.storage.spaces import Space
 
 _SQL = queries.load("retrieval")
 
-EXACT_ROWS = 5_000
-"""Matching vectors up to which an exact scan is quicker than the index, and never wrong."""
+LEAST_EXACT_ROWS = 5_000
+MOST_EXACT_ROWS = 30_000
 _ROWS_PER_ASSET = 12
 """About how many regions (or passages) stand on one asset."""
 _MOST_EF = 1_000  # pgvector's own bound
@@ -44,6 +45,7 @@ class Neighbour:
     """A row of a space and its cosine distance to the query."""
 
     key: str | int
+    collection_id: int
     region_id: int | None
     passage_id: int | None
     distance: float
@@ -55,6 +57,17 @@ class Neighbours:
 
     rows: list[Neighbour]
     plan: Plan
+
+
+def exact_rows(population: int, rows: int) -> int:
+    """Matching vectors up to which an exact scan is quicker than the index, and never wrong.
+
+    The scan takes a time for each match; the index takes ten times that for each vector that it
+    walks past, and walks past ``rows * population / matches`` of them. Where the two are equal,
+    the scan is chosen below.
+    """
+    equal = math.sqrt(10 * rows * population)
+    return int(min(max(equal, LEAST_EXACT_ROWS), MOST_EXACT_ROWS))
 
 
 class WideScopes:
@@ -82,9 +95,12 @@ async def nearest(
     *,
     target: Target = "asset",
     rows: int,
+    population: int = 0,
     wide: WideScopes | None = None,
 ) -> Neighbours:
     """The nearest rows of the space in the scope; ``vector`` is float32 of shape (dimension,).
+
+    ``population`` is about how many vectors there are to choose from, for choosing the plan.
 
     Works in the connection's transaction: search settings last until its end.
     """
@@ -98,7 +114,7 @@ async def nearest(
     }
     if not statement.narrow:
         return Neighbours(await _through_index(connection, statement, parameters), "index")
-    few = EXACT_ROWS // (1 if space.grain == target else _ROWS_PER_ASSET)
+    few = exact_rows(population, rows) // (1 if space.grain == target else _ROWS_PER_ASSET)
     if not (wide and wide.is_known(scope)):
         _, found = await _exactly(connection, statement, parameters, few)
         if found is not None:
@@ -231,5 +247,5 @@ async def _exactly(
 
 
 def _neighbour(row: TupleRow) -> Neighbour:
-    key, region_id, passage_id, distance = row
-    return Neighbour(key, region_id, passage_id, float(distance))
+    key, collection_id, region_id, passage_id, distance = row
+    return Neighbour(key, collection_id, region_id, passage_id, float(distance))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from llama_index.core.schema import QueryBundle
@@ -96,7 +96,7 @@ class PassageSearch:
         )
         return PassageResults(tuple(hits), report)
 
-    async def _prepare(self, request: PassageRequest) -> tuple[Scope, float]:
+    async def _prepare(self, request: PassageRequest) -> tuple[Scope, dict[int, float]]:
         encoder = self._encoder
         async with self._database.connection(autocommit=True) as connection:
             scope = await resolve(
@@ -107,8 +107,8 @@ class PassageSearch:
                 self._catalog,
             )
             # Measured only where the encoder is one of pictures too, which is no judge of text.
-            trust = None if encoder is None else await self._trust.of(connection, scope)
-        return scope, 1.0 if trust is None else trust.value
+            trust = {} if encoder is None else await self._trust.of(connection, scope)
+        return scope, trust
 
     async def _encode(self, scope: Scope, query: str) -> Vectors | None:
         if self._encoder is None or "passage" not in scope.spaces:
@@ -117,7 +117,7 @@ class PassageSearch:
         return vector
 
     def _asks(
-        self, scope: Scope, query: str, vector: Vectors | None, trust: float
+        self, scope: Scope, query: str, vector: Vectors | None, trust: Mapping[int, float]
     ) -> Sequence[Ask]:
         asks = [
             Ask(

@@ -23,6 +23,7 @@ from sightline.storage.spaces import Space
 _SQL = queries.load("retrieval")
 _PAIRS = 256
 _FEWEST_PAIRS = 16
+_MEASURED_COLLECTIONS = 16
 _KEPT_SECONDS = 300.0
 _KEPT_WHILE_SMALL_SECONDS = 30.0
 
@@ -36,28 +37,36 @@ class Trust:
 
 
 class TrustLedger:
-    """What was measured, by spaces and collections, for a few minutes."""
+    """What was measured, by space and collection, for a few minutes."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, tuple[int, ...]], tuple[float, Trust | None]] = {}
+        self._known: dict[tuple[int, int], tuple[float, Trust | None]] = {}
 
-    async def of(self, connection: Connection, scope: Scope) -> Trust | None:
-        """Trust in the encoder that made the scope's passage vectors.
+    async def of(self, connection: Connection, scope: Scope) -> dict[int, float]:
+        """Trust in the encoder of the scope's passage vectors, 0 to 1, by collection.
 
-        None where it cannot be measured: its pictures are others', or captions are too few.
+        Collections where it cannot be measured are left out: their pictures are another encoder's,
+        or their captions too few. Of many collections only the first are measured.
         """
         scoped = scope.spaces.get("passage")
         if scoped is None:
-            return None
-        key = (scoped.space.id, tuple(scope.ids))
+            return {}
+        found: dict[int, float] = {}
+        for collection in scope.ids[:_MEASURED_COLLECTIONS]:
+            trust = await self._of_collection(connection, scoped.space, collection)
+            if trust is not None:
+                found[collection] = trust.value
+        return found
+
+    async def _of_collection(
+        self, connection: Connection, texts: Space, collection: int
+    ) -> Trust | None:
+        key = (texts.id, collection)
         until, trust = self._known.get(key, (0.0, None))
         if time.monotonic() >= until:
-            trust = await _measure(connection, scoped.space, scope.ids)
-            kept = (
-                _KEPT_SECONDS
-                if trust is not None and trust.pairs == _PAIRS
-                else _KEPT_WHILE_SMALL_SECONDS
-            )
+            trust = await _measure(connection, texts, [collection])
+            full = trust is not None and trust.pairs == _PAIRS
+            kept = _KEPT_SECONDS if full else _KEPT_WHILE_SMALL_SECONDS
             self._known[key] = (time.monotonic() + kept, trust)
         return trust
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,9 +43,9 @@ class VectorBranch(Branch):
         *,
         target: Target = "asset",
         depth: int = 100,
-        trust: float = 1.0,
+        trust: Mapping[int, float] | None = None,
     ) -> None:
-        """``trust`` 0 to 1 scales the branch's evidence (see `trust`)."""
+        """``trust`` 0 to 1 by collection scales the evidence of its hits (see `trust`)."""
         super().__init__(name, side)
         self._database = database
         self._scope = scope
@@ -52,7 +53,7 @@ class VectorBranch(Branch):
         self._memory = memory
         self._target: Target = target
         self._depth = depth
-        self._trust = trust
+        self._trust = trust or {}
 
     async def find(self, query: QueryBundle) -> Found:
         """Takes ``query.embedding``, of the space's dimension; it need not be a unit vector."""
@@ -60,6 +61,7 @@ class VectorBranch(Branch):
         # Several regions or passages of one asset are one result: look further for enough.
         rows = self._depth * (1 if self._space.grain == "asset" or self._target == "passage" else 4)
         async with self._database.connection() as connection:
+            background = await self._memory.backgrounds.of(connection, self._space, self._scope)
             found = await nearest(
                 connection,
                 self._space,
@@ -67,16 +69,17 @@ class VectorBranch(Branch):
                 vector,
                 target=self._target,
                 rows=rows,
+                population=background.population,
                 wide=self._memory.wide,
             )
-            background = await self._memory.backgrounds.of(connection, self._space, self._scope)
         noise = background.noise(vector)
         candidates = [
             Candidate(
                 key=row.key,
                 score=1 - row.distance,
                 distance=row.distance,
-                evidence=self._trust * (noise.evidence(1 - row.distance) if noise else UNMEASURED),
+                evidence=self._trust.get(row.collection_id, 1.0)
+                * (noise.evidence(1 - row.distance) if noise else UNMEASURED),
                 region_id=row.region_id,
                 passage_id=row.passage_id,
             )

@@ -59,7 +59,7 @@ LEFT JOIN sightline.collection AS c ON c.id = p.collection_id
 
 -- name: nearest
 -- Through the vector index, filtered as it goes. Relaxed order: the caller sorts.
-SELECT {key} AS key, e.region_id, e.passage_id,
+SELECT {key} AS key, e.collection_id, e.region_id, e.passage_id,
     e.embedding::halfvec({dimension}) <=> %(vector)s AS distance
 FROM sightline.{partition} AS e
 {joins}
@@ -76,10 +76,10 @@ WITH matching AS MATERIALIZED (
 ), total AS (
     SELECT count(*) AS n FROM matching
 )
-SELECT total.n, hit.key, hit.region_id, hit.passage_id, hit.distance
+SELECT total.n, hit.key, hit.collection_id, hit.region_id, hit.passage_id, hit.distance
 FROM total
 LEFT JOIN LATERAL (
-    SELECT {key} AS key, e.region_id, e.passage_id,
+    SELECT {key} AS key, e.collection_id, e.region_id, e.passage_id,
         (e.embedding::halfvec({dimension}) <=> %(vector)s) + 0 AS distance
     FROM matching
     JOIN sightline.{partition} AS e ON e.{link} = matching.id

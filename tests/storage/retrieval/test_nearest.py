@@ -11,10 +11,11 @@ from psycopg import sql
 from sightline.storage.database import Database
 from sightline.storage.retrieval.filter_columns import ASSETS
 from sightline.storage.retrieval.nearest import (
-    EXACT_ROWS,
+    LEAST_EXACT_ROWS,
     Neighbours,
     Statement,
     WideScopes,
+    exact_rows,
     nearest,
 )
 from sightline.storage.retrieval.records import Selection
@@ -57,7 +58,7 @@ async def search(
 ) -> Neighbours:
     async with database.connection() as connection:
         space = scope.spaces["asset"].space
-        return await nearest(connection, space, scope, query, rows=rows, wide=wide)
+        return await nearest(connection, space, scope, query, rows=rows, population=ROWS, wide=wide)
 
 
 async def recall(
@@ -83,7 +84,7 @@ async def explain(database: Database, scope: Scope, statement: sql.Composed, que
                 "vector": HalfVector(query),
                 "rows": 10,
                 "collections": scope.ids,
-                "exact_rows": EXACT_ROWS,
+                "exact_rows": LEAST_EXACT_ROWS,
             },
         )
         return "\n".join(row[0] for row in await cursor.fetchall())
@@ -103,7 +104,7 @@ async def test_a_filtered_search_finds_what_an_exact_one_would(
 ) -> None:
     share, plans = await recall(loaded, world, name)
     assert share >= 0.95
-    few = int(world.matches[name].sum()) <= EXACT_ROWS
+    few = int(world.matches[name].sum()) <= exact_rows(ROWS, 10)
     assert plans == ({"exact"} if few else {"filtered index"})
 
 
@@ -129,6 +130,16 @@ async def test_a_filter_of_half_that_lies_far_from_the_query_is_searched_to_the_
     found = await search(loaded, scope, query)
     truth = world.nearest(query, name, 10)
     assert len({row.key for row in found.rows} & set(truth)) >= 9
+
+
+@pytest.mark.parametrize(
+    ("population", "rows", "exact"),
+    [(0, 10, 5_000), (200_000, 10, 5_000), (100_000, 100, 10_000), (10**7, 100, 30_000)],
+)
+async def test_the_more_there_is_to_walk_past_the_more_is_scanned(
+    population: int, rows: int, exact: int
+) -> None:
+    assert exact_rows(population, rows) == exact
 
 
 async def test_a_wide_filter_is_counted_once(loaded: Database, world: VectorWorld) -> None:
