@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +158,20 @@ async def test_a_password_in_a_database_error_is_not_told(mode: str, tmp_path: P
         result = await client.call_tool("list_collections", {})
     assert result.is_error
     assert "hunter2" not in text_of(result)
+
+
+async def test_an_embedded_database_is_made_and_comes_back_when_it_dies(
+    tmp_path: Path,
+) -> None:
+    app = create_app(made(tmp_path, database_url=None, loading_wait_seconds=200))
+    async with Client(app) as client:
+        result = await client.call_tool("list_collections", {})
+        assert result.structured_content == {"collections": []}, text_of(result)
+        pid = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)  # ends its backends too, and recovers at the next start
+        result = await client.call_tool("list_collections", {})
+        if result.is_error:  # the call that notices may be told to try again
+            assert "the database" in text_of(result)
+            result = await client.call_tool("list_collections", {})
+        assert result.structured_content == {"collections": []}, text_of(result)
+    assert not (tmp_path / "postgres" / "data" / "postmaster.pid").exists()
