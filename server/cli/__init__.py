@@ -18,6 +18,7 @@ _COMMANDS = (
     "ingest",
     "serve",
     "connect",
+    "token",
     "search",
     "show",
     "doctor",
