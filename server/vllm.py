@@ -90,8 +90,8 @@ class Machine:
 def command(serving: Serving) -> list[str]:
     """The exact command line."""
     dtype = "float32" if serving.device == "cpu" and serving.dtype == "auto" else serving.dtype
-    line = [serving.python, "-m", "vllm.entrypoints.openai.api_server"]
-    line += ["--model", serving.model, "--served-model-name", serving.served_name]
+    line = [serving.python, "-m", "vllm.entrypoints.cli.main", "serve", serving.model]
+    line += ["--served-model-name", serving.served_name]
     line += ["--host", serving.host, "--port", str(serving.port), "--dtype", dtype]
     line += ["--limit-mm-per-prompt", json.dumps({"image": serving.images})]
     line += ["--structured-outputs-config", json.dumps(_STRUCTURED)]

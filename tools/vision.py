@@ -141,20 +141,23 @@ class VisionLanguageModel(Protocol):
 def choice_probabilities(reply: Reply, options: Sequence[str]) -> dict[str, float] | None:
     """How the model's certainty is shared among ``options``, from the first token of its answer.
 
-    The shares sum to 1; an option whose first letters no alternative has gets 0. ``None`` where
-    the reply has no log-probabilities, or none that begins exactly one of the options.
+    The shares sum to 1. An option that is not among the token's alternatives counts as likely as
+    the last of them, which is the most that it can be. ``None`` where the reply has no
+    log-probabilities, or none that begins exactly one of the options.
     """
     first = next((token for token in reply.tokens or () if token.text.strip()), None)
     if first is None:
         return None
     seen = dict(first.alternatives) | {first.text: first.log_probability}
-    shares = dict.fromkeys(options, 0.0)
+    shares: dict[str, float] = {}
     for text, log_probability in seen.items():
         start = text.strip().casefold()
         begun = [option for option in options if start and option.casefold().startswith(start)]
         if len(begun) == 1:
-            shares[begun[0]] += math.exp(min(log_probability, 0.0))
-    total = sum(shares.values())
-    if total <= 0:
+            likely = math.exp(min(log_probability, 0.0))
+            shares[begun[0]] = shares.get(begun[0], 0.0) + likely
+    least = math.exp(min(0.0, *seen.values())) if first.alternatives else 0.0
+    total = sum(shares.get(option, least) for option in options)
+    if not shares or total <= 0:
         return None
-    return {option: share / total for option, share in shares.items()}
+    return {option: shares.get(option, least) / total for option in options}

@@ -35,8 +35,8 @@ def flag(line: list[str], name: str) -> str:
 def test_the_command_line_is_exact() -> None:
     line = command(Serving(model=LLAVA, images=4, tensor_parallel=2, python="/opt/v/bin/python"))
     assert line == [
-        *("/opt/v/bin/python", "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", LLAVA, "--served-model-name", LLAVA),
+        *("/opt/v/bin/python", "-m", "vllm.entrypoints.cli.main", "serve", LLAVA),
+        *("--served-model-name", LLAVA),
         *("--host", "127.0.0.1", "--port", "8000", "--dtype", "auto"),
         *("--limit-mm-per-prompt", '{"image": 4}'),
         "--structured-outputs-config",

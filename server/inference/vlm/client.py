@@ -182,13 +182,17 @@ class VlmClient:
     async def _complete(self, call: Call, body: dict[str, JsonValue]) -> Completion:
         """An answer from the server, with as many tries as are allowed and fit in the time."""
         attempt = 0
+        without: set[str] = set()
         while True:
-            sent = self._features.accepted(body)
+            sent = self._features.accepted(body, without)
             try:
                 return await self._try(call, sent)
             except Failure as failure:
-                if failure.status in (400, 422) and self._features.learn(sent, failure.message):
-                    continue  # without that field; there are few, so this ends
+                if failure.status in (400, 422):
+                    field = self._features.learn(sent, failure.message)
+                    if field is not None:
+                        without.add(field)
+                        continue  # there are few such fields, so this ends
                 if not_found(failure):
                     raise await self._explained(call, failure) from failure
                 if not failure.worth_retrying or attempt >= self._endpoint.retries:

@@ -187,6 +187,20 @@ async def test_fields_that_a_server_refuses_are_left_out_from_then_on(
     assert len(server.bodies) == 5
 
 
+async def test_a_schema_that_a_server_cannot_follow_is_left_out_of_that_question_alone(
+    make_client: MakeClient,
+) -> None:
+    server = Server(
+        refused(400, "Failed to transform json schema into a grammar: Unsupported type"),
+        ok('{"a": 1}'),
+        ok('{"a": 2}'),
+    )
+    client = make_client(transport=server.transport)
+    assert (await client.ask(Request(("?",), schema={"type": "objekt"}))).data == {"a": 1}
+    assert (await client.ask(Request(("?",), schema={"type": "object"}))).data == {"a": 2}
+    assert ["response_format" in body for body in server.bodies] == [True, False, True]
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 async def test_overload_and_failures_of_the_server_are_tried_again(
     make_client: MakeClient, waits: Waits, status: int, observed: list[Observation]

@@ -112,6 +112,11 @@ def test_certainty_is_shared_among_the_choices_by_the_first_token() -> None:
     first = Token(" Yes", -0.2231435513142097, ((" Yes", -0.2231435513142097), (" No", -1.6094379)))
     shares = choice_probabilities(reply(Token("\n", 0.0), first), ("yes", "no"))
     assert shares == pytest.approx({"yes": 0.8, "no": 0.2}, abs=1e-6)
+    unmasked = Token("no", -0.1, (("no", -0.1), ("maybe", -2.3), ("cat", -4.7)))
+    bounded = choice_probabilities(reply(unmasked), ("yes", "no"))
+    assert bounded == pytest.approx({"yes": 0.00995, "no": 0.99005}, abs=1e-4)
+    masked = Token("no", -0.1, (("no", -0.1), ("cat", -9999.0)))
+    assert choice_probabilities(reply(masked), ("yes", "no")) == {"yes": 0.0, "no": 1.0}
     assert choice_probabilities(reply(Token("maybe", -0.1)), ("yes", "no")) is None
     assert choice_probabilities(Reply("yes", "stop", "m", 0.1), ("yes", "no")) is None
     assert choice_probabilities(reply(Token("n", -0.1)), ("no", "none")) is None
