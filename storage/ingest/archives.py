@@ -26,8 +26,7 @@ from sightline.storage.ingest.sidecars import (
     Report,
     Sidecar,
     merged,
-    read_caption,
-    read_object,
+    read_sidecar,
     sidecars_of,
 )
 from sightline.storage.ingest.tables import Tables, read_table
@@ -162,9 +161,7 @@ class _Shelf:
             data = self._text(sidecar, self._options.max_sidecar_bytes)
             try:
                 if data is not None:
-                    parts.append(
-                        read_caption(data) if sidecar.endswith(".txt") else read_object(data)
-                    )
+                    parts.append(read_sidecar(sidecar, data))
             except ValueError as error:
                 self._report("sidecar_broken", f"{self._shown}/{sidecar}", str(error))
         return merged(parts + self._tables.lookup(name, self._report))

@@ -8,6 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, tzinfo
 
 _EXIF_TIME = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
+_FIRST_YEAR = 1971
+_NAME_TIME = re.compile(
+    r"(?<!\d)((?:19[789]|20\d)\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?:[-_ T.]| at )+"
+    r"([0-2]?\d)[-_.:h]?([0-5]\d)(?:[-_.:m]?([0-5]\d))?(?:\d{3})?(?:\s?([ap])m)?(?!\d)",
+    re.IGNORECASE,
+)
+_NAME_DAY = re.compile(
+    r"(?<!\d)((?:19[789]|20\d)\d)-([01]\d)-([0-3]\d)(?!\d)"
+    r"|\b(?:IMG|VID|DSC|PXL)[-_]((?:19[789]|20\d)\d)([01]\d)([0-3]\d)(?!\d)",
+    re.IGNORECASE,
+)
 _EXIF_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
 
 
@@ -43,6 +54,46 @@ def from_exif(value: str, offset: str | None, zone: tzinfo) -> Captured | None:
         return _with_zone(local, zone)
     except ValueError:
         return None
+
+
+def from_moment(value: str, zone: tzinfo) -> Captured | None:
+    """ISO 8601 as films have it, in UTC where it says nothing; the wall clock is that of
+    ``zone``. None where it is no time, or 1904, where the clocks of cameras begin.
+    """
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        if moment.year < _FIRST_YEAR:
+            return None
+        return Captured(moment, moment.astimezone(zone).replace(tzinfo=None))
+    except (ValueError, OverflowError):
+        return None
+
+
+def from_name(name: str, zone: tzinfo) -> Captured | None:
+    """What cameras, telephones and screenshots write into the names of their files.
+
+    ``IMG_20260501_164000``, ``2026-05-01 16.40.00``, ``Screenshot 2026-05-01 at 4.40.00 PM``;
+    ``PXL_...`` is in UTC, as Google's camera writes it. A day alone counts where its parts are
+    set apart or a camera's prefix stands before it.
+    """
+    base = name.rsplit("/", 1)[-1]
+    if match := _NAME_TIME.search(base):
+        year, month, day, hour, minute, second, half = match.groups()
+        hours = int(hour)
+        if half:
+            hours = hours % 12 + (12 if half.lower() == "p" else 0)
+        try:
+            local = datetime(int(year), int(month), int(day), hours, int(minute), int(second or 0))  # noqa: DTZ001
+            if base.startswith("PXL_"):
+                return from_moment(local.isoformat(), zone)
+            return _with_zone(local, zone)
+        except ValueError:
+            return None
+    if match := _NAME_DAY.search(base):
+        with suppress(ValueError):
+            return from_text("-".join(part for part in match.groups() if part), zone)
+    return None
 
 
 def from_text(value: str, zone: tzinfo) -> Captured:

@@ -19,8 +19,7 @@ from sightline.storage.ingest.sidecars import (
     Report,
     Sidecar,
     merged,
-    read_caption,
-    read_object,
+    read_sidecar,
     sidecars_of,
 )
 from sightline.storage.ingest.tables import Table, Tables, read_table
@@ -175,9 +174,7 @@ class _Walk:
             below = f"{folder}/{sidecar}" if folder else sidecar
             try:
                 if (data := self._read(below, self._options.max_sidecar_bytes)) is not None:
-                    parts.append(
-                        read_caption(data) if sidecar.endswith(".txt") else read_object(data)
-                    )
+                    parts.append(read_sidecar(sidecar, data))
             except ValueError as error:
                 self._report("sidecar_broken", self._name(below), str(error))
         below = f"{folder}/{name}" if folder else name

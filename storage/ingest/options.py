@@ -63,6 +63,8 @@ class IngestOptions:
     max_video_seconds: int = 4 * 3600
     max_frames: int = 300
     """Kept of one video; where it is long, they stand further apart."""
+    max_video_work_seconds: int = 1800
+    """How long one video may take; ``file_deadline_seconds`` holds for each step on the way."""
     frame_seconds: int = 10
     """A frame at least so often, besides those where the scene changes."""
 

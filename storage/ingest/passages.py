@@ -45,6 +45,13 @@ def _cut_and_analyse(works: Sequence[Work], options: IngestOptions) -> None:
         sidecar = work.found.sidecar
         if work.kind == "image" and sidecar is not None and sidecar.caption:
             work.passages.append(PassageDraft("caption", 0, sidecar.caption, on_asset=0))
+        if work.kind == "video" and sidecar is not None and sidecar.subtitles:
+            # A person put them there: they stand for those that the film carries.
+            work.passages = [each for each in work.passages if each.kind != "subtitle"]
+            work.passages += [
+                PassageDraft("subtitle", n, c.text, start_seconds=c.start, end_seconds=c.end)
+                for n, c in enumerate(sidecar.subtitles)
+            ]
         if work.text is not None:
             chunks = split_text(work.text, options.chunk_tokens, options.chunk_overlap_tokens)
             work.passages += [

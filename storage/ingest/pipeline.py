@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import get_args
 from zoneinfo import ZoneInfo
@@ -126,18 +126,10 @@ class _Run:
             ocr=_ocr(collection, options, reader),
         )
         self._identifier = Identifier(database, collection, self._reading, tally)
+        same = [each.name for each in fields(Limits) if each.name != "memory_mib"]
         limits = Limits(
-            max_file_bytes=options.max_file_bytes,
-            max_text_bytes=options.max_text_bytes,
-            max_pixels=options.max_pixels,
             memory_mib=options.worker_memory_mib,
-            max_rows=options.max_rows,
-            max_pages=options.max_pages,
-            page_dpi=options.page_dpi,
-            page_pixels=options.page_pixels,
-            max_video_seconds=options.max_video_seconds,
-            max_frames=options.max_frames,
-            frame_seconds=options.frame_seconds,
+            **{name: getattr(options, name) for name in same},
         )
         self._pool = Pool(encoder.preprocess, asdict(limits), options.file_deadline_seconds, reader)
         self._encoding = Encoding(

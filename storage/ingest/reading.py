@@ -11,7 +11,7 @@ import numpy as np
 
 from sightline.storage.assets import Kind
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.captured import Captured, from_exif, from_text
+from sightline.storage.ingest.captured import Captured, from_exif, from_moment, from_name, from_text
 from sightline.storage.ingest.jobqueue import JobQueue
 from sightline.storage.ingest.options import OcrMode
 from sightline.storage.ingest.parts import add_lines, add_passages
@@ -136,6 +136,8 @@ class Reading:
             case "passages":
                 add_passages(work, header, blobs[0])
                 return
+            case "alive":
+                return
             case "problem":
                 code, reason = str(header.get("code")), str(header.get("reason"))
                 self._report(code[:40], work.found.name, reason[:500])
@@ -161,7 +163,12 @@ class Reading:
             raise ProtocolError(f"not an end: {error}") from error
         if work.kind == "text":
             work.read_by = None
-        work.captured = self.said_captured(work) or work.captured or self._taken(header)
+        work.captured = (
+            self.said_captured(work)
+            or work.captured
+            or self._taken(header)
+            or from_name(work.found.name, self._zone)
+        )
         work.ended = True
         if work.ready:
             await self._finish(work)
@@ -180,6 +187,8 @@ class Reading:
 
     def _taken(self, header: Header) -> Captured | None:
         """The capture time of the file itself."""
+        if isinstance(begun := header.get("created"), str):
+            return from_moment(begun, self._zone)
         match header.get("taken"):
             case [str(time), str() | None as offset]:
                 return from_exif(time, offset, self._zone)

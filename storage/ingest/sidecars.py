@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from sightline.storage.ingest.kinds import claim
+from sightline.storage.ingest.worker.subtitles import Cue, gathered, parse_subtitles
 
 CAPTION_KEYS = ("caption", "text", "description")
 CAPTURED_KEY = "captured_at"
@@ -31,11 +32,13 @@ class Sidecar:
     caption: str | None
     metadata: Mapping[str, Any]
     captured: str | None
+    subtitles: tuple[Cue, ...] = ()
 
     @property
     def key(self) -> bytes:
         """SHA-256 of all of it, by which a change is noticed."""
-        said = [self.caption, self.metadata, self.captured]
+        said: list[object] = [self.caption, self.metadata, self.captured]
+        said += [[cue.start, cue.end, cue.text] for cue in self.subtitles]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode("ascii")).digest()
 
 
@@ -71,7 +74,18 @@ def merged(parts: list[Sidecar]) -> Sidecar | None:
         caption=next((part.caption for part in parts if part.caption), None),
         metadata=metadata,
         captured=next((part.captured for part in parts if part.captured), None),
+        subtitles=tuple(cue for part in parts for cue in part.subtitles),
     )
+
+
+def read_sidecar(name: str, data: bytes) -> Sidecar:
+    """What a file beside a picture or a video says, by its name. Raises ValueError."""
+    if claim(name) == "subtitles":
+        cues = parse_subtitles(str(clean(data.decode("utf-8-sig"))))
+        if not cues:
+            raise ValueError("holds no subtitles")
+        return Sidecar(None, {}, None, tuple(gathered(cues)))
+    return read_caption(data) if name.endswith(".txt") else read_object(data)
 
 
 def read_caption(data: bytes) -> Sidecar:
@@ -110,16 +124,23 @@ def clean(value: object) -> object:
 def sidecars_of(names: list[str]) -> dict[str, list[str]]:
     """Of the files of one folder: picture to its own sidecars, the closest first.
 
-    ``a.jpg`` has ``a.txt`` and ``a.json``, or ``a.jpg.txt`` and ``a.jpg.json``.
+    ``a.jpg`` has ``a.txt`` and ``a.json``, or ``a.jpg.txt`` and ``a.jpg.json``; ``a.mp4`` has
+    ``a.json``, ``a.srt``, ``a.en.vtt`` and the like.
     """
     there = set(names)
+    subtitles = [name for name in names if claim(name) == "subtitles"]
     found: dict[str, list[str]] = {}
     for name in names:
-        if claim(name) != "image":
+        kind = claim(name)
+        if kind not in ("image", "video"):
             continue
         stem = str(PurePosixPath(name).with_suffix(""))
-        beside = [f"{base}{end}" for end in (".txt", ".json") for base in (name, stem)]
-        if own := [candidate for candidate in beside if candidate in there]:
+        ends = (".txt", ".json") if kind == "image" else (".json",)
+        beside = [f"{base}{end}" for end in ends for base in (name, stem)]
+        own = [candidate for candidate in beside if candidate in there]
+        if kind == "video":
+            own += [each for each in subtitles if each.startswith(f"{stem}.")]
+        if own:
             found[name] = own
     return found
 

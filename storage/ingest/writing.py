@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -21,11 +22,18 @@ from sightline.storage.ingest.copying import (
     metadata_of,
 )
 from sightline.storage.ingest.progress import Outcome
-from sightline.storage.ingest.work import Work, asset_id
+from sightline.storage.ingest.work import PassageDraft, Work, asset_id
 from sightline.storage.objects import ObjectStore
 
 _SQL = queries.load("ingest")
 _LOCK_FAMILY = 0x51648  # any number of our own, apart from that of spaces
+
+
+class Standing(NamedTuple):
+    """A picture of a source; ``seconds`` of a frame."""
+
+    id: str
+    seconds: float | None
 
 
 class Writer:
@@ -187,29 +195,41 @@ class Writer:
 
     async def _pictures_of(
         self, connection: Connection, updates: Sequence[Work]
-    ) -> dict[Work, dict[int, str]]:
-        """The ids of known pictures by their ordinals."""
+    ) -> dict[Work, dict[int, Standing]]:
+        """Known pictures by their ordinals."""
         by_source = {work.known.id: work for work in updates if work.known is not None}
         cursor = await connection.execute(_SQL["pictures_of"], {"ids": list(by_source)})
-        found: dict[Work, dict[int, str]] = {}
-        for source_id, ordinal, id_, _ in await cursor.fetchall():
-            found.setdefault(by_source[source_id], {})[ordinal] = id_
+        found: dict[Work, dict[int, Standing]] = {}
+        for source_id, ordinal, id_, seconds in await cursor.fetchall():
+            found.setdefault(by_source[source_id], {})[ordinal] = Standing(id_, seconds)
         return found
 
-    def _collect(self, rows: Rows, work: Work, source_id: int, known: Mapping[int, str]) -> None:
+    def _collect(
+        self, rows: Rows, work: Work, source_id: int, known: Mapping[int, Standing]
+    ) -> None:
         """Spread finished work over the tables. Text on a picture that was deleted is dropped."""
-        ids = dict(known)
+        there = dict(known)
         for asset in work.assets:
             id_ = asset_id(self._collection.name, work.content_key, asset.kind, asset.ordinal)
-            ids[asset.ordinal] = id_
+            there[asset.ordinal] = Standing(id_, asset.frame_seconds)
             rows.assets.append(AssetRow(id_, source_id, work, asset))
         for region in work.regions:
-            if region.on_asset in ids:
-                rows.regions.append(RegionRow(ids[region.on_asset], region))
+            if region.on_asset in there:
+                rows.regions.append(RegionRow(there[region.on_asset].id, region))
         for passage in work.passages:
-            if passage.on_asset is None or passage.on_asset in ids:
-                on = ids[passage.on_asset] if passage.on_asset is not None else None
-                rows.passages.append(PassageRow(source_id, on, passage))
+            if passage.on_asset is None:
+                rows.passages.append(PassageRow(source_id, _shown_at(passage, there), passage))
+            elif passage.on_asset in there:
+                rows.passages.append(PassageRow(source_id, there[passage.on_asset].id, passage))
+
+
+def _shown_at(passage: PassageDraft, there: Mapping[int, Standing]) -> str | None:
+    """The frame nearest to the middle of a subtitle; None for text that is not of a film."""
+    frames = [(each.seconds, each.id) for each in there.values() if each.seconds is not None]
+    if passage.start_seconds is None or not frames:
+        return None
+    middle = (passage.start_seconds + (passage.end_seconds or passage.start_seconds)) / 2
+    return min(frames, key=lambda frame: abs(frame[0] - middle))[1]
 
 
 def _sidecar_key(work: Work) -> bytes | None:

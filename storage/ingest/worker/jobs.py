@@ -16,6 +16,7 @@ from sightline.storage.ingest.worker.files import Stamp, read_file
 from sightline.storage.ingest.worker.picture import open_picture, read_picture, taken, upright
 from sightline.storage.ingest.worker.protocol import Header, pack
 from sightline.storage.ingest.worker.rows import read_rows
+from sightline.storage.ingest.worker.subtitles import gathered, parse_subtitles
 from sightline.storage.ingest.worker.text import read_text
 from sightline.storage.ingest.worker.tools import (
     Frame,
@@ -61,6 +62,22 @@ def read(request: Request, tools: Tools) -> Parts:
 
         yield from read_pdf(data, tools, look_only=request.look_only, ocr=request.ocr)
         return {**end, "kind": "pdf", "mime_type": "application/pdf"}
+    if kind == "subtitles":
+        text = read_text(data, tools.limits.max_text_bytes)
+        cues = list(gathered(parse_subtitles(text)))
+        if not cues:
+            raise MediaError("broken", "holds no subtitles")
+        said = [{"text": cue.text, "seconds": [cue.start, cue.end]} for cue in cues]
+        if not request.look_only:
+            yield passages_part("subtitle", said)
+        return {**end, "kind": "text"}
+    if kind == "video":
+        from sightline.storage.ingest.worker.video import created, read_video
+
+        yield from read_video(
+            data, request.name, tools, look_only=request.look_only, ocr=request.ocr
+        )
+        return {**end, "kind": "video", "created": created(data, request.name)}
     try:
         return {**end, **(yield from _read_image(data, request, tools))}
     except MediaError as error:

@@ -32,6 +32,7 @@ class Limits:
     max_video_seconds: int = 4 * 3600
     max_frames: int = 300
     frame_seconds: int = 10
+    max_video_work_seconds: int = 1800
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sightline.storage.ingest.captured import Captured, from_exif, from_text
+from sightline.storage.ingest.captured import Captured, from_exif, from_moment, from_name, from_text
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -62,3 +62,47 @@ def test_a_sidecars_time_is_read_in_the_forms_people_write(
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         from_text(text, UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "local"),
+    [
+        ("a/IMG_20260501_164000.jpg", "2026-05-01T16:40:00"),
+        ("VID_20260501_164000.mp4", "2026-05-01T16:40:00"),
+        ("PXL_20260501_144000123.jpg", "2026-05-01T16:40:00"),
+        ("2026-05-01 16.40.00.png", "2026-05-01T16:40:00"),
+        ("Screenshot_20260501-164000.png", "2026-05-01T16:40:00"),
+        ("Screenshot 2026-05-01 at 4.40.00\u202fPM.png", "2026-05-01T16:40:00"),
+        ("WhatsApp Image 2026-05-01 at 16.40.00.jpeg", "2026-05-01T16:40:00"),
+        ("signal-2026-05-01-16-40-00-123.jpg", "2026-05-01T16:40:00"),
+        ("20260501_164000.jpg", "2026-05-01T16:40:00"),
+    ],
+)
+def test_file_names_of_cameras_say_when(name: str, local: str) -> None:
+    captured = from_name(name, ZoneInfo("Europe/Berlin"))
+    assert captured is not None
+    assert captured.local == datetime.fromisoformat(local)
+    assert captured.at == datetime(2026, 5, 1, 14, 40, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("name", ["IMG-20260501-WA0003.jpg", "2026-05-01 the harbour.jpg"])
+def test_a_day_in_a_name_has_no_wall_clock(name: str) -> None:
+    captured = from_name(name, ZoneInfo("UTC"))
+    assert captured is not None
+    assert (captured.at, captured.local) == (datetime(2026, 5, 1, tzinfo=UTC), None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["000000000025.jpg", "IMG_20261501_164000.jpg", "20260501.jpg", "9555916500133.png", "a.jpg"],
+)
+def test_numbers_that_are_no_time_say_nothing(name: str) -> None:
+    assert from_name(name, ZoneInfo("UTC")) is None
+
+
+def test_a_film_without_an_offset_is_in_utc_and_1904_is_no_year() -> None:
+    captured = from_moment("2026-05-01T16:40:00", ZoneInfo("Asia/Tokyo"))
+    assert captured is not None
+    assert captured.local == datetime(2026, 5, 2, 1, 40)
+    assert from_moment("1904-01-01T00:00:00Z", ZoneInfo("UTC")) is None
+    assert from_moment("yesterday", ZoneInfo("UTC")) is None
