@@ -20,12 +20,12 @@ TINY = Shape(
 )
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, shape: Shape = TINY) -> Path:
     """Write the model to ``folder``; the same weights each time."""
     import torch
 
     torch.set_num_threads(1)
     torch.manual_seed(3)
     tokenizer = train_tokenizer(["What colour is the white van?", "红色的车在哪里？"] * 5, 300)
-    export_model(build_model(TINY, tokenizer), tokenizer, TINY, folder)
+    export_model(build_model(shape, tokenizer), tokenizer, shape, folder)
     return folder
