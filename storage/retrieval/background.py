@@ -27,9 +27,11 @@ _KEPT_SECONDS = 300.0
 _KEPT_WHILE_SMALL_SECONDS = 30.0
 _READ_ROWS = 8_192
 # In units of what the best of pure noise reaches: evidence begins at the one and is whole at the
-# other. Measured: see `benchmarks/README.md`.
+# other. Measured with the built-in encoder, the best hit of its own drawings stood at 0.96 (median
+# of 400 captions), of photographs that it knows nothing of at 0.79, of random vectors at 0.75.
 _NOISE_REACH = 0.7
 _CERTAIN_REACH = 1.05
+_ENOUGH = 128  # of a sample of blocks, to speak for the collections
 _FEW = 24
 """Vectors below which a spread says nothing."""
 
@@ -111,24 +113,27 @@ async def _sample(connection: Connection, space: Space, ids: list[int]) -> Backg
         await connection.execute(_SQL["space_rows"], {"partition": f"sightline.{space.partition}"})
     ).fetchone()
     estimate = int(row[0]) if row is not None and row[0] is not None else -1
-    share = 100.0 if estimate <= _READ_ROWS else 100.0 * _READ_ROWS / estimate
-    vectors = await _read(connection, space, ids, share)
-    if len(vectors) < SAMPLE_ROWS and share < 100:
-        vectors = await _read(connection, space, ids, 100.0)  # a small part of a large space
-        population = len(vectors) if len(vectors) < SAMPLE_ROWS else estimate
-    else:
-        population = max(estimate, len(vectors))
-    return Background(vectors, population)
+    if estimate > _READ_ROWS:
+        percent = 100.0 * _READ_ROWS / estimate
+        block = sql.SQL(_SQL["sample_vectors"])
+        sample, read = await _read(connection, space, ids, block, percent)
+        if len(sample) >= _ENOUGH:
+            return Background(sample, int(read * 100 / percent))
+    sample, read = await _read(connection, space, ids, sql.SQL(_SQL["sample_few_vectors"]), 100.0)
+    return Background(sample, read)
 
 
-async def _read(connection: Connection, space: Space, ids: list[int], percent: float) -> Vectors:
-    query = sql.SQL(_SQL["sample_vectors"]).format(
+async def _read(
+    connection: Connection, space: Space, ids: list[int], block: sql.SQL, percent: float
+) -> tuple[Vectors, int]:
+    """Vectors of shape (n, dimension), and of how many they were chosen."""
+    query = block.format(
         dimension=sql.Literal(space.identity.dimension),
         partition=sql.Identifier(space.partition),
         percent=sql.Literal(percent),
-        condition=sql.SQL("e.collection_id = ANY (%(collections)s)"),
     )
-    cursor = await connection.execute(query, {"collections": ids, "rows": SAMPLE_ROWS}, binary=True)
-    rows = await cursor.fetchall()
+    bounds = {"collections": ids, "rows": SAMPLE_ROWS, "read_rows": _READ_ROWS}
+    rows = await (await connection.execute(query, bounds, binary=True)).fetchall()
     stacked = np.array([row[0].to_numpy() for row in rows], dtype=np.float32)
-    return stacked.reshape(len(rows), space.identity.dimension)
+    sample = stacked.reshape(len(rows), space.identity.dimension)
+    return sample, int(rows[0][1]) if rows else 0

@@ -10,6 +10,7 @@ from psycopg import sql
 from sightline.storage import queries
 from sightline.storage.database import Connection
 from sightline.storage.models import Vectors
+from sightline.storage.retrieval.pinpoint import pinpoint
 from sightline.storage.retrieval.records import FoundRegion, Passage
 from sightline.storage.retrieval.snippets import snippet
 from sightline.storage.spaces import Space
@@ -20,7 +21,9 @@ _SQL = queries.load("retrieval")
 async def passages(
     connection: Connection, ids: Iterable[int], terms: tuple[str, ...]
 ) -> dict[int, Passage]:
-    """Those of the passages that exist, by id; snippets are cut around ``terms``."""
+    """Those of the passages that exist, by id; snippets are cut around ``terms``, and so are the
+    boxes of what was read in pictures.
+    """
     wanted = sorted(set(ids))
     if not wanted:
         return {}
@@ -46,7 +49,7 @@ async def passages(
             char_end=char_end,
             confidence=confidence,
         )
-    return found
+    return await pinpoint(connection, found.values(), terms)
 
 
 async def regions(connection: Connection, ids: Iterable[int]) -> dict[int, FoundRegion]:

@@ -181,6 +181,8 @@ def _checked(request: ImageRequest) -> str:
             raise InvalidArgumentError(
                 f"{name} has {len(given)} examples; give at most {limits.MAX_EXAMPLES}"
             )
+    if not query and request.visual_weight == 0:
+        raise InvalidArgumentError("visual_weight is 0, which leaves the words alone; give a query")
     if not query and request.picture is None and not request.like:
         raise limits.nothing_asked("words, a picture, or pictures that the results should be like")
     return query

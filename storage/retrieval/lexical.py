@@ -167,7 +167,7 @@ class LexicalBranch(Branch):
     async def _rank(
         self, connection: Connection, terms: Terms, passages: int, mean_length: float
     ) -> list[TupleRow]:
-        statement = _statement(self._scope, self._target)
+        statement = lexical_statement(self._scope, self._target)
         cursor = await connection.execute(
             statement,
             {
@@ -208,7 +208,7 @@ def _divide(
     return leading, common
 
 
-def _statement(scope: Scope, target: Target) -> sql.Composed:
+def lexical_statement(scope: Scope, target: Target) -> sql.Composed:
     """The statement for a scope: statistics are of its collections, its filter picks after that."""
     kept: list[sql.Composable] = []
     joins = sql.SQL("")

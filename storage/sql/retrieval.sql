@@ -90,10 +90,26 @@ LEFT JOIN LATERAL (
 ORDER BY hit.distance
 
 -- name: sample_vectors
--- A random few of the space, by whole blocks of the table.
-SELECT e.embedding::halfvec({dimension})
-FROM sightline.{partition} AS e TABLESAMPLE SYSTEM ({percent})
-WHERE {condition}
+-- A random few of a large space, by whole blocks of the table, and how many were read to choose
+-- from.
+SELECT few.vector, few.n
+FROM (
+    SELECT e.embedding::halfvec({dimension}) AS vector, count(*) OVER () AS n
+    FROM sightline.{partition} AS e TABLESAMPLE SYSTEM ({percent})
+    WHERE e.collection_id = ANY (%(collections)s)
+) AS few
+ORDER BY random()
+LIMIT %(rows)s
+
+-- name: sample_few_vectors
+-- The same of a small space or a small part of one, which a sample of blocks would miss.
+SELECT few.vector, count(*) OVER () AS n
+FROM (
+    SELECT e.embedding::halfvec({dimension}) AS vector
+    FROM sightline.{partition} AS e
+    WHERE e.collection_id = ANY (%(collections)s)
+    LIMIT %(read_rows)s
+) AS few
 ORDER BY random()
 LIMIT %(rows)s
 

@@ -15,8 +15,11 @@ from sightline.storage.errors import (
     UnknownNameError,
 )
 from sightline.storage.models import EncoderIdentity
+from sightline.storage.retrieval.filter_columns import ASSETS
 from sightline.storage.retrieval.records import ImageHit, ImageRequest, Selection
+from sightline.storage.retrieval.scope import KeyCatalog, resolve
 from sightline.storage.retrieval.search import ImageSearch
+from sightline.storage.retrieval.trust import TrustLedger
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
 
@@ -227,6 +230,7 @@ async def test_diversity_trades_score_for_variety(album: Corpus, images: ImageSe
         (ImageRequest(query="a", limit=10**9), "limit is 1000000000"),
         (ImageRequest(query="a", visual_weight=1.5), "visual_weight is 1.5; use 0 to 1"),
         (ImageRequest(query="a", diversity=-1), "diversity is -1"),
+        (ImageRequest(picture="0" * 12, visual_weight=0), "visual_weight is 0, which leaves"),
         (ImageRequest(like=("0" * 12,) * 17), "like has 17 examples; give at most 16"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -337,3 +341,22 @@ async def test_a_log_that_cannot_be_written_fails_no_search(
     async with database.connection() as connection:
         await connection.execute("DROP TABLE retrieval_log")
     assert (await images.search(ImageRequest(query="sea"))).hits
+
+
+async def test_trust_is_measured_in_each_collection(
+    corpus: Corpus, images: ImageSearch, database: Database
+) -> None:
+    """Captions that say nothing of their pictures give none; no captions say nothing at all."""
+    for n in range(20):
+        await corpus.add(f"lie{n}", collection="lies", picture=plain(RED), caption=f"word{n}")
+        await corpus.add(f"bare{n}", collection="bare", picture=plain(RED))
+    async with database.connection() as connection:
+        scope = await resolve(
+            connection,
+            Selection(),
+            {"asset": corpus.encoder.identity, "passage": corpus.encoder.identity},
+            ASSETS,
+            KeyCatalog(),
+        )
+        trust = await TrustLedger().of(connection, scope)
+    assert {scope.collections[key]: value for key, value in trust.items()} == {"lies": 0.0}

@@ -9,6 +9,7 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from sightline.storage.database import Database
+from sightline.storage.retrieval.background import SAMPLE_ROWS, Backgrounds
 from sightline.storage.retrieval.filter_columns import ASSETS
 from sightline.storage.retrieval.nearest import (
     LEAST_EXACT_ROWS,
@@ -186,3 +187,19 @@ async def test_a_space_without_its_index_still_answers(
         found = await nearest(connection, space, scope, query, rows=10)
         await connection.rollback()
     assert [row.key for row in found.rows] == world.nearest(query, None, 10)
+
+
+async def test_noise_is_measured_on_a_sample_of_the_space(
+    loaded: Database, world: VectorWorld
+) -> None:
+    scope = await scope_of(loaded, world, None)
+    async with loaded.connection() as connection:
+        background = await Backgrounds().of(connection, scope.spaces["asset"].space, scope)
+    assert background.sample.shape == (SAMPLE_ROWS, world.vectors.shape[1])
+    assert 0.7 * ROWS < background.population < 1.3 * ROWS
+    query = world.queries(1)[0]
+    noise = background.noise(query)
+    assert noise is not None
+    everything = world.vectors @ query
+    assert noise.mean == pytest.approx(float(everything.mean()), abs=0.05)
+    assert noise.deviation == pytest.approx(float(everything.std()), rel=0.25)
