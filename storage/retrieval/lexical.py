@@ -111,8 +111,9 @@ class LexicalBranch(Branch):
     async def find(self, query: QueryBundle) -> Found:
         """Takes the words of ``query.query_str``.
 
-        Evidence is the part of the query that a hit holds, each term counting by its rarity: all
-        of "LGA1700 bracket" is strong, a half is half, "the" alone is nothing.
+        Evidence is the part of the query that a hit holds, each term counting by its rarity (all
+        of "LGA1700 bracket" is strong, a half is half, "the" alone is nothing), times its score as
+        a share of the best, which ranks would forget.
         """
         asked = analyse_query(query.query_str)
         if not asked:
@@ -142,9 +143,9 @@ class LexicalBranch(Branch):
         missing = {concept: w for _, concept, w in terms.leading if concept not in found}
         whole = float(rows[0][4]) + unseen * sum(missing.values())
         candidates: list[Candidate] = []
-        evidence = 1.0
+        evidence, top = 1.0, float(rows[0][2])
         for passage, asset, score, matched, _, _ in rows:
-            evidence = min(evidence, float(matched) / whole)
+            evidence = min(evidence, float(matched) / whole * float(score) / top)
             key = asset if self._target == "asset" else passage
             candidates.append(Candidate(key, float(score), evidence=evidence, passage_id=passage))
         return candidates

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.retrieval.records import ImageRequest, PassageRequest, Selection
 from sightline.storage.retrieval.search import ImageSearch, PassageSearch
 from tests.support.corpus import Corpus, id_of
+from tests.support.encoders import ColourHistogramEncoder
 
 QUERIES = {
     "sql": "'; DROP TABLE sightline.asset; --",
@@ -37,11 +40,20 @@ QUERIES = {
 }
 
 
-@pytest.mark.parametrize("name", QUERIES)
-async def test_any_query_is_answered(
-    corpus: Corpus, images: ImageSearch, passages: PassageSearch, name: str
-) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def street(module_dsn: str) -> AsyncIterator[Corpus]:
+    database = await Database.open(module_dsn)
+    corpus = Corpus(database, ColourHistogramEncoder())
     await corpus.add("car", caption="the red car 红色的汽车 is here 🚗 of")
+    yield corpus
+    await database.close()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", QUERIES)
+async def test_any_query_is_answered(street: Corpus, name: str) -> None:
+    images = ImageSearch(street.database, street.encoder, street.encoder, signing_key=b"k")
+    passages = PassageSearch(street.database, street.encoder, signing_key=b"k")
     for query in (QUERIES[name], QUERIES[name] + " red"):
         pictures = await images.search(ImageRequest(query=query)) if query.strip("\x00") else None
         texts = await passages.search(PassageRequest(query=query)) if query.strip("\x00") else None
@@ -49,11 +61,11 @@ async def test_any_query_is_answered(
         assert texts is None or len(texts.hits) == 1
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("query", ["", "   ", "\x00", "\n\t", "x" * 200_000])
-async def test_an_empty_or_endless_query_is_refused(
-    corpus: Corpus, images: ImageSearch, passages: PassageSearch, query: str
-) -> None:
-    await corpus.add("car")
+async def test_an_empty_or_endless_query_is_refused(street: Corpus, query: str) -> None:
+    images = ImageSearch(street.database, street.encoder, street.encoder, signing_key=b"k")
+    passages = PassageSearch(street.database, street.encoder, signing_key=b"k")
     with pytest.raises(InvalidArgumentError, match=r"nothing to look for|characters"):
         await images.search(ImageRequest(query=query))
     with pytest.raises(InvalidArgumentError, match=r"nothing to look for|characters"):
