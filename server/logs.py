@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sightline.server.redaction import redact_dsn
-from sightline.server.settings import Settings
+from sightline.server.settings import Settings, unknown_variables
+
+logger = logging.getLogger(__name__)
 
 #: Libraries that tell at INFO what is only of use to their own developers.
 QUIET = ("httpx", "httpcore", "mcp", "uvicorn.access", "alembic", "psycopg.pool", "RapidOCR")
@@ -45,7 +48,10 @@ class _Json(logging.Formatter):
 
 
 def configure(settings: Settings) -> None:
-    """Send every logger to stderr: ours at the level that is set, others from WARNING up."""
+    """Send every logger to stderr: ours at the level that is set, others from WARNING up.
+
+    Warns of variables that look like settings and are none.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if settings.log_format == "json" else _Text())
     root = logging.getLogger()
@@ -56,6 +62,8 @@ def configure(settings: Settings) -> None:
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
+    for sentence in unknown_variables(os.environ):
+        logger.warning("%s", sentence)
 
 
 @contextmanager

@@ -58,3 +58,10 @@ def test_the_level_is_ours_and_libraries_stay_quiet(capsys: pytest.CaptureFixtur
     written = _log(capsys, log_level="debug")
     assert "quiet" in written
     assert "a request" not in written
+
+
+def test_a_misspelt_variable_is_warned_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_ENCODR", "builtin")
+    assert "SIGHTLINE_ENCODR is not a setting; did you mean" in _log(capsys)
