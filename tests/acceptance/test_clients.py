@@ -28,7 +28,7 @@ async def answered(
     assert not result.is_error, first.text
     assert json.loads(first.text) == result.structured_content
     assert all(isinstance(block, ImageContent) for block in rest)
-    pictures = [
+    pictures: list[Image.Image] = [
         Image.open(io.BytesIO(base64.b64decode(block.data)))
         for block in rest
         if isinstance(block, ImageContent)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -45,7 +46,7 @@ def said(result: CallToolResult) -> str:
     return block.text
 
 
-CALLS = [
+CALLS: list[tuple[str, dict[str, Any]]] = [
     ("list_collections", {}),
     ("search_images", {"query": "van"}),
     ("search_text", {"query": "van"}),
