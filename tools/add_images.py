@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from sightline.storage import collections
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.ingest.found import Upload
-from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import Progress, Summary
 from sightline.storage.ingest.roots import Root
 from sightline.storage.ingest.sidecars import from_mapping
@@ -86,6 +85,9 @@ async def add_images(
     progress: Callable[[Progress], None],
 ) -> AddedImages:
     """Ingest into ``collection``; returns when all is committed."""
+    # Imported here: what ingest needs would hold up the handshake of every server.
+    from sightline.storage.ingest.pipeline import ingest
+
     if not paths and not uploads:
         raise InvalidArgumentError("nothing to add: give paths, uploads or both")
     name = collections.valid_name(collection)
