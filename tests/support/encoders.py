@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
+
 from sightline.storage.models import EncoderIdentity, Pixels, Vectors
 
 GRID = 4
