@@ -29,5 +29,9 @@ def ingest_options(settings: Settings) -> IngestOptions:
         file_deadline_seconds=settings.ingest_file_seconds,
         worker_memory_mib=settings.ingest_worker_memory_mib,
         ocr=settings.ocr,
+        max_pages=settings.ingest_pages,
+        page_dpi=settings.ingest_page_dpi,
+        max_video_seconds=settings.ingest_video_seconds,
+        max_frames=settings.ingest_video_frames,
         timezone=settings.timezone,
     )

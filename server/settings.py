@@ -104,6 +104,25 @@ class Settings(BaseSettings):
         default=30.0, description="Longest that one SQL statement may run."
     )
 
+    # Analytics
+    analytics_enabled: bool = Field(
+        default=False, description="Offer the tool `query_sql`: questions in SQL, read only."
+    )
+    analytics_database_url: DatabaseUrl | None = Field(
+        default=None,
+        description="The same database as a login of `sightline grant-analyst`, for `query_sql`; "
+        "not needed with Sightline's own Postgres.",
+    )
+    analytics_timeout_seconds: Seconds = Field(
+        default=10.0, description="Longest that one question in SQL may take."
+    )
+    analytics_rows: PositiveInt = Field(
+        default=1000, description="Most rows of one answer to a question in SQL."
+    )
+    analytics_bytes: PositiveInt = Field(
+        default=200_000, description="Largest such answer, its rows as JSON."
+    )
+
     # HTTP
     http_host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     http_port: int = Field(default=8765, ge=0, le=65535, description="Port; 0 picks a free one.")
@@ -168,6 +187,18 @@ class Settings(BaseSettings):
     )
     ingest_worker_memory_mib: PositiveInt = Field(
         default=4096, description="Memory that one worker may take (on Linux)."
+    )
+    ingest_pages: PositiveInt = Field(
+        default=2000, description="Most pages of one PDF; longer ones are refused."
+    )
+    ingest_page_dpi: PositiveInt = Field(
+        default=150, description="Resolution that PDF pages are rendered at, in dots an inch."
+    )
+    ingest_video_seconds: PositiveInt = Field(
+        default=4 * 3600, description="Longest video; longer ones are refused."
+    )
+    ingest_video_frames: PositiveInt = Field(
+        default=300, description="Most frames kept of one video."
     )
     timezone: str = Field(
         default="UTC",

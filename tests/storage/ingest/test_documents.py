@@ -1,7 +1,6 @@
 """PDF pages, web pages and tables become pictures and text that know where they stand."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import pypdfium2
@@ -15,18 +14,7 @@ from reportlab.pdfgen.canvas import Canvas
 from sightline.server.inference.ocr import load_reader
 from sightline.storage.deletion import delete_assets
 from tests.storage.ingest.conftest import Bench
-
-Pages = list[Callable[[Canvas], None]]
-
-
-def pdf(*pages: Callable[[Canvas], None], size: tuple[float, float] = A5, **how: object) -> bytes:
-    file = io.BytesIO()
-    canvas = Canvas(file, pagesize=size, **how)
-    for draw in pages:
-        draw(canvas)
-        canvas.showPage()
-    canvas.save()
-    return file.getvalue()
+from tests.support.media import pdf
 
 
 def boards(canvas: Canvas) -> None:

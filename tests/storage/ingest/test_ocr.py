@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
 
 from sightline.server.inference.ocr import load_reader
 from sightline.storage import collections
@@ -11,17 +10,8 @@ from sightline.storage.errors import ConfigurationError
 from sightline.storage.ingest.lines import blocks, proper_box
 from sightline.storage.models import ReadLine
 from tests.storage.ingest.conftest import Bench
+from tests.support.media import sign
 from tests.support.pictures import fill
-
-
-def sign(path: Path, *lines: str) -> Path:
-    image = Image.new("RGB", (480, 160), "white")
-    draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(28)
-    for number, line in enumerate(lines):
-        draw.text((20, 15 + 45 * number), line, "black", font=font)
-    image.save(path)
-    return path
 
 
 @pytest.fixture

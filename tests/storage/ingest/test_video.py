@@ -1,52 +1,16 @@
 """Films become frames that know their time, with what is said in them."""
 
 import io
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from sightline.storage.ingest.worker.subtitles import Cue, gathered, parse_subtitles
 from tests.storage.ingest.conftest import Bench
-
-Shot = tuple[tuple[int, int, int], float]
-RED, GREEN, BLUE = (200, 30, 30), (30, 200, 30), (30, 30, 200)
-
-
-def film(
-    path: Path,
-    shots: Sequence[Shot],
-    size: tuple[int, int] = (160, 96),
-    cues: Sequence[tuple[float, float, str]] = (),
-    **metadata: str,
-) -> Path:
-    """Shots of a colour for so many seconds, at ten frames a second."""
-    with av.open(str(path), "w") as out:
-        out.metadata.update(metadata)
-        stream = out.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        track = out.add_stream("subrip") if cues else None
-        if track is not None:
-            track.codec_context.subtitle_header = b"[Script Info]\n"
-        for colour, seconds in shots:
-            pixels = np.full((size[1], size[0], 3), colour, np.uint8)
-            pixels[20:60, 40:90] = 255 - pixels[20:60, 40:90]
-            for _ in range(round(seconds * 10)):
-                out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        for start, end, text in cues:
-            packet = av.Packet(text.encode())
-            packet.stream, packet.time_base = track, Fraction(1, 1000)
-            packet.pts = packet.dts = round(start * 1000)
-            packet.duration = round((end - start) * 1000)
-            out.mux(packet)
-        out.mux(stream.encode())
-    return path
-
+from tests.support.media import BLUE, GREEN, RED, film
 
 SRT = """1
 00:00:00,500 --> 00:00:01,500

@@ -1,0 +1,116 @@
+"""A folder of all kinds, some of them broken, from ingest to what an agent sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from reportlab.pdfgen.canvas import Canvas
+
+from sightline.server.inference.ocr import load_reader
+from sightline.storage.database import Database
+from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.pipeline import ingest
+from sightline.storage.ingest.progress import Summary
+from sightline.storage.ingest.roots import Root
+from sightline.storage.objects import ObjectStore
+from tests.support.encoders import ColourHistogramEncoder
+from tests.support.media import BLUE, GREEN, RED, film, pdf, sign
+from tests.support.pictures import fill
+from tests.tools.toolbox import Place, near
+
+SRT = "1\n00:00:02,500 --> 00:00:03,500\nThe harbour crane is lifted now.\n"
+BROKEN = {
+    "all/broken.jpg": "not_an_image",
+    "all/broken.mp4": "broken",
+    "all/broken.pdf": "broken",
+    "all/broken.jsonl": "broken",
+    "all/broken.html": "empty",
+    "all/empty.png": "empty",
+    "all/program.bin": "unsupported",
+}
+
+
+def board(canvas: Canvas) -> None:
+    canvas.drawString(60, 300, "Mounting holes of an AM4 board stand 90 mm apart.")
+
+
+def build(folder: Path) -> None:
+    fill(folder, 2)
+    sign(folder / "receipt.png", "HARBOUR HARDWARE", "Date 14/03/2018", "Total 30.90")
+    (folder / "manual.pdf").write_bytes(pdf(lambda c: c.rect(9, 9, 99, 99, fill=1), board))
+    film(folder / "quay_20260501_164000.mp4", [(RED, 2), (GREEN, 2), (BLUE, 1)])
+    (folder / "quay_20260501_164000.srt").write_text(SRT)
+    (folder / "notes.md").write_text("# Notes\n\nThe winch wants grease.")
+    (folder / "page.html").write_text("<p>Tide tables hang in the office.</p>")
+    (folder / "stock.csv").write_text("part,where\nshackle,shelf seven\n")
+    for name in BROKEN:
+        (folder / Path(name).name).write_bytes(b"\x00\x01" + name.encode())
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing")
+    (folder / "broken.jsonl").write_text("{")
+    (folder / "broken.html").write_text("<script>x</script>")
+    (folder / "empty.png").write_bytes(b"")
+
+
+@pytest.fixture
+async def mixed(nowhere: Place, tmp_path: Path) -> tuple[Place, Summary]:
+    folder = tmp_path / "all"
+    folder.mkdir()
+    build(folder)
+    encoder = ColourHistogramEncoder()
+    database = await Database.open(nowhere.dsn)
+    try:
+        summary = await ingest(
+            database,
+            ObjectStore(nowhere.data),
+            encoder,
+            [Root("all", str(folder))],
+            collection="all",
+            options=IngestOptions(workers=1, ocr="auto"),
+            passage_encoder=encoder,
+            reader=load_reader(),
+        )
+    finally:
+        await database.close()
+    return nowhere, summary
+
+
+async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
+    mixed: tuple[Place, Summary],
+) -> None:
+    place, summary = mixed
+    assert summary.added == 8
+    failed = {n: code for code, noted in summary.failures.items() for n, _ in noted.examples}
+    assert failed == BROKEN
+    async with place.serving() as tools:
+        overview = (await tools.call("list_collections"))["collections"][0]
+        assert overview["failed_sources"] == len(BROKEN)
+
+        (hit,) = (await tools.call("search_text", query="holes AM4", limit=1))["hits"]
+        assert (hit["source"], hit["kind"], hit["page"]) == ("all/manual.pdf", "page_text", 2)
+        seen, (page,) = await tools.whole("view_image", asset=hit["on"]["asset"], crop=hit["box"])
+        assert seen["evidence"]["page"] == 2
+        assert page.width > 5 * page.height  # one line of text
+
+        (hit,) = (await tools.call("search_text", query="harbour crane", limit=1))["hits"]
+        assert hit["kind"] == "subtitle"
+        seen, (frame,) = await tools.whole("view_image", asset=hit["on"]["asset"])
+        assert seen["evidence"]["seconds"] == pytest.approx(2.0)
+        assert seen["evidence"]["captured_at"].startswith("2026-05-01T16:40:02")
+        assert near(frame.getpixel((5, 5)), GREEN, 25)
+
+        found = await tools.call("search_images", query="hardware total 30.90", limit=1)
+        (picture,) = found["hits"]
+        assert picture["source"] == "all/receipt.png"
+        assert picture["text"]["kind"] == "ocr"
+        narrow = await tools.call("search_images", query="total 30.90", limit=1)
+        whole, line = picture["text"]["box"], narrow["hits"][0]["text"]["box"]
+        assert whole[1] < 0.25 < 0.6 < line[1]  # both lines, then only the last
+
+        for query, source in [
+            ("winch grease", "all/notes.md"),
+            ("tide tables", "all/page.html"),
+            ("shackle", "all/stock.csv"),
+        ]:
+            (hit,) = (await tools.call("search_text", query=query, limit=1))["hits"]
+            assert hit["source"] == source
