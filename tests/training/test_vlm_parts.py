@@ -22,19 +22,20 @@ from sightline.training.vlm.drawing import draw_album
 from sightline.training.vlm.export import export_model
 from sightline.training.vlm.frame import EDGE, as_square, from_square, iou, to_square
 from sightline.training.vlm.language import Pupil, answer_loss
+from sightline.training.vlm.looks import LAYER, look_loss
 from sightline.training.vlm.model import Shape, build_model
 from sightline.training.vlm.packs import FORMS, Composer, Form, Pack, collate
 from sightline.training.vlm.prompt import Passage, Shown
 from sightline.training.vlm.tokenizer import coordinate_ids, train_tokenizer
-from sightline.training.vlm.tower import features_of, pixels
+from sightline.training.vlm.tower import pixels
 
 TINY = Shape(
     edge=32,
     vision_width=64,
     vision_layers=1,
-    text_width=64,
+    text_width=128,
     text_mlp=64,
-    text_layers=2,
+    text_layers=3,
     vocabulary=300,
 )
 RECORDS = [
@@ -187,9 +188,8 @@ def test_a_packed_question_reads_as_if_it_were_asked_alone(
     squares = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
     with torch.inference_mode():
         values = pixels(squares, torch.device("cpu"))
-        features = features_of(model.model.vision_tower, values).numpy()
-        pupil = Pupil(model, features, torch.device("cpu"))
-        packed = pupil.hidden(collate([pack], 0))
+        pupil = Pupil(model, squares, torch.device("cpu"))
+        packed = pupil.read(collate([pack], 0)).last
         at = len(pack.prefix)
         for segment in pack.segments:
             ids = pack.prefix + segment.question + segment.answer
@@ -263,6 +263,39 @@ def test_a_near_coordinate_costs_less_than_a_far_one(
         losses.append(float(loss.detach()))
     assert losses[0] < losses[2]
     assert losses[1] < losses[2]
+
+
+def test_heads_learn_to_look_where_the_answer_is(tokenizer: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(0)
+    shape = replace(TINY, text_layers=LAYER + 1, text_width=128, edge=64)
+    fresh = build_model(shape, tokenizer)
+    squares = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8)
+    pupil = Pupil(fresh, squares, torch.device("cpu"))
+    composer = Composer(tokenizer, RECORDS, shape.patches)
+    packs = [composer.about(random.Random(seed), seed, "picture") for seed in range(3)]
+    batch = collate(packs, 0)
+    layer = fresh.model.language_model.layers[LAYER].self_attn
+    learner = torch.optim.Adam([layer.q_proj.weight, layer.k_proj.weight], 1e-2)
+    losses = []
+    for _ in range(12):
+        entering = pupil.read(batch).entering.detach()
+        loss = look_loss(fresh, entering, packs, batch, coordinate_ids(tokenizer))
+        assert loss is not None
+        losses.append(float(loss.detach()))
+        learner.zero_grad()
+        loss.backward()
+        learner.step()
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_question_without_a_place_gives_nothing_to_look_at(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    record = replace(RECORDS[0], asks=[RECORDS[0].asks[-1]])
+    pack = Composer(tokenizer, [record], TINY.patches).about(random.Random(0), 0, "picture")
+    batch = collate([pack], 0)
+    entering = torch.zeros(*batch.ids.shape, TINY.text_width)
+    assert look_loss(model, entering, [pack], batch, coordinate_ids(tokenizer)) is None
 
 
 # Truths of patches ------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def targets_of(records: Sequence[Record], words: Words, side: int) -> Targets:
     for row, record in enumerate(records):
         kind = Counter(item.label for item in record.items)
         exact = Counter(item.phrase for item in record.items)
-        owners = _owners([item.box for item in record.items], side)
+        owners = owners_of([item.box for item in record.items], side)
         for cell in np.flatnonzero(owners >= 0):
             item = record.items[owners[cell]]
             target = classes[row, cell]
@@ -97,7 +97,7 @@ def targets_of(records: Sequence[Record], words: Words, side: int) -> Targets:
             target[first_letter - 2] = min(kind[item.label], MOST)
             target[first_letter - 1] = min(exact[item.phrase], MOST)
             boxes[row, cell] = item.box
-        owners = _owners([box for _, box in record.readings], side)
+        owners = owners_of([box for _, box in record.readings], side)
         for cell in np.flatnonzero(owners >= 0):
             text = record.readings[owners[cell]][0][:CHARACTERS].ljust(CHARACTERS, "\0")
             classes[row, cell, first_letter:] = [
@@ -106,7 +106,7 @@ def targets_of(records: Sequence[Record], words: Words, side: int) -> Targets:
     return Targets(classes, boxes)
 
 
-def _owners(boxes: Sequence[Box], side: int) -> npt.NDArray[np.int64]:
+def owners_of(boxes: Sequence[Box], side: int) -> npt.NDArray[np.int64]:
     """The index of the smallest box that covers 30% of a cell or has 25% of itself in it; or -1."""
     owners = np.full(side * side, -1)
     if not boxes:

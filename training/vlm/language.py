@@ -27,6 +27,7 @@ from transformers import LlavaForConditionalGeneration
 from sightline.training.vlm.album import Squares
 from sightline.training.vlm.course import Course
 from sightline.training.vlm.dense import DenseHead, Targets, dense_loss
+from sightline.training.vlm.looks import LAYER, look_loss
 from sightline.training.vlm.packs import FORMS, Batch, Composer, Form, collate
 from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
 from sightline.training.vlm.tower import features_of, pixels
@@ -34,17 +35,31 @@ from sightline.training.vlm.tower import features_of, pixels
 _log = logging.getLogger(__name__)
 #: Learning rate of each stage.
 RATES: Final = {"listing": 1.5e-3, "align": 2e-3, "tune": 1e-3}
-_SLOWER: Final = {"tower": 0.6}
+_SLOWER: Final = {"tower": 0.12, "truths": 0.3}
 #: Pictures a batch, and for how much of a stage simple pictures come first.
-BATCH: Final = 8
+BATCH: Final = 4
 _EASY: Final = 0.35
 _SIMPLEST: Final = 0.3
 #: How far off, in hundredths of the square, a coordinate is still partly right in training.
 _BLUR: Final = 1.5
 #: The weight of the truth of patches beside that of answers.
 _DENSE: Final = 0.06
+#: The weight of looking where the answer is.
+_LOOK: Final = 1.0
 _IGNORE: Final = -100
 _PROBE_EVERY: Final = 800
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the language model made of a batch, (batch, length, width): its last states, those that
+    enter the layer that is shown where to look, and what the tower saw (pictures, patches, width),
+    if there were pictures.
+    """
+
+    last: Tensor
+    entering: Tensor
+    seen: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -55,10 +70,8 @@ class Pupil:
     squares: Squares | None
     device: torch.device
 
-    def hidden(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The language model's last hidden states, (batch, length, width), and what the tower saw:
-        (pictures, patches, width), if there were pictures.
-        """
+    def read(self, batch: Batch) -> Read:
+        """Read a batch, looking at its pictures."""
         seen: Tensor | None = None
         ids = batch.ids.to(self.device)
         embeds = self.model.get_input_embeddings()(ids)
@@ -73,8 +86,9 @@ class Pupil:
             attention_mask=batch.mask.to(self.device),
             position_ids=batch.positions.to(self.device),
             use_cache=False,
+            output_hidden_states=True,
         )
-        return output.last_hidden_state, seen
+        return Read(output.last_hidden_state, output.hidden_states[LAYER], seen)
 
 
 @dataclass(frozen=True)
@@ -138,13 +152,17 @@ def train_stage(
             continue
         batch = collate(packs, composer.tokenizer.pad_token_id)
         with torch.autocast(pupil.device.type, torch.bfloat16):
-            hidden, seen = pupil.hidden(batch)
-            loss, right = answer_loss(model, hidden, batch.labels.to(pupil.device), runs)
+            read = pupil.read(batch)
+            loss, right = answer_loss(model, read.last, batch.labels.to(pupil.device), runs)
             figures = {"tokens right": right}
-            if name == "tune" and seen is not None:
-                dense, read = truths.loss(seen, batch.rows)
+            if name == "tune" and read.seen is not None:
+                dense, sight = truths.loss(read.seen, batch.rows)
                 loss = loss + _DENSE * dense
-                figures |= read
+                figures |= sight
+                look = look_loss(model, read.entering, packs, batch, runs)
+                if look is not None:
+                    loss = loss + _LOOK * look
+                    figures["look"] = float(look.detach())
         course.learn(loss, figures)
         if probe is not None and step % _PROBE_EVERY == _PROBE_EVERY - 1:
             report(name, *probe)
@@ -190,8 +208,7 @@ def packed_figures(
             packs = [composer.compose(rng, form) for _ in range(BATCH)]
             batch = collate([p for p in packs if p.segments], composer.tokenizer.pad_token_id)
             with torch.autocast(pupil.device.type, torch.bfloat16):
-                hidden, _ = pupil.hidden(batch)
-                guess = pupil.model.lm_head(hidden).argmax(-1).cpu()
+                guess = pupil.model.lm_head(pupil.read(batch).last).argmax(-1).cpu()
             good = guess == batch.labels
             for first in runs:
                 both = [(t >= first) & (t < first + STEPS) for t in (guess, batch.labels)]
