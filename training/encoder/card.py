@@ -55,7 +55,9 @@ prediction of the caption's tokens from the picture's vector (its layer is dropp
 {family_weights}AdamW, cosine, and an exponential average of the weights. The whole recipe and the
 validation curve are in `training.json`.{note}
 
-| step | minutes | validation loss-batch | en R@1 | en R@5 | zh R@1 | zh R@5 |
+On {validation_pictures} validation pictures, text to image:
+
+| step | minutes | loss of a training batch | en R@1 | en R@5 | zh R@1 | zh R@5 |
 |---|---|---|---|---|---|---|
 {curve}
 
@@ -100,6 +102,7 @@ def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any
         vocabulary=f"{text['vocab_size']:,}",
         dimension=EMBED_DIM,
         pictures=f"{recipe['pictures']:,}",
+        validation_pictures=recipe["validation_pictures"],
         steps=f"{training['steps']:,}",
         batch=recipe["batch"],
         family_weights=_weighed(recipe["family_weights"]),

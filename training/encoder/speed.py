@@ -19,7 +19,10 @@ _ROUNDS = 15
 
 @torch.no_grad()
 def measure(folder: Path, device: torch.device) -> dict[str, Any]:
-    """Best rates of several rounds (other work on the machine slows the rest) in fp32, towers alone: no decoding, no tokenizing; texts fill the context."""
+    """Rates of the towers alone, in fp32: no decoding, no tokenizing; texts fill the context.
+
+    The best of several rounds counts, since other work on the machine slows the others.
+    """
     model, _, _ = export.load(folder, device)
     rates: dict[str, Any] = {"hardware": hardware.describe(device), "images": {}, "texts": {}}
     for batch in BATCHES:
