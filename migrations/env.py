@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from alembic import context
@@ -58,17 +58,17 @@ def _ensure_extension(connection: psycopg.Connection[Any]) -> str:
     return schema
 
 
-def _ensure_schema(connection: psycopg.Connection[Any]) -> None:
+def _ensure_schema(connection: psycopg.Connection[Any], name: LiteralString) -> None:
     # IF NOT EXISTS would ask for the right to make it even where it exists.
-    if connection.execute("SELECT to_regnamespace('sightline')").fetchone() != (None,):
+    if connection.execute("SELECT to_regnamespace(%s)", [name]).fetchone() != (None,):
         return
     try:
-        connection.execute("CREATE SCHEMA sightline")
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
     except errors.InsufficientPrivilege as error:
         raise RuntimeError(
-            f"the role {connection.info.user!r} may not make the schema 'sightline' in the "
+            f"the role {connection.info.user!r} may not make the schema {name!r} in the "
             f"database {connection.info.dbname!r}; have its administrator run there: "
-            f"CREATE SCHEMA sightline AUTHORIZATION {connection.info.user}"
+            f"CREATE SCHEMA {name} AUTHORIZATION {connection.info.user}"
         ) from error
 
 
@@ -99,7 +99,8 @@ def run() -> None:
     with psycopg.connect(dsn, autocommit=True) as guard:
         _lock(guard)
         extension_schema = _ensure_extension(guard)
-        _ensure_schema(guard)
+        for schema in ("sightline", "analytics"):
+            _ensure_schema(guard, schema)
 
         def connect() -> psycopg.Connection[Any]:
             connection = psycopg.connect(dsn, autocommit=True)

@@ -14,6 +14,7 @@ from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
+from sightline.server.analytics import require_login
 from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.server.limits import ingest_options
 from sightline.server.logs import unchanged_root
@@ -23,7 +24,7 @@ from sightline.server.runtime import Runtime
 from sightline.server.settings import Settings
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.instructions import INSTRUCTIONS
-from sightline.tools.registry import register_all
+from sightline.tools.registry import register_all, register_analytics
 
 #: Offers tools, resources or prompts on a server.
 Register = Callable[[MCPServer], None]
@@ -55,6 +56,7 @@ def create_app(
     """
     ingest_options(settings)  # here, and not when the transport already runs
     Endpoint.from_settings(settings)
+    require_login(settings)
     metrics = metrics or Metrics()
 
     @asynccontextmanager
@@ -80,4 +82,6 @@ def create_app(
         )
     for offer in register:
         offer(app)
+    if settings.analytics_enabled:
+        register_analytics(app)
     return app

@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from sightline.server.analytics import Analytics
 from sightline.server.background import Background, State, in_daemon_thread
 from sightline.server.databases import Databases
 from sightline.server.inference import encoders
@@ -137,6 +138,11 @@ class Runtime:
             ingest_options=ingest_options(self._settings),
             text_reader=None if self._settings.ocr == "off" else load_reader(),
             vision=self.vision,
+            questions=(
+                Analytics(self._settings, self.database)
+                if self._settings.analytics_enabled
+                else None
+            ),
             limits=call_limits(self._settings),
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from sightline.storage.analytics.questions import Questions
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.ingest.options import IngestOptions
@@ -74,4 +75,6 @@ class Dependencies:
     text_reader: TextReader | None = None
     #: Answers questions about pictures; ``None`` where none is set.
     vision: VisionLanguageModel | None = None
+    #: Asks the schema ``analytics`` in SQL; ``None`` where that is switched off.
+    questions: Provider[Questions] | None = None
     limits: Limits = Limits()

@@ -10,6 +10,7 @@ from sightline.tools import (
     answer_question,
     delete_assets,
     list_collections,
+    query_sql,
     resources,
     save_annotation,
     search_images,
@@ -36,3 +37,8 @@ def register_all(mcp: MCPServer) -> None:
         resources,
     ):
         module.register(mcp)
+
+
+def register_analytics(mcp: MCPServer) -> None:
+    """Offer questions in SQL, which the operator switches on; the scope is ``analytics``."""
+    query_sql.register(mcp)

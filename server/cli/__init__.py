@@ -24,6 +24,8 @@ _COMMANDS = (
     "doctor",
     "migrate",
     "check",
+    "export",
+    "grant-analyst",
     "world",
     "vlm",
 )
@@ -56,7 +58,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sightline {version('sightline')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in _COMMANDS:
-        module: Command = import_module(f"sightline.server.cli.{name}")
+        module: Command = import_module(f"sightline.server.cli.{name.replace('-', '_')}")
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         if only in (None, name):
             module.configure(command)

@@ -11,7 +11,7 @@ from mcp.server.mcpserver import MCPServer
 
 from sightline.server.cli import build_parser
 from sightline.server.settings import described
-from sightline.tools.registry import register_all
+from sightline.tools.registry import register_all, register_analytics
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,6 +43,7 @@ def test_each_command_is_in_the_readme() -> None:
 async def test_each_tool_is_in_the_readme() -> None:
     mcp: MCPServer = MCPServer("readme")
     register_all(mcp)
+    register_analytics(mcp)
     listed = set(re.findall(r"^\| `(\w+)` \| (?:read|write|analytics)", README, re.MULTILINE))
     assert listed == {tool.name for tool in await mcp.list_tools()}
 

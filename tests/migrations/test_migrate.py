@@ -25,11 +25,14 @@ def run(dsn: str, *statements: bytes) -> list[tuple[object, ...]]:
 
 
 def objects(dsn: str) -> list[tuple[object, ...]]:
-    """Everything in the schema but the table that holds the version."""
+    """Everything in both schemas but the table that holds the version."""
     return run(
         dsn,
-        b"SELECT relname FROM pg_class WHERE relnamespace = 'sightline'::regnamespace "
-        b"AND relname NOT LIKE 'schema_version%' ORDER BY 1",
+        b"SELECT relname::text FROM pg_class WHERE relnamespace = 'sightline'::regnamespace "
+        b"AND relname NOT LIKE 'schema_version%' "
+        b"UNION SELECT relname FROM pg_class WHERE relnamespace = 'analytics'::regnamespace "
+        b"UNION SELECT proname FROM pg_proc WHERE pronamespace IN "
+        b"('sightline'::regnamespace, 'analytics'::regnamespace) ORDER BY 1",
     )
 
 
@@ -75,7 +78,7 @@ def test_processes_that_migrate_at_once_agree(empty_dsn: str) -> None:
 
 
 def test_schema_that_is_behind_says_what_to_run(empty_dsn: str) -> None:
-    with pytest.raises(SchemaError, match=r"at nothing .* needs 0001; run: sightline migrate"):
+    with pytest.raises(SchemaError, match=r"at nothing .* needs 0002; run: sightline migrate"):
         migrate.require_head(empty_dsn)
 
 
@@ -135,7 +138,12 @@ def test_role_that_may_not_make_the_schema_is_told_who_may(guest_dsn: str, empty
 async def test_role_without_superuser_can_do_everything_in_its_schema(
     guest_dsn: str, empty_dsn: str
 ) -> None:
-    run(empty_dsn, b"CREATE EXTENSION vector", b"CREATE SCHEMA sightline AUTHORIZATION guest")
+    run(
+        empty_dsn,
+        b"CREATE EXTENSION vector",
+        b"CREATE SCHEMA sightline AUTHORIZATION guest",
+        b"CREATE SCHEMA analytics AUTHORIZATION guest",
+    )
     migrate.upgrade(guest_dsn)
     database = await Database.open(guest_dsn)
     async with database.connection() as connection:

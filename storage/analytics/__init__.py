@@ -1,0 +1,1 @@
+"""The schema ``analytics``: who may read it, questions in SQL, and exports."""

@@ -1,0 +1,137 @@
+-- What stands around the schema "analytics": who may read it, and what there is in it.
+
+-- name: reader
+-- The role that reads the schema, and what it may read. Run by whoever may make roles.
+DO $$
+BEGIN
+    -- Two that grant the same at once fail.
+    PERFORM pg_advisory_xact_lock(hashtext('sightline_reader'));
+    IF to_regrole('sightline_reader') IS NULL THEN
+        BEGIN
+            CREATE ROLE sightline_reader NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;  -- somebody else was quicker
+        END;
+    END IF;
+    GRANT USAGE ON SCHEMA analytics TO sightline_reader;
+    GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO sightline_reader;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA analytics TO sightline_reader;
+END
+$$
+
+-- name: query_login
+-- The login of the tool `query_sql` on a server of our own, which trusts whoever reaches its
+-- socket: the folder's owner alone.
+DO $$
+BEGIN
+    IF to_regrole('sightline_query') IS NULL THEN
+        BEGIN
+            CREATE ROLE sightline_query LOGIN CONNECTION LIMIT 20;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END IF;
+    IF NOT pg_has_role('sightline_query', 'sightline_reader', 'MEMBER') THEN
+        GRANT sightline_reader TO sightline_query;
+    END IF;
+END
+$$
+
+-- name: has_reader
+-- Whether the role and the schema are there and the one may read the other.
+SELECT coalesce(
+    has_schema_privilege(to_regrole('sightline_reader')::oid, 'analytics', 'USAGE'), false
+)
+
+-- name: role
+-- Whether there is a role of that name, and whether it is an analyst's.
+SELECT pg_has_role(rolname, 'sightline_reader', 'MEMBER') AND NOT rolsuper
+FROM pg_roles WHERE rolname = %(name)s
+
+-- name: create_login
+CREATE ROLE {name} LOGIN PASSWORD {password} CONNECTION LIMIT 10;
+GRANT sightline_reader TO {name};
+
+-- name: change_password
+ALTER ROLE {name} PASSWORD {password};
+
+-- name: login_settings
+-- A default that the analyst may change; what may be read is not a setting.
+ALTER ROLE {name} IN DATABASE {database} SET search_path = analytics, {extension_schema};
+ALTER ROLE {name} IN DATABASE {database} SET statement_timeout = '60s';
+ALTER ROLE {name} IN DATABASE {database} SET idle_in_transaction_session_timeout = '10min';
+ALTER ROLE {name} IN DATABASE {database} SET default_transaction_read_only = on;
+ALTER ROLE {name} IN DATABASE {database} SET jit = off;
+
+-- name: extension_schema
+SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'vector'
+
+-- name: session
+-- Settings of a session that answers one question.
+SELECT
+    set_config('search_path', 'analytics, ' || quote_ident(%(extension_schema)s), false),
+    set_config('statement_timeout', %(timeout_ms)s, false),
+    set_config('lock_timeout', '2s', false),
+    set_config('idle_in_transaction_session_timeout', %(timeout_ms)s, false),
+    set_config('jit', 'off', false)
+
+-- name: who
+-- What is wrong with a login that questions are to run as; null where nothing is. It reads the
+-- schema through sightline_reader, and nothing that it could turn into has any other right.
+SELECT CASE
+    WHEN me.rolsuper OR me.rolcreaterole OR me.rolcreatedb OR me.rolreplication OR me.rolbypassrls
+        THEN 'it has rights of an administrator'
+    WHEN NOT coalesce(pg_has_role(me.oid, to_regrole('sightline_reader')::oid, 'MEMBER'), false)
+        THEN 'it is not granted sightline_reader'
+    WHEN EXISTS (
+        SELECT FROM pg_roles AS other
+        WHERE other.oid <> me.oid AND other.rolname <> 'sightline_reader'
+            AND pg_has_role(me.oid, other.oid, 'MEMBER')
+    ) THEN 'it is a member of other roles besides sightline_reader'
+    WHEN has_schema_privilege(me.oid, 'sightline', 'USAGE')
+        THEN 'it may read Sightline''s own tables'
+END
+FROM pg_roles AS me WHERE me.rolname = session_user
+
+-- name: forbidden_functions
+-- Of some names, those of functions that do something besides returning a value of the data:
+-- sleeping, locking, writing, changing settings, running other SQL, reading files.
+SELECT DISTINCT proname::text FROM pg_proc
+WHERE provolatile = 'v' AND proname = ANY (%(names)s) AND proname <> ALL (%(harmless)s)
+ORDER BY 1
+
+-- name: views
+SELECT c.relname::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
+    array_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
+FROM pg_class AS c
+JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'analytics'::regnamespace AND c.relkind = 'v'
+GROUP BY c.oid, c.relname ORDER BY c.relname
+
+-- name: functions
+SELECT proname::text, pg_get_function_arguments(oid), pg_get_function_result(oid),
+    coalesce(obj_description(oid, 'pg_proc'), '')
+FROM pg_proc WHERE pronamespace = 'analytics'::regnamespace ORDER BY proname
+
+-- name: export_snapshot
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
+
+-- name: export_settings
+SELECT set_config('statement_timeout', '0', true)
+
+-- name: export_csv
+COPY (SELECT * FROM analytics.{view} WHERE {condition}) TO STDOUT (FORMAT csv, HEADER)
+
+-- name: export_jsonl
+SELECT row_to_json(v)::text FROM analytics.{view} AS v WHERE {condition}
+
+-- name: export_shapes
+SELECT count(*), dimension FROM analytics.{view} WHERE {condition} GROUP BY space_id, dimension
+
+-- name: export_vectors
+SELECT embedding, collection, asset_id, region_id, passage_id
+FROM analytics.{view} WHERE {condition}
+
+-- name: space_ids
+SELECT space_id, grain, encoder FROM analytics.spaces ORDER BY 1
