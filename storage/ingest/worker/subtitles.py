@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _TIME = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _CUE = re.compile(rf"^[ \t]*{_TIME}[ \t]*-->[ \t]*{_TIME}[^\n]*$", re.MULTILINE)
 _TAG = re.compile(r"<[^>\n]{0,200}>|\{\\[^}\n]{0,200}\}")
-_NUMBER = re.compile(r"\n\s*\d+\s*$")
+_NUMBER = re.compile(r"\n[^\S\n]*\d+\Z")
 _NOTE = re.compile(r"\n\s*\n.*", re.DOTALL)
 _SENTENCE_END = re.compile(r"[.!?。！？…][\"'”’）)]*$")
 _LONGEST_CHARS = 200
@@ -32,9 +32,10 @@ def parse_subtitles(text: str) -> list[Cue]:
     marks = list(_CUE.finditer(text))
     cues: list[Cue] = []
     for number, mark in enumerate(marks):
-        said = text[mark.end() :]
         if number + 1 < len(marks):  # what stands before the next one is its number
             said = _NUMBER.sub("", text[mark.end() : marks[number + 1].start()].rstrip())
+        else:
+            said = text[mark.end() :]
         said = _NOTE.sub("", said.lstrip("\n"))
         said = plain(said)
         start, end = _seconds(mark.groups()[:4]), _seconds(mark.groups()[4:])

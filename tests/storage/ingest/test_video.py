@@ -155,3 +155,12 @@ def test_sentences_over_several_cues_are_one() -> None:
 )
 def test_subtitle_files_are_read_as_players_read_them(text: str, cues: list[Cue]) -> None:
     assert parse_subtitles(text) == cues
+
+
+@pytest.mark.timeout(60)
+def test_subtitles_are_read_in_a_time_in_proportion_to_their_length() -> None:
+    cue = "{n}\n00:00:01,000 --> 00:00:02,000\nline {n}\n\n"
+    many = "".join(cue.format(n=n) for n in range(60_000)) + "\n" * 200_000 + "x\n"
+    hollow = "00:00:01,000 --> 00:00:02,000\na" + "\n" * 200_000 + "x\n" + cue.format(n=1)
+    assert len(parse_subtitles(many)) == 60_000
+    assert [each.text for each in parse_subtitles(hollow)] == ["a", "line 1"]
