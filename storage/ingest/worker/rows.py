@@ -76,7 +76,8 @@ def _csv_rows(text: str, suffix: str) -> Iterator[Row]:
 
 def _json_rows(text: str) -> Iterator[Row]:
     start = 0
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
+    # Not `splitlines`: it parts at U+2028 and others as well, which JSON allows within a string.
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
         end = start + len(line)
         if line.strip():
             try:

@@ -138,7 +138,8 @@ async def test_a_web_page_says_what_a_person_sees(bench: Bench, album: Path) -> 
 async def test_rows_of_tables_are_passages_with_their_place(bench: Bench, album: Path) -> None:
     table = 'part,spacing,note\nAM4,90 mm,"two\nlines"\nLGA1700,78 mm,\n'
     (album / "parts.csv").write_text(table)
-    lines = '{"part": "SP3", "pins": 4094}\n\n{"part": "散热器"}\n'
+    # A line separator within a string is JSON, and no end of the row.
+    lines = '{"part": "SP3\u2028new", "pins": 4094}\n\n{"part": "散热器"}\n'
     (album / "more.jsonl").write_text(lines)
     await bench.ingest("album")
     rows = await bench.rows(
@@ -147,7 +148,7 @@ async def test_rows_of_tables_are_passages_with_their_place(bench: Bench, album:
     )
     assert {row[0] for row in rows} == {"row"}
     assert [row[1] for row in rows] == [
-        "part: SP3\npins: 4094",
+        "part: SP3\u2028new\npins: 4094",
         "part: 散热器",
         "part: AM4\nspacing: 90 mm\nnote: two\nlines",
         "part: LGA1700\nspacing: 78 mm",
