@@ -103,6 +103,10 @@ class _Parser:
         for key, given in value.items():
             if not isinstance(key, str) or not key or len(key) > MAX_TEXT_CHARS:
                 raise InvalidArgumentError(f"a filter's key is a short text, not {shown(key)}")
+            if _unstorable(key):
+                raise InvalidArgumentError(
+                    f"the filter's key {shown(key)} has a character that no text holds"
+                )
             name = key.removeprefix("$")
             if name in _CONDITIONS:
                 parts.append(self._combination(name, given, depth))
@@ -190,7 +194,7 @@ def _scalar(where: str, value: object) -> str | int | float | bool:
             raise InvalidArgumentError(
                 f"{where} takes a text of at most {MAX_TEXT_CHARS} characters, not {len(value):,}"
             )
-        if "\x00" in value or (not value.isascii() and _has_surrogate(value)):
+        if _unstorable(value):
             raise InvalidArgumentError(
                 f"{where} has a character that no text holds: {shown(value)}"
             )
@@ -204,5 +208,6 @@ def _scalar(where: str, value: object) -> str | int | float | bool:
     raise InvalidArgumentError(f"{where} takes a text, a number or a boolean, not {shown(value)}")
 
 
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)
+def _unstorable(text: str) -> bool:
+    """Whether it holds what Postgres cannot: NUL, or half of a surrogate pair."""
+    return "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text)

@@ -30,6 +30,8 @@ from sightline.storage.retrieval import filters
         {"price": {"any": [{"a": 1}]}},
         {"product": "a\x00b"},
         {"product": "\ud800"},
+        {"pro\x00duct": "Garlic"},
+        {"pro\ud800duct": "Garlic"},
         {"product": "x" * 1000},
         {"": 1},
         {"product": list(range(1000))},
