@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, MediaError, shown
-from sightline.storage.ingest.worker.picture import open_picture
+from sightline.storage.ingest.worker.picture import upright
 
 Crop = tuple[float, float, float, float]
 
@@ -29,28 +28,16 @@ class EncodedPicture:
 
 
 def open_upright(data: bytes, *, max_pixels: int) -> Image.Image:
-    """Decode hostile bytes to an upright picture, RGB on white, as the encoders see it.
+    """Decode hostile bytes to an upright picture, RGB on white, as ingest does.
 
     Raises MediaError for anything that is not a whole picture of an allowed format and size.
     """
     try:
-        image = open_picture(data, max_pixels)
-        return _on_white(ImageOps.exif_transpose(image))
+        return upright(data, max_pixels)
     except MediaError as error:
         raise MediaError(error.code, f"the file {error}; give a {_GIVE}") from error
     except Exception as error:  # Pillow's decoders raise anything, even struct and index errors
         raise MediaError("not_an_image", f"the picture cannot be decoded: {error}") from error
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Grey of 16 bits (X-rays, depth maps); Pillow alone would clip it to white.
-        image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    page = Image.new("RGBA", layer.size, "white")
-    return Image.alpha_composite(page, layer).convert("RGB")
 
 
 def parse_crop(box: list[float]) -> Crop:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.kinds import claim, mime_type, suffix_of
 from sightline.storage.ingest.worker.files import Stamp, read_file
-from sightline.storage.ingest.worker.picture import open_picture, read_picture, taken, upright
+from sightline.storage.ingest.worker.picture import (
+    READ_EDGE,
+    open_picture,
+    read_picture,
+    taken,
+    upright,
+)
 from sightline.storage.ingest.worker.protocol import Header, pack
 from sightline.storage.ingest.worker.rows import read_rows
 from sightline.storage.ingest.worker.subtitles import gathered, parse_subtitles
@@ -118,8 +124,8 @@ def _read_image(data: bytes, request: Request, tools: Tools) -> Parts:
 def _text_in(data: bytes, request: Request, tools: Tools) -> Iterator[Frame]:
     if tools.reader is None or request.ocr == "off":
         return
-    lines = list(tools.read_lines(upright(data, tools.limits.max_pixels), request.ocr))
-    yield lines_part("ocr", lines)
+    image = upright(data, tools.limits.max_pixels, edge=READ_EDGE)
+    yield lines_part("ocr", list(tools.read_lines(image, request.ocr)))
 
 
 def _bytes_of(request: Request, max_bytes: int) -> tuple[bytes, bytes]:

@@ -145,12 +145,17 @@ def made_picture(image: Image.Image, preprocess: Callable[[Image.Image], Pixels]
     )
 
 
-def upright(data: bytes, max_pixels: int) -> Image.Image:
-    """The whole picture in RGB on white, upright, at most some 4,000 pixels long."""
+def upright(data: bytes, max_pixels: int, *, edge: int | None = None) -> Image.Image:
+    """The whole picture in RGB on white, upright; with ``edge`` at most twice as long as that.
+
+    Raises MediaError; the decoders raise much else on broken files.
+    """
     image = open_picture(data, max_pixels)
     orientation = _orientation(image)
-    image.draft("RGB", (READ_EDGE, READ_EDGE))  # a JPEG of 50 megapixels need not be decoded whole
-    return _flat(image, orientation, (2 * READ_EDGE, 2 * READ_EDGE))
+    if edge is None:
+        return _flat(image, orientation, image.size)
+    image.draft("RGB", (edge, edge))  # a JPEG of 50 megapixels need not be decoded whole
+    return _flat(image, orientation, (2 * edge, 2 * edge))
 
 
 def _orientation(image: Image.Image) -> int:
