@@ -27,13 +27,15 @@ class EncodedPicture:
     height: int
 
 
-def open_upright(data: bytes, *, max_pixels: int) -> Image.Image:
+def open_upright(data: bytes, *, max_pixels: int, edge: int | None = None) -> Image.Image:
     """Decode hostile bytes to an upright picture, RGB on white, as ingest does.
+
+    With ``edge`` the picture is at most twice as long as that, and never enlarged.
 
     Raises MediaError for anything that is not a whole picture of an allowed format and size.
     """
     try:
-        return upright(data, max_pixels)
+        return upright(data, max_pixels, edge=edge)
     except MediaError as error:
         raise MediaError(error.code, f"the file {error}; give a {_GIVE}") from error
     except Exception as error:  # Pillow's decoders raise anything, even struct and index errors

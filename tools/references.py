@@ -18,10 +18,12 @@ from sightline.tools.dependencies import Dependencies
 _ASSET_ID = re.compile(r"[0-9a-z]{12}")
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 _URI = "sightline://asset/"
+#: No encoder sees more of an example, and a call may name many, each as large as a picture may be.
+_EXAMPLE_EDGE_PIXELS = 1024
 
 
 async def example(deps: Dependencies, reference: str) -> str | Image.Image:
-    """An asset's id, or the upright picture that a data URL or an allowed path holds.
+    """An asset's id, or what picture a data URL or an allowed path holds, upright and not large.
 
     Raises InvalidArgumentError, NotAllowedError or MediaError; none of them tells whether a file
     outside the allowed roots exists.
@@ -40,7 +42,9 @@ async def example(deps: Dependencies, reference: str) -> str | Image.Image:
     else:
         data = await anyio.to_thread.run_sync(read_allowed, deps, reference)
     return await anyio.to_thread.run_sync(
-        lambda: pictures.open_upright(data, max_pixels=deps.limits.picture_pixels)
+        lambda: pictures.open_upright(
+            data, max_pixels=deps.limits.picture_pixels, edge=_EXAMPLE_EDGE_PIXELS
+        )
     )
 
 
@@ -81,7 +85,7 @@ def resolve_allowed(deps: Dependencies, path: str) -> Path:
         raise refusal
     try:
         real = Path(path).expanduser().resolve(strict=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # the last for half a surrogate pair
         raise refusal from error
     if not any(real.is_relative_to(root.resolve()) for root in deps.allowed_roots):
         raise refusal

@@ -33,6 +33,13 @@ def test_a_picture_is_turned_upright_at_its_full_size(orientation: int) -> None:
     assert not shown.getexif()
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_picture_may_be_asked_for_smaller(form: str) -> None:
+    data = encoded(picture(2, (1200, 600)), form)
+    assert max(open_upright(data, max_pixels=10**6, edge=100).size) <= 200
+    assert open_upright(data, max_pixels=10**6, edge=1000).size == (1200, 600)
+
+
 def test_grey_of_sixteen_bits_keeps_its_shades_and_what_is_transparent_is_white() -> None:
     deep = Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16))
     shades = open_upright(encoded(deep, "PNG"), max_pixels=10)
