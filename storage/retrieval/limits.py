@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import fields
 from datetime import datetime
 
@@ -81,8 +82,11 @@ def _json(value: object) -> object:
     if isinstance(value, Selection):
         return {k: v for k, v in _plain(value, set()).items() if v is not None}
     if isinstance(value, Image.Image):
-        # A digest of a large picture's pixels would cost more than the search.
-        return f"picture {value.width}x{value.height} {hash(value.resize((8, 8)).tobytes()):x}"
+        # A digest of a large picture's pixels would cost more than the search. Not `hash`, which is
+        # another in each process, so that no cursor would outlive the one that sealed it.
+        small = value.resize((8, 8), Image.Resampling.BOX, reducing_gap=1.0)
+        digest_ = hashlib.sha256(small.tobytes()).hexdigest()[:16]
+        return f"picture {value.width}x{value.height} {digest_}"
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, tuple):
