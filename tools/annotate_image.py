@@ -86,8 +86,8 @@ async def annotate_image(
     max_edge: int = 1024,
 ) -> tuple[AnnotatedImage, pictures.EncodedPicture]:
     """Draw ``boxes`` and whatever ``phrases`` name; raises where there is neither."""
-    wanted = [" ".join(phrase.split()) for phrase in phrases]
-    if not boxes and not any(wanted):
+    wanted = [flat for phrase in phrases if (flat := " ".join(phrase.split()))]
+    if not boxes and not wanted:
         raise InvalidArgumentError("nothing to draw: give boxes, phrases, or both")
     given = [Marked(pictures.parse_crop(each.box), each.label) for each in boxes]
     database = await deps.database.get()
@@ -101,7 +101,7 @@ async def annotate_image(
         model = vision_model(deps)
         model_name = model.model
         outcomes = []
-        for located in await locate(model, image, [each for each in wanted if each]):
+        for located in await locate(model, image, wanted):
             found += [
                 Marked(mark.box, mark.label or located.phrase)
                 for mark in located.marks

@@ -96,6 +96,18 @@ async def test_phrases_are_found_by_the_model_and_missing_ones_reported(place: P
     assert lost["phrases"][0]["status"] == "unreadable"
 
 
+async def test_a_phrase_of_blanks_asks_no_model(place: Place) -> None:
+    async with place.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        drawn, _ = await tools.whole(
+            "annotate_image", asset=asset, boxes=[{"box": BOX}], phrases=["  "]
+        )
+        said = await tools.refused("annotate_image", asset=asset, phrases=["  "])
+    assert len(drawn["boxes"]) == 1
+    assert "phrases" not in drawn
+    assert "nothing to draw" in said
+
+
 async def test_without_a_model_phrases_are_refused_with_what_to_do(place: Place) -> None:
     async with place.serving() as tools:
         asset = (await tools.ids())[GARLIC]
