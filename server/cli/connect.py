@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("client", choices=CLIENTS)
     parser.add_argument(
-        "--url", help="connect to a running HTTP server, such as http://127.0.0.1:8321/mcp"
+        "--url", help="connect to a running HTTP server, such as http://127.0.0.1:8765/mcp"
     )
     parser.add_argument("--name", default="sightline", help="what the client calls the server")
 
