@@ -25,6 +25,7 @@ _SQL = queries.load("retrieval")
 SAMPLE_ROWS = 512
 _KEPT_SECONDS = 300.0
 _KEPT_WHILE_SMALL_SECONDS = 30.0
+_MOST_KEPT = 64  # samples, of a megabyte or two each
 _READ_ROWS = 8_192
 # In units of what the best of pure noise reaches: evidence begins at the one and is whole at the
 # other. Measured with the built-in encoder, the best hit of its own drawings stood at 0.96 (median
@@ -84,8 +85,13 @@ class Background:
 class Backgrounds:
     """Samples by space and collections, taken again every few minutes."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_kept: int = _MOST_KEPT) -> None:
+        self._most_kept = most_kept
         self._known: dict[tuple[int, tuple[int, ...]], tuple[float, Background]] = {}
+
+    def __len__(self) -> int:
+        """How many samples are kept."""
+        return len(self._known)
 
     async def of(self, connection: Connection, space: Space, scope: Scope) -> Background:
         """The sample of the space within the scope's collections (its filter set aside)."""
@@ -99,6 +105,9 @@ class Backgrounds:
         )
         if background is None or time.monotonic() - taken_at > kept:
             background = await _sample(connection, space, scope.ids)
+            self._known.pop(key, None)
+            while len(self._known) >= self._most_kept:
+                del self._known[next(iter(self._known))]  # the one that was taken first
             self._known[key] = (time.monotonic(), background)
         return background
 
