@@ -78,14 +78,16 @@ class Statistics:
         now = time.monotonic()
         if len(self._counts) > _COUNTS_KEPT:
             self._counts.clear()
-        unknown = [term for term in terms if self._counts.get(term, (0.0, 0))[0] <= now]
+        kept = {term: self._counts.get(term, (0.0, 0)) for term in terms}
+        unknown = [term for term, (until, _) in kept.items() if until <= now]
         if unknown:
             cursor = await connection.execute(
                 _SQL["term_counts"], {"terms": unknown, "ceiling": _MOST_COUNTED}
             )
             for term, n in await cursor.fetchall():
-                self._counts[term] = (now + _STATISTICS_KEPT_SECONDS, n)
-        return {term: self._counts[term][1] for term in terms}
+                kept[term] = self._counts[term] = (now + _STATISTICS_KEPT_SECONDS, n)
+        # Not from `self._counts`: another search may have emptied it in the meantime.
+        return {term: n for term, (_, n) in kept.items()}
 
 
 class LexicalBranch(Branch):
