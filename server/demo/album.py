@@ -11,7 +11,7 @@ from pathlib import Path
 COLLECTION = "demo"
 OWN_COLLECTION = "my-pictures"
 
-_PICTURES = 270
+_PICTURES = 180
 _SEED = 7
 #: Ground truth that the export writes beside the pictures; not for ingest.
 _TRUTH = ("questions.jsonl", "instances.json")
