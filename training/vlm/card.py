@@ -25,12 +25,16 @@ photographs, documents and scans are outside it, and what it says about them mea
 
 ## Training
 
-`python -m sightline.training.vlm train`, on one core of a CPU with AVX-512 bf16, shared with other
-work. Stages: the vision tower on the truth of every patch (label, attributes, box, counts,
-characters); the Llama alone on questions about pictures that are written out as lists; the
-projector alone (LLaVA's first stage); projector and Llama together on all forms of the prompt
-(LLaVA's second stage). Several questions are packed behind one picture with a block mask; simple
-pictures come first.
+`python -m sightline.training.vlm train`. Stages: the vision tower on the truth of every patch
+(label, attributes, box, counts, characters); the Llama alone on questions about pictures that are
+written out as lists; the projector alone (LLaVA's first stage); everything together on all forms of
+the prompt (LLaVA's second stage), two heads being shown where each answer stands. Several questions
+are packed behind one picture with a block mask; simple pictures come first.
+
+**This checkpoint is undertrained**: it got about half of one CPU core for an hour and a half. Its
+last stage was broken off and resumed while batch size, learning rates and the weight of looking were
+being found, so the command gives a like model rather than the same bytes. The losses were still
+falling when time was up.
 """
 _FIGURES: Final = """## Figures
 
@@ -69,8 +73,9 @@ def write_card(model: Path, work: Path, report: Mapping[str, Any]) -> None:
 
 _LIMITS: Final = """## Limits
 
-- The aims were 0.90 exact, 0.85 acc@0.5 and 0.85 abstention F1; the tables say how far it is from
-  them, kind by kind. Check its claims (`answer_question` does) rather than trust them.
+- The aims were 0.90 exact, 0.85 acc@0.5 and 0.85 abstention F1; it is far from them, and the tables
+  say how far, kind by kind. It says "not shown" too often, and guesses where it should. Check its
+  claims (`answer_question` does) and trust none of them unchecked.
 - Small text is not legible at 160 pixels; give what OCR reads as a passage.
 - Prompts other than the two forms of `prompt.py` were not trained and get arbitrary answers.
 """

@@ -54,7 +54,8 @@ def look_loss(
     seen = batch.mask[rows, 0, places].to(x.device)[:, None]
     logs = logits.masked_fill(~seen, -torch.inf).log_softmax(-1)
     goal = torch.from_numpy(np.stack(targets)).to(x.device)[:, None]
-    return -logs.masked_fill(~goal, -torch.inf).logsumexp(-1).mean()
+    loss: Tensor = -logs.masked_fill(~goal, -torch.inf).logsumexp(-1).mean()
+    return loss
 
 
 def _targets(
