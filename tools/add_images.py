@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
+import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -92,8 +93,13 @@ async def add_images(
         raise InvalidArgumentError("nothing to add: give paths, uploads or both")
     name = collections.valid_name(collection)
     # A path is shown as the caller wrote it and read only after it was resolved and allowed.
-    allowed = [Root(path, str(references.resolve_allowed(deps, path))) for path in paths]
-    items = [_upload(deps, picture) for picture in uploads]
+    # In a thread: a folder of a network may take its time, and uploads are megabytes of base64.
+    allowed, items = await anyio.to_thread.run_sync(
+        lambda: (
+            [Root(path, str(references.resolve_allowed(deps, path))) for path in paths],
+            [_upload(deps, picture) for picture in uploads],
+        )
+    )
     passage_encoder = None if deps.passage_encoder is None else await deps.passage_encoder.get()
     summary = await ingest(
         await deps.database.get(),
