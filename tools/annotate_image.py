@@ -122,7 +122,7 @@ async def annotate_image(
         marked = draw(shown, given + found, style=style)
         return pictures.encode(marked, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
 
-    encoded = await anyio.to_thread.run_sync(render)
+    encoded = await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)
     origins = ["given"] * len(given) + ["model"] * len(found)
     result = AnnotatedImage(
         evidence=refer(record, detailed=False),

@@ -82,10 +82,9 @@ async def answer_question(
     watch = _Stopwatch()
     model = deps.vision
     pictures_wanted = _PICTURES if model is None else min(model.profile.pictures, _PICTURES)
-    if len(assets) > pictures_wanted and model is not None:
+    if len(assets) > pictures_wanted:
         raise InvalidArgumentError(
-            f"{len(assets)} assets are more than the model takes at once; it takes "
-            f"{pictures_wanted}"
+            f"{len(assets)} assets are more than can be looked at at once, {pictures_wanted}"
         )
     await tell(0, "looking for evidence")
     if assets:
@@ -116,8 +115,11 @@ async def answer_question(
     except ModelError as error:
         return _without_model(evidence, str(error), watch), []
     result = _result(model, draft, checked, evidence, notes, watch)
-    shown = await anyio.to_thread.run_sync(_drawn, deps, result, evidence) if annotate else []
-    return result, shown
+    if not annotate:
+        return result, []
+    return result, await anyio.to_thread.run_sync(
+        _drawn, deps, result, evidence, limiter=deps.picture_threads
+    )
 
 
 async def _ask(

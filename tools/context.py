@@ -46,4 +46,5 @@ class ProgressReports:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await asyncio.gather(*self._sending)
+        # A client that has left is told nothing, and what the block did stands.
+        await asyncio.gather(*self._sending, return_exceptions=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+from anyio import CapacityLimiter
 
 from sightline.storage.analytics.questions import Questions
 from sightline.storage.database import Database
@@ -71,6 +73,8 @@ class Dependencies:
     image_search: Callable[[ImageRequest], Awaitable[ImageResults]]
     passage_search: Callable[[PassageRequest], Awaitable[PassageResults]]
     ingest_options: IngestOptions
+    #: Decoding and drawing large pictures takes up to a gigabyte each: so many at once.
+    picture_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
     #: Reads the text in pictures that are added; ``None`` where that is switched off.
     text_reader: TextReader | None = None
     #: Answers questions about pictures; ``None`` where none is set.

@@ -44,7 +44,8 @@ async def example(deps: Dependencies, reference: str) -> str | Image.Image:
     return await anyio.to_thread.run_sync(
         lambda: pictures.open_upright(
             data, max_pixels=deps.limits.picture_pixels, edge=_EXAMPLE_EDGE_PIXELS
-        )
+        ),
+        limiter=deps.picture_threads,
     )
 
 

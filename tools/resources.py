@@ -34,7 +34,8 @@ async def asset_picture(ctx: Call, asset: str) -> bytes:
     encoded = await anyio.to_thread.run_sync(
         lambda: pictures.encode(
             image, max_edge=deps.limits.view_edge_pixels, max_bytes=deps.limits.inline_bytes
-        )
+        ),
+        limiter=deps.picture_threads,
     )
     return encoded.data
 
@@ -56,7 +57,8 @@ async def annotated_picture(ctx: Call, asset: str, annotation: str) -> bytes:
             draw(image, [Marked(saved.box, saved.label)]),
             max_edge=deps.limits.view_edge_pixels,
             max_bytes=deps.limits.inline_bytes,
-        )
+        ),
+        limiter=deps.picture_threads,
     )
     return encoded.data
 

@@ -67,7 +67,7 @@ async def load_picture(deps: Dependencies, asset: Asset) -> Image.Image:
         data = deps.objects.read(asset.location, asset.sha256)
         return pictures.open_upright(data, max_pixels=deps.limits.picture_pixels)
 
-    return await anyio.to_thread.run_sync(read)
+    return await anyio.to_thread.run_sync(read, limiter=deps.picture_threads)
 
 
 async def view_image(
@@ -97,7 +97,7 @@ async def view_image(
         part = whole if box is None else pictures.crop(whole, box)
         return pictures.encode(part, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
 
-    encoded = await anyio.to_thread.run_sync(render)
+    encoded = await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)
     result = ViewedImage(
         evidence=refer(record, detailed=True),
         crop=None if box is None else list(box),

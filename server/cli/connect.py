@@ -72,5 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
     """The snippet on stdout, alone, so that it can be piped; where it goes on stderr."""
     print(_WHERE[arguments.client], file=sys.stderr)
     entry = server_entry(arguments.url, dict(os.environ))
+    if "env" in entry:
+        print(
+            "It carries your SIGHTLINE_* settings, secrets among them: keep it to yourself.",
+            file=sys.stderr,
+        )
     print(snippet(arguments.client, arguments.name, entry))
     return 0

@@ -221,4 +221,4 @@ async def test_an_empty_question_and_too_many_assets_are_refused(place: Place) -
         assert "empty" in await tools.refused("answer_question", question="  ")
         ids = list((await tools.ids()).values())
         said = await tools.refused("answer_question", question="What?", assets=ids[:7])
-        assert "7 assets are more" in said
+        assert "7 assets are more than can be looked at at once, 4" in said
