@@ -21,9 +21,12 @@ from sightline.server.vlm.limits import Limits
 from sightline.server.vlm.serving import serving
 from sightline.storage.errors import ConfigurationError
 from sightline.training.vlm.export import export_model
+from sightline.training.vlm.frame import as_square
 from sightline.training.vlm.model import Shape, build_model
-from sightline.training.vlm.prompt import Passage, Shown, grounded_messages
+from sightline.training.vlm.prompt import Passage, Shown, grounded_messages, parse_answer
 from sightline.training.vlm.tokenizer import train_tokenizer
+from sightline.training.world.families import draw
+from sightline.training.world.splits import seed_of
 
 NAME = "random-llava"
 TINY = Shape(
@@ -326,9 +329,25 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (BUILTIN / "model.safetensors").exists(), reason="no built-in weights")
-def test_the_built_in_model_tells_red_from_blue() -> None:
+def test_the_built_in_model_answers_in_the_form_that_was_taught() -> None:
+    picture_of_shapes = as_square(draw("shapes", seed_of("test", 3), "test").image)
+    buffer = io.BytesIO()
+    picture_of_shapes.save(buffer, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    questions = ("How many shapes are there?", "一共有几个图形？", "Who made this?")
     with (
-        serving() as url,
-        httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+        serving() as base,
+        httpx.Client(base_url=base, timeout=60, trust_env=False) as client,
     ):
-        assert client.get("/models").json()["data"][0]["id"] == "builtin-llava"
+        lines = []
+        for question in questions:
+            sent = {
+                "model": "builtin-llava",
+                "messages": grounded_messages(question, [Shown(url)]),
+                "max_tokens": 32,
+            }
+            lines.append(text_of(client.post("/chat/completions", json=sent).json()))
+    answers = [parse_answer(line) for line in lines]
+    assert [answer.text.isdigit() for answer in answers[:2]] == [True, True], lines
+    assert [answer.sources for answer in answers[:2]] == [(1,), (1,)]
+    assert answers[2].status == "not shown"

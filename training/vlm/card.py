@@ -32,9 +32,9 @@ the prompt (LLaVA's second stage), two heads being shown where each answer stand
 are packed behind one picture with a block mask; simple pictures come first.
 
 **This checkpoint is undertrained**: it got about half of one CPU core for an hour and a half. Its
-last stage was broken off and resumed while batch size, learning rates and the weight of looking were
-being found, so the command gives a like model rather than the same bytes. The losses were still
-falling when time was up.
+last stage was broken off and resumed while batch size, learning rates and the weight of looking
+were being found, so the command gives a like model rather than the same bytes (its loss gained a
+term on the way). It was still getting better when time was up.
 """
 _FIGURES: Final = """## Figures
 
