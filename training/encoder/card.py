@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 from sightline.training.encoder.evaluate import table
@@ -26,6 +27,11 @@ geometry problems, charts and flowcharts. On anything else its vectors mean noth
 say so. It knows the words of the world's captions; other words fall apart into bytes and carry no
 meaning. It is no medical device: the X-rays are drawings. For real material use a production
 encoder (see the README).
+
+**It matches captions, not words.** It learnt captions that tell a picture from all others. Asked
+for one thing alone ("a red bus") it finds little. Ask as the world's captions do ("a
+red bus to the left of two white vans, parked in a car park by day"), or narrow the search by words
+and filters.
 
 ## Model
 
@@ -52,8 +58,9 @@ no other split.
 Loss: open_clip's `ClipLoss`, pictures against English and against Chinese captions, plus
 {languages_weight} times the same between a caption and its translation, plus {words_weight} times a
 prediction of the caption's tokens from the picture's vector (its layer is dropped after training).
-{family_weights}AdamW, cosine, and an exponential average of the weights. The whole recipe and the
-validation curve are in `training.json`.{note}
+{family_weights}AdamW, cosine, and an exponential average of the weights.
+The whole recipe and the validation curve are in `training.json`.
+{note}
 
 On {validation_pictures} validation pictures, text to image:
 
@@ -110,7 +117,7 @@ def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any
         hardware=training["hardware"],
         languages_weight=recipe["languages_weight"],
         words_weight=recipe["words_weight"],
-        note=f" {training['note']}" if training["note"] else "",
+        note=fill(training["note"], 100),
         curve="\n".join(_curve_row(point) for point in _thinned(training["curve"])),
         test_pictures=f"{figures['pictures']:,}",
         unseen=figures["unseen_pictures"],
@@ -127,7 +134,7 @@ def _weighed(weights: dict[str, float]) -> str:
     if not weights:
         return ""
     listed = ", ".join(f"{family} {weight:g}" for family, weight in weights.items())
-    return f"Families that differ in small print are drawn more often than the others ({listed}).\n"
+    return f"Families that differ in small print are shown more often than others ({listed}).\n"
 
 
 def _millions(count: int) -> str:
