@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,12 +51,28 @@ def run(arguments: argparse.Namespace) -> int:
     if summary.nothing_ingested:
         print(f"Nothing in {folder} could be ingested.", file=sys.stderr)
         return 1
-    asyncio.run(_serve(settings, collection, album, once=arguments.once))
+    with _vision_model() as vision:
+        asyncio.run(_serve(settings, collection, album, vision, once=arguments.once))
     return 0
 
 
-async def _serve(settings: Settings, collection: str, album: Album | None, *, once: bool) -> None:
-    """The server and the tour; ``album`` is ``None`` for a person's own pictures."""
+@contextmanager
+def _vision_model() -> Iterator[dict[str, str]]:
+    """The built-in model that answers questions, served on a port of this machine; its settings."""
+    from sightline.server.vlm.app import BUILTIN
+    from sightline.server.vlm.serving import serving
+
+    with serving(BUILTIN) as url:
+        yield {"vlm_base_url": url, "vlm_model": BUILTIN.name}
+
+
+async def _serve(
+    settings: Settings, collection: str, album: Album | None, vision: dict[str, str], *, once: bool
+) -> None:
+    """The server and the tour; ``album`` is ``None`` for a person's own pictures.
+
+    ``vision`` are the settings of the model that answers questions.
+    """
     from mcp import Client
 
     from sightline.server.demo import page
@@ -65,17 +83,22 @@ async def _serve(settings: Settings, collection: str, album: Album | None, *, on
     from sightline.training.world.splits import seed_of
 
     upload = jpeg_bytes(draw("street", seed_of("test", 900_000), "test"))
-    async with listening(settings.model_copy(update={"http_port": _port(settings)})) as (url, _):
+    settings = settings.model_copy(update={"http_port": _port(settings), **vision})
+    async with listening(settings) as (url, _):
         async with Client(url) as client:
             guide = Guide(client, lambda line: print(line, flush=True))
             if album is not None:
-                await drawn_tour(guide, collection, upload, album.part)
+                await drawn_tour(guide, collection, upload, album, answers=bool(vision))
             else:
                 await own_tour(guide, collection, upload)
         path = settings.data_dir / "demo" / "tour.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         page.write(path, guide.steps)
         print(f"\nThe pictures of this tour: {path.as_uri()}")
+        print(
+            "The answers are the built-in model's, which is tiny and right about as often as not: "
+            "they show the form. The README says how to set a real one."
+        )
         if album is None:
             print(
                 "The built-in encoder knows drawn scenes only: photographs are found by captions, "

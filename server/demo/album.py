@@ -18,11 +18,32 @@ _TRUTH = ("questions.jsonl", "instances.json")
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A question about one picture of the album, and the one right answer."""
+
+    kind: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Album:
     """The drawn album. ``part`` is a part number that is written on one of its drawings."""
 
     folder: Path
     part: str
+
+    def questions(self, file_name: str) -> list[Question]:
+        """One question of each kind about a picture, in English."""
+        by_kind: dict[str, Question] = {}
+        truth = self.folder.with_name("questions.jsonl")
+        with truth.open(encoding="utf-8") as lines:
+            for line in lines:
+                row = json.loads(line)
+                if row["file_name"].endswith(file_name) and row["language"] == "en":
+                    asked = Question(row["kind"], row["question"], row["answer"])
+                    by_kind.setdefault(asked.kind, asked)
+        return list(by_kind.values())
 
 
 def drawn_album(data_dir: Path, *, workers: int = 2) -> Album:

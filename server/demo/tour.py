@@ -10,10 +10,14 @@ from typing import Any
 from mcp import Client
 from mcp.types import BlobResourceContents, CallToolResult, ImageContent, TextContent
 
+from sightline.server.demo.album import Album
 from sightline.server.demo.page import Shown, Step
 from sightline.storage.errors import SightlineError
 
 _ANSWER_CHARS = 300
+
+#: What the built-in model is asked: the kinds of questions that it is best at, see its card.
+ANSWERED_KINDS = ("existence", "count", "location", "unanswerable")
 
 
 class TourError(SightlineError):
@@ -29,8 +33,13 @@ class Guide:
         self._tell = tell
         self.steps: list[Step] = []
 
-    async def call(self, title: str, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """One step; its structured result. Raises TourError where the tool failed."""
+    async def call(
+        self, title: str, tool: str, arguments: Mapping[str, Any], *, truth: str = ""
+    ) -> dict[str, Any]:
+        """One step; its structured result. Raises TourError where the tool failed.
+
+        ``truth`` is what is known to be right, told beside what the tool said.
+        """
         asked = json.dumps(arguments, ensure_ascii=False)
         shown = asked if len(asked) <= _ANSWER_CHARS else asked[:_ANSWER_CHARS] + "…"
         self._tell(f"\n{title}\n  > {tool} {shown}")
@@ -38,7 +47,7 @@ class Guide:
         if result.is_error or result.structured_content is None:
             raise TourError(f"{tool} failed: {_text(result)}")
         found = dict(result.structured_content)
-        said = _summary(found)
+        said = _summary(found) + (f" (drawn: {truth})" if truth else "")
         pictures = [
             *await self._hits(found.get("hits", [])),
             *(
@@ -74,10 +83,12 @@ class Guide:
         return base64.b64decode(blobs[0].blob) if blobs else None
 
 
-async def drawn_tour(guide: Guide, collection: str, upload: bytes, part: str) -> None:
+async def drawn_tour(
+    guide: Guide, collection: str, upload: bytes, album: Album, *, answers: bool
+) -> None:
     """Over the drawn album, whose contents are known.
 
-    ``upload`` is one more JPEG to add, ``part`` a part number on one of the drawings.
+    ``upload`` is one more JPEG to add; ``answers`` says whether there is a model to ask.
     """
     await guide.call("What is there?", "list_collections", {})
     scope = {"collection": collection}
@@ -86,6 +97,14 @@ async def drawn_tour(guide: Guide, collection: str, upload: bytes, part: str) ->
     hits = await guide.call("Words", search, {"query": words, "limit": 4, **scope})
     await guide.call("Chinese words", search, {"query": "一辆红色的公共汽车", "limit": 4, **scope})
     first = hits["hits"][0]["asset"]
+    if answers:
+        file_name = hits["hits"][0]["source"].rsplit("/", 1)[-1]
+        for asked in album.questions(file_name):
+            if asked.kind not in ANSWERED_KINDS:
+                continue
+            arguments = {"question": asked.question, "assets": [first], "annotate": True}
+            title = f"A question ({asked.kind})"
+            await guide.call(title, "answer_question", arguments, truth=asked.answer)
     await guide.call("More like this one", search, {"image": first, "limit": 4, **scope})
     await guide.call(
         "Words and a time: white vehicles before 5 pm",
@@ -98,7 +117,7 @@ async def drawn_tour(guide: Guide, collection: str, upload: bytes, part: str) ->
         },
     )
     await guide.call("A finding", search, {"query": "an X-ray of a spine", "limit": 4, **scope})
-    await guide.call("What is written", "search_text", {"query": part, "limit": 3, **scope})
+    await guide.call("What is written", "search_text", {"query": album.part, "limit": 3, **scope})
     box = {"box": [0.3, 0.3, 0.7, 0.7], "label": "the middle 中间"}
     await guide.call("Mark a place", "annotate_image", {"asset": first, "boxes": [box]})
     await guide.call("Look closely", "view_image", {"asset": first, "max_edge": 512})
@@ -161,6 +180,12 @@ def _summary(found: Mapping[str, Any]) -> str:
     if "hits" in found:
         total = found["timings_ms"].get("total")
         return f"{len(found['hits'])} hits" + (f" in {total} ms" if total is not None else "")
+    if "status" in found:
+        verdicts = ", ".join(claim["verdict"] for claim in found["claims"])
+        answer = found.get("answer") or f"no answer: {found.get('missing', found['status'])}"
+        return answer + (f" ({verdicts})" if verdicts else "")
+    if "boxes" in found:
+        return ", ".join(f"{each['label']} at {each['box']}" for each in found["boxes"])
     if "evidence" in found:
         evidence = found["evidence"]
         return f"{evidence['source']}, {' x '.join(map(str, found['shown_size']))} pixels"

@@ -148,13 +148,31 @@ async def test_the_built_in_models_own_form_is_read_and_looked_at_again(place: P
 
     result = await ask(place, scripted(answer, model="builtin-llava"), assets="garlic")
     (found,) = result["claims"]
-    assert (result["status"], result["answer"], found["verdict"]) == (
-        "answered",
-        "garlic",
-        "supported",
-    )
+    assert (result["status"], result["answer"]) == ("answered", "garlic")
+    # It was only asked the same again: that it agrees with itself is no support.
+    assert found["verdict"] == "unchecked"
+    assert "agrees" in found["why"][0]
     # 96 x 64 pixels lie in the middle of a square of 96: y 0.17 to 0.5 is the upper half.
     assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("again", "verdict"),
+    [
+        ("[0.27,0.19,0.75,0.50]", "unchecked"),
+        ("[0.80,0.60,0.95,0.80]", "contradicted"),
+        ("not shown", "contradicted"),
+    ],
+)
+async def test_the_built_in_models_second_look_at_a_place_is_compared_by_its_box(
+    place: Place, again: str, verdict: str
+) -> None:
+    def answer(prompt: str) -> str:
+        return "the garlic [1] [0.25,0.17,0.75,0.50]" if "Picture 1" in prompt else again
+
+    model = scripted(answer, model="builtin-llava")
+    result = await ask(place, model, assets="garlic", question="Where is the garlic?")
+    assert result["claims"][0]["verdict"] == verdict
 
 
 async def test_without_a_model_the_evidence_comes_alone_with_the_reason(place: Place) -> None:

@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.storage.errors import ModelError
+from sightline.tools.boxes.geometry import iou
+from sightline.tools.boxes.parse import parse
+from sightline.tools.boxes.profiles import Profile
 from sightline.tools.grounding.asking import second_look
 from sightline.tools.grounding.evidence import Evidence, PassageEvidence, PictureEvidence
 from sightline.tools.grounding.reading import Claim, is_not_shown
-from sightline.tools.vision import VisionLanguageModel, choice_probabilities
+from sightline.tools.vision import Reply, VisionLanguageModel, choice_probabilities
 
 Verdict = Literal["supported", "unchecked", "contradicted"]
+
+#: Boxes that share this much of their union are one place.
+_SAME_PLACE = 0.5
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
@@ -104,15 +110,29 @@ async def _check(
         shares = choice_probabilities(reply, request.choices)
         certainty = None if shares is None else shares["yes"]
         agrees = None if reply.choice is None else reply.choice == "yes"
+        independent = True
     else:
         certainty = None
-        agrees = _same(reply.text, claim.text) and not is_not_shown(reply.text)
+        agrees = _same_answer(claim, reply, model.profile)
+        # The same question asked again shows that the model is steady, not that it is right.
+        independent = False
     if agrees is None:
         return Checked(claim, cites, "unchecked", (*reasons, "the second look gave no answer"))
     said = f"a second look at [{picture.number}] alone {'agrees' if agrees else 'disagrees'}"
-    return Checked(
-        claim, cites, "supported" if agrees else "contradicted", (*reasons, said), certainty
-    )
+    verdict: Verdict = "contradicted"
+    if agrees:
+        verdict = "supported" if independent else "unchecked"
+    return Checked(claim, cites, verdict, (*reasons, said), certainty)
+
+
+def _same_answer(claim: Claim, reply: Reply, profile: Profile) -> bool:
+    """Whether a repeated question got the same words or, where it asks for a place, the same."""
+    if is_not_shown(reply.text):
+        return False
+    found = parse(reply.text, profile, reply.placements[0]) if reply.placements else None
+    if found is not None and found.marks and claim.box is not None:
+        return iou(found.marks[0].box, claim.box) >= _SAME_PLACE
+    return _same(reply.text, claim.text)
 
 
 def _stands_in(claim: Claim, passages: Sequence[PassageEvidence]) -> bool:
