@@ -7,6 +7,7 @@ imported by `load` and by nothing before it.
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from importlib.resources import files
@@ -168,6 +169,10 @@ def load(settings: Settings, observer: BatchObserver | None = None) -> Encoder:
         path = Path(settings.encoder.removeprefix(_LOCAL_DIR)).expanduser().absolute()
         found = ModelFolder.open(path), f"{_LOCAL_DIR}{path.name}"
 
+    # Read when torch is first imported. Threads that spin while they wait for each other starve
+    # whatever else runs on the cores (the workers of an ingest, a busy machine), and then the
+    # encoder itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from sightline.server.inference import openclip  # costs seconds, so not for a wrong name
 
     if found is not None:
