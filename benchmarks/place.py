@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,7 @@ def ingest(chosen: Settings, folder: Path, base: Mapping[str, str]) -> dict[str,
 
 def raw_model(chosen: Settings) -> encoders.Model:
     """The built-in model without batcher, cache or thread: the encoder's own limit."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server has it
     from sightline.server.inference import openclip
 
     cache = FingerprintCache(chosen.data_dir / "cache" / "fingerprints.json")
