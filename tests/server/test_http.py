@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, TextContent
 
 from sightline.server import auth
+from sightline.server import http as server_http
 from sightline.server import settings as process_settings
 from sightline.server.http import checked_tokens, is_loopback, listening, transport_security
 from sightline.server.settings import Settings
@@ -346,3 +348,13 @@ async def test_a_signal_stops_the_command_with_a_client_connected(
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+def test_connections_send_the_end_of_an_answer_without_waiting() -> None:
+    with (
+        server_http._bind("127.0.0.1", 0) as bound,
+        socket.create_connection(bound.getsockname()),
+    ):
+        connection, _ = bound.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
