@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelError
 from sightline.storage.retrieval.records import Selection
+from sightline.storage.retrieval.stopwatch import Stopwatch
 from sightline.tools import pictures
 from sightline.tools.arguments import Collection, Filters, OptionalText
 from sightline.tools.context import Call, dependencies, principal
@@ -47,21 +47,6 @@ _PICTURES = 4
 _ANNOTATED_EDGE_PIXELS = 768
 
 
-class _Stopwatch:
-    """Milliseconds by stage."""
-
-    def __init__(self) -> None:
-        self._began = self._last = time.perf_counter()
-        self.stages: dict[str, float] = {}
-
-    def lap(self, stage: str) -> None:
-        """End a stage."""
-        now = time.perf_counter()
-        self.stages[stage] = self.stages.get(stage, 0.0) + (now - self._last) * 1000
-        self._last = now
-        self.stages["total"] = (now - self._began) * 1000
-
-
 async def _untold(_done: float, _message: str) -> None:
     """Nobody waits for progress."""
 
@@ -79,7 +64,7 @@ async def answer_question(
     """Gather, ask, check, answer; ``tell`` is awaited with progress at each stage."""
     if not question.strip():
         raise InvalidArgumentError("the question is empty; ask one, such as 'How many vans?'")
-    watch = _Stopwatch()
+    watch = Stopwatch()
     model = deps.vision
     pictures_wanted = _PICTURES if model is None else min(model.profile.pictures, _PICTURES)
     if len(assets) > pictures_wanted:
@@ -87,13 +72,13 @@ async def answer_question(
             f"{len(assets)} assets are more than can be looked at at once, {pictures_wanted}"
         )
     await tell(0, "looking for evidence")
-    if assets:
-        evidence = await gathering.given(deps, assets)
-    else:
-        evidence = await gathering.found(
-            deps, question, chosen, pictures=pictures_wanted, principal=who
-        )
-    watch.lap("evidence")
+    with watch.stage("evidence"):
+        if assets:
+            evidence = await gathering.given(deps, assets)
+        else:
+            evidence = await gathering.found(
+                deps, question, chosen, pictures=pictures_wanted, principal=who
+            )
     if model is None:
         return _without_model(evidence, NO_MODEL, watch), []
     if not evidence:
@@ -102,16 +87,16 @@ async def answer_question(
             claims=[],
             evidence=[],
             missing="nothing in the collections matches the question",
-            timings_ms=watch.stages,
+            timings_ms={**watch.stages, "total": watch.total()},
         )
         return result, []
     try:
         await tell(1, f"asking {model.model}")
-        draft, notes = await _ask(model, question, evidence)
-        watch.lap("answer")
+        with watch.stage("answer"):
+            draft, notes = await _ask(model, question, evidence)
         await tell(2, "checking claims")
-        checked = await check(model, question, draft.claims, evidence, deadline_seconds=None)
-        watch.lap("check")
+        with watch.stage("check"):
+            checked = await check(model, question, draft.claims, evidence, deadline_seconds=None)
     except ModelError as error:
         return _without_model(evidence, str(error), watch), []
     result = _result(model, draft, checked, evidence, notes, watch)
@@ -153,7 +138,7 @@ def _result(
     checked: Sequence[Checked],
     evidence: Sequence[Evidence],
     notes: list[str],
-    watch: _Stopwatch,
+    watch: Stopwatch,
 ) -> AnswerResult:
     standing = [each for each in checked if each.verdict != "contradicted" and each.cites]
     status: Status = "answered"
@@ -179,18 +164,17 @@ def _result(
         readings=list(draft.readings) or None,
         model=model.model,
         notes=[*notes, *([model.profile.note] if model.profile.note else [])] or None,
-        timings_ms=watch.stages,
+        timings_ms={**watch.stages, "total": watch.total()},
     )
 
 
-def _without_model(evidence: Sequence[Evidence], reason: str, watch: _Stopwatch) -> AnswerResult:
-    watch.lap("answer")
+def _without_model(evidence: Sequence[Evidence], reason: str, watch: Stopwatch) -> AnswerResult:
     return AnswerResult(
         status="no_model",
         claims=[],
         evidence=[evidence_item(each) for each in evidence],
         missing=f"there is no answer, only evidence: {reason}",
-        timings_ms=watch.stages,
+        timings_ms={**watch.stages, "total": watch.total()},
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
@@ -20,6 +23,8 @@ from sightline.tools.context import Call, dependencies
 from sightline.tools.drawing import Marked, draw
 from sightline.tools.list_collections import list_collections
 from sightline.tools.view_image import load_picture
+
+T = TypeVar("T")
 
 _ID_DIGITS = 18
 
@@ -90,10 +95,7 @@ def register(mcp: MCPServer) -> None:
         mime_type="image/jpeg",
     )
     async def picture(asset: str, ctx: Call) -> bytes:
-        try:
-            return await asset_picture(ctx, asset)
-        except SightlineError as error:
-            raise as_resource_error(error) from error
+        return await _named(asset_picture(ctx, asset))
 
     @mcp.resource(
         "sightline://asset/{asset}/thumbnail",
@@ -103,10 +105,7 @@ def register(mcp: MCPServer) -> None:
         mime_type="image/jpeg",
     )
     async def thumbnail(asset: str, ctx: Call) -> bytes:
-        try:
-            return await asset_thumbnail(ctx, asset)
-        except SightlineError as error:
-            raise as_resource_error(error) from error
+        return await _named(asset_thumbnail(ctx, asset))
 
     @mcp.resource(
         "sightline://asset/{asset}/annotated/{annotation}",
@@ -116,10 +115,7 @@ def register(mcp: MCPServer) -> None:
         mime_type="image/jpeg",
     )
     async def annotated(asset: str, annotation: str, ctx: Call) -> bytes:
-        try:
-            return await annotated_picture(ctx, asset, annotation)
-        except SightlineError as error:
-            raise as_resource_error(error) from error
+        return await _named(annotated_picture(ctx, asset, annotation))
 
     @mcp.resource(
         "sightline://collection/{name}",
@@ -129,10 +125,15 @@ def register(mcp: MCPServer) -> None:
         mime_type="application/json",
     )
     async def collection(name: str, ctx: Call) -> str:
-        try:
-            return await collection_summary(ctx, name)
-        except SightlineError as error:
-            raise as_resource_error(error) from error
+        return await _named(collection_summary(ctx, name))
+
+
+async def _named(reading: Awaitable[T]) -> T:
+    """What is read; failures that we name become the SDK's."""
+    try:
+        return await reading
+    except SightlineError as error:
+        raise as_resource_error(error) from error
 
 
 def as_resource_error(error: SightlineError) -> ResourceError:
