@@ -20,6 +20,7 @@ from open_clip.pretrained import download_pretrained_from_hf
 
 from sightline.server.inference.checkpoint import FingerprintCache, ModelFolder
 from sightline.server.inference.preprocess import Preprocess
+from sightline.server.inference.trimming import trimmed
 from sightline.storage.errors import ConfigurationError, ModelError, UnknownNameError
 from sightline.storage.models import EncoderIdentity, Pixels, Vectors
 
@@ -140,6 +141,7 @@ class OpenClipModel:
             msg = f"encoder {source.name!r} cannot be loaded: {_first_line(error)}"
             raise ConfigurationError(msg) from error
         self._model.eval()
+        self._encode_tokens = trimmed(self._model)
         # Pixels come with their channels last, and convolutions are up to a quarter faster so.
         self._model.visual.to(memory_format=torch.channels_last)
         self.preprocess = Preprocess.from_open_clip(self._model.visual.preprocess_cfg)
@@ -186,10 +188,7 @@ class OpenClipModel:
         """Unit vectors of texts, float32 of shape (n, dimension); long ones are cut."""
 
         def forward(part: Sequence[str]) -> torch.Tensor:
-            batch: torch.Tensor = self._model.encode_text(
-                self._tokenize(list(part)).to(self._device)
-            )
-            return batch
+            return self._encode_tokens(self._tokenize(list(part)).to(self._device))
 
         return self._in_batches(forward, texts)
 
