@@ -8,7 +8,7 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow lint format bench lock clean
+.PHONY: demo test test-slow fuzz lint format bench lock audit sbom clean
 
 demo: $(INSTALLED)
 	$(BIN)/sightline demo $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
@@ -18,6 +18,10 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# The whole of the fuzzing; `make test` runs a small part of it.
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pytest tests/fuzz -m "slow or not slow" $(ARGS)
 
 lint: $(INSTALLED) build/typing/sightline
 	$(BIN)/ruff check .
@@ -55,6 +59,16 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --group dev pyproject.toml \
 		--output-file requirements.lock
+
+# Known vulnerabilities of the pinned versions; asks the advisory database of PyPI.
+audit: $(INSTALLED)
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict $(ARGS)
+
+# What Sightline is made of, with the hashes of every file: CycloneDX, in build/sbom.json.
+sbom: $(INSTALLED)
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+		--output-reproducible --output-file build/sbom.json
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache
