@@ -7,21 +7,22 @@ what follows. A query of six tokens then costs six positions and not 64.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from open_clip.transformer import TextTransformer
 
 
-def trimmed(model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """``model.encode_text`` for token ids of shape (n, context), without the padding if it can be.
+def trimmed(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """An open_clip model's ``encode_text``, without the padding where it can be.
 
-    The tower that comes back is not thread-safe, as the model is not.
+    Takes token ids of shape (n, context). Not thread-safe, as the model is not.
     """
     tower = getattr(model, "text", None)
     encode: Callable[[torch.Tensor], torch.Tensor] = model.encode_text
     if not isinstance(tower, TextTransformer) or not _reads_the_end(tower):
         return encode
-    mask = tower.attn_mask
+    mask: torch.Tensor = tower.attn_mask
 
     def encode_short(tokens: torch.Tensor) -> torch.Tensor:
         ends = tokens == tower.eos_id if tower.pool_type == "eos" else tokens
