@@ -74,11 +74,6 @@ PictureReference = Annotated[
     ),
 ]
 
-Box = Annotated[
-    list[float],
-    Field(
-        min_length=4,
-        max_length=4,
-        description="Corners [x0, y0, x1, y1], 0 to 1 of the upright picture, origin top left.",
-    ),
-]
+BOX_FRAME = "Corners [x0, y0, x1, y1], 0 to 1 of the upright picture, origin top left."
+
+Box = Annotated[list[float], Field(min_length=4, max_length=4, description=BOX_FRAME)]

@@ -11,15 +11,18 @@ from pathlib import Path
 import anyio.to_thread
 from PIL import Image
 
+from sightline.storage import assets
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.tools import pictures
 from sightline.tools.dependencies import Dependencies
+from sightline.tools.view_image import load_picture
 
 _ASSET_ID = re.compile(r"[0-9a-z]{12}")
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 _URI = "sightline://asset/"
 #: No encoder sees more of an example, and a call may name many, each as large as a picture may be.
 _EXAMPLE_EDGE_PIXELS = 1024
+_LEAST_EDGE_PIXELS = 8
 
 
 async def example(deps: Dependencies, reference: str) -> str | Image.Image:
@@ -31,22 +34,60 @@ async def example(deps: Dependencies, reference: str) -> str | Image.Image:
     reference = reference.strip().removeprefix(_URI)
     if _ASSET_ID.fullmatch(reference):
         return reference
+    return await _opened(deps, await _bytes_of(deps, reference), edge=_EXAMPLE_EDGE_PIXELS)
+
+
+async def _bytes_of(deps: Dependencies, reference: str) -> bytes:
+    """What a data URL or an allowed path holds."""
     header = _DATA_URL.match(reference[:100])
     if header:
-        data = decode_upload(reference[header.end() :], most_bytes=deps.limits.upload_bytes)
-    elif "://" in reference[:20] or reference.startswith("data:"):
+        return decode_upload(reference[header.end() :], most_bytes=deps.limits.upload_bytes)
+    if "://" in reference[:20] or reference.startswith("data:"):
         raise InvalidArgumentError(
             f"{shown(reference[:80])} is not a picture that can be opened: give an asset id, a "
             "data URL (data:image/...;base64,...), or a file path; addresses are not fetched"
         )
-    else:
-        data = await anyio.to_thread.run_sync(read_allowed, deps, reference)
+    return await anyio.to_thread.run_sync(read_allowed, deps, reference)
+
+
+async def _opened(deps: Dependencies, data: bytes, *, edge: int | None) -> Image.Image:
     return await anyio.to_thread.run_sync(
-        lambda: pictures.open_upright(
-            data, max_pixels=deps.limits.picture_pixels, edge=_EXAMPLE_EDGE_PIXELS
-        ),
+        lambda: pictures.open_upright(data, max_pixels=deps.limits.picture_pixels, edge=edge),
         limiter=deps.picture_threads,
     )
+
+
+async def part_of(
+    deps: Dependencies, reference: str, region: list[float]
+) -> tuple[Image.Image, str | None, pictures.Crop]:
+    """The part of the picture inside ``region``, the asset that it was cut from, the checked box.
+
+    Raises as `example` does, and InvalidArgumentError for what is no box inside the picture or has
+    too few pixels to be compared with anything.
+    """
+    box = pictures.parse_crop(region)
+    reference = reference.strip().removeprefix(_URI)
+    if _ASSET_ID.fullmatch(reference):
+        database = await deps.database.get()
+        async with database.connection() as connection:
+            asset = await assets.fetch_one(connection, reference)
+        whole = await load_picture(deps, asset)
+    else:
+        whole = await _opened(deps, await _bytes_of(deps, reference), edge=None)
+
+    def cut() -> Image.Image:
+        part = pictures.crop(whole, box)
+        if min(part.size) < _LEAST_EDGE_PIXELS:
+            raise InvalidArgumentError(
+                f"the region {shown(region)} has {part.width} x {part.height} pixels of a picture "
+                f"of {whole.width} x {whole.height}; a part to search by takes at least "
+                f"{_LEAST_EDGE_PIXELS} x {_LEAST_EDGE_PIXELS}"
+            )
+        part.thumbnail((2 * _EXAMPLE_EDGE_PIXELS, 2 * _EXAMPLE_EDGE_PIXELS))
+        return part
+
+    part = await anyio.to_thread.run_sync(cut, limiter=deps.picture_threads)
+    return part, reference if _ASSET_ID.fullmatch(reference) else None, box
 
 
 async def examples(deps: Dependencies, references: Iterable[str]) -> tuple[str | Image.Image, ...]:

@@ -12,9 +12,18 @@ from PIL import Image
 from pydantic import Field, JsonValue
 
 from sightline.storage import assets
-from sightline.storage.retrieval.records import ImageHit, ImageRequest, ImageResults, Selection
+from sightline.storage.errors import InvalidArgumentError, shown
+from sightline.storage.retrieval.records import (
+    Example,
+    ImageHit,
+    ImageRequest,
+    ImageResults,
+    Selection,
+)
 from sightline.tools import references
 from sightline.tools.arguments import (
+    BOX_FRAME,
+    Box,
     Collection,
     Cursor,
     Detail,
@@ -33,15 +42,16 @@ from sightline.tools.evidence import (
     refer,
     text_evidence,
 )
-from sightline.tools.pictures import EncodedPicture
+from sightline.tools.pictures import Crop, EncodedPicture
 from sightline.tools.results import NormalisedBox, Result, Score, Timings, as_tool_result
 
 DESCRIPTION = """\
 Find pictures (images, document pages, video frames). Describe what should be visible in `query`
-("two white vans in front of a brick building", "白色货车"), or give a picture in `image`, examples
-in `like` and `unlike`, or any mix; words are also matched against captions and text in the
-pictures. Narrow with `filters`, `captured_after` and `captured_before`. Each hit carries the asset
-id, the source file and, where known, the box that matched: cite them, and look with view_image."""
+("two white vans in front of a brick building", "白色货车"), or give a picture in `image` (only its
+part `region`, if you say so), examples in `like` and `unlike`, or any mix; words are also matched
+against captions and text in the pictures. Narrow with `filters`, `captured_after` and
+`captured_before`. Each hit carries the asset id, the source file and, where known, the box that
+matched: cite them, and look with view_image."""
 
 MOST_EXAMPLES = 8
 MOST_THUMBNAILS = 4
@@ -178,6 +188,10 @@ def register(mcp: MCPServer) -> None:
             Field(description="What should be visible, or words on or about the picture."),
         ] = "",
         image: PictureReference = "",
+        region: Annotated[
+            Box | None,
+            Field(description="Search by this part of `image` alone. " + BOX_FRAME),
+        ] = None,
         like: Examples = None,
         unlike: Examples = None,
         collection: Collection = "",
@@ -209,9 +223,12 @@ def register(mcp: MCPServer) -> None:
         ] = 0,
     ) -> Annotated[CallToolResult, ImageSearchResult]:
         deps = dependencies(ctx)
+        picture, cut_from, box = await _picture(deps, image, region)
         request = ImageRequest(
             query=query,
-            picture=await references.example(deps, image) if image else None,
+            picture=picture,
+            region=box,
+            cut_from=cut_from,
             like=await references.examples(deps, like or ()),
             unlike=await references.examples(deps, unlike or ()),
             selection=selection(collection, filters, captured_after, captured_before),
@@ -225,6 +242,19 @@ def register(mcp: MCPServer) -> None:
             deps, request, detailed=detail == "detailed", thumbnails=thumbnails
         )
         return as_tool_result(result, pictures)
+
+
+async def _picture(
+    deps: Dependencies, image: str, region: list[float] | None
+) -> tuple[Example | None, str | None, Crop | None]:
+    """The picture to search by, the asset that it was cut from, and its box there."""
+    if region is not None:
+        if not image:
+            raise InvalidArgumentError(
+                f"region {shown(region)} is a part of the picture in image; give image as well"
+            )
+        return await references.part_of(deps, image, region)
+    return (await references.example(deps, image) if image else None), None, None
 
 
 def selection(

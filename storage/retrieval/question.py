@@ -113,7 +113,7 @@ async def complete(
         picture=vectors(picture)[0] if picture else None,
         like=vectors(request.like),
         unlike=vectors(request.unlike),
-        named=frozenset(named),
+        named=frozenset([*named, *([request.cut_from] if request.cut_from else [])]),
     )
 
 

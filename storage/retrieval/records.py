@@ -50,6 +50,8 @@ class ImageRequest:
 
     query: str = ""
     picture: Example | None = None
+    region: Box | None = None
+    cut_from: str | None = None
     like: tuple[Example, ...] = ()
     unlike: tuple[Example, ...] = ()
     selection: Selection = field(default_factory=Selection)

@@ -17,6 +17,7 @@ ARGUMENTS = {
     "search_images": {
         "query",
         "image",
+        "region",
         "like",
         "unlike",
         "collection",

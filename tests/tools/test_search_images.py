@@ -266,3 +266,70 @@ async def test_a_transparent_upload_is_seen_on_white(place: Place) -> None:
     async with place.serving() as tools:
         result = await tools.call("search_images", image=data_url(clear), limit=1)
     assert sources(result) == ["album/shop/garlic.png"]
+
+
+async def test_a_region_searches_by_that_part_of_an_asset_and_leaves_the_asset_out(
+    place: Place,
+) -> None:
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        large = ids["album/site/large.jpg"]  # red, green, blue and yellow quarters
+        by_blue, by_red = [
+            await tools.call("search_images", image=large, region=region, limit=4)
+            for region in ([0.02, 0.52, 0.48, 0.98], [0.0, 0.0, 0.5, 0.5])
+        ]
+    assert set(sources(by_blue)[:2]) == {"album/shop/plum.png", "album/shop/grape.png"}
+    assert "album/shop/tomato.png" in sources(by_red)[:2]
+    assert "album/shop/plum.png" not in sources(by_red)
+    assert "album/site/large.jpg" not in sources(by_blue) + sources(by_red)
+
+
+async def test_a_region_cuts_an_upload_and_a_file_and_pages_on(
+    place: Place, tmp_path: Path
+) -> None:
+    wanted, other = SHOP[3].quarters, (BLACK, BLACK, BLACK, BLACK)
+    sheet = Image.new("RGB", (192, 64))
+    sheet.paste(quarters(other, (96, 64)), (0, 0))
+    sheet.paste(quarters(wanted, (96, 64)), (96, 0))
+    sheet.save(tmp_path / "sheet.png")
+    upload = data_url(encoded(sheet, "PNG"))
+    right = [0.5, 0, 1, 1]
+    async with place.having(roots=(tmp_path,)).serving() as tools:
+        for image in (upload, str(tmp_path / "sheet.png")):
+            result = await tools.call("search_images", image=image, region=right, limit=2)
+            assert sources(result)[0] == "album/shop/pepper.png"
+            assert result["hits"][0]["distance"] == pytest.approx(0, abs=1e-3)
+        cursor = result["next_cursor"]
+        more = await tools.call("search_images", image=image, region=right, cursor=cursor)
+        assert not set(sources(more)) & set(sources(result))
+        said = await tools.refused(
+            "search_images", image=image, region=[0, 0, 0.5, 1], cursor=cursor
+        )
+    assert "was not made for this query" in said
+
+
+@pytest.mark.parametrize(
+    ("region", "said"),
+    [
+        ([0.5, 0.5, 0.5, 0.9], "is not inside the picture"),
+        ([0.2, 0.2, 1.2, 0.9], "0 <= x0 < x1 <= 1"),
+        ([10, 10, 200, 100], "is not inside the picture"),
+        ([0.1, 0.1, 0.12, 0.9], "3 x 52 pixels of a picture of 96 x 64"),
+        ([0.1, 0.1, 0.9], "at least 4 items"),
+    ],
+)
+async def test_a_region_that_is_no_part_of_the_picture_is_refused_with_its_value(
+    place: Place, region: list[float], said: str
+) -> None:
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        image = ids["album/shop/tomato.png"]
+        assert said in await tools.refused("search_images", image=image, region=region)
+
+
+async def test_a_region_needs_the_picture_that_it_is_a_part_of(place: Place) -> None:
+    async with place.serving() as tools:
+        said = await tools.refused("search_images", query="garlic", region=[0, 0, 0.5, 0.5])
+        assert "give image as well" in said
+        said = await tools.refused("search_images", image="aaaaaaaaaaaa", region=[0, 0, 0.5, 0.5])
+        assert "no asset 'aaaaaaaaaaaa'" in said
