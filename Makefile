@@ -8,7 +8,7 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow fuzz lint format bench lock audit sbom clean
+.PHONY: demo test test-slow conformance fuzz lint format bench lock audit sbom clean
 
 demo: $(INSTALLED)
 	$(BIN)/sightline demo $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
@@ -22,6 +22,15 @@ test-slow: $(INSTALLED)
 # The whole of the fuzzing; `make test` runs a small part of it.
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest tests/fuzz -m "slow or not slow" $(ARGS)
+
+# The official suites, with the Node.js that they need out of npm's own packages.
+conformance: $(INSTALLED) tests/conformance/node_modules/.installed
+	$(BIN)/python -m pytest -m conformance tests/conformance $(ARGS)
+
+tests/conformance/node_modules/.installed: tests/conformance/package-lock.json
+	@command -v npm >/dev/null || { echo "the conformance suites need npm, and there is none"; exit 1; }
+	cd tests/conformance && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 lint: $(INSTALLED) build/typing/sightline
 	$(BIN)/ruff check .
