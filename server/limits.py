@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sightline.server.settings import Settings
+from sightline.storage.ingest.addresses import Allowed
 from sightline.storage.ingest.options import IngestOptions
 from sightline.tools.dependencies import Limits
 
@@ -34,4 +35,16 @@ def ingest_options(settings: Settings) -> IngestOptions:
         max_video_seconds=settings.ingest_video_seconds,
         max_frames=settings.ingest_video_frames,
         timezone=settings.timezone,
+    )
+
+
+def allowed_urls(settings: Settings) -> Allowed | None:
+    """What may be fetched by its address; ``None`` where nothing may."""
+    if not settings.allowed_url_hosts:
+        return None
+    return Allowed(
+        hosts=settings.allowed_url_hosts,
+        networks=settings.allowed_url_networks,
+        max_bytes=settings.url_bytes,
+        seconds=settings.url_seconds,
     )

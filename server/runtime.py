@@ -18,7 +18,7 @@ from sightline.server.inference.background import BackgroundEncoder
 from sightline.server.inference.ocr import load_reader
 from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.server.keys import signing_key
-from sightline.server.limits import call_limits, ingest_options
+from sightline.server.limits import allowed_urls, call_limits, ingest_options
 from sightline.server.metrics import Metrics
 from sightline.server.settings import Settings
 from sightline.storage.database import Database
@@ -133,6 +133,7 @@ class Runtime:
             encoder=self.encoder,
             passage_encoder=self.encoder,
             allowed_roots=self._settings.allowed_roots,
+            urls=allowed_urls(self._settings),
             image_search=self._search_images,
             passage_search=self._search_passages,
             ingest_options=ingest_options(self._settings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 _ENCODER = re.compile(r"builtin|local-dir:.+|hf-hub:[\w.-]+/[\w.-]+|[\w.-]+/[\w.-]+")
+_HOST = r"^(\*\.)?[\w-]+(\.[\w-]+)*(:\d{1,5})?$"
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -54,9 +56,17 @@ def _http_url(value: object) -> object:
     return value
 
 
+def _network(value: object) -> object:
+    return ipaddress.ip_network(value) if isinstance(value, str) else value
+
+
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+Host = Annotated[str, Field(pattern=_HOST)]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, _split(os.pathsep)]
 Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
+Hosts = Annotated[tuple[Host, ...], NoDecode, _split(",")]
+Networks = Annotated[tuple[Network, ...], NoDecode, _split(",")]
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EncoderName = Annotated[str, BeforeValidator(_known_encoder)]

@@ -21,7 +21,9 @@ from sightline.server.setting_types import (
     AbsolutePath,
     DeviceName,
     EncoderName,
+    Hosts,
     HttpUrl,
+    Networks,
     Paths,
     PositiveInt,
     Seconds,
@@ -187,6 +189,22 @@ class Settings(BaseSettings):
     )
     ingest_worker_memory_mib: PositiveInt = Field(
         default=4096, description="Memory that one worker may take (on Linux)."
+    )
+    allowed_url_hosts: Hosts = Field(
+        default=(),
+        description="Hosts that files may be fetched from by an https:// address: `name`, "
+        "`name:port` or `*.name`; none unless set.",
+    )
+    allowed_url_networks: Networks = Field(
+        default=(),
+        description="Private networks that those hosts may be in, such as `10.1.0.0/16`; none "
+        "unless set.",
+    )
+    url_bytes: PositiveInt = Field(
+        default=50_000_000, description="Largest file that is fetched by its address."
+    )
+    url_seconds: Seconds = Field(
+        default=30.0, description="Longest that fetching one file may take, redirects included."
     )
     ingest_pages: PositiveInt = Field(
         default=2000, description="Most pages of one PDF; longer ones are refused."

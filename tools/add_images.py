@@ -11,8 +11,8 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sightline.storage import collections
-from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.ingest.found import Upload
+from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
+from sightline.storage.ingest.found import Remote, Upload
 from sightline.storage.ingest.progress import Progress, Summary
 from sightline.storage.ingest.roots import Root
 from sightline.storage.ingest.sidecars import from_mapping
@@ -23,8 +23,9 @@ from sightline.tools.results import Result, as_tool_result
 
 DESCRIPTION = """\
 Add pictures, documents or text files to a collection, which is made if there is none of that name.
-Give `paths` (files, folders or archives under the folders that the server allows) or `uploads`
-(data URLs with a name, and a caption if you know one). The same bytes added twice change nothing.
+Give `paths` (files, folders or archives under the folders that the server allows), `uploads`
+(data URLs with a name, and a caption if you know one), or `urls` (https://, from the hosts that the
+server allows). The same bytes added twice change nothing.
 Files that cannot be read are named with the reason; the others are added all the same."""
 
 MOST_ITEMS = 100
@@ -83,15 +84,17 @@ async def add_images(
     collection: str,
     paths: list[str],
     uploads: list[UploadedPicture],
+    urls: list[str],
     progress: Callable[[Progress], None],
 ) -> AddedImages:
     """Ingest into ``collection``; returns when all is committed."""
     # Imported here: what ingest needs would hold up the handshake of every server.
     from sightline.storage.ingest.pipeline import ingest
 
-    if not paths and not uploads:
-        raise InvalidArgumentError("nothing to add: give paths, uploads or both")
+    if not (paths or uploads or urls):
+        raise InvalidArgumentError("nothing to add: give paths, uploads or urls")
     name = collections.valid_name(collection)
+    remote = _remote(deps, urls)
     # A path is shown as the caller wrote it and read only after it was resolved and allowed.
     # In a thread: a folder of a network may take its time, and uploads are megabytes of base64.
     allowed, items = await anyio.to_thread.run_sync(
@@ -113,6 +116,20 @@ async def add_images(
         reader=deps.text_reader,
     )
     return _report(summary)
+
+
+def _remote(deps: Dependencies, urls: list[str]) -> list[Remote]:
+    if not urls:
+        return []
+    if deps.urls is None:
+        raise NotAllowedError(
+            "this server fetches nothing by its address. Set SIGHTLINE_ALLOWED_URL_HOSTS to the "
+            "hosts that it may fetch from, or send the pictures as uploads"
+        )
+    from sightline.storage.ingest.urls import Urls
+
+    fetcher = Urls(deps.urls)
+    return [fetcher.remote(url) for url in urls]
 
 
 def _upload(deps: Dependencies, picture: UploadedPicture) -> Upload:
@@ -181,6 +198,10 @@ def register(mcp: MCPServer) -> None:
             list[UploadedPicture] | None,
             Field(max_length=MOST_ITEMS, description="Pictures sent with the call."),
         ] = None,
+        urls: Annotated[
+            list[str] | None,
+            Field(max_length=MOST_ITEMS, description="https:// addresses to fetch."),
+        ] = None,
     ) -> Annotated[CallToolResult, AddedImages]:
         async with ProgressReports(ctx) as reports:
             result = await add_images(
@@ -188,6 +209,7 @@ def register(mcp: MCPServer) -> None:
                 collection,
                 paths or [],
                 uploads or [],
+                urls or [],
                 lambda progress: reports.tell(progress.done, progress.total),
             )
         return as_tool_result(result)

@@ -12,6 +12,7 @@ from anyio import CapacityLimiter
 from sightline.storage.analytics.questions import Questions
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, shown
+from sightline.storage.ingest.addresses import Allowed
 from sightline.storage.ingest.options import IngestOptions
 from sightline.storage.models import ImageEncoder, TextEncoder, TextReader
 from sightline.storage.objects import ObjectStore
@@ -75,6 +76,8 @@ class Dependencies:
     ingest_options: IngestOptions
     #: Decoding and drawing large pictures takes up to a gigabyte each: so many at once.
     picture_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
+    #: What callers may have fetched by its address; ``None`` where nothing is.
+    urls: Allowed | None = None
     #: Reads the text in pictures that are added; ``None`` where that is switched off.
     text_reader: TextReader | None = None
     #: Answers questions about pictures; ``None`` where none is set.

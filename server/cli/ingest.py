@@ -12,13 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.server.settings import Settings, load
+from sightline.server.settings import Settings, load, variable
+from sightline.storage.errors import NotAllowedError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
 
+    from sightline.storage.ingest.found import Remote
     from sightline.storage.ingest.progress import Progress, Summary
 
 HELP = "put pictures, documents and text files into a collection"
@@ -33,9 +35,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="folders, files, patterns such as 'pics/*.jpg', .zip and .tar archives",
+        help="folders, files, patterns such as 'pics/*.jpg', .zip and .tar archives, and https:// "
+        "addresses of the hosts in SIGHTLINE_ALLOWED_URL_HOSTS",
     )
     parser.add_argument("--collection", help="made if there is none (SIGHTLINE_DEFAULT_COLLECTION)")
+    parser.add_argument(
+        "--tiles",
+        action=argparse.BooleanOptionalAction,
+        help="from now on, search the collection's pictures by their parts as well (or no more); "
+        "some 16 vectors a picture in place of one",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -80,13 +89,29 @@ async def ingest_paths(
             await deps.database.get(),
             deps.objects,
             encoder,
-            list(paths),
+            [_given(settings, path) for path in paths],
             collection=collection,
             options=deps.ingest_options,
             progress=progress,
             passage_encoder=encoder,
             reader=deps.text_reader,
+            settings=None if tiles is None else {SETTING: tiles},
         )
+
+
+def _given(settings: Settings, path: str | Path) -> str | Path | Remote:
+    if isinstance(path, Path) or not path.lower().startswith(("https://", "http://")):
+        return path
+    from sightline.server.limits import allowed_urls
+    from sightline.storage.ingest.urls import Urls
+
+    allowed = allowed_urls(settings)
+    if allowed is None:
+        raise NotAllowedError(
+            f"{shown(path.partition('?')[0])} was not fetched: set "
+            f"{variable('allowed_url_hosts')} to the hosts that files may be fetched from"
+        )
+    return Urls(allowed).remote(path)
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.archives import archive_members
-from sightline.storage.ingest.found import Found, Upload, is_utf8, printable
+from sightline.storage.ingest.found import Found, Remote, Upload, is_utf8, printable
 from sightline.storage.ingest.kinds import claim, hidden
 from sightline.storage.ingest.options import IngestOptions
-from sightline.storage.ingest.roots import Root
+from sightline.storage.ingest.roots import Given, Root
 from sightline.storage.ingest.sidecars import (
     TABLE_NAMES,
     Report,
@@ -29,9 +29,7 @@ _AT_ONCE = 64
 _BYTES_AT_ONCE = 16 << 20
 
 
-def discover(
-    roots: Sequence[Root | Upload], options: IngestOptions, report: Report
-) -> Generator[Found]:
+def discover(roots: Sequence[Given], options: IngestOptions, report: Report) -> Generator[Found]:
     """Everything to ingest, folders in depth-first order of their names.
 
     Reads folders, sidecars and archives' directories as it goes; keeps one folder's names at a
@@ -41,6 +39,8 @@ def discover(
         if isinstance(root, Upload):
             place = f"upload:{root.name}"
             yield Found(root.name, data=root.data, sidecar=root.sidecar, place=place)
+        elif isinstance(root, Remote):
+            yield Found(root.name, load=root.load, place=root.name)
         elif Path(root.real).is_dir():
             yield from _Walk(root, options, report).folder("", root.real)
         else:
@@ -50,7 +50,7 @@ def discover(
             yield from _Walk(folder, options, report).only(names, posixpath.basename(root.given))
 
 
-def count(roots: Sequence[Root | Upload], options: IngestOptions) -> int:
+def count(roots: Sequence[Given], options: IngestOptions) -> int:
     """How many things `discover` will find, archives taken as one each: quick, for a start."""
     total = 0
     for root in roots:

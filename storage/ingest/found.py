@@ -20,6 +20,14 @@ class Upload:
     sidecar: Sidecar | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Bytes to ingest that ``load`` fetches in the thread that calls it, or raises MediaError."""
+
+    name: str
+    load: Callable[[], bytes]
+
+
 @dataclass(slots=True)
 class Found:
     """A file, an archive's member or an upload; or why it is none.

@@ -19,7 +19,6 @@ from sightline.storage.ingest.budget import Budget
 from sightline.storage.ingest.copying import Spaces
 from sightline.storage.ingest.discovery import count, discover, take_some
 from sightline.storage.ingest.encoding import Encoding
-from sightline.storage.ingest.found import Upload
 from sightline.storage.ingest.identify import Identifier
 from sightline.storage.ingest.indexes import IndexCare
 from sightline.storage.ingest.jobqueue import JobQueue
@@ -28,9 +27,11 @@ from sightline.storage.ingest.passages import prepare_passages
 from sightline.storage.ingest.pool import Pool
 from sightline.storage.ingest.progress import Progress, Summary, Tally
 from sightline.storage.ingest.reading import Ocr, Picture, Reading
-from sightline.storage.ingest.roots import Root, resolve
+from sightline.storage.ingest.roots import Given, resolve
+from sightline.storage.ingest.tiling import space_of_tiles
 from sightline.storage.ingest.vectors import BatchEncoder
 from sightline.storage.ingest.work import Work
+from sightline.storage.ingest.worker.tiles import TYPICAL
 from sightline.storage.ingest.worker.tools import Limits
 from sightline.storage.ingest.writing import Writer
 from sightline.storage.models import ImageEncoder, TextEncoder, TextReader
@@ -44,7 +45,7 @@ async def ingest(
     database: Database,
     objects: ObjectStore,
     encoder: ImageEncoder,
-    paths: Sequence[str | Path | Root | Upload],
+    paths: Sequence[str | Path | Given],
     *,
     collection: str,
     options: IngestOptions | None = None,
@@ -145,10 +146,14 @@ class _Run:
                 passage_encoder.encode_texts, dimension, options.batch_size
             )
         self._writer = Writer(database, objects, collection, spaces=into)
-        self._indexes = [IndexCare(database, space, options) for space in into if space is not None]
-        self._seen = self._new = 0
+        self._indexes = [
+            IndexCare(database, space, options, self._tiles_of if space is into.region else _new)
+            for space in into
+            if space is not None
+        ]
+        self._seen = 0
 
-    async def all(self, roots: Sequence[Root | Upload]) -> Summary:
+    async def all(self, roots: Sequence[Given]) -> Summary:
         """Run the stages to their end."""
         for care in self._indexes:
             await care.start()
@@ -171,11 +176,11 @@ class _Run:
         self._tally.tell("done")
         return self._tally.summary(self._options.worker_count, self._pool.peak_kib)
 
-    async def _count(self, roots: Sequence[Root | Upload]) -> None:
+    async def _count(self, roots: Sequence[Given]) -> None:
         total = await asyncio.to_thread(count, roots, self._options)
         self._tally.total = max(self._tally.total, total)
 
-    async def _discover(self, roots: Sequence[Root | Upload]) -> None:
+    async def _discover(self, roots: Sequence[Given]) -> None:
         """Walk on a thread of its own, and have what it finds hashed."""
         loop = asyncio.get_running_loop()
         found = discover(roots, self._options, self._tally.problem)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.ingest.found import Upload
+from sightline.storage.ingest.found import Remote, Upload
 from sightline.storage.ingest.kinds import hidden
 
 
@@ -21,17 +21,21 @@ class Root:
     real: str
 
 
-def resolve(paths: Sequence[str | Path | Root | Upload]) -> list[Root | Upload]:
+#: What an ingest is given once its arguments are resolved.
+Given = Root | Upload | Remote
+
+
+def resolve(paths: Sequence[str | Path | Given]) -> list[Given]:
     """Expand patterns and drop what stands in a folder that is taken anyway.
 
     A `Root` is taken as it is: its caller has resolved it, and may have checked where it leads.
 
     Raises InvalidArgumentError that names every argument that leads nowhere.
     """
-    roots: list[Root | Upload] = []
+    roots: list[Given] = []
     missing: list[str] = []
     for path in paths:
-        if isinstance(path, Root | Upload):
+        if isinstance(path, Root | Upload | Remote):
             roots.append(path)
             continue
         given = os.path.expanduser(os.fspath(path))  # noqa: PTH111 - keeps names as they are given
@@ -57,9 +61,9 @@ def _tidy(given: str) -> str:
     return "" if tidy == "." else tidy
 
 
-def _outermost(roots: list[Root | Upload]) -> list[Root | Upload]:
+def _outermost(roots: list[Given]) -> list[Given]:
     folders = {root.real for root in roots if isinstance(root, Root) and Path(root.real).is_dir()}
-    kept: list[Root | Upload] = []
+    kept: list[Given] = []
     seen: set[str] = set()
     for root in roots:
         if isinstance(root, Root):

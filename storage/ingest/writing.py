@@ -134,6 +134,7 @@ class Writer:
             "keys": [work.content_key for work in works],
             "names": [work.found.name for work in works],
             "locations": [work.location for work in works],
+            "places": [work.found.place_location for work in works],
             "kinds": [work.kind for work in works],
             "mime_types": [work.mime_type for work in works],
             "byte_sizes": [work.byte_size for work in works],
@@ -187,9 +188,15 @@ class Writer:
     async def _forget(self, connection: Connection, work: Work, source_id: int) -> None:
         """Drop what an update writes anew."""
         kinds = {"caption", *(passage.kind for passage in work.passages)}
+        regions: list[str] = []
         if work.read_by is not None:
             kinds.add("ocr")
-            await connection.execute(_SQL["forget_lines"], {"ids": [source_id]})
+            regions.append("ocr_line")
+        if work.tiled_by is not None:
+            regions.append("tile")
+        if regions:
+            old = {"ids": [source_id], "kinds": regions}
+            await connection.execute(_SQL["forget_regions"], old)
         values = {"ids": [source_id], "kinds": sorted(kinds)}
         await connection.execute(_SQL["forget_passages"], values)
 

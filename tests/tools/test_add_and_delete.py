@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp.types import Tool
 
+from sightline.storage.ingest.addresses import Allowed
+from tests.support.https_site import page, site
 from tests.support.pictures import encoded, exif, fill, jpeg, picture
 from tests.tools.album import PICTURES
 from tests.tools.toolbox import Place, data_url
@@ -270,3 +273,28 @@ async def test_the_camera_of_an_upload_is_believed(nowhere: Place) -> None:
         )
         found = await tools.call("search_images", query="x", captured_before="2026-03-05")
     assert found["hits"][0]["captured_at"] == "2026-03-04T05:06:07"
+
+
+async def test_files_are_fetched_from_the_hosts_that_are_allowed_and_only_then(
+    nowhere: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(tmp_path / "site", {"/lot.jpg": page(jpeg(1))}) as served:
+        monkeypatch.setenv("SSL_CERT_FILE", str(served.authority))
+        url = f"https://localhost:{served.port}/lot.jpg"
+        async with nowhere.serving() as tools:
+            off = await tools.refused("add_images", collection="lots", urls=[url])
+        allowed = Allowed(
+            (f"localhost:{served.port}",),
+            tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128"))),
+        )
+        async with nowhere.having(urls=allowed).serving() as tools:
+            elsewhere = await tools.refused(
+                "add_images", collection="lots", urls=[url, "https://localhost/lot.jpg?key=secret"]
+            )
+            assert served.asked == []
+            added = await tools.call("add_images", collection="lots", urls=[url, f"{url}s"])
+    assert "SIGHTLINE_ALLOWED_URL_HOSTS" in off
+    assert "localhost:" in elsewhere
+    assert "secret" not in elsewhere
+    assert (added["added"], added["failed"]) == (1, 1)
+    assert added["failures"][0]["code"] == "http_status"

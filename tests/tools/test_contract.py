@@ -43,7 +43,7 @@ ARGUMENTS = {
     },
     "view_image": {"asset", "crop", "max_edge", "annotated"},
     "annotate_image": {"asset", "boxes", "phrases", "style"},
-    "add_images": {"collection", "paths", "uploads"},
+    "add_images": {"collection", "paths", "uploads", "urls"},
     "save_annotation": {"asset", "boxes", "origin", "model", "score", "note"},
     "delete_assets": {"assets"},
 }

@@ -20,6 +20,7 @@ from PIL import Image
 from sightline.server.metrics import Metrics
 from sightline.server.protocol import Server
 from sightline.storage.database import Database
+from sightline.storage.ingest.addresses import Allowed
 from sightline.storage.ingest.options import IngestOptions
 from sightline.storage.models import ImageEncoder
 from sightline.storage.objects import ObjectStore
@@ -54,6 +55,8 @@ class Place:
     encoder: ImageEncoder = field(default_factory=ColourHistogramEncoder)
     #: Folders that callers may name files of.
     roots: tuple[Path, ...] = ()
+    #: What callers may have fetched by its address.
+    urls: Allowed | None = None
     limits: Limits = field(default_factory=Limits)
     #: Asked about pictures; nobody is where it is ``None``.
     vision: VisionLanguageModel | None = None
@@ -73,6 +76,7 @@ class Place:
             encoder=Ready(encoder),
             passage_encoder=Ready(encoder),
             allowed_roots=self.roots,
+            urls=self.urls,
             image_search=ImageSearch(database, encoder, encoder, signing_key=SIGNING_KEY).search,
             passage_search=PassageSearch(database, encoder, signing_key=SIGNING_KEY).search,
             ingest_options=IngestOptions(workers=1),
