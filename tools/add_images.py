@@ -108,7 +108,7 @@ async def add_images(
         await deps.database.get(),
         deps.objects,
         await deps.encoder.get(),
-        [*allowed, *items],
+        [*allowed, *items, *remote],
         collection=name,
         options=deps.ingest_options,
         progress=progress,

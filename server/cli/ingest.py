@@ -39,12 +39,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "addresses of the hosts in SIGHTLINE_ALLOWED_URL_HOSTS",
     )
     parser.add_argument("--collection", help="made if there is none (SIGHTLINE_DEFAULT_COLLECTION)")
-    parser.add_argument(
-        "--tiles",
-        action=argparse.BooleanOptionalAction,
-        help="from now on, search the collection's pictures by their parts as well (or no more); "
-        "some 16 vectors a picture in place of one",
-    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -95,7 +89,6 @@ async def ingest_paths(
             progress=progress,
             passage_encoder=encoder,
             reader=deps.text_reader,
-            settings=None if tiles is None else {SETTING: tiles},
         )
 
 

@@ -28,10 +28,8 @@ from sightline.storage.ingest.pool import Pool
 from sightline.storage.ingest.progress import Progress, Summary, Tally
 from sightline.storage.ingest.reading import Ocr, Picture, Reading
 from sightline.storage.ingest.roots import Given, resolve
-from sightline.storage.ingest.tiling import space_of_tiles
 from sightline.storage.ingest.vectors import BatchEncoder
 from sightline.storage.ingest.work import Work
-from sightline.storage.ingest.worker.tiles import TYPICAL
 from sightline.storage.ingest.worker.tools import Limits
 from sightline.storage.ingest.writing import Writer
 from sightline.storage.models import ImageEncoder, TextEncoder, TextReader
@@ -146,12 +144,8 @@ class _Run:
                 passage_encoder.encode_texts, dimension, options.batch_size
             )
         self._writer = Writer(database, objects, collection, spaces=into)
-        self._indexes = [
-            IndexCare(database, space, options, self._tiles_of if space is into.region else _new)
-            for space in into
-            if space is not None
-        ]
-        self._seen = 0
+        self._indexes = [IndexCare(database, space, options) for space in into if space is not None]
+        self._seen = self._new = 0
 
     async def all(self, roots: Sequence[Given]) -> Summary:
         """Run the stages to their end."""

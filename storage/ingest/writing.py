@@ -188,15 +188,9 @@ class Writer:
     async def _forget(self, connection: Connection, work: Work, source_id: int) -> None:
         """Drop what an update writes anew."""
         kinds = {"caption", *(passage.kind for passage in work.passages)}
-        regions: list[str] = []
         if work.read_by is not None:
             kinds.add("ocr")
-            regions.append("ocr_line")
-        if work.tiled_by is not None:
-            regions.append("tile")
-        if regions:
-            old = {"ids": [source_id], "kinds": regions}
-            await connection.execute(_SQL["forget_regions"], old)
+            await connection.execute(_SQL["forget_lines"], {"ids": [source_id]})
         values = {"ids": [source_id], "kinds": sorted(kinds)}
         await connection.execute(_SQL["forget_passages"], values)
 

@@ -2,7 +2,7 @@
 
 -- name: known
 -- What the collection has of these bytes or at these places.
-SELECT id, content_key, name, location, kind, state, sidecar_key, read_by, tiled_by
+SELECT id, content_key, name, location, kind, state, sidecar_key, read_by
 FROM sightline.source
 WHERE collection_id = %(collection_id)s
 AND (content_key = ANY (%(keys)s) OR location = ANY (%(locations)s))
@@ -69,29 +69,11 @@ WHERE source_id = %(id)s AND kind = 'image'
 -- Of the kinds that an update writes anew.
 DELETE FROM sightline.passage WHERE source_id = ANY (%(ids)s) AND kind = ANY (%(kinds)s)
 
--- name: forget_regions
--- That another reading or another tiling of the pictures replaces.
+-- name: forget_lines
+-- That another reading of the pictures replaces.
 DELETE FROM sightline.region
 USING sightline.asset
-WHERE asset.source_id = ANY (%(ids)s) AND region.asset_id = asset.id AND region.kind = ANY (%(kinds)s)
-
--- name: take_long
-SET LOCAL statement_timeout = 0
-
--- name: forget_tiles
--- Of a whole collection; their vectors go with them.
-DELETE FROM sightline.region
-USING sightline.asset
-WHERE asset.collection_id = %(collection_id)s AND region.asset_id = asset.id
-AND region.kind = 'tile'
-
--- name: forget_tiling
-UPDATE sightline.source SET tiled_by = NULL
-WHERE collection_id = %(collection_id)s AND tiled_by IS NOT NULL
-
--- name: leave_space_of_tiles
-DELETE FROM sightline.collection_space
-WHERE collection_id = %(collection_id)s AND grain = 'region'
+WHERE asset.source_id = ANY (%(ids)s) AND region.asset_id = asset.id AND region.kind = 'ocr_line'
 
 -- name: pictures_of
 SELECT source_id, ordinal, id, frame_seconds FROM sightline.asset
