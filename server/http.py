@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 
 from sightline.server import operations
 from sightline.server.app import App, Register, create_app
-from sightline.server.auth import StaticTokens, Token, read_tokens
+from sightline.server.auth.tokens import StaticTokens, Token, read_tokens
 from sightline.server.draining import CountPosts, InFlight, drain, stop
 from sightline.server.metrics import Metrics
 from sightline.server.settings import Settings, variable

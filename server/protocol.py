@@ -24,7 +24,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import AnyUrl, ValidationError
 
-from sightline.server import auth
+from sightline.server.auth import scopes
 from sightline.server.background import on_wait
 from sightline.server.draining import InFlight
 from sightline.server.metrics import Metrics, Outcome
@@ -82,8 +82,8 @@ class Server(MCPServer[Dependencies]):
             return result
 
     def _check(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
-        needed = auth.scope_of(tool.name, tool.annotations)
-        reason = auth.refusal(f"the tool {tool.name}", needed, get_access_token())
+        needed = scopes.scope_of(tool.name, tool.annotations)
+        reason = scopes.refusal(f"the tool {tool.name}", needed, get_access_token())
         if reason is not None:
             raise NotAllowedError(reason)
         refuse_unknown(tool.name, arguments, tool.parameters.get("properties", {}))
@@ -92,7 +92,7 @@ class Server(MCPServer[Dependencies]):
         self, uri: AnyUrl | str, context: Context[Dependencies, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         """Read a resource; the token needs the scope ``read``."""
-        reason = auth.refusal("reading", "read", get_access_token())
+        reason = scopes.refusal("reading", "read", get_access_token())
         if reason is not None:
             raise ResourceError(reason)
         with _telling(context):

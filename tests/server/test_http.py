@@ -19,9 +19,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, TextContent
 
-from sightline.server import auth
 from sightline.server import http as server_http
 from sightline.server import settings as process_settings
+from sightline.server.auth import tokens as auth
 from sightline.server.http import checked_tokens, is_loopback, listening, transport_security
 from sightline.server.settings import Settings
 from sightline.storage.errors import ConfigurationError, SchemaError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sightline.server import settings
-from sightline.server.auth import StaticTokens, read_tokens
+from sightline.server.auth.tokens import StaticTokens, read_tokens
 from sightline.server.cli import main
 
 

@@ -1,4 +1,4 @@
-"""Bearer tokens with scopes, and which scope a tool asks for.
+"""Static bearer tokens, kept as hashes.
 
 A token is 256 random bits, so its SHA-256 is all that needs to be kept: there is nothing to guess,
 and a slow hash would only slow the server. Where tokens are kept, one is ``NAME:SCOPES:SHA256``,
@@ -15,21 +15,17 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from mcp.server.auth.provider import AccessToken
-from mcp.types import ToolAnnotations
 
+from sightline.server.auth.scopes import Scope, parse_scopes
 from sightline.server.settings import Settings, variable
-from sightline.storage.errors import ConfigurationError, choices, shown
-
-Scope = Literal["read", "write", "analytics"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+from sightline.storage.errors import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.@-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_PREFIX = "sl_"
-_ANALYTICS_TOOLS = frozenset({"query_sql"})
+#: What every issued token begins with; no JSON Web Token does.
+PREFIX = "sl_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +57,9 @@ class Token:
         return cls(name, parse_scopes(scopes.split("+")), sha256)
 
 
-def parse_scopes(names: Iterable[str]) -> tuple[Scope, ...]:
-    """Checked scopes in their usual order; raises ConfigurationError with the valid ones."""
-    wanted = set(names)
-    unknown = wanted - set(SCOPES)
-    if unknown or not wanted:
-        msg = f"no scope {choices(unknown)}" if unknown else "a token without a scope"
-        raise ConfigurationError(f"{msg}; there are: {choices(SCOPES)}")
-    return tuple(scope for scope in SCOPES if scope in wanted)
-
-
 def issue(name: str, scopes: Iterable[str]) -> tuple[str, Token]:
     """A new token and what to keep of it. The first is shown once, to its holder."""
-    secret = _PREFIX + secrets.token_urlsafe(32)
+    secret = PREFIX + secrets.token_urlsafe(32)
     return secret, Token.parse(f"{name}:{'+'.join(parse_scopes(scopes))}:{_digest(secret)}")
 
 
@@ -131,23 +117,6 @@ class StaticTokens:
             return None
         # The secret itself goes no further: nothing behind this needs it.
         return AccessToken(token=found.sha256, client_id=found.name, scopes=list(found.scopes))
-
-
-def scope_of(tool: str, annotations: ToolAnnotations | None) -> Scope:
-    """What a token needs to call a tool: ``write`` unless the tool declares that it only reads."""
-    if tool in _ANALYTICS_TOOLS:
-        return "analytics"
-    return "read" if annotations is not None and annotations.read_only_hint else "write"
-
-
-def refusal(what: str, needed: Scope, token: AccessToken | None) -> str | None:
-    """Why a call is not allowed, or ``None``. Without tokens (stdio, loopback) all is."""
-    if token is None or needed in token.scopes:
-        return None
-    return (
-        f"{what} needs a token with scope {needed!r}; {shown(token.client_id)} has "
-        f"{choices(token.scopes)}"
-    )
 
 
 def _digest(secret: str) -> str:

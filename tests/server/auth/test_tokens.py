@@ -1,20 +1,19 @@
-"""Tokens: what is kept gives nothing away, and a scope is needed for what it names."""
+"""Static tokens: what is kept gives nothing away."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from mcp.server.auth.provider import AccessToken
-from mcp.types import ToolAnnotations
 
-from sightline.server import auth, settings
-from sightline.server.auth import StaticTokens, Token
+from sightline.server import settings
+from sightline.server.auth import tokens
+from sightline.server.auth.tokens import StaticTokens, Token
 from sightline.storage.errors import ConfigurationError
 
 
 async def test_an_issued_token_is_known_by_its_hash_alone() -> None:
-    secret, kept = auth.issue("laptop", ["write", "read"])
+    secret, kept = tokens.issue("laptop", ["write", "read"])
     assert secret not in str(kept)
     found = await StaticTokens([Token.parse(str(kept))]).verify_token(secret)
     assert found is not None
@@ -24,22 +23,22 @@ async def test_an_issued_token_is_known_by_its_hash_alone() -> None:
 
 @pytest.mark.parametrize("other", ["", "x", "sl_" + "a" * 43, "\udcff", "é"])
 async def test_any_other_token_is_refused(other: str) -> None:
-    _, kept = auth.issue("laptop", ["read"])
+    _, kept = tokens.issue("laptop", ["read"])
     assert await StaticTokens([kept]).verify_token(other) is None
 
 
 async def test_a_hash_is_not_a_token() -> None:
-    _, kept = auth.issue("laptop", ["read"])
+    _, kept = tokens.issue("laptop", ["read"])
     assert await StaticTokens([kept]).verify_token(kept.sha256) is None
 
 
 def test_tokens_come_from_the_setting_and_from_the_file(tmp_path: Path) -> None:
-    (_, one), (_, two) = auth.issue("one", ["read"]), auth.issue("two", ["analytics"])
+    (_, one), (_, two) = tokens.issue("one", ["read"]), tokens.issue("two", ["analytics"])
     file = tmp_path / "tokens"
     file.write_text(f"# of the second\n\n  {two}  \n")
     file.chmod(0o600)
     read = settings.load(http_tokens=f" {one} ", http_tokens_file=file)
-    assert auth.read_tokens(read) == (one, two)
+    assert tokens.read_tokens(read) == (one, two)
 
 
 def test_a_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
@@ -47,18 +46,18 @@ def test_a_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
     file.write_text("")
     file.chmod(0o666)
     with pytest.raises(ConfigurationError, match="others may write"):
-        auth.read_tokens(settings.load(http_tokens_file=file))
+        tokens.read_tokens(settings.load(http_tokens_file=file))
 
 
 def test_a_missing_file_is_an_error_and_not_an_open_door(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="SIGHTLINE_HTTP_TOKENS_FILE: cannot read"):
-        auth.read_tokens(settings.load(http_tokens_file=tmp_path / "nowhere"))
+        tokens.read_tokens(settings.load(http_tokens_file=tmp_path / "nowhere"))
 
 
 def test_one_name_is_one_token() -> None:
-    (_, one), (_, two) = auth.issue("same", ["read"]), auth.issue("same", ["write"])
+    (_, one), (_, two) = tokens.issue("same", ["read"]), tokens.issue("same", ["write"])
     with pytest.raises(ConfigurationError, match="two tokens have the name 'same'"):
-        auth.read_tokens(settings.load(http_tokens=f"{one} {two}"))
+        tokens.read_tokens(settings.load(http_tokens=f"{one} {two}"))
 
 
 @pytest.mark.parametrize(
@@ -76,28 +75,3 @@ def test_a_malformed_token_is_refused_without_repeating_it(text: str, message: s
     with pytest.raises(ConfigurationError, match=message) as caught:
         Token.parse(text)
     assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("tool", "annotations", "scope"),
-    [
-        ("search_images", ToolAnnotations(read_only_hint=True), "read"),
-        ("add_images", ToolAnnotations(read_only_hint=False), "write"),
-        ("says_nothing", None, "write"),
-        ("says_little", ToolAnnotations(), "write"),
-        ("query_sql", ToolAnnotations(read_only_hint=True), "analytics"),
-    ],
-)
-def test_a_tool_needs_write_unless_it_declares_that_it_reads(
-    tool: str, annotations: ToolAnnotations | None, scope: str
-) -> None:
-    assert auth.scope_of(tool, annotations) == scope
-
-
-def test_without_a_token_nothing_is_refused_and_with_one_its_scopes_decide() -> None:
-    token = AccessToken(token="x", client_id="laptop", scopes=["read"])
-    assert auth.refusal("it", "write", None) is None
-    assert auth.refusal("it", "read", token) is None
-    assert auth.refusal("it", "write", token) == (
-        "it needs a token with scope 'write'; 'laptop' has 'read'"
-    )

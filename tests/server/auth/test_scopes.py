@@ -1,0 +1,41 @@
+"""A scope is needed for what it names."""
+
+from __future__ import annotations
+
+import pytest
+from mcp.server.auth.provider import AccessToken
+from mcp.types import ToolAnnotations
+
+from sightline.server.auth import scopes
+
+
+@pytest.mark.parametrize(
+    ("tool", "annotations", "scope"),
+    [
+        ("search_images", ToolAnnotations(read_only_hint=True), "read"),
+        ("add_images", ToolAnnotations(read_only_hint=False), "write"),
+        ("says_nothing", None, "write"),
+        ("says_little", ToolAnnotations(), "write"),
+        ("query_sql", ToolAnnotations(read_only_hint=True), "analytics"),
+    ],
+)
+def test_a_tool_needs_write_unless_it_declares_that_it_reads(
+    tool: str, annotations: ToolAnnotations | None, scope: str
+) -> None:
+    assert scopes.scope_of(tool, annotations) == scope
+
+
+def test_without_a_token_nothing_is_refused_and_with_one_its_scopes_decide() -> None:
+    token = AccessToken(token="x", client_id="laptop", scopes=["read"])
+    assert scopes.refusal("it", "write", None) is None
+    assert scopes.refusal("it", "read", token) is None
+    assert scopes.refusal("it", "write", token) == (
+        "it needs a token with scope 'write'; 'laptop' has 'read'"
+    )
+
+
+def test_a_token_without_any_scope_is_told_so() -> None:
+    token = AccessToken(token="x", client_id="laptop", scopes=[])
+    assert scopes.refusal("it", "read", token) == (
+        "it needs a token with scope 'read'; 'laptop' has no scope"
+    )
