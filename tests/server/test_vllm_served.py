@@ -10,19 +10,26 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from PIL import Image, ImageDraw
 
 from sightline.server.inference.vlm.client import VlmClient
 from sightline.server.inference.vlm.endpoint import Endpoint
+from sightline.server.vlm.app import BUILTIN
 from sightline.server.vlm.serving import serving
+from sightline.storage.assets import Asset
 from sightline.tools.boxes.profiles import choose
+from sightline.tools.grounding.asking import question_request
+from sightline.tools.grounding.evidence import PictureEvidence
 from sightline.tools.vision import Reply, Request, UnknownModelError
 from sightline.training.vlm.model import Shape
+from sightline.training.world.families import FAMILIES, draw
+from sightline.training.world.splits import seed_of
 from tests.support import random_llava
 
 PYTHON = os.environ.get("VLLM_PYTHON", "")
@@ -34,32 +41,43 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in model's own shape: vLLM takes no smaller heads."""
-    return random_llava.write(tmp_path_factory.mktemp("models") / NAME, Shape())
-
-
 async def test_vllm_is_started_answers_as_the_built_in_server_does_and_stops(
-    folder: Path,
+    tmp_path: Path,
 ) -> None:
+    # The built-in model's own shape: vLLM takes no smaller heads.
+    folder = random_llava.write(tmp_path / NAME, Shape())
     async with vllm_serving(folder) as url:
-        by_vllm = await answers(url, concurrency=16)
+        by_vllm = await answers(url, questions(), concurrency=16)
         async with asked(url, model="lava") as client:
             with pytest.raises(UnknownModelError, match=NAME):
                 await client.health()
-    with serving(folder) as url:
-        by_builtin = await answers(url, concurrency=1)
+    with serving(folder, name=NAME) as url:
+        by_builtin = await answers(url, questions(), concurrency=1)
     # Of a character that the last token leaves unfinished, one shows a mark and the other nothing.
     assert [each.text.rstrip("\ufffd") for each in by_vllm] == [
         each.text.rstrip("\ufffd") for each in by_builtin
     ]
 
 
-async def answers(url: str, *, concurrency: int) -> list[Reply]:
-    """To questions with and without pictures, all at once; nothing that we send is refused."""
+async def test_the_built_in_model_answers_the_drawn_world_alike_through_vllm() -> None:
+    # 162 questions about nine held-out pictures, each in the form that the tool asks in.
+    asking = drawn_questions()
+    async with vllm_serving(BUILTIN) as url:
+        by_vllm = await answers(url, asking, concurrency=16)
+    with serving(BUILTIN, name=NAME) as url:
+        by_builtin = await answers(url, asking, concurrency=1)
+    differing = [
+        (request.parts[-1], one.text, other.text)
+        for request, one, other in zip(asking, by_vllm, by_builtin, strict=True)
+        if one.text != other.text
+    ]
+    assert not differing, f"{len(differing)} of {len(asking)}: {differing[:5]}"
+
+
+async def answers(url: str, asking: Sequence[Request], *, concurrency: int) -> list[Reply]:
+    """All at once; nothing that we send is refused."""
     async with asked(url, concurrency=concurrency) as client:
-        replies = await asyncio.gather(*map(client.ask, questions()))
+        replies = await asyncio.gather(*map(client.ask, asking))
         assert client.refused_features == frozenset()
     return replies
 
@@ -73,6 +91,19 @@ def questions() -> list[Request]:
             Request((picture, f"What colour is thing {n}?"), max_tokens=12),
             Request((f"Passage 1: hole spacing {n} mm <image>\n", "What is it?"), max_tokens=12),
             Request((picture, "Is there a van?"), choices=("yes", "no"), probabilities=True),
+        ]
+    return asking
+
+
+def drawn_questions() -> list[Request]:
+    asking = []
+    for number, family in enumerate(FAMILIES):
+        picture = draw(family, seed_of("test", 500_000 + number), "test")
+        asset = cast("Asset", None)  # a prompt says nothing of where its pictures are from
+        evidence = [PictureEvidence(1, asset, picture.image)]
+        asking += [
+            question_request(choose("builtin-llava"), each.question, evidence)
+            for each in picture.questions[:18]
         ]
     return asking
 
