@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
@@ -51,6 +52,7 @@ class Database:
         self._revive = revive
         self._reviving = asyncio.Lock()
         self._lent = 0
+        self._answered = 0.0
 
     @classmethod
     async def open(
@@ -150,24 +152,41 @@ class Database:
 
     async def _acquire(self) -> Connection:
         """A live connection; finds out fast where there is none because the database is down."""
+        waiting = asyncio.ensure_future(self._pool.getconn(self._acquire_timeout_seconds))
         try:
-            return await self._pool.getconn(min(_DOUBT_SECONDS, self._acquire_timeout_seconds))
-        except PoolTimeout:
-            if self._lent < self._pool.max_size:
-                await self._require_reachable()
+            while not (await asyncio.wait({waiting}, timeout=_DOUBT_SECONDS))[0]:
+                if self._lent < self._pool.max_size and not self._answered_lately():
+                    await self._require_reachable()
+            connection = waiting.result()
         except PoolClosed as error:
             raise DatabaseUnavailableError("the database was closed") from error
-        try:
-            return await self._pool.getconn(self._acquire_timeout_seconds)
         except PoolTimeout as error:
             raise DatabaseUnavailableError(
                 f"all {self._pool.max_size} database connections have been busy for "
                 f"{self._acquire_timeout_seconds:g} s; try again"
             ) from error
+        except BaseException:
+            await self._leave(waiting)
+            raise
+        self._answered = time.monotonic()
+        return connection
+
+    async def _leave(self, waiting: asyncio.Future[Connection]) -> None:
+        """Give up a place in the queue, and the connection that may have come meanwhile."""
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        if not waiting.cancelled() and waiting.exception() is None:
+            await self._pool.putconn(waiting.result())
+
+    def _answered_lately(self) -> bool:
+        """Whether connections are handed out, so that whoever waits is waiting for the others."""
+        return time.monotonic() - self._answered < _DOUBT_SECONDS
 
     async def _require_reachable(self) -> None:
         """Raises DatabaseUnavailableError with the reason, where a connection cannot be made."""
         async with self._reviving:
+            if self._answered_lately():  # by somebody who waited for the lock before us
+                return
             try:
                 await _probe(self._dsn)
             except DatabaseUnavailableError:
@@ -176,6 +195,7 @@ class Database:
                 _log.warning("the database went away; starting it again")
                 await asyncio.to_thread(self._revive)
                 await _probe(self._dsn)
+            self._answered = time.monotonic()
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from pgvector import HalfVector
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sightline.server import migrate
 from sightline.storage.database import Database
@@ -86,6 +87,35 @@ async def test_caller_who_finds_all_connections_busy_is_told(database_dsn: str) 
             await one(database, b"SELECT 1")
     assert await one(database, b"SELECT 1") == 1
     await database.close()
+
+
+async def test_callers_in_a_long_queue_wait_for_the_others_and_do_not_doubt_the_database(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    lines: list[asyncio.Task[None]] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while read := await reader.read(65536):
+            writer.write(read)
+        writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(lines) == 4:  # what `open` asks once, and one pooled connection; no more
+            writer.close()
+            return
+        given = conninfo_to_dict(database_dsn)
+        theirs = await asyncio.open_unix_connection(f"{given['host']}/.s.PGSQL.{given['port']}")
+        lines.append(asyncio.create_task(pass_on(reader, theirs[1])))
+        lines.append(asyncio.create_task(pass_on(theirs[0], writer)))
+
+    door = await asyncio.start_unix_server(connect, tmp_path / ".s.PGSQL.5432")
+    database = await Database.open(make_conninfo(database_dsn, host=str(tmp_path), port=5432))
+    # The last waits for seconds, and somebody is served all the time.
+    await asyncio.gather(*(one(database, b"SELECT pg_sleep(0.05)") for _ in range(40)))
+    await database.close()
+    await asyncio.gather(*lines)
+    door.close()
+    await door.wait_closed()
 
 
 async def test_cancelled_caller_gives_its_connection_back(database_dsn: str) -> None:
