@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sightline.server.settings import Settings
 from sightline.storage.ingest.addresses import Allowed
-from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.decoder import Decoder
+from sightline.storage.ingest.options import IngestOptions, available_cores
 from sightline.tools.dependencies import Limits
 
 
@@ -35,6 +36,16 @@ def ingest_options(settings: Settings) -> IngestOptions:
         max_video_seconds=settings.ingest_video_seconds,
         max_frames=settings.ingest_video_frames,
         timezone=settings.timezone,
+    )
+
+
+def decoder(settings: Settings) -> Decoder:
+    """Opens the pictures of calls in processes, at most four."""
+    return Decoder(
+        max_pixels=settings.picture_pixels,
+        memory_mib=settings.ingest_worker_memory_mib,
+        seconds=settings.picture_seconds,
+        workers=min(4, settings.ingest_workers or available_cores()),
     )
 
 

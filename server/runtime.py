@@ -18,7 +18,7 @@ from sightline.server.inference.background import BackgroundEncoder
 from sightline.server.inference.ocr import load_reader
 from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.server.keys import signing_key
-from sightline.server.limits import allowed_urls, call_limits, ingest_options
+from sightline.server.limits import allowed_urls, call_limits, decoder, ingest_options
 from sightline.server.metrics import Metrics
 from sightline.server.settings import Settings
 from sightline.storage.database import Database
@@ -94,6 +94,7 @@ class Runtime:
         )
         #: ``None`` where no endpoint is set.
         self.vision: VlmClient | None = _vision(settings, metrics)
+        self._decoder = decoder(settings)
         self._image_search: ImageSearch | None = None
         self._passage_search: PassageSearch | None = None
 
@@ -114,6 +115,7 @@ class Runtime:
     async def close(self) -> None:
         """Stop what is still opening, close what is open. May be called twice."""
         await self._search_modules.close()
+        await self._decoder.close()
         if self.vision is not None:
             await self.vision.close()
         await self.encoder.close()
@@ -137,6 +139,7 @@ class Runtime:
             image_search=self._search_images,
             passage_search=self._search_passages,
             ingest_options=ingest_options(self._settings),
+            decoder=self._decoder,
             text_reader=None if self._settings.ocr == "off" else load_reader(),
             vision=self.vision,
             questions=(

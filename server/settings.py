@@ -170,6 +170,11 @@ class Settings(BaseSettings):
     picture_pixels: PositiveInt = Field(
         default=100_000_000, description="Largest picture, width times height, that is decoded."
     )
+    picture_seconds: Seconds = Field(
+        default=20.0,
+        description="Longest that opening one picture for a call may take before its process is "
+        "killed.",
+    )
     view_edge_pixels: PositiveInt = Field(
         default=1568, description="Longest edge that view_image returns."
     )

@@ -13,6 +13,7 @@ from sightline.storage.analytics.questions import Questions
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.ingest.addresses import Allowed
+from sightline.storage.ingest.decoder import Decoder
 from sightline.storage.ingest.options import IngestOptions
 from sightline.storage.models import ImageEncoder, TextEncoder, TextReader
 from sightline.storage.objects import ObjectStore
@@ -74,6 +75,8 @@ class Dependencies:
     image_search: Callable[[ImageRequest], Awaitable[ImageResults]]
     passage_search: Callable[[PassageRequest], Awaitable[PassageResults]]
     ingest_options: IngestOptions
+    #: Opens pictures that others made.
+    decoder: Decoder
     #: Decoding and drawing large pictures takes up to a gigabyte each: so many at once.
     picture_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
     #: What callers may have fetched by its address; ``None`` where nothing is.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, MediaError, shown
+from sightline.storage.ingest.decoder import Decoder
 from sightline.storage.ingest.worker.picture import upright
 
 Crop = tuple[float, float, float, float]
@@ -27,8 +28,19 @@ class EncodedPicture:
     height: int
 
 
+async def open_hostile(decoder: Decoder, data: bytes, *, edge: int | None = None) -> Image.Image:
+    """`open_upright` in a process that may crash or hang at the cost of this call alone.
+
+    Raises MediaError.
+    """
+    try:
+        return await decoder.upright(data, edge=edge)
+    except MediaError as error:
+        raise MediaError(error.code, f"the file {error}; give a {_GIVE}") from error
+
+
 def open_upright(data: bytes, *, max_pixels: int, edge: int | None = None) -> Image.Image:
-    """Decode hostile bytes to an upright picture, RGB on white, as ingest does.
+    """Decode a picture that we made to an upright one, RGB on white, as ingest does.
 
     With ``edge`` the picture is at most twice as long as that, and never enlarged.
 

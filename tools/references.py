@@ -51,10 +51,8 @@ async def _bytes_of(deps: Dependencies, reference: str) -> bytes:
 
 
 async def _opened(deps: Dependencies, data: bytes, *, edge: int | None) -> Image.Image:
-    return await anyio.to_thread.run_sync(
-        lambda: pictures.open_upright(data, max_pixels=deps.limits.picture_pixels, edge=edge),
-        limiter=deps.picture_threads,
-    )
+    async with deps.picture_threads:
+        return await pictures.open_hostile(deps.decoder, data, edge=edge)
 
 
 async def part_of(

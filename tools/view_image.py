@@ -62,12 +62,9 @@ async def load_picture(deps: Dependencies, asset: Asset) -> Image.Image:
 
     Raises MediaError where the file has changed or gone since.
     """
-
-    def read() -> Image.Image:
-        data = deps.objects.read(asset.location, asset.sha256)
-        return pictures.open_upright(data, max_pixels=deps.limits.picture_pixels)
-
-    return await anyio.to_thread.run_sync(read, limiter=deps.picture_threads)
+    async with deps.picture_threads:
+        data = await anyio.to_thread.run_sync(deps.objects.read, asset.location, asset.sha256)
+        return await pictures.open_hostile(deps.decoder, data)
 
 
 async def view_image(

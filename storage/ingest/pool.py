@@ -75,7 +75,7 @@ class Pool:
         self.peak_kib = 0
         """Largest resident size that a worker has reported."""
 
-    async def run(self, take: Callable[[], Awaitable[list[Job]]]) -> None:
+    async def run(self, take: Callable[[], Awaitable[Sequence[Job]]]) -> None:
         """Drive one worker with the jobs that ``take`` gives until it gives none.
 
         A job whose worker dies or exceeds the deadline fails alone; those behind it are sent

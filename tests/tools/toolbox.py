@@ -21,6 +21,7 @@ from sightline.server.metrics import Metrics
 from sightline.server.protocol import Server
 from sightline.storage.database import Database
 from sightline.storage.ingest.addresses import Allowed
+from sightline.storage.ingest.decoder import Decoder
 from sightline.storage.ingest.options import IngestOptions
 from sightline.storage.models import ImageEncoder
 from sightline.storage.objects import ObjectStore
@@ -70,6 +71,9 @@ class Place:
         """All tools over the place, behind a client."""
         database = await Database.open(self.dsn)
         encoder = self.encoder
+        decoder = Decoder(
+            max_pixels=self.limits.picture_pixels, memory_mib=4096, seconds=60, workers=1
+        )
         dependencies = Dependencies(
             database=Ready(database),
             objects=ObjectStore(self.data),
@@ -80,6 +84,7 @@ class Place:
             image_search=ImageSearch(database, encoder, encoder, signing_key=SIGNING_KEY).search,
             passage_search=PassageSearch(database, encoder, signing_key=SIGNING_KEY).search,
             ingest_options=IngestOptions(workers=1),
+            decoder=decoder,
             limits=self.limits,
             vision=self.vision,
         )
@@ -95,6 +100,7 @@ class Place:
                 tools = (await client.list_tools()).tools
                 yield Toolbox(client, database, {tool.name: tool for tool in tools})
         finally:
+            await decoder.close()
             await database.close()
 
 

@@ -1,8 +1,9 @@
 """A worker process: reads requests on its standard input until that ends, answers on its output.
 
 The first frame configures it (import path, preprocessing, limits). Each later frame is one job:
-``hash`` (the SHA-256 of a file) or ``read`` (a whole file, perhaps sent along). A job is answered
-by any number of parts and one ``end`` or ``failed``.
+``hash`` (the SHA-256 of a file), ``read`` (a whole file, perhaps sent along) or ``upright`` (a
+picture as it is, for a person or a model to see). A job is answered by any number of parts and one
+``end`` or ``failed``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from PIL import Image
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.worker.files import Stamp, hash_file
 from sightline.storage.ingest.worker.jobs import Request, read
+from sightline.storage.ingest.worker.picture import upright
 from sightline.storage.ingest.worker.protocol import Frame, Header, pack, read_frame
 from sightline.storage.ingest.worker.tools import Limits, Tools
 
@@ -114,6 +116,11 @@ def _answer(frame: Frame, tools: Tools) -> Iterator[list[bytes | memoryview]]:
                 "sha256": digest.hex(),
                 "stamp": [stamp.size, stamp.modified_ns, stamp.inode],
             }
+        elif header["job"] == "upright":
+            image = upright(blobs[0], limits.max_pixels, edge=header["edge"])
+            size: Header = {"part": "upright", "width": image.width, "height": image.height}
+            yield pack(size, [image.tobytes()])
+            end = {}
         else:
             request = Request(
                 name=header["name"],
