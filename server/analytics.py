@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 
 from sightline.server.settings import Settings, variable
 from sightline.storage.analytics.questions import Questions
-from sightline.storage.analytics.roles import QUERY_LOGIN, ensure_query_login
+from sightline.storage.analytics.roles import ensure_query_login
 from sightline.storage.database import Database
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.dependencies import Provider
@@ -54,5 +54,5 @@ class Analytics:
         if given is not None:
             return given.get_secret_value()
         async with database.connection() as connection:
-            await ensure_query_login(connection)
-        return make_conninfo(database.dsn, user=QUERY_LOGIN)
+            login = await ensure_query_login(connection)
+        return make_conninfo(database.dsn, user=login)

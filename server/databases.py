@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sightline.server.background import in_daemon_thread
@@ -11,6 +13,18 @@ from sightline.storage.database import Database
 
 if TYPE_CHECKING:
     from sightline.storage.postgres import EmbeddedPostgres
+
+
+@contextmanager
+def reachable(settings: Settings) -> Iterator[str]:
+    """The address of the database that the settings name, which runs while the block does."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    from sightline.storage.postgres import EmbeddedPostgres
+
+    with EmbeddedPostgres(settings.data_dir) as postgres:
+        yield postgres.dsn()
 
 
 class Databases:

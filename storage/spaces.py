@@ -54,6 +54,7 @@ class Space:
             dimension=sql.Literal(self.identity.dimension),
             partition=sql.Identifier(self.partition),
             index=sql.Identifier(self.index),
+            qualified=sql.Literal(f"sightline.{self.partition}"),
             dimension_check=sql.Identifier(f"{self.partition}_dimension"),
         )
 

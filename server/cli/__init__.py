@@ -26,6 +26,7 @@ _COMMANDS = (
     "check",
     "export",
     "grant-analyst",
+    "revoke-analyst",
     "world",
     "vlm",
 )

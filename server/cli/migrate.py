@@ -19,19 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Upgrade the given database, or the embedded one of the data folder."""
     from sightline.server import migrate
-    from sightline.storage.postgres import EmbeddedPostgres
+    from sightline.server.databases import reachable
 
-    settings = load()
-    if settings.database_url is not None:
-        _upgrade(settings.database_url.get_secret_value(), arguments.revision)
-    else:
-        with EmbeddedPostgres(settings.data_dir) as postgres:
-            _upgrade(postgres.dsn(), arguments.revision)
+    with reachable(load()) as dsn:
+        migrate.upgrade(dsn, arguments.revision)
     print(f"The schema is at {migrate.head()}.")
     return 0
-
-
-def _upgrade(dsn: str, revision: str) -> None:
-    from sightline.server import migrate
-
-    migrate.upgrade(dsn, revision)

@@ -1,52 +1,45 @@
 -- What stands around the schema "analytics": who may read it, and what there is in it.
 
--- name: reader
+-- name: arrange_roles
 -- The role that reads the schema, and what it may read. Run by whoever may make roles.
-DO $$
-BEGIN
-    -- Two that grant the same at once fail.
-    PERFORM pg_advisory_xact_lock(hashtext('sightline_reader'));
-    IF to_regrole('sightline_reader') IS NULL THEN
-        BEGIN
-            CREATE ROLE sightline_reader NOLOGIN;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;  -- somebody else was quicker
-        END;
-    END IF;
-    GRANT USAGE ON SCHEMA analytics TO sightline_reader;
-    GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO sightline_reader;
-    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA analytics TO sightline_reader;
-END
-$$
+SELECT sightline.arrange_roles()
 
 -- name: query_login
--- The login of the tool `query_sql` on a server of our own, which trusts whoever reaches its
+-- A login of the tool `query_sql` on a server of our own, which trusts whoever reaches its
 -- socket: the folder's owner alone.
 DO $$
 BEGIN
-    IF to_regrole('sightline_query') IS NULL THEN
+    IF to_regrole({literal}) IS NULL THEN
         BEGIN
-            CREATE ROLE sightline_query LOGIN CONNECTION LIMIT 20;
+            CREATE ROLE {name} LOGIN CONNECTION LIMIT 20;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL;
         END;
     END IF;
-    IF NOT pg_has_role('sightline_query', 'sightline_reader', 'MEMBER') THEN
-        GRANT sightline_reader TO sightline_query;
+    IF NOT pg_has_role({literal}, 'sightline_reader', 'MEMBER') THEN
+        GRANT sightline_reader TO {name};
     END IF;
 END
 $$
 
--- name: has_reader
--- Whether the role and the schema are there and the one may read the other.
-SELECT coalesce(
-    has_schema_privilege(to_regrole('sightline_reader')::oid, 'analytics', 'USAGE'), false
-)
+-- name: query_login_of
+-- The login by which the policies know a bound principal; no row for one that is not bound.
+UPDATE sightline.tenant SET login = coalesce(login, 'sightline_query_' || id)
+WHERE principal = %(principal)s
+RETURNING login
+
+-- name: is_migrated
+SELECT to_regclass('analytics.assets') IS NOT NULL
 
 -- name: role
 -- Whether there is a role of that name, and whether it is an analyst's.
-SELECT pg_has_role(rolname, 'sightline_reader', 'MEMBER') AND NOT rolsuper
+SELECT pg_has_role(oid, to_regrole('sightline_reader')::oid, 'MEMBER') AND NOT rolsuper
 FROM pg_roles WHERE rolname = %(name)s
+
+-- name: analysts
+SELECT rolname::text FROM pg_roles
+WHERE rolcanlogin AND NOT rolsuper AND NOT starts_with(rolname, 'sightline_')
+AND pg_has_role(oid, to_regrole('sightline_reader')::oid, 'MEMBER')
 
 -- name: create_login
 CREATE ROLE {name} LOGIN PASSWORD {password} CONNECTION LIMIT 10;
@@ -54,6 +47,13 @@ GRANT sightline_reader TO {name};
 
 -- name: change_password
 ALTER ROLE {name} PASSWORD {password};
+
+-- name: end_sessions
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %(name)s
+
+-- name: drop_login
+DROP OWNED BY {name};
+DROP ROLE {name};
 
 -- name: login_settings
 -- A default that the analyst may change; what may be read is not a setting.

@@ -6,8 +6,7 @@
 SELECT
     c.id, c.name, u.grain, u.space_id,
     space.encoder, space.weights, space.preprocessing, space.dimension,
-    (SELECT count(*) FROM sightline.collection_space AS x
-     WHERE x.space_id = u.space_id AND x.grain = u.grain) AS shared
+    sightline.users_of_space(u.space_id, u.grain) AS shared
 FROM sightline.collection AS c
 LEFT JOIN sightline.collection_space AS u ON u.collection_id = c.id
 LEFT JOIN sightline.space ON space.id = u.space_id

@@ -37,6 +37,7 @@ CREATE TABLE sightline.{partition} (
 -- Vectors stay in the row: one that is moved out costs a search five times as much to read.
 ALTER TABLE sightline.{partition} ALTER COLUMN embedding SET STORAGE PLAIN;
 ALTER TABLE sightline.embedding ATTACH PARTITION sightline.{partition} FOR VALUES IN ({space_id});
+SELECT sightline.guard_by_collection({qualified}::regclass);
 
 -- name: create_index
 CREATE INDEX IF NOT EXISTS {index} ON sightline.{partition}

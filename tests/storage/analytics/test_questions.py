@@ -188,6 +188,7 @@ async def test_neighbours_are_found_through_the_vector_index(
     async with filled.connection() as connection:
         # With so few rows the planner would rather read them all.
         await connection.execute("SET LOCAL enable_seqscan = off")
+        await connection.execute("SET LOCAL enable_sort = off")
         await connection.execute("SET LOCAL search_path = analytics, public")
         assert await (await connection.execute(question.encode())).fetchall()
         assert await (await connection.execute(scans)).fetchone() != (0,)

@@ -34,7 +34,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def test_an_analyst_reads_the_schema_and_nothing_else(filled: Database) -> None:
-    dsn = grant(filled.dsn, "alice")
+    dsn = await grant(filled.dsn, "alice")
     try:
         with psycopg.connect(dsn, autocommit=True) as connection:
             assert connection.execute("SELECT count(*) FROM assets").fetchone() == (50,)
@@ -49,34 +49,34 @@ async def test_an_analyst_reads_the_schema_and_nothing_else(filled: Database) ->
                     connection.execute(text.encode())
         questions = Questions(dsn, timeout_seconds=5, most_rows=5, most_bytes=1_000)
         assert (await questions.ask("SELECT count(*) FROM assets", rows=1)).rows == [[50]]
-        again = grant(filled.dsn, "alice")
+        again = await grant(filled.dsn, "alice")
         assert conninfo_to_dict(again)["password"] != conninfo_to_dict(dsn)["password"]
     finally:
         drop(filled.dsn, "alice")
 
 
-def test_a_role_that_is_no_analyst_is_left_alone(filled: Database) -> None:
+async def test_a_role_that_is_no_analyst_is_left_alone(filled: Database) -> None:
     with psycopg.connect(filled.dsn, autocommit=True) as connection:
         connection.execute("CREATE ROLE boss LOGIN")
     try:
         for name in ("boss", "sightline"):
             with pytest.raises(NotAllowedError, match="no analyst's"):
-                grant(filled.dsn, name)
+                await grant(filled.dsn, name)
     finally:
         drop(filled.dsn, "boss")
 
 
 @pytest.mark.parametrize("name", ["", "Alice", "a-b", "pg_alice", "x; DROP", "sightline_reader"])
-def test_a_name_that_will_not_do_is_refused(database_dsn: str, name: str) -> None:
+async def test_a_name_that_will_not_do_is_refused(database_dsn: str, name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="will not do"):
-        grant(database_dsn, name)
+        await grant(database_dsn, name)
 
 
-def test_who_may_not_make_roles_is_told_who_may(filled: Database) -> None:
-    dsn = grant(filled.dsn, "carol")
+async def test_who_may_not_make_roles_is_told_who_may(filled: Database) -> None:
+    dsn = await grant(filled.dsn, "carol")
     try:
         with pytest.raises(NotAllowedError, match="as an administrator of the database"):
-            grant(dsn, "dave")
+            await grant(dsn, "dave")
     finally:
         drop(filled.dsn, "carol")
 

@@ -1,0 +1,382 @@
+"""Collections bound to principals and logins: Postgres itself shows no row of another."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg.conninfo import make_conninfo
+
+from sightline.storage import collections, spaces, tenancy
+from sightline.storage.analytics.questions import Questions
+from sightline.storage.analytics.roles import ensure_query_login, grant, revoke
+from sightline.storage.database import Connection, Database
+from sightline.storage.deletion import delete_collection
+from sightline.storage.errors import (
+    InvalidArgumentError,
+    NotAllowedError,
+    StorageError,
+    UnknownNameError,
+)
+from sightline.storage.models import EncoderIdentity
+from sightline.storage.objects import ObjectStore
+from tests.storage.analytics.conftest import asset_id
+
+#: Rows of "album" among those of both, by table.
+ALBUM_ROWS = {
+    "collection": (1, 2),
+    "collection_space": (1, 2),
+    "space": (1, 1),
+    "source": (30, 50),
+    "asset": (30, 50),
+    "thumbnail": (30, 50),
+    "passage": (30, 50),
+    "posting": (60, 100),
+    "embedding": (29, 48),
+    "embedding_1": (29, 48),
+    "annotation": (6, 6),
+    "retrieval_log": (2, 2),
+}
+OTHERS = "'other0000001', 'van', 0, 0, 1, 1, 'person'"
+LOGGED = "'desktop', 'search_images', 1, 0"
+
+
+async def count(connection: Connection, table: str) -> int:
+    cursor = await connection.execute(f"SELECT count(*) FROM {table}".encode())
+    (row,) = await cursor.fetchall()
+    return int(row[0])
+
+
+@asynccontextmanager
+async def acting(database: Database, principal: str) -> AsyncIterator[Connection]:
+    async with database.connection() as connection:
+        await tenancy.act_for(connection, principal)
+        yield connection
+
+
+@contextmanager
+def analyst(dsn: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def bound(filled: Database) -> Database:
+    """The principal "laptop" is bound to "album"."""
+    async with filled.connection() as connection:
+        await tenancy.bind(connection, "laptop", ["album"])
+    return filled
+
+
+@pytest.fixture
+async def alice(filled: Database) -> AsyncIterator[str]:
+    """The address of an analyst who is bound to "album"."""
+    yield await grant(filled.dsn, "alice", collections=["album"])
+    await revoke(filled.dsn, "alice")
+
+
+async def test_a_principal_sees_the_rows_of_its_collections_alone(bound: Database) -> None:
+    async with acting(bound, "laptop") as connection:
+        seen = {table: await count(connection, table) for table in ALBUM_ROWS}
+        assert seen == {table: rows for table, (rows, _) in ALBUM_ROWS.items()}
+        with pytest.raises(UnknownNameError, match="no collection 'other'; there are: 'album'"):
+            await collections.get(connection, "other")
+    async with bound.connection() as connection:  # the same one, given back and taken again
+        assert {table: await count(connection, table) for table in ALBUM_ROWS} == {
+            table: rows for table, (_, rows) in ALBUM_ROWS.items()
+        }
+
+
+async def test_a_principal_that_is_not_bound_is_shown_nothing(bound: Database) -> None:
+    async with acting(bound, "stranger") as connection:
+        assert {await count(connection, table) for table in ALBUM_ROWS} == {0}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "INSERT INTO annotation (asset_id, label, x0, y0, x1, y1, origin) VALUES (" + OTHERS + ")",
+        "UPDATE annotation SET asset_id = 'other0000001'",
+        "INSERT INTO retrieval_log (principal, tool, total_ms, result_count) VALUES ("
+        + LOGGED
+        + ")",
+        "UPDATE asset SET collection_id = 2",
+        "INSERT INTO tenant_collection SELECT 1, 2",
+        "SELECT * FROM tenant",
+    ],
+)
+async def test_a_principal_writes_nothing_beyond_its_collections(
+    bound: Database, text: str
+) -> None:
+    with pytest.raises(StorageError, match=r"row-level security|permission denied"):
+        async with acting(bound, "laptop") as connection:
+            await connection.execute(text.encode())
+
+
+async def test_a_principal_deletes_and_annotates_its_own(bound: Database) -> None:
+    async with acting(bound, "laptop") as connection:
+        await connection.execute(
+            "INSERT INTO annotation (asset_id, label, x0, y0, x1, y1, origin) "
+            "VALUES (%s, 'van', 0, 0, 1, 1, 'person')",
+            [asset_id("album", 3)],
+        )
+        cursor = await connection.execute("DELETE FROM asset")
+        assert cursor.rowcount == 30
+    async with bound.connection() as connection:
+        assert await count(connection, "asset") == 20
+        assert await count(connection, "embedding") == 19
+
+
+async def test_the_vector_index_serves_a_principal(bound: Database) -> None:
+    async with acting(bound, "laptop") as connection:
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        await connection.execute("SET LOCAL enable_sort = off")
+        cursor = await connection.execute(
+            "EXPLAIN SELECT asset_id FROM embedding_1 ORDER BY "
+            "embedding::halfvec(8) <=> '[1,1,1,1,1,1,1,1]' LIMIT 5"
+        )
+        plan = "\n".join(row[0] for row in await cursor.fetchall())
+    assert "Index Scan using embedding_1_hnsw" in plan
+    assert "collection_id = ANY ((InitPlan" in plan  # asked once, not for each row
+
+
+async def test_spaces_made_later_are_guarded(bound: Database) -> None:
+    async with bound.connection() as connection:
+        identity = EncoderIdentity("another", "1" * 16, "1" * 16, 4)
+        space = await spaces.get_or_create(connection, identity, "asset")
+        other = await collections.get(connection, "other")
+        await connection.execute(
+            "INSERT INTO embedding (space_id, collection_id, asset_id, embedding) "
+            "VALUES (%s, %s, %s, '[1,2,3,4]')",
+            [space.id, other.id, asset_id("other", 0)],
+        )
+        assert await count(connection, space.partition) == 1
+    async with acting(bound, "laptop") as connection:
+        assert await count(connection, space.partition) == 0
+        assert [each.identity.name for each in await spaces.all_spaces(connection)] == [
+            "test-encoder"
+        ]
+
+
+async def test_no_table_is_left_without_a_policy(database: Database) -> None:
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'sightline'::regnamespace "
+            "AND relkind IN ('r', 'p') AND NOT relrowsecurity ORDER BY 1"
+        )
+        # Nobody but the owner may read these.
+        assert [row[0] for row in await cursor.fetchall()] == [
+            "schema_version", "tenant", "tenant_collection",
+        ]  # fmt: skip
+
+
+async def test_bindings_are_listed_changed_and_lifted(bound: Database) -> None:
+    async with bound.connection() as connection:
+        assert await tenancy.bindings(connection) == {"laptop": ["album"]}
+        await tenancy.bind(connection, "laptop", ["other", "other"])
+        await tenancy.bind(connection, "nobody", [])
+        assert await tenancy.bindings(connection) == {"laptop": ["other"], "nobody": []}
+        with pytest.raises(UnknownNameError, match="no collection 'albun'; there are: 'album'"):
+            await tenancy.bind(connection, "laptop", ["albun"])
+        assert await tenancy.release(connection, "laptop")
+        assert not await tenancy.release(connection, "laptop")
+        assert await tenancy.bindings(connection, key="login") == {}
+
+
+async def test_who_was_bound_to_a_deleted_collection_sees_nothing(
+    bound: Database, alice: str, tmp_path: object
+) -> None:
+    await delete_collection(bound, ObjectStore(tmp_path), "album")  # type: ignore[arg-type]
+    async with acting(bound, "laptop") as connection:
+        assert await count(connection, "asset") == 0
+    with analyst(alice) as connection_:
+        assert connection_.execute("SELECT count(*) FROM assets").fetchone() == (0,)
+
+
+#: Each question of an analyst who sees "album", with its number of rows.
+QUESTIONS = {
+    "SELECT * FROM assets": 30,
+    "SELECT * FROM sources": 30,
+    "SELECT * FROM passages": 30,
+    "SELECT * FROM annotations": 6,
+    "SELECT * FROM embeddings": 29,
+    "SELECT * FROM spaces WHERE collections = '{album}' AND vectors = 29": 1,
+    "SELECT * FROM searches": 2,
+    "SELECT * FROM nearest('album0000000', 100)": 28,
+    "SELECT * FROM search((SELECT embedding FROM embeddings LIMIT 1), 100)": 29,
+    "SELECT * FROM search((SELECT embedding FROM embeddings LIMIT 1), 9, collection => 'other')": 0,
+    "SELECT * FROM duplicates(0.001)": 0,
+    "SELECT * FROM coverage() WHERE collection = 'album'": 1,
+    "SELECT * FROM coverage()": 1,
+    "SELECT * FROM outliers(100)": 29,
+    "SELECT * FROM centroid() WHERE assets = 29": 1,
+    "SELECT * FROM drift('[2026-01-01,2026-02-01)', '[2026-02-01,2026-03-01)')": 1,
+    "SELECT similarity('album0000000', 'album0000001') IS NOT NULL": 1,
+    "SELECT 1 WHERE similarity('album0000000', 'other0000000') IS NULL": 1,
+    "SELECT * FROM label_overlap()": 2,
+}
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["SELECT 1", "SET sightline.principal = 'desktop'", "SET ROLE sightline_reader"],
+)
+async def test_an_analyst_sees_the_collections_of_the_login_whatever_is_set(
+    filled: Database, alice: str, before: str
+) -> None:
+    async with filled.connection() as connection:
+        await tenancy.bind(connection, "desktop", ["other"])
+        await connection.execute("ANALYZE")
+    with analyst(alice) as session:
+        session.execute(before.encode())
+        counted = {text: len(session.execute(text.encode()).fetchall()) for text in QUESTIONS}
+        assert counted == QUESTIONS
+        with pytest.raises(errors.InvalidParameterValue, match="no asset"):
+            session.execute("SELECT * FROM nearest('other0000001', 3)")
+        for role in ("sightline", "sightline_tenant", "sightline_analytics"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                session.execute(f"SET ROLE {role}".encode())
+
+
+async def test_policies_that_are_switched_off_show_nothing(alice: str) -> None:
+    with analyst(alice) as session:
+        session.execute("SET row_security = off")
+        for text in QUESTIONS:
+            with pytest.raises(errors.InsufficientPrivilege, match="row-level security"):
+                session.execute(text.encode())
+
+
+async def test_postgres_catalogue_has_no_trace_of_other_collections(
+    filled: Database, alice: str
+) -> None:
+    """Statistics hold values, and a name may come to stand anywhere: everything is read."""
+    secret = "hush-hush"
+    async with filled.connection() as connection:
+        await connection.execute("UPDATE collection SET name = %s WHERE name = 'other'", [secret])
+        await connection.execute(
+            "UPDATE source SET name = %s || name WHERE collection_id = 2", [secret]
+        )
+        await connection.execute("UPDATE asset SET caption = %s WHERE collection_id = 2", [secret])
+    async with filled.connection(autocommit=True) as connection:
+        await connection.execute("ANALYZE")
+        found = await connection.execute(
+            "SELECT 1 FROM pg_stats WHERE most_common_vals::text LIKE %s", [f"%{secret}%"]
+        )
+        assert await found.fetchone() is not None  # it is there for who may read it
+    with analyst(alice) as session:
+        relations = session.execute(
+            "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace "
+            "IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, "
+            "'analytics'::regnamespace)"
+        ).fetchall()
+        read, leaked = 0, []
+        for (name,) in relations:
+            try:
+                rows = session.execute(
+                    f"SELECT 1 FROM {name} AS r WHERE r::text LIKE %s "
+                    "AND r::text NOT LIKE '%%' || %s || '%%'".encode(),
+                    [f"%{secret}%", "LIKE $1"],
+                ).fetchall()
+            except errors.InsufficientPrivilege:
+                continue
+            read += 1
+            leaked += [name] * bool(rows)
+    assert leaked == []
+    assert read > 100
+
+
+async def test_an_analyst_is_bound_anew_and_set_free(filled: Database, alice: str) -> None:
+    def seen(dsn: str) -> list[tuple[object, ...]]:
+        with analyst(dsn) as session:
+            return session.execute("SELECT DISTINCT collection FROM assets ORDER BY 1").fetchall()
+
+    assert seen(alice) == [("album",)]
+    assert seen(await grant(filled.dsn, "alice", collections=["other"])) == [("other",)]
+    assert seen(await grant(filled.dsn, "alice")) == [("other",)]
+    assert seen(await grant(filled.dsn, "alice", everything=True)) == [("album",), ("other",)]
+    with pytest.raises(UnknownNameError, match="no collection 'x'; there are: 'album', 'other'"):
+        await grant(filled.dsn, "alice", collections=["x"])
+
+
+async def test_a_revoked_analyst_is_out_at_once(filled: Database) -> None:
+    dsn = await grant(filled.dsn, "erin", collections=["album"])
+    with analyst(dsn) as session:
+        assert session.execute("SELECT 1").fetchone() == (1,)
+        await revoke(filled.dsn, "erin")
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT count(*) FROM assets")
+    with pytest.raises(psycopg.OperationalError, match="erin"):
+        psycopg.connect(dsn)
+    async with filled.connection() as connection:
+        assert await tenancy.bindings(connection, key="login") == {}
+    with pytest.raises(UnknownNameError, match="no login 'erin'"):
+        await revoke(filled.dsn, "erin")
+    with pytest.raises(NotAllowedError, match="no analyst's"):
+        await revoke(filled.dsn, "sightline")
+
+
+async def test_questions_of_a_bound_principal_run_as_a_login_of_its_own(bound: Database) -> None:
+    async def seen(login: str) -> object:
+        dsn = make_conninfo(bound.dsn, user=login)
+        questions = Questions(dsn, timeout_seconds=5, most_rows=5, most_bytes=999)
+        answer = await questions.ask("SELECT DISTINCT collection FROM assets", rows=5)
+        return sorted(str(row[0]) for row in answer.rows)
+
+    async with bound.connection() as connection:
+        login = await ensure_query_login(connection, "laptop")
+        assert await ensure_query_login(connection, "laptop") == login
+        shared = await ensure_query_login(connection, "desktop")
+    assert shared == await ensure_shared(bound)
+    assert (await seen(login), await seen(shared)) == (["album"], ["album", "other"])
+    async with bound.connection() as connection:
+        await tenancy.release(connection, "laptop")
+    assert await seen(login) == []
+
+
+async def ensure_shared(database: Database) -> str:
+    async with database.connection() as connection:
+        return await ensure_query_login(connection)
+
+
+async def test_a_name_that_sightline_uses_itself_is_refused(filled: Database) -> None:
+    for name in ("sightline_query_1", "sightline_tenant"):
+        with pytest.raises(InvalidArgumentError, match="will not do"):
+            await grant(filled.dsn, name)
+
+
+async def test_a_server_that_is_no_superuser_binds_as_well(bound: Database) -> None:
+    """It owns the tables, which no policy holds back, and turns into the tenant."""
+    with psycopg.connect(bound.dsn, autocommit=True) as connection:
+        connection.execute("CREATE ROLE plain LOGIN")
+        for (name,) in connection.execute(
+            "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p') "
+            "AND relnamespace = 'sightline'::regnamespace"
+        ).fetchall():
+            connection.execute(f"ALTER TABLE {name} OWNER TO plain".encode())
+        for (name,) in connection.execute(
+            "SELECT oid::regprocedure::text FROM pg_proc "
+            "WHERE pronamespace = 'sightline'::regnamespace"
+        ).fetchall():
+            connection.execute(f"ALTER FUNCTION {name} OWNER TO plain".encode())
+        connection.execute("GRANT ALL ON SCHEMA sightline, analytics TO plain")
+        connection.execute("SELECT sightline.arrange_roles()")
+    server = await Database.open(make_conninfo(bound.dsn, user="plain"))
+    try:
+        async with server.connection() as session:
+            assert await count(session, "asset") == 50
+            assert await count(session, "analytics.assets") == 50
+            async with session.cursor().copy("COPY posting FROM STDIN") as copy:
+                await copy.write_row(("word", 1, 1))
+        async with acting(server, "laptop") as session:
+            assert await count(session, "asset") == 30
+            with pytest.raises(errors.InsufficientPrivilege):
+                await session.execute("SELECT count(*) FROM tenant")
+    finally:
+        await server.close()
+        with psycopg.connect(bound.dsn, autocommit=True) as connection:
+            connection.execute("REASSIGN OWNED BY plain TO sightline")
+            connection.execute("DROP OWNED BY plain")
+            connection.execute("DROP ROLE plain")
