@@ -8,7 +8,6 @@ only; ``/metrics`` asks for a token where there are any.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import signal
 import socket
@@ -18,14 +17,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import uvicorn
-from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
-from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 
 from sightline.server import operations
+from sightline.server.addresses import in_url, is_loopback
 from sightline.server.app import App, Register, create_app
-from sightline.server.auth.tokens import StaticTokens, Token, read_tokens
+from sightline.server.auth.gate import gate
 from sightline.server.draining import CountPosts, InFlight, drain, stop
 from sightline.server.metrics import Metrics
 from sightline.server.settings import Settings, variable
@@ -40,16 +38,6 @@ _BACKLOG = 512
 _LAST_SECONDS = 5
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; any name but ``localhost`` counts as not."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def transport_security(settings: Settings) -> TransportSecuritySettings:
     """The Host and Origin headers that are accepted; explicit, whatever the address is."""
     hosts = [form for name in _LOOPBACK_NAMES for form in (name, f"{name}:*")]
@@ -57,7 +45,7 @@ def transport_security(settings: Settings) -> TransportSecuritySettings:
     if is_loopback(settings.http_host):
         origins += [f"http://{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
     elif settings.http_host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        name = _in_url(settings.http_host)
+        name = in_url(settings.http_host)
         hosts += [name, f"{name}:*"]
     if settings.http_public_url is not None:
         hosts.append(urlsplit(settings.http_public_url).netloc)
@@ -68,51 +56,34 @@ def transport_security(settings: Settings) -> TransportSecuritySettings:
     )
 
 
-def checked_tokens(settings: Settings) -> tuple[Token, ...]:
-    """The tokens; raises ConfigurationError for an address that others reach without any."""
-    tokens = read_tokens(settings)
-    if not tokens and not is_loopback(settings.http_host):
-        raise ConfigurationError(
-            f"{variable('http_host')} is {settings.http_host!r}, which other machines can reach, "
-            f"and there are no tokens: set {variable('http_tokens_file')}, or listen on 127.0.0.1"
-        )
-    return tokens
-
-
 def create_http_app(
     settings: Settings,
+    address: str,
     *,
     register: tuple[Register, ...] = (register_all,),
     on_final: Callable[[Exception], None] | None = None,
 ) -> tuple[App, Starlette]:
-    """The MCP server and its ASGI application, checked and not yet listening."""
-    tokens = checked_tokens(settings)
+    """The MCP server and its ASGI application, checked and not yet listening at ``address``."""
+    opens = gate(settings, address)
     metrics = Metrics()
     app = create_app(
         settings,
         register=register,
         metrics=metrics,
         on_final=on_final,
-        auth=_auth(settings) if tokens else None,
-        token_verifier=StaticTokens(tokens) if tokens else None,
+        auth=None if opens is None else opens.settings,
+        token_verifier=None if opens is None else opens.verifier,
     )
-    operations.register(app, metrics, private=bool(tokens))
+    operations.register(app, metrics, private=opens is not None)
     starlette = app.streamable_http_app(
         streamable_http_path=settings.http_path,
         max_request_body_size=settings.http_max_body_bytes,
         transport_security=transport_security(settings),
         host=settings.http_host,
     )
+    if opens is not None:
+        opens.install(starlette)
     return app, starlette
-
-
-def _auth(settings: Settings) -> AuthSettings:
-    # Tokens are handed out by the operator: there is no authorisation server to point to, so no
-    # metadata about one is served, and a token is bound to this server by being in its list.
-    issuer = settings.http_public_url or f"http://{_in_url(settings.http_host)}"
-    return AuthSettings(
-        issuer_url=AnyHttpUrl(issuer), resource_server_url=None, required_scopes=None
-    )
 
 
 class _Uvicorn(uvicorn.Server):
@@ -149,7 +120,8 @@ async def listening(
     """
     bound = _bind(settings.http_host, settings.http_port)
     try:
-        app, starlette = create_http_app(settings, register=register, on_final=on_final)
+        address = _url(settings, bound)
+        app, starlette = create_http_app(settings, address, register=register, on_final=on_final)
         posts, hurry = InFlight(), asyncio.Event()
         server = _Uvicorn(
             uvicorn.Config(
@@ -163,7 +135,7 @@ async def listening(
         )
         running = asyncio.create_task(server.serve(sockets=[bound]))
         try:
-            yield _url(settings, bound), Listening(app, server, running, hurry)
+            yield address, Listening(app, server, running, hurry)
         finally:
             app.stopping = True
             await drain(app.calls, posts, seconds=settings.http_shutdown_seconds, hurry=hurry)
@@ -240,8 +212,4 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _url(settings: Settings, bound: socket.socket) -> str:
     port = bound.getsockname()[1]
-    return f"http://{_in_url(settings.http_host)}:{port}{settings.http_path}"
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    return f"http://{in_url(settings.http_host)}:{port}{settings.http_path}"

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
@@ -52,7 +52,6 @@ def _http_url(value: object) -> object:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             msg = "use an http:// or https:// address"
             raise ValueError(msg)
-        return value.rstrip("/")
     return value
 
 
@@ -64,6 +63,10 @@ AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Host = Annotated[str, Field(pattern=_HOST)]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, _split(os.pathsep)]
+def _no_slash(value: object) -> object:
+    return value.rstrip("/") if isinstance(value, str) else value
+
+
 Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
 Hosts = Annotated[tuple[Host, ...], NoDecode, _split(",")]
 Networks = Annotated[tuple[Network, ...], NoDecode, _split(",")]
@@ -71,4 +74,12 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EncoderName = Annotated[str, BeforeValidator(_known_encoder)]
 DeviceName = Annotated[str, BeforeValidator(_known_device)]
-HttpUrl = Annotated[str, BeforeValidator(_http_url)]
+#: Without a slash at its end.
+HttpUrl = Annotated[str, BeforeValidator(_no_slash), BeforeValidator(_http_url)]
+#: As it was given: an issuer is compared letter by letter.
+ExactUrl = Annotated[str, BeforeValidator(_http_url)]
+#: Signatures by a key pair: none with a shared secret, and none without a key.
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+Algorithms = Annotated[tuple[Algorithm, ...], NoDecode, _split(","), Field(min_length=1)]

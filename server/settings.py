@@ -19,8 +19,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sightline.server.redaction import DatabaseUrl
 from sightline.server.setting_types import (
     AbsolutePath,
+    Algorithms,
     DeviceName,
     EncoderName,
+    ExactUrl,
     Hosts,
     HttpUrl,
     Networks,
@@ -157,6 +159,42 @@ class Settings(BaseSettings):
     http_max_body_bytes: PositiveInt = Field(default=8 * _MIB, description="Largest request body.")
     http_shutdown_seconds: Seconds = Field(
         default=10.0, description="How long running calls may finish after SIGTERM."
+    jwt_issuer: ExactUrl | None = Field(
+        default=None,
+        description="Authorisation server whose JSON Web Tokens are accepted, as `iss` in them.",
+    )
+    jwt_audience: str | None = Field(
+        default=None,
+        description="What `aud` must name; unset, the address of this server as clients use it.",
+    )
+    jwt_algorithms: Algorithms = Field(
+        default=("RS256", "ES256"), description="Algorithms accepted in `alg`."
+    )
+    jwt_scope_prefix: str = Field(
+        default="", description="What stands before `read`, `write` and `analytics` in `scope`."
+    )
+    jwt_leeway_seconds: float = Field(
+        default=30.0, ge=0, le=300, description="How far the two clocks may differ."
+    )
+    jwt_bytes: PositiveInt = Field(default=16_384, description="Largest such token.")
+    jwks_url: ExactUrl | None = Field(
+        default=None,
+        description="Where its public keys are; https, or http on this machine.",
+    )
+    jwks_timeout_seconds: Seconds = Field(
+        default=5.0, description="Longest that fetching the keys may take."
+    )
+    jwks_bytes: PositiveInt = Field(default=262_144, description="Largest set of keys.")
+    jwks_kept_seconds: Seconds = Field(
+        default=600.0, description="After which the keys are fetched again."
+    )
+    jwks_stale_seconds: Seconds = Field(
+        default=86_400.0,
+        description="For which known keys still count where they cannot be fetched again.",
+    )
+    jwks_pause_seconds: Seconds = Field(
+        default=10.0, description="Least time between two fetches, unknown keys or not."
+    )
     )
 
     # Bounds on one tool call, and on the pictures that are opened
@@ -350,8 +388,14 @@ def described() -> list[SettingDescription]:
     return [
         SettingDescription(
             variable(field),
-            "" if info.default in (PydanticUndefined, None, ()) else str(info.default),
+            _shown_default(info.default),
             info.description or "",
         )
         for field, info in Settings.model_fields.items()
     ]
+
+
+def _shown_default(value: object) -> str:
+    if value in (PydanticUndefined, None, ()):
+        return ""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

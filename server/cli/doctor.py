@@ -142,11 +142,15 @@ def _paths(settings: Settings) -> Diagnosis:
 
 
 def _http(settings: Settings) -> Diagnosis:
-    from sightline.server.http import checked_tokens
+    from sightline.server.auth.gate import gate
+    from sightline.server.auth.tokens import read_tokens
 
     try:
-        tokens = checked_tokens(settings)
+        gate(settings, f"http://127.0.0.1:{settings.http_port}{settings.http_path}")
+        tokens = read_tokens(settings)
     except SightlineError as error:
         return Diagnosis("bad", "HTTP", str(error))
-    guarded = f"{len(tokens)} tokens" if tokens else "no tokens, this machine only"
+    ways = [f"{len(tokens)} tokens"] if tokens else []
+    ways += [f"JSON Web Tokens of {settings.jwt_issuer}"] if settings.jwt_issuer else []
+    guarded = " and ".join(ways) or "no tokens, this machine only"
     return Diagnosis("good", "HTTP", f"{settings.http_host}:{settings.http_port}, {guarded}")

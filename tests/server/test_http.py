@@ -21,8 +21,10 @@ from mcp.types import CallToolResult, TextContent
 
 from sightline.server import http as server_http
 from sightline.server import settings as process_settings
+from sightline.server.addresses import is_loopback
 from sightline.server.auth import tokens as auth
-from sightline.server.http import checked_tokens, is_loopback, listening, transport_security
+from sightline.server.auth.gate import gate
+from sightline.server.http import listening, transport_security
 from sightline.server.settings import Settings
 from sightline.storage.errors import ConfigurationError, SchemaError
 from sightline.tools.registry import register_all
@@ -162,14 +164,14 @@ def test_an_address_that_others_reach_needs_tokens(
     host: str, loopback: bool, tmp_path: Path
 ) -> None:
     assert is_loopback(host) == loopback
+    address = "http://127.0.0.1:1/mcp"
     if loopback:
-        assert checked_tokens(made(tmp_path, http_host=host)) == ()
+        assert gate(made(tmp_path, http_host=host), address) is None
     else:
         with pytest.raises(ConfigurationError, match=r"other machines can reach.*no tokens"):
-            checked_tokens(made(tmp_path, http_host=host))
+            gate(made(tmp_path, http_host=host), address)
         _, token = auth.issue("x", ["read"])
-        read = made(tmp_path, http_host=host, http_tokens=str(token))
-        assert checked_tokens(read) == (token,)
+        assert gate(made(tmp_path, http_host=host, http_tokens=str(token)), address) is not None
 
 
 async def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
