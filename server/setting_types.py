@@ -55,6 +55,10 @@ def _http_url(value: object) -> object:
     return value
 
 
+def _no_slash(value: object) -> object:
+    return value.rstrip("/") if isinstance(value, str) else value
+
+
 def _network(value: object) -> object:
     return ipaddress.ip_network(value) if isinstance(value, str) else value
 
@@ -63,13 +67,14 @@ AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Host = Annotated[str, Field(pattern=_HOST)]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, _split(os.pathsep)]
-def _no_slash(value: object) -> object:
-    return value.rstrip("/") if isinstance(value, str) else value
-
-
 Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
 Hosts = Annotated[tuple[Host, ...], NoDecode, _split(",")]
 Networks = Annotated[tuple[Network, ...], NoDecode, _split(",")]
+#: Signatures by a key pair: none with a shared secret, and none without a key.
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+Algorithms = Annotated[tuple[Algorithm, ...], NoDecode, _split(","), Field(min_length=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EncoderName = Annotated[str, BeforeValidator(_known_encoder)]
@@ -78,8 +83,3 @@ DeviceName = Annotated[str, BeforeValidator(_known_device)]
 HttpUrl = Annotated[str, BeforeValidator(_no_slash), BeforeValidator(_http_url)]
 #: As it was given: an issuer is compared letter by letter.
 ExactUrl = Annotated[str, BeforeValidator(_http_url)]
-#: Signatures by a key pair: none with a shared secret, and none without a key.
-Algorithm = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
-]
-Algorithms = Annotated[tuple[Algorithm, ...], NoDecode, _split(","), Field(min_length=1)]

@@ -150,15 +150,6 @@ class Settings(BaseSettings):
     http_public_url: HttpUrl | None = Field(
         default=None, description="Address that clients use, where a proxy stands in front."
     )
-    signing_key: SecretStr | None = Field(
-        default=None,
-        min_length=32,
-        description="Key that signs cursors, the same on servers that share a database; unset, "
-        "one is kept in the data folder.",
-    )
-    http_max_body_bytes: PositiveInt = Field(default=8 * _MIB, description="Largest request body.")
-    http_shutdown_seconds: Seconds = Field(
-        default=10.0, description="How long running calls may finish after SIGTERM."
     jwt_issuer: ExactUrl | None = Field(
         default=None,
         description="Authorisation server whose JSON Web Tokens are accepted, as `iss` in them.",
@@ -195,6 +186,15 @@ class Settings(BaseSettings):
     jwks_pause_seconds: Seconds = Field(
         default=10.0, description="Least time between two fetches, unknown keys or not."
     )
+    signing_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Key that signs cursors, the same on servers that share a database; unset, "
+        "one is kept in the data folder.",
+    )
+    http_max_body_bytes: PositiveInt = Field(default=8 * _MIB, description="Largest request body.")
+    http_shutdown_seconds: Seconds = Field(
+        default=10.0, description="How long running calls may finish after SIGTERM."
     )
 
     # Bounds on one tool call, and on the pictures that are opened
