@@ -35,6 +35,8 @@ class Finding:
 _INGEST = "ingest the source again"
 _ROWS: dict[str, tuple[Severity, str]] = {
     "asset_without_vector": ("error", f"pictures that no search by look finds; {_INGEST}"),
+    "source_without_tiles": ("warning", f"pictures whose parts no search finds; {_INGEST}"),
+    "tile_without_vector": ("error", f"parts of pictures that no search finds; {_INGEST}"),
     "asset_without_thumbnail": ("error", f"pictures without a thumbnail; {_INGEST}"),
     "passage_without_vector": ("error", f"passages that no search by meaning finds; {_INGEST}"),
     "passage_without_postings": ("error", f"passages that no search by words finds; {_INGEST}"),

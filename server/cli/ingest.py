@@ -39,6 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "addresses of the hosts in SIGHTLINE_ALLOWED_URL_HOSTS",
     )
     parser.add_argument("--collection", help="made if there is none (SIGHTLINE_DEFAULT_COLLECTION)")
+    parser.add_argument(
+        "--tiles",
+        action=argparse.BooleanOptionalAction,
+        help="from now on, search the collection's pictures by their parts as well (or no more); "
+        "some 16 vectors a picture in place of one",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -55,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     quiet = arguments.quiet or arguments.json
     collection = arguments.collection or settings.default_collection
     with progress_bar(console, shown=not quiet) as progress:
-        summary = asyncio.run(ingest_paths(settings, arguments.paths, collection, progress))
+        summary = asyncio.run(
+            ingest_paths(settings, arguments.paths, collection, progress, tiles=arguments.tiles)
+        )
     if arguments.json:
         json.dump(summary.as_json(), sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")
@@ -69,16 +77,20 @@ async def ingest_paths(
     paths: Sequence[str | Path],
     collection: str,
     progress: Callable[[Progress], None],
+    *,
+    tiles: bool | None = None,
 ) -> Summary:
-    """Open what the settings name, ingest, close."""
+    """Open what the settings name, ingest, close. ``tiles`` of None is what the collection says."""
     from sightline.server.metrics import Metrics
     from sightline.server.runtime import Runtime
     from sightline.storage.ingest.pipeline import ingest
+    from sightline.storage.ingest.tiling import SETTING
 
     # Weights may have to be fetched first, and nobody else waits.
     async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
         deps = runtime.dependencies()
         encoder = await deps.encoder.get()
+        passage_encoder = deps.passage_encoder or deps.encoder
         return await ingest(
             await deps.database.get(),
             deps.objects,
@@ -87,8 +99,9 @@ async def ingest_paths(
             collection=collection,
             options=deps.ingest_options,
             progress=progress,
-            passage_encoder=encoder,
+            passage_encoder=await passage_encoder.get(),
             reader=deps.text_reader,
+            settings=None if tiles is None else {SETTING: tiles},
         )
 
 

@@ -20,10 +20,11 @@ _SQL = queries.load("ingest")
 
 
 class Spaces(NamedTuple):
-    """Where vectors go; None where passages get none."""
+    """Where vectors go; None where passages or parts of pictures get none."""
 
     asset: Space
     passage: Space | None
+    region: Space | None = None
 
 
 class AssetRow(NamedTuple):
@@ -68,12 +69,7 @@ class Rows:
         if self.assets:
             await self._copy_assets(connection, collection_id, spaces.asset)
         if self.regions:
-            regions = (
-                (row.asset_id, "ocr_line", d.ordinal, *d.box, d.label, d.score)
-                for row in self.regions
-                for d in (row.draft,)
-            )
-            await _copy(connection, _SQL["copy_regions"], regions)
+            await self._copy_regions(connection, collection_id, spaces.region)
         if self.passages:
             await self._copy_passages(connection, collection_id, spaces.passage)
 
@@ -86,17 +82,35 @@ class Rows:
         types = ["text", "bytea", "int4", "int4"]
         await _copy(connection, _SQL["copy_thumbnails"], thumbnails, types)
         vectors: list[tuple[Key, Vector]] = [
-            ((row.id, None), row.draft.vector)
+            ((row.id, None, None), row.draft.vector)
             for row in self.assets
             if row.draft.vector is not None
         ]
         await _copy_vectors(connection, collection_id, space, vectors)
 
+    async def _copy_regions(
+        self, connection: Connection, collection_id: int, space: Space | None
+    ) -> None:
+        ids = await _ids(connection, "region_ids", len(self.regions))
+        numbered = list(zip(ids, self.regions, strict=True))
+        rows = (
+            (id_, row.asset_id, d.kind, d.ordinal, *d.box, d.label, d.score)
+            for id_, row in numbered
+            for d in (row.draft,)
+        )
+        await _copy(connection, _SQL["copy_regions"], rows)
+        if space is not None:
+            vectors: list[tuple[Key, Vector]] = [
+                ((row.asset_id, id_, None), row.draft.vector)
+                for id_, row in numbered
+                if row.draft.vector is not None
+            ]
+            await _copy_vectors(connection, collection_id, space, vectors)
+
     async def _copy_passages(
         self, connection: Connection, collection_id: int, space: Space | None
     ) -> None:
-        cursor = await connection.execute(_SQL["passage_ids"], {"count": len(self.passages)})
-        ids = [int(row[0]) for row in await cursor.fetchall()]
+        ids = await _ids(connection, "passage_ids", len(self.passages))
         numbered = list(zip(ids, self.passages, strict=True))
         rows = (_passage_values(id_, row, collection_id) for id_, row in numbered)
         await _copy(connection, _SQL["copy_passages"], rows)
@@ -109,11 +123,16 @@ class Rows:
         await _copy(connection, _SQL["copy_postings"], postings, ["text", "int8", "int2"])
         if space is not None:
             vectors: list[tuple[Key, Vector]] = [
-                ((row.asset_id, id_), row.draft.vector)
+                ((row.asset_id, None, id_), row.draft.vector)
                 for id_, row in numbered
                 if row.draft.vector is not None
             ]
             await _copy_vectors(connection, collection_id, space, vectors)
+
+
+async def _ids(connection: Connection, block: str, count: int) -> list[int]:
+    cursor = await connection.execute(_SQL[block], {"count": count})
+    return [int(row[0]) for row in await cursor.fetchall()]
 
 
 async def _copy(

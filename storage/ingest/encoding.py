@@ -9,7 +9,7 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest.progress import Tally
 from sightline.storage.ingest.reading import Picture
 from sightline.storage.ingest.vectors import BatchEncoder
-from sightline.storage.ingest.work import Work
+from sightline.storage.ingest.work import AssetDraft, Work
 from sightline.storage.models import Pixels
 
 _BATCH_WAIT_SECONDS = 0.25
@@ -66,10 +66,12 @@ class Encoding:
                 draft.pixels = None
                 work.unfinished -= 1
                 told = work.failure is not None and work.ended
-                if isinstance(result, MediaError):
+                if not isinstance(result, MediaError):
+                    draft.vector = result
+                elif isinstance(draft, AssetDraft):
                     work.fail(result)
                 else:
-                    draft.vector = result
+                    self._tally.problem("tile_not_encoded", work.found.name, str(result))
                 if work.ready and not told:
                     await self._finished.put(work)
         finally:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 
 from sightline.storage import queries, spaces
 from sightline.storage.database import Database
 from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.work import Work
 from sightline.storage.spaces import Space
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,16 @@ class IndexCare:
     at the start of a server (`repair`), builds it.
     """
 
-    def __init__(self, database: Database, space: Space, options: IngestOptions) -> None:
+    def __init__(
+        self,
+        database: Database,
+        space: Space,
+        options: IngestOptions,
+        rows_of: Callable[[Work], int],
+    ) -> None:
+        """``rows_of`` says about how many vectors a work brings."""
+        self._rows_of = rows_of
+        self._coming = 0
         self._database = database
         self._space = space
         self._options = options
@@ -35,8 +46,16 @@ class IndexCare:
             self._indexed = await spaces.has_index(connection, self._space)
             self._rows = await spaces.count(connection, self._space)
 
-    async def expect(self, rows: int) -> None:
-        """Drop the index if so many rows are to come that building it afterwards is faster."""
+    def notice(self, works: Sequence[Work]) -> None:
+        """Count what comes of works that something is to be done about."""
+        self._coming += sum(self._rows_of(work) for work in works if work.failure is None)
+
+    async def expect(self, scale: float) -> None:
+        """Drop the index if building it afterwards is faster.
+
+        ``scale`` is how many times what was noticed so far is to come in all.
+        """
+        rows = round(self._coming * scale)
         large = rows > self._options.bulk_rows and rows > self._options.bulk_fraction * self._rows
         if not self._indexed or not large:
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from sightline.storage.ingest.lines import blocks, proper_box
 from sightline.storage.ingest.sidecars import clean
 from sightline.storage.ingest.work import PassageDraft, RegionDraft, Work
@@ -32,6 +34,21 @@ def add_passages(work: Work, header: Header, blob: bytes) -> None:
         raise ProtocolError(f"not passages: {error}") from error
 
 
+def tile_of(header: Header, pixels: bytes) -> RegionDraft:
+    """A part of a picture. Raises ProtocolError."""
+    try:
+        height, width, channels = map(int, header["shape"])
+        return RegionDraft(
+            "tile",
+            int(header["on"]),
+            int(header["ordinal"]),
+            proper_box(header["box"]),
+            pixels=np.frombuffer(pixels, np.uint8).reshape(height, width, channels),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise ProtocolError(f"not a tile: {error}") from error
+
+
 def add_lines(work: Work, header: Header) -> None:
     """Lines of one picture: what was read in it also becomes regions, so that words have a place.
 
@@ -50,7 +67,7 @@ def add_lines(work: Work, header: Header) -> None:
     lines = [line for line in lines if line.text.strip()]
     if kind == "ocr":
         work.regions += [
-            RegionDraft(on, number, line.box, line.text, line.confidence)
+            RegionDraft("ocr_line", on, number, line.box, line.text, line.confidence)
             for number, line in enumerate(lines)
         ]
     for block in blocks(lines, paragraphs=kind == "page_text"):

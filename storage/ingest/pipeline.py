@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from sightline.storage import collections, queries, spaces
@@ -28,8 +28,10 @@ from sightline.storage.ingest.pool import Pool
 from sightline.storage.ingest.progress import Progress, Summary, Tally
 from sightline.storage.ingest.reading import Ocr, Picture, Reading
 from sightline.storage.ingest.roots import Given, resolve
+from sightline.storage.ingest.tiling import space_of_tiles
 from sightline.storage.ingest.vectors import BatchEncoder
 from sightline.storage.ingest.work import Work
+from sightline.storage.ingest.worker.tiles import TYPICAL
 from sightline.storage.ingest.worker.tools import Limits
 from sightline.storage.ingest.writing import Writer
 from sightline.storage.models import ImageEncoder, TextEncoder, TextReader
@@ -50,14 +52,17 @@ async def ingest(
     progress: Callable[[Progress], None] = lambda _: None,
     passage_encoder: TextEncoder | None = None,
     reader: TextReader | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Bring folders, files, patterns, archives and uploads into a collection.
 
     The collection is made where there is none. ``passage_encoder`` gives captions and text files
     vectors; without one they are found by their words alone. ``reader`` reads the text in
-    pictures, as the collection's setting ``ocr``, or else the options, say. ``progress`` is
-    called often, from the event loop, and only ever counts what is committed: cancel this, or
-    kill the process, and whole batches are there or not; the next run goes on from there.
+    pictures, as the collection's setting ``ocr``, or else the options, say. ``settings`` are set
+    on the collection first: ``tiles`` true has its pictures searched by their parts as well, those
+    that are there already included. ``progress`` is called often, from the event loop, and only
+    ever counts what is committed: cancel this, or kill the process, and whole batches are there or
+    not; the next run goes on from there.
 
     Raises InvalidArgumentError for paths that lead nowhere, ConfigurationError where text is to
     be read and there is no ``reader``, SpaceMismatchError where the
@@ -78,13 +83,16 @@ async def ingest(
         await spaces.assign(connection, target.id, asset_space)
         if passage_space is not None:
             await spaces.assign(connection, target.id, passage_space)
+        if settings:
+            target = await collections.change_settings(connection, target, settings)
+    tile_space = await space_of_tiles(database, target, encoder.identity)
     tally = Tally(target.name, progress)
     run = _Run(
         database,
         encoder,
         passage_encoder,
         reader,
-        Spaces(asset_space, passage_space),
+        Spaces(asset_space, passage_space, tile_space),
         (objects, target),
         options,
         tally,
@@ -123,6 +131,7 @@ class _Run:
             report=tally.problem,
             objects=objects,
             ocr=_ocr(collection, options, reader),
+            tiles=into.region is not None,
         )
         self._identifier = Identifier(database, collection, self._reading, tally)
         same = [each.name for each in fields(Limits) if each.name != "memory_mib"]
@@ -144,8 +153,12 @@ class _Run:
                 passage_encoder.encode_texts, dimension, options.batch_size
             )
         self._writer = Writer(database, objects, collection, spaces=into)
-        self._indexes = [IndexCare(database, space, options) for space in into if space is not None]
-        self._seen = self._new = 0
+        self._indexes = [
+            IndexCare(database, space, options, self._tiles_of if space is into.region else _new)
+            for space in into
+            if space is not None
+        ]
+        self._seen = 0
 
     async def all(self, roots: Sequence[Given]) -> Summary:
         """Run the stages to their end."""
@@ -201,7 +214,8 @@ class _Run:
             works = await task
             todo = await self._identifier.decide(works)
             self._seen += len(works)
-            self._new += sum(1 for work in todo if work.failure is None and work.known is None)
+            for care in self._indexes:
+                care.notice(todo)
             self._tally.total = max(self._tally.total, self._seen)
             kept = set(map(id, todo))
             for work in works:
@@ -222,7 +236,7 @@ class _Run:
         if work.known is None:
             return False
         work.captured = self._reading.said_captured(work)
-        if self._reading.wants_text(work):
+        if self._reading.wants_look(work):
             return False
         return work.kind != "image" or work.captured is not None
 
@@ -259,10 +273,12 @@ class _Run:
 
     async def _expect(self) -> None:
         """Guess from what was new so far how much is to come."""
-        share = self._new / max(1, self._seen)
-        expected = round(share * self._tally.total)
+        scale = self._tally.total / max(1, self._seen)
         for care in self._indexes:
-            await care.expect(expected)
+            await care.expect(scale)
+
+    def _tiles_of(self, work: Work) -> int:
+        return TYPICAL if self._reading.wants_tiles(work) else 0
 
     async def _commit(self, works: list[Work]) -> None:
         outcomes = await self._writer.write(works)
@@ -294,6 +310,10 @@ class _Run:
             if added >= _ANALYZE_ROWS:
                 await connection.execute(_SQL["analyze"])
         self._tally.spend("index", time.perf_counter() - started)
+
+
+def _new(work: Work) -> int:
+    return 1 if work.known is None else 0
 
 
 def _ocr(collection: Collection, options: IngestOptions, reader: TextReader | None) -> Ocr:

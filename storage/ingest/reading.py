@@ -14,15 +14,16 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest.captured import Captured, from_exif, from_moment, from_name, from_text
 from sightline.storage.ingest.jobqueue import JobQueue
 from sightline.storage.ingest.options import OcrMode
-from sightline.storage.ingest.parts import add_lines, add_passages
+from sightline.storage.ingest.parts import add_lines, add_passages, tile_of
 from sightline.storage.ingest.pool import Job
 from sightline.storage.ingest.sidecars import Report
-from sightline.storage.ingest.work import AssetDraft, Work
+from sightline.storage.ingest.work import AssetDraft, RegionDraft, Work
 from sightline.storage.ingest.worker.files import Stamp
 from sightline.storage.ingest.worker.protocol import Frame, Header, ProtocolError
+from sightline.storage.ingest.worker.tiles import SCHEME
 from sightline.storage.objects import ObjectStore
 
-Picture = tuple[Work, AssetDraft]
+Picture = tuple[Work, AssetDraft | RegionDraft]
 
 _KINDS = {kind: kind for kind in ("image", "text", "pdf", "video")}
 _ASSET_KINDS: dict[str, Kind] = {"image": "image", "page": "page", "frame": "frame"}
@@ -53,6 +54,7 @@ class Reading:
         report: Report,
         objects: ObjectStore,
         ocr: Ocr,
+        tiles: bool,
     ) -> None:
         self._jobs = jobs
         self._pictures = pictures
@@ -61,6 +63,7 @@ class Reading:
         self._report = report
         self._objects = objects
         self._ocr = ocr
+        self._tiles = tiles
 
     def wants_text(self, work: Work) -> bool:
         """Whether the pictures of a work are to be read: new ones, and known ones that were not,
@@ -70,6 +73,15 @@ class Reading:
             return False
         read_by = work.known.read_by if work.known is not None else None
         return read_by not in (self._ocr.key, f"on: {self._ocr.reader}")
+
+    def wants_tiles(self, work: Work) -> bool:
+        """Whether the pictures of a work are to be cut into tiles, and were not yet."""
+        tiled_by = work.known.tiled_by if work.known is not None else None
+        return self._tiles and work.kind != "text" and tiled_by != SCHEME
+
+    def wants_look(self, work: Work) -> bool:
+        """Whether the pictures of a known work have to be opened again."""
+        return self.wants_text(work) or self.wants_tiles(work)
 
     async def hash(self, path: str) -> tuple[bytes, Stamp]:
         """SHA-256 of a file, and its stamp. Raises MediaError."""
@@ -118,7 +130,10 @@ class Reading:
             "stamp": [stamp.size, stamp.modified_ns, stamp.inode] if stamp else None,
             "look_only": work.known is not None,
             "ocr": self._ocr.mode if self.wants_text(work) else "off",
+            "tiles": self.wants_tiles(work),
         }
+        if header["tiles"]:
+            work.tiled_by = SCHEME
         if header["ocr"] != "off":
             work.read_by = self._ocr.key
         blobs = () if found.data is None else (found.data,)
@@ -135,6 +150,12 @@ class Reading:
                 return
             case "passages":
                 add_passages(work, header, blobs[0])
+                return
+            case "tile":
+                tile = tile_of(header, blobs[0])
+                work.regions.append(tile)
+                work.unfinished += 1
+                await self._pictures.put((work, tile))
                 return
             case "alive":
                 return
@@ -162,7 +183,7 @@ class Reading:
         except (KeyError, ValueError, TypeError) as error:
             raise ProtocolError(f"not an end: {error}") from error
         if work.kind == "text":
-            work.read_by = None
+            work.read_by = work.tiled_by = None
         work.captured = (
             self.said_captured(work)
             or work.captured

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,15 +44,21 @@ class AssetDraft:
     vector: Vector | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class RegionDraft:
-    """A line of text in a picture, by the picture's ordinal."""
+    """A part of a picture, by the picture's ordinal: a line of text, or a tile.
 
+    A tile's ``pixels`` are dropped once there is a vector.
+    """
+
+    kind: Literal["ocr_line", "tile"]
     on_asset: int
     ordinal: int
     box: Box
-    label: str
-    score: float
+    label: str | None = None
+    score: float | None = None
+    pixels: Pixels | None = None
+    vector: Vector | None = None
 
 
 @dataclass(slots=True)
@@ -85,6 +92,7 @@ class Known:
     state: str
     sidecar_key: bytes | None
     read_by: str | None
+    tiled_by: str | None
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +121,8 @@ class Work:
     text: str | None = None
     read_by: str | None = None
     """Mode and engine that read its pictures in this run; None where none did."""
+    tiled_by: str | None = None
+    """How its pictures were cut into tiles in this run; None where they were not."""
     stored: list[str] = field(default_factory=list)
     """Locations of pages and frames that are in the object store already."""
     unfinished: int = 0

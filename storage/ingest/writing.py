@@ -141,6 +141,7 @@ class Writer:
             "metadata": [Jsonb(metadata_of(work)) for work in works],
             "sidecar_keys": [_sidecar_key(work) for work in works],
             "readers": [work.read_by for work in works],
+            "tilings": [work.tiled_by for work in works],
             "error_codes": [work.failure.code if work.failure else None for work in works],
             "errors": [str(work.failure) if work.failure else None for work in works],
         }
@@ -175,6 +176,7 @@ class Writer:
                 "metadata": Jsonb(metadata_of(work)),
                 "sidecar_key": _sidecar_key(work),
                 "read_by": work.read_by,
+                "tiled_by": work.tiled_by,
                 "captured_at": work.captured.at if work.captured else None,
                 "captured_local": work.captured.local if work.captured else None,
             }
@@ -188,9 +190,15 @@ class Writer:
     async def _forget(self, connection: Connection, work: Work, source_id: int) -> None:
         """Drop what an update writes anew."""
         kinds = {"caption", *(passage.kind for passage in work.passages)}
+        regions: list[str] = []
         if work.read_by is not None:
             kinds.add("ocr")
-            await connection.execute(_SQL["forget_lines"], {"ids": [source_id]})
+            regions.append("ocr_line")
+        if work.tiled_by is not None:
+            regions.append("tile")
+        if regions:
+            old = {"ids": [source_id], "kinds": regions}
+            await connection.execute(_SQL["forget_regions"], old)
         values = {"ids": [source_id], "kinds": sorted(kinds)}
         await connection.execute(_SQL["forget_passages"], values)
 
@@ -215,7 +223,8 @@ class Writer:
             there[asset.ordinal] = Standing(id_, asset.frame_seconds)
             rows.assets.append(AssetRow(id_, source_id, work, asset))
         for region in work.regions:
-            if region.on_asset in there:
+            encoded = region.kind != "tile" or region.vector is not None
+            if encoded and region.on_asset in there:
                 rows.regions.append(RegionRow(there[region.on_asset].id, region))
         for passage in work.passages:
             if passage.on_asset is None:

@@ -11,6 +11,7 @@ best), and evidence plays no part: the caller has decided.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -130,21 +131,36 @@ def by_ranks(found: Mapping[str, Found]) -> tuple[list[Fused], dict[str, float]]
 def by_scores(
     found: Mapping[str, Found], sides: Mapping[str, Side], visual_weight: float
 ) -> tuple[list[Fused], dict[str, float]]:
-    """Scores, a branch's from 0 at its floor to 1 at its best; of each side the better branch."""
+    """Scores, a branch's from 0 at its floor to 1 at its best; of each side the better question.
+
+    Branches that ask the same of whole pictures and of their parts count half each: measured on
+    drawn scenes, the better of the two alone ranked worse than whole pictures did without parts.
+    """
     side_weight: dict[Side, float] = {"visual": visual_weight, "words": 1 - visual_weight}
     weights = {name: side_weight[sides[name]] for name in found}
+    asking = Counter((sides[name], _asked(name)) for name in found)
     tallies: dict[Key, _Tally] = {}
-    best: dict[tuple[Key, Side], float] = {}
+    answers: dict[Key, dict[tuple[Side, str], float]] = {}
     for name, each in found.items():
-        top = each.candidates[0].score if each.candidates else 0.0
+        question = (sides[name], _asked(name))
+        reach = (each.candidates[0].score if each.candidates else 0.0) - each.floor
         for rank, candidate in enumerate(each.candidates, start=1):
-            reach = top - each.floor
             value = max(candidate.score - each.floor, 0.0) / reach if reach > 0 else 0.0
-            slot = (candidate.key, sides[name])
-            gain = max(value - best.get(slot, 0.0), 0.0)
-            best[slot] = best.get(slot, 0.0) + gain
-            _count(tallies, name, rank, candidate, weights[name] * gain)
+            of_key = answers.setdefault(candidate.key, {})
+            of_key[question] = of_key.get(question, 0.0) + value / asking[question]
+            _count(tallies, name, rank, candidate, 0.0)
+    for key, of_key in answers.items():
+        for side, weight in side_weight.items():
+            best = max(
+                (value for (asked, _), value in of_key.items() if asked == side), default=0.0
+            )
+            tallies[key].score += weight * best
     return [hit for hit in _ordered(tallies) if hit.score > 0], weights
+
+
+def _asked(branch: str) -> str:
+    """What a branch was asked, by its name: ``text`` of ``text_to_region``."""
+    return branch.partition("_to_")[0]
 
 
 def _count(

@@ -19,6 +19,28 @@ WHERE NOT EXISTS (
     AND region_id IS NULL AND passage_id IS NULL
 )
 
+-- name: source_without_tiles
+-- Of collections whose pictures are searched by their parts as well.
+SELECT name
+FROM sightline.source
+JOIN sightline.collection_space
+    ON collection_space.collection_id = source.collection_id AND grain = 'region'
+WHERE state = 'done' AND tiled_by IS NULL
+AND EXISTS (SELECT FROM sightline.asset WHERE source_id = source.id)
+
+-- name: tile_without_vector
+SELECT asset.id
+FROM sightline.region
+JOIN sightline.asset ON asset.id = region.asset_id
+WHERE region.kind = 'tile' AND NOT EXISTS (
+    SELECT FROM sightline.embedding
+    JOIN sightline.collection_space
+        ON (collection_space.collection_id, collection_space.space_id)
+        = (embedding.collection_id, embedding.space_id)
+    WHERE embedding.region_id = region.id AND collection_space.grain = 'region'
+    AND collection_space.collection_id = asset.collection_id
+)
+
 -- name: asset_without_thumbnail
 SELECT id
 FROM sightline.asset

@@ -2,7 +2,7 @@
 
 -- name: known
 -- What the collection has of these bytes or at these places.
-SELECT id, content_key, name, location, kind, state, sidecar_key, read_by
+SELECT id, content_key, name, location, kind, state, sidecar_key, read_by, tiled_by
 FROM sightline.source
 WHERE collection_id = %(collection_id)s
 AND (content_key = ANY (%(keys)s) OR location = ANY (%(locations)s))
@@ -27,18 +27,20 @@ AND (
 -- Gives no row where another process was first.
 INSERT INTO sightline.source (
     collection_id, content_key, name, location, kind, mime_type, byte_size, metadata,
-    sidecar_key, read_by, state, error_code, error
+    sidecar_key, read_by, tiled_by, state, error_code, error
 )
 SELECT
     %(collection_id)s, content_key, name, location, kind, mime_type, byte_size, metadata,
-    sidecar_key, read_by, CASE WHEN error IS NULL THEN 'done' ELSE 'failed' END, error_code, error
+    sidecar_key, read_by, tiled_by, CASE WHEN error IS NULL THEN 'done' ELSE 'failed' END,
+    error_code, error
 FROM unnest(
     %(keys)s::bytea[], %(names)s::text[], %(locations)s::text[], %(kinds)s::text[],
     %(mime_types)s::text[], %(byte_sizes)s::bigint[], %(metadata)s::jsonb[],
-    %(sidecar_keys)s::bytea[], %(readers)s::text[], %(error_codes)s::text[], %(errors)s::text[]
+    %(sidecar_keys)s::bytea[], %(readers)s::text[], %(tilings)s::text[],
+    %(error_codes)s::text[], %(errors)s::text[]
 ) AS t (
     content_key, name, location, kind, mime_type, byte_size, metadata, sidecar_key, read_by,
-    error_code, error
+    tiled_by, error_code, error
 )
 ON CONFLICT (collection_id, content_key) DO NOTHING
 RETURNING id, content_key
@@ -55,7 +57,8 @@ RETURNING new.content_key
 -- A changed sidecar, or a file that was moved.
 UPDATE sightline.source
 SET name = %(name)s, location = %(location)s, metadata = %(metadata)s,
-    sidecar_key = %(sidecar_key)s, read_by = coalesce(%(read_by)s, read_by), ingested_at = now()
+    sidecar_key = %(sidecar_key)s, read_by = coalesce(%(read_by)s, read_by),
+    tiled_by = coalesce(%(tiled_by)s, tiled_by), ingested_at = now()
 WHERE id = %(id)s AND collection_id = %(collection_id)s AND state = 'done'
 RETURNING id
 
@@ -69,11 +72,29 @@ WHERE source_id = %(id)s AND kind = 'image'
 -- Of the kinds that an update writes anew.
 DELETE FROM sightline.passage WHERE source_id = ANY (%(ids)s) AND kind = ANY (%(kinds)s)
 
--- name: forget_lines
--- That another reading of the pictures replaces.
+-- name: forget_regions
+-- That another reading or another tiling of the pictures replaces.
 DELETE FROM sightline.region
 USING sightline.asset
-WHERE asset.source_id = ANY (%(ids)s) AND region.asset_id = asset.id AND region.kind = 'ocr_line'
+WHERE asset.source_id = ANY (%(ids)s) AND region.asset_id = asset.id AND region.kind = ANY (%(kinds)s)
+
+-- name: take_long
+SET LOCAL statement_timeout = 0
+
+-- name: forget_tiles
+-- Of a whole collection; their vectors go with them.
+DELETE FROM sightline.region
+USING sightline.asset
+WHERE asset.collection_id = %(collection_id)s AND region.asset_id = asset.id
+AND region.kind = 'tile'
+
+-- name: forget_tiling
+UPDATE sightline.source SET tiled_by = NULL
+WHERE collection_id = %(collection_id)s AND tiled_by IS NOT NULL
+
+-- name: leave_space_of_tiles
+DELETE FROM sightline.collection_space
+WHERE collection_id = %(collection_id)s AND grain = 'region'
 
 -- name: pictures_of
 SELECT source_id, ordinal, id, frame_seconds FROM sightline.asset
@@ -83,6 +104,10 @@ WHERE source_id = ANY (%(ids)s)
 SELECT nextval(pg_get_serial_sequence('sightline.passage', 'id'))
 FROM generate_series(1, %(count)s)
 
+-- name: region_ids
+SELECT nextval(pg_get_serial_sequence('sightline.region', 'id'))
+FROM generate_series(1, %(count)s)
+
 -- name: copy_assets
 COPY sightline.asset (
     id, collection_id, source_id, kind, ordinal, page, frame_seconds, location, sha256, width,
@@ -90,7 +115,7 @@ COPY sightline.asset (
 ) FROM STDIN
 
 -- name: copy_regions
-COPY sightline.region (asset_id, kind, ordinal, x0, y0, x1, y1, label, score) FROM STDIN
+COPY sightline.region (id, asset_id, kind, ordinal, x0, y0, x1, y1, label, score) FROM STDIN
 
 -- name: copy_thumbnails
 COPY sightline.thumbnail (asset_id, jpeg, width, height) FROM STDIN (FORMAT binary)

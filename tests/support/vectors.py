@@ -121,7 +121,7 @@ async def load(database: Database, world: VectorWorld, collection: str = "vector
                 ],
             )
             packed = embedding_rows(
-                space.id, made.id, [((id_of(p), None), world.vectors[p]) for p in places]
+                space.id, made.id, [((id_of(p), None, None), world.vectors[p]) for p in places]
             )
             copy_in = (
                 f"COPY embedding_{space.id} (space_id, collection_id, asset_id, region_id, "

@@ -130,6 +130,7 @@ def _answer(frame: Frame, tools: Tools) -> Iterator[list[bytes | memoryview]]:
                 stamp=Stamp(*header["stamp"]) if header["stamp"] else None,
                 look_only=header["look_only"],
                 ocr=header.get("ocr", "off"),
+                tiles=header.get("tiles", False),
             )
             end = yield from read(request, tools)
     except MediaError as error:

@@ -24,9 +24,11 @@ from sightline.storage.ingest.worker.protocol import Header, pack
 from sightline.storage.ingest.worker.rows import read_rows
 from sightline.storage.ingest.worker.subtitles import gathered, parse_subtitles
 from sightline.storage.ingest.worker.text import read_text
+from sightline.storage.ingest.worker.tiles import tile_parts
 from sightline.storage.ingest.worker.tools import (
     Frame,
     Tools,
+    Wanted,
     lines_part,
     passages_part,
     picture_part,
@@ -41,7 +43,7 @@ class Request:
 
     ``sha256`` holds as long as the file still has the stamp that it was hashed under.
     ``look_only`` asks for what the file says of itself, without decoding, and, where ``ocr`` is
-    not ``off``, for the text in its pictures.
+    not ``off``, for the text in its pictures. ``tiles`` asks for parts of the pictures.
     """
 
     name: str
@@ -51,6 +53,12 @@ class Request:
     stamp: Stamp | None
     look_only: bool
     ocr: str = "off"
+    tiles: bool = False
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted of each picture."""
+        return Wanted(self.look_only, self.ocr, self.tiles)
 
 
 def read(request: Request, tools: Tools) -> Parts:
@@ -66,7 +74,7 @@ def read(request: Request, tools: Tools) -> Parts:
     if kind == "pdf" or data[:1024].lstrip().startswith(b"%PDF-"):
         from sightline.storage.ingest.worker.pdf import read_pdf
 
-        yield from read_pdf(data, tools, look_only=request.look_only, ocr=request.ocr)
+        yield from read_pdf(data, tools, request.wanted)
         return {**end, "kind": "pdf", "mime_type": "application/pdf"}
     if kind == "subtitles":
         text = read_text(data, tools.limits.max_text_bytes)
@@ -80,9 +88,7 @@ def read(request: Request, tools: Tools) -> Parts:
     if kind == "video":
         from sightline.storage.ingest.worker.video import created, read_video
 
-        yield from read_video(
-            data, request.name, tools, look_only=request.look_only, ocr=request.ocr
-        )
+        yield from read_video(data, request.name, tools, request.wanted)
         return {**end, "kind": "video", "created": created(data, request.name)}
     try:
         return {**end, **(yield from _read_image(data, request, tools))}
@@ -117,15 +123,20 @@ def _read_image(data: bytes, request: Request, tools: Tools) -> Parts:
         picture = read_picture(data, tools.preprocess, tools.limits.max_pixels)
         yield picture_part(picture)
         end["mime_type"] = picture.mime_type
-    yield from _text_in(data, request, tools)
+    yield from _looked_into(data, request, tools)
     return end
 
 
-def _text_in(data: bytes, request: Request, tools: Tools) -> Iterator[Frame]:
-    if tools.reader is None or request.ocr == "off":
+def _looked_into(data: bytes, request: Request, tools: Tools) -> Iterator[Frame]:
+    """The parts and the text of a picture."""
+    read = tools.reader is not None and request.ocr != "off"
+    if not (read or request.tiles):
         return
     image = upright(data, tools.limits.max_pixels, edge=READ_EDGE)
-    yield lines_part("ocr", list(tools.read_lines(image, request.ocr)))
+    if request.tiles:
+        yield from tile_parts(image, 0, tools.preprocess)
+    if read:
+        yield lines_part("ocr", list(tools.read_lines(image, request.ocr)))
 
 
 def _bytes_of(request: Request, max_bytes: int) -> tuple[bytes, bytes]:

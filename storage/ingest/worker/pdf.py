@@ -12,10 +12,12 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.worker.picture import made_picture
+from sightline.storage.ingest.worker.tiles import tile_parts
 from sightline.storage.ingest.worker.tools import (
     Frame,
     Limits,
     Tools,
+    Wanted,
     lines_part,
     picture_part,
     problem_part,
@@ -29,10 +31,10 @@ _MOST_LINES = 5000
 _GRID = 100_000  # steps to a page's edge
 
 
-def read_pdf(data: bytes, tools: Tools, *, look_only: bool, ocr: str) -> Iterator[Frame]:
+def read_pdf(data: bytes, tools: Tools, wanted: Wanted) -> Iterator[Frame]:
     """Parts of every page. One that is broken is a problem; if all are, MediaError.
 
-    ``look_only`` gives what is read in pages without a text layer, and nothing else.
+    ``look_only`` gives the tiles, and what is read in pages without a text layer, and nothing else.
     """
     document = _open(data)
     try:
@@ -45,7 +47,7 @@ def read_pdf(data: bytes, tools: Tools, *, look_only: bool, ocr: str) -> Iterato
         broken = 0
         for index in range(count):
             try:
-                yield from _page(document, index, tools, look_only=look_only, ocr=ocr)
+                yield from _page(document, index, tools, wanted)
             except (pypdfium2.PdfiumError, MediaError, ValueError, OSError) as error:
                 broken += 1
                 yield problem_part("page_broken", f"page {index + 1}: {error}")
@@ -65,20 +67,20 @@ def _open(data: bytes) -> pypdfium2.PdfDocument:
 
 
 def _page(
-    document: pypdfium2.PdfDocument, index: int, tools: Tools, *, look_only: bool, ocr: str
+    document: pypdfium2.PdfDocument, index: int, tools: Tools, wanted: Wanted
 ) -> Iterator[Frame]:
     page = document[index]
     try:
         where = {"on": index, "page": index + 1}
         lines = list(_text_layer(page))
         written = sum(len(line.text.strip()) for line in lines) >= _LEAST_TEXT
-        if look_only and written:
+        if wanted.look_only and written and not wanted.tiles:
             return
         started = time.perf_counter()
         image = _rendered(page, tools.limits)
         spent = time.perf_counter() - started
         tools.spent["render"] = tools.spent.get("render", 0.0) + spent
-        if not look_only:
+        if not wanted.look_only:
             content = io.BytesIO()
             image.save(content, "JPEG", quality=_JPEG_QUALITY)
             said = {"kind": "page", "ordinal": index, "page": index + 1}
@@ -86,8 +88,10 @@ def _page(
             yield picture_part(picture, content.getvalue(), **said)
             if lines:
                 yield lines_part("page_text", lines, **where)
-        if not written and tools.reader is not None and ocr != "off":
-            yield lines_part("ocr", list(tools.read_lines(image, ocr)), **where)
+        if wanted.tiles:
+            yield from tile_parts(image, index, tools.preprocess)
+        if not written and tools.reader is not None and wanted.ocr != "off":
+            yield lines_part("ocr", list(tools.read_lines(image, wanted.ocr)), **where)
     finally:
         page.close()
 

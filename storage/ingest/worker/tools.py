@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -33,6 +33,14 @@ class Limits:
     max_frames: int = 300
     frame_seconds: int = 10
     max_video_work_seconds: int = 1800
+
+
+class Wanted(NamedTuple):
+    """What is wanted of each picture of a source; see `jobs.Request`."""
+
+    look_only: bool
+    ocr: str
+    tiles: bool
 
 
 @dataclass(slots=True)

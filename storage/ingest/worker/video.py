@@ -18,10 +18,12 @@ from sightline.storage.ingest.kinds import suffix_of
 from sightline.storage.ingest.worker.picture import made_picture
 from sightline.storage.ingest.worker.protocol import pack
 from sightline.storage.ingest.worker.subtitles import Cue, gathered, plain
+from sightline.storage.ingest.worker.tiles import tile_parts
 from sightline.storage.ingest.worker.tools import (
     Frame,
     Limits,
     Tools,
+    Wanted,
     lines_part,
     passages_part,
     picture_part,
@@ -52,18 +54,16 @@ _MOST_CUES = 50_000
 Look = NDArray[np.int16]
 
 
-def read_video(
-    data: bytes, name: str, tools: Tools, *, look_only: bool, ocr: str
-) -> Iterator[Frame]:
+def read_video(data: bytes, name: str, tools: Tools, wanted: Wanted) -> Iterator[Frame]:
     """Parts of every frame that is kept, then of the subtitles.
 
-    Damage after the first frame is a problem; before it, MediaError. ``look_only`` gives what is
-    read in the frames, and nothing else.
+    Damage after the first frame is a problem; before it, MediaError. ``look_only`` gives the tiles
+    and what is read in the frames, and nothing else.
     """
     try:
         with av.open(io.BytesIO(data), format=_DEMUXERS.get(suffix_of(name))) as film:
-            yield from _frames(film, tools, look_only=look_only, ocr=ocr)
-        if not look_only:
+            yield from _frames(film, tools, wanted)
+        if not wanted.look_only:
             yield from _subtitles(data, name)
     except av.error.FFmpegError as error:
         raise MediaError("broken", f"is no video that can be decoded: {error.strerror}") from error
@@ -109,7 +109,7 @@ class _Chooser:
         return True
 
 
-def _frames(film: Any, tools: Tools, *, look_only: bool, ocr: str) -> Iterator[Frame]:
+def _frames(film: Any, tools: Tools, wanted: Wanted) -> Iterator[Frame]:
     limits = tools.limits
     if not film.streams.video:
         raise MediaError("no_video", "has no moving picture")
@@ -139,7 +139,7 @@ def _frames(film: Any, tools: Tools, *, look_only: bool, ocr: str) -> Iterator[F
             if count == limits.max_frames or seconds > limits.max_video_seconds:
                 yield problem_part("video_cut_short", f"ends for us at {seconds:.0f} s")
                 break
-            yield from _frame(frame, count, seconds, tools, look_only=look_only, ocr=ocr)
+            yield from _frame(frame, count, seconds, tools, wanted)
             count += 1
     except av.error.FFmpegError as error:
         if count == 0:
@@ -158,16 +158,18 @@ def _chooser(film: Any, limits: Limits) -> _Chooser:
 
 
 def _frame(
-    frame: Any, ordinal: int, seconds: float, tools: Tools, *, look_only: bool, ocr: str
+    frame: Any, ordinal: int, seconds: float, tools: Tools, wanted: Wanted
 ) -> Iterator[Frame]:
     image = _upright(frame)
-    if not look_only:
+    if not wanted.look_only:
         content = io.BytesIO()
         image.save(content, "JPEG", quality=_JPEG_QUALITY)
         said = {"kind": "frame", "ordinal": ordinal, "frame_seconds": round(seconds, 3)}
         yield picture_part(made_picture(image, tools.preprocess), content.getvalue(), **said)
-    if tools.reader is not None and ocr != "off":
-        lines = list(tools.read_lines(image, ocr))
+    if wanted.tiles:
+        yield from tile_parts(image, ordinal, tools.preprocess)
+    if tools.reader is not None and wanted.ocr != "off":
+        lines = list(tools.read_lines(image, wanted.ocr))
         yield lines_part("ocr", lines, on=ordinal, start=round(seconds, 3))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class Bench:
         *paths: str | Path | Upload,
         collection: str = "album",
         encoder: ImageEncoder | None = None,
+        settings: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Summary:
         """With one worker, unless told otherwise."""
@@ -49,6 +50,7 @@ class Bench:
             progress=self.progress.append,
             passage_encoder=self.encoder,
             reader=self.reader,
+            settings=settings,
         )
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 
 from sightline.storage import spaces
+from sightline.storage.ingest.found import Found
 from sightline.storage.ingest.indexes import IndexCare, repair
 from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.work import Work
 from sightline.storage.spaces import Space
 from tests.storage.ingest.conftest import Bench
 from tests.support.pictures import fill
@@ -38,8 +40,9 @@ async def test_the_index_is_dropped_for_many_new_rows_and_a_large_share(
     fill(album, there)
     await bench.ingest("album")
     options = IngestOptions(bulk_rows=10, bulk_fraction=0.3)
-    care = IndexCare(bench.database, await asset_space(bench), options)
+    care = IndexCare(bench.database, await asset_space(bench), options, lambda _: 1)
     await care.start()
+    care.notice([Work(Found("x"), b"", "file:/x")])
     await care.expect(to_come)
     assert await indexed(bench) == (not dropped)
     await care.finish(0)

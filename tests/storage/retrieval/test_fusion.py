@@ -78,10 +78,18 @@ def test_visual_weight_mixes_normalised_scores(weight: float, first: str) -> Non
     assert all(0 < hit.score <= 1 for hit in hits)
 
 
-def test_of_each_side_the_better_branch_counts() -> None:
-    lists = {"whole": found("x"), "part": found("x", "y")}
-    hits, _ = by_scores(lists, {"whole": "visual", "part": "visual"}, 1.0)
+def test_of_each_side_the_better_question_counts() -> None:
+    lists = {"text_to_picture": found("x"), "picture_to_picture": found("x", "y")}
+    hits, _ = by_scores(lists, dict.fromkeys(lists, "visual"), 1.0)
     assert [(hit.key, hit.score) for hit in hits] == [("x", 1.0), ("y", 0.5)]
+
+
+def test_whole_pictures_and_their_parts_count_half_each() -> None:
+    lists = {"text_to_picture": found("x", "y"), "text_to_region": found("y", "z", "x")}
+    hits, _ = by_scores(lists, dict.fromkeys(lists, "visual"), 1.0)
+    scores = [(hit.key, round(hit.score, 3)) for hit in hits]
+    assert scores == [("y", 0.75), ("x", 0.667), ("z", 0.25)]
+    assert hits[0].branches["text_to_picture"].rank == 2
 
 
 def test_a_hit_keeps_the_region_of_the_branch_that_ranked_it_best() -> None:
