@@ -18,6 +18,7 @@ def call_limits(settings: Settings) -> Limits:
         picture_pixels=settings.picture_pixels,
         view_edge_pixels=settings.view_edge_pixels,
         inline_bytes=settings.inline_bytes,
+        answer_seconds=settings.answer_timeout_seconds,
     )
 
 

@@ -283,6 +283,9 @@ class Settings(BaseSettings):
     vlm_timeout_seconds: Seconds = Field(
         default=60.0, description="Longest that one answer may take, waiting and retries included."
     )
+    answer_timeout_seconds: Seconds = Field(
+        default=120.0, description="Longest that `answer_question` may take with its checks."
+    )
     vlm_connect_seconds: Seconds = Field(
         default=5.0, description="Longest that reaching the endpoint or its health may take."
     )

@@ -52,6 +52,8 @@ class Limits:
     view_edge_pixels: int = 1568
     #: What one result may carry in pictures: clients cap one event at 1 MiB, in base64.
     inline_bytes: int = 700_000
+    #: Longest that answering one question may take, its checks included.
+    answer_seconds: float = 120.0
 
     def results(self, asked: int) -> int:
         """``asked`` where it is 1 to ``result_limit``; raises InvalidArgumentError."""

@@ -39,6 +39,7 @@ ARGUMENTS = {
         "filters",
         "captured_after",
         "captured_before",
+        "about",
         "annotate",
     },
     "view_image": {"asset", "crop", "max_edge", "annotated"},

@@ -1,31 +1,42 @@
-"""A verdict for each claim: its evidence exists, its quote stands there, a second look agrees.
+"""A verdict for each claim: its evidence exists, texts and pixels bear it out, a look agrees.
 
-The model's word is not enough for ``supported``: something outside the answer has to agree.
+The model's word is not enough for ``supported``: something outside the answer has to agree. The
+order is by cost: texts and pixels first, then a second look by the model, then the encoder.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from PIL import Image
 
 from sightline.storage.errors import ModelError
+from sightline.storage.models import ImageEncoder
+from sightline.tools import pictures
 from sightline.tools.boxes.geometry import iou
 from sightline.tools.boxes.parse import parse
 from sightline.tools.boxes.profiles import Profile
+from sightline.tools.grounding import founding
 from sightline.tools.grounding.asking import second_look
-from sightline.tools.grounding.evidence import Evidence, PassageEvidence, PictureEvidence
+from sightline.tools.grounding.crops import CropSupport, crop_support, widened
+from sightline.tools.grounding.evidence import Evidence, PictureEvidence
+from sightline.tools.grounding.founding import statement, unfounded
 from sightline.tools.grounding.reading import Claim, is_not_shown
+from sightline.tools.grounding.words import plain
 from sightline.tools.vision import Reply, VisionLanguageModel, choice_probabilities
 
 Verdict = Literal["supported", "unchecked", "contradicted"]
 
 #: Boxes that share this much of their union are one place.
-_SAME_PLACE = 0.5
-
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_SAME_PLACE: Final = 0.5
+#: Sources and boxes.
+_BRACKETS: Final = re.compile(r"\[[^\]]*\]")
+#: A claim of fewer words says too little without its question.
+_FEWEST_WORDS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,9 @@ class Checked:
     """A claim with its verdict and the reasons for it.
 
     ``certainty`` is the second look's share for yes, 0 to 1, where the model offers it; it is not
-    calibrated.
+    calibrated. ``agrees`` is what the second look said; ``crop`` how far the crop of the claim's
+    box is the place in the picture that shows it best. ``doubted`` marks a claim whose place, or
+    words, something was found to be odd about.
     """
 
     claim: Claim
@@ -41,88 +54,125 @@ class Checked:
     verdict: Verdict
     reasons: tuple[str, ...]
     certainty: float | None = None
+    agrees: bool | None = None
+    crop: CropSupport | None = None
+    doubted: bool = False
 
 
-def unfounded(claim: Claim, evidence: Mapping[int, Evidence]) -> str | None:
-    """What is wrong with a claim that the text alone can tell; ``None`` where nothing is."""
-    known = [number for number in claim.cites if number in evidence]
-    if not known:
-        if claim.cites:
-            listed = ", ".join(f"[{number}]" for number in claim.cites)
-            return f"it cites {listed}, which does not exist"
-        return "it cites no evidence"
-    passages = [item for number in known if isinstance(item := evidence[number], PassageEvidence)]
-    if claim.quote is not None and passages:
-        quoted = _plain(claim.quote)
-        if not any(quoted in _plain(item.passage.text) for item in passages):
-            return "its quote does not stand in the passage that it cites"
-    if len(passages) == len(known):
-        written = {number for item in passages for number in numbers(item.passage.text)}
-        strange = [number for number in numbers(claim.text) if number not in written]
-        if strange:
-            return f"{strange[0]} does not stand in the passages that it cites"
-    return None
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """What the claims of one answer are checked with.
 
+    ``encoder`` is ``None`` where there is none that relates words to pictures. ``left`` are the
+    seconds that remain for the call, ``None`` for no bound but the model's own.
+    """
 
-async def check(
-    model: VisionLanguageModel,
-    question: str,
-    claims: Sequence[Claim],
-    evidence: Sequence[Evidence],
-    *,
-    deadline_seconds: float | None,
-) -> list[Checked]:
-    """Every claim's verdict, in order. A second look that fails leaves a claim unchecked."""
-    by_number = {item.number: item for item in evidence}
-    return [await _check(model, question, claim, by_number, deadline_seconds) for claim in claims]
+    model: VisionLanguageModel
+    question: str
+    evidence: Mapping[int, Evidence]
+    encoder: ImageEncoder | None
+    left: Callable[[], float | None] = lambda: None
 
+    async def verdicts(self, claims: Sequence[Claim]) -> list[Checked]:
+        """Every claim's, in order. A second look that fails leaves a claim unchecked."""
+        return list(await asyncio.gather(*map(self._check, claims)))
 
-async def _check(
-    model: VisionLanguageModel,
-    question: str,
-    claim: Claim,
-    evidence: Mapping[int, Evidence],
-    deadline_seconds: float | None,
-) -> Checked:
-    cites = tuple(number for number in claim.cites if number in evidence)
-    wrong = unfounded(claim, evidence)
-    if wrong is not None:
-        return Checked(claim, cites, "contradicted" if cites else "unchecked", (wrong,))
-    reasons = list(claim.problems)
-    passages = [item for number in cites if isinstance(item := evidence[number], PassageEvidence)]
-    if passages and _stands_in(claim, passages):
-        return Checked(
-            claim, cites, "supported", (*reasons, "it stands in the passage that it cites")
+    async def _check(self, claim: Claim) -> Checked:
+        cites = tuple(number for number in claim.cites if number in self.evidence)
+        wrong = unfounded(claim, self.evidence)
+        if wrong is not None:
+            return Checked(claim, cites, "contradicted" if cites else "unchecked", (wrong,))
+        cited = [self.evidence[number] for number in cites]
+        findings = await asyncio.to_thread(lambda: list(founding.look(self.question, claim, cited)))
+        reasons = (*claim.problems, *(each.reason for each in findings))
+        doubted = any(each.agrees is None for each in findings)
+        checked = Checked(claim, cites, "unchecked", reasons, doubted=doubted)
+        if any(each.agrees is False for each in findings):
+            return replace(checked, verdict="contradicted")
+        if any(each.agrees for each in findings) and not doubted:
+            return replace(checked, verdict="supported")
+        picture = next((item for item in cited if isinstance(item, PictureEvidence)), None)
+        if picture is None:
+            return replace(checked, reasons=(*reasons, "its words are not in the passage"))
+        checked = await self._look_again(checked, picture)
+        if claim.box is None or checked.verdict == "contradicted":
+            return checked
+        return await self._compare_crop(checked, picture)
+
+    async def _look_again(self, checked: Checked, picture: PictureEvidence) -> Checked:
+        """The model's second look: at the crop of the claim's box first, where a no at the crop
+        may mean that what the claim is about lies around it; then at the whole picture.
+        """
+        claim, at = checked.claim, f"[{picture.number}]"
+        independent = self.model.profile.answers == "json"
+        try:
+            if independent and claim.box is not None:
+                crop = await asyncio.to_thread(pictures.crop, picture.image, widened(claim.box))
+                agrees, certainty = await self._agrees(claim, crop)
+                if agrees:
+                    said = f"a second look at its box in {at} alone agrees"
+                    return _looked(checked, "supported", said, certainty, agrees)
+                said = f"a second look at its box in {at} alone does not show it"
+                checked = replace(checked, reasons=(*checked.reasons, said))
+            agrees, certainty = await self._agrees(claim, picture.image)
+        except ModelError as error:
+            return replace(checked, reasons=(*checked.reasons, f"no second look: {error}"))
+        if agrees is None:
+            said = "the second look gave no answer"
+            return replace(checked, reasons=(*checked.reasons, said))
+        said = f"a second look at {at} alone {'agrees' if agrees else 'disagrees'}"
+        verdict: Verdict = "contradicted"
+        if agrees:
+            # The same question asked again shows that the model is steady, not that it is right.
+            verdict = "supported" if independent and claim.box is None else "unchecked"
+        return _looked(checked, verdict, said, certainty, agrees)
+
+    async def _agrees(self, claim: Claim, image: Image.Image) -> tuple[bool | None, float | None]:
+        """Whether the model agrees when it sees nothing but ``image``, and how surely."""
+        profile = self.model.profile
+        request = second_look(
+            profile, self.question, claim.text, image, deadline_seconds=self.left()
         )
-    picture = next(
-        (item for number in cites if isinstance(item := evidence[number], PictureEvidence)), None
-    )
-    if picture is None:
-        return Checked(claim, cites, "unchecked", (*reasons, "its words are not in the passage"))
-    request = second_look(
-        model.profile, question, claim.text, picture, deadline_seconds=deadline_seconds
-    )
-    try:
-        reply = await model.ask(request)
-    except ModelError as error:
-        return Checked(claim, cites, "unchecked", (*reasons, f"no second look: {error}"))
-    if request.choices:
+        reply = await self.model.ask(request)
+        if not request.choices:
+            return _same_answer(claim, reply, profile), None
         shares = choice_probabilities(reply, request.choices)
-        certainty = None if shares is None else shares["yes"]
         agrees = None if reply.choice is None else reply.choice == "yes"
-        independent = True
-    else:
-        certainty = None
-        agrees = _same_answer(claim, reply, model.profile)
-        # The same question asked again shows that the model is steady, not that it is right.
-        independent = False
-    if agrees is None:
-        return Checked(claim, cites, "unchecked", (*reasons, "the second look gave no answer"))
-    said = f"a second look at [{picture.number}] alone {'agrees' if agrees else 'disagrees'}"
-    verdict: Verdict = "contradicted"
-    if agrees:
-        verdict = "supported" if independent else "unchecked"
-    return Checked(claim, cites, verdict, (*reasons, said), certainty)
+        return agrees, None if shares is None else shares["yes"]
+
+    async def _compare_crop(self, checked: Checked, picture: PictureEvidence) -> Checked:
+        """The encoder's view of the claim's box; it can support a claim and never contradict it."""
+        claim = checked.claim
+        if self.encoder is None or claim.box is None:
+            return checked
+        said = statement(self.question, claim.text)
+        phrase = f"{self.question} {said}" if len(said.split()) < _FEWEST_WORDS else said
+        try:
+            crop = await crop_support(self.encoder, picture.image, claim.box, phrase)
+        except ModelError:
+            return checked  # a check the less is no reason to have no answer
+        if crop is None:
+            return checked
+        reason = f"its box shows it better than {crop.rank:.0%} of the other places"
+        supported = crop.rank == 1 and checked.agrees and not checked.doubted
+        return replace(
+            checked,
+            verdict="supported" if supported else checked.verdict,
+            reasons=(*checked.reasons, reason),
+            crop=crop,
+        )
+
+
+def _looked(
+    checked: Checked, verdict: Verdict, said: str, certainty: float | None, agrees: bool
+) -> Checked:
+    return replace(
+        checked,
+        verdict=verdict,
+        reasons=(*checked.reasons, said),
+        certainty=certainty,
+        agrees=agrees,
+    )
 
 
 def _same_answer(claim: Claim, reply: Reply, profile: Profile) -> bool:
@@ -132,30 +182,4 @@ def _same_answer(claim: Claim, reply: Reply, profile: Profile) -> bool:
     found = parse(reply.text, profile, reply.placements[0]) if reply.placements else None
     if found is not None and found.marks and claim.box is not None:
         return iou(found.marks[0].box, claim.box) >= _SAME_PLACE
-    return _same(reply.text, claim.text)
-
-
-def _stands_in(claim: Claim, passages: Sequence[PassageEvidence]) -> bool:
-    texts = [_plain(item.passage.text) for item in passages]
-    wanted = _plain(claim.quote if claim.quote is not None else claim.text)
-    return bool(wanted) and any(wanted in text for text in texts)
-
-
-def numbers(text: str) -> list[str]:
-    """The numbers in a text, without signs for thousands: ``1,200.50`` is ``1200.5``."""
-    found = []
-    for match in _NUMBER.findall(unicodedata.normalize("NFKC", text)):
-        whole, point, rest = match.replace(",", "").partition(".")
-        rest = rest.replace(".", "").rstrip("0")
-        found.append((whole.lstrip("0") or "0") + (point + rest if rest else ""))
-    return found
-
-
-def _same(a: str, b: str) -> bool:
-    return _plain(re.sub(r"\[[^\]]*\]", " ", a)) == _plain(b)
-
-
-def _plain(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    kept = "".join(c if c.isalnum() or c == "." else " " for c in folded)
-    return " ".join(kept.split()).strip(".")
+    return plain(_BRACKETS.sub(" ", reply.text)) == plain(claim.text)

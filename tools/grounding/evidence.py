@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from sightline.storage import assets
+from sightline.storage import assets, written
 from sightline.storage.assets import Asset
 from sightline.storage.retrieval.records import (
     FoundRegion,
@@ -16,6 +16,7 @@ from sightline.storage.retrieval.records import (
     PassageRequest,
     Selection,
 )
+from sightline.storage.written import WrittenLine
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.view_image import load_picture
 
@@ -25,13 +26,17 @@ MOST_PASSAGES = 4
 
 @dataclass(frozen=True, slots=True)
 class PictureEvidence:
-    """A picture that the model is shown. ``score`` is the search's, ``None`` where it was given."""
+    """A picture that the model is shown. ``score`` is the search's, ``None`` where it was given.
+
+    ``written`` is the text on it, as it was read at ingest.
+    """
 
     number: int
     asset: Asset
     image: Image.Image
     score: float | None = None
     region: FoundRegion | None = None
+    written: tuple[WrittenLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +57,26 @@ async def given(deps: Dependencies, ids: Sequence[str]) -> list[Evidence]:
     database = await deps.database.get()
     async with database.connection() as conn:
         records = await assets.fetch(conn, list(dict.fromkeys(ids)))
+        lines = await written.lines_on(conn, [record.id for record in records])
     return [
-        PictureEvidence(number, record, await load_picture(deps, record))
+        PictureEvidence(
+            number, record, await load_picture(deps, record), written=lines.get(record.id, ())
+        )
         for number, record in enumerate(records, 1)
     ]
 
 
 async def found(
-    deps: Dependencies, question: str, selection: Selection, *, pictures: int, principal: str | None
+    deps: Dependencies, query: str, selection: Selection, *, pictures: int, principal: str | None
 ) -> list[Evidence]:
-    """What the two searches bring for the question: pictures first, then passages.
+    """What the two searches bring for the query: pictures first, then passages.
 
     A caption says what its file's author believed, and is no evidence for what a picture shows: a
     passage of a picture that is shown anyway counts only where it was read in it.
     """
     images = await deps.image_search(
         ImageRequest(
-            query=question,
+            query=query,
             selection=selection,
             limit=pictures,
             principal=principal,
@@ -77,17 +85,28 @@ async def found(
     )
     texts = await deps.passage_search(
         PassageRequest(
-            query=question,
+            query=query,
             selection=selection,
             limit=MOST_PASSAGES,
             principal=principal,
             tool="answer_question",
         )
     )
+    database = await deps.database.get()
+    async with database.connection() as conn:
+        lines = await written.lines_on(conn, [hit.asset.id for hit in images.hits])
     evidence: list[Evidence] = []
     for hit in images.hits:
-        image = await load_picture(deps, hit.asset)
-        evidence.append(PictureEvidence(len(evidence) + 1, hit.asset, image, hit.score, hit.region))
+        evidence.append(
+            PictureEvidence(
+                len(evidence) + 1,
+                hit.asset,
+                await load_picture(deps, hit.asset),
+                hit.score,
+                hit.region,
+                lines.get(hit.asset.id, ()),
+            )
+        )
     for text in texts.hits:
         evidence.append(PassageEvidence(len(evidence) + 1, text.passage, text.score, text.asset))
     return evidence

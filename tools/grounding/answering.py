@@ -1,0 +1,156 @@
+"""One question of numbered evidence: asked, read, checked, and rated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from sightline.storage.models import ImageEncoder
+from sightline.storage.retrieval.stopwatch import Stopwatch
+from sightline.tools.grounding.asking import question_request
+from sightline.tools.grounding.checking import Checked, Checking
+from sightline.tools.grounding.confidence import Features, calibration, features
+from sightline.tools.grounding.evidence import Evidence
+from sightline.tools.grounding.founding import unfounded
+from sightline.tools.grounding.reading import Draft, read
+from sightline.tools.grounding.results import (
+    AnswerResult,
+    Status,
+    claim_result,
+    evidence_item,
+    orders_note,
+)
+from sightline.tools.vision import Reply, VisionLanguageModel
+
+#: Told how many of the stages are done, and which one begins.
+Tell = Callable[[float, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question, what it is about where it does not say, and how long all of it may take."""
+
+    question: str
+    about: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The result, and the features that its confidence was worked out from."""
+
+    result: AnswerResult
+    features: Features
+
+
+async def answer(
+    model: VisionLanguageModel,
+    asking: Asking,
+    evidence: Sequence[Evidence],
+    *,
+    encoder: ImageEncoder | None,
+    tell: Tell,
+    watch: Stopwatch,
+) -> Answered:
+    """Ask, mend once, check every claim. Raises ModelError where the model gives no answer."""
+    until = None if asking.seconds is None else time.monotonic() + asking.seconds
+
+    def left() -> float | None:
+        return None if until is None else max(until - time.monotonic(), 0.0)
+
+    await tell(1, f"asking {model.model}")
+    with watch.stage("answer"):
+        draft, reply, notes = await _ask(model, asking, evidence, left)
+    await tell(2, "checking claims")
+    with watch.stage("check"):
+        by_number = {item.number: item for item in evidence}
+        checking = Checking(model, asking.question, by_number, encoder, left)
+        checked = await checking.verdicts(draft.claims)
+    known = features(draft, reply, checked, evidence)
+    return Answered(_result(model, draft, checked, evidence, known, notes, watch), known)
+
+
+async def _ask(
+    model: VisionLanguageModel,
+    asking: Asking,
+    evidence: Sequence[Evidence],
+    left: Callable[[], float | None],
+) -> tuple[Draft, Reply, list[str]]:
+    """The model's draft; asked once more where the first one cannot stand."""
+    profile = model.profile
+    request = question_request(
+        profile, asking.question, evidence, about=asking.about, deadline_seconds=left()
+    )
+    reply = await model.ask(request)
+    draft = read(reply, profile, evidence)
+    by_number = {item.number: item for item in evidence}
+    problems = [
+        f"{claim.text[:80]!r}: {wrong}"
+        for claim in draft.claims
+        if (wrong := unfounded(claim, by_number)) is not None
+    ]
+    if not draft.readable:
+        problems = ["the reply was not the JSON object that was asked for"]
+    # The built-in model writes one form only: told of a problem, it would write the same again.
+    if not problems or profile.answers == "cited":
+        return draft, reply, []
+    request = question_request(
+        profile,
+        asking.question,
+        evidence,
+        about=asking.about,
+        problems=problems,
+        deadline_seconds=left(),
+    )
+    again = await model.ask(request)
+    second = read(again, profile, evidence)
+    if not second.readable:
+        return draft, reply, ["a second try at the answer could not be read"]
+    return second, again, ["the answer was repaired once"]
+
+
+def _result(
+    model: VisionLanguageModel,
+    draft: Draft,
+    checked: Sequence[Checked],
+    evidence: Sequence[Evidence],
+    known: Features,
+    notes: Sequence[str],
+    watch: Stopwatch,
+) -> AnswerResult:
+    status, missing = _status(draft, checked)
+    fitted = calibration(model.model)
+    said = [*notes, *orders_note(evidence)]
+    if model.profile.note:
+        said.append(model.profile.note)
+    if fitted is None:
+        said.append(f"no confidence: none has been calibrated for the model {model.model!r}")
+    rated = fitted is not None and status in ("answered", "not_shown")
+    return AnswerResult(
+        status=status,
+        answer=draft.answer if status == "answered" else None,
+        confidence=fitted.confidence(known) if fitted is not None and rated else None,
+        claims=[claim_result(each, evidence) for each in checked],
+        evidence=[evidence_item(each) for each in evidence],
+        missing=missing,
+        readings=list(draft.readings) or None,
+        model=model.model,
+        notes=said or None,
+        timings_ms={**watch.stages, "total": watch.total()},
+    )
+
+
+def _status(draft: Draft, checked: Sequence[Checked]) -> tuple[Status, str | None]:
+    """How the call ended, and what is missing where it ended without an answer."""
+    if not draft.readable:
+        return "unreadable", f"the model's reply could not be read: {draft.raw[:200]!r}"
+    if not draft.shown:
+        status: Status = "ambiguous" if draft.readings else "not_shown"
+        return status, draft.missing or "none of the evidence shows it"
+    # An answer none of whose claims stands is no answer.
+    if not any(each.verdict != "contradicted" and each.cites for each in checked):
+        reasons = "; ".join(reason for each in checked for reason in each.reasons)
+        why = reasons or "it made none that cites evidence"
+        return "not_shown", f"the model answered, and no claim of it held: {why}"
+    return "answered", None

@@ -1,0 +1,137 @@
+"""What evidence says of a claim without asking any model: its texts, its numbers, its colours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sightline.tools import pictures
+from sightline.tools.boxes.geometry import Box
+from sightline.tools.grounding import colours
+from sightline.tools.grounding.crops import widened
+from sightline.tools.grounding.evidence import Evidence, PassageEvidence, PictureEvidence
+from sightline.tools.grounding.orders import without_orders
+from sightline.tools.grounding.reading import Claim
+from sightline.tools.grounding.words import denies, is_no, is_yes, numbers, plain, stands_in
+
+#: Shorter words stand somewhere on most pictures that have any text.
+_FEWEST_LETTERS: Final = 2
+#: A question for words that are written may well be answered with an order that is written.
+_ASKS_FOR_TEXT: Final = re.compile(
+    r"\b(?:say|says|said|written|writing|read|reads|text|words?|sign|title|caption)\b|[写说读字]",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found: ``True`` for the claim, ``False`` against it, ``None`` for a mere remark.
+
+    A remark says why the claim's box, or words, are not enough by themselves.
+    """
+
+    agrees: bool | None
+    reason: str
+
+
+def unfounded(claim: Claim, evidence: Mapping[int, Evidence]) -> str | None:
+    """What is wrong with a claim that the texts alone can tell; ``None`` where nothing is."""
+    known = [number for number in claim.cites if number in evidence]
+    if not known:
+        if claim.cites:
+            listed = ", ".join(f"[{number}]" for number in claim.cites)
+            return f"it cites {listed}, which does not exist"
+        return "it cites no evidence"
+    passages = [item for number in known if isinstance(item := evidence[number], PassageEvidence)]
+    if (
+        claim.quote is not None
+        and passages
+        and not any(stands_in(claim.quote, item.passage.text) for item in passages)
+    ):
+        return "its quote does not stand in the passage that it cites"
+    if len(passages) < len(known):
+        return None
+    written = {number for item in passages for number in numbers(item.passage.text)}
+    strange = [number for number in numbers(claim.text) if number not in written]
+    if strange:
+        return f"{strange[0]} does not stand in the passages that it cites"
+    named = set().union(*(colours.named(item.passage.text) for item in passages))
+    unnamed = sorted(colours.named(claim.text) - named)
+    if named and unnamed:
+        return f"the passages that it cites name other colours than {unnamed[0]}"
+    return None
+
+
+def look(question: str, claim: Claim, cited: Sequence[Evidence]) -> Iterator[Finding]:
+    """Findings about a claim that is not `unfounded`."""
+    yield from _in_texts(question, claim, cited)
+    yield from _in_pixels(question, claim, cited)
+
+
+def statement(question: str, claim: str) -> str:
+    """What a claim states, for what compares words: a bare yes states its question."""
+    if is_yes(claim):
+        return question
+    return "" if is_no(claim) else claim
+
+
+def _in_texts(question: str, claim: Claim, cited: Sequence[Evidence]) -> Iterator[Finding]:
+    wanted = claim.quote if claim.quote is not None else claim.text
+    if is_yes(wanted) or is_no(wanted) or not plain(wanted):
+        return
+    for item in cited:
+        if isinstance(item, PassageEvidence):
+            if stands_in(wanted, item.passage.text):
+                said = "it stands in the passage that it cites"
+                yield _heeding(question, wanted, item.passage.text, said)
+        elif len(plain(wanted)) >= _FEWEST_LETTERS:
+            yield from _on_picture(question, wanted, claim.box, item)
+
+
+def _on_picture(
+    question: str, wanted: str, box: Box | None, item: PictureEvidence
+) -> Iterator[Finding]:
+    text = " | ".join(line.text for line in item.written)
+    if not stands_in(wanted, text):
+        return
+    places = [line.box for line in item.written if line.box and stands_in(wanted, line.text)]
+    if box is not None and places and not any(_meet(place, box) for place in places):
+        yield Finding(None, f"it is written elsewhere on [{item.number}] than its box is")
+    else:
+        yield _heeding(question, wanted, text, f"it is written on [{item.number}]")
+
+
+def _heeding(question: str, wanted: str, text: str, said: str) -> Finding:
+    """Text that tells its reader what to answer supports no claim with that answer."""
+    if stands_in(wanted, without_orders(text)):
+        return Finding(True, said)
+    reason = "its words stand in text that tells its reader what to answer"
+    return Finding(None if _ASKS_FOR_TEXT.search(question) else False, reason)
+
+
+def _in_pixels(question: str, claim: Claim, cited: Sequence[Evidence]) -> Iterator[Finding]:
+    shown = [item for item in cited if isinstance(item, PictureEvidence)]
+    said = statement(question, claim.text)
+    names = colours.named(said)
+    if not names or denies(said) or len(shown) < len(cited):
+        return
+    absent = set.intersection(*(colours.absent(names, item.image) for item in shown))
+    if absent:
+        yield Finding(False, f"nothing in the picture that it cites is {min(absent)}")
+    elif claim.box is not None:
+        crop = pictures.crop(shown[0].image, widened(claim.box))
+        lacking = colours.absent(names, crop)
+        if lacking:
+            yield Finding(None, f"nothing in its box is {min(lacking)}")
+
+
+def _meet(a: Box, b: Box) -> bool:
+    """Whether the middle of one lies in the other."""
+    return _holds(a, b) or _holds(b, a)
+
+
+def _holds(a: Box, b: Box) -> bool:
+    x, y = (b[0] + b[2]) / 2, (b[1] + b[3]) / 2
+    return a[0] <= x <= a[2] and a[1] <= y <= a[3]
