@@ -108,6 +108,7 @@ class FusionRetriever(Branch):
                     weight=round(weights[name], 4),
                     evidence=round(each.evidence, 4),
                     threshold=each.threshold,
+                    keys=tuple(candidate.key for candidate in each.candidates),
                 )
                 for name, each in found.items()
             },

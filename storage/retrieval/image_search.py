@@ -90,6 +90,9 @@ class ImageSearch:
             next_cursor=cursors.seal(self._signing_key, end, digest) if more else None,
             notes=(*scope.notes, *fusion.notes, *arranged.notes),
             reranked=arranged.reranked,
+            fused=tuple(
+                hit.key for hit in fusion.hits[: limits.DEPTH] if hit.key not in question.named
+            ),
         )
         await self._log(request, query, hits, report)
         return ImageResults(tuple(hits), report)

@@ -80,6 +80,7 @@ class PassageSearch:
             next_cursor=cursors.seal(self._signing_key, end, digest) if more else None,
             notes=(*scope.notes, *fusion.notes, *notes),
             reranked=reranked,
+            fused=tuple(hit.key for hit in fusion.hits[: limits.DEPTH]),
         )
         await log.write(
             self._database,

@@ -45,7 +45,8 @@ class ImageRequest:
     ``visual_weight`` 0 to 1 mixes normalised scores (1: only what pictures look like, 0: only
     words on and around them); ``None`` fuses ranks, each branch weighed by its own evidence.
     ``diversity`` 0 to 1 trades score for variety (MMR). ``group_duplicates`` shows one of a group
-    of near-identical pictures and names the others.
+    of near-identical pictures and names the others. Where ``picture`` was cut out of a larger one,
+    ``region`` is its box there, and ``cut_from`` the asset that the larger one is, if it is one.
     """
 
     query: str = ""
@@ -154,20 +155,23 @@ class BranchReport:
 
     ``weight`` 0 to 1 is what its best hit counted in the fusion; ``evidence`` 0 to 1 how far that
     hit stands out from chance; ``threshold`` the branch score from which one does (``None`` where
-    the branch has no background to compare with).
+    the branch has no background to compare with). ``keys`` are its own order: ids of assets, or of
+    passages.
     """
 
     hits: int
     weight: float
     evidence: float
     threshold: float | None = None
+    keys: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchReport:
     """How a search went: branches by name, milliseconds by stage, and what a caller should know.
 
-    ``notes`` are sentences such as "only the first 256 terms of the query were used".
+    ``notes`` are sentences such as "only the first 256 terms of the query were used". ``fused`` are
+    keys in the order that the branches together gave, before any reranking.
     """
 
     branches: Mapping[str, BranchReport]
@@ -175,6 +179,7 @@ class SearchReport:
     next_cursor: str | None = None
     notes: tuple[str, ...] = ()
     reranked: bool = False
+    fused: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

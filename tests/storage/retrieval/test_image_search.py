@@ -170,6 +170,19 @@ async def test_every_hit_says_why(album: Corpus, images: ImageSearch) -> None:
     assert {"encode", "scope", "words", "finish", "total"} <= found.report.timings_ms.keys()
 
 
+async def test_a_report_has_the_order_of_each_branch_and_the_fused_one(
+    album: Corpus, images: ImageSearch
+) -> None:
+    found = await images.search(ImageRequest(query="sea", limit=1))
+    for name, branch in found.report.branches.items():
+        assert len(branch.keys) == branch.hits, name
+    assert found.report.branches["words"].keys == (id_of("sea"),)
+    assert found.report.fused[0] == found.hits[0].asset.id
+    assert set(found.report.fused) == set(found.report.branches["text_to_picture"].keys)
+    like = await images.search(ImageRequest(picture=id_of("sea")))
+    assert id_of("sea") not in like.report.fused
+
+
 async def test_pages_follow_each_other_without_repeats(album: Corpus, images: ImageSearch) -> None:
     whole = await images.search(ImageRequest(query="a", limit=5))
     seen: list[str] = []

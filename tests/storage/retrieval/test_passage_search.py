@@ -67,8 +67,10 @@ async def first(passages: PassageSearch, query: str) -> PassageHit:
 async def test_the_words_of_a_passage_find_it(
     library: Corpus, passages: PassageSearch, query: str, text: str
 ) -> None:
-    hit = await first(passages, query)
+    found = await passages.search(PassageRequest(query=query, limit=1))
+    (hit,) = found.hits
     assert hit.passage.text.startswith(text)
+    assert found.report.fused[0] == hit.passage.id
     assert hit.branches["words"].rank == 1
 
 
