@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from sightline.server.analytics import Analytics
 from sightline.server.background import Background, State, in_daemon_thread
 from sightline.server.databases import Databases
-from sightline.server.inference import encoders
+from sightline.server.inference import encoders, passages
 from sightline.server.inference.background import BackgroundEncoder
 from sightline.server.inference.ocr import load_reader
 from sightline.server.inference.vlm.endpoint import Endpoint
@@ -28,6 +28,7 @@ from sightline.storage.errors import (
     ModelUnavailableError,
     SightlineError,
 )
+from sightline.storage.models import TextEncoder
 from sightline.storage.objects import ObjectStore
 from sightline.storage.retrieval.records import (
     ImageRequest,
@@ -85,6 +86,17 @@ class Runtime:
             wait_seconds=wait_seconds,
             delay_seconds=_HANDSHAKE_SECONDS,
         )
+        #: ``None`` where the encoder of pictures has passages too.
+        self.passage_encoder: Background[passages.PassageEncoder] | None = None
+        if settings.passage_encoder != passages.SAME:
+            load = partial(passages.load, settings, metrics.batch)
+            self.passage_encoder = Background(
+                f"the passage encoder {settings.passage_encoder!r}",
+                partial(in_daemon_thread, load, discard=passages.PassageEncoder.close),
+                wait_seconds=wait_seconds,
+                unavailable=ModelUnavailableError,
+                delay_seconds=_HANDSHAKE_SECONDS,
+            )
         self._search_modules = Background(
             "search",
             partial(in_daemon_thread, _import_searches, discard=lambda _: None),
@@ -101,6 +113,8 @@ class Runtime:
     async def __aenter__(self) -> Self:
         self.database.start()
         self.encoder.start()
+        if self.passage_encoder is not None:
+            self.passage_encoder.start()
         self._search_modules.start()
         return self
 
@@ -119,6 +133,10 @@ class Runtime:
         if self.vision is not None:
             await self.vision.close()
         await self.encoder.close()
+        if self.passage_encoder is not None:
+            await self.passage_encoder.close()
+            if self.passage_encoder.value is not None:
+                self.passage_encoder.value.close()
         await self.database.close()
         await self._databases.close()
 
@@ -126,6 +144,8 @@ class Runtime:
         """Return when every part is there, however long that takes."""
         for part in (self.database, self.encoder.loading, self._search_modules):
             await part.opened.wait()
+        if self.passage_encoder is not None:
+            await self.passage_encoder.opened.wait()
 
     def dependencies(self) -> Dependencies:
         """What the tools are given."""
@@ -133,7 +153,7 @@ class Runtime:
             database=self.database,
             objects=ObjectStore(self._settings.data_dir),
             encoder=self.encoder,
-            passage_encoder=self.encoder,
+            passage_encoder=self.passage_encoder or self.encoder,
             allowed_roots=self._settings.allowed_roots,
             urls=allowed_urls(self._settings),
             image_search=self._search_images,
@@ -152,11 +172,14 @@ class Runtime:
 
     def states(self) -> dict[str, State]:
         """How far each part is, by its name."""
-        return {
+        states = {
             "database": self.database.state,
             "encoder": self.encoder.loading.state,
             "search": self._search_modules.state,
         }
+        if self.passage_encoder is not None:
+            states["passage_encoder"] = self.passage_encoder.state
+        return states
 
     async def reachable(self) -> bool:
         """Whether the database answers now."""
@@ -185,20 +208,28 @@ class Runtime:
             return "unusable"
         return "ready"
 
+    async def _queries(self) -> TextEncoder:
+        """What encodes the words that passages are asked for."""
+        if self.passage_encoder is None:
+            return await self.encoder.get()
+        return (await self.passage_encoder.get()).queries
+
     async def _search_images(self, request: ImageRequest) -> ImageResults:
         if self._image_search is None:
             image_search, _ = await self._search_modules.get()
             encoder = await self.encoder.get()
             database = await self.database.get()
-            self._image_search = image_search(database, encoder, encoder, signing_key=self._key)
+            self._image_search = image_search(
+                database, encoder, await self._queries(), signing_key=self._key
+            )
         return await self._image_search.search(request)
 
     async def _search_passages(self, request: PassageRequest) -> PassageResults:
         if self._passage_search is None:
             _, passage_search = await self._search_modules.get()
-            encoder = await self.encoder.get()
+            queries = await self._queries()
             database = await self.database.get()
-            self._passage_search = passage_search(database, encoder, signing_key=self._key)
+            self._passage_search = passage_search(database, queries, signing_key=self._key)
         return await self._passage_search.search(request)
 
 

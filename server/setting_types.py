@@ -14,6 +14,7 @@ from pydantic_settings import NoDecode
 
 _ENCODER = re.compile(r"builtin|local-dir:.+|hf-hub:[\w.-]+/[\w.-]+|[\w.-]+/[\w.-]+")
 _HOST = r"^(\*\.)?[\w-]+(\.[\w-]+)*(:\d{1,5})?$"
+_PASSAGE_ENCODER = re.compile(r"encoder|minilm|local-dir:.+|[\w.-]+/[\w.-]+")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -35,6 +36,13 @@ def _known_encoder(value: object) -> object:
         msg = (
             "use 'builtin', 'ARCH/PRETRAINED' (open_clip), 'hf-hub:OWNER/MODEL' or 'local-dir:PATH'"
         )
+        raise ValueError(msg)
+    return value
+
+
+def _known_passage_encoder(value: object) -> object:
+    if isinstance(value, str) and not _PASSAGE_ENCODER.fullmatch(value):
+        msg = "use 'encoder', 'minilm', 'OWNER/MODEL' (Hugging Face hub) or 'local-dir:PATH'"
         raise ValueError(msg)
     return value
 
@@ -78,6 +86,7 @@ Algorithms = Annotated[tuple[Algorithm, ...], NoDecode, _split(","), Field(min_l
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EncoderName = Annotated[str, BeforeValidator(_known_encoder)]
+PassageEncoderName = Annotated[str, BeforeValidator(_known_passage_encoder)]
 DeviceName = Annotated[str, BeforeValidator(_known_device)]
 #: Without a slash at its end.
 HttpUrl = Annotated[str, BeforeValidator(_no_slash), BeforeValidator(_http_url)]

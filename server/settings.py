@@ -26,6 +26,7 @@ from sightline.server.setting_types import (
     Hosts,
     HttpUrl,
     Networks,
+    PassageEncoderName,
     Paths,
     PositiveInt,
     Seconds,
@@ -70,6 +71,14 @@ class Settings(BaseSettings):
         description=(
             "Image and text encoder: `builtin`, an open_clip `ARCH/PRETRAINED`, "
             "`hf-hub:OWNER/MODEL` or `local-dir:PATH`."
+        ),
+    )
+    passage_encoder: PassageEncoderName = Field(
+        default="encoder",
+        description=(
+            "Encoder of captions and other text: `encoder` (the text tower of the above), "
+            "`minilm` (the extra of that name), or a sentence-transformers model, "
+            "`OWNER/MODEL` or `local-dir:PATH`."
         ),
     )
     device: DeviceName = Field(

@@ -72,7 +72,9 @@ def _data_dir(settings: Settings) -> Diagnosis:
 async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
     from sightline.server.metrics import Metrics
     from sightline.server.runtime import Runtime
-    from sightline.storage import collections
+    from sightline.storage import collections, spaces
+    from sightline.storage.models import EncoderIdentity
+    from sightline.storage.spaces import Grain
 
     async with Runtime(settings, Metrics()) as runtime:
         where = "embedded" if settings.database_url is None else "given"
@@ -98,14 +100,31 @@ async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
                 "knows drawn scenes only; photographs are found by captions, text and likeness. "
                 "Set SIGHTLINE_ENCODER to a production model, such as ViT-B-32-SigLIP2-256/webli",
             )
+        passages = encoder.identity
+        if runtime.passage_encoder is not None:
+            what = f"passage encoder {settings.passage_encoder}"
+            try:
+                passages = (await runtime.passage_encoder.get()).identity
+            except SightlineError as error:
+                yield Diagnosis("bad", what, str(error))
+                return
+            yield Diagnosis("good", what, str(passages))
         for each in overviews:
-            if each.encoder is not None and each.encoder != encoder.identity.name:
-                yield Diagnosis(
-                    "bad",
-                    f"collection {each.name}",
-                    f"its vectors are of {each.encoder}, the encoder is {encoder.identity.name}; "
-                    "set SIGHTLINE_ENCODER back, or ingest into a new collection",
-                )
+            grains: tuple[tuple[Grain, EncoderIdentity], ...] = (
+                ("asset", encoder.identity),
+                ("passage", passages),
+            )
+            for grain, identity in grains:
+                async with database.connection() as connection:
+                    space = await spaces.of_collection(connection, each.collection.id, grain)
+                if space is not None and space.identity != identity:
+                    setting = "ENCODER" if grain == "asset" else "PASSAGE_ENCODER"
+                    yield Diagnosis(
+                        "bad",
+                        f"collection {each.name}",
+                        f"its {grain} vectors are of {space.identity}, the encoder is {identity}; "
+                        f"set SIGHTLINE_{setting} back, or ingest into a new collection",
+                    )
 
 
 async def _vision(settings: Settings) -> Diagnosis:

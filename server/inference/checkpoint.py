@@ -31,7 +31,7 @@ WEIGHTS = (
     "model.pth",
 )
 #: Other files of a folder that decide a text's vector.
-_TOKENIZER = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -85,7 +85,7 @@ class ModelFolder:
         digest = hashlib.sha256()
         digest.update(cache.sha256(self.weights).encode())
         digest.update(json.dumps(self.config["model_cfg"], sort_keys=True).encode())
-        for name in _TOKENIZER:
+        for name in TOKENIZER_FILES:
             if (self.path / name).is_file():
                 digest.update(f"{name} {cache.sha256(self.path / name)}".encode())
         return digest.hexdigest()

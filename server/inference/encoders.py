@@ -8,7 +8,6 @@ imported by `load` and by nothing before it.
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from sightline.server.inference.batcher import Batcher, BatchObserver
 from sightline.server.inference.checkpoint import FingerprintCache, ModelFolder
 from sightline.server.inference.preprocess import Preprocess
+from sightline.server.inference.texts import Texts
 from sightline.server.settings import Settings
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.models import EncoderIdentity, Pixels, Vectors
@@ -66,7 +66,6 @@ class Encoder:
         observer: BatchObserver | None = None,
     ) -> None:
         self._model = model
-        self._texts = _TextCache(text_cache_entries)
         self._batcher = Batcher(
             {"image": model.encode_images, "text": model.encode_texts},
             batch_items=batch_items,
@@ -74,6 +73,7 @@ class Encoder:
             name=f"encoder {model.identity.name}",
             observer=observer,
         )
+        self._texts = Texts(self._batcher, "text", model.identity.dimension, text_cache_entries)
 
     @property
     def identity(self) -> EncoderIdentity:
@@ -102,7 +102,7 @@ class Encoder:
                 msg = f"expected uint8 of shape {expected}, got {each.dtype} of {each.shape}"
                 raise InvalidArgumentError(msg)
         if not pixels:
-            return self._none()
+            return np.empty((0, self.identity.dimension), np.float32)
         return await self._batcher.submit("image", pixels)
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -110,16 +110,7 @@ class Encoder:
 
         Raises ModelOverloadedError when the queue is full.
         """
-        if not texts:
-            return self._none()
-        known = {text: row for text in texts if (row := self._texts.get(text)) is not None}
-        missing = [text for text in dict.fromkeys(texts) if text not in known]
-        if missing:
-            rows = await self._batcher.submit("text", missing)
-            for text, row in zip(missing, rows, strict=True):
-                known[text] = row
-                self._texts.put(text, row)
-        return np.stack([known[text] for text in texts])
+        return await self._texts.encode(texts)
 
     def close(self) -> None:
         """Stop the thread once its batch has ended; what waits fails with ModelUnavailableError."""
@@ -130,29 +121,6 @@ class Encoder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _none(self) -> Vectors:
-        return np.empty((0, self.identity.dimension), np.float32)
-
-
-class _TextCache:
-    """The vectors of the texts that were asked for last. Rows are never handed out for writing."""
-
-    def __init__(self, entries: int) -> None:
-        self._entries = entries
-        self._rows: OrderedDict[str, Vectors] = OrderedDict()
-
-    def get(self, text: str) -> Vectors | None:
-        row = self._rows.get(text)
-        if row is not None:
-            self._rows.move_to_end(text)
-        return row
-
-    def put(self, text: str, row: Vectors) -> None:
-        if self._entries:
-            self._rows[text] = row.copy()  # a view would keep its whole batch alive
-            if len(self._rows) > self._entries:
-                self._rows.popitem(last=False)
 
 
 def load(settings: Settings, observer: BatchObserver | None = None) -> Encoder:

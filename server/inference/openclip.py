@@ -61,7 +61,7 @@ def find(encoder: str, cache: FingerprintCache) -> Source:
     except (OSError, RuntimeError, ValueError) as error:
         msg = (
             f"the weights of encoder {encoder!r} are not on this machine and could not be fetched "
-            f"({_first_line(error)}). Run once where there is a network, or name a folder that "
+            f"({first_line(error)}). Run once where there is a network, or name a folder that "
             "holds them: local-dir:PATH."
         )
         raise ConfigurationError(msg) from error
@@ -138,7 +138,7 @@ class OpenClipModel:
                     source.model_name
                 )
         except Exception as error:
-            msg = f"encoder {source.name!r} cannot be loaded: {_first_line(error)}"
+            msg = f"encoder {source.name!r} cannot be loaded: {first_line(error)}"
             raise ConfigurationError(msg) from error
         self._model.eval()
         self._encode_tokens = trimmed(self._model)
@@ -202,7 +202,7 @@ class OpenClipModel:
         while start < len(items):
             part = items[start : start + self._most]
             try:
-                rows.append(_unit(forward(part)))
+                rows.append(unit(forward(part)))
                 start += len(part)
             except torch.OutOfMemoryError as error:
                 if len(part) == 1:
@@ -214,7 +214,7 @@ class OpenClipModel:
         return np.concatenate(rows)
 
 
-def _unit(features: torch.Tensor) -> Vectors:
+def unit(features: torch.Tensor) -> Vectors:
     """Rows scaled to length 1 in float32; raises ModelError for rows that have no direction."""
     vectors = features.float()
     lengths = vectors.norm(dim=-1, keepdim=True)
@@ -225,6 +225,7 @@ def _unit(features: torch.Tensor) -> Vectors:
     return unit
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

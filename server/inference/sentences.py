@@ -1,0 +1,114 @@
+"""Sentence encoders, loaded with transformers. Imports torch: reach it through `passages`."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+
+import torch
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from sightline.server.inference.checkpoint import FingerprintCache
+from sightline.server.inference.openclip import choose_device, choose_precision, first_line, unit
+from sightline.server.inference.sentence_folder import SentenceFolder
+from sightline.storage.errors import ConfigurationError
+from sightline.storage.models import EncoderIdentity, Vectors
+
+logger = logging.getLogger(__name__)
+
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_LONGEST_TOKENS = 8192
+
+
+class SentenceModel:
+    """A loaded model on its device. Not thread-safe: one thread calls it (see `batcher`)."""
+
+    def __init__(
+        self,
+        folder: SentenceFolder,
+        name: str,
+        cache: FingerprintCache,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        """Load the weights of a checked folder, from this machine alone.
+
+        Raises ConfigurationError where they do not fit the architecture or parts of it have none.
+        """
+        self._device = choose_device(device)
+        self._recipe = folder.recipe
+        dtype = _DTYPES[choose_precision(precision, self._device)]
+        place = str(folder.transformer)
+        transformers_logging.disable_progress_bar()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of libraries, about their own internals
+                self._tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
+                self._model, said = AutoModel.from_pretrained(
+                    place, local_files_only=True, dtype=dtype, output_loading_info=True
+                )
+        except Exception as error:
+            msg = f"passage encoder {name!r} cannot be loaded: {first_line(error)}"
+            raise ConfigurationError(msg) from error
+        # The pooler stands on the first token for another task, and nothing here asks it.
+        missing = sorted(key for key in said["missing_keys"] if not key.startswith("pooler."))
+        if missing or said["mismatched_keys"]:
+            lacking = missing or sorted(str(key) for key in said["mismatched_keys"])
+            raise ConfigurationError(
+                f"passage encoder {name!r} has no weights that fit {lacking[0]!r} and "
+                f"{len(lacking) - 1} others; nothing is encoded with random ones"
+            )
+        self._model.to(self._device).eval()
+        self._most_tokens = self._limit()
+        self.identity = EncoderIdentity(
+            name=name,
+            weights=folder.fingerprint(cache),
+            preprocessing=folder.recipe.fingerprint,
+            dimension=self.encode_passages(["a first pass gives the dimension"]).shape[1],
+        )
+        logger.info("passage encoder %s on %s", self.identity, self._device)
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of what is stored, float32 of shape (n, dimension); long texts are cut."""
+        return self._encode([self._recipe.passage + text for text in texts])
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of what is asked, float32 of shape (n, dimension)."""
+        return self._encode([self._recipe.query + text for text in texts])
+
+    @torch.inference_mode()
+    def _encode(self, texts: Sequence[str]) -> Vectors:
+        if self._recipe.lower_case:
+            texts = [text.lower() for text in texts]
+        batch = self._tokenizer(
+            list(texts),
+            padding=True,
+            truncation=True,
+            max_length=self._most_tokens,
+            return_tensors="pt",
+        ).to(self._device)
+        tokens = self._model(**batch).last_hidden_state.float()
+        return unit(self._pooled(tokens, batch["attention_mask"]))
+
+    def _pooled(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """One vector a text: ``tokens`` are (n, length, dimension), ``mask`` (n, length) 0 or 1."""
+        present = mask.unsqueeze(-1).float()
+        match self._recipe.pooling:
+            case "mean":
+                return (tokens * present).sum(1) / present.sum(1).clamp(min=1e-9)
+            case "max":
+                return tokens.masked_fill(present == 0, -torch.inf).amax(1)
+            case "cls":
+                place = mask.int().argmax(1)  # the first that is there, whichever side is padded
+            case "lasttoken":
+                place = mask.shape[1] - 1 - mask.flip(1).int().argmax(1)
+        return tokens[torch.arange(len(tokens), device=tokens.device), place]
+
+    def _limit(self) -> int:
+        """Tokens that the model takes: the least that recipe, tokenizer and positions allow."""
+        positions = getattr(self._model.config, "max_position_embeddings", None)
+        given = (self._recipe.most_tokens, self._tokenizer.model_max_length, positions)
+        return min(_LONGEST_TOKENS, *(int(limit) for limit in given if limit))
