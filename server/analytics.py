@@ -7,10 +7,11 @@ import asyncio
 from psycopg.conninfo import make_conninfo
 
 from sightline.server.settings import Settings, variable
+from sightline.storage import principals
 from sightline.storage.analytics.questions import Questions
-from sightline.storage.analytics.roles import ensure_query_login
+from sightline.storage.analytics.roles import QUERY_LOGIN, ensure_query_login
 from sightline.storage.database import Database
-from sightline.storage.errors import ConfigurationError
+from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
 from sightline.tools.dependencies import Provider
 
 
@@ -28,31 +29,42 @@ def require_login(settings: Settings) -> None:
 
 
 class Analytics:
-    """Gives `Questions` once the database is there."""
+    """Gives `Questions` once the database is there: to a bound principal those of its own login."""
 
     def __init__(self, settings: Settings, database: Provider[Database]) -> None:
         self._settings = settings
         self._database = database
-        self._questions: Questions | None = None
+        self._questions: dict[str | None, Questions] = {}
         self._making = asyncio.Lock()
 
     async def get(self) -> Questions:
-        """Raises what the database raises while it cannot be used."""
+        """Raises what the database raises while it cannot be used; NotAllowedError for a principal
+        that no login can be made for.
+        """
         database = await self._database.get()
+        principal = principals.current()
         async with self._making:
-            if self._questions is None:
-                self._questions = Questions(
-                    await self._dsn(database),
+            if principal not in self._questions:
+                self._questions[principal] = Questions(
+                    await self._dsn(database, principal),
                     timeout_seconds=self._settings.analytics_timeout_seconds,
                     most_rows=self._settings.analytics_rows,
                     most_bytes=self._settings.analytics_bytes,
                 )
-            return self._questions
+            return self._questions[principal]
 
-    async def _dsn(self, database: Database) -> str:
+    async def _dsn(self, database: Database, principal: str | None) -> str:
         given = self._settings.analytics_database_url
         if given is not None:
+            if principal is not None:
+                raise NotAllowedError(
+                    f"questions in SQL run as one login here, which sees every collection, and "
+                    f"{shown(principal)} may not see them all; use search_images and search_text"
+                )
             return given.get_secret_value()
-        async with database.connection() as connection:
-            login = await ensure_query_login(connection)
+        with principals.acting_for(None):
+            async with database.connection() as connection:
+                login = await ensure_query_login(connection, principal)
+        if principal is not None and login == QUERY_LOGIN:
+            raise NotAllowedError(f"{shown(principal)} is bound to no collection: nothing to ask")
         return make_conninfo(database.dsn, user=login)

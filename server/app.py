@@ -38,6 +38,12 @@ class App(Server):
     #: Set when it is about to end: it answers what comes, and asks for no more.
     stopping = False
 
+    async def tenant(self, principal: str) -> str | None:
+        """Whose material a principal's call works on; ``None`` is everybody's."""
+        if self.runtime is None:
+            return await super().tenant(principal)
+        return await self.runtime.tenants.tenant(principal)
+
 
 def create_app(
     settings: Settings,

@@ -29,6 +29,7 @@ from sightline.server.background import on_wait
 from sightline.server.draining import InFlight
 from sightline.server.metrics import Metrics, Outcome
 from sightline.server.redaction import redact_dsn
+from sightline.storage import principals
 from sightline.storage.errors import (
     InvalidArgumentError,
     NotAllowedError,
@@ -38,6 +39,7 @@ from sightline.storage.errors import (
     shown,
 )
 from sightline.tools.dependencies import Dependencies
+from sightline.tools.resources import as_resource_error
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class Server(MCPServer[Dependencies]):
         with self.calls.one(), self._metrics.call(name) as ended:
             try:
                 self._check(tool, arguments)
-                with _telling(context):
+                with _telling(context), principals.acting_for(await self._tenant()):
                     result = await super().call_tool(name, arguments, context)
             except asyncio.CancelledError:
                 ended("cancelled")
@@ -80,6 +82,14 @@ class Server(MCPServer[Dependencies]):
             ended("refused" if isinstance(result, CallToolResult) and result.is_error else "ok")
             logger.info("%s answered in %.0f ms", name, 1000 * (time.perf_counter() - began))
             return result
+
+    async def tenant(self, principal: str) -> str | None:
+        """Whose material a principal's call works on; ``None`` is everybody's."""
+        return principal
+
+    async def _tenant(self) -> str | None:
+        token = get_access_token()
+        return None if token is None else await self.tenant(token.client_id)
 
     def _check(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
         needed = scopes.scope_of(tool.name, tool.annotations)
@@ -96,7 +106,12 @@ class Server(MCPServer[Dependencies]):
         if reason is not None:
             raise ResourceError(reason)
         with _telling(context):
-            return await super().read_resource(uri, context)
+            try:
+                tenant = await self._tenant()
+            except SightlineError as error:
+                raise as_resource_error(error) from error
+            with principals.acting_for(tenant):
+                return await super().read_resource(uri, context)
 
 
 def refuse_unknown(tool: str, arguments: Mapping[str, Any], known: Collection[str]) -> None:

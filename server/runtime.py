@@ -21,6 +21,7 @@ from sightline.server.keys import signing_key
 from sightline.server.limits import allowed_urls, call_limits, decoder, ingest_options
 from sightline.server.metrics import Metrics
 from sightline.server.settings import Settings
+from sightline.server.tenants import Tenants
 from sightline.storage.database import Database
 from sightline.storage.errors import (
     DatabaseUnavailableError,
@@ -80,6 +81,7 @@ class Runtime:
             on_final=on_final,
             delay_seconds=_HANDSHAKE_SECONDS,
         )
+        self.tenants = Tenants(self.database)
         self.encoder = BackgroundEncoder(
             partial(encoders.load, settings, metrics.batch),
             name=settings.encoder,

@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from sightline.storage import principals
 from sightline.storage.database_errors import named_errors, unavailable
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError
 
@@ -131,7 +132,12 @@ class Database:
         ``autocommit`` each statement is its own, which saves a read two round trips. Errors of
         the driver come out as StorageError, or DatabaseUnavailableError where the database went
         away.
+
+        Inside `principals.acting_for` it sees what that principal sees, and is one transaction in
+        any case: its end is the end of that.
         """
+        principal = principals.current()
+        autocommit = autocommit and principal is None
         with named_errors():
             connection = await self._acquire()
             self._lent += 1
@@ -139,6 +145,8 @@ class Database:
                 if autocommit:
                     await connection.set_autocommit(True)
                 async with connection if not autocommit else _left_open(connection):
+                    if principal is not None:
+                        await principals.act_for(connection, principal)
                     yield connection
             finally:
                 self._lent -= 1

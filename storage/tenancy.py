@@ -1,7 +1,8 @@
 """Binding principals and logins to collections; Postgres holds them to it (docs/tenancy.md).
 
 A principal is the name of a token. A login is a database role: an analyst's, whom Postgres knows
-by its own name. Who is not bound sees everything.
+by its own name, and which sees everything while it is not bound. Of principals `sees_everything`
+says what one sees that is not bound.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Literal
 
-from psycopg import errors, sql
+from psycopg import sql
 
 from sightline.storage import collections, queries
 from sightline.storage.database import Connection
-from sightline.storage.errors import SchemaError, UnknownNameError
+from sightline.storage.errors import UnknownNameError
 
 Key = Literal["principal", "login"]
+
+#: Stands for every principal that is not bound by its name.
+OTHERS = "*"
 
 _SQL = queries.load("tenancy")
 
@@ -36,31 +40,39 @@ async def bind(
     await connection.execute(_compose("bind", key), given)
 
 
+async def bind_to_everything(connection: Connection, principal: str) -> None:
+    """Let a principal see every collection, those that are yet to be made as well."""
+    await connection.execute(_SQL["bind_to_everything"], {"principal": principal})
+
+
+async def sees_everything(connection: Connection, principal: str) -> bool:
+    """Whether a principal sees every collection; one that does not sees what it is bound to.
+
+    One that is not bound is as `OTHERS` are, and where those are not bound either it sees
+    everything while nobody is bound at all, and nothing from the first binding on.
+    """
+    cursor = await connection.execute(_SQL["standing"], {"principal": principal, "others": OTHERS})
+    (own, others, anybody) = await cursor.fetchone() or (None, None, True)
+    if own is not None:
+        return bool(own)
+    return not anybody if others is None else bool(others)
+
+
 async def release(connection: Connection, name: str, *, key: Key = "principal") -> bool:
-    """Bind to nothing any more; whether it was bound. It sees everything from then on."""
+    """Forget a binding; whether there was one."""
     cursor = await connection.execute(_compose("release", key), {"name": name})
     return cursor.rowcount == 1
 
 
-async def bindings(connection: Connection, *, key: Key = "principal") -> dict[str, list[str]]:
-    """Who is bound, and to which collections."""
+async def bindings(
+    connection: Connection, *, key: Key = "principal"
+) -> dict[str, list[str] | None]:
+    """Who is bound, and to which collections; ``None`` is to all."""
     cursor = await connection.execute(_compose("bindings", key))
-    return {name: list(names) for name, names in await cursor.fetchall()}
-
-
-async def act_for(connection: Connection, principal: str) -> None:
-    """Work for a bound principal until the transaction ends: all else is invisible meanwhile.
-
-    A principal that is not bound sees nothing at all. Raises SchemaError where the role for it is
-    missing.
-    """
-    try:
-        await connection.execute(_SQL["act_for"], {"principal": principal})
-    except (errors.InvalidParameterValue, errors.InsufficientPrivilege) as error:
-        raise SchemaError(
-            "the server may not turn into the role sightline_tenant, which bound principals need; "
-            "have an administrator of the database run: SELECT sightline.arrange_roles()"
-        ) from error
+    return {
+        name: None if everything else list(names)
+        for name, everything, names in await cursor.fetchall()
+    }
 
 
 def _compose(block: str, key: Key) -> sql.Composed:

@@ -10,7 +10,8 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sightline.storage import collections
+from sightline.storage import collections, principals
+from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.storage.ingest.found import Remote, Upload
 from sightline.storage.ingest.progress import Progress, Summary
@@ -103,19 +104,29 @@ async def add_images(
             [_upload(deps, picture) for picture in uploads],
         )
     )
+    database = await deps.database.get()
+    await _require_allowed(database, name)
     passage_encoder = None if deps.passage_encoder is None else await deps.passage_encoder.get()
-    summary = await ingest(
-        await deps.database.get(),
-        deps.objects,
-        await deps.encoder.get(),
-        [*allowed, *items, *remote],
-        collection=name,
-        options=deps.ingest_options,
-        progress=progress,
-        passage_encoder=passage_encoder,
-        reader=deps.text_reader,
-    )
+    with principals.acting_for(None):  # it copies rows in, which no policy lets a principal do
+        summary = await ingest(
+            database,
+            deps.objects,
+            await deps.encoder.get(),
+            [*allowed, *items, *remote],
+            collection=name,
+            options=deps.ingest_options,
+            progress=progress,
+            passage_encoder=passage_encoder,
+            reader=deps.text_reader,
+        )
     return _report(summary)
+
+
+async def _require_allowed(database: Database, collection: str) -> None:
+    """Raise UnknownNameError where the caller is bound, and to others: it makes none either."""
+    if principals.current() is not None:
+        async with database.connection() as connection:
+            await collections.get(connection, collection)
 
 
 def _remote(deps: Dependencies, urls: list[str]) -> list[Remote]:

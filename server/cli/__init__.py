@@ -19,6 +19,7 @@ _COMMANDS = (
     "serve",
     "connect",
     "token",
+    "bind",
     "search",
     "show",
     "doctor",

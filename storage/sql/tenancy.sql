@@ -8,7 +8,7 @@ WHERE NOT EXISTS (SELECT FROM sightline.collection AS c WHERE c.name = name.name
 -- To these collections and no others, at once.
 WITH bound AS (
     INSERT INTO sightline.tenant ({key}) VALUES (%(name)s)
-    ON CONFLICT ({key}) DO UPDATE SET {key} = excluded.{key}
+    ON CONFLICT ({key}) DO UPDATE SET {key} = excluded.{key}, everything = false
     RETURNING id
 ), wanted AS (
     SELECT bound.id AS tenant_id, c.id AS collection_id
@@ -24,16 +24,27 @@ INSERT INTO sightline.tenant_collection (tenant_id, collection_id)
 SELECT tenant_id, collection_id FROM wanted
 ON CONFLICT DO NOTHING
 
+-- name: bind_to_everything
+INSERT INTO sightline.tenant (principal, everything) VALUES (%(principal)s, true)
+ON CONFLICT (principal) DO UPDATE SET everything = true
+
+-- name: standing
+SELECT
+    (SELECT everything FROM sightline.tenant WHERE principal = %(principal)s),
+    (SELECT everything FROM sightline.tenant WHERE principal = %(others)s),
+    EXISTS (SELECT FROM sightline.tenant WHERE principal IS NOT NULL)
+
 -- name: release
 DELETE FROM sightline.tenant WHERE {key} = %(name)s
 
 -- name: bindings
-SELECT tenant.{key}, array_remove(array_agg(c.name ORDER BY c.name), NULL)
+SELECT tenant.{key}, tenant.everything, array_remove(array_agg(c.name ORDER BY c.name), NULL)
 FROM sightline.tenant
 LEFT JOIN sightline.tenant_collection AS t ON t.tenant_id = tenant.id
 LEFT JOIN sightline.collection AS c ON c.id = t.collection_id
 WHERE tenant.{key} IS NOT NULL
-GROUP BY tenant.{key}
+GROUP BY tenant.{key}, tenant.everything
+ORDER BY tenant.{key}
 
 -- name: act_for
 -- Until the end of the transaction.

@@ -10,7 +10,7 @@ import pytest
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from sightline.storage import collections, spaces, tenancy
+from sightline.storage import collections, principals, spaces, tenancy
 from sightline.storage.analytics.questions import Questions
 from sightline.storage.analytics.roles import ensure_query_login, grant, revoke
 from sightline.storage.database import Connection, Database
@@ -53,7 +53,7 @@ async def count(connection: Connection, table: str) -> int:
 @asynccontextmanager
 async def acting(database: Database, principal: str) -> AsyncIterator[Connection]:
     async with database.connection() as connection:
-        await tenancy.act_for(connection, principal)
+        await principals.act_for(connection, principal)
         yield connection
 
 
