@@ -9,7 +9,6 @@ just the tail of the noise, and its branch then counts for little in the fusion.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from psycopg import sql
 from sightline.storage import queries
 from sightline.storage.database import Connection
 from sightline.storage.models import Vectors
+from sightline.storage.retrieval.kept import Kept
 from sightline.storage.retrieval.scope import Scope
 from sightline.storage.spaces import Space
 
@@ -86,8 +86,7 @@ class Backgrounds:
     """Samples by space and collections, taken again every few minutes."""
 
     def __init__(self, most_kept: int = _MOST_KEPT) -> None:
-        self._most_kept = most_kept
-        self._known: dict[tuple[int, tuple[int, ...]], tuple[float, Background]] = {}
+        self._known = Kept[tuple[int, tuple[int, ...]], Background](most_kept)
 
     def __len__(self) -> int:
         """How many samples are kept."""
@@ -95,21 +94,14 @@ class Backgrounds:
 
     async def of(self, connection: Connection, space: Space, scope: Scope) -> Background:
         """The sample of the space within the scope's collections (its filter set aside)."""
-        key = (space.id, tuple(scope.ids))
-        taken_at, background = self._known.get(key, (-math.inf, None))
-        # A sample of few may be one of a collection that is being filled.
-        kept = (
-            _KEPT_SECONDS
-            if background and background.population > _READ_ROWS
-            else _KEPT_WHILE_SMALL_SECONDS
-        )
-        if background is None or time.monotonic() - taken_at > kept:
+
+        async def learn() -> tuple[Background, float]:
             background = await _sample(connection, space, scope.ids)
-            self._known.pop(key, None)
-            while len(self._known) >= self._most_kept:
-                del self._known[next(iter(self._known))]  # the one that was taken first
-            self._known[key] = (time.monotonic(), background)
-        return background
+            # A sample of few may be one of a collection that is being filled.
+            whole = background.population <= _READ_ROWS
+            return background, _KEPT_WHILE_SMALL_SECONDS if whole else _KEPT_SECONDS
+
+        return await self._known.get((space.id, tuple(scope.ids)), learn)
 
 
 def expected_maximum(draws: int) -> float:

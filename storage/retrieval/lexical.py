@@ -14,7 +14,9 @@ from psycopg.rows import TupleRow
 from sightline.storage import queries
 from sightline.storage.database import Connection, Database
 from sightline.storage.retrieval.branch import Branch, Candidate, Found, best_of_each
+from sightline.storage.retrieval.kept import Kept
 from sightline.storage.retrieval.nearest import Target
+from sightline.storage.retrieval.phrasing import without
 from sightline.storage.retrieval.scope import Scope
 from sightline.storage.text.query import MAX_QUERY_TERMS, Query, analyse_query
 
@@ -33,6 +35,7 @@ _BEGINNINGS = 200
 _LAST = "\U0010ffff"
 _STATISTICS_KEPT_SECONDS = 60.0
 _COUNTS_KEPT = 50_000
+_SIZES_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,13 @@ class Statistics:
     """Numbers that BM25 needs of the tables, kept for a minute: ranking forgives age."""
 
     def __init__(self) -> None:
-        self._sizes: dict[tuple[int, ...] | None, tuple[float, int, float]] = {}
+        self._sizes = Kept[tuple[int, ...] | None, tuple[int, float]](_SIZES_KEPT)
         self._counts: dict[str, tuple[float, int]] = {}
 
     async def size(self, connection: Connection, ids: Sequence[int] | None) -> tuple[int, float]:
         """Passages in the collections (of all for None) and the mean of their lengths."""
-        key = None if ids is None else tuple(ids)
-        until, passages, mean = self._sizes.get(key, (0.0, 0, 0.0))
-        if time.monotonic() >= until:
+
+        async def learn() -> tuple[tuple[int, float], float]:
             started = time.monotonic()
             row = await (
                 await connection.execute(
@@ -70,8 +72,9 @@ class Statistics:
             # which may be growing, is counted each time.
             spent = time.monotonic() - started
             keep = max(_STATISTICS_KEPT_SECONDS, 1000 * spent) if passages > _SMALL_SCOPE else 0.0
-            self._sizes[key] = (time.monotonic() + keep, passages, mean)
-        return passages, max(mean, 1.0)
+            return (passages, max(mean, 1.0)), keep
+
+        return await self._sizes.get(None if ids is None else tuple(ids), learn)
 
     async def counts(self, connection: Connection, terms: Sequence[str]) -> dict[str, int]:
         """In how many of all passages each term stands, counted no further than a million."""
@@ -120,7 +123,7 @@ class LexicalBranch(Branch):
         asked = analyse_query(query.query_str)
         if not asked:
             return Found((), notes=("the query has no word to look for in text",))
-        notes = (
+        notes: tuple[str, ...] = (
             (f"only the first {MAX_QUERY_TERMS} terms of the query were looked for in text",)
             if asked.truncated
             else ()
@@ -132,6 +135,8 @@ class LexicalBranch(Branch):
                 return Found((), notes=notes)
             terms = await self._terms(connection, asked, passages)
             rows = await self._rank(connection, terms, passages, mean_length)
+        if not rows:
+            notes += without(query.query_str)
         return Found(
             best_of_each(self._candidates(rows, terms, passages), self._depth), notes=notes
         )

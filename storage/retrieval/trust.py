@@ -8,7 +8,6 @@ An encoder that was trained on drawings scores near chance on photographs, and s
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from psycopg import sql
 from sightline.storage import queries
 from sightline.storage.database import Connection
 from sightline.storage.models import Vectors
+from sightline.storage.retrieval.kept import Kept
 from sightline.storage.retrieval.scope import Scope
 from sightline.storage.spaces import Space
 
@@ -24,6 +24,7 @@ _SQL = queries.load("retrieval")
 _PAIRS = 256
 _FEWEST_PAIRS = 16
 _MEASURED_COLLECTIONS = 16
+_KEPT = 1024  # a few numbers each
 _KEPT_SECONDS = 300.0
 _KEPT_WHILE_SMALL_SECONDS = 30.0
 
@@ -40,7 +41,7 @@ class TrustLedger:
     """What was measured, by space and collection, for a few minutes."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], tuple[float, Trust | None]] = {}
+        self._known = Kept[tuple[int, int], Trust | None](_KEPT)
 
     async def of(self, connection: Connection, scope: Scope) -> dict[int, float]:
         """Trust in the encoder of the scope's passage vectors, 0 to 1, by collection.
@@ -61,14 +62,12 @@ class TrustLedger:
     async def _of_collection(
         self, connection: Connection, texts: Space, collection: int
     ) -> Trust | None:
-        key = (texts.id, collection)
-        until, trust = self._known.get(key, (0.0, None))
-        if time.monotonic() >= until:
+        async def learn() -> tuple[Trust | None, float]:
             trust = await _measure(connection, texts, [collection])
             full = trust is not None and trust.pairs == _PAIRS
-            kept = _KEPT_SECONDS if full else _KEPT_WHILE_SMALL_SECONDS
-            self._known[key] = (time.monotonic() + kept, trust)
-        return trust
+            return trust, _KEPT_SECONDS if full else _KEPT_WHILE_SMALL_SECONDS
+
+        return await self._known.get((texts.id, collection), learn)
 
 
 async def _measure(connection: Connection, texts: Space, ids: list[int]) -> Trust | None:
