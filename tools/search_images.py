@@ -185,7 +185,10 @@ def register(mcp: MCPServer) -> None:
         ctx: Call,
         query: Annotated[
             OptionalText,
-            Field(description="What should be visible, or words on or about the picture."),
+            Field(
+                description="What should be visible, or words on or about the picture (also of its "
+                'file name). Of its text, "words in quotation marks" have to stand together.'
+            ),
         ] = "",
         image: PictureReference = "",
         region: Annotated[

@@ -119,7 +119,13 @@ def register(mcp: MCPServer) -> None:
     )
     async def tool(
         ctx: Call,
-        query: Annotated[str, Field(description="Words to look for, or a question.")],
+        query: Annotated[
+            str,
+            Field(
+                description='Words to look for, or a question. "Words in quotation marks" have to '
+                "stand together, as they are."
+            ),
+        ],
         collection: Collection = "",
         kinds: Annotated[
             list[Kind] | None, Field(description="Only these kinds of text. All by default.")

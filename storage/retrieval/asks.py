@@ -23,6 +23,7 @@ from sightline.storage.retrieval.examples import steer
 from sightline.storage.retrieval.fusion import Ask
 from sightline.storage.retrieval.lexical import LexicalBranch, Statistics
 from sightline.storage.retrieval.limits import DEPTH
+from sightline.storage.retrieval.phrasing import phrased
 from sightline.storage.retrieval.question import Question
 from sightline.storage.retrieval.scope import Scope
 from sightline.storage.retrieval.vectors import Memory, VectorBranch
@@ -76,8 +77,9 @@ class AskBuilder:
         return asks
 
     def _words(self, question: Question) -> list[Ask]:
+        scope = phrased(self.scope, question.query)
         lexical = LexicalBranch(
-            "words", self.database, self.scope, self.statistics, target="asset", depth=DEPTH
+            "words", self.database, scope, self.statistics, target="asset", depth=DEPTH
         )
         asks = [Ask(lexical, QueryBundle(question.query))]
         if question.passage_words is not None and "passage" in self.scope.spaces:
@@ -88,6 +90,7 @@ class AskBuilder:
                     "passage",
                     question.passage_words,
                     trust=self.trust if self.one_encoder else {},
+                    scope=scope,
                 )
             )
         return asks
@@ -107,12 +110,13 @@ class AskBuilder:
         vector: Vectors,
         *,
         trust: Mapping[int, float] | None = None,
+        scope: Scope | None = None,
     ) -> Ask:
         branch = VectorBranch(
             name,
             side,
             self.database,
-            self.scope,
+            scope or self.scope,
             self.scope.spaces[grain].space,
             self.memory,
             target="asset",

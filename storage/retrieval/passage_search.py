@@ -14,6 +14,7 @@ from sightline.storage.retrieval import cursors, evidence, limits, log
 from sightline.storage.retrieval.filter_columns import PASSAGES
 from sightline.storage.retrieval.fusion import Ask, Fused, Fusion, FusionRetriever
 from sightline.storage.retrieval.lexical import LexicalBranch, Statistics
+from sightline.storage.retrieval.phrasing import phrased
 from sightline.storage.retrieval.records import (
     PassageHit,
     PassageRequest,
@@ -25,6 +26,7 @@ from sightline.storage.retrieval.scope import KeyCatalog, Scope, resolve
 from sightline.storage.retrieval.stopwatch import Stopwatch
 from sightline.storage.retrieval.trust import TrustLedger
 from sightline.storage.retrieval.vectors import Memory, VectorBranch
+from sightline.storage.text.phrases import unquoted
 from sightline.storage.text.query import analyse_query
 
 
@@ -114,12 +116,13 @@ class PassageSearch:
     async def _encode(self, scope: Scope, query: str) -> Vectors | None:
         if self._encoder is None or "passage" not in scope.spaces:
             return None
-        vector: Vectors = (await self._encoder.encode_texts([query]))[0]
+        vector: Vectors = (await self._encoder.encode_texts([unquoted(query)]))[0]
         return vector
 
     def _asks(
         self, scope: Scope, query: str, vector: Vectors | None, trust: Mapping[int, float]
     ) -> Sequence[Ask]:
+        scope = phrased(scope, query)
         asks = [
             Ask(
                 LexicalBranch(

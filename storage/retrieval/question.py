@@ -18,6 +18,7 @@ from sightline.storage.retrieval import evidence
 from sightline.storage.retrieval.records import Example, ImageRequest
 from sightline.storage.retrieval.scope import Scope
 from sightline.storage.retrieval.together import together
+from sightline.storage.text.phrases import unquoted
 
 _ASSET_ID = re.compile(r"[0-9a-z]{12}")
 
@@ -50,7 +51,7 @@ async def encode(
     async def words(encoder: TextEncoder | None) -> Vectors | None:
         if not query or encoder is None:
             return None
-        vector: Vectors = (await encoder.encode_texts([query]))[0]
+        vector: Vectors = (await encoder.encode_texts([unquoted(query)]))[0]
         return vector
 
     same = passages is not None and passages.identity == images.identity

@@ -172,6 +172,13 @@ FROM (
 ) AS beginning
 LIMIT %(most)s
 
+-- name: holds_words
+-- Neighbours in the tokens; see `storage/text/phrases.py`.
+(p.tokens @@ {phrase}::tsquery)
+
+-- name: holds_characters
+(strpos(regexp_replace(lower(normalize(p.text, NFKC)), '\s', '', 'g'), {phrase}) > 0)
+
 -- name: saturation
 -- How much a term's frequency in a passage of some length counts, in BM25.
 ({frequency} * (%(k1)s + 1)

@@ -23,6 +23,7 @@ _MARKS = (
 )
 
 HAN = re.compile(f"[{_HAN}]")
+UNSPACED = re.compile(f"[{_HAN}{_UNSPACED}]")
 KANA = re.compile(f"[{_KANA}]")
 SPACED_WORD = re.compile(rf"(?:(?![{_HAN}{_UNSPACED}])[^\W\d_])+")
 
