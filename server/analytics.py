@@ -17,14 +17,16 @@ from sightline.tools.dependencies import Provider
 
 def require_login(settings: Settings) -> None:
     """Raise ConfigurationError where questions are switched on and nobody may ask them."""
-    if (
-        settings.analytics_enabled
-        and settings.database_url is not None
-        and settings.analytics_database_url is None
-    ):
+    if settings.analytics_enabled:
+        require_given_login(settings)
+
+
+def require_given_login(settings: Settings) -> None:
+    """Raise ConfigurationError where the database is given and no login that may only read."""
+    if settings.database_url is not None and settings.analytics_database_url is None:
         raise ConfigurationError(
-            f"{variable('analytics_enabled')} needs a login that may only read: run sightline "
-            f"grant-analyst NAME, and set {variable('analytics_database_url')} to what it prints"
+            "questions in SQL need a login that may only read: run sightline grant-analyst NAME, "
+            f"and set {variable('analytics_database_url')} to what it prints"
         )
 
 

@@ -154,18 +154,13 @@ BEGIN
     END LOOP;
 
     GRANT USAGE ON SCHEMA sightline TO sightline_analytics, sightline_tenant;
-    GRANT SELECT ON
-        sightline.collection, sightline.collection_space, sightline.space, sightline.source,
-        sightline.asset, sightline.region, sightline.passage, sightline.embedding,
-        sightline.annotation, sightline.retrieval_log
-    TO sightline_analytics, sightline_tenant;
-    GRANT SELECT ON sightline.thumbnail, sightline.posting TO sightline_tenant;
     GRANT DELETE ON sightline.asset, sightline.source TO sightline_tenant;
     GRANT INSERT, UPDATE, DELETE ON sightline.annotation TO sightline_tenant;
     GRANT INSERT ON sightline.retrieval_log TO sightline_tenant;
+    -- What a policy guards may be read; nothing else may.
     FOR thing IN
-        SELECT inhrelid::regclass AS name FROM pg_inherits
-        WHERE inhparent = 'sightline.embedding'::regclass
+        SELECT oid::regclass AS name FROM pg_class
+        WHERE relnamespace = 'sightline'::regnamespace AND relrowsecurity
     LOOP
         EXECUTE format('GRANT SELECT ON %s TO sightline_analytics, sightline_tenant', thing.name);
     END LOOP;

@@ -25,6 +25,8 @@ _COMMANDS = (
     "doctor",
     "migrate",
     "check",
+    "analyze",
+    "sql",
     "export",
     "grant-analyst",
     "revoke-analyst",

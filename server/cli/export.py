@@ -11,7 +11,7 @@ from sightline.server.settings import Settings, load
 
 HELP = "write a view of the schema analytics to a file, vectors intact"
 
-_FORMATS = ("csv", "jsonl", "npy")
+_FORMATS = ("csv", "jsonl", "npy", "parquet")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

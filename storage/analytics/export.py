@@ -1,10 +1,10 @@
-"""Views written to files, vectors whole, one row in memory at a time: CSV, JSON lines or NumPy."""
+"""Views written to files, vectors whole, few rows in memory: CSV, JSON lines, NumPy or Parquet."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, LiteralString
@@ -12,12 +12,14 @@ from typing import BinaryIO, Literal, LiteralString
 import numpy as np
 from numpy.lib import format as npy
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from sightline.storage import queries
+from sightline.storage.analytics import parquet
 from sightline.storage.database import Connection, Database
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, UnknownNameError
 
-Format = Literal["csv", "jsonl", "npy"]
+Format = Literal["csv", "jsonl", "npy", "parquet"]
 
 #: Beside a file of vectors: what each of its rows stands for.
 KEYS_SUFFIX = ".keys.jsonl"
@@ -30,31 +32,44 @@ async def export(
 ) -> int:
     """Write a view of the schema ``analytics``; the number of rows.
 
-    ``csv`` and ``jsonl`` hold vectors as text that reads back to the same bits. ``npy`` is of the
-    view ``embeddings`` alone: float16 of shape (rows, dimension), with the keys of its rows in
-    ``PATH.keys.jsonl``. ``path`` is replaced once all is written. Raises UnknownNameError,
-    InvalidArgumentError, and ConfigurationError where the file cannot be written.
+    ``csv`` and ``jsonl`` hold vectors as text that reads back to the same bits, ``parquet`` as
+    lists of float16. ``npy`` is of the view ``embeddings`` alone: float16 of shape (rows,
+    dimension), with the keys of its rows in ``PATH.keys.jsonl``. ``path`` is replaced once all is
+    written. Raises UnknownNameError, InvalidArgumentError, and ConfigurationError where the file
+    cannot be written or pyarrow is missing.
     """
     async with database.connection() as connection:
         # One snapshot, whatever is written meanwhile, and no limit on the time.
         await connection.execute(_SQL["export_snapshot"])
         await connection.execute(_SQL["export_settings"])
-        names = [row[0] for row in await (await connection.execute(_SQL["views"])).fetchall()]
-        if view not in names:
-            raise UnknownNameError("view", view, names)
+        views = {
+            row[0]: row[2] for row in await (await connection.execute(_SQL["views"])).fetchall()
+        }
+        if view not in views:
+            raise UnknownNameError("view", view, views)
         if view != "embeddings" and (format_ == "npy" or space is not None):
             raise InvalidArgumentError(f"{view!r} holds no vectors; 'embeddings' does")
-        if format_ == "npy":
-            return await _vectors(connection, path, space)
-        if format_ == "jsonl":
-            with _replacing(path) as file:
-                return await _lines(connection, _compose(_SQL["export_jsonl"], view, space), file)
-        with _replacing(path) as file:
-            async with connection.cursor() as cursor:
-                async with cursor.copy(_compose(_SQL["export_csv"], view, space)) as copy:
-                    async for data in copy:
-                        file.write(data)
-                return cursor.rowcount
+        match format_:
+            case "npy":
+                return await _vectors(connection, path, space)
+            case "parquet":
+                columns = dict(column.split(" ", 1) for column in views[view])
+                return await _parquet(connection, path, view, columns, space)
+            case "jsonl":
+                with _replacing(path) as file:
+                    query = _compose(_SQL["export_jsonl"], view, space)
+                    return await _lines(connection, query, file)
+            case "csv":
+                with _replacing(path) as file:
+                    return await _csv(connection, _compose(_SQL["export_csv"], view, space), file)
+
+
+async def _csv(connection: Connection, query: sql.Composed, file: BinaryIO) -> int:
+    async with connection.cursor() as cursor:
+        async with cursor.copy(query) as copy:
+            async for data in copy:
+                file.write(data)
+        return cursor.rowcount
 
 
 async def _lines(connection: Connection, query: sql.Composed, file: BinaryIO) -> int:
@@ -66,9 +81,25 @@ async def _lines(connection: Connection, query: sql.Composed, file: BinaryIO) ->
     return rows
 
 
+async def _parquet(
+    connection: Connection, path: Path, view: str, columns: Mapping[str, str], space: int | None
+) -> int:
+    shapes = await _shapes(connection, space) if view == "embeddings" else []
+    dimensions = {dimension for _, dimension in shapes}
+    query = _compose(_SQL["export_parquet"], view, space, expressions=parquet.expressions(columns))
+    with _replacing(path) as file:
+        one = dimensions.pop() if len(dimensions) == 1 else None
+        return await parquet.write(connection, file, query, columns, one)
+
+
+async def _shapes(connection: Connection, space: int | None) -> list[TupleRow]:
+    """Rows and dimension of each space that is meant."""
+    query = _compose(_SQL["export_shapes"], "embeddings", space)
+    return await (await connection.execute(query)).fetchall()
+
+
 async def _vectors(connection: Connection, path: Path, space: int | None) -> int:
-    cursor = await connection.execute(_compose(_SQL["export_shapes"], "embeddings", space))
-    shapes = await cursor.fetchall()
+    shapes = await _shapes(connection, space)
     if len(shapes) != 1:
         known = await (await connection.execute(_SQL["space_ids"])).fetchall()
         listed = ", ".join(f"{row[0]} ({row[1]} of {row[2]})" for row in known) or "none yet"
@@ -86,8 +117,11 @@ async def _vectors(connection: Connection, path: Path, space: int | None) -> int
     return int(rows)
 
 
-def _compose(text: LiteralString, view: str, space: int | None) -> sql.Composed:
+def _compose(
+    text: LiteralString, view: str, space: int | None, **parts: sql.Composable
+) -> sql.Composed:
     return sql.SQL(text).format(
+        **parts,
         view=sql.Identifier(view),
         condition=sql.SQL("true")
         if space is None

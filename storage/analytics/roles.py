@@ -49,6 +49,12 @@ async def ensure_query_login(connection: Connection, principal: str | None = Non
     return login
 
 
+async def query_login(dsn: str) -> str:
+    """`ensure_query_login`, by the address of our own server."""
+    async with _administration(dsn) as connection:
+        return await ensure_query_login(connection)
+
+
 async def grant(
     dsn: str, name: str, *, collections: Iterable[str] | None = None, everything: bool = False
 ) -> str:

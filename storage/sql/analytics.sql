@@ -126,6 +126,9 @@ COPY (SELECT * FROM analytics.{view} WHERE {condition}) TO STDOUT (FORMAT csv, H
 -- name: export_jsonl
 SELECT row_to_json(v)::text FROM analytics.{view} AS v WHERE {condition}
 
+-- name: export_parquet
+SELECT {expressions} FROM analytics.{view} WHERE {condition}
+
 -- name: export_shapes
 SELECT count(*), dimension FROM analytics.{view} WHERE {condition} GROUP BY space_id, dimension
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ import psycopg
 import pytest
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
+from pyarrow import parquet
 
+from sightline.storage import collections, spaces
 from sightline.storage.analytics.export import export
 from sightline.storage.analytics.questions import Questions
 from sightline.storage.analytics.roles import grant
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, UnknownNameError
+from sightline.storage.models import EncoderIdentity
+from tests.support.rows import add_vector
 
 
 def drop(dsn: str, name: str) -> None:
@@ -108,6 +113,52 @@ async def test_vectors_come_back_to_the_same_bits(filled: Database, tmp_path: Pa
         found = np.array(json.loads(record["embedding"]), dtype=np.float16)
         assert found.tobytes() == stored[record["asset_id"]].tobytes()
     assert names(tmp_path) == ["e.csv", "e.jsonl", "vectors.npy", "vectors.npy.keys.jsonl"]
+
+
+async def test_a_parquet_file_has_types_and_the_same_bits(filled: Database, tmp_path: Path) -> None:
+    path = tmp_path / "e.parquet"
+    assert await export(filled, "embeddings", "parquet", path) == 48
+    table = parquet.read_table(path)
+    assert str(table.schema.field("embedding").type) == "fixed_size_list<element: halffloat>[8]"
+    assert str(table.schema.field("space_id").type) == "int32"
+    async with filled.connection() as connection:
+        cursor = await connection.execute("SELECT asset_id, embedding FROM embedding")
+        stored = {key: vector.to_numpy() for key, vector in await cursor.fetchall()}
+    for key, vector in zip(table["asset_id"].to_pylist(), table["embedding"], strict=True):
+        assert vector.values.to_numpy().tobytes() == stored[key].astype("<f2").tobytes()
+
+    assert await export(filled, "assets", "parquet", tmp_path / "a.parquet") == 50
+    assets = parquet.read_table(tmp_path / "a.parquet")
+    assert str(assets.schema.field("captured_at").type) == "timestamp[us, tz=UTC]"
+    first = assets.sort_by("asset_id").slice(0, 1).to_pylist()[0]
+    assert json.loads(first["metadata"]) == {"product": "Onion"}
+    assert first["captured_at"] == datetime(2026, 1, 15, tzinfo=UTC)
+    assert first["perceptual_hash"] is None
+    assert await export(filled, "spaces", "parquet", tmp_path / "s.parquet") == 1
+    spaces_ = parquet.read_table(tmp_path / "s.parquet")
+    assert spaces_["collections"].to_pylist() == [["album", "other"]]
+
+
+@pytest.mark.parametrize("view", ["annotations", "cluster_members", "passages", "searches"])
+async def test_every_view_is_exported_as_parquet(
+    filled: Database, tmp_path: Path, view: str
+) -> None:
+    rows = await export(filled, view, "parquet", tmp_path / "v.parquet")
+    assert parquet.read_table(tmp_path / "v.parquet").num_rows == rows
+
+
+async def test_spaces_of_two_dimensions_go_into_one_parquet_file(
+    filled: Database, tmp_path: Path
+) -> None:
+    async with filled.connection() as connection:
+        identity = EncoderIdentity("another", "1" * 16, "1" * 16, 4)
+        space = await spaces.get_or_create(connection, identity, "asset")
+        album = await collections.get(connection, "album")
+        await add_vector(connection, album, space, [1, 2, 3, 4], "album0000000")
+    assert await export(filled, "embeddings", "parquet", tmp_path / "e.parquet") == 49
+    rows = parquet.read_table(tmp_path / "e.parquet").to_pylist()
+    assert [row["embedding"] for row in rows if row["space_id"] == 2] == [[1, 2, 3, 4]]
+    assert {len(row["embedding"]) for row in rows} == {4, 8}
 
 
 async def test_what_cannot_be_exported_is_named(filled: Database, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage import collections, principals, spaces, tenancy
+from sightline.storage.analytics import analysis
 from sightline.storage.analytics.questions import Questions
 from sightline.storage.analytics.roles import ensure_query_login, grant, revoke
 from sightline.storage.database import Connection, Database
@@ -73,7 +74,9 @@ async def bound(filled: Database) -> Database:
 
 @pytest.fixture
 async def alice(filled: Database) -> AsyncIterator[str]:
-    """The address of an analyst who is bound to "album"."""
+    """The address of an analyst who is bound to "album"; everything is analysed."""
+    await analysis.cluster(filled, k=3)
+    await analysis.compare(filled)
     yield await grant(filled.dsn, "alice", collections=["album"])
     await revoke(filled.dsn, "alice")
 
@@ -209,6 +212,9 @@ QUESTIONS = {
     "SELECT * FROM search((SELECT embedding FROM embeddings LIMIT 1), 100)": 29,
     "SELECT * FROM search((SELECT embedding FROM embeddings LIMIT 1), 9, collection => 'other')": 0,
     "SELECT * FROM duplicates(0.001)": 0,
+    "SELECT * FROM clusters(3)": 3,
+    "SELECT * FROM cluster_members": 29,
+    "SELECT * FROM regions": 0,
     "SELECT * FROM coverage() WHERE collection = 'album'": 1,
     "SELECT * FROM coverage()": 1,
     "SELECT * FROM outliers(100)": 29,

@@ -1,0 +1,97 @@
+-- What `sightline analyze` fills: clusters, and which pictures are near which.
+
+-- name: settings
+-- Until the end of the transaction. A first comparison of many pictures takes minutes.
+SELECT
+    set_config('statement_timeout', '0', true),
+    set_config('hnsw.ef_search', '40', true),
+    set_config('hnsw.iterative_scan', 'relaxed_order', true),
+    set_config('enable_sort', 'off', true)
+
+-- name: collections
+-- With what each has of pictures' vectors, and in which space.
+SELECT c.id, c.name, u.space_id
+FROM sightline.collection AS c
+JOIN sightline.collection_space AS u ON u.collection_id = c.id AND u.grain = 'asset'
+WHERE %(names)s::text[] IS NULL OR c.name = ANY (%(names)s)
+ORDER BY c.name
+
+-- name: count
+SELECT count(*) FROM sightline.{partition} WHERE collection_id = %(collection_id)s
+
+-- name: sample
+-- Some share of the vectors of a collection, the same every time.
+SELECT embedding FROM sightline.{partition}
+WHERE collection_id = %(collection_id)s
+AND hashtextextended(asset_id, 0) %% 1000000 BETWEEN 0 AND %(millionths)s
+
+-- name: batch
+-- The next of the vectors of a collection, by asset.
+SELECT asset_id, embedding FROM sightline.{partition}
+WHERE collection_id = %(collection_id)s AND asset_id > %(last)s
+ORDER BY asset_id
+LIMIT %(rows)s
+
+-- name: forget_clusters
+-- Of an earlier analysis, whose place another takes.
+DELETE FROM sightline.cluster
+WHERE (collection_id, space_id, k) = (%(collection_id)s, %(space_id)s, %(k)s)
+
+-- name: begin_clusters
+-- Without figures yet: members name these rows.
+INSERT INTO sightline.cluster (
+    collection_id, space_id, k, number, assets, mean_distance, analysed_at
+)
+SELECT %(collection_id)s, %(space_id)s, %(k)s, number, 0, 0, now()
+FROM generate_series(0, %(k)s - 1) AS number
+
+-- name: finish_clusters
+UPDATE sightline.cluster
+SET assets = t.assets, central_asset_id = t.central, mean_distance = t.distance
+FROM unnest(
+    %(numbers)s::integer[], %(assets)s::integer[], %(central)s::text[], %(distances)s::float8[]
+) AS t (number, assets, central, distance)
+WHERE (collection_id, space_id, k) = (%(collection_id)s, %(space_id)s, %(k)s)
+AND cluster.number = t.number
+
+-- name: forget_empty_clusters
+DELETE FROM sightline.cluster
+WHERE (collection_id, space_id, k) = (%(collection_id)s, %(space_id)s, %(k)s) AND assets = 0
+
+-- name: copy_members
+COPY sightline.cluster_member (
+    collection_id, space_id, k, number, asset_id, distance
+) FROM STDIN
+
+-- name: compare
+-- The nearest ten of pictures that were not compared yet, and how many pictures that were.
+WITH chosen AS MATERIALIZED (
+    SELECT v.asset_id, v.collection_id, v.embedding::halfvec({dimension}) AS vector
+    FROM sightline.{partition} AS v
+    WHERE NOT EXISTS (
+        SELECT FROM sightline.compared AS c
+        WHERE c.space_id = {space_id} AND c.asset_id = v.asset_id
+    )
+    LIMIT %(rows)s
+), marked AS (
+    INSERT INTO sightline.compared (space_id, collection_id, asset_id)
+    SELECT {space_id}, collection_id, asset_id FROM chosen
+    ON CONFLICT DO NOTHING
+), near AS (
+    INSERT INTO sightline.near_pair (space_id, collection_id, asset_id, other_asset_id, distance)
+    SELECT {space_id}, chosen.collection_id, chosen.asset_id, n.asset_id, n.distance
+    FROM chosen
+    CROSS JOIN LATERAL (
+        SELECT o.asset_id, o.embedding::halfvec({dimension}) <=> chosen.vector AS distance
+        FROM sightline.{partition} AS o
+        WHERE o.asset_id <> chosen.asset_id
+        ORDER BY o.embedding::halfvec({dimension}) <=> chosen.vector
+        LIMIT 10
+    ) AS n
+    WHERE n.distance <= 0.2
+    ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM chosen
+
+-- name: analyze
+ANALYZE sightline.cluster, sightline.cluster_member, sightline.compared, sightline.near_pair

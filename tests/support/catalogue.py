@@ -1,0 +1,153 @@
+"""Two collections as analysts find them, by the thousand and without pixels.
+
+Everything that the questions of docs/analytics.md look for is there and is known: pictures that
+are nearly the same in both collections, products that are rare, a month that differs, boxes that
+persons and models draw differently, pictures without a vector, searches that found nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.storage import collections, queries, spaces
+from sightline.storage.database import Database
+from sightline.storage.ingest.rows import embedding_rows
+from sightline.storage.models import EncoderIdentity
+from sightline.storage.spaces import Space
+from tests.support.vectors import Matrix, make, unit
+
+NAMES = ("album", "archive")
+PRODUCTS = ("Garlic", "Onion", "Leek", "Plum", "Kettle", "Lamp", "Door", "Fence", "Crane", "Van")
+#: One in so many has no vector, and one in so many is nearly another of the other collection.
+_MISSING = 1_000
+_TWINS = 100
+_BATCH = 20_000
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What was written. ``vectors`` are float32 of shape (n, dimension), by the number in the id.
+
+    ``twins`` are pairs of numbers, the second of which is nearly the first.
+    """
+
+    space: Space
+    vectors: Matrix
+    twins: NDArray[np.int64]
+
+    @property
+    def with_vector(self) -> NDArray[np.int64]:
+        """Numbers of the assets that have one."""
+        numbers = np.arange(len(self.vectors))
+        return numbers[numbers % _MISSING != _MISSING - 1]
+
+
+def id_of(number: int) -> str:
+    """The asset id of a number."""
+    return f"{number:012d}"
+
+
+async def load(database: Database, rows: int, dimension: int, *, seed: int = 11) -> Catalogue:
+    """Write ``rows`` assets, the first two thirds of them into "album", and build the index."""
+    vectors, twins = _vectors(rows, dimension, seed)
+    identity = EncoderIdentity("random-vectors", "0" * 16, "0" * 16, dimension)
+    async with database.connection() as connection:
+        made = [await collections.create(connection, name) for name in NAMES]
+        space = await spaces.get_or_create(connection, identity, "asset")
+        for each in made:
+            await spaces.assign(connection, each.id, space)
+        await spaces.drop_index(connection, space)
+    catalogue = Catalogue(space, vectors, twins)
+    first_of_archive = 2 * rows // 3
+    async with database.connection() as connection:
+        await connection.execute(_ROWS, [first_of_archive, *(each.id for each in made), rows])
+        await connection.execute(_BOXES, [rows])
+        await connection.execute(_SEARCHES, [rows // 20])
+    numbers = catalogue.with_vector
+    for start in range(0, len(numbers), _BATCH):
+        batch = numbers[start : start + _BATCH]
+        async with database.connection() as connection:
+            for collection, chosen in (
+                (made[0].id, batch[batch < first_of_archive]),
+                (made[1].id, batch[batch >= first_of_archive]),
+            ):
+                if not chosen.size:
+                    continue
+                packed = embedding_rows(
+                    space.id,
+                    collection,
+                    [((id_of(n), None, None), vectors[n]) for n in chosen.tolist()],
+                )
+                copy_in = space.compose(queries.load("ingest")["copy_embeddings"])
+                async with connection.cursor() as cursor, cursor.copy(copy_in) as copy:
+                    await copy.write(packed)
+    async with database.connection() as connection:
+        await spaces.ensure_index(connection, space)
+    async with database.connection(autocommit=True) as connection:
+        await connection.execute("ANALYZE")
+    return catalogue
+
+
+def _vectors(rows: int, dimension: int, seed: int) -> tuple[Matrix, NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    vectors = make(rows, dimension, seed).vectors
+    # The second month looks a little another way.
+    months = np.arange(rows) % len(PRODUCTS) >= len(PRODUCTS) // 2
+    vectors[months] = unit(vectors[months] + 0.2 * unit(rng.normal(size=dimension)))
+    count = max(rows // _TWINS, 1)
+    of_archive = 2 * rows // 3 + rng.choice(rows - 2 * rows // 3, size=count, replace=False)
+    of_album = rng.choice(2 * rows // 3, size=count, replace=False)
+    noise = unit(rng.normal(size=(count, dimension)))
+    vectors[of_archive] = unit(vectors[of_album] + rng.uniform(0, 0.15, (count, 1)) * noise)
+    return vectors, np.stack([of_album, of_archive], axis=1)
+
+
+_ROWS = """
+WITH numbered AS (
+    SELECT n, lpad(n::text, 12, '0') AS id, CASE WHEN n < %s THEN %s ELSE %s END AS collection_id
+    FROM generate_series(0, %s - 1) AS n
+), made AS (
+    INSERT INTO source (collection_id, content_key, name, location, kind, state)
+    SELECT collection_id, sha256(id::bytea), id || '.jpg', 'file:/' || id, 'image', 'done'
+    FROM numbered RETURNING id, name
+)
+INSERT INTO asset (
+    id, collection_id, source_id, kind, location, sha256, width, height, captured_at,
+    captured_local, caption, metadata
+)
+SELECT
+    numbered.id, collection_id, made.id, 'image', 'file:/' || numbered.id,
+    sha256(numbered.id::bytea), 640, 480,
+    timestamptz '2026-01-01Z' + (n %% 10 / 5) * interval '31 days' + n %% 28 * interval '1 day',
+    timestamp '2026-01-01' + (n %% 10 / 5) * interval '31 days' + n %% 28 * interval '1 day',
+    'picture ' || n,
+    -- The first product is the commonest; the tenth is one in a hundred.
+    jsonb_build_object('product', (ARRAY[
+        'Garlic', 'Onion', 'Leek', 'Plum', 'Kettle', 'Lamp', 'Door', 'Fence', 'Crane', 'Van'
+    ])[1 + floor(10 * ((n * 7919) %% 1000 / 1000.0) ^ 2)], 'number', n)
+FROM numbered JOIN made ON made.name = numbered.id || '.jpg'
+"""
+
+_BOXES = """
+INSERT INTO annotation (asset_id, label, x0, y0, x1, y1, origin, model, author)
+SELECT lpad(n::text, 12, '0'), 'van', 0.1 + shift, 0.1, 0.5 + shift, 0.5, origin, model, author
+FROM generate_series(0, %s - 1, 5) AS n
+CROSS JOIN LATERAL (VALUES
+    (0.0, 'person', NULL, 'ann'), (0.1 * (n / 5 %% 5), 'model', 'finder', NULL)
+) AS drawn (shift, origin, model, author)
+"""
+
+_SEARCHES = """
+INSERT INTO retrieval_log (
+    at, tool, collection, query, timings_ms, total_ms, result_count, results
+)
+SELECT
+    timestamptz '2026-02-01Z' + n * interval '1 minute', 'search_images', 'album',
+    CASE WHEN n %% 10 = 0 THEN 'a unicorn ' || n %% 50 ELSE 'a van ' || n %% 500 END,
+    jsonb_build_object('encode', 2 + n %% 7, 'nearest', 1 + n %% 5), 5 + n %% 20,
+    CASE WHEN n %% 10 = 0 THEN 0 ELSE 10 END, '[]'
+FROM generate_series(1, %s) AS n
+"""
