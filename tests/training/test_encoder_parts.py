@@ -17,10 +17,13 @@ from sightline.training.encoder.average import Average
 from sightline.training.encoder.batches import Captions, Sampler, normalised
 from sightline.training.encoder.model import build, parameters
 from sightline.training.encoder.objective import Objective, encode_text, word_loss, word_weights
+from sightline.training.encoder.precision import shares
+from sightline.training.encoder.queries import fit_loss
 from sightline.training.encoder.recipe import SMOKE, Recipe
 from sightline.training.encoder.retrieval import ranks, recall
 from sightline.training.encoder.train import learning_rate
 from sightline.training.encoder.validate import first_unique
+from sightline.training.encoder.wordings import wanted_of
 
 PX = 32
 
@@ -234,3 +237,42 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     assert peak == SMOKE.warmup_steps - 1 or peak == SMOKE.warmup_steps
     assert rates[0] < rates[1]
     assert rates[-1] < 0.05 * SMOKE.learning_rate
+
+
+# Short queries ----------------------------------------------------------------------------------
+
+
+def test_a_picture_is_wanted_for_each_thing_it_shows_in_both_languages() -> None:
+    (street,) = album.pictures("validation", 0, 1)
+    wanted = {(one.query("en"), one.query("zh")) for one in wanted_of(street)}
+    assert wanted == {
+        ("a truck", "卡车"),
+        ("a van", "面包车"),
+        ("a grey truck", "灰色卡车"),
+        ("a white van", "白色面包车"),
+    }
+
+
+def test_what_is_wanted_comes_back_from_the_album(pictures: album.Album) -> None:
+    (first,) = album.pictures("train", 0, 1)
+    assert pictures.entries[0].wanted == wanted_of(first)
+
+
+def test_a_picture_that_fits_never_competes_with_another_that_fits() -> None:
+    fits = torch.tensor([[True, True, False]])
+    alone = fit_loss(torch.tensor([[2.0, 2.0, 0.0]]), fits)
+    assert torch.allclose(alone, torch.tensor([2.0]).neg().exp().log1p())
+    better = fit_loss(torch.tensor([[9.0, 2.0, 0.0]]), fits)
+    assert better < alone
+    assert fit_loss(torch.tensor([[2.0, 2.0, 3.0]]), fits) > alone
+    nothing = fit_loss(torch.ones(1, 3), torch.zeros(1, 3, dtype=torch.bool))
+    assert float(nothing) == 0.0
+
+
+def test_precision_counts_the_right_ones_among_as_many_as_can_be_right() -> None:
+    fits = np.array([[True, False, True, False], [False, False, False, True]])
+    scores = np.array([[0.9, 0.8, 0.1, 0.0], [0.5, 0.5, 0.5, 0.5]], dtype=np.float32)
+    found = shares(scores, fits)
+    # Two fit the first query, one of them comes first; ties go against the second.
+    assert found[3].tolist() == [0.5, 0.0]
+    assert shares(-scores, ~fits)[3].tolist() == [0.5, pytest.approx(2 / 3)]

@@ -17,15 +17,18 @@ from transformers import AutoProcessor, LlavaForConditionalGeneration, PreTraine
 
 from sightline.training.vlm import prompt
 from sightline.training.vlm.album import Ask, Item, Record, open_album
-from sightline.training.vlm.dense import Words, targets_of
+from sightline.training.vlm.dense import Words, targets_of, visible
 from sightline.training.vlm.drawing import draw_album
 from sightline.training.vlm.export import export_model
 from sightline.training.vlm.frame import EDGE, as_square, from_square, iou, to_square
 from sightline.training.vlm.language import Pupil, answer_loss
-from sightline.training.vlm.looks import LAYER, look_loss
-from sightline.training.vlm.model import Shape, build_model
+from sightline.training.vlm.looks import LAYER, copied, look_loss
+from sightline.training.vlm.model import HEAD, Shape, build_model
+from sightline.training.vlm.oracle import Oracle, start_oracle
 from sightline.training.vlm.packs import FORMS, Composer, Form, Pack, collate
 from sightline.training.vlm.prompt import Passage, Shown
+from sightline.training.vlm.recipe import weights_of
+from sightline.training.vlm.sight import start_tower
 from sightline.training.vlm.tokenizer import coordinate_ids, train_tokenizer
 from sightline.training.vlm.tower import pixels
 
@@ -279,7 +282,7 @@ def test_heads_learn_to_look_where_the_answer_is(tokenizer: PreTrainedTokenizerF
     losses = []
     for _ in range(12):
         entering = pupil.read(batch).entering.detach()
-        loss = look_loss(fresh, entering, packs, batch, coordinate_ids(tokenizer))
+        loss = look_loss(fresh, entering, packs, batch, tokenizer)
         assert loss is not None
         losses.append(float(loss.detach()))
         learner.zero_grad()
@@ -295,10 +298,68 @@ def test_a_question_without_a_place_gives_nothing_to_look_at(
     pack = Composer(tokenizer, [record], TINY.patches).about(random.Random(0), 0, "picture")
     batch = collate([pack], 0)
     entering = torch.zeros(*batch.ids.shape, TINY.text_width)
-    assert look_loss(model, entering, [pack], batch, coordinate_ids(tokenizer)) is None
+    assert look_loss(model, entering, [pack], batch, tokenizer) is None
+
+
+def test_what_is_copied_from_a_passage_is_looked_up_letter_by_letter(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    record = replace(RECORDS[0], readings=[("HOTEL ROOMS", (0.1, 0.7, 0.4, 0.8))])
+    record = replace(record, asks=[Ask("reading", "en", "Which rooms?", "ROOMS", None)])
+    room = replace(RECORDS[0], family="room", items=[Item("sofa", {}, (0, 0, 1, 1))], readings=[])
+    composer = Composer(tokenizer, [record, room], TINY.patches)
+    pack = composer.about(random.Random(1), 0, "passages")
+    places = copied(pack.segments[0], pack.prefix, tokenizer)
+    told = "".join(tokenizer.decode([pack.prefix[place]]) for place in places).replace(" ", "")
+    assert told == "ROOMS"
+    assert copied(pack.segments[0], pack.prefix[: places[0]], tokenizer) == []
+
+
+# Perfect eyes and the tower's start -------------------------------------------------------------
+
+
+def test_the_oracle_says_what_is_known_of_a_patch_and_nothing_of_the_unknown(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    words = Words(["", "room", "van"], {"colour": ["red", "white"]}, ["", "7"])
+    oracle = Oracle(words, 16).eval()
+    start_oracle(oracle, words, torch.randn(len(tokenizer), 16), tokenizer)
+    unknown = torch.full((1, len(words.widths)), -100)
+    nowhere = torch.full((1, 4), torch.nan)
+    assert not oracle(unknown, nowhere).any()
+    white, red = unknown.clone(), unknown.clone()
+    white[0, 1], red[0, 1] = 1, 0
+    assert not torch.allclose(oracle(white, nowhere), oracle(red, nowhere))
+    left, right = torch.tensor([[0.1, 0.2, 0.3, 0.4]]), torch.tensor([[0.6, 0.2, 0.8, 0.4]])
+    assert not torch.allclose(oracle(red, left), oracle(red, right))
+    between = oracle(red, torch.tensor([[0.125, 0.2, 0.3, 0.4]]))
+    halfway = (oracle(red, left) + oracle(red, torch.tensor([[0.15, 0.2, 0.3, 0.4]]))) / 2
+    torch.testing.assert_close(between, halfway)
+
+
+def test_a_fresh_tower_looks_at_its_neighbours(tokenizer: PreTrainedTokenizerFast) -> None:
+    shape = replace(TINY, edge=80, vision_width=6 * HEAD)
+    tower = build_model(shape, tokenizer).model.vision_tower
+    squares = np.random.default_rng(0).integers(0, 255, (8, 80, 80, 3), np.uint8)
+    start_tower(tower, squares)
+    tower.set_attn_implementation("eager")
+    with torch.no_grad():
+        seen = tower(pixels(squares, torch.device("cpu")), output_attentions=True)
+    attention = seen.attentions[0].mean(0)  # (heads, patches, patches) of the first layer
+    middle = 2 * 5 + 2
+    beside = [middle + 1, middle - 1, middle + 5, middle - 5]
+    assert attention[:4, middle].argmax(-1).tolist() == beside
+    assert (attention[range(4), middle, beside] > 0.5).all()
 
 
 # Truths of patches ------------------------------------------------------------------------------
+
+
+def test_a_mark_of_a_chart_is_told_by_what_it_is_and_not_by_the_name_beside_it() -> None:
+    mark = Item("Paris", {"mark": "bar", "colour": "red"}, (0.0, 0.0, 1.0, 1.0))
+    assert visible(mark) == ("bar", {"mark": "bar", "colour": "red", "category": "Paris"})
+    van = RECORDS[0].items[0]
+    assert visible(van) == (van.label, van.attributes)
 
 
 def test_a_patch_belongs_to_the_smallest_thing_that_covers_it() -> None:
@@ -349,6 +410,17 @@ def test_the_exported_folder_is_the_same_model_under_the_names_that_servers_know
     given = processor(images=[picture], text="<image>\nWhat?", return_tensors="pt")
     assert given["pixel_values"].shape == (1, 3, 32, 32)
     assert int((given["input_ids"] == again.config.image_token_id).sum()) == TINY.patches
+
+
+def test_training_goes_on_from_a_folder_of_the_same_shape_alone(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    export_model(model, tokenizer, TINY, tmp_path / "model")
+    found = weights_of(tmp_path / "model", model)
+    assert torch.allclose(found["lm_head.weight"], model.lm_head.weight, atol=2e-3)
+    wider = build_model(replace(TINY, text_mlp=96), tokenizer)
+    with pytest.raises(ValueError, match="is of another shape"):
+        weights_of(tmp_path / "model", wider)
 
 
 def test_every_form_is_taught() -> None:

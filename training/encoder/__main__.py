@@ -52,12 +52,15 @@ def _do(stage: str, work: pipeline.Workshop) -> None:
             work.train()
         case "export":
             work.export()
+        case "queries":
+            work.queries()
         case "evaluate":
             _show(work.evaluate())
         case _:
             work.draw()
             work.train()
             work.export()
+            work.queries()
             _show(work.evaluate())
 
 
@@ -86,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         "stage",
         nargs="?",
         default="all",
-        choices=["all", "draw", "train", "export", "evaluate"],
-        help="what to do (default: all of it in this order)",
+        choices=["all", "draw", "train", "export", "queries", "evaluate"],
+        help="what to do (default: all in this order); queries goes on from the model in --out",
     )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/encoder"), help="pictures, checkpoint"

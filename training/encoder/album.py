@@ -22,6 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError
+from sightline.training.encoder.wordings import Wanted, wanted_of
 from sightline.training.world import families
 from sightline.training.world.scene import Language, Picture, Split
 from sightline.training.world.splits import seed_of
@@ -32,13 +33,26 @@ SHARD = 512
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of one drawn picture."""
+    """What is known of one drawn picture; ``wanted`` is all that one could look for in it."""
 
     family: str
     seed: int
     combination: str
     unseen: bool
     captions: dict[Language, list[str]]
+    wanted: list[Wanted]
+
+    @classmethod
+    def of(cls, picture: Picture) -> Entry:
+        """What is known of ``picture``."""
+        return cls(
+            picture.family,
+            picture.seed,
+            picture.combination,
+            picture.unseen,
+            picture.captions,
+            wanted_of(picture),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +108,7 @@ def draw(
         lines: list[str] = []
         for picture in pictures(split, start, stop):
             drawn.append(squash(through_jpeg(picture), px))
-            lines.append(json.dumps(asdict(_entry(picture)), ensure_ascii=False))
+            lines.append(json.dumps(asdict(Entry.of(picture)), ensure_ascii=False))
         write_atomically(names, ("\n".join(lines) + "\n").encode())
         buffer = io.BytesIO()
         np.save(buffer, np.stack(drawn))
@@ -126,15 +140,12 @@ def write_atomically(path: Path, data: bytes) -> None:
     beside.replace(path)
 
 
-def _entry(picture: Picture) -> Entry:
-    return Entry(
-        picture.family, picture.seed, picture.combination, picture.unseen, picture.captions
-    )
-
-
 def _entries(path: Path) -> list[Entry]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
     loaded: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    return [Entry(**fields) for fields in loaded]
+    return [
+        Entry(**{**fields, "wanted": [Wanted(**one) for one in fields["wanted"]]})
+        for fields in loaded
+    ]

@@ -21,6 +21,8 @@ from transformers import PreTrainedTokenizerFast
 from sightline.training.encoder import export
 from sightline.training.encoder.album import Entry, pictures, through_jpeg
 from sightline.training.encoder.model import build
+from sightline.training.encoder.precision import precision
+from sightline.training.encoder.queries import Lookup
 from sightline.training.encoder.retrieval import Ranks, Vectors, ranks, recall
 from sightline.training.encoder.validate import text_vectors
 from sightline.training.world.scene import Language, Picture
@@ -49,11 +51,7 @@ def draw_exam(pictures_wanted: int, preprocess: Callable[..., torch.Tensor]) -> 
     entries: list[Entry] = []
     for picture in _unique(pictures_wanted):
         tensors.append(preprocess(through_jpeg(picture)))
-        entries.append(
-            Entry(
-                picture.family, picture.seed, picture.combination, picture.unseen, picture.captions
-            )
-        )
+        entries.append(Entry.of(picture))
     return Exam(torch.stack(tensors), tuple(entries))
 
 
@@ -78,9 +76,13 @@ def _figures(
     figures: Figures = {}
     for language in LANGUAGES:
         said = text_vectors(model, tokenizer, exam.texts(language), device)
+        lookup = Lookup.of(exam.entries)
         figures[language] = {
             "text_to_image": _by_group(ranks(said, seen), exam.entries),
             "image_to_text": _by_group(ranks(seen, said), exam.entries),
+            "short_queries": precision(
+                model, tokenizer, lookup.wanted, lookup.fits.numpy(), seen, language, device
+            ),
         }
     return figures
 
@@ -140,6 +142,19 @@ def table(figures: Figures) -> str:
     )
     chance = trained["en"]["text_to_image"]["all"]["chance"]
     lines.append(_row("chance", figures["pictures"], [_triple(chance)] * 4))
+    return "\n".join(lines)
+
+
+def short_table(figures: Figures) -> str:
+    """The figures of short queries as a Markdown table: precision at 3 and 10 of every group."""
+    lines = ["| short queries | n | en P@3 / 10 | zh P@3 / 10 | chance |", "|---|---|---|---|---|"]
+    for name, key in (("", "trained"), (", untrained twin", "untrained")):
+        both = [figures[key][language]["short_queries"] for language in LANGUAGES]
+        groups = both[0] if key == "trained" else ["all"]
+        for group in groups:
+            cells = " | ".join(_triple(found[group]["at"]) for found in both)
+            row = both[0][group]
+            lines.append(f"| {group}{name} | {row['queries']} | {cells} | {row['chance']:.3f} |")
     return "\n".join(lines)
 
 

@@ -12,7 +12,16 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from sightline.storage.errors import InvalidArgumentError
-from sightline.training.encoder import album, card, evaluate, export, hardware, speed, tokenizer
+from sightline.training.encoder import (
+    album,
+    card,
+    evaluate,
+    export,
+    hardware,
+    queries,
+    speed,
+    tokenizer,
+)
 from sightline.training.encoder.model import parameters
 from sightline.training.encoder.recipe import IMAGE_PX, Recipe
 from sightline.training.encoder.train import CHECKPOINT, Progress, Run
@@ -71,6 +80,32 @@ class Workshop:
         training = {key: state[key] for key in ("recipe", "steps", "seconds", "curve")}
         training["hardware"] = hardware.describe(self.device)
         training["note"] = self.note
+        export.write_json(self.out / TRAINING, training)
+
+    def queries(self) -> None:
+        """Teach the exported model short wordings, and write it back with what that took."""
+        model, _, tokens = export.load(self.out, self.device)
+        stage = self.recipe.short
+        album.draw(self.runs / "album", "train", stage.pictures, IMAGE_PX, logger.info)
+        album.draw(
+            self.runs / "album",
+            "validation",
+            self.recipe.validation_pictures,
+            IMAGE_PX,
+            logger.info,
+        )
+        learnt = queries.learn(
+            model,
+            tokens,
+            album.load(self.runs / "album", "train", stage.pictures),
+            album.load(self.runs / "album", "validation", self.recipe.validation_pictures),
+            stage,
+            self.device,
+            self.precision,
+        )
+        export.export(model.state_dict(), tokens, self.out)
+        training = json.loads((self.out / TRAINING).read_text())
+        training["queries"] = learnt | {"hardware": hardware.describe(self.device)}
         export.write_json(self.out / TRAINING, training)
 
     def evaluate(self) -> dict[str, Any]:

@@ -61,6 +61,29 @@ def preprocess_config() -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Queries:
+    """The second stage, on short wordings (see ``queries``).
+
+    ``queries`` wordings in each language and ``captions`` captions a step; ``pool`` pictures to
+    tell apart; ``hold`` is the weight of leaving captions where they were; what fewer than
+    ``fewest`` pictures show is not taught.
+    """
+
+    pictures: int = 9_216
+    steps: int = 700
+    queries: int = 96
+    captions: int = 64
+    pool: int = 2_048
+    fewest: int = 3
+    learning_rate: float = 1e-3
+    warmup_steps: int = 30
+    scale: float = 30.0
+    hold: float = 20.0
+    validate_every_steps: int = 100
+    seed: int = 4
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One training run. Everything that changes its result is here."""
 
@@ -84,6 +107,7 @@ class Recipe:
     validate_every_steps: int = 100
     checkpoint_every_steps: int = 25
     seed: int = 3
+    short: Queries = field(default_factory=Queries)
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON."""
@@ -101,4 +125,5 @@ SMOKE: Final = Recipe(
     validate_every_steps=20,
     checkpoint_every_steps=20,
     average_decay=0.9,
+    short=Queries(pictures=960, steps=30, queries=32, captions=32, pool=512, warmup_steps=5),
 )

@@ -38,6 +38,7 @@ _MAY_CHANGE = frozenset(
         "family_weights",
         "validate_every_steps",
         "checkpoint_every_steps",
+        "short",
     }
 )
 

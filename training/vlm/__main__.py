@@ -2,6 +2,7 @@
 
 train --smoke --work runs/vlm-smoke --out runs/vlm-smoke/model     five minutes, to see it learn
 train --work runs/vlm --out server/inference/weights/builtin-llava
+train --start server/inference/weights/builtin-llava --work runs/vlm-2 --out runs/vlm-2/model
 evaluate MODEL --pictures 450 --report runs/vlm/report.json
 card MODEL --work runs/vlm --report runs/vlm/report.json
 """
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     learn = commands.add_parser("train", help="draw, train, export; resumes what was begun")
     learn.add_argument("--work", type=Path, default=Path("runs/vlm"))
     learn.add_argument("--out", type=Path, default=Path("runs/vlm/model"))
+    learn.add_argument("--start", type=Path, help="go on from this exported folder")
     learn.add_argument("--smoke", action="store_true", help="a small model, a few minutes")
     learn.add_argument("--pictures", type=int)
     learn.add_argument("--minutes", type=float)
@@ -55,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
             pictures=arguments.pictures or recipe.pictures,
             minutes=arguments.minutes or recipe.minutes,
         )
-        train(recipe, arguments.work, arguments.out, device, arguments.seed)
+        train(recipe, arguments.work, arguments.out, device, arguments.seed, arguments.start)
     elif arguments.command == "evaluate":
         figures = evaluate(arguments.model, arguments.split, arguments.pictures, device)
         text = json.dumps(figures, indent=1, ensure_ascii=False)

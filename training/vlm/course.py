@@ -30,7 +30,8 @@ _CLIP: Final = 1.0
 class Course:
     """Trains ``modules`` for ``seconds``; ``folder/name.pt`` is its checkpoint.
 
-    ``slower`` gives modules a share of the learning rate.
+    The matrices inside transformer layers learn by Muon, scaled to AdamW's step, everything else
+    by AdamW. ``slower`` gives modules a share of the learning rate.
     """
 
     name: str
@@ -45,17 +46,27 @@ class Course:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        groups = []
+        kinds: dict[str, list[dict[str, Any]]] = {"matrix": [], "table": [], "vector": []}
         for name, module in self.modules.items():
-            weights = [p for p in module.parameters() if p.requires_grad]
             share = self.slower.get(name, 1.0)
-            for large in (True, False):
-                chosen = [p for p in weights if (p.dim() > 1) is large]
-                decay = self.decay if large else 0.0
-                groups.append({"params": chosen, "weight_decay": decay, "share": share})
-        groups = [group for group in groups if group["params"]]
-        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, betas=(0.9, 0.98), fused=True)
-        self._weights = [p for group in self.optimizer.param_groups for p in group["params"]]
+            chosen: dict[str, list[nn.Parameter]] = {kind: [] for kind in kinds}
+            for path, weight in module.named_parameters():
+                if weight.requires_grad:
+                    chosen[_kind(path, weight)].append(weight)
+            for kind, weights in chosen.items():
+                decay = 0.0 if kind == "vector" else self.decay
+                group = {"params": weights, "weight_decay": decay, "share": share}
+                kinds[kind] += [group] if weights else []
+        others = [*kinds["table"], *kinds["vector"]]
+        self.optimizers: list[torch.optim.Optimizer] = []
+        if kinds["matrix"]:
+            muon = torch.optim.Muon(kinds["matrix"], self.rate, adjust_lr_fn="match_rms_adamw")
+            self.optimizers.append(muon)
+        if others:
+            adam = torch.optim.AdamW(others, lr=self.rate, betas=(0.9, 0.98), fused=True)
+            self.optimizers.append(adam)
+        self._groups = [g for optimizer in self.optimizers for g in optimizer.param_groups]
+        self._weights = [p for group in self._groups for p in group["params"]]
         if self.checkpoint.exists():
             self._resume()
 
@@ -87,12 +98,13 @@ class Course:
 
     def learn(self, loss: Tensor, figures: Mapping[str, float]) -> None:
         """One step down ``loss``; logs a mean of ``figures`` now and then."""
-        for group in self.optimizer.param_groups:
+        for group in self._groups:
             group["lr"] = self.rate * self._factor() * group["share"]
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._weights, _CLIP)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.history.append({"loss": float(loss.detach()), **figures})
         if self.step % _LOG_EVERY == 0:
             recent = self.history[-_LOG_EVERY:]
@@ -104,7 +116,7 @@ class Course:
         """Write the checkpoint, whole or not at all."""
         state: dict[str, Any] = {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "spent": self.spent,
             "history": self.history,
@@ -141,8 +153,16 @@ class Course:
         self.step, self.spent = state["step"], state["spent"]
         self.history = state["history"]
         if self.progress < 1.0:
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
         _log.info("%s goes on from step %d, %.0f s", self.name, self.step, self.spent)
+
+
+def _kind(path: str, weight: Tensor) -> str:
+    """``matrix`` inside a layer, another ``table`` (an embedding, a head), or ``vector``."""
+    if weight.dim() < 2:
+        return "vector"
+    return "matrix" if weight.dim() == 2 and "layers." in path else "table"
 
 
 def _mean(records: Sequence[Mapping[str, float]], key: str) -> float:

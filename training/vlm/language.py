@@ -1,8 +1,8 @@
-"""Stages 1 to 3: the language model learns to answer, first from lists, then from pictures.
+"""Stages 1 to 3: the language model learns to answer, first with perfect eyes, then with its own.
 
-1. ``listing``: the Llama alone, on questions about pictures that are written out as text. This is
-   the language model that LLaVA takes as given.
-2. ``align``: the projector alone, the Llama frozen (LLaVA's first stage).
+1. ``oracle``: the Llama, on all forms of the prompt, told what every patch shows (see ``oracle``).
+   This is the language model that LLaVA takes as given.
+2. ``align``: the projector alone (LLaVA's first stage) learns to say what the oracle says.
 3. ``tune``: everything, on all forms of the prompt (LLaVA's second stage, the tower unfrozen as in
    its later versions have it). The tower keeps learning the truth of patches beside, so that it
    goes on seeing what no question in sight asks for.
@@ -13,14 +13,13 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
@@ -28,26 +27,29 @@ from sightline.training.vlm.album import Squares
 from sightline.training.vlm.course import Course
 from sightline.training.vlm.dense import DenseHead, Targets, dense_loss
 from sightline.training.vlm.looks import LAYER, look_loss
+from sightline.training.vlm.oracle import Oracle
 from sightline.training.vlm.packs import FORMS, Batch, Composer, Form, collate
 from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
 from sightline.training.vlm.tower import features_of, pixels
 
 _log = logging.getLogger(__name__)
 #: Learning rate of each stage.
-RATES: Final = {"listing": 1.5e-3, "align": 2e-3, "tune": 1e-3}
-_SLOWER: Final = {"tower": 0.12, "truths": 0.3}
+RATES: Final = {"oracle": 2e-3, "align": 2e-3, "tune": 1e-3}
+_SLOWER: Final = {"tower": 0.3, "truths": 0.3}
 #: Pictures a batch, and for how much of a stage simple pictures come first.
-BATCH: Final = 4
+BATCH: Final = 8
 _EASY: Final = 0.35
 _SIMPLEST: Final = 0.3
 #: How far off, in hundredths of the square, a coordinate is still partly right in training.
 _BLUR: Final = 1.5
 #: The weight of the truth of patches beside that of answers.
-_DENSE: Final = 0.06
+_DENSE: Final = 0.1
 #: The weight of looking where the answer is.
 _LOOK: Final = 1.0
 _IGNORE: Final = -100
-_PROBE_EVERY: Final = 800
+_PROBE_EVERY: Final = 400
+#: Pictures a batch while the projector learns from the oracle.
+_ALIGNED: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +66,55 @@ class Read:
 
 @dataclass(frozen=True)
 class Pupil:
-    """The model in training, with the squares of its album; without, it reads text alone."""
+    """The model in training and the squares that it sees; with ``told``, it is told instead."""
 
     model: LlavaForConditionalGeneration
-    squares: Squares | None
+    squares: Squares
     device: torch.device
+    told: Told | None = None
 
     def read(self, batch: Batch) -> Read:
         """Read a batch, looking at its pictures."""
         seen: Tensor | None = None
         ids = batch.ids.to(self.device)
         embeds = self.model.get_input_embeddings()(ids)
-        if batch.rows and self.squares is not None:
-            values = pixels(self.squares[batch.rows], self.device)
-            seen = features_of(self.model.model.vision_tower, values)
-            images = self.model.model.multi_modal_projector(seen).to(embeds.dtype)
+        if batch.rows:
+            if self.told is not None:
+                images = self.told.of(batch.rows, self.device)
+            else:
+                values = pixels(self.squares[batch.rows], self.device)
+                seen = features_of(self.model.model.vision_tower, values)
+                images = self.model.model.multi_modal_projector(seen)
             places = (ids == self.model.config.image_token_id)[..., None]
-            embeds = embeds.masked_scatter(places, images)
+            embeds = embeds.masked_scatter(places, images.to(embeds.dtype))
         output = self.model.model.language_model(
             inputs_embeds=embeds,
-            attention_mask=batch.mask.to(self.device),
+            attention_mask=_added(batch.mask.to(self.device), embeds),
             position_ids=batch.positions.to(self.device),
             use_cache=False,
             output_hidden_states=True,
         )
         return Read(output.last_hidden_state, output.hidden_states[LAYER], seen)
+
+
+def _added(mask: Tensor, like: Tensor) -> Tensor:
+    """``mask`` as what is added to attention's logits, in the dtype that those will have."""
+    device = mask.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else like.dtype
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the oracle says of an album's pictures."""
+
+    oracle: Oracle
+    targets: Targets
+
+    def of(self, rows: Sequence[int], device: torch.device) -> Tensor:
+        """(pictures, patches, width)."""
+        said: Tensor = self.oracle(*self.targets.tensors(rows, device))
+        return said
 
 
 @dataclass(frozen=True)
@@ -97,13 +123,13 @@ class Truths:
 
     head: DenseHead
     targets: Targets
+    weights: Sequence[float]
 
     def loss(self, seen: Tensor, rows: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
         """The dense loss of what the tower saw of ``rows``."""
         classes, boxes = self.head(seen)
-        truth = torch.from_numpy(self.targets.classes[rows].astype(np.int64)).to(seen.device)
-        corners = torch.from_numpy(self.targets.boxes[rows]).to(seen.device)
-        return dense_loss(classes, boxes, truth, corners)
+        truth, corners = self.targets.tensors(rows, seen.device)
+        return dense_loss(classes, boxes, truth, corners, self.weights)
 
 
 def train_stage(
@@ -111,40 +137,34 @@ def train_stage(
     pupil: Pupil,
     composer: Composer,
     truths: Truths,
-    probe: tuple[Pupil, Composer] | None,
+    probe: tuple[Pupil, Composer],
     *,
     folder: Path,
     seconds: float,
     seed: int = 0,
 ) -> None:
-    """Run one stage for ``seconds``; ``probe`` is what the held-out figures are taken from."""
+    """Run ``oracle`` or ``tune`` for ``seconds``; ``probe`` gives held-out figures on the way."""
     model = pupil.model
-    language, projector = model.model.language_model, model.model.multi_modal_projector
-    trained = {
-        "listing": {"language": language, "head": model.lm_head},
-        "align": {"projector": projector},
-        "tune": {
-            "projector": projector,
-            "language": language,
-            "head": model.lm_head,
-            "tower": model.model.vision_tower,
-            "truths": truths.head,
-        },
-    }[name]
-    model.requires_grad_(requires_grad=False)
-    for module in trained.values():
-        module.requires_grad_(requires_grad=True)
+    trained: dict[str, nn.Module] = {
+        "language": model.model.language_model,
+        "head": model.lm_head,
+    }
+    if pupil.told is not None:
+        trained["oracle"] = pupil.told.oracle
+    else:
+        trained["projector"] = model.model.multi_modal_projector
+        trained["tower"] = model.model.vision_tower
+        trained["truths"] = truths.head
+    _only(model, trained)
     runs = coordinate_ids(composer.tokenizer)
     course = Course(name, folder, seconds, RATES[name], trained, _SLOWER)
     rng = random.Random(f"{name}/{seed}/{course.step}")
     forms = list(FORMS)
     for step in course.steps():
-        easy = min(1.0, course.progress / _EASY) if name != "align" else 0.0
+        easy = min(1.0, course.progress / _EASY) if pupil.told is not None else 1.0
         reach = _SIMPLEST + (1 - _SIMPLEST) * easy
         # One form a batch, so that little of it is padding.
         form: Form = rng.choices(forms, [FORMS[f] for f in forms])[0]
-        if name == "align":
-            form = rng.choice(("plain", "picture"))
         size = BATCH if form != "several" else BATCH * 5 // 8
         packs = [composer.compose(rng, form, reach) for _ in range(size)]
         packs = [pack for pack in packs if pack.segments]
@@ -155,18 +175,48 @@ def train_stage(
             read = pupil.read(batch)
             loss, right = answer_loss(model, read.last, batch.labels.to(pupil.device), runs)
             figures = {"tokens right": right}
-            if name == "tune" and read.seen is not None:
+            if read.seen is not None:
                 dense, sight = truths.loss(read.seen, batch.rows)
                 loss = loss + _DENSE * dense
                 figures |= sight
-                look = look_loss(model, read.entering, packs, batch, runs)
-                if look is not None:
-                    loss = loss + _LOOK * look
-                    figures["look"] = float(look.detach())
+            look = look_loss(model, read.entering, packs, batch, composer.tokenizer)
+            if look is not None:
+                loss = loss + _LOOK * look
+                figures["look"] = float(look.detach())
         course.learn(loss, figures)
-        if probe is not None and step % _PROBE_EVERY == _PROBE_EVERY - 1:
+        if step % _PROBE_EVERY == _PROBE_EVERY - 1:
             report(name, *probe)
     course.write_curve()
+
+
+def align(pupil: Pupil, told: Told, *, folder: Path, seconds: float, seed: int = 0) -> None:
+    """Train the projector for ``seconds`` to say of what the tower saw what the oracle says."""
+    model = pupil.model
+    trained: dict[str, nn.Module] = {"projector": model.model.multi_modal_projector}
+    _only(model, trained)
+    told.oracle.eval()
+    course = Course("align", folder, seconds, RATES["align"], trained)
+    rng = random.Random(f"align/{seed}/{course.step}")
+    for _ in course.steps():
+        rows = sorted(rng.sample(range(len(pupil.squares)), min(_ALIGNED, len(pupil.squares))))
+        with torch.autocast(pupil.device.type, torch.bfloat16):
+            with torch.no_grad():
+                seen = features_of(
+                    model.model.vision_tower, pixels(pupil.squares[rows], pupil.device)
+                )
+                goal = told.of(rows, pupil.device)
+            said = model.model.multi_modal_projector(seen)
+        there = told.targets.tensors(rows, pupil.device)[0][..., 0] > 0
+        gap = ((said.float() - goal) ** 2).mean(-1) / goal[there].pow(2).mean()
+        course.learn(gap[there].mean() + 0.3 * gap[~there].mean(), {})
+    course.write_curve()
+
+
+def _only(model: nn.Module, trained: Mapping[str, nn.Module]) -> None:
+    """Let ``trained`` learn and nothing else of ``model``."""
+    model.requires_grad_(requires_grad=False)
+    for module in trained.values():
+        module.requires_grad_(requires_grad=True)
 
 
 def answer_loss(

@@ -53,7 +53,8 @@ class Shape:
 SMOKE: Final = Shape(
     vision_width=128, vision_layers=3, text_width=128, text_mlp=320, text_layers=3, vocabulary=800
 )
-HEAD: Final = 64
+#: Width of an attention head; many narrow ones find more than few wide ones.
+HEAD: Final = 32
 
 
 def build_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:

@@ -32,8 +32,6 @@ FORMS: Final[dict[Form, float]] = {
     "passages": 0.1,
 }
 _IGNORE: Final = -100
-_LISTED_ITEMS: Final = 8
-_LISTED_READINGS: Final = 6
 _SAME_FAMILY: Final = 0.3
 
 
@@ -74,13 +72,12 @@ class Batch:
 
 @dataclass
 class Composer:
-    """Makes packs out of records; ``listing`` writes what a picture shows instead of showing it."""
+    """Makes packs out of records."""
 
     tokenizer: PreTrainedTokenizerFast
     records: Sequence[Record]
     patches: int
     questions: int = 10
-    listing: bool = False
     _by_size: list[int] = field(init=False)
     _families: dict[str, list[int]] = field(init=False)
 
@@ -118,7 +115,7 @@ class Composer:
     def _plain(self, rng: random.Random, row: int) -> Pack:
         record = self.records[row]
         prefix, rows = self.ids(f"{BOS}{USER}"), [row]
-        prefix += self._picture(rng, row) + self.ids("\n")
+        prefix += self._picture() + self.ids("\n")
         segments = []
         for ask in self._sample(rng, record.asks):
             if ask.kind == "location" and ask.box is not None:
@@ -153,7 +150,7 @@ class Composer:
             numbers[what, r] = number
             if what == "picture":
                 prefix += self.ids(prompt.picture_head(number))
-                prefix += self._picture(rng, r) + self.ids("\n")
+                prefix += self._picture() + self.ids("\n")
                 rows.append(r)
             else:
                 prefix += self.ids(prompt.passage_line(number, passages[r]))
@@ -166,7 +163,7 @@ class Composer:
             if line is not None:
                 question = prompt.question_line(ask.question)
                 segments.append(self._segment(ask, r, question, line))
-        return Pack(prefix, rows if not self.listing else [], segments)
+        return Pack(prefix, rows, segments)
 
     def _answer(
         self, ask: Ask, row: int, numbers: dict[tuple[str, int], int], passages: dict[int, str]
@@ -213,18 +210,8 @@ class Composer:
         readings = sorted(self.records[row].readings, key=lambda r: (round(r[1][1], 2), r[1][0]))
         return prompt.passage_text([text for text, _ in readings if rng.random() > 0.04])
 
-    def _picture(self, rng: random.Random, row: int) -> list[int]:
-        if not self.listing:
-            return self.ids(IMAGE) * self.patches
-        record = self.records[row]
-        items = rng.sample(record.items, min(len(record.items), _LISTED_ITEMS))
-        words = []
-        for item in items:
-            more = [v for k, v in item.attributes.items() if k != "colour"]
-            words.append(" ".join([item.phrase, *more, prompt.box_text(item.box)]))
-        readings = record.readings[:_LISTED_READINGS]
-        words += [f"{text} {prompt.box_text(box)}" for text, box in readings]
-        return self.ids("; ".join(words))
+    def _picture(self) -> list[int]:
+        return self.ids(IMAGE) * self.patches
 
     def _segment(self, ask: Ask, row: int, question: str, answer: str) -> Segment:
         return Segment(ask, row, self.ids(f"{question}\n{ASSISTANT}"), self.ids(f"{answer}{EOS}"))

@@ -5,31 +5,33 @@ from __future__ import annotations
 import json
 import logging
 import random
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import torch
+from torch import Tensor
 from transformers import AutoTokenizer, LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from sightline.training.vlm import prompt
 from sightline.training.vlm.album import Record, open_album
+from sightline.training.vlm.dense import targets_of
 from sightline.training.vlm.drawing import draw_album
 from sightline.training.vlm.export import export_model
-from sightline.training.vlm.language import Pupil, Truths, report, train_stage
+from sightline.training.vlm.language import Pupil, Told, Truths, align, report, train_stage
 from sightline.training.vlm.model import SMOKE, Shape, build_model
+from sightline.training.vlm.oracle import Oracle, start_oracle
 from sightline.training.vlm.packs import Composer
-from sightline.training.vlm.projector import start_projector
 from sightline.training.vlm.tokenizer import train_tokenizer
-from sightline.training.vlm.tower import glance, train_tower
+from sightline.training.vlm.tower import train_tower
 from sightline.training.world.scene import Split
 
 _log = logging.getLogger(__name__)
 #: The share of the training time that each stage gets.
-SHARES: Final = {"tower": 0.37, "listing": 0.1, "align": 0.03, "tune": 0.5}
+SHARES: Final = {"tower": 0.4, "oracle": 0.23, "align": 0.03, "tune": 0.34}
 _TOKENIZER_RECORDS: Final = 4000
-_GLANCE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,23 @@ class Recipe:
     crops: float = 0.12
 
 
-FULL: Final = Recipe(Shape(), pictures=9_000, held_out=300, minutes=85)
+FULL: Final = Recipe(Shape(), pictures=18_000, held_out=450, minutes=82)
 QUICK: Final = Recipe(SMOKE, pictures=400, held_out=60, minutes=4)
 
 
-def train(recipe: Recipe, folder: Path, out: Path, device: torch.device, seed: int = 0) -> None:
-    """Draw, train all stages and export to ``out``; ``folder`` keeps albums and checkpoints."""
+def train(
+    recipe: Recipe,
+    folder: Path,
+    out: Path,
+    device: torch.device,
+    seed: int = 0,
+    start: Path | None = None,
+) -> None:
+    """Draw, train all stages and export to ``out``; ``folder`` keeps albums and checkpoints.
+
+    With ``start``, a folder that ``export`` wrote, its tokenizer, tower and language model go on
+    from there; what a stage is taught by (heads, oracle) begins anew.
+    """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     splits: dict[Split, int] = {"train": recipe.pictures, "validation": recipe.held_out}
@@ -57,42 +70,52 @@ def train(recipe: Recipe, folder: Path, out: Path, device: torch.device, seed: i
             _log.info("drawing %d pictures for %s", count, split)
             draw_album(folder / split, split, count, crops=recipe.crops, edge=recipe.shape.edge)
     squares, records = open_album(folder / "train", recipe.shape.edge)
-    held_squares, held_records = open_album(folder / "validation", recipe.shape.edge)
-    tokenizer = _tokenizer(folder / "tokenizer", records, recipe.shape)
-    model = build_model(recipe.shape, tokenizer).to(device)
-    tower = model.model.vision_tower
+    held = open_album(folder / "validation", recipe.shape.edge)
+    tokenizer = _tokenizer(folder / "tokenizer", records, recipe.shape, start)
+    model = build_model(recipe.shape, tokenizer)
+    if start is not None:
+        model.load_state_dict(weights_of(start, model))
+    model = model.to(device)
+    # Attention over few tokens, written out, takes a third of the fused kernel's way back on CPUs.
+    model.set_attn_implementation("eager")
     seconds = {stage: recipe.minutes * 60 * share for stage, share in SHARES.items()}
 
     head, words, targets = train_tower(
-        tower,
+        model.model.vision_tower,
         squares,
         records,
+        held,
         folder=folder,
         seconds=seconds["tower"],
         side=recipe.shape.side,
         device=device,
         seed=seed,
+        fresh=start is None,
     )
-    truths = Truths(head, targets)
-    patches = recipe.shape.patches
-    lists = Composer(tokenizer, records, patches, listing=True)
-    lessons = Composer(tokenizer, records, patches)
-    held_lists = Composer(tokenizer, held_records, patches, listing=True)
-    held_lessons = Composer(tokenizer, held_records, patches)
-    reader, pupil = Pupil(model, None, device), Pupil(model, squares, device)
-    examiner = Pupil(model, held_squares, device)
+    truths = Truths(head, targets, words.weights)
+    oracle = Oracle(words, recipe.shape.text_width).to(device)
+    start_oracle(oracle, words, model.get_input_embeddings().weight.cpu(), tokenizer)
+    lessons = Composer(tokenizer, records, recipe.shape.patches)
+    held_lessons = Composer(tokenizer, held[1], recipe.shape.patches)
+    told = Told(oracle, targets)
+    held_told = Told(oracle, targets_of(held[1], words, recipe.shape.side))
+    pupil, examiner = Pupil(model, squares, device), Pupil(model, held[0], device)
 
-    def stage(name: str, learner: Pupil, composer: Composer, probe: tuple[Pupil, Composer]) -> None:
+    def stage(name: str, told: Told | None, held_told: Told | None) -> None:
         train_stage(
-            name, learner, composer, truths, probe, folder=folder, seconds=seconds[name], seed=seed
+            name,
+            replace(pupil, told=told),
+            lessons,
+            truths,
+            (replace(examiner, told=held_told), held_lessons),
+            folder=folder,
+            seconds=seconds[name],
+            seed=seed,
         )
 
-    stage("listing", reader, lists, (reader, held_lists))
-    if not (folder / "align.pt").exists():
-        sample = glance(tower, squares, _GLANCE, device)
-        start_projector(model, head, words, tokenizer, sample)
-    stage("align", pupil, lessons, (examiner, held_lessons))
-    stage("tune", pupil, lessons, (examiner, held_lessons))
+    stage("oracle", told, held_told)
+    align(pupil, told, folder=folder, seconds=seconds["align"], seed=seed)
+    stage("tune", None, None)
     report("trained", examiner, held_lessons, packs_a_form=32)
     export_model(model, tokenizer, recipe.shape, out)
     _log.info("written to %s", out)
@@ -113,8 +136,30 @@ def parameters(model: LlavaForConditionalGeneration) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def _tokenizer(folder: Path, records: list[Record], shape: Shape) -> PreTrainedTokenizerFast:
-    """The tokenizer of this run, learnt from its own texts once."""
+def weights_of(folder: Path, model: LlavaForConditionalGeneration) -> dict[str, Tensor]:
+    """The weights of an exported model, refused where their shapes are not those of ``model``."""
+    trained = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    found: dict[str, Tensor] = trained.state_dict()
+    wanted = model.state_dict()
+    for name, weight in wanted.items():
+        if name not in found or found[name].shape != weight.shape:
+            there = tuple(found[name].shape) if name in found else "no such weight"
+            raise ValueError(
+                f"{folder} is of another shape: {name!r} is {there}, not {tuple(weight.shape)}"
+            )
+    heads = [c.vision_config.num_attention_heads for c in (trained.config, model.config)]
+    heads += [c.text_config.num_attention_heads for c in (trained.config, model.config)]
+    if heads[0] != heads[1] or heads[2] != heads[3]:
+        raise ValueError(f"{folder} has {heads[::2]} attention heads, not {heads[1::2]}")
+    return found
+
+
+def _tokenizer(
+    folder: Path, records: list[Record], shape: Shape, start: Path | None
+) -> PreTrainedTokenizerFast:
+    """The tokenizer of this run: that of ``start``, or learnt from its own texts once."""
+    if start is not None and not folder.exists():
+        shutil.copytree(start, folder, ignore=shutil.ignore_patterns("*.safetensors", "*.md"))
     if not folder.exists():
         chosen = random.Random(0).sample(records, min(len(records), _TOKENIZER_RECORDS))
         frame = f"{prompt.SYSTEM} Picture 1: Passage 2: Question: {prompt.YES_OR_NO}"
