@@ -14,7 +14,9 @@ from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
+from sightline.server.allowance import Allowance
 from sightline.server.analytics import require_login
+from sightline.server.audit import Audit
 from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.server.limits import ingest_options
 from sightline.server.logs import unchanged_root
@@ -64,6 +66,7 @@ def create_app(
     Endpoint.from_settings(settings)
     require_login(settings)
     metrics = metrics or Metrics()
+    audit = Audit(settings.audit_file)
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[Dependencies]) -> AsyncIterator[Dependencies]:
@@ -73,6 +76,7 @@ def create_app(
                 yield runtime.dependencies()
             finally:
                 app.runtime = None
+                audit.close()
 
     with unchanged_root():  # the SDK puts a handler of its own on it
         app = App(
@@ -85,6 +89,12 @@ def create_app(
             token_verifier=token_verifier,
             log_level="WARNING",
             metrics=metrics,
+            audit=audit,
+            allowance=Allowance(
+                per_minute=settings.principal_calls_per_minute,
+                burst=settings.principal_burst_calls,
+                at_once=settings.principal_concurrent_calls,
+            ),
         )
     for offer in register:
         offer(app)

@@ -19,14 +19,17 @@ from urllib.parse import urlsplit
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from sightline.server import operations
 from sightline.server.addresses import in_url, is_loopback
+from sightline.server.allowance import Allowance
 from sightline.server.app import App, Register, create_app
 from sightline.server.auth.gate import gate
 from sightline.server.draining import CountPosts, InFlight, drain, stop
 from sightline.server.metrics import Metrics
 from sightline.server.settings import Settings, variable
+from sightline.server.throttle import Throttle
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.registry import register_all
 
@@ -83,6 +86,10 @@ def create_http_app(
     )
     if opens is not None:
         opens.install(starlette)
+        per_minute = settings.principal_requests_per_minute
+        requests = Allowance(per_minute=per_minute, burst=max(1, per_minute // 10))
+        # Behind authentication: the last that is listed is the innermost.
+        starlette.user_middleware.append(Middleware(Throttle, allowance=requests))
     return app, starlette
 
 

@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from sightline.server.redaction import redact_dsn
 from sightline.server.settings import Settings, unknown_variables
@@ -23,10 +24,23 @@ QUIET = ("httpx", "httpcore", "mcp", "uvicorn.access", "alembic", "psycopg.pool"
 
 
 class _Text(logging.Formatter):
-    """``12:00:01 INFO    sightline.server.http: listening on ...``."""
+    """``12:00:01 INFO    sightline.server.http: listening on ...``.
+
+    What callers sent may stand in a message: nothing in it begins a line of its own, or moves the
+    cursor of a terminal. The lines of a traceback are indented.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return _one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        return _indented(super().formatStack(stack_info))
 
     def format(self, record: logging.LogRecord) -> str:
         return redact_dsn(super().format(record))
@@ -44,7 +58,21 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = redact_dsn(self.formatException(record.exc_info))
-        return json.dumps(entry, ensure_ascii=False)
+        text = json.dumps(entry, ensure_ascii=False)
+        return _escaped(text, lambda character: json.dumps(character)[1:-1])
+
+
+def _one_line(text: str) -> str:
+    return _escaped(text, lambda character: character.encode("unicode_escape").decode("ascii"))
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    """The text without what ends a line, is invisible or reorders what follows."""
+    return "".join(each if each.isprintable() else escape(each) for each in text)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {_one_line(line)}" for line in text.split("\n"))
 
 
 def configure(settings: Settings) -> None:

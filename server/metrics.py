@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 if TYPE_CHECKING:
     from sightline.server.inference.vlm.calls import Observation
 
-#: ``refused``: the caller's mistake, or a busy or missing part, named in the answer.
-Outcome = Literal["ok", "refused", "cancelled", "error"]
+#: ``refused``: the caller's mistake, or a busy or missing part, named in the answer; ``denied``:
+#: the caller may not; ``limited``: it asked for too much.
+Outcome = Literal["ok", "refused", "denied", "limited", "cancelled", "error"]
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

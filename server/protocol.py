@@ -11,8 +11,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from difflib import get_close_matches
 from typing import Any
 
@@ -24,6 +24,8 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import AnyUrl, ValidationError
 
+from sightline.server.allowance import Allowance
+from sightline.server.audit import Audit
 from sightline.server.auth import scopes
 from sightline.server.background import on_wait
 from sightline.server.draining import InFlight
@@ -34,6 +36,7 @@ from sightline.storage.errors import (
     InvalidArgumentError,
     NotAllowedError,
     SightlineError,
+    TooManyCallsError,
     UnknownNameError,
     choices,
     shown,
@@ -43,14 +46,28 @@ from sightline.tools.resources import as_resource_error
 
 logger = logging.getLogger(__name__)
 
+#: What reading a resource is called where calls are counted and noted.
+_READING = "resources/read"
+
 
 class Server(MCPServer[Dependencies]):
     """An `MCPServer` that checks, measures and words what goes through it."""
 
-    def __init__(self, *args: Any, metrics: Metrics, **kwargs: Any) -> None:
-        """``metrics`` counts the calls; the rest is the SDK's."""
+    def __init__(
+        self,
+        *args: Any,
+        metrics: Metrics,
+        audit: Audit,
+        allowance: Allowance,
+        **kwargs: Any,
+    ) -> None:
+        """``metrics`` counts the calls, ``audit`` notes them, ``allowance`` is each principal's;
+        the rest is the SDK's.
+        """
         super().__init__(*args, **kwargs)
         self._metrics = metrics
+        self._audit = audit
+        self._allowance = allowance
         #: The tool calls that run.
         self.calls = InFlight()
 
@@ -66,11 +83,12 @@ class Server(MCPServer[Dependencies]):
             known = [each.name for each in self._tool_manager.list_tools()]
             raise ToolError(str(UnknownNameError("tool", name, known)))
         began = time.perf_counter()
-        with self.calls.one(), self._metrics.call(name) as ended:
+        with self.calls.one(), self._noted(name, arguments) as ended:
             try:
-                self._check(tool, arguments)
-                with _telling(context), principals.acting_for(await self._tenant()):
-                    result = await super().call_tool(name, arguments, context)
+                with self._allowed():
+                    self._check(tool, arguments)
+                    with _telling(context), principals.acting_for(await self._tenant()):
+                        result = await super().call_tool(name, arguments, context)
             except asyncio.CancelledError:
                 ended("cancelled")
                 logger.info("%s was cancelled after %.1f s", name, time.perf_counter() - began)
@@ -82,6 +100,37 @@ class Server(MCPServer[Dependencies]):
             ended("refused" if isinstance(result, CallToolResult) and result.is_error else "ok")
             logger.info("%s answered in %.0f ms", name, 1000 * (time.perf_counter() - began))
             return result
+
+    @contextmanager
+    def _noted(
+        self, what: str, arguments: Mapping[str, Any]
+    ) -> Iterator[Callable[[Outcome], None]]:
+        """Count and note a call; the block says how it ended, else it was an error."""
+        outcome: Outcome = "error"
+        token = get_access_token()
+        began = time.perf_counter()
+        with self._metrics.call(what) as counted:
+
+            def ended(how: Outcome) -> None:
+                nonlocal outcome
+                outcome = how
+                counted(how)
+
+            try:
+                yield ended
+            finally:
+                self._audit.note(
+                    what,
+                    arguments,
+                    principal=None if token is None else token.client_id,
+                    outcome=outcome,
+                    seconds=time.perf_counter() - began,
+                )
+
+    def _allowed(self) -> AbstractContextManager[None]:
+        """A call within what its principal may ask for; who needs no token may ask for all."""
+        token = get_access_token()
+        return nullcontext() if token is None else self._allowance.one(token.client_id)
 
     async def tenant(self, principal: str) -> str | None:
         """Whose material a principal's call works on; ``None`` is everybody's."""
@@ -102,16 +151,23 @@ class Server(MCPServer[Dependencies]):
         self, uri: AnyUrl | str, context: Context[Dependencies, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         """Read a resource; the token needs the scope ``read``."""
-        reason = scopes.refusal("reading", "read", get_access_token())
-        if reason is not None:
-            raise ResourceError(reason)
-        with _telling(context):
+        with self._noted(_READING, {"uri": str(uri)}) as ended:
             try:
-                tenant = await self._tenant()
+                with self._allowed():
+                    reason = scopes.refusal("reading", "read", get_access_token())
+                    if reason is not None:
+                        raise NotAllowedError(reason)
+                    tenant = await self._tenant()
+                    with _telling(context), principals.acting_for(tenant):
+                        read = await super().read_resource(uri, context)
             except SightlineError as error:
+                ended(_outcome(error))
                 raise as_resource_error(error) from error
-            with principals.acting_for(tenant):
-                return await super().read_resource(uri, context)
+            except ResourceError as error:
+                ended("refused" if error.__cause__ is None else _outcome(error.__cause__))
+                raise
+            ended("ok")
+            return read
 
 
 def refuse_unknown(tool: str, arguments: Mapping[str, Any], known: Collection[str]) -> None:
@@ -142,10 +198,21 @@ def _worded_error(name: str, error: Exception) -> tuple[Outcome, ToolError]:
         return "refused", ToolError(worded(name, cause))
     if isinstance(cause, SightlineError):
         logger.info("%s: %s", name, cause)
-        return "refused", ToolError(redact_dsn(str(cause)))
+        return _outcome(cause), ToolError(redact_dsn(str(cause)))
     if isinstance(error, UnexpectedToolError):
         return "error", ToolError(_incident(name, cause))
     return "refused", ToolError(str(cause))
+
+
+def _outcome(error: BaseException) -> Outcome:
+    match error:
+        case TooManyCallsError():
+            return "limited"
+        case NotAllowedError():
+            return "denied"
+        case SightlineError():
+            return "refused"
+    return "error"
 
 
 def _incident(tool: str, error: BaseException) -> str:

@@ -195,6 +195,25 @@ class Settings(BaseSettings):
     jwks_pause_seconds: Seconds = Field(
         default=10.0, description="Least time between two fetches, unknown keys or not."
     )
+    principal_calls_per_minute: int = Field(
+        default=600, ge=0, description="Calls that the holder of a token may make; 0 sets no limit."
+    )
+    principal_burst_calls: PositiveInt = Field(
+        default=120, description="Calls of those that may come at once after a pause."
+    )
+    principal_concurrent_calls: int = Field(
+        default=16, ge=0, description="Its calls that may run at once; 0 sets no limit."
+    )
+    principal_requests_per_minute: int = Field(
+        default=6000,
+        ge=0,
+        description="Its HTTP requests of any kind, answered with 429 from there on; 0 sets no "
+        "limit.",
+    )
+    audit_file: AbsolutePath | None = Field(
+        default=None,
+        description="File that gets a JSON line of each call: who, what, when, how it ended.",
+    )
     signing_key: SecretStr | None = Field(
         default=None,
         min_length=32,

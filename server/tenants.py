@@ -25,6 +25,10 @@ class Tenants:
         self._clock = clock
         self._known: dict[str, tuple[float, bool]] = {}
 
+    def forget(self) -> None:
+        """Ask anew from here on: somebody was bound."""
+        self._known.clear()
+
     async def tenant(self, principal: str) -> str | None:
         """The principal where it sees what it is bound to; ``None`` where it sees everything.
 
@@ -36,6 +40,6 @@ class Tenants:
             async with database.connection(autocommit=True) as connection:
                 everything = await tenancy.sees_everything(connection, principal)
             if len(self._known) >= _MOST_KEPT:
-                self._known.clear()
+                self.forget()
             self._known[principal] = (self._clock() + _KEPT_SECONDS, everything)
         return None if everything else principal

@@ -6,6 +6,7 @@ SightlineError
 │   └── UnknownNameError      the value names nothing; lists what there is
 │       └── UnknownAssetError an id of no asset; there are too many to list
 ├── NotAllowedError           the value is understood and refused (path roots, scopes, sizes)
+├── TooManyCallsError         a caller has used up what it may ask for; says when to try again
 ├── MediaError                a file cannot be read as what it claims to be
 ├── StorageError              Postgres refused or failed
 │   ├── DatabaseUnavailableError   it cannot be reached; worth trying again
@@ -74,6 +75,14 @@ class UnknownAssetError(UnknownNameError):
 
 class NotAllowedError(SightlineError):
     """The request is understood and refused."""
+
+
+class TooManyCallsError(SightlineError):
+    """A caller has used up what it may ask for. ``seconds`` until it is worth trying again."""
+
+    def __init__(self, message: str, *, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class MediaError(SightlineError):

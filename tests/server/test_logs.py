@@ -65,3 +65,25 @@ def test_a_misspelt_variable_is_warned_of(
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_ENCODR", "builtin")
     assert "SIGHTLINE_ENCODR is not a setting; did you mean" in _log(capsys)
+
+
+HOSTILE = "van\n12:00:00 ERROR   sightline: forged\r\x1b[2J\x85\u2028\u202e\u200b\x00\xa0\U000e0041"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_a_caller_sent_begins_no_line_and_moves_no_cursor(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    logs.configure(settings.load(log_format=log_format))
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        logging.getLogger("sightline.test").exception("no asset %s", HOSTILE)
+    written = capsys.readouterr().err
+    assert all(character.isprintable() or character == "\n" for character in written)
+    begun = [line for line in written.splitlines() if not line.startswith("    ")]
+    assert len(begun) == 1
+    if log_format == "json":
+        assert json.loads(begun[0])["message"] == f"no asset {HOSTILE}"
+    else:
+        assert r"van\n12:00:00 ERROR   sightline: forged\r\x1b[2J" in begun[0]

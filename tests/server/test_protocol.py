@@ -17,6 +17,8 @@ from mcp.types import CallToolResult, TextContent
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import Field
 
+from sightline.server.allowance import Allowance
+from sightline.server.audit import Audit
 from sightline.server.background import on_wait
 from sightline.server.metrics import Metrics
 from sightline.server.protocol import Server
@@ -39,6 +41,8 @@ class World:
         self.server = Server(
             "test",
             metrics=self.metrics,
+            audit=Audit(None),
+            allowance=Allowance(per_minute=0, burst=1),
             lifespan=_nothing,
             log_level="WARNING",
         )

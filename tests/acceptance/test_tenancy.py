@@ -1,0 +1,286 @@
+"""Two tokens over real HTTP, each bound to a collection: neither learns anything of the other's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp.types import TextContent
+
+from sightline.server import settings as process_settings
+from sightline.server.auth import tokens
+from sightline.server.auth.scopes import SCOPES
+from sightline.server.http import listening
+from sightline.storage import tenancy
+from sightline.storage.database import Database
+from sightline.storage.postgres import EmbeddedPostgres
+from tests.support.pictures import fill
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OWN, OTHER = "lighthouse", "submarine"
+#: Stand for the names of things that are the other's, in place of those that are nobody's.
+FAKES = {"collection": "nothing-here", "asset": "000000000000", "key": "nokey"}
+#: What somebody who sees only the first collection must never be shown, but in an echo.
+SECRETS = (OTHER, "periscope", "fathoms", "torpedo")
+
+
+@dataclass(frozen=True)
+class House:
+    """A server with two collections, and its tenants' tokens."""
+
+    url: str
+    tokens: dict[str, str]
+    assets: dict[str, list[str]]
+    folder: Path
+    database: Database
+
+    def client(self, who: str, mode: str = "auto") -> AbstractAsyncContextManager[Client]:
+        return connected(self.url, self.tokens[who], mode)
+
+
+@asynccontextmanager
+async def connected(url: str, token: str, mode: str = "auto") -> AsyncIterator[Client]:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=120) as http,
+        Client(streamable_http_client(url, http_client=http), mode=mode) as client,
+    ):
+        yield client
+
+
+def album(folder: Path, name: str, words: str, key: str, start: int = 0) -> None:
+    """Three pictures with captions and a key of metadata that tell whose they are."""
+    rows = [
+        {"file_name": path.name, "text": f"{words} number {number}", key: number}
+        for number, path in enumerate(fill(folder / name, 3, start))
+    ]
+    table = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / name / "metadata.jsonl").write_text(table)
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> str:
+    """All that the answer says in words, a refusal as well; times are left out."""
+    result = await client.call_tool(tool, arguments)
+    structured = dict(result.structured_content or {})
+    structured.pop("timings_ms", None)
+    if structured:
+        return json.dumps(structured)
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+async def read(client: Client, uri: str) -> str:
+    try:
+        return str(await client.read_resource(uri))
+    except MCPError as error:
+        return str(error)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(
+    postgres_server: EmbeddedPostgres,
+    random_encoder_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[House]:
+    folder = tmp_path_factory.mktemp("house").resolve()
+    album(folder, OWN, "a lantern above the bay", "metres")
+    album(folder, OTHER, "a periscope beside a torpedo", "fathoms")
+    issued = {name: tokens.issue(name, SCOPES) for name in ("boss", "ann", "ben", "nil")}
+    settings = process_settings.load(
+        data_dir=postgres_server._control.parent,
+        encoder=f"local-dir:{random_encoder_folder}",
+        encoder_threads=1,
+        allowed_roots=(folder,),
+        ingest_workers=1,
+        loading_wait_seconds=200,
+        analytics_enabled=True,
+        http_tokens=" ".join(str(kept) for _, kept in issued.values()),
+        http_port=0,
+    )
+    async with listening(settings) as (url, listens):
+        secrets = {name: secret for name, (secret, _) in issued.items()}
+        assets = {}
+        async with connected(url, secrets["boss"]) as boss:  # nobody is bound yet
+            for name in (OWN, OTHER):
+                await call(boss, "add_images", collection=name, paths=[str(folder / name)])
+                found = json.loads(
+                    await call(boss, "search_images", query="number", collection=name)
+                )
+                assets[name] = [hit["asset"] for hit in found["hits"]]
+                assert len(assets[name]) == 3
+                box = {"box": [0, 0, 1, 1], "label": "torpedo" if name == OTHER else "lamp"}
+                await call(
+                    *(boss, "save_annotation"), asset=assets[name][0], boxes=[box], origin="person"
+                )
+        assert listens.app.runtime is not None
+        database = await listens.app.runtime.database.get()
+        async with database.connection() as connection:
+            await tenancy.bind(connection, "ann", [OWN])
+            await tenancy.bind(connection, "ben", [OTHER])
+            await tenancy.bind_to_everything(connection, "boss")
+        listens.app.runtime.tenants.forget()
+        yield House(url, secrets, assets, folder, database)
+
+
+def pairs(house: House) -> list[tuple[str, dict[str, Any], dict[str, str]]]:
+    """Calls that name something of the other's, with the name that is nobody's in its place."""
+    asset, collection = house.assets[OTHER][0], OTHER
+    named = {asset: FAKES["asset"]}
+    where = {collection: FAKES["collection"]}
+    return [
+        ("search_images", {"query": "bay", "collection": collection}, where),
+        ("search_text", {"query": "bay", "collection": collection}, where),
+        ("answer_question", {"question": "what?", "collection": collection}, where),
+        ("add_images", {"collection": collection, "paths": [str(house.folder / OWN)]}, where),
+        ("search_images", {"image": asset}, named),
+        ("search_images", {"query": "bay", "like": [asset]}, named),
+        ("search_images", {"query": "bay", "unlike": [asset]}, named),
+        ("answer_question", {"question": "what?", "assets": [asset]}, named),
+        ("view_image", {"asset": asset}, named),
+        ("annotate_image", {"asset": asset, "boxes": [{"box": [0, 0, 1, 1]}]}, named),
+        (
+            "save_annotation",
+            {"asset": asset, "boxes": [{"box": [0, 0, 1, 1]}], "origin": "person"},
+            named,
+        ),
+        ("delete_assets", {"assets": [asset]}, named),
+        ("delete_assets", {"assets": [house.assets[OWN][0], asset]}, named),
+        ("search_images", {"query": "x", "filters": {"fathoms": 1}}, {"fathoms": FAKES["key"]}),
+        ("query_sql", {"sql": f"SELECT caption FROM assets WHERE asset = '{asset}'"}, named),
+    ]
+
+
+def substituted(value: Any, names: dict[str, str]) -> Any:
+    text = json.dumps(value)
+    for name, other in names.items():
+        text = text.replace(name, other)
+    return json.loads(text)
+
+
+@pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
+async def test_what_is_the_others_is_answered_as_what_does_not_exist(
+    mode: str, house: House
+) -> None:
+    async with house.client("ann", mode) as ann:
+        for tool, arguments, names in pairs(house):
+            real = await call(ann, tool, **arguments)
+            fake = await call(ann, tool, **substituted(arguments, names))
+            for name, other in names.items():
+                real = real.replace(name, other)
+            assert real == fake, (tool, arguments)
+
+
+async def test_resources_of_the_other_are_answered_as_what_does_not_exist(house: House) -> None:
+    asset = house.assets[OTHER][0]
+    async with house.client("ann") as ann:
+        for form in ("asset/{}", "asset/{}/thumbnail", "asset/{}/annotated/1"):
+            real = await read(ann, f"sightline://{form.format(asset)}")
+            fake = await read(ann, f"sightline://{form.format(FAKES['asset'])}")
+            assert real.replace(asset, FAKES["asset"]) == fake
+        real = await read(ann, f"sightline://collection/{OTHER}")
+        fake = await read(ann, f"sightline://collection/{FAKES['collection']}")
+        assert real.replace(OTHER, FAKES["collection"]) == fake
+
+
+async def test_no_answer_names_counts_or_shows_anything_of_the_other(house: House) -> None:
+    async with house.client("ben") as ben:  # so that there is something to find in the log
+        await call(ben, "search_images", query="torpedo in many fathoms")
+    async with house.client("ann") as ann:
+        answers = [
+            await call(ann, "list_collections"),
+            await call(ann, "search_images", query="a b c", limit=50, detail="detailed"),
+            await call(ann, "search_text", query="number", limit=50, detail="detailed"),
+            await call(ann, "search_images", query="x", collection="nowhere"),
+            await call(ann, "search_images", query="x", filters={"nokey": 1}),
+            await call(ann, "answer_question", question="which number?"),
+            await call(ann, "view_image", asset=house.assets[OWN][0], annotated=True),
+            await read(ann, "sightline://collection/nowhere"),
+            await read(ann, f"sightline://collection/{OWN}"),
+            await read(ann, "sightline://analytics/schema"),
+            *[
+                await call(ann, "query_sql", sql=f"SELECT * FROM {view}", limit=1000)
+                for view in (
+                    "assets",
+                    "sources",
+                    "passages",
+                    "annotations",
+                    "embeddings",
+                    "spaces",
+                    "searches",
+                )
+            ],
+        ]
+    for answer in answers:
+        for secret in (*SECRETS, *house.assets[OTHER]):
+            assert secret not in answer
+    assert json.loads(answers[0])["collections"][0]["assets"] == 3
+    assert "lantern" in "".join(answers)
+
+
+async def test_counts_in_sql_are_of_what_one_sees(house: House) -> None:
+    counts = {}
+    for who in ("boss", "ann", "ben"):
+        async with house.client(who) as client:
+            answer = await call(client, "query_sql", sql="SELECT count(*) FROM assets")
+            counts[who] = json.loads(answer)["rows"]
+    assert counts == {"boss": [[6]], "ann": [[3]], "ben": [[3]]}
+
+
+async def test_a_cursor_goes_on_for_the_one_who_was_given_it(house: House) -> None:
+    search = {"query": "number", "limit": 1}
+    async with house.client("boss") as boss:
+        given = json.loads(await call(boss, "search_text", **search))["next_cursor"]
+        assert json.loads(await call(boss, "search_text", **search, cursor=given))["hits"]
+    async with house.client("ann") as ann:
+        for cursor in (given, given[:-1] + ("A" if given[-1] != "A" else "B")):
+            refused = await call(ann, "search_text", **search, cursor=cursor)
+            assert "was not made for this query" in refused
+
+
+async def test_who_is_not_bound_sees_nothing_once_somebody_is(house: House) -> None:
+    async with house.client("nil") as nil:
+        assert json.loads(await call(nil, "list_collections")) == {"collections": []}
+        assert "bound to no collection" in await call(nil, "query_sql", sql="SELECT 1")
+        for name in (OWN, OTHER):
+            assert name not in (await call(nil, "search_images", query="x", collection="nowhere"))
+            view = await call(nil, "view_image", asset=house.assets[name][0])
+            assert view.startswith("no asset")
+
+
+async def test_a_bound_principal_works_in_its_own_collection(house: House) -> None:
+    album(house.folder, "more", "a lantern in the fog", "metres", start=10)
+    async with house.client("ann") as ann:
+        added = json.loads(
+            await call(ann, "add_images", collection=OWN, paths=[str(house.folder / "more")])
+        )
+        assert (added["added"], added["failed"]) == (3, 0)
+        asset = house.assets[OWN][2]
+        box = {"box": [0, 0, 0.5, 0.5], "label": "lamp"}
+        saved = await call(ann, "save_annotation", asset=asset, boxes=[box], origin="person")
+        assert "annotation" in saved
+        assert "lamp" in await call(ann, "view_image", asset=asset, annotated=True)
+        assert json.loads(await call(ann, "delete_assets", assets=[asset]))["deleted"] == [asset]
+    async with house.client("ben") as ben:
+        listed = json.loads(await call(ben, "list_collections"))["collections"]
+        assert [(each["name"], each["assets"]) for each in listed] == [(OTHER, 3)]
+
+
+async def test_a_narrowed_binding_is_in_force_at_once(house: House) -> None:
+    async with house.client("ben") as ben:
+        assert "periscope" in await call(ben, "search_text", query="periscope")
+        async with house.database.connection() as connection:
+            await tenancy.bind(connection, "ben", [])
+        assert "periscope" not in await call(ben, "search_text", query="lantern")
+        assert json.loads(await call(ben, "list_collections")) == {"collections": []}
+        async with house.database.connection() as connection:
+            await tenancy.bind(connection, "ben", [OTHER])
