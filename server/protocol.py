@@ -25,6 +25,7 @@ from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import AnyUrl, ValidationError
 
 from sightline.server.allowance import Allowance
+from sightline.server.arguments import refuse_half_characters
 from sightline.server.audit import Audit
 from sightline.server.auth import scopes
 from sightline.server.background import on_wait
@@ -146,6 +147,7 @@ class Server(MCPServer[Dependencies]):
         if reason is not None:
             raise NotAllowedError(reason)
         refuse_unknown(tool.name, arguments, tool.parameters.get("properties", {}))
+        refuse_half_characters(arguments)
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Dependencies, Any] | None = None
