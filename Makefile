@@ -21,7 +21,7 @@ test-slow: $(INSTALLED)
 
 # The whole of the fuzzing; `make test` runs a small part of it.
 fuzz: $(INSTALLED)
-	$(BIN)/python -m pytest tests/fuzz -m "slow or not slow" $(ARGS)
+	$(BIN)/python -m pytest tests/fuzz tests/tools/test_fuzz.py -m "slow or not slow" $(ARGS)
 
 # The official suites, with the Node.js that they need out of npm's own packages.
 conformance: $(INSTALLED) tests/conformance/node_modules/.installed

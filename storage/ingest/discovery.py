@@ -18,6 +18,7 @@ from sightline.storage.ingest.sidecars import (
     TABLE_NAMES,
     Report,
     Sidecar,
+    clean,
     merged,
     read_sidecar,
     sidecars_of,
@@ -37,8 +38,8 @@ def discover(roots: Sequence[Given], options: IngestOptions, report: Report) -> 
     """
     for root in roots:
         if isinstance(root, Upload):
-            place = f"upload:{root.name}"
-            yield Found(root.name, data=root.data, sidecar=root.sidecar, place=place)
+            name = str(clean(root.name))
+            yield Found(name, data=root.data, sidecar=root.sidecar, place=f"upload:{name}")
         elif isinstance(root, Remote):
             yield Found(root.name, load=root.load, place=root.name)
         elif Path(root.real).is_dir():

@@ -77,7 +77,7 @@ def read_data(text: str) -> tuple[JsonValue, bool]:
     """The JSON value in an answer, and whether it took goodwill; (None, False) for none."""
     try:
         value: JsonValue = from_json(text, allow_inf_nan=False)
-    except ValueError:
+    except (ValueError, TypeError):  # the latter for half a surrogate pair
         found = lenient.documents(text)
         # The largest: a model may say "[1]" before it comes to the point.
         best = max(found, key=lambda document: _size(document.value), default=None)

@@ -1,0 +1,173 @@
+"""Damaged files of every kind: each is taken in or named, and nothing else happens."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from sightline.storage.check import check
+from sightline.storage.database import Database
+from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decoder import Decoder
+from sightline.storage.ingest.found import Upload
+from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.pipeline import ingest
+from sightline.storage.ingest.progress import Summary
+from sightline.storage.ingest.sidecars import from_mapping
+from sightline.storage.objects import ObjectStore
+from tests.fuzz.inputs import TEXTS, archives, few_and_many, mutants, seeds
+from tests.support.encoders import ColourHistogramEncoder
+from tests.support.pictures import jpeg
+
+_AT_ONCE = 400
+_CODE = re.compile(r"[a-z0-9_]{2,40}")
+#: What is survived, and still a bug of ours or of a decoder's to look at.
+_DEATHS = {"timeout", "crashed", "out_of_memory"}
+#: What one file may take here; far more than it needs on a busy machine, far less than a hang.
+_SECONDS = 30.0
+
+
+async def take(database: Database, data: Path, given: list[Upload | Path]) -> Summary:
+    encoder = ColourHistogramEncoder()
+    options = IngestOptions(
+        workers=1,
+        file_deadline_seconds=_SECONDS,
+        worker_memory_mib=1024,
+        max_pixels=4_000_000,
+        max_file_bytes=4 << 20,
+    )
+    store = ObjectStore(data)
+    return await ingest(
+        database,
+        store,
+        encoder,
+        given,
+        collection="fuzz",
+        options=options,
+        passage_encoder=encoder,
+    )
+
+
+def accounted(summary: Summary) -> int:
+    """Files that something became of; each failure has a code of one word and a reason."""
+    for code, noted in (*summary.failures.items(), *summary.problems.items()):
+        assert _CODE.fullmatch(code), code
+        for name, reason in noted.examples:
+            assert "Traceback" not in reason
+            assert len(reason) < 2_000, (name, reason[:200])
+    assert not _DEATHS & summary.failures.keys(), summary.failures
+    return (
+        summary.added
+        + summary.replaced
+        + summary.updated
+        + summary.unchanged
+        + summary.duplicate
+        + summary.failed
+    )
+
+
+async def errors(database: Database, data: Path) -> list[str]:
+    return [f.code for f in await check(database, ObjectStore(data)) if f.severity == "error"]
+
+
+@few_and_many(200)
+async def test_damaged_files_are_taken_in_or_named(
+    database: Database, tmp_path: Path, count: int
+) -> None:
+    uploads = [Upload(name, data) for name, data in mutants(seeds(), count, seed=1)]
+    for start in range(0, count, _AT_ONCE):
+        some = uploads[start : start + _AT_ONCE]
+        assert accounted(await take(database, tmp_path, list(some))) == len(some)
+    assert await errors(database, tmp_path) == []
+
+
+@few_and_many(30)
+async def test_damaged_archives_are_taken_in_or_named(
+    database: Database, tmp_path: Path, count: int
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, data in mutants(archives(), count, seed=2):
+        (folder / name).write_bytes(data)
+    summary = await take(database, tmp_path / "data", [folder])
+    assert accounted(summary) >= count * 3 // 4  # one that lost all its members is not an error
+    assert await errors(database, tmp_path / "data") == []
+    assert sorted(folder.iterdir()) == sorted(folder / n for n, _ in mutants(archives(), count, 2))
+
+
+@few_and_many(60)
+async def test_damaged_tables_and_captions_beside_pictures_cost_what_they_say(
+    database: Database, tmp_path: Path, count: int
+) -> None:
+    """Each folder has a picture and a damaged ``metadata.jsonl``, table, caption or subtitle."""
+    said = {
+        "metadata.jsonl": b'{"file_name": "0.jpg", "text": "said", "n": {"deep": [1]}}\n' * 3,
+        "metadata.csv": b'file_name,text,price\n0.jpg,"said, so",3\n',
+        "captions.csv": b"0.jpg,a caption\n",
+        "0.txt": "a caption 中文".encode(),
+        "0.json": b'{"caption": "c", "captured_at": "2026-05-01T16:40:00+02:00", "n": 1e5}',
+    }
+    for number, (name, data) in enumerate(mutants(said, count, seed=3)):
+        place = tmp_path / "folder" / f"{number:05}"
+        place.mkdir(parents=True)
+        (place / "0.jpg").write_bytes(jpeg(number))
+        (place / name.partition("-")[2]).write_bytes(data)
+    summary = await take(database, tmp_path / "data", [tmp_path / "folder"])
+    assert accounted(summary) >= count
+    assert summary.added >= count
+    assert await errors(database, tmp_path / "data") == []
+
+
+async def test_hostile_text_in_every_field_is_kept_or_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    given: list[Upload | Path] = []
+    refused = 0
+    for number, text in enumerate(TEXTS):
+        for key in ("caption", "captured_at", "metadata"):
+            value = {text[:200]: text, "tags": [text]} if key == "metadata" else text
+            try:
+                sidecar = from_mapping({key: value})
+            except ValueError:
+                refused += 1
+                continue
+            given.append(Upload(f"{key}-{number}.jpg", jpeg(3 * number + len(key)), sidecar))
+        given.append(Upload(f"text-{number}.md", text.encode("utf-8", "surrogatepass")))
+        given.append(Upload(f"{text[:200]}.jpg", jpeg(1_000 + number)))
+    assert refused < len(TEXTS)
+    assert accounted(await take(database, tmp_path, given)) == len(given)
+    assert await errors(database, tmp_path) == []
+
+
+async def test_ten_megabytes_of_caption_are_an_answer_and_not_a_hang(
+    database: Database, tmp_path: Path
+) -> None:
+    for unit in ("word ", "中", "a", "\u200b", "e\u0301"):
+        text = unit * (10_000_000 // len(unit.encode()))
+        uploads = [Upload("long.txt", text.encode()), Upload("long.csv", b"a,b\n" + text.encode())]
+        assert accounted(await take(database, tmp_path, list(uploads))) == 2
+
+
+@few_and_many(100)
+async def test_damaged_pictures_of_calls_are_shown_or_named(count: int) -> None:
+    pictures = {name: data for name, data in seeds().items() if name < "h"}
+    opened, codes = 0, dict[str, str]()
+    async with Decoder(max_pixels=10**6, memory_mib=1024, seconds=_SECONDS, workers=1) as decoder:
+        for name, data in mutants(pictures, count, seed=4):
+            try:
+                async with asyncio.timeout(2 * _SECONDS):
+                    opened += (await decoder.upright(data)).mode == "RGB"
+            except MediaError as error:
+                codes[error.code] = name
+    assert 0 < opened < count
+    assert not _DEATHS & codes.keys(), codes
+
+
+def test_the_mutations_are_the_same_every_time_and_all_different() -> None:
+    first, second = (list(mutants(seeds(), 200, seed=1)) for _ in range(2))
+    if first != second:
+        pytest.fail("the mutations depend on more than their seed")
+    assert len({data for _, data in first}) > 150

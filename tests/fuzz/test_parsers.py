@@ -1,0 +1,244 @@
+"""What is read from models, callers and tables: read, or refused by an error that has a name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sightline.server.inference.vlm.replies import (
+    error_message,
+    read_choice,
+    read_completion,
+    read_data,
+    read_models,
+)
+from sightline.storage.errors import InvalidArgumentError, MediaError, ModelError
+from sightline.storage.ingest.captured import from_exif, from_moment, from_name, from_text
+from sightline.storage.ingest.sidecars import from_mapping, read_sidecar
+from sightline.storage.ingest.tables import read_table
+from sightline.storage.ingest.worker.markup import visible_text
+from sightline.storage.ingest.worker.rows import read_rows
+from sightline.storage.ingest.worker.subtitles import gathered, parse_subtitles
+from sightline.storage.retrieval import cursors, filters
+from sightline.storage.text.analysis import analyse
+from sightline.tools.boxes.families import FAMILIES
+from sightline.tools.boxes.parse import parse
+from sightline.tools.boxes.profiles import Profile
+from tests.fuzz.inputs import TEXTS, few_and_many, values
+
+KEY = b"a key of the fuzzing"
+#: What models' answers are made of: put together at random, they are nearly well formed.
+PIECES = (
+    *("[", "]", "{", "}", "(", ")", ",", ":", '"', "'", "<", ">", "|", "\\", "`", "```json\n", " "),
+    *("0", "100", "999.9", "-3", "1e400", "0.5", "NaN", "Infinity", "null", "true", "label"),
+    *(
+        '"bbox_2d"',
+        '"box_2d"',
+        '"label"',
+        '"point"',
+        "<box>",
+        "</box>",
+        "<ref>",
+        "</ref>",
+        "<loc0012>",
+    ),
+    *(
+        "<|box_start|>",
+        "<|box_end|>",
+        "<|object_ref_start|>",
+        "<bbox>",
+        "<point x='3' y='4'>",
+        "<seg>",
+    ),
+    *("<patch_index_0044>", "<grounding>", "<object>", "car", "车", "\ud800", "\0", "\u202e", "\n"),
+    *('"choices"', '"message"', '"content"', '"logprobs"', '"usage"', '"finish_reason"', '"error"'),
+)
+
+
+def tries(count: int, strategy: st.SearchStrategy[Any], attempt: Callable[[Any], object]) -> None:
+    """``attempt`` on ``count`` inputs, the same ones every time."""
+
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def each(value: Any) -> None:
+        attempt(value)
+
+    each()
+
+
+def nearly() -> st.SearchStrategy[str]:
+    """Text that is nearly what a parser expects."""
+    pieces = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
+    return pieces | st.text() | st.sampled_from(TEXTS) | values().map(_dumped)
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+@few_and_many(150)
+def test_boxes(count: int) -> None:
+    def attempt(given: tuple[str, Profile]) -> None:
+        text, profile = given
+        found = parse(text, profile, profile.place((640, 480)))
+        assert found.raw == text
+        for mark in found.marks:
+            x0, y0, x1, y1 = mark.box
+            assert 0 <= x0 < x1 <= 1
+            assert 0 <= y0 < y1 <= 1
+
+    families = st.sampled_from(list(FAMILIES))
+    tries(count, st.tuples(nearly(), families), attempt)
+
+
+@few_and_many(150)
+def test_replies_of_models(count: int) -> None:
+    message = st.fixed_dictionaries({"content": values()}, optional={"refusal": values()})
+    choice = st.fixed_dictionaries(
+        {"message": message | values()},
+        optional={"finish_reason": values(), "logprobs": values()},
+    )
+    completions = st.fixed_dictionaries(
+        {"choices": st.lists(choice, max_size=2) | values()},
+        optional={"usage": values(), "error": values(), "data": values()},
+    ).map(_dumped)
+
+    def attempt(text: str) -> None:
+        for read in (read_completion, read_models):
+            with suppress(ModelError):
+                read(_bytes(text))
+        assert len(error_message(_bytes(text))) < 2_000
+        read_data(text)
+        assert read_choice(text, ["yes", "no"]) in ("yes", "no", None)
+
+    tries(count, completions | nearly(), attempt)
+
+
+@few_and_many(100)
+def test_filters(count: int) -> None:
+    operators = st.sampled_from(
+        (*filters.OPERATOR_NAMES, "and", "or", "not", "time_of_day", "kind")
+    )
+    filter_ = st.recursive(
+        values(), lambda inner: st.dictionaries(operators | st.text(), inner, max_size=3)
+    )
+
+    def attempt(value: Any) -> None:
+        with suppress(InvalidArgumentError):
+            filters.parse(value)
+
+    tries(count, st.dictionaries(operators | st.text(), filter_, max_size=4), attempt)
+
+
+@few_and_many(50)
+def test_cursors(count: int) -> None:
+    digest = cursors.query_digest(query="x")
+    whole = cursors.seal(KEY, 10, digest)
+
+    def attempt(given: tuple[str, int]) -> None:
+        text, at = given
+        at %= len(whole)
+        for cursor in (text, whole[:at] + text + whole[at:], whole[:at] + text):
+            if cursor != whole:
+                with suppress(InvalidArgumentError):
+                    assert cursors.unseal(KEY, cursor, digest) == 10
+                    # Base64 leaves unused bits: the same bytes in another spelling.
+                    assert len(cursor) == len(whole)
+
+    tries(count, st.tuples(st.text(max_size=3) | st.sampled_from(TEXTS), st.integers(0)), attempt)
+
+
+@few_and_many(100)
+def test_tables_sidecars_and_times(count: int) -> None:
+    noted: list[tuple[str, str, str]] = []
+
+    def note(code: str, name: str, reason: str) -> None:
+        noted.append((code, name, reason))
+
+    def attempt(given: tuple[str, object]) -> None:
+        text, value = given
+        data = _bytes(text)
+        for name in ("metadata.jsonl", "metadata.csv", "captions.csv"):
+            for content in (data, b"file_name,text\n" + data, _bytes(_dumped(value))):
+                read_table(name, content, 10_000, note)
+        for name in ("a.txt", "a.json", "a.srt", "a.vtt"):
+            with suppress(ValueError):
+                read_sidecar(name, data)
+        for said in ({"caption": value}, {"metadata": value}, {"captured_at": value}, value):
+            if isinstance(said, dict):
+                with suppress(ValueError):
+                    from_mapping(said)
+        with suppress(ValueError):
+            from_text(text, UTC)
+        from_exif(text, text, UTC)
+        from_moment(text, UTC)
+        from_name(text, UTC)
+
+    tries(count, st.tuples(nearly(), values()), attempt)
+    assert all(len(reason) < 2_000 for _, _, reason in noted)
+
+
+@few_and_many(100)
+def test_documents_and_their_words(count: int) -> None:
+    pieces = (
+        *(
+            "<p>",
+            "</p>",
+            "<script>",
+            "</script>",
+            "<!--",
+            "-->",
+            "<![CDATA[",
+            "]]>",
+            "&#0;",
+            "&amp;",
+        ),
+        *("&#xd800;", "<a href='", "<table><tr><td>", "\n\n", "-->", "00:00:01,000", " --> "),
+        *(
+            '"',
+            '""',
+            ",",
+            "\t",
+            "\r",
+            "{",
+            "}",
+            '{"a":',
+            "1",
+            "词",
+            "word",
+            "\u202e",
+            "\0",
+            "\ud800",
+        ),
+    )
+    text = st.lists(st.sampled_from(pieces), max_size=60).map("".join) | nearly()
+
+    def attempt(text: str) -> None:
+        analysed = analyse(text)
+        assert "\0" not in analysed.tsvector
+        text = text.encode("utf-8", "replace").decode()  # files are decoded before
+        list(gathered(parse_subtitles(text)))
+        with suppress(MediaError):
+            visible_text(text)
+        for suffix in (".csv", ".tsv", ".jsonl"):
+            with suppress(MediaError):
+                for row in read_rows(text, suffix, 1_000):
+                    assert 0 <= row.start <= row.end
+
+    tries(count, text, attempt)
