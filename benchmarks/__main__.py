@@ -13,7 +13,7 @@ import sys
 import time
 from importlib import import_module
 
-NAMES = ("handshake", "search_latency", "ingest_throughput", "recall")
+NAMES = ("handshake", "search_latency", "ingest_throughput", "recall", "analytics")
 
 
 def main() -> int:

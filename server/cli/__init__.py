@@ -26,6 +26,7 @@ _COMMANDS = (
     "migrate",
     "check",
     "analyze",
+    "atlas",
     "sql",
     "export",
     "grant-analyst",

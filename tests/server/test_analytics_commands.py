@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sightline.server import migrate
 from sightline.server.cli import main
@@ -23,6 +25,10 @@ def data_dir() -> Iterator[Path]:
     async def prepare(dsn: str) -> None:
         database = await Database.open(dsn)
         await fill(database)
+        picture = io.BytesIO()
+        Image.new("RGB", (160, 120), (9, 99, 199)).save(picture, "JPEG")
+        async with database.connection() as connection:
+            await connection.execute("UPDATE thumbnail SET jpeg = %s", [picture.getvalue()])
         await database.close()
 
     with (
@@ -73,6 +79,16 @@ def test_a_database_that_is_given_needs_its_login(
     monkeypatch.setenv("SIGHTLINE_DATABASE_URL", "postgresql://x@127.0.0.1:1/x")
     assert main(["sql"]) == 2
     assert "SIGHTLINE_ANALYTICS_DATABASE_URL" in capfd.readouterr().err
+
+
+def test_a_map_is_drawn(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "album.html"
+    drawn = ["atlas", "album", "-o", str(path), "--colour", "product", "--method", "pca"]
+    assert main(drawn) == 0
+    assert "29 of 29 pictures, laid out by PCA" in capfd.readouterr().err
+    assert path.read_text("utf-8").count("UklGR") == 29  # a WebP each
+    assert main(["atlas", "album", "-o", str(tmp_path / "no" / "map.html")]) == 2
+    assert "cannot be written: No such file" in capfd.readouterr().err
 
 
 def test_a_view_is_exported(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""A map of a collection as one HTML file."""

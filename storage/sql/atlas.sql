@@ -1,0 +1,32 @@
+-- What a map of a collection shows.
+
+-- name: points
+-- Pictures with their vectors; of more than ``most``, some share, the same every time.
+SELECT a.id, e.embedding, s.name, a.page, a.frame_seconds, a.caption, a.kind, a.captured_at,
+    s.metadata || a.metadata
+FROM (
+    SELECT asset_id, embedding FROM sightline.{partition}
+    WHERE collection_id = %(collection_id)s
+    ORDER BY hashtextextended(asset_id, 0)
+    LIMIT %(most)s
+) AS e
+JOIN sightline.asset AS a ON a.id = e.asset_id
+JOIN sightline.source AS s ON s.id = a.source_id
+ORDER BY a.id
+
+-- name: thumbnails
+SELECT asset_id, jpeg FROM sightline.thumbnail WHERE asset_id = ANY (%(ids)s)
+
+-- name: clusters
+-- Of the latest analysis.
+SELECT m.asset_id, m.number
+FROM sightline.cluster_member AS m
+WHERE (m.collection_id, m.space_id) = (%(collection_id)s, %(space_id)s)
+AND m.k = (
+    SELECT k FROM sightline.cluster AS g
+    WHERE (g.collection_id, g.space_id) = (m.collection_id, m.space_id)
+    ORDER BY g.analysed_at DESC, k LIMIT 1
+)
+
+-- name: total
+SELECT count(*) FROM sightline.{partition} WHERE collection_id = %(collection_id)s
