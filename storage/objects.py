@@ -52,7 +52,7 @@ class ObjectStore:
                 raise
         except OSError as error:
             raise StorageError(
-                f"{len(content):,} bytes could not be stored in {self._root}: {error.strerror}"
+                f"{len(content):,} bytes could not be stored in the data folder: {error.strerror}"
             ) from error
         return _OBJECT + name
 
@@ -60,17 +60,20 @@ class ObjectStore:
         """Whether the bytes of a location are there; ``file:`` locations are looked at too."""
         return self._resolve(location).is_file()
 
-    def read(self, location: str, sha256: bytes, *, max_bytes: int = _MOST_BYTES) -> bytes:
+    def read(
+        self, location: str, sha256: bytes, *, name: str, max_bytes: int = _MOST_BYTES
+    ) -> bytes:
         """The bytes of a location, checked to be the ones that were ingested.
 
+        ``name`` is what errors call them: the source as it was given, for clients read them.
         Raises MediaError: ``missing``, ``unreadable``, ``too_large`` or ``changed``.
         """
         path = self._resolve(location)
-        content = _read_regular(path, max_bytes)
+        content = _read_regular(path, name, max_bytes)
         if hashlib.sha256(content).digest() != sha256:
             raise MediaError(
                 "changed",
-                f"{path} is not the file that was ingested any more; put it back, or ingest it "
+                f"{name} is not the file that was ingested any more; put it back, or ingest it "
                 "again",
             )
         return content
@@ -110,26 +113,26 @@ class ObjectStore:
         )
 
 
-def _read_regular(path: Path, max_bytes: int) -> bytes:
+def _read_regular(path: Path, name: str, max_bytes: int) -> bytes:
     """The content of a regular file: not of a pipe, which would never end, nor of a device."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise MediaError("unreadable", f"{path} is not a file")
+                raise MediaError("unreadable", f"{name} is not a file")
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(max_bytes + 1)
         finally:
             os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MediaError(
-            "missing", f"{path} is not there any more; put it back, or ingest it again"
+            "missing", f"{name} is not there any more; put it back, or ingest it again"
         ) from error
     except OSError as error:
-        raise MediaError("unreadable", f"{path} cannot be read: {error.strerror}") from error
+        raise MediaError("unreadable", f"{name} cannot be read: {error.strerror}") from error
     if len(content) > max_bytes:
         raise MediaError(
-            "too_large", f"{path} has {status.st_size:,} bytes; the limit is {max_bytes:,}"
+            "too_large", f"{name} has {status.st_size:,} bytes; the limit is {max_bytes:,}"
         )
     return content

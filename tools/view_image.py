@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import anyio.to_thread
@@ -63,7 +64,8 @@ async def load_picture(deps: Dependencies, asset: Asset) -> Image.Image:
     Raises MediaError where the file has changed or gone since.
     """
     async with deps.picture_threads:
-        data = await anyio.to_thread.run_sync(deps.objects.read, asset.location, asset.sha256)
+        read = partial(deps.objects.read, asset.location, asset.sha256, name=asset.source)
+        data = await anyio.to_thread.run_sync(read)
         return await pictures.open_hostile(deps.decoder, data)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from sightline.storage.ingest.columns import repeated, told_apart
 from sightline.storage.ingest.sidecars import (
     CAPTION_KEYS,
     CAPTURED_KEY,
@@ -88,7 +89,8 @@ def _read_csv(name: str, text: str, max_row_bytes: int, report: Report) -> Table
     first = next(rows, None)
     if first is None:
         return Table(name, None)
-    header = [_column(cell.strip()) for cell in first]
+    written = [_column(cell.strip()) for cell in first]
+    header = told_apart(written)
     table = Table(name, header)
     if not any(key in header for key in _FILE_KEYS):
         if len(first) != 2:
@@ -98,6 +100,10 @@ def _read_csv(name: str, text: str, max_row_bytes: int, report: Report) -> Table
         # Two columns and no header: the file, and what it shows.
         table.columns = ["file_name", CAPTION_KEYS[0]]
         _add(table, first[0], first, 1, report)
+    elif twice := repeated(written):
+        listed = ", ".join(repr(column) for column in twice)
+        message = f"has columns of one name: {listed}; the later ones are kept with a number"
+        report("column_repeated", name, message)
     columns = table.columns or []
     place = next(columns.index(key) for key in _FILE_KEYS if key in columns)
     for row in rows:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.columns import told_apart
 
 _LONGEST_ROW_CHARS = 8000
 
@@ -64,11 +65,12 @@ def _csv_rows(text: str, suffix: str) -> Iterator[Row]:
     separator = "\t" if suffix == ".tsv" else max(",;\t|", key=header.count)
     try:
         reader = csv.reader(lines, delimiter=separator)
-        columns = [name.strip() for name in next(reader, [])]
+        columns = told_apart([name.strip() for name in next(reader, [])])
         start = lines.taken
         for cells in reader:
-            values = dict(zip(columns, cells, strict=False))
-            yield _row(values, start, lines.taken)
+            # Cells past the header, or under a column without a name, say something all the same.
+            named = zip(columns + [""] * (len(cells) - len(columns)), cells, strict=False)
+            yield _row(named, start, lines.taken)
             start = lines.taken
     except csv.Error as error:
         raise MediaError("broken", f"is not CSV: {error}") from error
@@ -85,12 +87,12 @@ def _json_rows(text: str) -> Iterator[Row]:
             except (ValueError, RecursionError) as error:
                 raise MediaError("broken", f"line {number:,} is not JSON: {error}") from error
             values = value if isinstance(value, Mapping) else {"value": value}
-            yield _row(values, start, end)
+            yield _row(values.items(), start, end)
         start = end
 
 
-def _row(values: Mapping[str, object], start: int, end: int) -> Row:
-    said = ((str(key), _shown(value)) for key, value in values.items())
+def _row(values: Iterable[tuple[object, object]], start: int, end: int) -> Row:
+    said = ((str(key), _shown(value)) for key, value in values)
     text = "\n".join(f"{key}: {value}" if key else value for key, value in said if value)
     return Row(text[:_LONGEST_ROW_CHARS], start, end)
 

@@ -132,3 +132,15 @@ def test_tables_hold_for_the_folders_below_them() -> None:
     assert [said.caption for said in found] == ["near", "far"]
     tables.leave()
     assert tables.lookup("in/b.jpg", Reports()) == []
+
+
+def test_columns_of_one_name_are_both_metadata_and_named() -> None:
+    said: list[tuple[str, str, str]] = []
+    text = b"file_name,colour,colour\n0000.jpg,red,green\n"
+    table = read_table("metadata.csv", text, 1000, lambda *report: said.append(report))
+    row = table.lookup("0000.jpg", lambda *report: said.append(report))
+    assert row is not None
+    assert row.metadata == {"colour": "red", "colour (2)": "green"}
+    ((code, name, reason),) = said
+    assert (code, name) == ("column_repeated", "metadata.csv")
+    assert "'colour'" in reason
