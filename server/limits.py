@@ -34,6 +34,7 @@ def ingest_options(settings: Settings) -> IngestOptions:
         ocr=settings.ocr,
         max_pages=settings.ingest_pages,
         page_dpi=settings.ingest_page_dpi,
+        max_video_bytes=settings.ingest_video_bytes,
         max_video_seconds=settings.ingest_video_seconds,
         max_frames=settings.ingest_video_frames,
         timezone=settings.timezone,

@@ -283,6 +283,9 @@ class Settings(BaseSettings):
     ingest_page_dpi: PositiveInt = Field(
         default=150, description="Resolution that PDF pages are rendered at, in dots an inch."
     )
+    ingest_video_bytes: PositiveInt = Field(
+        default=4 * 1024 * _MIB, description="Largest video; it is read as it goes, never whole."
+    )
     ingest_video_seconds: PositiveInt = Field(
         default=4 * 3600, description="Longest video; longer ones are refused."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
@@ -18,6 +18,7 @@ from sightline.storage.retrieval.records import (
     ImageHit,
     ImageRequest,
     ImageResults,
+    PassageKind,
     Selection,
 )
 from sightline.tools import references
@@ -265,7 +266,7 @@ def selection(
     filters: dict[str, JsonValue] | None,
     captured_after: str = "",
     captured_before: str = "",
-    kinds: Sequence[Literal["caption", "chunk", "row", "page_text", "ocr", "subtitle"]] = (),
+    kinds: Sequence[PassageKind] = (),
 ) -> Selection:
     """The arguments that narrow a search, as retrieval takes them."""
     return Selection(

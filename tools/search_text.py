@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
-from sightline.storage.retrieval.records import PassageHit, PassageRequest
+from sightline.storage.retrieval.records import PassageHit, PassageKind, PassageRequest
 from sightline.tools.arguments import Collection, Cursor, Detail, Filters, Limit
 from sightline.tools.context import Call, dependencies, principal
 from sightline.tools.dependencies import Dependencies
@@ -17,13 +17,11 @@ from sightline.tools.results import NormalisedBox, Result, Score, Timings, as_to
 from sightline.tools.search_images import selection
 
 DESCRIPTION = """\
-Find text: captions, document chunks, table rows, text read in pictures, subtitles. Use it for
-names, numbers, part numbers and anything that is written. A hit says where it stands: source file,
-page, time, box, and the picture that it belongs to, which view_image shows."""
+Find text: captions, document chunks, table rows, text read in pictures, subtitles, file names. Use
+it for names, numbers, part numbers and anything that is written. A hit says where it stands: source
+file, page, time, box, and the picture that it belongs to, which view_image shows."""
 
 CONCISE_TEXT_CHARS = 400
-
-Kind = Literal["caption", "chunk", "row", "page_text", "ocr", "subtitle"]
 
 
 class FoundPassage(BaseModel):
@@ -128,7 +126,7 @@ def register(mcp: MCPServer) -> None:
         ],
         collection: Collection = "",
         kinds: Annotated[
-            list[Kind] | None, Field(description="Only these kinds of text. All by default.")
+            list[PassageKind] | None, Field(description="Only these kinds of text. All by default.")
         ] = None,
         filters: Filters = None,
         limit: Limit = 5,

@@ -83,7 +83,7 @@ class Identifier:
         if work.location == known.location and (not stored or work.found.name == known.name):
             if (sidecar.key if sidecar else None) != known.sidecar_key:
                 return True
-            if self._reading.wants_look(work):
+            if self._reading.wants_look(work) or not known.named:
                 return True
             self._tally.count("unchanged")
             return False

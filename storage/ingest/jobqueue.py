@@ -32,6 +32,14 @@ class JobQueue:
             self._reads.append(job)
             self._changed.notify_all()
 
+    async def put_back(self, job: Job) -> None:
+        """Add a file that was taken and is to be read once more: at once, for who puts it back is
+        one of those who take.
+        """
+        async with self._changed:
+            self._reads.appendleft(job)
+            self._changed.notify_all()
+
     async def put_hash(self, job: Job) -> None:
         """Add a file to hash."""
         async with self._changed:

@@ -60,6 +60,8 @@ class IngestOptions:
     page_dpi: int = 150
     page_pixels: int = 4_000_000
     """Most that a rendered page has, width times height."""
+    max_video_bytes: int = 4 << 30
+    """Of a film that has a file of its own: it is read as it goes."""
     max_video_seconds: int = 4 * 3600
     max_frames: int = 300
     """Kept of one video; where it is long, they stand further apart."""

@@ -11,12 +11,17 @@ from sightline.storage.ingest.sidecars import clean
 from sightline.storage.ingest.work import PassageDraft, RegionDraft, Work
 from sightline.storage.ingest.worker.protocol import Header, ProtocolError
 from sightline.storage.models import ReadLine
+from sightline.storage.retrieval.records import PassageKind
+
+# What a worker may send, by what it calls it.
+_SENT: dict[str, PassageKind] = {"row": "row", "subtitle": "subtitle"}
+_STANDING: dict[str, PassageKind] = {"ocr": "ocr", "page_text": "page_text"}
 
 
 def add_passages(work: Work, header: Header, blob: bytes) -> None:
     """Rows of a table or subtitles. Raises ProtocolError."""
     try:
-        kind = {"row": "row", "subtitle": "subtitle"}[header["kind"]]
+        kind = _SENT[header["kind"]]
         for said in json.loads(blob):
             chars, seconds = said.get("chars"), said.get("seconds")
             work.passages.append(
@@ -55,7 +60,7 @@ def add_lines(work: Work, header: Header) -> None:
     Raises ProtocolError: the header comes from a process that has read hostile bytes.
     """
     try:
-        kind = {"ocr": "ocr", "page_text": "page_text"}[header["kind"]]
+        kind = _STANDING[header["kind"]]
         on = int(header["on"])
         page, start = header.get("page"), header.get("start")
         lines = [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.chunks import split_text
+from sightline.storage.ingest.names import name_passage
 from sightline.storage.ingest.options import IngestOptions
 from sightline.storage.ingest.sidecars import Report
 from sightline.storage.ingest.vectors import BatchEncoder
@@ -61,3 +62,4 @@ def _cut_and_analyse(works: Sequence[Work], options: IngestOptions) -> None:
             work.text = None
         for passage in work.passages:
             passage.analysis = analyse(passage.text)
+        work.named = name_passage(work.found.name)

@@ -25,6 +25,10 @@ from sightline.storage.objects import ObjectStore
 
 Picture = tuple[Work, AssetDraft | RegionDraft]
 
+# What becomes of a worker that does not come back from reading.
+_LOST = ("timeout", "crashed", "out_of_memory")
+_MOST_UNREAD = 3  # of one source, each at the price of reading all of it again
+
 _KINDS = {kind: kind for kind in ("image", "text", "pdf", "video")}
 _ASSET_KINDS: dict[str, Kind] = {"image": "image", "page": "page", "frame": "frame"}
 
@@ -79,9 +83,19 @@ class Reading:
         tiled_by = work.known.tiled_by if work.known is not None else None
         return self._tiles and work.kind != "text" and tiled_by != SCHEME
 
+    def wants_subtitles(self, work: Work) -> bool:
+        """Whether those that a known film carries count again: what stood beside it is gone."""
+        sidecar = work.found.sidecar
+        return (
+            work.known is not None
+            and work.kind == "video"
+            and (sidecar.key if sidecar else None) != work.known.sidecar_key
+            and not (sidecar and sidecar.subtitles)
+        )
+
     def wants_look(self, work: Work) -> bool:
-        """Whether the pictures of a known work have to be opened again."""
-        return self.wants_text(work) or self.wants_tiles(work)
+        """Whether the file of a known work has to be opened again."""
+        return self.wants_text(work) or self.wants_tiles(work) or self.wants_subtitles(work)
 
     async def hash(self, path: str) -> tuple[bytes, Stamp]:
         """SHA-256 of a file, and its stamp. Raises MediaError."""
@@ -117,31 +131,54 @@ class Reading:
             await self._done(work, header)
 
         async def failed(error: MediaError, _: Header) -> None:
+            if work.reading is not None and error.code in _LOST:
+                self._leave_unread(work, error)
+                await self._jobs.put_back(Job(self._request(work), blobs, part, done, failed))
+                return
             work.fail(error)
             work.ended = True
             await self._finish(work)
 
+        blobs = () if found.data is None else (found.data,)
+        await self._jobs.put_read(Job(self._request(work), blobs, part, done, failed))
+
+    def _request(self, work: Work) -> Header:
         stamp = work.stamp
-        header: Header = {
+        reads = self.wants_text(work) and len(work.unread) <= _MOST_UNREAD
+        if reads:
+            work.read_by = f"late: {self._ocr.reader}" if work.unread else self._ocr.key
+        tiles = self.wants_tiles(work)
+        if tiles:
+            work.tiled_by = SCHEME
+        return {
             "job": "read",
-            "name": found.name,
-            "path": found.path,
+            "name": work.found.name,
+            "path": work.found.path,
             "sha256": work.content_key.hex(),
             "stamp": [stamp.size, stamp.modified_ns, stamp.inode] if stamp else None,
             "look_only": work.known is not None,
-            "ocr": self._ocr.mode if self.wants_text(work) else "off",
-            "tiles": self.wants_tiles(work),
+            "ocr": self._ocr.mode if reads else "off",
+            "tiles": tiles,
+            "unread": work.unread,
+            "subtitles": self.wants_subtitles(work),
         }
-        if header["tiles"]:
-            work.tiled_by = SCHEME
-        if header["ocr"] != "off":
-            work.read_by = self._ocr.key
-        blobs = () if found.data is None else (found.data,)
-        await self._jobs.put_read(Job(header, blobs, part, done, failed))
+
+    def _leave_unread(self, work: Work, error: MediaError) -> None:
+        """A picture whose text takes too long is a picture all the same."""
+        if work.reading is not None:
+            work.unread.append(work.reading)
+        work.reading = None
+        work.forget()
+        reason = f"the text of picture {work.unread[-1] + 1} was not read ({error})"
+        self._report("text_not_read", work.found.name, f"{reason}; the next run tries again")
 
     async def _part(self, work: Work, frame: Frame) -> None:
         header, blobs = frame
+        work.reading = None
         match header.get("part"):
+            case "reading":
+                work.reading = int(header.get("on", 0))
+                return
             case "text":
                 work.text = blobs[0].decode("utf-8", "replace")
                 return

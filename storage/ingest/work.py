@@ -16,7 +16,7 @@ from sightline.storage.ingest.captured import Captured
 from sightline.storage.ingest.found import Found
 from sightline.storage.ingest.worker.files import Stamp
 from sightline.storage.models import Pixels
-from sightline.storage.retrieval.records import Box
+from sightline.storage.retrieval.records import Box, PassageKind
 from sightline.storage.text.analysis import Analysis
 
 Vector = NDArray[np.float32]
@@ -65,7 +65,7 @@ class RegionDraft:
 class PassageDraft:
     """Text to be found. ``on_asset`` is the ordinal of the picture that it speaks of."""
 
-    kind: str
+    kind: PassageKind
     ordinal: int
     text: str
     on_asset: int | None = None
@@ -93,6 +93,7 @@ class Known:
     sidecar_key: bytes | None
     read_by: str | None
     tiled_by: str | None
+    named: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -119,10 +120,16 @@ class Work:
     passages: list[PassageDraft] = field(default_factory=list)
     regions: list[RegionDraft] = field(default_factory=list)
     text: str | None = None
+    named: PassageDraft | None = None
+    """The words of its file's name."""
     read_by: str | None = None
     """Mode and engine that read its pictures in this run; None where none did."""
     tiled_by: str | None = None
     """How its pictures were cut into tiles in this run; None where they were not."""
+    reading: int | None = None
+    """The picture, by its ordinal, in which a worker is reading text."""
+    unread: list[int] = field(default_factory=list)
+    """Pictures whose text could not be read."""
     stored: list[str] = field(default_factory=list)
     """Locations of pages and frames that are in the object store already."""
     unfinished: int = 0
@@ -140,6 +147,10 @@ class Work:
         self.failure = failure
         if self.found.data is not None:
             self.location = self.found.place_location  # its bytes will not be kept
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was made so far."""
         self.assets.clear()
         self.passages.clear()
         self.regions.clear()

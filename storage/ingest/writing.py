@@ -189,7 +189,9 @@ class Writer:
 
     async def _forget(self, connection: Connection, work: Work, source_id: int) -> None:
         """Drop what an update writes anew."""
-        kinds = {"caption", *(passage.kind for passage in work.passages)}
+        kinds = {"caption", "name", *(passage.kind for passage in work.passages)}
+        if work.kind == "video" and work.known and work.known.sidecar_key != _sidecar_key(work):
+            kinds.add("subtitle")  # what stood beside it may be gone
         regions: list[str] = []
         if work.read_by is not None:
             kinds.add("ocr")
@@ -226,6 +228,9 @@ class Writer:
             encoded = region.kind != "tile" or region.vector is not None
             if encoded and region.on_asset in there:
                 rows.regions.append(RegionRow(there[region.on_asset].id, region))
+        if work.named is not None:
+            first = there[min(there)].id if there else None
+            rows.passages.append(PassageRow(source_id, first, work.named))
         for passage in work.passages:
             if passage.on_asset is None:
                 rows.passages.append(PassageRow(source_id, _shown_at(passage, there), passage))

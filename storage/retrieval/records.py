@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, get_args
 
 from PIL import Image
 
@@ -18,7 +19,8 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Example = str | Image.Image
 """A picture to compare with: an asset's id, or an upright picture that was opened safely."""
 
-PASSAGE_KINDS = ("caption", "chunk", "row", "page_text", "ocr", "subtitle")
+PassageKind = Literal["caption", "chunk", "row", "page_text", "ocr", "subtitle", "name"]
+PASSAGE_KINDS: tuple[PassageKind, ...] = get_args(PassageKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

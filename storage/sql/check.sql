@@ -51,7 +51,7 @@ SELECT 'p' || passage.id
 FROM sightline.passage
 JOIN sightline.collection_space
     ON collection_space.collection_id = passage.collection_id AND grain = 'passage'
-WHERE NOT EXISTS (
+WHERE kind <> 'name' AND NOT EXISTS (
     SELECT FROM sightline.embedding
     WHERE embedding.passage_id = passage.id
     AND embedding.space_id = collection_space.space_id
@@ -75,7 +75,9 @@ SELECT name
 FROM sightline.source
 WHERE state = 'done'
 AND NOT EXISTS (SELECT FROM sightline.asset WHERE source_id = source.id)
-AND NOT EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id)
+AND NOT EXISTS (
+    SELECT FROM sightline.passage WHERE source_id = source.id AND kind <> 'name'
+)
 
 -- name: vector_of_another_collection
 -- A vector says the same collection as what it stands for.

@@ -60,7 +60,8 @@ LEFT JOIN (
     GROUP BY collection_id
 ) AS assets ON assets.collection_id = collection.id
 LEFT JOIN (
-    SELECT collection_id, count(*) AS number FROM sightline.passage GROUP BY collection_id
+    SELECT collection_id, count(*) AS number FROM sightline.passage
+    WHERE kind <> 'name' GROUP BY collection_id
 ) AS passages ON passages.collection_id = collection.id
 LEFT JOIN (
     SELECT

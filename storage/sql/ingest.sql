@@ -2,7 +2,9 @@
 
 -- name: known
 -- What the collection has of these bytes or at these places.
-SELECT id, content_key, name, location, kind, state, sidecar_key, read_by, tiled_by
+SELECT
+    id, content_key, name, location, kind, state, sidecar_key, read_by, tiled_by,
+    EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id AND kind = 'name')
 FROM sightline.source
 WHERE collection_id = %(collection_id)s
 AND (content_key = ANY (%(keys)s) OR location = ANY (%(locations)s))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Literal
 
 from PIL import Image
 
-from sightline.storage.models import Pixels
+from sightline.storage.models import Pixels, ReadLine
 from tests.support.encoders import ColourHistogramEncoder, colour_grid
 
 CRASH, HANG, HOG = (255, 0, 0), (0, 0, 255), (0, 255, 0)
@@ -43,3 +44,26 @@ def imported_modules(image: Image.Image) -> Pixels:
 def environment(image: Image.Image) -> Pixels:
     """Fails, and says which variables its process sees."""
     raise RuntimeError(" ".join(sorted(os.environ)))
+
+
+class DangerousReader:
+    """Reads the same in every picture but red ones, which end its process or hold it for ever."""
+
+    def __init__(self, does: Literal["crash", "hang", "nothing"]) -> None:
+        self._does = does
+
+    @property
+    def name(self) -> str:
+        return "dangerous"
+
+    def has_text(self, image: Image.Image) -> bool:
+        return True
+
+    def read(self, image: Image.Image) -> list[ReadLine]:
+        red, green, _ = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))  # type: ignore[misc]
+        if red > 2 * green:
+            if self._does == "crash":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self._does == "hang":
+                signal.pause()
+        return [ReadLine("what stands there", (0.1, 0.1, 0.9, 0.2), 0.9)]

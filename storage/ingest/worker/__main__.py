@@ -25,6 +25,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.kinds import claim
 from sightline.storage.ingest.worker.files import Stamp, hash_file
 from sightline.storage.ingest.worker.jobs import Request, read
 from sightline.storage.ingest.worker.picture import upright
@@ -111,7 +112,9 @@ def _answer(frame: Frame, tools: Tools) -> Iterator[list[bytes | memoryview]]:
     started = time.perf_counter()
     try:
         if header["job"] == "hash":
-            digest, stamp = hash_file(header["path"], limits.max_file_bytes)
+            film = claim(header["path"]) == "video"
+            most_bytes = limits.max_video_bytes if film else limits.max_file_bytes
+            digest, stamp = hash_file(header["path"], most_bytes)
             end: Header = {
                 "sha256": digest.hex(),
                 "stamp": [stamp.size, stamp.modified_ns, stamp.inode],
@@ -131,6 +134,8 @@ def _answer(frame: Frame, tools: Tools) -> Iterator[list[bytes | memoryview]]:
                 look_only=header["look_only"],
                 ocr=header.get("ocr", "off"),
                 tiles=header.get("tiles", False),
+                unread=tuple(header.get("unread", ())),
+                subtitles=header.get("subtitles", False),
             )
             end = yield from read(request, tools)
     except MediaError as error:

@@ -46,7 +46,13 @@ def open_file(path: str, max_bytes: int) -> tuple[int, Stamp]:
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor, Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+    return descriptor, stamp_of(descriptor)
+
+
+def stamp_of(descriptor: int) -> Stamp:
+    """The stamp of an open file as it is now."""
+    status = os.fstat(descriptor)
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def hash_file(path: str, max_bytes: int) -> tuple[bytes, Stamp]:

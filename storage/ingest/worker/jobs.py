@@ -7,12 +7,15 @@ side holds a whole film.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.kinds import claim, mime_type, suffix_of
-from sightline.storage.ingest.worker.files import Stamp, read_file
+from sightline.storage.ingest.worker.files import Stamp, open_file, read_file, stamp_of
 from sightline.storage.ingest.worker.picture import (
     READ_EDGE,
     open_picture,
@@ -29,9 +32,9 @@ from sightline.storage.ingest.worker.tools import (
     Frame,
     Tools,
     Wanted,
-    lines_part,
     passages_part,
     picture_part,
+    read_parts,
 )
 
 Parts = Generator[Frame, None, Header]
@@ -43,7 +46,8 @@ class Request:
 
     ``sha256`` holds as long as the file still has the stamp that it was hashed under.
     ``look_only`` asks for what the file says of itself, without decoding, and, where ``ocr`` is
-    not ``off``, for the text in its pictures. ``tiles`` asks for parts of the pictures.
+    not ``off``, for the text in its pictures but those of the ordinals ``unread``. ``tiles`` asks
+    for parts of the pictures, ``subtitles`` for those of a film that is only looked at.
     """
 
     name: str
@@ -54,18 +58,22 @@ class Request:
     look_only: bool
     ocr: str = "off"
     tiles: bool = False
+    unread: tuple[int, ...] = ()
+    subtitles: bool = False
 
     @property
     def wanted(self) -> Wanted:
         """What is wanted of each picture."""
-        return Wanted(self.look_only, self.ocr, self.tiles)
+        return Wanted(self.look_only, self.ocr, self.tiles, self.unread, self.subtitles)
 
 
 def read(request: Request, tools: Tools) -> Parts:
     """Yield the parts of a source as frames; return the header of the end. Raises MediaError."""
+    kind = claim(request.name)
+    if kind == "video":
+        return (yield from _read_film(request, tools))
     data, sha256 = _bytes_of(request, tools.limits.max_file_bytes)
     end: Header = {"sha256": sha256.hex(), "size": len(data)}
-    kind = claim(request.name)
     end["mime_type"] = mime_type(request.name)
     if kind in ("text", "rows"):
         if not request.look_only:
@@ -85,11 +93,6 @@ def read(request: Request, tools: Tools) -> Parts:
         if not request.look_only:
             yield passages_part("subtitle", said)
         return {**end, "kind": "text"}
-    if kind == "video":
-        from sightline.storage.ingest.worker.video import created, read_video
-
-        yield from read_video(data, request.name, tools, request.wanted)
-        return {**end, "kind": "video", "created": created(data, request.name)}
     try:
         return {**end, **(yield from _read_image(data, request, tools))}
     except MediaError as error:
@@ -99,6 +102,51 @@ def read(request: Request, tools: Tools) -> Parts:
     except OSError as error:
         code = "truncated" if "truncated" in str(error) else "broken"
         raise MediaError(code, f"cannot be decoded: {error}") from error
+
+
+def _read_film(request: Request, tools: Tools) -> Parts:
+    """A film from its file as it goes: it may be larger than memory."""
+    from sightline.storage.ingest.worker.video import created, read_video
+
+    with _film_of(request, tools.limits.max_video_bytes) as film:
+        yield from read_video(film.file, request.name, tools, request.wanted)
+        begun = created(film.file, request.name)
+        if not film.unchanged():
+            raise MediaError("changed", "changed while it was being read; run again")
+    return {
+        "sha256": film.sha256.hex(),
+        "size": film.size,
+        "mime_type": mime_type(request.name),
+        "kind": "video",
+        "created": begun,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Film:
+    file: IO[bytes]
+    sha256: bytes
+    size: int
+    stamp: Stamp | None
+
+    def unchanged(self) -> bool:
+        """Whether the file is the one that was hashed."""
+        return self.stamp is None or self.stamp == stamp_of(self.file.fileno())
+
+
+@contextmanager
+def _film_of(request: Request, max_bytes: int) -> Iterator[_Film]:
+    if request.data is not None:
+        yield _Film(io.BytesIO(request.data), request.sha256, len(request.data), None)
+        return
+    if request.path is None:
+        raise ValueError("a request needs a path or bytes")
+    descriptor, stamp = open_file(request.path, max_bytes)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        sha256 = request.sha256
+        if stamp != request.stamp:
+            sha256 = hashlib.file_digest(file, "sha256").digest()
+        yield _Film(file, sha256, stamp.size, stamp)
 
 
 def _read_text(data: bytes, name: str, tools: Tools) -> Frame:
@@ -129,14 +177,12 @@ def _read_image(data: bytes, request: Request, tools: Tools) -> Parts:
 
 def _looked_into(data: bytes, request: Request, tools: Tools) -> Iterator[Frame]:
     """The parts and the text of a picture."""
-    read = tools.reader is not None and request.ocr != "off"
-    if not (read or request.tiles):
+    if request.ocr == "off" and not request.tiles:
         return
     image = upright(data, tools.limits.max_pixels, edge=READ_EDGE)
     if request.tiles:
         yield from tile_parts(image, 0, tools.preprocess)
-    if read:
-        yield lines_part("ocr", list(tools.read_lines(image, request.ocr)))
+    yield from read_parts(image, tools, request.wanted, 0)
 
 
 def _bytes_of(request: Request, max_bytes: int) -> tuple[bytes, bytes]:

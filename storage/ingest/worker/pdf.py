@@ -21,6 +21,7 @@ from sightline.storage.ingest.worker.tools import (
     lines_part,
     picture_part,
     problem_part,
+    read_parts,
 )
 from sightline.storage.models import ReadLine
 
@@ -90,8 +91,8 @@ def _page(
                 yield lines_part("page_text", lines, **where)
         if wanted.tiles:
             yield from tile_parts(image, index, tools.preprocess)
-        if not written and tools.reader is not None and wanted.ocr != "off":
-            yield lines_part("ocr", list(tools.read_lines(image, wanted.ocr)), **where)
+        if not written:
+            yield from read_parts(image, tools, wanted, **where)
     finally:
         page.close()
 

@@ -15,6 +15,7 @@ from sightline.storage.ingest.worker.protocol import Header, pack
 from sightline.storage.models import Pixels, ReadLine, TextReader
 
 Frame = list[bytes | memoryview]
+Parts = Iterator[Frame]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Limits:
     max_pages: int = 2000
     page_dpi: int = 150
     page_pixels: int = 4_000_000
+    max_video_bytes: int = 4 << 30
     max_video_seconds: int = 4 * 3600
     max_frames: int = 300
     frame_seconds: int = 10
@@ -41,6 +43,8 @@ class Wanted(NamedTuple):
     look_only: bool
     ocr: str
     tiles: bool
+    unread: tuple[int, ...] = ()
+    subtitles: bool = False
 
 
 @dataclass(slots=True)
@@ -83,10 +87,21 @@ def picture_part(picture: Picture, content: bytes | None = None, **said: Any) ->
     return pack(header, [*blobs, content] if content is not None else blobs)
 
 
-def lines_part(kind: str, lines: Sequence[ReadLine], **said: Any) -> Frame:
+def lines_part(kind: str, lines: Sequence[ReadLine], *, on: int, **said: Any) -> Frame:
     """Lines of ``ocr`` or ``page_text``, and where they stand."""
     rows = [[line.text, list(line.box), line.confidence] for line in lines]
-    return pack({"part": "lines", "kind": kind, "on": 0, "lines": rows, **said})
+    return pack({"part": "lines", "kind": kind, "on": on, "lines": rows, **said})
+
+
+def read_parts(image: Image.Image, tools: Tools, wanted: Wanted, on: int, **said: Any) -> Parts:
+    """The text in an upright RGB picture, which is the one of ordinal ``on`` of its source.
+
+    Announced first: should this process not come back from it, the parent knows what it was at.
+    """
+    if tools.reader is None or wanted.ocr == "off" or on in wanted.unread:
+        return
+    yield pack({"part": "reading", "on": on})
+    yield lines_part("ocr", list(tools.read_lines(image, wanted.ocr)), on=on, **said)
 
 
 def passages_part(kind: str, passages: Sequence[dict[str, Any]]) -> Frame:

@@ -6,7 +6,7 @@ import io
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -24,10 +24,10 @@ from sightline.storage.ingest.worker.tools import (
     Limits,
     Tools,
     Wanted,
-    lines_part,
     passages_part,
     picture_part,
     problem_part,
+    read_parts,
 )
 
 # The demuxer goes by the name: left to guess, FFmpeg would take a playlist for a film and open
@@ -54,29 +54,36 @@ _MOST_CUES = 50_000
 Look = NDArray[np.int16]
 
 
-def read_video(data: bytes, name: str, tools: Tools, wanted: Wanted) -> Iterator[Frame]:
+def read_video(file: IO[bytes], name: str, tools: Tools, wanted: Wanted) -> Iterator[Frame]:
     """Parts of every frame that is kept, then of the subtitles.
 
     Damage after the first frame is a problem; before it, MediaError. ``look_only`` gives the tiles
-    and what is read in the frames, and nothing else.
+    and what is read in the frames, and nothing else, unless ``wanted`` names the subtitles. The
+    file is read as it goes, never whole.
     """
     try:
-        with av.open(io.BytesIO(data), format=_DEMUXERS.get(suffix_of(name))) as film:
-            yield from _frames(film, tools, wanted)
-        if not wanted.look_only:
-            yield from _subtitles(data, name)
+        if not wanted.look_only or wanted.ocr != "off" or wanted.tiles:
+            with _opened(file, name) as film:
+                yield from _frames(film, tools, wanted)
+        if not wanted.look_only or wanted.subtitles:
+            yield from _subtitles(file, name)
     except av.error.FFmpegError as error:
         raise MediaError("broken", f"is no video that can be decoded: {error.strerror}") from error
 
 
-def created(data: bytes, name: str) -> str | None:
+def created(file: IO[bytes], name: str) -> str | None:
     """When the camera says that it began, as written: ISO 8601, as a rule in UTC."""
     try:
-        with av.open(io.BytesIO(data), format=_DEMUXERS.get(suffix_of(name))) as film:
+        with _opened(file, name) as film:
             said: str | None = film.metadata.get("creation_time")
             return said
     except (av.error.FFmpegError, UnicodeDecodeError):
         return None
+
+
+def _opened(file: IO[bytes], name: str) -> Any:
+    file.seek(0)
+    return av.open(file, format=_DEMUXERS.get(suffix_of(name)))
 
 
 @dataclass(slots=True)
@@ -168,9 +175,7 @@ def _frame(
         yield picture_part(made_picture(image, tools.preprocess), content.getvalue(), **said)
     if wanted.tiles:
         yield from tile_parts(image, ordinal, tools.preprocess)
-    if tools.reader is not None and wanted.ocr != "off":
-        lines = list(tools.read_lines(image, wanted.ocr))
-        yield lines_part("ocr", lines, on=ordinal, start=round(seconds, 3))
+    yield from read_parts(image, tools, wanted, ordinal, start=round(seconds, 3))
 
 
 def _upright(frame: Any) -> Image.Image:
@@ -184,11 +189,11 @@ def _upright(frame: Any) -> Image.Image:
     return image.rotate(turn, expand=True) if turn else image
 
 
-def _subtitles(data: bytes, name: str) -> Iterator[Frame]:
+def _subtitles(file: IO[bytes], name: str) -> Iterator[Frame]:
     """Of the first stream of text subtitles; what is damaged there is a problem."""
     cues: list[Cue] = []
     try:
-        with av.open(io.BytesIO(data), format=_DEMUXERS.get(suffix_of(name))) as film:
+        with _opened(file, name) as film:
             streams = [s for s in film.streams.subtitles if s.codec_context.name in _TEXT_CODECS]
             for packet in film.demux(streams[0]) if streams else ():
                 if packet.pts is None or packet.time_base is None or len(cues) >= _MOST_CUES:

@@ -13,6 +13,8 @@ from reportlab.pdfgen.canvas import Canvas
 
 from sightline.server.inference.ocr import load_reader
 from sightline.storage.deletion import delete_assets
+from sightline.storage.ingest.columns import told_apart
+from sightline.storage.ingest.worker.rows import read_rows
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import pdf
 
@@ -45,10 +47,10 @@ async def test_each_page_is_a_picture_with_its_paragraphs_and_their_boxes(
     for *_, width, height, location, sha256, kind, mime in pages:
         assert (kind, mime) == ("pdf", "application/pdf")
         assert location.startswith("object:")
-        rendered = Image.open(io.BytesIO(bench.objects.read(location, sha256)))
+        rendered = Image.open(io.BytesIO(bench.objects.read(location, sha256, name="it")))
         assert rendered.size == (width, height) == (875, 1241)
     passages = await bench.rows(
-        "SELECT kind, text, page, x0, y0, x1, y1 FROM sightline.passage ORDER BY ordinal"
+        "SELECT kind, text, page, x0, y0, x1, y1 FROM sightline.said ORDER BY ordinal"
     )
     assert [row[:3] for row in passages] == [
         ("page_text", "The AM4 board has holes\nninety millimetres apart.", 1),
@@ -71,7 +73,7 @@ async def test_a_turned_page_has_its_boxes_turned(bench: Bench, album: Path) -> 
     await bench.ingest("album")
     ((width, height),) = await bench.rows("SELECT width, height FROM sightline.asset")
     assert width > height
-    ((x0, y0),) = await bench.rows("SELECT x0, y0 FROM sightline.passage")
+    ((x0, y0),) = await bench.rows("SELECT x0, y0 FROM sightline.said")
     assert x0 > 0.8
     assert y0 < 0.2
 
@@ -80,7 +82,7 @@ async def test_only_pages_without_a_text_layer_are_read(bench: Bench, album: Pat
     bench.reader = load_reader()
     (album / "mixed.pdf").write_bytes(pdf(boards, scan))
     await bench.ingest("album")
-    query = "SELECT kind, text, page FROM sightline.passage ORDER BY page, ordinal"
+    query = "SELECT kind, text, page FROM sightline.said ORDER BY page, ordinal"
     plain = await bench.rows(query)
     assert {row[0] for row in plain} == {"page_text"}
     assert (await bench.ingest("album", ocr="auto")).updated == 1
@@ -129,7 +131,7 @@ async def test_a_web_page_says_what_a_person_sees(bench: Bench, album: Path) -> 
         "<div style='display: none'>never</div><ul><li>one<li>two</ul></body></html>"
     )
     await bench.ingest("album")
-    assert await bench.rows("SELECT kind, text FROM sightline.passage") == [
+    assert await bench.rows("SELECT kind, text FROM sightline.said") == [
         ("chunk", "Boards\nNinety millimetres\none\ntwo")
     ]
     assert await bench.rows("SELECT mime_type FROM sightline.source") == [("text/html",)]
@@ -143,7 +145,7 @@ async def test_rows_of_tables_are_passages_with_their_place(bench: Bench, album:
     (album / "more.jsonl").write_text(lines)
     await bench.ingest("album")
     rows = await bench.rows(
-        "SELECT p.kind, text, char_start, char_end, mime_type FROM sightline.passage p "
+        "SELECT p.kind, text, char_start, char_end, mime_type FROM sightline.said p "
         "JOIN sightline.source s ON s.id = p.source_id ORDER BY name, ordinal"
     )
     assert {row[0] for row in rows} == {"row"}
@@ -171,3 +173,29 @@ async def test_broken_documents_are_named(bench: Bench, album: Path) -> None:
         "album/d.html": "empty",
         "album/e.csv": "too_many_rows",
     }
+
+
+def test_columns_of_one_name_are_both_kept() -> None:
+    table = "part,price,,price\nshackle,3,blue,4,left over\n"
+    (row,) = read_rows(table, ".csv", 10)
+    assert row.text.split("\n") == [
+        "part: shackle",
+        "price: 3",
+        "blue",
+        "price (2): 4",
+        "left over",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "apart"),
+    [
+        ([], []),
+        (["a", "b"], ["a", "b"]),
+        (["a", "a", "a"], ["a", "a (2)", "a (3)"]),
+        (["a (2)", "a", "a"], ["a (2)", "a", "a (3)"]),
+        (["", ""], ["", ""]),
+    ],
+)
+def test_repeated_columns_get_a_number(names: list[str], apart: list[str]) -> None:
+    assert told_apart(names) == apart

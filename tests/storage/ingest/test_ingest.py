@@ -41,7 +41,7 @@ async def test_a_folder_becomes_assets_with_vectors_thumbnails_and_captions(
         path = album / f"{number:04}.jpg"
         assert source_place == place == f"file:{path}"
         assert (width, height, mime) == (48, 32, "image/jpeg")
-        assert bench.objects.read(place, sha256) == path.read_bytes()
+        assert bench.objects.read(place, sha256, name="it") == path.read_bytes()
         pixels = bench.encoder.preprocess(Image.open(path))
         expected = (await bench.encoder.encode_images([pixels]))[0]
         assert np.allclose(vector.to_numpy().astype(np.float32), expected, atol=2e-3)
@@ -59,14 +59,16 @@ async def test_a_caption_is_a_passage_on_its_asset_with_terms_and_a_vector(
     (album / "0000.txt").write_text("Two white dogs, 两只白狗")
     await bench.ingest("album")
     ((id_, kind, text, asset, count),) = await bench.rows(
-        "SELECT p.id, p.kind, text, a.id, token_count FROM sightline.passage p "
+        "SELECT p.id, p.kind, text, a.id, token_count FROM sightline.said p "
         "JOIN sightline.asset a ON a.id = p.asset_id"
     )
     analysis = analyse(text)
     assert (kind, text, count) == ("caption", "Two white dogs, 两只白狗", analysis.token_count)
-    terms = await bench.rows("SELECT term, frequency FROM sightline.posting")
+    terms = await bench.rows(
+        "SELECT term, frequency FROM sightline.posting JOIN sightline.said ON id = passage_id"
+    )
     assert dict(terms) == analysis.frequencies
-    assert await bench.rows("SELECT id FROM sightline.passage WHERE tokens @@ 'dog'::tsquery")
+    assert await bench.rows("SELECT id FROM sightline.said WHERE tokens @@ 'dog'::tsquery")
     ((vector, on),) = await bench.rows(
         "SELECT embedding, asset_id FROM sightline.embedding WHERE passage_id = %s", id_
     )
@@ -83,7 +85,7 @@ async def test_text_files_become_chunks_that_know_their_place(bench: Bench, albu
     assert summary.added == 2
     rows = await bench.rows(
         "SELECT s.name, s.kind, s.mime_type, p.kind, p.text, p.char_start, p.char_end "
-        "FROM sightline.passage p JOIN sightline.source s ON s.id = p.source_id "
+        "FROM sightline.said p JOIN sightline.source s ON s.id = p.source_id "
         "ORDER BY s.name, p.ordinal"
     )
     assert rows[-1][:5] == ("album/utf16.txt", "text", "text/plain", "chunk", "weiße Wände")
@@ -156,8 +158,13 @@ async def test_a_changed_sidecar_is_taken_in_without_decoding(bench: Bench, albu
             datetime(2024, 5, 3, 17),
         )
     ]
-    assert await bench.rows("SELECT text FROM sightline.passage") == [("a new gate",)]
-    terms = {row[0] for row in await bench.rows("SELECT term FROM sightline.posting")}
+    assert await bench.rows("SELECT text FROM sightline.said") == [("a new gate",)]
+    terms = {
+        row[0]
+        for row in await bench.rows(
+            "SELECT term FROM sightline.posting JOIN sightline.said ON id = passage_id"
+        )
+    }
     assert terms == set(analyse("a new gate").frequencies)
     assert (await bench.counts())["embedding"] == 2
     assert await bench.rows("SELECT id, created_at FROM sightline.asset") == before
@@ -168,7 +175,7 @@ async def test_a_changed_sidecar_is_taken_in_without_decoding(bench: Bench, albu
     # The time that the camera wrote holds again.
     at = datetime(2020, 1, 1, 10, tzinfo=UTC)
     assert await bench.rows(query) == [(None, {}, at, datetime(2020, 1, 1, 10))]
-    assert (await bench.counts())["passage"] == 0
+    assert (await bench.counts())["said"] == 0
     assert (await bench.ingest("album")).unchanged == 1
 
 
@@ -194,7 +201,7 @@ async def test_files_that_swapped_names_are_told_apart(bench: Bench, album: Path
     (album / "x").replace(two)
     assert (await bench.ingest("album")).updated == 2
     for location, sha256 in await bench.rows("SELECT location, sha256 FROM sightline.asset"):
-        bench.objects.read(location, sha256)
+        bench.objects.read(location, sha256, name="it")
     assert (await bench.ingest("album")).unchanged == 2
 
 
@@ -206,7 +213,7 @@ async def test_a_file_with_new_bytes_replaces_what_it_was(bench: Bench, album: P
     summary = await bench.ingest("album")
     assert (summary.replaced, summary.added, summary.unchanged) == (1, 0, 1)
     counts = await bench.counts()
-    assert (counts["source"], counts["asset"], counts["passage"]) == (2, 2, 1)
+    assert (counts["source"], counts["asset"], counts["said"]) == (2, 2, 1)
 
 
 async def test_bad_files_are_recorded_with_their_reason_and_stop_nothing(
@@ -305,8 +312,8 @@ async def test_archives_and_uploads_keep_their_bytes_in_the_object_store(
         ("album/x.zip/in/broken.jpg", "failed"),
         ("dropped.jpg", "done"),
     ]
-    assert bench.objects.read(rows[0][1], rows[0][2]) == jpeg(1)
-    assert bench.objects.read(rows[2][1], rows[2][2]) == jpeg(2)
+    assert bench.objects.read(rows[0][1], rows[0][2], name="it") == jpeg(1)
+    assert bench.objects.read(rows[2][1], rows[2][2], name="it") == jpeg(2)
     assert len(list(bench.objects.stored())) == 2
     again = await bench.ingest("album", upload)
     assert (again.unchanged, again.duplicate, again.failed) == (2, 1, 1)

@@ -32,7 +32,7 @@ async def test_lines_become_regions_and_one_passage_with_a_box(reading: Bench, a
     assert 0.05 < regions[0][1] < regions[0][2] < 0.35
     assert all(row[3] > 0.8 for row in regions)
     ((kind, text, x0, y1, confidence, asset),) = await reading.rows(
-        "SELECT kind, text, x0, y1, confidence, asset_id FROM sightline.passage"
+        "SELECT kind, text, x0, y1, confidence, asset_id FROM sightline.said"
     )
     assert (kind, text) == ("ocr", "HARBOUR HARDWARE\nDate 14/03/2018\nTotal 30.90")
     assert 0 < x0 < 0.1
@@ -45,7 +45,7 @@ async def test_auto_leaves_pictures_without_text_alone(reading: Bench, album: Pa
     fill(album, 2)
     sign(album / "sign.png", "NO PARKING")
     await reading.ingest("album", ocr="auto")
-    assert await reading.rows("SELECT text FROM sightline.passage") == [("NO PARKING",)]
+    assert await reading.rows("SELECT text FROM sightline.said") == [("NO PARKING",)]
 
 
 async def test_text_is_added_to_known_pictures_without_encoding_them_again(
@@ -58,7 +58,7 @@ async def test_text_is_added_to_known_pictures_without_encoding_them_again(
     added = await reading.ingest("album", ocr="auto")
     assert (added.updated, added.pictures) == (1, 0)
     assert await reading.rows("SELECT id, created_at FROM sightline.asset") == before
-    kinds = "SELECT kind, text FROM sightline.passage ORDER BY kind"
+    kinds = "SELECT kind, text FROM sightline.said ORDER BY kind"
     assert await reading.rows(kinds) == [("caption", "a sign"), ("ocr", "NO PARKING")]
     assert (await reading.ingest("album", ocr="auto")).unchanged == 1
     again = await reading.ingest("album", ocr="on")  # more than auto promised
@@ -73,7 +73,7 @@ async def test_a_changed_caption_keeps_what_was_read(reading: Bench, album: Path
     await reading.ingest("album", ocr="on")
     (album / "sign.txt").write_text("a sign")
     assert (await reading.ingest("album", ocr="on")).updated == 1
-    kinds = "SELECT kind FROM sightline.passage ORDER BY kind"
+    kinds = "SELECT kind FROM sightline.said ORDER BY kind"
     assert await reading.rows(kinds) == [("caption",), ("ocr",)]
 
 

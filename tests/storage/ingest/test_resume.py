@@ -54,7 +54,7 @@ async def whole(bench: Bench) -> int:
     """The number of pictures, after seeing that each has all its rows and none has too many."""
     counts = await bench.counts()
     assert counts["source"] == counts["asset"] == counts["thumbnail"]
-    assert counts["embedding"] == counts["asset"] + counts["passage"]
+    assert counts["embedding"] == counts["asset"] + counts["said"]
     ((double,),) = await bench.rows("SELECT count(*) - count(DISTINCT sha256) FROM sightline.asset")
     assert double == 0
     return counts["asset"]
@@ -83,7 +83,7 @@ async def test_a_killed_ingest_has_what_it_said_and_the_next_one_goes_on(
     assert summary.unchanged == there
     assert summary.added == PICTURES - there
     assert await whole(bench) == PICTURES
-    assert (await bench.counts())["passage"] == PICTURES // 3
+    assert (await bench.counts())["said"] == PICTURES // 3
 
 
 async def test_a_cancelled_ingest_leaves_whole_batches_and_no_processes(

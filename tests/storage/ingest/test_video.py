@@ -51,7 +51,7 @@ async def test_one_frame_of_each_scene_is_kept_with_its_time_and_picture(
         (1, pytest.approx(2.0), 160, 96),
         (2, pytest.approx(4.0), 160, 96),
     ]
-    picture = Image.open(io.BytesIO(bench.objects.read(frames[1][4], frames[1][5])))
+    picture = Image.open(io.BytesIO(bench.objects.read(frames[1][4], frames[1][5], name="it")))
     assert np.abs(np.array(picture.getpixel((5, 5))) - GREEN).max() < 25
     assert frames[1][6] == datetime(2026, 5, 1, 16, 40, 2, tzinfo=UTC)
     local = "SELECT captured_local FROM sightline.asset WHERE ordinal = 0"
@@ -106,6 +106,35 @@ async def test_changed_subtitles_are_taken_in_without_decoding(bench: Bench, alb
     summary = await bench.ingest("album")
     assert (summary.updated, summary.pictures) == (1, 0)
     assert await bench.rows(SAID) == [("New words.", 2.0, 3.0, pytest.approx(2.0))]
+
+
+async def test_subtitles_that_are_gone_give_way_to_those_within_the_film(
+    bench: Bench, album: Path
+) -> None:
+    film(album / "clip.mkv", [(RED, 2), (GREEN, 2)], cues=[(2.5, 3.5, "Within the film.")])
+    film(album / "mute.mp4", [(GREEN, 2), (RED, 2)])
+    for name in ("clip", "mute"):
+        (album / f"{name}.srt").write_text(SRT)
+    await bench.ingest("album")
+    assert len(await bench.rows(SAID)) == 4
+    (album / "clip.srt").unlink()
+    (album / "mute.srt").unlink()
+    summary = await bench.ingest("album")
+    assert (summary.updated, summary.pictures) == (2, 0)
+    assert await bench.rows(SAID) == [("Within the film.", 2.5, 3.5, pytest.approx(2.0))]
+    assert (await bench.ingest("album")).unchanged == 2
+
+
+async def test_a_film_is_read_from_its_file_and_has_a_limit_of_its_own(
+    bench: Bench, album: Path
+) -> None:
+    film(album / "a.mp4", [(RED, 1), (GREEN, 1)])
+    size = (album / "a.mp4").stat().st_size
+    assert (await bench.ingest("album", max_file_bytes=size // 2)).added == 1
+    assert len(await bench.rows(FRAMES)) == 2
+    (album / "b.mp4").write_bytes((album / "a.mp4").read_bytes() + b"\0\0\0\x08free")
+    await bench.ingest("album", max_video_bytes=size)
+    assert await bench.failures() == {"album/b.mp4": "too_large"}
 
 
 async def test_subtitles_without_a_film_are_found_by_their_times(bench: Bench, album: Path) -> None:
