@@ -18,9 +18,10 @@ from sightline.tools.results import Milliseconds, Result, as_tool_result
 DESCRIPTION = """\
 Answer questions that need counting, grouping or comparing over all collections with one read-only
 SQL statement (PostgreSQL): how many, which are missing, near-duplicates, drift between months, slow
-or empty searches. Views: assets, sources, passages, annotations, embeddings, spaces, searches.
-Functions: nearest(asset, k), search(vector, k), duplicates(threshold), coverage(), outliers(k),
-centroid(collection), drift(period, period), similarity(a, b), label_overlap().
+or empty searches. Views: assets, sources, regions, passages, annotations, embeddings, spaces,
+cluster_members, searches. Functions: nearest(asset, k), search(vector, k), duplicates(threshold),
+clusters(k), coverage(), outliers(k), centroid(collection), drift(period, period), similarity(a, b),
+label_overlap().
 The resource sightline://analytics/schema describes them all; a wrong name is answered with those
 that there are. To find pictures by what they show use search_images instead."""
 
@@ -94,6 +95,8 @@ def as_text(outline: Outline) -> str:
         ("double precision", "float8"),
         (" DEFAULT ", " = "),
         ("::integer", ""),
+        ("::jsonb", ""),
+        ("integer", "int"),
         ("::text", ""),
     ):
         text = text.replace(long, short)

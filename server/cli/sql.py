@@ -25,7 +25,13 @@ _OPTIONS = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "-c", "--command", action="append", default=[], metavar="SQL", help="run this and leave"
+        "-c",
+        "--command",
+        dest="statements",
+        action="append",
+        default=[],
+        metavar="SQL",
+        help="run this and leave",
     )
     parser.add_argument("--csv", action="store_true", help="print rows as CSV")
 
@@ -46,9 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
         words = [_psql(settings), "--quiet", make_conninfo("", **address)]
         words += ["--csv", "--no-psqlrc"] if arguments.csv else []
-        if arguments.command or not sys.stdin.isatty():  # a script is to notice what fails
+        if arguments.statements or not sys.stdin.isatty():  # a script is to notice what fails
             words += ["--set", "ON_ERROR_STOP=1"]
-        words += [word for text in arguments.command for word in ("--command", text)]
+        words += [word for text in arguments.statements for word in ("--command", text)]
         with subprocess.Popen(words, env=environment) as psql:  # noqa: S603
             while True:
                 try:

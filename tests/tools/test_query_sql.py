@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from llama_index.core.utils import get_tokenizer
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from mcp.types import TextContent, TextResourceContents
@@ -56,5 +57,4 @@ async def test_an_agent_asks_the_database_that_sightline_brings(tmp_path: Path) 
         assert words in result.content[0].text
     assert isinstance(described, TextResourceContents)
     assert "nearest(asset text" in described.text
-    # About four characters to a token.
-    assert len(described.text) / 4 < 1_500
+    assert len(get_tokenizer()(described.text)) < 1_500

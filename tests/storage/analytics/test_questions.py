@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sightline.storage.analytics import analysis
 from sightline.storage.analytics.questions import Questions
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError
@@ -192,3 +193,63 @@ async def test_neighbours_are_found_through_the_vector_index(
         await connection.execute("SET LOCAL search_path = analytics, public")
         assert await (await connection.execute(question.encode())).fetchall()
         assert await (await connection.execute(scans)).fetchone() != (0,)
+
+
+#: What each question reads: tables from end to end, and indexes, each so many times.
+SCANS = [
+    ("SELECT * FROM nearest('album0000000', 5)", {"embedding_1_hnsw": 1}, {"embedding_1"}),
+    (
+        "SELECT * FROM search('[1,1,1,1,1,1,1,1]', 5, collection => 'album')",
+        {"embedding_1_hnsw": 1},
+        {"embedding_1"},
+    ),
+    (
+        "SELECT similarity('album0000000', 'album0000001')",
+        {"embedding_1_asset_id_idx": 2},
+        {"embedding_1"},
+    ),
+    ("SELECT * FROM duplicates(0.01)", {"embedding_1_hnsw": 48}, set()),
+    # These are about all vectors: one pass each, or two where a mean comes first.
+    ("SELECT * FROM centroid()", {"embedding_1": 1}, set()),
+    ("SELECT * FROM outliers(3)", {"embedding_1": 2}, set()),
+    (
+        "SELECT * FROM drift('[2026-01-01,2026-02-01)', '[2026-02-01,2026-03-01)')",
+        {"embedding_1": 1},
+        set(),
+    ),
+    ("SELECT * FROM label_overlap()", {"annotation": 1}, set()),
+    ("SELECT * FROM coverage()", {"asset": 1}, set()),
+    ("SELECT * FROM clusters(3)", {"cluster_pkey": 1}, {"cluster", "cluster_member"}),
+    (
+        "SELECT * FROM assets WHERE asset_id = 'album0000000'",
+        {"asset_pkey": 1},
+        {"asset", "embedding_1"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("question", "scanned", "unread"), SCANS)
+async def test_each_question_reads_what_it_has_to_and_no_more(
+    filled: Database, question: str, scanned: dict[str, int], unread: set[str]
+) -> None:
+    counts = (
+        "SELECT relname::text, pg_stat_get_xact_numscans(oid) FROM pg_class "
+        "WHERE relnamespace = 'sightline'::regnamespace"
+    )
+    await analysis.cluster(filled, k=3)
+    async with filled.connection(autocommit=True) as connection:
+        await connection.execute("ANALYZE")
+    by_index = not set(scanned) & {"embedding_1", "annotation", "asset"}
+    async with filled.connection() as connection:
+        # With so few rows the planner would rather read them all; with many it does as here.
+        await connection.execute(
+            f"SET LOCAL enable_seqscan = {'off' if by_index else 'on'}".encode()
+        )
+        await connection.execute("SET LOCAL enable_bitmapscan = off")
+        await connection.execute("SET LOCAL search_path = analytics, public")
+        before = dict(await (await connection.execute(counts)).fetchall())
+        await (await connection.execute(question.encode())).fetchall()
+        after = dict(await (await connection.execute(counts)).fetchall())
+    read = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+    assert {name: read.get(name, 0) for name in scanned} == scanned
+    assert not unread & set(read)
