@@ -60,6 +60,18 @@ def test_the_figures_beat_chance_and_the_untrained_twin(
     assert trained["at"]["5"] > 2 * untrained["at"]["5"]
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_second_stage_teaches_short_queries(runs: Path, language: str) -> None:
+    curve = read(runs / "weights" / "training.json")["queries"]["curve"]
+    assert curve[-1][f"{language}_p3"] > 1.2 * curve[0][f"{language}_p3"]
+    figures = read(runs / "weights" / "figures.json")
+    trained, untrained = (
+        figures[key][language]["short_queries"]["all"] for key in ("trained", "untrained")
+    )
+    assert trained["at"]["3"] > 3 * trained["chance"]
+    assert trained["at"]["3"] > 2 * untrained["at"]["3"]
+
+
 def test_open_clip_loads_what_was_exported(runs: Path) -> None:
     name = f"local-dir:{runs / 'weights'}"
     model, _ = open_clip.create_model_from_pretrained(name)

@@ -423,5 +423,16 @@ def test_training_goes_on_from_a_folder_of_the_same_shape_alone(
         weights_of(tmp_path / "model", wider)
 
 
+def test_what_is_emphasised_is_asked_more_often(tokenizer: PreTrainedTokenizerFast) -> None:
+    asked: dict[bool, int] = {}
+    for emphasis in ({}, {"attribute": 5.0, "unanswerable": 0.1}):
+        composer = Composer(tokenizer, RECORDS, TINY.patches, questions=1, emphasis=emphasis)
+        packs = [composer.about(random.Random(seed), 0, "plain") for seed in range(200)]
+        kinds = [pack.segments[0].ask.kind for pack in packs]
+        asked[bool(emphasis)] = kinds.count("attribute")
+        assert len(packs[0].segments) == 1
+    assert asked[True] > 1.5 * asked[False]
+
+
 def test_every_form_is_taught() -> None:
     assert sum(FORMS.values()) == pytest.approx(1)

@@ -22,9 +22,8 @@ def test_a_smoke_run_learns_resumes_and_is_measured(tmp_path: Path) -> None:
     device = torch.device("cpu")
     train(QUICK, work, model, device)
     stages = {str(stage["stage"]): stage["curve"] for stage in curves(work)}
-    assert list(stages) == ["tower", "listing", "align", "tune"]
-    for name in ("tower", "listing", "tune"):
-        curve = stages[name]
+    assert list(stages) == ["tower", "oracle", "align", "tune"]
+    for name, curve in stages.items():
         assert isinstance(curve, list)
         assert curve[-1]["loss"] < 0.8 * curve[0]["loss"], name
 
@@ -36,8 +35,9 @@ def test_a_smoke_run_learns_resumes_and_is_measured(tmp_path: Path) -> None:
     report = evaluate(model, "validation", 27, device)
     single = report["picture"]
     assert isinstance(single, dict)
-    # An untrained model never gets a single word right, let alone the form of an answer.
-    assert single["exact"]["exact"] > 0.05
+    # Who has learnt nothing but to say "not shown" gets the unanswerable ones right.
+    shrug = single["by kind"]["unanswerable"]["n"] / single["exact"]["n"]
+    assert single["exact"]["exact"] > 1.3 * shrug
     write_card(model, work, report)
     assert "| all |" in (model / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert len(open_album(work / "train")[1]) >= QUICK.pictures

@@ -28,6 +28,7 @@ from sightline.training.encoder.album import Album, Entry
 from sightline.training.encoder.objective import encode_text
 from sightline.training.encoder.precision import precision
 from sightline.training.encoder.recipe import CONTEXT_TOKENS, PAD_ID, Queries
+from sightline.training.encoder.retrieval import Vectors
 from sightline.training.encoder.validate import picture_vectors, validate
 from sightline.training.encoder.wordings import Wanted
 from sightline.training.world.scene import Language
@@ -57,6 +58,15 @@ class Lookup:
         return cls(wanted, fits)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The held-out pictures, what can be looked for in them, and their vectors."""
+
+    album: Album
+    lookup: Lookup
+    seen: Vectors
+
+
 def learn(
     model: CustomTextCLIP,
     tokenizer: PreTrainedTokenizerFast,
@@ -76,7 +86,10 @@ def learn(
     text = [p for p in model.text.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(text, lr=recipe.learning_rate, weight_decay=0.01)
     before = copy.deepcopy(model).requires_grad_(requires_grad=False)
-    curve = [_examine(model, tokenizer, validation, device, 0, 0.0)]
+    held = Held(
+        validation, Lookup.of(validation.entries), picture_vectors(model, validation, device)
+    )
+    curve = [_examine(model, tokenizer, held, device, 0, 0.0)]
     seconds = 0.0
     for step in range(recipe.steps):
         began = time.monotonic()
@@ -98,9 +111,9 @@ def learn(
         tokens = [_tokens(tokenizer, texts).to(device) for texts in (queries, captions)]
         with hardware.autocast(device, precision_kind):
             asked, said = (encode_text(model, batch) for batch in tokens)
-            held = encode_text(before, tokens[1])
+            stood = encode_text(before, tokens[1])
         asked = functional.normalize(asked.float(), dim=-1)
-        drift = 1 - functional.cosine_similarity(said.float(), held.float())
+        drift = 1 - functional.cosine_similarity(said.float(), stood.float())
         loss = fit_loss(asked @ seen[pool].T * recipe.scale, fits) + recipe.hold * drift.mean()
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -108,7 +121,7 @@ def learn(
         optimizer.step()
         seconds += time.monotonic() - began
         if (step + 1) % recipe.validate_every_steps == 0 or step + 1 == recipe.steps:
-            point = _examine(model, tokenizer, validation, device, step + 1, seconds)
+            point = _examine(model, tokenizer, held, device, step + 1, seconds)
             curve.append(point | {"loss": round(loss.item(), 4)})
             logger.info("queries %s", curve[-1])
     return {"recipe": asdict(recipe), "seconds": round(seconds), "curve": curve}
@@ -151,17 +164,14 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Tensor:
 def _examine(
     model: CustomTextCLIP,
     tokenizer: PreTrainedTokenizerFast,
-    validation: Album,
+    held: Held,
     device: torch.device,
     step: int,
     seconds: float,
 ) -> dict[str, float]:
-    figures = validate(model, tokenizer, validation, device)
-    lookup = Lookup.of(validation.entries)
-    seen = picture_vectors(model, validation, device)
+    figures = validate(model, tokenizer, held.album, device, held.seen)
+    wanted, fits = held.lookup.wanted, held.lookup.fits.numpy()
     for language in LANGUAGES:
-        found = precision(
-            model, tokenizer, lookup.wanted, lookup.fits.numpy(), seen, language, device
-        )
+        found = precision(model, tokenizer, wanted, fits, held.seen, language, device)
         figures |= {f"{language}_p{k}": round(v, 4) for k, v in found["all"]["at"].items()}
     return {"step": float(step), "minutes": round(seconds / 60, 2), **figures}

@@ -68,11 +68,18 @@ def exact_captions(album: Album, language: Language) -> list[str]:
 
 
 def validate(
-    model: CustomTextCLIP, tokenizer: PreTrainedTokenizerFast, album: Album, device: torch.device
+    model: CustomTextCLIP,
+    tokenizer: PreTrainedTokenizerFast,
+    album: Album,
+    device: torch.device,
+    seen: Vectors | None = None,
 ) -> dict[str, float]:
-    """Text-to-picture R@1 and R@5 in both languages, over unique captions."""
+    """Text-to-picture R@1 and R@5 in both languages, over unique captions.
+
+    ``seen`` are the album's vectors, for those who have them already.
+    """
     kept = first_unique(exact_captions(album, "en"))
-    pictures = picture_vectors(model, album, device)[kept]
+    pictures = (picture_vectors(model, album, device) if seen is None else seen)[kept]
     figures: dict[str, float] = {}
     languages: tuple[Language, ...] = ("en", "zh")
     for language in languages:

@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     card.add_argument("model", type=Path)
     card.add_argument("--work", type=Path, required=True)
     card.add_argument("--report", type=Path, required=True)
+    card.add_argument("--note", default="", help="what else to say of this checkpoint")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.threads:
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         print(text)
     else:
         report = json.loads(arguments.report.read_text(encoding="utf-8"))
-        write_card(arguments.model, arguments.work, report)
+        write_card(arguments.model, arguments.work, report, arguments.note)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Final
 
 from safetensors import safe_open
@@ -26,15 +27,14 @@ photographs, documents and scans are outside it, and what it says about them mea
 ## Training
 
 `python -m sightline.training.vlm train`. Stages: the vision tower on the truth of every patch
-(label, attributes, box, counts, characters); the Llama alone on questions about pictures that are
-written out as lists; the projector alone (LLaVA's first stage); everything together on all forms of
-the prompt (LLaVA's second stage), two heads being shown where each answer stands. Several questions
-are packed behind one picture with a block mask; simple pictures come first.
+(label, attributes, box, counts, characters), its heads starting as looks at their neighbours; the
+Llama on all forms of the prompt, told the truth of every patch in place of the picture; the
+projector alone (LLaVA's first stage), to say of what the tower saw what the Llama was told;
+everything together on all forms of the prompt (LLaVA's second stage), two heads being shown where
+each answer stands. Several questions are packed behind one picture with a block mask; simple
+pictures come first. `train --start FOLDER` goes on from an exported folder.
 
-**This checkpoint is undertrained**: it got about half of one CPU core for an hour and a half. Its
-last stage was broken off and resumed while batch size, learning rates and the weight of looking
-were being found, so the command gives a like model rather than the same bytes (its loss gained a
-term on the way). It was still getting better when time was up.
+{note}
 """
 _FIGURES: Final = """## Figures
 
@@ -50,8 +50,11 @@ _FORMS: Final = {
 }
 
 
-def write_card(model: Path, work: Path, report: Mapping[str, Any]) -> None:
-    """Write the card into the ``model`` folder from ``work``'s curves and a ``report``."""
+def write_card(model: Path, work: Path, report: Mapping[str, Any], note: str = "") -> None:
+    """Write the card into the ``model`` folder from ``work``'s curves and a ``report``.
+
+    ``note`` is what else the reader should know of how this checkpoint came about.
+    """
     weights = model / "model.safetensors"
     with safe_open(weights, "pt") as file:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
@@ -61,21 +64,22 @@ def write_card(model: Path, work: Path, report: Mapping[str, Any]) -> None:
         for side in shape:
             count *= side
         total += count
-    parts = [_HEAD.format(parameters=total / 1e6, megabytes=weights.stat().st_size / 2**20)]
+    size = {"parameters": total / 1e6, "megabytes": weights.stat().st_size / 2**20}
+    parts = [_HEAD.format(**size, note=fill(note, 100))]
     parts.append(_stages(work))
     parts.append(_FIGURES.format(pictures=report["pictures"], split=report["split"]))
     for form, title in _FORMS.items():
         if form in report:
             parts.append(_form(title, report[form]))
+    parts.append(_speed(report["speed"]))
     parts.append(_LIMITS)
     (model / "MODEL_CARD.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 _LIMITS: Final = """## Limits
 
-- The aims were 0.90 exact, 0.85 acc@0.5 and 0.85 abstention F1; it is far from them, and the tables
-  say how far, kind by kind. It says "not shown" too often, and guesses where it should. Check its
-  claims (`answer_question` does) and trust none of them unchecked.
+- The aims were 0.90 exact, 0.85 acc@0.5 and 0.85 abstention F1; the tables say, kind by kind, what
+  is reached. Check its claims (`answer_question` does) and trust none of them unchecked.
 - Small text is not legible at 160 pixels; give what OCR reads as a passage.
 - Prompts other than the two forms of `prompt.py` were not trained and get arbitrary answers.
 """
@@ -91,6 +95,16 @@ def _stages(work: Path) -> str:
             f"| {stage['stage']} | {stage['steps']} | {minutes:.0f} | {first:.2f}, {last:.2f} |"
         )
     return "\n".join(rows) + "\n"
+
+
+def _speed(speed: Mapping[str, Any]) -> str:
+    rates = [f"{rate:.1f} in batches of {n}" for n, rate in speed["answers a second"].items()]
+    return (
+        "## Speed\n\n"
+        f"On {speed['device']} with {speed['threads']} thread(s), fp32, through transformers, the "
+        f"fastest of some rounds while other work shared the machine: first token after "
+        f"{1000 * speed['first token seconds']:.0f} ms; answers a second: {', '.join(rates)}.\n"
+    )
 
 
 def _form(title: str, figures: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """One stage of training: a time budget, a learning rate over it, checkpoints that resume it.
 
 Stages are measured in seconds of work rather than steps, so that a machine of any speed spends the
-time that it was given; a resumed stage goes on from the seconds that its checkpoint has used.
+time that it was given; a resumed stage goes on from the seconds that its checkpoint has used. On a
+CPU they are seconds of its time, so that a machine that others share is not given less.
 """
 
 from __future__ import annotations
@@ -82,15 +83,15 @@ class Course:
 
     def steps(self) -> Iterator[int]:
         """Yield step numbers until the budget is used; checkpoints on the way and at the end."""
-        began, before = time.monotonic(), self.spent
-        saved = began
+        began, before = self._clock(), self.spent
+        saved = time.monotonic()
         if self.progress >= 1.0:
             return
         while self.progress < 1.0:
             yield self.step
             self.step += 1
+            self.spent = before + self._clock() - began
             now = time.monotonic()
-            self.spent = before + now - began
             if now - saved > CHECKPOINT_EVERY_S:
                 self.save()
                 saved = now
@@ -138,6 +139,12 @@ class Course:
         curve = {"stage": self.name, "steps": self.step, "seconds": round(self.spent)}
         text = json.dumps({**curve, "curve": self.curve()})
         (self.folder / f"{self.name}.json").write_text(text, encoding="utf-8")
+
+    def _clock(self) -> float:
+        """Seconds of work so far; threads that work side by side count once."""
+        if self._weights[0].device.type == "cpu":
+            return time.process_time() / torch.get_num_threads()
+        return time.monotonic()
 
     def _factor(self) -> float:
         """The share of the full rate: a short ramp up, then a cosine down to a floor."""

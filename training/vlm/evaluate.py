@@ -24,6 +24,7 @@ from sightline.training.vlm.drawing import draw_album
 from sightline.training.vlm.frame import iou
 from sightline.training.vlm.packs import Composer, Form, Segment
 from sightline.training.vlm.prompt import Answer, parse_answer
+from sightline.training.vlm.speed import measure
 from sightline.training.vlm.tower import pixels
 
 _FORMS: Final[dict[Form, int]] = {"picture": 6, "picture and passage": 6, "several": 3}
@@ -72,7 +73,9 @@ def evaluate(folder: Path, split: str, pictures: int, device: torch.device) -> F
             composer = Composer(tokenizer, records, patches, questions=questions)
             given += _ask(model, composer, form, squares, device)
         seconds = time.monotonic() - began
-    return {"split": split, "pictures": pictures, "seconds": round(seconds), **figures(given)}
+        speed = measure(model, Composer(tokenizer, records, patches), squares, device)
+    head: Figures = {"split": split, "pictures": pictures, "seconds": round(seconds)}
+    return {**head, "speed": speed, **figures(given)}
 
 
 def figures(given: Sequence[Given]) -> Figures:

@@ -8,10 +8,10 @@ packed question reads exactly as if it had been asked by itself.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from sightline.training.vlm import prompt
 from sightline.training.vlm.album import Ask, Record
 from sightline.training.vlm.tokenizer import ASSISTANT, BOS, EOS, IMAGE, SYSTEM, USER
 
+T = TypeVar("T")
 Form = Literal["plain", "picture", "picture and passage", "several", "passages"]
 #: How often each form is taught.
 FORMS: Final[dict[Form, float]] = {
@@ -31,6 +32,9 @@ FORMS: Final[dict[Form, float]] = {
     "several": 0.12,
     "passages": 0.1,
 }
+#: How often questions of a kind are taught beside the others (1.0): what is asked most, most, and
+#: "not shown" seldom, since it is the likeliest answer and a model in doubt falls back on it.
+EMPHASIS: Final = {"attribute": 1.5, "location": 1.5, "unanswerable": 0.5}
 _IGNORE: Final = -100
 _SAME_FAMILY: Final = 0.3
 
@@ -72,12 +76,13 @@ class Batch:
 
 @dataclass
 class Composer:
-    """Makes packs out of records."""
+    """Makes packs out of records; ``emphasis`` says which kinds of question come more often."""
 
     tokenizer: PreTrainedTokenizerFast
     records: Sequence[Record]
     patches: int
     questions: int = 10
+    emphasis: Mapping[str, float] = field(default_factory=dict)
     _by_size: list[int] = field(init=False)
     _families: dict[str, list[int]] = field(init=False)
 
@@ -117,7 +122,7 @@ class Composer:
         prefix, rows = self.ids(f"{BOS}{USER}"), [row]
         prefix += self._picture() + self.ids("\n")
         segments = []
-        for ask in self._sample(rng, record.asks):
+        for ask in self._sample(rng, record.asks, lambda one: one.kind):
             if ask.kind == "location" and ask.box is not None:
                 answer = prompt.box_text(ask.box)
             else:
@@ -158,7 +163,7 @@ class Composer:
             (ask, r) for r in shown for ask in self.records[r].asks if self._clear(ask, r, shown)
         ]
         segments = []
-        for ask, r in rng.sample(asked, min(self.questions, len(asked))):
+        for ask, r in self._sample(rng, asked, lambda one: one[0].kind):
             line = self._answer(ask, r, numbers, passages)
             if line is not None:
                 question = prompt.question_line(ask.question)
@@ -216,8 +221,15 @@ class Composer:
     def _segment(self, ask: Ask, row: int, question: str, answer: str) -> Segment:
         return Segment(ask, row, self.ids(f"{question}\n{ASSISTANT}"), self.ids(f"{answer}{EOS}"))
 
-    def _sample(self, rng: random.Random, asks: Sequence[Ask]) -> list[Ask]:
-        return rng.sample(asks, min(self.questions, len(asks)))
+    def _sample(self, rng: random.Random, asks: Sequence[T], kind: Callable[[T], str]) -> list[T]:
+        """Up to ``questions`` of ``asks``, each kind as often as ``emphasis`` says."""
+        if not self.emphasis:
+            return rng.sample(asks, min(self.questions, len(asks)))
+        keyed = [
+            (rng.random() ** (1 / self.emphasis.get(kind(ask), 1.0)), place)
+            for place, ask in enumerate(asks)
+        ]
+        return [asks[place] for _, place in sorted(keyed, reverse=True)[: self.questions]]
 
 
 def collate(packs: Sequence[Pack], pad: int) -> Batch:

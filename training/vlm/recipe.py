@@ -23,7 +23,7 @@ from sightline.training.vlm.export import export_model
 from sightline.training.vlm.language import Pupil, Told, Truths, align, report, train_stage
 from sightline.training.vlm.model import SMOKE, Shape, build_model
 from sightline.training.vlm.oracle import Oracle, start_oracle
-from sightline.training.vlm.packs import Composer
+from sightline.training.vlm.packs import EMPHASIS, Composer
 from sightline.training.vlm.tokenizer import train_tokenizer
 from sightline.training.vlm.tower import train_tower
 from sightline.training.world.scene import Split
@@ -95,7 +95,7 @@ def train(
     truths = Truths(head, targets, words.weights)
     oracle = Oracle(words, recipe.shape.text_width).to(device)
     start_oracle(oracle, words, model.get_input_embeddings().weight.cpu(), tokenizer)
-    lessons = Composer(tokenizer, records, recipe.shape.patches)
+    lessons = Composer(tokenizer, records, recipe.shape.patches, emphasis=EMPHASIS)
     held_lessons = Composer(tokenizer, held[1], recipe.shape.patches)
     told = Told(oracle, targets)
     held_told = Told(oracle, targets_of(held[1], words, recipe.shape.side))
