@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -12,6 +14,7 @@ import httpx
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HEALTH_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1
 
 
 async def supervise(
@@ -30,11 +33,14 @@ async def supervise(
     ``ready`` is called once, when ``health_url`` answers 200; until then ``tell`` is given a line
     every ``tell_seconds``. A child that is not healthy after ``patience_seconds`` is ended, code 1.
     SIGINT, SIGTERM and SIGHUP go to the child; at the second one it is killed, and so is
-    whatever it leaves behind.
+    whatever it leaves behind. Where we are killed ourselves, Linux tells the child to end.
     """
     # A session of its own: Ctrl-C in a terminal reaches it once, through us.
     child = await asyncio.create_subprocess_exec(
-        *command, env=dict(environment), start_new_session=True
+        *command,
+        env=dict(environment),
+        start_new_session=True,
+        preexec_fn=_ending_with(os.getpid()) if sys.platform == "linux" else None,
     )
     loop = asyncio.get_running_loop()
     seen: list[int] = []
@@ -65,6 +71,21 @@ async def supervise(
             os.killpg(child.pid, signal.SIGKILL)
         await child.wait()
     return code if code >= 0 else 128 - code
+
+
+def _ending_with(parent: int) -> Callable[[], None]:
+    """What a child does before its program: asks for SIGTERM when its parent dies.
+
+    Its own children end then, as they do when an operator stops it.
+    """
+    libc = ctypes.CDLL(None)  # here: a forked child should load nothing
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before that was asked for
+            os._exit(1)
+
+    return ask
 
 
 async def _until_healthy(

@@ -16,6 +16,7 @@ from sightline.storage.retrieval.records import Selection
 from sightline.storage.retrieval.stopwatch import Stopwatch
 from sightline.tools import pictures
 from sightline.tools.arguments import Collection, Filters, OptionalText
+from sightline.tools.boxes.families import PLAIN
 from sightline.tools.context import Call, dependencies, principal
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.drawing import Marked, draw
@@ -83,10 +84,12 @@ async def ground(
         raise InvalidArgumentError("the question is empty; ask one, such as 'How many vans?'")
     watch = Stopwatch()
     model = deps.vision
-    pictures_wanted = _PICTURES if model is None else min(model.profile.pictures, _PICTURES)
-    if len(assets) > pictures_wanted:
+    profile = PLAIN if model is None else model.profile
+    most = (min(profile.pictures, profile.found[0]), profile.found[1])
+    at_once = min(profile.pictures, _PICTURES)
+    if len(assets) > at_once:
         raise InvalidArgumentError(
-            f"{len(assets)} assets are more than can be looked at at once, {pictures_wanted}"
+            f"{len(assets)} assets are more than can be looked at at once, {at_once}"
         )
     await tell(0, "looking for evidence")
     with watch.stage("evidence"):
@@ -94,9 +97,7 @@ async def ground(
             evidence = await gathering.given(deps, assets)
         else:
             query = about if about.strip() else question
-            evidence = await gathering.found(
-                deps, query, chosen, pictures=pictures_wanted, principal=who
-            )
+            evidence = await gathering.found(deps, query, chosen, most=most, principal=who)
 
     def timings() -> dict[str, float]:
         return {**watch.stages, "total": watch.total()}

@@ -133,3 +133,28 @@ async def _gone(pid: int) -> None:
         await ended.wait()
         asyncio.get_running_loop().remove_reader(descriptor)
         os.close(descriptor)
+
+
+#: Supervises a child that writes "up" into a pipe and holds it open until it is told to end.
+SUPERVISOR = """
+import asyncio, os, sys
+from sightline.server.supervised import supervise
+child = "import os, signal, sys; os.write(1, b'up'); signal.pause()"
+asyncio.run(supervise(
+    [sys.executable, "-c", child], os.environ, "http://127.0.0.1:1/health",
+    tell=print, ready=lambda: None, patience_seconds=600,
+))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+async def test_a_supervisor_that_is_killed_takes_its_server_with_it() -> None:
+    supervisor = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SUPERVISOR, stdout=asyncio.subprocess.PIPE
+    )
+    assert supervisor.stdout is not None
+    assert await supervisor.stdout.readexactly(2) == b"up"
+    supervisor.kill()
+    # The end of the pipe: the child, which also held it, is gone.
+    assert await supervisor.stdout.read() == b""
+    await supervisor.wait()

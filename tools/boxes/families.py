@@ -49,6 +49,8 @@ FAMILIES: Final = (
         structured=False,
         lossless=True,
         answers="cited",
+        # Of three pictures it seldom tells which one is meant, and says that none shows it.
+        found=(1, 1),
     ),
     # The seed article's fine-tuned LLaVA: [[x1,y1,x2,y2]], pixels of the model's input. Chosen by
     # name only: nothing in such a model's name tells it from any other LLaVA.
@@ -188,7 +190,21 @@ FAMILIES: Final = (
         locate=_JSON_YX,
         several=True,
     ),
-    # Molmo 2 writes another form of points and is left to the plain profile.
+    # ``PICTURE ID X Y`` by thousandths, as its makers' own reader takes it.
+    Profile(
+        "molmo-2",
+        r"molmo[-_]?2",
+        _LARGE,
+        pictures=4,
+        boxes=Convention(
+            "molmo",
+            extent=1000,
+            points=True,
+            template='<points coords="1 1 {0:0>3} {1:0>3}">{label}</points>',
+        ),
+        locate="Point to {phrase}.",
+        structured=False,
+    ),
     Profile(
         "molmo",
         r"molmo(e|[-_]?7b|[-_]?72b|[-_]?1b|$)",

@@ -223,7 +223,10 @@ _KOSMOS: Final = re.compile(
 )
 _MOLMO: Final = re.compile(r"<points?\s([^<>]{0,4000})(?:>|$)")
 _POINT: Final = re.compile(rf"\b([xy])(\d{{0,3}})\s{{0,4}}=\s{{0,4}}[\"']\s{{0,4}}({_N})")
+_COORDS: Final = re.compile(r"\bcoords\s{0,4}=\s{0,4}[\"']([\d\s.;:,]{0,4000})")
 _ALT: Final = re.compile(r"\balt\s{0,4}=\s{0,4}\"([^\"]{0,200})\"")
+_LABEL_CHARS: Final = 200
+_DECIMALS: Final = re.compile(r"\d{1,7}(?:\.\d{1,7})?")
 _DIGITS: Final = re.compile(r"\d+")
 _KOSMOS_CELLS: Final = 32
 
@@ -256,8 +259,14 @@ def _kosmos(text: str) -> Iterator[Group]:
 
 
 def _molmo(text: str) -> Iterator[Group]:
+    """Molmo's ``x1="10.0" y1="20.0"``, and Molmo 2's ``coords="PICTURE ID X Y ID X Y"``."""
     for match in _MOLMO.finditer(text):
         alt = _ALT.search(match[1])
+        coords = _COORDS.search(match[1])
+        if coords is not None:
+            between = text[match.end() : match.end() + _LABEL_CHARS].partition("<")[0]
+            yield from _triples((alt[1] if alt else between).strip(), coords[1])
+            continue
         label = alt[1].strip() if alt else ""
         pairs: dict[str, dict[str, float]] = {}
         for axis, number, value in _POINT.findall(match[1]):
@@ -265,3 +274,11 @@ def _molmo(text: str) -> Iterator[Group]:
         for pair in pairs.values():
             if len(pair) == 2:
                 yield Group(label, (pair["x"], pair["y"], pair["x"], pair["y"]))
+
+
+def _triples(label: str, coords: str) -> Iterator[Group]:
+    """The points in the first picture: its number, then ``ID X Y`` for each."""
+    numbers = [float(each) for each in _DECIMALS.findall(re.split(r"[;:\t\n]", coords)[0])]
+    for at in range(1, len(numbers) - 2, 3):
+        x, y = numbers[at + 1], numbers[at + 2]
+        yield Group(label, (x, y, x, y))

@@ -42,6 +42,7 @@ class Profile:
     special_tokens   whether its boxes are written in tokens that servers strip unless told
     lossless         whether pictures are sent as PNG; else as JPEG
     answers          the form in which it can be asked for an answer with evidence
+    found            how many pictures, and passages, that a search found it is shown at once
     """
 
     name: str
@@ -58,6 +59,7 @@ class Profile:
     special_tokens: bool = False
     lossless: bool = False
     answers: AnswerForm = "json"
+    found: tuple[int, int] = (4, 4)
 
     def place(self, size: Size) -> Placement:
         """Where an upright original of ``size`` lies in the picture that this family is sent."""

@@ -20,9 +20,6 @@ from sightline.storage.written import WrittenLine
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.view_image import load_picture
 
-#: Passages that are put before the model, besides the pictures.
-MOST_PASSAGES = 4
-
 
 @dataclass(frozen=True, slots=True)
 class PictureEvidence:
@@ -67,9 +64,14 @@ async def given(deps: Dependencies, ids: Sequence[str]) -> list[Evidence]:
 
 
 async def found(
-    deps: Dependencies, query: str, selection: Selection, *, pictures: int, principal: str | None
+    deps: Dependencies,
+    query: str,
+    selection: Selection,
+    *,
+    most: tuple[int, int],
+    principal: str | None,
 ) -> list[Evidence]:
-    """What the two searches bring for the query: pictures first, then passages.
+    """What the two searches bring for the query: pictures first, then passages, ``most`` of each.
 
     A caption says what its file's author believed, and is no evidence for what a picture shows: a
     passage of a picture that is shown anyway counts only where it was read in it.
@@ -78,7 +80,7 @@ async def found(
         ImageRequest(
             query=query,
             selection=selection,
-            limit=pictures,
+            limit=most[0],
             principal=principal,
             tool="answer_question",
         )
@@ -87,7 +89,7 @@ async def found(
         PassageRequest(
             query=query,
             selection=selection,
-            limit=MOST_PASSAGES,
+            limit=most[1],
             principal=principal,
             tool="answer_question",
         )

@@ -31,7 +31,7 @@ from sightline.tools.boxes.profiles import Verbatim, choose
         ("google/gemma-3-4b-it", "gemma"),
         ("allenai/Molmo-7B-D-0924", "molmo"),
         ("allenai/MolmoE-1B-0924", "molmo"),
-        ("allenai/Molmo2-8B", "plain"),
+        ("allenai/Molmo2-8B", "molmo-2"),
         ("Qwen/Qwen3-8B", "plain"),
         ("gpt-5", "plain"),
     ],

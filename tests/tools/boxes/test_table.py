@@ -134,6 +134,18 @@ def test_molmo_writes_several_points_in_one_tag() -> None:
     ]
 
 
+def test_molmo_2_writes_a_picture_and_numbered_points_by_thousandths() -> None:
+    text = 'Counting the <points coords="1 1 073 160 2 500 600">boats</points> shows 2.'
+    found = read(text, "allenai/Molmo2-8B")
+    assert [(m.label, m.box[:2], m.is_point) for m in found.marks] == [
+        ("boats", pytest.approx((0.073, 0.16)), True),
+        ("boats", pytest.approx((0.5, 0.6)), True),
+    ]
+    # What it says of a second picture is no place in the first.
+    two = '<points coords="1 1 100 200;2 1 300 400">boats</points>'
+    assert len(read(two, "Molmo2-4B").marks) == 1
+
+
 def test_florence_2_writes_four_bins_after_the_label() -> None:
     # 1000 bins a side; a bin's number stands for its middle. A square picture needs no padding.
     text = "green car<loc_52><loc_332><loc_932><loc_774>"
