@@ -19,6 +19,7 @@ import torch
 from open_clip.pretrained import download_pretrained_from_hf
 
 from sightline.server.inference.checkpoint import FingerprintCache, ModelFolder
+from sightline.server.inference.memory import Thrift
 from sightline.server.inference.preprocess import Preprocess
 from sightline.server.inference.trimming import trimmed
 from sightline.storage.errors import ConfigurationError, ModelError, UnknownNameError
@@ -148,6 +149,7 @@ class OpenClipModel:
         self._mean = torch.tensor(self.preprocess.mean, device=self._device).view(-1, 1, 1)
         self._std = torch.tensor(self.preprocess.std, device=self._device).view(-1, 1, 1)
         self._most = 2**31
+        self._thrift = Thrift()
         # A first pass of both towers: it gives the dimension, and the first caller no wait.
         blank = np.zeros((self.preprocess.height, self.preprocess.width, 3), np.uint8)
         dimension = self.encode_texts([""]).shape[1]
@@ -182,7 +184,9 @@ class OpenClipModel:
             )
             return batch
 
-        return self._in_batches(forward, pixels)
+        vectors = self._in_batches(forward, pixels)
+        self._thrift.count(len(pixels))
+        return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of texts, float32 of shape (n, dimension); long ones are cut."""
