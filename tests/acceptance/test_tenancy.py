@@ -193,8 +193,11 @@ async def test_resources_of_the_other_are_answered_as_what_does_not_exist(house:
 
 
 async def test_no_answer_names_counts_or_shows_anything_of_the_other(house: House) -> None:
-    async with house.client("ben") as ben:  # so that there is something to find in the log
+    # So that there is something to find in the log, of the other's collection and of one's own.
+    async with house.client("ben") as ben:
         await call(ben, "search_images", query="torpedo in many fathoms")
+    async with house.client("boss") as boss:
+        await call(boss, "search_text", query="torpedo", collection=OWN)
     async with house.client("ann") as ann:
         answers = [
             await call(ann, "list_collections"),
