@@ -123,7 +123,8 @@ function paint() {
   }
   const asPictures = visible.length <= 150 && view.scale > 3;
   pen.globalAlpha = count > 3000 && !asPictures ? 0.8 : 1;
-  for (const i of visible) {
+  const marked = kept >= 0 ? kept : hovered;
+  for (const i of visible.includes(marked) ? [...visible, marked] : visible) {
     const x = screenX(i), y = screenY(i), picture = asPictures && pictureOf(i);
     if (picture && picture.complete && picture.naturalWidth) {
       const part = 64 / Math.max(picture.naturalWidth, picture.naturalHeight);
@@ -137,7 +138,6 @@ function paint() {
     pen.beginPath(); pen.arc(x, y, radius, 0, 2 * Math.PI); pen.fill();
   }
   pen.globalAlpha = 1;
-  const marked = kept >= 0 ? kept : hovered;
   if (marked >= 0) {
     pen.lineWidth = 5; pen.strokeStyle = edge;
     pen.beginPath(); pen.arc(screenX(marked), screenY(marked), radius + 4, 0, 2 * Math.PI); pen.stroke();

@@ -4,7 +4,7 @@
 -- Until the end of the transaction. A first comparison of many pictures takes minutes.
 SELECT
     set_config('statement_timeout', '0', true),
-    set_config('hnsw.ef_search', '40', true),
+    set_config('hnsw.ef_search', '100', true),
     set_config('hnsw.iterative_scan', 'relaxed_order', true),
     set_config('enable_sort', 'off', true)
 

@@ -50,7 +50,9 @@ def id_of(number: int) -> str:
     return f"{number:012d}"
 
 
-async def load(database: Database, rows: int, dimension: int, *, seed: int = 11) -> Catalogue:
+async def load(
+    database: Database, rows: int, dimension: int, *, seed: int = 11, index: bool = True
+) -> Catalogue:
     """Write ``rows`` assets, the first two thirds of them into "album", and build the index."""
     vectors, twins = _vectors(rows, dimension, seed)
     identity = EncoderIdentity("random-vectors", "0" * 16, "0" * 16, dimension)
@@ -84,8 +86,9 @@ async def load(database: Database, rows: int, dimension: int, *, seed: int = 11)
                 copy_in = space.compose(queries.load("ingest")["copy_embeddings"])
                 async with connection.cursor() as cursor, cursor.copy(copy_in) as copy:
                     await copy.write(packed)
-    async with database.connection() as connection:
-        await spaces.ensure_index(connection, space)
+    if index:
+        async with database.connection() as connection:
+            await spaces.ensure_index(connection, space)
     async with database.connection(autocommit=True) as connection:
         await connection.execute("ANALYZE")
     return catalogue
