@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
 
 # A word (up to 16 letters of it), one Chinese, Japanese or Korean character, or one other sign.
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\uffff]{1,16}|\S")
-_SENTENCE = re.compile(r".*?(?:[.!?]+[\"')\]]*(?=\s)|[。！？…]+[”’）」』]*|\n|$)\s*", re.DOTALL)
+# Possessive, and only from the first sign of a row of them: else a row of a million full stops that
+# no space follows is looked through a million times.
+_SENTENCE_END = re.compile(
+    r"(?:(?<![.!?])[.!?]++[\"')\]]*+(?=\s)|[。！？…]++[”’）」』]*+|\n)\s*+"
+)
 _LONGEST_SENTENCE_CHARS = 200
 
 
@@ -53,13 +58,12 @@ def _tokens(text: str) -> list[str]:
 
 def _sentences(text: str) -> list[str]:
     """Sentences with the space after them; one that goes on for ever is cut."""
-    pieces: list[str] = []
-    for sentence in _SENTENCE.findall(text):
-        pieces += [
-            sentence[at : at + _LONGEST_SENTENCE_CHARS]
-            for at in range(0, len(sentence), _LONGEST_SENTENCE_CHARS)
-        ]
-    return pieces
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    return [
+        text[at : min(at + _LONGEST_SENTENCE_CHARS, end)]
+        for start, end in pairwise([0, *ends, len(text)])
+        for at in range(start, end, _LONGEST_SENTENCE_CHARS)
+    ]
 
 
 @cache

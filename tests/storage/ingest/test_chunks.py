@@ -36,3 +36,11 @@ def test_chunks_end_where_sentences_end(sentence: str) -> None:
 
 def test_one_endless_word_is_cut() -> None:
     assert max(len(chunk.text) for chunk in split_text("a" * 100_000, 64, 8)) < 2000
+
+
+@pytest.mark.timeout(60)  # once it took the square of the length: hours for these
+@pytest.mark.parametrize("unit", ["!?", ". . .", "((", ".)", "中", "\n", "。”", "a!"])
+def test_a_megabyte_of_signs_is_cut_in_a_time_in_proportion_to_its_length(unit: str) -> None:
+    text = unit * (1_000_000 // len(unit))
+    chunks = split_text(text, 4096, 0)
+    assert all(text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
