@@ -43,6 +43,7 @@ from sightline.tools.vision import ModelTimeoutError
 if TYPE_CHECKING:
     from sightline.server.inference.vlm.client import VlmClient
     from sightline.storage.retrieval.image_search import ImageSearch
+    from sightline.storage.retrieval.memory import Memory
     from sightline.storage.retrieval.passage_search import PassageSearch
 
 #: An orchestrator that asks whether the server is ready waits about a second itself.
@@ -218,29 +219,32 @@ class Runtime:
 
     async def _search_images(self, request: ImageRequest) -> ImageResults:
         if self._image_search is None:
-            image_search, _ = await self._search_modules.get()
+            image_search, _, memory = await self._search_modules.get()
             encoder = await self.encoder.get()
             database = await self.database.get()
             self._image_search = image_search(
-                database, encoder, await self._queries(), signing_key=self._key
+                database, encoder, await self._queries(), signing_key=self._key, memory=memory
             )
         return await self._image_search.search(request)
 
     async def _search_passages(self, request: PassageRequest) -> PassageResults:
         if self._passage_search is None:
-            _, passage_search = await self._search_modules.get()
+            _, passage_search, memory = await self._search_modules.get()
             queries = await self._queries()
             database = await self.database.get()
-            self._passage_search = passage_search(database, queries, signing_key=self._key)
+            self._passage_search = passage_search(
+                database, queries, signing_key=self._key, memory=memory
+            )
         return await self._passage_search.search(request)
 
 
-def _import_searches() -> tuple[type[ImageSearch], type[PassageSearch]]:
+def _import_searches() -> tuple[type[ImageSearch], type[PassageSearch], Memory]:
     # Costs two seconds (LlamaIndex), so it is done in a thread, beside torch.
     from sightline.storage.retrieval.image_search import ImageSearch
+    from sightline.storage.retrieval.memory import Memory
     from sightline.storage.retrieval.passage_search import PassageSearch
 
-    return ImageSearch, PassageSearch
+    return ImageSearch, PassageSearch, Memory()
 
 
 def _vision(settings: Settings, metrics: Metrics) -> VlmClient | None:

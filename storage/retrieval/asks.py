@@ -21,12 +21,13 @@ from sightline.storage.retrieval.background import Background
 from sightline.storage.retrieval.branch import Side
 from sightline.storage.retrieval.examples import steer
 from sightline.storage.retrieval.fusion import Ask
-from sightline.storage.retrieval.lexical import LexicalBranch, Statistics
+from sightline.storage.retrieval.lexical import LexicalBranch
 from sightline.storage.retrieval.limits import DEPTH
+from sightline.storage.retrieval.memory import Memory
 from sightline.storage.retrieval.phrasing import phrased
 from sightline.storage.retrieval.question import Question
 from sightline.storage.retrieval.scope import Scope
-from sightline.storage.retrieval.vectors import Memory, VectorBranch
+from sightline.storage.retrieval.vectors import VectorBranch
 from sightline.storage.spaces import Grain
 
 
@@ -41,7 +42,6 @@ class AskBuilder:
     database: Database
     scope: Scope
     memory: Memory
-    statistics: Statistics
     trust: Mapping[int, float]
     one_encoder: bool
 
@@ -79,7 +79,7 @@ class AskBuilder:
     def _words(self, question: Question) -> list[Ask]:
         scope = phrased(self.scope, question.query)
         lexical = LexicalBranch(
-            "words", self.database, scope, self.statistics, target="asset", depth=DEPTH
+            "words", self.database, scope, self.memory.statistics, target="asset", depth=DEPTH
         )
         asks = [Ask(lexical, QueryBundle(question.query))]
         if question.passage_words is not None and "passage" in self.scope.spaces:

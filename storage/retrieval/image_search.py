@@ -11,7 +11,7 @@ from sightline.storage.retrieval.arrange import Arranged, arrange
 from sightline.storage.retrieval.asks import AskBuilder
 from sightline.storage.retrieval.filter_columns import ASSETS
 from sightline.storage.retrieval.fusion import Fused, FusionRetriever
-from sightline.storage.retrieval.lexical import Statistics
+from sightline.storage.retrieval.memory import Memory
 from sightline.storage.retrieval.question import Question, complete, encode
 from sightline.storage.retrieval.records import (
     ImageHit,
@@ -20,10 +20,8 @@ from sightline.storage.retrieval.records import (
     SearchReport,
 )
 from sightline.storage.retrieval.rerank import Reranker
-from sightline.storage.retrieval.scope import KeyCatalog, Scope, resolve
+from sightline.storage.retrieval.scope import Scope, resolve
 from sightline.storage.retrieval.stopwatch import Stopwatch
-from sightline.storage.retrieval.trust import TrustLedger
-from sightline.storage.retrieval.vectors import Memory
 from sightline.storage.spaces import Grain
 from sightline.storage.text.query import analyse_query
 
@@ -31,8 +29,9 @@ from sightline.storage.text.query import analyse_query
 class ImageSearch:
     """Finds pictures by what they look like and by the words on and around them.
 
-    One for a process: it remembers statistics. ``passages`` encodes words for captions and other
-    passages; None leaves those to the words themselves. ``signing_key`` seals cursors.
+    One for a process; ``memory`` may be shared with the other search. ``passages`` encodes words
+    for captions and other passages; None leaves those to the words themselves. ``signing_key``
+    seals cursors.
     """
 
     def __init__(
@@ -43,16 +42,14 @@ class ImageSearch:
         *,
         signing_key: bytes,
         reranker: Reranker | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._database = database
         self._images = images
         self._passages = passages
         self._signing_key = signing_key
         self._reranker = reranker
-        self._statistics = Statistics()
-        self._memory = Memory()
-        self._catalog = KeyCatalog()
-        self._trust = TrustLedger()
+        self._memory = memory or Memory()
 
     async def search(self, request: ImageRequest) -> ImageResults:
         """Answer a request.
@@ -73,7 +70,6 @@ class ImageSearch:
                 self._database,
                 scope,
                 self._memory,
-                self._statistics,
                 trust=trust,
                 one_encoder=self._one_encoder,
             )
@@ -108,8 +104,10 @@ class ImageSearch:
         if self._passages is not None:
             identities["passage"] = self._passages.identity
         async with self._database.connection(autocommit=True) as connection:
-            scope = await resolve(connection, request.selection, identities, ASSETS, self._catalog)
-            trust = await self._trust.of(connection, scope) if self._one_encoder else {}
+            scope = await resolve(
+                connection, request.selection, identities, ASSETS, self._memory.catalog
+            )
+            trust = await self._memory.trust.of(connection, scope) if self._one_encoder else {}
         return scope, trust
 
     async def _finish(

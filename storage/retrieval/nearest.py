@@ -25,6 +25,7 @@ from sightline.storage.retrieval.scope import Scope
 from sightline.storage.spaces import Space
 
 _SQL = queries.load("retrieval")
+_SORT_AGAIN = "SET LOCAL enable_sort TO DEFAULT"
 
 LEAST_EXACT_ROWS = 5_000
 MOST_EXACT_ROWS = 30_000
@@ -227,6 +228,8 @@ async def _through_index(
     async with connection.pipeline():
         await connection.execute(set_all)
         cursor = await connection.execute(statement.through_index(), parameters)
+        # What else is asked in this transaction is planned as ever.
+        await connection.execute(_SORT_AGAIN)
         rows = await cursor.fetchall()
     return sorted((_neighbour(row) for row in rows), key=lambda each: each.distance)
 

@@ -13,7 +13,8 @@ from sightline.storage.models import TextEncoder, Vectors
 from sightline.storage.retrieval import cursors, evidence, limits, log
 from sightline.storage.retrieval.filter_columns import PASSAGES
 from sightline.storage.retrieval.fusion import Ask, Fused, Fusion, FusionRetriever
-from sightline.storage.retrieval.lexical import LexicalBranch, Statistics
+from sightline.storage.retrieval.lexical import LexicalBranch
+from sightline.storage.retrieval.memory import Memory
 from sightline.storage.retrieval.phrasing import phrased
 from sightline.storage.retrieval.records import (
     PassageHit,
@@ -22,10 +23,9 @@ from sightline.storage.retrieval.records import (
     SearchReport,
 )
 from sightline.storage.retrieval.rerank import Exhibit, Reranker
-from sightline.storage.retrieval.scope import KeyCatalog, Scope, resolve
+from sightline.storage.retrieval.scope import Scope, resolve
 from sightline.storage.retrieval.stopwatch import Stopwatch
-from sightline.storage.retrieval.trust import TrustLedger
-from sightline.storage.retrieval.vectors import Memory, VectorBranch
+from sightline.storage.retrieval.vectors import VectorBranch
 from sightline.storage.text.phrases import unquoted
 from sightline.storage.text.query import analyse_query
 
@@ -33,7 +33,8 @@ from sightline.storage.text.query import analyse_query
 class PassageSearch:
     """Finds passages by their words and, with a text encoder, by their meaning.
 
-    One for a process: it remembers statistics. ``signing_key`` seals cursors.
+    One for a process; ``memory`` may be shared with the other search. ``signing_key`` seals
+    cursors.
     """
 
     def __init__(
@@ -43,15 +44,13 @@ class PassageSearch:
         *,
         signing_key: bytes,
         reranker: Reranker | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._database = database
         self._encoder = encoder
         self._signing_key = signing_key
         self._reranker = reranker
-        self._statistics = Statistics()
-        self._memory = Memory()
-        self._catalog = KeyCatalog()
-        self._trust = TrustLedger()
+        self._memory = memory or Memory()
 
     async def search(self, request: PassageRequest) -> PassageResults:
         """Answer a request.
@@ -107,10 +106,10 @@ class PassageSearch:
                 request.selection,
                 {} if encoder is None else {"passage": encoder.identity},
                 PASSAGES,
-                self._catalog,
+                self._memory.catalog,
             )
             # Measured only where the encoder is one of pictures too, which is no judge of text.
-            trust = {} if encoder is None else await self._trust.of(connection, scope)
+            trust = {} if encoder is None else await self._memory.trust.of(connection, scope)
         return scope, trust
 
     async def _encode(self, scope: Scope, query: str) -> Vectors | None:
@@ -129,7 +128,7 @@ class PassageSearch:
                     "words",
                     self._database,
                     scope,
-                    self._statistics,
+                    self._memory.statistics,
                     target="passage",
                     depth=limits.DEPTH,
                 ),

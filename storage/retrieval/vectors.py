@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 from llama_index.core.schema import QueryBundle
 
 from sightline.storage.database import Database
 from sightline.storage.models import Vectors
-from sightline.storage.retrieval.background import Backgrounds
 from sightline.storage.retrieval.branch import Branch, Candidate, Found, Side, best_of_each
-from sightline.storage.retrieval.nearest import Target, WideScopes, nearest
+from sightline.storage.retrieval.memory import Memory
+from sightline.storage.retrieval.nearest import Target, nearest
 from sightline.storage.retrieval.scope import Scope
 from sightline.storage.spaces import Space
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What vector branches remember between searches; one for a process."""
-
-    backgrounds: Backgrounds = field(default_factory=Backgrounds)
-    wide: WideScopes = field(default_factory=WideScopes)
-
 
 UNMEASURED = 0.5
 """Evidence where there are too few vectors to tell a hit from noise."""

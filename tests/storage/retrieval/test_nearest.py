@@ -109,6 +109,18 @@ async def test_a_filtered_search_finds_what_an_exact_one_would(
     assert plans == ({"exact"} if few else {"filtered index"})
 
 
+async def test_a_search_through_the_index_leaves_the_transaction_to_sort_as_before(
+    loaded: Database, world: VectorWorld
+) -> None:
+    scope = await scope_of(loaded, world, name_of(0.5, clustered=False))
+    async with loaded.connection() as connection:
+        space = scope.spaces["asset"].space
+        query = world.queries(1)[0]
+        found = await nearest(connection, space, scope, query, rows=10, population=ROWS)
+        cursor = await connection.execute("SHOW enable_sort")
+        assert (found.plan, await cursor.fetchone()) == ("filtered index", ("on",))
+
+
 async def test_few_matches_are_all_found_however_many_are_asked_for(
     loaded: Database, world: VectorWorld
 ) -> None:

@@ -1,0 +1,22 @@
+"""What searches remember between requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sightline.storage.retrieval.background import Backgrounds
+from sightline.storage.retrieval.lexical import Statistics
+from sightline.storage.retrieval.nearest import WideScopes
+from sightline.storage.retrieval.scope import KeyCatalog
+from sightline.storage.retrieval.trust import TrustLedger
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One for a process, shared by its searches: all of it is of the tables, for a minute or so."""
+
+    backgrounds: Backgrounds = field(default_factory=Backgrounds)
+    wide: WideScopes = field(default_factory=WideScopes)
+    statistics: Statistics = field(default_factory=Statistics)
+    catalog: KeyCatalog = field(default_factory=KeyCatalog)
+    trust: TrustLedger = field(default_factory=TrustLedger)
