@@ -17,6 +17,8 @@ from mcp import Client
 from mcp.types import CallToolResult, ImageContent, TextContent, Tool
 from PIL import Image
 
+from sightline.server.allowance import Allowance
+from sightline.server.audit import Audit
 from sightline.server.metrics import Metrics
 from sightline.server.protocol import Server
 from sightline.storage.database import Database
@@ -93,7 +95,14 @@ class Place:
         async def lifespan(_: object) -> AsyncIterator[Dependencies]:
             yield dependencies
 
-        server = Server("test", metrics=Metrics(), lifespan=lifespan, log_level="WARNING")
+        server = Server(
+            "test",
+            metrics=Metrics(),
+            audit=Audit(None),
+            allowance=Allowance(per_minute=0, burst=1),
+            lifespan=lifespan,
+            log_level="WARNING",
+        )
         register_all(server)
         try:
             async with Client(server, mode=mode) as client:
