@@ -81,6 +81,11 @@ def require_head(dsn: str) -> None:
         )
 
 
+def knows(revision: str) -> bool:
+    """Whether this version can work with a schema of that revision, or bring it up to date."""
+    return revision in _known()
+
+
 def _known() -> list[str]:
     """All revisions that this version carries, the newest first."""
     with _configuration() as config:

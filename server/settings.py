@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     encoder_queue_items: PositiveInt = Field(
         default=1024, description="Pictures and texts that may wait; more are refused."
     )
+    encoder_stuck_seconds: Seconds = Field(
+        default=300.0,
+        description="How long one batch may run before the encoder counts as stuck and callers are "
+        "told so.",
+    )
     loading_wait_seconds: Seconds = Field(
         default=25.0,
         description="How long a call waits for an encoder or database that is still opening.",

@@ -31,6 +31,10 @@ class Finding:
     message: str
     """What it means and how it is mended."""
 
+    def __str__(self) -> str:
+        examples = ", ".join(self.examples)
+        return f"{self.severity}: {self.code}, {self.count}: {self.message} ({examples})"
+
 
 _INGEST = "ingest the source again"
 _ROWS: dict[str, tuple[Severity, str]] = {
@@ -57,6 +61,7 @@ _FILES: dict[str, tuple[Severity, str]] = {
         "warning",
         "stored files that nothing names: an ingest that runs, or was interrupted",
     ),
+    "object_unfinished": ("warning", "halves of files that a killed process was writing"),
 }
 
 
@@ -81,6 +86,7 @@ async def check(database: Database, objects: ObjectStore) -> list[Finding]:
         "object_missing": [each for each in gone if each.startswith("object:")],
         "file_missing": [each for each in gone if each.startswith("file:")],
         "object_unreferenced": sorted(stored - named.keys()),
+        "object_unfinished": await asyncio.to_thread(lambda: list(map(str, objects.unfinished()))),
     }
     for code, (severity, message) in _FILES.items():
         examples = [named.get(location, location) for location in by_code[code]]

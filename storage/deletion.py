@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import psycopg
+from psycopg.rows import TupleRow
+
 from sightline.storage import collections, principals, queries
 from sightline.storage.database import Connection, Database
 from sightline.storage.errors import UnknownAssetError
@@ -33,6 +36,11 @@ class Deleted:
 async def hold_objects(connection: Connection) -> None:
     """Keeps stored objects from being removed until the transaction ends; many may hold it."""
     await connection.execute(_SQL["lock_objects_shared"], {"key": _OBJECTS_LOCK})
+
+
+def lock_objects(connection: psycopg.Connection[TupleRow]) -> None:
+    """`hold_objects` for those who work without an event loop."""
+    connection.execute(_SQL["lock_objects_shared"], {"key": _OBJECTS_LOCK})
 
 
 async def delete_assets(database: Database, objects: ObjectStore, ids: Iterable[str]) -> Deleted:

@@ -11,7 +11,9 @@ import os
 import re
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sightline.storage.errors import MediaError, StorageError, shown
@@ -20,6 +22,7 @@ _OBJECT = "object:"
 _FILE = "file:"
 _HEX = re.compile(r"[0-9a-f]{64}")
 _MOST_BYTES = 2 * 1024**3
+_UNFINISHED_SECONDS = 3600
 
 
 class ObjectStore:
@@ -97,6 +100,22 @@ class ObjectStore:
             name = path.parent.name + path.name
             if _HEX.fullmatch(name):
                 yield _OBJECT + name
+
+    def unfinished(self) -> Iterator[Path]:
+        """Files that a killed process was writing; nobody writes one for an hour."""
+        oldest = time.time() - _UNFINISHED_SECONDS
+        for path in self._root.glob("??/*.tmp"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    yield path
+
+    def discard_unfinished(self) -> int:
+        """Removes those, and returns how many there were."""
+        removed = 0
+        for path in self.unfinished():
+            path.unlink(missing_ok=True)
+            removed += 1
+        return removed
 
     def _path(self, name: str) -> Path:
         return self._root / name[:2] / name[2:]

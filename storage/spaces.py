@@ -96,10 +96,15 @@ async def get_or_create(connection: Connection, identity: EncoderIdentity, grain
                 raise InvalidArgumentError(f"the space of {identity} was deleted just now")
             return Space(row[0], identity, grain)
         space = Space(row[0], identity, grain)
-        # Several statements: as text without parameters, which the simple protocol takes.
-        await connection.execute(space.compose(_SQL["partition"]))
-        await connection.execute(space.compose(_SQL["create_index"]))
+        await make_partition(connection, space)
         return space
+
+
+async def make_partition(connection: Connection, space: Space) -> None:
+    """Makes the table for the vectors of a space that has none, and its index."""
+    # Several statements: as text without parameters, which the simple protocol takes.
+    await connection.execute(space.compose(_SQL["partition"]))
+    await connection.execute(space.compose(_SQL["create_index"]))
 
 
 async def of_collection(connection: Connection, collection_id: int, grain: Grain) -> Space | None:

@@ -25,6 +25,8 @@ _COMMANDS = (
     "doctor",
     "migrate",
     "check",
+    "backup",
+    "restore",
     "analyze",
     "atlas",
     "sql",

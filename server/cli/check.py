@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 
 from sightline.server.settings import Settings, load
 
@@ -11,12 +12,32 @@ HELP = "check that tables, vectors and stored files fit together"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command takes no arguments."""
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--repair", action="store_true", help="mend what can be mended, and say what was done"
+    )
 
 
-def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001 - every command is given them
-    """Print one line a finding; exit code 1 where there is any."""
-    return asyncio.run(_check(load()))
+def run(arguments: argparse.Namespace) -> int:
+    """Print one line a finding; exit code 1 where there is any left."""
+    settings = load()
+    if arguments.repair:
+        asyncio.run(_repair(settings))
+    return asyncio.run(_check(settings))
+
+
+async def _repair(settings: Settings) -> None:
+    from sightline.server.metrics import Metrics
+    from sightline.server.runtime import Runtime
+    from sightline.storage.repair import Repair
+
+    async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
+        deps = runtime.dependencies()
+        repair = Repair(
+            await deps.database.get(), deps.objects, deps.encoder.get, deps.ingest_options
+        )
+        for mended in await repair.run():
+            print(f"mended: {mended.code}, {mended.count}: {mended.what}")
 
 
 async def _check(settings: Settings) -> int:

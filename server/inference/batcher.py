@@ -68,12 +68,16 @@ class Batcher:
         batch_items: int,
         queue_items: int,
         name: str,
+        stuck_seconds: float = 300.0,
         observer: BatchObserver | None = None,
     ) -> None:
         self._forwards = dict(forwards)
         self._batch_items = batch_items
         self._queue_items = queue_items
         self._name = name
+        self._stuck_seconds = stuck_seconds
+        #: When the batch in progress began.
+        self._began: float | None = None
         self._observer = observer
         self._queues: dict[str, deque[_Job]] = {kind: deque() for kind in forwards}
         self._turn = deque(forwards)
@@ -92,8 +96,11 @@ class Batcher:
         """One row for each item, in order; ``items`` must not be empty.
 
         Raises ModelOverloadedError when the queue has no room, unless nothing waits: a call that
-        is larger than the whole queue still runs when it is alone.
+        is larger than the whole queue still runs when it is alone. Raises ModelUnavailableError
+        while one batch has been running for longer than ``stuck_seconds``: a model that hangs
+        cannot be stopped, and its callers need not hang with it.
         """
+        self._require_alive()
         job = _Job(items)
         with self._changed:
             if self._closed:
@@ -107,7 +114,22 @@ class Batcher:
                 raise ModelOverloadedError(msg)
             self._queues[kind].append(job)
             self._changed.notify()
-        return await asyncio.wrap_future(job.result)
+        result = asyncio.wrap_future(job.result)
+        try:
+            while not result.done():
+                await asyncio.wait({result}, timeout=self._stuck_seconds)
+                if not result.done():
+                    self._require_alive()
+        finally:
+            result.cancel()
+        return result.result()
+
+    def _require_alive(self) -> None:
+        began = self._began
+        if began is not None and (spent := time.monotonic() - began) > self._stuck_seconds:
+            raise ModelUnavailableError(
+                f"{self._name} has been stuck in one batch for {spent:.0f} s; restart the server"
+            )
 
     def close(self, *, wait: bool = True) -> None:
         """Refuse what waits and what comes; return when the batch in progress has ended.
@@ -180,7 +202,11 @@ class Batcher:
 
     def _forward(self, kind: str, items: list[Any]) -> Vectors:
         began = time.perf_counter()
-        rows = self._forwards[kind](items)
+        self._began = time.monotonic()
+        try:
+            rows = self._forwards[kind](items)
+        finally:
+            self._began = None
         if len(rows) != len(items):
             msg = f"{self._name} returned {len(rows)} vectors for {len(items)} items"
             raise RuntimeError(msg)

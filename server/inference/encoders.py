@@ -62,6 +62,7 @@ class Encoder:
         *,
         batch_items: int,
         queue_items: int,
+        stuck_seconds: float = 300.0,
         text_cache_entries: int = 0,
         observer: BatchObserver | None = None,
     ) -> None:
@@ -71,6 +72,7 @@ class Encoder:
             batch_items=batch_items,
             queue_items=queue_items,
             name=f"encoder {model.identity.name}",
+            stuck_seconds=stuck_seconds,
             observer=observer,
         )
         self._texts = Texts(self._batcher, "text", model.identity.dimension, text_cache_entries)
@@ -157,6 +159,7 @@ def load(settings: Settings, observer: BatchObserver | None = None) -> Encoder:
         model,
         batch_items=settings.encoder_batch_items,
         queue_items=settings.encoder_queue_items,
+        stuck_seconds=settings.encoder_stuck_seconds,
         text_cache_entries=settings.text_cache_entries,
         observer=observer,
     )

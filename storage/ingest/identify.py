@@ -80,6 +80,8 @@ class Identifier:
         sidecar = work.found.sidecar
         # Stored bytes have one place, whatever they are called.
         stored = not known.location.startswith(_FILE)
+        if stored and work.found.data is not None:
+            await self._reading.restore(known.location, work.found.data)
         if work.location == known.location and (not stored or work.found.name == known.name):
             if (sidecar.key if sidecar else None) != known.sidecar_key:
                 return True

@@ -97,6 +97,11 @@ class Reading:
         """Whether the file of a known work has to be opened again."""
         return self.wants_text(work) or self.wants_tiles(work) or self.wants_subtitles(work)
 
+    async def restore(self, location: str, data: bytes) -> None:
+        """Store again what is said to be stored and is gone."""
+        if not self._objects.exists(location):
+            await asyncio.to_thread(self._objects.put, data)
+
     async def hash(self, path: str) -> tuple[bytes, Stamp]:
         """SHA-256 of a file, and its stamp. Raises MediaError."""
         result: asyncio.Future[tuple[bytes, Stamp]] = asyncio.get_running_loop().create_future()

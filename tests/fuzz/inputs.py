@@ -19,7 +19,7 @@ from tests.support.media import GREEN, RED, film, pdf
 from tests.support.pictures import encoded, exif, jpeg, picture
 
 #: How many inputs of a kind the normal suite tries, and how many `make fuzz`.
-NORMAL, WHOLE = 1, 16
+NORMAL, WHOLE = 1, 10
 
 SQL = "'; DROP TABLE sightline.asset; SELECT pg_sleep(60); --"
 TEXTS = (
@@ -71,7 +71,7 @@ def values() -> st.SearchStrategy[object]:
 
 
 def few_and_many(normal: int) -> pytest.MarkDecorator:
-    """Runs a test with ``normal`` inputs in the normal suite, and with sixteen times as many."""
+    """Runs a test with ``normal`` inputs in the normal suite, and with ten times as many."""
     return pytest.mark.parametrize(
         "count",
         [

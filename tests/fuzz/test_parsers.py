@@ -100,8 +100,9 @@ def test_boxes(count: int) -> None:
         assert found.raw == text
         for mark in found.marks:
             x0, y0, x1, y1 = mark.box
-            assert 0 <= x0 < x1 <= 1
-            assert 0 <= y0 < y1 <= 1
+            assert 0 <= x0 <= x1 <= 1
+            assert 0 <= y0 <= y1 <= 1
+            assert mark.is_point or (x0 < x1 and y0 < y1)
 
     families = st.sampled_from(list(FAMILIES))
     tries(count, st.tuples(nearly(), families), attempt)

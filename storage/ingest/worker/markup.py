@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 from bs4 import BeautifulSoup
+from bs4.builder import ParserRejectedMarkup
 from bs4.element import Comment, Doctype, NavigableString, ProcessingInstruction, Tag
 
 from sightline.storage.errors import MediaError
@@ -24,12 +26,16 @@ def visible_text(html: str) -> str:
     any real one, ``broken``.
     """
     try:
-        page = BeautifulSoup(html, "html.parser")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "this looks like a file name", and so on
+            page = BeautifulSoup(html, "html.parser")
         title = page.title.get_text(" ", strip=True) if page.title else ""
         pieces: list[str] = [title, "\n"]
         _gather(page, pieces, 0)
     except RecursionError:
         raise MediaError("broken", "is nested too deeply") from None
+    except ParserRejectedMarkup as error:
+        raise MediaError("broken", f"cannot be read: {error}") from error
     lines = (" ".join(line.split()) for line in "".join(pieces).split("\n"))
     text = "\n".join(line for line in lines if line)
     if not text:

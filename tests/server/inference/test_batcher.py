@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -251,3 +251,24 @@ def test_every_call_gets_its_own_rows_in_its_own_order(
         assert max(len(batch) for batch in model.batches) <= batch_items
 
     asyncio.run(run())
+
+
+async def test_a_model_that_hangs_is_named_to_its_callers_and_used_again_when_it_goes_on() -> None:
+    model = Model()
+    model.free.clear()
+    batcher = Batcher(
+        {"text": model}, batch_items=4, queue_items=9, name="the test's model", stuck_seconds=0.05
+    )
+    try:
+        for _ in range(2):  # the second one finds it stuck, and does not wait
+            with pytest.raises(ModelUnavailableError, match=r"stuck in one batch for .* restart"):
+                await batcher.submit("text", [1.0])
+        assert batcher.queued_items == 0
+        model.free.set()
+        while True:
+            with suppress(ModelUnavailableError):
+                assert (await batcher.submit("text", [2.0])).tolist() == [[2.0]]
+                break
+    finally:
+        model.free.set()
+        batcher.close()

@@ -1,0 +1,107 @@
+-- Mending what breaks an invariant; the blocks of check.sql say which.
+
+-- name: no_time_limit
+-- Until the end of the transaction.
+SELECT set_config('statement_timeout', '0', true)
+
+-- name: detached_partition
+-- Whether the table of a space stands there without being a part of its parent.
+SELECT
+    to_regclass(%(partition)s) IS NOT NULL,
+    EXISTS (
+        SELECT FROM pg_inherits
+        WHERE inhparent = 'sightline.embedding'::regclass
+        AND inhrelid = to_regclass(%(partition)s)
+    )
+
+-- name: attach_partition
+ALTER TABLE sightline.embedding ATTACH PARTITION sightline.{partition} FOR VALUES IN ({space_id})
+
+-- name: posting_without_passage
+DELETE FROM sightline.posting
+WHERE NOT EXISTS (SELECT FROM sightline.passage WHERE id = passage_id)
+
+-- name: vector_of_another_collection
+UPDATE sightline.embedding
+SET collection_id = owner.collection_id
+FROM (
+    SELECT id AS asset_id, NULL::bigint AS passage_id, collection_id FROM sightline.asset
+    UNION ALL
+    SELECT NULL, id, collection_id FROM sightline.passage
+) AS owner
+WHERE embedding.collection_id <> owner.collection_id
+AND (
+    (embedding.passage_id IS NULL AND owner.asset_id = embedding.asset_id)
+    OR owner.passage_id = embedding.passage_id
+)
+
+-- name: vector_in_an_unused_space
+DELETE FROM sightline.embedding
+WHERE NOT EXISTS (
+    SELECT FROM sightline.collection_space
+    WHERE (collection_space.collection_id, collection_space.space_id)
+        = (embedding.collection_id, embedding.space_id)
+)
+
+-- name: source_without_content
+-- The next ingest takes it in as if it were new.
+DELETE FROM sightline.source
+WHERE state = 'done'
+AND NOT EXISTS (SELECT FROM sightline.asset WHERE source_id = source.id)
+AND NOT EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id)
+
+-- name: pictures_to_read
+-- Those without a thumbnail or a vector, and the space that the vector belongs in.
+SELECT
+    asset.id, asset.collection_id, asset.location, asset.sha256, space_id,
+    NOT EXISTS (SELECT FROM sightline.thumbnail WHERE asset_id = asset.id),
+    space_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM sightline.embedding
+        WHERE embedding.asset_id = asset.id
+        AND embedding.space_id = collection_space.space_id
+        AND region_id IS NULL AND passage_id IS NULL
+    )
+FROM sightline.asset
+LEFT JOIN sightline.collection_space
+    ON collection_space.collection_id = asset.collection_id AND grain = 'asset'
+WHERE asset.id = ANY (%(ids)s)
+ORDER BY asset.id
+
+-- name: insert_thumbnail
+INSERT INTO sightline.thumbnail (asset_id, jpeg, width, height)
+VALUES (%(asset_id)s, %(jpeg)s, %(width)s, %(height)s)
+ON CONFLICT DO NOTHING
+
+-- name: insert_vector
+INSERT INTO sightline.embedding (space_id, collection_id, asset_id, passage_id, embedding)
+VALUES (%(space_id)s, %(collection_id)s, %(asset_id)s, %(passage_id)s, %(vector)b)
+ON CONFLICT DO NOTHING
+
+-- name: passages
+SELECT passage.id, passage.collection_id, passage.asset_id, passage.text, space_id
+FROM sightline.passage
+LEFT JOIN sightline.collection_space
+    ON collection_space.collection_id = passage.collection_id AND grain = 'passage'
+WHERE passage.id = ANY (%(ids)s)
+ORDER BY passage.id
+
+-- name: insert_posting
+INSERT INTO sightline.posting (term, passage_id, frequency)
+VALUES (%(term)s, %(passage_id)s, %(frequency)s)
+ON CONFLICT DO NOTHING
+
+-- name: forget_without_objects
+-- Sources whose pages or frames are gone, where nobody has drawn on them: the next ingest makes
+-- them anew under the same ids.
+DELETE FROM sightline.source
+WHERE location <> ALL (%(locations)s)
+AND EXISTS (
+    SELECT FROM sightline.asset
+    WHERE source_id = source.id AND asset.location = ANY (%(locations)s)
+)
+AND NOT EXISTS (
+    SELECT FROM sightline.asset
+    JOIN sightline.annotation ON annotation.asset_id = asset.id
+    WHERE source_id = source.id
+)
+RETURNING name

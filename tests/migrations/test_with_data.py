@@ -1,0 +1,112 @@
+"""A database of every version that was released, with data in it, comes up and goes down again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from sightline.server import migrate
+from sightline.storage.check import check
+from sightline.storage.database import Database
+from sightline.storage.objects import ObjectStore
+
+VERSIONS = Path(__file__).parents[2] / "migrations" / "versions"
+REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
+
+#: One row of every table that 0001 made, by the columns that it made them with.
+DATA = b"""
+INSERT INTO sightline.collection (name, settings) VALUES ('album', '{"ocr": "off"}');
+INSERT INTO sightline.space (encoder, weights, preprocessing, dimension, grain)
+VALUES ('small', 'aa', 'cc', 2, 'asset'), ('small', 'aa', 'cc', 2, 'passage');
+INSERT INTO sightline.collection_space VALUES (1, 'asset', 1), (1, 'passage', 2);
+CREATE TABLE sightline.embedding_1 (
+    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (space_id = 1));
+CREATE TABLE sightline.embedding_2 (
+    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (space_id = 2));
+ALTER TABLE sightline.embedding ATTACH PARTITION sightline.embedding_1 FOR VALUES IN (1);
+ALTER TABLE sightline.embedding ATTACH PARTITION sightline.embedding_2 FOR VALUES IN (2);
+CREATE INDEX embedding_1_hnsw ON sightline.embedding_1
+USING hnsw ((embedding::halfvec(2)) halfvec_cosine_ops);
+CREATE INDEX embedding_2_hnsw ON sightline.embedding_2
+USING hnsw ((embedding::halfvec(2)) halfvec_cosine_ops);
+INSERT INTO sightline.source (
+    collection_id, content_key, name, location, kind, mime_type, byte_size, state)
+VALUES (1, sha256('a'), 'a.jpg', 'file:/dev/null', 'image', 'image/jpeg', 3, 'done');
+INSERT INTO sightline.source (collection_id, content_key, name, location, kind, state, error)
+VALUES (1, sha256('b'), 'b.jpg', 'file:/nowhere', 'unknown', 'failed', 'is broken');
+INSERT INTO sightline.asset (
+    id, collection_id, source_id, kind, location, sha256, width, height, captured_at,
+    captured_local, caption, metadata, perceptual_hash)
+VALUES ('aaaaaaaaaaaa', 1, 1, 'image', 'file:/dev/null', sha256('a'), 64, 48,
+    '2026-05-01 14:40+00', '2026-05-01 16:40', 'red apple', '{"price": 3}', -7);
+INSERT INTO sightline.thumbnail VALUES ('aaaaaaaaaaaa', 'jpeg', 64, 48);
+INSERT INTO sightline.region (asset_id, kind, x0, y0, x1, y1, label, score)
+VALUES ('aaaaaaaaaaaa', 'ocr_line', 0, 0, 1, 1, 'sign', 0.5);
+INSERT INTO sightline.passage (
+    collection_id, source_id, asset_id, kind, text, language, tokens, token_count)
+VALUES (1, 1, 'aaaaaaaaaaaa', 'caption', 'red apple', 'en', '''apple'':2 ''red'':1', 2);
+INSERT INTO sightline.posting VALUES ('red', 1, 1), ('apple', 1, 1);
+INSERT INTO sightline.embedding (space_id, collection_id, asset_id, passage_id, embedding)
+VALUES (1, 1, 'aaaaaaaaaaaa', NULL, '[0.6,0.8]'), (2, 1, 'aaaaaaaaaaaa', 1, '[1,0]');
+INSERT INTO sightline.annotation (asset_id, label, x0, y0, x1, y1, score, origin, model, author)
+VALUES ('aaaaaaaaaaaa', 'apple', 0.1, 0.2, 0.3, 0.4, 0.9, 'model', 'm', 'alice');
+INSERT INTO sightline.retrieval_log (tool, query, total_ms, result_count)
+VALUES ('search_images', 'apple', 3.5, 1);
+"""
+
+
+def held(dsn: str, like: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """All rows, by table and column; of the columns that ``like`` names where it is given."""
+    with psycopg.connect(dsn) as connection:
+        columns = like or dict(
+            connection.execute(
+                "SELECT relname::text, array_agg(attname::text ORDER BY attnum) "
+                "FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid "
+                "WHERE relnamespace = 'sightline'::regnamespace AND relkind IN ('r', 'p') "
+                "AND attnum > 0 AND NOT attisdropped AND relname <> 'schema_version' "
+                "GROUP BY relname"
+            ).fetchall()
+        )
+        rows = {}
+        for table, names in columns.items():
+            listed = sql.SQL(", ").join(
+                sql.SQL("{}::text").format(sql.Identifier(n)) for n in names
+            )
+            rows[table] = connection.execute(
+                sql.SQL("SELECT {} FROM sightline.{} ORDER BY 1").format(
+                    listed, sql.Identifier(table)
+                )
+            ).fetchall()
+        return {"columns": columns, "rows": rows}
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_data_of_each_version_comes_up_whole_and_goes_down_again(
+    empty_dsn: str, revision: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    migrate.upgrade(empty_dsn, revision)
+    assert migrate.current(empty_dsn) == revision
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute(DATA)
+    before = held(empty_dsn)
+    assert all(before["rows"][table] for table in ("asset", "posting", "embedding", "annotation"))
+    migrate.upgrade(empty_dsn)
+    migrate.require_head(empty_dsn)
+    assert held(empty_dsn, before["columns"]) == before
+    database = await Database.open(empty_dsn)
+    found = await check(database, ObjectStore(tmp_path_factory.mktemp("data")))
+    await database.close()
+    assert [finding for finding in found if finding.severity == "error"] == []
+    migrate.downgrade(empty_dsn, revision)
+    assert held(empty_dsn) == before
+    migrate.upgrade(empty_dsn)
+    assert held(empty_dsn, before["columns"]) == before
+
+
+def test_every_version_is_tried() -> None:
+    assert migrate.head() == REVISIONS[-1]
+    assert REVISIONS[0] == "0001"

@@ -1,0 +1,140 @@
+"""Disks that are full or read-only, and clocks that jump: named, survived, and no work is lost."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sightline.server import migrate
+from sightline.storage.check import check
+from sightline.storage.database import Database
+from sightline.storage.errors import ConfigurationError, StorageError
+from sightline.storage.ingest.found import Upload
+from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.pipeline import ingest
+from sightline.storage.ingest.progress import Summary
+from sightline.storage.objects import ObjectStore
+from sightline.storage.postgres import EmbeddedPostgres
+from tests.support.encoders import ColourHistogramEncoder
+from tests.support.pictures import fill, jpeg
+
+ROOT = Path(__file__).parents[2]
+MIB = 1 << 20
+
+
+def mount(*arguments: str) -> bool:
+    return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A disk of 192 MiB."""
+    with tempfile.TemporaryDirectory(prefix="sightline-disk-") as name:
+        if sys.platform != "linux" or os.geteuid() != 0:
+            pytest.skip("only root makes disks")
+        if not mount("-t", "tmpfs", "-o", "size=192m,mode=755", "tmpfs", name):
+            pytest.skip("this container may not make disks")
+        try:
+            yield Path(name)
+        finally:
+            subprocess.run(["umount", "--lazy", name], check=True)
+
+
+async def take(database: Database, data: Path, *given: Path | Upload) -> Summary:
+    encoder = ColourHistogramEncoder()
+    return await ingest(
+        database,
+        ObjectStore(data),
+        encoder,
+        given,
+        collection="album",
+        options=IngestOptions(workers=1, batch_size=16, write_rows=16),
+        passage_encoder=encoder,
+    )
+
+
+async def test_a_full_disk_stops_an_ingest_by_name_and_costs_nothing_that_was_committed(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    fill(folder, 200)
+    for path in folder.iterdir():
+        path.with_suffix(".txt").write_text(" ".join(f"{path.stem}word{n}" for n in range(300)))
+    data = small_disk / "data"
+    with EmbeddedPostgres(data) as postgres:
+        migrate.upgrade(postgres.dsn())
+        database = await Database.open(postgres.dsn(), revive=postgres.ensure_running)
+        before = await take(database, data, Upload("first.jpg", jpeg(999)))
+        ballast = small_disk / "ballast"
+        status = os.statvfs(small_disk)
+        ballast.write_bytes(bytes(max(0, status.f_bavail * status.f_frsize - 2 * MIB)))
+        with pytest.raises(StorageError, match=r"(?i)no space left|cannot be reached") as raised:
+            await take(database, data, folder)
+        assert "Traceback" not in str(raised.value)
+        with pytest.raises(StorageError):
+            ObjectStore(data).put(bytes(8 * MIB))
+        ballast.unlink()
+        after = await take(database, data, folder)
+        assert before.added == 1
+        assert after.failed == 0
+        assert after.added + after.unchanged == 200
+        again = await take(database, data, folder)
+        assert again.unchanged == 200
+        assert await check(database, ObjectStore(data)) == []
+        await database.close()
+
+
+async def test_a_data_folder_that_may_not_be_written_is_read_all_the_same(
+    small_disk: Path, database: Database, tmp_path: Path
+) -> None:
+    await take(database, small_disk, Upload("first.jpg", jpeg(1)))
+    (location,) = ObjectStore(small_disk).stored()
+    assert mount("-o", "remount,ro", str(small_disk))
+    with pytest.raises(StorageError, match=r"(?i)could not be stored in .*read-only"):
+        await take(database, small_disk, Upload("second.jpg", jpeg(2)))
+    store = ObjectStore(small_disk)
+    content = store.read(location, bytes.fromhex(location.removeprefix("object:")))
+    assert content == jpeg(1)
+    assert mount("-o", "remount,rw", str(small_disk))
+    assert (await take(database, small_disk, Upload("second.jpg", jpeg(2)))).added == 1
+    assert await check(database, store) == []
+
+
+def test_a_database_in_a_folder_that_may_not_be_written_is_refused_by_name(
+    small_disk: Path,
+) -> None:
+    assert mount("-o", "remount,ro", str(small_disk))
+    with pytest.raises(ConfigurationError, match=r"(?i)read-only.*SIGHTLINE_DATA_DIR"):
+        EmbeddedPostgres(small_disk / "data")
+
+
+#: Where the time of day is asked for, and why it may be: no deadline hangs on it.
+ASKS_THE_CLOCK = {
+    "storage/objects.py": "the age of files that a killed process left",
+    "server/inference/vlm/retries.py": "Retry-After as a date",
+    "server/vlm/replies.py": "when an answer was made",
+    "server/vlm/app.py": "when the model was loaded",
+    "server/audit.py": "when somebody called",
+    "server/cli/atlas.py": "when a map was drawn",
+}
+
+
+def test_no_deadline_hangs_on_a_clock_that_may_be_moved() -> None:
+    """Deadlines are of the monotonic clock; whoever asks the time of day is listed above."""
+    asking = set()
+    for room in ("server", "storage", "tools"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Attribute) and ast.unparse(node) in (
+                    *("time.time", "time.time_ns", "datetime.now", "datetime.utcnow"),
+                    *("date.today", "datetime.today"),
+                ):
+                    asking.add(str(path.relative_to(ROOT)))
+    assert asking <= ASKS_THE_CLOCK.keys(), asking - ASKS_THE_CLOCK.keys()

@@ -1,0 +1,90 @@
+# ruff: noqa: T201 - printing is what it is for
+"""Processes to be killed: each ingests a folder, then annotates what it found.
+
+    python -m tests.support.victim
+
+Reads one JSON object a line (``dsn``, ``data``, ``folder``) and forks a process for each, so that
+none spends its life on imports. Prints ``pid N``; the process prints ``begin``, ``added N`` for
+what it was told is committed, ``saved ID`` for each annotation that it was told is kept, and
+``end``; then ``ended STATUS`` follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import av  # noqa: F401 - what a worker of the parent would load
+import mcp  # noqa: F401
+
+from sightline.storage.database import Database
+from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.pipeline import ingest
+from sightline.storage.ingest.progress import Progress
+from sightline.storage.objects import ObjectStore
+from tests.support.encoders import ColourHistogramEncoder
+from tests.tools.toolbox import Place
+
+BOXES = [{"label": "corner", "box": [0.1, 0.1, 0.4, 0.5]}]
+_ANNOTATED = 6
+
+
+async def live(dsn: str, data: str, folder: str) -> None:
+    """Small batches, and an index that is dropped and built again: much to be killed between."""
+    added = -1
+
+    def tell(progress: Progress) -> None:
+        nonlocal added
+        if progress.added > added:
+            added = progress.added
+            print("added", added, flush=True)
+
+    encoder = ColourHistogramEncoder()
+    database = await Database.open(dsn)
+    print("begin", flush=True)
+    await ingest(
+        database,
+        ObjectStore(Path(data)),
+        encoder,
+        [folder],
+        collection="album",
+        options=IngestOptions(
+            workers=1, batch_size=4, write_rows=4, bulk_rows=10, bulk_fraction=0.01
+        ),
+        progress=tell,
+        passage_encoder=encoder,
+    )
+    await database.close()
+    async with Place(dsn, Path(data)).serving() as tools:
+        ids = await tools.ids()
+        for name in sorted(ids)[:_ANNOTATED]:
+            drawn, kept = {"asset": ids[name], "boxes": BOXES}, {"origin": "person"}
+            await tools.call("annotate_image", **drawn)
+            saved = await tools.call("save_annotation", **drawn, **kept)
+            for each in saved["annotations"]:
+                print("saved", each, flush=True)
+    print("end", flush=True)
+
+
+def main() -> None:
+    """Fork for each line until the input ends."""
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                asyncio.run(live(**json.loads(line)))
+            except BaseException:  # noqa: BLE001 - a forked process ends here, whatever happens
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        print("pid", child, flush=True)
+        _, status = os.waitpid(child, 0)
+        print("ended", os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()
