@@ -163,7 +163,7 @@ async def _export(database: Database, folder: Path) -> None:
 
 
 _EXPORT = """
-import asyncio, resource, sys, time
+import asyncio, re, sys, time
 from pathlib import Path
 from sightline.storage.analytics.export import export
 from sightline.storage.database import Database
@@ -172,7 +172,10 @@ async def main(dsn, format_, path):
     database = await Database.open(dsn)
     began = time.perf_counter()
     await export(database, "embeddings", format_, Path(path))
-    print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    taken = time.perf_counter() - began
+    # Not ru_maxrss: that is the parent's, where the parent was larger.
+    peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]
+    print(taken, int(peak) / 1024)
     await database.close()
 
 asyncio.run(main(*sys.argv[1:]))
