@@ -88,6 +88,12 @@ async def of_assets(
     return found
 
 
+async def annotated(connection: Connection, collection: str | None) -> list[str]:
+    """The ids of the assets that have annotations, of one collection or of all."""
+    cursor = await connection.execute(_SQL["annotated_assets"], {"collection": collection})
+    return [str(id_) for (id_,) in await cursor.fetchall()]
+
+
 async def get(connection: Connection, id_: int) -> Annotation:
     """One annotation. Raises InvalidArgumentError where there is none of that id."""
     row = await (await connection.execute(_SQL["by_id"], {"id": id_})).fetchone()

@@ -31,6 +31,7 @@ _COMMANDS = (
     "atlas",
     "sql",
     "export",
+    "export-annotations",
     "grant-analyst",
     "revoke-analyst",
     "world",

@@ -19,3 +19,12 @@ SELECT
     id, asset_id, label, ARRAY[x0, y0, x1, y1], score, origin, model, author, note, created_at
 FROM sightline.annotation
 WHERE id = %(id)s
+
+-- name: annotated_assets
+-- In the order in which they came.
+SELECT asset.id
+FROM sightline.asset
+JOIN sightline.collection ON collection.id = asset.collection_id
+WHERE (%(collection)s::text IS NULL OR collection.name = %(collection)s)
+AND EXISTS (SELECT FROM sightline.annotation WHERE annotation.asset_id = asset.id)
+ORDER BY asset.collection_id, asset.source_id, asset.page, asset.frame_seconds, asset.id
