@@ -23,6 +23,7 @@ _MODELS = {
 }
 _LEAST_CONFIDENCE = 0.5
 _LONGEST_EDGE = 2000
+_DETECTION_EDGE = 1536
 _GLANCE_EDGE = 640
 _LEAST_EDGE = 16
 
@@ -106,6 +107,13 @@ class _Models:
                 "Global.text_score": _LEAST_CONFIDENCE,
                 f"{threads}.intra_op_num_threads": 1,
                 f"{threads}.inter_op_num_threads": 1,
+                # Pictures come upright, and on real receipts the classifier turned more lines over
+                # than it put right: without it an eighth less time and two words in a hundred more.
+                "Global.use_cls": False,
+                # Lines are found on a copy no longer than this and read from the picture itself;
+                # enlarging small ones, as RapidOCR would, found no more on receipts and screens.
+                "Det.limit_type": "max",
+                "Det.limit_side_len": _DETECTION_EDGE,
                 **{f"{part}.model_path": str(folder / name) for part, name in _MODELS.items()},
             }
         )
