@@ -26,6 +26,10 @@ BROKEN = {
     "all/broken.pdf": "broken",
     "all/broken.jsonl": "broken",
     "all/broken.html": "empty",
+    "all/broken.csv": "not_text",
+    "all/broken.md": "not_text",
+    "all/talk.srt": "not_text",
+    "all/broken.zip": "archive_broken",
     "all/empty.png": "empty",
     "all/program.bin": "unsupported",
 }

@@ -192,3 +192,36 @@ async def test_of_all_collections_those_of_another_encoder_are_left_out_and_name
         result = await tools.call("search_images", query="garlic")
     assert [hit["collection"] for hit in result["hits"]] == ["other"]
     assert any("'album'" in note for note in result["notes"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "a",
+        "蒜",
+        "🧄",
+        "the of and to",
+        "的 了 是",
+        "garlic 大蒜 ثوم чеснок ニンニク",
+        "ثوم على قماش أخضر",
+        "garlic " * 1_000,
+        " ".join(f"word{n}" for n in range(8_000)),
+        '"garlic',
+        '"green cloth" garlic',
+    ],
+    ids=lambda query: f"{len(query)} characters, {query[:12]}",
+)
+async def test_odd_queries_are_answered(place: Place, query: str) -> None:
+    async with place.serving() as tools:
+        for tool in ("search_images", "search_text"):
+            result = await tools.call(tool, query=query, limit=3)
+            assert result["timings_ms"]["total"] >= 0
+        assert (await tools.call("search_images", query=query, limit=3))["hits"]
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\n\t", "x" * 200_000])
+async def test_a_query_of_nothing_or_without_end_is_refused(place: Place, query: str) -> None:
+    async with place.serving() as tools:
+        for tool in ("search_images", "search_text"):
+            said = await tools.refused(tool, query=query)
+            assert "nothing to look for" in said or "use at most 131,072" in said

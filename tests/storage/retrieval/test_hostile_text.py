@@ -35,6 +35,10 @@ QUERIES = {
     "repeated": "red " * 10_000,
     "control": "red\x1b[31m\x07 car",
     "right to left": "\u202ered\u202c car",
+    "arabic": "سيارة حمراء في الشارع",
+    "hebrew": "מכונית אדומה, רחוב",
+    "thai": "รถสีแดง",
+    "phrases": '"red car" "» “«' * 20,
     "combining": "r\u0301\u0316" * 500,
     "tab and newline": "red\n\tcar\r\n",
 }
