@@ -19,7 +19,8 @@ _POOL = {
 
 
 def register(app: App, metrics: Metrics, *, private: bool) -> None:
-    """Add ``/healthz``, ``/readyz`` and ``/metrics``; the last asks for a token when ``private``.
+    """Add ``/healthz``, ``/readyz`` and ``/metrics``; the last asks for a token when ``private``,
+    and one that sees every collection.
 
     The first two are open to orchestrators, and tell states alone: no reason, no address, no name.
     """
@@ -58,6 +59,8 @@ def register(app: App, metrics: Metrics, *, private: bool) -> None:
             return PlainTextResponse(
                 "a token is needed\n", status_code=401, headers={"WWW-Authenticate": "Bearer"}
             )
+        if private and await app.tenant(request.user.username) is not None:
+            return PlainTextResponse("they count the calls of others too\n", status_code=403)
         return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     for path, endpoint in (("/healthz", alive), ("/readyz", ready), ("/metrics", numbers)):

@@ -109,10 +109,7 @@ class PublicKeys:
         try:
             async with (
                 asyncio.timeout(seconds),
-                # The environment's proxies and .netrc have no say in whom we trust.
-                httpx.AsyncClient(
-                    follow_redirects=False, trust_env=False, timeout=seconds
-                ) as client,
+                httpx.AsyncClient(follow_redirects=False, timeout=seconds) as client,
                 client.stream("GET", self._url, headers=_ASKED) as answer,
             ):
                 if answer.status_code != 200:

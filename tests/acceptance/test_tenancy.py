@@ -287,3 +287,11 @@ async def test_a_narrowed_binding_is_in_force_at_once(house: House) -> None:
         assert json.loads(await call(ben, "list_collections")) == {"collections": []}
         async with house.database.connection() as connection:
             await tenancy.bind(connection, "ben", [OTHER])
+
+
+async def test_the_counts_of_all_are_for_those_who_see_all(house: House) -> None:
+    address = house.url.removesuffix("/mcp") + "/metrics"
+    async with httpx2.AsyncClient() as http:
+        for who, status in (("boss", 200), ("ann", 403), ("nil", 403)):
+            headers = {"Authorization": f"Bearer {house.tokens[who]}"}
+            assert (await http.get(address, headers=headers)).status_code == status
