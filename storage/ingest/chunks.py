@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\uffff]{1,16}|\S")
 # Possessive, and only from the first sign of a row of them: else a row of a million full stops that
 # no space follows is looked through a million times.
-_SENTENCE_END = re.compile(
-    r"(?:(?<![.!?])[.!?]++[\"')\]]*+(?=\s)|[。！？…]++[”’）」』]*+|\n)\s*+"
-)
+_SENTENCE_END = re.compile(r"(?:(?<![.!?])[.!?]++[\"')\]]*+(?=\s)|[。！？…]++[”’）」』]*+|\n)\s*+")
 _LONGEST_SENTENCE_CHARS = 200
 
 
