@@ -42,6 +42,8 @@ class VlmEndpoint:
         self.running = 0
         self.most_running = 0
         self.connections = 0
+        #: Of the open connections: a test may abort them, as the kernel does for a killed process.
+        self.transports: set[asyncio.Transport] = set()
         #: Set while no connection is open.
         self.quiet = asyncio.Event()
         self.quiet.set()
@@ -232,11 +234,13 @@ def _tracking(endpoint: VlmEndpoint) -> type[asyncio.Protocol]:
     class Tracking(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             endpoint.connections += 1
+            endpoint.transports.add(transport)
             endpoint.quiet.clear()
             super().connection_made(transport)
 
         def connection_lost(self, exc: Exception | None) -> None:
             endpoint.connections -= 1
+            endpoint.transports.discard(self.transport)
             if not endpoint.connections:
                 endpoint.quiet.set()
             super().connection_lost(exc)
