@@ -1,0 +1,60 @@
+"""The first thing that a newcomer runs: `sightline demo --once`, in an empty HOME."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+_SIGHTLINE = Path(sys.executable).with_name("sightline")
+_TOOLS = [
+    "list_collections",
+    "search_images",
+    "search_text",
+    "answer_question",
+    "annotate_image",
+    "view_image",
+    "add_images",
+    "delete_assets",
+]
+
+
+def _demo(home: Path) -> str:
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
+    done = subprocess.run(
+        [_SIGHTLINE, "demo", "--once"],
+        env={**kept, "HOME": str(home), "SIGHTLINE_HTTP_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_demo_calls_each_tool_finds_what_it_asks_for_and_runs_again(tmp_path: Path) -> None:
+    said = _demo(tmp_path)
+    assert [tool for tool in _TOOLS if f"> {tool} " not in said] == []
+    by_words = said.split("\nWords\n")[1].split("\n\n")[0]
+    first = next(line for line in by_words.splitlines() if line.strip().startswith("[1]"))
+    assert "red bus" in first
+
+    (page,) = tmp_path.rglob("tour.html")
+    pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page.read_text("utf-8"))
+    assert len(pictures) > 20
+    for each in pictures:
+        Image.open(io.BytesIO(base64.b64decode(each))).verify()
+
+    again = _demo(tmp_path)
+    assert re.search(r"\d+ unchanged", again)
+    assert " added" not in again.split("pictures and")[0]
