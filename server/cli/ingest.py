@@ -86,6 +86,7 @@ async def ingest_paths(
     from sightline.storage.ingest.pipeline import ingest
     from sightline.storage.ingest.tiling import SETTING
 
+    given = [_given(settings, path) for path in paths]
     # Weights may have to be fetched first, and nobody else waits.
     async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
         deps = runtime.dependencies()
@@ -95,7 +96,7 @@ async def ingest_paths(
             await deps.database.get(),
             deps.objects,
             encoder,
-            [_given(settings, path) for path in paths],
+            given,
             collection=collection,
             options=deps.ingest_options,
             progress=progress,

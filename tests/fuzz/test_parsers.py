@@ -92,7 +92,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-@few_and_many(150)
+@few_and_many(60)
 def test_boxes(count: int) -> None:
     def attempt(given: tuple[str, Profile]) -> None:
         text, profile = given
@@ -108,7 +108,7 @@ def test_boxes(count: int) -> None:
     tries(count, st.tuples(nearly(), families), attempt)
 
 
-@few_and_many(150)
+@few_and_many(60)
 def test_replies_of_models(count: int) -> None:
     message = st.fixed_dictionaries({"content": values()}, optional={"refusal": values()})
     choice = st.fixed_dictionaries(
@@ -131,7 +131,7 @@ def test_replies_of_models(count: int) -> None:
     tries(count, completions | nearly(), attempt)
 
 
-@few_and_many(100)
+@few_and_many(40)
 def test_filters(count: int) -> None:
     operators = st.sampled_from(
         (*filters.OPERATOR_NAMES, "and", "or", "not", "time_of_day", "kind")
@@ -147,7 +147,7 @@ def test_filters(count: int) -> None:
     tries(count, st.dictionaries(operators | st.text(), filter_, max_size=4), attempt)
 
 
-@few_and_many(50)
+@few_and_many(20)
 def test_cursors(count: int) -> None:
     digest = cursors.query_digest(query="x")
     whole = cursors.seal(KEY, 10, digest)
@@ -165,7 +165,7 @@ def test_cursors(count: int) -> None:
     tries(count, st.tuples(st.text(max_size=3) | st.sampled_from(TEXTS), st.integers(0)), attempt)
 
 
-@few_and_many(100)
+@few_and_many(40)
 def test_tables_sidecars_and_times(count: int) -> None:
     noted: list[tuple[str, str, str]] = []
 
@@ -195,7 +195,7 @@ def test_tables_sidecars_and_times(count: int) -> None:
     assert all(len(reason) < 2_000 for _, _, reason in noted)
 
 
-@few_and_many(100)
+@few_and_many(40)
 def test_documents_and_their_words(count: int) -> None:
     pieces = (
         *(

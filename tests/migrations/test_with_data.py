@@ -84,7 +84,16 @@ def held(dsn: str, like: dict[str, list[str]] | None = None) -> dict[str, Any]:
         return {"columns": columns, "rows": rows}
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize(
+    "revision",
+    [
+        # The ends in the normal suite, what lies between in the slow one.
+        pytest.param(
+            each, marks=() if each in (*REVISIONS[:2], REVISIONS[-1]) else pytest.mark.slow
+        )
+        for each in REVISIONS
+    ],
+)
 async def test_data_of_each_version_comes_up_whole_and_goes_down_again(
     empty_dsn: str, revision: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -264,7 +264,7 @@ class Series:
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(3, id="3"),
+        pytest.param(2, id="2"),
         pytest.param(100, id="100", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
     ],
 )
