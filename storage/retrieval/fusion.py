@@ -1,6 +1,6 @@
 """Several branches, one order: our own fusion, for LlamaIndex's rewrites scores and drops weights.
 
-Reciprocal ranks by default: a hit gets ``evidence / (60 + rank)`` of each branch that found it.
+Reciprocal ranks by default: a hit gets ``evidence / (10 + rank)`` of each branch that found it.
 Evidence, 0 to 1, is measured in the very search: a vector that is no more alike to the query than
 chance, or words that match "the" alone, say little, and only break ties. Ranks alone would give
 the noise of a weak branch as much say as the exact match of a strong one. With a
@@ -21,7 +21,9 @@ from sightline.storage.retrieval.branch import Branch, Candidate, Found, Key, Si
 from sightline.storage.retrieval.records import BranchReport, BranchScore
 from sightline.storage.retrieval.together import together
 
-RANK_CONSTANT = 60
+RANK_CONSTANT = 10
+"""60 is usual where ranks are all that is known. Evidence falls with rank too, so they count less
+for how far down a list is trusted, and more for who comes first."""
 LEAST_EVIDENCE = 0.02
 
 

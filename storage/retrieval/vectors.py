@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from llama_index.core.schema import QueryBundle
@@ -15,8 +15,9 @@ from sightline.storage.retrieval.nearest import Target, nearest
 from sightline.storage.retrieval.scope import Scope
 from sightline.storage.spaces import Space
 
-UNMEASURED = 0.5
-"""Evidence where there are too few vectors to tell a hit from noise."""
+UNMEASURED = 0.25
+"""Most evidence where there are too few vectors to tell a hit from noise: three such branches that
+agree are less than words that stand there."""
 
 
 class VectorBranch(Branch):
@@ -63,13 +64,13 @@ class VectorBranch(Branch):
                 wide=self._memory.wide,
             )
         noise = background.noise(vector)
+        evidence = noise.evidence if noise else _among([1 - row.distance for row in found.rows])
         candidates = [
             Candidate(
                 key=row.key,
                 score=1 - row.distance,
                 distance=row.distance,
-                evidence=self._trust.get(row.collection_id, 1.0)
-                * (noise.evidence(1 - row.distance) if noise else UNMEASURED),
+                evidence=self._trust.get(row.collection_id, 1.0) * evidence(1 - row.distance),
                 region_id=row.region_id,
                 passage_id=row.passage_id,
             )
@@ -80,6 +81,18 @@ class VectorBranch(Branch):
             floor=noise.mean if noise else 0.0,
             threshold=noise.threshold if noise else None,
         )
+
+
+def _among(similarities: Sequence[float]) -> Callable[[float], float]:
+    """Evidence by the place between the least alike, which has none, and the most alike.
+
+    Few vectors are all found: if each had the same evidence, a thing that two branches find, as
+    they find everything, would come before what one of them ranks first.
+    """
+    least, most = min(similarities, default=0.0), max(similarities, default=0.0)
+    if least == most:
+        return lambda _: UNMEASURED
+    return lambda similarity: UNMEASURED * (similarity - least) / (most - least)
 
 
 def unit(vector: Vectors) -> Vectors:

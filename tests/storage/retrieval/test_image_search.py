@@ -159,6 +159,18 @@ async def test_words_that_match_win_over_an_encoder_that_knows_nothing(
     assert right == 10
 
 
+async def test_a_few_pictures_with_captions_do_not_hide_the_one_without(
+    corpus: Corpus, images: ImageSearch
+) -> None:
+    """Of so few, each branch finds all that it can: to be found twice says nothing."""
+    for n in range(8):
+        await corpus.add(f"p{n}", picture=plain(GREEN), caption=f"a meadow with {n + 2} flowers")
+    await corpus.add("sea", picture=plain(BLUE))
+    found = await images.search(ImageRequest(query="lorry", picture=plain(BLUE), limit=1))
+    assert found.hits[0].branches.keys() >= {"picture_to_picture", "text_to_picture"}
+    assert names(found.hits) == ["sea"]
+
+
 async def test_every_hit_says_why(album: Corpus, images: ImageSearch) -> None:
     found = await images.search(ImageRequest(query="sea", limit=5))
     assert {"text_to_picture", "words", "text_to_passage"} == found.report.branches.keys()
