@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sightline.server.auth.tokens import issue
 
     secret, kept = issue(arguments.name, arguments.scopes)
+    print(f"Which collections it opens is said with: sightline bind {kept.name}", file=sys.stderr)
     print(f"The token, for {kept.name} alone; it is shown this once:\n{secret}", file=sys.stderr)
     print(kept)
     return 0

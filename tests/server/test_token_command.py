@@ -14,6 +14,7 @@ async def test_the_line_that_is_kept_lets_the_token_in(capsys: pytest.CaptureFix
     kept, shown = capsys.readouterr()
     secret = shown.splitlines()[-1]
     assert secret not in kept
+    assert "sightline bind alice" in shown
     tokens = read_tokens(settings.load(http_tokens=kept))
     found = await StaticTokens(tokens).verify_token(secret)
     assert found is not None
