@@ -32,6 +32,7 @@ _COMMANDS = (
     "sql",
     "export",
     "export-annotations",
+    "eval",
     "grant-analyst",
     "revoke-analyst",
     "world",

@@ -1,0 +1,171 @@
+"""``sightline eval``: how well is what is asked for found?"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sightline.server.settings import Settings, load
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sightline.server.evaluation.evaluations import Progress
+    from sightline.server.evaluation.lines import Line
+    from sightline.server.evaluation.report import Report
+
+HELP = "measure retrieval on queries of your own, or on an album that is drawn for it"
+
+_PATIENCE_SECONDS = 600.0
+_REPORT = "report"
+_RESULTS = "results.json"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("run_file", nargs="?", type=Path, metavar="RUN.jsonl", help="queries")
+    parser.add_argument("--collection", help="searched by queries that name none (default: all)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("sightline-eval"),
+        metavar="FOLDER",
+        help="for report.html, report.md and results.json (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON as well")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    own = parser.add_argument_group("without a run file")
+    own.add_argument(
+        "--self", action="store_true", help="draw an album, ingest it, derive queries, measure"
+    )
+    own.add_argument("--count", type=int, default=360, help="pictures to draw (%(default)s)")
+    own.add_argument("--seed", type=int, default=0, help="of the drawing (%(default)s)")
+    own.add_argument("--album", type=Path, help="a folder of `sightline world` instead")
+    own.add_argument("--tiles", action="store_true", help="parts of the pictures have vectors too")
+    own.add_argument(
+        "--work",
+        type=Path,
+        metavar="FOLDER",
+        help="keeps the album and its database, so that the next run need not read it again",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and write the report; exit code 0 whatever the figures are."""
+    from sightline.server.evaluation import lines
+    from sightline.storage.errors import ConfigurationError
+
+    if arguments.self == (arguments.run_file is not None):
+        raise ConfigurationError("name a run file, or give --self, and not both")
+    if not arguments.self:
+        settings = load(loading_wait_seconds=_PATIENCE_SECONDS)
+        return _measure(arguments, settings, lines.read(arguments.run_file), arguments.collection)
+    if arguments.work is not None:
+        return _measure_self(arguments, arguments.work)
+    with tempfile.TemporaryDirectory(prefix="sightline-eval-") as folder:
+        return _measure_self(arguments, Path(folder))
+
+
+def _measure_self(arguments: argparse.Namespace, work: Path) -> int:
+    from rich.console import Console
+
+    from sightline.server import logs
+    from sightline.server.cli.ingest import ingest_paths, progress_bar
+    from sightline.server.evaluation import drawn, lines
+
+    settings = load(
+        data_dir=work / "data",
+        database_url=None,
+        ocr="on",
+        loading_wait_seconds=_PATIENCE_SECONDS,
+        log_level="warning",
+    )
+    logs.configure(settings)
+    collection, folder = _album(arguments, work)
+    with progress_bar(Console(stderr=True), shown=not arguments.quiet) as progress:
+        summary = asyncio.run(
+            ingest_paths(
+                settings, [folder / drawn.ALBUM], collection, progress, tiles=arguments.tiles
+            )
+        )
+    failed = [str(each) for noted in summary.failures.values() for each in noted.examples]
+    if failed:
+        print(f"not ingested: {'; '.join(failed)}", file=sys.stderr)
+    return _measure(arguments, settings, lines.read(folder / drawn.QUERIES), collection)
+
+
+def _album(arguments: argparse.Namespace, work: Path) -> tuple[str, Path]:
+    """The collection's name and the folder with the album and its queries, made where it is not."""
+    from sightline.server.evaluation import drawn
+
+    name = f"{drawn.COLLECTION}-{arguments.count}-{arguments.seed}"
+    if arguments.album is not None:
+        name = f"{drawn.COLLECTION}-{arguments.album.resolve().name}"
+    if arguments.tiles:
+        name += "-tiles"
+    folder = work / name
+    if not (folder / drawn.QUERIES).exists():
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
+        if arguments.album is None:
+            drawn.draw(folder, count=arguments.count, seed=arguments.seed)
+        else:
+            drawn.prepare(arguments.album, folder)
+    return name, folder
+
+
+def _measure(
+    arguments: argparse.Namespace, settings: Settings, lines: list[Line], collection: str | None
+) -> int:
+    from rich.console import Console
+
+    from sightline.server import logs
+    from sightline.server.evaluation import markdown, page
+
+    logs.configure(settings)
+    console = Console(stderr=True)
+    with _bar(console, shown=not arguments.quiet) as progress:
+        report, results = asyncio.run(_evaluate(settings, lines, collection, progress))
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, ensure_ascii=False, indent=1)
+    (out / _RESULTS).write_text(text + "\n", encoding="utf-8")
+    (out / f"{_REPORT}.md").write_text(markdown.write(report), encoding="utf-8")
+    (out / f"{_REPORT}.html").write_text(page.write(report), encoding="utf-8")
+    if arguments.json:
+        print(text)
+    for section in report.sections:
+        said = "; ".join(f"{each.label} {each.value}" for each in section.headlines)
+        print(f"{section.title}: {said}", file=sys.stderr)
+    print(f"The report: {(out / f'{_REPORT}.html').resolve().as_uri()}", file=sys.stderr)
+    return 0
+
+
+async def _evaluate(
+    settings: Settings, lines: list[Line], collection: str | None, progress: Progress
+) -> tuple[Report, dict[str, object]]:
+    import math
+
+    from sightline.server.evaluation.evaluations import evaluate
+    from sightline.server.metrics import Metrics
+    from sightline.server.runtime import Runtime
+
+    async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
+        return await evaluate(runtime.dependencies(), lines, collection, progress)
+
+
+@contextmanager
+def _bar(console: Console, *, shown: bool) -> Iterator[Progress]:
+    from rich.progress import Progress as Bar
+
+    with Bar(console=console, disable=not shown) as bar:
+        task = bar.add_task("measuring", total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
