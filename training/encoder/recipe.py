@@ -70,7 +70,7 @@ class Queries:
     """
 
     pictures: int = 9_216
-    steps: int = 700
+    steps: int = 400
     queries: int = 96
     captions: int = 64
     pool: int = 2_048
