@@ -11,7 +11,9 @@ from mcp.types import CallToolResult, ToolAnnotations
 from PIL import Image
 from pydantic import Field, JsonValue
 
+from sightline.storage import annotations as saved_annotations
 from sightline.storage import assets
+from sightline.storage.annotations import Annotation
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.retrieval.records import (
     Example,
@@ -45,6 +47,7 @@ from sightline.tools.evidence import (
 )
 from sightline.tools.pictures import Crop, EncodedPicture
 from sightline.tools.results import NormalisedBox, Result, Score, Timings, as_tool_result
+from sightline.tools.view_image import StoredAnnotation, stored
 
 DESCRIPTION = """\
 Find pictures (images, document pages, video frames). Describe what should be visible in `query`
@@ -86,6 +89,9 @@ class FoundImage(AssetReference):
     duplicates: Annotated[
         list[str] | None, Field(description="Ids of near-identical assets left out.")
     ] = None
+    annotations: Annotated[
+        list[StoredAnnotation] | None, Field(description="Boxes saved on it; 'detailed' only.")
+    ] = None
 
 
 class ImageSearchResult(Result):
@@ -109,8 +115,10 @@ async def search_images(
 ) -> tuple[ImageSearchResult, list[EncodedPicture]]:
     """Run the search; the result, and the thumbnails of its first ``thumbnails`` hits."""
     found = await deps.image_search(request)
+    saved = await _saved(deps, found.hits) if detailed else {}
     hits = [
-        _found(number, hit, found, detailed=detailed) for number, hit in enumerate(found.hits, 1)
+        _found(number, hit, found, saved.get(hit.asset.id, []), detailed=detailed)
+        for number, hit in enumerate(found.hits, 1)
     ]
     pictures = await _thumbnails(deps, found.hits[:thumbnails])
     report = found.report
@@ -131,7 +139,14 @@ async def search_images(
     )
 
 
-def _found(number: int, hit: ImageHit, found: ImageResults, *, detailed: bool) -> FoundImage:
+def _found(
+    number: int,
+    hit: ImageHit,
+    found: ImageResults,
+    saved: Sequence[Annotation],
+    *,
+    detailed: bool,
+) -> FoundImage:
     reference = refer(hit.asset, detailed=detailed)
     distances = [score.distance for score in hit.branches.values() if score.distance is not None]
     return FoundImage(
@@ -144,6 +159,7 @@ def _found(number: int, hit: ImageHit, found: ImageResults, *, detailed: bool) -
         text=None if hit.passage is None else text_evidence(hit.passage, detailed=detailed),
         branches=branch_scores(hit.branches) if detailed else None,
         duplicates=list(hit.duplicates) or None,
+        annotations=[stored(each) for each in saved] or None,
     )
 
 
@@ -157,6 +173,12 @@ def is_weak(hit: ImageHit, found: ImageResults) -> bool:
         if threshold is None or score.score >= threshold:
             return False
     return True
+
+
+async def _saved(deps: Dependencies, hits: Sequence[ImageHit]) -> dict[str, list[Annotation]]:
+    database = await deps.database.get()
+    async with database.connection() as conn:
+        return await saved_annotations.of_assets(conn, [hit.asset.id for hit in hits])
 
 
 async def _thumbnails(deps: Dependencies, hits: Sequence[ImageHit]) -> list[EncodedPicture]:

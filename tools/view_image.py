@@ -87,11 +87,11 @@ async def view_image(
     database = await deps.database.get()
     async with database.connection() as conn:
         record = await assets.fetch_one(conn, asset)
-        stored = (await saved_annotations.of_assets(conn, [record.id])).get(record.id, [])
+        saved = (await saved_annotations.of_assets(conn, [record.id])).get(record.id, [])
     image = await load_picture(deps, record)
 
     def render() -> pictures.EncodedPicture:
-        marks = [Marked(each.box, each.label) for each in stored] if annotated else []
+        marks = [Marked(each.box, each.label) for each in saved] if annotated else []
         whole = draw(image, marks)
         part = whole if box is None else pictures.crop(whole, box)
         return pictures.encode(part, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
@@ -100,13 +100,14 @@ async def view_image(
     result = ViewedImage(
         evidence=refer(record, detailed=True),
         crop=None if box is None else list(box),
-        annotations=[_stored(each) for each in stored] if annotated else None,
+        annotations=[stored(each) for each in saved] if annotated else None,
         shown_size=[encoded.width, encoded.height],
     )
     return result, encoded
 
 
-def _stored(annotation: Annotation) -> StoredAnnotation:
+def stored(annotation: Annotation) -> StoredAnnotation:
+    """A saved annotation as it is reported."""
     return StoredAnnotation(
         id=annotation.id,
         label=annotation.label,

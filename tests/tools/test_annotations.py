@@ -178,3 +178,19 @@ async def test_an_annotation_that_does_not_exist_is_no_resource(
         asset = (await tools.ids())[GARLIC]
         with pytest.raises(Exception, match=annotation):
             await tools.client.read_resource(f"sightline://asset/{asset}/annotated/{annotation}")
+
+
+async def test_a_search_in_detail_tells_the_boxes_that_were_saved(copy: Place) -> None:
+    async with copy.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        boxes = [{"box": BOX, "label": "大蒜"}]
+        await tools.call("save_annotation", asset=asset, boxes=boxes, origin="person")
+        query = {"query": "a bulb of garlic on a green cloth", "limit": 2}
+        detailed = await tools.call("search_images", **query, detail="detailed")
+        concise = await tools.call("search_images", **query)
+    first, second = detailed["hits"]
+    assert first["asset"] == asset
+    (saved,) = first["annotations"]
+    assert (saved["label"], saved["box"], saved["origin"]) == ("大蒜", BOX, "person")
+    assert "annotations" not in second
+    assert "annotations" not in concise["hits"][0]
