@@ -91,7 +91,7 @@ async def _rows(
         ids = await annotations.annotated(connection, collection)
         marks = await annotations.of_assets(connection, ids)
         records = await assets.fetch(connection, ids)
-    kept = [
+    kept: list[Annotated] = [
         (record, [mark for mark in marks[record.id] if origin in (None, mark.origin)])
         for record in records
     ]

@@ -8,6 +8,8 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from sightline.server.evaluation import cases, presenting, retrieval
+from sightline.server.evaluation.answers import evaluating
+from sightline.server.evaluation.answers import presenting as answers_presenting
 from sightline.server.evaluation.figures import figures
 from sightline.server.evaluation.lines import Line
 from sightline.server.evaluation.report import Report, Section
@@ -51,8 +53,16 @@ async def of_retrieval(
     return Measured(sections, [figures(task) for task in tasks])
 
 
+async def of_answers(
+    deps: Dependencies, lines: Sequence[Line], collection: str | None, progress: Progress
+) -> Measured:
+    """Questions with their answers."""
+    scores = await evaluating.evaluate(deps, lines, collection, progress)
+    return Measured([answers_presenting.section(scores)], answers_presenting.as_json(scores))
+
+
 #: By the field that a line has and other kinds of line have not.
-EVALUATIONS: dict[str, Evaluation] = {"relevant": of_retrieval}
+EVALUATIONS: dict[str, Evaluation] = {"relevant": of_retrieval, "answer": of_answers}
 
 
 def sort(lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -240,3 +240,62 @@ async def test_an_empty_question_and_too_many_assets_are_refused(place: Place) -
         ids = list((await tools.ids()).values())
         said = await tools.refused("answer_question", question="What?", assets=ids[:7])
         assert "7 assets are more than can be looked at at once, 4" in said
+
+
+async def test_a_model_without_a_calibration_gives_no_confidence_and_says_so(place: Place) -> None:
+    model, _ = model_that_says(reply("garlic", claim("a bulb of garlic", 1)))
+    result = await ask(place, model, assets="garlic")
+    assert "confidence" not in result
+    assert "none has been calibrated for the model 'qwen3-vl'" in " ".join(result["notes"])
+
+
+async def test_the_built_in_models_answers_come_with_a_confidence(place: Place) -> None:
+    for said, status in (("garlic [1]", "answered"), ("not shown", "not_shown")):
+        model = scripted(lambda _, said=said: said, model="builtin-llava")
+        result = await ask(place, model, assets="garlic")
+        assert result["status"] == status
+        assert 0 < result["confidence"] < 1
+
+
+async def test_what_a_question_is_about_finds_its_evidence(place: Place) -> None:
+    model, prompts = model_that_says(reply("2.0", claim("2.0", 1)))
+    about = "Three yellow onions in a net"
+    result = await ask(place, model, question="What does it cost?", about=about)
+    assert result["evidence"][0]["on"]["source"] == "album/shop/onion.png"
+    assert f'The question is about: "{about}"' in prompts[0]
+
+
+async def test_a_colour_that_the_picture_does_not_have_is_not_answered(place: Place) -> None:
+    model, prompts = model_that_says(reply("violet", claim("a violet cloth", 1)))
+    result = await ask(place, model, assets="garlic")
+    assert result["status"] == "not_shown"
+    assert "nothing in the picture that it cites is purple" in result["missing"]
+    # The pixels were enough: nobody was asked again.
+    assert len(prompts) == 1
+
+
+async def test_a_claim_whose_box_does_not_show_it_is_unchecked_where_the_picture_does(
+    place: Place,
+) -> None:
+    looks = iter(["no", "yes"])
+
+    def answer(prompt: str) -> str:
+        if "Answer yes or no." in prompt:
+            return next(looks)
+        return reply("garlic", claim("a bulb of garlic", 1, box=[0, 0, 300, 300]))
+
+    result = await ask(place, scripted(answer), assets="garlic")
+    (found,) = result["claims"]
+    assert (result["status"], found["verdict"]) == ("answered", "unchecked")
+    assert any("does not show it" in reason for reason in found["why"])
+
+
+async def test_a_found_picture_is_shown_to_the_built_in_model_alone(place: Place) -> None:
+    prompts: list[str] = []
+
+    def answer(prompt: str) -> str:
+        prompts.append(prompt)
+        return "not shown"
+
+    await ask(place, scripted(answer, model="builtin-llava"), about="A red bell pepper")
+    assert prompts[0].count("<picture>") == 1

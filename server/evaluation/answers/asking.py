@@ -1,0 +1,117 @@
+"""Asks questions in three settings, which tell what retrieval brings.
+
+``given``      the pictures that show the answer are named: what the model and the checks can do
+``sightline``  nothing is named: the tool finds its evidence, as an agent's call does
+``none``       the model alone, without any evidence: what can be guessed from the question
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+from sightline.server.evaluation.answers.questions import Question
+from sightline.server.evaluation.answers.scores import Score, score, unaided
+from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError, shown
+from sightline.storage.retrieval.records import Selection
+from sightline.tools.answer_question import ground
+from sightline.tools.boxes.profiles import Verbatim
+from sightline.tools.dependencies import Dependencies
+from sightline.tools.grounding.reading import is_not_shown
+from sightline.tools.grounding.results import AnswerResult
+from sightline.tools.locate import NO_MODEL
+from sightline.tools.vision import Request
+
+Setting = Literal["given", "sightline", "none"]
+SETTINGS: Final[tuple[Setting, ...]] = ("given", "sightline", "none")
+#: Told how many answers there are, and of how many.
+Progress = Callable[[int, int], None]
+#: Marks an answer, as `judging.Judge.marks` does.
+Judge = Callable[[Question, AnswerResult], Awaitable[dict[str, int] | None]]
+
+#: Search, the encoder and the model overlap; one more question than that only waits.
+_AT_ONCE: Final = 3
+
+
+async def ask_all(
+    deps: Dependencies,
+    questions: Sequence[Question],
+    setting: Setting,
+    sources: Mapping[str, str],
+    *,
+    collection: str | None = None,
+    judge: Judge | None = None,
+    progress: Progress = lambda _done, _of: None,
+) -> list[Score]:
+    """Scores in the order of the questions; ``sources`` are asset ids by file.
+
+    Raises ModelError where the model cannot be used: a figure over failures would say nothing.
+    """
+    turns = asyncio.Semaphore(_AT_ONCE)
+    done = 0
+
+    async def one(question: Question) -> Score:
+        nonlocal done
+        async with turns:
+            found = await _ask(deps, question, setting, sources, collection, judge)
+        done += 1
+        progress(done, len(questions))
+        return found
+
+    return list(await asyncio.gather(*map(one, questions)))
+
+
+async def _ask(
+    deps: Dependencies,
+    question: Question,
+    setting: Setting,
+    sources: Mapping[str, str],
+    collection: str | None,
+    judge: Judge | None,
+) -> Score:
+    if setting == "none":
+        return await _alone(deps, question)
+    shows = [_asset(name, sources) for name in question.sources]
+    name = question.collection or collection
+    chosen = Selection(collections=None if name is None else (name,), filters=question.filters)
+    answered, _ = await ground(
+        deps,
+        question.question,
+        about=question.about,
+        assets=shows if setting == "given" else (),
+        chosen=chosen,
+    )
+    if answered.result.status == "no_model":
+        raise ModelUnavailableError(answered.result.missing or NO_MODEL)
+    found = score(question, answered.result, shows, answered.features)
+    marks = None if judge is None else await judge(question, answered.result)
+    return replace(found, marks=marks)
+
+
+async def _alone(deps: Dependencies, question: Question) -> Score:
+    model = deps.vision
+    if model is None:
+        raise ModelUnavailableError(NO_MODEL)
+    if model.profile.answers == "cited":
+        request = Request((Verbatim("Question: "), question.question), "Answer from the evidence.")
+    else:
+        request = Request(
+            (question.question, Verbatim("\nAnswer in a few words, or with: not shown."))
+        )
+    reply = await model.ask(request)
+    said = reply.text.partition("[")[0].strip()
+    return unaided(question, said, is_not_shown(said))
+
+
+def _asset(name: str, sources: Mapping[str, str]) -> str:
+    """The asset of the one file whose name is, or ends in, ``name``."""
+    if name in sources:
+        return sources[name]
+    ending = [source for source in sources if source.endswith("/" + name.lstrip("/"))]
+    if len(ending) != 1:
+        raise InvalidArgumentError(
+            f"{shown(name)} is the source of {len(ending)} pictures; it has to be of one"
+        )
+    return sources[ending[0]]

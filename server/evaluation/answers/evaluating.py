@@ -1,0 +1,49 @@
+"""Questions of a run file, asked in every setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sightline.server.evaluation.answers import place
+from sightline.server.evaluation.answers.asking import SETTINGS, Progress, Setting, ask_all
+from sightline.server.evaluation.answers.questions import Question
+from sightline.server.evaluation.answers.scores import Score
+from sightline.server.evaluation.lines import Line
+from sightline.tools.dependencies import Dependencies
+
+FIELD = "answer"
+"""Lines that have it are scored here."""
+
+
+async def evaluate(
+    deps: Dependencies, lines: Sequence[Line], collection: str | None, progress: Progress
+) -> dict[Setting, list[Score]]:
+    """Scores by setting, in the order of the lines.
+
+    Raises InvalidArgumentError, naming the line, for what is wrong with one, and ModelError where
+    the model cannot be asked.
+    """
+    questions = [line.parse(Question) for line in lines]
+    sources = await place.sources(deps, questions, collection)
+    return await every_setting(deps, questions, sources, SETTINGS, collection, progress)
+
+
+async def every_setting(
+    deps: Dependencies,
+    questions: Sequence[Question],
+    sources: dict[str, str],
+    settings: Sequence[Setting],
+    collection: str | None,
+    progress: Progress,
+) -> dict[Setting, list[Score]]:
+    """Scores by setting; ``progress`` counts the answers of all of them."""
+    scores: dict[Setting, list[Score]] = {}
+    for before, setting in enumerate(settings):
+
+        def tell(done: int, of: int, before: int = before) -> None:
+            progress(before * of + done, len(settings) * of)
+
+        scores[setting] = await ask_all(
+            deps, questions, setting, sources, collection=collection, progress=tell
+        )
+    return scores

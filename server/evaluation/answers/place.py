@@ -1,0 +1,74 @@
+"""A server over an album of its own, with the built-in model served over HTTP beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sightline.server.evaluation.answers.questions import Question
+from sightline.server.metrics import Metrics
+from sightline.server.runtime import Runtime
+from sightline.server.settings import Settings, load
+from sightline.server.vlm.app import BUILTIN
+from sightline.server.vlm.serving import serving
+from sightline.storage import lookup
+from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.ingest.pipeline import ingest
+from sightline.tools.dependencies import Dependencies
+
+
+@asynccontextmanager
+async def opened(folder: Path, album: Path, collection: str) -> AsyncIterator[Dependencies]:
+    """``album`` in an embedded Postgres under ``folder``, every text in it read, and the model.
+
+    The built-in models throughout, whatever the environment says.
+    """
+    with serving(BUILTIN) as url:
+        settings = load(
+            data_dir=folder / "data",
+            database_url=None,
+            encoder="builtin",
+            ocr="on",
+            vlm_base_url=url,
+            vlm_model=BUILTIN.name,
+            vlm_timeout_seconds=600,
+            answer_timeout_seconds=3600,
+        )
+        async with running(settings) as deps:
+            passages = deps.passage_encoder or deps.encoder
+            summary = await ingest(
+                await deps.database.get(),
+                deps.objects,
+                await deps.encoder.get(),
+                [album],
+                collection=collection,
+                options=deps.ingest_options,
+                passage_encoder=await passages.get(),
+                reader=deps.text_reader,
+            )
+            if summary.nothing_ingested:
+                raise InvalidArgumentError(f"nothing in {album} could be ingested")
+            yield deps
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Dependencies]:
+    """What the settings name, however long its weights take."""
+    async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
+        yield runtime.dependencies()
+
+
+async def sources(
+    deps: Dependencies, questions: Sequence[Question], collection: str | None
+) -> dict[str, str]:
+    """The ids of the pictures that the questions name, by file; of a document the first page."""
+    names = {name for each in questions for name in each.sources}
+    database = await deps.database.get()
+    async with database.connection() as connection:
+        filed = await lookup.assets_of(connection, names, collection)
+    found: dict[str, str] = {}
+    for each in filed:
+        found.setdefault(each.source, each.id)
+    return found

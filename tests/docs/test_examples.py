@@ -1,0 +1,168 @@
+"""The examples of the documentation, run on a drawn album with the built-in models.
+
+What retrieval, OCR and the checks bring has to stand. The tiny model may be wrong: then nothing may
+have vouched for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from sightline.server.app import create_app
+from sightline.server.cli.ingest import ingest_paths
+from sightline.server.settings import Settings, load
+from sightline.server.vlm.app import BUILTIN
+from sightline.server.vlm.serving import serving
+from sightline.training.world.export import export
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+COLLECTION = "demo"
+FAMILIES = ("heatsink", "spine", "street", "product", "geometry")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@dataclass(frozen=True)
+class World:
+    """A server's settings over the album, and what is true of its pictures, by file."""
+
+    settings: Settings
+    rows: dict[str, dict[str, Any]]
+    questions: list[dict[str, Any]]
+
+    def truth(self, file_name: str, question: str) -> str:
+        return next(
+            str(row["answer"])
+            for row in self.questions
+            if file_name.endswith(row["file_name"]) and row["question"] == question
+        )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("examples")
+    export(folder / "album", split="test", count=20, seed=43, families=FAMILIES)
+    questions = _rows(folder / "album" / "questions.jsonl")
+    rows = {row["file_name"]: row for row in _rows(folder / "album" / "metadata.jsonl")}
+    for truth in ("questions.jsonl", "instances.json"):
+        (folder / "album" / truth).unlink()
+    with serving(BUILTIN) as url:
+        settings = load(
+            data_dir=folder / "data",
+            database_url=None,
+            encoder="builtin",
+            ocr="on",
+            vlm_base_url=url,
+            vlm_model=BUILTIN.name,
+            vlm_timeout_seconds=600,
+            answer_timeout_seconds=600,
+            loading_wait_seconds=600,
+            pool_wait_seconds=600,
+        )
+        asyncio.run(ingest_paths(settings, [folder / "album"], COLLECTION, lambda _: None))
+        yield World(settings, rows, questions)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@asynccontextmanager
+async def shown(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, **arguments: str
+) -> AsyncIterator[dict[str, Any]]:
+    """What an example returns; its file is imported as its own folder's scripts import it."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    sys.modules.pop(name, None)
+    example = import_module(name)
+    async with Client(create_app(world.settings)) as client:
+        yield await example.show(client, COLLECTION, lambda _: None, **arguments)
+
+
+def file_of(source: str) -> str:
+    return "images/" + source.rsplit("/", 1)[-1]
+
+
+async def test_the_drawing_is_found_by_what_is_written_on_it_and_no_number_is_vouched_for_falsely(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_name, row = next(
+        (name, row)
+        for name, row in world.rows.items()
+        if row["family"] == "heatsink" and re.search(r"[A-Z]{2}-\d{2}", row["caption"])
+    )
+    found = re.search(r"[A-Z]{2}-\d{2}", row["caption"])
+    assert found is not None
+    async with shown(world, monkeypatch, "heat_sink", part=found.group()) as result:
+        (picture,) = [item for item in result["evidence"] if item["kind"] == "picture"]
+        assert file_of(picture["on"]["source"]) == file_name
+        assert any(found.group() in text for text in result["read"])
+        for claim in result["claims"]:
+            if claim["verdict"] == "supported" and claim["text"].isdigit():
+                assert any(claim["text"] in text for text in result["read"])
+
+
+async def test_a_film_is_found_and_what_the_model_marks_is_kept_as_the_models(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shown(world, monkeypatch, "abnormal_vertebra") as result:
+        assert world.rows[file_of(result["source"])]["family"] == "spine"
+        assert {each["origin"] for each in result["boxes"]} <= {"model"}
+        assert len(result["kept"]) == len(result["boxes"])
+        assert result["phrases"][0]["status"] in ("found", "repaired", "absent")
+
+
+async def test_no_vehicle_of_a_later_hour_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = [
+        row
+        for row in world.rows.values()
+        if row["captured_at"] and row["captured_at"][11:16] < "17:00"
+    ]
+    async with shown(world, monkeypatch, "white_vehicles") as result:
+        assert len(result["hits"]) == min(5, len(early)) > 0
+        for hit in result["hits"]:
+            assert hit["captured_at"][11:16] < "17:00"
+            assert world.rows[file_of(hit["source"])]["family"] == "street"
+
+
+async def test_only_the_product_that_is_named_is_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_name, row = next(
+        (name, row) for name, row in world.rows.items() if row["family"] == "product"
+    )
+    product = row["product_id"]
+    async with shown(world, monkeypatch, "product_question", product=product) as result:
+        assert {file_of(item["source"]) for item in result["evidence"]} == {file_name}
+        boxed = [claim for claim in result["claims"] if "box" in claim]
+        assert result["pictures"] == min(len(boxed), 1)
+        for claim in result["claims"]:
+            if claim["verdict"] == "supported" and result["status"] == "answered":
+                assert claim["text"].strip("$¥") in world.truth(file_name, "What is the price?")
+
+
+async def test_a_problem_is_found_again_from_a_screenshot_before_any_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shown(world, monkeypatch, "similar_problem") as result:
+        assert world.rows[file_of(result["original"])]["family"] == "geometry"
+        assert result["sources"][0] == result["original"]
+
+
+def test_every_example_is_in_the_table_of_its_page() -> None:
+    page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    scripts = {path.name for path in EXAMPLES.glob("*.py")} - {"calling.py"}
+    assert set(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == scripts
