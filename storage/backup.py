@@ -78,7 +78,7 @@ def write(dsn: str, objects: ObjectStore, file: Path, *, version: str, revision:
             for location in stored:
                 name = location.removeprefix("object:")
                 try:
-                    content = objects.read(location, bytes.fromhex(name))
+                    content = objects.read(location, bytes.fromhex(name), name=location)
                 except MediaError as error:
                     raise StorageError(f"no backup was written: {error}") from error
                 _add(archive, f"objects/{name}", content)

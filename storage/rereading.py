@@ -130,7 +130,7 @@ async def repost_passages(database: Database, ids: Sequence[int]) -> int:
 
 def _content(objects: ObjectStore, location: str, sha256: bytes) -> bytes | None:
     try:
-        return objects.read(location, sha256)
+        return objects.read(location, sha256, name=location)
     except MediaError:
         return None
 

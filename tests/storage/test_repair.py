@@ -116,7 +116,7 @@ async def stock(database: Database, tmp_path: Path) -> Stock:
             {"asset_without_vector or _thumbnail": 5},
         ),
         (b"DELETE FROM embedding WHERE passage_id IS NOT NULL", {"passage_without_vector": 6}),
-        (b"DELETE FROM posting", {"passage_without_postings": 6}),
+        (b"DELETE FROM posting", {"passage_without_postings": 12}),
         (b"DROP INDEX embedding_1_hnsw", {"space_without_index": 1}),
         (b"ALTER TABLE embedding DETACH PARTITION embedding_1", {"space_without_partition": 1}),
         (
