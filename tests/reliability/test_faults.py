@@ -100,7 +100,9 @@ async def test_a_data_folder_that_may_not_be_written_is_read_all_the_same(
     with pytest.raises(StorageError, match=r"(?i)could not be stored in .*read-only"):
         await take(database, small_disk, Upload("second.jpg", jpeg(2)))
     store = ObjectStore(small_disk)
-    content = store.read(location, bytes.fromhex(location.removeprefix("object:")))
+    content = store.read(
+        location, bytes.fromhex(location.removeprefix("object:")), name="first.jpg"
+    )
     assert content == jpeg(1)
     assert mount("-o", "remount,rw", str(small_disk))
     assert (await take(database, small_disk, Upload("second.jpg", jpeg(2)))).added == 1
