@@ -90,6 +90,16 @@ def test_a_tokenizer_reads_back_as_it_was_written(
     assert tokenizer.read(tmp_path)(text)["input_ids"] == tokens(text)["input_ids"]
 
 
+def test_how_the_last_texts_were_padded_is_not_written(
+    tokens: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    tokenizer.write(tokens, tmp_path / "before")
+    tokens(["a", "a red car"], padding=True, truncation=True, max_length=9)
+    tokenizer.write(tokens, tmp_path / "after")
+    before, after = ((tmp_path / n / "tokenizer.json").read_bytes() for n in ("before", "after"))
+    assert before == after
+
+
 def test_drawing_again_changes_nothing_and_leaves_no_half_files(
     folder: Path, pictures: album.Album, tmp_path: Path
 ) -> None:

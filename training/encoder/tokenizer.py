@@ -60,6 +60,9 @@ def learn(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTrainedToken
 def write(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write ``tokenizer.json`` and ``tokenizer_config.json`` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
+    # How the last texts were cut and padded would be saved along.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(str(folder))
     # transformers 5 writes a class name that version 4 does not know; both know this one.
     path = folder / "tokenizer_config.json"

@@ -99,12 +99,12 @@ def _stages(work: Path) -> str:
 
 def _speed(speed: Mapping[str, Any]) -> str:
     rates = [f"{rate:.1f} in batches of {n}" for n, rate in speed["answers a second"].items()]
-    return (
-        "## Speed\n\n"
+    text = (
         f"On {speed['device']} with {speed['threads']} thread(s), fp32, through transformers, the "
         f"fastest of some rounds while other work shared the machine: first token after "
-        f"{1000 * speed['first token seconds']:.0f} ms; answers a second: {', '.join(rates)}.\n"
+        f"{1000 * speed['first token seconds']:.0f} ms; answers a second: {', '.join(rates)}."
     )
+    return f"## Speed\n\n{fill(text, 100)}\n"
 
 
 def _form(title: str, figures: Mapping[str, Any]) -> str:
