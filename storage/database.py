@@ -160,11 +160,16 @@ class Database:
 
     async def _acquire(self) -> Connection:
         """A live connection; finds out fast where there is none because the database is down."""
+        until = time.monotonic() + self._acquire_timeout_seconds
         waiting = asyncio.ensure_future(self._pool.getconn(self._acquire_timeout_seconds))
         try:
             while not (await asyncio.wait({waiting}, timeout=_DOUBT_SECONDS))[0]:
-                if self._lent < self._pool.max_size and not self._answered_lately():
+                left = until - time.monotonic()
+                if left > 0 and self._lent < self._pool.max_size and not self._answered_lately():
                     await self._require_reachable()
+                    # The pool may have given up on new connections; it tries for who asks anew.
+                    await self._leave(waiting)
+                    waiting = asyncio.ensure_future(self._pool.getconn(left))
             connection = waiting.result()
         except PoolClosed as error:
             raise DatabaseUnavailableError("the database was closed") from error
