@@ -116,8 +116,8 @@ class Settings(BaseSettings):
     pool_min_connections: int = Field(default=1, ge=0, description="Connections kept open.")
     pool_max_connections: PositiveInt = Field(default=8, description="Most connections at once.")
     pool_wait_seconds: Seconds = Field(
-        # Hosts give a call a minute. What is refused earlier has cost its share already, and is asked
-        # again at once: at 256 clients nothing else was done any more.
+        # Hosts give a call a minute. What is refused earlier has cost its share already, and is
+        # asked again at once: at 256 clients nothing else was done any more.
         default=20.0,
         description="How long a call waits for a free connection.",
     )
