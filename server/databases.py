@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sightline.server import importing
 from sightline.server.background import in_daemon_thread
 from sightline.server.settings import Settings
 from sightline.storage.database import Database
@@ -71,8 +72,9 @@ class Databases:
 
     def _start_embedded(self) -> EmbeddedPostgres:
         # Imported in the thread: alembic brings SQLAlchemy, which the handshake need not wait for.
-        from sightline.server import migrate
-        from sightline.storage.postgres import EmbeddedPostgres
+        with importing.alone:
+            from sightline.server import migrate
+            from sightline.storage.postgres import EmbeddedPostgres
 
         postgres = EmbeddedPostgres(self._settings.data_dir)
         try:
@@ -87,6 +89,7 @@ class Databases:
 
 
 def _check(dsn: str) -> None:
-    from sightline.server import migrate
+    with importing.alone:
+        from sightline.server import migrate
 
     migrate.require_head(dsn)

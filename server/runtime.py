@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from sightline.server import importing
 from sightline.server.analytics import Analytics
 from sightline.server.background import Background, State, in_daemon_thread
 from sightline.server.databases import Databases
@@ -240,9 +241,10 @@ class Runtime:
 
 def _import_searches() -> tuple[type[ImageSearch], type[PassageSearch], Memory]:
     # Costs two seconds (LlamaIndex), so it is done in a thread, beside torch.
-    from sightline.storage.retrieval.image_search import ImageSearch
-    from sightline.storage.retrieval.memory import Memory
-    from sightline.storage.retrieval.passage_search import PassageSearch
+    with importing.alone:
+        from sightline.storage.retrieval.image_search import ImageSearch
+        from sightline.storage.retrieval.memory import Memory
+        from sightline.storage.retrieval.passage_search import PassageSearch
 
     return ImageSearch, PassageSearch, Memory()
 

@@ -93,7 +93,7 @@ async def drawn_tour(
     await guide.call("What is there?", "list_collections", {})
     scope = {"collection": collection}
     search = "search_images"
-    words = "a red bus on the street"
+    words = "a red bus at night in front of a bookshop"
     hits = await guide.call("Words", search, {"query": words, "limit": 4, **scope})
     await guide.call("Chinese words", search, {"query": "一辆红色的公共汽车", "limit": 4, **scope})
     first = hits["hits"][0]["asset"]

@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from sightline.server import importing
 from sightline.server.inference.batcher import Batcher, BatchObserver
 from sightline.server.inference.checkpoint import FingerprintCache, ModelFolder
 from sightline.server.inference.preprocess import Preprocess
@@ -143,7 +144,8 @@ def load(settings: Settings, observer: BatchObserver | None = None) -> Encoder:
     # whatever else runs on the cores (the workers of an ingest, a busy machine), and then the
     # encoder itself.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from sightline.server.inference import openclip  # costs seconds, so not for a wrong name
+    with importing.alone:
+        from sightline.server.inference import openclip  # costs seconds, so not for a wrong name
 
     if found is not None:
         source = openclip.in_folder(*found, cache)

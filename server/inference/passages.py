@@ -12,6 +12,7 @@ from importlib import util
 from pathlib import Path
 from typing import Protocol, Self
 
+from sightline.server import importing
 from sightline.server.inference.batcher import Batcher, BatchObserver
 from sightline.server.inference.checkpoint import FingerprintCache
 from sightline.server.inference.sentence_folder import SentenceFolder
@@ -117,7 +118,8 @@ def load(settings: Settings, observer: BatchObserver | None = None) -> PassageEn
     else:
         folder = SentenceFolder.open(_of_hub(name))
 
-    from sightline.server.inference.sentences import SentenceModel  # costs seconds
+    with importing.alone:
+        from sightline.server.inference.sentences import SentenceModel  # costs seconds
 
     model = SentenceModel(folder, name, cache, device=settings.device, precision=settings.precision)
     return PassageEncoder(

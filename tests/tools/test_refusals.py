@@ -75,8 +75,8 @@ async def test_a_query_of_ten_thousand_words_is_ranked_by_its_first_and_says_so(
     async with place.serving() as tools:
         result = await tools.call(tool, query=f"garlic {WORDS}", detail="detailed", limit=50)
     assert any("first" in note for note in result["notes"])
-    (garlic,) = [hit for hit in result["hits"] if hit["source"] == "album/shop/garlic.png"]
-    assert garlic["branches"]["words"]["rank"] == 1
+    ours = [hit for hit in result["hits"] if hit["source"] == "album/shop/garlic.png"]
+    assert 1 in [hit["branches"]["words"]["rank"] for hit in ours]  # its caption, or its name
 
 
 @pytest.mark.parametrize("tool", ["search_images", "search_text"])
