@@ -206,13 +206,15 @@ FROM (
     ORDER BY score DESC, asset_id
     LIMIT %(candidates)s
 ) AS summed
-CROSS JOIN LATERAL (
-    SELECT id, asset_id, token_count
-    FROM part WHERE part.asset_id = summed.asset_id
-    GROUP BY id, asset_id, token_count
-    ORDER BY sum(part) DESC, id
-    LIMIT 1
-) AS shown
+JOIN (
+    -- For all at once: looked up for each candidate, all parts would be read for each.
+    SELECT DISTINCT ON (asset_id) id, asset_id, token_count
+    FROM (
+        SELECT id, asset_id, token_count, sum(part) AS score
+        FROM part GROUP BY id, asset_id, token_count
+    ) AS scored
+    ORDER BY asset_id, score DESC, id
+) AS shown ON shown.asset_id = summed.asset_id
 
 -- name: lexical
 -- BM25 in two stages. The rarest terms find candidates through the postings and are weighed by
