@@ -13,6 +13,7 @@ import pickle
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _STREAM_LIMIT = 1 << 20
 _START_DEADLINE_SECONDS = 60.0  # more than the import of a worker takes on a crowded machine
+_END_DEADLINE_SECONDS = 5.0  # for a process whose pipe has closed: it is ending, or it misbehaves
 # What a worker needs of the environment: not the passwords and tokens that may stand there.
 _ENVIRONMENT = (
     *("PATH", "HOME", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV", "PYTHONPATH"),
@@ -197,7 +199,14 @@ class _Worker:
         return await receive_frame(self._stdout)
 
     async def post_mortem(self) -> MediaError:
-        """What to say of the file at which the process died."""
+        """What to say of the file at which the process died.
+
+        It is let end by itself first: `kill` asks the system whether the process lives, and where
+        that question is what meets its end, the event loop never learns how it ended (255).
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_DEADLINE_SECONDS):
+                await self._process.wait()
         await self.kill()
         status = self._transport.get_returncode()
         how = f"signal {-status}" if status is not None and status < 0 else f"status {status}"
