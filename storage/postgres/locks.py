@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_POLL_SECONDS = 0.05
+_TELL_SECONDS = 10.0
 
 
 def open_lock(path: Path, owner: int) -> int:
@@ -26,9 +30,28 @@ def try_exclusive(descriptor: int) -> bool:
     return True
 
 
-def wait_shared(descriptor: int) -> None:
-    """Waits until nobody holds the lock exclusively, then takes it among others."""
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+def wait_shared(
+    descriptor: int, *, seconds: float | None = None, tell: Callable[[float], None]
+) -> bool:
+    """Waits until nobody holds the lock exclusively, then takes it among others.
+
+    False where that took longer than ``seconds``. ``tell`` is given the seconds waited so far,
+    now and then.
+    """
+    began = told = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            now = time.monotonic()
+            if seconds is not None and now - began >= seconds:
+                return False
+            if now - told >= _TELL_SECONDS:
+                told = now
+                tell(now - began)
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True
 
 
 def release(descriptor: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -72,21 +73,29 @@ class Programs:
             doing="starting Postgres",
         )
 
-    def stop(self) -> None:
-        """Ends all sessions and the server, and waits for that. No error where none runs."""
-        _quietly(self._stop_command())
+    def stop(self, seconds: float) -> None:
+        """Ends all sessions and the server, and waits ``seconds`` at most for that.
 
-    def start_watchdog(self, users_lock: Path, own_lock: int) -> None:
+        Only for a server that lives: the program signals whichever process has its number.
+        """
+        _quietly(self._stop_command(seconds))
+
+    def start_watchdog(self, users_lock: Path, own_lock: int, seconds: float) -> None:
         """Starts the process that stops the server behind its last user; see ``watchdog.py``."""
         script = Path(__file__).with_name("watchdog.py")
         python = [sys.executable, "-I", "-S", str(script)]
-        command = [*python, str(users_lock), str(own_lock), *self._stop_command()]
+        given = [str(users_lock), str(own_lock), str(self._data)]
+        command = [*python, *given, *self._stop_command(seconds)]
         _quietly(command, pass_fds=[own_lock]).check_returncode()
 
-    def _stop_command(self) -> list[str]:
-        # Absolute, since the watchdog works elsewhere; no shell sees this one.
-        data = self.control / "data"
-        return self._command("pg_ctl", "stop", f"--pgdata={data}", "--mode=fast", _NO_DEADLINE)
+    @property
+    def _data(self) -> Path:
+        # Absolute, since the watchdog works elsewhere; no shell sees it.
+        return self.control / "data"
+
+    def _stop_command(self, seconds: float) -> list[str]:
+        waiting = f"--timeout={math.ceil(seconds)}"
+        return self._command("pg_ctl", "stop", f"--pgdata={self._data}", "--mode=fast", waiting)
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         return self.account.command(

@@ -28,7 +28,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage.errors import ConfigurationError, StorageError
-from sightline.storage.postgres import configuration, locks, postmaster
+from sightline.storage.postgres import configuration, locks, pidfile, postmaster
 from sightline.storage.postgres.account import account_for
 from sightline.storage.postgres.binaries import for_cluster
 from sightline.storage.postgres.programs import SIGN_OF_LIFE_SECONDS, Programs
@@ -46,22 +46,22 @@ class EmbeddedPostgres:
     All methods block: an event loop calls them in a thread.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+    def __init__(self, data_dir: Path, *, durable: bool = True, stop_seconds: float = 60.0) -> None:
         """Starts the server of ``data_dir`` or joins the one that runs.
 
-        Raises ConfigurationError where the folder cannot be used, StorageError where Postgres
-        does not start, with the end of its log. ``durable=False`` is for tests.
+        ``stop_seconds`` is how long `close` waits for the server's end. Raises ConfigurationError
+        where the folder cannot be used, StorageError where Postgres does not start, with the end
+        of its log. ``durable=False`` is for tests.
         """
         self._control = data_dir.absolute() / "postgres"
         self._data = self._control / "data"
         self._durable = durable
+        self._stop_seconds = stop_seconds
         self._users = -1
         try:
             self._control.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._account = account_for(self._control)
-            self._users = locks.open_lock(self._users_lock, self._owner)
-            # Waits while somebody stops the server.
-            locks.wait_shared(self._users)
+            self._users = self._join()
             self.ensure_running()
         except OSError as error:
             self.close()
@@ -86,7 +86,7 @@ class EmbeddedPostgres:
 
     def dsn(self, database: str = DATABASE) -> str:
         """The connection string of a database on this server."""
-        running = postmaster.read(self._data)
+        running = pidfile.read(self._data)
         if running is None or not running.socket_folder:
             raise StorageError(f"the Postgres of {self._control.parent} is not running")
         return _dsn(running, database)
@@ -108,20 +108,45 @@ class EmbeddedPostgres:
             self._ensure_watchdog(programs)
 
     def close(self) -> None:
-        """Ends this use; the last user stops the server. Does nothing the second time."""
+        """Ends this use; the last user stops the server. Does nothing the second time.
+
+        Waits for the server's end for ``stop_seconds`` at most; it then goes on ending by itself.
+        """
         if self._users < 0:
             return
         try:
             if locks.try_exclusive(self._users):
-                if postmaster.find(self._data) is not None:
-                    self._programs().stop()
-                remove_linked_folder(self._control)
-            else:
-                # Either others use it, or the watchdog was quicker and stops it: then wait.
-                locks.wait_shared(self._users)
+                if pidfile.find(self._data) is not None:
+                    self._programs().stop(self._stop_seconds)
+                if pidfile.find(self._data) is None:
+                    remove_linked_folder(self._control)
+                else:
+                    self._tell_of_stopping(self._stop_seconds)
+            # Either others use it, or the watchdog was quicker and stops it: then wait.
+            elif not locks.wait_shared(
+                self._users, seconds=self._stop_seconds, tell=self._tell_of_stopping
+            ):
+                self._tell_of_stopping(self._stop_seconds)
         finally:
             locks.release(self._users)
             self._users = -1
+
+    def _join(self) -> int:
+        """The lock that says that we use the server; waits while somebody stops it."""
+        users = locks.open_lock(self._users_lock, self._owner)
+        try:
+            locks.wait_shared(users, tell=self._tell_of_stopping)
+        except BaseException:
+            os.close(users)
+            raise
+        return users
+
+    def _tell_of_stopping(self, seconds: float) -> None:
+        _log.warning(
+            "the Postgres of %s is still being stopped, for %.0f s so far",
+            self._control.parent,
+            seconds,
+        )
 
     @property
     def _owner(self) -> int:
@@ -171,12 +196,12 @@ class EmbeddedPostgres:
         lock = locks.open_lock(self._control / "watchdog.lock", self._owner)
         try:
             if locks.try_exclusive(lock):  # or else one is on duty
-                programs.start_watchdog(self._users_lock, lock)
+                programs.start_watchdog(self._users_lock, lock, self._stop_seconds)
         finally:
             os.close(lock)  # the watchdog holds it on through its own copy
 
 
-def _dsn(running: postmaster.Postmaster, database: str) -> str:
+def _dsn(running: pidfile.Postmaster, database: str) -> str:
     return make_conninfo(
         host=running.socket_folder, port=configuration.PORT, user=_SUPERUSER, dbname=database
     )

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sightline.server import migrate
 from sightline.storage.database import Database
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError, StorageError
-from sightline.storage.postgres import EmbeddedPostgres, postmaster
+from sightline.storage.postgres import EmbeddedPostgres, pidfile, postmaster
 
 
 async def one(database: Database, query: bytes) -> object:
@@ -180,7 +180,7 @@ async def lost(own_server: EmbeddedPostgres, tmp_path: Path) -> AsyncIterator[Da
 
 async def kill(folder: Path) -> None:
     data = folder / "postgres" / "data"
-    found = postmaster.find(data)
+    found = pidfile.find(data)
     assert found is not None
     os.kill(found.pid, signal.SIGKILL)
     await asyncio.to_thread(postmaster.end_orphans, data)

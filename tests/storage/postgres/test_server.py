@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +16,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from sightline.storage.errors import ConfigurationError, StorageError
-from sightline.storage.postgres import EmbeddedPostgres, locks, postmaster
-from sightline.storage.postgres.account import Account
+from sightline.storage.postgres import EmbeddedPostgres, locks, pidfile
+from sightline.storage.postgres.account import Account, account_for
 
 # Opens the database of a folder, says so, and keeps it open until its input ends.
 HOLDER = """
@@ -88,8 +91,8 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def running(folder: Path) -> postmaster.Postmaster | None:
-    return postmaster.find(folder / "postgres" / "data")
+def running(folder: Path) -> pidfile.Postmaster | None:
+    return pidfile.find(folder / "postgres" / "data")
 
 
 def wait_for_watchdog(folder: Path) -> None:
@@ -219,6 +222,69 @@ def test_pid_file_of_a_dead_server_whose_number_another_process_has_is_stale(
         assert answer(server.dsn()) == 1
 
 
+def test_watchdog_leaves_a_process_alone_that_has_the_number_of_a_dead_server(
+    folder: Path,
+) -> None:
+    control = folder / "postgres"
+    holder = account_for(control).command(control / "log", shutil.which("sleep") or "", "600")
+    with subprocess.Popen(holder, start_new_session=True) as bystander:
+        with EmbeddedPostgres(folder, durable=False):
+            held = locks.open_lock(control / "users.lock", os.geteuid())
+            locks.wait_shared(held, tell=lambda _: None)
+        found = running(folder)
+        assert found is not None
+        lines = (control / "data" / "postmaster.pid").read_text().splitlines()
+        os.kill(found.pid, signal.SIGKILL)
+        while running(folder) is not None:
+            os.sched_yield()
+        stale = control / "data" / "postmaster.pid"
+        stale.write_text("\n".join([str(bystander.pid), *lines[1:], ""]))
+        locks.release(held)
+        wait_for_watchdog(folder)
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_closing_goes_on_without_a_server_that_does_not_end(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = EmbeddedPostgres(folder, durable=False, stop_seconds=1)
+    found = running(folder)
+    assert found is not None
+    os.kill(found.pid, signal.SIGSTOP)
+    try:
+        server.close()
+    finally:
+        os.kill(found.pid, signal.SIGCONT)
+    assert f"the Postgres of {folder} is still being stopped" in caplog.text
+    with EmbeddedPostgres(folder, durable=False) as again:  # waits for the end of the first
+        assert answer(again.dsn()) == 1
+    assert running(folder) is None
+
+
+def test_closing_waits_no_longer_than_it_may_for_who_stops_the_server(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = EmbeddedPostgres(folder, durable=False, stop_seconds=0.1)
+    fcntl.flock(server._users, fcntl.LOCK_UN)  # as between the two steps of its own try
+    with locks.exclusive(folder / "postgres" / "users.lock", os.geteuid()):
+        server.close()
+    assert f"the Postgres of {folder} is still being stopped" in caplog.text
+    wait_for_watchdog(folder)
+    assert running(folder) is None
+
+
+def test_opening_that_is_interrupted_while_it_waits_ends_at_once(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False):
+        pass
+    wait_for_watchdog(folder)
+    interrupt = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+    with locks.exclusive(folder / "postgres" / "users.lock", os.geteuid()):
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            EmbeddedPostgres(folder, durable=False)
+
+
 def test_server_whose_socket_was_removed_is_named(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False):
         found = running(folder)
@@ -343,3 +409,20 @@ def test_ordinary_user_is_told_whose_the_folder_is(tmp_path: Path) -> None:
         cwd="/",
     )
     assert "belongs to root and this process runs as 'nobody'" in refused.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_root_who_may_not_look_into_other_processes_shares_and_stops_the_server(
+    folder: Path, hold: Callable[..., Holder]
+) -> None:
+    as_in_a_container = ("setpriv", "--bounding-set", "-sys_ptrace")
+    first = hold(folder, *as_in_a_container)
+    dsn = first.dsn()
+    second = hold(folder, *as_in_a_container)
+    assert second.dsn() == dsn
+    assert first.finish() == 0
+    assert answer(dsn) == 1
+    assert second.finish() == 0
+    assert running(folder) is None
+    wait_for_watchdog(folder)
