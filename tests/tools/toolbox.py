@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -71,12 +71,21 @@ class Place:
     @asynccontextmanager
     async def serving(self, *, mode: str = "2026-07-28") -> AsyncIterator[Toolbox]:
         """All tools over the place, behind a client."""
-        database = await Database.open(self.dsn)
-        encoder = self.encoder
         decoder = Decoder(
             max_pixels=self.limits.picture_pixels, memory_mib=4096, seconds=60, workers=1
         )
-        dependencies = Dependencies(
+        database = await Database.open(self.dsn)
+        async with AsyncExitStack() as open_:
+            open_.push_async_callback(database.close)
+            open_.push_async_callback(decoder.close)
+            server = self._server(self._dependencies(database, decoder))
+            client = await open_.enter_async_context(Client(server, mode=mode))
+            tools = (await client.list_tools()).tools
+            yield Toolbox(client, database, {tool.name: tool for tool in tools})
+
+    def _dependencies(self, database: Database, decoder: Decoder) -> Dependencies:
+        encoder = self.encoder
+        return Dependencies(
             database=Ready(database),
             objects=ObjectStore(self.data),
             encoder=Ready(encoder),
@@ -91,6 +100,7 @@ class Place:
             vision=self.vision,
         )
 
+    def _server(self, dependencies: Dependencies) -> Server:
         @asynccontextmanager
         async def lifespan(_: object) -> AsyncIterator[Dependencies]:
             yield dependencies
@@ -104,13 +114,7 @@ class Place:
             log_level="WARNING",
         )
         register_all(server)
-        try:
-            async with Client(server, mode=mode) as client:
-                tools = (await client.list_tools()).tools
-                yield Toolbox(client, database, {tool.name: tool for tool in tools})
-        finally:
-            await decoder.close()
-            await database.close()
+        return server
 
 
 class Toolbox:
