@@ -350,6 +350,15 @@ class Settings(BaseSettings):
         default=10.0, description="How long it is left alone before it is tried again."
     )
 
+    # Judge of answers, for `sightline eval`
+    judge_base_url: HttpUrl | None = Field(
+        default=None,
+        description="OpenAI-compatible endpoint of the model that marks answers for "
+        "`sightline eval`.",
+    )
+    judge_model: str | None = Field(default=None, description="Model name at that endpoint.")
+    judge_api_key: SecretStr | None = Field(default=None, description="Its key, when it wants one.")
+
     # Process
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least serious message that is logged to stderr."

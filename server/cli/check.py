@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 
 from sightline.server.settings import Settings, load
 
@@ -27,12 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _repair(settings: Settings) -> None:
-    from sightline.server.metrics import Metrics
-    from sightline.server.runtime import Runtime
+    from sightline.server import standalone
     from sightline.storage.repair import Repair
 
-    async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
-        deps = runtime.dependencies()
+    async with standalone.opened(settings) as deps:
         repair = Repair(
             await deps.database.get(), deps.objects, deps.encoder.get, deps.ingest_options
         )

@@ -8,7 +8,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON as well")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    judge = parser.add_argument_group("marks for answers, from 1 to 5")
+    judge.add_argument(
+        "--judge", metavar="URL", help="a model's endpoint (SIGHTLINE_JUDGE_BASE_URL)"
+    )
+    judge.add_argument("--judge-model", metavar="NAME", help="its name (SIGHTLINE_JUDGE_MODEL)")
     own = parser.add_argument_group("without a run file")
     own.add_argument(
         "--self", action="store_true", help="draw an album, ingest it, derive queries, measure"
@@ -64,13 +69,21 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.self == (arguments.run_file is not None):
         raise ConfigurationError("name a run file, or give --self, and not both")
+    if arguments.self and _judge(arguments):
+        raise ConfigurationError("--judge marks answers, and --self asks for none: name a run file")
     if not arguments.self:
-        settings = load(loading_wait_seconds=_PATIENCE_SECONDS)
+        settings = load(loading_wait_seconds=_PATIENCE_SECONDS, **_judge(arguments))
         return _measure(arguments, settings, lines.read(arguments.run_file), arguments.collection)
     if arguments.work is not None:
         return _measure_self(arguments, arguments.work)
     with tempfile.TemporaryDirectory(prefix="sightline-eval-") as folder:
         return _measure_self(arguments, Path(folder))
+
+
+def _judge(arguments: argparse.Namespace) -> dict[str, str]:
+    """The settings that the options set."""
+    given = {"judge_base_url": arguments.judge, "judge_model": arguments.judge_model}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _measure_self(arguments: argparse.Namespace, work: Path) -> int:
@@ -152,14 +165,14 @@ def _measure(
 async def _evaluate(
     settings: Settings, lines: list[Line], collection: str | None, progress: Progress
 ) -> tuple[Report, dict[str, object]]:
-    import math
-
+    from sightline.server import standalone
+    from sightline.server.evaluation.answers import evaluating, judging
     from sightline.server.evaluation.evaluations import evaluate
-    from sightline.server.metrics import Metrics
-    from sightline.server.runtime import Runtime
 
-    async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
-        return await evaluate(runtime.dependencies(), lines, collection, progress)
+    asked = any(evaluating.FIELD in line.values for line in lines)
+    bench = judging.opened(settings) if asked else nullcontext()
+    async with bench as judge, standalone.opened(settings) as deps:
+        return await evaluate(deps, lines, collection, progress, judge)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -81,27 +80,16 @@ async def ingest_paths(
     tiles: bool | None = None,
 ) -> Summary:
     """Open what the settings name, ingest, close. ``tiles`` of None is what the collection says."""
-    from sightline.server.metrics import Metrics
-    from sightline.server.runtime import Runtime
-    from sightline.storage.ingest.pipeline import ingest
+    from sightline.server import standalone
     from sightline.storage.ingest.tiling import SETTING
 
     given = [_given(settings, path) for path in paths]
-    # Weights may have to be fetched first, and nobody else waits.
-    async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
-        deps = runtime.dependencies()
-        encoder = await deps.encoder.get()
-        passage_encoder = deps.passage_encoder or deps.encoder
-        return await ingest(
-            await deps.database.get(),
-            deps.objects,
-            encoder,
+    async with standalone.opened(settings) as deps:
+        return await standalone.ingest(
+            deps,
             given,
-            collection=collection,
-            options=deps.ingest_options,
+            collection,
             progress=progress,
-            passage_encoder=await passage_encoder.get(),
-            reader=deps.text_reader,
             settings=None if tiles is None else {SETTING: tiles},
         )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol
 
 from sightline.server.evaluation import cases, presenting, retrieval
 from sightline.server.evaluation.answers import evaluating
 from sightline.server.evaluation.answers import presenting as answers_presenting
+from sightline.server.evaluation.answers.judging import Judge
 from sightline.server.evaluation.figures import figures
 from sightline.server.evaluation.lines import Line
 from sightline.server.evaluation.report import Report, Section
@@ -54,10 +56,14 @@ async def of_retrieval(
 
 
 async def of_answers(
-    deps: Dependencies, lines: Sequence[Line], collection: str | None, progress: Progress
+    deps: Dependencies,
+    lines: Sequence[Line],
+    collection: str | None,
+    progress: Progress,
+    judge: Judge | None = None,
 ) -> Measured:
-    """Questions with their answers."""
-    scores = await evaluating.evaluate(deps, lines, collection, progress)
+    """Questions with their answers, and where there is a judge its marks."""
+    scores = await evaluating.evaluate(deps, lines, collection, progress, judge)
     return Measured([answers_presenting.section(scores)], answers_presenting.as_json(scores))
 
 
@@ -78,15 +84,25 @@ def sort(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 async def evaluate(
-    deps: Dependencies, lines: Sequence[Line], collection: str | None, progress: Progress
+    deps: Dependencies,
+    lines: Sequence[Line],
+    collection: str | None,
+    progress: Progress,
+    judge: Judge | None = None,
 ) -> tuple[Report, dict[str, Any]]:
-    """Measure every line by what it has; the report, and all figures as JSON."""
+    """Measure every line by what it has; the report, and all figures as JSON.
+
+    ``judge`` marks answers from 1 to 5.
+    """
     by_field = sort(lines)
     facts = await _facts(deps, lines, collection)
+    if judge is not None and evaluating.FIELD in by_field:
+        facts["judge"] = judge.model.model
     sections: list[Section] = []
     results: dict[str, Any] = dict(facts)
+    evaluations = {**EVALUATIONS, evaluating.FIELD: partial(of_answers, judge=judge)}
     for field, own in by_field.items():
-        measured = await EVALUATIONS[field](deps, own, collection, progress)
+        measured = await evaluations[field](deps, own, collection, progress)
         sections += measured.sections
         results[field] = measured.figures
     return Report(_TITLE, list(facts.items()), sections, [_NOTE]), results

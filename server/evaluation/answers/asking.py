@@ -8,17 +8,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
+from sightline.server.evaluation.answers.judging import Judge
 from sightline.server.evaluation.answers.questions import Question
-from sightline.server.evaluation.answers.scores import Score, score, unaided
+from sightline.server.evaluation.answers.scores import Score, score
 from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError, shown
 from sightline.storage.retrieval.records import Selection
 from sightline.tools.answer_question import ground
 from sightline.tools.boxes.profiles import Verbatim
 from sightline.tools.dependencies import Dependencies
+from sightline.tools.grounding.answering import Answered
 from sightline.tools.grounding.reading import is_not_shown
 from sightline.tools.grounding.results import AnswerResult
 from sightline.tools.locate import NO_MODEL
@@ -28,8 +30,6 @@ Setting = Literal["given", "sightline", "none"]
 SETTINGS: Final[tuple[Setting, ...]] = ("given", "sightline", "none")
 #: Told how many answers there are, and of how many.
 Progress = Callable[[int, int], None]
-#: Marks an answer, as `judging.Judge.marks` does.
-Judge = Callable[[Question, AnswerResult], Awaitable[dict[str, int] | None]]
 
 #: Search, the encoder and the model overlap; one more question than that only waits.
 _AT_ONCE: Final = 3
@@ -71,26 +71,29 @@ async def _ask(
     collection: str | None,
     judge: Judge | None,
 ) -> Score:
-    if setting == "none":
-        return await _alone(deps, question)
     shows = [_asset(name, sources) for name in question.sources]
-    name = question.collection or collection
-    chosen = Selection(collections=None if name is None else (name,), filters=question.filters)
-    answered, _ = await ground(
-        deps,
-        question.question,
-        about=question.about,
-        assets=shows if setting == "given" else (),
-        chosen=chosen,
-    )
+    if setting == "none":
+        answered = await _alone(deps, question)
+    else:
+        name = question.collection or collection
+        answered, _ = await ground(
+            deps,
+            question.question,
+            about=question.about,
+            assets=shows if setting == "given" else (),
+            chosen=Selection(
+                collections=None if name is None else (name,), filters=question.filters
+            ),
+        )
     if answered.result.status == "no_model":
         raise ModelUnavailableError(answered.result.missing or NO_MODEL)
     found = score(question, answered.result, shows, answered.features)
-    marks = None if judge is None else await judge(question, answered.result)
+    marks = None if judge is None else await judge.marks(question, answered.result)
     return replace(found, marks=marks)
 
 
-async def _alone(deps: Dependencies, question: Question) -> Score:
+async def _alone(deps: Dependencies, question: Question) -> Answered:
+    """What the model says without any evidence."""
     model = deps.vision
     if model is None:
         raise ModelUnavailableError(NO_MODEL)
@@ -102,7 +105,15 @@ async def _alone(deps: Dependencies, question: Question) -> Score:
         )
     reply = await model.ask(request)
     said = reply.text.partition("[")[0].strip()
-    return unaided(question, said, is_not_shown(said))
+    silent = is_not_shown(said)
+    result = AnswerResult(
+        status="not_shown" if silent else "answered",
+        answer=None if silent else said,
+        claims=[],
+        evidence=[],
+        timings_ms={},
+    )
+    return Answered(result, {})
 
 
 def _asset(name: str, sources: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sightline.server.evaluation.answers import place
 from sightline.server.evaluation.answers.asking import SETTINGS, Progress, Setting, ask_all
+from sightline.server.evaluation.answers.judging import Judge
 from sightline.server.evaluation.answers.questions import Question
 from sightline.server.evaluation.answers.scores import Score
 from sightline.server.evaluation.lines import Line
@@ -16,7 +17,11 @@ FIELD = "answer"
 
 
 async def evaluate(
-    deps: Dependencies, lines: Sequence[Line], collection: str | None, progress: Progress
+    deps: Dependencies,
+    lines: Sequence[Line],
+    collection: str | None,
+    progress: Progress,
+    judge: Judge | None = None,
 ) -> dict[Setting, list[Score]]:
     """Scores by setting, in the order of the lines.
 
@@ -25,7 +30,7 @@ async def evaluate(
     """
     questions = [line.parse(Question) for line in lines]
     sources = await place.sources(deps, questions, collection)
-    return await every_setting(deps, questions, sources, SETTINGS, collection, progress)
+    return await every_setting(deps, questions, sources, SETTINGS, collection, progress, judge)
 
 
 async def every_setting(
@@ -35,6 +40,7 @@ async def every_setting(
     settings: Sequence[Setting],
     collection: str | None,
     progress: Progress,
+    judge: Judge | None = None,
 ) -> dict[Setting, list[Score]]:
     """Scores by setting; ``progress`` counts the answers of all of them."""
     scores: dict[Setting, list[Score]] = {}
@@ -44,6 +50,12 @@ async def every_setting(
             progress(before * of + done, len(settings) * of)
 
         scores[setting] = await ask_all(
-            deps, questions, setting, sources, collection=collection, progress=tell
+            deps,
+            questions,
+            setting,
+            sources,
+            collection=collection,
+            judge=judge,
+            progress=tell,
         )
     return scores

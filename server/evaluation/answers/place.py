@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from sightline.server import standalone
 from sightline.server.evaluation.answers.questions import Question
-from sightline.server.metrics import Metrics
-from sightline.server.runtime import Runtime
-from sightline.server.settings import Settings, load
+from sightline.server.settings import load
 from sightline.server.vlm.app import BUILTIN
 from sightline.server.vlm.serving import serving
 from sightline.storage import lookup
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.ingest.pipeline import ingest
 from sightline.tools.dependencies import Dependencies
 
 
@@ -36,28 +33,11 @@ async def opened(folder: Path, album: Path, collection: str) -> AsyncIterator[De
             vlm_timeout_seconds=600,
             answer_timeout_seconds=3600,
         )
-        async with running(settings) as deps:
-            passages = deps.passage_encoder or deps.encoder
-            summary = await ingest(
-                await deps.database.get(),
-                deps.objects,
-                await deps.encoder.get(),
-                [album],
-                collection=collection,
-                options=deps.ingest_options,
-                passage_encoder=await passages.get(),
-                reader=deps.text_reader,
-            )
+        async with standalone.opened(settings) as deps:
+            summary = await standalone.ingest(deps, [album], collection)
             if summary.nothing_ingested:
                 raise InvalidArgumentError(f"nothing in {album} could be ingested")
             yield deps
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Dependencies]:
-    """What the settings name, however long its weights take."""
-    async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
-        yield runtime.dependencies()
 
 
 async def sources(

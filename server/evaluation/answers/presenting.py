@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import isnan
 from typing import Any
 
@@ -12,7 +12,7 @@ from sightline.server.evaluation.answers.asking import Setting
 from sightline.server.evaluation.answers.calibration import Reliability
 from sightline.server.evaluation.answers.hostile import Where
 from sightline.server.evaluation.answers.scores import Score
-from sightline.server.evaluation.answers.totals import by_verdict, totals
+from sightline.server.evaluation.answers.totals import by_verdict, marks, totals
 from sightline.server.evaluation.intervals import Estimate
 from sightline.server.evaluation.report import Cell, Headline, Section, Table
 
@@ -32,7 +32,7 @@ Scores = Mapping[Setting, Sequence[Score]]
 
 def section(scores: Scores) -> Section:
     """All figures by setting, claims by verdict, and what is right by group."""
-    parts = [_figures(scores), _verdicts(scores), *_groups(scores)]
+    parts = [_figures(scores), *_marks(scores), _verdicts(scores), *_groups(scores)]
     headlines = []
     for setting, found in scores.items():
         right = totals(found)["right"]
@@ -69,6 +69,7 @@ def as_json(scores: Scores) -> dict[str, Any]:
     return {
         setting: {
             "figures": {name: _plain(each) for name, each in totals(found).items()},
+            "marks": {name: _plain(each) for name, each in marks(found).items()},
             "answers": [_answer(score) for score in found],
         }
         for setting, found in scores.items()
@@ -97,6 +98,18 @@ def _figures(scores: Scores) -> Table:
     figures = {setting: totals(each) for setting, each in scores.items()}
     names = dict.fromkeys(name for each in figures.values() for name in each)
     return _table("All questions", names, figures)
+
+
+def _marks(scores: Scores) -> list[Table]:
+    figures = {setting: marks(each) for setting, each in scores.items()}
+    if not any(figures.values()):
+        return []
+    names = dict.fromkeys(name for each in figures.values() for name in each)
+    table = _table("A judge's marks, 1 to 5", names, figures)
+    asked = sum(map(len, scores.values()))
+    marked = sum(score.marks is not None for each in scores.values() for score in each)
+    note = f"{marked} of {asked} answers were marked; a model's marks are no truth."
+    return [replace(table, note=note, shaded=False)]
 
 
 def _verdicts(scores: Scores) -> Table:

@@ -78,25 +78,6 @@ def score(
     )
 
 
-def unaided(question: Question, said: str, abstained: bool) -> Score:
-    """Judge what the model says without any evidence."""
-    right = exact(said, question.answers) and not question.place
-    answer = None if abstained else said
-    return Score(
-        question=question,
-        status="not_shown" if abstained else "answered",
-        said=answer,
-        right=right if question.is_answerable else abstained,
-        vqa=float(abstained)
-        if not question.is_answerable
-        else vqa_accuracy(said, question.answers)
-        if not question.place
-        else 0.0,
-        abstained=abstained,
-        overlap=0.0 if question.box is not None else nan,
-    )
-
-
 def _is_right(question: Question, said: str | None, overlap: float) -> bool:
     if question.place:
         return said is not None and overlap >= SAME_PLACE

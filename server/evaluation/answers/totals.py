@@ -32,7 +32,7 @@ def totals(scores: Sequence[Score]) -> Mapping[str, Estimate]:
         "citation recall": _mean(claimed, [each.citation_recall for each in claimed]),
         "claim faithfulness": _mean(claimed, [each.faithful for each in claimed]),
     }
-    return found | _abstention(scores) | _marks(scores)
+    return found | _abstention(scores)
 
 
 def by_verdict(scores: Sequence[Score]) -> Mapping[str, Estimate]:
@@ -45,6 +45,14 @@ def by_verdict(scores: Sequence[Score]) -> Mapping[str, Estimate]:
         )
         for name in sorted({verdict for verdict, _, _ in flat})
     }
+
+
+def marks(scores: Sequence[Score]) -> Mapping[str, Estimate]:
+    """A judge's marks, 1 to 5, of the answers that it marked; empty without any."""
+    marked = [(each, each.marks) for each in scores if each.marks is not None]
+    names = dict.fromkeys(name for _, given in marked for name in given)
+    judged = [each for each, _ in marked]
+    return {name: _mean(judged, [float(given[name]) for _, given in marked]) for name in names}
 
 
 def _abstention(scores: Sequence[Score]) -> dict[str, Estimate]:
@@ -74,15 +82,6 @@ def ratio(above: Flags, below: Flags, topics: Sequence[str]) -> Estimate:
     return Estimate(
         float(over.sum() / under.sum()), float(low), float(high), int((under > 0).sum())
     )
-
-
-def _marks(scores: Sequence[Score]) -> dict[str, Estimate]:
-    marked = [each for each in scores if each.marks is not None]
-    names = dict.fromkeys(name for each in marked for name in each.marks or {})
-    return {
-        f"judged {name} (1 to 5)": _mean(marked, [float((s.marks or {})[name]) for s in marked])
-        for name in names
-    }
 
 
 def _mean(scores: Sequence[Score], values: Sequence[float]) -> Estimate:

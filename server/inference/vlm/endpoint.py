@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
-from sightline.server.settings import Settings
+from sightline.server.settings import Settings, variable
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.boxes.profiles import Profile, choose
 
@@ -33,19 +33,43 @@ class Endpoint:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
-        """``None`` where no endpoint is set; raises ConfigurationError where the model is not."""
-        if settings.vlm_base_url is None:
+        """What answers questions: ``None`` where no endpoint is set.
+
+        Raises ConfigurationError where the model is not set.
+        """
+        named = _named("vlm", settings.vlm_base_url, settings.vlm_model)
+        if named is None:
             return None
-        if settings.vlm_model is None:
+        profile = choose(named[1], settings.vlm_profile)
+        return cls._bounded(settings, *named, profile, settings.vlm_api_key)
+
+    @classmethod
+    def of_judge(cls, settings: Settings) -> Self | None:
+        """What marks answers, within the same bounds; otherwise as `from_settings`."""
+        named = _named("judge", settings.judge_base_url, settings.judge_model)
+        if named is None and settings.judge_model is not None:
+            # Whoever names a judge wants marks: an eval without them would be an hour lost.
             raise ConfigurationError(
-                "SIGHTLINE_VLM_BASE_URL is set and SIGHTLINE_VLM_MODEL is not: name the model "
-                f"to ask (GET {settings.vlm_base_url}/models lists those there are)"
+                f"{variable('judge_model')} is set and {variable('judge_base_url')} is not"
             )
+        if named is None:
+            return None
+        return cls._bounded(settings, *named, choose(named[1]), settings.judge_api_key)
+
+    @classmethod
+    def _bounded(
+        cls,
+        settings: Settings,
+        base_url: str,
+        model: str,
+        profile: Profile,
+        api_key: SecretStr | None,
+    ) -> Self:
         return cls(
-            base_url=settings.vlm_base_url,
-            model=settings.vlm_model,
-            profile=choose(settings.vlm_model, settings.vlm_profile),
-            api_key=settings.vlm_api_key,
+            base_url=base_url,
+            model=model,
+            profile=profile,
+            api_key=api_key,
             timeout_seconds=settings.vlm_timeout_seconds,
             connect_seconds=settings.vlm_connect_seconds,
             concurrency=settings.vlm_concurrency,
@@ -70,3 +94,15 @@ class Endpoint:
         parts = urlsplit(self.api_url)
         host = parts.netloc.rpartition("@")[2]
         return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def _named(prefix: str, url: str | None, model: str | None) -> tuple[str, str] | None:
+    """Both, or neither; raises ConfigurationError where the endpoint's model is missing."""
+    if url is None:
+        return None
+    if model is None:
+        raise ConfigurationError(
+            f"{variable(f'{prefix}_base_url')} is set and {variable(f'{prefix}_model')} is not: "
+            f"name the model to ask (GET {url}/models lists those there are)"
+        )
+    return url, model

@@ -12,7 +12,7 @@ import pytest
 from sightline.server.evaluation.answers.matching import exact, normalised, vqa_accuracy
 from sightline.server.evaluation.answers.presenting import rows, section
 from sightline.server.evaluation.answers.questions import Question
-from sightline.server.evaluation.answers.scores import score, unaided
+from sightline.server.evaluation.answers.scores import score
 from sightline.server.evaluation.answers.totals import by_verdict, ratio, totals
 from sightline.server.evaluation.report import Table
 from sightline.tools.evidence import AssetReference
@@ -115,9 +115,11 @@ def test_abstaining_is_right_where_there_is_no_answer_and_wrong_elsewhere() -> N
 
 
 def test_what_a_model_says_alone_is_judged_by_its_words() -> None:
-    assert unaided(question(), "white", False).right
-    assert not unaided(question("van", box=[0, 0, 1, 1], place=True), "van", False).right
-    assert unaided(question("图中没有"), "not shown", True).right
+    assert score(question(), result("white"), (), {}).right
+    where = score(question("van", box=[0, 0, 1, 1], place=True), result("van"), (), {})
+    assert (where.right, where.overlap) == (False, 0)
+    silent = score(question("图中没有"), result(None, status="not_shown"), (), {})
+    assert (silent.right, math.isnan(silent.citation_recall)) == (True, True)
 
 
 def test_totals_have_precision_recall_and_f1_of_abstaining() -> None:
