@@ -28,6 +28,7 @@ from sightline.server.app import App, Register, create_app
 from sightline.server.auth.gate import gate
 from sightline.server.draining import CountPosts, InFlight, drain, stop
 from sightline.server.metrics import Metrics
+from sightline.server.resuming import SentEvents, TellSession
 from sightline.server.settings import Settings, variable
 from sightline.server.throttle import Throttle
 from sightline.storage.errors import ConfigurationError
@@ -83,7 +84,10 @@ def create_http_app(
         max_request_body_size=settings.http_max_body_bytes,
         transport_security=transport_security(settings),
         host=settings.http_host,
+        event_store=SentEvents(settings.http_resume_bytes, settings.http_resume_seconds),
+        retry_interval=round(settings.http_retry_seconds * 1000),
     )
+    starlette.user_middleware.append(Middleware(TellSession))
     if opens is not None:
         opens.install(starlette)
         per_minute = settings.principal_requests_per_minute

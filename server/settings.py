@@ -247,6 +247,17 @@ class Settings(BaseSettings):
     picture_seconds: Seconds = Field(
         default=20.0,
         description="Longest that opening one picture for a call may take before its process is "
+    http_resume_bytes: PositiveInt = Field(
+        default=64 * _MIB,
+        description="Answers that are kept for clients of the older revision whose connection "
+        "broke off, together.",
+    )
+    http_resume_seconds: Seconds = Field(
+        default=300.0, description="How long such an answer is kept."
+    )
+    http_retry_seconds: Seconds = Field(
+        default=1.0, description="What such a client is asked to wait before it connects again."
+    )
         "killed.",
     )
     view_edge_pixels: PositiveInt = Field(
