@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BACKLOG = 512
+#: Longer than clients keep an idle connection (five seconds, some a minute), so that it is they who
+#: close it: a request that crosses our closing is lost, and with it the whole MCP client.
+_KEEP_ALIVE_SECONDS = 75
 #: For connections that neither answer nor stream, once all that is worth waiting for has ended.
 _LAST_SECONDS = 5
 
@@ -141,6 +144,7 @@ async def listening(
                 access_log=False,
                 server_header=False,
                 lifespan="on",  # else uvicorn takes its failure for a server without one
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_LAST_SECONDS,
             )
         )

@@ -17,6 +17,7 @@ from sightline.storage.errors import ConfigurationError, ModelUnavailableError
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8377
 _STOP_S = 5
+_KEEP_ALIVE_S = 75  # longer than clients keep idle connections: their requests meet no closing
 
 
 def main(
@@ -94,6 +95,7 @@ def _server(
         host=host,
         port=port,
         log_level="warning",
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_STOP_S,
         server_header=False,
     )

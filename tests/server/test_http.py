@@ -352,6 +352,13 @@ async def test_a_signal_stops_the_command_with_a_client_connected(
         await process.communicate()
 
 
+async def test_clients_close_idle_connections_before_the_server_does(tmp_path: Path) -> None:
+    kept_by_clients = httpx2.Limits().keepalive_expiry
+    assert kept_by_clients is not None
+    async with listening(made(tmp_path)) as (_, listens):
+        assert listens.server.config.timeout_keep_alive > 60 > kept_by_clients
+
+
 def test_connections_send_the_end_of_an_answer_without_waiting() -> None:
     with (
         server_http._bind("127.0.0.1", 0) as bound,
