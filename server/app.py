@@ -17,6 +17,7 @@ from mcp.server.mcpserver import MCPServer
 from sightline.server.allowance import Allowance
 from sightline.server.analytics import require_login
 from sightline.server.audit import Audit
+from sightline.server.inference import rerankers
 from sightline.server.inference.vlm.endpoint import Endpoint
 from sightline.server.limits import ingest_options
 from sightline.server.logs import unchanged_root
@@ -64,6 +65,7 @@ def create_app(
     """
     ingest_options(settings)  # here, and not when the transport already runs
     Endpoint.from_settings(settings)
+    rerankers.check(settings)
     require_login(settings)
     metrics = metrics or Metrics()
     audit = Audit(settings.audit_file)

@@ -10,7 +10,6 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from sightline.server import importing
 from sightline.server.analytics import Analytics
 from sightline.server.background import Background, State, in_daemon_thread
 from sightline.server.databases import Databases
@@ -18,9 +17,9 @@ from sightline.server.inference import encoders, passages
 from sightline.server.inference.background import BackgroundEncoder
 from sightline.server.inference.ocr import load_reader
 from sightline.server.inference.vlm.endpoint import Endpoint
-from sightline.server.keys import signing_key
 from sightline.server.limits import allowed_urls, call_limits, decoder, ingest_options
 from sightline.server.metrics import Metrics
+from sightline.server.searches import Searches
 from sightline.server.settings import Settings
 from sightline.server.tenants import Tenants
 from sightline.storage.database import Database
@@ -30,22 +29,12 @@ from sightline.storage.errors import (
     ModelUnavailableError,
     SightlineError,
 )
-from sightline.storage.models import TextEncoder
 from sightline.storage.objects import ObjectStore
-from sightline.storage.retrieval.records import (
-    ImageRequest,
-    ImageResults,
-    PassageRequest,
-    PassageResults,
-)
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.vision import ModelTimeoutError
 
 if TYPE_CHECKING:
     from sightline.server.inference.vlm.client import VlmClient
-    from sightline.storage.retrieval.image_search import ImageSearch
-    from sightline.storage.retrieval.memory import Memory
-    from sightline.storage.retrieval.passage_search import PassageSearch
 
 #: An orchestrator that asks whether the server is ready waits about a second itself.
 _VISION_LOOK_SECONDS = 0.8
@@ -72,7 +61,6 @@ class Runtime:
     ) -> None:
         wait_seconds = settings.loading_wait_seconds if wait_seconds is None else wait_seconds
         self._settings = settings
-        self._key = signing_key(settings)
         self._databases = Databases(settings)
         self.database = Background(
             "the database",
@@ -101,25 +89,26 @@ class Runtime:
                 unavailable=ModelUnavailableError,
                 delay_seconds=_HANDSHAKE_SECONDS,
             )
-        self._search_modules = Background(
-            "search",
-            partial(in_daemon_thread, _import_searches, discard=lambda _: None),
-            wait_seconds=wait_seconds,
-            unavailable=ModelUnavailableError,
-            delay_seconds=_HANDSHAKE_SECONDS,
-        )
         #: ``None`` where no endpoint is set.
         self.vision: VlmClient | None = _vision(settings, metrics)
         self._decoder = decoder(settings)
-        self._image_search: ImageSearch | None = None
-        self._passage_search: PassageSearch | None = None
+        self.searches = Searches(
+            settings,
+            metrics,
+            database=self.database,
+            encoder=self.encoder,
+            passage_encoder=self.passage_encoder,
+            vision=self.vision,
+            wait_seconds=wait_seconds,
+            delay_seconds=_HANDSHAKE_SECONDS,
+        )
 
     async def __aenter__(self) -> Self:
         self.database.start()
         self.encoder.start()
         if self.passage_encoder is not None:
             self.passage_encoder.start()
-        self._search_modules.start()
+        self.searches.start()
         return self
 
     async def __aexit__(
@@ -132,7 +121,7 @@ class Runtime:
 
     async def close(self) -> None:
         """Stop what is still opening, close what is open. May be called twice."""
-        await self._search_modules.close()
+        await self.searches.close()
         await self._decoder.close()
         if self.vision is not None:
             await self.vision.close()
@@ -146,8 +135,9 @@ class Runtime:
 
     async def opened(self) -> None:
         """Return when every part is there, however long that takes."""
-        for part in (self.database, self.encoder.loading, self._search_modules):
+        for part in (self.database, self.encoder.loading):
             await part.opened.wait()
+        await self.searches.opened()
         if self.passage_encoder is not None:
             await self.passage_encoder.opened.wait()
 
@@ -160,8 +150,8 @@ class Runtime:
             passage_encoder=self.passage_encoder or self.encoder,
             allowed_roots=self._settings.allowed_roots,
             urls=allowed_urls(self._settings),
-            image_search=self._search_images,
-            passage_search=self._search_passages,
+            image_search=self.searches.images,
+            passage_search=self.searches.passages,
             ingest_options=ingest_options(self._settings),
             decoder=self._decoder,
             text_reader=None if self._settings.ocr == "off" else load_reader(),
@@ -179,7 +169,7 @@ class Runtime:
         states = {
             "database": self.database.state,
             "encoder": self.encoder.loading.state,
-            "search": self._search_modules.state,
+            **self.searches.states(),
         }
         if self.passage_encoder is not None:
             states["passage_encoder"] = self.passage_encoder.state
@@ -211,42 +201,6 @@ class Runtime:
         except ModelError:
             return "unusable"
         return "ready"
-
-    async def _queries(self) -> TextEncoder:
-        """What encodes the words that passages are asked for."""
-        if self.passage_encoder is None:
-            return await self.encoder.get()
-        return (await self.passage_encoder.get()).queries
-
-    async def _search_images(self, request: ImageRequest) -> ImageResults:
-        if self._image_search is None:
-            image_search, _, memory = await self._search_modules.get()
-            encoder = await self.encoder.get()
-            database = await self.database.get()
-            self._image_search = image_search(
-                database, encoder, await self._queries(), signing_key=self._key, memory=memory
-            )
-        return await self._image_search.search(request)
-
-    async def _search_passages(self, request: PassageRequest) -> PassageResults:
-        if self._passage_search is None:
-            _, passage_search, memory = await self._search_modules.get()
-            queries = await self._queries()
-            database = await self.database.get()
-            self._passage_search = passage_search(
-                database, queries, signing_key=self._key, memory=memory
-            )
-        return await self._passage_search.search(request)
-
-
-def _import_searches() -> tuple[type[ImageSearch], type[PassageSearch], Memory]:
-    # Costs two seconds (LlamaIndex), so it is done in a thread, beside torch.
-    with importing.alone:
-        from sightline.storage.retrieval.image_search import ImageSearch
-        from sightline.storage.retrieval.memory import Memory
-        from sightline.storage.retrieval.passage_search import PassageSearch
-
-    return ImageSearch, PassageSearch, Memory()
 
 
 def _vision(settings: Settings, metrics: Metrics) -> VlmClient | None:

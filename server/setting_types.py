@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode
 _ENCODER = re.compile(r"builtin|local-dir:.+|hf-hub:[\w.-]+/[\w.-]+|[\w.-]+/[\w.-]+")
 _HOST = r"^(\*\.)?[\w-]+(\.[\w-]+)*(:\d{1,5})?$"
 _PASSAGE_ENCODER = re.compile(r"encoder|minilm|local-dir:.+|[\w.-]+/[\w.-]+")
+_RERANKER = re.compile(r"off|vlm|local-dir:.+|[\w.-]+/[\w.-]+")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -43,6 +44,13 @@ def _known_encoder(value: object) -> object:
 def _known_passage_encoder(value: object) -> object:
     if isinstance(value, str) and not _PASSAGE_ENCODER.fullmatch(value):
         msg = "use 'encoder', 'minilm', 'OWNER/MODEL' (Hugging Face hub) or 'local-dir:PATH'"
+        raise ValueError(msg)
+    return value
+
+
+def _known_reranker(value: object) -> object:
+    if isinstance(value, str) and not _RERANKER.fullmatch(value):
+        msg = "use 'off', 'vlm', 'OWNER/MODEL' (Hugging Face hub) or 'local-dir:PATH'"
         raise ValueError(msg)
     return value
 
@@ -87,6 +95,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EncoderName = Annotated[str, BeforeValidator(_known_encoder)]
 PassageEncoderName = Annotated[str, BeforeValidator(_known_passage_encoder)]
+RerankerName = Annotated[str, BeforeValidator(_known_reranker)]
 DeviceName = Annotated[str, BeforeValidator(_known_device)]
 #: Without a slash at its end.
 HttpUrl = Annotated[str, BeforeValidator(_no_slash), BeforeValidator(_http_url)]

@@ -29,6 +29,7 @@ from sightline.server.setting_types import (
     PassageEncoderName,
     Paths,
     PositiveInt,
+    RerankerName,
     Seconds,
     Words,
 )
@@ -110,6 +111,20 @@ class Settings(BaseSettings):
     )
     ocr: Literal["auto", "on", "off"] = Field(
         default="auto", description="Read text in pictures: where it pays, always, never."
+    )
+
+    # Second look at the first results of a search
+    reranker: RerankerName = Field(
+        default="off",
+        description="What judges the first results again: `off`, `vlm` (the vision-language model, "
+        "by its yes or no), or a cross-encoder, `OWNER/MODEL` or `local-dir:PATH`.",
+    )
+    rerank_results: PositiveInt = Field(
+        default=20, description="How many of the first results it judges."
+    )
+    rerank_seconds: Seconds = Field(
+        default=3.0,
+        description="Longest that it may take; then the order stays, and the result says so.",
     )
 
     # Postgres
@@ -232,6 +247,17 @@ class Settings(BaseSettings):
     http_shutdown_seconds: Seconds = Field(
         default=10.0, description="How long running calls may finish after SIGTERM."
     )
+    http_resume_bytes: PositiveInt = Field(
+        default=64 * _MIB,
+        description="Answers that are kept for clients of the older revision whose connection "
+        "broke off, together.",
+    )
+    http_resume_seconds: Seconds = Field(
+        default=300.0, description="How long such an answer is kept."
+    )
+    http_retry_seconds: Seconds = Field(
+        default=1.0, description="What such a client is asked to wait before it connects again."
+    )
 
     # Bounds on one tool call, and on the pictures that are opened
     result_limit: PositiveInt = Field(default=50, description="Most results of one call.")
@@ -247,17 +273,6 @@ class Settings(BaseSettings):
     picture_seconds: Seconds = Field(
         default=20.0,
         description="Longest that opening one picture for a call may take before its process is "
-    http_resume_bytes: PositiveInt = Field(
-        default=64 * _MIB,
-        description="Answers that are kept for clients of the older revision whose connection "
-        "broke off, together.",
-    )
-    http_resume_seconds: Seconds = Field(
-        default=300.0, description="How long such an answer is kept."
-    )
-    http_retry_seconds: Seconds = Field(
-        default=1.0, description="What such a client is asked to wait before it connects again."
-    )
         "killed.",
     )
     view_edge_pixels: PositiveInt = Field(
@@ -335,6 +350,13 @@ class Settings(BaseSettings):
     )
     answer_timeout_seconds: Seconds = Field(
         default=120.0, description="Longest that `answer_question` may take with its checks."
+    )
+    answer_least_confidence: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Answers whose confidence is lower are withheld; 0 withholds none. Models "
+        "without a calibration have no confidence, and none of their answers is withheld.",
     )
     vlm_connect_seconds: Seconds = Field(
         default=5.0, description="Longest that reaching the endpoint or its health may take."

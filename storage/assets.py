@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -77,3 +77,10 @@ async def thumbnail(connection: Connection, id_: str) -> bytes:
     if row is None:
         raise UnknownAssetError([id_])
     return bytes(row[0])
+
+
+async def thumbnails(connection: Connection, ids: Sequence[str]) -> dict[str, bytes]:
+    """The small JPEGs of those of the assets that exist, by id."""
+    wanted = [each for each in ids if "\0" not in each]
+    rows = await (await connection.execute(_SQL["thumbnails"], {"ids": wanted})).fetchall()
+    return {id_: bytes(jpeg) for id_, jpeg in rows}

@@ -21,6 +21,10 @@ Milliseconds = Annotated[float, PlainSerializer(lambda value: round(value, 1), r
 Timings = Annotated[
     dict[str, Milliseconds], Field(description="Milliseconds by stage; 'total' is all of them.")
 ]
+Reranked = Annotated[
+    bool | None,
+    Field(description="A second model put the first hits in this order; their scores did not."),
+]
 NormalisedBox = Annotated[
     list[Score],
     Field(description="Corners [x0, y0, x1, y1], 0 to 1 of the upright picture, origin top left."),

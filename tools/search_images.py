@@ -46,7 +46,7 @@ from sightline.tools.evidence import (
     text_evidence,
 )
 from sightline.tools.pictures import Crop, EncodedPicture
-from sightline.tools.results import NormalisedBox, Result, Score, Timings, as_tool_result
+from sightline.tools.results import NormalisedBox, Reranked, Result, Score, Timings, as_tool_result
 from sightline.tools.view_image import StoredAnnotation, stored
 
 DESCRIPTION = """\
@@ -103,6 +103,7 @@ class ImageSearchResult(Result):
         Field(description="Branch score above which a hit stands out, by branch."),
     ]
     notes: list[str] | None = None
+    reranked: Reranked = None
     thumbnails: Annotated[
         list[int] | None, Field(description="Numbers n of the hits whose thumbnails follow.")
     ] = None
@@ -131,6 +132,7 @@ async def search_images(
                 if branch.threshold is not None
             },
             notes=list(report.notes) or None,
+            reranked=report.reranked or None,
             thumbnails=list(range(1, len(pictures) + 1)) or None,
             timings_ms=dict(report.timings_ms),
             next_cursor=report.next_cursor,

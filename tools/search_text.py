@@ -13,7 +13,7 @@ from sightline.tools.arguments import Collection, Cursor, Detail, Filters, Limit
 from sightline.tools.context import Call, dependencies, principal
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.evidence import AssetReference, BranchScore, branch_scores, refer, shortened
-from sightline.tools.results import NormalisedBox, Result, Score, Timings, as_tool_result
+from sightline.tools.results import NormalisedBox, Reranked, Result, Score, Timings, as_tool_result
 from sightline.tools.search_images import selection
 
 DESCRIPTION = """\
@@ -59,6 +59,7 @@ class TextSearchResult(Result):
         Field(description="Branch score above which a hit stands out, by branch."),
     ]
     notes: list[str] | None = None
+    reranked: Reranked = None
     timings_ms: Timings
     next_cursor: str | None = None
 
@@ -77,6 +78,7 @@ async def search_text(
             if branch.threshold is not None
         },
         notes=list(report.notes) or None,
+        reranked=report.reranked or None,
         timings_ms=dict(report.timings_ms),
         next_cursor=report.next_cursor,
     )

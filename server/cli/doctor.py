@@ -6,12 +6,16 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sightline.server.settings import Settings, load, unknown_variables
 from sightline.storage.errors import SightlineError
+
+if TYPE_CHECKING:
+    from sightline.storage.retrieval.rerank import Judge
 
 HELP = "say what is wrong with this set-up and how to mend it"
 
@@ -55,6 +59,7 @@ async def examine(settings: Settings) -> AsyncIterator[Diagnosis]:
     async for diagnosis in _parts(settings):
         yield diagnosis
     yield await _vision(settings)
+    yield await _reranker(settings)
     yield _paths(settings)
     yield _http(settings)
 
@@ -150,6 +155,39 @@ async def _vision(settings: Settings) -> Diagnosis:
     if profile.note is not None:
         return Diagnosis("note", what, f"{finding}: {profile.note}")
     return Diagnosis("good", what, finding)
+
+
+async def _reranker(settings: Settings) -> Diagnosis:
+    from sightline.server.inference import rerankers
+    from sightline.server.inference.vlm.client import VlmClient
+    from sightline.server.inference.vlm.endpoint import Endpoint
+    from sightline.tools.relevance import VisionJudge
+
+    what = f"reranker {settings.reranker}"
+    if settings.reranker == rerankers.OFF:
+        return Diagnosis("good", what, "results come in their fused order")
+    try:
+        rerankers.check(settings)
+        endpoint = Endpoint.from_settings(settings)
+        if settings.reranker == rerankers.VLM and endpoint is not None:
+            async with VlmClient(endpoint) as client:
+                seconds = await _judged(VisionJudge(client))
+        else:
+            with await asyncio.to_thread(rerankers.load, settings) as cross_encoder:
+                seconds = await _judged(cross_encoder)
+    except SightlineError as error:
+        return Diagnosis("bad", what, str(error))
+    allowed = f"{settings.rerank_results} results have {settings.rerank_seconds:g} s"
+    return Diagnosis("good", what, f"judged one result in {seconds:.2f} s; {allowed}")
+
+
+async def _judged(judge: Judge) -> float:
+    """Seconds that one judgement took. Raises ModelError where there is none."""
+    from sightline.storage.retrieval.rerank import Exhibit
+
+    began = time.perf_counter()
+    await judge.judge("a red van", [Exhibit("", "a red van in the street")])
+    return time.perf_counter() - began
 
 
 def _paths(settings: Settings) -> Diagnosis:

@@ -107,7 +107,7 @@ def _wanted(outcome: Outcome) -> Sequence[str]:
 
 
 def _hits(task: TaskOutcome, outcome: Outcome) -> Sequence[str]:
-    return outcome.ranking.systems[task.final][:_HITS]
+    return outcome.ranking.keys(task.final)[:_HITS]
 
 
 def case(task: TaskOutcome, outcome: Outcome, known: Exhibits, label: Callable[[str], str]) -> Case:

@@ -58,7 +58,7 @@ def agreement(task: TaskOutcome, one: str, other: str) -> Estimate:
     """How alike two systems rank, by mean rank-biased overlap."""
     return task.over(
         lambda each: rank_biased_overlap(
-            each.ranking.systems.get(one, ()), each.ranking.systems.get(other, ())
+            each.ranking.keys(one), each.ranking.keys(other)
         )
     )
 

@@ -42,7 +42,7 @@ class Outcome:
     def place(self, system: str) -> int | None:
         """The place, from 1, of the first right key; ``None`` where the system found none."""
         grades = self.judged.grades
-        ranked = self.ranking.systems.get(system, ())
+        ranked = self.ranking.keys(system)
         return next((n for n, key in enumerate(ranked, 1) if grades.get(key, 0) > 0), None)
 
 

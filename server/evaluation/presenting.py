@@ -63,9 +63,17 @@ def section(task: TaskOutcome, exhibits: Exhibits) -> Section:
     return Section(
         _TITLES[task.task],
         [part for part in parts if not isinstance(part, Gallery) or part.cases],
-        f"{len(task.outcomes):,} queries; a search took {median:.0f} ms (median).",
+        f"{len(task.outcomes):,} queries; a search took {median:.0f} ms (median).{_late(task)}",
         _headlines(task),
     )
+
+
+def _late(task: TaskOutcome) -> str:
+    """How many queries the reranker did not answer; they are ranked as fused."""
+    if RERANKED not in task.systems:
+        return ""
+    late = sum(RERANKED not in each.ranking.systems for each in task.outcomes)
+    return f" {late:,} were not reranked: it was late or failed." if late else ""
 
 
 def label(system: str) -> str:
@@ -157,7 +165,7 @@ def _twins(task: TaskOutcome) -> list[Part]:
             rows.append([label(system), english, other, f"{_signed(gain)} ({_range(gain)})"])
         overlap = [
             rank_biased_overlap(
-                one.ranking.systems.get(task.final, ()), two.ranking.systems.get(task.final, ())
+                one.ranking.keys(task.final), two.ranking.keys(task.final)
             )
             for one, two in pairs
         ]

@@ -1,7 +1,8 @@
 """What each system ranks first, by the searches that the tools make.
 
 One search answers for all systems: each branch's own order, the fused order, and the order after
-reranking where a reranker is set.
+reranking where a reranker is set. Where that is late or fails, its order is the fused one, as it
+is for whoever asks.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ class Ranking:
     systems: Mapping[str, tuple[str, ...]]
     milliseconds: float
     notes: tuple[str, ...]
+
+    def keys(self, system: str) -> tuple[str, ...]:
+        """What the system found, best first; nothing where it was not asked."""
+        if system == RERANKED and system not in self.systems:
+            return self.systems[FUSED]
+        return self.systems.get(system, ())
 
 
 async def rank(deps: Dependencies, asked: Asked, collection: str | None) -> Ranking:

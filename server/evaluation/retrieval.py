@@ -71,7 +71,7 @@ async def _task(
     grades = {judged.asked.id: judged.grades for judged, _ in ranked}
     scores = {
         system: score(
-            {judged.asked.id: ranking.systems.get(system, ()) for judged, ranking in ranked}, grades
+            {judged.asked.id: ranking.keys(system) for judged, ranking in ranked}, grades
         )
         for system in systems
     }

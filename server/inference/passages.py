@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from sightline.server import importing
+from sightline.server.inference import hub
 from sightline.server.inference.batcher import Batcher, BatchObserver
 from sightline.server.inference.checkpoint import FingerprintCache
 from sightline.server.inference.sentence_folder import SentenceFolder
@@ -116,7 +117,7 @@ def load(settings: Settings, observer: BatchObserver | None = None) -> PassageEn
         path = Path(name.removeprefix(_LOCAL_DIR)).expanduser().absolute()
         folder, name = SentenceFolder.open(path), f"{_LOCAL_DIR}{path.name}"
     else:
-        folder = SentenceFolder.open(_of_hub(name))
+        folder = SentenceFolder.open(hub.snapshot("passage encoder", name, _WANTED))
 
     with importing.alone:
         from sightline.server.inference.sentences import SentenceModel  # costs seconds
@@ -139,22 +140,3 @@ def _minilm_folder() -> Path:
             "or name a folder or model in SIGHTLINE_PASSAGE_ENCODER"
         )
     return Path(found.origin).parent / "model"
-
-
-def _of_hub(name: str) -> Path:
-    """The model's files, fetched where they are not here yet: naming it asks for that."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        try:
-            return Path(snapshot_download(name, allow_patterns=_WANTED, local_files_only=True))
-        except LocalEntryNotFoundError:
-            return Path(snapshot_download(name, allow_patterns=_WANTED))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0][:300]
-        raise ConfigurationError(
-            f"the files of passage encoder {name!r} are not on this machine and could not be "
-            f"fetched ({type(error).__name__}: {reason}). Run once where there is a network, or "
-            "name a folder that holds them: local-dir:PATH."
-        ) from error

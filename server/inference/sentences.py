@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Sequence
 
 import torch
-from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModel
 
+from sightline.server.inference import transformer
 from sightline.server.inference.checkpoint import FingerprintCache
-from sightline.server.inference.openclip import choose_device, choose_precision, first_line, unit
+from sightline.server.inference.openclip import choose_device, unit
 from sightline.server.inference.sentence_folder import SentenceFolder
-from sightline.storage.errors import ConfigurationError
 from sightline.storage.models import EncoderIdentity, Vectors
 
 logger = logging.getLogger(__name__)
-
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_LONGEST_TOKENS = 8192
 
 
 class SentenceModel:
@@ -40,29 +35,17 @@ class SentenceModel:
         """
         self._device = choose_device(device)
         self._recipe = folder.recipe
-        dtype = _DTYPES[choose_precision(precision, self._device)]
-        place = str(folder.transformer)
-        transformers_logging.disable_progress_bar()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of libraries, about their own internals
-                self._tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-                self._model, said = AutoModel.from_pretrained(
-                    place, local_files_only=True, dtype=dtype, output_loading_info=True
-                )
-        except Exception as error:
-            msg = f"passage encoder {name!r} cannot be loaded: {first_line(error)}"
-            raise ConfigurationError(msg) from error
-        # The pooler stands on the first token for another task, and nothing here asks it.
-        missing = sorted(key for key in said["missing_keys"] if not key.startswith("pooler."))
-        if missing or said["mismatched_keys"]:
-            lacking = missing or sorted(str(key) for key in said["mismatched_keys"])
-            raise ConfigurationError(
-                f"passage encoder {name!r} has no weights that fit {lacking[0]!r} and "
-                f"{len(lacking) - 1} others; nothing is encoded with random ones"
-            )
-        self._model.to(self._device).eval()
-        self._most_tokens = self._limit()
+        self._tokenizer, self._model = transformer.load(
+            AutoModel,
+            f"passage encoder {name!r}",
+            folder.transformer,
+            device=self._device,
+            precision=precision,
+            unused="pooler.",  # it stands on the first token for another task
+        )
+        self._most_tokens = transformer.most_tokens(
+            self._tokenizer, self._model, [self._recipe.most_tokens]
+        )
         self.identity = EncoderIdentity(
             name=name,
             weights=folder.fingerprint(cache),
@@ -106,9 +89,3 @@ class SentenceModel:
             case "lasttoken":
                 place = mask.shape[1] - 1 - mask.flip(1).int().argmax(1)
         return tokens[torch.arange(len(tokens), device=tokens.device), place]
-
-    def _limit(self) -> int:
-        """Tokens that the model takes: the least that recipe, tokenizer and positions allow."""
-        positions = getattr(self._model.config, "max_position_embeddings", None)
-        given = (self._recipe.most_tokens, self._tokenizer.model_max_length, positions)
-        return min(_LONGEST_TOKENS, *(int(limit) for limit in given if limit))

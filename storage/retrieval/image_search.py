@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from sightline.storage import assets
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError
@@ -10,9 +12,9 @@ from sightline.storage.retrieval import cursors, evidence, limits, log
 from sightline.storage.retrieval.arrange import Arranged, arrange
 from sightline.storage.retrieval.asks import AskBuilder
 from sightline.storage.retrieval.filter_columns import ASSETS
-from sightline.storage.retrieval.fusion import Fused, FusionRetriever
+from sightline.storage.retrieval.fusion import FusionRetriever
 from sightline.storage.retrieval.memory import Memory
-from sightline.storage.retrieval.question import Question, complete, encode
+from sightline.storage.retrieval.question import complete, encode
 from sightline.storage.retrieval.records import (
     ImageHit,
     ImageRequest,
@@ -21,6 +23,7 @@ from sightline.storage.retrieval.records import (
 )
 from sightline.storage.retrieval.rerank import Reranker
 from sightline.storage.retrieval.scope import Scope, resolve
+from sightline.storage.retrieval.second_look import SecondLook, second_look
 from sightline.storage.retrieval.stopwatch import Stopwatch
 from sightline.storage.spaces import Grain
 from sightline.storage.text.query import analyse_query
@@ -76,16 +79,24 @@ class ImageSearch:
             asks = await builder.build(question, request.visual_weight)
         fusion = await FusionRetriever(asks, visual_weight=request.visual_weight).fuse()
         watch.stages.update(fusion.timings_ms)
+        with watch.stage("rerank") if self._reranker else nullcontext():
+            judged = await second_look(
+                self._database,
+                [hit for hit in fusion.hits if hit.key not in question.named],
+                query=query,
+                reranker=self._reranker,
+                target="asset",
+            )
         with watch.stage("finish"):
-            arranged, hits = await self._finish(request, scope, question, fusion.hits, offset)
+            arranged, hits = await self._finish(request, scope, judged, offset)
         end = offset + request.limit
         more = end < len(arranged.hits)
         report = SearchReport(
             branches=fusion.reports,
             timings_ms={**watch.stages, "total": watch.total()},
             next_cursor=cursors.seal(self._signing_key, end, digest) if more else None,
-            notes=(*scope.notes, *fusion.notes, *arranged.notes),
-            reranked=arranged.reranked,
+            notes=(*scope.notes, *fusion.notes, *judged.notes),
+            reranked=judged.reranked,
             fused=tuple(
                 hit.key for hit in fusion.hits[: limits.DEPTH] if hit.key not in question.named
             ),
@@ -111,21 +122,15 @@ class ImageSearch:
         return scope, trust
 
     async def _finish(
-        self,
-        request: ImageRequest,
-        scope: Scope,
-        question: Question,
-        fused: tuple[Fused, ...],
-        offset: int,
+        self, request: ImageRequest, scope: Scope, judged: SecondLook, offset: int
     ) -> tuple[Arranged, list[ImageHit]]:
         scoped = scope.spaces.get("asset")
         async with self._database.connection(autocommit=True) as connection:
             arranged = await arrange(
                 connection,
-                [hit for hit in fused if hit.key not in question.named],
-                query=question.query,
+                judged.hits,
                 space=None if scoped is None else scoped.space,
-                reranker=self._reranker,
+                reranked=judged.reranked,
                 group_duplicates=request.group_duplicates,
                 diversity=request.diversity,
             )
@@ -134,7 +139,7 @@ class ImageSearch:
             texts = await evidence.passages(
                 connection,
                 [hit.passage_id for hit in page if hit.passage_id is not None],
-                analyse_query(question.query).terms,
+                analyse_query(request.query).terms,
             )
             parts = await evidence.regions(
                 connection, [hit.region_id for hit in page if hit.region_id is not None]

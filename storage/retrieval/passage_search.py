@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 from llama_index.core.schema import QueryBundle
@@ -12,7 +13,7 @@ from sightline.storage.database import Database
 from sightline.storage.models import TextEncoder, Vectors
 from sightline.storage.retrieval import cursors, evidence, limits, log
 from sightline.storage.retrieval.filter_columns import PASSAGES
-from sightline.storage.retrieval.fusion import Ask, Fused, Fusion, FusionRetriever
+from sightline.storage.retrieval.fusion import Ask, Fused, FusionRetriever
 from sightline.storage.retrieval.lexical import LexicalBranch
 from sightline.storage.retrieval.memory import Memory
 from sightline.storage.retrieval.phrasing import phrased
@@ -22,8 +23,9 @@ from sightline.storage.retrieval.records import (
     PassageResults,
     SearchReport,
 )
-from sightline.storage.retrieval.rerank import Exhibit, Reranker
+from sightline.storage.retrieval.rerank import Reranker
 from sightline.storage.retrieval.scope import Scope, resolve
+from sightline.storage.retrieval.second_look import second_look
 from sightline.storage.retrieval.stopwatch import Stopwatch
 from sightline.storage.retrieval.vectors import VectorBranch
 from sightline.storage.text.phrases import unquoted
@@ -70,8 +72,16 @@ class PassageSearch:
             vector = await self._encode(scope, query)
         fusion = await FusionRetriever(self._asks(scope, query, vector, trust)).fuse()
         watch.stages.update(fusion.timings_ms)
+        with watch.stage("rerank") if self._reranker else nullcontext():
+            judged = await second_look(
+                self._database,
+                fusion.hits,
+                query=query,
+                reranker=self._reranker,
+                target="passage",
+            )
         with watch.stage("finish"):
-            hits, notes, reranked = await self._finish(request, query, fusion, offset)
+            hits = await self._finish(query, judged.hits[offset : offset + request.limit])
         end = offset + request.limit
         more = end < min(len(fusion.hits), limits.DEPTH)
         timings = {**watch.stages, "total": watch.total()}
@@ -79,8 +89,8 @@ class PassageSearch:
             branches=fusion.reports,
             timings_ms=timings,
             next_cursor=cursors.seal(self._signing_key, end, digest) if more else None,
-            notes=(*scope.notes, *fusion.notes, *notes),
-            reranked=reranked,
+            notes=(*scope.notes, *fusion.notes, *judged.notes),
+            reranked=judged.reranked,
             fused=tuple(hit.key for hit in fusion.hits[: limits.DEPTH]),
         )
         await log.write(
@@ -150,29 +160,15 @@ class PassageSearch:
             asks.append(Ask(branch, QueryBundle(query, embedding=np.asarray(vector).tolist())))
         return asks
 
-    async def _finish(
-        self, request: PassageRequest, query: str, fusion: Fusion, offset: int
-    ) -> tuple[list[PassageHit], tuple[str, ...], bool]:
-        terms = analyse_query(query).terms
-        order: list[Fused] = list(fusion.hits)
-        notes: tuple[str, ...] = ()
+    async def _finish(self, query: str, page: Sequence[Fused]) -> list[PassageHit]:
         async with self._database.connection(autocommit=True) as connection:
-            if self._reranker is not None and order:
-                head = order[: self._reranker.top]
-                texts = await evidence.passages(connection, (int(h.key) for h in head), terms)
-                exhibits = [
-                    Exhibit(h.key, texts[int(h.key)].text if int(h.key) in texts else "")
-                    for h in head
-                ]
-                places, problem = await self._reranker.order(query, exhibits)
-                order = [head[place] for place in places] + order[len(head) :]
-                notes = () if problem is None else (problem,)
-            page = order[offset : offset + request.limit]
-            found = await evidence.passages(connection, (int(hit.key) for hit in page), terms)
+            found = await evidence.passages(
+                connection, [int(hit.key) for hit in page], analyse_query(query).terms
+            )
             pictures = await assets.find(
                 connection, [p.asset_id for p in found.values() if p.asset_id is not None]
             )
-        hits = [
+        return [
             PassageHit(
                 passage=found[int(hit.key)],
                 score=hit.score,
@@ -182,4 +178,3 @@ class PassageSearch:
             for hit in page
             if int(hit.key) in found
         ]
-        return hits, notes, self._reranker is not None and not notes

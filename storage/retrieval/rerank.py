@@ -12,31 +12,44 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic import ConfigDict
 
-from sightline.storage.errors import ModelError
+from sightline.storage.errors import SightlineError
 from sightline.storage.retrieval.branch import Key
 
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """What is judged: an asset's id or a passage's, and the text that goes with it."""
+    """What is judged: an asset's id or a passage's, and the text that goes with it.
+
+    ``thumbnail`` is the picture as a small JPEG, for judges that look at pictures.
+    """
 
     key: Key
     text: str
+    thumbnail: bytes | None = None
 
 
 @runtime_checkable  # pydantic asks, for a field of the reranker
 class Judge(Protocol):
     """Says how well things answer a query: a cross-encoder, or a VLM's yes against its no."""
 
-    async def judge(self, query: str, exhibits: Sequence[Exhibit]) -> Sequence[float]:
-        """A score for each exhibit, higher is better, comparable within this call only."""
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at pictures, and is to be given their thumbnails."""
+        ...
+
+    async def judge(self, query: str, exhibits: Sequence[Exhibit]) -> Sequence[float | None]:
+        """A score for each exhibit, higher is better, comparable within this call only.
+
+        ``None`` for one that it cannot judge: a picture without words, for a judge of words.
+        """
         ...
 
 
 class Reranker(BaseNodePostprocessor):  # type: ignore[misc]  # LlamaIndex is untyped to us
     """Puts the first ``top`` nodes in a judge's order; the others follow as they were.
 
-    When the judge is late or fails, the order stays, and `order` says why.
+    What the judge cannot judge keeps its place, and the others share theirs. When the judge is
+    late or fails, the order stays, and `order` says why.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -54,14 +67,17 @@ class Reranker(BaseNodePostprocessor):  # type: ignore[misc]  # LlamaIndex is un
                 scores = await self.judge.judge(query, head)
         except TimeoutError:
             return unchanged, f"not reranked: the judge took over {self.deadline_seconds:g} s"
-        except ModelError as error:
+        except SightlineError as error:
             return unchanged, f"not reranked: {error}"
         if len(scores) != len(head):
             return unchanged, f"not reranked: {len(scores)} judgements for {len(head)} results"
-        # A score that is no number is the worst; `sorted` is stable, so ties keep their order.
-        worth = [-math.inf if math.isnan(score) else score for score in scores]
-        best_first = sorted(range(len(head)), key=lambda place: -worth[place])
-        return best_first + unchanged[len(head) :], None
+        judged = [place for place, score in enumerate(scores) if score is not None]
+        if not judged:
+            return unchanged, "not reranked: none of the results has what the judge judges by"
+        best_first = sorted(judged, key=lambda place: -_worth(scores[place]))  # stable: ties stay
+        for place, better in zip(judged, best_first, strict=True):
+            unchanged[place] = better
+        return unchanged, None
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
@@ -76,3 +92,8 @@ class Reranker(BaseNodePostprocessor):  # type: ignore[misc]  # LlamaIndex is un
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         raise NotImplementedError("the reranker works on an event loop: use apostprocess_nodes")
+
+
+def _worth(score: float | None) -> float:
+    """A score that is no number is the worst."""
+    return -math.inf if score is None or math.isnan(score) else score

@@ -13,6 +13,9 @@ WHERE asset.id = ANY(%(ids)s)
 -- name: thumbnail
 SELECT jpeg FROM sightline.thumbnail WHERE asset_id = %(id)s
 
+-- name: thumbnails
+SELECT asset_id, jpeg FROM sightline.thumbnail WHERE asset_id = ANY(%(ids)s)
+
 -- name: delete
 -- Vectors, regions, passages, thumbnails and annotations go with them. A source goes with the
 -- last of its assets, and with the passages that stand on no asset.

@@ -9,7 +9,7 @@ from pathlib import Path
 # Two threads that import at once take turns every few milliseconds, for seconds.
 _OPEN_AT_ONCE = """
 import sys, threading
-from sightline.server import databases, runtime
+from sightline.server import databases, searches
 
 class Watch:
     threads = []
@@ -31,7 +31,7 @@ def run(work):
     start.wait()
     work()
 
-works = [runtime._import_searches, check_database]
+works = [searches._import_searches, check_database]
 threads = [threading.Thread(target=run, args=[work]) for work in works]
 for thread in threads:
     thread.start()

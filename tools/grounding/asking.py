@@ -92,16 +92,16 @@ def question_request(
     """
     flat = " ".join(question.split())
     if profile.answers == "cited":
-        parts = [*_numbered(evidence, _cited_passage), Verbatim("Question: "), flat]
+        parts = [*_numbered(evidence, cited_passage), Verbatim("Question: "), flat]
         return Request(
             parts=tuple(parts),
             system=_CITED_SYSTEM,
             probabilities=True,
             deadline_seconds=deadline_seconds,
         )
-    parts = _numbered(evidence, _json_passage)
+    parts = _numbered(evidence, json_passage)
     if about.strip():
-        parts += [Verbatim("The question is about: "), _json_passage(about), Verbatim("\n")]
+        parts += [Verbatim("The question is about: "), json_passage(about), Verbatim("\n")]
     parts += [Verbatim("Question: "), flat]
     if problems:
         listed = "; ".join(problems)
@@ -158,12 +158,12 @@ def _numbered(evidence: Sequence[Evidence], written: Callable[[str], str]) -> li
     return parts
 
 
-def _json_passage(text: str) -> str:
+def json_passage(text: str) -> str:
     """One JSON string: nothing in it can end it, since its own quotes are escaped."""
     return json.dumps(" ".join(text.split())[:PASSAGE_CHARS], ensure_ascii=False)
 
 
-def _cited_passage(text: str) -> str:
+def cited_passage(text: str) -> str:
     """One line as the built-in model was taught, without its own marks."""
     flat = " ".join(text.split())[:_CITED_PASSAGE_CHARS]
     return _CITED_SOURCE.sub("(", _CITED_MARKS.sub(r"\1\2 ", flat))

@@ -12,7 +12,7 @@ from PIL import Image
 from sightline.server.evaluation import cases, lines, presenting, retrieval
 from sightline.server.evaluation.outcomes import TaskOutcome
 from sightline.storage.database import Database
-from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.errors import InvalidArgumentError, ModelOverloadedError
 from sightline.storage.ingest.options import IngestOptions
 from sightline.storage.objects import ObjectStore
 from sightline.storage.retrieval.rerank import Exhibit, Reranker
@@ -26,9 +26,13 @@ KEY = b"a key of the tests"
 
 
 class PrefersRoses:
-    """A judge that knows one thing."""
+    """A judge that knows one thing, and fails where it is asked of the sea."""
+
+    looks = False
 
     async def judge(self, query: str, exhibits: Sequence[Exhibit]) -> Sequence[float]:
+        if "sea" in query:
+            raise ModelOverloadedError("its queue is full")
         return ["rose" in exhibit.text for exhibit in exhibits]
 
 
@@ -78,6 +82,19 @@ async def test_each_branch_and_what_became_of_them_is_ranked(
     assert (gain.value, gain.low, gain.high) == (0.5, 0.5, 0.5)
     section = presenting.section(task, await cases.exhibits(deps, task))
     assert section.headlines[0].label == "nDCG@10, fused and reranked"
+
+
+async def test_a_query_that_was_not_reranked_counts_as_fused_and_is_counted(
+    deps: Dependencies, tmp_path: Path
+) -> None:
+    asked = [
+        lines.Line(tmp_path / "run.jsonl", 1, {"query": "red wall", "relevant": ["red.jpg"]}),
+        lines.Line(tmp_path / "run.jsonl", 2, {"query": "the sea", "relevant": ["sea.jpg"]}),
+    ]
+    (task,) = await retrieval.evaluate(deps, asked, "album", lambda *_: None)
+    assert [each.place("reranked") for each in task.outcomes] == [1, 1]
+    section = presenting.section(task, await cases.exhibits(deps, task))
+    assert section.text.endswith(" 1 were not reranked: it was late or failed.")
 
 
 async def test_a_picture_beside_the_run_file_is_searched_by(

@@ -1,0 +1,147 @@
+"""A reranker, from the setting to the answer of a tool and to what operators are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from PIL import Image
+
+from sightline.server import settings as process_settings
+from sightline.server.app import create_app
+from sightline.server.cli import doctor
+from sightline.server.settings import Settings
+from sightline.server.vlm.app import BUILTIN
+from sightline.server.vlm.serving import serving as serving_builtin
+from sightline.storage.errors import ConfigurationError
+from tests.support import random_cross_encoder
+from tests.support.vlm_endpoint import MODEL, VlmEndpoint, serving
+
+NAME = "builtin-llava"
+
+
+@pytest.fixture(scope="module")
+def builtin() -> Iterator[str]:
+    """The built-in server with the model that it ships."""
+    with serving_builtin(BUILTIN) as address:
+        yield address
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[str]:
+    """An endpoint that gives no log-probabilities."""
+    async with serving(VlmEndpoint()) as address:
+        yield address
+
+
+@pytest.fixture
+def settings(database_dsn: str, random_encoder_folder: Path, tmp_path: Path) -> Settings:
+    (tmp_path / "in").mkdir()
+    # No file is called by a word that is asked for: names are text too.
+    for name, colour in (("a.png", "red"), ("b.png", "blue")):
+        Image.new("RGB", (48, 32), colour).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "c.md").write_text("the red van")
+    (tmp_path / "in" / "d.md").write_text("the red van on the garlic shelf")
+    return process_settings.load(
+        data_dir=tmp_path / "data",
+        database_url=database_dsn,
+        encoder=f"local-dir:{random_encoder_folder}",
+        allowed_roots=[tmp_path / "in"],
+        ingest_workers=1,
+        ocr="off",
+        device="cpu",
+        loading_wait_seconds=120,
+        rerank_seconds=60,
+        vlm_retries=0,
+    )
+
+
+async def found(settings: Settings, tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """What the two searches give for "red van", by tool."""
+    results = {}
+    async with Client(create_app(settings)) as client:
+        await client.call_tool(
+            "add_images", {"collection": "notes", "paths": [str(tmp_path / "in")]}
+        )
+        for tool in ("search_images", "search_text"):
+            kinds = {"kinds": ["chunk"]} if tool == "search_text" else {}
+            result = await client.call_tool(tool, {"query": "red van", **kinds})
+            assert not result.is_error
+            assert result.structured_content is not None
+            results[tool] = result.structured_content
+    return results
+
+
+async def test_the_vision_model_judges_both_searches(
+    settings: Settings, builtin: str, tmp_path: Path
+) -> None:
+    asking = settings.model_copy(
+        update={"reranker": "vlm", "vlm_base_url": builtin, "vlm_model": NAME}
+    )
+    for result in (await found(asking, tmp_path)).values():
+        assert result["reranked"] is True
+        assert "notes" not in result
+        assert result["timings_ms"]["rerank"] > 0
+        assert len(result["hits"]) == 2
+    diagnosis = await doctor._reranker(asking)
+    assert diagnosis.state == "good"
+    assert "20 results have 60 s" in diagnosis.finding
+
+
+async def test_a_vision_model_without_log_probabilities_leaves_the_order_and_doctor_tells(
+    settings: Settings, endpoint: str, tmp_path: Path
+) -> None:
+    asking = settings.model_copy(
+        update={"reranker": "vlm", "vlm_base_url": endpoint, "vlm_model": MODEL}
+    )
+    for result in (await found(asking, tmp_path)).values():
+        assert "reranked" not in result
+        (note,) = result["notes"]
+        assert note.startswith("not reranked: the server of test-model gives no log-probabilities")
+        assert len(result["hits"]) == 2
+    diagnosis = await doctor._reranker(asking)
+    assert diagnosis.state == "bad"
+    assert "no log-probabilities" in diagnosis.finding
+
+
+async def test_a_cross_encoder_judges_text_and_says_where_there_is_none(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = random_cross_encoder.write(tmp_path / "random-cross-encoder")
+    asking = settings.model_copy(update={"reranker": f"local-dir:{folder}"})
+    results = await found(asking, tmp_path)
+    assert results["search_text"]["reranked"] is True
+    assert "reranked" not in results["search_images"]  # two pictures, and no word on them
+    assert results["search_images"]["notes"] == [
+        "not reranked: none of the results has what the judge judges by"
+    ]
+    assert (await doctor._reranker(asking)).state == "good"
+
+
+async def test_a_cross_encoder_that_is_not_there_is_an_error_and_no_search_goes_without(
+    settings: Settings, tmp_path: Path
+) -> None:
+    asking = settings.model_copy(update={"reranker": f"local-dir:{tmp_path / 'nowhere'}"})
+    async with Client(create_app(asking)) as client:
+        await client.call_tool(
+            "add_images", {"collection": "notes", "paths": [str(tmp_path / "in")]}
+        )
+        refused = await client.call_tool("search_text", {"query": "red van"})
+    assert refused.is_error
+    assert "is no cross-encoder" in str(refused.content)
+    assert (await doctor._reranker(asking)).state == "bad"
+
+
+async def test_without_one_results_say_nothing_of_it(settings: Settings, tmp_path: Path) -> None:
+    for result in (await found(settings, tmp_path)).values():
+        assert "reranked" not in result
+        assert "rerank" not in result["timings_ms"]
+    assert (await doctor._reranker(settings)).finding == "results come in their fused order"
+
+
+def test_a_vision_model_that_is_not_set_stops_the_server_before_it_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM_BASE_URL is not set"):
+        create_app(process_settings.load(data_dir=tmp_path, reranker="vlm"))
