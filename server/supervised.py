@@ -47,8 +47,7 @@ async def supervise(
 
     def pass_on(number: int) -> None:
         seen.append(number)
-        with suppress(ProcessLookupError):
-            child.send_signal(number if len(seen) == 1 else signal.SIGKILL)
+        _send(child, number if len(seen) == 1 else signal.SIGKILL)
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, pass_on, number)
@@ -60,7 +59,7 @@ async def supervise(
             ready()
         elif child.returncode is None:
             tell(f"not ready after {patience_seconds:.0f} s; giving up")
-            child.terminate()
+            _send(child, signal.SIGTERM)
             await child.wait()
             return 1
         code = await child.wait()
@@ -71,6 +70,17 @@ async def supervise(
             os.killpg(child.pid, signal.SIGKILL)
         await child.wait()
     return code if code >= 0 else 128 - code
+
+
+def _send(child: asyncio.subprocess.Process, number: int) -> None:
+    """A signal for the child, if it lives.
+
+    Not by the child's own method: that asks the system first how the child ended, and where it just
+    did, the event loop never learns it (255).
+    """
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, number)
 
 
 def _ending_with(parent: int) -> Callable[[], None]:

@@ -344,7 +344,7 @@ async def test_a_signal_stops_the_command_with_a_client_connected(
         async with connected(url, "legacy") as client:  # it holds a stream open
             await client.list_tools()
             process.send_signal(number)
-            assert await asyncio.wait_for(process.wait(), 30) == 0
+            assert await asyncio.wait_for(process.wait(), 120) == 0
         assert await process.stdout.read() == b""
     finally:
         if process.returncode is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sightline.server.supervised import supervise
+from tests.support.ports import free_port
 
 #: Serves /health; ends with code 7 on SIGTERM. Its own child writes its id and outlives it.
 SERVER = """
@@ -33,9 +33,7 @@ DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    return free_port()
 
 
 class Run:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +30,7 @@ from sightline.training.vlm.model import Shape
 from sightline.training.world.families import FAMILIES, draw
 from sightline.training.world.splits import seed_of
 from tests.support import random_llava
+from tests.support.ports import free_port
 
 PYTHON = os.environ.get("VLLM_PYTHON", "")
 NAME = "random-llava"
@@ -124,9 +124,7 @@ async def asked(url: str, model: str = NAME, concurrency: int = 8) -> AsyncItera
 @asynccontextmanager
 async def vllm_serving(folder: Path) -> AsyncIterator[str]:
     """The command as an operator runs it; yields its address when it says that it is ready."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "from sightline.server.cli import main; raise SystemExit(main())"),
         *("vlm", "serve", str(folder), "--name", NAME, "--device", "cpu", "--context", "1024"),
