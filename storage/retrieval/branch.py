@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -14,8 +14,7 @@ Key = str | int
 Side = Literal["visual", "words"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One result of one branch. ``score`` is the branch's own, higher is better.
 
     ``evidence`` 0 to 1 says how far it stands out from chance, by the branch's own measure: how

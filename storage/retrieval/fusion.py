@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
@@ -27,8 +28,7 @@ for how far down a list is trusted, and more for who comes first."""
 LEAST_EVIDENCE = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Fused:
+class Fused(NamedTuple):
     """A key with its fused score, and how each branch that found it did.
 
     ``region_id`` and ``passage_id`` are from the branch that ranked it best and has one.
@@ -61,9 +61,13 @@ class Ask:
 
 @dataclass(slots=True)
 class _Tally:
+    """What is known of a key so far; ``region`` and ``passage`` are each a rank and an id."""
+
+    rank: int
     score: float = 0.0
     branches: dict[str, BranchScore] = field(default_factory=dict)
-    candidates: list[tuple[int, Candidate]] = field(default_factory=list)
+    region: tuple[int, int] | None = None
+    passage: tuple[int, int] | None = None
 
 
 class FusionRetriever(Branch):
@@ -169,30 +173,37 @@ def _asked(branch: str) -> str:
 def _count(
     tallies: dict[Key, _Tally], name: str, rank: int, candidate: Candidate, share: float
 ) -> None:
-    tally = tallies.setdefault(candidate.key, _Tally())
+    if (tally := tallies.get(candidate.key)) is None:
+        tally = tallies[candidate.key] = _Tally(rank)
+    tally.rank = min(tally.rank, rank)
     tally.score += share
     tally.branches[name] = BranchScore(rank, candidate.score, candidate.distance)
-    tally.candidates.append((rank, candidate))
+    tally.region = _better(tally.region, rank, candidate.region_id)
+    tally.passage = _better(tally.passage, rank, candidate.passage_id)
+
+
+def _better(known: tuple[int, int] | None, rank: int, part: int | None) -> tuple[int, int] | None:
+    """Of two branches' parts that of the better rank; the first where they are alike."""
+    if part is None or (known is not None and known[0] <= rank):
+        return known
+    return rank, part
 
 
 def _ordered(tallies: Mapping[Key, _Tally]) -> list[Fused]:
     """Best first; ties by the best rank in any branch, then by key, so that pages do not shift."""
-    fused = []
-    for key, tally in tallies.items():
-        ranked = [candidate for _, candidate in sorted(tally.candidates, key=lambda each: each[0])]
-        fused.append(
-            Fused(
-                key=key,
-                score=tally.score,
-                branches=tally.branches,
-                region_id=next((c.region_id for c in ranked if c.region_id is not None), None),
-                passage_id=next((c.passage_id for c in ranked if c.passage_id is not None), None),
-            )
-        )
-    fused.sort(
-        key=lambda hit: (-hit.score, min(b.rank for b in hit.branches.values()), str(hit.key))
+    in_order = sorted(
+        tallies.items(), key=lambda each: (-each[1].score, each[1].rank, str(each[0]))
     )
-    return fused
+    return [
+        Fused(
+            key=key,
+            score=tally.score,
+            branches=tally.branches,
+            region_id=tally.region and tally.region[1],
+            passage_id=tally.passage and tally.passage[1],
+        )
+        for key, tally in in_order
+    ]
 
 
 async def _timed(ask: Ask) -> tuple[Found, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from PIL import Image
 
@@ -79,8 +79,7 @@ class PassageRequest:
     tool: str = "search_text"
 
 
-@dataclass(frozen=True, slots=True)
-class BranchScore:
+class BranchScore(NamedTuple):
     """How one branch saw a hit: place from 1, its own score (higher is better).
 
     ``distance`` is the cosine distance of vector branches, ``None`` for words.
