@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import uvicorn
+from mcp.server.auth.routes import build_resource_metadata_url
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -26,6 +27,7 @@ from sightline.server.addresses import in_url, is_loopback
 from sightline.server.allowance import Allowance
 from sightline.server.app import App, Register, create_app
 from sightline.server.auth.gate import gate
+from sightline.server.auth.step_up import StepUp
 from sightline.server.draining import CountPosts, InFlight, drain, stop
 from sightline.server.metrics import Metrics
 from sightline.server.resuming import SentEvents, TellSession
@@ -97,6 +99,16 @@ def create_http_app(
         requests = Allowance(per_minute=per_minute, burst=max(1, per_minute // 10))
         # Behind authentication: the last that is listed is the innermost.
         starlette.user_middleware.append(Middleware(Throttle, allowance=requests))
+        if opens.settings.resource_server_url is not None:
+            where = build_resource_metadata_url(opens.settings.resource_server_url)
+            step_up = Middleware(
+                StepUp,
+                lacking=app.lacking,
+                scope_prefix=settings.jwt_scope_prefix,
+                metadata_url=str(where),
+                most_bytes=settings.http_max_body_bytes,
+            )
+            starlette.user_middleware.append(step_up)
     return app, starlette
 
 

@@ -141,11 +141,26 @@ class Server(MCPServer[Dependencies]):
         token = get_access_token()
         return None if token is None else await self.tenant(token.client_id)
 
+    def lacking(self, method: str, params: Mapping[str, Any]) -> scopes.Refusal | None:
+        """What the caller's token lacks for a request, which then goes no further: it is counted
+        and noted here.
+        """
+        what, given, refused = method, params, None
+        if method == _READING:
+            refused = _refused_reading()
+        elif method == "tools/call":
+            what, given = str(params.get("name")), params.get("arguments") or {}
+            tool = self._tool_manager.get_tool(what)
+            refused = None if tool is None else _refused(tool)
+        if refused is not None:
+            with self._noted(what, given if isinstance(given, dict) else {}) as ended:
+                ended("denied")
+        return refused
+
     def _check(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
-        needed = scopes.scope_of(tool.name, tool.annotations)
-        reason = scopes.refusal(f"the tool {tool.name}", needed, get_access_token())
-        if reason is not None:
-            raise NotAllowedError(reason)
+        refused = _refused(tool)
+        if refused is not None:
+            raise NotAllowedError(refused.why)
         refuse_unknown(tool.name, arguments, tool.parameters.get("properties", {}))
         refuse_half_characters(arguments)
 
@@ -156,9 +171,9 @@ class Server(MCPServer[Dependencies]):
         with self._noted(_READING, {"uri": str(uri)}) as ended:
             try:
                 with self._allowed():
-                    reason = scopes.refusal("reading", "read", get_access_token())
-                    if reason is not None:
-                        raise NotAllowedError(reason)
+                    refused = _refused_reading()
+                    if refused is not None:
+                        raise NotAllowedError(refused.why)
                     tenant = await self._tenant()
                     with _telling(context), principals.acting_for(tenant):
                         read = await super().read_resource(uri, context)
@@ -170,6 +185,15 @@ class Server(MCPServer[Dependencies]):
                 raise
             ended("ok")
             return read
+
+
+def _refused(tool: Tool) -> scopes.Refusal | None:
+    needed = scopes.scope_of(tool.name, tool.annotations)
+    return scopes.refusal(f"the tool {tool.name}", needed, get_access_token())
+
+
+def _refused_reading() -> scopes.Refusal | None:
+    return scopes.refusal("reading", "read", get_access_token())
 
 
 def refuse_unknown(tool: str, arguments: Mapping[str, Any], known: Collection[str]) -> None:

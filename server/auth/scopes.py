@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from mcp.server.auth.provider import AccessToken
 from mcp.types import ToolAnnotations
@@ -33,9 +33,17 @@ def scope_of(tool: str, annotations: ToolAnnotations | None) -> Scope:
     return "read" if annotations is not None and annotations.read_only_hint else "write"
 
 
-def refusal(what: str, needed: Scope, token: AccessToken | None) -> str | None:
+class Refusal(NamedTuple):
+    """The scope that a token lacks, and the words for its holder."""
+
+    needed: Scope
+    why: str
+
+
+def refusal(what: str, needed: Scope, token: AccessToken | None) -> Refusal | None:
     """Why a call is not allowed, or ``None``. Without tokens (stdio, loopback) all is."""
     if token is None or needed in token.scopes:
         return None
     held = choices(token.scopes) if token.scopes else "no scope"
-    return f"{what} needs a token with scope {needed!r}; {shown(token.client_id)} has {held}"
+    why = f"{what} needs a token with scope {needed!r}; {shown(token.client_id)} has {held}"
+    return Refusal(needed, why)

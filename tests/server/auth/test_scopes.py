@@ -30,12 +30,14 @@ def test_without_a_token_nothing_is_refused_and_with_one_its_scopes_decide() -> 
     assert scopes.refusal("it", "write", None) is None
     assert scopes.refusal("it", "read", token) is None
     assert scopes.refusal("it", "write", token) == (
-        "it needs a token with scope 'write'; 'laptop' has 'read'"
+        "write",
+        "it needs a token with scope 'write'; 'laptop' has 'read'",
     )
 
 
 def test_a_token_without_any_scope_is_told_so() -> None:
     token = AccessToken(token="x", client_id="laptop", scopes=[])
     assert scopes.refusal("it", "read", token) == (
-        "it needs a token with scope 'read'; 'laptop' has no scope"
+        "read",
+        "it needs a token with scope 'read'; 'laptop' has no scope",
     )
