@@ -19,6 +19,7 @@ def call_limits(settings: Settings) -> Limits:
         view_edge_pixels=settings.view_edge_pixels,
         inline_bytes=settings.inline_bytes,
         answer_seconds=settings.answer_timeout_seconds,
+        least_confidence=settings.answer_least_confidence,
     )
 
 

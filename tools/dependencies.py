@@ -54,6 +54,8 @@ class Limits:
     inline_bytes: int = 700_000
     #: Longest that answering one question may take, its checks included.
     answer_seconds: float = 120.0
+    #: Answers less sure than this, 0 to 1, are withheld.
+    least_confidence: float = 0.0
 
     def results(self, asked: int) -> int:
         """``asked`` where it is 1 to ``result_limit``; raises InvalidArgumentError."""

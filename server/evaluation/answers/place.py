@@ -32,6 +32,7 @@ async def opened(folder: Path, album: Path, collection: str) -> AsyncIterator[De
             vlm_model=BUILTIN.name,
             vlm_timeout_seconds=600,
             answer_timeout_seconds=3600,
+            answer_least_confidence=0,
         )
         async with standalone.opened(settings) as deps:
             summary = await standalone.ingest(deps, [album], collection)
