@@ -26,7 +26,7 @@ from transformers import LlavaForConditionalGeneration
 from sightline.training.vlm.album import Squares
 from sightline.training.vlm.course import Course
 from sightline.training.vlm.dense import DenseHead, Targets, dense_loss
-from sightline.training.vlm.looks import LAYER, look_loss
+from sightline.training.vlm.looks import LAYER, look_loss, previous_loss
 from sightline.training.vlm.oracle import Oracle
 from sightline.training.vlm.packs import FORMS, Batch, Composer, Form, collate
 from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
@@ -43,9 +43,12 @@ _SIMPLEST: Final = 0.3
 #: How far off, in hundredths of the square, a coordinate is still partly right in training.
 _BLUR: Final = 1.5
 #: The weight of the truth of patches beside that of answers.
-_DENSE: Final = 0.1
-#: The weight of looking where the answer is.
-_LOOK: Final = 1.0
+_DENSE: Final = 0.05
+#: The weights of looking where the answer is and of knowing the token before.
+_LOOK: Final = 0.5
+_PREVIOUS: Final = 0.2
+#: The weight of a coordinate: a box has four, an answer in words often a single token.
+_COORDINATE: Final = 0.3
 _IGNORE: Final = -100
 _PROBE_EVERY: Final = 400
 #: Pictures a batch while the projector learns from the oracle.
@@ -54,12 +57,13 @@ _ALIGNED: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What the language model made of a batch, (batch, length, width): its last states, those that
-    enter the layer that is shown where to look, and what the tower saw (pictures, patches, width),
-    if there were pictures.
+    """What the language model made of a batch, (batch, length, width): its last states, what it was
+    given, what enters the layer that is shown where to look, and what the tower saw (pictures,
+    patches, width), if there were pictures.
     """
 
     last: Tensor
+    embeds: Tensor
     entering: Tensor
     seen: Tensor | None
 
@@ -94,7 +98,7 @@ class Pupil:
             use_cache=False,
             output_hidden_states=True,
         )
-        return Read(output.last_hidden_state, output.hidden_states[LAYER], seen)
+        return Read(output.last_hidden_state, embeds, output.hidden_states[LAYER], seen)
 
 
 def _added(mask: Tensor, like: Tensor) -> Tensor:
@@ -174,11 +178,14 @@ def train_stage(
         with torch.autocast(pupil.device.type, torch.bfloat16):
             read = pupil.read(batch)
             loss, right = answer_loss(model, read.last, batch.labels.to(pupil.device), runs)
-            figures = {"tokens right": right}
+            figures = {"words right": right}
             if read.seen is not None:
                 dense, sight = truths.loss(read.seen, batch.rows)
                 loss = loss + _DENSE * dense
                 figures |= sight
+            previous = previous_loss(model, read.embeds, batch)
+            loss = loss + _PREVIOUS * previous
+            figures["previous"] = float(previous.detach())
             look = look_loss(model, read.entering, packs, batch, composer.tokenizer)
             if look is not None:
                 loss = loss + _LOOK * look
@@ -222,22 +229,28 @@ def _only(model: nn.Module, trained: Mapping[str, nn.Module]) -> None:
 def answer_loss(
     model: LlavaForConditionalGeneration, hidden: Tensor, labels: Tensor, runs: Sequence[int]
 ) -> tuple[Tensor, float]:
-    """Cross entropy on the asked tokens; a coordinate's neighbours share its target."""
+    """Cross entropy on the asked tokens; a coordinate's neighbours share its target.
+
+    Returns it and the share of words told rightly, coordinates left out.
+    """
     asked = labels != _IGNORE
     target = labels[asked]
     logits = model.lm_head(hidden[asked]).float()
-    right = float((logits.argmax(-1) == target).float().mean())
     losses = cross_entropy(logits, target, reduction="none")
     logs = logits.log_softmax(-1)
     steps = torch.arange(STEPS, device=logits.device)
+    word = torch.ones_like(target, dtype=torch.bool)
     for first in runs:
         inside = (target >= first) & (target < first + STEPS)
+        word &= ~inside
         if bool(inside.any()):
             gap = (steps - (target[inside] - first)[:, None]).float() / _BLUR
             soft = torch.exp(-0.5 * gap * gap)
             soft = soft / soft.sum(-1, keepdim=True)
             losses[inside] = -(soft * logs[inside, first : first + STEPS]).sum(-1)
-    return losses.mean(), right
+    weights = torch.where(word, 1.0, _COORDINATE)
+    right = (logits.argmax(-1) == target)[word].float().mean()
+    return (losses * weights).sum() / weights.sum(), float(right)
 
 
 @torch.no_grad()

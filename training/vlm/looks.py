@@ -1,9 +1,14 @@
-"""Where to look: some heads of the language model are shown what holds the answer.
+"""Where to look: heads of the language model are shown what holds the answer.
 
-The world knows where each answer can be seen. Two heads of one layer are trained to attend, from
-every token of such an answer, to the patches of its box, or, where the answer is copied out of a
-passage, to the token of the passage that comes next; what they find there, and what to do with it,
-the model learns from the answers alone. Finding is what takes small models longest.
+The world knows where each answer can be seen. The heads of one layer are trained to attend, from
+every token of such an answer, to the patches of its box; to the whole picture, where a look of all
+of it is asked for (its light, its paper); or, where the answer is copied out of a passage, to the
+token of the passage that comes next. That token is known by the one before it, so one head of the
+first layer is shown the token before each. Finding is what takes small models longest.
+
+What is found must also get through. Heads that learn by themselves what to hand over learn boxes,
+which are asked for most, and hand over nothing else: colours stayed at chance though the right
+patches were looked at. So the heads start by handing over, together, a patch as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
@@ -24,9 +30,10 @@ from sightline.training.vlm.dense import owners_of
 from sightline.training.vlm.packs import Batch, Pack, Segment
 from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
 
-#: The layer whose first heads are shown where to look, counted from 0.
+#: The layer whose heads are shown where to look, counted from 0.
 LAYER: Final = 2
-_HEADS: Final = 2
+#: How loud a patch that is handed over begins.
+_HANDED: Final = 0.3
 _HEAD: Final = re.compile(r"(?:Passage|Picture) \d: ")
 
 
@@ -45,22 +52,55 @@ def look_loss(
     rows, places, targets = _targets(model, packs, batch, tokenizer)
     if not rows:
         return None
+    logits = _logits(model, LAYER, entering, batch)[rows, :, places].float()
+    seen = batch.mask[rows, 0, places].to(logits.device)[:, None]
+    logs = logits.masked_fill(~seen, -torch.inf).log_softmax(-1)
+    goal = torch.from_numpy(np.stack(targets)).to(logits.device)[:, None]
+    loss: Tensor = -logs.masked_fill(~goal, -torch.inf).logsumexp(-1).mean()
+    return loss
+
+
+def previous_loss(model: LlavaForConditionalGeneration, embeds: Tensor, batch: Batch) -> Tensor:
+    """Minus the log of the attention that falls on the token before, in the first head of all.
+
+    ``embeds`` (batch, length, width) is what the first layer is given. Asked of every token of text
+    that stands right behind another.
+    """
+    device = embeds.device
+    ids, positions = batch.ids.to(device), batch.positions.to(device)
+    mask = batch.mask[:, 0].to(device)
+    text = ids != model.config.image_token_id
+    asked = text[:, 1:] & text[:, :-1] & (positions[:, 1:] == positions[:, :-1] + 1)
+    rows, places = (asked & mask.diagonal(-1, 1, 2)).nonzero(as_tuple=True)
+    logits = _logits(model, 0, embeds, batch)[rows, 0, places + 1].float()
+    return cross_entropy(logits.masked_fill(~mask[rows, places + 1], -torch.inf), places)
+
+
+@torch.no_grad()
+def start_looks(model: LlavaForConditionalGeneration) -> None:
+    """Let the heads that are shown where to look begin by handing over what they look at."""
+    attention = model.model.language_model.layers[LAYER].self_attn
+    for handing in (attention.v_proj, attention.o_proj):
+        handing.weight += _HANDED**0.5 * torch.eye(
+            handing.in_features, device=handing.weight.device
+        )
+
+
+def _logits(
+    model: LlavaForConditionalGeneration, index: int, entering: Tensor, batch: Batch
+) -> Tensor:
+    """What the heads of layer ``index`` give each place before the mask: (batch, heads, l, l)."""
     language = model.model.language_model
-    layer = language.layers[LAYER]
+    layer = language.layers[index]
     width = language.config.hidden_size // language.config.num_attention_heads
     x = layer.input_layernorm(entering)
     shape = (*x.shape[:2], -1, width)
-    query = layer.self_attn.q_proj(x).view(shape)[:, :, :_HEADS].transpose(1, 2)
-    key = layer.self_attn.k_proj(x).view(shape)[:, :, :_HEADS].transpose(1, 2)
+    query = layer.self_attn.q_proj(x).view(shape).transpose(1, 2)
+    key = layer.self_attn.k_proj(x).view(shape).transpose(1, 2)
     cos, sin = language.rotary_emb(x, batch.positions.to(x.device))
     query, key = apply_rotary_pos_emb(query, key, cos, sin)
-    scores = query @ key.transpose(-1, -2) * width**-0.5
-    logits = scores[rows, :, places].float()
-    seen = batch.mask[rows, 0, places].to(x.device)[:, None]
-    logs = logits.masked_fill(~seen, -torch.inf).log_softmax(-1)
-    goal = torch.from_numpy(np.stack(targets)).to(x.device)[:, None]
-    loss: Tensor = -logs.masked_fill(~goal, -torch.inf).logsumexp(-1).mean()
-    return loss
+    scores: Tensor = query @ key.transpose(-1, -2) * width**-0.5
+    return scores
 
 
 def _targets(
@@ -91,15 +131,18 @@ def _targets(
         for segment in pack.segments:
             _, _, start, end = next(spans)
             box = segment.ask.box
+            if segment.row in pack.rows:
+                own = patches[pack.rows.index(segment.row) * side * side :][: side * side]
+            else:
+                own = patches[:0]
             boxed = any(f <= t < f + STEPS for t in segment.answer for f in runs)
             if segment.ask.kind == "reading" and not boxed:
                 for offset, at in enumerate(copied(segment, pack.prefix, tokenizer)):
                     look(row, start + offset, at)
-            elif box is not None and segment.row in pack.rows:
-                cells = np.flatnonzero(owners_of([box], side) >= 0)
-                shown = patches[pack.rows.index(segment.row) * side * side + cells]
-                for place in range(start, end - 1) if len(cells) else ():
-                    look(row, place, shown)
+            elif len(own) and (box is not None or segment.ask.kind == "attribute"):
+                cells = owners_of([box], side) >= 0 if box is not None else np.ones(len(own), bool)
+                for place in range(start, end - 1) if cells.any() else ():
+                    look(row, place, own[cells])
     return rows, places, targets
 
 

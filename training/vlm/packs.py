@@ -27,14 +27,20 @@ Form = Literal["plain", "picture", "picture and passage", "several", "passages"]
 #: How often each form is taught.
 FORMS: Final[dict[Form, float]] = {
     "plain": 0.2,
-    "picture": 0.28,
+    "picture": 0.22,
     "picture and passage": 0.3,
-    "several": 0.12,
-    "passages": 0.1,
+    "several": 0.08,
+    "passages": 0.2,
 }
 #: How often questions of a kind are taught beside the others (1.0): what is asked most, most, and
 #: "not shown" seldom, since it is the likeliest answer and a model in doubt falls back on it.
-EMPHASIS: Final = {"attribute": 1.5, "location": 1.5, "unanswerable": 0.5}
+EMPHASIS: Final = {
+    "attribute": 1.6,
+    "reading": 1.6,
+    "location": 1.3,
+    "comparison": 1.2,
+    "unanswerable": 0.6,
+}
 _IGNORE: Final = -100
 _SAME_FAMILY: Final = 0.3
 
@@ -81,7 +87,7 @@ class Composer:
     tokenizer: PreTrainedTokenizerFast
     records: Sequence[Record]
     patches: int
-    questions: int = 10
+    questions: int = 12
     emphasis: Mapping[str, float] = field(default_factory=dict)
     _by_size: list[int] = field(init=False)
     _families: dict[str, list[int]] = field(init=False)

@@ -21,6 +21,7 @@ from sightline.training.vlm.dense import targets_of
 from sightline.training.vlm.drawing import draw_album
 from sightline.training.vlm.export import export_model
 from sightline.training.vlm.language import Pupil, Told, Truths, align, report, train_stage
+from sightline.training.vlm.looks import start_looks
 from sightline.training.vlm.model import SMOKE, Shape, build_model
 from sightline.training.vlm.oracle import Oracle, start_oracle
 from sightline.training.vlm.packs import EMPHASIS, Composer
@@ -73,7 +74,9 @@ def train(
     held = open_album(folder / "validation", recipe.shape.edge)
     tokenizer = _tokenizer(folder / "tokenizer", records, recipe.shape, start)
     model = build_model(recipe.shape, tokenizer)
-    if start is not None:
+    if start is None:
+        start_looks(model)
+    else:
         model.load_state_dict(weights_of(start, model))
     model = model.to(device)
     # Attention over few tokens, written out, takes a third of the fused kernel's way back on CPUs.

@@ -1,4 +1,4 @@
-"""Stage 0: the vision tower learns to see, from the truth of every patch (see ``dense``)."""
+"""Stage 0: the vision tower learns to see, from the truth of every patch and every picture."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import SiglipVisionModel
 
 from sightline.training.vlm.album import Record, Squares
+from sightline.training.vlm.asked import AskedHead, questions_of
 from sightline.training.vlm.course import Course
 from sightline.training.vlm.dense import BINS, DenseHead, Targets, Words, dense_loss, targets_of
 from sightline.training.vlm.sight import start_tower
@@ -26,6 +27,8 @@ BATCH: Final = 32
 _EMBED_BATCH: Final = 64
 #: Families whose things are told by their outline alone, and how much more often they are shown.
 _OUTLINES: Final = {"shapes": 2.5, "product": 2.0, "geometry": 1.5, "street": 1.5}
+#: The weight of what is true of whole pictures beside that of patches.
+_ASKED: Final = 0.6
 _PROBE_EVERY: Final = 250
 _PROBED: Final = 180
 
@@ -54,11 +57,13 @@ def train_tower(
     width = tower.config.hidden_size
     torch.manual_seed(seed)
     head = DenseHead(width, words).to(device)
+    asked = AskedHead(width, questions_of(records)).to(device)
+    truths = asked.truths(records)
     if fresh:
         start_tower(tower, squares)
     probed = list(held[1][:_PROBED])
     probe = targets_of(probed, words, side)
-    course = Course("tower", folder, seconds, RATE, {"tower": tower, "head": head})
+    course = Course("tower", folder, seconds, RATE, {"tower": tower, "head": head, "asked": asked})
     rng = random.Random(f"{seed}/{course.step}")
     weights = np.cumsum([_OUTLINES.get(record.family, 1.0) for record in records]).tolist()
     tower.train()
@@ -67,8 +72,9 @@ def train_tower(
         with torch.autocast(device.type, torch.bfloat16):
             features = features_of(tower, pixels(squares[rows], device))
             classes, boxes = head(features)
+            whole, right = asked(features, [truths[row] for row in rows])
         loss, figures = dense_loss(classes, boxes, *targets.tensors(rows, device), words.weights)
-        course.learn(loss, figures)
+        course.learn(loss + _ASKED * whole, {**figures, "asked right": right})
         if step % _PROBE_EVERY == _PROBE_EVERY - 1:
             _log.info("tower, held out: %s", knowledge(tower, head, held[0], probed, probe, device))
     course.write_curve()

@@ -1,0 +1,35 @@
+"""A tiny LLaVA's shape and three records to make lessons of."""
+
+from __future__ import annotations
+
+from sightline.training.vlm.album import Ask, Item, Record
+from sightline.training.vlm.model import Shape
+
+TINY = Shape(
+    edge=32,
+    vision_width=64,
+    vision_layers=1,
+    text_width=128,
+    text_mlp=64,
+    text_layers=3,
+    vocabulary=300,
+)
+RECORDS = [
+    Record(
+        family="street",
+        seed=seed,
+        combination="",
+        unseen=False,
+        crop=False,
+        items=[Item("van", {"colour": "white"}, (0.1, 0.1, 0.6, 0.5))],
+        readings=[("HOTEL", (0.1, 0.7, 0.4, 0.8)), ("12", (0.6, 0.7, 0.7, 0.8))],
+        asks=[
+            Ask("attribute", "en", "What colour is the van?", "white", (0.1, 0.1, 0.6, 0.5)),
+            Ask("location", "en", "Where is the van?", "the van", (0.1, 0.1, 0.6, 0.5)),
+            Ask("reading", "zh", "写着什么？", "HOTEL", (0.1, 0.7, 0.4, 0.8)),
+            Ask("unanswerable", "zh", "几点了？", "图中没有", None),
+        ],
+        captions=[],
+    )
+    for seed in range(3)
+]

@@ -1,0 +1,22 @@
+"""A tokenizer and a tiny LLaVA, made once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from sightline.training.vlm.model import build_model
+from sightline.training.vlm.tokenizer import train_tokenizer
+from tests.support.lessons import TINY
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer(["What colour is the white van? [1]", "红色的车在哪里？"] * 9, 300)
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    torch.manual_seed(1)
+    return build_model(TINY, tokenizer).eval()

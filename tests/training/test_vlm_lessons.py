@@ -1,0 +1,144 @@
+"""What the language model is taught: packs of questions, and the loss of answers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from sightline.training.vlm import prompt
+from sightline.training.vlm.album import Item
+from sightline.training.vlm.language import Pupil, answer_loss
+from sightline.training.vlm.packs import FORMS, Composer, Form, Pack, collate
+from sightline.training.vlm.prompt import Passage, Shown
+from sightline.training.vlm.tokenizer import coordinate_ids
+from sightline.training.vlm.tower import pixels
+from tests.support.lessons import RECORDS, TINY
+
+
+def composed(tokenizer: PreTrainedTokenizerFast, form: Form) -> Pack:
+    composer = Composer(tokenizer, RECORDS, TINY.patches)
+    pack = composer.compose(random.Random(1), form)
+    assert pack.segments
+    return pack
+
+
+@pytest.mark.parametrize("form", ["plain", "picture", "picture and passage"])
+def test_a_packed_question_reads_as_if_it_were_asked_alone(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, form: Form
+) -> None:
+    pack = composed(tokenizer, form)
+    squares = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
+    with torch.inference_mode():
+        values = pixels(squares, torch.device("cpu"))
+        pupil = Pupil(model, squares, torch.device("cpu"))
+        packed = pupil.read(collate([pack], 0)).last
+        at = len(pack.prefix)
+        for segment in pack.segments:
+            ids = pack.prefix + segment.question + segment.answer
+            alone = model(
+                input_ids=torch.tensor([ids]),
+                pixel_values=values[pack.rows],
+                output_hidden_states=True,
+            ).hidden_states[-1]
+            length = len(ids) - len(pack.prefix)
+            assert torch.allclose(packed[0, at : at + length], alone[0, -length:], atol=1e-5)
+            at += length
+
+
+def test_the_lesson_is_what_the_chat_template_makes_of_the_messages(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    pack = composed(tokenizer, "picture and passage")
+    asked = tokenizer.decode(pack.prefix + pack.segments[0].question)
+    passage = "Passage 2: HOTEL | 12\n" in asked
+    text = prompt.passage_text(["HOTEL", "12"])
+    evidence: list[prompt.Evidence] = [Shown("data:,"), Passage(text)]
+    messages = prompt.grounded_messages(
+        pack.segments[0].ask.question, evidence if passage else evidence[::-1]
+    )
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert asked == str(rendered).replace("<image>", "<image>" * TINY.patches)
+
+
+def test_text_that_stands_in_a_passage_is_cited_from_there(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    room = replace(RECORDS[0], family="room", items=[Item("sofa", {}, (0, 0, 1, 1))], readings=[])
+    composer = Composer(tokenizer, [RECORDS[0], room], TINY.patches)
+    pack = composer.about(random.Random(1), 0, "passages")
+    answers = [tokenizer.decode(s.answer) for s in pack.segments if s.ask.kind == "reading"]
+    assert answers
+    assert all(answer.startswith("HOTEL [") and "0." not in answer for answer in answers)
+
+
+def test_a_question_that_fits_two_pictures_is_not_asked_of_both(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    composer = Composer(tokenizer, RECORDS, TINY.patches)
+    for seed in range(20):
+        pack = composer.compose(random.Random(seed), "several")
+        if len(pack.rows) > 1:
+            assert not [s for s in pack.segments if "van" in s.ask.question]
+
+
+def test_only_answers_are_learnt_and_each_token_from_the_one_before(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    pack = composed(tokenizer, "picture")
+    batch = collate([pack], 0)
+    for (kind, row, start, end), segment in zip(batch.spans, pack.segments, strict=True):
+        assert kind == segment.ask.kind
+        assert batch.labels[row, start:end].tolist() == segment.answer
+        assert batch.ids[row, start + 1 : end].tolist() == segment.answer[:-1]
+    assert int((batch.labels >= 0).sum()) == sum(len(s.answer) for s in pack.segments)
+
+
+def test_a_near_coordinate_costs_less_than_a_far_one(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    runs = coordinate_ids(tokenizer)
+    weight = model.lm_head.weight
+    losses = []
+    for guess in (50, 51, 90):
+        hidden = weight[runs[0] + guess][None, None] * 40
+        loss, _ = answer_loss(model, hidden, torch.tensor([[runs[0] + 50]]), runs)
+        losses.append(float(loss.detach()))
+    assert losses[0] < losses[2]
+    assert losses[1] < losses[2]
+
+
+def test_a_word_weighs_more_than_a_coordinate(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    runs = coordinate_ids(tokenizer)
+    word, place = 1, runs[0]
+    sure = model.lm_head.weight[word].detach() * 1000
+    asked = {"word": [word], "place": [place], "both": [word, place]}
+    losses = {}
+    for name, tokens in asked.items():
+        hidden = sure.expand(1, len(tokens), -1)
+        loss, right = answer_loss(model, hidden, torch.tensor([tokens]), runs)
+        losses[name] = float(loss.detach())
+        assert right == 1.0 or name == "place"
+    assert losses["word"] < 0.1 * losses["place"]
+    assert losses["both"] < 0.3 * losses["place"]
+
+
+def test_what_is_emphasised_is_asked_more_often(tokenizer: PreTrainedTokenizerFast) -> None:
+    asked: dict[bool, int] = {}
+    for emphasis in ({}, {"attribute": 5.0, "unanswerable": 0.1}):
+        composer = Composer(tokenizer, RECORDS, TINY.patches, questions=1, emphasis=emphasis)
+        packs = [composer.about(random.Random(seed), 0, "plain") for seed in range(200)]
+        kinds = [pack.segments[0].ask.kind for pack in packs]
+        asked[bool(emphasis)] = kinds.count("attribute")
+        assert len(packs[0].segments) == 1
+    assert asked[True] > 1.5 * asked[False]
+
+
+def test_every_form_is_taught() -> None:
+    assert sum(FORMS.values()) == pytest.approx(1)
