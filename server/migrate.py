@@ -5,6 +5,7 @@ All functions block; an event loop calls them in a thread.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
@@ -17,6 +18,9 @@ from alembic.util.exc import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError
+
+#: alembic keeps what it works on in globals of the process.
+_alone = threading.Lock()
 
 
 @contextmanager
@@ -57,16 +61,16 @@ def current(dsn: str) -> str | None:
 
 
 def upgrade(dsn: str, revision: str = "head") -> None:
-    """Applies what is missing. Safe when several processes do it at once."""
+    """Applies what is missing. Safe when several processes or threads do it at once."""
     _require_known(current(dsn))
-    with _named_errors(), _configuration(dsn) as config:
+    with _named_errors(), _configuration(dsn) as config, _alone:
         command.upgrade(config, revision)
 
 
 def downgrade(dsn: str, revision: str) -> None:
     """Undoes migrations down to ``revision``; ``base`` undoes all and drops every row."""
     _require_known(current(dsn))
-    with _named_errors(), _configuration(dsn) as config:
+    with _named_errors(), _configuration(dsn) as config, _alone:
         command.downgrade(config, revision)
 
 

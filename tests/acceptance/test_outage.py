@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
@@ -19,6 +20,7 @@ from mcp.types import CallToolResult, TextContent
 from sightline.server import migrate
 from sightline.server import settings as process_settings
 from sightline.server.app import create_app
+from sightline.server.http import listening
 from sightline.server.settings import Settings
 from sightline.storage.postgres import EmbeddedPostgres
 
@@ -98,3 +100,41 @@ async def test_our_own_database_is_started_again_when_it_was_killed(
     for answer in answers:
         if answer.is_error:
             assert "the database cannot be reached" in said(answer)
+
+
+async def test_calls_beyond_the_connections_are_told_to_try_again_and_the_next_ones_work(
+    tmp_path: Path, database_dsn: str, random_encoder_folder: Path
+) -> None:
+    settings = configured(
+        tmp_path,
+        random_encoder_folder,
+        database_url=database_dsn,
+        http_port=0,
+        pool_max_connections=2,
+        pool_wait_seconds=1,
+    )
+    async with listening(settings) as (url, _), Client(url) as client:
+        assert not (await client.call_tool("list_collections", {})).is_error
+        with psycopg.connect(database_dsn) as holding:
+            holding.execute("LOCK TABLE sightline.collection IN ACCESS EXCLUSIVE MODE")
+            calls = [
+                asyncio.create_task(client.call_tool("list_collections", {})) for _ in range(64)
+            ]
+            refused = set[asyncio.Task[CallToolResult]]()
+            while len(refused) < 62:
+                done, _ = await asyncio.wait(
+                    set(calls) - refused, return_when=asyncio.FIRST_COMPLETED
+                )
+                refused |= done
+        for call in calls:
+            answer = await call
+            if call in refused:
+                assert answer.is_error
+                assert said(answer) == (
+                    "all 2 database connections have been busy for 1 s; try again"
+                )
+            else:
+                assert answer.structured_content == {"collections": []}
+        for _ in range(3):
+            answer = await client.call_tool("list_collections", {})
+            assert answer.structured_content == {"collections": []}, said(answer)

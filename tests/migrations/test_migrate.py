@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -64,6 +65,13 @@ def test_upgrading_what_is_at_head_changes_nothing(database_dsn: str) -> None:
     migrate.upgrade(database_dsn)
     assert objects(database_dsn) == made
     migrate.require_head(database_dsn)
+
+
+def test_threads_that_migrate_at_once_agree(empty_dsn: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(migrate.upgrade, empty_dsn) for _ in range(4)]:
+            done.result()
+    assert migrate.current(empty_dsn) == migrate.head()
 
 
 def test_processes_that_migrate_at_once_agree(empty_dsn: str) -> None:
