@@ -32,7 +32,7 @@ def test_a_smoke_run_learns_resumes_and_is_measured(tmp_path: Path) -> None:
     train(replace(QUICK, minutes=QUICK.minutes / 2), work, model, device)
     assert (model / "model.safetensors").read_bytes() == written
 
-    report = evaluate(model, "validation", 27, device)
+    report = evaluate(model, "validation", 27, device, questions=6)
     single = report["picture"]
     assert isinstance(single, dict)
     # Who has learnt nothing but to say "not shown" gets the unanswerable ones right.

@@ -3,7 +3,7 @@
 train --smoke --work runs/vlm-smoke --out runs/vlm-smoke/model     five minutes, to see it learn
 train --work runs/vlm --out server/inference/weights/builtin-llava
 train --start server/inference/weights/builtin-llava --work runs/vlm-2 --out runs/vlm-2/model
-evaluate MODEL --pictures 450 --report runs/vlm/report.json
+evaluate MODEL --pictures 1000 --report runs/vlm/report.json
 card MODEL --work runs/vlm --report runs/vlm/report.json
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from sightline.training.vlm.card import write_card
-from sightline.training.vlm.evaluate import evaluate
+from sightline.training.vlm.evaluate import QUESTIONS, evaluate
 from sightline.training.vlm.recipe import FULL, QUICK, train
 
 
@@ -38,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     learn.add_argument("--seed", type=int, default=0)
     measure = commands.add_parser("evaluate", help="figures on held-out pictures")
     measure.add_argument("model", type=Path)
-    measure.add_argument("--pictures", type=int, default=450)
+    measure.add_argument("--pictures", type=int, default=1000)
+    measure.add_argument("--questions", type=int, default=QUESTIONS, help="of each picture")
     measure.add_argument("--split", choices=("validation", "test"), default="test")
     measure.add_argument("--report", type=Path, required=True)
     card = commands.add_parser("card", help="write MODEL_CARD.md from a report")
@@ -60,7 +61,9 @@ def main(argv: list[str] | None = None) -> int:
         )
         train(recipe, arguments.work, arguments.out, device, arguments.seed, arguments.start)
     elif arguments.command == "evaluate":
-        figures = evaluate(arguments.model, arguments.split, arguments.pictures, device)
+        figures = evaluate(
+            arguments.model, arguments.split, arguments.pictures, device, arguments.questions
+        )
         text = json.dumps(figures, indent=1, ensure_ascii=False)
         arguments.report.write_text(text + "\n", encoding="utf-8")
         print(text)

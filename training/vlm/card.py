@@ -27,18 +27,21 @@ photographs, documents and scans are outside it, and what it says about them mea
 ## Training
 
 `python -m sightline.training.vlm train`. Stages: the vision tower on the truth of every patch
-(label, attributes, box, counts, characters), its heads starting as looks at their neighbours; the
-Llama on all forms of the prompt, told the truth of every patch in place of the picture; the
-projector alone (LLaVA's first stage), to say of what the tower saw what the Llama was told;
-everything together on all forms of the prompt (LLaVA's second stage), two heads being shown where
-each answer stands. Several questions are packed behind one picture with a block mask; simple
-pictures come first. `train --start FOLDER` goes on from an exported folder.
+(label, attributes, box, counts, characters) and of every picture (its light, paper, room), its
+heads starting as looks at their neighbours; the Llama on all forms of the prompt, told the truth of
+every patch in place of the picture; the projector alone (LLaVA's first stage), to say of what the
+tower saw what the Llama was told; everything together on all forms of the prompt (LLaVA's second
+stage). The heads of one layer are shown where each answer stands and begin by handing over what is
+there; one of the first layer is shown the token before, by which copying from passages begins.
+Several questions are packed behind one picture with a block mask; simple pictures come first.
+`train --start FOLDER` goes on from an exported folder.
 
 {note}
 """
 _FIGURES: Final = """## Figures
 
-On {pictures} held-out {split} pictures; greedy answers were generated and parsed. Exact: the
+On {pictures} held-out {split} pictures, up to {questions} questions of each by itself and with its
+text, half as many among others; greedy answers were generated and parsed. Exact: the
 answer's text equals the truth; location questions are scored by their boxes alone. A question that
 the picture cannot answer is exact when the model says "not shown". Unseen: a combination of
 attributes that no training picture showed.
@@ -67,7 +70,7 @@ def write_card(model: Path, work: Path, report: Mapping[str, Any], note: str = "
     size = {"parameters": total / 1e6, "megabytes": weights.stat().st_size / 2**20}
     parts = [_HEAD.format(**size, note=fill(note, 100))]
     parts.append(_stages(work))
-    parts.append(_FIGURES.format(pictures=report["pictures"], split=report["split"]))
+    parts.append(_FIGURES.format_map(report))
     for form, title in _FORMS.items():
         if form in report:
             parts.append(_form(title, report[form]))

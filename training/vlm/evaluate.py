@@ -27,7 +27,9 @@ from sightline.training.vlm.prompt import Answer, parse_answer
 from sightline.training.vlm.speed import measure
 from sightline.training.vlm.tower import pixels
 
-_FORMS: Final[dict[Form, int]] = {"picture": 6, "picture and passage": 6, "several": 3}
+#: The ways of asking, and how many questions each asks of a picture beside the others.
+_FORMS: Final[dict[Form, float]] = {"picture": 1, "picture and passage": 1, "several": 0.5}
+QUESTIONS: Final = 2
 _BATCH: Final = 24
 _LONGEST: Final = 32
 Figures = dict[str, object]
@@ -49,6 +51,13 @@ class Given:
         return _plain(self.truth.text) == _plain(self.answer.text)
 
     @property
+    def kind(self) -> str:
+        """The kind of question; what is read from a passage is no reading of a picture."""
+        ask = self.segment.ask
+        from_passage = ask.kind == "reading" and ask.box is not None and self.truth.box is None
+        return "reading from a passage" if from_passage else ask.kind
+
+    @property
     def overlap(self) -> float:
         """IoU of the answer's box with the true box; 0 without one."""
         if self.truth.box is None or self.answer.box is None:
@@ -56,8 +65,14 @@ class Given:
         return iou(self.truth.box, self.answer.box)
 
 
-def evaluate(folder: Path, split: str, pictures: int, device: torch.device) -> Figures:
-    """Draw ``pictures`` of ``split`` ("test" or "validation"), ask, and count."""
+def evaluate(
+    folder: Path, split: str, pictures: int, device: torch.device, questions: int = QUESTIONS
+) -> Figures:
+    """Draw ``pictures`` of ``split`` ("test" or "validation"), ask, and count.
+
+    Of each picture up to ``questions`` are asked by itself, as many with its text as a passage, and
+    half as many among other pictures.
+    """
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     model = model.to(device).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -69,12 +84,18 @@ def evaluate(folder: Path, split: str, pictures: int, device: torch.device) -> F
         squares, records = open_album(album, edge)
         given: list[Given] = []
         began = time.monotonic()
-        for form, questions in _FORMS.items():
-            composer = Composer(tokenizer, records, patches, questions=questions)
+        for form, share in _FORMS.items():
+            most = max(1, round(share * questions))
+            composer = Composer(tokenizer, records, patches, questions=most)
             given += _ask(model, composer, form, squares, device)
         seconds = time.monotonic() - began
         speed = measure(model, Composer(tokenizer, records, patches), squares, device)
-    head: Figures = {"split": split, "pictures": pictures, "seconds": round(seconds)}
+    head: Figures = {
+        "split": split,
+        "pictures": pictures,
+        "questions": questions,
+        "seconds": round(seconds),
+    }
     return {**head, "speed": speed, **figures(given)}
 
 
@@ -87,7 +108,7 @@ def figures(given: Sequence[Given]) -> Figures:
         result[form] = {
             "questions": len(part),
             "exact": _exact(texts),
-            "by kind": _by(texts, lambda g: g.segment.ask.kind),
+            "by kind": _by(texts, lambda g: g.kind),
             "by family": _by(texts, lambda g: g.record.family),
             "by language": _by(texts, lambda g: g.segment.ask.language),
             "seen and unseen": _by(texts, lambda g: "unseen" if g.record.unseen else "seen"),
