@@ -64,7 +64,9 @@ COPY sightline.cluster_member (
 ) FROM STDIN
 
 -- name: compare
--- The nearest ten of pictures that were not compared yet, and how many pictures that were.
+-- The nearest ten of pictures that were not compared yet, and how many pictures that were. Where all
+-- ten are near and some of them in other collections, the nearest ten of its own as well: who sees
+-- no other collection would miss those.
 WITH chosen AS MATERIALIZED (
     SELECT v.asset_id, v.collection_id, v.embedding::halfvec({dimension}) AS vector
     FROM sightline.{partition} AS v
@@ -77,14 +79,33 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO sightline.compared (space_id, collection_id, asset_id)
     SELECT {space_id}, collection_id, asset_id FROM chosen
     ON CONFLICT DO NOTHING
+), nearest AS MATERIALIZED (
+    SELECT chosen.asset_id, chosen.collection_id, n.asset_id AS other, n.distance,
+        n.collection_id <> chosen.collection_id AS elsewhere
+    FROM chosen
+    CROSS JOIN LATERAL (
+        SELECT
+            o.asset_id, o.collection_id,
+            o.embedding::halfvec({dimension}) <=> chosen.vector AS distance
+        FROM sightline.{partition} AS o
+        WHERE o.asset_id <> chosen.asset_id
+        ORDER BY o.embedding::halfvec({dimension}) <=> chosen.vector
+        LIMIT 10
+    ) AS n
+    WHERE n.distance <= 0.2
+), crowded AS (
+    SELECT asset_id FROM nearest GROUP BY asset_id HAVING count(*) = 10 AND bool_or(elsewhere)
 ), near AS (
     INSERT INTO sightline.near_pair (space_id, collection_id, asset_id, other_asset_id, distance)
+    SELECT {space_id}, collection_id, asset_id, other, distance FROM nearest
+    UNION
     SELECT {space_id}, chosen.collection_id, chosen.asset_id, n.asset_id, n.distance
-    FROM chosen
+    FROM crowded
+    JOIN chosen USING (asset_id)
     CROSS JOIN LATERAL (
         SELECT o.asset_id, o.embedding::halfvec({dimension}) <=> chosen.vector AS distance
         FROM sightline.{partition} AS o
-        WHERE o.asset_id <> chosen.asset_id
+        WHERE o.asset_id <> chosen.asset_id AND o.collection_id = chosen.collection_id
         ORDER BY o.embedding::halfvec({dimension}) <=> chosen.vector
         LIMIT 10
     ) AS n

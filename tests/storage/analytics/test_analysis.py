@@ -168,6 +168,34 @@ async def test_a_picture_that_came_after_an_analysis_is_compared_with_all(
     assert await analysis.compare(filled) == 1
 
 
+async def test_many_likenesses_elsewhere_do_not_hide_one_in_the_same_collection(
+    filled: Database, questions: Questions
+) -> None:
+    async with filled.connection() as connection:
+        album, other = [await collections.get(connection, name) for name in ("album", "other")]
+        space = await spaces.of_collection(connection, album.id, "asset")
+        assert space is not None
+        cursor = await connection.execute(
+            "SELECT embedding FROM embedding WHERE asset_id = %s", [asset_id("album", 20)]
+        )
+        ((vector,),) = await cursor.fetchall()
+        aside = np.eye(1, space.identity.dimension)[0]
+        await add_asset(connection, album, "twin00000000")
+        twin = vector.to_numpy() + 0.2 * aside
+        await add_vector(connection, album, space, twin.tolist(), "twin00000000")
+        for n in range(12):  # between the two, so nearer to each than they are
+            await add_asset(connection, other, f"copy{n:08}")
+            between = vector.to_numpy() + 0.1 * aside
+            await add_vector(connection, other, space, between.tolist(), f"copy{n:08}")
+    await analysis.compare(filled)
+    found = await rows(
+        questions,
+        "SELECT asset_id, other_asset_id FROM duplicates(0.2) "
+        "WHERE in_collection = 'album' AND other_collection = 'album'",
+    )
+    assert [asset_id("album", 20), "twin00000000"] in found
+
+
 async def test_what_was_compared_is_not_looked_up_again(filled: Database) -> None:
     scans = (
         "SELECT pg_stat_get_xact_numscans(oid) FROM pg_class WHERE relname LIKE 'embedding%hnsw'"
