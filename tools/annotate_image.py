@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sightline.storage import assets
 from sightline.storage.errors import InvalidArgumentError
-from sightline.tools import pictures
+from sightline.tools import marks, pictures
 from sightline.tools.arguments import AssetId, Box
 from sightline.tools.boxes.geometry import in_pixels
 from sightline.tools.context import Call, dependencies
@@ -25,8 +25,8 @@ from sightline.tools.view_image import load_picture
 DESCRIPTION = """\
 Mark where things are on a picture. Give `boxes` with labels to draw them, or `phrases` such as
 "the white van" to have the vision-language model look for them. Returns the coordinates (0 to 1 and
-pixels) and the picture with the boxes on it. A phrase that is not found is reported, not guessed.
-Nothing is stored: use save_annotation for that."""
+pixels) and the picture with the boxes on it, which can be read again at `uri`. A phrase that is not
+found is reported, not guessed. Nothing is stored: use save_annotation for that."""
 
 MOST_BOXES = 50
 MOST_PHRASES = 8
@@ -73,7 +73,10 @@ class AnnotatedImage(Result):
     boxes: list[DrawnBox]
     phrases: list[PhraseOutcome] | None = None
     model: Annotated[str | None, Field(description="The model that was asked.")] = None
-    shown_size: Annotated[list[int], Field(description="Width and height of the returned picture.")]
+    shown_size: Annotated[
+        list[int] | None, Field(description="Width and height of the returned picture.")
+    ] = None
+    uri: Annotated[str | None, Field(description="The picture with the boxes on it.")] = None
 
 
 async def annotate_image(
@@ -83,9 +86,13 @@ async def annotate_image(
     phrases: list[str],
     *,
     style: Style = "box",
+    inline: bool = True,
     max_edge: int = 1024,
-) -> tuple[AnnotatedImage, pictures.EncodedPicture]:
-    """Draw ``boxes`` and whatever ``phrases`` name; raises where there is neither."""
+) -> tuple[AnnotatedImage, list[pictures.EncodedPicture]]:
+    """Draw ``boxes`` and whatever ``phrases`` name; raises where there is neither.
+
+    The picture comes with it where it is wanted ``inline``, and can be read at its address anyway.
+    """
     wanted = [flat for phrase in phrases if (flat := " ".join(phrase.split()))]
     if not boxes and not wanted:
         raise InvalidArgumentError("nothing to draw: give boxes, phrases, or both")
@@ -122,7 +129,9 @@ async def annotate_image(
         marked = draw(shown, given + found, style=style)
         return pictures.encode(marked, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
 
-    encoded = await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)
+    drawn = []
+    if inline:
+        drawn = [await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)]
     origins = ["given"] * len(given) + ["model"] * len(found)
     result = AnnotatedImage(
         evidence=refer(record, detailed=False),
@@ -137,9 +146,10 @@ async def annotate_image(
         ],
         phrases=outcomes,
         model=model_name,
-        shown_size=[encoded.width, encoded.height],
+        shown_size=[drawn[0].width, drawn[0].height] if drawn else None,
+        uri=marks.address(record.id, given + found, style),
     )
-    return result, encoded
+    return result, drawn
 
 
 def register(mcp: MCPServer) -> None:
@@ -163,8 +173,11 @@ def register(mcp: MCPServer) -> None:
             Field(max_length=MOST_PHRASES, description="What to look for, a phrase each."),
         ] = None,
         style: Annotated[Style, Field(description="How a box is drawn.")] = "box",
+        inline: Annotated[
+            bool, Field(description="Return the picture too, not its address alone.")
+        ] = True,
     ) -> Annotated[CallToolResult, AnnotatedImage]:
-        result, picture = await annotate_image(
-            dependencies(ctx), asset, boxes or [], phrases or [], style=style
+        result, drawn = await annotate_image(
+            dependencies(ctx), asset, boxes or [], phrases or [], style=style, inline=inline
         )
-        return as_tool_result(result, [picture])
+        return as_tool_result(result, drawn)

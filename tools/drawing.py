@@ -17,7 +17,8 @@ Style = Literal["box", "corners", "shade"]
 #: Told apart by people of every kind of colour vision, and dark enough for white letters.
 PALETTE = ("#C44E00", "#0072B2", "#00785A", "#AA4499", "#882255", "#332288", "#6B6B00")
 
-_LABEL_CHARS = 60
+#: Longer labels are cut.
+LABEL_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def draw(image: Image.Image, marks: Sequence[Marked], *, style: Style = "box") -
     # Imported here: supervision brings OpenCV and matplotlib, which nothing else needs.
     import supervision as sv
 
-    labels = [" ".join(mark.label.split())[:_LABEL_CHARS] for mark in marks]
+    labels = [" ".join(mark.label.split())[:LABEL_CHARS] for mark in marks]
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     scale = np.array([picture.width, picture.height] * 2, dtype=np.float32)
     detections = sv.Detections(

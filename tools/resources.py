@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 import anyio.to_thread
@@ -11,6 +11,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from sightline.storage import annotations as saved_annotations
 from sightline.storage import assets
+from sightline.storage.assets import Asset
 from sightline.storage.errors import (
     InvalidArgumentError,
     SightlineError,
@@ -18,9 +19,10 @@ from sightline.storage.errors import (
     UnknownNameError,
     shown,
 )
-from sightline.tools import pictures
+from sightline.tools import marks, pictures
 from sightline.tools.context import Call, dependencies
-from sightline.tools.drawing import Marked, draw
+from sightline.tools.dependencies import Dependencies
+from sightline.tools.drawing import Marked, Style, draw
 from sightline.tools.list_collections import list_collections
 from sightline.tools.view_image import load_picture
 
@@ -56,16 +58,33 @@ async def annotated_picture(ctx: Call, asset: str, annotation: str) -> bytes:
         saved = await saved_annotations.get(conn, int(annotation))
     if saved.asset_id != record.id:
         raise InvalidArgumentError(f"annotation {annotation} is not on asset {record.id}")
+    return await _drawn_on(deps, record, [Marked(saved.box, saved.label)])
+
+
+async def drawn_picture(ctx: Call, asset: str, code: str) -> bytes:
+    """The picture as JPEG with the boxes drawn on it that its address holds."""
+    deps = dependencies(ctx)
+    boxes, style = marks.read(code)
+    database = await deps.database.get()
+    async with database.connection() as conn:
+        record = await assets.fetch_one(conn, asset)
+    return await _drawn_on(deps, record, boxes, style)
+
+
+async def _drawn_on(
+    deps: Dependencies, record: Asset, boxes: Sequence[Marked], style: Style = "box"
+) -> bytes:
     image = await load_picture(deps, record)
-    encoded = await anyio.to_thread.run_sync(
-        lambda: pictures.encode(
-            draw(image, [Marked(saved.box, saved.label)]),
-            max_edge=deps.limits.view_edge_pixels,
-            max_bytes=deps.limits.inline_bytes,
-        ),
-        limiter=deps.picture_threads,
-    )
-    return encoded.data
+    edge = deps.limits.view_edge_pixels
+
+    def render() -> bytes:
+        # Drawn at the size at which it is shown, so that lines and letters stay clear.
+        shown = image.copy()
+        shown.thumbnail((edge, edge))
+        drawn = draw(shown, boxes, style=style)
+        return pictures.encode(drawn, max_edge=edge, max_bytes=deps.limits.inline_bytes).data
+
+    return await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)
 
 
 async def asset_thumbnail(ctx: Call, asset: str) -> bytes:
@@ -116,6 +135,16 @@ def register(mcp: MCPServer) -> None:
     )
     async def annotated(asset: str, annotation: str, ctx: Call) -> bytes:
         return await _named(annotated_picture(ctx, asset, annotation))
+
+    @mcp.resource(
+        "sightline://asset/{asset}/drawn/{boxes}",
+        name="drawn",
+        title="Picture with boxes",
+        description="An asset's picture as JPEG with the boxes that annotate_image drew.",
+        mime_type="image/jpeg",
+    )
+    async def drawn(asset: str, boxes: str, ctx: Call) -> bytes:
+        return await _named(drawn_picture(ctx, asset, boxes))
 
     @mcp.resource(
         "sightline://collection/{name}",

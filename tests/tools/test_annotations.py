@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+from mcp.shared.exceptions import MCPError
 from mcp.types import BlobResourceContents
 from PIL import Image, ImageChops
 
@@ -69,6 +70,49 @@ async def test_given_boxes_come_back_in_shares_and_pixels_and_drawn(
     centre, corner = (512, 341), (20, 600)
     assert near(drawn.getpixel(corner), plain.getpixel(corner))  # type: ignore[arg-type]
     assert near(drawn.getpixel(centre), plain.getpixel(centre)) == (style != "shade")  # type: ignore[arg-type]
+
+
+async def test_what_was_drawn_can_be_read_again_at_its_address_without_being_stored(
+    place: Place,
+) -> None:
+    boxes = [{"box": BOX, "label": "白色货车"}, {"box": [0, 0, 0.1, 0.1], "label": "a/b?c"}]
+    async with place.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        result, (drawn,) = await tools.whole("annotate_image", asset=asset, boxes=boxes)
+        alone, nothing = await tools.whole(
+            "annotate_image", asset=asset, boxes=boxes, inline=False, style="shade"
+        )
+        (content,) = (await tools.client.read_resource(result["uri"])).contents
+        (shaded,) = (await tools.client.read_resource(alone["uri"])).contents
+        listed = await tools.client.list_resource_templates()
+    assert isinstance(content, BlobResourceContents)
+    assert isinstance(shaded, BlobResourceContents)
+    assert ImageChops.difference(opened(base64.b64decode(content.blob)), drawn).getbbox() is None
+    assert content.blob != shaded.blob
+    assert (nothing, "shown_size" in alone) == ([], False)
+    assert alone["boxes"] == result["boxes"]
+    assert "sightline://asset/{asset}/drawn/{boxes}" in {
+        each.uri_template for each in listed.resource_templates
+    }
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x",
+        "!!!",
+        "W10",  # []
+        "WyJib3giLFtbMCwwLDEsMiwieCJdXV0",  # ["box",[[0,0,1,2,"x"]]]
+        "WyJib3giLFtbMCwwLE5hTiwxLCJ4Il1dXQ",  # a box with a NaN
+        "WyJkb3RzIixbXV0",  # a style that there is not
+        "A" * 60_000,
+    ],
+)
+async def test_an_address_that_nobody_wrote_draws_nothing(place: Place, code: str) -> None:
+    async with place.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        with pytest.raises(MCPError, match=r"no boxes that annotate_image wrote|not inside"):
+            await tools.client.read_resource(f"sightline://asset/{asset}/drawn/{code}")
 
 
 async def test_phrases_are_found_by_the_model_and_missing_ones_reported(place: Place) -> None:

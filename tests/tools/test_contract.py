@@ -43,7 +43,7 @@ ARGUMENTS = {
         "annotate",
     },
     "view_image": {"asset", "crop", "max_edge", "annotated"},
-    "annotate_image": {"asset", "boxes", "phrases", "style"},
+    "annotate_image": {"asset", "boxes", "phrases", "style", "inline"},
     "add_images": {"collection", "paths", "uploads", "urls"},
     "save_annotation": {"asset", "boxes", "origin", "model", "score", "note"},
     "delete_assets": {"assets"},
