@@ -25,6 +25,7 @@ from sightline.server.metrics import Metrics
 from sightline.server.protocol import Server
 from sightline.server.runtime import Runtime
 from sightline.server.settings import Settings
+from sightline.server.tenure import tenured
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.instructions import INSTRUCTIONS
 from sightline.tools.registry import register_all, register_analytics
@@ -72,7 +73,10 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[Dependencies]) -> AsyncIterator[Dependencies]:
-        async with Runtime(settings, metrics, on_final=on_final) as runtime:
+        async with (
+            Runtime(settings, metrics, on_final=on_final) as runtime,
+            tenured(runtime.opened),
+        ):
             app.runtime = runtime
             try:
                 yield runtime.dependencies()
