@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Annotated
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
+from PIL import Image
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelError
@@ -21,8 +23,9 @@ from sightline.tools.context import Call, dependencies, principal
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.drawing import Marked, draw
 from sightline.tools.grounding import evidence as gathering
+from sightline.tools.grounding import readings
 from sightline.tools.grounding.answering import Answered, Asking, Tell, answer
-from sightline.tools.grounding.evidence import Evidence, PictureEvidence
+from sightline.tools.grounding.evidence import Evidence, PictureEvidence, picture_of
 from sightline.tools.grounding.results import AnswerResult, without_model
 from sightline.tools.locate import NO_MODEL
 from sightline.tools.pictures import EncodedPicture
@@ -97,7 +100,7 @@ async def ground(
             evidence = await gathering.given(deps, assets)
         else:
             query = about if about.strip() else question
-            evidence = await gathering.found(deps, query, chosen, most=most, principal=who)
+            evidence = await gathering.found(deps, query, chosen, most=profile.found, principal=who)
 
     def timings() -> dict[str, float]:
         return {**watch.stages, "total": watch.total()}
@@ -113,13 +116,32 @@ async def ground(
             timings_ms=timings(),
         )
         return Answered(nothing, {}), evidence
-    asking = Asking(question, about, deps.limits.answer_seconds)
+    limits = deps.limits
+    asking = Asking(
+        question, about, time.monotonic() + limits.answer_seconds, limits.least_confidence
+    )
+    one_by_one = not assets and most[0] == 1
+    groups = readings.apart(evidence) if one_by_one else [evidence]
     try:
         encoder = await _encoder(deps)
-        answered = await answer(model, asking, evidence, encoder=encoder, tell=tell, watch=watch)
+        answers = [
+            await answer(
+                model, asking, group, encoder=encoder, tell=_part(tell, done, groups), watch=watch
+            )
+            for done, group in enumerate(groups)
+        ]
     except ModelError as error:
         return Answered(without_model(evidence, str(error), timings()), {}), evidence
-    return answered, evidence
+    return readings.settled(question, answers), evidence
+
+
+def _part(tell: Tell, done: int, groups: Sequence[object]) -> Tell:
+    """Progress of one group of several, each of which tells 1 and 2: it may only ever grow."""
+
+    async def told(stage: float, message: str) -> None:
+        await tell(1 + (2 * done + stage - 1) / len(groups), message)
+
+    return told
 
 
 async def _encoder(deps: Dependencies) -> ImageEncoder | None:
@@ -134,26 +156,28 @@ def _drawn(
     deps: Dependencies, result: AnswerResult, evidence: Sequence[Evidence]
 ) -> list[EncodedPicture]:
     """The cited pictures with the boxes of the claims on them."""
-    drawn: list[EncodedPicture] = []
-    for item in evidence:
-        if not isinstance(item, PictureEvidence):
-            continue
-        marks = [
-            Marked(pictures.parse_crop(claim.box), f"[{item.number}] {claim.text}")
-            for claim in result.claims
-            if claim.box is not None and item.number in claim.cites[:1]
-        ]
-        if marks:
-            shown = item.image.copy()
-            shown.thumbnail((_ANNOTATED_EDGE_PIXELS, _ANNOTATED_EDGE_PIXELS))
-            drawn.append(
-                pictures.encode(
-                    draw(shown, marks),
-                    max_edge=_ANNOTATED_EDGE_PIXELS,
-                    max_bytes=deps.limits.inline_bytes // MOST_ASSETS,
-                )
-            )
-    return drawn
+    shown = {item.number: picture_of(item) for item in evidence}
+    marks: dict[int, list[Marked]] = {}
+    for claim in result.claims:
+        picture = shown[claim.cites[0]] if claim.cites else None
+        if claim.box is not None and picture is not None:
+            mark = Marked(pictures.parse_crop(claim.box), f"[{claim.cites[0]}] {claim.text}")
+            marks.setdefault(picture.number, []).append(mark)
+    return [
+        _annotated(deps, item.image, marks[item.number])
+        for item in evidence
+        if isinstance(item, PictureEvidence) and item.number in marks
+    ]
+
+
+def _annotated(deps: Dependencies, image: Image.Image, marks: Sequence[Marked]) -> EncodedPicture:
+    shown = image.copy()
+    shown.thumbnail((_ANNOTATED_EDGE_PIXELS, _ANNOTATED_EDGE_PIXELS))
+    return pictures.encode(
+        draw(shown, marks),
+        max_edge=_ANNOTATED_EDGE_PIXELS,
+        max_bytes=deps.limits.inline_bytes // MOST_ASSETS,
+    )
 
 
 def register(mcp: MCPServer) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sightline.tools.dependencies import Limits
 from tests.support.vlm import failing, scripted
 from tests.tools.toolbox import Place
 
@@ -156,23 +157,47 @@ async def test_the_built_in_models_own_form_is_read_and_looked_at_again(place: P
     assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("again", "verdict"),
-    [
-        ("[0.27,0.19,0.75,0.50]", "unchecked"),
-        ("[0.80,0.60,0.95,0.80]", "contradicted"),
-        ("not shown", "contradicted"),
-    ],
-)
-async def test_the_built_in_models_second_look_at_a_place_is_compared_by_its_box(
-    place: Place, again: str, verdict: str
+async def test_a_built_in_model_that_contradicts_itself_is_less_sure_and_refutes_nothing(
+    place: Place,
 ) -> None:
-    def answer(prompt: str) -> str:
-        return "the garlic [1] [0.25,0.17,0.75,0.50]" if "Picture 1" in prompt else again
+    async def looked_at(again: str) -> tuple[dict[str, Any], float]:
+        def answer(prompt: str) -> str:
+            return "the garlic [1] [0.25,0.17,0.75,0.50]" if "Picture 1" in prompt else again
 
-    model = scripted(answer, model="builtin-llava")
-    result = await ask(place, model, assets="garlic", question="Where is the garlic?")
-    assert result["claims"][0]["verdict"] == verdict
+        model = scripted(answer, model="builtin-llava")
+        result = await ask(place, model, assets="garlic", question="Where is the garlic?")
+        assert result["status"] == "answered"
+        return result["claims"][0], result["confidence"]
+
+    steady, sure = await looked_at("[0.27,0.19,0.75,0.50]")
+    assert "agrees" in " ".join(steady["why"])
+    for other in ("[0.80,0.60,0.95,0.80]", "not shown"):
+        found, unsure = await looked_at(other)
+        assert found["verdict"] == "unchecked"
+        assert "disagrees" in " ".join(found["why"])
+        assert unsure < sure
+
+
+async def test_an_answer_less_sure_than_asked_for_is_withheld(place: Place) -> None:
+    async def confidence(least: float) -> dict[str, Any]:
+        model = scripted(lambda _: "garlic [1]", model="builtin-llava")
+        return await ask(
+            place.having(limits=Limits(least_confidence=least)), model, assets="garlic"
+        )
+
+    given = await confidence(0.0)
+    sure = given["confidence"]
+    assert given["status"] == "answered"
+    assert (await confidence(sure - 0.01))["answer"] == "garlic"
+    withheld = await confidence(sure + 0.01)
+    assert withheld["status"] == "not_shown"
+    assert not {"answer", "confidence"} & set(withheld)
+    assert f"its confidence is {sure:.2f}" in withheld["missing"]
+    assert withheld["claims"] == given["claims"]
+    # A model that was never calibrated has no confidence to go by.
+    model, _ = model_that_says(reply("garlic", claim("a bulb of garlic", 1)))
+    unknown = place.having(limits=Limits(least_confidence=1.0))
+    assert (await ask(unknown, model, assets="garlic"))["status"] == "answered"
 
 
 async def test_without_a_model_the_evidence_comes_alone_with_the_reason(place: Place) -> None:

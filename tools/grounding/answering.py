@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sightline.storage.models import ImageEncoder
 from sightline.storage.retrieval.stopwatch import Stopwatch
@@ -23,17 +24,31 @@ from sightline.tools.grounding.results import (
 )
 from sightline.tools.vision import Reply, VisionLanguageModel
 
+_NOT_SHOWN: Final = (
+    "none of the evidence shows it: name pictures that do in `assets`, or say in `about` what to "
+    "look for"
+)
+
 #: Told how many of the stages are done, and which one begins.
 Tell = Callable[[float, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A question, what it is about where it does not say, and how long all of it may take."""
+    """A question, what it is about where it does not say, and by when it is to be answered.
+
+    ``until`` is a time of ``time.monotonic``. Answers less sure than ``least_confidence``, where
+    that is known, are withheld.
+    """
 
     question: str
     about: str = ""
-    seconds: float | None = None
+    until: float | None = None
+    least_confidence: float = 0.0
+
+    def left(self) -> float | None:
+        """Seconds that remain, ``None`` for no bound."""
+        return None if self.until is None else max(self.until - time.monotonic(), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +69,28 @@ async def answer(
     watch: Stopwatch,
 ) -> Answered:
     """Ask, mend once, check every claim. Raises ModelError where the model gives no answer."""
-    until = None if asking.seconds is None else time.monotonic() + asking.seconds
-
-    def left() -> float | None:
-        return None if until is None else max(until - time.monotonic(), 0.0)
-
     await tell(1, f"asking {model.model}")
     with watch.stage("answer"):
-        draft, reply, notes = await _ask(model, asking, evidence, left)
+        draft, reply, notes = await _ask(model, asking, evidence)
     await tell(2, "checking claims")
     with watch.stage("check"):
         by_number = {item.number: item for item in evidence}
-        checking = Checking(model, asking.question, by_number, encoder, left)
+        checking = Checking(model, asking.question, by_number, encoder, asking.left)
         checked = await checking.verdicts(draft.claims)
     known = features(draft, reply, checked, evidence)
-    return Answered(_result(model, draft, checked, evidence, known, notes, watch), known)
+    result = _result(model, draft, checked, evidence, known, notes, watch)
+    return Answered(_sure(result, asking.least_confidence), known)
 
 
 async def _ask(
     model: VisionLanguageModel,
     asking: Asking,
     evidence: Sequence[Evidence],
-    left: Callable[[], float | None],
 ) -> tuple[Draft, Reply, list[str]]:
     """The model's draft; asked once more where the first one cannot stand."""
     profile = model.profile
     request = question_request(
-        profile, asking.question, evidence, about=asking.about, deadline_seconds=left()
+        profile, asking.question, evidence, about=asking.about, deadline_seconds=asking.left()
     )
     reply = await model.ask(request)
     draft = read(reply, profile, evidence)
@@ -101,7 +111,7 @@ async def _ask(
         evidence,
         about=asking.about,
         problems=problems,
-        deadline_seconds=left(),
+        deadline_seconds=asking.left(),
     )
     again = await model.ask(request)
     second = read(again, profile, evidence)
@@ -141,13 +151,23 @@ def _result(
     )
 
 
+def _sure(result: AnswerResult, least: float) -> AnswerResult:
+    """The result, or none of its answer where that is less sure than ``least``."""
+    sure = result.confidence
+    if result.status != "answered" or sure is None or sure >= least:
+        return result
+    why = f"the answer was withheld: its confidence is {sure:.2f}, and {least:.2f} is asked for"
+    withheld = {"status": "not_shown", "answer": None, "confidence": None, "missing": why}
+    return result.model_copy(update=withheld)
+
+
 def _status(draft: Draft, checked: Sequence[Checked]) -> tuple[Status, str | None]:
     """How the call ended, and what is missing where it ended without an answer."""
     if not draft.readable:
         return "unreadable", f"the model's reply could not be read: {draft.raw[:200]!r}"
     if not draft.shown:
         status: Status = "ambiguous" if draft.readings else "not_shown"
-        return status, draft.missing or "none of the evidence shows it"
+        return status, draft.missing or _NOT_SHOWN
     # An answer none of whose claims stands is no answer.
     if not any(each.verdict != "contradicted" and each.cites for each in checked):
         reasons = "; ".join(reason for each in checked for reason in each.reasons)

@@ -147,14 +147,13 @@ def second_look(
 
 
 def _numbered(evidence: Sequence[Evidence], written: Callable[[str], str]) -> list[Part]:
-    """The evidence in order, each piece labelled; ``written`` delimits the text of a passage."""
+    """The evidence in order, numbered by its place; ``written`` delimits the text of a passage."""
     parts: list[Part] = []
-    for item in evidence:
+    for place, item in enumerate(evidence, 1):
         if isinstance(item, PictureEvidence):
-            parts += [Verbatim(f"Picture {item.number}: "), item.image]
+            parts += [Verbatim(f"Picture {place}: "), item.image]
         else:
-            text = written(item.passage.text)
-            parts += [Verbatim(f"Passage {item.number}: "), text, Verbatim("\n")]
+            parts += [Verbatim(f"Passage {place}: "), written(item.text), Verbatim("\n")]
     return parts
 
 

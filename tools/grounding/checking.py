@@ -23,10 +23,15 @@ from sightline.tools.boxes.profiles import Profile
 from sightline.tools.grounding import founding
 from sightline.tools.grounding.asking import second_look
 from sightline.tools.grounding.crops import CropSupport, crop_support, widened
-from sightline.tools.grounding.evidence import Evidence, PictureEvidence
+from sightline.tools.grounding.evidence import (
+    Evidence,
+    PassageEvidence,
+    PictureEvidence,
+    picture_of,
+)
 from sightline.tools.grounding.founding import statement, unfounded
 from sightline.tools.grounding.reading import Claim, is_not_shown
-from sightline.tools.grounding.words import plain
+from sightline.tools.grounding.words import plain, stands_in
 from sightline.tools.vision import Reply, VisionLanguageModel, choice_probabilities
 
 Verdict = Literal["supported", "unchecked", "contradicted"]
@@ -78,12 +83,14 @@ class Checking:
         return list(await asyncio.gather(*map(self._check, claims)))
 
     async def _check(self, claim: Claim) -> Checked:
-        cites = tuple(number for number in claim.cites if number in self.evidence)
+        cites = claim.cites
         wrong = unfounded(claim, self.evidence)
         if wrong is not None:
             return Checked(claim, cites, "contradicted" if cites else "unchecked", (wrong,))
         cited = [self.evidence[number] for number in cites]
         findings = await asyncio.to_thread(lambda: list(founding.look(self.question, claim, cited)))
+        if claim.box is None:
+            claim = replace(claim, box=founding.written_at(claim, cited[0]))
         reasons = (*claim.problems, *(each.reason for each in findings))
         doubted = any(each.agrees is None for each in findings)
         checked = Checked(claim, cites, "unchecked", reasons, doubted=doubted)
@@ -91,9 +98,9 @@ class Checking:
             return replace(checked, verdict="contradicted")
         if any(each.agrees for each in findings) and not doubted:
             return replace(checked, verdict="supported")
-        picture = next((item for item in cited if isinstance(item, PictureEvidence)), None)
-        if picture is None:
+        if all(isinstance(item, PassageEvidence) for item in cited):
             return replace(checked, reasons=(*reasons, "its words are not in the passage"))
+        picture = next(found for item in cited if (found := picture_of(item)) is not None)
         checked = await self._look_again(checked, picture)
         if claim.box is None or checked.verdict == "contradicted":
             return checked
@@ -121,11 +128,15 @@ class Checking:
             said = "the second look gave no answer"
             return replace(checked, reasons=(*checked.reasons, said))
         said = f"a second look at {at} alone {'agrees' if agrees else 'disagrees'}"
-        verdict: Verdict = "contradicted"
-        if agrees:
-            # The same question asked again shows that the model is steady, not that it is right.
-            verdict = "supported" if independent and claim.box is None else "unchecked"
-        return _looked(checked, verdict, said, certainty, agrees)
+        if independent:
+            # Where a box was not borne out, the whole picture says no more than that it may be.
+            borne_out: Verdict = "supported" if claim.box is None else "unchecked"
+            return _looked(
+                checked, borne_out if agrees else "contradicted", said, certainty, agrees
+            )
+        # The same question asked again shows how steady the model is, not whether it is right: that
+        # tells on the answer's confidence, and proves nothing either way.
+        return _looked(checked, "unchecked", said, certainty, agrees)
 
     async def _agrees(self, claim: Claim, image: Image.Image) -> tuple[bool | None, float | None]:
         """Whether the model agrees when it sees nothing but ``image``, and how surely."""
@@ -154,7 +165,10 @@ class Checking:
         if crop is None:
             return checked
         reason = f"its box shows it better than {crop.rank:.0%} of the other places"
-        supported = crop.rank == 1 and checked.agrees and not checked.doubted
+        # A few words that the question lacks are its answer: there the comparison, which has to
+        # borrow the question's words, finds what was asked about and says nothing of the answer.
+        tells = len(said.split()) >= _FEWEST_WORDS or stands_in(said, self.question)
+        supported = tells and crop.rank == 1 and checked.agrees and not checked.doubted
         return replace(
             checked,
             verdict="supported" if supported else checked.verdict,

@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from sightline.tools.grounding.checking import Checked
-from sightline.tools.grounding.evidence import Evidence, PassageEvidence, PictureEvidence
+from sightline.tools.grounding.evidence import Evidence, PictureEvidence
 from sightline.tools.grounding.reading import Draft
 from sightline.tools.grounding.words import is_no, is_yes, numbers
 from sightline.tools.vision import Reply
@@ -77,11 +77,12 @@ def features(
         "place": float(any(each.claim.box is not None for each in claims)),
         "supported": _share(claims, "supported"),
         "contradicted": _share(claims, "contradicted"),
+        "doubted": _mean([float(each.doubted) for each in claims]),
         "second_look": _mean([float(each.agrees) for each in claims if each.agrees is not None]),
         "crop_rank": _mean([each.rank - 0.5 for each in crops]),
         "crop_gain": 5 * _mean([each.gain for each in crops]),
         "reads_passage": float(
-            any(item.number in cited for item in evidence if isinstance(item, PassageEvidence))
+            any(item.number in cited for item in evidence if not isinstance(item, PictureEvidence))
         ),
         "pictures": math.log(max(len(shown), 1)),
         "retrieval_margin": _margin(shown),

@@ -11,7 +11,13 @@ from sightline.tools import pictures
 from sightline.tools.boxes.geometry import Box
 from sightline.tools.grounding import colours
 from sightline.tools.grounding.crops import widened
-from sightline.tools.grounding.evidence import Evidence, PassageEvidence, PictureEvidence
+from sightline.tools.grounding.evidence import (
+    Evidence,
+    PassageEvidence,
+    PictureEvidence,
+    WrittenEvidence,
+    picture_of,
+)
 from sightline.tools.grounding.orders import without_orders
 from sightline.tools.grounding.reading import Claim
 from sightline.tools.grounding.words import denies, is_no, is_yes, numbers, plain, stands_in
@@ -38,26 +44,26 @@ class Finding:
 
 def unfounded(claim: Claim, evidence: Mapping[int, Evidence]) -> str | None:
     """What is wrong with a claim that the texts alone can tell; ``None`` where nothing is."""
-    known = [number for number in claim.cites if number in evidence]
-    if not known:
-        if claim.cites:
-            listed = ", ".join(f"[{number}]" for number in claim.cites)
+    if not claim.cites:
+        if claim.strange:
+            listed = ", ".join(f"[{number}]" for number in claim.strange)
             return f"it cites {listed}, which does not exist"
         return "it cites no evidence"
-    passages = [item for number in known if isinstance(item := evidence[number], PassageEvidence)]
+    cited = [evidence[number] for number in claim.cites]
+    passages = [item for item in cited if not isinstance(item, PictureEvidence)]
     if (
         claim.quote is not None
         and passages
-        and not any(stands_in(claim.quote, item.passage.text) for item in passages)
+        and not any(stands_in(claim.quote, item.text) for item in passages)
     ):
         return "its quote does not stand in the passage that it cites"
-    if len(passages) < len(known):
-        return None
-    written = {number for item in passages for number in numbers(item.passage.text)}
+    if not all(isinstance(item, PassageEvidence) for item in cited):
+        return None  # what was read on a picture is never all that is written there
+    written = {number for item in passages for number in numbers(item.text)}
     strange = [number for number in numbers(claim.text) if number not in written]
     if strange:
         return f"{strange[0]} does not stand in the passages that it cites"
-    named = set().union(*(colours.named(item.passage.text) for item in passages))
+    named = set().union(*(colours.named(item.text) for item in passages))
     unnamed = sorted(colours.named(claim.text) - named)
     if named and unnamed:
         return f"the passages that it cites name other colours than {unnamed[0]}"
@@ -68,6 +74,15 @@ def look(question: str, claim: Claim, cited: Sequence[Evidence]) -> Iterator[Fin
     """Findings about a claim that is not `unfounded`."""
     yield from _in_texts(question, claim, cited)
     yield from _in_pixels(question, claim, cited)
+
+
+def written_at(claim: Claim, item: Evidence) -> Box | None:
+    """Where the words of a claim that cites the text on a picture stand, if in one line alone."""
+    wanted = claim.quote if claim.quote is not None else claim.text
+    if not isinstance(item, WrittenEvidence) or is_yes(wanted) or is_no(wanted):
+        return None
+    places = [line.box for line in item.picture.written if stands_in(wanted, line.text)]
+    return places[0] if len(places) == 1 else None
 
 
 def statement(question: str, claim: str) -> str:
@@ -82,10 +97,12 @@ def _in_texts(question: str, claim: Claim, cited: Sequence[Evidence]) -> Iterato
     if is_yes(wanted) or is_no(wanted) or not plain(wanted):
         return
     for item in cited:
-        if isinstance(item, PassageEvidence):
-            if stands_in(wanted, item.passage.text):
+        if not isinstance(item, PictureEvidence):
+            if stands_in(wanted, item.text):
                 said = "it stands in the passage that it cites"
-                yield _heeding(question, wanted, item.passage.text, said)
+                yield _heeding(question, wanted, item.text, said)
+            elif isinstance(item, WrittenEvidence):
+                yield Finding(None, f"it is not in the text that was read, [{item.number}]")
         elif len(plain(wanted)) >= _FEWEST_LETTERS:
             yield from _on_picture(question, wanted, claim.box, item)
 
@@ -112,7 +129,7 @@ def _heeding(question: str, wanted: str, text: str, said: str) -> Finding:
 
 
 def _in_pixels(question: str, claim: Claim, cited: Sequence[Evidence]) -> Iterator[Finding]:
-    shown = [item for item in cited if isinstance(item, PictureEvidence)]
+    shown = [found for item in cited if (found := picture_of(item)) is not None]
     said = statement(question, claim.text)
     names = colours.named(said)
     if not names or denies(said) or len(shown) < len(cited):

@@ -27,13 +27,15 @@ _CLAIM_CHARS: Final = 500
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One fact. ``box`` is 0 to 1 of the first cited picture, upright; ``None`` where there is
-    none. ``problems`` is what was wrong with how it was written.
+    none. ``strange`` are numbers that it cites of evidence that there is not. ``problems`` is what
+    was wrong with how it was written.
     """
 
     text: str
     cites: tuple[int, ...]
     box: Box | None = None
     quote: str | None = None
+    strange: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -50,47 +52,61 @@ class Draft:
     raw: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What the model saw: ``numbers`` of the evidence by its place in the prompt, from 1, and where
+    each picture, by its number, lay in what was sent.
+    """
+
+    numbers: dict[int, int]
+    placements: dict[int, Placement]
+
+    def cited(self, places: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The numbers of the evidence at these places, and the places where there is none."""
+        known = [self.numbers[place] for place in places if place in self.numbers]
+        return tuple(dict.fromkeys(known)), tuple(p for p in places if p not in self.numbers)
+
+
 def read(reply: Reply, profile: Profile, evidence: Sequence[Evidence]) -> Draft:
     """The reply as a draft, in the form that the profile asked for."""
-    placements = dict(
-        zip(
-            (item.number for item in evidence if isinstance(item, PictureEvidence)),
-            reply.placements,
-            strict=False,
-        )
+    pictures = [item.number for item in evidence if isinstance(item, PictureEvidence)]
+    shown = _Shown(
+        {place: item.number for place, item in enumerate(evidence, 1)},
+        dict(zip(pictures, reply.placements, strict=False)),
     )
     if profile.answers == "cited":
-        return _cited(reply.text, profile, placements)
+        return _cited(reply.text, profile, shown)
     data = reply.data if isinstance(reply.data, dict) else None
-    return _structured(reply.text, data, profile, placements)
+    return _structured(reply.text, data, profile, shown)
 
 
-def _cited(text: str, profile: Profile, placements: dict[int, Placement]) -> Draft:
+def _cited(text: str, profile: Profile, shown: _Shown) -> Draft:
     """``white van [2] [0.12,0.30,0.55,0.80]``, or ``not shown``."""
     words = _BOX.sub(" ", text)
-    cites = tuple(dict.fromkeys(int(number) for number in _SOURCE.findall(words)))
+    cites, strange = shown.cited([int(place) for place in _SOURCE.findall(words)])
     answer = " ".join(_SOURCE.sub(" ", words).split())[:_CLAIM_CHARS]
     if is_not_shown(answer):
         return Draft(answer, shown=False, raw=text)
     if not answer:
         return Draft("", shown=False, readable=False, raw=text)
     found = _BOX.search(text)
-    box, problems = _place(found.group() if found else None, cites, profile, placements)
-    return Draft(answer, shown=True, claims=(Claim(answer, cites, box, None, problems),), raw=text)
+    box, problems = _place(found.group() if found else None, cites, profile, shown)
+    claim = Claim(answer, cites, box, None, strange, problems)
+    return Draft(answer, shown=True, claims=(claim,), raw=text)
 
 
 def _structured(
     text: str,
     data: dict[str, JsonValue] | None,
     profile: Profile,
-    placements: dict[int, Placement],
+    shown: _Shown,
 ) -> Draft:
     if data is None or not isinstance(data.get("answer"), str):
         return Draft("", shown=False, readable=False, raw=text)
     answer = " ".join(str(data["answer"]).split())
     listed = data.get("claims")
     claims = [
-        _claim(item, profile, placements)
+        _claim(item, profile, shown)
         for item in _listed(listed)[:_MOST_CLAIMS]
         if isinstance(item, dict)
     ]
@@ -106,18 +122,17 @@ def _structured(
     )
 
 
-def _claim(item: dict[str, JsonValue], profile: Profile, placements: dict[int, Placement]) -> Claim:
-    numbers = item.get("evidence")
-    cites = tuple(
-        dict.fromkeys(
-            number
-            for number in _listed(numbers)
-            if isinstance(number, int) and not isinstance(number, bool)
-        )
+def _claim(item: dict[str, JsonValue], profile: Profile, shown: _Shown) -> Claim:
+    cites, strange = shown.cited(
+        [
+            place
+            for place in _listed(item.get("evidence"))
+            if isinstance(place, int) and not isinstance(place, bool)
+        ]
     )
     written = item.get("box")
     box, problems = _place(
-        json.dumps(written) if written is not None else None, cites, profile, placements
+        json.dumps(written) if written is not None else None, cites, profile, shown
     )
     text, quote = item.get("text"), item.get("quote")
     return Claim(
@@ -125,6 +140,7 @@ def _claim(item: dict[str, JsonValue], profile: Profile, placements: dict[int, P
         cites,
         box,
         quote[:_CLAIM_CHARS] if isinstance(quote, str) and quote.strip() else None,
+        strange,
         problems,
     )
 
@@ -137,15 +153,15 @@ def _place(
     written: str | None,
     cites: tuple[int, ...],
     profile: Profile,
-    placements: dict[int, Placement],
+    shown: _Shown,
 ) -> tuple[Box | None, tuple[str, ...]]:
     """The box in the first cited picture, and what is wrong with it."""
     if written is None:
         return None, ()
-    picture = next((number for number in cites if number in placements), None)
+    picture = next((number for number in cites if number in shown.placements), None)
     if picture is None:
         return None, ("its box is in no picture that it cites",)
-    found = parse(written, profile, placements[picture])
+    found = parse(written, profile, shown.placements[picture])
     if not found.marks or found.marks[0].is_point:
         return None, (f"its box {written[:80]} is no place in picture {picture}",)
     return found.marks[0].box, ()

@@ -10,7 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from sightline.tools.boxes.geometry import in_pixels
 from sightline.tools.evidence import AssetReference, refer, shortened
 from sightline.tools.grounding.checking import Checked, Verdict
-from sightline.tools.grounding.evidence import Evidence, PictureEvidence
+from sightline.tools.grounding.evidence import (
+    Evidence,
+    PassageEvidence,
+    PictureEvidence,
+    WrittenEvidence,
+    picture_of,
+)
 from sightline.tools.grounding.orders import gives_orders
 from sightline.tools.results import NormalisedBox, Result, Score, Timings
 
@@ -27,7 +33,7 @@ class EvidenceItem(BaseModel):
     n: Annotated[int, Field(description="Number that claims cite, [n].")]
     kind: Annotated[str, Field(description="'picture' or 'passage'.")]
     on: Annotated[AssetReference | None, Field(description="The picture, or the passage's.")] = None
-    passage: str | None = None
+    passage: Annotated[str | None, Field(description="None: all text read on the picture.")] = None
     text: str | None = None
     source: Annotated[str, Field(description="The file, as it was given at ingest.")]
     score: Annotated[Score | None, Field(description="The search's; none for named assets.")] = None
@@ -100,10 +106,8 @@ def orders_note(evidence: Sequence[Evidence]) -> list[str]:
 def claim_result(checked: Checked, evidence: Sequence[Evidence]) -> ClaimResult:
     """A checked claim as it is reported."""
     claim = checked.claim
-    pictures_by_number = {
-        item.number: item for item in evidence if isinstance(item, PictureEvidence)
-    }
-    picture = next((pictures_by_number[n] for n in checked.cites if n in pictures_by_number), None)
+    by_number = {item.number: picture_of(item) for item in evidence}
+    picture = next((found for n in checked.cites if (found := by_number[n]) is not None), None)
     boxed = claim.box if picture is not None else None
     return ClaimResult(
         text=claim.text,
@@ -124,31 +128,41 @@ def claim_result(checked: Checked, evidence: Sequence[Evidence]) -> ClaimResult:
 def evidence_item(item: Evidence) -> EvidenceItem:
     """A piece of evidence as it is reported."""
     ordering = _gives_orders(item) or None
-    if isinstance(item, PictureEvidence):
-        return EvidenceItem(
-            n=item.number,
-            kind="picture",
-            on=refer(item.asset, detailed=False),
-            source=item.asset.source,
-            score=item.score,
-            box=None if item.region is None else list(item.region.box),
-            gives_orders=ordering,
-        )
-    passage = item.passage
-    return EvidenceItem(
-        n=item.number,
-        kind="passage",
-        on=None if item.asset is None else refer(item.asset, detailed=False),
-        passage=f"p{passage.id}",
-        text=shortened(passage.text, EVIDENCE_CHARS),
-        source=passage.source,
-        score=item.score,
-        box=None if passage.box is None else list(passage.box),
-        gives_orders=ordering,
-    )
+    match item:
+        case PictureEvidence():
+            return EvidenceItem(
+                n=item.number,
+                kind="picture",
+                on=refer(item.asset, detailed=False),
+                source=item.asset.source,
+                score=item.score,
+                box=None if item.region is None else list(item.region.box),
+                gives_orders=ordering,
+            )
+        case WrittenEvidence():
+            return EvidenceItem(
+                n=item.number,
+                kind="passage",
+                on=refer(item.picture.asset, detailed=False),
+                text=shortened(item.text, EVIDENCE_CHARS),
+                source=item.picture.asset.source,
+                gives_orders=ordering,
+            )
+        case PassageEvidence():
+            passage = item.passage
+            return EvidenceItem(
+                n=item.number,
+                kind="passage",
+                on=None if item.asset is None else refer(item.asset, detailed=False),
+                passage=f"p{passage.id}",
+                text=shortened(passage.text, EVIDENCE_CHARS),
+                source=passage.source,
+                score=item.score,
+                box=None if passage.box is None else list(passage.box),
+                gives_orders=ordering,
+            )
 
 
 def _gives_orders(item: Evidence) -> bool:
-    if isinstance(item, PictureEvidence):
-        return gives_orders(" | ".join(line.text for line in item.written))
-    return gives_orders(item.passage.text)
+    """A picture's text is evidence of its own."""
+    return not isinstance(item, PictureEvidence) and gives_orders(item.text)

@@ -2,7 +2,7 @@
 
 ``calibrate``  fits the confidence of the built-in model's answers on the drawn world's validation
                split and writes it into the package
-``test``       asks about the test split in three settings; the table, the reliability diagram
+``test``       asks about the test split in several settings; the tables, the reliability diagram
 ``hostile``    how often orders in pictures and passages turn answers
 """
 
@@ -12,17 +12,19 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from sightline.server.evaluation import markdown
 from sightline.server.evaluation.answers import calibration, drawn, hostile, place, presenting
-from sightline.server.evaluation.answers.asking import SETTINGS, Setting
-from sightline.server.evaluation.answers.evaluating import every_setting
+from sightline.server.evaluation.answers.asking import SETTINGS, Setting, ask_all
 from sightline.server.evaluation.answers.scores import Score
 from sightline.server.evaluation.report import Report, Section
 from sightline.server.vlm.app import BUILTIN
 from sightline.tools.grounding import confidence
+from sightline.tools.grounding.confidence import Calibration
 from sightline.training.world.scene import Split
 
 CALIBRATION = Path(confidence.__file__).parent / confidence.FOLDER / f"{BUILTIN.name}.json"
@@ -34,10 +36,14 @@ def main() -> int:
     """Run one of the measurements; tables go to stdout."""
     parser = argparse.ArgumentParser(prog="sightline.server.evaluation.answers")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, pictures in (("calibrate", 90), ("test", 72)):
+    for name, pictures, settings in (
+        ("calibrate", 90, ("given", "sightline")),
+        ("test", 108, (*SETTINGS, "unsaid")),
+    ):
         command = commands.add_parser(name)
         command.add_argument("--pictures", type=int, default=pictures)
         command.add_argument("--each", type=int, default=4, help="questions about each picture")
+        command.add_argument("--settings", nargs="+", choices=get_args(Setting), default=settings)
         command.add_argument("--out", type=Path, default=Path())
     commands.add_parser("hostile")
     arguments = parser.parse_args()
@@ -48,44 +54,63 @@ def main() -> int:
 async def _run(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.command == "hostile":
         _say([presenting.turned(hostile.rates(await hostile.measure(folder)))])
-        return 0
-    if arguments.command == "calibrate":
-        scores = await _drawn(arguments, folder, "validation", ("given", "sightline"))
-        (arguments.out / ANSWERS).write_text(presenting.rows(scores), encoding="utf-8")
-        pooled = [score for each in scores.values() for score in each]
-        right = sum(score.right for score in pooled) / len(pooled)
-        made = {
-            "by": "python -m sightline.server.evaluation.answers calibrate",
-            "weights_sha256": calibration.fingerprint(BUILTIN / "model.safetensors"),
-            "answers": len(pooled),
-            "right": round(right, 4),
-            "split": "validation",
-            "settings": list(scores),
-        }
-        calibration.write(CALIBRATION, BUILTIN.name, calibration.fit(pooled), made)
-        sys.stdout.write(f"{len(pooled)} answers, {right:.2f} of them right: {CALIBRATION}\n")
-        return 0
-    scores = await _drawn(arguments, folder, "test", SETTINGS)
-    (arguments.out / ANSWERS).write_text(presenting.rows(scores), encoding="utf-8")
+    elif arguments.command == "calibrate":
+        _calibrate(await _drawn(arguments, folder, "validation"))
+    else:
+        _report(await _drawn(arguments, folder, "test"), arguments.out)
+    return 0
+
+
+def _calibrate(scores: Mapping[Setting, Sequence[Score]]) -> None:
+    pooled = [score for each in scores.values() for score in each]
+    made = {
+        "by": "python -m sightline.server.evaluation.answers calibrate",
+        "weights_sha256": calibration.fingerprint(BUILTIN / "model.safetensors"),
+        "answers": len(pooled),
+        "right": round(sum(score.right for score in pooled) / len(pooled), 4),
+        "split": "validation",
+        "settings": list(scores),
+    }
+    intercept, weights = calibration.fit(pooled)
+    calibration.write(CALIBRATION, BUILTIN.name, (intercept, weights), made)
+    fitted = Calibration(BUILTIN.name, intercept, weights, made)
+    rated = [
+        replace(each, confidence=fitted.confidence(each.features) if each.features else None)
+        for each in pooled
+    ]
+    _say([presenting.thresholds(rated)])
+    sys.stderr.write(f"written: {CALIBRATION}\n")
+
+
+def _report(scores: Mapping[Setting, Sequence[Score]], out: Path) -> None:
     sections = [presenting.section(scores)]
-    rated = [s for each in scores.values() for s in each if s.confidence is not None]
+    # Where nobody could know which picture is meant, being right is luck.
+    told = [s for setting, each in scores.items() if setting != "unsaid" for s in each]
+    rated = [score for score in told if score.confidence is not None]
     if rated:
         found = calibration.reliability(
             [score.confidence or 0.0 for score in rated], [score.right for score in rated]
         )
-        calibration.draw(found, arguments.out / DIAGRAM)
-        sections.append(presenting.confidence(found))
+        calibration.draw(found, out / DIAGRAM)
+        sections += [presenting.confidence(found), presenting.thresholds(rated)]
     _say(sections)
-    return 0
 
 
 async def _drawn(
-    arguments: argparse.Namespace, folder: Path, split: Split, settings: Sequence[Setting]
+    arguments: argparse.Namespace, folder: Path, split: Split
 ) -> dict[Setting, list[Score]]:
+    """Scores by setting; the answers are written down as each setting is done."""
     questions = drawn.make(folder, split, pictures=arguments.pictures, each=arguments.each)
+    scores: dict[Setting, list[Score]] = {}
     async with place.opened(folder, folder / drawn.ALBUM, drawn.COLLECTION) as deps:
         sources = await place.sources(deps, questions, drawn.COLLECTION)
-        return await every_setting(deps, questions, sources, settings, drawn.COLLECTION, _tell)
+        for setting in arguments.settings:
+            sys.stderr.write(f"{setting}:\n")
+            scores[setting] = await ask_all(
+                deps, questions, setting, sources, collection=drawn.COLLECTION, progress=_tell
+            )
+            (arguments.out / ANSWERS).write_text(presenting.rows(scores), encoding="utf-8")
+    return scores
 
 
 def _tell(done: int, of: int) -> None:

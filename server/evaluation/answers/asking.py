@@ -1,8 +1,10 @@
-"""Asks questions in three settings, which tell what retrieval brings.
+"""Asks questions in several settings, which tell what retrieval brings.
 
 ``given``      the pictures that show the answer are named: what the model and the checks can do
 ``sightline``  nothing is named: the tool finds its evidence, as an agent's call does
 ``none``       the model alone, without any evidence: what can be guessed from the question
+``unsaid``     as ``sightline``, and not even told what the question is about: of most questions
+               about one picture of many, nobody could know which is meant
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from sightline.tools.grounding.results import AnswerResult
 from sightline.tools.locate import NO_MODEL
 from sightline.tools.vision import Request
 
-Setting = Literal["given", "sightline", "none"]
+Setting = Literal["given", "sightline", "none", "unsaid"]
+#: Those that compare: what a run file is asked in.
 SETTINGS: Final[tuple[Setting, ...]] = ("given", "sightline", "none")
 #: Told how many answers there are, and of how many.
 Progress = Callable[[int, int], None]
@@ -79,7 +82,7 @@ async def _ask(
         answered, _ = await ground(
             deps,
             question.question,
-            about=question.about,
+            about="" if setting == "unsaid" else question.about,
             assets=shows if setting == "given" else (),
             chosen=Selection(
                 collections=None if name is None else (name,), filters=question.filters

@@ -30,24 +30,11 @@ async def evaluate(
     """
     questions = [line.parse(Question) for line in lines]
     sources = await place.sources(deps, questions, collection)
-    return await every_setting(deps, questions, sources, SETTINGS, collection, progress, judge)
-
-
-async def every_setting(
-    deps: Dependencies,
-    questions: Sequence[Question],
-    sources: dict[str, str],
-    settings: Sequence[Setting],
-    collection: str | None,
-    progress: Progress,
-    judge: Judge | None = None,
-) -> dict[Setting, list[Score]]:
-    """Scores by setting; ``progress`` counts the answers of all of them."""
     scores: dict[Setting, list[Score]] = {}
-    for before, setting in enumerate(settings):
+    for before, setting in enumerate(SETTINGS):
 
         def tell(done: int, of: int, before: int = before) -> None:
-            progress(before * of + done, len(settings) * of)
+            progress(before * of + done, len(SETTINGS) * of)
 
         scores[setting] = await ask_all(
             deps,

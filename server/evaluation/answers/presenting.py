@@ -20,12 +20,16 @@ _NAMES: dict[Setting, str] = {
     "given": "evidence given",
     "sightline": "found by Sightline",
     "none": "no evidence",
+    "unsaid": "found, not told which",
 }
 _TEXT = (
     "Each question was asked with the pictures that show its answer given, with evidence that "
     "Sightline found itself, and of the model alone. Right is an exact answer, a place with an IoU "
     "of 0.5 or more, or no answer where there is none."
 )
+
+_ABSTENTION = ("abstention precision", "abstention recall", "abstention F1")
+_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 Scores = Mapping[Setting, Sequence[Score]]
 
@@ -52,6 +56,24 @@ def confidence(found: Reliability) -> Section:
     )
     table = Table("Reliability", ["confidence", "answers that are right", "answers"], rows)
     return Section("Confidence", [table], text)
+
+
+def thresholds(scores: Sequence[Score]) -> Section:
+    """What withholding the answers that are less sure than a threshold would do."""
+    names = ("right", "answered", "right where answered", *_ABSTENTION)
+    rows: list[Sequence[Cell]] = []
+    for least in _THRESHOLDS:
+        found = totals([_withheld(each, least) for each in scores])
+        rows.append([f"{least:.1f}", *(found[name] for name in names)])
+    text = "What SIGHTLINE_ANSWER_LEAST_CONFIDENCE would do to these answers."
+    table = Table("Answers withheld", ["least confidence", *names], rows)
+    return Section("Thresholds", [table], text)
+
+
+def _withheld(score: Score, least: float) -> Score:
+    if score.status != "answered" or score.confidence is None or score.confidence >= least:
+        return score
+    return replace(score, abstained=True, right=not score.question.is_answerable)
 
 
 def turned(rates: Mapping[Where, Mapping[str, int]]) -> Section:

@@ -21,8 +21,12 @@ def totals(scores: Sequence[Score]) -> Mapping[str, Estimate]:
     placed = [each for each in answerable if each.question.place]
     boxed = [each for each in answerable if each.question.box is not None]
     claimed = [each for each in scores if not np.isnan(each.citation_recall)]
+    given = [each for each in scores if not each.abstained]
     found = {
         "right": _mean(scores, [float(each.right) for each in scores]),
+        "answered": _mean(scores, [float(not each.abstained) for each in scores]),
+        "ambiguous": _mean(scores, [float(each.status == "ambiguous") for each in scores]),
+        "right where answered": _mean(given, [float(each.right) for each in given]),
         "exact match": _mean(worded, [float(each.right) for each in worded]),
         "VQA accuracy": _mean(worded, [each.vqa for each in worded]),
         "places right (IoU 0.5)": _mean(placed, [float(each.right) for each in placed]),

@@ -11,8 +11,13 @@ from sightline.storage.assets import Asset
 from sightline.storage.retrieval.records import Passage
 from sightline.storage.written import WrittenLine
 from sightline.tools.grounding import colours
-from sightline.tools.grounding.evidence import Evidence, PassageEvidence, PictureEvidence
-from sightline.tools.grounding.founding import look, unfounded
+from sightline.tools.grounding.evidence import (
+    Evidence,
+    PassageEvidence,
+    PictureEvidence,
+    WrittenEvidence,
+)
+from sightline.tools.grounding.founding import look, unfounded, written_at
 from sightline.tools.grounding.orders import gives_orders, without_orders
 from sightline.tools.grounding.reading import Claim
 from sightline.tools.grounding.words import stands_in
@@ -33,6 +38,10 @@ def picture(*lines: tuple[str, tuple[float, float, float, float]]) -> PictureEvi
     image.paste(RED, (100, 0, 200, 100))
     written = tuple(WrittenLine(text, box) for text, box in lines)
     return PictureEvidence(1, cast("Asset", None), image, written=written)
+
+
+def text_on(sheet: PictureEvidence) -> WrittenEvidence:
+    return WrittenEvidence(2, sheet)
 
 
 def findings(
@@ -108,6 +117,28 @@ def test_what_is_written_on_the_picture_supports_a_claim_where_its_box_is() -> N
     # One letter or digit stands somewhere on most sheets; a yes is nothing that is written.
     assert findings("7", picture(("7", (0.1, 0.1, 0.2, 0.2)))) == []
     assert findings("yes", picture(("yes", (0.1, 0.1, 0.2, 0.2)))) == []
+
+
+def test_the_text_that_was_read_on_a_picture_supports_what_stands_in_it_and_says_where() -> None:
+    where = (0.5, 0.1, 0.9, 0.2)
+    sheet = picture(("HOLE SPACING 72 mm", where), ("HS-46", (0.1, 0.8, 0.3, 0.9)))
+    assert findings("72 mm", text_on(sheet)) == [True]
+    assert written_at(Claim("72 mm", (2,)), text_on(sheet)) == where
+    # Readers of text lose lines: that it was not read does not mean that it is not there.
+    assert findings("88 mm", text_on(sheet)) == [None]
+    assert unfounded(Claim("88 mm", (2,)), {2: text_on(sheet)}) is None
+    assert written_at(Claim("88 mm", (2,)), text_on(sheet)) is None
+    # A colour is looked for in the picture whose text is cited.
+    assert findings("a blue 72 mm", text_on(sheet)) == [None, False]
+
+
+def test_words_that_stand_in_two_places_or_are_no_words_have_no_place() -> None:
+    line = (0.1, 0.1, 0.4, 0.2)
+    twice = picture(("North", line), ("North gate", (0.1, 0.5, 0.4, 0.6)))
+    assert written_at(Claim("North", (2,)), text_on(twice)) is None
+    assert written_at(Claim("yes", (2,)), text_on(picture(("yes", line)))) is None
+    # A number that the picture is cited for may have been counted.
+    assert written_at(Claim("12", (1,)), picture(("12", line))) is None
 
 
 @pytest.mark.parametrize(

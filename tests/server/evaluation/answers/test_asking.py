@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sightline.server.evaluation.answers import evaluating
-from sightline.server.evaluation.answers.asking import SETTINGS
+from sightline.server.evaluation.answers import evaluating, place
+from sightline.server.evaluation.answers.asking import SETTINGS, ask_all
+from sightline.server.evaluation.answers.questions import Question
 from sightline.server.evaluation.lines import read
 from sightline.storage.database import Database
 from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError
@@ -119,6 +120,18 @@ async def test_every_line_is_asked_in_every_setting_and_scored(
     assert scores["sightline"][0].citation_recall == 1
     assert scores["none"][0].citation_recall != scores["none"][0].citation_recall
     assert sum("<picture>" not in prompt for prompt in prompts) == 2
+
+
+async def test_what_a_question_is_about_is_kept_to_oneself_where_it_is_unsaid(
+    gallery: tuple[Dependencies, Path, list[str]],
+) -> None:
+    deps, run_file, prompts = gallery
+    questions = [line.parse(Question) for line in read(run_file)][:1]
+    files = await place.sources(deps, questions, "gallery")
+    for setting, told in (("sightline", True), ("unsaid", False)):
+        prompts.clear()
+        await ask_all(deps, questions, setting, files, collection="gallery")  # type: ignore[arg-type]
+        assert any(CAPTIONS[1] in prompt.partition("about:")[2] for prompt in prompts) == told
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sightline.server.evaluation.answers.matching import exact, normalised, vqa_accuracy
-from sightline.server.evaluation.answers.presenting import rows, section
+from sightline.server.evaluation.answers.presenting import rows, section, thresholds
 from sightline.server.evaluation.answers.questions import Question
-from sightline.server.evaluation.answers.scores import score
+from sightline.server.evaluation.answers.scores import Score, score
 from sightline.server.evaluation.answers.totals import by_verdict, ratio, totals
+from sightline.server.evaluation.intervals import Estimate
 from sightline.server.evaluation.report import Table
 from sightline.tools.evidence import AssetReference
 from sightline.tools.grounding.results import AnswerResult, ClaimResult, EvidenceItem
@@ -148,6 +150,40 @@ def test_totals_have_precision_recall_and_f1_of_abstaining() -> None:
         json.loads(line, parse_constant=_refuse) for line in rows({"none": scores}).split("\n")[:-1]
     ]
     assert [each["citation_recall"] for each in lines] == [1, 1, 1, None, None, 0]
+
+
+def test_what_a_threshold_would_withhold_is_told_without_asking_again() -> None:
+    def scored(n: int, said: str | None, sure: float) -> Score:
+        status = "answered" if said else "not_shown"
+        answered = result(said, claim(1), status=status)
+        asked = question("white" if n < 4 else "not shown", id=f"{n}")
+        return replace(score(asked, answered, {RIGHT}, {}), confidence=sure)
+
+    scores = [
+        scored(0, "white", 0.9),
+        scored(1, "white", 0.45),
+        scored(2, "red", 0.35),
+        scored(3, None, 0.05),  # there is no answer to withhold
+        scored(4, "red", 0.15),
+    ]
+    (table,) = thresholds(scores).parts
+    assert isinstance(table, Table)
+    rows = {
+        row[0]: [cell.value for cell in row[1:] if isinstance(cell, Estimate)] for row in table.rows
+    }
+    names = list(table.head[1:])
+    for least, right, answered, precision, recall in (
+        ("0.0", 2 / 5, 4 / 5, 0, 0),
+        ("0.2", 3 / 5, 3 / 5, 1 / 2, 1),
+        ("0.4", 3 / 5, 2 / 5, 1 / 3, 1),
+        ("0.5", 2 / 5, 1 / 5, 1 / 4, 1),
+    ):
+        found = dict(zip(names, rows[least], strict=True))
+        assert found["right"] == pytest.approx(right)
+        assert found["answered"] == pytest.approx(answered)
+        assert found["abstention precision"] == pytest.approx(precision)
+        assert found["abstention recall"] == pytest.approx(recall)
+    assert dict(zip(names, rows["0.5"], strict=True))["right where answered"] == 1
 
 
 def test_the_interval_of_a_ratio_narrows_with_more_topics() -> None:
