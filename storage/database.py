@@ -54,6 +54,7 @@ class Database:
         self._reviving = asyncio.Lock()
         self._lent = 0
         self._answered = 0.0
+        self._closing = asyncio.create_task(_closed_with_the_loop(pool))
 
     @classmethod
     async def open(
@@ -156,6 +157,8 @@ class Database:
 
     async def close(self) -> None:
         """Closes the connections; waits for none that are in use."""
+        self._closing.cancel()
+        await asyncio.wait({self._closing})
         await self._pool.close()
 
     async def _acquire(self) -> Connection:
@@ -209,6 +212,18 @@ class Database:
                 await asyncio.to_thread(self._revive)
                 await _probe(self._dsn)
             self._answered = time.monotonic()
+
+
+async def _closed_with_the_loop(pool: AsyncConnectionPool[Connection]) -> None:
+    """Closes the pool when an event loop that ends cancels its tasks.
+
+    The pool's own tasks end by no cancelling: where an error passes a database that nobody closes,
+    the process would wait for them for ever.
+    """
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await pool.close()
 
 
 @asynccontextmanager

@@ -80,10 +80,19 @@ async def test_statement_that_takes_too_long_is_given_up(database_dsn: str) -> N
     await database.close()
 
 
+def test_an_error_past_a_database_that_is_not_closed_ends_the_loop(database_dsn: str) -> None:
+    async def forget() -> None:
+        await Database.open(database_dsn)
+        raise RuntimeError("forgotten")
+
+    with pytest.raises(RuntimeError, match="forgotten"):
+        asyncio.run(forget())
+
+
 async def test_caller_who_finds_all_connections_busy_is_told(database_dsn: str) -> None:
-    database = await Database.open(database_dsn, max_connections=1, acquire_timeout_seconds=0.1)
+    database = await Database.open(database_dsn, max_connections=1, acquire_timeout_seconds=2)
     async with database.connection():
-        with pytest.raises(DatabaseUnavailableError, match=r"all 1 .* busy for 0\.1 s"):
+        with pytest.raises(DatabaseUnavailableError, match=r"all 1 .* busy for 2 s"):
             await one(database, b"SELECT 1")
     assert await one(database, b"SELECT 1") == 1
     await database.close()

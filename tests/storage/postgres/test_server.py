@@ -226,18 +226,18 @@ def test_watchdog_leaves_a_process_alone_that_has_the_number_of_a_dead_server(
     folder: Path,
 ) -> None:
     control = folder / "postgres"
-    holder = account_for(control).command(control / "log", shutil.which("sleep") or "", "600")
-    with subprocess.Popen(holder, start_new_session=True) as bystander:
-        with EmbeddedPostgres(folder, durable=False):
-            held = locks.open_lock(control / "users.lock", os.geteuid())
-            locks.wait_shared(held, tell=lambda _: None)
-        found = running(folder)
-        assert found is not None
-        lines = (control / "data" / "postmaster.pid").read_text().splitlines()
+    stale = control / "data" / "postmaster.pid"
+    with EmbeddedPostgres(folder, durable=False):
+        held = locks.open_lock(control / "users.lock", os.geteuid())
+        locks.wait_shared(held, tell=lambda _: None)
+    found = running(folder)
+    assert found is not None
+    lines = stale.read_text().splitlines()
+    sleep = account_for(control).command(control / "log", shutil.which("sleep") or "", "600")
+    with subprocess.Popen(sleep, start_new_session=True) as bystander:
         os.kill(found.pid, signal.SIGKILL)
         while running(folder) is not None:
             os.sched_yield()
-        stale = control / "data" / "postmaster.pid"
         stale.write_text("\n".join([str(bystander.pid), *lines[1:], ""]))
         locks.release(held)
         wait_for_watchdog(folder)
