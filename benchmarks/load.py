@@ -1,11 +1,12 @@
 """Many clients at once over HTTP, and one server for a long time.
 
-    python -m benchmarks load --clients 1 8 64 256 --seconds 20 --soak 180
+    python -m benchmarks load -- --clients 1 8 64 256 --seconds 20 --soak 180
 
 Each client is a real MCP client with a connection of its own that searches by words, a new query
 each time, as fast as it is answered. Clients run in processes of their own, apart from the server.
 Throughput and latencies are given as ratios to one client too: those travel between machines. A
-soak of eight clients follows; its memory slope is a line through what the server's process took.
+soak of eight clients follows, who rest ``--rest`` seconds after each call; its memory slope is a
+line through what the server's process took.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import multiprocessing
 import os
 import random
+import socket
 import subprocess
 import tempfile
 import time
@@ -83,7 +85,7 @@ async def main(arguments: list[str] | None = None) -> None:
                 rows,
             )  # fmt: skip
             if options.soak:
-                _soak(url, process, options.soak)
+                _soak(url, process, options.soak, options.rest)
 
 
 def _row(
@@ -105,11 +107,11 @@ def _row(
     )
 
 
-def _soak(url: str, process: psutil.Process, seconds: float) -> None:
-    """Memory of the server over time, while some clients search without a pause."""
+def _soak(url: str, process: psutil.Process, seconds: float, rest: float) -> None:
+    """Memory of the server over time, while some clients search and rest."""
     samples: list[tuple[float, float]] = []
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        running = pool.submit(_clients, url, _SOAKING_CLIENTS, seconds, 0)
+        running = pool.submit(_clients, url, _SOAKING_CLIENTS, seconds, 0, rest)
         began = time.monotonic()
         while not running.done():
             samples.append((time.monotonic() - began, _memory(process)))
@@ -142,12 +144,12 @@ def _in_processes(url: str, clients: int, seconds: float) -> Outcome:
     return whole
 
 
-def _clients(url: str, count: int, seconds: float, process: int) -> Outcome:
+def _clients(url: str, count: int, seconds: float, process: int, rest: float = 0.0) -> Outcome:
     """In a process of its own: connect all, then search until the time is over."""
-    return asyncio.run(_all(url, count, seconds, process))
+    return asyncio.run(_all(url, count, seconds, process, rest))
 
 
-async def _all(url: str, count: int, seconds: float, process: int) -> Outcome:
+async def _all(url: str, count: int, seconds: float, process: int, rest: float) -> Outcome:
     outcome, connected, go = Outcome(), asyncio.Semaphore(0), asyncio.Event()
 
     async def one(number: int) -> None:
@@ -158,6 +160,7 @@ async def _all(url: str, count: int, seconds: float, process: int) -> Outcome:
                 await go.wait()
                 while time.monotonic() < until:
                     await _search(client, f"{material.caption(chance)} {chance.random()}", outcome)
+                    await asyncio.sleep(rest)
         except Exception as error:  # noqa: BLE001 - counted, whatever it is
             outcome.errors[f"connection: {_named(error)}"] += 1
             connected.release()
@@ -195,13 +198,15 @@ def _named(error: BaseException) -> str:
 @contextmanager
 def _server(chosen: Settings) -> Iterator[tuple[str, psutil.Process]]:
     """``sightline serve --http``, ready to search."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     environment = place.environment(chosen, os.environ) | {
-        "SIGHTLINE_HTTP_PORT": "8799",
+        "SIGHTLINE_HTTP_PORT": str(port),
         "SIGHTLINE_TEXT_CACHE_ENTRIES": "0",
     }
     server = subprocess.Popen([place.SIGHTLINE, "serve", "--http"], env=environment)
     try:
-        base = "http://127.0.0.1:8799"
+        base = f"http://127.0.0.1:{port}"
         for _ in range(600):
             try:
                 if httpx.get(f"{base}/readyz", timeout=5).status_code == 200:
@@ -234,5 +239,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64, 256])
     parser.add_argument("--seconds", type=float, default=20.0, help="for each number of clients")
     parser.add_argument("--soak", type=float, default=180.0, help="seconds; 0 leaves it out")
+    parser.add_argument("--rest", type=float, default=0.0, help="seconds after each call of it")
     parser.add_argument("--pictures", type=int, default=200)
     return parser.parse_args(arguments)
