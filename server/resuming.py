@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -33,6 +33,10 @@ _EVENT_BYTES = 512
 
 class _Session:
     """Whose events they are; compared by identity."""
+
+    def __init__(self) -> None:
+        #: Of its events, the oldest first.
+        self.numbers: deque[int] = deque()
 
 
 _session: ContextVar[_Session] = ContextVar("session")
@@ -62,6 +66,7 @@ class SentEvents(EventStore):
         self._most_bytes = most_bytes
         self._kept_seconds = kept_seconds
         self._clock = clock
+        # The oldest first; a plain dict is slow where they go.
         self._events: OrderedDict[int, _Event] = OrderedDict()
         self._bytes = 0
         self._newest = 0
@@ -72,6 +77,7 @@ class SentEvents(EventStore):
         self._newest += 1
         event = _Event(_session.get(), stream_id, text, self._clock())
         self._events[self._newest] = event
+        event.session.numbers.append(self._newest)
         self._bytes += event.size
         self._forget()
         return str(self._newest)
@@ -86,9 +92,9 @@ class SentEvents(EventStore):
         known = self._events.get(last)
         if known is None or known.session is not session:
             return None
-        for number, event in list(self._events.items()):
-            same = event.session is session and event.stream == known.stream
-            if number > last and same and event.message:
+        for number in [each for each in session.numbers if each > last]:
+            event = self._events.get(number)  # which may be forgotten while others are sent
+            if event is not None and event.stream == known.stream and event.message:
                 message = jsonrpc_message_adapter.validate_json(event.message, by_name=False)
                 await send_callback(EventMessage(message, str(number)))
         return known.stream
@@ -100,6 +106,7 @@ class SentEvents(EventStore):
             if self._bytes <= self._most_bytes and event.kept_at >= oldest:
                 return
             del self._events[number]
+            event.session.numbers.popleft()
             self._bytes -= event.size
 
 
