@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reportlab.pdfgen.canvas import Canvas
@@ -17,6 +20,7 @@ from sightline.storage.objects import ObjectStore
 from tests.support.encoders import ColourHistogramEncoder
 from tests.support.media import BLUE, GREEN, RED, film, pdf, sign
 from tests.support.pictures import fill
+from tests.support.vlm import scripted
 from tests.tools.toolbox import Place, near
 
 SRT = "1\n00:00:02,500 --> 00:00:03,500\nThe harbour crane is lifted now.\n"
@@ -118,3 +122,34 @@ async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
         ]:
             (hit,) = (await tools.call("search_text", query=query, limit=1))["hits"]
             assert hit["source"] == source
+
+    result, prompt = await asked(place, "What is the total?", about="hardware receipt total 30.90")
+    (receipt,) = [item for item in result["evidence"] if item["source"] == "all/receipt.png"][1:]
+    assert (receipt["kind"], receipt["text"]) == (
+        "passage",
+        "HARBOUR HARDWARE | Date 14/03/2018 | Total 30.90",
+    )
+    assert "passage" not in receipt, "it is all that was read, not one passage of it"
+    (claim,) = result["claims"]
+    assert (claim["cites"], claim["verdict"]) == ([receipt["n"]], "supported")
+    assert claim["box"] == line, "it stands in the line that it was read in"
+    assert prompt.count("Total 30.90") == 1, "the passage that a search finds is among it"
+    assert "receipt.png" not in prompt, "the name of a file is no evidence"
+
+
+async def asked(place: Place, question: str, about: str) -> tuple[dict[str, Any], str]:
+    """What a model says that answers from the receipt's text, and what it was shown."""
+    prompts: list[str] = []
+
+    def answer(prompt: str) -> str:
+        prompts.append(prompt)
+        found = re.search(r'Passage (\d+), text read on picture \d: \s*"HARBOUR', prompt)
+        assert found is not None, prompt
+        claims = [{"text": "30.90", "evidence": [int(found[1])], "box": None, "quote": None}]
+        reply = {"answer": "30.90", "claims": claims, "missing": None, "readings": []}
+        return json.dumps(reply)
+
+    model = scripted(answer)
+    async with model, place.having(vision=model).serving() as tools:
+        result = await tools.call("answer_question", question=question, about=about)
+    return result, prompts[0]

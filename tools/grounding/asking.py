@@ -11,10 +11,14 @@ from PIL import Image
 from pydantic import JsonValue
 
 from sightline.tools.boxes.profiles import Profile, Verbatim
-from sightline.tools.grounding.evidence import Evidence, PictureEvidence
+from sightline.tools.grounding.evidence import (
+    PASSAGE_CHARS,
+    Evidence,
+    PictureEvidence,
+    WrittenEvidence,
+)
 from sightline.tools.vision import Part, Request
 
-PASSAGE_CHARS = 1_200
 #: What the built-in model was trained on.
 _CITED_PASSAGE_CHARS = 200
 
@@ -99,7 +103,7 @@ def question_request(
             probabilities=True,
             deadline_seconds=deadline_seconds,
         )
-    parts = _numbered(evidence, json_passage)
+    parts = _numbered(evidence, json_passage, related=True)
     if about.strip():
         parts += [Verbatim("The question is about: "), json_passage(about), Verbatim("\n")]
     parts += [Verbatim("Question: "), flat]
@@ -146,14 +150,23 @@ def second_look(
     )
 
 
-def _numbered(evidence: Sequence[Evidence], written: Callable[[str], str]) -> list[Part]:
-    """The evidence in order, numbered by its place; ``written`` delimits the text of a passage."""
+def _numbered(
+    evidence: Sequence[Evidence], written: Callable[[str], str], *, related: bool = False
+) -> list[Part]:
+    """The evidence in order, numbered by its place; ``written`` delimits the text of a passage.
+
+    ``related`` says of a text that was read on a picture which one that is.
+    """
+    places = {item.number: place for place, item in enumerate(evidence, 1)}
     parts: list[Part] = []
     for place, item in enumerate(evidence, 1):
         if isinstance(item, PictureEvidence):
             parts += [Verbatim(f"Picture {place}: "), item.image]
-        else:
-            parts += [Verbatim(f"Passage {place}: "), written(item.text), Verbatim("\n")]
+            continue
+        of = ""
+        if related and isinstance(item, WrittenEvidence):
+            of = f", text read on picture {places[item.picture.number]}"
+        parts += [Verbatim(f"Passage {place}{of}: "), written(item.text), Verbatim("\n")]
     return parts
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from PIL import Image
@@ -11,6 +11,7 @@ from PIL import Image
 from sightline.storage import assets, written
 from sightline.storage.assets import Asset
 from sightline.storage.retrieval.records import (
+    PASSAGE_KINDS,
     FoundRegion,
     ImageHit,
     ImageRequest,
@@ -30,8 +31,12 @@ MOST_MEANT: Final = 3
 #: A hit may be meant as well if it has this share of what its place alone leaves of the first one's
 #: score. On the drawn world's validation split there is one in 1% of searches by a caption.
 _AS_GOOD: Final = 0.95
+#: What a model is shown of one passage.
+PASSAGE_CHARS: Final = 1_200
 #: Between the lines of a text that was read.
 LINE_BREAK: Final = " | "
+#: Kinds of passages that say something; the name of a file says where to look.
+_TELLING: Final = tuple(kind for kind in PASSAGE_KINDS if kind != "name")
 #: Kinds of passages that were read on a picture or page.
 _READ: Final = ("ocr", "page_text")
 
@@ -138,7 +143,7 @@ async def found(
     texts = await deps.passage_search(
         PassageRequest(
             query=query,
-            selection=selection,
+            selection=replace(selection, kinds=_TELLING),
             limit=most[1],
             principal=principal,
             tool="answer_question",
@@ -161,7 +166,9 @@ async def found(
             for number, hit in enumerate(hits, 1)
         ]
     )
-    read = " ".join(item.text for item in evidence if isinstance(item, WrittenEvidence))
+    read = " ".join(
+        item.text[:PASSAGE_CHARS] for item in evidence if isinstance(item, WrittenEvidence)
+    )
     for text in texts.hits:
         if text.passage.kind in _READ and stands_in(text.passage.text, read):
             continue  # it is among the evidence already

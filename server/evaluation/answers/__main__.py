@@ -45,10 +45,13 @@ def main() -> int:
         command.add_argument("--each", type=int, default=4, help="questions about each picture")
         command.add_argument("--settings", nargs="+", choices=get_args(Setting), default=settings)
         command.add_argument("--out", type=Path, default=Path())
-    commands.add_parser("hostile")
+        command.add_argument(
+            "--work", type=Path, help="keeps the album's database: reading it takes minutes"
+        )
+    commands.add_parser("hostile").set_defaults(work=None)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sightline-answers-") as folder:
-        return asyncio.run(_run(arguments, Path(folder)))
+        return asyncio.run(_run(arguments, arguments.work or Path(folder)))
 
 
 async def _run(arguments: argparse.Namespace, folder: Path) -> int:
@@ -100,6 +103,7 @@ async def _drawn(
     arguments: argparse.Namespace, folder: Path, split: Split
 ) -> dict[Setting, list[Score]]:
     """Scores by setting; the answers are written down as each setting is done."""
+    folder = folder / f"{split}-{arguments.pictures}"
     questions = drawn.make(folder, split, pictures=arguments.pictures, each=arguments.each)
     scores: dict[Setting, list[Score]] = {}
     async with place.opened(folder, folder / drawn.ALBUM, drawn.COLLECTION) as deps:

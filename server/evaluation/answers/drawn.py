@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -27,9 +28,12 @@ SEED: Final = 41
 def make(folder: Path, split: Split, *, pictures: int, each: int) -> list[Question]:
     """Draw ``pictures`` of ``split`` into ``folder/album``; ``each`` questions about every one.
 
-    The same arguments give the same bytes and questions.
+    The same arguments give the same bytes and questions. What an earlier call drew there is
+    replaced.
     """
     drawn = folder / "drawn"
+    for earlier in (drawn, folder / ALBUM):
+        shutil.rmtree(earlier, ignore_errors=True)
     export(drawn, split=split, count=pictures, seed=SEED)
     (folder / ALBUM).mkdir()
     (drawn / "images").rename(folder / ALBUM / "images")

@@ -50,3 +50,5 @@ def test_the_same_call_draws_and_asks_the_same(
     album = drawn.ALBUM
     for path in (folder / album / "images").iterdir():
         assert path.read_bytes() == (tmp_path / album / "images" / path.name).read_bytes()
+    assert len(drawn.make(tmp_path, "validation", pictures=1, each=8)) == 8
+    assert len(list((tmp_path / album / "images").iterdir())) == 1
