@@ -95,7 +95,7 @@ def questions(filled: Database) -> Questions:
     """What the tool asks through: the login that may only read."""
     return Questions(
         make_conninfo(filled.dsn, user=QUERY_LOGIN),
-        timeout_seconds=10,
+        timeout_seconds=60,
         most_rows=1000,
         most_bytes=100_000,
     )

@@ -152,7 +152,7 @@ def test_the_login_itself_may_not_even_where_it_may_write(filled: Database) -> N
 
 async def test_the_transaction_is_read_only_and_single(filled: Database) -> None:
     questions = Questions(
-        make_conninfo(filled.dsn, user=QUERY_LOGIN), timeout_seconds=5, most_rows=5, most_bytes=999
+        make_conninfo(filled.dsn, user=QUERY_LOGIN), timeout_seconds=60, most_rows=5, most_bytes=999
     )
     async with questions._session() as connection:
         with pytest.raises(errors.ReadOnlySqlTransaction):
@@ -165,7 +165,7 @@ async def test_the_transaction_is_read_only_and_single(filled: Database) -> None
 
 
 async def test_questions_do_not_run_as_a_role_that_may_more(filled: Database) -> None:
-    questions = Questions(filled.dsn, timeout_seconds=5, most_rows=5, most_bytes=999)
+    questions = Questions(filled.dsn, timeout_seconds=60, most_rows=5, most_bytes=999)
     with pytest.raises(ConfigurationError, match=r"rights of an administrator; .* grant-analyst"):
         await questions.ask("SELECT 1", rows=1)
 

@@ -329,7 +329,7 @@ async def test_a_revoked_analyst_is_out_at_once(filled: Database) -> None:
 async def test_questions_of_a_bound_principal_run_as_a_login_of_its_own(bound: Database) -> None:
     async def seen(login: str) -> object:
         dsn = make_conninfo(bound.dsn, user=login)
-        questions = Questions(dsn, timeout_seconds=5, most_rows=5, most_bytes=999)
+        questions = Questions(dsn, timeout_seconds=60, most_rows=5, most_bytes=999)
         answer = await questions.ask("SELECT DISTINCT collection FROM assets", rows=5)
         return sorted(str(row[0]) for row in answer.rows)
 
