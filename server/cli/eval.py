@@ -1,4 +1,4 @@
-"""``sightline eval``: how well is what is asked for found?"""
+"""``sightline eval``: how well is what is asked for found, and answered?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sightline.server.evaluation.lines import Line
     from sightline.server.evaluation.report import Report
 
-HELP = "measure retrieval on queries of your own, or on an album that is drawn for it"
+HELP = "measure retrieval and answers on queries of your own, or retrieval on a drawn album"
 
 _PATIENCE_SECONDS = 600.0
 _REPORT = "report"
@@ -30,7 +30,7 @@ _RESULTS = "results.json"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("run_file", nargs="?", type=Path, metavar="RUN.jsonl", help="queries")
+    parser.add_argument("run_file", nargs="?", type=Path, metavar="RUN.jsonl", help="what to ask")
     parser.add_argument("--collection", help="searched by queries that name none (default: all)")
     parser.add_argument(
         "--out",
