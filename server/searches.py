@@ -127,6 +127,7 @@ class Searches:
                 await self._database.get(),
                 await self._queries(),
                 signing_key=self._key,
+                captions_only=self._passage_encoder is None,
                 reranker=await self._reranker(),
                 memory=memory,
             )

@@ -18,6 +18,7 @@ from sightline.storage.retrieval.kept import Kept
 from sightline.storage.retrieval.nearest import Target
 from sightline.storage.retrieval.phrasing import without
 from sightline.storage.retrieval.scope import Scope
+from sightline.storage.text.analysis import quoted
 from sightline.storage.text.query import MAX_QUERY_TERMS, Query, analyse_query
 
 _SQL = queries.load("retrieval")
@@ -25,6 +26,9 @@ _SQL = queries.load("retrieval")
 # Passages are short and of like length: length says less of them than of whole documents.
 K1 = 0.9
 B = 0.4
+NEARNESS = 0.5
+"""What two words are worth that stand side by side in query and passage, as a share of the rarer's
+weight: "red bus" is first a red bus, and then a green bus beside a red van."""
 LEADING_POSTINGS = 10_000
 """How many postings may be read to find candidates: rare terms first; the others only rank."""
 _MOST_POSTINGS = 50_000  # even where the rarest term alone has more
@@ -43,11 +47,13 @@ class Terms:
     """A query's terms by what they are for.
 
     ``leading`` find candidates: term, concept (place of the query's term), weight. ``common``
-    only rank: term, weight, share of all passages that hold it.
+    only rank: term, weight, share of all passages that hold it. ``neighbours`` are a tsquery of
+    two that stand side by side in the query, and their concepts.
     """
 
     leading: tuple[tuple[str, int, float], ...]
     common: tuple[tuple[str, float, float], ...]
+    neighbours: tuple[tuple[str, int, int], ...] = ()
 
 
 class Statistics:
@@ -116,8 +122,9 @@ class LexicalBranch(Branch):
     async def find(self, query: QueryBundle) -> Found:
         """Takes the words of ``query.query_str``.
 
-        Evidence is the part of the query that a hit holds, each term counting by its rarity (all
-        of "LGA1700 bracket" is strong, a half is half, "the" alone is nothing), times its score as
+        Evidence is the part that a hit holds of what the query asks for and any text holds, each
+        term counting by its rarity; times how unlikely it is that some passage holds as much by
+        chance ("LGA1700" is telling, "red" alone is not, and "the" is nothing); times its score as
         a share of the best, which ranks would forget.
         """
         asked = analyse_query(query.query_str)
@@ -137,22 +144,20 @@ class LexicalBranch(Branch):
             rows = await self._rank(connection, terms, passages, mean_length)
         if not rows:
             notes += without(query.query_str)
-        return Found(
-            best_of_each(self._candidates(rows, terms, passages), self._depth), notes=notes
-        )
+        return Found(best_of_each(self._candidates(rows, passages), self._depth), notes=notes)
 
-    def _candidates(self, rows: Sequence[TupleRow], terms: Terms, passages: int) -> list[Candidate]:
-        """Rows are: passage, asset, score, idf of matched terms, idf of all found, concepts."""
+    def _candidates(self, rows: Sequence[TupleRow], passages: int) -> list[Candidate]:
+        """Rows are: passage, asset, score, weight of matched terms, weight of all that any has."""
         if not rows:
             return []
-        found = set(rows[0][5] or ())
-        unseen = math.log(1 + (passages + 0.5) / 0.5)
-        missing = {concept: w for _, concept, w in terms.leading if concept not in found}
-        whole = float(rows[0][4]) + unseen * sum(missing.values())
+        # By chance, one of n passages holds what has a weight of log n.
+        telling = math.log(1 + passages)
         candidates: list[Candidate] = []
-        evidence, top = 1.0, float(rows[0][2])
-        for passage, asset, score, matched, _, _ in rows:
-            evidence = min(evidence, float(matched) / whole * float(score) / top)
+        evidence, top, found = 1.0, float(rows[0][2]), float(rows[0][4])
+        for passage, asset, score, matched, _ in rows:
+            part = float(matched) / found if found > 0 else 0.0
+            sure = part * min(float(matched) / telling, 1.0) * float(score) / top
+            evidence = min(evidence, sure)
             key = asset if self._target == "asset" else passage
             candidates.append(Candidate(key, float(score), evidence=evidence, passage_id=passage))
         return candidates
@@ -170,7 +175,11 @@ class LexicalBranch(Branch):
         for term, place, _ in tuple(leading):
             if term in asked.beginnings:
                 leading += [(each, place, 1.0) for each in await _beginning(connection, term)]
-        return Terms(tuple(leading), tuple(common))
+        pairs = [
+            (f"{quoted(asked.terms[first])} <-> {quoted(asked.terms[second])}", first, second)
+            for first, second in asked.neighbours
+        ]
+        return Terms(tuple(leading), tuple(common), tuple(pairs))
 
     async def _rank(
         self, connection: Connection, terms: Terms, passages: int, mean_length: float
@@ -186,6 +195,10 @@ class LexicalBranch(Branch):
                 "common_terms": [term for term, _, _ in terms.common],
                 "common_weights": [weight for _, weight, _ in terms.common],
                 "shares": [share for _, _, share in terms.common],
+                "pairs": [pair for pair, _, _ in terms.neighbours],
+                "firsts": [first for _, first, _ in terms.neighbours],
+                "seconds": [second for _, _, second in terms.neighbours],
+                "nearness": NEARNESS,
                 "passages": passages,
                 "mean_length": mean_length,
                 "k1": K1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 from llama_index.core.schema import QueryBundle
@@ -31,12 +32,15 @@ from sightline.storage.retrieval.vectors import VectorBranch
 from sightline.storage.text.phrases import unquoted
 from sightline.storage.text.query import analyse_query
 
+_CAPTIONS = ("caption",)
+
 
 class PassageSearch:
     """Finds passages by their words and, with a text encoder, by their meaning.
 
     One for a process; ``memory`` may be shared with the other search. ``signing_key`` seals
-    cursors.
+    cursors. ``captions_only`` says that the encoder is one of pictures, which knows captions and no
+    prose: other passages are then found by their words alone.
     """
 
     def __init__(
@@ -45,11 +49,13 @@ class PassageSearch:
         encoder: TextEncoder | None,
         *,
         signing_key: bytes,
+        captions_only: bool = False,
         reranker: Reranker | None = None,
         memory: Memory | None = None,
     ) -> None:
         self._database = database
         self._encoder = encoder
+        self._captions_only = captions_only
         self._signing_key = signing_key
         self._reranker = reranker
         self._memory = memory or Memory()
@@ -125,6 +131,8 @@ class PassageSearch:
     async def _encode(self, scope: Scope, query: str) -> Vectors | None:
         if self._encoder is None or "passage" not in scope.spaces:
             return None
+        if self._captions_only and scope.kinds is not None and "caption" not in scope.kinds:
+            return None
         vector: Vectors = (await self._encoder.encode_texts([unquoted(query)]))[0]
         return vector
 
@@ -146,6 +154,8 @@ class PassageSearch:
             )
         ]
         if vector is not None and "passage" in scope.spaces:
+            if self._captions_only:
+                scope = replace(scope, kinds=_CAPTIONS)
             branch = VectorBranch(
                 "text_to_passage",
                 "words",

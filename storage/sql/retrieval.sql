@@ -220,7 +220,8 @@ JOIN (
 -- BM25 in two stages. The rarest terms find candidates through the postings and are weighed by
 -- how many passages of the scope hold them; the others, which would drag in half of the table,
 -- only add to candidates, weighed by ``shares`` of all passages. ``concept`` unites terms that
--- stand for one (all that begin with a lone Chinese character).
+-- stand for one (all that begin with a lone Chinese character). Candidates that hold neighbours of
+-- the query as neighbours are worth more.
 WITH asked AS MATERIALIZED (
     SELECT term COLLATE "C" AS term, concept, weight
     FROM unnest(%(terms)s::text[], %(concepts)s::integer[], %(weights)s::float8[])
@@ -263,15 +264,28 @@ WITH asked AS MATERIALIZED (
         LIMIT 1
     ) AS o
     GROUP BY candidate.id
+), pair AS MATERIALIZED (
+    SELECT t.pair::tsquery AS words, %(nearness)s * least(one.idf, other.idf) AS worth
+    FROM unnest(%(pairs)s::text[], %(firsts)s::integer[], %(seconds)s::integer[])
+        AS t (pair, first, second)
+    JOIN weighed AS one ON one.concept = t.first
+    JOIN weighed AS other ON other.concept = t.second
+), near AS (
+    -- Pair by pair in a subquery: joined, all passages that hold a pair might be looked up.
+    SELECT candidate.id,
+        (SELECT sum(pair.worth) FROM pair WHERE p.tokens @@ pair.words) AS score
+    FROM candidate
+    JOIN sightline.passage AS p ON p.id = candidate.id
+    WHERE EXISTS (SELECT FROM pair)
 )
 SELECT candidate.id, candidate.asset_id,
-    candidate.score + coalesce(extra.score, 0) AS score,
+    candidate.score + coalesce(extra.score, 0) + coalesce(near.score, 0) AS score,
     candidate.mass + coalesce(extra.mass, 0) AS mass,
     coalesce((SELECT sum(idf) FROM weighed), 0) + coalesce((SELECT sum(idf) FROM common), 0)
-        AS found_mass,
-    (SELECT array_agg(concept) FROM weighed) AS found
+        AS found_mass
 FROM candidate
 LEFT JOIN extra ON extra.id = candidate.id
+LEFT JOIN near ON near.id = candidate.id
 ORDER BY score DESC, candidate.id
 LIMIT %(depth)s
 

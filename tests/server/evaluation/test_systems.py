@@ -71,7 +71,7 @@ async def test_each_branch_and_what_became_of_them_is_ranked(
     deps: Dependencies, tmp_path: Path
 ) -> None:
     task = await measured(deps, tmp_path, query="red wall", relevant=["red.jpg"])
-    branches = ("text_to_picture", "words", "text_to_passage")
+    branches = ("text_to_picture", "words")
     assert set(task.systems) == {*branches, "fused", "reranked"}
     assert task.final == "reranked"
     (outcome,) = task.outcomes

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.storage import collections
+from sightline.storage import collections, spaces
 from sightline.storage.database import Database
 from sightline.storage.errors import (
     InvalidArgumentError,
@@ -173,13 +174,34 @@ async def test_a_few_pictures_with_captions_do_not_hide_the_one_without(
 
 async def test_every_hit_says_why(album: Corpus, images: ImageSearch) -> None:
     found = await images.search(ImageRequest(query="sea", limit=5))
-    assert {"text_to_picture", "words", "text_to_passage"} == found.report.branches.keys()
+    assert {"text_to_picture", "words"} == found.report.branches.keys()
     for hit in found.hits:
         assert hit.branches
         assert all(score.rank >= 1 for score in hit.branches.values())
     scores = [hit.score for hit in found.hits]
     assert scores == sorted(scores, reverse=True)
     assert {"encode", "scope", "words", "finish", "total"} <= found.report.timings_ms.keys()
+
+
+async def test_captions_are_asked_by_meaning_where_their_encoder_is_not_that_of_pictures(
+    corpus: Corpus, database: Database
+) -> None:
+    """Where it is, a caption's vector would say again what the picture's has said."""
+
+    class Another(ColourHistogramEncoder):
+        @property
+        def identity(self) -> EncoderIdentity:
+            return replace(super().identity, name="another")
+
+    await corpus.add("sea", picture=plain(BLUE))
+    texts = Another()
+    async with database.connection() as connection:
+        owner = await collections.ensure(connection, "album")
+        space = await spaces.get_or_create(connection, texts.identity, "passage")
+        await spaces.assign(connection, owner.id, space)
+    images = ImageSearch(database, corpus.encoder, texts, signing_key=b"k")
+    found = await images.search(ImageRequest(query="sea", limit=5))
+    assert {"text_to_picture", "words", "text_to_passage"} == found.report.branches.keys()
 
 
 async def test_a_report_has_the_order_of_each_branch_and_the_fused_one(

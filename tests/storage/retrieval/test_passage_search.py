@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from psycopg import sql
 
@@ -188,6 +190,10 @@ async def test_common_terms_are_looked_up_and_never_read_whole(database: Databas
                 "common_terms": ["the"],
                 "common_weights": [1.0],
                 "shares": [0.5],
+                "pairs": ["'the' <-> 'rare'"],
+                "firsts": [0],
+                "seconds": [0],
+                "nearness": 0.5,
                 "passages": 100,
                 "mean_length": 10.0,
                 "k1": 0.9,
@@ -200,3 +206,71 @@ async def test_common_terms_are_looked_up_and_never_read_whole(database: Databas
         )
         plan = "\n".join(row[0] for row in await cursor.fetchall())
     assert "((term = common.term) AND (passage_id = candidate" in plan
+    assert "passage_tokens_idx" not in plan
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("a red bus on the street", "a red bus and a green van on the street"),
+        ("green bus in the street", "a green bus and a red van on the street"),
+        ("红色巴士和货车", "街上有红色巴士和绿色货车"),
+    ],
+)
+async def test_words_that_stand_together_in_the_query_count_more_where_they_do_in_text(
+    corpus: Corpus, query: str, first: str
+) -> None:
+    texts = [
+        "a red bus and a green van on the street",
+        "a green bus and a red van on the street",
+        "街上有红色货车和绿色巴士",
+        "街上有红色巴士和绿色货车",
+    ]
+    for name, order in (("one", texts), ("other", texts[::-1])):  # whichever would win a tie
+        await corpus.add_text(f"{name}.md", order, collection=name)
+    lexical = PassageSearch(corpus.database, None, signing_key=b"k")
+    for name in ("one", "other"):
+        selection = Selection(collections=(name,))
+        found = await lexical.search(PassageRequest(query=query, selection=selection))
+        assert found.hits[0].passage.text == first
+        assert found.hits[0].score > found.hits[1].score
+
+
+async def test_rare_words_are_sure_and_common_ones_are_not(corpus: Corpus) -> None:
+    colours = ["red", "blue", "green", "white"]
+    texts = [f"{colours[n % 4]} thing" for n in range(40)] + ["a thing called LGA1700"]
+    await corpus.add_text("things.txt", texts)
+    lexical = PassageSearch(corpus.database, None, signing_key=b"k")
+
+    async def evidence(query: str) -> float:
+        found = await lexical.search(PassageRequest(query=query))
+        return found.report.branches["words"].evidence
+
+    rare, common, everywhere = [await evidence(each) for each in ("LGA1700", "red", "thing")]
+    assert rare > 0.8
+    assert 0.2 < common < 0.6
+    assert everywhere < 0.05
+    # What stands nowhere here says nothing about which of these is meant.
+    assert await evidence("socket LGA1700") == pytest.approx(rare)
+    # What another passage holds does.
+    assert await evidence("red LGA1700") < 0.95 * rare
+
+
+async def test_an_encoder_of_pictures_finds_captions_by_meaning_and_prose_by_its_words(
+    library: Corpus, database: Database
+) -> None:
+    asked = PassageRequest(query="bracket screws", limit=20)
+    every = PassageSearch(database, library.encoder, signing_key=b"k")
+    found = await every.search(asked)
+    assert {"chunk", "ocr", "caption"} <= _kinds(found.hits, "text_to_passage")
+    captions = PassageSearch(database, library.encoder, signing_key=b"k", captions_only=True)
+    found = await captions.search(asked)
+    assert _kinds(found.hits, "text_to_passage") == {"caption"}
+    assert found.hits[0].passage.text.startswith("Mount the bracket")
+    chunks = Selection(kinds=("chunk", "ocr"))
+    found = await captions.search(PassageRequest(query="bracket screws", selection=chunks))
+    assert found.report.branches.keys() == {"words"}
+
+
+def _kinds(hits: Sequence[PassageHit], branch: str) -> set[str]:
+    return {hit.passage.kind for hit in hits if branch in hit.branches}

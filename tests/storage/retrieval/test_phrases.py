@@ -73,7 +73,7 @@ async def test_pictures_with_the_phrase_come_first_and_others_by_their_look(
     found = await images.search(ImageRequest(query='"white van"'))
     first, *others = found.hits
     assert first.asset.id == id_of("together")
-    assert set(first.branches) == {"words", "text_to_picture", "text_to_passage"}
+    assert set(first.branches) == {"words", "text_to_picture"}
     assert [set(each.branches) for each in others] == [{"text_to_picture"}]
 
 

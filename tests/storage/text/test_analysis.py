@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.storage.text.analysis import MAX_TERM_CHARS, analyse
-from sightline.storage.text.query import MAX_QUERY_TERMS, analyse_query
+from sightline.storage.text.query import MAX_NEIGHBOURS, MAX_QUERY_TERMS, analyse_query
 
 
 def terms(text: str) -> set[str]:
@@ -159,3 +159,10 @@ def test_a_text_is_always_found_by_itself(text: str) -> None:
 def test_analysis_is_stable_under_case_and_repetition(text: str) -> None:
     assert analyse(text) == analyse(text)
     assert bool(analyse(text).frequencies) == (analyse(text).token_count > 0)
+
+
+def test_words_side_by_side_are_neighbours_each_pair_once() -> None:
+    query = analyse_query("red bus, red vans red bus bus")
+    pairs = [(query.terms[one], query.terms[other]) for one, other in query.neighbours]
+    assert pairs == [("red", "bus"), ("bus", "red"), ("red", "van"), ("van", "red")]
+    assert len(analyse_query(" ".join(f"word{n}" for n in range(99))).neighbours) == MAX_NEIGHBOURS
