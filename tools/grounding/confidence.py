@@ -2,7 +2,7 @@
 
 A logistic regression over what the pipeline knows of an answer when it is done (Platt, 1999, with
 more than one feature). Coefficients are data, beside this module, fitted on questions of the drawn
-world's validation split through the real pipeline; ``sightline.server.evaluation.calibration``
+world's validation split through the real pipeline; ``sightline.server.evaluation.answers``
 makes them. They hold for the model that they were fitted on and for no other.
 """
 

@@ -128,8 +128,8 @@ async def found(
     """What the two searches bring for the query, ``most`` pictures and passages.
 
     Pictures come first, then what is written on each, then other passages. A caption is given as
-    what it is, a passage: what its file's author believed. For ``most`` of one picture come those
-    that match about as well as well: it is not settled which one is meant.
+    what it is, a passage: what its file's author believed. For ``most`` of one picture come all
+    that match equally: it is not settled which one is meant.
     """
     images = await deps.image_search(
         ImageRequest(

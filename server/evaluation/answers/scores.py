@@ -3,7 +3,8 @@
 Citations are judged as in ALCE (Gao et al., EMNLP 2023), by which picture or text shows the answer
 instead of by a language model: *recall* is the share of claims that cite something that shows it,
 *precision* the share of citations that do. A claim is *faithful* where it says what is so and cites
-what shows it. Claims with the verdict ``contradicted`` are withdrawn and not counted.
+what shows it. Claims with the verdict ``contradicted`` are withdrawn and not counted, nor are those
+of a result that gives no answer, such as readings of an ambiguous question.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def score(
 ) -> Score:
     """Judge a result; ``sources`` are the ids of the assets that show the answer."""
     on = {item.n: None if item.on is None else item.on.asset for item in result.evidence}
-    standing = [each for each in result.claims if each.verdict != "contradicted"]
-    shows = [[on.get(number) in sources for number in each.cites] for each in standing]
     abstained = result.status in ("not_shown", "ambiguous")
+    standing = [each for each in result.claims if each.verdict != "contradicted" and not abstained]
+    shows = [[on.get(number) in sources for number in each.cites] for each in standing]
     overlap = _overlap(question, standing, shows)
     said = result.answer
     right = _is_right(question, said, overlap) if question.is_answerable else abstained

@@ -94,6 +94,9 @@ def test_withdrawn_claims_are_not_counted_and_no_claims_are_no_figure() -> None:
     found = score(question(), result("white", claim(2, verdict="contradicted")), {RIGHT}, {})
     assert math.isnan(found.citation_recall)
     assert math.isnan(found.faithful)
+    readings = score(question(), result(None, claim(1), claim(2), status="ambiguous"), {RIGHT}, {})
+    assert readings.abstained
+    assert math.isnan(readings.citation_precision)
 
 
 def test_a_place_is_right_by_its_overlap_in_the_right_picture() -> None:
