@@ -35,6 +35,7 @@ _MOST_POSTINGS = 50_000  # even where the rarest term alone has more
 _MOST_COUNTED = 1_000_000
 _SMALL_SCOPE = 5_000
 _CANDIDATES = 400
+_NEAR_CANDIDATES = 50
 _BEGINNINGS = 200
 _LAST = "\U0010ffff"
 _STATISTICS_KEPT_SECONDS = 60.0
@@ -199,6 +200,7 @@ class LexicalBranch(Branch):
                 "firsts": [first for _, first, _ in terms.neighbours],
                 "seconds": [second for _, _, second in terms.neighbours],
                 "nearness": NEARNESS,
+                "near_candidates": _NEAR_CANDIDATES,
                 "passages": passages,
                 "mean_length": mean_length,
                 "k1": K1,

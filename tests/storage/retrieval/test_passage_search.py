@@ -194,6 +194,7 @@ async def test_common_terms_are_looked_up_and_never_read_whole(database: Databas
                 "firsts": [0],
                 "seconds": [0],
                 "nearness": 0.5,
+                "near_candidates": 50,
                 "passages": 100,
                 "mean_length": 10.0,
                 "k1": 0.9,
