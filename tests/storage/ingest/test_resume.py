@@ -5,13 +5,17 @@ import select
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from sightline.storage import collections
+from sightline.storage.check import check
 from sightline.storage.database import Database
 from sightline.storage.errors import DatabaseUnavailableError
+from sightline.storage.ingest.worker.tiles import boxes
 from tests.storage.ingest.conftest import Bench
 from tests.support.pictures import fill
 
@@ -89,6 +93,49 @@ async def test_a_killed_ingest_has_what_it_said_and_the_next_one_goes_on(
     assert summary.added == PICTURES - there
     assert await whole(bench) == PICTURES
     assert (await bench.counts())["said"] == PICTURES // 3
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["with the pictures", "after them"])
+async def test_a_killed_ingest_leaves_each_picture_all_of_its_tiles_or_none_and_the_next_cuts_them(
+    bench: Bench, database_dsn: str, album: Path, tmp_path: Path, later: bool
+) -> None:
+    count, each = 40, len(boxes(150, 150))
+    for number in range(count):
+        Image.new("RGB", (150, 150), (5 * number, 90, 200)).save(album / f"{number}.png")
+    if later:
+        await bench.ingest(album)
+    async with bench.database.connection() as connection:
+        owner = await collections.ensure(connection, "album")
+        await collections.change_settings(connection, owner, {"tiles": True})
+    async with ingest_process(database_dsn, tmp_path, album) as process:
+        async for done, _ in counts_said(process):
+            if done > 0:
+                break
+        with suppress(ProcessLookupError):  # it was quicker
+            process.send_signal(signal.SIGKILL)
+        await process.wait()
+    before = await _tiles(bench)
+    assert set(before.values()) == {each}
+    summary = await bench.ingest(album)
+    assert summary.failed == 0
+    assert await _tiles(bench) == dict.fromkeys(await _assets(bench), each)
+    assert len(await _assets(bench)) == count
+    assert await check(bench.database, bench.objects) == []
+
+
+async def _assets(bench: Bench) -> list[str]:
+    return [id_ for (id_,) in await bench.rows("SELECT id FROM sightline.asset")]
+
+
+async def _tiles(bench: Bench) -> dict[str, int]:
+    """How many different tiles with a vector of their own each asset has, and no more."""
+    rows = await bench.rows(
+        "SELECT r.asset_id, count(*), count(DISTINCT r.ordinal), count(e.region_id) "
+        "FROM sightline.region AS r LEFT JOIN sightline.embedding AS e ON e.region_id = r.id "
+        "WHERE r.kind = 'tile' GROUP BY r.asset_id"
+    )
+    assert all(all_ == different == encoded for _, all_, different, encoded in rows)
+    return {asset_id: all_ for asset_id, all_, _, _ in rows}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
