@@ -130,8 +130,9 @@ def _cases(album: Path, rows: list[dict[str, str]]) -> Iterator[Case]:
                 text = f"{caption}. {_words(picture)} {order}\n"
                 (album / f"{number:03d}.md").write_text(text, encoding="utf-8")
             image.save(album / name)
-            told = f"{caption}. {order}" if where == "caption" else caption
-            rows.append({"file_name": name, "caption": told})
+            if where != "document":  # which a caption would be found before
+                told = f"{caption}. {order}" if where == "caption" else caption
+                rows.append({"file_name": name, "caption": told})
             yield Case(where, order, _question(picture, name))
             number += 1
 
