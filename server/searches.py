@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ class Searches:
             )
         self._images: ImageSearch | None = None
         self._passages: PassageSearch | None = None
+        # Where all went on at once they would all end at once, beyond what their callers wait.
+        self._turns = asyncio.Semaphore(settings.concurrent_searches)
 
     def start(self) -> None:
         """Begin to open what is its own."""
@@ -117,7 +120,8 @@ class Searches:
                 reranker=await self._reranker(),
                 memory=memory,
             )
-        return await self._images.search(request)
+        async with self._turns:
+            return await self._images.search(request)
 
     async def passages(self, request: PassageRequest) -> PassageResults:
         """Find text; raises what `PassageSearch.search` does, and while parts are opening."""
@@ -131,7 +135,8 @@ class Searches:
                 reranker=await self._reranker(),
                 memory=memory,
             )
-        return await self._passages.search(request)
+        async with self._turns:
+            return await self._passages.search(request)
 
     async def judge(self) -> Judge | None:
         """What judges the first results again; ``None`` where nothing does.

@@ -113,6 +113,13 @@ class Settings(BaseSettings):
         default="auto", description="Read text in pictures: where it pays, always, never."
     )
 
+    # Search
+    concurrent_searches: PositiveInt = Field(
+        default=32,
+        description="Searches that are worked on at once; others wait for their turn, the first "
+        "to come first.",
+    )
+
     # Second look at the first results of a search
     reranker: RerankerName = Field(
         default="off",
