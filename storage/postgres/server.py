@@ -99,13 +99,14 @@ class EmbeddedPostgres:
             programs = self._programs()
             if not (self._data / "PG_VERSION").exists():
                 self._initialise(programs)
+            # Before the server: whoever is killed while it starts leaves none behind.
+            self._ensure_watchdog(programs)
             # Waits for one that is starting or stopping just now.
             if not postmaster.wait_until_settled(
                 self._data, lambda running: _dsn(running, "postgres"), SIGN_OF_LIFE_SECONDS
             ):
                 self._start(programs)
             self._create_database()
-            self._ensure_watchdog(programs)
 
     def close(self) -> None:
         """Ends this use; the last user stops the server. Does nothing the second time.
