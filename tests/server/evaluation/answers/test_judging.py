@@ -159,6 +159,7 @@ async def test_eval_reports_the_marks_of_a_judge_with_their_intervals(
         "INGEST_WORKERS": 1,
         "OCR": "off",
         "VLM_MODEL": "eyes",
+        "VLM_CONNECT_SECONDS": 60,
         "LOADING_WAIT_SECONDS": 250,
     }.items():
         monkeypatch.setenv(f"SIGHTLINE_{name}", str(value))
