@@ -41,10 +41,10 @@ Several questions are packed behind one picture with a block mask; simple pictur
 _FIGURES: Final = """## Figures
 
 On {pictures} held-out {split} pictures, up to {questions} questions of each by itself and with its
-text, half as many among others; greedy answers were generated and parsed. Exact: the
-answer's text equals the truth; location questions are scored by their boxes alone. A question that
-the picture cannot answer is exact when the model says "not shown". Unseen: a combination of
-attributes that no training picture showed.
+text, half as many among others; greedy answers were generated and parsed. Exact: the answer's text
+equals the truth; location questions are scored by their boxes alone. A question that the picture
+cannot answer is exact when the model says "not shown". Unseen: a combination of attributes that no
+training picture showed.
 """
 _FORMS: Final = {
     "picture": "A picture by itself",

@@ -125,13 +125,14 @@ def train(
 
 
 def curves(folder: Path) -> list[dict[str, object]]:
-    """What each finished stage left behind: its name, steps, seconds and loss curve."""
-    found = []
-    for stage in SHARES:
-        path = folder / f"{stage}.json"
-        if path.exists():
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-    return found
+    """What each finished stage left behind: its name, steps, seconds and loss curve.
+
+    A stage that was gone on with later is found too, as ``STAGE-2.json`` and so on.
+    """
+    paths = [
+        path for s in SHARES for path in sorted(folder.glob(f"{s}*.json"), key=lambda p: p.stem)
+    ]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def parameters(model: LlavaForConditionalGeneration) -> int:
