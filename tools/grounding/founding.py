@@ -77,12 +77,16 @@ def look(question: str, claim: Claim, cited: Sequence[Evidence]) -> Iterator[Fin
 
 
 def written_at(claim: Claim, item: Evidence) -> Box | None:
-    """Where the words of a claim that cites the text on a picture stand, if in one line alone."""
+    """Where the words of a claim that cites the text on a picture stand, if in one line alone.
+
+    A line that is nothing else goes before lines that hold the words among others.
+    """
     wanted = claim.quote if claim.quote is not None else claim.text
     if not isinstance(item, WrittenEvidence) or is_yes(wanted) or is_no(wanted):
         return None
-    places = [line.box for line in item.picture.written if stands_in(wanted, line.text)]
-    return places[0] if len(places) == 1 else None
+    lines = [line for line in item.picture.written if stands_in(wanted, line.text)]
+    alone = [line for line in lines if plain(line.text) == plain(wanted)] or lines
+    return alone[0].box if len(alone) == 1 else None
 
 
 def statement(question: str, claim: str) -> str:

@@ -135,7 +135,10 @@ def test_the_text_that_was_read_on_a_picture_supports_what_stands_in_it_and_says
 def test_words_that_stand_in_two_places_or_are_no_words_have_no_place() -> None:
     line = (0.1, 0.1, 0.4, 0.2)
     twice = picture(("North", line), ("North gate", (0.1, 0.5, 0.4, 0.6)))
-    assert written_at(Claim("North", (2,)), text_on(twice)) is None
+    assert written_at(Claim("gate", (2,)), text_on(twice)) == (0.1, 0.5, 0.4, 0.6)
+    assert written_at(Claim("North", (2,)), text_on(twice)) == line, "one line is that and no more"
+    again = picture(("North", line), ("North", (0.1, 0.5, 0.4, 0.6)))
+    assert written_at(Claim("North", (2,)), text_on(again)) is None
     assert written_at(Claim("yes", (2,)), text_on(picture(("yes", line)))) is None
     # A number that the picture is cited for may have been counted.
     assert written_at(Claim("12", (1,)), picture(("12", line))) is None
