@@ -147,11 +147,11 @@ async def test_only_the_product_that_is_named_is_looked_at(
     product = row["product_id"]
     async with shown(world, monkeypatch, "product_question", product=product) as result:
         assert {file_of(item["source"]) for item in result["evidence"]} == {file_name}
-        boxed = [claim for claim in result["claims"] if "box" in claim]
-        assert result["pictures"] == min(len(boxed), 1)
-        for claim in result["claims"]:
-            if claim["verdict"] == "supported" and result["status"] == "answered":
-                assert claim["text"].strip("$¥") in world.truth(file_name, "What is the price?")
+        (claim,) = result["claims"]
+        assert (result["status"], claim["verdict"]) == ("answered", "supported")
+        assert claim["text"].strip("$¥") in world.truth(file_name, "What is the price?")
+        assert "box" in claim
+        assert result["pictures"] == 1
 
 
 async def test_a_problem_is_found_again_from_a_screenshot_before_any_other(
