@@ -57,9 +57,7 @@ def figures(task: TaskOutcome) -> Json:
 def agreement(task: TaskOutcome, one: str, other: str) -> Estimate:
     """How alike two systems rank, by mean rank-biased overlap."""
     return task.over(
-        lambda each: rank_biased_overlap(
-            each.ranking.keys(one), each.ranking.keys(other)
-        )
+        lambda each: rank_biased_overlap(each.ranking.keys(one), each.ranking.keys(other))
     )
 
 

@@ -164,9 +164,7 @@ def _twins(task: TaskOutcome) -> list[Part]:
             gain = task.twin_gain(pairs, system, _RECALL)
             rows.append([label(system), english, other, f"{_signed(gain)} ({_range(gain)})"])
         overlap = [
-            rank_biased_overlap(
-                one.ranking.keys(task.final), two.ranking.keys(task.final)
-            )
+            rank_biased_overlap(one.ranking.keys(task.final), two.ranking.keys(task.final))
             for one, two in pairs
         ]
         tables.append(

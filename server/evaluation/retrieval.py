@@ -70,9 +70,7 @@ async def _task(
     systems = (*dict.fromkeys(ordered), *(name for name in _ORDER if name in found))
     grades = {judged.asked.id: judged.grades for judged, _ in ranked}
     scores = {
-        system: score(
-            {judged.asked.id: ranking.keys(system) for judged, ranking in ranked}, grades
-        )
+        system: score({judged.asked.id: ranking.keys(system) for judged, ranking in ranked}, grades)
         for system in systems
     }
     outcomes = tuple(
