@@ -49,7 +49,8 @@ LATENCY_BUDGET = 1.25
 THROUGHPUT_BUDGET = 0.85
 AT_ONCE = 64
 
-Statement = tuple[Any, Any]
+#: What is executed: the query, its parameters, and how.
+Statement = tuple[Any, Any, dict[str, Any]]
 
 
 async def main(arguments: list[str] | None = None) -> None:
@@ -245,8 +246,8 @@ class _Recorder:
 
         async def send() -> None:
             async with self.bare.transaction():
-                for query, parameters in next(waiting):
-                    cursor = await self.bare.execute(query, parameters)
+                for query, parameters, options in next(waiting):
+                    cursor = await self.bare.execute(query, parameters, **options)
                     if cursor.description is not None:
                         await cursor.fetchall()
 
@@ -271,7 +272,7 @@ class _Recording(Database):
 
         class Cursor(AsyncCursor[TupleRow]):
             async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-                statements.append((query, params))
+                statements.append((query, params, options))
                 return await super().execute(query, params, **options)
 
         async with super().connection(autocommit=autocommit) as connection:

@@ -211,6 +211,9 @@ class LexicalBranch(Branch):
                 "candidates": max(_CANDIDATES, self._depth),
                 "depth": max(_CANDIDATES, self._depth),
             },
+            # A prepared statement gets one plan for all queries after some. It does not know how
+            # many postings these terms have, and takes five times as long.
+            prepare=False,
         )
         return await cursor.fetchall()
 

@@ -275,3 +275,15 @@ async def test_an_encoder_of_pictures_finds_captions_by_meaning_and_prose_by_its
 
 def _kinds(hits: Sequence[PassageHit], branch: str) -> set[str]:
     return {hit.passage.kind for hit in hits if branch in hit.branches}
+
+
+async def test_each_query_of_words_gets_a_plan_of_its_own(
+    library: Corpus, passages: PassageSearch, database: Database
+) -> None:
+    for number in range(12):  # drivers prepare what comes often, and Postgres then plans it once
+        await passages.search(PassageRequest(query=f"bracket screws {number}"))
+    async with database.connection() as connection:
+        cursor = await connection.execute("SELECT statement FROM pg_prepared_statements")
+        prepared = [statement for (statement,) in await cursor.fetchall()]
+    assert prepared
+    assert not [statement for statement in prepared if "BM25 in two stages" in statement]
