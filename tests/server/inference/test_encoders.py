@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from sightline.storage.errors import (
     ModelError,
     UnknownNameError,
 )
+from tests.support import offline
 
 
 def _load(tmp_path: Path, name: str, **options: object) -> Encoder:
@@ -206,22 +204,14 @@ def test_unknown_weights_are_refused_with_the_known_ones(tmp_path: Path) -> None
 
 
 def test_weights_that_cannot_be_fetched_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    # A process of its own: the hub's client reads its switch when it is imported.
     program = (
         "import sys; from pathlib import Path;"
         "from sightline.server import settings; from sightline.server.inference import encoders;"
         "encoders.load(settings.load(encoder='ViT-B-32/laion2b_s34b_b79k', data_dir=sys.argv[1]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "are not on this machine and could not be fetched" in done.stderr
-    assert "local-dir:PATH" in done.stderr
+    said = offline.failure(program, tmp_path)
+    assert "are not on this machine and could not be fetched" in said
+    assert "local-dir:PATH" in said
 
 
 def test_an_absent_device_is_refused_with_those_that_are_there(

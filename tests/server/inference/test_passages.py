@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from importlib import util
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from sightline.server.inference.checkpoint import FingerprintCache
 from sightline.server.inference.passages import PassageEncoder
 from sightline.server.inference.sentence_folder import SentenceFolder
 from sightline.storage.errors import ConfigurationError
-from tests.support import random_sentences
+from tests.support import offline, random_sentences
 
 TEXTS = ["the red van", "a", "garlic " * 50, "", "van the red a garlic"]
 
@@ -127,22 +124,14 @@ def test_a_step_or_pooling_that_is_not_known_is_refused(folder: Path, tmp_path: 
 
 
 def test_files_that_cannot_be_fetched_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    # A process of its own: the hub's client reads its switch when it is imported.
     program = (
         "import sys; from sightline.server import settings;"
         "from sightline.server.inference import passages;"
         "passages.load(settings.load(passage_encoder='nobody/nothing', data_dir=sys.argv[1]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "'nobody/nothing' are not on this machine and could not be fetched" in done.stderr
-    assert "local-dir:PATH" in done.stderr
+    said = offline.failure(program, tmp_path)
+    assert "'nobody/nothing' are not on this machine and could not be fetched" in said
+    assert "local-dir:PATH" in said
 
 
 @pytest.mark.skipif(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,7 @@ from sightline.server.inference import rerankers
 from sightline.server.inference.rerankers import TextJudge
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.retrieval.rerank import Exhibit
-from tests.support import random_cross_encoder
+from tests.support import offline, random_cross_encoder
 
 TEXTS = ["the red van", "garlic " * 60, "shelf", "the garlic shelf the red van"]
 
@@ -77,22 +74,14 @@ def test_a_model_that_tells_classes_apart_is_no_reranker(tmp_path: Path) -> None
 
 
 def test_files_that_cannot_be_fetched_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    # A process of its own: the hub's client reads its switch when it is imported.
     program = (
         "import sys; from sightline.server import settings;"
         "from sightline.server.inference import rerankers;"
         "rerankers.load(settings.load(reranker='nobody/nothing', data_dir=sys.argv[1]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "reranker 'nobody/nothing' are not on this machine" in done.stderr
-    assert "local-dir:PATH" in done.stderr
+    said = offline.failure(program, tmp_path)
+    assert "reranker 'nobody/nothing' are not on this machine" in said
+    assert "local-dir:PATH" in said
 
 
 @pytest.mark.parametrize("name", ["on", "cross encoder", "local-dir:"])
