@@ -13,7 +13,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from sightline.training.vlm import prompt
 from sightline.training.vlm.album import Item
 from sightline.training.vlm.language import Pupil, answer_loss
-from sightline.training.vlm.packs import FORMS, Composer, Form, Pack, collate
+from sightline.training.vlm.packs import FORMS, Batch, Composer, Form, Pack, collate
 from sightline.training.vlm.prompt import Passage, Shown
 from sightline.training.vlm.tokenizer import coordinate_ids
 from sightline.training.vlm.tower import pixels
@@ -27,27 +27,37 @@ def composed(tokenizer: PreTrainedTokenizerFast, form: Form) -> Pack:
     return pack
 
 
-@pytest.mark.parametrize("form", ["plain", "picture", "picture and passage"])
-def test_a_packed_question_reads_as_if_it_were_asked_alone(
+@pytest.mark.parametrize("form", ["plain", "picture", "picture and passage", "several"])
+def test_packed_questions_read_and_teach_as_if_each_were_asked_alone(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, form: Form
 ) -> None:
-    pack = composed(tokenizer, form)
+    # Packs of unlike lengths, so that evidence and questions are padded.
+    composers = (Composer(tokenizer, RECORDS, TINY.patches, questions=n) for n in (1, 3, 12))
+    packs = [c.about(random.Random(n), n, form) for n, c in enumerate(composers)]
+    packs = [pack for pack in packs if pack.segments]
+    assert len({len(pack.segments) for pack in packs}) > 1
     squares = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
-    with torch.inference_mode():
-        values = pixels(squares, torch.device("cpu"))
-        pupil = Pupil(model, squares, torch.device("cpu"))
-        packed = pupil.read(collate([pack], 0)).last
-        at = len(pack.prefix)
+    values = pixels(squares, torch.device("cpu"))
+    pupil = Pupil(model, squares, torch.device("cpu"))
+    batch = collate(packs, 0)
+    packed = pupil.read(batch).last
+    weights = [p for p in model.model.language_model.parameters() if p.requires_grad]
+    asked = (batch.owner > 0).nonzero(as_tuple=True)
+    taught = torch.autograd.grad(packed[asked].square().sum(), weights)
+    alone, loss = [], torch.zeros(())
+    for pack in packs:
         for segment in pack.segments:
             ids = pack.prefix + segment.question + segment.answer
-            alone = model(
+            last = model(
                 input_ids=torch.tensor([ids]),
                 pixel_values=values[pack.rows],
                 output_hidden_states=True,
-            ).hidden_states[-1]
-            length = len(ids) - len(pack.prefix)
-            assert torch.allclose(packed[0, at : at + length], alone[0, -length:], atol=1e-5)
-            at += length
+            ).hidden_states[-1][0, len(pack.prefix) :]
+            alone.append(last.detach())
+            loss = loss + last.square().sum()
+    torch.testing.assert_close(packed[asked], torch.cat(alone), atol=1e-5, rtol=1e-4)
+    for found, expected in zip(taught, torch.autograd.grad(loss, weights), strict=True):
+        torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
 
 
 def test_the_lesson_is_what_the_chat_template_makes_of_the_messages(
@@ -98,6 +108,12 @@ def test_only_answers_are_learnt_and_each_token_from_the_one_before(
     assert int((batch.labels >= 0).sum()) == sum(len(s.answer) for s in pack.segments)
 
 
+def batch_of(answer: list[int], kind: str) -> Batch:
+    """One answer and nothing else."""
+    zeros = torch.zeros(1, len(answer), dtype=torch.long)
+    return Batch(zeros, zeros, zeros, 0, torch.tensor([answer]), [], [(kind, 0, 0, len(answer))])
+
+
 def test_a_near_coordinate_costs_less_than_a_far_one(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
@@ -106,27 +122,29 @@ def test_a_near_coordinate_costs_less_than_a_far_one(
     losses = []
     for guess in (50, 51, 90):
         hidden = weight[runs[0] + guess][None, None] * 40
-        loss, _ = answer_loss(model, hidden, torch.tensor([[runs[0] + 50]]), runs)
+        loss, _ = answer_loss(model, hidden, batch_of([runs[0] + 50], "location"), runs)
         losses.append(float(loss.detach()))
     assert losses[0] < losses[2]
     assert losses[1] < losses[2]
 
 
-def test_a_word_weighs_more_than_a_coordinate(
+def test_a_word_weighs_more_than_a_place_and_a_place_asked_for_more_than_evidence(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     runs = coordinate_ids(tokenizer)
     word, place = 1, runs[0]
     sure = model.lm_head.weight[word].detach() * 1000
-    asked = {"word": [word], "place": [place], "both": [word, place]}
-    losses = {}
-    for name, tokens in asked.items():
-        hidden = sure.expand(1, len(tokens), -1)
-        loss, right = answer_loss(model, hidden, torch.tensor([tokens]), runs)
-        losses[name] = float(loss.detach())
-        assert right == 1.0 or name == "place"
-    assert losses["word"] < 0.1 * losses["place"]
-    assert losses["both"] < 0.3 * losses["place"]
+
+    def loss(answer: list[int], kind: str) -> float:
+        hidden = sure.expand(1, len(answer), -1)
+        found, right = answer_loss(model, hidden, batch_of(answer, kind), runs)
+        assert right == 1.0 or word not in answer
+        return float(found.detach())
+
+    alone = loss([place], "count")
+    assert loss([word], "count") < 0.1 * alone
+    assert loss([word, place], "count") < 0.3 * alone
+    assert loss([word, place], "count") < loss([word, place], "location") < 0.5 * alone
 
 
 def test_what_is_emphasised_is_asked_more_often(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def test_a_smoke_run_learns_resumes_and_is_measured(tmp_path: Path) -> None:
     written = (model / "model.safetensors").read_bytes()
     train(replace(QUICK, minutes=QUICK.minutes / 2), work, model, device)
     assert (model / "model.safetensors").read_bytes() == written
+
+    # What is written can be gone on with.
+    further = tmp_path / "further"
+    further.mkdir()
+    for album in ("train", "validation"):
+        shutil.copytree(work / album, further / album)
+    train(replace(QUICK, minutes=0.5), further, further / "model", device, start=model)
+    assert [stage["stage"] for stage in curves(further)] == ["tower", "align", "tune"]
+    assert (further / "model" / "model.safetensors").read_bytes() != written
 
     report = evaluate(model, "validation", 27, device, questions=6)
     single = report["picture"]

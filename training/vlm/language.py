@@ -3,17 +3,18 @@
 1. ``oracle``: the Llama, on all forms of the prompt, told what every patch shows (see ``oracle``).
    This is the language model that LLaVA takes as given.
 2. ``align``: the projector alone (LLaVA's first stage) learns to say what the oracle says.
-3. ``tune``: everything, on all forms of the prompt (LLaVA's second stage, the tower unfrozen as in
-   its later versions have it). The tower keeps learning the truth of patches beside, so that it
-   goes on seeing what no question in sight asks for.
+3. ``tune``: everything, on all forms of the prompt (LLaVA's second stage). The tower stays as it is
+   at first and then learns too, as later versions have it; it keeps learning the truth of patches
+   beside, so that it goes on seeing what no question in sight asks for.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
+from sightline.training.vlm import reading
 from sightline.training.vlm.album import Squares
 from sightline.training.vlm.course import Course
 from sightline.training.vlm.dense import DenseHead, Targets, dense_loss
@@ -34,7 +36,7 @@ from sightline.training.vlm.tower import features_of, pixels
 
 _log = logging.getLogger(__name__)
 #: Learning rate of each stage.
-RATES: Final = {"oracle": 2e-3, "align": 2e-3, "tune": 1e-3}
+RATES: Final = {"oracle": 2e-3, "align": 2e-3, "tune": 1.5e-3}
 _SLOWER: Final = {"tower": 0.3, "truths": 0.3}
 #: Pictures a batch, and for how much of a stage simple pictures come first.
 BATCH: Final = 8
@@ -47,8 +49,12 @@ _DENSE: Final = 0.05
 #: The weights of looking where the answer is and of knowing the token before.
 _LOOK: Final = 0.5
 _PREVIOUS: Final = 0.2
-#: The weight of a coordinate: a box has four, an answer in words often a single token.
-_COORDINATE: Final = 0.3
+#: For how much of ``tune`` the tower stays as it is: reading it is what takes longest to learn.
+_STILL: Final = 0.6
+#: The weight of a coordinate, where the box is asked for and where it is evidence: a box has four
+#: of them, an answer in words is often a single token.
+_ASKED_FOR: Final = 0.5
+_EVIDENCE: Final = 0.25
 _IGNORE: Final = -100
 _PROBE_EVERY: Final = 400
 #: Pictures a batch while the projector learns from the oracle.
@@ -77,8 +83,8 @@ class Pupil:
     device: torch.device
     told: Told | None = None
 
-    def read(self, batch: Batch) -> Read:
-        """Read a batch, looking at its pictures."""
+    def read(self, batch: Batch, *, still: bool = False) -> Read:
+        """Read a batch, looking at its pictures; a ``still`` tower does not learn from it."""
         seen: Tensor | None = None
         ids = batch.ids.to(self.device)
         embeds = self.model.get_input_embeddings()(ids)
@@ -87,25 +93,13 @@ class Pupil:
                 images = self.told.of(batch.rows, self.device)
             else:
                 values = pixels(self.squares[batch.rows], self.device)
-                seen = features_of(self.model.model.vision_tower, values)
+                with torch.set_grad_enabled(torch.is_grad_enabled() and not still):
+                    seen = features_of(self.model.model.vision_tower, values)
                 images = self.model.model.multi_modal_projector(seen)
             places = (ids == self.model.config.image_token_id)[..., None]
             embeds = embeds.masked_scatter(places, images.to(embeds.dtype))
-        output = self.model.model.language_model(
-            inputs_embeds=embeds,
-            attention_mask=_added(batch.mask.to(self.device), embeds),
-            position_ids=batch.positions.to(self.device),
-            use_cache=False,
-            output_hidden_states=True,
-        )
-        return Read(output.last_hidden_state, embeds, output.hidden_states[LAYER], seen)
-
-
-def _added(mask: Tensor, like: Tensor) -> Tensor:
-    """``mask`` as what is added to attention's logits, in the dtype that those will have."""
-    device = mask.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else like.dtype
-    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
+        states = reading.read(self.model.model.language_model, embeds, batch)
+        return Read(states[-1], embeds, states[LAYER], seen)
 
 
 @dataclass(frozen=True)
@@ -118,6 +112,31 @@ class Told:
     def of(self, rows: Sequence[int], device: torch.device) -> Tensor:
         """(pictures, patches, width)."""
         said: Tensor = self.oracle(*self.targets.tensors(rows, device))
+        return said
+
+    def of_pixels(self, rows: Sequence[int], values: Tensor) -> Tensor:
+        """The same, for ``align``: nothing left out."""
+        self.oracle.eval()
+        return self.of(rows, values.device)
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a model that goes on learning said of pictures before its tower went on."""
+
+    tower: nn.Module
+    projector: nn.Module
+
+    @classmethod
+    def of(cls, model: LlavaForConditionalGeneration) -> Before:
+        """A copy of the tower and the projector of ``model`` as they are now."""
+        parts = model.model.vision_tower, model.model.multi_modal_projector
+        tower, projector = (copy.deepcopy(part).requires_grad_(False) for part in parts)
+        return cls(tower, projector)
+
+    def of_pixels(self, rows: Sequence[int], values: Tensor) -> Tensor:  # noqa: ARG002
+        """What it said of ``values`` (pictures, 3, edge, edge): (pictures, patches, width)."""
+        said: Tensor = self.projector(features_of(self.tower, values))
         return said
 
 
@@ -176,10 +195,11 @@ def train_stage(
             continue
         batch = collate(packs, composer.tokenizer.pad_token_id)
         with torch.autocast(pupil.device.type, torch.bfloat16):
-            read = pupil.read(batch)
-            loss, right = answer_loss(model, read.last, batch.labels.to(pupil.device), runs)
+            still = course.progress < _STILL
+            read = pupil.read(batch, still=still)
+            loss, right = answer_loss(model, read.last, batch, runs)
             figures = {"words right": right}
-            if read.seen is not None:
+            if read.seen is not None and not still:
                 dense, sight = truths.loss(read.seen, batch.rows)
                 loss = loss + _DENSE * dense
                 figures |= sight
@@ -196,25 +216,35 @@ def train_stage(
     course.write_curve()
 
 
-def align(pupil: Pupil, told: Told, *, folder: Path, seconds: float, seed: int = 0) -> None:
-    """Train the projector for ``seconds`` to say of what the tower saw what the oracle says."""
+def align(
+    pupil: Pupil,
+    goal: Callable[[Sequence[int], Tensor], Tensor],
+    targets: Targets,
+    *,
+    folder: Path,
+    seconds: float,
+    seed: int = 0,
+) -> None:
+    """Train the projector for ``seconds`` to say of what the tower sees what ``goal`` says.
+
+    ``goal`` is given the numbers of pictures and their pixels; ``targets`` tell which patches show
+    a thing, which count most.
+    """
     model = pupil.model
     trained: dict[str, nn.Module] = {"projector": model.model.multi_modal_projector}
     _only(model, trained)
-    told.oracle.eval()
     course = Course("align", folder, seconds, RATES["align"], trained)
     rng = random.Random(f"align/{seed}/{course.step}")
     for _ in course.steps():
         rows = sorted(rng.sample(range(len(pupil.squares)), min(_ALIGNED, len(pupil.squares))))
+        values = pixels(pupil.squares[rows], pupil.device)
         with torch.autocast(pupil.device.type, torch.bfloat16):
             with torch.no_grad():
-                seen = features_of(
-                    model.model.vision_tower, pixels(pupil.squares[rows], pupil.device)
-                )
-                goal = told.of(rows, pupil.device)
+                seen = features_of(model.model.vision_tower, values)
+                told = goal(rows, values).float()
             said = model.model.multi_modal_projector(seen)
-        there = told.targets.tensors(rows, pupil.device)[0][..., 0] > 0
-        gap = ((said.float() - goal) ** 2).mean(-1) / goal[there].pow(2).mean()
+        there = targets.tensors(rows, pupil.device)[0][..., 0] > 0
+        gap = ((said.float() - told) ** 2).mean(-1) / told[there].pow(2).mean()
         course.learn(gap[there].mean() + 0.3 * gap[~there].mean(), {})
     course.write_curve()
 
@@ -227,15 +257,16 @@ def _only(model: nn.Module, trained: Mapping[str, nn.Module]) -> None:
 
 
 def answer_loss(
-    model: LlavaForConditionalGeneration, hidden: Tensor, labels: Tensor, runs: Sequence[int]
+    model: LlavaForConditionalGeneration, hidden: Tensor, batch: Batch, runs: Sequence[int]
 ) -> tuple[Tensor, float]:
     """Cross entropy on the asked tokens; a coordinate's neighbours share its target.
 
-    Returns it and the share of words told rightly, coordinates left out.
+    ``hidden`` (batch, length, width) are the last states. Returns it and the share of words told
+    rightly, coordinates left out.
     """
-    asked = labels != _IGNORE
-    target = labels[asked]
-    logits = model.lm_head(hidden[asked]).float()
+    asked = batch.labels != _IGNORE
+    target = batch.labels[asked].to(hidden.device)
+    logits = model.lm_head(hidden[asked.to(hidden.device)]).float()
     losses = cross_entropy(logits, target, reduction="none")
     logs = logits.log_softmax(-1)
     steps = torch.arange(STEPS, device=logits.device)
@@ -248,7 +279,11 @@ def answer_loss(
             soft = torch.exp(-0.5 * gap * gap)
             soft = soft / soft.sum(-1, keepdim=True)
             losses[inside] = -(soft * logs[inside, first : first + STEPS]).sum(-1)
-    weights = torch.where(word, 1.0, _COORDINATE)
+    coordinate = torch.full(asked.shape, _EVIDENCE)
+    for kind, row, start, end in batch.spans:
+        if kind == "location":
+            coordinate[row, start:end] = _ASKED_FOR
+    weights = torch.where(word, 1.0, coordinate[asked].to(logits.device))
     right = (logits.argmax(-1) == target)[word].float().mean()
     return (losses * weights).sum() / weights.sum(), float(right)
 

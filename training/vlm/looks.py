@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import linear, nll_loss
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
@@ -34,6 +34,8 @@ from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
 LAYER: Final = 2
 #: How loud a patch that is handed over begins.
 _HANDED: Final = 0.3
+#: Of how many tokens a batch the token before is asked.
+_PREVIOUS_ASKED: Final = 512
 _HEAD: Final = re.compile(r"(?:Passage|Picture) \d: ")
 
 
@@ -52,10 +54,8 @@ def look_loss(
     rows, places, targets = _targets(model, packs, batch, tokenizer)
     if not rows:
         return None
-    logits = _logits(model, LAYER, entering, batch)[rows, :, places].float()
-    seen = batch.mask[rows, 0, places].to(logits.device)[:, None]
-    logs = logits.masked_fill(~seen, -torch.inf).log_softmax(-1)
-    goal = torch.from_numpy(np.stack(targets)).to(logits.device)[:, None]
+    logs = _looks(model, LAYER, slice(None), entering, batch, rows, places)
+    goal = torch.from_numpy(np.stack(targets)).to(logs.device)[:, None]
     loss: Tensor = -logs.masked_fill(~goal, -torch.inf).logsumexp(-1).mean()
     return loss
 
@@ -63,17 +63,16 @@ def look_loss(
 def previous_loss(model: LlavaForConditionalGeneration, embeds: Tensor, batch: Batch) -> Tensor:
     """Minus the log of the attention that falls on the token before, in the first head of all.
 
-    ``embeds`` (batch, length, width) is what the first layer is given. Asked of every token of text
-    that stands right behind another.
+    ``embeds`` (batch, length, width) is what the first layer is given. Asked of some of the tokens
+    of text that stand right behind another.
     """
-    device = embeds.device
-    ids, positions = batch.ids.to(device), batch.positions.to(device)
-    mask = batch.mask[:, 0].to(device)
-    text = ids != model.config.image_token_id
-    asked = text[:, 1:] & text[:, :-1] & (positions[:, 1:] == positions[:, :-1] + 1)
-    rows, places = (asked & mask.diagonal(-1, 1, 2)).nonzero(as_tuple=True)
-    logits = _logits(model, 0, embeds, batch)[rows, 0, places + 1].float()
-    return cross_entropy(logits.masked_fill(~mask[rows, places + 1], -torch.inf), places)
+    text, owner = batch.ids != model.config.image_token_id, batch.owner
+    asked = text[:, 1:] & text[:, :-1] & (owner[:, 1:] == owner[:, :-1]) & (owner[:, 1:] >= 0)
+    rows, before = asked.nonzero(as_tuple=True)
+    some = torch.linspace(0, len(rows) - 1, min(len(rows), _PREVIOUS_ASKED)).long()
+    rows, before = rows[some], before[some]
+    logs = _looks(model, 0, slice(1), embeds, batch, rows.tolist(), (before + 1).tolist())
+    return nll_loss(logs[:, 0], before.to(logs.device))
 
 
 @torch.no_grad()
@@ -86,21 +85,50 @@ def start_looks(model: LlavaForConditionalGeneration) -> None:
         )
 
 
-def _logits(
-    model: LlavaForConditionalGeneration, index: int, entering: Tensor, batch: Batch
+def _looks(
+    model: LlavaForConditionalGeneration,
+    index: int,
+    heads: slice,
+    entering: Tensor,
+    batch: Batch,
+    rows: Sequence[int],
+    places: Sequence[int],
 ) -> Tensor:
-    """What the heads of layer ``index`` give each place before the mask: (batch, heads, l, l)."""
+    """The logs of the attention that ``heads`` of layer ``index`` pay from ``places`` of ``rows``.
+
+    ``entering`` (batch, length, width) is what the layer is given; ``rows`` are in order. Returns
+    (places, heads, length), minus infinity where a place may not look.
+    """
     language = model.model.language_model
     layer = language.layers[index]
-    width = language.config.hidden_size // language.config.num_attention_heads
+    width = layer.self_attn.head_dim
     x = layer.input_layernorm(entering)
-    shape = (*x.shape[:2], -1, width)
-    query = layer.self_attn.q_proj(x).view(shape).transpose(1, 2)
-    key = layer.self_attn.k_proj(x).view(shape).transpose(1, 2)
-    cos, sin = language.rotary_emb(x, batch.positions.to(x.device))
-    query, key = apply_rotary_pos_emb(query, key, cos, sin)
-    scores: Tensor = query @ key.transpose(-1, -2) * width**-0.5
-    return scores
+    chosen = slice(*(end * width for end in heads.indices(language.config.num_attention_heads)[:2]))
+    # Only what is asked for is worked out: the queries of each row, side by side.
+    row, place = torch.tensor(rows), torch.tensor(places)
+    count = torch.bincount(row, minlength=len(x))
+    slot = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
+    asked = torch.zeros(len(x), int(count.max()), dtype=torch.long)
+    asked[row, slot] = place
+    asked = asked.to(x.device)
+    positions = batch.positions.to(x.device)
+    turn = language.rotary_emb(x, positions)
+    own = x.gather(1, asked[..., None].expand(-1, -1, x.shape[-1]))
+    own_turn = language.rotary_emb(own, positions.gather(1, asked))
+    attention = layer.self_attn
+    parts = []
+    for given, projection, by in (
+        (own, attention.q_proj, own_turn),
+        (x, attention.k_proj, turn),
+    ):
+        part = linear(given, projection.weight[chosen])
+        part = part.view(*part.shape[:2], -1, width).transpose(1, 2)
+        parts.append(apply_rotary_pos_emb(part, part, *by)[0])
+    query, key = parts
+    scores = (query @ key.transpose(-1, -2) * width**-0.5)[row, :, slot].float()
+    seen = batch.visible(row, place).to(scores.device)[:, None]
+    logs: Tensor = scores.masked_fill(~seen, -torch.inf).log_softmax(-1)
+    return logs
 
 
 def _targets(

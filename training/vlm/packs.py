@@ -26,12 +26,14 @@ T = TypeVar("T")
 Form = Literal["plain", "picture", "picture and passage", "several", "passages"]
 #: How often each form is taught.
 FORMS: Final[dict[Form, float]] = {
-    "plain": 0.2,
-    "picture": 0.22,
-    "picture and passage": 0.3,
-    "several": 0.08,
-    "passages": 0.2,
+    "plain": 0.18,
+    "picture": 0.24,
+    "picture and passage": 0.32,
+    "several": 0.12,
+    "passages": 0.14,
 }
+#: How many questions are taught behind one picture; reading it takes as long as a few of them.
+QUESTIONS: Final = 18
 #: How often questions of a kind are taught beside the others (1.0): what is asked most, most, and
 #: "not shown" seldom, since it is the likeliest answer and a model in doubt falls back on it.
 EMPHASIS: Final = {
@@ -66,18 +68,28 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packs side by side. ``mask`` (batch, 1, length, length) is True where a token may look.
+    """Packs side by side: the evidence of each in the first ``prefix`` columns, questions behind.
 
-    ``labels`` (batch, length) holds the token that comes next, -100 where nobody asks. ``spans``
-    are the answers: kind, row in the batch, first and last + 1 position whose next token is asked.
+    ``owner`` (batch, length) says whose a token is: 0 the evidence's, n the n-th question's, -1
+    nobody's. ``labels`` (batch, length) holds the token that comes next, -100 where nobody asks.
+    ``spans`` are the answers: kind, row in the batch, first and last + 1 position whose next token
+    is asked.
     """
 
     ids: Tensor
     positions: Tensor
-    mask: Tensor
+    owner: Tensor
+    prefix: int
     labels: Tensor
     rows: list[int]
     spans: list[tuple[str, int, int, int]]
+
+    def visible(self, rows: Tensor, places: Tensor) -> Tensor:
+        """Where the tokens at ``places`` (n,) of ``rows`` may look: (n, length)."""
+        owner = self.owner[rows]
+        own = self.owner[rows, places][:, None]
+        past = torch.arange(owner.shape[1]) <= places[:, None]
+        return ((owner == 0) | (owner == own)) & past
 
 
 @dataclass
@@ -239,39 +251,34 @@ class Composer:
 
 
 def collate(packs: Sequence[Pack], pad: int) -> Batch:
-    """Pad packs to one length."""
-    lengths = [
-        len(p.prefix) + sum(len(s.question) + len(s.answer) for s in p.segments) for p in packs
-    ]
-    length = (max(lengths) + 15) // 16 * 16
-    shape = len(packs), length
+    """Pad evidence and questions to one length each."""
+    prefix = max(len(pack.prefix) for pack in packs)
+    asked = max(sum(len(s.question) + len(s.answer) for s in pack.segments) for pack in packs)
+    shape = len(packs), prefix + asked
     ids, positions = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
     labels, owner = np.full(shape, _IGNORE, np.int64), np.full(shape, -1, np.int64)
     spans = []
     for row, pack in enumerate(packs):
-        at = len(pack.prefix)
-        ids[row, :at] = pack.prefix
-        positions[row, :at] = np.arange(at)
-        owner[row, :at] = 0
+        told = len(pack.prefix)
+        ids[row, :told] = pack.prefix
+        positions[row, :told] = np.arange(told)
+        owner[row, :told] = 0
+        at = prefix
         for number, segment in enumerate(pack.segments, 1):
             tokens = segment.question + segment.answer
             end = at + len(tokens)
             ids[row, at:end] = tokens
-            positions[row, at:end] = len(pack.prefix) + np.arange(len(tokens))
+            positions[row, at:end] = told + np.arange(len(tokens))
             owner[row, at:end] = number
             first = at + len(segment.question) - 1
             labels[row, first : end - 1] = segment.answer
             spans.append((segment.ask.kind, row, first, end - 1))
             at = end
-    who = torch.from_numpy(owner)
-    past = torch.ones(length, length, dtype=torch.bool).tril()
-    same = (who[:, :, None] == who[:, None, :]) | (who[:, None, :] == 0)
-    # A padding token sees itself, so that no row of the mask is empty.
-    mask = (same & past) | torch.eye(length, dtype=torch.bool)
     return Batch(
         torch.from_numpy(ids),
         torch.from_numpy(positions),
-        mask[:, None],
+        torch.from_numpy(owner),
+        prefix,
         torch.from_numpy(labels),
         [r for pack in packs for r in pack.rows],
         spans,

@@ -21,11 +21,11 @@ from sightline.training.vlm.album import Record, open_album
 from sightline.training.vlm.dense import targets_of
 from sightline.training.vlm.drawing import draw_album
 from sightline.training.vlm.export import export_model
-from sightline.training.vlm.language import Pupil, Told, Truths, align, report, train_stage
+from sightline.training.vlm.language import Before, Pupil, Told, Truths, align, report, train_stage
 from sightline.training.vlm.looks import start_looks
 from sightline.training.vlm.model import SMOKE, Shape, build_model
 from sightline.training.vlm.oracle import Oracle, start_oracle
-from sightline.training.vlm.packs import EMPHASIS, Composer
+from sightline.training.vlm.packs import EMPHASIS, QUESTIONS, Composer
 from sightline.training.vlm.tokenizer import train_tokenizer
 from sightline.training.vlm.tower import train_tower
 from sightline.training.world.scene import Split
@@ -33,6 +33,8 @@ from sightline.training.world.scene import Split
 _log = logging.getLogger(__name__)
 #: The share of the training time that each stage gets.
 SHARES: Final = {"tower": 0.4, "oracle": 0.23, "align": 0.03, "tune": 0.34}
+#: The same for a model that goes on learning: its language model can read already.
+GO_ON: Final = {"tower": 0.35, "align": 0.02, "tune": 0.63}
 _TOKENIZER_RECORDS: Final = 4000
 
 
@@ -70,7 +72,8 @@ def train(
     """Draw, train all stages and export to ``out``; ``folder`` keeps albums and checkpoints.
 
     With ``start``, a folder that ``export`` wrote, its tokenizer, tower and language model go on
-    from there; what a stage is taught by (heads, oracle) begins anew.
+    from there: the tower by itself, then the projector, until it says of what the tower sees now
+    what it said before, then everything together. The heads that teach the tower begin anew.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,9 +91,11 @@ def train(
     else:
         model.load_state_dict(weights_of(start, model))
     model = model.to(device)
+    before = Before.of(model)
     # Attention over few tokens, written out, takes a third of the fused kernel's way back on CPUs.
     model.set_attn_implementation("eager")
-    seconds = {stage: recipe.minutes * 60 * share for stage, share in recipe.shares.items()}
+    shares = recipe.shares if start is None else GO_ON
+    seconds = {stage: recipe.minutes * 60 * share for stage, share in shares.items()}
 
     head, words, targets = train_tower(
         model.model.vision_tower,
@@ -105,12 +110,10 @@ def train(
         fresh=start is None,
     )
     truths = Truths(head, targets, words.weights)
-    oracle = Oracle(words, recipe.shape.text_width).to(device)
-    start_oracle(oracle, words, model.get_input_embeddings().weight.cpu(), tokenizer)
-    lessons = Composer(tokenizer, records, recipe.shape.patches, emphasis=EMPHASIS)
+    lessons = Composer(
+        tokenizer, records, recipe.shape.patches, questions=QUESTIONS, emphasis=EMPHASIS
+    )
     held_lessons = Composer(tokenizer, held[1], recipe.shape.patches)
-    told = Told(oracle, targets)
-    held_told = Told(oracle, targets_of(held[1], words, recipe.shape.side))
     pupil, examiner = Pupil(model, squares, device), Pupil(model, held[0], device)
 
     def stage(name: str, told: Told | None, held_told: Told | None) -> None:
@@ -125,8 +128,14 @@ def train(
             seed=seed,
         )
 
-    stage("oracle", told, held_told)
-    align(pupil, told, folder=folder, seconds=seconds["align"], seed=seed)
+    goal = before.of_pixels
+    if start is None:
+        oracle = Oracle(words, recipe.shape.text_width).to(device)
+        start_oracle(oracle, words, model.get_input_embeddings().weight.cpu(), tokenizer)
+        told = Told(oracle, targets)
+        stage("oracle", told, Told(oracle, targets_of(held[1], words, recipe.shape.side)))
+        goal = told.of_pixels
+    align(pupil, goal, targets, folder=folder, seconds=seconds["align"], seed=seed)
     stage("tune", None, None)
     report("trained", examiner, held_lessons, packs_a_form=32)
     export_model(model, tokenizer, recipe.shape, out)

@@ -29,6 +29,8 @@ _EMBED_BATCH: Final = 64
 _OUTLINES: Final = {"shapes": 2.5, "product": 2.0, "geometry": 1.5, "street": 1.5}
 #: The weight of what is true of whole pictures beside that of patches.
 _ASKED: Final = 0.6
+#: For how many steps new heads learn alone before a tower that knows something goes on learning.
+_HEADS_FIRST: Final = 80
 _PROBE_EVERY: Final = 250
 _PROBED: Final = 180
 
@@ -49,7 +51,7 @@ def train_tower(
     """Train ``tower`` in place for ``seconds``; returns the head that reads it, and its lessons.
 
     ``held`` are pictures that it is asked about on the way. A tower that is not ``fresh`` goes on
-    from the weights that it has.
+    from the weights that it has, once the new heads have learnt to read it.
     """
     words = _words(folder / "words.json", records)
     targets = targets_of(records, words, side)
@@ -70,7 +72,8 @@ def train_tower(
     for step in course.steps():
         rows = sorted(rng.choices(range(len(records)), cum_weights=weights, k=BATCH))
         with torch.autocast(device.type, torch.bfloat16):
-            features = features_of(tower, pixels(squares[rows], device))
+            with torch.set_grad_enabled(fresh or step >= _HEADS_FIRST):
+                features = features_of(tower, pixels(squares[rows], device))
             classes, boxes = head(features)
             whole, right = asked(features, [truths[row] for row in rows])
         loss, figures = dense_loss(classes, boxes, *targets.tensors(rows, device), words.weights)
