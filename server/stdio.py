@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from sightline.server.app import create_app
 from sightline.server.settings import Settings
+from sightline.server.tenure import uncollected
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ async def serve(settings: Settings) -> NoReturn:
         if not ended.done():
             ended.set_result(code)
 
-    app = create_app(settings, on_final=lambda _: finish(2))
+    with uncollected():
+        app = create_app(settings, on_final=lambda _: finish(2))
     loop.add_signal_handler(signal.SIGTERM, finish, 0)
     loop.add_signal_handler(signal.SIGINT, finish, 130)
     running = asyncio.create_task(app.run_stdio_async())

@@ -7,6 +7,7 @@ import asyncio
 from typing import Any
 
 from sightline.server.settings import load
+from sightline.server.tenure import uncollected
 
 HELP = "serve MCP over stdin and stdout, or with --http over streamable HTTP"
 
@@ -21,7 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     # Imported here: the SDK takes a second, which other commands need not wait for.
-    from sightline.server import http, logs, stdio
+    with uncollected():
+        from sightline.server import http, logs, stdio
 
     options: dict[str, Any] = {"http_host": arguments.host, "http_port": arguments.port}
     settings = load(**{name: value for name, value in options.items() if value is not None})

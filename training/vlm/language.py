@@ -36,7 +36,7 @@ from sightline.training.vlm.tower import features_of, pixels
 
 _log = logging.getLogger(__name__)
 #: Learning rate of each stage.
-RATES: Final = {"oracle": 2e-3, "align": 2e-3, "tune": 1.5e-3}
+RATES: Final = {"oracle": 2e-3, "align": 2e-3, "tune": 8e-4}
 _SLOWER: Final = {"tower": 0.3, "truths": 0.3}
 #: Pictures a batch, and for how much of a stage simple pictures come first.
 BATCH: Final = 8
