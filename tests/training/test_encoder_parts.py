@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
+from open_clip.model import CustomTextCLIP
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch.nn.functional import cosine_similarity
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from sightline.storage.errors import InvalidArgumentError
-from sightline.training.encoder import album, recipe, tokenizer
+from sightline.storage.errors import ConfigurationError, InvalidArgumentError
+from sightline.training.encoder import album, export, recipe, tokenizer
 from sightline.training.encoder.average import Average
 from sightline.training.encoder.batches import Captions, Sampler, normalised
-from sightline.training.encoder.model import build, parameters
-from sightline.training.encoder.objective import Objective, encode_text, word_loss, word_weights
+from sightline.training.encoder.model import build, parameters, take_text, take_tower
+from sightline.training.encoder.objective import (
+    Objective,
+    encode_text,
+    fit_loss,
+    word_loss,
+    word_weights,
+)
 from sightline.training.encoder.precision import shares
-from sightline.training.encoder.queries import fit_loss
 from sightline.training.encoder.recipe import SMOKE, Recipe
 from sightline.training.encoder.retrieval import ranks, recall
-from sightline.training.encoder.train import learning_rate
-from sightline.training.encoder.validate import first_unique
+from sightline.training.encoder.train import Run, learning_rate
+from sightline.training.encoder.validate import first_unique, text_vectors
 from sightline.training.encoder.wordings import wanted_of
+from sightline.training.vlm.tower import features_of
+from sightline.training.world.scene import LANGUAGES
 
-PX = 32
+PX = recipe.IMAGE_PX
+WEIGHTS = Path(__file__).parents[2] / "server" / "inference" / "weights"
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +161,22 @@ def test_a_batch_holds_every_family_as_often_as_the_recipe_weighs_it(
     assert set(shown.values()) == {2}
 
 
+def test_a_batch_asks_short_wordings_of_its_own_pictures(
+    pictures: album.Album, captions: Captions
+) -> None:
+    sampler = Sampler(pictures, captions, Recipe(batch=18, queries=12, family_weights={}))
+    batch, chosen = sampler.batch(1), sampler.chosen(1)
+    assert batch.fits.shape == (12, 18)
+    for row, padded in enumerate(batch.queries.tolist()):
+        ids = [token for token in padded if token != recipe.PAD_ID]
+        fitting = []
+        for entry in (pictures.entries[i] for i in chosen):
+            asked = [o.query(la, n) for o in entry.wanted for la in LANGUAGES for n in range(5)]
+            fitting.append(bool(asked) and ids in captions.encode(asked))
+        assert batch.fits[row].tolist() == fitting
+        assert any(fitting)
+
+
 def test_an_epoch_shows_every_picture_once(pictures: album.Album, captions: Captions) -> None:
     sampler = Sampler(pictures, captions, Recipe(batch=18, family_weights={}))
     shown = [i for step in range(2) for i in sampler.chosen(step)]
@@ -173,6 +203,71 @@ def test_short_and_padded_texts_have_the_same_vectors(tokens: PreTrainedTokenize
 
 def test_the_model_keeps_to_its_size() -> None:
     assert parameters(build(recipe.VOCABULARY)) <= 12_000_000
+
+
+def test_the_picture_tower_starts_as_that_of_the_llava(pictures: album.Album) -> None:
+    model = build(recipe.VOCABULARY).eval()
+    llava = LlavaForConditionalGeneration.from_pretrained(
+        WEIGHTS / "builtin-llava", dtype=torch.float32
+    )
+    pixels = normalised(np.stack([pictures.pixels(i) for i in range(3)])) / 2
+    found = []
+    # What the pooler is given: (pictures, 1 + patches, width), the class token first.
+    model.visual.attn_pool.register_forward_hook(lambda _, given, __: found.append(given[0]))
+    with torch.no_grad():
+        seen = features_of(llava.model.vision_tower, pixels)
+        model.visual(pixels)
+        take_tower(model, WEIGHTS / "builtin-llava")
+        model.visual(pixels)
+    before, after = (cosine_similarity(seen, x[:, 1:], dim=-1).mean() for x in found)
+    # The class token, of which that tower has none, is looked at a little.
+    assert abs(float(before)) < 0.3
+    assert float(after) > 0.98
+
+
+def test_the_text_tower_goes_on_from_the_encoder_that_is_given(
+    tokens: PreTrainedTokenizerFast,
+) -> None:
+    shipped, _, reader = export.load(WEIGHTS / "builtin-clip", torch.device("cpu"))
+    model = build(len(reader)).eval()
+    take_text(model, WEIGHTS / "builtin-clip")
+    texts = ["a red bus", "白色灯"]
+    with torch.no_grad():
+        said, expected = (
+            text_vectors(one, reader, texts, torch.device("cpu")) for one in (model, shipped)
+        )
+    np.testing.assert_allclose(said, expected, atol=1e-6)
+    with pytest.raises(ConfigurationError, match="token_embedding"):
+        take_text(build(len(tokens)), WEIGHTS / "builtin-clip")
+
+
+@pytest.mark.parametrize("take", [take_tower, take_text])
+def test_a_start_that_is_not_there_is_named(
+    take: Callable[[CustomTextCLIP, Path], None], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(str(tmp_path))):
+        take(build(300), tmp_path)
+
+
+def test_a_tower_of_another_shape_is_refused(tmp_path: Path) -> None:
+    with safe_open(WEIGHTS / "builtin-llava" / "model.safetensors", "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    places = "vision_tower.vision_model.embeddings.position_embedding.weight"
+    save_file(weights | {places: torch.zeros(49, 192)}, tmp_path / "model.safetensors")
+    with pytest.raises(ConfigurationError, match="positional_embedding"):
+        take_tower(build(300), tmp_path)
+
+
+def test_what_sees_already_learns_more_slowly(pictures: album.Album, tmp_path: Path) -> None:
+    reader = tokenizer.read(WEIGHTS / "builtin-clip")
+    plan = Recipe(batch=18, warmup_steps=1, family_weights={}, tower_share=0.0)
+    run = Run(tmp_path, plan, pictures, pictures, reader, torch.device("cpu"), "fp32")
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.step(0)
+    moved = {n for n, v in run.model.state_dict().items() if not torch.equal(v, before[n])}
+    frozen = ("visual.conv1", "visual.positional_embedding", "visual.transformer")
+    assert not [name for name in moved if name.startswith(frozen)]
+    assert {"visual.proj", "text.token_embedding.weight", "logit_scale"} <= moved
 
 
 def test_the_loss_of_a_random_model_is_that_of_guessing(

@@ -39,6 +39,15 @@ def test_chinese_finds_nearly_as_much_as_english(figures: dict[str, Any]) -> Non
     assert chinese >= english - 0.05
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_most_of_what_a_short_query_brings_first_is_right(
+    figures: dict[str, Any], language: str
+) -> None:
+    found = figures["trained"][language]["short_queries"]["all"]
+    assert found["at"][3] >= 0.6
+    assert found["at"][3] > 10 * found["chance"]
+
+
 def test_its_untrained_twin_finds_nothing(figures: dict[str, Any]) -> None:
     found = figures["untrained"]["en"]["text_to_image"]["all"]
     assert found["at"][5] <= 4 * found["chance"][5]

@@ -14,11 +14,13 @@ import torch
 
 from sightline.training.encoder.recipe import EMBED_DIM
 
+TOWER = Path(__file__).parents[2] / "server" / "inference" / "weights" / "builtin-llava"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def command(runs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     smoke = ["--smoke", "--threads", "1", "--runs", str(runs), "--device", "cpu"]
+    smoke += ["--tower", str(TOWER)]
     return subprocess.run(
         [sys.executable, "-m", "sightline.training.encoder", *arguments, *smoke],
         capture_output=True,

@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             device=hardware.pick_device(options.device),
             precision=options.precision,
             note=options.note,
+            tower=options.tower,
+            start=options.start,
         )
         _do(options.stage, work)
     except SightlineError as error:
@@ -96,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
         "--runs", type=Path, default=Path("runs/encoder"), help="pictures, checkpoint"
     )
     parser.add_argument("--out", type=Path, help="the model's folder (default: weights/ in --runs)")
+    parser.add_argument(
+        "--tower", type=Path, help="the LLaVA whose vision tower the picture tower starts as"
+    )
+    parser.add_argument(
+        "--start", type=Path, help="the encoder whose tokenizer and text tower to go on with"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--precision", choices=get_args(hardware.Precision), default="auto")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")

@@ -8,7 +8,7 @@ a batch because batch normalisation would otherwise see other statistics in trai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sightline.training.encoder.album import Album, Entry, Pixels
 from sightline.training.encoder.recipe import PAD_ID, PIXEL_MEAN, PIXEL_STD, Recipe
+from sightline.training.world.scene import LANGUAGES
 
 Tokens = npt.NDArray[np.int64]
 
@@ -27,17 +28,21 @@ class Batch:
     """``pixels`` (n, 3, px, px) float32 normalised; ``english`` and ``chinese`` (n, longest) ids.
 
     Row i of both languages is the same wording, translated. ``words`` (n, vocabulary) marks the
-    tokens of picture i's most exact captions, special tokens left out.
+    tokens of picture i's most exact captions, special tokens left out. ``queries`` (q, longest) are
+    short wordings, of which ``fits`` (q, n) says which pictures they fit.
     """
 
     pixels: Tensor
     english: Tensor
     chinese: Tensor
     words: Tensor
+    queries: Tensor
+    fits: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        return Batch(*(t.to(device) for t in (self.pixels, self.english, self.chinese, self.words)))
+        parts = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(part.to(device) for part in parts))
 
 
 class Captions:
@@ -46,12 +51,18 @@ class Captions:
     def __init__(self, entries: Sequence[Entry], tokenizer: PreTrainedTokenizerFast) -> None:
         self._ids: list[dict[str, list[list[int]]]] = []
         self.vocabulary = len(tokenizer)
-        limit = tokenizer.model_max_length
+        self._tokenizer = tokenizer
         for entry in entries:
-            encoded: dict[str, list[list[int]]] = {}
-            for language, texts in entry.captions.items():
-                encoded[language] = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
-            self._ids.append(encoded)
+            found = entry.captions.items()
+            self._ids.append({language: self.encode(texts) for language, texts in found})
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of any texts, from the start token to the end token."""
+        limit = self._tokenizer.model_max_length
+        ids: list[list[int]] = self._tokenizer(list(texts), truncation=True, max_length=limit)[
+            "input_ids"
+        ]
+        return ids
 
     def wordings(self, picture: int) -> int:
         """How many wordings picture has in every language."""
@@ -63,17 +74,13 @@ class Captions:
 
     def padded(self, language: str, pictures: Sequence[int], wordings: Sequence[int]) -> Tensor:
         """(n, longest) int64, padded behind the end token."""
-        rows = [self.ids(language, p, w) for p, w in zip(pictures, wordings, strict=True)]
-        padded = torch.full((len(rows), max(map(len, rows))), PAD_ID, dtype=torch.long)
-        for row, ids in enumerate(rows):
-            padded[row, : len(ids)] = torch.tensor(ids)
-        return padded
+        return padded([self.ids(language, p, w) for p, w in zip(pictures, wordings, strict=True)])
 
     def words(self, pictures: Sequence[int]) -> Tensor:
         """(n, vocabulary) float32: 1 where the most exact captions have the token."""
         marks = torch.zeros(len(pictures), self.vocabulary)
         for row, picture in enumerate(pictures):
-            for language in ("en", "zh"):
+            for language in LANGUAGES:
                 marks[row, self.ids(language, picture, 0)[1:-1]] = 1.0
         return marks
 
@@ -111,6 +118,7 @@ class Sampler:
             self._captions.padded("en", chosen, wordings),
             self._captions.padded("zh", chosen, wordings),
             self._captions.words(chosen),
+            *self._queries(rng, chosen),
         )
 
     def chosen(self, step: int) -> list[int]:
@@ -130,11 +138,31 @@ class Sampler:
             self._orders[key] = rng.permutation(size)
         return self._orders[key]
 
+    def _queries(self, rng: np.random.Generator, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Short wordings in either language that fit some of ``chosen``, and which."""
+        shown = [set(self._album.entries[i].wanted) for i in chosen]
+        wanted = sorted(set().union(*shown))
+        rows = rng.permutation(len(wanted))[: self._recipe.queries]
+        texts, fits = [], torch.zeros(len(rows), len(chosen), dtype=torch.bool)
+        for place, row in enumerate(rows):
+            language = LANGUAGES[int(rng.integers(2))]
+            texts.append(wanted[row].query(language, int(rng.integers(100))))
+            fits[place] = torch.tensor([wanted[row] in found for found in shown])
+        return padded(self._captions.encode(texts)), fits
+
     def _wording(self, rng: np.random.Generator, picture: int) -> int:
         count = self._captions.wordings(picture)
         if count == 1 or rng.random() < self._recipe.exact_caption_share:
             return 0
         return int(rng.integers(1, count))
+
+
+def padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """(n, longest) int64, padded behind each row's last token."""
+    filled = torch.full((len(rows), max(map(len, rows))), PAD_ID, dtype=torch.long)
+    for row, ids in enumerate(rows):
+        filled[row, : len(ids)] = torch.tensor(ids)
+    return filled
 
 
 def normalised(pixels: Pixels) -> Tensor:

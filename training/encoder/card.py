@@ -29,17 +29,17 @@ meaning. It is no medical device: the X-rays are drawings. For real material use
 encoder (see the README).
 
 **Short queries find less than whole captions do.** Asked for one thing ("a red bus") it gets part
-of the first pictures right; the second table of the figures says how many, by the sort of thing. It
-was taught short wordings on picture vectors that had been made for captions, which tell shapes and
-small things apart badly. Ask as the world's captions do ("a red bus to the left of two white vans,
-parked in a car park by day"), or narrow the search by words and filters.
+of the first pictures right; the second table of the figures says how many, by the sort of thing.
+Ask as the world's captions do ("a red bus to the left of two white vans, parked in a car park by
+day"), or narrow the search by words and filters.
 
 ## Model
 
 | | |
 |---|---|
 | parameters | {parameters} (pictures {image_parameters}, text {text_parameters}) |
-| picture tower | {tower}, {px} x {px} px, squashed (nothing is cropped), bicubic |
+| picture tower | ViT, {vision[layers]} layers of width {vision[width]}, and a pooler |
+| pictures | {px} x {px} px in patches of {vision[patch_size]}, squashed, bicubic |
 | text tower | causal transformer, {layers} layers of width {width}, {context} tokens |
 | tokenizer | byte-level BPE of {vocabulary} tokens |
 | vectors | {dimension} dimensions, compared by cosine |
@@ -54,25 +54,35 @@ no other split.
 
 ## Training
 
-`python -m sightline.training.encoder --out server/inference/weights/{name}`: {steps} steps of
-{batch} pictures, {minutes} minutes on {hardware} that other work shared.
-Loss: open_clip's `ClipLoss`, pictures against English and against Chinese captions, plus
-{languages_weight} times the same between a caption and its translation, plus {words_weight} times a
-prediction of the caption's tokens from the picture's vector (its layer is dropped after training).
+The picture tower starts as that of builtin-llava, which was taught the truth of every patch:
+
+    W=server/inference/weights
+    python -m sightline.training.encoder --out $W/{name} \\
+        --tower $W/builtin-llava --start $W/{name}
+
+{steps} steps of {batch} pictures, {minutes} minutes on {hardware}. Loss:
+
+- open_clip's `ClipLoss`, pictures against English and against Chinese captions;
+- {queries_weight:g} times the fit of {queries} short wordings ("a red bus", "白色灯") to
+  the pictures of the batch, by the truth of the drawing;
+- {languages_weight:g} times `ClipLoss` between a caption and its translation;
+- {words_weight:g} times a prediction of the caption's tokens from the picture's vector (its
+  layer is dropped after training).
+
 {family_weights}AdamW, cosine, and an exponential average of the weights.
 The whole recipe and the validation curve are in `training.json`.
 {note}
 
 On {validation_pictures} validation pictures, text to image:
 
-| step | minutes | loss of a training batch | en R@1 | en R@5 | zh R@1 | zh R@5 |
-|---|---|---|---|---|---|---|
+| step | minutes | loss of a training batch | en R@1 | en R@5 | zh R@1 | zh R@5 | en P@3 | zh P@3 |
+|---|---|---|---|---|---|---|---|---|
 {curve}
 
-Then `queries`, the second stage, {query_minutes:.0f} minutes: the text tower alone learns what one
-types who looks for one thing ("a red bus", "白色灯", "bar chart"), {query_steps} steps against the
-fixed vectors of {query_pictures} pictures. A query is drawn to every picture that it fits and away
-from those that it does not, by the truth of the drawing; whole captions are held where they were.
+Then `queries`, the second stage, {query_minutes:.0f} minutes: the text tower alone goes on with
+short wordings, {query_steps} steps against the fixed vectors of {query_pictures} pictures. A
+query is drawn to every picture that it fits and away from those that it does not; whole captions
+are held where they were.
 
 On {validation_pictures} validation pictures:
 
@@ -120,7 +130,7 @@ def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any
         parameters=_millions(model["parameters"]),
         image_parameters=_millions(model["image_parameters"]),
         text_parameters=_millions(model["text_parameters"]),
-        tower=config["vision_cfg"]["timm_model_name"],
+        vision=config["vision_cfg"],
         px=IMAGE_PX,
         layers=text["layers"],
         width=text["width"],
@@ -135,6 +145,8 @@ def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any
         minutes=round(training["seconds"] / 60),
         hardware=training["hardware"],
         languages_weight=recipe["languages_weight"],
+        queries=recipe["queries"],
+        queries_weight=recipe["queries_weight"],
         words_weight=recipe["words_weight"],
         note=fill(training["note"], 100),
         curve="\n".join(_curve_row(point) for point in _thinned(training["curve"])),
@@ -158,7 +170,9 @@ def _weighed(weights: dict[str, float]) -> str:
     if not weights:
         return ""
     listed = ", ".join(f"{family} {weight:g}" for family, weight in weights.items())
-    return f"Families that differ in small print are shown more often than others ({listed}).\n"
+    return (
+        fill(f"Families that are hard to tell apart are shown more often ({listed}).", 100) + "\n"
+    )
 
 
 def _millions(count: int) -> str:
@@ -172,7 +186,8 @@ def _thinned(curve: Sequence[dict[str, float]], rows: int = 12) -> list[dict[str
 
 
 def _curve_row(point: dict[str, float]) -> str:
-    found = " | ".join(f"{point[key]:.3f}" for key in ("en_r1", "en_r5", "zh_r1", "zh_r5"))
+    keys = ("en_r1", "en_r5", "zh_r1", "zh_r5", "en_p3", "zh_p3")
+    found = " | ".join(f"{point[key]:.3f}" for key in keys)
     return f"| {point['step']:,.0f} | {point['minutes']:.1f} | {point['loss']:.3f} | {found} |"
 
 

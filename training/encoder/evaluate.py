@@ -25,9 +25,8 @@ from sightline.training.encoder.precision import precision
 from sightline.training.encoder.queries import Lookup
 from sightline.training.encoder.retrieval import Ranks, Vectors, ranks, recall
 from sightline.training.encoder.validate import text_vectors
-from sightline.training.world.scene import Language, Picture
+from sightline.training.world.scene import LANGUAGES, Language, Picture
 
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 _BATCH = 64
 
 Figures = dict[str, Any]

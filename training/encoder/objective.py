@@ -1,6 +1,9 @@
-"""The loss: open_clip's contrastive loss in both languages, and two helpers used in training alone.
+"""The loss: open_clip's contrastive loss in both languages, and what captions do not teach.
 
 * contrastive: pictures against English captions, pictures against Chinese captions (``ClipLoss``);
+* queries: short wordings ("a red bus"), drawn to every picture of the batch that they fit and away
+  from those that they do not. Captions tell a picture from all others; they never say that two
+  pictures show the same thing;
 * languages: an English caption against its translation, which ties Chinese to English;
 * words: which tokens the exact captions hold, told from the picture's vector. It gives every
   attribute a gradient of its own long before the contrastive loss tells near-identical captions
@@ -32,6 +35,7 @@ class Losses:
     contrastive: Tensor
     languages: Tensor
     words: Tensor
+    queries: Tensor
 
 
 class Objective(nn.Module):
@@ -58,12 +62,15 @@ class Objective(nn.Module):
         ) / 2
         languages = self.contrast(english, chinese, scale)
         words = word_loss(self.word_head(image).float(), batch.words, self.word_weight)
+        asked = functional.normalize(encode_text(self.model, batch.queries).float(), dim=-1)
+        queries = fit_loss(asked @ picture.T * self.recipe.queries_scale, batch.fits)
         total = (
             contrastive
             + self.recipe.languages_weight * languages
             + self.recipe.words_weight * words
+            + self.recipe.queries_weight * queries
         )
-        return Losses(total, contrastive, languages, words)
+        return Losses(total, contrastive, languages, words, queries)
 
 
 def encode_text(model: CustomTextCLIP, tokens: Tensor) -> Tensor:
@@ -97,3 +104,16 @@ def word_loss(logits: Tensor, words: Tensor, weight: Tensor) -> Tensor:
     target = words * weight
     target = target / target.sum(dim=1, keepdim=True).clamp(min=1e-6)
     return -(target * functional.log_softmax(logits, dim=-1)).sum(dim=1).mean()
+
+
+def fit_loss(logits: Tensor, fits: Tensor) -> Tensor:
+    """How far the pictures that fit are from coming first.
+
+    ``logits`` and ``fits`` (queries, pictures). Each picture that fits competes with all that do
+    not fit, never with another that does. Queries that fit nothing or everything count nothing.
+    """
+    others = logits.masked_fill(fits, -torch.inf).logsumexp(1, keepdim=True)
+    each = functional.softplus(others - logits)
+    counted = fits.any(1) & ~fits.all(1)
+    share = (each * fits).sum(1)[counted] / fits.sum(1)[counted]
+    return share.mean() if len(share) else logits.sum() * 0.0

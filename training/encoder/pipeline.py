@@ -35,7 +35,11 @@ CARD: Final = "MODEL_CARD.md"
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """``runs`` keeps pictures, tokenizer and checkpoint; the finished model goes to ``out``."""
+    """``runs`` keeps pictures, tokenizer and checkpoint; the finished model goes to ``out``.
+
+    ``tower`` is a LLaVA's folder whose vision tower the picture tower starts as; ``start`` is an
+    encoder's whose tokenizer and text tower are gone on with.
+    """
 
     runs: Path
     out: Path
@@ -43,6 +47,8 @@ class Workshop:
     device: torch.device
     precision: hardware.Precision = "auto"
     note: str = ""
+    tower: Path | None = None
+    start: Path | None = None
 
     def draw(self) -> None:
         """Draw the pictures that are missing, and learn the tokenizer unless there is one."""
@@ -52,6 +58,8 @@ class Workshop:
         )
         for split, number in wanted:
             album.draw(self.runs / "album", split, number, IMAGE_PX, logger.info)
+        if self.start is not None and not self._tokens.exists():
+            tokenizer.write(tokenizer.read(self.start), self._tokens)
         if not (self._tokens / "tokenizer.json").exists():
             entries = album.load(self.runs / "album", "train", self.recipe.pictures).entries
             texts = (text for e in entries for group in e.captions.values() for text in group)
@@ -67,6 +75,8 @@ class Workshop:
             self._tokenizer(),
             self.device,
             self.precision,
+            self.tower,
+            self.start,
         )
         return run.run()
 

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,16 +25,16 @@ from transformers import PreTrainedTokenizerFast
 
 from sightline.training.encoder import hardware
 from sightline.training.encoder.album import Album, Entry
-from sightline.training.encoder.objective import encode_text
+from sightline.training.encoder.batches import padded
+from sightline.training.encoder.objective import encode_text, fit_loss
 from sightline.training.encoder.precision import precision
-from sightline.training.encoder.recipe import CONTEXT_TOKENS, PAD_ID, Queries
+from sightline.training.encoder.recipe import CONTEXT_TOKENS, Queries
 from sightline.training.encoder.retrieval import Vectors
 from sightline.training.encoder.validate import picture_vectors, validate
 from sightline.training.encoder.wordings import Wanted
-from sightline.training.world.scene import Language
+from sightline.training.world.scene import LANGUAGES
 
 logger = logging.getLogger(__name__)
-LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ class Held:
     lookup: Lookup
     seen: Vectors
 
+    @classmethod
+    def of(cls, album: Album, model: CustomTextCLIP, device: torch.device) -> Held:
+        """Those of ``album`` as ``model`` sees them."""
+        return cls(album, Lookup.of(album.entries), picture_vectors(model, album, device))
+
 
 def learn(
     model: CustomTextCLIP,
@@ -86,10 +91,8 @@ def learn(
     text = [p for p in model.text.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(text, lr=recipe.learning_rate, weight_decay=0.01)
     before = copy.deepcopy(model).requires_grad_(requires_grad=False)
-    held = Held(
-        validation, Lookup.of(validation.entries), picture_vectors(model, validation, device)
-    )
-    curve = [_examine(model, tokenizer, held, device, 0, 0.0)]
+    held = Held.of(validation, model, device)
+    curve = [{"step": 0.0, "minutes": 0.0, **examine(model, tokenizer, held, device)}]
     seconds = 0.0
     for step in range(recipe.steps):
         began = time.monotonic()
@@ -121,23 +124,11 @@ def learn(
         optimizer.step()
         seconds += time.monotonic() - began
         if (step + 1) % recipe.validate_every_steps == 0 or step + 1 == recipe.steps:
-            point = _examine(model, tokenizer, held, device, step + 1, seconds)
-            curve.append(point | {"loss": round(loss.item(), 4)})
+            point = {"step": step + 1.0, "minutes": round(seconds / 60, 2)}
+            found = examine(model, tokenizer, held, device)
+            curve.append({**point, **found, "loss": round(loss.item(), 4)})
             logger.info("queries %s", curve[-1])
     return {"recipe": asdict(recipe), "seconds": round(seconds), "curve": curve}
-
-
-def fit_loss(logits: Tensor, fits: Tensor) -> Tensor:
-    """How far the pictures that fit are from coming first.
-
-    ``logits`` and ``fits`` (queries, pictures). Each picture that fits competes with all that do
-    not fit, never with another that does. Queries that fit nothing or everything count nothing.
-    """
-    others = logits.masked_fill(fits, -torch.inf).logsumexp(1, keepdim=True)
-    each = torch.nn.functional.softplus(others - logits)
-    counted = fits.any(1) & ~fits.all(1)
-    share = (each * fits).sum(1)[counted] / fits.sum(1)[counted]
-    return share.mean() if len(share) else logits.sum() * 0.0
 
 
 def _cosine(done: float) -> float:
@@ -154,24 +145,16 @@ def _captions(entries: Sequence[Entry], rng: np.random.Generator, count: int) ->
 
 
 def _tokens(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Tensor:
-    rows = tokenizer(list(texts), truncation=True, max_length=CONTEXT_TOKENS)["input_ids"]
-    padded = torch.full((len(rows), max(map(len, rows))), PAD_ID, dtype=torch.long)
-    for row, ids in enumerate(rows):
-        padded[row, : len(ids)] = torch.tensor(ids)
-    return padded
+    return padded(tokenizer(list(texts), truncation=True, max_length=CONTEXT_TOKENS)["input_ids"])
 
 
-def _examine(
-    model: CustomTextCLIP,
-    tokenizer: PreTrainedTokenizerFast,
-    held: Held,
-    device: torch.device,
-    step: int,
-    seconds: float,
+def examine(
+    model: CustomTextCLIP, tokenizer: PreTrainedTokenizerFast, held: Held, device: torch.device
 ) -> dict[str, float]:
+    """Recall of whole captions and precision of short wordings, in both languages."""
     figures = validate(model, tokenizer, held.album, device, held.seen)
     wanted, fits = held.lookup.wanted, held.lookup.fits.numpy()
     for language in LANGUAGES:
         found = precision(model, tokenizer, wanted, fits, held.seen, language, device)
         figures |= {f"{language}_p{k}": round(v, 4) for k, v in found["all"]["at"].items()}
-    return {"step": float(step), "minutes": round(seconds / 60, 2), **figures}
+    return figures

@@ -15,7 +15,7 @@ from sightline.training.encoder.batches import normalised
 from sightline.training.encoder.objective import encode_text
 from sightline.training.encoder.recipe import CONTEXT_TOKENS
 from sightline.training.encoder.retrieval import Vectors, ranks, recall
-from sightline.training.world.scene import Language
+from sightline.training.world.scene import LANGUAGES, Language
 
 _BATCH = 64
 
@@ -81,8 +81,7 @@ def validate(
     kept = first_unique(exact_captions(album, "en"))
     pictures = (picture_vectors(model, album, device) if seen is None else seen)[kept]
     figures: dict[str, float] = {}
-    languages: tuple[Language, ...] = ("en", "zh")
-    for language in languages:
+    for language in LANGUAGES:
         texts = [exact_captions(album, language)[i] for i in kept]
         rank = ranks(text_vectors(model, tokenizer, texts, device), pictures)
         found = recall(rank, len(kept))

@@ -31,10 +31,14 @@ photographs, documents and scans are outside it, and what it says about them mea
 heads starting as looks at their neighbours; the Llama on all forms of the prompt, told the truth of
 every patch in place of the picture; the projector alone (LLaVA's first stage), to say of what the
 tower saw what the Llama was told; everything together on all forms of the prompt (LLaVA's second
-stage). The heads of one layer are shown where each answer stands and begin by handing over what is
-there; one of the first layer is shown the token before, by which copying from passages begins.
-Several questions are packed behind one picture with a block mask; simple pictures come first.
-`train --start FOLDER` goes on from an exported folder.
+stage), the tower still at first. The heads of one layer are shown where each answer stands and
+begin by handing over what is there; one of the first layer is shown the token before, by which
+copying from passages begins. Several questions are packed behind one picture; simple pictures come
+first.
+
+`python -m sightline.training.vlm train --start FOLDER` goes on from an exported folder: the tower
+by itself, the projector, until it says of what the tower sees now what it said before, and
+everything together.
 
 {note}
 """
