@@ -26,6 +26,10 @@ RANK_CONSTANT = 10
 """60 is usual where ranks are all that is known. Evidence falls with rank too, so they count less
 for how far down a list is trusted, and more for who comes first."""
 LEAST_EVIDENCE = 0.02
+PARTS_OF_WORDS = 0.5
+"""What words find in parts of pictures, beside what they find in whole ones: the same question, and
+parts answer it less well. A piece of a picture finds both alike. Chosen on one drawn album and
+confirmed on another, see docs/retrieval.md."""
 
 
 class Fused(NamedTuple):
@@ -125,13 +129,14 @@ class FusionRetriever(Branch):
 
 def by_ranks(found: Mapping[str, Found]) -> tuple[list[Fused], dict[str, float]]:
     """Reciprocal ranks by evidence, scaled so that first and certain in all branches is 1."""
-    weights = {name: each.evidence for name, each in found.items()}
-    whole = len(found) / (RANK_CONSTANT + 1)
+    says = {name: PARTS_OF_WORDS if name == "text_to_region" else 1.0 for name in found}
+    weights = {name: says[name] * each.evidence for name, each in found.items()}
+    whole = sum(says.values()) / (RANK_CONSTANT + 1)
     tallies: dict[Key, _Tally] = {}
     for name, each in found.items():
         for rank, candidate in enumerate(each.candidates, start=1):
             share = max(candidate.evidence, LEAST_EVIDENCE) / (RANK_CONSTANT + rank)
-            _count(tallies, name, rank, candidate, share / whole)
+            _count(tallies, name, rank, candidate, says[name] * share / whole)
     return _ordered(tallies), weights
 
 
