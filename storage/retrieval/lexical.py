@@ -126,8 +126,9 @@ class LexicalBranch(Branch):
         Evidence is the part that a hit holds of what the query asks for and any text holds, each
         term counting by its rarity; times how unlikely it is that some passage holds as much by
         chance ("LGA1700" is telling, "red" alone is not, and "the" is nothing); times its score as
-        a share of the best, which ranks would forget; all of it squared, for half of what is asked
-        is less than half an answer: "red" and "van" stand by a red car and a white van too.
+        a share of the best, which ranks would forget. Where pictures are asked for it is squared:
+        beside what can be seen, half of the words is less than half an answer ("red" and "van"
+        stand by a red car and a white van too).
         """
         asked = analyse_query(query.query_str)
         if not asked:
@@ -159,7 +160,7 @@ class LexicalBranch(Branch):
         for passage, asset, score, matched, _ in rows:
             part = float(matched) / found if found > 0 else 0.0
             sure = part * min(float(matched) / telling, 1.0) * float(score) / top
-            evidence = min(evidence, sure * sure)
+            evidence = min(evidence, sure * sure if self._target == "asset" else sure)
             key = asset if self._target == "asset" else passage
             candidates.append(Candidate(key, float(score), evidence=evidence, passage_id=passage))
         return candidates

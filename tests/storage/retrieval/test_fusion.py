@@ -57,6 +57,18 @@ def test_evidence_is_of_each_hit_not_of_its_branch() -> None:
     assert order({"words": words, "vectors": vectors})[0] == "both"
 
 
+def test_what_words_find_in_parts_counts_half_and_what_a_picture_finds_there_whole() -> None:
+    whole, part = found("a", "b"), found("b", "a", evidence=0.99)
+    assert (
+        order({"text_to_picture": found("b", "a", evidence=0.9), "text_to_region": whole})[0] == "b"
+    )
+    assert order({"picture_to_picture": part, "picture_to_region": whole})[0] == "a"
+    _, weights = by_ranks({"text_to_picture": whole, "text_to_region": whole})
+    assert weights == {"text_to_picture": 1.0, "text_to_region": 0.5}
+    hits, _ = by_ranks({"text_to_picture": found("a"), "text_to_region": found("a")})
+    assert hits[0].score == pytest.approx(1)
+
+
 def test_order_is_stable_when_scores_tie() -> None:
     lists = {"a": found("x", "y"), "b": found("y", "x")}
     assert order(lists) == order(dict(reversed(lists.items()))) == ["x", "y"]

@@ -17,9 +17,9 @@ from sightline.storage.errors import (
 )
 from sightline.storage.models import EncoderIdentity
 from sightline.storage.retrieval.filter_columns import ASSETS
-from sightline.storage.retrieval.records import ImageHit, ImageRequest, Selection
+from sightline.storage.retrieval.records import ImageHit, ImageRequest, PassageRequest, Selection
 from sightline.storage.retrieval.scope import KeyCatalog, resolve
-from sightline.storage.retrieval.search import ImageSearch
+from sightline.storage.retrieval.search import ImageSearch, PassageSearch
 from sightline.storage.retrieval.trust import TrustLedger
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
@@ -65,6 +65,19 @@ async def test_chinese_finds_a_picture_by_its_caption(album: Corpus, images: Ima
     for query in ("草地", "春天", "天的草", "草"):
         found = await images.search(ImageRequest(query=query))
         assert found.hits[0].asset.source == "meadow", query
+
+
+async def test_half_of_the_words_is_less_than_half_an_answer_where_pictures_are_asked_for(
+    album: Corpus, images: ImageSearch, database: Database
+) -> None:
+    passages = PassageSearch(database, None, signing_key=b"k")
+    asked = {}
+    for query in ("brick garden", "a rose in the garden"):
+        seen = await images.search(ImageRequest(query=query))
+        read = await passages.search(PassageRequest(query=query))
+        asked[query] = [each.report.branches["words"].evidence for each in (seen, read)]
+        assert asked[query][0] == pytest.approx(asked[query][1] ** 2, abs=1e-3)
+    assert 0.1 < asked["brick garden"][1] < 0.9
 
 
 async def test_a_picture_finds_pictures_that_look_alike(album: Corpus, images: ImageSearch) -> None:
