@@ -28,8 +28,8 @@ _KEPT_WHILE_SMALL_SECONDS = 30.0
 _MOST_KEPT = 64  # samples, of a megabyte or two each
 _READ_ROWS = 8_192
 # In units of what the best of pure noise reaches: evidence begins at the one and is whole at the
-# other. Measured with the built-in encoder, the best hit of its own drawings stood at 0.96 (median
-# of 400 captions), of photographs that it knows nothing of at 0.79, of random vectors at 0.75. So
+# other. Measured with the built-in encoder, the best hit of its own drawings stood at 1.05 (median
+# of 720 captions), of photographs that it knows nothing of at 0.68, of random vectors at 0.75. So
 # noise has some evidence, as much as half of the words of a query have; what is known of the
 # encoder (`trust`) takes it away. Chosen on one drawn album and confirmed on another, see
 # docs/retrieval.md.
