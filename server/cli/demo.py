@@ -96,8 +96,8 @@ async def _serve(
         page.write(path, guide.steps)
         print(f"\nThe pictures of this tour: {path.as_uri()}")
         print(
-            "The answers are the built-in model's, which is tiny and right about as often as not: "
-            "they show the form. The README says how to set a real one."
+            "The answers are the built-in model's, which is tiny and wrong one time in four even "
+            "here: they show the form. The README says how to set a real one."
         )
         if album is None:
             print(

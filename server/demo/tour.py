@@ -95,7 +95,7 @@ async def drawn_tour(
     search = "search_images"
     words = "a red bus at night in front of a bookshop"
     hits = await guide.call("Words", search, {"query": words, "limit": 4, **scope})
-    await guide.call("Chinese words", search, {"query": "一辆红色的公共汽车", "limit": 4, **scope})
+    await guide.call("Chinese words", search, {"query": "一辆蓝色的公共汽车", "limit": 4, **scope})
     first = hits["hits"][0]["asset"]
     if answers:
         file_name = hits["hits"][0]["source"].rsplit("/", 1)[-1]

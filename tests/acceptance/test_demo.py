@@ -48,6 +48,11 @@ def test_the_demo_calls_each_tool_finds_what_it_asks_for_and_runs_again(tmp_path
     by_words = said.split("\nWords\n")[1].split("\n\n")[0]
     first = next(line for line in by_words.splitlines() if line.strip().startswith("[1]"))
     assert "red bus" in first
+    # The captions are English, so this is what the encoder sees.
+    in_chinese = said.split("\nChinese words\n")[1].split("\n\n")[0]
+    hits = [line for line in in_chinese.splitlines() if re.match(r"\s+\[[123]\]", line)]
+    assert len(hits) == 3
+    assert all("blue bus" in hit for hit in hits)
 
     (page,) = tmp_path.rglob("tour.html")
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page.read_text("utf-8"))
