@@ -89,11 +89,11 @@ class Checking:
             return Checked(claim, cites, "contradicted" if cites else "unchecked", (wrong,))
         cited = [self.evidence[number] for number in cites]
         findings = await asyncio.to_thread(lambda: list(founding.look(self.question, claim, cited)))
-        if claim.box is None:
-            claim = replace(claim, box=founding.written_at(claim, cited[0]))
+        claim = founding.placed(claim, self.evidence)
+        cited = [self.evidence[number] for number in claim.cites]
         reasons = (*claim.problems, *(each.reason for each in findings))
         doubted = any(each.agrees is None for each in findings)
-        checked = Checked(claim, cites, "unchecked", reasons, doubted=doubted)
+        checked = Checked(claim, claim.cites, "unchecked", reasons, doubted=doubted)
         if any(each.agrees is False for each in findings):
             return replace(checked, verdict="contradicted")
         if any(each.agrees for each in findings) and not doubted:

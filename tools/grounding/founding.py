@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sightline.tools import pictures
@@ -87,6 +87,32 @@ def written_at(claim: Claim, item: Evidence) -> Box | None:
     lines = [line for line in item.picture.written if stands_in(wanted, line.text)]
     alone = [line for line in lines if plain(line.text) == plain(wanted)] or lines
     return alone[0].box if len(alone) == 1 else None
+
+
+def placed(claim: Claim, evidence: Mapping[int, Evidence]) -> Claim:
+    """The claim with the place where its words stand on a picture, if that can be told.
+
+    They may be on the picture whose text it cites, or on one that a passage it cites speaks of (its
+    caption, say); then the text on that picture is cited first, for there it can be seen.
+    """
+    if claim.box is not None:
+        return claim
+    if (box := written_at(claim, evidence[claim.cites[0]])) is not None:
+        return replace(claim, box=box)
+    spoken_of = {
+        item.asset.id
+        for number in claim.cites
+        if isinstance(item := evidence[number], PassageEvidence) and item.asset is not None
+    }
+    for number, item in evidence.items():
+        if (
+            isinstance(item, WrittenEvidence)
+            and item.picture.asset.id in spoken_of
+            and (box := written_at(claim, item)) is not None
+        ):
+            others = tuple(cited for cited in claim.cites if cited != number)
+            return replace(claim, box=box, cites=(number, *others))
+    return claim
 
 
 def statement(question: str, claim: str) -> str:

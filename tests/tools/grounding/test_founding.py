@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -17,7 +19,7 @@ from sightline.tools.grounding.evidence import (
     PictureEvidence,
     WrittenEvidence,
 )
-from sightline.tools.grounding.founding import look, unfounded, written_at
+from sightline.tools.grounding.founding import look, placed, unfounded, written_at
 from sightline.tools.grounding.orders import gives_orders, without_orders
 from sightline.tools.grounding.reading import Claim
 from sightline.tools.grounding.words import stands_in
@@ -130,6 +132,26 @@ def test_the_text_that_was_read_on_a_picture_supports_what_stands_in_it_and_says
     assert written_at(Claim("88 mm", (2,)), text_on(sheet)) is None
     # A colour is looked for in the picture whose text is cited.
     assert findings("a blue 72 mm", text_on(sheet)) == [None, False]
+
+
+def test_what_a_caption_says_of_a_picture_is_cited_where_it_stands_on_it() -> None:
+    where = (0.5, 0.1, 0.9, 0.2)
+    sheet, other = (
+        replace(picture(("$74", where)), asset=cast("Asset", SimpleNamespace(id=id_)))
+        for id_ in ("card", "other")
+    )
+    caption = replace(passage("a red lamp for $74", 3), asset=sheet.asset)
+    evidence: dict[int, Evidence] = {1: sheet, 2: text_on(sheet), 3: caption}
+    found = placed(Claim("$74", (3,)), evidence)
+    assert (found.box, found.cites) == (where, (2, 3))
+    # Only what can be told: other words, another picture, a caption of nothing that is shown.
+    for claim, given in (
+        (Claim("red", (3,)), evidence),
+        (Claim("$74", (3,)), {**evidence, 1: other, 2: text_on(other)}),
+        (Claim("$74", (3,)), {**evidence, 3: replace(caption, asset=None)}),
+        (Claim("$74", (3,), box=(0.0, 0.0, 0.1, 0.1)), evidence),
+    ):
+        assert placed(claim, given) == claim
 
 
 def test_words_that_stand_in_two_places_or_are_no_words_have_no_place() -> None:
