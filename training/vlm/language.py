@@ -1,8 +1,8 @@
-"""Stages 1 to 3: the language model learns to answer, first with perfect eyes, then with its own.
+"""Stages 1 and 3: the language model learns to answer, first with perfect eyes, then with its own.
 
 1. ``oracle``: the Llama, on all forms of the prompt, told what every patch shows (see ``oracle``).
    This is the language model that LLaVA takes as given.
-2. ``align``: the projector alone (LLaVA's first stage) learns to say what the oracle says.
+2. ``align``: the projector alone learns to say what the oracle says (see ``aligning``).
 3. ``tune``: everything, on all forms of the prompt (LLaVA's second stage). The tower stays as it is
    at first and then learns too, as later versions have it; it keeps learning the truth of patches
    beside, so that it goes on seeing what no question in sight asks for.
@@ -10,11 +10,10 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,7 +35,7 @@ from sightline.training.vlm.tower import features_of, pixels
 
 _log = logging.getLogger(__name__)
 #: Learning rate of each stage.
-RATES: Final = {"oracle": 2e-3, "align": 2e-3, "tune": 8e-4}
+RATES: Final = {"oracle": 2e-3, "tune": 8e-4}
 _SLOWER: Final = {"tower": 0.3, "truths": 0.3}
 #: Pictures a batch, and for how much of a stage simple pictures come first.
 BATCH: Final = 8
@@ -57,8 +56,6 @@ _ASKED_FOR: Final = 0.5
 _EVIDENCE: Final = 0.25
 _IGNORE: Final = -100
 _PROBE_EVERY: Final = 400
-#: Pictures a batch while the projector learns from the oracle.
-_ALIGNED: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +118,6 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Before:
-    """What a model that goes on learning said of pictures before its tower went on."""
-
-    tower: nn.Module
-    projector: nn.Module
-
-    @classmethod
-    def of(cls, model: LlavaForConditionalGeneration) -> Before:
-        """A copy of the tower and the projector of ``model`` as they are now."""
-        parts = model.model.vision_tower, model.model.multi_modal_projector
-        tower, projector = (copy.deepcopy(part).requires_grad_(False) for part in parts)
-        return cls(tower, projector)
-
-    def of_pixels(self, rows: Sequence[int], values: Tensor) -> Tensor:  # noqa: ARG002
-        """What it said of ``values`` (pictures, 3, edge, edge): (pictures, patches, width)."""
-        said: Tensor = self.projector(features_of(self.tower, values))
-        return said
-
-
-@dataclass(frozen=True)
 class Truths:
     """The tower's own lesson: the head that reads it, and the truth of every patch of the album."""
 
@@ -178,7 +155,7 @@ def train_stage(
         trained["projector"] = model.model.multi_modal_projector
         trained["tower"] = model.model.vision_tower
         trained["truths"] = truths.head
-    _only(model, trained)
+    only(model, trained)
     runs = coordinate_ids(composer.tokenizer)
     course = Course(name, folder, seconds, RATES[name], trained, _SLOWER)
     rng = random.Random(f"{name}/{seed}/{course.step}")
@@ -216,40 +193,7 @@ def train_stage(
     course.write_curve()
 
 
-def align(
-    pupil: Pupil,
-    goal: Callable[[Sequence[int], Tensor], Tensor],
-    targets: Targets,
-    *,
-    folder: Path,
-    seconds: float,
-    seed: int = 0,
-) -> None:
-    """Train the projector for ``seconds`` to say of what the tower sees what ``goal`` says.
-
-    ``goal`` is given the numbers of pictures and their pixels; ``targets`` tell which patches show
-    a thing, which count most.
-    """
-    model = pupil.model
-    trained: dict[str, nn.Module] = {"projector": model.model.multi_modal_projector}
-    _only(model, trained)
-    course = Course("align", folder, seconds, RATES["align"], trained)
-    rng = random.Random(f"align/{seed}/{course.step}")
-    for _ in course.steps():
-        rows = sorted(rng.sample(range(len(pupil.squares)), min(_ALIGNED, len(pupil.squares))))
-        values = pixels(pupil.squares[rows], pupil.device)
-        with torch.autocast(pupil.device.type, torch.bfloat16):
-            with torch.no_grad():
-                seen = features_of(model.model.vision_tower, values)
-                told = goal(rows, values).float()
-            said = model.model.multi_modal_projector(seen)
-        there = targets.tensors(rows, pupil.device)[0][..., 0] > 0
-        gap = ((said.float() - told) ** 2).mean(-1) / told[there].pow(2).mean()
-        course.learn(gap[there].mean() + 0.3 * gap[~there].mean(), {})
-    course.write_curve()
-
-
-def _only(model: nn.Module, trained: Mapping[str, nn.Module]) -> None:
+def only(model: nn.Module, trained: Mapping[str, nn.Module]) -> None:
     """Let ``trained`` learn and nothing else of ``model``."""
     model.requires_grad_(requires_grad=False)
     for module in trained.values():

@@ -18,10 +18,11 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration, PreTraine
 
 from sightline.training.vlm import prompt
 from sightline.training.vlm.album import Record, open_album
+from sightline.training.vlm.aligning import Before, align
 from sightline.training.vlm.dense import targets_of
 from sightline.training.vlm.drawing import draw_album
 from sightline.training.vlm.export import export_model
-from sightline.training.vlm.language import Before, Pupil, Told, Truths, align, report, train_stage
+from sightline.training.vlm.language import Pupil, Told, Truths, report, train_stage
 from sightline.training.vlm.looks import start_looks
 from sightline.training.vlm.model import SMOKE, Shape, build_model
 from sightline.training.vlm.oracle import Oracle, start_oracle
