@@ -26,7 +26,9 @@ def test_a_smoke_run_learns_resumes_and_is_measured(tmp_path: Path) -> None:
     assert list(stages) == ["tower", "oracle", "align", "tune"]
     for name, curve in stages.items():
         assert isinstance(curve, list)
-        assert curve[-1]["loss"] < 0.8 * curve[0]["loss"], name
+        # The loss of answers has no part that begins half-way, as the tower's lesson does.
+        loss = "answers" if "answers" in curve[0] else "loss"
+        assert curve[-1][loss] < 0.8 * curve[0][loss], name
 
     # A run that is finished has nothing left to do but to write the same model again.
     written = (model / "model.safetensors").read_bytes()

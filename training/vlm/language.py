@@ -175,7 +175,7 @@ def train_stage(
             still = course.progress < _STILL
             read = pupil.read(batch, still=still)
             loss, right = answer_loss(model, read.last, batch, runs)
-            figures = {"words right": right}
+            figures = {"words right": right, "answers": float(loss.detach())}
             if read.seen is not None and not still:
                 dense, sight = truths.loss(read.seen, batch.rows)
                 loss = loss + _DENSE * dense
