@@ -100,10 +100,8 @@ async def test_scopes_are_ours_and_carry_the_prefix(
         {"iss": "https://evil.example/"},
         {"iss": None},
         {"exp": None},
-        {"exp": int(time.time()) - 31},
         {"exp": "never"},
         {"exp": float("inf")},
-        {"nbf": int(time.time()) + 300},
         {"sub": None},
         {"sub": ""},
         {"sub": "x" * 201},
@@ -114,6 +112,11 @@ async def test_scopes_are_ours_and_carry_the_prefix(
 )
 async def test_a_token_with_a_wrong_claim_is_refused(claims: dict[str, Any]) -> None:
     assert await refused(KEY.token(**claims))
+
+
+@pytest.mark.parametrize(("claim", "seconds_from_now"), [("exp", -31), ("nbf", 300)])
+async def test_a_token_outside_its_time_is_refused(claim: str, seconds_from_now: int) -> None:
+    assert await refused(KEY.token(**{claim: int(time.time()) + seconds_from_now}))
 
 
 async def test_clocks_may_differ_a_little_and_one_audience_of_several_is_enough() -> None:
