@@ -26,6 +26,9 @@ _LONGEST_EDGE = 2000
 _DETECTION_EDGE = 1536
 _GLANCE_EDGE = 640
 _LEAST_EDGE = 16
+#: What the detector leaves around the letters for reading them, of a line's height on each side.
+#: The value fits the quads that people drew on scanned receipts best, and those of drawn pictures.
+_MARGIN = 0.14
 
 
 def load_reader() -> RapidReader:
@@ -42,7 +45,9 @@ def load_reader() -> RapidReader:
         )
     sizes = "".join(f"{name}{(folder / name).stat().st_size}" for name in _MODELS.values())
     models = hashlib.sha256(sizes.encode()).hexdigest()[:8]
-    return RapidReader(f"rapidocr {metadata.version('rapidocr')} PP-OCRv6-small {models}")
+    version = metadata.version("rapidocr")
+    # All that changes what is read is in the name: pictures read under another are read again.
+    return RapidReader(f"rapidocr {version} PP-OCRv6-small {models} margin {_MARGIN}")
 
 
 @dataclass(slots=True)
@@ -145,10 +150,21 @@ def _bgr(image: Image.Image) -> np.ndarray:
 def _box(
     quad: Sequence[Sequence[float]], width: int, height: int
 ) -> tuple[float, float, float, float]:
-    """The upright box around four corners in pixels, 0 to 1."""
-    corners = np.clip(np.asarray(quad, dtype=np.float64) / (width, height), 0.0, 1.0)
+    """The upright box around what four corners in pixels enclose without its margin, 0 to 1."""
+    corners = np.clip(_without_margin(np.asarray(quad, np.float64)) / (width, height), 0.0, 1.0)
     (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)
+
+
+def _without_margin(quad: np.ndarray) -> np.ndarray:
+    """(4, 2) corners, clockwise from the top left of a line that may lie aslant."""
+    along, down = quad[1] - quad[0] + quad[2] - quad[3], quad[3] - quad[0] + quad[2] - quad[1]
+    lengths = np.linalg.norm(along), np.linalg.norm(down)
+    if min(lengths) == 0:
+        return quad
+    inset = _MARGIN * min(lengths) / 2
+    right, below = along / lengths[0] * inset, down / lengths[1] * inset
+    return quad + np.stack([right + below, below - right, -right - below, right - below])
 
 
 @cache

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw, ImageOps
+from PIL.ImageFont import load_default
 
 from sightline.server.inference.ocr import load_reader
 from sightline.storage import collections
@@ -90,6 +92,19 @@ async def test_reading_without_a_reader_is_refused(bench: Bench, album: Path) ->
         await bench.ingest("album", ocr="on")
     with pytest.raises(ConfigurationError, match="use 'auto', 'on' or 'off'"):
         await bench.ingest("album", ocr="perhaps")
+
+
+@pytest.mark.parametrize("degrees", [0, 8])
+def test_the_box_of_a_line_fits_its_letters(degrees: int) -> None:
+    drawn = Image.new("RGB", (640, 320), "white")
+    ImageDraw.Draw(drawn).text((60, 120), "HOLE SPACING", "black", load_default(40))
+    drawn = drawn.rotate(degrees, fillcolor="white")
+    letters = ImageOps.invert(drawn.convert("L")).getbbox()
+    assert letters is not None
+    (line,) = load_reader().read(drawn)
+    found = [edge * side for edge, side in zip(line.box, (640, 320) * 2, strict=True)]
+    # With the margin that the detector leaves they are 7 and 9 pixels apart.
+    assert max(abs(a - b) for a, b in zip(found, letters, strict=True)) < 4
 
 
 def test_lines_side_by_side_stand_in_one_row() -> None:
