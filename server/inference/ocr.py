@@ -164,7 +164,8 @@ def _without_margin(quad: np.ndarray) -> np.ndarray:
         return quad
     inset = _MARGIN * min(lengths) / 2
     right, below = along / lengths[0] * inset, down / lengths[1] * inset
-    return quad + np.stack([right + below, below - right, -right - below, right - below])
+    inwards = np.stack([right + below, below - right, -right - below, right - below])
+    return np.asarray(quad + inwards)
 
 
 @cache
