@@ -9,7 +9,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
-from sightline.storage import assets
+from sightline.storage import assets, written
 from sightline.storage.errors import InvalidArgumentError
 from sightline.tools import marks, pictures
 from sightline.tools.arguments import AssetId, Box
@@ -18,15 +18,17 @@ from sightline.tools.context import Call, dependencies
 from sightline.tools.dependencies import Dependencies
 from sightline.tools.drawing import Marked, Style, draw
 from sightline.tools.evidence import AssetReference, refer
-from sightline.tools.locate import locate, vision_model
+from sightline.tools.locate import locate, locate_words, quoted, vision_model
 from sightline.tools.results import NormalisedBox, Result, as_tool_result
 from sightline.tools.view_image import load_picture
 
 DESCRIPTION = """\
-Mark where things are on a picture. Give `boxes` with labels to draw them, or `phrases` such as
-"the white van" to have the vision-language model look for them. Returns the coordinates (0 to 1 and
-pixels) and the picture with the boxes on it, which can be read again at `uri`. A phrase that is not
-found is reported, not guessed. Nothing is stored: use save_annotation for that."""
+Mark where things are on a picture. Give `boxes` with labels to draw them, or `phrases`: a thing,
+such as `the white van`, is looked for by the vision-language model; words in quotation marks, such
+as `"Total 30.90"`, in the text that was read on the picture, without a model. Returns the
+coordinates (0 to 1 and pixels) and the picture with the boxes on it, which can be read again at
+`uri`. A phrase that is not found is reported, not guessed. Nothing is stored: use save_annotation
+for that."""
 
 MOST_BOXES = 50
 MOST_PHRASES = 8
@@ -50,7 +52,10 @@ class DrawnBox(BaseModel):
     label: str
     box: NormalisedBox
     pixels: Annotated[list[int], Field(description="The same in pixels of the whole picture.")]
-    origin: Annotated[str, Field(description="'given', or 'model' for one that was looked for.")]
+    origin: Annotated[
+        str,
+        Field(description="'given', 'model' for one it found, 'text' for words that were read."),
+    ]
 
 
 class PhraseOutcome(BaseModel):
@@ -100,27 +105,21 @@ async def annotate_image(
     database = await deps.database.get()
     async with database.connection() as conn:
         record = await assets.fetch_one(conn, asset)
+        read = await written.lines_on(conn, [record.id])
     image = await load_picture(deps, record)
-    outcomes: list[PhraseOutcome] | None = None
-    found: list[Marked] = []
+    located = [
+        locate_words(words, read.get(record.id, ()), image.size)
+        for phrase in wanted
+        if (words := quoted(phrase))
+    ]
+    named = [phrase for phrase in wanted if not quoted(phrase)]
     model_name = None
-    if wanted:
+    if named:
         model = vision_model(deps)
         model_name = model.model
-        outcomes = []
-        for located in await locate(model, image, wanted):
-            found += [
-                Marked(mark.box, mark.label or located.phrase)
-                for mark in located.marks
-                if not mark.is_point
-            ]
-            outcomes.append(
-                PhraseOutcome(
-                    phrase=located.phrase,
-                    status=located.status,
-                    notes=list(located.notes) or None,
-                )
-            )
+        located += await locate(model, image, named)
+    places = [(mark, each) for each in located for mark in each.marks if not mark.is_point]
+    found = [Marked(mark.box, mark.label or each.phrase) for mark, each in places]
 
     def render() -> pictures.EncodedPicture:
         # Drawn at the size at which it is shown, so that lines and letters stay clear.
@@ -132,7 +131,7 @@ async def annotate_image(
     drawn = []
     if inline:
         drawn = [await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)]
-    origins = ["given"] * len(given) + ["model"] * len(found)
+    origins = ["given"] * len(given) + [each.by for _, each in places]
     result = AnnotatedImage(
         evidence=refer(record, detailed=False),
         boxes=[
@@ -144,7 +143,11 @@ async def annotate_image(
             )
             for mark, origin in zip(given + found, origins, strict=True)
         ],
-        phrases=outcomes,
+        phrases=[
+            PhraseOutcome(phrase=each.phrase, status=each.status, notes=list(each.notes) or None)
+            for each in located
+        ]
+        or None,
         model=model_name,
         shown_size=[drawn[0].width, drawn[0].height] if drawn else None,
         uri=marks.address(record.id, given + found, style),
@@ -170,7 +173,10 @@ def register(mcp: MCPServer) -> None:
         ] = None,
         phrases: Annotated[
             list[Annotated[str, Field(min_length=1, max_length=200)]] | None,
-            Field(max_length=MOST_PHRASES, description="What to look for, a phrase each."),
+            Field(
+                max_length=MOST_PHRASES,
+                description="What to look for, a phrase each; written words in quotation marks.",
+            ),
         ] = None,
         style: Annotated[Style, Field(description="How a box is drawn.")] = "box",
         inline: Annotated[

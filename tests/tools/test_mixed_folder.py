@@ -153,3 +153,31 @@ async def asked(place: Place, question: str, about: str) -> tuple[dict[str, Any]
     async with model, place.having(vision=model).serving() as tools:
         result = await tools.call("answer_question", question=question, about=about)
     return result, prompts[0]
+
+
+async def test_words_in_quotation_marks_are_found_where_they_were_read_without_a_model(
+    mixed: tuple[Place, Summary],
+) -> None:
+    place, _ = mixed
+    async with place.serving() as tools:
+        ids = await tools.ids()
+        receipt, plain = ids["all/receipt.png"], ids["all/0000.jpg"]
+        result, (drawn,) = await tools.whole(
+            "annotate_image", asset=receipt, phrases=['"total 30.90"', "“Harbour”", '"Total 30"']
+        )
+        nothing, _ = await tools.whole("annotate_image", asset=plain, phrases=["「合计」"])
+        said = await tools.refused("annotate_image", asset=receipt, phrases=["the total"])
+    assert "model" not in result
+    total, name = result["boxes"]
+    assert (total["origin"], total["label"]) == ("text", "total 30.90")
+    assert (name["origin"], name["label"]) == ("text", "Harbour")
+    assert name["box"][3] < 0.4 < 0.6 < total["box"][1] < total["box"][3] < 0.9
+    left, top, right, bottom = total["pixels"]
+    edges = [drawn.getpixel((x, (top + bottom) // 2)) for x in (left, right - 1)]
+    assert not any(near(edge, (255, 255, 255)) for edge in edges)
+    # The words are whole: 30 is not 30.90.
+    assert [each["status"] for each in result["phrases"]] == ["found", "found", "absent"]
+    assert "holds these words" in result["phrases"][2]["notes"][0]
+    assert nothing["boxes"] == []
+    assert "no text was read" in nothing["phrases"][0]["notes"][0]
+    assert "quotation marks" in said
