@@ -43,25 +43,31 @@ def draw(image: Image.Image, marks: Sequence[Marked], *, style: Style = "box") -
     labels = [" ".join(mark.label.split())[:LABEL_CHARS] for mark in marks]
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     scale = np.array([picture.width, picture.height] * 2, dtype=np.float32)
-    detections = sv.Detections(
-        xyxy=np.array([mark.box for mark in marks], dtype=np.float32) * scale,
-        class_id=np.array([numbers[label] for label in labels]),
-    )
     edge = max(picture.size)
     palette = sv.ColorPalette.from_hex(list(PALETTE))
     thickness = max(2, round(edge / 300))
+    corners = np.array([mark.box for mark in marks], dtype=np.float32) * scale
+    if style != "shade":
+        # Around what is in the box: a line of text is no higher than a few of these.
+        corners += np.array([-1, -1, 1, 1], dtype=np.float32) * (thickness / 2 + 1)
+    detections = sv.Detections(
+        xyxy=corners, class_id=np.array([numbers[label] for label in labels])
+    )
     outline = {
         "box": sv.BoxAnnotator(color=palette, thickness=thickness),
         "corners": sv.BoxCornerAnnotator(color=palette, thickness=thickness),
         "shade": sv.ColorAnnotator(color=palette, opacity=0.35),
     }[style]
     scene = outline.annotate(scene=picture, detections=detections)
+    # A label hides what is under it: no larger than can be read at this size.
+    letters = max(12, round(edge / 60))
     with label_font() as font:
         writer = sv.RichLabelAnnotator(
             color=palette,
             text_color=sv.Color.WHITE,
             font_path=str(font),
-            font_size=max(12, round(edge / 45)),
+            font_size=letters,
+            text_padding=max(2, letters // 5),
             smart_position=True,
         )
         drawn: Image.Image = writer.annotate(scene=scene, detections=detections, labels=labels)
