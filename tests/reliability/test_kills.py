@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from PIL import Image
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -121,10 +122,12 @@ def durable() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures with captions, a document, a film, an archive, rows and a bad file."""
+    """Pictures with captions or tiles, a document, a film, an archive, rows and a bad file."""
     folder = tmp_path / "folder"
     for path in fill(folder, 24)[::2]:
         path.with_suffix(".txt").write_text(f"picture {path.stem} of the yard")
+    for number in range(6):
+        Image.new("RGB", (150, 150), (40 * number, 90, 200)).save(folder / f"large{number}.png")
     (folder / "book.pdf").write_bytes(
         pdf(*(lambda page, n=n: page.drawString(60, 300, f"chapter {n}") for n in range(4)))
     )
@@ -173,6 +176,7 @@ class Series:
                 self._pause = (loop.time() - began) / self._words
                 assert (life.said[-1], life.status) == ("end", 0)
                 expected = await self._counts(dsn)
+                assert expected["region"] > expected["asset"]  # tiles
                 assert await self._findings(dsn, data) == Counter()
             for _ in range(count):
                 await self._one(births, expected)

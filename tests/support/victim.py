@@ -1,12 +1,11 @@
-# ruff: noqa: T201 - printing is what it is for
 """Processes to be killed: each ingests a folder, then annotates what it found.
 
     python -m tests.support.victim
 
 Reads one JSON object a line (``dsn``, ``data``, ``folder``) and forks a process for each, so that
-none spends its life on imports. Prints ``pid N``; the process prints ``begin``, ``added N`` for
-what it was told is committed, ``saved ID`` for each annotation that it was told is kept, and
-``end``; then ``ended STATUS`` follows.
+none spends its life on imports. The process prints ``pid N``, ``begin``, ``added N`` for what it
+was told is committed, ``saved ID`` for each annotation that it was told is kept, and ``end``; then
+``ended STATUS`` follows.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from pathlib import Path
 import av  # noqa: F401 - what a worker of the parent would load
 import mcp  # noqa: F401
 
+from sightline.storage import collections
 from sightline.storage.database import Database
 from sightline.storage.ingest.options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
@@ -33,19 +33,27 @@ BOXES = [{"label": "corner", "box": [0.1, 0.1, 0.4, 0.5]}]
 _ANNOTATED = 6
 
 
+def say(*words: object) -> None:
+    """A line in one piece: of what ``print`` writes a kill can leave the first word."""
+    os.write(sys.stdout.fileno(), (" ".join(map(str, words)) + "\n").encode())
+
+
 async def live(dsn: str, data: str, folder: str) -> None:
-    """Small batches, and an index that is dropped and built again: much to be killed between."""
+    """Small batches, tiles, an index dropped and built again: much to be killed between."""
     added = -1
 
     def tell(progress: Progress) -> None:
         nonlocal added
         if progress.added > added:
             added = progress.added
-            print("added", added, flush=True)
+            say("added", added)
 
     encoder = ColourHistogramEncoder()
     database = await Database.open(dsn)
-    print("begin", flush=True)
+    async with database.connection() as connection:
+        album = await collections.ensure(connection, "album")
+        await collections.change_settings(connection, album, {"tiles": True})
+    say("begin")
     await ingest(
         database,
         ObjectStore(Path(data)),
@@ -66,8 +74,8 @@ async def live(dsn: str, data: str, folder: str) -> None:
             await tools.call("annotate_image", **drawn)
             saved = await tools.call("save_annotation", **drawn, **kept)
             for each in saved["annotations"]:
-                print("saved", each, flush=True)
-    print("end", flush=True)
+                say("saved", each)
+    say("end")
 
 
 def main() -> None:
@@ -75,15 +83,15 @@ def main() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
+            say("pid", os.getpid())
             try:
                 asyncio.run(live(**json.loads(line)))
             except BaseException:  # noqa: BLE001 - a forked process ends here, whatever happens
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
-        print("pid", child, flush=True)
         _, status = os.waitpid(child, 0)
-        print("ended", os.waitstatus_to_exitcode(status), flush=True)
+        say("ended", os.waitstatus_to_exitcode(status))
 
 
 if __name__ == "__main__":
