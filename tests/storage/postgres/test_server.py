@@ -91,6 +91,14 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Interrupts as a terminal's programs get them; those in a shell's background ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def running(folder: Path) -> pidfile.Postmaster | None:
     return pidfile.find(folder / "postgres" / "data")
 
@@ -274,6 +282,7 @@ def test_closing_waits_no_longer_than_it_may_for_who_stops_the_server(
     assert running(folder) is None
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_opening_that_is_interrupted_while_it_waits_ends_at_once(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False):
         pass
