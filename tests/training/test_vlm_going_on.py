@@ -15,12 +15,14 @@ from torch import nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from sightline.training.vlm import tower as towers
+from sightline.training.vlm.__main__ import main
 from sightline.training.vlm.album import Ask
 from sightline.training.vlm.aligning import Before, align
+from sightline.training.vlm.batches import collate
 from sightline.training.vlm.dense import Words, targets_of
 from sightline.training.vlm.language import Pupil
 from sightline.training.vlm.model import build_model
-from sightline.training.vlm.packs import Composer, collate
+from sightline.training.vlm.packs import Composer
 from sightline.training.vlm.tower import features_of, pixels, train_tower
 from tests.support.lessons import RECORDS, TINY
 
@@ -43,12 +45,14 @@ def moved(module: nn.Module, before: dict[str, torch.Tensor]) -> bool:
     return any(not torch.equal(before[n], v) for n, v in module.state_dict().items())
 
 
-@pytest.mark.parametrize("heads_first", [10**6, 0])
+@pytest.mark.parametrize(("heads_first", "still"), [(10**6, False), (0, False), (0, True)])
 def test_new_heads_learn_before_a_tower_that_knows_something_goes_on(
     fresh: LlavaForConditionalGeneration,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     heads_first: int,
+    *,
+    still: bool,
 ) -> None:
     monkeypatch.setattr(towers, "_HEADS_FIRST", heads_first)
     (tmp_path / "words.json").write_text(json.dumps(asdict(WORDS)))
@@ -67,9 +71,17 @@ def test_new_heads_learn_before_a_tower_that_knows_something_goes_on(
         side=TINY.side,
         device=CPU,
         fresh=False,
+        still=still,
     )
-    assert moved(tower, before) is (heads_first == 0)
+    assert moved(tower, before) is (heads_first == 0 and not still)
     assert json.loads((tmp_path / "tower.json").read_text())["steps"] >= 1
+
+
+def test_a_tower_that_there_is_none_of_cannot_be_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["train", "--keep-tower"])
+    assert refused.value.code == 2
+    assert "--keep-tower needs --start" in capsys.readouterr().err
 
 
 def test_the_projector_learns_to_say_of_a_new_tower_what_it_said_of_the_old(

@@ -10,10 +10,11 @@ import pytest
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from sightline.training.vlm import prompt
+from sightline.training.vlm import packs, prompt
 from sightline.training.vlm.album import Item
+from sightline.training.vlm.batches import Batch, collate
 from sightline.training.vlm.language import Pupil, answer_loss
-from sightline.training.vlm.packs import FORMS, Batch, Composer, Form, Pack, collate
+from sightline.training.vlm.packs import FORMS, Composer, Form, Pack
 from sightline.training.vlm.prompt import Passage, Shown
 from sightline.training.vlm.tokenizer import coordinate_ids
 from sightline.training.vlm.tower import pixels
@@ -33,19 +34,19 @@ def test_packed_questions_read_and_teach_as_if_each_were_asked_alone(
 ) -> None:
     # Packs of unlike lengths, so that evidence and questions are padded.
     composers = (Composer(tokenizer, RECORDS, TINY.patches, questions=n) for n in (1, 3, 12))
-    packs = [c.about(random.Random(n), n, form) for n, c in enumerate(composers)]
-    packs = [pack for pack in packs if pack.segments]
-    assert len({len(pack.segments) for pack in packs}) > 1
+    several = [c.about(random.Random(n), n, form) for n, c in enumerate(composers)]
+    several = [pack for pack in several if pack.segments]
+    assert len({len(pack.segments) for pack in several}) > 1
     squares = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
     values = pixels(squares, torch.device("cpu"))
     pupil = Pupil(model, squares, torch.device("cpu"))
-    batch = collate(packs, 0)
+    batch = collate(several, 0)
     packed = pupil.read(batch).last
     weights = [p for p in model.model.language_model.parameters() if p.requires_grad]
     asked = (batch.owner > 0).nonzero(as_tuple=True)
     taught = torch.autograd.grad(packed[asked].square().sum(), weights)
     alone, loss = [], torch.zeros(())
-    for pack in packs:
+    for pack in several:
         for segment in pack.segments:
             ids = pack.prefix + segment.question + segment.answer
             last = model(
@@ -60,19 +61,41 @@ def test_packed_questions_read_and_teach_as_if_each_were_asked_alone(
         torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("placed", [0.0, 1.0])
 def test_the_lesson_is_what_the_chat_template_makes_of_the_messages(
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerFast, placed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack = composed(tokenizer, "picture and passage")
+    monkeypatch.setattr(packs, "_LOOSE", (0.0, 0.0))
+    composer = Composer(tokenizer, RECORDS, TINY.patches, placed=placed)
+    pack = composer.compose(random.Random(1), "picture and passage")
     asked = tokenizer.decode(pack.prefix + pack.segments[0].question)
-    passage = "Passage 2: HOTEL | 12\n" in asked
-    text = prompt.passage_text(["HOTEL", "12"])
-    evidence: list[prompt.Evidence] = [Shown("data:,"), Passage(text)]
-    messages = prompt.grounded_messages(
-        pack.segments[0].ask.question, evidence if passage else evidence[::-1]
-    )
+    lines = [(text, box if placed else None) for text, box in RECORDS[0].readings]
+    evidence: list[prompt.Evidence] = [Shown("data:,"), Passage(prompt.passage_text(lines))]
+    if asked.index("Passage") < asked.index("Picture"):
+        evidence.reverse()
+    messages = prompt.grounded_messages(pack.segments[0].ask.question, evidence)
     rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert asked == str(rendered).replace("<image>", "<image>" * TINY.patches)
+
+
+def test_lines_bear_the_boxes_that_a_detector_draws_where_their_picture_is_shown(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    composer = Composer(tokenizer, RECORDS, TINY.patches)
+    off = []
+    for seed in range(40):
+        pack = composer.about(random.Random(seed), 0, "picture and passage")
+        for line in pack.lines:
+            assert line.box in [box for _, box in RECORDS[0].readings]
+            told = prompt.parse_answer(tokenizer.decode(pack.prefix[line.at : line.at + 4])).box
+            assert told is not None
+            off.append([abs(a - b) for a, b in zip(told, line.box, strict=True)])
+    assert len(off) > 70
+    assert 0.005 < np.mean(off) < 0.02  # lines are 0.1 high
+    assert np.max(off) < 0.05
+    unseen = composer.about(random.Random(0), 0, "passages")
+    assert unseen.prefix
+    assert not unseen.lines
 
 
 def test_text_that_stands_in_a_passage_is_cited_from_there(
@@ -151,10 +174,10 @@ def test_what_is_emphasised_is_asked_more_often(tokenizer: PreTrainedTokenizerFa
     asked: dict[bool, int] = {}
     for emphasis in ({}, {"attribute": 5.0, "unanswerable": 0.1}):
         composer = Composer(tokenizer, RECORDS, TINY.patches, questions=1, emphasis=emphasis)
-        packs = [composer.about(random.Random(seed), 0, "plain") for seed in range(200)]
-        kinds = [pack.segments[0].ask.kind for pack in packs]
+        made = [composer.about(random.Random(seed), 0, "plain") for seed in range(200)]
+        kinds = [pack.segments[0].ask.kind for pack in made]
         asked[bool(emphasis)] = kinds.count("attribute")
-        assert len(packs[0].segments) == 1
+        assert len(made[0].segments) == 1
     assert asked[True] > 1.5 * asked[False]
 
 

@@ -13,12 +13,20 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from sightline.training.vlm.album import Ask, Item, Record
 from sightline.training.vlm.asked import AskedHead, questions_of
+from sightline.training.vlm.batches import collate
 from sightline.training.vlm.dense import Words, targets_of, visible
 from sightline.training.vlm.language import Pupil
-from sightline.training.vlm.looks import LAYER, copied, look_loss, previous_loss, start_looks
+from sightline.training.vlm.looks import (
+    LAYER,
+    copied,
+    look_loss,
+    looked_at,
+    previous_loss,
+    start_looks,
+)
 from sightline.training.vlm.model import HEAD, build_model
 from sightline.training.vlm.oracle import Oracle, start_oracle
-from sightline.training.vlm.packs import Composer, collate
+from sightline.training.vlm.packs import Composer
 from sightline.training.vlm.sight import start_tower
 from sightline.training.vlm.tower import pixels
 from tests.support.lessons import RECORDS, TINY
@@ -85,6 +93,53 @@ def test_a_question_about_the_whole_picture_is_answered_by_a_look_at_all_of_it(
     _, _, start, end = batch.spans[0]
     shares = [shown / (place + 1) for place in range(start, end - 1)]
     assert float(loss.detach()) == pytest.approx(-np.mean(np.log(shares)), abs=0.1)
+
+
+def looks(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, asks: list[Ask]
+) -> list[tuple[str, str, int]]:
+    """Of each answer's tokens that look somewhere: it, the text and the patches it looks at."""
+    record = replace(RECORDS[0], asks=asks)
+    composer = Composer(tokenizer, [record], TINY.patches)
+    pack = composer.about(random.Random(2), 0, "picture and passage")
+    batch = collate([pack], 0)
+    found = []
+    for place, at in zip(*looked_at(model, [pack], batch, tokenizer)[1:], strict=True):
+        seen = batch.ids[0, torch.from_numpy(at)]
+        patches = int((seen == model.config.image_token_id).sum())
+        text = tokenizer.decode(seen[seen != model.config.image_token_id])
+        found.append((tokenizer.decode([int(batch.labels[0, place])]), str(text), patches))
+    return found
+
+
+def test_a_line_of_text_is_found_by_the_box_that_it_bears(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    sign = RECORDS[0].readings[0][1]
+    found = looks(model, tokenizer, [Ask("location", "en", "Where is the name?", "it", sign)])
+    corners = [(said, text, patches) for said, text, patches in found if "0." in said]
+    assert len(corners) == 4
+    for said, text, patches in corners:
+        assert patches > 0
+        # The same corner of the box that the passage bears, drawn a little too large.
+        assert text.strip("[],")[:2] == said.strip("[],")[:2]
+    van = RECORDS[0].items[0].box
+    found = looks(model, tokenizer, [Ask("location", "en", "Where is the van?", "it", van)])
+    assert {text for _, text, _ in found} == {""}
+    assert all(patches > 0 for _, _, patches in found)
+
+
+def test_an_answer_that_a_passage_holds_is_looked_up_there_whatever_its_kind(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    sign = RECORDS[0].readings[0][1]
+    for kind in ("relation", "comparison", "attribute"):
+        found = looks(model, tokenizer, [Ask(kind, "en", "What is it?", "HOTEL", sign)])
+        word = [(said, text) for said, text, patches in found if not patches]
+        assert "".join(said for said, _ in word) == "HOTEL"
+        assert "".join(text for _, text in word).replace(" ", "") == "HOTEL"
+    # That 12 is written somewhere is not why there are so many.
+    assert looks(model, tokenizer, [Ask("count", "en", "How many?", "12", None)]) == []
 
 
 def test_heads_that_look_begin_by_handing_over_what_is_there(

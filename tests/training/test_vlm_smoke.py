@@ -43,6 +43,18 @@ def test_a_smoke_run_learns_resumes_and_is_measured(tmp_path: Path) -> None:
     train(replace(QUICK, minutes=0.5), further, further / "model", device, start=model)
     assert [stage["stage"] for stage in curves(further)] == ["tower", "align", "tune"]
     assert (further / "model" / "model.safetensors").read_bytes() != written
+    for stage in ("tower", "tune"):
+        (further / f"{stage}.pt").unlink()
+    shutil.rmtree(further / "model")
+    train(
+        replace(QUICK, minutes=0.5),
+        further,
+        further / "model",
+        device,
+        start=model,
+        keep_tower=True,
+    )
+    assert (further / "model" / "model.safetensors").read_bytes() != written
 
     report = evaluate(model, "validation", 27, device, questions=6)
     single = report["picture"]

@@ -10,17 +10,21 @@ from typing import Final
 from PIL import Image
 from pydantic import JsonValue
 
+from sightline.tools.boxes.geometry import clipped, in_shares
 from sightline.tools.boxes.profiles import Profile, Verbatim
 from sightline.tools.grounding.evidence import (
+    LINE_BREAK,
     PASSAGE_CHARS,
     Evidence,
     PictureEvidence,
+    TextEvidence,
     WrittenEvidence,
 )
 from sightline.tools.vision import Part, Request
 
-#: What the built-in model was trained on.
+#: What the built-in model was trained on: so much of a passage, so many lines with their boxes.
 _CITED_PASSAGE_CHARS = 200
+_CITED_BOXES = 12
 
 _CITED_SYSTEM = "Answer from the evidence."
 
@@ -96,14 +100,15 @@ def question_request(
     """
     flat = " ".join(question.split())
     if profile.answers == "cited":
-        parts = [*_numbered(evidence, cited_passage), Verbatim("Question: "), flat]
+        passages = _numbered(evidence, lambda item: _cited(profile, item))
+        parts = [*passages, Verbatim("Question: "), flat]
         return Request(
             parts=tuple(parts),
             system=_CITED_SYSTEM,
             probabilities=True,
             deadline_seconds=deadline_seconds,
         )
-    parts = _numbered(evidence, json_passage, related=True)
+    parts = _numbered(evidence, lambda item: json_passage(item.text), related=True)
     if about.strip():
         parts += [Verbatim("The question is about: "), json_passage(about), Verbatim("\n")]
     parts += [Verbatim("Question: "), flat]
@@ -151,7 +156,10 @@ def second_look(
 
 
 def _numbered(
-    evidence: Sequence[Evidence], written: Callable[[str], str], *, related: bool = False
+    evidence: Sequence[Evidence],
+    written: Callable[[TextEvidence], str],
+    *,
+    related: bool = False,
 ) -> list[Part]:
     """The evidence in order, numbered by its place; ``written`` delimits the text of a passage.
 
@@ -166,7 +174,7 @@ def _numbered(
         of = ""
         if related and isinstance(item, WrittenEvidence):
             of = f", text read on picture {places[item.picture.number]}"
-        parts += [Verbatim(f"Passage {place}{of}: "), written(item.text), Verbatim("\n")]
+        parts += [Verbatim(f"Passage {place}{of}: "), written(item), Verbatim("\n")]
     return parts
 
 
@@ -179,6 +187,28 @@ def cited_passage(text: str) -> str:
     """One line as the built-in model was taught, without its own marks."""
     flat = " ".join(text.split())[:_CITED_PASSAGE_CHARS]
     return _CITED_SOURCE.sub("(", _CITED_MARKS.sub(r"\1\2 ", flat))
+
+
+def _cited(profile: Profile, item: TextEvidence) -> str:
+    """A passage as the built-in model was taught: what was read on a picture, and where it stands.
+
+    Boxes are shares of the picture as it is sent.
+    """
+    if not isinstance(item, WrittenEvidence):
+        return cited_passage(item.text)
+    placement = profile.place(item.picture.image.size)
+    said: list[str] = []
+    left = _CITED_PASSAGE_CHARS
+    for place, line in enumerate(item.picture.written):
+        if left <= 0:
+            break
+        words = " ".join(line.text.split())
+        said.append(cited_passage(words[:left]))
+        if line.box is not None and len(words) <= left and place < _CITED_BOXES:
+            box = in_shares(placement.to_sent(line.box), placement.sent)
+            said[-1] += f" [{','.join(f'{value:.2f}' for value in clipped(box))}]"
+        left -= len(words) + len(LINE_BREAK)
+    return LINE_BREAK.join(said)
 
 
 def _box_example(profile: Profile) -> str:

@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     learn.add_argument("--work", type=Path, default=Path("runs/vlm"))
     learn.add_argument("--out", type=Path, default=Path("runs/vlm/model"))
     learn.add_argument("--start", type=Path, help="go on from this exported folder")
+    learn.add_argument("--keep-tower", action="store_true", help="with --start: as it was")
     learn.add_argument("--smoke", action="store_true", help="a small model, a few minutes")
     learn.add_argument("--pictures", type=int)
     learn.add_argument("--minutes", type=float)
@@ -48,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     card.add_argument("--report", type=Path, required=True)
     card.add_argument("--note", default="", help="what else to say of this checkpoint")
     arguments = parser.parse_args(argv)
+    if arguments.command == "train" and arguments.keep_tower and arguments.start is None:
+        parser.error("--keep-tower needs --start: a new tower knows nothing worth keeping")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -59,7 +62,15 @@ def main(argv: list[str] | None = None) -> int:
             pictures=arguments.pictures or recipe.pictures,
             minutes=arguments.minutes or recipe.minutes,
         )
-        train(recipe, arguments.work, arguments.out, device, arguments.seed, arguments.start)
+        train(
+            recipe,
+            arguments.work,
+            arguments.out,
+            device,
+            arguments.seed,
+            arguments.start,
+            keep_tower=arguments.keep_tower,
+        )
     elif arguments.command == "evaluate":
         figures = evaluate(
             arguments.model, arguments.split, arguments.pictures, device, arguments.questions

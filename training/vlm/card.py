@@ -33,12 +33,13 @@ every patch in place of the picture; the projector alone (LLaVA's first stage), 
 tower saw what the Llama was told; everything together on all forms of the prompt (LLaVA's second
 stage), the tower still at first. The heads of one layer are shown where each answer stands and
 begin by handing over what is there; one of the first layer is shown the token before, by which
-copying from passages begins. Several questions are packed behind one picture; simple pictures come
-first.
+copying from passages begins. Lines of a passage bear their boxes where their picture is shown, as
+loose and as uneven as a detector of text was found to draw them. Several questions are packed
+behind one picture; simple pictures come first.
 
 `python -m sightline.training.vlm train --start FOLDER` goes on from an exported folder: the tower
 by itself, the projector, until it says of what the tower sees now what it said before, and
-everything together.
+everything together; with `--keep-tower` everything together at once, the tower still at first.
 
 {note}
 """
@@ -48,11 +49,12 @@ On {pictures} held-out {split} pictures, up to {questions} questions of each by 
 text, half as many among others; greedy answers were generated and parsed. Exact: the answer's text
 equals the truth; location questions are scored by their boxes alone. A question that the picture
 cannot answer is exact when the model says "not shown". Unseen: a combination of attributes that no
-training picture showed.
+training picture showed. Passages hold the true text, a line in twenty-five lost, with boxes drawn
+as loosely as OCR draws them; answers with real OCR are measured in `docs/vision.md`.
 """
 _FORMS: Final = {
     "picture": "A picture by itself",
-    "picture and passage": "A picture with its text as a passage (what Sightline sends after OCR)",
+    "picture and passage": "A picture with its text, line by line (what Sightline sends after OCR)",
     "several": "Two or three pictures, some with passages; one is meant",
 }
 

@@ -25,11 +25,12 @@ from transformers import LlavaForConditionalGeneration
 
 from sightline.training.vlm import reading
 from sightline.training.vlm.album import Squares
+from sightline.training.vlm.batches import Batch, collate
 from sightline.training.vlm.course import Course
 from sightline.training.vlm.dense import DenseHead, Targets, dense_loss
 from sightline.training.vlm.looks import LAYER, look_loss, previous_loss
 from sightline.training.vlm.oracle import Oracle
-from sightline.training.vlm.packs import FORMS, Batch, Composer, Form, collate
+from sightline.training.vlm.packs import FORMS, Composer, Form
 from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
 from sightline.training.vlm.tower import features_of, pixels
 

@@ -26,8 +26,11 @@ from torch.nn.functional import linear, nll_loss
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from sightline.training.vlm import prompt
+from sightline.training.vlm.batches import Batch
 from sightline.training.vlm.dense import owners_of
-from sightline.training.vlm.packs import Batch, Pack, Segment
+from sightline.training.vlm.frame import iou
+from sightline.training.vlm.packs import Line, Pack, Segment
 from sightline.training.vlm.tokenizer import STEPS, coordinate_ids
 
 #: The layer whose heads are shown where to look, counted from 0.
@@ -36,6 +39,10 @@ LAYER: Final = 2
 _HANDED: Final = 0.3
 #: Of how many tokens a batch the token before is asked.
 _PREVIOUS_ASKED: Final = 512
+#: Kinds of questions whose answers can be words of a passage.
+_COPIED: Final = ("attribute", "comparison", "reading", "relation")
+#: The overlap from which on a line of text is the thing that is asked for.
+_SAME_PLACE: Final = 0.6
 _HEAD: Final = re.compile(r"(?:Passage|Picture) \d: ")
 
 
@@ -51,7 +58,7 @@ def look_loss(
     ``entering`` (batch, length, width) is what layer ``LAYER`` is given. ``None`` where no answer
     of the batch has a place.
     """
-    rows, places, targets = _targets(model, packs, batch, tokenizer)
+    rows, places, targets = looked_at(model, packs, batch, tokenizer)
     if not rows:
         return None
     logs = _looks(model, LAYER, slice(None), entering, batch, rows, places)
@@ -131,13 +138,16 @@ def _looks(
     return logs
 
 
-def _targets(
+def looked_at(
     model: LlavaForConditionalGeneration,
     packs: Sequence[Pack],
     batch: Batch,
     tokenizer: PreTrainedTokenizerFast,
 ) -> tuple[list[int], list[int], list[npt.NDArray[np.bool_]]]:
-    """For each token that is asked: its row, its place, and which places it should look at."""
+    """For each token that has a place to look at: its row, its own place, and that place.
+
+    The third is (length,) booleans: patches, and tokens of passages.
+    """
     length = batch.ids.shape[1]
     image = model.config.image_token_id
     runs = coordinate_ids(tokenizer)
@@ -147,7 +157,7 @@ def _targets(
     targets = []
     spans = iter(batch.spans)
 
-    def look(row: int, place: int, at: npt.NDArray[np.int64] | int) -> None:
+    def look(row: int, place: int, at: npt.NDArray[np.int64]) -> None:
         goal = np.zeros(length, bool)
         goal[at] = True
         rows.append(row)
@@ -157,21 +167,54 @@ def _targets(
     for row, pack in enumerate(packs):
         patches = np.flatnonzero(np.asarray(pack.prefix) == image)
         for segment in pack.segments:
-            _, _, start, end = next(spans)
-            box = segment.ask.box
+            _, _, start, _ = next(spans)
             if segment.row in pack.rows:
                 own = patches[pack.rows.index(segment.row) * side * side :][: side * side]
             else:
                 own = patches[:0]
             boxed = any(f <= t < f + STEPS for t in segment.answer for f in runs)
             if segment.ask.kind == "reading" and not boxed:
-                for offset, at in enumerate(copied(segment, pack.prefix, tokenizer)):
+                own = own[:0]  # it is read from a passage
+            cells = own[_shows(segment, side)] if len(own) else own
+            words = copied(segment, pack.prefix, tokenizer) if _can_be_copied(segment) else []
+            line = _line_of(segment, pack)
+            corner = 0
+            for offset, token in enumerate(segment.answer[:-1]):
+                if any(first <= token < first + STEPS for first in runs):
+                    told = [] if line is None else [line.at + corner]
+                    corner += 1
+                    at = np.concatenate([cells, np.asarray(told, np.int64)])
+                elif offset < len(words):
+                    at = np.asarray(words[offset : offset + 1])
+                else:
+                    at = cells
+                if len(at):
                     look(row, start + offset, at)
-            elif len(own) and (box is not None or segment.ask.kind == "attribute"):
-                cells = owners_of([box], side) >= 0 if box is not None else np.ones(len(own), bool)
-                for place in range(start, end - 1) if cells.any() else ():
-                    look(row, place, own[cells])
     return rows, places, targets
+
+
+def _shows(segment: Segment, side: int) -> npt.NDArray[np.bool_]:
+    """Which of a picture's patches show what is asked for."""
+    box = segment.ask.box
+    if box is not None:
+        return owners_of([box], side) >= 0
+    return np.full(side * side, segment.ask.kind == "attribute")
+
+
+def _can_be_copied(segment: Segment) -> bool:
+    """Whether a passage that holds the answer holds it for a reason: "2" stands in many."""
+    ask = segment.ask
+    return ask.kind in _COPIED and ask.answer not in prompt.YES | prompt.NO
+
+
+def _line_of(segment: Segment, pack: Pack) -> Line | None:
+    """The line of a passage that stands where the answer does, if its box is told."""
+    box = segment.ask.box
+    if box is None:
+        return None
+    own = [line for line in pack.lines if line.row == segment.row]
+    best = max(own, key=lambda line: iou(box, line.box), default=None)
+    return best if best is not None and iou(box, best.box) >= _SAME_PLACE else None
 
 
 def copied(
@@ -205,7 +248,8 @@ def copied(
 
 @lru_cache(maxsize=16)
 def _pieces(tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    """The text of every token; of markup and of parts of letters, nothing."""
+    """The text of every token; of markup, coordinates and parts of letters, nothing."""
     special = set(tokenizer.all_special_ids)
+    special.update(first + step for first in coordinate_ids(tokenizer) for step in range(STEPS))
     texts = (tokenizer.decode([token]) for token in range(len(tokenizer)))
     return ["" if i in special or "\ufffd" in text else text for i, text in enumerate(texts)]

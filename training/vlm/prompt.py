@@ -7,7 +7,7 @@ Grounded, for evidence that is numbered 1, 2, 3 ... in any mixture of pictures a
 
     system     Answer from the evidence.
     user       Picture 1: <picture>
-               Passage 2: HEAT SINK HS-40 | hole spacing 32 mm
+               Passage 2: HEAT SINK HS-40 [0.10,0.05,0.52,0.11] | 32 mm [0.31,0.80,0.44,0.86]
                Question: What is the hole spacing?
     assistant  32 mm [2]
 
@@ -26,7 +26,8 @@ answer is the bare text; for "Where is ...?" the box alone. ``existence_question
 question by which a crop or a whole picture is checked; it is asked in the plain form.
 
 Questions are in English or Chinese and answered in the same language. Text that stands in a
-passage is copied; passages hold the lines of one picture or page, joined by " | ".
+passage is copied; passages hold the lines of one picture or page, joined by " | ". Lines that were
+read on a picture that is shown bear their boxes, in that picture's square.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ NO: Final = frozenset({"no", "否"})
 #: Between the lines of one passage.
 LINE_BREAK: Final = " | "
 PASSAGE_CHARS: Final = 200
+#: So many lines of a passage bear their boxes; each takes five tokens.
+PLACED_LINES: Final = 12
 YES_OR_NO: Final = "Answer yes or no."
 
 Part = dict[str, object]
@@ -102,10 +105,21 @@ def _with_article(phrase: str) -> str:
     return f"{'an' if phrase[:1].lower() in set('aeiou') else 'a'} {phrase}"
 
 
-def passage_text(lines: Sequence[str]) -> str:
-    """The lines of one picture or page as one passage, cut to what the model was trained on."""
-    text = LINE_BREAK.join(" ".join(line.split()) for line in lines if line.strip())
-    return text[:PASSAGE_CHARS]
+def passage_text(lines: Sequence[tuple[str, Box | None]]) -> str:
+    """The lines of one picture or page as one passage, cut to what the model was trained on.
+
+    A line's box is in shares of the padded square of the picture that it was read on.
+    """
+    flat = [(words, box) for line, box in lines if (words := " ".join(line.split()))]
+    said: list[str] = []
+    left = PASSAGE_CHARS
+    for place, (words, box) in enumerate(flat):
+        if left <= 0:
+            break
+        whole = len(words) <= left and place < PLACED_LINES
+        said.append(f"{words[:left]} {box_text(box)}" if box and whole else words[:left])
+        left -= len(words) + len(LINE_BREAK)
+    return LINE_BREAK.join(said)
 
 
 def passage_line(number: int, text: str) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import LlamaModel
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from sightline.training.vlm.packs import Batch
+from sightline.training.vlm.batches import Batch
 
 
 def read(language: LlamaModel, embeds: Tensor, batch: Batch) -> list[Tensor]:

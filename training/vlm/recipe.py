@@ -26,7 +26,7 @@ from sightline.training.vlm.language import Pupil, Told, Truths, report, train_s
 from sightline.training.vlm.looks import start_looks
 from sightline.training.vlm.model import SMOKE, Shape, build_model
 from sightline.training.vlm.oracle import Oracle, start_oracle
-from sightline.training.vlm.packs import EMPHASIS, QUESTIONS, Composer
+from sightline.training.vlm.packs import EMPHASIS, PLACED, QUESTIONS, Composer
 from sightline.training.vlm.tokenizer import train_tokenizer
 from sightline.training.vlm.tower import train_tower
 from sightline.training.world.scene import Split
@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 SHARES: Final = {"tower": 0.4, "oracle": 0.23, "align": 0.03, "tune": 0.34}
 #: The same for a model that goes on learning: its language model can read already.
 GO_ON: Final = {"tower": 0.35, "align": 0.02, "tune": 0.63}
+#: The same where its tower is to stay as it was: only what reads it learns.
+KEEP_TOWER: Final = {"tower": 0.04, "tune": 0.96}
 _TOKENIZER_RECORDS: Final = 4000
 
 
@@ -69,12 +71,15 @@ def train(
     device: torch.device,
     seed: int = 0,
     start: Path | None = None,
+    *,
+    keep_tower: bool = False,
 ) -> None:
     """Draw, train all stages and export to ``out``; ``folder`` keeps albums and checkpoints.
 
     With ``start``, a folder that ``export`` wrote, its tokenizer, tower and language model go on
     from there: the tower by itself, then the projector, until it says of what the tower sees now
-    what it said before, then everything together. The heads that teach the tower begin anew.
+    what it said before, then everything together. The heads that teach the tower begin anew. With
+    ``keep_tower`` they alone learn before everything does.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +100,7 @@ def train(
     before = Before.of(model)
     # Attention over few tokens, written out, takes a third of the fused kernel's way back on CPUs.
     model.set_attn_implementation("eager")
-    shares = recipe.shares if start is None else GO_ON
+    shares = recipe.shares if start is None else KEEP_TOWER if keep_tower else GO_ON
     seconds = {stage: recipe.minutes * 60 * share for stage, share in shares.items()}
 
     head, words, targets = train_tower(
@@ -109,10 +114,16 @@ def train(
         device=device,
         seed=seed,
         fresh=start is None,
+        still=keep_tower,
     )
     truths = Truths(head, targets, words.weights)
     lessons = Composer(
-        tokenizer, records, recipe.shape.patches, questions=QUESTIONS, emphasis=EMPHASIS
+        tokenizer,
+        records,
+        recipe.shape.patches,
+        questions=QUESTIONS,
+        emphasis=EMPHASIS,
+        placed=PLACED,
     )
     held_lessons = Composer(tokenizer, held[1], recipe.shape.patches)
     pupil, examiner = Pupil(model, squares, device), Pupil(model, held[0], device)
@@ -136,7 +147,8 @@ def train(
         told = Told(oracle, targets)
         stage("oracle", told, Told(oracle, targets_of(held[1], words, recipe.shape.side)))
         goal = told.of_pixels
-    align(pupil, goal, targets, folder=folder, seconds=seconds["align"], seed=seed)
+    if "align" in seconds:
+        align(pupil, goal, targets, folder=folder, seconds=seconds["align"], seed=seed)
     stage("tune", None, None)
     report("trained", examiner, held_lessons, packs_a_form=32)
     export_model(model, tokenizer, recipe.shape, out)

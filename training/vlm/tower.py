@@ -47,11 +47,13 @@ def train_tower(
     device: torch.device,
     seed: int = 0,
     fresh: bool = True,
+    still: bool = False,
 ) -> tuple[DenseHead, Words, Targets]:
     """Train ``tower`` in place for ``seconds``; returns the head that reads it, and its lessons.
 
     ``held`` are pictures that it is asked about on the way. A tower that is not ``fresh`` goes on
-    from the weights that it has, once the new heads have learnt to read it.
+    from the weights that it has, once the new heads have learnt to read it; a ``still`` one keeps
+    them, and the heads alone learn.
     """
     words = _words(folder / "words.json", records)
     targets = targets_of(records, words, side)
@@ -72,7 +74,7 @@ def train_tower(
     for step in course.steps():
         rows = sorted(rng.choices(range(len(records)), cum_weights=weights, k=BATCH))
         with torch.autocast(device.type, torch.bfloat16):
-            with torch.set_grad_enabled(fresh or step >= _HEADS_FIRST):
+            with torch.set_grad_enabled(not still and (fresh or step >= _HEADS_FIRST)):
                 features = features_of(tower, pixels(squares[rows], device))
             classes, boxes = head(features)
             whole, right = asked(features, [truths[row] for row in rows])
