@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -168,7 +170,12 @@ async def test_an_embedded_database_is_made_and_comes_back_when_it_dies(
         result = await client.call_tool("list_collections", {})
         assert result.structured_content == {"collections": []}, text_of(result)
         pid = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+        server = os.pidfd_open(pid)
         os.kill(pid, signal.SIGQUIT)  # ends its backends too, and recovers at the next start
+        # Readable when it has gone: until then each backend in turn may answer or die.
+        gone, _, _ = await asyncio.to_thread(select.select, [server], [], [], 60)
+        os.close(server)
+        assert gone
         result = await client.call_tool("list_collections", {})
         if result.is_error:  # the call that notices may be told to try again
             assert "the database" in text_of(result)
