@@ -96,7 +96,7 @@ async def _serve(
         page.write(path, guide.steps)
         print(f"\nThe pictures of this tour: {path.as_uri()}")
         print(
-            "The answers are the built-in model's, which is tiny and wrong one time in four even "
+            "The answers are the built-in model's, which is tiny and wrong one time in six even "
             "here: they show the form. The README says how to set a real one."
         )
         if album is None:
