@@ -10,8 +10,8 @@ from typing import Final
 from PIL import Image
 from pydantic import JsonValue
 
-from sightline.tools.boxes.geometry import clipped, in_shares
 from sightline.tools.boxes.profiles import Profile, Verbatim
+from sightline.tools.boxes.write import write
 from sightline.tools.grounding.evidence import (
     LINE_BREAK,
     PASSAGE_CHARS,
@@ -192,7 +192,7 @@ def cited_passage(text: str) -> str:
 def _cited(profile: Profile, item: TextEvidence) -> str:
     """A passage as the built-in model was taught: what was read on a picture, and where it stands.
 
-    Boxes are shares of the picture as it is sent.
+    Boxes are written as the model's own answers have them.
     """
     if not isinstance(item, WrittenEvidence):
         return cited_passage(item.text)
@@ -205,8 +205,7 @@ def _cited(profile: Profile, item: TextEvidence) -> str:
         words = " ".join(line.text.split())
         said.append(cited_passage(words[:left]))
         if line.box is not None and len(words) <= left and place < _CITED_BOXES:
-            box = in_shares(placement.to_sent(line.box), placement.sent)
-            said[-1] += f" [{','.join(f'{value:.2f}' for value in clipped(box))}]"
+            said[-1] += f" {write([('', line.box)], profile, placement)}"
         left -= len(words) + len(LINE_BREAK)
     return LINE_BREAK.join(said)
 
