@@ -33,11 +33,11 @@ tests/conformance/node_modules/.installed: tests/conformance/package-lock.json
 	cd tests/conformance && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-lint: $(INSTALLED) build/typing/sightline
+lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PYTHONPATH=build/typing $(BIN)/lint-imports
+	PYTHONPATH=src $(BIN)/lint-imports
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
@@ -45,13 +45,6 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(ARGS)
-
-# mypy and import-linter read the packages under their import names through these links.
-build/typing/sightline:
-	mkdir -p $@
-	cd $@ && ln -sfn ../../../server server && ln -sfn ../../../tools tools \
-		&& ln -sfn ../../../storage storage && ln -sfn ../../../migrations migrations \
-		&& ln -sfn ../../../training training
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -31,12 +31,12 @@ from psycopg.conninfo import make_conninfo
 from pyarrow import parquet
 
 from benchmarks.tables import show
-from sightline.server import migrate
-from sightline.storage import spaces
-from sightline.storage.analytics import analysis
-from sightline.storage.analytics.roles import ensure_query_login
-from sightline.storage.database import Database
+from sightline.server.database import schema_migration
+from sightline.storage.analytics import cluster_analysis
+from sightline.storage.analytics.analyst_roles import ensure_query_login
+from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
+from sightline.storage.records import embedding_spaces
 from tests.support import catalogue
 
 _PAGE = Path(__file__).parents[1] / "docs" / "analytics.md"
@@ -62,8 +62,8 @@ async def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     with _folder(options.data_dir) as folder, EmbeddedPostgres(folder, durable=False) as server:
         dsn = server.dsn()
-        fresh = migrate.current(dsn) is None
-        migrate.upgrade(dsn)
+        fresh = schema_migration.current(dsn) is None
+        schema_migration.upgrade(dsn)
         database = await Database.open(dsn, statement_timeout_seconds=36_000)
         if fresh:
             began = time.perf_counter()
@@ -77,11 +77,11 @@ async def main(arguments: list[str] | None = None) -> None:
             before = await _ask(analyst, *duplicates)
             print(f"{before.title}, nothing analysed: {before.milliseconds:,.0f} ms")
             began = time.perf_counter()
-            for done in await analysis.cluster(database):
+            for done in await cluster_analysis.cluster(database):
                 print(f"{done.assets:,} in {done.k} clusters of {done.collection}", flush=True)
             print(f"clusters of all: {_since(began)}")
             began = time.perf_counter()
-            compared = await analysis.compare(database)
+            compared = await cluster_analysis.compare(database)
             print(f"{compared:,} compared: {_since(began)}")
         asked = [await _ask(analyst, *each) for each in questions()]
         _print(asked)
@@ -135,7 +135,7 @@ def _print(asked: list[Asked]) -> None:
 async def _export(database: Database, folder: Path) -> None:
     """Every format in a process of its own, for its memory; then the bits against the table's."""
     async with database.connection() as connection:
-        (space, *_) = await spaces.all_spaces(connection)
+        (space, *_) = await embedding_spaces.all_spaces(connection)
         cursor = connection.cursor("stored", binary=True)
         await cursor.execute("SELECT asset_id, embedding FROM sightline.embedding")
         stored = {key: vector.to_numpy().astype("<f2").tobytes() async for key, vector in cursor}

@@ -21,8 +21,8 @@ from mcp.server.mcpserver import MCPServer
 
 from benchmarks import place
 from benchmarks.tables import Times, show, verdict
-from sightline.server import http
-from sightline.server.settings import Settings
+from sightline.server.config.settings import Settings
+from sightline.server.http import http_server
 
 BUDGET = 1.5
 MODES = ("2026-07-28", "legacy")
@@ -37,7 +37,7 @@ async def main(arguments: list[str] | None = None) -> None:
         rows = []
         for mode in MODES:
             empty = await _empty_over_http(mode, options.warm)
-            async with http.listening(chosen) as (url, _):
+            async with http_server.listening(chosen) as (url, _):
                 async with Client(url) as client:  # waits until all is open
                     await client.call_tool("search_images", {"query": "warm"})
                 ours = await _lists(url, mode, options.warm)

@@ -31,13 +31,13 @@ from PIL import Image
 
 from benchmarks import material, place
 from benchmarks.tables import show, verdict
-from sightline.server.databases import Databases
-from sightline.server.inference.preprocess import Preprocess
-from sightline.server.settings import Settings
-from sightline.storage.check import check
-from sightline.storage.ingest.options import available_cores
-from sightline.storage.models import Pixels
-from sightline.storage.objects import ObjectStore
+from sightline.server.config.settings import Settings
+from sightline.server.database.provider import Databases
+from sightline.server.models.image_text.preprocess import Preprocess
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.ingest.ingest_options import available_cores
+from sightline.storage.interfaces import Pixels
+from sightline.storage.maintenance.integrity_check import check
 
 BUDGET = 0.9
 _BATCH = 64

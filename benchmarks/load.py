@@ -34,7 +34,7 @@ from mcp import Client
 
 from benchmarks import material, place
 from benchmarks.tables import show
-from sightline.server.settings import Settings
+from sightline.server.config.settings import Settings
 
 _MOST_IN_A_PROCESS = 64
 _SOAKING_CLIENTS = 8

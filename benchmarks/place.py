@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sightline.server import settings as process_settings
-from sightline.server.inference import encoders
-from sightline.server.inference.checkpoint import FingerprintCache, ModelFolder
-from sightline.server.settings import Settings, variable
+from sightline.server.config import settings as process_settings
+from sightline.server.config.settings import Settings, variable
+from sightline.server.models.image_text import image_text_encoder
+from sightline.server.models.image_text.checkpoint import FingerprintCache, ModelFolder
 
 SIGHTLINE = Path(sys.executable).with_name("sightline")
 
@@ -57,15 +57,15 @@ def ingest(chosen: Settings, folder: Path, base: Mapping[str, str]) -> dict[str,
     return summary
 
 
-def raw_model(chosen: Settings) -> encoders.Model:
+def raw_model(chosen: Settings) -> image_text_encoder.Model:
     """The built-in model without batcher, cache or thread: the encoder's own limit."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server has it
-    from sightline.server.inference import openclip
+    from sightline.server.models.image_text import open_clip_model
 
     cache = FingerprintCache(chosen.data_dir / "cache" / "fingerprints.json")
-    folder = ModelFolder.open(encoders.builtin_folder())
-    source = openclip.in_folder(folder, encoders.BUILTIN_NAME, cache)
-    return openclip.OpenClipModel(
+    folder = ModelFolder.open(image_text_encoder.builtin_folder())
+    source = open_clip_model.in_folder(folder, image_text_encoder.BUILTIN_NAME, cache)
+    return open_clip_model.OpenClipModel(
         source,
         device=chosen.device,
         precision=chosen.precision,

@@ -22,13 +22,13 @@ import numpy as np
 from pgvector import HalfVector
 from psycopg import sql
 
-from sightline.server import migrate
-from sightline.storage.database import Database
+from sightline.server.database import schema_migration
+from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
-from sightline.storage.retrieval.filter_columns import ASSETS
-from sightline.storage.retrieval.nearest import Statement, WideScopes, nearest
-from sightline.storage.retrieval.records import Selection
-from sightline.storage.retrieval.scope import KeyCatalog, Scope, resolve
+from sightline.storage.retrieval.filters.filter_schema import ASSETS
+from sightline.storage.retrieval.query.search_scope import KeyCatalog, Scope, resolve
+from sightline.storage.retrieval.retrievers.knn import Statement, WideScopes, nearest
+from sightline.storage.retrieval.search_types import Selection
 from tests.support.vectors import SHARES, Matrix, VectorWorld, load, make, name_of
 
 K = 10
@@ -56,7 +56,7 @@ async def main(arguments: list[str] | None = None) -> list[Line]:
         EmbeddedPostgres(Path(folder), durable=False) as server,
     ):
         dsn = server.dsn("postgres")
-        migrate.upgrade(dsn)
+        schema_migration.upgrade(dsn)
         database = await Database.open(dsn, statement_timeout_seconds=3600)
         started = time.perf_counter()
         await load(database, world)

@@ -36,13 +36,13 @@ from psycopg.rows import TupleRow
 
 from benchmarks import material, place
 from benchmarks.tables import Times, show, verdict
-from sightline.server import http
-from sightline.server.databases import Databases
-from sightline.server.inference.encoders import Encoder, Model
-from sightline.server.settings import Settings
-from sightline.storage.database import Database
+from sightline.server.config.settings import Settings
+from sightline.server.database.provider import Databases
+from sightline.server.http import http_server
+from sightline.server.models.image_text.image_text_encoder import Encoder, Model
+from sightline.storage.db.pool import Database
 from sightline.storage.retrieval.image_search import ImageSearch
-from sightline.storage.retrieval.records import ImageRequest
+from sightline.storage.retrieval.search_types import ImageRequest
 from sightline.tools.registry import register_all
 
 LATENCY_BUDGET = 1.25
@@ -340,7 +340,7 @@ def _server(chosen: Settings) -> Iterator[str]:
 
 def _serve(chosen: Settings, told: Pipe, ended: Event) -> None:
     async def run() -> None:
-        async with http.listening(chosen, register=(register_all, _empty_tool)) as (url, _):
+        async with http_server.listening(chosen, register=(register_all, _empty_tool)) as (url, _):
             told.send(url)
             await asyncio.to_thread(ended.wait)
 

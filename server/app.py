@@ -14,21 +14,21 @@ from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
-from sightline.server.allowance import Allowance
-from sightline.server.analytics import require_login
-from sightline.server.audit import Audit
-from sightline.server.inference import rerankers
-from sightline.server.inference.vlm.endpoint import Endpoint
-from sightline.server.limits import ingest_options
-from sightline.server.logs import unchanged_root
-from sightline.server.metrics import Metrics
-from sightline.server.protocol import Server
+from sightline.server.config.option_mapping import ingest_options
+from sightline.server.config.settings import Settings
+from sightline.server.mcp_server.analytics_provider import require_login
+from sightline.server.mcp_server.audit import Audit
+from sightline.server.mcp_server.rate_limit import Allowance
+from sightline.server.mcp_server.server import Server
+from sightline.server.models.text import reranker_loader
+from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.server.observability.gc_freeze import tenured
+from sightline.server.observability.logs import unchanged_root
+from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime
-from sightline.server.settings import Settings
-from sightline.server.tenure import tenured
-from sightline.tools.dependencies import Dependencies
 from sightline.tools.instructions import INSTRUCTIONS
 from sightline.tools.registry import register_all, register_analytics
+from sightline.tools.shared.dependencies import Dependencies
 
 #: Offers tools, resources or prompts on a server.
 Register = Callable[[MCPServer], None]
@@ -66,7 +66,7 @@ def create_app(
     """
     ingest_options(settings)  # here, and not when the transport already runs
     Endpoint.from_settings(settings)
-    rerankers.check(settings)
+    reranker_loader.check(settings)
     require_login(settings)
     metrics = metrics or Metrics()
     audit = Audit(settings.audit_file)

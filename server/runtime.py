@@ -10,31 +10,37 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from sightline.server.analytics import Analytics
-from sightline.server.background import Background, State, in_daemon_thread
-from sightline.server.databases import Databases
-from sightline.server.inference import encoders, passages
-from sightline.server.inference.background import BackgroundEncoder
-from sightline.server.inference.ocr import load_reader
-from sightline.server.inference.vlm.endpoint import Endpoint
-from sightline.server.limits import allowed_urls, call_limits, decoder, ingest_options
-from sightline.server.metrics import Metrics
-from sightline.server.searches import Searches
-from sightline.server.settings import Settings
-from sightline.server.tenants import Tenants
-from sightline.storage.database import Database
+from sightline.server.config.option_mapping import (
+    allowed_urls,
+    call_limits,
+    decoder,
+    ingest_options,
+)
+from sightline.server.config.settings import Settings
+from sightline.server.database.provider import Databases
+from sightline.server.lazy_resource import Background, State, in_daemon_thread
+from sightline.server.mcp_server.analytics_provider import Analytics
+from sightline.server.mcp_server.tenant_cache import Tenants
+from sightline.server.models.image_text import image_text_encoder
+from sightline.server.models.image_text.lazy_encoder import BackgroundEncoder
+from sightline.server.models.ocr.rapid_ocr import load_reader
+from sightline.server.models.text import passage_encoder
+from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.server.observability.metrics import Metrics
+from sightline.server.search_services import Searches
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import (
     DatabaseUnavailableError,
     ModelError,
     ModelUnavailableError,
     SightlineError,
 )
-from sightline.storage.objects import ObjectStore
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.vision import ModelTimeoutError
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.vlm.vision_language_model import ModelTimeoutError
 
 if TYPE_CHECKING:
-    from sightline.server.inference.vlm.client import VlmClient
+    from sightline.server.models.vision_language.vlm_client import VlmClient
 
 #: An orchestrator that asks whether the server is ready waits about a second itself.
 _VISION_LOOK_SECONDS = 0.8
@@ -73,18 +79,18 @@ class Runtime:
         )
         self.tenants = Tenants(self.database)
         self.encoder = BackgroundEncoder(
-            partial(encoders.load, settings, metrics.batch),
+            partial(image_text_encoder.load, settings, metrics.batch),
             name=settings.encoder,
             wait_seconds=wait_seconds,
             delay_seconds=_HANDSHAKE_SECONDS,
         )
         #: ``None`` where the encoder of pictures has passages too.
-        self.passage_encoder: Background[passages.PassageEncoder] | None = None
-        if settings.passage_encoder != passages.SAME:
-            load = partial(passages.load, settings, metrics.batch)
+        self.passage_encoder: Background[passage_encoder.PassageEncoder] | None = None
+        if settings.passage_encoder != passage_encoder.SAME:
+            load = partial(passage_encoder.load, settings, metrics.batch)
             self.passage_encoder = Background(
                 f"the passage encoder {settings.passage_encoder!r}",
-                partial(in_daemon_thread, load, discard=passages.PassageEncoder.close),
+                partial(in_daemon_thread, load, discard=passage_encoder.PassageEncoder.close),
                 wait_seconds=wait_seconds,
                 unavailable=ModelUnavailableError,
                 delay_seconds=_HANDSHAKE_SECONDS,
@@ -208,6 +214,6 @@ def _vision(settings: Settings, metrics: Metrics) -> VlmClient | None:
     if endpoint is None:
         return None
     # httpx is imported only where it is used: the handshake need not wait for it.
-    from sightline.server.inference.vlm.client import VlmClient
+    from sightline.server.models.vision_language.vlm_client import VlmClient
 
     return VlmClient(endpoint, observer=metrics.vision)

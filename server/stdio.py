@@ -13,8 +13,8 @@ import sys
 from typing import Any, NoReturn
 
 from sightline.server.app import create_app
-from sightline.server.settings import Settings
-from sightline.server.tenure import uncollected
+from sightline.server.config.settings import Settings
+from sightline.server.observability.gc_freeze import uncollected
 
 logger = logging.getLogger(__name__)
 

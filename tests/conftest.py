@@ -12,8 +12,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from sightline.server import migrate
-from sightline.storage.database import Database
+from sightline.server.database import schema_migration
+from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
 
 _TEMPLATE = "template_sightline"
@@ -41,7 +41,7 @@ def postgres_dsn(postgres_server: EmbeddedPostgres) -> str:
 def _template(postgres_dsn: str) -> str:
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-    migrate.upgrade(make_conninfo(postgres_dsn, dbname=_TEMPLATE))
+    schema_migration.upgrade(make_conninfo(postgres_dsn, dbname=_TEMPLATE))
     return _TEMPLATE
 
 

@@ -10,17 +10,18 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sightline.storage import collections, principals
-from sightline.storage.database import Database
+from sightline.storage.db import row_security
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
-from sightline.storage.ingest.found import Remote, Upload
+from sightline.storage.ingest.discover.discovered_file import Remote, Upload
+from sightline.storage.ingest.discover.input_paths import Root
+from sightline.storage.ingest.discover.sidecars import from_mapping
 from sightline.storage.ingest.progress import Progress, Summary
-from sightline.storage.ingest.roots import Root
-from sightline.storage.ingest.sidecars import from_mapping
-from sightline.tools import references
-from sightline.tools.context import Call, ProgressReports, dependencies
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.results import Result, as_tool_result
+from sightline.storage.records import collections
+from sightline.tools.shared import image_input
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.tool_context import Call, ProgressReports, dependencies
+from sightline.tools.shared.tool_results import Result, as_tool_result
 
 DESCRIPTION = """\
 Add pictures, documents or text files to a collection, which is made if there is none of that name.
@@ -100,14 +101,14 @@ async def add_images(
     # In a thread: a folder of a network may take its time, and uploads are megabytes of base64.
     allowed, items = await anyio.to_thread.run_sync(
         lambda: (
-            [Root(path, str(references.resolve_allowed(deps, path))) for path in paths],
+            [Root(path, str(image_input.resolve_allowed(deps, path))) for path in paths],
             [_upload(deps, picture) for picture in uploads],
         )
     )
     database = await deps.database.get()
     await _require_allowed(database, name)
     passage_encoder = None if deps.passage_encoder is None else await deps.passage_encoder.get()
-    with principals.acting_for(None):  # it copies rows in, which no policy lets a principal do
+    with row_security.acting_for(None):  # it copies rows in, which no policy lets a principal do
         summary = await ingest(
             database,
             deps.objects,
@@ -124,7 +125,7 @@ async def add_images(
 
 async def _require_allowed(database: Database, collection: str) -> None:
     """Raise UnknownNameError where the caller is bound, and to others: it makes none either."""
-    if principals.current() is not None:
+    if row_security.current() is not None:
         async with database.connection() as connection:
             await collections.get(connection, collection)
 
@@ -137,7 +138,7 @@ def _remote(deps: Dependencies, urls: list[str]) -> list[Remote]:
             "this server fetches nothing by its address. Set SIGHTLINE_ALLOWED_URL_HOSTS to the "
             "hosts that it may fetch from, or send the pictures as uploads"
         )
-    from sightline.storage.ingest.urls import Urls
+    from sightline.storage.ingest.discover.urls import Urls
 
     fetcher = Urls(deps.urls)
     return [fetcher.remote(url) for url in urls]
@@ -152,7 +153,7 @@ def _upload(deps: Dependencies, picture: UploadedPicture) -> Upload:
                 f"the upload {shown(picture.name)} is no base64 data URL; "
                 "it takes data:image/...;base64,..."
             )
-    data = references.decode_upload(encoded, most_bytes=deps.limits.upload_bytes)
+    data = image_input.decode_upload(encoded, most_bytes=deps.limits.upload_bytes)
     said = {
         "caption": picture.caption or None,
         "captured_at": picture.captured_at or None,

@@ -9,18 +9,18 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
-from sightline.storage import assets, written
 from sightline.storage.errors import InvalidArgumentError
-from sightline.tools import marks, pictures
-from sightline.tools.arguments import AssetId, Box
+from sightline.storage.records import assets, ocr_lines
 from sightline.tools.boxes.geometry import in_pixels
-from sightline.tools.context import Call, dependencies
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.drawing import Marked, Style, draw
-from sightline.tools.evidence import AssetReference, refer
-from sightline.tools.locate import locate, locate_words, quoted, vision_model
-from sightline.tools.results import NormalisedBox, Result, as_tool_result
+from sightline.tools.shared import annotation_uri, images
+from sightline.tools.shared.argument_types import AssetId, Box
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.drawing import Marked, Style, draw
+from sightline.tools.shared.references import AssetReference, refer
+from sightline.tools.shared.tool_context import Call, dependencies
+from sightline.tools.shared.tool_results import NormalisedBox, Result, as_tool_result
 from sightline.tools.view_image import load_picture
+from sightline.tools.vlm.phrase_grounding import locate, locate_words, quoted, vision_model
 
 DESCRIPTION = """\
 Mark where things are on a picture. Give `boxes` with labels to draw them, or `phrases`: a thing,
@@ -93,7 +93,7 @@ async def annotate_image(
     style: Style = "box",
     inline: bool = True,
     max_edge: int = 1024,
-) -> tuple[AnnotatedImage, list[pictures.EncodedPicture]]:
+) -> tuple[AnnotatedImage, list[images.EncodedPicture]]:
     """Draw ``boxes`` and whatever ``phrases`` name; raises where there is neither.
 
     The picture comes with it where it is wanted ``inline``, and can be read at its address anyway.
@@ -101,11 +101,11 @@ async def annotate_image(
     wanted = [flat for phrase in phrases if (flat := " ".join(phrase.split()))]
     if not boxes and not wanted:
         raise InvalidArgumentError("nothing to draw: give boxes, phrases, or both")
-    given = [Marked(pictures.parse_crop(each.box), each.label) for each in boxes]
+    given = [Marked(images.parse_crop(each.box), each.label) for each in boxes]
     database = await deps.database.get()
     async with database.connection() as conn:
         record = await assets.fetch_one(conn, asset)
-        read = await written.lines_on(conn, [record.id])
+        read = await ocr_lines.lines_on(conn, [record.id])
     image = await load_picture(deps, record)
     located = [
         locate_words(words, read.get(record.id, ()), image.size)
@@ -121,12 +121,12 @@ async def annotate_image(
     places = [(mark, each) for each in located for mark in each.marks if not mark.is_point]
     found = [Marked(mark.box, mark.label or each.phrase) for mark, each in places]
 
-    def render() -> pictures.EncodedPicture:
+    def render() -> images.EncodedPicture:
         # Drawn at the size at which it is shown, so that lines and letters stay clear.
         shown = image.copy()
         shown.thumbnail((max_edge, max_edge))
         marked = draw(shown, given + found, style=style)
-        return pictures.encode(marked, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
+        return images.encode(marked, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
 
     drawn = []
     if inline:
@@ -150,7 +150,7 @@ async def annotate_image(
         or None,
         model=model_name,
         shown_size=[drawn[0].width, drawn[0].height] if drawn else None,
-        uri=marks.address(record.id, given + found, style),
+        uri=annotation_uri.address(record.id, given + found, style),
     )
     return result, drawn
 

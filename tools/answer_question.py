@@ -13,24 +13,24 @@ from PIL import Image
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelError
-from sightline.storage.models import ImageEncoder
-from sightline.storage.retrieval.records import Selection
+from sightline.storage.interfaces import ImageEncoder
+from sightline.storage.retrieval.search_types import Selection
 from sightline.storage.retrieval.stopwatch import Stopwatch
-from sightline.tools import pictures
-from sightline.tools.arguments import Collection, Filters, OptionalText
-from sightline.tools.boxes.families import PLAIN
-from sightline.tools.context import Call, dependencies, principal
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.drawing import Marked, draw
-from sightline.tools.grounding import evidence as gathering
-from sightline.tools.grounding import readings
-from sightline.tools.grounding.answering import Answered, Asking, Tell, answer
-from sightline.tools.grounding.evidence import Evidence, PictureEvidence, picture_of
-from sightline.tools.grounding.results import AnswerResult, without_model
-from sightline.tools.locate import NO_MODEL
-from sightline.tools.pictures import EncodedPicture
-from sightline.tools.results import as_tool_result
+from sightline.tools.answers import ambiguity
+from sightline.tools.answers import answer_context as gathering
+from sightline.tools.answers.answer_context import Evidence, PictureEvidence, picture_of
+from sightline.tools.answers.answer_pipeline import Answered, Asking, Tell, answer
+from sightline.tools.answers.answer_results import AnswerResult, without_model
+from sightline.tools.boxes.model_families import PLAIN
 from sightline.tools.search_images import selection
+from sightline.tools.shared import images
+from sightline.tools.shared.argument_types import Collection, Filters, OptionalText
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.drawing import Marked, draw
+from sightline.tools.shared.images import EncodedPicture
+from sightline.tools.shared.tool_context import Call, dependencies, principal
+from sightline.tools.shared.tool_results import as_tool_result
+from sightline.tools.vlm.phrase_grounding import NO_MODEL
 
 DESCRIPTION = """\
 Answer a question about pictures and text, with evidence. Finds the evidence itself, or looks at
@@ -122,7 +122,7 @@ async def ground(
         question, about, time.monotonic() + limits.answer_seconds, limits.least_confidence
     )
     one_by_one = not assets and most[0] == 1
-    groups = readings.apart(evidence) if one_by_one else [evidence]
+    groups = ambiguity.apart(evidence) if one_by_one else [evidence]
     try:
         encoder = await _encoder(deps)
         answers = [
@@ -133,7 +133,7 @@ async def ground(
         ]
     except ModelError as error:
         return Answered(without_model(evidence, str(error), timings()), {}), evidence
-    return readings.settled(question, answers), evidence
+    return ambiguity.settled(question, answers), evidence
 
 
 def _part(tell: Tell, done: int, groups: Sequence[object]) -> Tell:
@@ -162,7 +162,7 @@ def _drawn(
     for claim in result.claims:
         picture = shown[claim.cites[0]] if claim.cites else None
         if claim.box is not None and picture is not None:
-            mark = Marked(pictures.parse_crop(claim.box), f"[{claim.cites[0]}] {claim.text}")
+            mark = Marked(images.parse_crop(claim.box), f"[{claim.cites[0]}] {claim.text}")
             marks.setdefault(picture.number, []).append(mark)
     return [
         _annotated(deps, item.image, marks[item.number])
@@ -174,7 +174,7 @@ def _drawn(
 def _annotated(deps: Dependencies, image: Image.Image, marks: Sequence[Marked]) -> EncodedPicture:
     shown = image.copy()
     shown.thumbnail((_ANNOTATED_EDGE_PIXELS, _ANNOTATED_EDGE_PIXELS))
-    return pictures.encode(
+    return images.encode(
         draw(shown, marks),
         max_edge=_ANNOTATED_EDGE_PIXELS,
         max_bytes=deps.limits.inline_bytes // MOST_ASSETS,

@@ -8,10 +8,10 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from sightline.storage import deletion
-from sightline.tools.context import Call, dependencies
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.results import Result, as_tool_result
+from sightline.storage.records import deletion
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.tool_context import Call, dependencies
+from sightline.tools.shared.tool_results import Result, as_tool_result
 
 DESCRIPTION = """\
 Delete assets by id, with their vectors, passages and annotations. The files on disk stay as they

@@ -8,10 +8,10 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
-from sightline.storage import collections
-from sightline.tools.context import Call, dependencies
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.results import Result, as_tool_result
+from sightline.storage.records import collections
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.tool_context import Call, dependencies
+from sightline.tools.shared.tool_results import Result, as_tool_result
 
 DESCRIPTION = """\
 List the collections that can be searched: how many pictures and passages each holds, when its

@@ -8,12 +8,12 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sightline.storage.analytics.questions import Outline, Questions
+from sightline.storage.analytics.sql_runner import Outline, Questions
 from sightline.storage.errors import NotAllowedError, SightlineError, UnknownNameError
-from sightline.tools.context import Call, dependencies
-from sightline.tools.dependencies import Dependencies
 from sightline.tools.resources import as_resource_error
-from sightline.tools.results import Milliseconds, Result, as_tool_result
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.tool_context import Call, dependencies
+from sightline.tools.shared.tool_results import Milliseconds, Result, as_tool_result
 
 DESCRIPTION = """\
 Answer questions that need counting, grouping or comparing over all collections with one read-only

@@ -9,9 +9,6 @@ import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
-from sightline.storage import annotations as saved_annotations
-from sightline.storage import assets
-from sightline.storage.assets import Asset
 from sightline.storage.errors import (
     InvalidArgumentError,
     SightlineError,
@@ -19,11 +16,14 @@ from sightline.storage.errors import (
     UnknownNameError,
     shown,
 )
-from sightline.tools import marks, pictures
-from sightline.tools.context import Call, dependencies
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.drawing import Marked, Style, draw
+from sightline.storage.records import annotations as saved_annotations
+from sightline.storage.records import assets
+from sightline.storage.records.assets import Asset
 from sightline.tools.list_collections import list_collections
+from sightline.tools.shared import annotation_uri, images
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.drawing import Marked, Style, draw
+from sightline.tools.shared.tool_context import Call, dependencies
 from sightline.tools.view_image import load_picture
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ async def asset_picture(ctx: Call, asset: str) -> bytes:
         record = await assets.fetch_one(conn, asset)
     image = await load_picture(deps, record)
     encoded = await anyio.to_thread.run_sync(
-        lambda: pictures.encode(
+        lambda: images.encode(
             image, max_edge=deps.limits.view_edge_pixels, max_bytes=deps.limits.inline_bytes
         ),
         limiter=deps.picture_threads,
@@ -64,7 +64,7 @@ async def annotated_picture(ctx: Call, asset: str, annotation: str) -> bytes:
 async def drawn_picture(ctx: Call, asset: str, code: str) -> bytes:
     """The picture as JPEG with the boxes drawn on it that its address holds."""
     deps = dependencies(ctx)
-    boxes, style = marks.read(code)
+    boxes, style = annotation_uri.read(code)
     database = await deps.database.get()
     async with database.connection() as conn:
         record = await assets.fetch_one(conn, asset)
@@ -82,7 +82,7 @@ async def _drawn_on(
         shown = image.copy()
         shown.thumbnail((edge, edge))
         drawn = draw(shown, boxes, style=style)
-        return pictures.encode(drawn, max_edge=edge, max_bytes=deps.limits.inline_bytes).data
+        return images.encode(drawn, max_edge=edge, max_bytes=deps.limits.inline_bytes).data
 
     return await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)
 

@@ -8,16 +8,16 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from sightline.storage import annotations as saved_annotations
-from sightline.storage import assets
-from sightline.storage.annotations import NewAnnotation, Origin
 from sightline.storage.errors import InvalidArgumentError
-from sightline.tools import pictures
+from sightline.storage.records import annotations as saved_annotations
+from sightline.storage.records import assets
+from sightline.storage.records.annotations import NewAnnotation, Origin
 from sightline.tools.annotate_image import LABEL_CHARS, MOST_BOXES, LabelledBox
-from sightline.tools.arguments import AssetId, OptionalText
-from sightline.tools.context import Call, dependencies, principal
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.results import Result, as_tool_result
+from sightline.tools.shared import images
+from sightline.tools.shared.argument_types import AssetId, OptionalText
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.tool_context import Call, dependencies, principal
+from sightline.tools.shared.tool_results import Result, as_tool_result
 
 DESCRIPTION = """\
 Keep boxes with their labels on an asset, so that view_image with annotated=true shows them and
@@ -87,7 +87,7 @@ def register(mcp: MCPServer) -> None:
         new = [
             NewAnnotation(
                 label=each.label.strip(),
-                box=pictures.parse_crop(each.box),
+                box=images.parse_crop(each.box),
                 origin=origin,
                 score=score,
                 model=model or None,

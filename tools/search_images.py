@@ -11,11 +11,11 @@ from mcp.types import CallToolResult, ToolAnnotations
 from PIL import Image
 from pydantic import Field, JsonValue
 
-from sightline.storage import annotations as saved_annotations
-from sightline.storage import assets
-from sightline.storage.annotations import Annotation
 from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.retrieval.records import (
+from sightline.storage.records import annotations as saved_annotations
+from sightline.storage.records import assets
+from sightline.storage.records.annotations import Annotation
+from sightline.storage.retrieval.search_types import (
     Example,
     ImageHit,
     ImageRequest,
@@ -23,8 +23,8 @@ from sightline.storage.retrieval.records import (
     PassageKind,
     Selection,
 )
-from sightline.tools import references
-from sightline.tools.arguments import (
+from sightline.tools.shared import image_input
+from sightline.tools.shared.argument_types import (
     BOX_FRAME,
     Box,
     Collection,
@@ -35,9 +35,9 @@ from sightline.tools.arguments import (
     OptionalText,
     PictureReference,
 )
-from sightline.tools.context import Call, dependencies, principal
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.evidence import (
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.images import Crop, EncodedPicture
+from sightline.tools.shared.references import (
     AssetReference,
     BranchScore,
     TextEvidence,
@@ -45,8 +45,15 @@ from sightline.tools.evidence import (
     refer,
     text_evidence,
 )
-from sightline.tools.pictures import Crop, EncodedPicture
-from sightline.tools.results import NormalisedBox, Reranked, Result, Score, Timings, as_tool_result
+from sightline.tools.shared.tool_context import Call, dependencies, principal
+from sightline.tools.shared.tool_results import (
+    NormalisedBox,
+    Reranked,
+    Result,
+    Score,
+    Timings,
+    as_tool_result,
+)
 from sightline.tools.view_image import StoredAnnotation, stored
 
 DESCRIPTION = """\
@@ -257,8 +264,8 @@ def register(mcp: MCPServer) -> None:
             picture=picture,
             region=box,
             cut_from=cut_from,
-            like=await references.examples(deps, like or ()),
-            unlike=await references.examples(deps, unlike or ()),
+            like=await image_input.examples(deps, like or ()),
+            unlike=await image_input.examples(deps, unlike or ()),
             selection=selection(collection, filters, captured_after, captured_before),
             visual_weight=visual_weight,
             diversity=diversity,
@@ -281,8 +288,8 @@ async def _picture(
             raise InvalidArgumentError(
                 f"region {shown(region)} is a part of the picture in image; give image as well"
             )
-        return await references.part_of(deps, image, region)
-    return (await references.example(deps, image) if image else None), None, None
+        return await image_input.part_of(deps, image, region)
+    return (await image_input.example(deps, image) if image else None), None, None
 
 
 def selection(

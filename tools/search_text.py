@@ -8,13 +8,26 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
-from sightline.storage.retrieval.records import PassageHit, PassageKind, PassageRequest
-from sightline.tools.arguments import Collection, Cursor, Detail, Filters, Limit
-from sightline.tools.context import Call, dependencies, principal
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.evidence import AssetReference, BranchScore, branch_scores, refer, shortened
-from sightline.tools.results import NormalisedBox, Reranked, Result, Score, Timings, as_tool_result
+from sightline.storage.retrieval.search_types import PassageHit, PassageKind, PassageRequest
 from sightline.tools.search_images import selection
+from sightline.tools.shared.argument_types import Collection, Cursor, Detail, Filters, Limit
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.references import (
+    AssetReference,
+    BranchScore,
+    branch_scores,
+    refer,
+    shortened,
+)
+from sightline.tools.shared.tool_context import Call, dependencies, principal
+from sightline.tools.shared.tool_results import (
+    NormalisedBox,
+    Reranked,
+    Result,
+    Score,
+    Timings,
+    as_tool_result,
+)
 
 DESCRIPTION = """\
 Find text: captions, document chunks, table rows, text read in pictures, subtitles, file names. Use

@@ -11,18 +11,18 @@ from mcp.types import CallToolResult, ToolAnnotations
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from sightline.storage import annotations as saved_annotations
-from sightline.storage import assets
-from sightline.storage.annotations import Annotation
-from sightline.storage.assets import Asset
 from sightline.storage.errors import InvalidArgumentError
-from sightline.tools import pictures
-from sightline.tools.arguments import AssetId, Box
-from sightline.tools.context import Call, dependencies
-from sightline.tools.dependencies import Dependencies
-from sightline.tools.drawing import Marked, draw
-from sightline.tools.evidence import AssetReference, refer
-from sightline.tools.results import NormalisedBox, Result, Score, as_tool_result
+from sightline.storage.records import annotations as saved_annotations
+from sightline.storage.records import assets
+from sightline.storage.records.annotations import Annotation
+from sightline.storage.records.assets import Asset
+from sightline.tools.shared import images
+from sightline.tools.shared.argument_types import AssetId, Box
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.drawing import Marked, draw
+from sightline.tools.shared.references import AssetReference, refer
+from sightline.tools.shared.tool_context import Call, dependencies
+from sightline.tools.shared.tool_results import NormalisedBox, Result, Score, as_tool_result
 
 DESCRIPTION = """\
 Look at one picture: an image, a document page or a video frame, by the asset id of a search result.
@@ -66,7 +66,7 @@ async def load_picture(deps: Dependencies, asset: Asset) -> Image.Image:
     async with deps.picture_threads:
         read = partial(deps.objects.read, asset.location, asset.sha256, name=asset.source)
         data = await anyio.to_thread.run_sync(read)
-        return await pictures.open_hostile(deps.decoder, data)
+        return await images.open_hostile(deps.decoder, data)
 
 
 async def view_image(
@@ -76,25 +76,25 @@ async def view_image(
     max_edge: int,
     *,
     annotated: bool = False,
-) -> tuple[ViewedImage, pictures.EncodedPicture]:
+) -> tuple[ViewedImage, images.EncodedPicture]:
     """The picture of ``asset`` with its longer edge at most ``max_edge`` pixels."""
     most = deps.limits.view_edge_pixels
     if not MIN_EDGE_PIXELS <= max_edge <= most:
         raise InvalidArgumentError(
             f"max_edge {max_edge} is out of range; it takes {MIN_EDGE_PIXELS} to {most} pixels"
         )
-    box = None if crop is None else pictures.parse_crop(crop)
+    box = None if crop is None else images.parse_crop(crop)
     database = await deps.database.get()
     async with database.connection() as conn:
         record = await assets.fetch_one(conn, asset)
         saved = (await saved_annotations.of_assets(conn, [record.id])).get(record.id, [])
     image = await load_picture(deps, record)
 
-    def render() -> pictures.EncodedPicture:
+    def render() -> images.EncodedPicture:
         marks = [Marked(each.box, each.label) for each in saved] if annotated else []
         whole = draw(image, marks)
-        part = whole if box is None else pictures.crop(whole, box)
-        return pictures.encode(part, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
+        part = whole if box is None else images.crop(whole, box)
+        return images.encode(part, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
 
     encoded = await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)
     result = ViewedImage(

@@ -28,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Bind, and print who sees what from then on."""
-    from sightline.server import settings
-    from sightline.server.databases import reachable
+    from sightline.server.config import settings
+    from sightline.server.database.provider import reachable
     from sightline.storage.errors import ConfigurationError
 
     chosen = arguments.collections or arguments.everything or arguments.nothing or arguments.release
@@ -44,8 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _bind(dsn: str, arguments: argparse.Namespace) -> list[str]:
-    from sightline.storage import tenancy
-    from sightline.storage.database import Database
+    from sightline.storage.db import tenancy
+    from sightline.storage.db.pool import Database
     from sightline.storage.errors import UnknownNameError
 
     database = await Database.open(dsn)

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sightline.server.settings import Settings, load, unknown_variables
+from sightline.server.config.settings import Settings, load, unknown_variables
 from sightline.storage.errors import SightlineError
 
 if TYPE_CHECKING:
-    from sightline.storage.retrieval.rerank import Judge
+    from sightline.storage.retrieval.ranking.reranker import Judge
 
 HELP = "say what is wrong with this set-up and how to mend it"
 
@@ -75,11 +75,11 @@ def _data_dir(settings: Settings) -> Diagnosis:
 
 
 async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
-    from sightline.server.metrics import Metrics
+    from sightline.server.observability.metrics import Metrics
     from sightline.server.runtime import Runtime
-    from sightline.storage import collections, spaces
-    from sightline.storage.models import EncoderIdentity
-    from sightline.storage.spaces import Grain
+    from sightline.storage.interfaces import EncoderIdentity
+    from sightline.storage.records import collections, embedding_spaces
+    from sightline.storage.records.embedding_spaces import Grain
 
     async with Runtime(settings, Metrics()) as runtime:
         where = "embedded" if settings.database_url is None else "given"
@@ -121,7 +121,9 @@ async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
             )
             for grain, identity in grains:
                 async with database.connection() as connection:
-                    space = await spaces.of_collection(connection, each.collection.id, grain)
+                    space = await embedding_spaces.of_collection(
+                        connection, each.collection.id, grain
+                    )
                 if space is not None and space.identity != identity:
                     setting = "ENCODER" if grain == "asset" else "PASSAGE_ENCODER"
                     yield Diagnosis(
@@ -133,8 +135,8 @@ async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
 
 
 async def _vision(settings: Settings) -> Diagnosis:
-    from sightline.server.inference.vlm.client import VlmClient
-    from sightline.server.inference.vlm.endpoint import Endpoint
+    from sightline.server.models.vision_language.vlm_client import VlmClient
+    from sightline.server.models.vision_language.vlm_endpoint import Endpoint
 
     what = "vision-language model"
     try:
@@ -158,22 +160,22 @@ async def _vision(settings: Settings) -> Diagnosis:
 
 
 async def _reranker(settings: Settings) -> Diagnosis:
-    from sightline.server.inference import rerankers
-    from sightline.server.inference.vlm.client import VlmClient
-    from sightline.server.inference.vlm.endpoint import Endpoint
-    from sightline.tools.relevance import VisionJudge
+    from sightline.server.models.text import reranker_loader
+    from sightline.server.models.vision_language.vlm_client import VlmClient
+    from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+    from sightline.tools.vlm.vlm_reranker import VisionJudge
 
     what = f"reranker {settings.reranker}"
-    if settings.reranker == rerankers.OFF:
+    if settings.reranker == reranker_loader.OFF:
         return Diagnosis("good", what, "results come in their fused order")
     try:
-        rerankers.check(settings)
+        reranker_loader.check(settings)
         endpoint = Endpoint.from_settings(settings)
-        if settings.reranker == rerankers.VLM and endpoint is not None:
+        if settings.reranker == reranker_loader.VLM and endpoint is not None:
             async with VlmClient(endpoint) as client:
                 seconds = await _judged(VisionJudge(client))
         else:
-            with await asyncio.to_thread(rerankers.load, settings) as cross_encoder:
+            with await asyncio.to_thread(reranker_loader.load, settings) as cross_encoder:
                 seconds = await _judged(cross_encoder)
     except SightlineError as error:
         return Diagnosis("bad", what, str(error))
@@ -183,7 +185,7 @@ async def _reranker(settings: Settings) -> Diagnosis:
 
 async def _judged(judge: Judge) -> float:
     """Seconds that one judgement took. Raises ModelError where there is none."""
-    from sightline.storage.retrieval.rerank import Exhibit
+    from sightline.storage.retrieval.ranking.reranker import Exhibit
 
     began = time.perf_counter()
     await judge.judge("a red van", [Exhibit("", "a red van in the street")])
@@ -199,8 +201,8 @@ def _paths(settings: Settings) -> Diagnosis:
 
 
 def _http(settings: Settings) -> Diagnosis:
-    from sightline.server.auth.gate import gate
-    from sightline.server.auth.tokens import read_tokens
+    from sightline.server.auth.http_auth import gate
+    from sightline.server.auth.static_tokens import read_tokens
 
     try:
         gate(settings, f"http://127.0.0.1:{settings.http_port}{settings.http_path}")

@@ -12,14 +12,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.server.settings import Settings, load
+from sightline.server.config.settings import Settings, load
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sightline.server.evaluation.evaluations import Progress
-    from sightline.server.evaluation.lines import Line
-    from sightline.server.evaluation.report import Report
+    from sightline.server.evaluation.evaluators import Progress
+    from sightline.server.evaluation.report.report_model import Report
+    from sightline.server.evaluation.run_file import Line
 
 HELP = "measure retrieval and answers on queries of your own, or retrieval on a drawn album"
 
@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and write the report; exit code 0 whatever the figures are."""
-    from sightline.server.evaluation import lines
+    from sightline.server.evaluation import run_file as lines
     from sightline.storage.errors import ConfigurationError
 
     if arguments.self == (arguments.run_file is not None):
@@ -89,9 +89,10 @@ def _judge(arguments: argparse.Namespace) -> dict[str, str]:
 def _measure_self(arguments: argparse.Namespace, work: Path) -> int:
     from rich.console import Console
 
-    from sightline.server import logs
     from sightline.server.cli.ingest import ingest_paths, progress_bar
-    from sightline.server.evaluation import drawn, lines
+    from sightline.server.evaluation import run_file as lines
+    from sightline.server.evaluation.retrieval import synthetic_album
+    from sightline.server.observability import logs
 
     settings = load(
         data_dir=work / "data",
@@ -105,33 +106,37 @@ def _measure_self(arguments: argparse.Namespace, work: Path) -> int:
     with progress_bar(Console(stderr=True), shown=not arguments.quiet) as progress:
         summary = asyncio.run(
             ingest_paths(
-                settings, [folder / drawn.ALBUM], collection, progress, tiles=arguments.tiles
+                settings,
+                [folder / synthetic_album.ALBUM],
+                collection,
+                progress,
+                tiles=arguments.tiles,
             )
         )
     failed = [str(each) for noted in summary.failures.values() for each in noted.examples]
     if failed:
         print(f"not ingested: {'; '.join(failed)}", file=sys.stderr)
-    return _measure(arguments, settings, lines.read(folder / drawn.QUERIES), collection)
+    return _measure(arguments, settings, lines.read(folder / synthetic_album.QUERIES), collection)
 
 
 def _album(arguments: argparse.Namespace, work: Path) -> tuple[str, Path]:
     """The collection's name and the folder with the album and its queries, made where it is not."""
-    from sightline.server.evaluation import drawn
+    from sightline.server.evaluation.retrieval import synthetic_album
 
-    name = f"{drawn.COLLECTION}-{arguments.count}-{arguments.seed}"
+    name = f"{synthetic_album.COLLECTION}-{arguments.count}-{arguments.seed}"
     if arguments.album is not None:
-        name = f"{drawn.COLLECTION}-{arguments.album.resolve().name}"
+        name = f"{synthetic_album.COLLECTION}-{arguments.album.resolve().name}"
     if arguments.tiles:
         name += "-tiles"
     folder = work / name
-    if not (folder / drawn.QUERIES).exists():
+    if not (folder / synthetic_album.QUERIES).exists():
         import shutil
 
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
         if arguments.album is None:
-            drawn.draw(folder, count=arguments.count, seed=arguments.seed)
+            synthetic_album.draw(folder, count=arguments.count, seed=arguments.seed)
         else:
-            drawn.prepare(arguments.album, folder)
+            synthetic_album.prepare(arguments.album, folder)
     return name, folder
 
 
@@ -140,8 +145,9 @@ def _measure(
 ) -> int:
     from rich.console import Console
 
-    from sightline.server import logs
-    from sightline.server.evaluation import markdown, page
+    from sightline.server.evaluation.report import markdown_report
+    from sightline.server.observability import logs
+    from sightline.server.reports import evaluation_page
 
     logs.configure(settings)
     console = Console(stderr=True)
@@ -151,8 +157,8 @@ def _measure(
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, ensure_ascii=False, indent=1)
     (out / _RESULTS).write_text(text + "\n", encoding="utf-8")
-    (out / f"{_REPORT}.md").write_text(markdown.write(report), encoding="utf-8")
-    (out / f"{_REPORT}.html").write_text(page.write(report), encoding="utf-8")
+    (out / f"{_REPORT}.md").write_text(markdown_report.write(report), encoding="utf-8")
+    (out / f"{_REPORT}.html").write_text(evaluation_page.write(report), encoding="utf-8")
     if arguments.json:
         print(text)
     for section in report.sections:
@@ -165,13 +171,13 @@ def _measure(
 async def _evaluate(
     settings: Settings, lines: list[Line], collection: str | None, progress: Progress
 ) -> tuple[Report, dict[str, object]]:
-    from sightline.server import standalone
-    from sightline.server.evaluation.answers import evaluating, judging
-    from sightline.server.evaluation.evaluations import evaluate
+    from sightline.server.cli import cli_context
+    from sightline.server.evaluation.answers import answer_evaluation, llm_judge
+    from sightline.server.evaluation.evaluators import evaluate
 
-    asked = any(evaluating.FIELD in line.values for line in lines)
-    bench = judging.opened(settings) if asked else nullcontext()
-    async with bench as judge, standalone.opened(settings) as deps:
+    asked = any(answer_evaluation.FIELD in line.values for line in lines)
+    bench = llm_judge.opened(settings) if asked else nullcontext()
+    async with bench as judge, cli_context.opened(settings) as deps:
         return await evaluate(deps, lines, collection, progress, judge)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.server.settings import Settings, load, variable
+from sightline.server.config.settings import Settings, load, variable
 from sightline.storage.errors import NotAllowedError, shown
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sightline.storage.ingest.found import Remote
+    from sightline.storage.ingest.discover.discovered_file import Remote
     from sightline.storage.ingest.progress import Progress, Summary
 
 HELP = "put pictures, documents and text files into a collection"
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ingest and print a summary; exit code 1 only when nothing could be ingested."""
     from rich.console import Console
 
-    from sightline.server import logs
+    from sightline.server.observability import logs
 
     settings = load(loading_wait_seconds=_PATIENCE_SECONDS)
     logs.configure(settings)
@@ -80,12 +80,12 @@ async def ingest_paths(
     tiles: bool | None = None,
 ) -> Summary:
     """Open what the settings name, ingest, close. ``tiles`` of None is what the collection says."""
-    from sightline.server import standalone
-    from sightline.storage.ingest.tiling import SETTING
+    from sightline.server.cli import cli_context
+    from sightline.storage.ingest.store.tile_settings import SETTING
 
     given = [_given(settings, path) for path in paths]
-    async with standalone.opened(settings) as deps:
-        return await standalone.ingest(
+    async with cli_context.opened(settings) as deps:
+        return await cli_context.ingest(
             deps,
             given,
             collection,
@@ -97,8 +97,8 @@ async def ingest_paths(
 def _given(settings: Settings, path: str | Path) -> str | Path | Remote:
     if isinstance(path, Path) or not path.lower().startswith(("https://", "http://")):
         return path
-    from sightline.server.limits import allowed_urls
-    from sightline.storage.ingest.urls import Urls
+    from sightline.server.config.option_mapping import allowed_urls
+    from sightline.storage.ingest.discover.urls import Urls
 
     allowed = allowed_urls(settings)
     if allowed is None:

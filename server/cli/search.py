@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from sightline.server.cli.calling import call_tool
-from sightline.server.settings import load
+from sightline.server.cli.tool_client import call_tool
+from sightline.server.config.settings import load
 
 HELP = "search pictures (or, with --text, passages) and print a table"
 

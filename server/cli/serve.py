@@ -6,8 +6,8 @@ import argparse
 import asyncio
 from typing import Any
 
-from sightline.server.settings import load
-from sightline.server.tenure import uncollected
+from sightline.server.config.settings import load
+from sightline.server.observability.gc_freeze import uncollected
 
 HELP = "serve MCP over stdin and stdout, or with --http over streamable HTTP"
 
@@ -23,10 +23,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     # Imported here: the SDK takes a second, which other commands need not wait for.
     with uncollected():
-        from sightline.server import http, logs, stdio
+        from sightline.server import stdio
+        from sightline.server.http import http_server
+        from sightline.server.observability import logs
 
     options: dict[str, Any] = {"http_host": arguments.host, "http_port": arguments.port}
     settings = load(**{name: value for name, value in options.items() if value is not None})
     logs.configure(settings)
-    asyncio.run(http.serve(settings) if arguments.http else stdio.serve(settings))
+    asyncio.run(http_server.serve(settings) if arguments.http else stdio.serve(settings))
     return 0

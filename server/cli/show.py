@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
-from sightline.server.cli.calling import call_tool
-from sightline.server.settings import load
+from sightline.server.cli.tool_client import call_tool
+from sightline.server.config.settings import load
 
 HELP = "show one asset: its facts and where its picture is"
 

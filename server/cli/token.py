@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The line to keep on stdout, to append to a file; the token itself on stderr, this once."""
-    from sightline.server.auth.tokens import issue
+    from sightline.server.auth.static_tokens import issue
 
     secret, kept = issue(arguments.name, arguments.scopes)
     print(f"Which collections it opens is said with: sightline bind {kept.name}", file=sys.stderr)

@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from sightline.storage import collections, spaces
-from sightline.storage.collections import Collection
-from sightline.storage.database import Database
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, shown
-from sightline.storage.ingest.copying import Spaces
-from sightline.storage.ingest.options import IngestOptions, OcrMode
+from sightline.storage.ingest.decode.decode_stage import Ocr
+from sightline.storage.ingest.discover.input_paths import Given, resolve
+from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
+from sightline.storage.ingest.ingest_run import Run
 from sightline.storage.ingest.progress import Progress, Summary, Tally
-from sightline.storage.ingest.reading import Ocr
-from sightline.storage.ingest.roots import Given, resolve
-from sightline.storage.ingest.run import Run
-from sightline.storage.ingest.tiling import space_of_tiles
-from sightline.storage.models import ImageEncoder, TextEncoder, TextReader
-from sightline.storage.objects import ObjectStore
+from sightline.storage.ingest.store.copy_rows import Spaces
+from sightline.storage.ingest.store.tile_settings import space_of_tiles
+from sightline.storage.interfaces import ImageEncoder, TextEncoder, TextReader
+from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.records.collections import Collection
 
 
 async def ingest(
@@ -54,16 +54,16 @@ async def ingest(
     options = options or IngestOptions()
     roots = await asyncio.to_thread(resolve, paths)
     async with database.connection() as connection:
-        asset_space = await spaces.get_or_create(connection, encoder.identity, "asset")
+        asset_space = await embedding_spaces.get_or_create(connection, encoder.identity, "asset")
         passage_space = None
         if passage_encoder is not None:
             identity = passage_encoder.identity
-            passage_space = await spaces.get_or_create(connection, identity, "passage")
+            passage_space = await embedding_spaces.get_or_create(connection, identity, "passage")
     async with database.connection() as connection:
         target = await collections.ensure(connection, collection)
-        await spaces.assign(connection, target.id, asset_space)
+        await embedding_spaces.assign(connection, target.id, asset_space)
         if passage_space is not None:
-            await spaces.assign(connection, target.id, passage_space)
+            await embedding_spaces.assign(connection, target.id, passage_space)
         if settings:
             target = await collections.change_settings(connection, target, settings)
     tile_space = await space_of_tiles(database, target, encoder.identity)

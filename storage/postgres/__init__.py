@@ -10,6 +10,6 @@ if os.name != "posix":
         "Postgres with pgvector 0.8 or newer (or run Sightline in WSL)"
     )
 
-from sightline.storage.postgres.server import EmbeddedPostgres
+from sightline.storage.postgres.embedded_postgres import EmbeddedPostgres
 
 __all__ = ["EmbeddedPostgres"]

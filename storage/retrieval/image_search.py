@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from sightline.storage import assets
-from sightline.storage.database import Database
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.models import EncoderIdentity, ImageEncoder, TextEncoder
-from sightline.storage.retrieval import cursors, evidence, limits, log
-from sightline.storage.retrieval.arrange import Arranged, arrange
-from sightline.storage.retrieval.asks import AskBuilder
-from sightline.storage.retrieval.filter_columns import ASSETS
-from sightline.storage.retrieval.fusion import FusionRetriever
-from sightline.storage.retrieval.memory import Memory
-from sightline.storage.retrieval.question import complete, encode
-from sightline.storage.retrieval.records import (
+from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, TextEncoder
+from sightline.storage.records import assets
+from sightline.storage.records.embedding_spaces import Grain
+from sightline.storage.retrieval import cursors, request_validation, search_log
+from sightline.storage.retrieval.filters.filter_schema import ASSETS
+from sightline.storage.retrieval.hydrate import hydration
+from sightline.storage.retrieval.query.encoded_query import complete, encode
+from sightline.storage.retrieval.query.query_planner import AskBuilder
+from sightline.storage.retrieval.query.search_scope import Scope, resolve
+from sightline.storage.retrieval.ranking.diversify import Arranged, arrange
+from sightline.storage.retrieval.ranking.fusion import FusionRetriever
+from sightline.storage.retrieval.ranking.rerank_stage import SecondLook, second_look
+from sightline.storage.retrieval.ranking.reranker import Reranker
+from sightline.storage.retrieval.search_caches import Memory
+from sightline.storage.retrieval.search_types import (
     ImageHit,
     ImageRequest,
     ImageResults,
     SearchReport,
 )
-from sightline.storage.retrieval.rerank import Reranker
-from sightline.storage.retrieval.scope import Scope, resolve
-from sightline.storage.retrieval.second_look import SecondLook, second_look
 from sightline.storage.retrieval.stopwatch import Stopwatch
-from sightline.storage.spaces import Grain
-from sightline.storage.text.query import analyse_query
+from sightline.storage.text.text_query import analyse_query
 
 
 class ImageSearch:
@@ -62,7 +63,7 @@ class ImageSearch:
         """
         watch = Stopwatch()
         query = _checked(request)
-        digest = limits.digest(request)
+        digest = request_validation.digest(request)
         offset = cursors.unseal(self._signing_key, request.cursor, digest) if request.cursor else 0
         with watch.stage("scope"):
             scope, trust = await self._scope(request)
@@ -98,7 +99,9 @@ class ImageSearch:
             notes=(*scope.notes, *fusion.notes, *judged.notes),
             reranked=judged.reranked,
             fused=tuple(
-                hit.key for hit in fusion.hits[: limits.DEPTH] if hit.key not in question.named
+                hit.key
+                for hit in fusion.hits[: request_validation.DEPTH]
+                if hit.key not in question.named
             ),
         )
         await self._log(request, query, hits, report)
@@ -136,12 +139,12 @@ class ImageSearch:
             )
             page = arranged.hits[offset : offset + request.limit]
             pictures = await assets.find(connection, [str(hit.key) for hit in page])
-            texts = await evidence.passages(
+            texts = await hydration.passages(
                 connection,
                 [hit.passage_id for hit in page if hit.passage_id is not None],
                 analyse_query(request.query).terms,
             )
-            parts = await evidence.regions(
+            parts = await hydration.regions(
                 connection, [hit.region_id for hit in page if hit.region_id is not None]
             )
         hits = [
@@ -161,14 +164,14 @@ class ImageSearch:
     async def _log(
         self, request: ImageRequest, query: str, hits: list[ImageHit], report: SearchReport
     ) -> None:
-        await log.write(
+        await search_log.write(
             self._database,
-            log.LogEntry(
+            search_log.LogEntry(
                 principal=request.principal,
                 tool=request.tool,
-                collection=limits.collection_names(request.selection),
+                collection=request_validation.collection_names(request.selection),
                 query=query or None,
-                arguments=limits.loggable(request),
+                arguments=request_validation.loggable(request),
                 timings_ms=report.timings_ms,
                 total_ms=report.timings_ms["total"],
                 results=[{"asset": hit.asset.id, "score": round(hit.score, 6)} for hit in hits],
@@ -178,17 +181,19 @@ class ImageSearch:
 
 def _checked(request: ImageRequest) -> str:
     """The query, once the request is found to make sense."""
-    query = limits.checked_query(request.query)
-    limits.check_limit(request.limit)
-    limits.check_share("visual_weight", request.visual_weight)
-    limits.check_share("diversity", request.diversity)
+    query = request_validation.checked_query(request.query)
+    request_validation.check_limit(request.limit)
+    request_validation.check_share("visual_weight", request.visual_weight)
+    request_validation.check_share("diversity", request.diversity)
     for name, given in (("like", request.like), ("unlike", request.unlike)):
-        if len(given) > limits.MAX_EXAMPLES:
+        if len(given) > request_validation.MAX_EXAMPLES:
             raise InvalidArgumentError(
-                f"{name} has {len(given)} examples; give at most {limits.MAX_EXAMPLES}"
+                f"{name} has {len(given)} examples; give at most {request_validation.MAX_EXAMPLES}"
             )
     if not query and request.visual_weight == 0:
         raise InvalidArgumentError("visual_weight is 0, which leaves the words alone; give a query")
     if not query and request.picture is None and not request.like:
-        raise limits.nothing_asked("words, a picture, or pictures that the results should be like")
+        raise request_validation.nothing_asked(
+            "words, a picture, or pictures that the results should be like"
+        )
     return query

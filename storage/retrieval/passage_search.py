@@ -9,28 +9,29 @@ from dataclasses import replace
 import numpy as np
 from llama_index.core.schema import QueryBundle
 
-from sightline.storage import assets
-from sightline.storage.database import Database
-from sightline.storage.models import TextEncoder, Vectors
-from sightline.storage.retrieval import cursors, evidence, limits, log
-from sightline.storage.retrieval.filter_columns import PASSAGES
-from sightline.storage.retrieval.fusion import Ask, Fused, FusionRetriever
-from sightline.storage.retrieval.lexical import LexicalBranch
-from sightline.storage.retrieval.memory import Memory
-from sightline.storage.retrieval.phrasing import phrased
-from sightline.storage.retrieval.records import (
+from sightline.storage.db.pool import Database
+from sightline.storage.interfaces import TextEncoder, Vectors
+from sightline.storage.records import assets
+from sightline.storage.retrieval import cursors, request_validation, search_log
+from sightline.storage.retrieval.filters.filter_schema import PASSAGES
+from sightline.storage.retrieval.hydrate import hydration
+from sightline.storage.retrieval.query.phrase_filter import phrased
+from sightline.storage.retrieval.query.search_scope import Scope, resolve
+from sightline.storage.retrieval.ranking.fusion import Ask, Fused, FusionRetriever
+from sightline.storage.retrieval.ranking.rerank_stage import second_look
+from sightline.storage.retrieval.ranking.reranker import Reranker
+from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalBranch
+from sightline.storage.retrieval.retrievers.vector_retriever import VectorBranch
+from sightline.storage.retrieval.search_caches import Memory
+from sightline.storage.retrieval.search_types import (
     PassageHit,
     PassageRequest,
     PassageResults,
     SearchReport,
 )
-from sightline.storage.retrieval.rerank import Reranker
-from sightline.storage.retrieval.scope import Scope, resolve
-from sightline.storage.retrieval.second_look import second_look
 from sightline.storage.retrieval.stopwatch import Stopwatch
-from sightline.storage.retrieval.vectors import VectorBranch
-from sightline.storage.text.phrases import unquoted
-from sightline.storage.text.query import analyse_query
+from sightline.storage.text.quoted_phrases import unquoted
+from sightline.storage.text.text_query import analyse_query
 
 _CAPTIONS = ("caption",)
 
@@ -67,11 +68,11 @@ class PassageSearch:
         SpaceMismatchError, ModelError and StorageError.
         """
         watch = Stopwatch()
-        query = limits.checked_query(request.query)
+        query = request_validation.checked_query(request.query)
         if not query:
-            raise limits.nothing_asked("words to look for")
-        limits.check_limit(request.limit)
-        digest = limits.digest(request)
+            raise request_validation.nothing_asked("words to look for")
+        request_validation.check_limit(request.limit)
+        digest = request_validation.digest(request)
         offset = cursors.unseal(self._signing_key, request.cursor, digest) if request.cursor else 0
         with watch.stage("prepare"):
             scope, trust = await self._prepare(request)
@@ -89,7 +90,7 @@ class PassageSearch:
         with watch.stage("finish"):
             hits = await self._finish(query, judged.hits[offset : offset + request.limit])
         end = offset + request.limit
-        more = end < min(len(fusion.hits), limits.DEPTH)
+        more = end < min(len(fusion.hits), request_validation.DEPTH)
         timings = {**watch.stages, "total": watch.total()}
         report = SearchReport(
             branches=fusion.reports,
@@ -97,16 +98,16 @@ class PassageSearch:
             next_cursor=cursors.seal(self._signing_key, end, digest) if more else None,
             notes=(*scope.notes, *fusion.notes, *judged.notes),
             reranked=judged.reranked,
-            fused=tuple(hit.key for hit in fusion.hits[: limits.DEPTH]),
+            fused=tuple(hit.key for hit in fusion.hits[: request_validation.DEPTH]),
         )
-        await log.write(
+        await search_log.write(
             self._database,
-            log.LogEntry(
+            search_log.LogEntry(
                 principal=request.principal,
                 tool=request.tool,
-                collection=limits.collection_names(request.selection),
+                collection=request_validation.collection_names(request.selection),
                 query=query,
-                arguments=limits.loggable(request),
+                arguments=request_validation.loggable(request),
                 timings_ms=timings,
                 total_ms=timings["total"],
                 results=[{"passage": hit.passage.id, "score": round(hit.score, 6)} for hit in hits],
@@ -148,7 +149,7 @@ class PassageSearch:
                     scope,
                     self._memory.statistics,
                     target="passage",
-                    depth=limits.DEPTH,
+                    depth=request_validation.DEPTH,
                 ),
                 QueryBundle(query),
             )
@@ -164,7 +165,7 @@ class PassageSearch:
                 scope.spaces["passage"].space,
                 self._memory,
                 target="passage",
-                depth=limits.DEPTH,
+                depth=request_validation.DEPTH,
                 trust=trust,
             )
             asks.append(Ask(branch, QueryBundle(query, embedding=np.asarray(vector).tolist())))
@@ -172,7 +173,7 @@ class PassageSearch:
 
     async def _finish(self, query: str, page: Sequence[Fused]) -> list[PassageHit]:
         async with self._database.connection(autocommit=True) as connection:
-            found = await evidence.passages(
+            found = await hydration.passages(
                 connection, [int(hit.key) for hit in page], analyse_query(query).terms
             )
             pictures = await assets.find(

@@ -2,6 +2,6 @@
 
 from sightline.storage.retrieval.image_search import ImageSearch
 from sightline.storage.retrieval.passage_search import PassageSearch
-from sightline.storage.retrieval.rerank import Exhibit, Judge, Reranker
+from sightline.storage.retrieval.ranking.reranker import Exhibit, Judge, Reranker
 
 __all__ = ["Exhibit", "ImageSearch", "Judge", "PassageSearch", "Reranker"]

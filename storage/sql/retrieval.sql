@@ -1,4 +1,4 @@
--- Searching. Aliases are those of `storage/retrieval/filter_columns.py`: a asset, s source,
+-- Searching. Aliases are those of `storage/retrieval/filters/filter_schema.py`: a asset, s source,
 -- c collection, p passage; e is the space's partition of embedding.
 
 -- name: scope
@@ -173,7 +173,7 @@ FROM (
 LIMIT %(most)s
 
 -- name: holds_words
--- Neighbours in the tokens; see `storage/text/phrases.py`.
+-- Neighbours in the tokens; see `storage/text/quoted_phrases.py`.
 (p.tokens @@ {phrase}::tsquery)
 
 -- name: holds_characters

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sightline.storage.text import segment
+from sightline.storage.text import cjk_segmenter
 
 _HAN = (
     r"\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -66,9 +66,9 @@ def lexemes(text: str) -> Iterator[Lexeme]:
             case "han":
                 yield from _han(run)
             case "hangul":
-                yield Lexeme(names=(run,), grams=tuple(segment.pairs(run)))
+                yield Lexeme(names=(run,), grams=tuple(cjk_segmenter.pairs(run)))
             case "unspaced":
-                yield from (Lexeme(names=(pair,)) for pair in segment.pairs(run))
+                yield from (Lexeme(names=(pair,)) for pair in cjk_segmenter.pairs(run))
             case "word":
                 yield from _word(run)
             case _:
@@ -79,9 +79,9 @@ def lexemes(text: str) -> Iterator[Lexeme]:
 
 def _han(run: str) -> Iterator[Lexeme]:
     """Jieba's words, each with the pairs that begin in it (the last reaches into the next)."""
-    pairs = segment.pairs(run)
+    pairs = cjk_segmenter.pairs(run)
     start = 0
-    for word in segment.words(run):
+    for word in cjk_segmenter.words(run):
         yield Lexeme(names=(word,), grams=tuple(pairs[start : start + len(word)]))
         start += len(word)
 

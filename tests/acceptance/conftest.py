@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from mcp import Client, StdioServerParameters
 
-from sightline.server import http
-from sightline.server import settings as process_settings
 from sightline.server.app import create_app
-from sightline.server.settings import Settings, variable
+from sightline.server.config import settings as process_settings
+from sightline.server.config.settings import Settings, variable
+from sightline.server.http import http_server
 from tests.acceptance import gallery
 from tests.support import random_clip
 
@@ -91,7 +91,7 @@ async def over_stdio(settings: Settings, mode: str) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def over_http(settings: Settings, mode: str) -> AsyncIterator[Client]:
-    async with http.listening(settings) as (url, _), Client(url, mode=mode) as client:
+    async with http_server.listening(settings) as (url, _), Client(url, mode=mode) as client:
         yield client
 
 

@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.types import BlobResourceContents, CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from sightline.server.settings import Settings
+from sightline.server.config.settings import Settings
 from tests.acceptance.conftest import Connect
 from tests.acceptance.gallery import CAPTIONS, TOOLS
 from tests.support.pictures import jpeg

@@ -10,8 +10,8 @@ import httpx2
 from llama_index.core.tools import FunctionTool
 from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
 
-from sightline.server import http
-from sightline.server.settings import Settings
+from sightline.server.config.settings import Settings
+from sightline.server.http import http_server
 from tests.acceptance.gallery import CAPTIONS, TOOLS
 
 
@@ -23,7 +23,7 @@ async def called(tools: dict[str, FunctionTool], name: str, **arguments: Any) ->
 
 
 async def test_llama_index_calls_every_tool(settings: Settings, pictures: Path) -> None:
-    async with http.listening(settings) as (url, _), httpx2.AsyncClient(timeout=200) as over:
+    async with http_server.listening(settings) as (url, _), httpx2.AsyncClient(timeout=200) as over:
         spec = McpToolSpec(client=BasicMCPClient(url, timeout=200, http_client=over))
         tools = {str(tool.metadata.name): tool for tool in await spec.to_tool_list_async()}
         assert tools.keys() >= TOOLS

@@ -17,11 +17,11 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
-from sightline.server import migrate
-from sightline.server import settings as process_settings
 from sightline.server.app import create_app
-from sightline.server.http import listening
-from sightline.server.settings import Settings
+from sightline.server.config import settings as process_settings
+from sightline.server.config.settings import Settings
+from sightline.server.database import schema_migration
+from sightline.server.http.http_server import listening
 from sightline.storage.postgres import EmbeddedPostgres
 
 
@@ -62,7 +62,7 @@ async def test_a_given_database_that_stops_is_named_in_every_answer_and_used_whe
 ) -> None:
     postgres = EmbeddedPostgres(folder, durable=False)
     dsn = postgres.dsn()
-    migrate.upgrade(dsn)
+    schema_migration.upgrade(dsn)
     app = create_app(configured(folder / "own", random_encoder_folder, database_url=dsn))
     async with Client(app) as client:
         assert not (await client.call_tool("search_images", {"query": "van"})).is_error

@@ -16,9 +16,9 @@ import pytest
 from mcp import Client
 from mcp.types import TextContent
 
-from sightline.server import http
-from sightline.server import settings as process_settings
-from sightline.server.settings import variable
+from sightline.server.config import settings as process_settings
+from sightline.server.config.settings import variable
+from sightline.server.http import http_server
 from sightline.storage.postgres import pidfile
 from tests.acceptance.gallery import CAPTIONS
 
@@ -44,7 +44,7 @@ async def here(folder: Path, encoder: Path, pictures: Path) -> AsyncIterator[str
         loading_wait_seconds=200,
         http_port=0,
     )
-    async with http.listening(settings) as (url, _):
+    async with http_server.listening(settings) as (url, _):
         yield url
 
 

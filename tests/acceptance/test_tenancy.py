@@ -17,12 +17,12 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.types import TextContent
 
-from sightline.server import settings as process_settings
-from sightline.server.auth import tokens
+from sightline.server.auth import static_tokens as tokens
 from sightline.server.auth.scopes import SCOPES
-from sightline.server.http import listening
-from sightline.storage import tenancy
-from sightline.storage.database import Database
+from sightline.server.config import settings as process_settings
+from sightline.server.http.http_server import listening
+from sightline.storage.db import tenancy
+from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
 from tests.support.pictures import fill
 

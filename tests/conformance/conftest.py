@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from sightline.server import settings as process_settings
-from sightline.server.http import listening
-from sightline.server.settings import Settings
+from sightline.server.config import settings as process_settings
+from sightline.server.config.settings import Settings
+from sightline.server.http.http_server import listening
 from sightline.tools.registry import register_all
 from tests.acceptance import gallery
 from tests.conformance import fixtures

@@ -22,9 +22,9 @@ from mcp import Client
 
 from sightline.server.app import create_app
 from sightline.server.cli.ingest import ingest_paths
-from sightline.server.settings import Settings, load
-from sightline.server.vlm.app import BUILTIN
-from sightline.server.vlm.serving import serving
+from sightline.server.config.settings import Settings, load
+from sightline.server.models.model_server.builtin.builtin_server import serving
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN
 from sightline.training.world.export import export
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"

@@ -1,21 +1,30 @@
-"""What is installed is what is in the folders."""
+"""The installed packages are the packages in the repository."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
 
+from setuptools import find_packages
+
 ROOT = Path(__file__).parents[2]
-ROOMS = ("migrations", "server", "storage", "tools", "training")
+TOP_LEVEL = ("migrations", "server", "storage", "tools", "training")
 
 
-def test_every_package_is_listed_for_installation() -> None:
+def test_every_package_is_installed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    listed = project["tool"]["setuptools"]["packages"]
-    found = {
-        ".".join(("sightline", *path.parent.relative_to(ROOT).parts))
-        for room in ROOMS
-        for path in (ROOT / room).rglob("__init__.py")
+    find = project["tool"]["setuptools"]["packages"]["find"]
+    installed = {
+        package for folder in find["where"] for package in find_packages(str(ROOT / folder))
     }
-    assert set(listed) == found
-    assert listed == sorted(listed)
+    expected = {
+        ".".join(("sightline", *path.parent.relative_to(ROOT).parts))
+        for folder in TOP_LEVEL
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    assert installed == expected | {"sightline"}
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    folders = {path.parent for folder in TOP_LEVEL for path in (ROOT / folder).rglob("*.py")}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []

@@ -10,7 +10,7 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 
 from sightline.server.cli import build_parser
-from sightline.server.settings import described
+from sightline.server.config.settings import described
 from sightline.tools.registry import register_all, register_analytics
 
 ROOT = Path(__file__).parents[2]

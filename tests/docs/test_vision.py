@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline.server.metrics import Metrics
-from sightline.server.settings import described
-from sightline.tools.boxes.families import FAMILIES
+from sightline.server.config.settings import described
+from sightline.server.observability.metrics import Metrics
+from sightline.tools.boxes.model_families import FAMILIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "vision.md").read_text(encoding="utf-8")
 

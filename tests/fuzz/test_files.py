@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from sightline.storage.check import check
-from sightline.storage.database import Database
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decoder import Decoder
-from sightline.storage.ingest.found import Upload
-from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.decode.image_decoder import Decoder
+from sightline.storage.ingest.discover.discovered_file import Upload
+from sightline.storage.ingest.discover.sidecars import from_mapping
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import Summary
-from sightline.storage.ingest.sidecars import from_mapping
-from sightline.storage.objects import ObjectStore
+from sightline.storage.maintenance.integrity_check import check
 from tests.fuzz.inputs import TEXTS, archives, few_and_many, mutants, seeds
 from tests.support.encoders import ColourHistogramEncoder
 from tests.support.pictures import jpeg

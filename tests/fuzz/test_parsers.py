@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sightline.server.inference.vlm.replies import (
+from sightline.server.models.vision_language.response_parser import (
     error_message,
     read_choice,
     read_completion,
@@ -19,17 +19,23 @@ from sightline.server.inference.vlm.replies import (
     read_models,
 )
 from sightline.storage.errors import InvalidArgumentError, MediaError, ModelError
-from sightline.storage.ingest.captured import from_exif, from_moment, from_name, from_text
-from sightline.storage.ingest.sidecars import from_mapping, read_sidecar
-from sightline.storage.ingest.tables import read_table
-from sightline.storage.ingest.worker.markup import visible_text
-from sightline.storage.ingest.worker.rows import read_rows
-from sightline.storage.ingest.worker.subtitles import gathered, parse_subtitles
-from sightline.storage.retrieval import cursors, filters
-from sightline.storage.text.analysis import analyse
-from sightline.tools.boxes.families import FAMILIES
-from sightline.tools.boxes.parse import parse
-from sightline.tools.boxes.profiles import Profile
+from sightline.storage.ingest.decode.capture_time import (
+    from_exif,
+    from_moment,
+    from_name,
+    from_text,
+)
+from sightline.storage.ingest.decode.worker.html_text import visible_text
+from sightline.storage.ingest.decode.worker.subtitles import gathered, parse_subtitles
+from sightline.storage.ingest.decode.worker.table_rows import read_rows
+from sightline.storage.ingest.discover.caption_tables import read_table
+from sightline.storage.ingest.discover.sidecars import from_mapping, read_sidecar
+from sightline.storage.retrieval import cursors
+from sightline.storage.retrieval.filters import filter_language
+from sightline.storage.text.analyzer import analyse
+from sightline.tools.boxes.box_parser import parse
+from sightline.tools.boxes.model_families import FAMILIES
+from sightline.tools.boxes.model_profiles import Profile
 from tests.fuzz.inputs import TEXTS, few_and_many, values
 
 KEY = b"a key of the fuzzing"
@@ -134,7 +140,7 @@ def test_replies_of_models(count: int) -> None:
 @few_and_many(40)
 def test_filters(count: int) -> None:
     operators = st.sampled_from(
-        (*filters.OPERATOR_NAMES, "and", "or", "not", "time_of_day", "kind")
+        (*filter_language.OPERATOR_NAMES, "and", "or", "not", "time_of_day", "kind")
     )
     filter_ = st.recursive(
         values(), lambda inner: st.dictionaries(operators | st.text(), inner, max_size=3)
@@ -142,7 +148,7 @@ def test_filters(count: int) -> None:
 
     def attempt(value: Any) -> None:
         with suppress(InvalidArgumentError):
-            filters.parse(value)
+            filter_language.parse(value)
 
     tries(count, st.dictionaries(operators | st.text(), filter_, max_size=4), attempt)
 

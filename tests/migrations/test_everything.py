@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from sightline.server import migrate
+from sightline.server.database import schema_migration
 
 
 def test_who_was_bound_to_everything_is_bound_to_nothing_below(database_dsn: str) -> None:
@@ -13,8 +13,8 @@ def test_who_was_bound_to_everything_is_bound_to_nothing_below(database_dsn: str
         connection.execute(
             "INSERT INTO sightline.tenant (principal, everything) VALUES ('boss', true)"
         )
-    migrate.downgrade(database_dsn, "0004")
-    migrate.upgrade(database_dsn)
+    schema_migration.downgrade(database_dsn, "0004")
+    schema_migration.upgrade(database_dsn)
     with psycopg.connect(database_dsn) as connection:
         rows = connection.execute("SELECT principal, everything FROM sightline.tenant").fetchall()
         assert rows == [("boss", False)]

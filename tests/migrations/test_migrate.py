@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from sightline.server import migrate
-from sightline.storage.database import Database
+from sightline.server.database import schema_migration
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError
 from sightline.storage.postgres import EmbeddedPostgres
 
@@ -38,15 +38,15 @@ def objects(dsn: str) -> list[tuple[object, ...]]:
 
 
 def test_schema_goes_up_and_down_and_up_again(empty_dsn: str) -> None:
-    assert migrate.current(empty_dsn) is None
-    migrate.upgrade(empty_dsn)
-    assert migrate.current(empty_dsn) == migrate.head()
+    assert schema_migration.current(empty_dsn) is None
+    schema_migration.upgrade(empty_dsn)
+    assert schema_migration.current(empty_dsn) == schema_migration.head()
     made = objects(empty_dsn)
     assert ("embedding",) in made
-    migrate.downgrade(empty_dsn, "base")
-    assert migrate.current(empty_dsn) is None
+    schema_migration.downgrade(empty_dsn, "base")
+    assert schema_migration.current(empty_dsn) is None
     assert objects(empty_dsn) == []
-    migrate.upgrade(empty_dsn)
+    schema_migration.upgrade(empty_dsn)
     assert objects(empty_dsn) == made
 
 
@@ -56,22 +56,22 @@ def test_schema_goes_down_with_data_and_partitions(database_dsn: str) -> None:
         b"CREATE TABLE sightline.embedding_1 PARTITION OF sightline.embedding FOR VALUES IN (1)",
         b"INSERT INTO sightline.collection (name) VALUES ('album')",
     )
-    migrate.downgrade(database_dsn, "base")
+    schema_migration.downgrade(database_dsn, "base")
     assert objects(database_dsn) == []
 
 
 def test_upgrading_what_is_at_head_changes_nothing(database_dsn: str) -> None:
     made = objects(database_dsn)
-    migrate.upgrade(database_dsn)
+    schema_migration.upgrade(database_dsn)
     assert objects(database_dsn) == made
-    migrate.require_head(database_dsn)
+    schema_migration.require_head(database_dsn)
 
 
 def test_threads_that_migrate_at_once_agree(empty_dsn: str) -> None:
     with ThreadPoolExecutor(4) as threads:
-        for done in [threads.submit(migrate.upgrade, empty_dsn) for _ in range(4)]:
+        for done in [threads.submit(schema_migration.upgrade, empty_dsn) for _ in range(4)]:
             done.result()
-    assert migrate.current(empty_dsn) == migrate.head()
+    assert schema_migration.current(empty_dsn) == schema_migration.head()
 
 
 def test_processes_that_migrate_at_once_agree(empty_dsn: str) -> None:
@@ -82,26 +82,26 @@ def test_processes_that_migrate_at_once_agree(empty_dsn: str) -> None:
     ]
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, errors
-    migrate.require_head(empty_dsn)
+    schema_migration.require_head(empty_dsn)
 
 
 def test_schema_that_is_behind_says_what_to_run(empty_dsn: str) -> None:
     with pytest.raises(
-        SchemaError, match=rf"at nothing .* needs {migrate.head()}; run: sightline migrate"
+        SchemaError, match=rf"at nothing .* needs {schema_migration.head()}; run: sightline migrate"
     ):
-        migrate.require_head(empty_dsn)
+        schema_migration.require_head(empty_dsn)
 
 
 def test_schema_of_a_newer_version_is_left_alone(database_dsn: str) -> None:
     run(database_dsn, b"UPDATE sightline.schema_version SET version_num = '9999'")
-    for act in (migrate.require_head, migrate.upgrade):
+    for act in (schema_migration.require_head, schema_migration.upgrade):
         with pytest.raises(SchemaError, match=r"at 9999, .* use the newer version"):
             act(database_dsn)
 
 
 def test_database_that_is_down_says_so(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailableError, match="cannot be reached"):
-        migrate.upgrade(f"host={tmp_path} dbname=x")
+        schema_migration.upgrade(f"host={tmp_path} dbname=x")
 
 
 def test_old_pgvector_is_named_with_the_version_needed(empty_dsn: str) -> None:
@@ -111,12 +111,12 @@ def test_old_pgvector_is_named_with_the_version_needed(empty_dsn: str) -> None:
         b"UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'",
     )
     with pytest.raises(SchemaError, match=r"pgvector is 0\.7\.4 .* needs 0\.8 or newer"):
-        migrate.upgrade(empty_dsn)
+        schema_migration.upgrade(empty_dsn)
 
 
 async def test_pgvector_may_be_in_a_schema_of_its_own(empty_dsn: str) -> None:
     run(empty_dsn, b'CREATE SCHEMA "Ext"', b'CREATE EXTENSION vector WITH SCHEMA "Ext"')
-    migrate.upgrade(empty_dsn)
+    schema_migration.upgrade(empty_dsn)
     database = await Database.open(empty_dsn)
     async with database.connection() as connection:
         cursor = await connection.execute("SELECT '[1,2]'::halfvec <=> '[1,2]'::halfvec")
@@ -136,13 +136,13 @@ def guest_dsn(postgres_dsn: str, empty_dsn: str) -> Iterator[str]:
 
 def test_role_that_may_not_install_pgvector_is_told_who_may(guest_dsn: str) -> None:
     with pytest.raises(SchemaError, match=r"'guest' may not install pgvector .* CREATE EXTENSION"):
-        migrate.upgrade(guest_dsn)
+        schema_migration.upgrade(guest_dsn)
 
 
 def test_role_that_may_not_make_the_schema_is_told_who_may(guest_dsn: str, empty_dsn: str) -> None:
     run(empty_dsn, b"CREATE EXTENSION vector")
     with pytest.raises(SchemaError, match=r"'guest' may not make the schema .* AUTHORIZATION"):
-        migrate.upgrade(guest_dsn)
+        schema_migration.upgrade(guest_dsn)
 
 
 async def test_role_without_superuser_can_do_everything_in_its_schema(
@@ -154,7 +154,7 @@ async def test_role_without_superuser_can_do_everything_in_its_schema(
         b"CREATE SCHEMA sightline AUTHORIZATION guest",
         b"CREATE SCHEMA analytics AUTHORIZATION guest",
     )
-    migrate.upgrade(guest_dsn)
+    schema_migration.upgrade(guest_dsn)
     database = await Database.open(guest_dsn)
     async with database.connection() as connection:
         await connection.execute("INSERT INTO collection (name) VALUES ('album')")
@@ -183,4 +183,4 @@ def test_developers_alembic_reads_the_same_versions(empty_dsn: str) -> None:
         check=False,
     )
     assert said.returncode == 0, said.stderr
-    migrate.require_head(empty_dsn)
+    schema_migration.require_head(empty_dsn)

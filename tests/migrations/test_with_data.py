@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sightline.server import migrate
-from sightline.storage.check import check
-from sightline.storage.database import Database
-from sightline.storage.objects import ObjectStore
+from sightline.server.database import schema_migration
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
+from sightline.storage.maintenance.integrity_check import check
 
 VERSIONS = Path(__file__).parents[2] / "migrations" / "versions"
 REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
@@ -97,25 +97,25 @@ def held(dsn: str, like: dict[str, list[str]] | None = None) -> dict[str, Any]:
 async def test_data_of_each_version_comes_up_whole_and_goes_down_again(
     empty_dsn: str, revision: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    migrate.upgrade(empty_dsn, revision)
-    assert migrate.current(empty_dsn) == revision
+    schema_migration.upgrade(empty_dsn, revision)
+    assert schema_migration.current(empty_dsn) == revision
     with psycopg.connect(empty_dsn, autocommit=True) as connection:
         connection.execute(DATA)
     before = held(empty_dsn)
     assert all(before["rows"][table] for table in ("asset", "posting", "embedding", "annotation"))
-    migrate.upgrade(empty_dsn)
-    migrate.require_head(empty_dsn)
+    schema_migration.upgrade(empty_dsn)
+    schema_migration.require_head(empty_dsn)
     assert held(empty_dsn, before["columns"]) == before
     database = await Database.open(empty_dsn)
     found = await check(database, ObjectStore(tmp_path_factory.mktemp("data")))
     await database.close()
     assert [finding for finding in found if finding.severity == "error"] == []
-    migrate.downgrade(empty_dsn, revision)
+    schema_migration.downgrade(empty_dsn, revision)
     assert held(empty_dsn) == before
-    migrate.upgrade(empty_dsn)
+    schema_migration.upgrade(empty_dsn)
     assert held(empty_dsn, before["columns"]) == before
 
 
 def test_every_version_is_tried() -> None:
-    assert migrate.head() == REVISIONS[-1]
+    assert schema_migration.head() == REVISIONS[-1]
     assert REVISIONS[0] == "0001"

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from sightline.server import migrate
-from sightline.storage.check import check
-from sightline.storage.database import Database
+from sightline.server.database import schema_migration
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, StorageError
-from sightline.storage.ingest.found import Upload
-from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.ingest.discover.discovered_file import Upload
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import Summary
-from sightline.storage.objects import ObjectStore
+from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.postgres import EmbeddedPostgres
 from tests.support.encoders import ColourHistogramEncoder
 from tests.support.pictures import fill, jpeg
@@ -69,7 +69,7 @@ async def test_a_full_disk_stops_an_ingest_by_name_and_costs_nothing_that_was_co
         path.with_suffix(".txt").write_text(" ".join(f"{path.stem}word{n}" for n in range(300)))
     data = small_disk / "data"
     with EmbeddedPostgres(data) as postgres:
-        migrate.upgrade(postgres.dsn())
+        schema_migration.upgrade(postgres.dsn())
         database = await Database.open(postgres.dsn(), revive=postgres.ensure_running)
         before = await take(database, data, Upload("first.jpg", jpeg(999)))
         ballast = small_disk / "ballast"
@@ -119,12 +119,12 @@ def test_a_database_in_a_folder_that_may_not_be_written_is_refused_by_name(
 
 #: Where the time of day is asked for, and why it may be: no deadline hangs on it.
 ASKS_THE_CLOCK = {
-    "storage/objects.py": "the age of files that a killed process left",
-    "server/inference/vlm/retries.py": "Retry-After as a date",
-    "server/vlm/replies.py": "when an answer was made",
-    "server/vlm/app.py": "when the model was loaded",
-    "server/audit.py": "when somebody called",
-    "server/cli/atlas.py": "when a map was drawn",
+    "storage/blobs.py": "the age of files that a killed process left",
+    "server/models/vision_language/retry.py": "Retry-After as a date",
+    "server/models/model_server/builtin/chat_response.py": "when an answer was made",
+    "server/models/model_server/builtin/openai_app.py": "when the model was loaded",
+    "server/mcp_server/audit.py": "when somebody called",
+    "server/cli/analytics_commands/atlas.py": "when a map was drawn",
 }
 
 

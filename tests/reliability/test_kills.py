@@ -24,10 +24,10 @@ from PIL import Image
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from sightline.server import migrate
-from sightline.storage.check import check
-from sightline.storage.database import Database
-from sightline.storage.objects import ObjectStore
+from sightline.server.database import schema_migration
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
+from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.postgres import EmbeddedPostgres
 from tests.support.media import BLUE, GREEN, RED, film, pdf
 from tests.support.pictures import fill, jpeg
@@ -116,7 +116,7 @@ def durable() -> Iterator[EmbeddedPostgres]:
     ):
         with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-        migrate.upgrade(server.dsn(TEMPLATE))
+        schema_migration.upgrade(server.dsn(TEMPLATE))
         yield server
 
 

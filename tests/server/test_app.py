@@ -17,9 +17,9 @@ from mcp.types import CallToolResult, TextContent
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from sightline.server import settings as process_settings
 from sightline.server.app import create_app
-from sightline.server.settings import Settings
+from sightline.server.config import settings as process_settings
+from sightline.server.config.settings import Settings
 from sightline.storage.errors import SchemaError
 from sightline.tools.registry import WRITE_TOOLS
 
@@ -46,7 +46,8 @@ def text_of(result: CallToolResult) -> str:
 
 def test_importing_the_server_imports_no_model_and_no_retrieval_framework() -> None:
     program = (
-        "import sys, sightline.server.app, sightline.server.http, sightline.server.stdio;"
+        "import sys, sightline.server.app, sightline.server.stdio;"
+        "import sightline.server.http.http_server;"
         "heavy = {'torch', 'torchvision', 'open_clip', 'transformers', 'llama_index', 'alembic',"
         "'sqlalchemy', 'jieba', 'av', 'cv2', 'pypdfium2', 'onnxruntime'} & set(sys.modules);"
         "assert not heavy, heavy"

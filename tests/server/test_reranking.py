@@ -10,12 +10,12 @@ import pytest
 from mcp import Client
 from PIL import Image
 
-from sightline.server import settings as process_settings
 from sightline.server.app import create_app
 from sightline.server.cli import doctor
-from sightline.server.settings import Settings
-from sightline.server.vlm.app import BUILTIN
-from sightline.server.vlm.serving import serving as serving_builtin
+from sightline.server.config import settings as process_settings
+from sightline.server.config.settings import Settings
+from sightline.server.models.model_server.builtin.builtin_server import serving as serving_builtin
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN
 from sightline.storage.errors import ConfigurationError
 from tests.support import random_cross_encoder
 from tests.support.vlm_endpoint import MODEL, VlmEndpoint, serving

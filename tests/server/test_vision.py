@@ -10,11 +10,11 @@ import pytest
 
 from sightline.server.app import create_app
 from sightline.server.cli import doctor
-from sightline.server.metrics import Metrics
+from sightline.server.config.settings import Settings, load
+from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime
-from sightline.server.settings import Settings, load
 from sightline.storage.errors import ConfigurationError
-from sightline.tools.vision import Request
+from sightline.tools.vlm.vision_language_model import Request
 from tests.support.vlm_endpoint import MODEL, VlmEndpoint, serving
 
 

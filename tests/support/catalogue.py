@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.storage import collections, queries, spaces
-from sightline.storage.database import Database
-from sightline.storage.ingest.rows import embedding_rows
-from sightline.storage.models import EncoderIdentity
-from sightline.storage.spaces import Space
+from sightline.storage.db import sql_loader
+from sightline.storage.db.pool import Database
+from sightline.storage.ingest.store.binary_copy import embedding_rows
+from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.records.embedding_spaces import Space
 from tests.support.vectors import Matrix, make, unit
 
 NAMES = ("album", "archive")
@@ -58,10 +59,10 @@ async def load(
     identity = EncoderIdentity("random-vectors", "0" * 16, "0" * 16, dimension)
     async with database.connection() as connection:
         made = [await collections.create(connection, name) for name in NAMES]
-        space = await spaces.get_or_create(connection, identity, "asset")
+        space = await embedding_spaces.get_or_create(connection, identity, "asset")
         for each in made:
-            await spaces.assign(connection, each.id, space)
-        await spaces.drop_index(connection, space)
+            await embedding_spaces.assign(connection, each.id, space)
+        await embedding_spaces.drop_index(connection, space)
     catalogue = Catalogue(space, vectors, twins)
     first_of_archive = 2 * rows // 3
     async with database.connection() as connection:
@@ -83,12 +84,12 @@ async def load(
                     collection,
                     [((id_of(n), None, None), vectors[n]) for n in chosen.tolist()],
                 )
-                copy_in = space.compose(queries.load("ingest")["copy_embeddings"])
+                copy_in = space.compose(sql_loader.load("ingest")["copy_embeddings"])
                 async with connection.cursor() as cursor, cursor.copy(copy_in) as copy:
                     await copy.write(packed)
     if index:
         async with database.connection() as connection:
-            await spaces.ensure_index(connection, space)
+            await embedding_spaces.ensure_index(connection, space)
     async with database.connection(autocommit=True) as connection:
         await connection.execute("ANALYZE")
     return catalogue

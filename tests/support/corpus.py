@@ -11,12 +11,12 @@ from pgvector import HalfVector
 from PIL import Image
 from psycopg.types.json import Jsonb
 
-from sightline.storage import collections, spaces
-from sightline.storage.collections import Collection
-from sightline.storage.database import Connection, Database
-from sightline.storage.models import ImageEncoder, Vectors
-from sightline.storage.spaces import Space
-from sightline.storage.text.analysis import analyse
+from sightline.storage.db.pool import Connection, Database
+from sightline.storage.interfaces import ImageEncoder, Vectors
+from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.records.collections import Collection
+from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.text.analyzer import analyse
 
 Box = tuple[float, float, float, float]
 
@@ -166,15 +166,17 @@ class Corpus:
         self,
         connection: Connection,
         owner: Collection,
-        grain: spaces.Grain,
+        grain: embedding_spaces.Grain,
         vector: Vectors,
         *,
         asset_id: str | None = None,
         region_id: int | None = None,
         passage_id: int | None = None,
     ) -> None:
-        space: Space = await spaces.get_or_create(connection, self.encoder.identity, grain)
-        await spaces.assign(connection, owner.id, space)
+        space: Space = await embedding_spaces.get_or_create(
+            connection, self.encoder.identity, grain
+        )
+        await embedding_spaces.assign(connection, owner.id, space)
         await connection.execute(
             "INSERT INTO embedding VALUES (%s, %s, %s, %s, %s, %b)",
             [space.id, owner.id, asset_id, region_id, passage_id, HalfVector(vector)],

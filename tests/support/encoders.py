@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageOps
 
-from sightline.storage.models import EncoderIdentity, Pixels, Vectors
+from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
 
 GRID = 4
 EDGE = 32

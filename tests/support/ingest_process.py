@@ -13,11 +13,11 @@ import json
 import sys
 from pathlib import Path
 
-from sightline.storage.database import Database
-from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import Progress
-from sightline.storage.objects import ObjectStore
 from tests.support.encoders import ColourHistogramEncoder
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sightline.training.vlm.album import Ask, Item, Record
-from sightline.training.vlm.model import Shape
+from sightline.training.vlm.data.album import Ask, Item, Record
+from sightline.training.vlm.model.llava import Shape
 
 TINY = Shape(
     edge=32,

@@ -8,7 +8,7 @@ from typing import Literal
 
 from PIL import Image
 
-from sightline.storage.models import Pixels, ReadLine
+from sightline.storage.interfaces import Pixels, ReadLine
 from tests.support.encoders import ColourHistogramEncoder, colour_grid
 
 CRASH, HANG, HOG = (255, 0, 0), (0, 0, 255), (0, 255, 0)

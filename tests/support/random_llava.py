@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline.training.vlm.export import export_model
-from sightline.training.vlm.model import Shape, build_model
-from sightline.training.vlm.tokenizer import train_tokenizer
+from sightline.training.vlm.data.tokenizer import train_tokenizer
+from sightline.training.vlm.model.export import export_model
+from sightline.training.vlm.model.llava import Shape, build_model
 
 TINY = Shape(
     edge=32,

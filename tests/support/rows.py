@@ -9,9 +9,9 @@ from typing import Any
 from pgvector import HalfVector
 from psycopg.types.json import Jsonb
 
-from sightline.storage.collections import Collection
-from sightline.storage.database import Connection
-from sightline.storage.spaces import Space
+from sightline.storage.db.pool import Connection
+from sightline.storage.records.collections import Collection
+from sightline.storage.records.embedding_spaces import Space
 
 JPEG = b"\xff\xd8 not a real picture \xff\xd9"
 

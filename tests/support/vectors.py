@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.storage import collections, spaces
-from sightline.storage.database import Database
-from sightline.storage.ingest.rows import embedding_rows
-from sightline.storage.models import EncoderIdentity
-from sightline.storage.spaces import Space
+from sightline.storage.db.pool import Database
+from sightline.storage.ingest.store.binary_copy import embedding_rows
+from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.records.embedding_spaces import Space
 
 SHARES = (0.001, 0.01, 0.1, 0.5)
 _BATCH = 20_000
@@ -95,9 +95,9 @@ async def load(database: Database, world: VectorWorld, collection: str = "vector
     rows = len(world.vectors)
     async with database.connection() as connection:
         made = await collections.create(connection, collection)
-        space = await spaces.get_or_create(connection, world.identity, "asset")
-        await spaces.assign(connection, made.id, space)
-        await spaces.drop_index(connection, space)
+        space = await embedding_spaces.get_or_create(connection, world.identity, "asset")
+        await embedding_spaces.assign(connection, made.id, space)
+        await embedding_spaces.drop_index(connection, space)
     for start in range(0, rows, _BATCH):
         places = range(start, min(start + _BATCH, rows))
         flags = [
@@ -130,7 +130,7 @@ async def load(database: Database, world: VectorWorld, collection: str = "vector
             async with connection.cursor() as cursor, cursor.copy(copy_in) as copy:  # type: ignore[arg-type]
                 await copy.write(packed)
     async with database.connection() as connection:
-        await spaces.ensure_index(connection, space)
+        await embedding_spaces.ensure_index(connection, space)
     async with database.connection(autocommit=True) as connection:
         await connection.execute("ANALYZE")
     return space

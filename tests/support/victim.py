@@ -20,12 +20,12 @@ from pathlib import Path
 import av  # noqa: F401 - what a worker of the parent would load
 import mcp  # noqa: F401
 
-from sightline.storage import collections
-from sightline.storage.database import Database
-from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import Progress
-from sightline.storage.objects import ObjectStore
+from sightline.storage.records import collections
 from tests.support.encoders import ColourHistogramEncoder
 from tests.tools.toolbox import Place
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from sightline.server.inference.vlm.client import VlmClient
-from sightline.server.inference.vlm.endpoint import Endpoint
-from sightline.tools.boxes.profiles import choose
+from sightline.server.models.vision_language.vlm_client import VlmClient
+from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.tools.boxes.model_profiles import choose
 
 #: Takes the text of a prompt, with <picture> for each picture, and gives the model's answer.
 Answers = Callable[[str], str]

@@ -13,12 +13,12 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from sightline.storage.database import Database
-from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
+from sightline.storage.ingest.discover.input_paths import Root
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import Summary
-from sightline.storage.ingest.roots import Root
-from sightline.storage.objects import ObjectStore
 from tests.support.encoders import ColourHistogramEncoder
 from tests.tools import album
 from tests.tools.toolbox import Place

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp.types import Tool
 
-from sightline.storage.ingest.addresses import Allowed
+from sightline.storage.ingest.discover.public_addresses import Allowed
 from tests.support.https_site import page, site
 from tests.support.pictures import encoded, exif, fill, jpeg, picture
 from tests.tools.album import PICTURES

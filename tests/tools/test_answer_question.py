@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sightline.tools.dependencies import Limits
+from sightline.tools.shared.dependencies import Limits
 from tests.support.vlm import failing, scripted
 from tests.tools.toolbox import Place
 

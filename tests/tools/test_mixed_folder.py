@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
-from sightline.server.inference.ocr import load_reader
-from sightline.storage.database import Database
-from sightline.storage.ingest.options import IngestOptions
+from sightline.server.models.ocr.rapid_ocr import load_reader
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
+from sightline.storage.ingest.discover.input_paths import Root
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import Summary
-from sightline.storage.ingest.roots import Root
-from sightline.storage.objects import ObjectStore
 from tests.support.encoders import ColourHistogramEncoder
 from tests.support.media import BLUE, GREEN, RED, film, pdf, sign
 from tests.support.pictures import fill

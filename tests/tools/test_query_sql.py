@@ -12,8 +12,8 @@ from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from mcp.types import TextContent, TextResourceContents
 
-from sightline.server import settings as process_settings
 from sightline.server.app import create_app
+from sightline.server.config import settings as process_settings
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.registry import register_all
 

@@ -17,20 +17,20 @@ from mcp import Client
 from mcp.types import CallToolResult, ImageContent, TextContent, Tool
 from PIL import Image
 
-from sightline.server.allowance import Allowance
-from sightline.server.audit import Audit
-from sightline.server.metrics import Metrics
-from sightline.server.protocol import Server
-from sightline.storage.database import Database
-from sightline.storage.ingest.addresses import Allowed
-from sightline.storage.ingest.decoder import Decoder
-from sightline.storage.ingest.options import IngestOptions
-from sightline.storage.models import ImageEncoder
-from sightline.storage.objects import ObjectStore
+from sightline.server.mcp_server.audit import Audit
+from sightline.server.mcp_server.rate_limit import Allowance
+from sightline.server.mcp_server.server import Server
+from sightline.server.observability.metrics import Metrics
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
+from sightline.storage.ingest.decode.image_decoder import Decoder
+from sightline.storage.ingest.discover.public_addresses import Allowed
+from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.interfaces import ImageEncoder
 from sightline.storage.retrieval.search import ImageSearch, PassageSearch
-from sightline.tools.dependencies import Dependencies, Limits
 from sightline.tools.registry import register_all
-from sightline.tools.vision import VisionLanguageModel
+from sightline.tools.shared.dependencies import Dependencies, Limits
+from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 from tests.support.encoders import ColourHistogramEncoder
 
 SIGNING_KEY = b"a key of the tests of the tools!"

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from sightline.training.vlm.model import build_model
-from sightline.training.vlm.tokenizer import train_tokenizer
+from sightline.training.vlm.data.tokenizer import train_tokenizer
+from sightline.training.vlm.model.llava import build_model
 from tests.support.lessons import TINY
 
 

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 from sightline.tools.boxes.conventions import Convention, Notation
 from sightline.tools.boxes.geometry import Box
-from sightline.tools.boxes.lenient import MOST_CHARS, Value, documents
+from sightline.tools.boxes.tolerant_json import MOST_CHARS, Value, documents
 
 LABEL_CHARS: Final = 200
 

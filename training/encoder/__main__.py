@@ -15,7 +15,7 @@ import torch
 
 from sightline.storage.errors import SightlineError
 from sightline.training.encoder import hardware, pipeline
-from sightline.training.encoder.evaluate import table
+from sightline.training.encoder.evaluation.evaluate import table
 from sightline.training.encoder.recipe import SMOKE, Recipe
 
 

@@ -12,20 +12,15 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from sightline.storage.errors import InvalidArgumentError
-from sightline.training.encoder import (
-    album,
-    card,
-    evaluate,
-    export,
-    hardware,
-    queries,
-    speed,
-    tokenizer,
-)
-from sightline.training.encoder.model import parameters
+from sightline.training.encoder import hardware
+from sightline.training.encoder import query_finetune as queries
+from sightline.training.encoder.data import album, tokenizer
+from sightline.training.encoder.evaluation import evaluate, model_card, speed
+from sightline.training.encoder.model import export
+from sightline.training.encoder.model.towers import parameters
 from sightline.training.encoder.recipe import IMAGE_PX, Recipe
 from sightline.training.encoder.train import CHECKPOINT, Progress, Run
-from sightline.training.world.scene import Split
+from sightline.training.world.core.picture import Split
 
 logger = logging.getLogger(__name__)
 TRAINING: Final = "training.json"
@@ -131,7 +126,7 @@ class Workshop:
             "text_parameters": parameters(model.text),
         }
         training = json.loads((self.out / TRAINING).read_text())
-        album.write_atomically(self.out / CARD, card.card(training, figures, shape).encode())
+        album.write_atomically(self.out / CARD, model_card.card(training, figures, shape).encode())
         return figures
 
     @property

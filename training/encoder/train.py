@@ -20,12 +20,12 @@ from transformers import PreTrainedTokenizerFast
 
 from sightline.storage.errors import ConfigurationError
 from sightline.training.encoder import hardware
-from sightline.training.encoder.album import Album, write_atomically
-from sightline.training.encoder.average import Average
-from sightline.training.encoder.batches import Captions, Sampler
-from sightline.training.encoder.model import build, take_text, take_tower, trunk
-from sightline.training.encoder.objective import Losses, Objective
-from sightline.training.encoder.queries import Held, examine
+from sightline.training.encoder.data.album import Album, write_atomically
+from sightline.training.encoder.data.batches import Captions, Sampler
+from sightline.training.encoder.model.ema import Average
+from sightline.training.encoder.model.losses import Losses, Objective
+from sightline.training.encoder.model.towers import build, take_text, take_tower, trunk
+from sightline.training.encoder.query_finetune import Held, examine
 from sightline.training.encoder.recipe import Recipe
 
 logger = logging.getLogger(__name__)

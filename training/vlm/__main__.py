@@ -1,8 +1,8 @@
 """``python -m sightline.training.vlm``: train the built-in LLaVA, and measure it.
 
 train --smoke --work runs/vlm-smoke --out runs/vlm-smoke/model     five minutes, to see it learn
-train --work runs/vlm --out server/inference/weights/builtin-llava
-train --start server/inference/weights/builtin-llava --work runs/vlm-2 --out runs/vlm-2/model
+train --work runs/vlm --out server/models/weights/builtin-llava
+train --start server/models/weights/builtin-llava --work runs/vlm-2 --out runs/vlm-2/model
 evaluate MODEL --pictures 1000 --report runs/vlm/report.json
 card MODEL --work runs/vlm --report runs/vlm/report.json
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from sightline.training.vlm.card import write_card
-from sightline.training.vlm.evaluate import QUESTIONS, evaluate
+from sightline.training.vlm.evaluation.evaluate import QUESTIONS, evaluate
+from sightline.training.vlm.evaluation.model_card import write_card
 from sightline.training.vlm.recipe import FULL, QUICK, train
 
 

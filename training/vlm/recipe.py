@@ -16,20 +16,20 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from sightline.training.vlm import prompt
-from sightline.training.vlm.album import Record, open_album
-from sightline.training.vlm.aligning import Before, align
-from sightline.training.vlm.dense import targets_of
-from sightline.training.vlm.drawing import draw_album
-from sightline.training.vlm.export import export_model
-from sightline.training.vlm.language import Pupil, Told, Truths, report, train_stage
-from sightline.training.vlm.looks import start_looks
-from sightline.training.vlm.model import SMOKE, Shape, build_model
-from sightline.training.vlm.oracle import Oracle, start_oracle
-from sightline.training.vlm.packs import EMPHASIS, PLACED, QUESTIONS, Composer
-from sightline.training.vlm.tokenizer import train_tokenizer
-from sightline.training.vlm.tower import train_tower
-from sightline.training.world.scene import Split
+from sightline.training.vlm.data import prompt
+from sightline.training.vlm.data.album import Record, open_album
+from sightline.training.vlm.data.drawing import draw_album
+from sightline.training.vlm.data.packing import EMPHASIS, PLACED, QUESTIONS, Composer
+from sightline.training.vlm.data.patch_targets import targets_of
+from sightline.training.vlm.data.tokenizer import train_tokenizer
+from sightline.training.vlm.model.attention_supervision import start_looks
+from sightline.training.vlm.model.export import export_model
+from sightline.training.vlm.model.llava import SMOKE, Shape, build_model
+from sightline.training.vlm.model.oracle_embeddings import Oracle, start_oracle
+from sightline.training.vlm.stages.language_model import Pupil, Told, Truths, report, train_stage
+from sightline.training.vlm.stages.projector_alignment import Before, align
+from sightline.training.vlm.stages.vision_tower import train_tower
+from sightline.training.world.core.picture import Split
 
 _log = logging.getLogger(__name__)
 #: The share of the training time that each stage gets.

@@ -28,9 +28,9 @@ from typing import Final, Self, TypedDict
 from PIL import ExifTags, Image
 
 from sightline.storage.errors import ConfigurationError, UnknownNameError
+from sightline.training.world.core.picture import Box, Picture, Split
+from sightline.training.world.core.splits import SEEDS, seed_of
 from sightline.training.world.families import FAMILIES, draw
-from sightline.training.world.scene import Box, Picture, Split
-from sightline.training.world.splits import SEEDS, seed_of
 
 #: Pictures that one ``seed`` may hold; the next seed's begin after them.
 PICTURES_PER_SEED: Final = 1_000_000

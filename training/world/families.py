@@ -11,19 +11,17 @@ from collections.abc import Callable
 from typing import Final
 
 from sightline.storage.errors import UnknownNameError
-from sightline.training.world import (
-    chart,
-    flowchart,
-    geometry,
-    heatsink,
-    product,
-    room,
-    shapes,
-    spine,
-    street,
-)
-from sightline.training.world.scene import Picture, Split
-from sightline.training.world.splits import check_seed
+from sightline.training.world.chart import scene as chart
+from sightline.training.world.core.picture import Picture, Split
+from sightline.training.world.core.splits import check_seed
+from sightline.training.world.flowchart import scene as flowchart
+from sightline.training.world.geometry import scene as geometry
+from sightline.training.world.heatsink import scene as heatsink
+from sightline.training.world.product import scene as product
+from sightline.training.world.room import scene as room
+from sightline.training.world.shapes import scene as shapes
+from sightline.training.world.spine import scene as spine
+from sightline.training.world.street import scene as street
 
 Drawer = Callable[[random.Random, int, Split], Picture]
 

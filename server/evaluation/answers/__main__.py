@@ -17,15 +17,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from sightline.server.evaluation import markdown
-from sightline.server.evaluation.answers import calibration, drawn, hostile, place, presenting
-from sightline.server.evaluation.answers.asking import SETTINGS, Setting, ask_all
-from sightline.server.evaluation.answers.scores import Score
-from sightline.server.evaluation.report import Report, Section
-from sightline.server.vlm.app import BUILTIN
-from sightline.tools.grounding import confidence
-from sightline.tools.grounding.confidence import Calibration
-from sightline.training.world.scene import Split
+from sightline.server.evaluation.answers import (
+    answer_sections,
+    calibration,
+    eval_server,
+    injection_benchmark,
+    synthetic_questions,
+)
+from sightline.server.evaluation.answers.ablation import SETTINGS, Setting, ask_all
+from sightline.server.evaluation.answers.answer_scores import Score
+from sightline.server.evaluation.report import markdown_report
+from sightline.server.evaluation.report.report_model import Report, Section
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN
+from sightline.tools.answers import confidence
+from sightline.tools.answers.confidence import Calibration
+from sightline.training.world.core.picture import Split
 
 CALIBRATION = Path(confidence.__file__).parent / confidence.FOLDER / f"{BUILTIN.name}.json"
 DIAGRAM = "reliability.png"
@@ -56,7 +62,13 @@ def main() -> int:
 
 async def _run(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.command == "hostile":
-        _say([presenting.turned(hostile.rates(await hostile.measure(folder)))])
+        _say(
+            [
+                answer_sections.turned(
+                    injection_benchmark.rates(await injection_benchmark.measure(folder))
+                )
+            ]
+        )
     elif arguments.command == "calibrate":
         _calibrate(await _drawn(arguments, folder, "validation"))
     else:
@@ -81,12 +93,12 @@ def _calibrate(scores: Mapping[Setting, Sequence[Score]]) -> None:
         replace(each, confidence=fitted.confidence(each.features) if each.features else None)
         for each in pooled
     ]
-    _say([presenting.thresholds(rated)])
+    _say([answer_sections.thresholds(rated)])
     sys.stderr.write(f"written: {CALIBRATION}\n")
 
 
 def _report(scores: Mapping[Setting, Sequence[Score]], out: Path) -> None:
-    sections = [presenting.section(scores)]
+    sections = [answer_sections.section(scores)]
     # Where nobody could know which picture is meant, being right is luck.
     told = [s for setting, each in scores.items() if setting != "unsaid" for s in each]
     rated = [score for score in told if score.confidence is not None]
@@ -95,7 +107,7 @@ def _report(scores: Mapping[Setting, Sequence[Score]], out: Path) -> None:
             [score.confidence or 0.0 for score in rated], [score.right for score in rated]
         )
         calibration.draw(found, out / DIAGRAM)
-        sections += [presenting.confidence(found), presenting.thresholds(rated)]
+        sections += [answer_sections.confidence(found), answer_sections.thresholds(rated)]
     _say(sections)
 
 
@@ -104,16 +116,25 @@ async def _drawn(
 ) -> dict[Setting, list[Score]]:
     """Scores by setting; the answers are written down as each setting is done."""
     folder = folder / f"{split}-{arguments.pictures}"
-    questions = drawn.make(folder, split, pictures=arguments.pictures, each=arguments.each)
+    questions = synthetic_questions.make(
+        folder, split, pictures=arguments.pictures, each=arguments.each
+    )
     scores: dict[Setting, list[Score]] = {}
-    async with place.opened(folder, folder / drawn.ALBUM, drawn.COLLECTION) as deps:
-        sources = await place.sources(deps, questions, drawn.COLLECTION)
+    async with eval_server.opened(
+        folder, folder / synthetic_questions.ALBUM, synthetic_questions.COLLECTION
+    ) as deps:
+        sources = await eval_server.sources(deps, questions, synthetic_questions.COLLECTION)
         for setting in arguments.settings:
             sys.stderr.write(f"{setting}:\n")
             scores[setting] = await ask_all(
-                deps, questions, setting, sources, collection=drawn.COLLECTION, progress=_tell
+                deps,
+                questions,
+                setting,
+                sources,
+                collection=synthetic_questions.COLLECTION,
+                progress=_tell,
             )
-            (arguments.out / ANSWERS).write_text(presenting.rows(scores), encoding="utf-8")
+            (arguments.out / ANSWERS).write_text(answer_sections.rows(scores), encoding="utf-8")
     return scores
 
 
@@ -123,7 +144,7 @@ def _tell(done: int, of: int) -> None:
 
 
 def _say(sections: Sequence[Section]) -> None:
-    sys.stdout.write(markdown.write(Report("Answers about the drawn world", [], sections)))
+    sys.stdout.write(markdown_report.write(Report("Answers about the drawn world", [], sections)))
 
 
 if __name__ == "__main__":

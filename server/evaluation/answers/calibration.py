@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.server.evaluation.answers.scores import Score
+from sightline.server.evaluation.answers.answer_scores import Score
 
 BINS: Final = 10
 _RIDGES: Final = (1.0, 3.0, 10.0, 30.0, 100.0)
@@ -135,7 +135,7 @@ def reliability(confidences: Sequence[float], right: Sequence[bool]) -> Reliabil
 
 
 def write(path: Path, model: str, fitted: tuple[float, Mapping[str, float]], made: Any) -> None:
-    """The file that `sightline.tools.grounding.confidence` reads."""
+    """The file that `sightline.tools.answers.confidence` reads."""
     intercept, weights = fitted
     data = {
         "model": model,

@@ -9,11 +9,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from sightline.storage import collections, spaces
-from sightline.storage.analytics.questions import Questions
-from sightline.storage.analytics.roles import QUERY_LOGIN, ensure_query_login
-from sightline.storage.database import Database
-from sightline.storage.models import EncoderIdentity
+from sightline.storage.analytics.analyst_roles import QUERY_LOGIN, ensure_query_login
+from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.db.pool import Database
+from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import collections, embedding_spaces
 from tests.support.rows import add_asset, add_passage, add_source, add_vector
 
 DIMENSION = 8
@@ -28,7 +28,7 @@ async def fill(database: Database) -> None:
     """Thirty pictures in "album" and twenty in "other": the first five of both are the same."""
     rng = np.random.default_rng(3)
     async with database.connection() as connection:
-        space = await spaces.get_or_create(connection, IDENTITY, "asset")
+        space = await embedding_spaces.get_or_create(connection, IDENTITY, "asset")
         vectors = rng.normal(size=(50, DIMENSION)).astype(np.float32)
         vectors[30:35] = vectors[:5]
         vectors[5:30] += 4  # to one side, so that 29 can be far out
@@ -36,7 +36,7 @@ async def fill(database: Database) -> None:
         place = 0
         for name, count in (("album", 30), ("other", 20)):
             made = await collections.create(connection, name)
-            await spaces.assign(connection, made.id, space)
+            await embedding_spaces.assign(connection, made.id, space)
             for number in range(count):
                 id_ = asset_id(name, number)
                 source = await add_source(connection, made, f"{id_}.jpg")

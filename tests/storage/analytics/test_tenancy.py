@@ -10,20 +10,21 @@ import pytest
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from sightline.storage import collections, principals, spaces, tenancy
-from sightline.storage.analytics import analysis
-from sightline.storage.analytics.questions import Questions
-from sightline.storage.analytics.roles import ensure_query_login, grant, revoke
-from sightline.storage.database import Connection, Database
-from sightline.storage.deletion import delete_collection
+from sightline.storage.analytics import cluster_analysis
+from sightline.storage.analytics.analyst_roles import ensure_query_login, grant, revoke
+from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db import row_security, tenancy
+from sightline.storage.db.pool import Connection, Database
 from sightline.storage.errors import (
     InvalidArgumentError,
     NotAllowedError,
     StorageError,
     UnknownNameError,
 )
-from sightline.storage.models import EncoderIdentity
-from sightline.storage.objects import ObjectStore
+from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.records.deletion import delete_collection
 from tests.storage.analytics.conftest import asset_id
 
 #: Rows of "album" among those of both, by table.
@@ -54,7 +55,7 @@ async def count(connection: Connection, table: str) -> int:
 @asynccontextmanager
 async def acting(database: Database, principal: str) -> AsyncIterator[Connection]:
     async with database.connection() as connection:
-        await principals.act_for(connection, principal)
+        await row_security.act_for(connection, principal)
         yield connection
 
 
@@ -75,8 +76,8 @@ async def bound(filled: Database) -> Database:
 @pytest.fixture
 async def alice(filled: Database) -> AsyncIterator[str]:
     """The address of an analyst who is bound to "album"; everything is analysed."""
-    await analysis.cluster(filled, k=3)
-    await analysis.compare(filled)
+    await cluster_analysis.cluster(filled, k=3)
+    await cluster_analysis.compare(filled)
     yield await grant(filled.dsn, "alice", collections=["album"])
     await revoke(filled.dsn, "alice")
 
@@ -157,7 +158,7 @@ async def test_the_server_itself_searches_as_if_there_were_no_policies(bound: Da
 async def test_spaces_made_later_are_guarded(bound: Database) -> None:
     async with bound.connection() as connection:
         identity = EncoderIdentity("another", "1" * 16, "1" * 16, 4)
-        space = await spaces.get_or_create(connection, identity, "asset")
+        space = await embedding_spaces.get_or_create(connection, identity, "asset")
         other = await collections.get(connection, "other")
         await connection.execute(
             "INSERT INTO embedding (space_id, collection_id, asset_id, embedding) "
@@ -167,7 +168,7 @@ async def test_spaces_made_later_are_guarded(bound: Database) -> None:
         assert await count(connection, space.partition) == 1
     async with acting(bound, "laptop") as connection:
         assert await count(connection, space.partition) == 0
-        assert [each.identity.name for each in await spaces.all_spaces(connection)] == [
+        assert [each.identity.name for each in await embedding_spaces.all_spaces(connection)] == [
             "test-encoder"
         ]
 

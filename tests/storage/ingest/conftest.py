@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from sightline.storage.database import Database
-from sightline.storage.ingest.found import Upload
-from sightline.storage.ingest.options import IngestOptions
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
+from sightline.storage.ingest.discover.discovered_file import Upload
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import Progress, Summary
-from sightline.storage.models import ImageEncoder, TextReader
-from sightline.storage.objects import ObjectStore
+from sightline.storage.interfaces import ImageEncoder, TextReader
 from tests.support.encoders import ColourHistogramEncoder
 
 TABLES = ("source", "asset", "thumbnail", "said", "posting", "embedding")

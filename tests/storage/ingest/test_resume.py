@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sightline.storage import collections
-from sightline.storage.check import check
-from sightline.storage.database import Database
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import DatabaseUnavailableError
-from sightline.storage.ingest.worker.tiles import boxes
+from sightline.storage.ingest.decode.worker.tile_cutter import boxes
+from sightline.storage.maintenance.integrity_check import check
+from sightline.storage.records import collections
 from tests.storage.ingest.conftest import Bench
 from tests.support.pictures import fill
 

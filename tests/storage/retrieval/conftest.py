@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from sightline.storage.database import Database
+from sightline.storage.db.pool import Database
 from sightline.storage.retrieval.search import ImageSearch, PassageSearch
 from tests.support.corpus import Corpus
 from tests.support.encoders import ColourHistogramEncoder

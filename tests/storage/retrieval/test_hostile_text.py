@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sightline.storage.database import Database
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
-from sightline.storage.retrieval.records import ImageRequest, PassageRequest, Selection
 from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
 

@@ -7,20 +7,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.storage import collections, spaces
-from sightline.storage.database import Database
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import (
     InvalidArgumentError,
     SpaceMismatchError,
     UnknownAssetError,
     UnknownNameError,
 )
-from sightline.storage.models import EncoderIdentity
-from sightline.storage.retrieval.filter_columns import ASSETS
-from sightline.storage.retrieval.records import ImageHit, ImageRequest, PassageRequest, Selection
-from sightline.storage.retrieval.scope import KeyCatalog, resolve
+from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.retrieval.filters.filter_schema import ASSETS
+from sightline.storage.retrieval.query.search_scope import KeyCatalog, resolve
+from sightline.storage.retrieval.retrievers.encoder_reliability import TrustLedger
 from sightline.storage.retrieval.search import ImageSearch, PassageSearch
-from sightline.storage.retrieval.trust import TrustLedger
+from sightline.storage.retrieval.search_types import (
+    ImageHit,
+    ImageRequest,
+    PassageRequest,
+    Selection,
+)
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
 
@@ -210,8 +215,8 @@ async def test_captions_are_asked_by_meaning_where_their_encoder_is_not_that_of_
     texts = Another()
     async with database.connection() as connection:
         owner = await collections.ensure(connection, "album")
-        space = await spaces.get_or_create(connection, texts.identity, "passage")
-        await spaces.assign(connection, owner.id, space)
+        space = await embedding_spaces.get_or_create(connection, texts.identity, "passage")
+        await embedding_spaces.assign(connection, owner.id, space)
     images = ImageSearch(database, corpus.encoder, texts, signing_key=b"k")
     found = await images.search(ImageRequest(query="sea", limit=5))
     assert {"text_to_picture", "words", "text_to_passage"} == found.report.branches.keys()

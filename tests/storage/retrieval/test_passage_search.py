@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import pytest
 from psycopg import sql
 
-from sightline.storage.database import Database
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
-from sightline.storage.retrieval.filter_columns import PASSAGES
-from sightline.storage.retrieval.lexical import lexical_statement
-from sightline.storage.retrieval.records import PassageHit, PassageRequest, Selection
-from sightline.storage.retrieval.scope import KeyCatalog, resolve
+from sightline.storage.retrieval.filters.filter_schema import PASSAGES
+from sightline.storage.retrieval.query.search_scope import KeyCatalog, resolve
+from sightline.storage.retrieval.retrievers.lexical_retriever import lexical_statement
 from sightline.storage.retrieval.search import PassageSearch
+from sightline.storage.retrieval.search_types import PassageHit, PassageRequest, Selection
 from tests.support.corpus import Corpus, id_of
 
 BOX = (0.1, 0.2, 0.3, 0.4)

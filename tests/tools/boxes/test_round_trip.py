@@ -11,13 +11,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sightline.tools.boxes import fit
-from sightline.tools.boxes.families import FAMILIES
+from sightline.tools.boxes import letterbox
+from sightline.tools.boxes.box_format import write
+from sightline.tools.boxes.box_parser import parse
 from sightline.tools.boxes.geometry import Box, Size, in_pixels, iou
-from sightline.tools.boxes.parse import parse
-from sightline.tools.boxes.profiles import Profile, choose
-from sightline.tools.boxes.write import write
-from sightline.training.vlm import frame
+from sightline.tools.boxes.model_families import FAMILIES
+from sightline.tools.boxes.model_profiles import Profile, choose
+from sightline.training.vlm.data import letterbox as training_letterbox
 
 WITH_BOXES = [family for family in FAMILIES if family.boxes is not None]
 SHARE = st.floats(0, 1, allow_nan=False)
@@ -90,10 +90,10 @@ def test_a_thing_is_found_where_it_is_seen_after_rotation_and_padding(
     buffer = io.BytesIO()
     stored.save(buffer, "PNG", exif=exif)
 
-    original = fit.upright(Image.open(io.BytesIO(buffer.getvalue())))
+    original = letterbox.upright(Image.open(io.BytesIO(buffer.getvalue())))
     truth = _red_box(original)
     placement = profile.place(original.size)
-    sent = fit.render(profile.fit, original)
+    sent = letterbox.render(profile.fit, original)
     assert sent.size == placement.sent
 
     seen = placement.to_original(_red_box(sent))
@@ -143,7 +143,7 @@ def test_proportions_are_kept_but_for_the_rounding(
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_pictures_of_every_size_are_rendered_as_placed(family: Profile, size: Size) -> None:
     placement = family.place(size)
-    assert fit.render(family.fit, Image.new("RGB", size, "red")).size == placement.sent
+    assert letterbox.render(family.fit, Image.new("RGB", size, "red")).size == placement.sent
     assert all(math.isfinite(value) for value in placement.content)
     assert placement.sent[0] * placement.sent[1] <= 2_000_000
 
@@ -153,16 +153,21 @@ def test_the_built_in_model_sees_pictures_as_it_was_trained_to(size: Size) -> No
     noise = np.random.default_rng(3).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
     profile = choose("builtin-llava")
-    assert fit.render(profile.fit, picture).tobytes() == frame.as_square(picture).tobytes()
+    assert (
+        letterbox.render(profile.fit, picture).tobytes()
+        == training_letterbox.as_square(picture).tobytes()
+    )
     box = (0.1, 0.2, 0.5, 0.9)
     pixels = (0.1 * size[0], 0.2 * size[1], 0.5 * size[0], 0.9 * size[1])
     square = profile.place(size).to_sent(box)
-    assert tuple(value / 160 for value in square) == pytest.approx(frame.to_square(pixels, size))
+    assert tuple(value / 160 for value in square) == pytest.approx(
+        training_letterbox.to_square(pixels, size)
+    )
 
 
 def test_transparent_pictures_are_shown_on_white() -> None:
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    assert fit.upright(clear).getpixel((0, 0)) == (255, 255, 255)
+    assert letterbox.upright(clear).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_labels_cannot_break_out_of_the_form_they_are_written_in() -> None:

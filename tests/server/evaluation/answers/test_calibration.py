@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from sightline.server.evaluation.answers import calibration
-from sightline.server.evaluation.answers.questions import Question
-from sightline.server.evaluation.answers.scores import Score
-from sightline.tools.grounding.confidence import Calibration
+from sightline.server.evaluation.answers.answer_scores import Score
+from sightline.server.evaluation.answers.eval_questions import Question
+from sightline.tools.answers.confidence import Calibration
 
 
 def answers(rng: np.random.Generator, count: int) -> list[Score]:

@@ -1,0 +1,1 @@
+"""Settings: sources, types and validation."""

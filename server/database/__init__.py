@@ -1,0 +1,1 @@
+"""Open, migrate, back up and restore the Postgres database."""

@@ -1,0 +1,1 @@
+"""Report model, confidence intervals and the Markdown renderer."""

@@ -1,0 +1,1 @@
+"""Evaluate retrieval: relevance judgments, metrics and report sections."""

@@ -1,0 +1,1 @@
+"""HTTP transport: ASGI app, graceful shutdown, event store and health routes."""

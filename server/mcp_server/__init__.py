@@ -1,0 +1,1 @@
+"""MCP server with strict arguments, rate limits and an audit log."""

@@ -1,0 +1,1 @@
+"""Dual encoders for images and text (CLIP family)."""

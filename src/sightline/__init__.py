@@ -1,0 +1,1 @@
+"""Sightline: multimodal retrieval for AI agents over MCP."""

@@ -1,0 +1,1 @@
+"""Connection pool, SQL loader, driver errors and row-level security."""

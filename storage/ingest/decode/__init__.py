@@ -1,0 +1,1 @@
+"""Decode files in isolated worker processes."""

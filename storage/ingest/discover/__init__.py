@@ -1,0 +1,1 @@
+"""Find input files and the metadata beside them."""

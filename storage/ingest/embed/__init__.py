@@ -1,0 +1,1 @@
+"""Compute embeddings and build passages."""

@@ -1,0 +1,1 @@
+"""Deduplicate items and write them to the database."""

@@ -1,0 +1,1 @@
+"""Check, repair, rebuild and back up stored data."""

@@ -1,0 +1,1 @@
+"""Rows of assets, collections, annotations and embedding spaces."""

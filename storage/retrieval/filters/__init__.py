@@ -1,0 +1,1 @@
+"""Metadata filters: language, schema and compilation to SQL."""

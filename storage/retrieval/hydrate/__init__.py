@@ -1,0 +1,1 @@
+"""Load the records that a search result shows."""

@@ -1,0 +1,1 @@
+"""Turn a search request into an encoded and scoped query."""

@@ -1,0 +1,1 @@
+"""Fusion, reranking and diversification of retrieved hits."""

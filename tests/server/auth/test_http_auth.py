@@ -1,0 +1,135 @@
+"""The gate of a server over real HTTP: both kinds of token, and what clients are told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from sightline.server.auth import static_tokens
+from sightline.server.auth.http_auth import gate, resource
+from sightline.server.config import settings as process_settings
+from sightline.server.config.settings import Settings
+from sightline.server.http.http_server import listening
+from sightline.storage.errors import ConfigurationError
+from tests.server.http.test_http_server import NOWHERE, connected, made, post
+from tests.support.issuer import Issuer, RsaKey, issuing
+
+KEY = RsaKey("one")
+ADDRESS = "http://127.0.0.1:1/mcp"
+
+
+def guarded(tmp_path: Path, issuer: Issuer, **options: Any) -> Settings:
+    return made(tmp_path, **{"jwt_issuer": issuer.name, "jwks_url": issuer.url, **options})
+
+
+async def test_a_signed_token_opens_what_its_scopes_name(tmp_path: Path, database_dsn: str) -> None:
+    async with (
+        issuing(KEY) as issuer,
+        listening(guarded(tmp_path, issuer, database_url=database_dsn)) as (url, _),
+        connected(url, "auto", KEY.token(aud=url, scope="read")) as client,
+    ):
+        assert not (await client.call_tool("list_collections", {})).is_error
+        with pytest.raises(MCPError, match="'write'; 'jwt:ada' has 'read'"):
+            await client.call_tool("delete_assets", {"assets": ["0" * 12]})
+
+
+async def test_static_tokens_go_on_beside_signed_ones(tmp_path: Path) -> None:
+    secret, kept = static_tokens.issue("laptop", ["read"])
+    async with (
+        issuing(KEY) as issuer,
+        listening(guarded(tmp_path, issuer, http_tokens=str(kept))) as (url, _),
+    ):
+        for token, status in (
+            (secret, 200),
+            (KEY.token(aud=url), 200),
+            (KEY.token(), 401),  # made out to another server
+            (secret + "x", 401),
+            ("x" * 60_000, 401),
+        ):
+            answer = await post(url, Authorization=f"Bearer {token}")
+            assert answer.status_code == status
+
+
+async def test_a_client_without_a_token_is_led_to_the_authorisation_server(tmp_path: Path) -> None:
+    async with (
+        issuing(KEY) as issuer,
+        listening(guarded(tmp_path, issuer, jwt_scope_prefix="sl:")) as (url, _),
+        httpx2.AsyncClient() as http,
+    ):
+        refused = await post(url)
+        assert refused.status_code == 401
+        where = url.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp"
+        assert f'resource_metadata="{where}"' in refused.headers["www-authenticate"]
+        assert (await http.get(where)).json() == {
+            "resource": url,
+            "authorization_servers": [issuer.name],
+            "scopes_supported": ["sl:read", "sl:write", "sl:analytics"],
+            "bearer_methods_supported": ["header"],
+            "resource_name": "Sightline",
+        }
+
+
+async def test_while_no_token_can_be_checked_clients_are_told_to_try_again(tmp_path: Path) -> None:
+    async with issuing(KEY) as issuer:
+        await issuer.stop()
+        async with listening(guarded(tmp_path, issuer)) as (url, _):
+            answer = await post(url, Authorization=f"Bearer {KEY.token(aud=url)}")
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+            async with httpx2.AsyncClient() as http:
+                alive = await http.get(url.removesuffix("/mcp") + "/healthz")
+            assert alive.status_code == 200
+
+
+async def test_why_a_token_was_refused_is_told_to_nobody_but_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "sightline")
+    async with issuing(KEY) as issuer, listening(guarded(tmp_path, issuer)) as (url, _):
+        expired = KEY.token(aud=url, exp=1)
+        answer = await post(url, Authorization=f"Bearer {expired}")
+    assert "expired" not in answer.text + str(answer.headers)
+    assert "Signature has expired" in caplog.text
+    assert expired not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("public", "named"),
+    [
+        (None, ADDRESS),
+        ("https://eyes.example", "https://eyes.example/mcp"),
+        ("https://eyes.example/", "https://eyes.example/mcp"),
+        ("https://example.org/eyes/mcp", "https://example.org/eyes/mcp"),
+    ],
+)
+def test_tokens_are_made_out_to_the_address_that_clients_use(
+    public: str | None, named: str, tmp_path: Path
+) -> None:
+    assert resource(made(tmp_path, http_public_url=public), ADDRESS) == named
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "SIGHTLINE_JWT_ISSUER needs SIGHTLINE_JWKS_URL"),
+        ({"jwks_url": "http://login.example/keys"}, "over https"),
+        (
+            {"jwks_url": "https://login.example/keys", "http_host": "0.0.0.0"},
+            "needs SIGHTLINE_HTTP_PUBLIC_URL",
+        ),
+    ],
+)
+def test_half_a_setup_is_an_error(options: dict[str, str], message: str, tmp_path: Path) -> None:
+    settings = made(tmp_path, jwt_issuer="https://login.example", **options)
+    with pytest.raises(ConfigurationError, match=message):
+        gate(settings, ADDRESS)
+
+
+@pytest.mark.parametrize("algorithms", ["HS256", "none", "RS256,HS512", ""])
+def test_no_algorithm_with_a_shared_secret_can_be_set(algorithms: str) -> None:
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_JWT_ALGORITHMS"):
+        process_settings.load(database_url=NOWHERE, jwt_algorithms=algorithms)

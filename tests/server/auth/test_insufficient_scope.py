@@ -1,0 +1,144 @@
+"""Signed tokens that lack a scope: clients are told which, and where to get it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+
+from sightline.server.auth import static_tokens
+from sightline.server.http.http_server import listening
+from tests.server.http.test_http_server import MODES, connected, made, text_of
+from tests.support.issuer import RsaKey, issuing
+
+KEY = RsaKey("one")
+DELETE = {"name": "delete_assets", "arguments": {"assets": ["0" * 12]}}
+LACKS = "the tool delete_assets needs a token with scope 'write'; 'jwt:ada' has 'read'"
+
+
+@asynccontextmanager
+async def guarded(tmp_path: Path, **options: Any) -> AsyncIterator[str]:
+    async with issuing(KEY) as issuer:
+        signed = {"jwt_issuer": issuer.name, "jwks_url": issuer.url}
+        async with listening(made(tmp_path, **signed, **options)) as (url, _):
+            yield url
+
+
+async def asked(url: str, token: str, method: str, params: Any) -> httpx2.Response:
+    body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+    headers = {
+        "Accept": "application/json, text/event-stream",
+        "Authorization": f"Bearer {token}",
+    }
+    async with httpx2.AsyncClient() as http:
+        return await http.post(url, headers=headers, json=body)
+
+
+async def test_who_lacks_a_scope_is_told_which_and_where_to_get_it(tmp_path: Path) -> None:
+    audit = tmp_path / "audit.jsonl"
+    async with guarded(tmp_path, jwt_scope_prefix="sl:", audit_file=audit) as url:
+        token = KEY.token(aud=url, scope="sl:read")
+        refused = await asked(url, token, "tools/call", DELETE)
+        assert refused.status_code == 403
+        where = url.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp"
+        assert refused.headers["www-authenticate"] == (
+            'Bearer error="insufficient_scope", scope="sl:write", '
+            f'resource_metadata="{where}", error_description="this needs the scope sl:write"'
+        )
+        said = refused.json()
+        assert (said["id"], said["error"]["message"]) == (7, LACKS)
+        async with httpx2.AsyncClient() as http:
+            assert "sl:write" in (await http.get(where)).json()["scopes_supported"]
+        reading = KEY.token(aud=url, scope="sl:write")
+        refused = await asked(url, reading, "resources/read", {"uri": "sightline://asset/x"})
+        assert 'scope="sl:read"' in refused.headers["www-authenticate"]
+    written = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert [(each["principal"], each["call"], each["outcome"]) for each in written] == [
+        ("jwt:ada", "delete_assets", "denied"),
+        ("jwt:ada", "resources/read", "denied"),
+    ]
+    assert written[0]["assets"] == ["0" * 12]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_client_that_cannot_ask_for_more_is_told_in_words(
+    mode: str, tmp_path: Path, database_dsn: str
+) -> None:
+    async with (
+        guarded(tmp_path, database_url=database_dsn) as url,
+        connected(url, mode, KEY.token(aud=url, scope="read")) as client,
+    ):
+        with pytest.raises(MCPError, match=re.escape(LACKS)):
+            await client.call_tool(DELETE["name"], DELETE["arguments"])
+        assert not (await client.call_tool("list_collections", {})).is_error
+
+
+class Asks(httpx2.Auth):
+    """A client that has its token exchanged for one with the scope that it is challenged for."""
+
+    def __init__(self, audience: str) -> None:
+        self.audience, self.scopes = audience, ["read"]
+
+    async def async_auth_flow(
+        self, request: httpx2.Request
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        def authorise() -> None:
+            token = KEY.token(aud=self.audience, scope=" ".join(self.scopes))
+            request.headers["Authorization"] = f"Bearer {token}"
+
+        authorise()
+        response = yield request
+        challenge = response.headers.get("www-authenticate", "")
+        found = re.search(r'error="insufficient_scope", scope="(\w+)"', challenge)
+        if response.status_code == 403 and found:
+            self.scopes.append(found[1])
+            authorise()
+            yield request
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_client_that_asks_for_more_gets_its_answer_in_the_same_call(
+    mode: str, tmp_path: Path, database_dsn: str
+) -> None:
+    async with guarded(tmp_path, database_url=database_dsn) as url:
+        auth = Asks(url)
+        async with (
+            httpx2.AsyncClient(auth=auth) as http,
+            Client(streamable_http_client(url, http_client=http), mode=mode) as client,
+        ):
+            answer = await client.call_tool(DELETE["name"], DELETE["arguments"])
+    assert auth.scopes == ["read", "write"]
+    assert "needs a token" not in text_of(answer)
+
+
+async def test_the_holder_of_a_static_token_reads_a_tools_error(
+    tmp_path: Path, database_dsn: str
+) -> None:
+    secret, kept = static_tokens.issue("laptop", ["read"])
+    async with (
+        guarded(tmp_path, database_url=database_dsn, http_tokens=str(kept)) as url,
+        connected(url, "auto", secret) as client,
+    ):
+        refused = await client.call_tool(DELETE["name"], DELETE["arguments"])
+    assert refused.is_error
+    assert "'laptop' has 'read'" in text_of(refused)
+
+
+async def test_what_names_no_tool_and_what_is_too_large_is_left_to_the_server(
+    tmp_path: Path,
+) -> None:
+    async with guarded(tmp_path, http_max_body_bytes=2_000) as url:
+        token = KEY.token(aud=url, scope="read")
+        for params in ({"name": "no_such_tool"}, {"name": ["delete_assets"]}, ["x"], None):
+            assert (await asked(url, token, "tools/call", params)).status_code == 400
+        large = await asked(url, token, "tools/call", {**DELETE, "x": "x" * 2_000})
+        assert large.status_code == 413

@@ -1,0 +1,300 @@
+"""What is backed up comes back the same, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from sightline.server.cli import main
+from sightline.server.config import settings as process_settings
+from sightline.server.config.settings import Settings
+from sightline.server.database import instance_backup, schema_migration
+from sightline.storage.blobs import ObjectStore
+from sightline.storage.db.pool import Database
+from sightline.storage.errors import ConfigurationError, SchemaError, StorageError
+from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.pipeline import ingest
+from sightline.storage.maintenance.integrity_check import check
+from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest
+from tests.support.encoders import ColourHistogramEncoder
+from tests.support.media import pdf
+from tests.support.pictures import fill
+
+ENCODER = ColourHistogramEncoder()
+
+
+def configured(data: Path, dsn: str) -> Settings:
+    return process_settings.load(data_dir=data, database_url=dsn)
+
+
+async def _fill(settings: Settings, folder: Path) -> None:
+    assert settings.database_url is not None
+    database = await Database.open(settings.database_url.get_secret_value())
+    await ingest(
+        database,
+        ObjectStore(settings.data_dir),
+        ENCODER,
+        [folder],
+        collection="album",
+        options=IngestOptions(workers=1),
+        passage_encoder=ENCODER,
+    )
+    await database.close()
+
+
+async def _found(settings: Settings) -> list[object]:
+    assert settings.database_url is not None
+    database = await Database.open(settings.database_url.get_secret_value())
+    try:
+        assert await check(database, ObjectStore(settings.data_dir)) == []
+        images = ImageSearch(database, ENCODER, ENCODER, signing_key=b"k")
+        passages = PassageSearch(database, ENCODER, signing_key=b"k")
+        seen = await images.search(ImageRequest(query="yard", limit=20))
+        read = await passages.search(PassageRequest(query="picture yard chapter", limit=20))
+        return [
+            [(hit.asset.id, hit.score) for hit in seen.hits],
+            [(hit.passage.text, hit.score) for hit in read.hits],
+        ]
+    finally:
+        await database.close()
+
+
+def found(settings: Settings) -> list[object]:
+    """What searches find; everything fits together."""
+    return asyncio.run(_found(settings))
+
+
+def everything(dsn: str) -> dict[str, Any]:
+    """Every row of every table, vectors as they are stored, bit by bit."""
+    with psycopg.connect(dsn) as connection:
+        tables = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'sightline'::regnamespace "
+            "AND relkind = 'r' ORDER BY 1"
+        ).fetchall()
+        return {
+            name: connection.execute(
+                sql.SQL("SELECT t::text FROM sightline.{} AS t ORDER BY 1").format(
+                    sql.Identifier(name)
+                )
+            ).fetchall()
+            for (name,) in tables
+        }
+
+
+def grants(dsn: str) -> list[tuple[Any, ...]]:
+    """Who may do what with which relation, and the row-level security."""
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(
+            "SELECT oid::regclass::text, relacl::text, relrowsecurity, relforcerowsecurity "
+            "FROM pg_class WHERE relnamespace IN "
+            "('sightline'::regnamespace, 'analytics'::regnamespace) ORDER BY 1"
+        ).fetchall()
+
+
+@pytest.fixture
+def source(database_dsn: str, tmp_path: Path) -> Settings:
+    """A place with pictures, captions, pages in the object store, and an annotation."""
+    folder = tmp_path / "folder"
+    for path in fill(folder, 4):
+        path.with_suffix(".txt").write_text(f"picture {path.stem} of the yard")
+    (folder / "book.pdf").write_bytes(
+        pdf(*(lambda page, n=n: page.drawString(60, 300, f"chapter {n}") for n in range(2)))
+    )
+    settings = configured(tmp_path / "data", database_dsn)
+    asyncio.run(_fill(settings, folder))
+    with psycopg.connect(database_dsn) as connection:
+        connection.execute(
+            "INSERT INTO sightline.annotation (asset_id, label, x0, y0, x1, y1, origin) "
+            "SELECT id, 'a', 0, 0, .1, 1, 'person' FROM sightline.asset LIMIT 1"
+        )
+    return settings
+
+
+def test_everything_comes_back_in_another_place_bit_by_bit(
+    source: Settings, database_dsn: str, empty_dsn: str, tmp_path: Path
+) -> None:
+    said = instance_backup.write(source, tmp_path / "a.backup")
+    assert (said.revision, said.objects) == (schema_migration.head(), 2)
+    target = configured(tmp_path / "other", empty_dsn)
+    assert instance_backup.restore(target, tmp_path / "a.backup") == said
+    assert everything(empty_dsn) == everything(database_dsn)
+    assert grants(empty_dsn) == grants(database_dsn)
+    assert found(target) == found(source)
+    stored = sorted(ObjectStore(tmp_path / "other").stored())
+    assert stored == sorted(ObjectStore(tmp_path / "data").stored())
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_is_there_is_replaced_only_where_that_is_said(
+    source: Settings, database_dsn: str, tmp_path: Path
+) -> None:
+    found_before = found(source)
+    instance_backup.write(source, tmp_path / "a.backup")
+    before = everything(database_dsn)
+    with psycopg.connect(database_dsn) as connection:
+        connection.execute("INSERT INTO sightline.collection (name) VALUES ('later')")
+    changed = everything(database_dsn)
+    with pytest.raises(ConfigurationError, match=r"holds collections already: .* --replace"):
+        instance_backup.restore(source, tmp_path / "a.backup")
+    assert everything(database_dsn) == changed
+    instance_backup.restore(source, tmp_path / "a.backup", replace=True)
+    assert everything(database_dsn) == before
+    assert found(source) == found_before
+
+
+def rewritten(file: Path, change: Callable[[str, bytes], bytes | None], **manifest: object) -> None:
+    """The backup with its members changed, or left out, and with another manifest."""
+    members = []
+    with tarfile.open(file) as archive:
+        for member in archive:
+            extracted = archive.extractfile(member)
+            assert extracted is not None
+            content = extracted.read()
+            if member.name == "manifest.json":
+                content = json.dumps({**json.loads(content), **manifest}).encode()
+            members.append((member.name, change(member.name, content)))
+    with tarfile.open(file, "w") as archive:
+        for name, content in members:
+            if content is not None:
+                _add(archive, name, content)
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    import io
+
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+def untouched(_: str, content: bytes) -> bytes:
+    return content
+
+
+def flipped(part: str) -> Callable[[str, bytes], bytes]:
+    def change(name: str, content: bytes) -> bytes:
+        return content[:-9] + b"?" + content[-8:] if name.startswith(part) else content
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "said"),
+    [
+        (lambda f: rewritten(f, flipped("objects/")), ConfigurationError, "is damaged"),
+        (lambda f: rewritten(f, flipped("database")), ConfigurationError, "missing or damaged"),
+        (
+            lambda f: rewritten(f, lambda n, c: None if n.startswith("objects/") else c),
+            ConfigurationError,
+            "holds 0 of 2 stored files",
+        ),
+        (
+            lambda f: rewritten(f, lambda n, c: None if n == "database.dump" else c),
+            ConfigurationError,
+            "missing or damaged",
+        ),
+        (
+            lambda f: f.write_bytes(f.read_bytes()[: f.stat().st_size // 2]),
+            ConfigurationError,
+            "no whole backup|stored files",
+        ),
+        (lambda f: f.write_bytes(b"no tar at all"), ConfigurationError, "no whole backup"),
+        (lambda f: rewritten(f, untouched, format=2), ConfigurationError, "of format 2"),
+        (lambda f: rewritten(f, untouched, revision="9999"), SchemaError, "the schema 9999"),
+        (lambda f: rewritten(f, untouched, postgres=99), ConfigurationError, "Postgres 99"),
+        (lambda f: f.unlink(), ConfigurationError, "cannot be read"),
+    ],
+)
+def test_a_backup_that_is_not_whole_or_does_not_fit_changes_nothing(
+    source: Settings,
+    database_dsn: str,
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    error: type[Exception],
+    said: str,
+) -> None:
+    file = tmp_path / "a.backup"
+    instance_backup.write(source, file)
+    before = everything(database_dsn)
+    damage(file)
+    with pytest.raises(error, match=said):
+        instance_backup.restore(source, file, replace=True)
+    assert everything(database_dsn) == before
+    assert found(source)
+
+
+def test_a_member_that_leads_out_of_the_store_is_refused(source: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.backup"
+    instance_backup.write(source, file)
+    with tarfile.open(file, "a") as archive:
+        _add(archive, "objects/../../outside", b"x")
+    with pytest.raises(ConfigurationError, match="does not belong there"):
+        instance_backup.restore(source, file, replace=True)
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_dump_that_cannot_be_loaded_leaves_what_there_was(
+    source: Settings, database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.backup"
+    found_before = found(source)
+    instance_backup.write(source, file)
+    before = everything(database_dsn)
+
+    def fails(dsn: str, dump: Path) -> None:
+        with psycopg.connect(dsn) as connection:
+            connection.execute("CREATE SCHEMA sightline")
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(instance_backup.dumps, "load", fails)
+    with pytest.raises(StorageError, match="the disk is full"):
+        instance_backup.restore(source, file, replace=True)
+    assert everything(database_dsn) == before
+    assert found(source) == found_before
+
+
+def test_a_backup_is_not_written_over_another_nor_without_all_stored_files(
+    source: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.backup"
+    file.write_bytes(b"kept")
+    with pytest.raises(ConfigurationError, match="--force"):
+        instance_backup.write(source, file)
+    objects = ObjectStore(source.data_dir)
+    objects.discard(list(objects.stored())[:1])
+    with pytest.raises(StorageError, match="no backup was written"):
+        instance_backup.write(source, file, overwrite=True)
+    assert file.read_bytes() == b"kept"
+    assert sorted(tmp_path.glob("*a.backup*")) == [file]
+
+
+def test_the_commands_say_what_they_did(
+    source: Settings,
+    database_dsn: str,
+    empty_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(source.data_dir))
+    monkeypatch.setenv("SIGHTLINE_DATABASE_URL", database_dsn)
+    file = tmp_path / "a.backup"
+    assert main(["backup", str(file)]) == 0
+    assert main(["backup", str(file)]) == 2
+    monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(tmp_path / "other"))
+    monkeypatch.setenv("SIGHTLINE_DATABASE_URL", empty_dsn)
+    assert main(["restore", str(file)]) == 0
+    assert main(["check"]) == 0
+    told = capsys.readouterr()
+    assert "2 stored files" in told.out
+    assert "Restored from schema" in told.out
+    assert "--force" in told.err

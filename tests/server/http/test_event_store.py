@@ -1,0 +1,195 @@
+"""Streams that break off, over real sockets, and who may take them up again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from mcp import Client
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.streamable_http import EventMessage
+from mcp.types import JSONRPCNotification, TextContent
+
+from sightline.server.auth import static_tokens
+from sightline.server.config import settings as process_settings
+from sightline.server.http.event_store import SentEvents, TellSession
+from sightline.server.http.http_server import listening
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/x"
+
+
+def offer(mcp: MCPServer) -> None:
+    @mcp.tool()
+    async def break_off(answer: str, ctx: Context[Any, Any]) -> str:
+        await ctx.close_sse_stream()
+        return answer
+
+
+@asynccontextmanager
+async def served(tmp_path: Path, **options: object) -> AsyncIterator[str]:
+    settings = process_settings.load(
+        **{
+            "data_dir": tmp_path,
+            "http_port": 0,
+            "encoder": f"local-dir:{tmp_path / 'nowhere'}",
+            "database_url": NOWHERE,
+            "http_retry_seconds": 0.01,
+            **options,
+        }
+    )
+    async with listening(settings, register=(offer,)) as (url, _):
+        yield url
+
+
+class Session:
+    """A client of the older revision that speaks bare HTTP."""
+
+    def __init__(self, http: httpx2.AsyncClient, url: str, token: str | None = None) -> None:
+        self._http, self._url = http, url
+        self.headers = {
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": "2025-11-25",
+        }
+        if token is not None:
+            self.headers["Authorization"] = f"Bearer {token}"
+
+    async def open(self) -> Session:
+        response = await self._post(
+            {
+                "id": 1,
+                "method": "initialize",
+                "params": {
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": {},
+                    "clientInfo": {"name": "test", "version": "1"},
+                },
+            }
+        )
+        self.headers["Mcp-Session-Id"] = response.headers["mcp-session-id"]
+        await self._post({"method": "notifications/initialized"})
+        return self
+
+    async def begin(self, answer: str, *, request: int = 7) -> str:
+        """A call whose stream is broken off before it is answered; the last event it saw."""
+        params = {"name": "break_off", "arguments": {"answer": answer}}
+        response = await self._post({"id": request, "method": "tools/call", "params": params})
+        events = parsed(response.text)
+        assert [event["data"] for event in events] == [""]
+        assert events[0]["retry"] == "10"
+        return events[0]["id"]
+
+    async def resume(self, last_event: str) -> httpx2.Response | str:
+        """The answer that follows, "" where the stream ends without one; or the refusal."""
+        headers = {**self.headers, "Last-Event-ID": last_event}
+        async with self._http.stream("GET", self._url, headers=headers) as response:
+            if response.status_code != 200:
+                return response
+            async for line in response.aiter_lines():
+                if line.startswith("data: "):
+                    result = json.loads(line.removeprefix("data: "))["result"]
+                    return str(result["content"][0]["text"])
+        return ""
+
+    async def _post(self, message: dict[str, Any]) -> httpx2.Response:
+        body = {"jsonrpc": "2.0", **message}
+        response = await self._http.post(self._url, headers=self.headers, json=body)
+        assert response.status_code in (200, 202), response.text
+        return response
+
+
+def parsed(stream: str) -> list[dict[str, str]]:
+    blocks = [block for block in stream.replace("\r\n", "\n").split("\n\n") if block.strip()]
+    lines = [[line.partition(":") for line in block.split("\n")] for block in blocks]
+    return [{name: value.strip() for name, _, value in block} for block in lines]
+
+
+async def test_a_call_whose_stream_broke_off_is_answered_on_the_next_one(tmp_path: Path) -> None:
+    async with served(tmp_path) as url, Client(url, mode="legacy") as client:
+        (block,) = (await client.call_tool("break_off", {"answer": "here"})).content
+        assert isinstance(block, TextContent)
+        assert block.text == "here"
+
+
+async def test_a_session_gets_its_own_answer_and_no_other_session_does(tmp_path: Path) -> None:
+    async with served(tmp_path) as url, httpx2.AsyncClient() as http:
+        one, two = await Session(http, url).open(), await Session(http, url).open()
+        of_one, of_two = await one.begin("for one"), await two.begin("for two")
+        assert await two.resume(of_one) == ""
+        assert await one.resume(of_two) == ""
+        assert await one.resume(of_one) == "for one"
+        assert await two.resume(of_two) == "for two"
+
+
+async def test_an_answer_is_not_sent_on_the_stream_of_another_call(tmp_path: Path) -> None:
+    async with served(tmp_path) as url, httpx2.AsyncClient() as http:
+        session = await Session(http, url).open()
+        first = await session.begin("first", request=7)
+        await session.begin("second", request=8)
+        third = await session.begin("third", request=9)
+        assert await session.resume(third) == "third"
+        assert await session.resume(first) == "first"
+
+
+async def test_what_follows_an_unknown_event_is_nothing(tmp_path: Path) -> None:
+    async with served(tmp_path) as url, httpx2.AsyncClient() as http:
+        session = await Session(http, url).open()
+        await session.begin("here")
+        for unknown in ("0", "999999", "x", "-1", "9" * 5000):
+            assert await session.resume(unknown) == ""
+
+
+async def test_another_principal_cannot_take_up_a_session(
+    tmp_path: Path, database_dsn: str
+) -> None:
+    alice, one = static_tokens.issue("alice", ["write"])
+    mallory, two = static_tokens.issue("mallory", ["write"])
+    async with (
+        served(tmp_path, database_url=database_dsn, http_tokens=f"{one} {two}") as url,
+        httpx2.AsyncClient() as http,
+    ):
+        session = await Session(http, url, alice).open()
+        last = await session.begin("for alice")
+        thief = Session(http, url, mallory)
+        thief.headers["Mcp-Session-Id"] = session.headers["Mcp-Session-Id"]
+        refused = await thief.resume(last)
+        assert isinstance(refused, httpx2.Response)
+        assert refused.status_code == 404
+        own = await Session(http, url, mallory).open()
+        assert await own.resume(last) == ""
+        assert await session.resume(last) == "for alice"
+
+
+async def test_old_events_are_forgotten_by_their_age_and_by_their_size() -> None:
+    now = 0.0
+    seen: list[str] = []
+    events = SentEvents(most_bytes=10_000, kept_seconds=60, clock=lambda: now)
+
+    async def see(event: EventMessage) -> None:
+        assert isinstance(event.message, JSONRPCNotification)
+        seen.append(event.message.method)
+
+    async def session(scope: object, receive: object, send: object) -> None:
+        nonlocal now
+        beginning = await events.store_event("1", None)
+        await events.store_event("1", JSONRPCNotification(jsonrpc="2.0", method="small"))
+        assert await events.replay_events_after(beginning, see) == "1"
+        assert seen == ["small"]
+        now = 61.0
+        assert await events.replay_events_after(beginning, see) is None
+
+        beginning = await events.store_event("1", None)
+        for name in ("a", "b"):
+            await events.store_event("1", JSONRPCNotification(jsonrpc="2.0", method=name * 4_000))
+        assert await events.replay_events_after(beginning, see) == "1"
+        await events.store_event("1", JSONRPCNotification(jsonrpc="2.0", method="c" * 4_000))
+        assert await events.replay_events_after(beginning, see) is None
+        assert [method[0] for method in seen] == ["s", "a", "b"]
+
+    async def nothing(*_: object) -> dict[str, Any]:
+        return {}
+
+    await TellSession(session)({"type": "http", "headers": []}, nothing, nothing)  # type: ignore[arg-type]

@@ -1,0 +1,369 @@
+"""Streamable HTTP, over real sockets: who is let in, what operators see, how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
+from mcp.types import CallToolResult, TextContent
+
+from sightline.server.auth import static_tokens as auth
+from sightline.server.auth.http_auth import gate
+from sightline.server.config import settings as process_settings
+from sightline.server.config.hosts import is_loopback
+from sightline.server.config.settings import Settings
+from sightline.server.http import http_server as server_http
+from sightline.server.http.http_server import listening, transport_security
+from sightline.storage.errors import ConfigurationError, SchemaError
+from sightline.tools.registry import register_all
+
+MODES = ["2026-07-28", "legacy"]
+NOWHERE = "postgresql://nobody@127.0.0.1:1/x"
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def made(tmp_path: Path, **options: object) -> Settings:
+    """Settings on a free port, without an encoder and a database unless a test names them."""
+    return process_settings.load(
+        **{
+            "data_dir": tmp_path,
+            "http_port": 0,
+            "encoder": f"local-dir:{tmp_path / 'nowhere'}",
+            "database_url": NOWHERE,
+            **options,
+        }
+    )
+
+
+@asynccontextmanager
+async def connected(url: str, mode: str, token: str | None = None) -> AsyncIterator[Client]:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers) as http,
+        Client(streamable_http_client(url, http_client=http), mode=mode) as client,
+    ):
+        yield client
+
+
+def text_of(result: CallToolResult) -> str:
+    block = result.content[0]
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+def base(url: str) -> str:
+    return url.removesuffix("/mcp")
+
+
+async def post(url: str, **headers: str) -> httpx2.Response:
+    """A handshake with headers of our choice."""
+    async with httpx2.AsyncClient() as http:
+        return await http.post(
+            url,
+            headers={"Accept": "application/json, text/event-stream", **headers},
+            json={
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "initialize",
+                "params": {
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": {},
+                    "clientInfo": {"name": "test", "version": "1"},
+                },
+            },
+        )
+
+
+async def test_both_eras_are_served_at_one_address(
+    mode: str, tmp_path: Path, database_dsn: str
+) -> None:
+    async with (
+        listening(made(tmp_path, database_url=database_dsn)) as (url, _),
+        connected(url, mode) as client,
+    ):
+        assert "search_images" in {tool.name for tool in (await client.list_tools()).tools}
+        result = await client.call_tool("list_collections", {})
+        assert result.structured_content == {"collections": []}
+        refused = await client.call_tool("list_collections", {"limit": 3})
+        assert text_of(refused) == "list_collections has no argument 'limit' (it takes none)"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost"}, 200),
+        ({"Origin": "http://localhost:6274"}, 200),
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": "localhost.evil.example:80"}, 421),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://localhost.evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+async def test_only_known_hosts_and_origins_are_let_in(
+    tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    async with listening(made(tmp_path)) as (url, _):
+        assert (await post(url, **headers)).status_code == status
+
+
+async def test_hosts_and_origins_that_are_set_are_let_in(tmp_path: Path) -> None:
+    read = made(
+        tmp_path,
+        http_allowed_hosts="eyes.example",
+        http_allowed_origins="https://eyes.example",
+        http_public_url="https://public.example/",
+    )
+    async with listening(read) as (url, _):
+        for host in ("eyes.example", "public.example"):
+            response = await post(url, Host=host, Origin="https://eyes.example")
+            assert response.status_code == 200
+
+
+def test_host_and_origin_are_checked_on_public_addresses_too(tmp_path: Path) -> None:
+    _, token = auth.issue("x", ["read"])
+    security = transport_security(made(tmp_path, http_host="0.0.0.0", http_tokens=str(token)))
+    assert security.enable_dns_rebinding_protection
+    assert security.allowed_origins == []
+    assert not [host for host in security.allowed_hosts if host.startswith("0.0.0.0")]
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("localhost.example", False),
+        ("eyes.local", False),
+    ],
+)
+def test_an_address_that_others_reach_needs_tokens(
+    host: str, loopback: bool, tmp_path: Path
+) -> None:
+    assert is_loopback(host) == loopback
+    address = "http://127.0.0.1:1/mcp"
+    if loopback:
+        assert gate(made(tmp_path, http_host=host), address) is None
+    else:
+        with pytest.raises(ConfigurationError, match=r"other machines can reach.*no tokens"):
+            gate(made(tmp_path, http_host=host), address)
+        _, token = auth.issue("x", ["read"])
+        assert gate(made(tmp_path, http_host=host, http_tokens=str(token)), address) is not None
+
+
+async def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    async with (
+        listening(made(tmp_path, http_max_body_bytes=1000)) as (url, _),
+        httpx2.AsyncClient() as http,
+    ):
+        response = await http.post(url, json={"padding": "x" * 2000})
+        assert response.status_code == 413
+
+
+async def test_a_port_in_use_is_an_error_that_says_which_setting(tmp_path: Path) -> None:
+    async with listening(made(tmp_path)) as (url, _):
+        taken = int(base(url).rsplit(":", 1)[1])
+        with pytest.raises(ConfigurationError, match=f"port {taken}: .* SIGHTLINE_HTTP_PORT"):
+            async with listening(made(tmp_path, http_port=taken)):
+                pass
+
+
+async def test_a_token_opens_what_its_scopes_name(
+    mode: str, tmp_path: Path, database_dsn: str
+) -> None:
+    (reads, one), (writes, two) = auth.issue("reader", ["read"]), auth.issue("writer", ["write"])
+    read = made(tmp_path, database_url=database_dsn, http_tokens=f"{one} {two}")
+    async with listening(read) as (url, _):
+        async with connected(url, mode, reads) as client:
+            assert not (await client.call_tool("list_collections", {})).is_error
+            refused = await client.call_tool("delete_assets", {"assets": ["0" * 12]})
+            assert text_of(refused) == (
+                "the tool delete_assets needs a token with scope 'write'; 'reader' has 'read'"
+            )
+        async with connected(url, mode, writes) as client:
+            refused = await client.call_tool("list_collections", {})
+            assert "needs a token with scope 'read'; 'writer' has 'write'" in text_of(refused)
+
+
+@pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", "Basic d3Jvbmc6d3Jvbmc="])
+async def test_without_a_known_token_nothing_is_served(tmp_path: Path, header: str | None) -> None:
+    _, token = auth.issue("reader", ["read"])
+    headers = {} if header is None else {"Authorization": header}
+    async with listening(made(tmp_path, http_tokens=str(token))) as (url, _):
+        response = await post(url, **headers)
+        assert response.status_code == 401
+        assert response.headers["www-authenticate"].startswith("Bearer")
+        async with httpx2.AsyncClient() as http:
+            assert (await http.get(f"{base(url)}/metrics", headers=headers)).status_code == 401
+            assert (await http.get(f"{base(url)}/healthz")).status_code == 200
+
+
+async def test_readiness_tells_the_state_of_each_part_and_nothing_else(
+    tmp_path: Path, database_dsn: str, random_encoder_folder: Path
+) -> None:
+    async with listening(made(tmp_path)) as (url, _), httpx2.AsyncClient() as http:
+        response = await http.get(f"{base(url)}/readyz")
+        assert response.status_code == 503
+        assert response.json()["ready"] is False
+        assert set(response.json()) == {"ready", "database", "encoder", "search"}
+        assert "nobody" not in response.text
+    read = made(tmp_path, database_url=database_dsn, encoder=f"local-dir:{random_encoder_folder}")
+    async with listening(read) as (url, listens), httpx2.AsyncClient() as http:
+        assert (await http.get(f"{base(url)}/healthz")).text == "ok\n"
+        assert listens.app.runtime is not None
+        await listens.app.runtime.opened()
+        response = await http.get(f"{base(url)}/readyz")
+        assert response.json() == {
+            "ready": True,
+            "database": "ready",
+            "encoder": "ready",
+            "search": "ready",
+        }
+        assert response.status_code == 200
+
+
+async def test_metrics_count_calls_and_connections(tmp_path: Path, database_dsn: str) -> None:
+    async with listening(made(tmp_path, database_url=database_dsn)) as (url, _):
+        async with connected(url, "auto") as client:
+            await client.call_tool("list_collections", {})
+            await client.call_tool("list_collections", {"wrong": 1})
+        async with httpx2.AsyncClient() as http:
+            text = (await http.get(f"{base(url)}/metrics")).text
+    for line in (
+        'sightline_tool_calls_total{outcome="ok",tool="list_collections"} 1.0',
+        'sightline_tool_calls_total{outcome="refused",tool="list_collections"} 1.0',
+        'sightline_database_connections{of="waiting"} 0.0',
+        "sightline_encoder_queue_items 0.0",
+    ):
+        assert line in text
+
+
+class Slow:
+    """A tool that runs until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.go = asyncio.Event(), asyncio.Event()
+
+    def register(self, mcp: MCPServer) -> None:
+        @mcp.tool()
+        async def slow() -> str:
+            self.entered.set()
+            await self.go.wait()
+            return "done"
+
+
+async def test_a_running_call_is_finished_before_the_server_stops(
+    mode: str, tmp_path: Path
+) -> None:
+    slow = Slow()
+    server = listening(made(tmp_path), register=(register_all, slow.register))
+    url, _ = await server.__aenter__()
+    async with connected(url, mode) as client:
+        await client.list_tools()  # which the SDK's client otherwise does after a call
+        calling = asyncio.create_task(client.call_tool("slow", {}))
+        await slow.entered.wait()
+        stopping = asyncio.create_task(server.__aexit__(None, None, None))
+        await asyncio.sleep(0)
+        slow.go.set()
+        assert text_of(await calling) == "done"
+    await stopping
+
+
+async def test_64_calls_at_once_are_all_answered(mode: str, tmp_path: Path) -> None:
+    def register(mcp: MCPServer) -> None:
+        @mcp.tool()
+        async def echo(number: int) -> str:
+            await asyncio.sleep(0)
+            return str(number)
+
+    async with (
+        listening(made(tmp_path), register=(register,)) as (url, _),
+        connected(url, mode) as client,
+    ):
+        results = await asyncio.gather(
+            *(client.call_tool("echo", {"number": n}) for n in range(64))
+        )
+    assert [text_of(result) for result in results] == [str(n) for n in range(64)]
+
+
+async def test_a_schema_of_another_version_stops_the_server(tmp_path: Path, empty_dsn: str) -> None:
+    from sightline.server.http.http_server import serve
+
+    with pytest.raises(SchemaError, match="run: sightline migrate"):
+        await serve(made(tmp_path, database_url=empty_dsn))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_the_command_with_a_client_connected(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    environment = {
+        **os.environ,
+        "SIGHTLINE_DATA_DIR": str(tmp_path),
+        "SIGHTLINE_DATABASE_URL": NOWHERE,
+        "SIGHTLINE_ENCODER": f"local-dir:{tmp_path / 'nowhere'}",
+        "SIGHTLINE_HTTP_SHUTDOWN_SECONDS": "60",
+    }
+    command = "import sys; from sightline.server.cli import main; sys.exit(main())"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", command, "serve", "--http", "--port", "0"),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    assert process.stdout is not None
+    try:
+        async for line in process.stderr:
+            if b"listening on " in line:
+                url = line.decode().split("listening on ")[1].strip()
+                break
+        async with connected(url, "legacy") as client:  # it holds a stream open
+            await client.list_tools()
+            process.send_signal(number)
+            assert await asyncio.wait_for(process.wait(), 120) == 0
+        assert await process.stdout.read() == b""
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_clients_close_idle_connections_before_the_server_does(tmp_path: Path) -> None:
+    kept_by_clients = httpx2.Limits().keepalive_expiry
+    assert kept_by_clients is not None
+    async with listening(made(tmp_path)) as (_, listens):
+        assert listens.server.config.timeout_keep_alive > 60 > kept_by_clients
+
+
+def test_connections_send_the_end_of_an_answer_without_waiting() -> None:
+    with (
+        server_http._bind("127.0.0.1", 0) as bound,
+        socket.create_connection(bound.getsockname()),
+    ):
+        connection, _ = bound.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

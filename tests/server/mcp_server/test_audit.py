@@ -1,0 +1,92 @@
+"""The audit log: each call with its outcome, and nothing of what was said."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from sightline.server.auth import static_tokens
+from sightline.server.http.http_server import listening
+from sightline.server.mcp_server.audit import Audit
+from sightline.storage.errors import ConfigurationError
+from tests.server.http.test_http_server import connected, made
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def test_each_call_leaves_a_line_that_says_who_and_how_it_ended(
+    tmp_path: Path, database_dsn: str
+) -> None:
+    secret, kept = static_tokens.issue("ann", ["read"])
+    file = tmp_path / "audit.jsonl"
+    settings = made(tmp_path, database_url=database_dsn, http_tokens=str(kept), audit_file=file)
+    async with listening(settings) as (url, _), connected(url, "auto", secret) as client:
+        await client.call_tool("list_collections", {})
+        # Refused at once: there is no encoder here to wait for.
+        said = {"query": "hunter2", "collection": "album\n", "hunter": 2}
+        await client.call_tool("search_text", said)
+        await client.call_tool("view_image", {"asset": "0123456789ab"})
+        await client.call_tool("delete_assets", {"assets": ["0123456789ab"]})
+        with pytest.raises(MCPError):
+            await client.read_resource("sightline://collection/hunter2")
+    written = entries(file)
+    assert [(each["call"], each["outcome"]) for each in written] == [
+        ("list_collections", "ok"),
+        ("search_text", "refused"),
+        ("view_image", "refused"),
+        ("delete_assets", "denied"),
+        ("resources/read", "refused"),
+    ]
+    assert {each["principal"] for each in written} == {"ann"}
+    assert written[1]["collection"] == "album\n"
+    assert written[1]["arguments"] == ["collection", "hunter", "query"]
+    assert written[3]["assets"] == ["0123456789ab"]
+    assert all(each["milliseconds"] >= 0 and each["time"] for each in written)
+    assert "hunter2" not in file.read_text()
+    assert secret not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_without_a_token_a_line_names_nobody(tmp_path: Path, database_dsn: str) -> None:
+    file = tmp_path / "audit.jsonl"
+    settings = made(tmp_path, database_url=database_dsn, audit_file=file)
+    async with listening(settings) as (url, _), connected(url, "auto") as client:
+        await client.call_tool("list_collections", {})
+    (entry,) = entries(file)
+    assert "principal" not in entry
+
+
+def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    audit = Audit(file)
+    for _ in range(2):
+        audit.note("x", {}, principal="ann", outcome="ok", seconds=0)
+        file.rename(tmp_path / "old.jsonl")
+    assert len(entries(tmp_path / "old.jsonl")) == 1
+    assert (tmp_path / "old.jsonl").stat().st_mode & 0o777 == 0o600
+    audit.close()
+
+
+def test_a_file_that_cannot_be_written_is_an_error_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_AUDIT_FILE: cannot write"):
+        Audit(tmp_path / "nowhere" / "audit.jsonl")
+
+
+def test_a_file_that_cannot_be_written_any_more_is_reported_and_ends_no_call(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    audit = Audit(folder / "audit.jsonl")
+    (folder / "audit.jsonl").unlink()
+    folder.rmdir()
+    with caplog.at_level(logging.ERROR):
+        audit.note("x", {}, principal=None, outcome="ok", seconds=0)
+    assert "cannot be written" in caplog.text

@@ -1,0 +1,234 @@
+"""Nothing that a model sends is ignored, and every failure tells it what to do next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import pytest
+from mcp import Client
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult, TextContent
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import Field
+
+from sightline.server.lazy_resource import on_wait
+from sightline.server.mcp_server.audit import Audit
+from sightline.server.mcp_server.rate_limit import Allowance
+from sightline.server.mcp_server.server import Server
+from sightline.server.observability.metrics import Metrics
+from sightline.storage.errors import ModelOverloadedError
+
+MODES = ["2026-07-28", "legacy"]
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class World:
+    """A server whose tools do what the tests need, and what it was told."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.entered = asyncio.Event()
+        self.server = Server(
+            "test",
+            metrics=self.metrics,
+            audit=Audit(None),
+            allowance=Allowance(per_minute=0, burst=1),
+            lifespan=_nothing,
+            log_level="WARNING",
+        )
+        self.server.add_tool(self.search)
+        self.server.add_tool(self.nothing)
+        self.server.add_tool(self.fail)
+        self.server.add_tool(self.wait)
+        self.server.add_tool(self.slow)
+        self.server.resource("sightline://asset/{asset}")(self.asset)
+
+    async def search(
+        self, query: str, limit: Annotated[int, Field(ge=1, le=50)] = 5, flag: bool = False
+    ) -> str:
+        return f"{query} {limit} {flag}"
+
+    async def nothing(self) -> str:
+        return "nothing"
+
+    async def fail(self, how: str) -> str:
+        if how == "named":
+            raise ModelOverloadedError("the encoder is busy; try again in a moment")
+        if how == "tool":
+            raise ToolError("asked for it")
+        msg = "SECRET of the server"
+        raise RuntimeError(msg)
+
+    async def wait(self, ctx: Context[Any, Any]) -> str:
+        tell = on_wait.get()
+        assert tell is not None
+        await tell("the encoder is loading")
+        await tell("the encoder is loading still")
+        await ctx.report_progress(1, 2)
+        return "done"
+
+    async def slow(self) -> str:
+        self.entered.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async def asset(self, asset: str) -> str:
+        if asset == "broken":
+            raise RuntimeError("SECRET of the server")
+        raise ResourceNotFoundError(f"no asset {asset!r}")
+
+    def calls(self) -> dict[tuple[str, str], float]:
+        """Tool calls by tool and outcome, as an operator would read them."""
+        text = self.metrics.exposition().decode()
+        return {
+            (sample.labels["tool"], sample.labels["outcome"]): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "sightline_tool_calls_total"
+        }
+
+
+@asynccontextmanager
+async def _nothing(_: object) -> AsyncIterator[None]:
+    yield
+
+
+def text_of(result: CallToolResult) -> str:
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+async def call(world: World, mode: str, tool: str, **arguments: object) -> tuple[bool, str]:
+    """Whether the call failed, and what it said."""
+    async with Client(world.server, mode=mode) as client:
+        result = await client.call_tool(tool, arguments)
+    return bool(result.is_error), text_of(result)
+
+
+async def test_a_good_call_is_answered_and_counted(mode: str) -> None:
+    world = World()
+    assert await call(world, mode, "search", query="van", limit=3) == (False, "van 3 False")
+    assert world.calls() == {("search", "ok"): 1}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "message"),
+    [
+        (
+            "search",
+            {"query": "van", "limt": 3},
+            (
+                "search has no argument 'limt'; did you mean 'limit'? "
+                "(it takes: 'flag', 'limit', 'query')"
+            ),
+        ),
+        (
+            "search",
+            {"query": "van", "top_k": 3},
+            "search has no argument 'top_k' (it takes: 'flag', 'limit', 'query')",
+        ),
+        ("nothing", {"query": "van"}, "nothing has no argument 'query' (it takes none)"),
+        ("serch", {}, "no tool 'serch'; there are: 'fail', 'nothing', 'search', 'slow', 'wait'"),
+        ("search", {}, "search was called with wrong arguments: query: Field required"),
+        (
+            "search",
+            {"query": "van", "limit": 0, "flag": "perhaps"},
+            (
+                "search was called with wrong arguments: "
+                "limit: Input should be greater than or equal to 1 (it is 0); "
+                "flag: Input should be a valid boolean, unable to interpret input (it is 'perhaps')"
+            ),
+        ),
+        (
+            "search",
+            {"query": ["van"]},
+            (
+                "search was called with wrong arguments: "
+                "query: Input should be a valid string (it is ['van'])"
+            ),
+        ),
+    ],
+)
+async def test_a_wrong_call_is_refused_with_what_would_be_right(
+    mode: str, tool: str, arguments: dict[str, object], message: str
+) -> None:
+    assert await call(World(), mode, tool, **arguments) == (True, message)
+
+
+async def test_a_huge_argument_is_not_repeated_whole(mode: str) -> None:
+    _, text = await call(World(), mode, "search", query="van", limit="9" * 100_000)
+    assert len(text) < 1_000
+
+
+async def test_an_error_that_sightline_names_reaches_the_caller_in_its_own_words(
+    mode: str,
+) -> None:
+    world = World()
+    answer = await call(world, mode, "fail", how="named")
+    assert answer == (True, "the encoder is busy; try again in a moment")
+    assert world.calls() == {("fail", "refused"): 1}
+
+
+async def test_a_tools_own_refusal_reaches_the_caller_in_its_own_words(mode: str) -> None:
+    assert await call(World(), mode, "fail", how="tool") == (True, "asked for it")
+
+
+async def test_any_other_error_is_an_incident_whose_number_leads_to_the_log(
+    mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    failed, text = await call(world, mode, "fail", how="otherwise")
+    number = text.split("(incident ")[1][:8]
+    assert failed
+    assert "SECRET" not in text
+    (record,) = [each for each in caplog.records if number in each.getMessage()]
+    assert record.levelno == logging.ERROR
+    assert "SECRET of the server" in str(record.exc_info)
+    assert world.calls() == {("fail", "error"): 1}
+
+
+async def test_waiting_is_told_as_progress_that_rises(mode: str) -> None:
+    told: list[tuple[float, str | None]] = []
+
+    async def heard(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, message))
+
+    async with Client(World().server, mode=mode) as client:
+        await client.call_tool("wait", {}, progress_callback=heard)
+    assert [message for _, message in told] == [
+        "the encoder is loading",
+        "the encoder is loading still",
+        None,
+    ]
+    assert [progress for progress, _ in told] == sorted({progress for progress, _ in told})
+
+
+async def test_a_cancelled_call_is_counted_as_such(mode: str) -> None:
+    world = World()
+    async with Client(world.server, mode=mode) as client:
+        calling = asyncio.create_task(client.call_tool("slow", {}))
+        await world.entered.wait()
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+    assert world.calls() == {("slow", "cancelled"): 1}
+
+
+async def test_a_missing_resource_is_named_and_a_broken_one_keeps_its_secret(mode: str) -> None:
+    async with Client(World().server, mode=mode) as client:
+        with pytest.raises(MCPError, match="no asset 'x'"):
+            await client.read_resource("sightline://asset/x")
+        with pytest.raises(MCPError) as caught:
+            await client.read_resource("sightline://asset/broken")
+    assert "SECRET" not in str(caught.value)

@@ -1,0 +1,77 @@
+"""The client and the built-in server, over HTTP, with a real LLaVA of random weights."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from sightline.server.models.model_server.builtin.builtin_server import serving
+from sightline.tools.boxes.model_profiles import choose
+from sightline.tools.vlm.vision_language_model import (
+    Request,
+    UnknownModelError,
+    choice_probabilities,
+)
+from tests.server.models.vision_language.conftest import MakeClient
+from tests.support import random_llava
+
+NAME = "random-llava"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = random_llava.write(tmp_path_factory.mktemp("models") / NAME)
+    with serving(folder) as address:
+        yield address
+
+
+async def test_a_yes_or_no_question_about_a_picture_is_answered_with_its_certainty(
+    url: str, make_client: MakeClient
+) -> None:
+    client = make_client(url, model=NAME, profile=choose("builtin-llava"))
+    picture = Image.radial_gradient("L").resize((120, 90))
+    reply = await client.ask(
+        Request((picture, "Is there a van?"), choices=("yes", "no"), probabilities=True)
+    )
+    assert reply.choice in ("yes", "no")
+    assert reply.text == reply.choice
+    shares = choice_probabilities(reply, ("yes", "no"))
+    assert shares is not None
+    assert sum(shares.values()) == pytest.approx(1)
+    assert reply.usage is not None
+    assert reply.usage.answer_tokens >= 1
+    assert client.refused_features == frozenset()
+
+
+async def test_a_schema_holds_the_answer(url: str, make_client: MakeClient) -> None:
+    client = make_client(url, model=NAME, profile=choose("qwen3-vl"))
+    schema = {
+        "type": "object",
+        "properties": {"count": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "required": ["count"],
+        "additionalProperties": False,
+    }
+    reply = await client.ask(Request(("How many?",), schema=schema, max_tokens=64))
+    assert isinstance(reply.data, dict)
+    assert isinstance(reply.data["count"], int)
+    assert not reply.data_repaired
+
+
+async def test_sixteen_questions_at_once_are_answered_as_one_by_one(
+    url: str, make_client: MakeClient
+) -> None:
+    requests = [Request((f"What is {n}?",), max_tokens=6) for n in range(16)]
+    together = make_client(url, model=NAME, concurrency=16)
+    in_turn = make_client(url, model=NAME, concurrency=1)
+    answers = await asyncio.gather(*map(together.ask, requests))
+    assert [a.text for a in answers] == [(await in_turn.ask(r)).text for r in requests]
+    assert not any(answer.cached for answer in answers)
+
+
+async def test_its_health_and_its_models_are_known(url: str, make_client: MakeClient) -> None:
+    assert await make_client(url, model=NAME).health() == [NAME]
+    with pytest.raises(UnknownModelError, match="'random-llava'"):
+        await make_client(url, model="lava").ask(Request(("?",)))

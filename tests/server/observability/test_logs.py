@@ -1,0 +1,90 @@
+"""Logs go to stderr, in the form that was asked for, without passwords."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from sightline.server.config import settings
+from sightline.server.observability import logs
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    names = ("sightline", *logs.QUIET)
+    levels = {name: logging.getLogger(name).level for name in names}
+    with logs.unchanged_root():
+        yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def _log(capsys: pytest.CaptureFixture[str], **options: object) -> str:
+    logs.configure(settings.load(**options))
+    logger = logging.getLogger("sightline.test")
+    logger.debug("quiet")
+    try:
+        raise ValueError("postgresql://ann:hunter2@db/eyes")
+    except ValueError:
+        logger.exception("cannot reach postgresql://ann:hunter2@db/eyes")
+    logging.getLogger("httpx").info("a request")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_passwords_are_hidden_in_messages_and_tracebacks(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    written = _log(capsys, log_format=log_format)
+    assert "hunter2" not in written
+    assert "cannot reach postgresql://ann:***@db/eyes" in written
+    assert "ValueError: postgresql://ann:***@db/eyes" in written
+
+
+def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = _log(capsys, log_format="json").splitlines()
+    entry = json.loads(line)
+    assert (entry["level"], entry["logger"]) == ("error", "sightline.test")
+    assert "ValueError" in entry["traceback"]
+
+
+def test_the_level_is_ours_and_libraries_stay_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "quiet" not in _log(capsys)
+    written = _log(capsys, log_level="debug")
+    assert "quiet" in written
+    assert "a request" not in written
+
+
+def test_a_misspelt_variable_is_warned_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_ENCODR", "builtin")
+    assert "SIGHTLINE_ENCODR is not a setting; did you mean" in _log(capsys)
+
+
+HOSTILE = "van\n12:00:00 ERROR   sightline: forged\r\x1b[2J\x85\u2028\u202e\u200b\x00\xa0\U000e0041"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_a_caller_sent_begins_no_line_and_moves_no_cursor(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    logs.configure(settings.load(log_format=log_format))
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        logging.getLogger("sightline.test").exception("no asset %s", HOSTILE)
+    written = capsys.readouterr().err
+    assert all(character.isprintable() or character == "\n" for character in written)
+    begun = [line for line in written.splitlines() if not line.startswith("    ")]
+    assert len(begun) == 1
+    if log_format == "json":
+        assert json.loads(begun[0])["message"] == f"no asset {HOSTILE}"
+    else:
+        assert r"van\n12:00:00 ERROR   sightline: forged\r\x1b[2J" in begun[0]

@@ -1,0 +1,207 @@
+"""Clusters and comparisons that `sightline analyze` keeps, and what the functions make of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sightline.storage.analytics import cluster_analysis, kmeans
+from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.db.pool import Database
+from sightline.storage.errors import InvalidArgumentError, UnknownNameError
+from sightline.storage.records import collections, embedding_spaces
+from tests.storage.analytics.conftest import asset_id
+from tests.support.rows import add_asset, add_vector
+from tests.support.vectors import Matrix
+
+
+def around(directions: Matrix, each: int, noise: float, seed: int = 5) -> Matrix:
+    rng = np.random.default_rng(seed)
+    spread = rng.normal(size=(len(directions) * each, directions.shape[1]))
+    return kmeans.unit(np.repeat(directions, each, axis=0) + noise * spread)
+
+
+def test_groups_that_stand_apart_are_found() -> None:
+    directions = np.eye(6, dtype=np.float32)[:4]
+    vectors = around(directions, 50, 0.05)
+    found = kmeans.centres(vectors, 4)
+    assert sorted(np.abs(found @ directions.T).argmax(axis=1)) == [0, 1, 2, 3]
+    nearest, distance = kmeans.assign(vectors, found)
+    assert [len(set(nearest[start : start + 50])) for start in range(0, 200, 50)] == [1] * 4
+    assert distance.max() < 0.1
+    assert np.array_equal(found, kmeans.centres(vectors, 4))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "k"),
+    [
+        (np.ones((5, 3), dtype=np.float32), 3),  # all the same
+        (np.array([[1, 0], [-1, 0]], dtype=np.float32), 1),  # they cancel out
+        (np.zeros((3, 2), dtype=np.float32), 2),  # no direction at all
+        (np.eye(4, dtype=np.float32), 4),  # one each
+    ],
+)
+def test_awkward_vectors_have_centres_too(vectors: Matrix, k: int) -> None:
+    found = kmeans.centres(kmeans.unit(vectors), k)
+    assert found.shape == (k, vectors.shape[1])
+    assert np.isfinite(found).all()
+
+
+def test_more_clusters_never_lie_further_apart_from_their_pictures() -> None:
+    vectors = kmeans.unit(np.random.default_rng(1).normal(size=(600, 16)))
+    means = [
+        float(kmeans.assign(vectors, kmeans.centres(vectors, k))[1].mean()) for k in (1, 4, 16, 64)
+    ]
+    assert means == sorted(means, reverse=True)
+
+
+async def rows(questions: Questions, text: str) -> list[list[object]]:
+    return [list(row) for row in (await questions.ask(text, rows=1000)).rows]
+
+
+async def test_every_picture_is_in_one_cluster_of_its_collection(
+    filled: Database, questions: Questions
+) -> None:
+    done = await cluster_analysis.cluster(filled, k=3)
+    assert [(each.collection, each.k, each.assets) for each in done] == [
+        ("album", 3, 29),
+        ("other", 3, 19),
+    ]
+    found = await rows(questions, "SELECT in_collection, assets, central_asset_id FROM clusters(3)")
+    assert sum(int(str(row[1])) for row in found if row[0] == "album") == 29
+    assert {str(row[2])[:5] for row in found if row[0] == "other"} == {"other"}
+    assert await rows(
+        questions,
+        "SELECT collection, count(*), count(DISTINCT asset_id), min(k) FROM cluster_members "
+        "GROUP BY 1 ORDER BY 1",
+    ) == [["album", 29, 29, 3], ["other", 19, 19, 3]]
+    # The central picture is the nearest of its cluster to the centre.
+    assert await rows(
+        questions,
+        "SELECT count(*) FROM clusters(3) AS c JOIN cluster_members AS m "
+        "ON m.asset_id = c.central_asset_id AND m.k = 3 WHERE m.distance > (SELECT min(distance) "
+        "FROM cluster_members AS o WHERE o.collection = c.in_collection AND o.cluster = c.cluster)",
+    ) == [[0]]
+
+
+async def test_a_sample_gives_the_centres_and_all_are_assigned(filled: Database) -> None:
+    (done, _) = await cluster_analysis.cluster(filled, k=2, sample_bytes=10 * 4 * 8)
+    assert done.assets == 29
+
+
+async def test_an_analysis_takes_the_place_of_the_one_before(
+    filled: Database, questions: Questions
+) -> None:
+    for _ in range(2):
+        await cluster_analysis.cluster(filled, names=["album"], k=2)
+    assert await rows(questions, "SELECT count(*) FROM cluster_members") == [[29]]
+    await cluster_analysis.cluster(filled, names=["album"], k=5)
+    assert await rows(questions, "SELECT count(*) FROM clusters()") == [[5]]  # the latest
+    assert await rows(questions, "SELECT count(*) FROM clusters(2)") == [[2]]
+    (default,) = await cluster_analysis.cluster(filled, names=["album"])
+    assert default.k == round((29 / 2) ** 0.5)
+
+
+async def test_clusters_that_are_not_there_are_answered_with_those_that_are(
+    filled: Database, questions: Questions
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"none yet\. More are made by: sightline"):
+        await questions.ask("SELECT * FROM clusters()", rows=1)
+    await cluster_analysis.cluster(filled, k=3)
+    with pytest.raises(InvalidArgumentError, match="There are: k=3 of album, k=3 of other"):
+        await questions.ask("SELECT * FROM clusters(7)", rows=1)
+
+
+async def test_wrong_numbers_and_names_are_refused(filled: Database) -> None:
+    with pytest.raises(InvalidArgumentError, match="0 clusters; use 1 to 1,000"):
+        await cluster_analysis.cluster(filled, k=0)
+    with pytest.raises(UnknownNameError, match="no collection 'x'; there are: 'album', 'other'"):
+        await cluster_analysis.cluster(filled, names=["album", "x"])
+
+
+async def test_what_goes_takes_its_place_in_an_analysis_with_it(
+    filled: Database, questions: Questions
+) -> None:
+    await cluster_analysis.cluster(filled, k=3)
+    await cluster_analysis.compare(filled)
+    async with filled.connection() as connection:
+        await connection.execute("DELETE FROM asset WHERE collection_id = 1")
+    assert await rows(questions, "SELECT count(*) FROM cluster_members") == [[19]]
+    assert await rows(questions, "SELECT * FROM duplicates(0.001)") == []
+
+
+DUPLICATES = [[asset_id("album", n), "album", asset_id("other", n), "other", 0.0] for n in range(5)]
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_duplicates_are_the_same_before_and_after_an_analysis(
+    filled: Database, questions: Questions, analysed: bool
+) -> None:
+    if analysed:
+        assert await cluster_analysis.compare(filled) == 48
+        assert await cluster_analysis.compare(filled) == 0
+    assert await rows(questions, "SELECT * FROM duplicates(0.001)") == DUPLICATES
+    for arguments in ("0.001, collection => 'other'", "0.001, most => 3", "0.001, most => 30"):
+        assert await rows(questions, f"SELECT * FROM duplicates({arguments})") == DUPLICATES
+    wide = await rows(questions, "SELECT count(*) FROM duplicates(0.5)")
+    assert int(str(wide[0][0])) > 100
+
+
+@pytest.mark.parametrize("collection", ["", ", collection => 'album'", ", collection => 'other'"])
+async def test_a_picture_that_came_after_an_analysis_is_compared_with_all(
+    filled: Database, questions: Questions, collection: str
+) -> None:
+    await cluster_analysis.compare(filled)
+    async with filled.connection() as connection:
+        other = await collections.get(connection, "other")
+        space = await embedding_spaces.of_collection(connection, other.id, "asset")
+        assert space is not None
+        cursor = await connection.execute(
+            "SELECT embedding FROM embedding WHERE asset_id = %s", [asset_id("album", 20)]
+        )
+        ((vector,),) = await cursor.fetchall()
+        await add_asset(connection, other, "late00000000")
+        await add_vector(connection, other, space, vector.to_list(), "late00000000")
+    found = await rows(questions, f"SELECT * FROM duplicates(0.001{collection})")
+    assert [asset_id("album", 20), "album", "late00000000", "other", 0.0] in found
+    assert len(found) == 6
+    assert await cluster_analysis.compare(filled) == 1
+
+
+async def test_many_likenesses_elsewhere_do_not_hide_one_in_the_same_collection(
+    filled: Database, questions: Questions
+) -> None:
+    async with filled.connection() as connection:
+        album, other = [await collections.get(connection, name) for name in ("album", "other")]
+        space = await embedding_spaces.of_collection(connection, album.id, "asset")
+        assert space is not None
+        cursor = await connection.execute(
+            "SELECT embedding FROM embedding WHERE asset_id = %s", [asset_id("album", 20)]
+        )
+        ((vector,),) = await cursor.fetchall()
+        aside = np.eye(1, space.identity.dimension)[0]
+        await add_asset(connection, album, "twin00000000")
+        twin = vector.to_numpy() + 0.2 * aside
+        await add_vector(connection, album, space, twin.tolist(), "twin00000000")
+        for n in range(12):  # between the two, so nearer to each than they are
+            await add_asset(connection, other, f"copy{n:08}")
+            between = vector.to_numpy() + 0.1 * aside
+            await add_vector(connection, other, space, between.tolist(), f"copy{n:08}")
+    await cluster_analysis.compare(filled)
+    found = await rows(
+        questions,
+        "SELECT asset_id, other_asset_id FROM duplicates(0.2) "
+        "WHERE in_collection = 'album' AND other_collection = 'album'",
+    )
+    assert [asset_id("album", 20), "twin00000000"] in found
+
+
+async def test_what_was_compared_is_not_looked_up_again(filled: Database) -> None:
+    scans = (
+        "SELECT pg_stat_get_xact_numscans(oid) FROM pg_class WHERE relname LIKE 'embedding%hnsw'"
+    )
+    await cluster_analysis.compare(filled)
+    async with filled.connection() as connection:
+        before = await (await connection.execute(scans)).fetchone()
+        await connection.execute("SELECT * FROM analytics.duplicates(0.01)")
+        assert await (await connection.execute(scans)).fetchone() == before

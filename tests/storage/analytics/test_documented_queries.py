@@ -1,0 +1,35 @@
+"""The questions of docs/analytics.md, run as an agent runs them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sightline.storage.analytics import cluster_analysis
+from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.db.pool import Database
+
+PAGE = (Path(__file__).parents[3] / "docs" / "analytics.md").read_text(encoding="utf-8")
+
+
+async def test_the_questions_of_the_page_have_answers(
+    filled: Database, questions: Questions
+) -> None:
+    await cluster_analysis.cluster(filled)
+    found = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(found) == 11  # ten, and one on what was analysed
+    for question in found:
+        assert (await questions.ask(question, rows=100)).rows, question
+
+
+async def test_the_page_names_all_that_there_is(questions: Questions) -> None:
+    outline = await questions.outline()
+    listed = re.findall(r"^\| `(\w+)(?:\(([^)]*)\))?`", PAGE, re.MULTILINE)
+    assert {name for name, arguments in listed if not arguments} == {
+        view.name for view in outline.views
+    }
+    arguments = {
+        each.name: [argument.split()[0] for argument in each.arguments.split(", ")]
+        for each in outline.functions
+    }
+    assert {name: given.split(", ") for name, given in listed if given} == arguments

@@ -1,0 +1,235 @@
+"""Answers: typed, shortened, bounded; and errors that say what there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from sightline.storage.analytics import cluster_analysis
+from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.db.pool import Database
+from sightline.storage.errors import InvalidArgumentError
+from tests.storage.analytics.conftest import asset_id
+
+
+async def test_values_come_with_their_types(questions: Questions) -> None:
+    answer = await questions.ask(
+        "SELECT 1 AS n, 2.5::numeric AS m, 'x' AS t, NULL::date AS d, "
+        "timestamptz '2026-01-02 03:04Z' AS a, '{\"a\": [1]}'::jsonb AS j, ARRAY[1, 2] AS l, "
+        "'\\x00ff'::bytea AS b, 'NaN'::float8 AS f, true AS y, interval '90 s' AS i",
+        rows=5,
+    )
+    assert [column.name for column in answer.columns] == [
+        "n",
+        "m",
+        "t",
+        "d",
+        "a",
+        "j",
+        "l",
+        "b",
+        "f",
+        "y",
+        "i",
+    ]
+    assert [column.type for column in answer.columns][:5] == [
+        "int4", "numeric", "text", "date", "timestamptz",
+    ]  # fmt: skip
+    (row,) = answer.rows
+    assert row[:4] == [1, 2.5, "x", None]
+    assert str(row[4]).startswith("2026-01-02T03:04:00")
+    assert row[5:] == [{"a": [1]}, [1, 2], "\\x00ff", "nan", True, "0:01:30"]
+
+
+async def test_vectors_and_long_texts_are_shortened(questions: Questions) -> None:
+    answer = await questions.ask(
+        "SELECT embedding, repeat('x', 5000) FROM embeddings LIMIT 1", rows=5
+    )
+    ((vector, text),) = answer.rows
+    assert answer.columns[0].type == "halfvec"
+    assert str(vector).endswith(", … 2 more numbers]")
+    assert str(text).endswith("… (5,000 characters)")
+
+
+async def test_rows_and_bytes_are_bounded_and_it_says_so(questions: Questions) -> None:
+    answer = await questions.ask("SELECT generate_series(1, 100000000)", rows=7)
+    assert answer.rows == [[n] for n in range(1, 8)]
+    assert answer.truncated == "there are more than 7 rows"
+    answer = await questions.ask("SELECT repeat('x', 1000) FROM generate_series(1, 900)", rows=900)
+    assert answer.truncated == "further rows would pass 100,000 bytes"
+    assert len(answer.rows) < 100
+    assert (await questions.ask("SELECT 1", rows=1)).truncated is None
+    with pytest.raises(InvalidArgumentError, match="limit is 0; use 1 to 1000"):
+        await questions.ask("SELECT 1", rows=0)
+
+
+async def test_a_plan_is_given_instead_of_rows(questions: Questions) -> None:
+    answer = await questions.ask("SELECT * FROM assets", rows=100, explain=True)
+    assert [column.name for column in answer.columns] == ["QUERY PLAN"]
+    assert any("asset" in str(row[0]) for row in answer.rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("SELECT * FROM pictures", ['"pictures" does not exist', "Views: annotations, assets,"]),
+        ("SELECT * FROM sightline.asset", ["permission denied", "Views:"]),
+        ("SELECT title FROM assets", ['"title" does not exist', "assets (asset_id, collection,"]),
+        ("SELECT captoin FROM assets", ["does not exist", "Perhaps you meant", "caption"]),
+        ("SELECT * FROM nearest(1, 2, 3, 4)", ["does not exist", "nearest(asset text, k integer"]),
+        ("SELECT closest('x')", ["does not exist", "Functions:", "nearest"]),
+        ("SELECT 1 / 0", ["division by zero"]),
+        ("SELECT FROM WHERE", ["syntax error"]),
+        ("SELECT * FROM nearest('zzzzzzzzzzzz')", ["no asset 'zzzzzzzzzzzz'", "view assets"]),
+        ("SELECT * FROM nearest('album0000019')", ["has no vector", "coverage()"]),
+        ("SELECT * FROM outliers(space => 99)", ["no space 99", "asset of test-encoder"]),
+        ("SELECT * FROM search('[1,2]')", ["has 2 numbers", "have 8"]),
+    ],
+)
+async def test_errors_are_postgres_own_with_the_names_that_there_are(
+    questions: Questions, text: str, words: list[str]
+) -> None:
+    with pytest.raises(InvalidArgumentError) as refusal:
+        await questions.ask(text, rows=5)
+    for word in words:
+        assert word in str(refusal.value)
+
+
+async def answers(questions: Questions, text: str) -> list[list[object]]:
+    return [list(row) for row in (await questions.ask(text, rows=1000)).rows]
+
+
+async def test_functions_answer_as_they_should(questions: Questions) -> None:
+    first = asset_id("album", 0)
+    nearest = await answers(questions, f"SELECT * FROM nearest('{first}', 3)")
+    assert nearest[0][:2] == [asset_id("other", 0), "other"]
+    assert abs(float(str(nearest[0][2]))) < 1e-3
+    assert [row[0] for row in nearest].count(first) == 0
+    assert len(nearest) == 3
+
+    searched = await answers(
+        questions,
+        f"SELECT s.* FROM search((SELECT embedding FROM embeddings WHERE asset_id = '{first}'), "
+        "2, collection => 'album') AS s",
+    )
+    assert searched[0][0] == first
+    assert {row[3] for row in searched} == {"album"}
+
+    pairs = await answers(questions, "SELECT * FROM duplicates(0.001)")
+    assert sorted((row[0], row[2]) for row in pairs) == [
+        (asset_id("album", n), asset_id("other", n)) for n in range(5)
+    ]
+
+    assert await answers(questions, "SELECT * FROM coverage()") == [
+        ["album", 30, 29, 1],
+        ["other", 20, 19, 1],
+    ]
+    ((same,),) = await answers(questions, f"SELECT similarity('{first}', '{asset_id('other', 0)}')")
+    assert float(str(same)) > 0.999
+    (found,) = await answers(
+        questions, "SELECT * FROM centroid('album', '{\"product\": \"Onion\"}')"
+    )
+    assert found[1] == 6
+    outlying = await answers(questions, "SELECT * FROM outliers(2, collection => 'album')")
+    assert outlying[0][0] == asset_id("album", 29)
+
+    drifted = await answers(
+        questions, "SELECT * FROM drift('[2026-01-01,2026-02-01)', '[2026-02-01,2026-03-01)')"
+    )
+    by_name = {row[0]: row for row in drifted}
+    assert by_name["album"][1:3] == [10, 19]
+    assert all(0 <= float(str(row[3])) <= 2 for row in drifted)
+
+    overlaps = await answers(questions, "SELECT * FROM label_overlap()")
+    assert [(row[0], row[3], row[6]) for row in overlaps] == [
+        (asset_id("album", 0), "van", "car"),
+        (asset_id("album", 1), "van", "van"),
+    ]
+    assert [round(float(str(row[8])), 3) for row in overlaps] == [1.0, 0.333]
+    assert len(await answers(questions, "SELECT * FROM label_overlap(0.5)")) == 1
+
+
+async def test_each_view_has_its_rows(questions: Questions) -> None:
+    expected = {
+        "assets": 50,
+        "sources": 50,
+        "passages": 50,
+        "annotations": 6,
+        "embeddings": 48,
+        "spaces": 1,
+        "searches": 2,
+    }
+    for view, rows in expected.items():
+        assert await answers(questions, f"SELECT count(*) FROM {view}") == [[rows]]
+    assert await answers(questions, "SELECT vectors, collections FROM spaces") == [
+        [48, ["album", "other"]]
+    ]
+
+
+async def test_everything_in_the_schema_is_described(questions: Questions) -> None:
+    outline = await questions.outline()
+    assert len(outline.views) == 9
+    assert len(outline.functions) == 10
+    assert all(each.comment for each in (*outline.views, *outline.functions))
+
+
+#: What each question reads: tables from end to end, and indexes, each so many times.
+SCANS = [
+    ("SELECT * FROM nearest('album0000000', 5)", {"embedding_1_hnsw": 1}, {"embedding_1"}),
+    (
+        "SELECT * FROM search('[1,1,1,1,1,1,1,1]', 5, collection => 'album')",
+        {"embedding_1_hnsw": 1},
+        {"embedding_1"},
+    ),
+    (
+        "SELECT similarity('album0000000', 'album0000001')",
+        {"embedding_1_asset_id_idx": 2},
+        {"embedding_1"},
+    ),
+    ("SELECT * FROM duplicates(0.01)", {"embedding_1_hnsw": 48}, set()),
+    # These are about all vectors: one pass each, or two where a mean comes first.
+    ("SELECT * FROM centroid()", {"embedding_1": 1}, set()),
+    ("SELECT * FROM outliers(3)", {"embedding_1": 2}, set()),
+    (
+        "SELECT * FROM drift('[2026-01-01,2026-02-01)', '[2026-02-01,2026-03-01)')",
+        {"embedding_1": 1},
+        set(),
+    ),
+    ("SELECT * FROM label_overlap()", {"annotation_asset_idx": 7}, set()),
+    ("SELECT * FROM coverage()", {"asset": 1}, set()),
+    ("SELECT * FROM clusters(3)", {"cluster_pkey": 1}, {"cluster", "cluster_member"}),
+    (
+        "SELECT * FROM assets WHERE asset_id = 'album0000000'",
+        {"asset_pkey": 1},
+        {"asset", "embedding_1"},
+    ),
+]
+
+
+async def test_each_question_reads_what_it_has_to_and_no_more(filled: Database) -> None:
+    await cluster_analysis.cluster(filled, k=3)
+    async with filled.connection(autocommit=True) as connection:
+        await connection.execute("ANALYZE")
+    for question, scanned, unread in SCANS:
+        read = await scans(
+            filled, question, whole_tables=bool({"embedding_1", "asset"} & set(scanned))
+        )
+        assert {name: read.get(name, 0) for name in scanned} == scanned, question
+        assert not unread & set(read), question
+
+
+async def scans(database: Database, question: str, *, whole_tables: bool) -> dict[str, int]:
+    """How often each table was read from end to end, and each index."""
+    counts = (
+        "SELECT relname::text, pg_stat_get_xact_numscans(oid) FROM pg_class "
+        "WHERE relnamespace = 'sightline'::regnamespace"
+    )
+    async with database.connection() as connection:
+        if not whole_tables:
+            # With so few rows the planner would rather read them all, as with many it would not.
+            await connection.execute("SET LOCAL enable_seqscan = off")
+        await connection.execute("SET LOCAL enable_bitmapscan = off")
+        await connection.execute("SET LOCAL search_path = analytics, public")
+        before = dict(await (await connection.execute(counts)).fetchall())
+        await (await connection.execute(question.encode())).fetchall()
+        after = dict(await (await connection.execute(counts)).fetchall())
+    return {name: after[name] - before[name] for name in after if after[name] != before[name]}

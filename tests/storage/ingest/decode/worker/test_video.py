@@ -1,0 +1,195 @@
+"""Films become frames that know their time, with what is said in them."""
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sightline.storage.ingest.decode.worker.subtitles import Cue, gathered, parse_subtitles
+from tests.storage.ingest.conftest import Bench
+from tests.support.media import BLUE, GREEN, RED, film
+
+SRT = """1
+00:00:00,500 --> 00:00:01,500
+The kettle is
+
+2
+00:00:01,600 --> 00:00:02,000
+<i>on the stove.</i>
+
+3
+00:00:04,200 --> 00:00:05,000
+猫在沙发上。
+"""
+
+FRAMES = (
+    "SELECT a.ordinal, a.frame_seconds, a.width, a.height, a.location, a.sha256, a.captured_at "
+    "FROM sightline.asset a WHERE kind = 'frame' ORDER BY ordinal"
+)
+SAID = (
+    "SELECT p.text, p.start_seconds, p.end_seconds, a.frame_seconds FROM sightline.passage p "
+    "LEFT JOIN sightline.asset a ON a.id = p.asset_id WHERE p.kind = 'subtitle' ORDER BY p.ordinal"
+)
+
+
+async def test_one_frame_of_each_scene_is_kept_with_its_time_and_picture(
+    bench: Bench, album: Path
+) -> None:
+    film(
+        album / "clip.mp4",
+        [(RED, 2), (GREEN, 2), (BLUE, 2)],
+        creation_time="2026-05-01T16:40:00.000000Z",
+    )
+    summary = await bench.ingest("album", timezone="Europe/Berlin")
+    assert (summary.added, summary.pictures) == (1, 3)
+    frames = await bench.rows(FRAMES)
+    assert [row[:4] for row in frames] == [
+        (0, 0.0, 160, 96),
+        (1, pytest.approx(2.0), 160, 96),
+        (2, pytest.approx(4.0), 160, 96),
+    ]
+    picture = Image.open(io.BytesIO(bench.objects.read(frames[1][4], frames[1][5], name="it")))
+    assert np.abs(np.array(picture.getpixel((5, 5))) - GREEN).max() < 25
+    assert frames[1][6] == datetime(2026, 5, 1, 16, 40, 2, tzinfo=UTC)
+    local = "SELECT captured_local FROM sightline.asset WHERE ordinal = 0"
+    assert await bench.rows(local) == [(datetime(2026, 5, 1, 18, 40),)]  # noqa: DTZ001
+    kinds = "SELECT kind, mime_type FROM sightline.source"
+    assert await bench.rows(kinds) == [("video", "video/mp4")]
+
+
+async def test_a_still_film_is_one_frame_and_a_long_one_stays_within_its_number(
+    bench: Bench, album: Path
+) -> None:
+    film(album / "still.mp4", [(RED, 12)])
+    film(album / "busy.avi", [(RED, 1), (GREEN, 1), (BLUE, 1)] * 3)
+    await bench.ingest("album", max_frames=4, frame_seconds=2)
+    counted = await bench.rows(
+        "SELECT s.name, count(*) FROM sightline.source s JOIN sightline.asset a "
+        "ON a.source_id = s.id GROUP BY s.name ORDER BY s.name"
+    )
+    assert counted[1] == ("album/still.mp4", 1)
+    assert 2 <= counted[0][1] <= 4
+
+
+async def test_subtitles_beside_a_film_bring_the_frame_nearest_to_them(
+    bench: Bench, album: Path
+) -> None:
+    film(album / "clip.mp4", [(RED, 2), (GREEN, 2), (BLUE, 2)])
+    (album / "clip.en.srt").write_text(SRT)
+    summary = await bench.ingest("album")
+    assert (summary.added, summary.passages) == (1, 2)
+    times = pytest.approx
+    assert await bench.rows(SAID) == [
+        ("The kettle is on the stove.", times(0.5), times(2.0), times(2.0)),
+        ("猫在沙发上。", times(4.2), times(5.0), times(4.0)),
+    ]
+
+
+async def test_subtitles_within_a_film_are_found_too(bench: Bench, album: Path) -> None:
+    cues = [(0.2, 1.0, "<b>The kettle sings.</b>"), (2.5, 3.5, "It is quiet now.")]
+    film(album / "clip.mkv", [(RED, 2), (GREEN, 2)], cues=cues)
+    await bench.ingest("album")
+    assert await bench.rows(SAID) == [
+        ("The kettle sings.", pytest.approx(0.2), pytest.approx(1.0), 0.0),
+        ("It is quiet now.", pytest.approx(2.5), pytest.approx(3.5), pytest.approx(2.0)),
+    ]
+
+
+async def test_changed_subtitles_are_taken_in_without_decoding(bench: Bench, album: Path) -> None:
+    film(album / "clip.mp4", [(RED, 2), (GREEN, 2)])
+    (album / "clip.srt").write_text(SRT)
+    await bench.ingest("album")
+    (album / "clip.srt").write_text("1\n00:00:02,000 --> 00:00:03,000\nNew words.\n")
+    summary = await bench.ingest("album")
+    assert (summary.updated, summary.pictures) == (1, 0)
+    assert await bench.rows(SAID) == [("New words.", 2.0, 3.0, pytest.approx(2.0))]
+
+
+async def test_subtitles_that_are_gone_give_way_to_those_within_the_film(
+    bench: Bench, album: Path
+) -> None:
+    film(album / "clip.mkv", [(RED, 2), (GREEN, 2)], cues=[(2.5, 3.5, "Within the film.")])
+    film(album / "mute.mp4", [(GREEN, 2), (RED, 2)])
+    for name in ("clip", "mute"):
+        (album / f"{name}.srt").write_text(SRT)
+    await bench.ingest("album")
+    assert len(await bench.rows(SAID)) == 4
+    (album / "clip.srt").unlink()
+    (album / "mute.srt").unlink()
+    summary = await bench.ingest("album")
+    assert (summary.updated, summary.pictures) == (2, 0)
+    assert await bench.rows(SAID) == [("Within the film.", 2.5, 3.5, pytest.approx(2.0))]
+    assert (await bench.ingest("album")).unchanged == 2
+
+
+async def test_a_film_is_read_from_its_file_and_has_a_limit_of_its_own(
+    bench: Bench, album: Path
+) -> None:
+    film(album / "a.mp4", [(RED, 1), (GREEN, 1)])
+    size = (album / "a.mp4").stat().st_size
+    assert (await bench.ingest("album", max_file_bytes=size // 2)).added == 1
+    assert len(await bench.rows(FRAMES)) == 2
+    (album / "b.mp4").write_bytes((album / "a.mp4").read_bytes() + b"\0\0\0\x08free")
+    await bench.ingest("album", max_video_bytes=size)
+    assert await bench.failures() == {"album/b.mp4": "too_large"}
+
+
+async def test_subtitles_without_a_film_are_found_by_their_times(bench: Bench, album: Path) -> None:
+    cue = "00:01.000 --> 00:02.500 align:start\nHello &amp; hi."
+    (album / "talk.vtt").write_text(f"WEBVTT\n\n{cue}")
+    await bench.ingest("album")
+    assert await bench.rows(SAID) == [("Hello & hi.", 1.0, 2.5, None)]
+
+
+async def test_films_that_cannot_be_taken_are_named(bench: Bench, album: Path) -> None:
+    whole = film(album / "good.avi", [(RED, 1), (GREEN, 2)]).read_bytes()
+    (album / "a-noise.mp4").write_bytes(bytes(range(256)) * 64)
+    (album / "b-playlist.mp4").write_bytes(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n")
+    (album / "c-wide.avi").write_bytes(film(album / "w.avi", [(RED, 1)], (640, 480)).read_bytes())
+    (album / "w.avi").unlink()
+    (album / "d-cut.avi").write_bytes(whole[: len(whole) * 2 // 3])
+    (album / "e-words.srt").write_text("no times here")
+    summary = await bench.ingest("album", max_pixels=200_000)
+    assert await bench.failures() == {
+        "album/a-noise.mp4": "broken",
+        "album/b-playlist.mp4": "broken",
+        "album/c-wide.avi": "too_many_pixels",
+        "album/e-words.srt": "broken",
+    }
+    assert summary.added == 2
+    assert len(list(bench.objects.stored())) == len(
+        set(await bench.rows("SELECT location FROM sightline.asset"))
+    )
+
+
+def test_sentences_over_several_cues_are_one() -> None:
+    assert list(gathered(parse_subtitles(SRT))) == [
+        Cue(0.5, 2.0, "The kettle is on the stove."),
+        Cue(4.2, 5.0, "猫在沙发上。"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "cues"),
+    [
+        ("", []),
+        ("WEBVTT\n\nNOTE nothing\n", []),
+        ("0:00:02.000 --> 0:00:01.000\nbackwards", []),
+        ("1\r\n00:00:01,5 --> 00:00:02,25\r\n{\\an8}Up\r\nthere\r\n", [Cue(1.5, 2.25, "Up there")]),
+        ("100:00:00,000 --> 100:00:01,000\n42\n", [Cue(360000, 360001, "42")]),
+    ],
+)
+def test_subtitle_files_are_read_as_players_read_them(text: str, cues: list[Cue]) -> None:
+    assert parse_subtitles(text) == cues
+
+
+@pytest.mark.timeout(60)
+def test_subtitles_are_read_in_a_time_in_proportion_to_their_length() -> None:
+    cue = "{n}\n00:00:01,000 --> 00:00:02,000\nline {n}\n\n"
+    many = "".join(cue.format(n=n) for n in range(60_000)) + "\n" * 200_000 + "x\n"
+    hollow = "00:00:01,000 --> 00:00:02,000\na" + "\n" * 200_000 + "x\n" + cue.format(n=1)
+    assert len(parse_subtitles(many)) == 60_000
+    assert [each.text for each in parse_subtitles(hollow)] == ["a", "line 1"]

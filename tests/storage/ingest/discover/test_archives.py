@@ -1,0 +1,187 @@
+import io
+import tarfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightline.storage.errors import MediaError
+from sightline.storage.ingest.discover.discovered_file import Found
+from sightline.storage.ingest.discover.input_paths import resolve
+from sightline.storage.ingest.discover.walk import discover
+from sightline.storage.ingest.ingest_options import IngestOptions
+
+Files = list[tuple[str, bytes]]
+Pack = Callable[[Path, Files], Path]
+
+
+def pack_zip(path: Path, files: Files) -> Path:
+    with zipfile.ZipFile(path.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return path.with_suffix(".zip")
+
+
+def pack_tar(path: Path, files: Files) -> Path:
+    return _pack_tar(path.with_suffix(".tar"), files, "w")
+
+
+def pack_tgz(path: Path, files: Files) -> Path:
+    return _pack_tar(path.with_suffix(".tar.gz"), files, "w:gz")
+
+
+def _pack_tar(path: Path, files: Files, mode: Any) -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name, data in files:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return path
+
+
+every_kind = pytest.mark.parametrize("pack", [pack_zip, pack_tar, pack_tgz])
+
+
+def found(path: Path, **options: int) -> list[Found]:
+    return list(_loaded(path, **options))
+
+
+def _loaded(path: Path, **options: int) -> Any:
+    for each in discover(resolve([path.name]), IngestOptions(**options), lambda *_: None):
+        if each.load is not None and each.failure is None:
+            try:
+                each.data = each.load()
+            except MediaError as error:
+                each.failure = error
+        yield each
+
+
+def codes(path: Path, **options: int) -> dict[str, str | None]:
+    return {
+        each.name: each.failure.code if each.failure else None for each in found(path, **options)
+    }
+
+
+@every_kind
+def test_members_come_in_order_with_their_bytes_and_sidecars(album: Path, pack: Pack) -> None:
+    files = [
+        ("pics/b.jpg", b"B"),
+        ("pics/a.txt", b"a cat"),
+        ("pics/a.jpg", b"A"),
+        (".hidden/c.jpg", b"C"),
+        ("metadata.jsonl", b'{"file_name": "pics/b.jpg", "room": 7}'),
+    ]
+    path = pack(album.parent / "x", files)
+    first, second = found(path)
+    assert (first.name, first.data) == (f"{path.name}/pics/a.jpg", b"A")
+    assert (second.name, second.data) == (f"{path.name}/pics/b.jpg", b"B")
+    assert first.sidecar is not None
+    assert first.sidecar.caption == "a cat"
+    assert second.sidecar is not None
+    assert second.sidecar.metadata == {"room": 7}
+
+
+@every_kind
+@pytest.mark.parametrize("name", ["../evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg"])
+def test_names_that_lead_out_of_the_archive_are_refused(album: Path, pack: Pack, name: str) -> None:
+    path = pack(album.parent / "x", [(name, b"E"), ("good.jpg", b"G")])
+    assert sorted(str(code) for code in codes(path).values()) == ["None", "unsafe_name"]
+    assert not list(album.parent.rglob("evil.jpg"))
+
+
+@every_kind
+def test_nothing_is_unpacked_beside_the_archive(album: Path, pack: Pack) -> None:
+    path = pack(album.parent / "x", [("a.jpg", b"A")])
+    found(path)
+    assert sorted(p.name for p in album.parent.iterdir()) == sorted(["album", path.name])
+
+
+@every_kind
+def test_a_bomb_is_cut_off(album: Path, pack: Pack) -> None:
+    files = [(f"{n}.jpg", bytes(16 << 20)) for n in range(6)]
+    path = pack(album.parent / "x", files)
+    if path.suffix == ".tar":
+        path.rename(path.with_suffix(".txt"))  # is no bomb: it is as large as what it holds
+        return
+    assert "archive_bomb" in codes(path, max_archive_ratio=10).values()
+
+
+@every_kind
+def test_a_member_over_the_limit_fails_alone(album: Path, pack: Pack) -> None:
+    path = pack(album.parent / "x", [("big.jpg", bytes(5000)), ("small.jpg", b"s")])
+    found_codes = codes(path, max_file_bytes=4096)
+    assert found_codes == {f"{path.name}/big.jpg": "too_large", f"{path.name}/small.jpg": None}
+
+
+@every_kind
+def test_too_many_members_are_refused(album: Path, pack: Pack) -> None:
+    path = pack(album.parent / "x", [(f"{n}.jpg", b"x") for n in range(11)])
+    assert codes(path, max_archive_members=10) == {path.name: "archive_bomb"}
+
+
+@every_kind
+def test_an_archive_within_an_archive_is_named_and_not_opened(album: Path, pack: Pack) -> None:
+    path = pack(album.parent / "x", [("inner.zip", b"PK"), ("empty.jpg", b"")])
+    assert codes(path) == {
+        f"{path.name}/inner.zip": "unsupported",
+        f"{path.name}/empty.jpg": "empty",
+    }
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tgz"])
+@pytest.mark.parametrize("data", [b"PK nothing", b"\x1f\x8b broken"])
+def test_what_is_no_archive_is_a_failure(album: Path, name: str, data: bytes) -> None:
+    path = album.parent / name
+    path.write_bytes(data)
+    assert codes(path) == {name: "archive_broken"}
+
+
+def test_a_cut_off_tar_is_a_failure(album: Path) -> None:
+    path = pack_tgz(album.parent / "x", [("a.jpg", bytes(range(256)) * 4000)])
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert codes(path) == {path.name: "archive_broken"}
+
+
+def test_links_in_a_tar_are_not_followed(album: Path) -> None:
+    path = album.parent / "x.tar"
+    with tarfile.open(path, "w") as archive:
+        entry = tarfile.TarInfo("link.jpg")
+        entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(entry)
+    assert codes(path) == {"x.tar/link.jpg": "not_a_file"}
+
+
+def test_a_forged_tar_header_does_not_make_us_read_it_all(album: Path) -> None:
+    path = album.parent / "x.tar"
+    entry = tarfile.TarInfo("pax")
+    entry.type, entry.size = tarfile.XHDTYPE, 1 << 40
+    path.write_bytes(entry.tobuf() + bytes(10_240))
+    assert codes(path) == {"x.tar": "archive_broken"}
+
+
+def test_an_encrypted_member_fails_alone(album: Path) -> None:
+    path = pack_zip(album.parent / "x", [("a.jpg", b"A" * 100), ("b.jpg", b"B" * 100)])
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 8] |= 1
+    data[6] |= 1
+    path.write_bytes(data)
+    assert codes(path) == {"x.zip/a.jpg": "encrypted", "x.zip/b.jpg": None}
+
+
+def test_a_member_with_a_wrong_checksum_fails_alone(album: Path) -> None:
+    path = pack_zip(album.parent / "x", [("a.jpg", b"A" * 100), ("b.jpg", b"B" * 100)])
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 16] ^= 0xFF
+    path.write_bytes(data)
+    assert codes(path) == {"x.zip/a.jpg": "broken", "x.zip/b.jpg": None}
+
+
+def test_a_member_that_is_there_twice_is_taken_once(album: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = pack_zip(album.parent / "x", [("a.jpg", b"1"), ("a.jpg", b"2")])
+    assert [each.data for each in found(path)] == [b"2"]

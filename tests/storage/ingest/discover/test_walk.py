@@ -1,0 +1,169 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.ingest.discover.discovered_file import Found, Upload
+from sightline.storage.ingest.discover.input_paths import resolve
+from sightline.storage.ingest.discover.walk import count, discover
+from sightline.storage.ingest.ingest_options import IngestOptions
+
+
+def found(*paths: str | Path | Upload) -> list[Found]:
+    return list(discover(resolve(paths), IngestOptions(), lambda *_: None))
+
+
+def names(*paths: str | Path | Upload) -> list[str]:
+    return [each.name for each in found(*paths)]
+
+
+def codes(*paths: str | Path) -> dict[str, str]:
+    return {each.name: each.failure.code for each in found(*paths) if each.failure is not None}
+
+
+def make(folder: Path, *files: str) -> None:
+    for file in files:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_names_are_as_the_user_gave_the_path(album: Path) -> None:
+    make(album, "a.jpg", "in/b.jpg")
+    assert (
+        names("album") == names("album/") == names("./album") == ["album/a.jpg", "album/in/b.jpg"]
+    )
+    assert names("album/in/b.jpg") == ["album/in/b.jpg"]
+    assert names(album) == [f"{album}/a.jpg", f"{album}/in/b.jpg"]
+
+
+def test_the_current_folder_adds_nothing_to_names(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(album, "a.jpg")
+    monkeypatch.chdir(album)
+    assert names(".") == ["a.jpg"]
+    assert names("../album") == ["../album/a.jpg"]
+
+
+def test_the_order_depends_on_names_alone(album: Path) -> None:
+    make(album, "b.jpg", "a/2.jpg", "a/1.jpg", "Ä.jpg", "B.jpg")
+    assert names("album") == [
+        f"album/{n}" for n in ("B.jpg", "a/1.jpg", "a/2.jpg", "b.jpg", "Ä.jpg")
+    ]
+
+
+def test_hidden_files_and_litter_are_skipped(album: Path) -> None:
+    make(album, ".hidden.jpg", ".git/a.jpg", "Thumbs.db", "__MACOSX/a.jpg", "a.jpg")
+    assert names("album") == ["album/a.jpg"]
+
+
+def test_a_hidden_file_that_is_named_itself_is_taken(album: Path) -> None:
+    make(album, ".hidden.jpg")
+    assert names("album", "album/.hidden.jpg") == ["album/.hidden.jpg"]
+
+
+def test_patterns_are_expanded(album: Path) -> None:
+    make(album, "a.jpg", "in/b.jpg", "in/c.png")
+    assert names("album/**/*.jpg") == ["album/a.jpg", "album/in/b.jpg"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(album: Path) -> None:
+    make(album, "a[1].jpg")
+    assert names("album/a[1].jpg") == ["album/a[1].jpg"]
+
+
+def test_what_is_given_twice_is_found_once(album: Path) -> None:
+    make(album, "in/a.jpg")
+    assert names("album/in/a.jpg", "album", "album/in", album / "in" / "a.jpg") == [
+        "album/in/a.jpg"
+    ]
+
+
+def test_paths_that_lead_nowhere_are_all_named(album: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'nothing', 'none/\*\.jpg'"):
+        resolve(["nothing", "album", "none/*.jpg"])
+
+
+def test_sidecars_are_not_found_as_texts(album: Path) -> None:
+    make(album, "a.jpg", "a.txt", "a.json", "metadata.jsonl", "captions.csv", "notes.txt")
+    assert names("album") == ["album/a.jpg", "album/notes.txt"]
+
+
+def test_a_single_picture_has_the_sidecars_beside_it(album: Path) -> None:
+    make(album, "a.jpg")
+    (album / "a.txt").write_text("a cat")
+    (album / "metadata.jsonl").write_text('{"file_name": "a.jpg", "room": 7}')
+    (one,) = found("album/a.jpg")
+    assert one.sidecar is not None
+    assert (one.sidecar.caption, one.sidecar.metadata) == ("a cat", {"room": 7})
+
+
+def test_a_table_above_names_files_below(album: Path) -> None:
+    make(album, "train/a.jpg", "train/b.jpg")
+    (album / "metadata.csv").write_text("file_name,text\ntrain/b.jpg,below\n")
+    said = {each.name: each.sidecar.caption if each.sidecar else None for each in found("album")}
+    assert said == {"album/train/a.jpg": None, "album/train/b.jpg": "below"}
+
+
+def test_links_within_the_folder_are_followed_and_links_out_of_it_are_not(album: Path) -> None:
+    make(album, "a.jpg")
+    make(album.parent, "secret.jpg", "private/b.jpg")
+    (album / "in.jpg").symlink_to("a.jpg")
+    (album / "out.jpg").symlink_to("../secret.jpg")
+    (album / "folder").symlink_to("../private")
+    (album / "gone.jpg").symlink_to("nowhere.jpg")
+    assert codes("album") == {
+        "album/out.jpg": "link_outside",
+        "album/folder": "link_outside",
+        "album/gone.jpg": "unreadable",
+    }
+    assert [each.path for each in found("album") if each.name == "album/in.jpg"] == [
+        str(album / "a.jpg")
+    ]
+
+
+def test_a_sidecar_that_links_out_of_the_folder_is_not_read(album: Path) -> None:
+    make(album, "a.jpg")
+    secret = album.parent / "secret.txt"
+    secret.write_text("a secret")
+    (album / "a.txt").symlink_to(secret)
+    reports: list[tuple[str, str, str]] = []
+    (one,) = discover(resolve(["album"]), IngestOptions(), lambda *r: reports.append(r))
+    assert one.sidecar is None
+    assert reports == [
+        ("sidecar_unreadable", "album/a.txt", "is a link that leads out of the folder given")
+    ]
+
+
+def test_a_circle_of_links_ends(album: Path) -> None:
+    make(album, "in/a.jpg")
+    (album / "in" / "up").symlink_to("..")
+    assert names("album") == ["album/in/a.jpg"]
+
+
+def test_names_that_are_not_utf8_are_failures_with_a_printable_name(album: Path) -> None:
+    folder = os.fsencode(album)
+    Path(os.fsdecode(folder + b"/caf\xe9.jpg")).write_bytes(b"x")
+    Path(os.fsdecode(folder + b"/d\xe9")).mkdir()
+    assert codes("album") == {
+        r"album/caf\xe9.jpg": "name_not_utf8",
+        r"album/d\xe9": "name_not_utf8",
+    }
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_listed_is_a_failure(album: Path) -> None:
+    make(album, "shut/a.jpg", "b.jpg")
+    (album / "shut").chmod(0)
+    try:
+        assert codes("album") == {"album/shut": "unreadable"}
+    finally:
+        (album / "shut").chmod(0o700)
+
+
+def test_the_count_is_that_of_what_is_found(album: Path) -> None:
+    make(album, "a.jpg", "a.txt", "in/b.jpg", "in/.c.jpg", "notes.md")
+    roots = resolve(["album", Upload("u.jpg", b"x")])
+    assert count(roots, IngestOptions()) == len(names("album", Upload("u.jpg", b"x"))) == 4

@@ -1,0 +1,46 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sightline.storage.ingest.embed.text_chunks import split_text
+
+TEXTS = st.text(alphabet="ab .。，\n你好x1!?", max_size=3000) | st.text(max_size=500)
+
+
+@given(TEXTS)
+@settings(deadline=None, max_examples=60)
+def test_chunks_are_slices_in_order_that_leave_out_only_space(text: str) -> None:
+    end, last = 0, -1
+    for chunk in split_text(text, 16, 4):
+        assert text[chunk.start : chunk.end] == chunk.text
+        assert chunk.start >= last
+        assert chunk.start <= end or not text[end : chunk.start].strip()
+        end, last = max(end, chunk.end), chunk.start
+    assert not text[end:].strip()
+
+
+def test_repeated_sentences_get_places_of_their_own() -> None:
+    text = "The door is shut. " * 40
+    chunks = split_text(text, 16, 0)
+    assert len({chunk.start for chunk in chunks}) == len(chunks)
+    assert chunks[-1].end == len(text.rstrip())
+
+
+@pytest.mark.parametrize(
+    "sentence", ["The hole spacing is 90 mm. ", "孔距为九十毫米，适合该主板。"]
+)
+def test_chunks_end_where_sentences_end(sentence: str) -> None:
+    for chunk in split_text(sentence * 50, 32, 0):
+        assert chunk.text.endswith(sentence.strip()[-1])
+
+
+def test_one_endless_word_is_cut() -> None:
+    assert max(len(chunk.text) for chunk in split_text("a" * 100_000, 64, 8)) < 2000
+
+
+@pytest.mark.timeout(60)  # once it took the square of the length: hours for these
+@pytest.mark.parametrize("unit", ["!?", ". . .", "((", ".)", "中", "\n", "。”", "a!"])
+def test_a_megabyte_of_signs_is_cut_in_a_time_in_proportion_to_its_length(unit: str) -> None:
+    text = unit * (1_000_000 // len(unit))
+    chunks = split_text(text, 4096, 0)
+    assert all(text[chunk.start : chunk.end] == chunk.text for chunk in chunks)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from sightline.storage.db.pool import Database
+from sightline.storage.records import by_filename
+from tests.support.corpus import Corpus, id_of
+from tests.support.encoders import ColourHistogramEncoder
+
+
+async def test_pictures_and_passages_are_found_by_the_end_of_their_files_name(
+    database: Database,
+) -> None:
+    corpus = Corpus(database, ColourHistogramEncoder())
+    await corpus.add("a/cat.jpg", caption="a cat")
+    await corpus.add("b/cat.jpg", collection="other")
+    await corpus.add("a/cat.jpg.png")
+    chunks = await corpus.add_text("a/notes.md", ["one", "two"])
+    async with database.connection() as connection:
+        everywhere = await by_filename.assets_of(connection, ["cat.jpg", "\0"], None)
+        here = await by_filename.assets_of(connection, ["x/cat.jpg"], "album")
+        notes = await by_filename.passages_of(connection, ["notes.md"], "album")
+        captions = await by_filename.passages_of(connection, ["cat.jpg"], "album")
+    assert [(each.source, each.id) for each in everywhere] == [
+        ("a/cat.jpg", id_of("a/cat.jpg")),
+        ("b/cat.jpg", id_of("b/cat.jpg")),
+    ]
+    assert [each.source for each in here] == ["a/cat.jpg"]
+    assert [(each.id, each.kind, each.text) for each in notes] == [
+        (chunks[0], "chunk", "one"),
+        (chunks[1], "chunk", "two"),
+    ]
+    assert [(each.kind, each.text) for each in captions] == [("caption", "a cat")]

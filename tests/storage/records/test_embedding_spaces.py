@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pgvector import HalfVector
+
+from sightline.storage.db.pool import Database
+from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError, StorageError
+from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import collections, embedding_spaces
+
+SMALL = EncoderIdentity("small", "aa" * 8, "cc" * 8, 4)
+OTHER = EncoderIdentity("other", "bb" * 8, "cc" * 8, 4)
+
+
+async def test_space_is_made_once_however_many_ask_at_once(database: Database) -> None:
+    async def ask() -> embedding_spaces.Space:
+        async with database.connection() as connection:
+            return await embedding_spaces.get_or_create(connection, SMALL, "asset")
+
+    asked = await asyncio.gather(*(ask() for _ in range(8)))
+    assert len(set(asked)) == 1
+    async with database.connection() as connection:
+        assert await embedding_spaces.all_spaces(connection) == [asked[0]]
+        assert await embedding_spaces.has_index(connection, asked[0])
+
+
+async def test_grains_of_one_encoder_are_spaces_apart(database: Database) -> None:
+    async with database.connection() as connection:
+        made = [
+            await embedding_spaces.get_or_create(connection, SMALL, grain)
+            for grain in ("asset", "region", "passage")
+        ]
+    assert len({space.id for space in made}) == 3
+
+
+async def test_collection_keeps_to_the_encoder_it_began_with(database: Database) -> None:
+    async with database.connection() as connection:
+        album = await collections.create(connection, "album")
+        first = await embedding_spaces.get_or_create(connection, SMALL, "asset")
+        second = await embedding_spaces.get_or_create(connection, OTHER, "asset")
+        await embedding_spaces.assign(connection, album.id, first)
+        await embedding_spaces.assign(connection, album.id, first)
+        with pytest.raises(SpaceMismatchError, match=r"small .* other "):
+            await embedding_spaces.assign(connection, album.id, second)
+        assert await embedding_spaces.of_collection(connection, album.id, "asset") == first
+        assert await embedding_spaces.of_collection(connection, album.id, "region") is None
+
+
+async def test_vector_of_another_dimension_is_refused(database: Database) -> None:
+    async with database.connection() as connection:
+        album = await collections.create(connection, "album")
+        space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
+    with pytest.raises(StorageError, match="dimension"):
+        async with database.connection() as connection:
+            await connection.execute(
+                "INSERT INTO embedding (space_id, collection_id, embedding) VALUES (%s, %s, %b)",
+                [space.id, album.id, HalfVector([1, 2, 3])],
+            )
+
+
+@pytest.mark.parametrize("dimension", [0, -1, 4001])
+async def test_dimension_that_no_index_takes_is_refused(database: Database, dimension: int) -> None:
+    async with database.connection() as connection:
+        with pytest.raises(InvalidArgumentError, match=str(dimension)):
+            await embedding_spaces.get_or_create(
+                connection, EncoderIdentity("odd", "aa", "bb", dimension), "asset"
+            )
+
+
+async def test_index_is_dropped_for_a_load_and_built_after(database: Database) -> None:
+    async with database.connection() as connection:
+        space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
+        await embedding_spaces.drop_index(connection, space)
+        assert not await embedding_spaces.has_index(connection, space)
+        await embedding_spaces.drop_index(connection, space)
+        await embedding_spaces.ensure_index(connection, space)
+        await embedding_spaces.ensure_index(connection, space)
+        assert await embedding_spaces.has_index(connection, space)
+
+
+async def test_nearest_neighbours_are_found_through_the_index(database: Database) -> None:
+    async with database.connection() as connection:
+        space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
+        await connection.execute("SET LOCAL enable_sort = off")  # the table is empty
+        cursor = await connection.execute(
+            space.compose(
+                "EXPLAIN SELECT asset_id FROM embedding WHERE space_id = {space_id} "
+                "ORDER BY embedding::halfvec({dimension}) <=> '[1,0,0,0]' LIMIT 10"
+            )
+        )
+        plan = "\n".join(row[0] for row in await cursor.fetchall())
+    assert f"Index Scan using {space.index}" in plan

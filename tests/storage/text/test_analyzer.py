@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sightline.storage.text.analyzer import MAX_TERM_CHARS, analyse
+from sightline.storage.text.text_query import MAX_NEIGHBOURS, MAX_QUERY_TERMS, analyse_query
+
+
+def terms(text: str) -> set[str]:
+    return set(analyse(text).frequencies)
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        ("two dogs were running", "dog run"),
+        ("a café in Paris", "cafe"),
+        ("a cafe in Paris", "café"),
+        ("socket LGA1700", "lga 1700"),
+        ("socket LGA 1700", "LGA1700"),
+        ("RTX-4090", "rtx4090"),
+        ("54x90mm hole spacing", "54 x 90 mm"),
+        ("part A-12/3.5", "a-12/3.5"),
+        ("total $1,299.00", "1299"),
+        ("price 3.50", "3.5"),
+        ("O'Brien's dog", "OBrien"),
+        ("state-of-the-art", "state of the art"),
+        ("ＦＵＬＬ　ｗｉｄｔｈ", "full width"),
+        ("zero\u200bwidth", "zerowidth"),
+        ("C++ in depth", "c++"),
+        ("研究生命的起源", "研究生"),
+        ("一只小猫在车里", "小猫"),
+        ("this is 👍🏽", "👍"),
+    ],
+)
+def test_what_is_stored_is_found_by_what_is_asked(stored: str, asked: str) -> None:
+    assert set(analyse_query(asked).terms) & terms(stored)
+
+
+def test_part_numbers_are_kept_whole_and_in_parts() -> None:
+    assert {"a-12/3.5", "a1235", "a", "12", "3.5"} <= terms("A-12/3.5")
+
+
+def test_a_part_number_is_not_another_with_the_same_digits() -> None:
+    assert "am4" in terms("AM4")
+    assert "am4" not in terms("AM5 4 fans")
+
+
+def test_any_substring_of_chinese_is_covered_by_pairs_of_characters() -> None:
+    text = "北京大学生前来应聘自动化岗位"
+    stored = terms(text)
+    for start in range(len(text) - 1):
+        assert text[start : start + 2] in stored
+
+
+def test_every_chinese_character_begins_a_term() -> None:
+    stored = terms("黑猫警长")
+    assert all(any(term.startswith(char) for term in stored) for char in "黑猫警长")
+
+
+def test_words_of_a_chinese_query_weigh_more_than_its_pairs() -> None:
+    query = analyse_query("研究生命")
+    weights = dict(zip(query.terms, query.weights, strict=True))
+    assert weights["研究"] == weights["生命"] == 1
+    assert weights["究生"] < 1
+
+
+def test_a_lone_chinese_character_asks_for_terms_that_begin_with_it() -> None:
+    assert analyse_query("a 猫").beginnings == ("猫",)
+    assert analyse_query("小猫").beginnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("a white van", "en"),
+        ("一辆白色的货车", "zh"),
+        ("我的iPhone15手机很好用", "zh"),
+        ("日本語のテスト", "other"),
+        ("белый фургон", "other"),
+        ("", "other"),
+        ("42", "other"),
+    ],
+)
+def test_language_is_told_by_script(text: str, language: str) -> None:
+    assert analyse(text).language == language
+
+
+def test_positions_count_words_and_the_length_counts_no_pairs() -> None:
+    analysis = analyse("red car, 红色汽车")
+    places = {token.term: token.position for token in analysis.tokens}
+    assert (places["red"], places["car"]) == (1, 2)
+    assert analysis.token_count == max(places.values())
+
+
+def test_quotes_and_backslashes_are_no_part_of_terms() -> None:
+    analysis = analyse("it''s \\ '; DROP TABLE x; --")
+    assert analysis.tsvector == "'drop':3 'it':1 's':2 'tabl':4 'x':5"
+
+
+def test_control_characters_and_lone_surrogates_leave_no_trace() -> None:
+    analysis = analyse("a\x00b\ud800c\x1b[31m")
+    assert "\x00" not in analysis.tsvector
+    analysis.tsvector.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "word " * 2_000_000,
+        "中文测试" * 2_500_000,
+        "a" * 10_000_000,
+        "a-" * 5_000_000,
+        "a" + "\u0301\u0316" * 5_000_000,
+        "\ufdfa" * 3_000_000,
+        "'" * 10_000_000,
+        "👨‍👩‍👧" * 1_000_000,
+        "".join(map(chr, range(0x110000))),
+    ],
+    ids=["words", "chinese", "one", "joints", "marks", "expanding", "quotes", "emoji", "all"],
+)
+@pytest.mark.timeout(60)
+def test_ten_megabytes_of_anything_stay_within_postgres_limits(text: str) -> None:
+    analysis = analyse(text)
+    assert len(analysis.tsvector.encode()) < 1_048_575 * 2
+    assert all(0 < n <= 32_767 for n in analysis.frequencies.values())
+    assert all(len(term) <= MAX_TERM_CHARS for term in analysis.frequencies)
+
+
+def test_long_tokens_are_cut_and_still_told_apart() -> None:
+    one, other = terms("x" * 500 + "1a"), terms("x" * 500 + "1b")
+    assert max(map(len, one)) == MAX_TERM_CHARS
+    assert one != other
+
+
+def test_a_query_of_ten_thousand_words_is_cut_and_says_so() -> None:
+    query = analyse_query(" ".join(f"word{n}" for n in range(10_000)))
+    assert len(query.terms) == MAX_QUERY_TERMS
+    assert query.truncated
+
+
+@pytest.mark.parametrize("text", ["", " ", "\x00", "...", "?!", "\u200b", "(((", "''"])
+def test_a_query_without_words_has_no_terms(text: str) -> None:
+    assert not analyse_query(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text())
+def test_a_text_is_always_found_by_itself(text: str) -> None:
+    asked = analyse_query(text)
+    if not asked.truncated:
+        assert set(asked.terms) <= terms(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text())
+def test_analysis_is_stable_under_case_and_repetition(text: str) -> None:
+    assert analyse(text) == analyse(text)
+    assert bool(analyse(text).frequencies) == (analyse(text).token_count > 0)
+
+
+def test_words_side_by_side_are_neighbours_each_pair_once() -> None:
+    query = analyse_query("red bus, red vans red bus bus")
+    pairs = [(query.terms[one], query.terms[other]) for one, other in query.neighbours]
+    assert pairs == [("red", "bus"), ("bus", "red"), ("red", "van"), ("van", "red")]
+    assert len(analyse_query(" ".join(f"word{n}" for n in range(99))).neighbours) == MAX_NEIGHBOURS

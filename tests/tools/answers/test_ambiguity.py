@@ -1,0 +1,151 @@
+"""A question that several pictures match equally comes back with what each of them says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sightline.tools.answers.ambiguity import settled
+from sightline.tools.answers.answer_pipeline import Answered
+from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
+from tests.support.vlm import scripted
+from tests.tools.toolbox import Place
+
+QUESTION = "What is there?"
+ABOUT = "the shelf of the storeroom"
+
+
+def one_by_one(*answers: str) -> tuple[Any, list[str]]:
+    """The built-in model: gives ``answers`` in turn, and changes its mind when asked again."""
+    waiting: Iterator[str] = iter(answers)
+    prompts: list[str] = []
+
+    def answer(prompt: str) -> str:
+        if "Picture 1" in prompt:
+            prompts.append(prompt)
+            return next(waiting)
+        return "something else"
+
+    return scripted(answer, model="builtin-llava"), prompts
+
+
+async def ask(place: Place, model: Any, **arguments: Any) -> dict[str, Any]:
+    arguments.setdefault("about", ABOUT)
+    async with model, place.having(vision=model).serving() as tools:
+        return await tools.call("answer_question", question=QUESTION, **arguments)
+
+
+async def test_pictures_that_match_equally_and_say_different_things_are_the_readings(
+    place: Place,
+) -> None:
+    model, prompts = one_by_one("salt [1]", "not shown", "rice [1] [0.10,0.20,0.60,0.70]")
+    result = await ask(place, model)
+    assert result["status"] == "ambiguous"
+    assert not {"answer", "confidence"} & set(result)
+    sources = [item["source"] for item in result["evidence"] if item["kind"] == "picture"]
+    assert len(sources) == 3
+    assert all("shelf/" in source for source in sources)
+    assert result["readings"] == [f"salt: [1] {sources[0]}", f"rice: [3] {sources[2]}"]
+    assert "name one in `assets`" in result["missing"]
+    # Each claim cites the picture that it is about, by the number that the evidence has.
+    assert [claim["cites"] for claim in result["claims"]] == [[1], [3]]
+    assert "box" in result["claims"][1]
+    # The model was shown one picture at a time, and counted it from 1.
+    assert [prompt.count("<picture>") for prompt in prompts] == [1, 1, 1]
+
+
+async def test_pictures_that_say_the_same_are_one_answer_with_all_of_them_cited(
+    place: Place,
+) -> None:
+    model, _ = one_by_one("Salt [1]", "salt [1]", "not shown")
+    result = await ask(place, model)
+    assert (result["status"], result["answer"]) == ("answered", "Salt")
+    assert [claim["cites"] for claim in result["claims"]] == [[1], [2]]
+    assert "readings" not in result
+
+
+async def test_a_number_that_no_picture_has_is_not_taken_for_another_pictures(
+    place: Place,
+) -> None:
+    model, _ = one_by_one("salt [3]", "rice [1]", "not shown")
+    result = await ask(place, model)
+    assert (result["status"], result["answer"]) == ("answered", "rice")
+    first, second = result["claims"]
+    assert (first["cites"], first["verdict"]) == ([], "unchecked")
+    assert first["why"] == ["it cites [3], which does not exist"]
+    assert second["cites"] == [2]
+
+
+async def test_a_picture_that_stands_out_is_the_one_that_is_meant(place: Place) -> None:
+    model, prompts = one_by_one("garlic [1]")
+    result = await ask(place, model, about="A bulb of garlic on a green cloth")
+    assert (result["status"], result["answer"]) == ("answered", "garlic")
+    assert len(prompts) == 1
+    assert len([item for item in result["evidence"] if item["kind"] == "picture"]) == 1
+
+
+async def test_pictures_that_the_caller_names_are_looked_at_together(place: Place) -> None:
+    model, prompts = one_by_one("salt [2]")
+    async with model, place.having(vision=model).serving() as tools:
+        ids = list((await tools.ids()).values())[:2]
+        result = await tools.call("answer_question", question=QUESTION, assets=ids)
+    assert (result["status"], len(prompts)) == ("answered", 1)
+    assert prompts[0].count("<picture>") == 2
+
+
+def answered(number: int, answer: str | None, verdict: str = "unchecked") -> Answered:
+    asset = f"picture{number}"
+    item = EvidenceItem.model_validate(
+        {
+            "n": number,
+            "kind": "picture",
+            "source": f"{number}.png",
+            "on": {
+                "asset": asset,
+                "source": f"{number}.png",
+                "collection": "c",
+                "kind": "image",
+                "size": [9, 9],
+                "uri": "x",
+            },
+        }
+    )
+    claims = [ClaimResult(text=answer, cites=[number], verdict=verdict, why=[])] if answer else []  # type: ignore[arg-type]
+    result = AnswerResult(
+        status="answered" if answer else "not_shown",
+        answer=answer,
+        confidence=number / 10,
+        claims=claims,
+        evidence=[item],
+        notes=["the same note"],
+        timings_ms={"total": float(number)},
+    )
+    return Answered(result, {"number": float(number)})
+
+
+@pytest.mark.parametrize(
+    ("question", "first", "second", "status"),
+    [
+        ("What colour is it?", "white", "White", "answered"),
+        ("What colour is it?", "white", "red", "ambiguous"),
+        ("What colour is it?", "white", None, "answered"),
+        ("What colour is it?", None, None, "not_shown"),
+        # The answer repeats what was asked for: it says where, and that is not the same place.
+        ("Where is the white van?", "the white van", "the white van", "ambiguous"),
+    ],
+)
+def test_answers_are_settled_by_what_they_say(
+    question: str, first: str | None, second: str | None, status: str
+) -> None:
+    found = settled(question, [answered(1, first), answered(2, second)]).result
+    assert found.status == status
+    assert [item.n for item in found.evidence] == [1, 2]
+    assert found.notes == ["the same note"]
+    assert (found.readings is not None) == (status == "ambiguous")
+
+
+def test_one_answer_is_settled_as_it_is() -> None:
+    only = answered(1, "white")
+    assert settled("What colour is it?", [only]) == only

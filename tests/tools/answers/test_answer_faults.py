@@ -1,0 +1,228 @@
+"""Whatever the model's endpoint does, a call ends clearly and the next one works."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Send
+
+from sightline.server.models.vision_language.vlm_client import VlmClient
+from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.tools.boxes.model_profiles import choose
+from sightline.tools.shared.dependencies import Limits
+from tests.support.vlm import prompt_text
+from tests.support.vlm_endpoint import (
+    MODEL,
+    Behaviour,
+    VlmEndpoint,
+    broken_off,
+    completion,
+    endless,
+    refuses,
+    reply,
+    says,
+    sends,
+    serving,
+    when_released,
+)
+from tests.tools.toolbox import Place, Toolbox
+
+GARLIC = "album/shop/garlic.png"
+BOX = [250, 0, 750, 500]
+
+
+def answer(text: str = "garlic", *, box: Any = None, number: int = 1) -> str:
+    claims = [{"text": f"it is {text}", "evidence": [number], "box": box, "quote": None}]
+    return json.dumps({"answer": text, "claims": claims, "missing": None, "readings": []})
+
+
+async def good(endpoint: VlmEndpoint, body: dict[str, Any], _: Receive, send: Send) -> None:
+    """A model that answers in the form that it is asked for."""
+    look = "Answer yes or no." in prompt_text(body["messages"])
+    await reply(send, 200, completion("yes" if look else answer(box=BOX), body["model"]))
+
+
+async def no_wait(_seconds: float) -> None:
+    """Stands for the pauses between tries."""
+
+
+@asynccontextmanager
+async def asked(place: Place, url: str, **bounds: Any) -> AsyncIterator[Toolbox]:
+    """The tools with a client of the endpoint, as the server has them."""
+    bounds = {"model": MODEL, "retries": 1, "breaker_failures": 1000, "cache_entries": 0} | bounds
+    endpoint = Endpoint(base_url=url, profile=choose("qwen3-vl"), **bounds)
+    async with (
+        VlmClient(endpoint, pause=no_wait) as client,
+        place.having(vision=client).serving() as tools,
+    ):
+        yield tools
+
+
+@pytest.fixture
+async def endpoint() -> VlmEndpoint:
+    made = VlmEndpoint()
+    made.otherwise = good
+    return made
+
+
+@pytest.fixture
+async def url(endpoint: VlmEndpoint) -> AsyncIterator[str]:
+    async with serving(endpoint) as address:
+        yield address
+
+
+async def ask(tools: Toolbox, number: int = 0) -> dict[str, Any]:
+    asset = (await tools.ids())[GARLIC]
+    return await tools.call("answer_question", question=f"What is it? ({number})", assets=[asset])
+
+
+async def test_sixteen_questions_at_once_are_all_answered_and_leave_no_connection(
+    place: Place, endpoint: VlmEndpoint, url: str
+) -> None:
+    async with asked(place, url, concurrency=4) as tools:
+        results = await asyncio.gather(*(ask(tools, n) for n in range(16)))
+    assert [each["status"] for each in results] == ["answered"] * 16
+    assert {each["claims"][0]["verdict"] for each in results} == {"supported"}
+    assert endpoint.most_running <= 4
+    await endpoint.quiet.wait()
+    assert endpoint.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "said"),
+    [
+        (broken_off, "no_model", "broke off its answer"),
+        (sends(b"garbage"), "no_model", "no JSON"),
+        (sends(b"<html>down</html>", 502), "no_model", "502"),
+        (endless, "no_model", "more than"),
+        (refuses(429, "busy"), "no_model", "busy"),
+        (refuses(500, "engine died"), "no_model", "engine died"),
+        (says(""), "unreadable", "could not be read"),
+        # Half of an answer is read, and not given: the claims were cut off.
+        (says('{"answer": "gar'), "not_shown", "it made none that cites evidence"),
+        (says("I would say garlic."), "unreadable", "could not be read"),
+        (says("[[[[" * 200), "unreadable", "could not be read"),
+        (says(answer(number=9)), "not_shown", "[9], which does not exist"),
+    ],
+)
+async def test_each_fault_has_its_own_outcome_with_the_evidence_and_the_next_question_is_answered(
+    place: Place,
+    endpoint: VlmEndpoint,
+    url: str,
+    behaviour: Behaviour,
+    status: str,
+    said: str,
+) -> None:
+    async with asked(place, url, reply_bytes=100_000) as tools:
+        endpoint.otherwise = behaviour
+        result = await ask(tools)
+        assert (result["status"], result.get("answer")) == (status, None)
+        assert said in result["missing"]
+        assert result["evidence"][0]["on"]["source"] == GARLIC
+        endpoint.otherwise = good
+        assert (await ask(tools))["status"] == "answered"
+    await endpoint.quiet.wait()
+
+
+@pytest.mark.parametrize("box", [[9000, 9000, 9900, 9900], [1, 2], "left", [0, 0, 0, 0]])
+async def test_a_box_that_is_no_place_is_left_out_and_said_so(
+    place: Place, endpoint: VlmEndpoint, url: str, box: object
+) -> None:
+    endpoint.behaviours.append(says(answer(box=box)))
+    async with asked(place, url) as tools:
+        (claim,) = (await ask(tools))["claims"]
+    assert "box" not in claim
+    assert "is no place in picture 1" in claim["why"][0]
+
+
+async def test_a_storm_of_refusals_is_weathered_by_all_who_ask(
+    place: Place, endpoint: VlmEndpoint, url: str
+) -> None:
+    endpoint.behaviours.extend([refuses(429, "busy"), broken_off, refuses(503)] * 5)
+    async with asked(place, url, concurrency=4, retries=20) as tools:
+        results = await asyncio.gather(*(ask(tools, n) for n in range(16)))
+    assert [each["status"] for each in results] == ["answered"] * 16
+    await endpoint.quiet.wait()
+
+
+async def test_an_endpoint_killed_in_the_middle_of_answers_is_used_again_when_it_is_back(
+    place: Place,
+) -> None:
+    dying = VlmEndpoint()
+    dying.otherwise = when_released
+    stack = serving(dying)
+    url = await stack.__aenter__()
+    port = int(url.removesuffix("/v1").rpartition(":")[2])
+    async with asked(place, url, retries=0) as tools:
+        calls = [asyncio.create_task(ask(tools, n)) for n in range(4)]
+        await dying.arrivals(4)
+        dying.otherwise = broken_off
+        for transport in list(dying.transports):
+            transport.abort()
+        results = await asyncio.gather(*calls)
+        assert {each["status"] for each in results} == {"no_model"}
+        assert all(each["evidence"] for each in results)
+        await stack.__aexit__(None, None, None)
+        assert "cannot be reached" in (await ask(tools))["missing"]
+        back = VlmEndpoint()
+        back.otherwise = good
+        async with serving(back, port):
+            assert (await ask(tools))["status"] == "answered"
+
+
+async def test_a_slow_endpoint_costs_no_more_than_the_call_may_take(
+    place: Place, endpoint: VlmEndpoint, url: str
+) -> None:
+    # Searching comes out of it too, and has to leave time for the question to get there.
+    bounded = place.having(limits=Limits(answer_seconds=3))
+    async with asked(bounded, url) as tools:
+        endpoint.otherwise = good
+        await ask(tools)
+        endpoint.otherwise = when_released
+        result = await ask(tools)
+        assert result["status"] == "no_model"
+        assert "had 3.0 s" in result["missing"]
+        assert result["evidence"]
+        await endpoint.abandoned.wait()
+        endpoint.released.set()
+    await endpoint.quiet.wait()
+
+
+async def test_a_second_look_that_fails_leaves_its_claim_unchecked(
+    place: Place, endpoint: VlmEndpoint, url: str
+) -> None:
+    endpoint.behaviours.append(good)
+    endpoint.otherwise = refuses(500, "engine died")
+    async with asked(place, url) as tools:
+        result = await ask(tools)
+    assert (result["status"], result["claims"][0]["verdict"]) == ("answered", "unchecked")
+    assert any("no second look" in each for each in result["claims"][0]["why"])
+
+
+async def test_a_model_name_that_is_not_there_is_told_with_those_that_are(
+    place: Place, url: str
+) -> None:
+    async with asked(place, url, model="lava") as tools:
+        result = await ask(tools)
+    assert result["status"] == "no_model"
+    assert "no model 'lava'" in result["missing"]
+    assert MODEL in result["missing"]
+
+
+async def test_a_caller_who_leaves_takes_the_question_to_the_model_with_him(
+    place: Place, endpoint: VlmEndpoint, url: str
+) -> None:
+    endpoint.otherwise = when_released
+    async with asked(place, url) as tools:
+        call = asyncio.create_task(ask(tools))
+        await endpoint.arrivals(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await endpoint.abandoned.wait()
+    await endpoint.quiet.wait()

@@ -1,0 +1,218 @@
+"""What models get wrong is repaired and said; what cannot be a box is left out and said."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sightline.tools.boxes.box_parser import Found, parse
+from sightline.tools.boxes.model_families import FAMILIES
+from sightline.tools.boxes.model_profiles import choose
+from sightline.tools.boxes.tolerant_json import MOST_CHARS, documents
+
+SQUARE = (1000, 1000)
+BOX = pytest.approx((0.1, 0.2, 0.3, 0.4))
+
+
+def read(text: str, model: str = "qwen3-vl") -> Found:
+    profile = choose(model)
+    return parse(text, profile, profile.place(SQUARE))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '```json\n[{"bbox_2d": [100, 200, 300, 400], "label": "car"}]\n```',
+        '```\n{"bbox": [100, 200, 300, 400], "label": "car"}\n```',
+        'Sure! {"box_2d": [100, 200, 300, 400], "label": "car"} That is the car.',
+        '{"objects": [{"name": "car", "bounding_box": [100.0, 200.0, 300.0, 400.0]}]}',
+        "[{'bbox_2d': [100, 200, 300, 400], 'label': 'car'}]",
+        '[{bbox_2d: [100, 200, 300, 400], label: "car",},]',
+        '[{"label": "car", "bbox_2d": "[100, 200, 300, 400]"}]',
+        '[{"label": "car", "bbox_2d": ["100", "200", "300", "400"]}]',
+        '[{"label": "car", "x1": 100, "y1": 200, "x2": 300, "y2": 400}]',
+        '{"label": "car", "bbox_2d": [[100, 200, 300, 400]]}',
+        '{"car": [100, 200, 300, 400]}',
+        'There are [2] wheels. [{"bbox_2d": [100, 200, 300, 400], "label": "car"}]',
+    ],
+)
+def test_reads_labelled_boxes_in_many_forms(text: str) -> None:
+    found = read(text)
+    assert [(m.label, m.box) for m in found.marks] == [("car", BOX)]
+    assert found.raw == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[100, 200, 300, 400]",
+        "[[100,200,300,400]]",
+        "(100, 200), (300, 400)",
+        "at [ 100,200 ,300,400 ].",
+    ],
+)
+def test_reads_bare_lists(text: str) -> None:
+    found = read(text)
+    assert (found.status, [m.box for m in found.marks]) == ("found", [BOX])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"bbox_2d": [100, 200, 300, 400], "label": "car"}, {"bbox_2d": [500, 60',
+        '[{"bbox_2d": [100, 200, 300, 400], "label": "car"}, {"bbox_2d": [500, 600, 700, 80',
+        '```json\n[{"bbox_2d": [100, 200, 300, 400], "label": "car"',
+        "[[100, 200, 300, 400], [500, 600, 700, 80",
+    ],
+)
+def test_keeps_whole_boxes_of_a_truncated_answer_and_drops_the_cut_one(text: str) -> None:
+    found = read(text)
+    assert (found.status, [m.box for m in found.marks]) == ("repaired", [BOX])
+    assert "cut off" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "null",
+        "None.",
+        "[]",
+        "```json\n[]\n```",
+        '{"bbox_2d": null}',
+        '{"label": "car", "bbox_2d": null}',
+        '{"boxes": []}',
+        "There are none.",
+        "not shown",
+        "图中没有。",
+    ],
+)
+def test_takes_a_model_at_its_word_that_a_thing_is_not_there(text: str) -> None:
+    found = read(text)
+    assert (found.status, found.marks) == ("absent", ())
+
+
+def test_names_what_a_model_said_is_absent_beside_what_it_found() -> None:
+    found = read(
+        '[{"label": "car", "bbox_2d": [100, 200, 300, 400]}, {"label": "dog", "bbox_2d": null}]'
+    )
+    assert (found.status, found.absent, len(found.marks)) == ("found", ("dog",), 1)
+
+
+@pytest.mark.parametrize("text", ["[300, 400, 100, 200]", "[300, 200, 100, 400]"])
+def test_swapped_corners_are_put_in_order(text: str) -> None:
+    found = read(text)
+    assert (found.status, [m.box for m in found.marks]) == ("repaired", [BOX])
+    assert "wrong order" in found.notes[0]
+
+
+def test_numbers_slightly_beyond_the_picture_are_cut_to_it() -> None:
+    found = read("[-20, 200, 1040, 400]")
+    assert found.status == "repaired"
+    assert found.marks[0].box == pytest.approx((0, 0.2, 1, 0.4))
+    assert found.marks[0].pixels == (0, 200, 1000, 400)
+
+
+def test_numbers_far_beyond_the_picture_are_left_out_and_never_read_in_another_convention() -> None:
+    found = read("[100, 200, 300, 400]", "llava-1.5")
+    assert (found.status, found.marks) == ("unreadable", ())
+    assert "[100, 200, 300, 400] lies outside the picture" in found.notes[0]
+
+
+def test_a_box_in_the_padding_is_left_out() -> None:
+    profile = choose("llava-1.5")
+    found = parse("[0.1, 0.0, 0.9, 0.2]", profile, profile.place((1000, 500)))
+    assert found.status == "unreadable"
+    assert "padding" in found.notes[0]
+
+
+def test_an_empty_box_is_left_out() -> None:
+    assert "is empty" in read("[100, 200, 100, 400]").notes[0]
+
+
+def test_corners_given_by_name_need_no_order() -> None:
+    text = '[{"label": "car", "xmin": 100, "ymin": 200, "xmax": 300, "ymax": 400}]'
+    assert read(text, "gemma-4").marks[0].box == BOX
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "The car is on the left.",
+        "[1, 2, 3]",
+        "[1, 2, 3, 4, 5]",
+        '{"bbox_2d": [NaN, 1, 2, Infinity]}',
+        '{"bbox_2d": ["a", "b", "c", "d"]}',
+        '{"bbox_2d": [true, false, true, true]}',
+        '{"bbox_2d": [1e999, 1, 2, 3]}',
+        "__import__('os').system('true')",
+        "[" * 100_000,
+        '{"a":' * 20_000,
+        "<point " * 10_000,
+    ],
+)
+def test_text_without_a_box_is_unreadable(text: str) -> None:
+    for family in FAMILIES:
+        if family.boxes is not None:
+            found = parse(text, family, family.place(SQUARE))
+            assert (found.status, found.marks) == ("unreadable", ()), family.name
+
+
+def test_no_more_than_a_hundred_boxes_are_read() -> None:
+    found = read(", ".join(["[100, 200, 300, 400]"] * 101))
+    assert len(found.marks) == 100
+    assert "first 100" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ['{"a" 1 ', "[1,", '"{[\\"', "{'", "[[1,2,3,4],", "(1,2),(", "<ref>", "<loc0001>", "[ ", "- "],
+)
+def test_work_stays_in_proportion_to_hostile_text(unit: str) -> None:
+    # The time limit of the test run is the bound: quadratic reading would take minutes.
+    text = unit * (MOST_CHARS // len(unit))
+    for family in FAMILIES:
+        parse(text, family, family.place(SQUARE))
+
+
+_ANSWER_PIECES = st.sampled_from(
+    [
+        *("[", "]", "{", "}", "(", ")", ",", ":", '"', "'", "\\", "\\u", "<", ">", " ", "\n", "-"),
+        *("null", "bbox_2d", "label", "```json", "1", "0.5", "9999999999", "1e5"),
+        *("<ref>", "</ref>", "<loc0123>", "<loc_12>", "<patch_index_0012>", '<point x="1" y="2"'),
+        *("车", "\ud800", "\x00"),
+    ]
+)
+
+
+@given(
+    text=st.one_of(st.text(max_size=300), st.lists(_ANSWER_PIECES, max_size=60).map("".join)),
+    family=st.sampled_from(FAMILIES),
+    width=st.integers(1, 4000),
+    height=st.integers(1, 4000),
+)
+def test_whatever_a_model_writes_the_marks_lie_in_the_picture(
+    text: str, family: object, width: int, height: int
+) -> None:
+    profile = choose("", family.name)  # type: ignore[attr-defined]
+    found = parse(text, profile, profile.place((width, height)))
+    assert found.raw == text
+    assert (found.status in ("found", "repaired")) == bool(found.marks)
+    for mark in found.marks:
+        x0, y0, x1, y1 = mark.box
+        assert 0 <= x0 <= x1 <= 1
+        assert 0 <= y0 <= y1 <= 1
+        left, top, right, bottom = mark.pixels
+        assert 0 <= left < right <= width
+        assert 0 <= top < bottom <= height
+
+
+def test_json_is_read_with_its_escapes_and_without_half_surrogates() -> None:
+    (document,) = documents(r'{"label": "a\"b\n车\ud800", "none": None, "yes": True}')
+    assert document.value == {"label": 'a"b\n车', "none": None, "yes": True}
+
+
+def test_values_behind_broken_ones_are_still_read() -> None:
+    values = [document.value for document in documents('{"a" 1} [2, 3] {oops [4]')]
+    assert values == [[2.0, 3.0], [4.0]]

@@ -1,0 +1,241 @@
+"""Boxes: drawn where they were given or found, kept with who drew them, and shown again."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from mcp.shared.exceptions import MCPError
+from mcp.types import BlobResourceContents
+from PIL import Image, ImageChops
+
+from sightline.server.models.vision_language.vlm_client import VlmClient
+from sightline.tools.shared.drawing import PALETTE, Marked, draw
+from tests.support.vlm import scripted
+from tests.tools.toolbox import Place, near, opened
+
+GARLIC = "album/shop/garlic.png"
+LARGE = "album/site/large.jpg"
+BOX = [0.25, 0.25, 0.75, 0.75]
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def endpoint_that_says(answers: dict[str, str]) -> VlmClient:
+    """A client of an endpoint whose answer depends on the phrase in the prompt."""
+    return scripted(lambda prompt: next(a for phrase, a in answers.items() if phrase in prompt))
+
+
+def _changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int]:
+    box = ImageChops.difference(before, after).getbbox()
+    assert box is not None
+    return box
+
+
+def test_a_box_is_drawn_around_what_is_in_it_in_the_colour_of_its_label() -> None:
+    grey = Image.new("RGB", (400, 300), (128, 128, 128))
+    drawn = draw(grey, [Marked((0.25, 0.5, 0.75, 0.9), "van")])
+    for point in ((98, 200), (302, 200), (200, 272)):
+        assert near(drawn.getpixel(point), _rgb(PALETTE[0])), point
+    for point in ((101, 200), (299, 200), (200, 269), (200, 152)):
+        assert drawn.getpixel(point) == (128, 128, 128)
+    assert grey.getpixel((100, 200)) == (128, 128, 128)
+
+
+def test_chinese_letters_are_in_the_font_of_labels() -> None:
+    blank = Image.new("RGB", (400, 300))
+    van, lorry, missing = (
+        draw(blank, [Marked((0.3, 0.5, 0.7, 0.9), label)]) for label in ("白", "货", "\U0002070e")
+    )
+    assert _changed(van, lorry)
+    assert _changed(van, missing)
+
+
+@pytest.mark.parametrize("style", ["box", "corners", "shade"])
+async def test_given_boxes_come_back_in_shares_and_pixels_and_drawn(
+    place: Place, style: str
+) -> None:
+    async with place.serving() as tools:
+        asset = (await tools.ids())[LARGE]
+        _, (plain,) = await tools.whole("view_image", asset=asset)
+        result, (drawn,) = await tools.whole(
+            "annotate_image", asset=asset, boxes=[{"box": BOX, "label": "middle"}], style=style
+        )
+    assert result["boxes"] == [
+        {"label": "middle", "box": BOX, "pixels": [600, 400, 1800, 1200], "origin": "given"}
+    ]
+    assert drawn.size == plain.size
+    centre, corner = (512, 341), (20, 600)
+    assert near(drawn.getpixel(corner), plain.getpixel(corner))  # type: ignore[arg-type]
+    assert near(drawn.getpixel(centre), plain.getpixel(centre)) == (style != "shade")  # type: ignore[arg-type]
+
+
+async def test_what_was_drawn_can_be_read_again_at_its_address_without_being_stored(
+    place: Place,
+) -> None:
+    boxes = [{"box": BOX, "label": "白色货车"}, {"box": [0, 0, 0.1, 0.1], "label": "a/b?c"}]
+    async with place.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        result, (drawn,) = await tools.whole("annotate_image", asset=asset, boxes=boxes)
+        alone, nothing = await tools.whole(
+            "annotate_image", asset=asset, boxes=boxes, inline=False, style="shade"
+        )
+        (content,) = (await tools.client.read_resource(result["uri"])).contents
+        (shaded,) = (await tools.client.read_resource(alone["uri"])).contents
+        listed = await tools.client.list_resource_templates()
+    assert isinstance(content, BlobResourceContents)
+    assert isinstance(shaded, BlobResourceContents)
+    assert ImageChops.difference(opened(base64.b64decode(content.blob)), drawn).getbbox() is None
+    assert content.blob != shaded.blob
+    assert (nothing, "shown_size" in alone) == ([], False)
+    assert alone["boxes"] == result["boxes"]
+    assert "sightline://asset/{asset}/drawn/{boxes}" in {
+        each.uri_template for each in listed.resource_templates
+    }
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x",
+        "!!!",
+        "W10",  # []
+        "WyJib3giLFtbMCwwLDEsMiwieCJdXV0",  # ["box",[[0,0,1,2,"x"]]]
+        "WyJib3giLFtbMCwwLE5hTiwxLCJ4Il1dXQ",  # a box with a NaN
+        "WyJkb3RzIixbXV0",  # a style that there is not
+        "A" * 60_000,
+    ],
+)
+async def test_an_address_that_nobody_wrote_draws_nothing(place: Place, code: str) -> None:
+    async with place.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        with pytest.raises(MCPError, match=r"no boxes that annotate_image wrote|not inside"):
+            await tools.client.read_resource(f"sightline://asset/{asset}/drawn/{code}")
+
+
+async def test_phrases_are_found_by_the_model_and_missing_ones_reported(place: Place) -> None:
+    answers = {
+        "the bulb": '[{"bbox_2d": [250, 100, 750, 900], "label": "bulb"}]',
+        "a giraffe": "none",
+        "the cloth": "It is somewhere below.",
+    }
+    async with (
+        endpoint_that_says(answers) as model,
+        place.having(vision=model).serving() as tools,
+    ):
+        asset = (await tools.ids())[GARLIC]
+        found, _ = await tools.whole("annotate_image", asset=asset, phrases=["the bulb"])
+        absent, _ = await tools.whole("annotate_image", asset=asset, phrases=["a giraffe"])
+        lost, _ = await tools.whole("annotate_image", asset=asset, phrases=["the cloth"])
+    assert found["model"] == "qwen3-vl"
+    (box,) = found["boxes"]
+    assert box["origin"] == "model"
+    assert box["box"] == pytest.approx([0.25, 0.1, 0.75, 0.9], abs=0.01)
+    assert [each["status"] for each in found["phrases"]] == ["found"]
+    assert absent["boxes"] == []
+    assert absent["phrases"][0]["status"] == "absent"
+    assert lost["boxes"] == []
+    assert lost["phrases"][0]["status"] == "unreadable"
+
+
+async def test_a_phrase_of_blanks_asks_no_model(place: Place) -> None:
+    async with place.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        drawn, _ = await tools.whole(
+            "annotate_image", asset=asset, boxes=[{"box": BOX}], phrases=["  "]
+        )
+        said = await tools.refused("annotate_image", asset=asset, phrases=["  "])
+    assert len(drawn["boxes"]) == 1
+    assert "phrases" not in drawn
+    assert "nothing to draw" in said
+
+
+async def test_without_a_model_phrases_are_refused_with_what_to_do(place: Place) -> None:
+    async with place.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        said = await tools.refused("annotate_image", asset=asset, phrases=["the bulb"])
+    assert "SIGHTLINE_VLM_BASE_URL" in said
+
+
+async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(copy: Place) -> None:
+    async with copy.serving() as tools:
+        asset = (await tools.ids())[LARGE]
+        saved = await tools.call(
+            "save_annotation",
+            asset=asset,
+            boxes=[{"box": BOX, "label": "白色货车"}, {"box": [0, 0, 0.1, 0.1], "label": "van"}],
+            origin="model",
+            model="qwen3-vl",
+            score=0.75,
+            note="by the gate",
+        )
+        _, (plain,) = await tools.whole("view_image", asset=asset)
+        result, (drawn,) = await tools.whole("view_image", asset=asset, annotated=True)
+        read = await tools.client.read_resource(saved["uris"][0])
+        await tools.call("delete_assets", assets=[asset])
+        async with tools.database.connection() as connection:
+            cursor = await connection.execute("SELECT count(*) FROM annotation")
+            assert await cursor.fetchall() == [(0,)]
+    first, second = result["annotations"]
+    assert [first["id"], second["id"]] == saved["annotations"]
+    assert first["label"] == "白色货车"
+    assert first["box"] == pytest.approx(BOX)
+    assert (first["origin"], first["model"], first["score"]) == ("model", "qwen3-vl", 0.75)
+    assert first["note"] == "by the gate"
+    assert _changed(plain, drawn)
+    (content,) = read.contents
+    assert isinstance(content, BlobResourceContents)
+    assert opened(base64.b64decode(content.blob)).format == "JPEG"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "said"),
+    [
+        ("annotate_image", {}, "nothing to draw"),
+        ("annotate_image", {"boxes": [{"box": [0.5, 0, 0.4, 1]}]}, "[0.5, 0.0, 0.4, 1.0]"),
+        ("annotate_image", {"boxes": [{"box": [0, 0, 2, 1]}]}, "not inside the picture"),
+        ("annotate_image", {"boxes": [{"box": [0, 0, 1]}]}, "boxes"),
+        ("save_annotation", {"boxes": [{"box": BOX}], "origin": "person"}, "needs a label"),
+        (
+            "save_annotation",
+            {"boxes": [{"box": BOX, "label": "x"}], "origin": "model"},
+            "name the model",
+        ),
+        ("save_annotation", {"boxes": [{"box": BOX, "label": "x"}], "origin": "cat"}, "person"),
+    ],
+)
+async def test_wrong_boxes_are_named(
+    place: Place, tool: str, arguments: dict[str, Any], said: str
+) -> None:
+    async with place.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        assert said in await tools.refused(tool, asset=asset, **arguments)
+
+
+@pytest.mark.parametrize("annotation", ["x", "999999", "99999999999999999999999"])
+async def test_an_annotation_that_does_not_exist_is_no_resource(
+    place: Place, annotation: str
+) -> None:
+    async with place.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        with pytest.raises(Exception, match=annotation):
+            await tools.client.read_resource(f"sightline://asset/{asset}/annotated/{annotation}")
+
+
+async def test_a_search_in_detail_tells_the_boxes_that_were_saved(copy: Place) -> None:
+    async with copy.serving() as tools:
+        asset = (await tools.ids())[GARLIC]
+        boxes = [{"box": BOX, "label": "大蒜"}]
+        await tools.call("save_annotation", asset=asset, boxes=boxes, origin="person")
+        query = {"query": "a bulb of garlic on a green cloth", "limit": 2}
+        detailed = await tools.call("search_images", **query, detail="detailed")
+        concise = await tools.call("search_images", **query)
+    first, second = detailed["hits"]
+    assert first["asset"] == asset
+    (saved,) = first["annotations"]
+    assert (saved["label"], saved["box"], saved["origin"]) == ("大蒜", BOX, "person")
+    assert "annotations" not in second
+    assert "annotations" not in concise["hits"][0]

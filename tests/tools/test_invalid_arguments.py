@@ -1,0 +1,227 @@
+"""Whatever is wrong with a search, the answer names the value and what would be valid."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sightline.storage.interfaces import EncoderIdentity
+from tests.support.encoders import ColourHistogramEncoder
+from tests.support.pictures import encoded, jpeg, picture
+from tests.tools.toolbox import Place, data_url
+
+#: Ten thousand words that stand nowhere in the album.
+WORDS = " ".join("zq" + "".join(letters) for letters in product("abcdefghij", repeat=4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, ["nothing to look for", "words, a picture"]),
+        ({"query": ""}, ["nothing to look for", "words, a picture"]),
+        ({"query": "  \n "}, ["nothing to look for", "words, a picture"]),
+        ({"query": "x", "collection": "holiday"}, ["'holiday'", "'album'"]),
+        ({"query": "x", "collection": "'; DROP TABLE asset; --"}, ["DROP TABLE", "'album'"]),
+        ({"query": "x", "collection": 'al"bum'}, ["'al\"bum'", "'album'"]),
+        ({"query": "x", "filters": {"colour": "red"}}, ["'colour'", "'product'", "'organic'"]),
+        ({"query": "x", "filters": {"price": {"around": 5}}}, ["'around'", "'price'", "'gte'"]),
+        ({"query": "x", "filters": {"price": {"gt": "dear"}}}, ["'dear'", "'price'"]),
+        ({"query": "x", "filters": "product=Garlic"}, ["filters", "dictionary", "product=Garlic"]),
+        ({"query": "x", "filters": {"or": []}}, ["'or'", "list of filters"]),
+        ({"query": "x", "limit": 0}, ["limit is 0", "1 to 50"]),
+        ({"query": "x", "limit": -1}, ["limit is -1", "1 to 50"]),
+        ({"query": "x", "limit": 51}, ["limit is 51", "1 to 50"]),
+        ({"query": "x", "limit": 10**9}, ["limit is 1000000000", "1 to 50"]),
+        ({"query": "x", "limit": "many"}, ["limit", "valid integer", "'many'"]),
+        ({"query": ["x"]}, ["query", "valid string", "['x']"]),
+        ({"query": "x", "top_k": 3}, ["no argument 'top_k'", "'limit'"]),
+        ({"query": "x", "thumbnails": 5}, ["thumbnails", "less than or equal to 4", "5"]),
+        ({"query": "x", "visual_weight": 1.5}, ["visual_weight", "less than or equal to 1", "1.5"]),
+        ({"query": "x", "detail": "all"}, ["detail", "'concise' or 'detailed'", "'all'"]),
+        ({"query": "x", "captured_after": "yesterday"}, ["'yesterday'", "such as '2024-05-01'"]),
+        ({"query": "x", "cursor": "AAAA"}, ["'AAAA'", "start again"]),
+        ({"query": "x", "cursor": "no cursor at all"}, ["'no cursor at all'", "start again"]),
+        ({"image": "zzzzzzzzzzzz"}, ["'zzzzzzzzzzzz'", "search results"]),
+        ({"like": ["zzzzzzzzzzzz"]}, ["'zzzzzzzzzzzz'", "search results"]),
+        ({"like": ["a"] * 9}, ["like", "at most 8"]),
+        ({"image": "https://example.org/cat.jpg"}, ["https://example.org", "not fetched"]),
+        ({"image": "file:///etc/passwd"}, ["file:///etc/passwd", "data URL"]),
+        ({"image": "data:text/plain;base64,aGVsbG8="}, ["data:text/plain", "data:image/"]),
+        ({"image": "data:image/png;base64,#!"}, ["not base64"]),
+        ({"image": data_url(b"no picture at all")}, ["not a picture", "JPEG, PNG"]),
+        ({"image": data_url(jpeg(1)[:400])}, ["cannot be decoded"]),
+        ({"image": data_url(b"")}, ["not a picture", "JPEG, PNG"]),
+    ],
+)
+async def test_a_search_that_makes_no_sense_is_refused_with_what_would(
+    place: Place, arguments: dict[str, object], words: list[str]
+) -> None:
+    async with place.serving() as tools:
+        text = await tools.refused("search_images", **arguments)
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize("tool", ["search_images", "search_text"])
+async def test_a_query_of_ten_thousand_words_is_ranked_by_its_first_and_says_so(
+    place: Place, tool: str
+) -> None:
+    async with place.serving() as tools:
+        result = await tools.call(tool, query=f"garlic {WORDS}", detail="detailed", limit=50)
+    assert any("first" in note for note in result["notes"])
+    ours = [hit for hit in result["hits"] if hit["source"] == "album/shop/garlic.png"]
+    assert 1 in [hit["branches"]["words"]["rank"] for hit in ours]  # its caption, or its name
+
+
+@pytest.mark.parametrize("tool", ["search_images", "search_text"])
+async def test_a_query_far_too_long_is_refused(place: Place, tool: str) -> None:
+    async with place.serving() as tools:
+        text = await tools.refused(tool, query="garlic " * 100_000)
+    assert "700,000 characters" in text
+    assert "at most" in text
+
+
+async def test_a_cursor_goes_on_with_its_own_query_only(place: Place) -> None:
+    async with place.serving() as tools:
+        cursor = (await tools.call("search_images", query="garlic", limit=2))["next_cursor"]
+        other = await tools.refused("search_images", query="onion", limit=2, cursor=cursor)
+        swapped = cursor[:-2] + ("AB" if not cursor.endswith("AB") else "CD")
+        tampered = await tools.refused("search_images", query="garlic", limit=2, cursor=swapped)
+        filtered = await tools.refused(
+            "search_images", query="garlic", filters={"price": 1.5}, cursor=cursor
+        )
+        text = await tools.refused("search_text", query="garlic", cursor=cursor)
+    for refusal in (other, tampered, filtered, text):
+        assert "was not made for this query" in refusal
+        assert "leave it out to start again" in refusal
+
+
+async def test_a_path_is_read_only_where_roots_allow_it(place: Place, tmp_path: Path) -> None:
+    allowed, outside = tmp_path / "allowed", tmp_path / "outside"
+    allowed.mkdir()
+    outside.mkdir()
+    secret = outside / "secret.png"
+    secret.write_bytes(encoded(picture(1), "PNG"))
+    (allowed / "link.png").symlink_to(secret)
+    (allowed / "folder").symlink_to(outside)
+    (allowed / "notes.txt").write_text("no picture")
+    os.mkfifo(allowed / "pipe.png")
+    there = [
+        str(secret),
+        str(allowed / "link.png"),
+        str(allowed / "folder" / "secret.png"),
+        str(allowed / ".." / "outside" / "secret.png"),
+        f"{allowed}/../outside/secret.png",
+        "../outside/secret.png",
+    ]
+    absent = [str(outside / "nothing.png"), str(allowed / "nothing.png"), "a\x00b", "x" * 5_000]
+    async with place.having(roots=(allowed,)).serving() as tools:
+        refusals = [await tools.refused("search_images", image=path) for path in there + absent]
+        pipe = await tools.refused("search_images", image=str(allowed / "pipe.png"))
+        folder = await tools.refused("search_images", image=str(allowed))
+        text = await tools.refused("search_images", image=str(allowed / "notes.txt"))
+    for path, refusal in zip(there + absent, refusals, strict=True):
+        # The same words whether or not anything is there: nobody can feel their way about.
+        assert repr(path)[:100] in refusal
+        assert "is not a file under the folders that this server may read" in refusal
+        assert str(allowed) in refusal
+    assert "not a regular file" in pipe
+    assert "not a regular file" in folder
+    assert "not a picture" in text
+
+
+async def test_without_roots_no_path_is_read(place: Place, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(picture(1), "PNG"))
+    async with place.serving() as tools:
+        text = await tools.refused("search_images", image=str(path))
+    assert "reads no files by path" in text
+    assert "SIGHTLINE_ALLOWED_ROOTS" in text
+
+
+async def test_an_upload_past_the_limit_and_a_bomb_are_refused(place: Place) -> None:
+    small = replace(place.limits, upload_bytes=1_000, picture_pixels=10_000)
+    bomb = encoded(Image.new("1", (20_000, 20_000)), "PNG")
+    async with place.serving() as tools:
+        bombed = await tools.refused("search_images", image=data_url(bomb))
+    async with place.having(limits=small).serving() as tools:
+        large = await tools.refused("search_images", image=data_url(b"x" * 2_000))
+        wide = await tools.refused(
+            "search_images", image=data_url(encoded(Image.new("1", (200, 200)), "PNG"))
+        )
+    assert "400,000,000 pixels; the limit is 100,000,000" in bombed
+    assert "1,000 bytes" in large
+    assert "40,000 pixels" in wide
+
+
+@dataclass(frozen=True)
+class OtherWeights(ColourHistogramEncoder):
+    """The same encoder under other weights."""
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        return replace(super().identity, weights="0123456789abcdef")
+
+
+async def test_an_encoder_that_does_not_match_the_space_is_refused_with_both_names(
+    copy: Place,
+) -> None:
+    upload = {"name": "a.jpg", "data": base64.b64encode(jpeg(1)).decode()}
+    async with copy.having(encoder=OtherWeights()).serving() as tools:
+        searched = await tools.refused("search_images", query="garlic", collection="album")
+        everywhere = await tools.refused("search_images", query="garlic")
+        added = await tools.refused("add_images", collection="album", uploads=[upload])
+    for text in (searched, everywhere, added):
+        assert "test-colour-histogram (weights 01234567" in text
+        assert text.count("test-colour-histogram") == 2
+        assert "new collection" in text
+
+
+async def test_of_all_collections_those_of_another_encoder_are_left_out_and_named(
+    copy: Place,
+) -> None:
+    upload = {"name": "a.jpg", "data": base64.b64encode(jpeg(1)).decode(), "caption": "garlic"}
+    async with copy.having(encoder=OtherWeights()).serving() as tools:
+        await tools.call("add_images", collection="other", uploads=[upload])
+        result = await tools.call("search_images", query="garlic")
+    assert [hit["collection"] for hit in result["hits"]] == ["other"]
+    assert any("'album'" in note for note in result["notes"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "a",
+        "蒜",
+        "🧄",
+        "the of and to",
+        "的 了 是",
+        "garlic 大蒜 ثوم чеснок ニンニク",
+        "ثوم على قماش أخضر",
+        "garlic " * 1_000,
+        " ".join(f"word{n}" for n in range(8_000)),
+        '"garlic',
+        '"green cloth" garlic',
+    ],
+    ids=lambda query: f"{len(query)} characters, {query[:12]}",
+)
+async def test_odd_queries_are_answered(place: Place, query: str) -> None:
+    async with place.serving() as tools:
+        for tool in ("search_images", "search_text"):
+            result = await tools.call(tool, query=query, limit=3)
+            assert result["timings_ms"]["total"] >= 0
+        assert (await tools.call("search_images", query=query, limit=3))["hits"]
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\n\t", "x" * 200_000])
+async def test_a_query_of_nothing_or_without_end_is_refused(place: Place, query: str) -> None:
+    async with place.serving() as tools:
+        for tool in ("search_images", "search_text"):
+            said = await tools.refused(tool, query=query)
+            assert "nothing to look for" in said or "use at most 131,072" in said

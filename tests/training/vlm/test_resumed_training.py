@@ -1,0 +1,123 @@
+"""What is particular to a model that goes on learning: nothing that it knows is lost on the way."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from sightline.training.vlm.__main__ import main
+from sightline.training.vlm.data.album import Ask
+from sightline.training.vlm.data.batches import collate
+from sightline.training.vlm.data.packing import Composer
+from sightline.training.vlm.data.patch_targets import Words, targets_of
+from sightline.training.vlm.model.llava import build_model
+from sightline.training.vlm.stages import vision_tower as towers
+from sightline.training.vlm.stages.language_model import Pupil
+from sightline.training.vlm.stages.projector_alignment import Before, align
+from sightline.training.vlm.stages.vision_tower import features_of, pixels, train_tower
+from tests.support.lessons import RECORDS, TINY
+
+CPU = torch.device("cpu")
+WORDS = Words(["", "van"], {"colour": ["white", "red"]}, ["", "H", "1"])
+SQUARES = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture
+def fresh(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    torch.manual_seed(0)
+    return build_model(TINY, tokenizer)
+
+
+def weights(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def moved(module: nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    return any(not torch.equal(before[n], v) for n, v in module.state_dict().items())
+
+
+@pytest.mark.parametrize(("heads_first", "still"), [(10**6, False), (0, False), (0, True)])
+def test_new_heads_learn_before_a_tower_that_knows_something_goes_on(
+    fresh: LlavaForConditionalGeneration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    heads_first: int,
+    *,
+    still: bool,
+) -> None:
+    monkeypatch.setattr(towers, "_HEADS_FIRST", heads_first)
+    (tmp_path / "words.json").write_text(json.dumps(asdict(WORDS)))
+    tower = fresh.model.vision_tower
+    before = weights(tower)
+    asks = [Ask("attribute", "en", "Day or night?", light, None) for light in ("day", "night")]
+    records = [replace(RECORDS[0], asks=[asks[n % 2]]) for n in range(20)]
+    squares = SQUARES[[n % 2 for n in range(20)]]
+    train_tower(
+        tower,
+        squares,
+        records,
+        (squares, records),
+        folder=tmp_path,
+        seconds=0.3,
+        side=TINY.side,
+        device=CPU,
+        fresh=False,
+        still=still,
+    )
+    assert moved(tower, before) is (heads_first == 0 and not still)
+    assert json.loads((tmp_path / "tower.json").read_text())["steps"] >= 1
+
+
+def test_a_tower_that_there_is_none_of_cannot_be_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["train", "--keep-tower"])
+    assert refused.value.code == 2
+    assert "--keep-tower needs --start" in capsys.readouterr().err
+
+
+def test_the_projector_learns_to_say_of_a_new_tower_what_it_said_of_the_old(
+    fresh: LlavaForConditionalGeneration, tmp_path: Path
+) -> None:
+    before = Before.of(fresh)
+    with torch.no_grad():
+        for weight in fresh.model.vision_tower.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.3 * float(weight.std()))
+    values = pixels(SQUARES, CPU)
+
+    def gap() -> float:
+        with torch.no_grad():
+            seen = features_of(fresh.model.vision_tower, values)
+            said = fresh.model.multi_modal_projector(seen)
+            goal = before.of_pixels(range(3), values)
+            return float((said - goal).square().mean() / goal.square().mean())
+
+    apart, language = gap(), weights(fresh.model.language_model)
+    tower = weights(fresh.model.vision_tower)
+    targets = targets_of(RECORDS, WORDS, TINY.side)
+    align(Pupil(fresh, SQUARES, CPU), before.of_pixels, targets, folder=tmp_path, seconds=3)
+    assert gap() < 0.5 * apart
+    assert not moved(fresh.model.language_model, language)
+    assert not moved(fresh.model.vision_tower, tower)
+
+
+def test_a_still_tower_learns_nothing_and_what_reads_it_does(
+    fresh: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    composer = Composer(tokenizer, RECORDS, TINY.patches)
+    batch = collate([composer.about(random.Random(0), 0, "picture")], 0)
+    for still in (True, False):
+        one = copy.deepcopy(fresh)
+        one.requires_grad_(requires_grad=True)
+        Pupil(one, SQUARES, CPU).read(batch, still=still).last.sum().backward()
+        tower = one.model.vision_tower.get_input_embeddings().weight.grad
+        assert (tower is None) is still
+        assert one.model.multi_modal_projector.linear_1.weight.grad is not None

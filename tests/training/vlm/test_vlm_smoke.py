@@ -1,0 +1,67 @@
+"""The whole training of the LLaVA in small: some minutes, and it must have learnt something."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sightline.training.vlm.data.album import open_album
+from sightline.training.vlm.evaluation.evaluate import evaluate
+from sightline.training.vlm.evaluation.model_card import write_card
+from sightline.training.vlm.recipe import QUICK, curves, train
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def test_a_smoke_run_learns_resumes_and_is_measured(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    work, model = tmp_path / "work", tmp_path / "model"
+    device = torch.device("cpu")
+    train(QUICK, work, model, device)
+    stages = {str(stage["stage"]): stage["curve"] for stage in curves(work)}
+    assert list(stages) == ["tower", "oracle", "align", "tune"]
+    for name, curve in stages.items():
+        assert isinstance(curve, list)
+        # The loss of answers has no part that begins half-way, as the tower's lesson does.
+        loss = "answers" if "answers" in curve[0] else "loss"
+        assert curve[-1][loss] < 0.8 * curve[0][loss], name
+
+    # A run that is finished has nothing left to do but to write the same model again.
+    written = (model / "model.safetensors").read_bytes()
+    train(replace(QUICK, minutes=QUICK.minutes / 2), work, model, device)
+    assert (model / "model.safetensors").read_bytes() == written
+
+    # What is written can be gone on with.
+    further = tmp_path / "further"
+    further.mkdir()
+    for album in ("train", "validation"):
+        shutil.copytree(work / album, further / album)
+    train(replace(QUICK, minutes=0.5), further, further / "model", device, start=model)
+    assert [stage["stage"] for stage in curves(further)] == ["tower", "align", "tune"]
+    assert (further / "model" / "model.safetensors").read_bytes() != written
+    for stage in ("tower", "tune"):
+        (further / f"{stage}.pt").unlink()
+    shutil.rmtree(further / "model")
+    train(
+        replace(QUICK, minutes=0.5),
+        further,
+        further / "model",
+        device,
+        start=model,
+        keep_tower=True,
+    )
+    assert (further / "model" / "model.safetensors").read_bytes() != written
+
+    report = evaluate(model, "validation", 27, device, questions=6)
+    single = report["picture"]
+    assert isinstance(single, dict)
+    # Who has learnt nothing but to say "not shown" gets the unanswerable ones right.
+    shrug = single["by kind"]["unanswerable"]["n"] / single["exact"]["n"]
+    assert single["exact"]["exact"] > 1.3 * shrug
+    write_card(model, work, report)
+    assert "| all |" in (model / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert len(open_album(work / "train")[1]) >= QUICK.pictures

@@ -1,0 +1,1 @@
+"""Uses of a vision-language model by the tools."""

@@ -1,0 +1,1 @@
+"""Evaluation of the trained encoder and its model card."""

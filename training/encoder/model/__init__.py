@@ -1,0 +1,1 @@
+"""Encoder towers, losses, EMA and export."""

@@ -1,0 +1,49 @@
+"""The trained model as a folder that open_clip loads: configuration, fp16 weights and tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import open_clip
+import torch
+from open_clip.model import CustomTextCLIP
+from safetensors.torch import save
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from sightline.training.encoder.data import tokenizer as tokenizers
+from sightline.training.encoder.data.album import write_atomically
+from sightline.training.encoder.recipe import model_config, preprocess_config
+
+CONFIG: Final = "open_clip_config.json"
+WEIGHTS: Final = "open_clip_model.safetensors"
+
+
+def export(weights: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the folder; what was in these files before is replaced, other files stay."""
+    tokenizers.write(tokenizer, folder)
+    config = {
+        "model_cfg": model_config(len(tokenizer)),
+        "preprocess_cfg": preprocess_config(),
+    }
+    write_json(folder / CONFIG, config)
+    half = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in weights.items()
+    }
+    write_atomically(folder / WEIGHTS, save(half, metadata={"format": "pt"}))
+
+
+def load(folder: Path, device: torch.device) -> tuple[CustomTextCLIP, Any, PreTrainedTokenizerFast]:
+    """Model, preprocessing and tokenizer, read by open_clip as it reads any checkpoint."""
+    name = f"local-dir:{folder}"
+    model, preprocess = open_clip.create_model_from_pretrained(name, device=device)
+    return model.eval(), preprocess, open_clip.get_tokenizer(name).tokenizer
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write indented JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,1 @@
+"""Evaluation of the trained LLaVA and its model card."""

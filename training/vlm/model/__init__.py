@@ -1,0 +1,1 @@
+"""Model definition, losses and export of the built-in LLaVA."""

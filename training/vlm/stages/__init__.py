@@ -1,0 +1,1 @@
+"""Training stages of the built-in LLaVA."""

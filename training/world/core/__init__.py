@@ -1,0 +1,1 @@
+"""Drawing primitives that all scene families share."""

@@ -1,0 +1,114 @@
+"""The camera: a slight rotation and perspective that carries every box along.
+
+A camera is a homography between the canvas (what a family draws on) and the finished picture. It
+looks at a quadrilateral just inside the canvas, so that the picture has no empty corners; families
+keep what matters inside ``Canvas.safe``. ``develop`` then adds what a real camera adds: uneven
+light, blur and noise.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from PIL import Image, ImageChops, ImageFilter
+
+from sightline.training.world.core.picture import Box
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Where the corners of the picture (TL, TR, BR, BL) lie on the canvas, in canvas pixels."""
+
+    size: tuple[int, int]
+    corners: tuple[Point, Point, Point, Point]
+
+    @classmethod
+    def straight(cls, size: tuple[int, int]) -> Camera:
+        """A camera that shows the canvas as it was drawn."""
+        w, h = size
+        return cls(size, ((0, 0), (w, 0), (w, h), (0, h)))
+
+    @classmethod
+    def handheld(cls, rng: random.Random, size: tuple[int, int], strength: float = 1.0) -> Camera:
+        """A camera held by hand: up to about 2.5 degrees and 2% of perspective at strength 1."""
+        w, h = size
+        angle = math.radians(rng.uniform(-2.5, 2.5) * strength)
+        lean = 0.02 * strength
+        grow = math.cos(angle) + abs(math.sin(angle)) * max(w / h, h / w) + 1.5 * lean
+        c, s = math.cos(angle) / grow, math.sin(angle) / grow
+        corners: list[Point] = []
+        for sx, sy in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+            x = sx * w / 2 * (1 + rng.uniform(-lean, lean))
+            y = sy * h / 2 * (1 + rng.uniform(-lean, lean))
+            corners.append((round(w / 2 + c * x - s * y, 3), round(h / 2 + s * x + c * y, 3)))
+        return cls(size, (corners[0], corners[1], corners[2], corners[3]))
+
+    def _to_canvas(self) -> tuple[float, ...]:
+        """The homography from picture pixels to canvas pixels, as nine numbers, last one 1."""
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = self.corners
+        w, h = self.size
+        dx1, dx2, sx = x1 - x2, x3 - x2, x0 - x1 + x2 - x3
+        dy1, dy2, sy = y1 - y2, y3 - y2, y0 - y1 + y2 - y3
+        det = dx1 * dy2 - dx2 * dy1
+        g = (sx * dy2 - dx2 * sy) / det
+        k = (dx1 * sy - sx * dy1) / det
+        a, b = x1 - x0 + g * x1, x3 - x0 + k * x3
+        d, e = y1 - y0 + g * y1, y3 - y0 + k * y3
+        return (a / w, b / h, x0, d / w, e / h, y0, g / w, k / h, 1.0)
+
+    def shoot(self, canvas: Image.Image, scale: int) -> Image.Image:
+        """The picture of a canvas that was drawn ``scale`` times as large."""
+        a, b, c, d, e, f, g, h, _ = self._to_canvas()
+        if self == Camera.straight(self.size):
+            return canvas.reduce(scale)
+        values = (a * scale, b * scale, c * scale, d * scale, e * scale, f * scale, g, h)
+        return canvas.transform(
+            self.size,
+            Image.Transform.PERSPECTIVE,
+            tuple(round(v, 10) for v in values),
+            Image.Resampling.BILINEAR,
+        )
+
+    def point(self, x: float, y: float) -> Point:
+        """Where a point of the canvas lies in the picture."""
+        a, b, c, d, e, f, g, h, _ = self._to_canvas()
+        # The inverse of a 3x3 matrix up to scale is its adjugate.
+        u = (e - f * h) * x + (c * h - b) * y + (b * f - c * e)
+        v = (f * g - d) * x + (a - c * g) * y + (c * d - a * f)
+        z = (d * h - e * g) * x + (b * g - a * h) * y + (a * e - b * d)
+        return u / z, v / z
+
+    def box(self, outline: Iterable[Point]) -> Box:
+        """The box, clipped to the picture, around points of the canvas."""
+        points = [self.point(x, y) for x, y in outline]
+        w, h = self.size
+        xs = [round(min(max(x, 0.0), w), 1) for x, _ in points]
+        ys = [round(min(max(y, 0.0), h), 1) for _, y in points]
+        return min(xs), min(ys), max(xs), max(ys)
+
+
+def develop(
+    picture: Image.Image, rng: random.Random, *, light: float, noise: float, blur: float
+) -> Image.Image:
+    """Light a picture unevenly (0 to 1), blur it (radius in pixels) and add noise (of 255)."""
+    if light:
+        tint = [rng.uniform(0, 0.025) for _ in range(3)]
+        levels = [1 - light * rng.random() for _ in range(9)]
+        patch = Image.new("RGB", (3, 3))
+        patch.putdata([tuple(round(255 * level * (1 - t)) for t in tint) for level in levels])
+        picture = ImageChops.multiply(
+            picture, patch.resize(picture.size, Image.Resampling.BILINEAR)
+        )
+    if blur:
+        picture = picture.filter(ImageFilter.GaussianBlur(blur))
+    if noise >= 1:
+        w, h = picture.size
+        grain = Image.frombytes("L", (w, h), rng.randbytes(w * h))
+        grain = grain.point([128 + round((v - 127.5) / 127.5 * noise) for v in range(256)])
+        picture = ImageChops.add(picture, Image.merge("RGB", (grain,) * 3), 1, -128)
+    return picture

@@ -1,0 +1,133 @@
+"""One picture in the making: its canvas and all that is true of it.
+
+A family draws on ``stage.canvas`` and says what it drew, all in canvas coordinates; ``finish``
+takes the picture and carries every box through the camera.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime
+
+from sightline.training.world.core.camera import Camera, Point, develop
+from sightline.training.world.core.canvas import RGB, SCALE, Canvas
+from sightline.training.world.core.picture import (
+    NOT_SHOWN,
+    Box,
+    Language,
+    Picture,
+    Question,
+    QuestionKind,
+    Reading,
+    Split,
+    Thing,
+)
+
+Area = Box | Sequence[Point]
+Wording = tuple[str, str]
+
+
+class Stage:
+    """Collects what a family draws. An area is a box, or the points of an outline.
+
+    An outline keeps a box tight when the camera turns: give points around the ink of a thing that
+    does not fill its box.
+    """
+
+    def __init__(
+        self,
+        family: str,
+        rng: random.Random,
+        seed: int,
+        split: Split,
+        size: tuple[int, int],
+        ground: RGB = (255, 255, 255),
+    ) -> None:
+        self.family, self.rng, self.seed, self.split = family, rng, seed, split
+        self.canvas = Canvas(size, ground)
+        self._captions: dict[Language, list[str]] = {"en": [], "zh": []}
+        self._things: list[tuple[str, dict[str, str], Area]] = []
+        self._readings: list[tuple[str, Area]] = []
+        self._questions: list[tuple[QuestionKind, Language, str, str, Area | None]] = []
+
+    def thing(self, label: str, area: Area, **attributes: str) -> None:
+        """Note an object that was drawn."""
+        self._things.append((label, attributes, area))
+
+    def read(self, text: str, area: Area) -> None:
+        """Note text that was drawn, with the box of its ink."""
+        self._readings.append((text, area))
+
+    def caption(self, en: str, zh: str) -> None:
+        """Add a wording in each language; call it for the most exact one first."""
+        self._captions["en"].append(en)
+        self._captions["zh"].append(zh)
+
+    def ask(self, kind: QuestionKind, en: Wording, zh: Wording, area: Area | None = None) -> None:
+        """Add a question and its answer in each language, and where the answer can be seen."""
+        self._questions.append((kind, "en", *en, area))
+        self._questions.append((kind, "zh", *zh, area))
+
+    def ask_where(self, en: str, zh: str, area: Area) -> None:
+        """Add the location question for a thing named by a phrase that fits it alone."""
+        self.ask("location", (f"Where is {en}?", en), (f"{zh}在哪里？", zh), area)
+
+    def ask_in_vain(self, en: str, zh: str) -> None:
+        """Add a question that the picture cannot answer."""
+        self.ask("unanswerable", (en, NOT_SHOWN["en"]), (zh, NOT_SHOWN["zh"]))
+
+    def finish(
+        self,
+        combination: str,
+        unseen: bool,
+        *,
+        camera: Camera | None = None,
+        light: float = 0.25,
+        noise: float = 8,
+        blur: float = 0.0,
+        captured_at: datetime | None = None,
+        metadata: dict[str, str | int | float] | None = None,
+    ) -> Picture:
+        """Take the picture. ``metadata`` gains ``jpeg_quality``, which writing it will use."""
+        camera = camera or Camera.straight(self.canvas.size)
+        quality = self.rng.randint(60, 95)
+        image = camera.shoot(self.canvas.image, SCALE)
+        image = develop(image, self.rng, light=light, noise=noise, blur=blur)
+
+        def seen(area: Area) -> Box:
+            return camera.box(outline(area))
+
+        return Picture(
+            image=image,
+            family=self.family,
+            seed=self.seed,
+            split=self.split,
+            combination=combination,
+            unseen=unseen,
+            captions=self._captions,
+            things=[Thing(label, attrs, seen(area)) for label, attrs, area in self._things],
+            readings=[Reading(text, seen(area)) for text, area in self._readings],
+            questions=[
+                Question(kind, language, question, answer, seen(area) if area else None)
+                for kind, language, question, answer, area in self._questions
+            ],
+            captured_at=captured_at,
+            metadata={"jpeg_quality": quality, **(metadata or {})},
+        )
+
+
+def outline(area: Area) -> list[Point]:
+    """The corners of a box, or the outline as it is."""
+    if isinstance(area, tuple) and len(area) == 4 and isinstance(area[0], int | float):
+        x0, y0, x1, y1 = area
+        return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+    return list(area)
+
+
+def around(box: Box) -> list[Point]:
+    """Eight points of the ellipse that fills a box: the outline of a round thing."""
+    x0, y0, x1, y1 = box
+    cx, cy, rx, ry = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
+    unit = ((1, 0), (0.707, 0.707), (0, 1), (-0.707, 0.707))
+    return [(cx + s * rx * x, cy + s * ry * y) for s in (1, -1) for x, y in unit]

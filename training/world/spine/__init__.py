@@ -1,0 +1,1 @@
+"""Scene family: spine X-rays."""
