@@ -19,7 +19,7 @@ import uvicorn
 from mcp import Client, StdioServerParameters
 from mcp.server.mcpserver import MCPServer
 
-from benchmarks import place
+from benchmarks import environment
 from benchmarks.tables import Times, show, verdict
 from sightline.server.config.settings import Settings
 from sightline.server.http import http_server
@@ -33,7 +33,7 @@ _EMPTY = "from mcp.server.mcpserver import MCPServer; MCPServer('empty').run()"
 async def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     options = _options(arguments)
-    with place.settings() as chosen:
+    with environment.settings() as chosen:
         rows = []
         for mode in MODES:
             empty = await _empty_over_http(mode, options.warm)
@@ -97,9 +97,9 @@ async def _empty_over_http(mode: str, times: int) -> Times:
 
 def _command(chosen: Settings) -> StdioServerParameters:
     return StdioServerParameters(
-        command=str(Path(place.SIGHTLINE)),
+        command=str(Path(environment.SIGHTLINE)),
         args=["serve"],
-        env=place.environment(chosen, os.environ),
+        env=environment.environment(chosen, os.environ),
     )
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks import material, place
+from benchmarks import dataset, environment
 from benchmarks.tables import show, verdict
 from sightline.server.config.settings import Settings
 from sightline.server.database.provider import Databases
@@ -66,23 +66,23 @@ async def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder:
         pictures = Path(folder) / "pictures"
-        size = await asyncio.to_thread(material.draw, pictures, options.count)
+        size = await asyncio.to_thread(dataset.draw, pictures, options.count)
         print(f"{options.count:,} JPEGs of {size / options.count / 1024:,.0f} KiB on average")
-        with place.settings() as chosen:
+        with environment.settings() as chosen:
             limits = await asyncio.to_thread(_limits, chosen, pictures, options.sample)
             await asyncio.to_thread(_throughput, chosen, pictures, limits, options.count)
             await _verify(chosen, options.count)
         if options.kill:
-            with place.settings() as chosen:
+            with environment.settings() as chosen:
                 await asyncio.to_thread(_kill_and_resume, chosen, pictures, options.count)
                 await _verify(chosen, options.count)
         if options.ocr:
-            with place.settings(ocr="auto") as chosen:
+            with environment.settings(ocr="auto") as chosen:
                 await asyncio.to_thread(_with_ocr, chosen, Path(folder) / "read", options.ocr)
 
 
 def _limits(chosen: Settings, folder: Path, sample: int) -> Limits:
-    model = place.raw_model(chosen)
+    model = environment.raw_model(chosen)
     files = sorted(folder.rglob("*.jpg"))
     files = files[:: max(1, len(files) // sample)][:sample]
     work = partial(_decode, preprocess=model.preprocess)
@@ -107,9 +107,9 @@ def _decode(path: Path, preprocess: Preprocess) -> Pixels:
 
 def _throughput(chosen: Settings, folder: Path, limits: Limits, count: int) -> None:
     began = time.perf_counter()
-    first = place.ingest(chosen, folder, os.environ)
+    first = environment.ingest(chosen, folder, os.environ)
     whole = time.perf_counter() - began
-    again = place.ingest(chosen, folder, os.environ)
+    again = environment.ingest(chosen, folder, os.environ)
     assert first["added"] == count, first
     assert again["unchanged"] == count, again
     rate = first["pictures_per_second"]
@@ -160,7 +160,7 @@ def _kill_and_resume(chosen: Settings, folder: Path, count: int) -> None:
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    rest = place.ingest(chosen, folder, os.environ)
+    rest = environment.ingest(chosen, folder, os.environ)
     print(
         f"\nKilled with SIGKILL when {done:,} of {count:,} were reported done; the second run took "
         f"{rest['seconds']:.1f} s: {rest['unchanged']:,} unchanged, {rest['added']:,} added"
@@ -205,8 +205,8 @@ def _number(row: Sequence[Any] | None) -> int:
 
 
 def _with_ocr(chosen: Settings, folder: Path, count: int) -> None:
-    material.draw(folder, count)
-    summary = place.ingest(chosen, folder, os.environ)
+    dataset.draw(folder, count)
+    summary = environment.ingest(chosen, folder, os.environ)
     print(
         f"\nWith OCR where it pays, over {count} of such pictures: "
         f"{summary['pictures_per_second']:.1f} pictures/s; "

@@ -32,7 +32,7 @@ import numpy as np
 import psutil
 from mcp import Client
 
-from benchmarks import material, place
+from benchmarks import dataset, environment
 from benchmarks.tables import show
 from sightline.server.config.settings import Settings
 
@@ -64,10 +64,10 @@ class Outcome:
 async def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     options = _options(arguments)
-    with place.settings() as chosen, tempfile.TemporaryDirectory() as folder:
+    with environment.settings() as chosen, tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "pictures"
-        material.draw(pictures, options.pictures, material.SMALL)
-        summary = place.ingest(chosen, pictures, os.environ)
+        dataset.draw(pictures, options.pictures, dataset.SMALL)
+        summary = environment.ingest(chosen, pictures, os.environ)
         print(f"{summary['pictures']:,} pictures ingested")
         with _server(chosen) as (url, process):
             _in_processes(url, 1, 3.0)  # caches, connections, the first forward
@@ -159,7 +159,7 @@ async def _all(url: str, count: int, seconds: float, process: int, rest: float) 
                 connected.release()
                 await go.wait()
                 while time.monotonic() < until:
-                    await _search(client, f"{material.caption(chance)} {chance.random()}", outcome)
+                    await _search(client, f"{dataset.caption(chance)} {chance.random()}", outcome)
                     await asyncio.sleep(rest)
         except Exception as error:  # noqa: BLE001 - counted, whatever it is
             outcome.errors[f"connection: {_named(error)}"] += 1
@@ -200,11 +200,11 @@ def _server(chosen: Settings) -> Iterator[tuple[str, psutil.Process]]:
     """``sightline serve --http``, ready to search."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = place.environment(chosen, os.environ) | {
+    variables = environment.environment(chosen, os.environ) | {
         "SIGHTLINE_HTTP_PORT": str(port),
         "SIGHTLINE_TEXT_CACHE_ENTRIES": "0",
     }
-    server = subprocess.Popen([place.SIGHTLINE, "serve", "--http"], env=environment)
+    server = subprocess.Popen([environment.SIGHTLINE, "serve", "--http"], env=variables)
     try:
         base = f"http://127.0.0.1:{port}"
         for _ in range(600):

@@ -34,7 +34,7 @@ from PIL import Image
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
-from benchmarks import material, place
+from benchmarks import dataset, environment
 from benchmarks.tables import Times, show, verdict
 from sightline.server.config.settings import Settings
 from sightline.server.database.provider import Databases
@@ -56,12 +56,12 @@ Statement = tuple[Any, Any, dict[str, Any]]
 async def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     options = _options(arguments)
-    with place.settings() as chosen, tempfile.TemporaryDirectory() as folder:
+    with environment.settings() as chosen, tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "pictures"
-        material.draw(pictures, options.pictures, material.SMALL)
-        summary = place.ingest(chosen, pictures, os.environ)
+        dataset.draw(pictures, options.pictures, dataset.SMALL)
+        summary = environment.ingest(chosen, pictures, os.environ)
         print(f"{summary['pictures']:,} pictures and {summary['passages']:,} captions ingested")
-        model = place.raw_model(chosen)
+        model = environment.raw_model(chosen)
         databases = Databases(chosen)
         await databases.open()
         try:
@@ -208,7 +208,7 @@ class _Words:
 
     def next(self) -> str:
         self._number += 1
-        return f"{material.caption(self._chance)} {self._number}"
+        return f"{dataset.caption(self._chance)} {self._number}"
 
 
 class _Uploads:

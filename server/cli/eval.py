@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sightline.server.evaluation.evaluators import Progress
-    from sightline.server.evaluation.report.report_model import Report
+    from sightline.server.evaluation.report_model import Report
     from sightline.server.evaluation.run_file import Line
 
 HELP = "measure retrieval and answers on queries of your own, or retrieval on a drawn album"
@@ -89,9 +89,9 @@ def _judge(arguments: argparse.Namespace) -> dict[str, str]:
 def _measure_self(arguments: argparse.Namespace, work: Path) -> int:
     from rich.console import Console
 
+    from benchmarks import synthetic_album
     from sightline.server.cli.ingest import ingest_paths, progress_bar
     from sightline.server.evaluation import run_file as lines
-    from sightline.server.evaluation.retrieval import synthetic_album
     from sightline.server.observability import logs
 
     settings = load(
@@ -121,7 +121,7 @@ def _measure_self(arguments: argparse.Namespace, work: Path) -> int:
 
 def _album(arguments: argparse.Namespace, work: Path) -> tuple[str, Path]:
     """The collection's name and the folder with the album and its queries, made where it is not."""
-    from sightline.server.evaluation.retrieval import synthetic_album
+    from benchmarks import synthetic_album
 
     name = f"{synthetic_album.COLLECTION}-{arguments.count}-{arguments.seed}"
     if arguments.album is not None:
@@ -145,7 +145,7 @@ def _measure(
 ) -> int:
     from rich.console import Console
 
-    from sightline.server.evaluation.report import markdown_report
+    from sightline.server.evaluation import markdown_report
     from sightline.server.observability import logs
     from sightline.server.reports import evaluation_page
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sightline.server.evaluation.answers import answer_evaluation
 from sightline.server.evaluation.answers import answer_sections as answers_presenting
 from sightline.server.evaluation.answers.llm_judge import Judge
-from sightline.server.evaluation.report.report_model import Report, Section
+from sightline.server.evaluation.report_model import Report, Section
 from sightline.server.evaluation.retrieval import (
     retrieval_evaluation,
     retrieval_sections,

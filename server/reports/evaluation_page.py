@@ -9,8 +9,8 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from sightline.server.evaluation.report.bootstrap import Estimate
-from sightline.server.evaluation.report.report_model import (
+from sightline.server.evaluation.bootstrap import Estimate
+from sightline.server.evaluation.report_model import (
     Cell,
     Chart,
     Gallery,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
-from sightline.server.evaluation.answers.answer_scores import Score, score
+from sightline.server.evaluation.answers.answer_metrics import Score, score
 from sightline.server.evaluation.answers.eval_questions import Question
 from sightline.server.evaluation.answers.llm_judge import Judge
 from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError, shown

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sightline.server.evaluation.answers import eval_server
+from benchmarks.answers import eval_server
 from sightline.server.evaluation.answers.ablation import SETTINGS, Progress, Setting, ask_all
-from sightline.server.evaluation.answers.answer_scores import Score
+from sightline.server.evaluation.answers.answer_metrics import Score
 from sightline.server.evaluation.answers.eval_questions import Question
 from sightline.server.evaluation.answers.llm_judge import Judge
 from sightline.server.evaluation.run_file import Line

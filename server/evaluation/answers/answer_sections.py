@@ -8,13 +8,13 @@ from dataclasses import asdict, replace
 from math import isnan
 from typing import Any
 
+from benchmarks.answers.calibration import Reliability
+from benchmarks.answers.injection_benchmark import Where
 from sightline.server.evaluation.answers.ablation import Setting
-from sightline.server.evaluation.answers.answer_scores import Score
+from sightline.server.evaluation.answers.answer_metrics import Score
 from sightline.server.evaluation.answers.answer_totals import by_verdict, marks, totals
-from sightline.server.evaluation.answers.calibration import Reliability
-from sightline.server.evaluation.answers.injection_benchmark import Where
-from sightline.server.evaluation.report.bootstrap import Estimate
-from sightline.server.evaluation.report.report_model import Cell, Headline, Section, Table
+from sightline.server.evaluation.bootstrap import Estimate
+from sightline.server.evaluation.report_model import Cell, Headline, Section, Table
 
 _NAMES: dict[Setting, str] = {
     "given": "evidence given",

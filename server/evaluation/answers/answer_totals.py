@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.server.evaluation.answers.answer_scores import SAME_PLACE, Score
-from sightline.server.evaluation.report.bootstrap import RESAMPLES, Estimate, estimate
+from sightline.server.evaluation.answers.answer_metrics import SAME_PLACE, Score
+from sightline.server.evaluation.bootstrap import RESAMPLES, Estimate, estimate
 
 _SEED = 20_240_229
 Flags = NDArray[np.float64]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sightline.server.evaluation.report.bootstrap import Estimate, estimate
+from sightline.server.evaluation.bootstrap import Estimate, estimate
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records import embedding_spaces
 from sightline.storage.retrieval.hydrate import hydration

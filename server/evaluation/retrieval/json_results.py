@@ -6,9 +6,9 @@ import math
 from itertools import combinations
 from typing import Any
 
-from sightline.server.evaluation.report.bootstrap import Estimate
-from sightline.server.evaluation.retrieval.ir_metrics import MEASURES
+from sightline.server.evaluation.bootstrap import Estimate
 from sightline.server.evaluation.retrieval.rank_overlap import rank_biased_overlap
+from sightline.server.evaluation.retrieval.retrieval_metrics import MEASURES
 from sightline.server.evaluation.retrieval.retrieval_results import Outcome, TaskOutcome
 
 Json = dict[str, Any]

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sightline.server.evaluation.report.bootstrap import Estimate
+from sightline.server.evaluation.bootstrap import Estimate
 from sightline.server.evaluation.retrieval.clip_score import clip_scores
 from sightline.server.evaluation.retrieval.eval_queries import Query, Task
-from sightline.server.evaluation.retrieval.ir_metrics import score
 from sightline.server.evaluation.retrieval.qrels import Asked, Judged, judge
 from sightline.server.evaluation.retrieval.ranked_systems import FUSED, RERANKED, Ranking, rank
+from sightline.server.evaluation.retrieval.retrieval_metrics import score
 from sightline.server.evaluation.retrieval.retrieval_results import Outcome, TaskOutcome
 from sightline.server.evaluation.run_file import Line
 from sightline.tools.shared.dependencies import Dependencies

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.server.evaluation.report.bootstrap import Estimate, estimate
+from sightline.server.evaluation.bootstrap import Estimate, estimate
 from sightline.server.evaluation.retrieval.eval_queries import Query, Task
-from sightline.server.evaluation.retrieval.ir_metrics import Values
 from sightline.server.evaluation.retrieval.qrels import Judged
 from sightline.server.evaluation.retrieval.ranked_systems import FUSED, RERANKED, Ranking
+from sightline.server.evaluation.retrieval.retrieval_metrics import Values
 
 ENGLISH = "en"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from sightline.server.evaluation.report.bootstrap import Estimate
-from sightline.server.evaluation.report.report_model import (
+from sightline.server.evaluation.bootstrap import Estimate
+from sightline.server.evaluation.report_model import (
     Cell,
     Chart,
     Gallery,
@@ -15,10 +15,10 @@ from sightline.server.evaluation.report.report_model import (
     Section,
     Table,
 )
-from sightline.server.evaluation.retrieval.ir_metrics import MEASURES
 from sightline.server.evaluation.retrieval.json_results import agreement
 from sightline.server.evaluation.retrieval.rank_overlap import rank_biased_overlap
 from sightline.server.evaluation.retrieval.ranked_systems import FUSED, RERANKED
+from sightline.server.evaluation.retrieval.retrieval_metrics import MEASURES
 from sightline.server.evaluation.retrieval.retrieval_results import Outcome, TaskOutcome
 from sightline.server.evaluation.retrieval.sample_queries import Exhibits, case, telling, worst
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from sightline.server.evaluation.report.report_model import Case, Mark, Shown
+from sightline.server.evaluation.report_model import Case, Mark, Shown
 from sightline.server.evaluation.retrieval import ranked_systems
 from sightline.server.evaluation.retrieval.retrieval_results import Outcome, TaskOutcome
 from sightline.storage.errors import UnknownAssetError

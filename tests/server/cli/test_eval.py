@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from benchmarks import synthetic_album
 from sightline.server.cli import main
-from sightline.server.evaluation.retrieval import synthetic_album
 
 ALBUM = "album"
 

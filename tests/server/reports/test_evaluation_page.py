@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sightline.server.evaluation.report import markdown_report
-from sightline.server.evaluation.report.bootstrap import Estimate
-from sightline.server.evaluation.report.report_model import (
+from sightline.server.evaluation import markdown_report
+from sightline.server.evaluation.bootstrap import Estimate
+from sightline.server.evaluation.report_model import (
     Case,
     Chart,
     Gallery,

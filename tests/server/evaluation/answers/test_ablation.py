@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline.server.evaluation.answers import answer_evaluation, eval_server
+from benchmarks.answers import eval_server
+from sightline.server.evaluation.answers import answer_evaluation
 from sightline.server.evaluation.answers.ablation import SETTINGS, ask_all
 from sightline.server.evaluation.answers.eval_questions import Question
 from sightline.server.evaluation.run_file import read

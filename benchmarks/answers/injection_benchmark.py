@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
-from sightline.server.evaluation.answers import eval_server
+from benchmarks.answers import eval_server
 from sightline.server.evaluation.answers.eval_questions import Question
 from sightline.storage.retrieval.search_types import Selection
 from sightline.tools.answer_question import ground

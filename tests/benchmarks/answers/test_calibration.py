@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.server.evaluation.answers import calibration
-from sightline.server.evaluation.answers.answer_scores import Score
+from benchmarks.answers import calibration
+from sightline.server.evaluation.answers.answer_metrics import Score
 from sightline.server.evaluation.answers.eval_questions import Question
 from sightline.tools.answers.confidence import Calibration
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sightline.server.evaluation.report.bootstrap import Estimate
+from sightline.server.evaluation.bootstrap import Estimate
 
 Cell = str | int | Estimate | None
 """``None`` is an empty cell."""

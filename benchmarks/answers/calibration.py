@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.server.evaluation.answers.answer_scores import Score
+from sightline.server.evaluation.answers.answer_metrics import Score
 
 BINS: Final = 10
 _RIDGES: Final = (1.0, 3.0, 10.0, 30.0, 100.0)

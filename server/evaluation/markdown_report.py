@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from sightline.server.evaluation.report.bootstrap import Estimate
-from sightline.server.evaluation.report.report_model import (
+from sightline.server.evaluation.bootstrap import Estimate
+from sightline.server.evaluation.report_model import (
     Case,
     Cell,
     Chart,

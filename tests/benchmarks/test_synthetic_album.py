@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks import synthetic_album
 from sightline.server.evaluation import run_file
-from sightline.server.evaluation.retrieval import synthetic_album
 from sightline.server.evaluation.retrieval.eval_queries import Query
 from sightline.storage.errors import InvalidArgumentError
 from sightline.training.world.export import export

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from sightline.server.evaluation.answers.answer_match import exact, normalised, vqa_accuracy
-from sightline.server.evaluation.answers.answer_scores import Score, score
+from sightline.server.evaluation.answers.answer_metrics import Score, score
 from sightline.server.evaluation.answers.answer_sections import rows, section, thresholds
 from sightline.server.evaluation.answers.answer_totals import by_verdict, ratio, totals
 from sightline.server.evaluation.answers.eval_questions import Question
-from sightline.server.evaluation.report.bootstrap import Estimate
-from sightline.server.evaluation.report.report_model import Table
+from sightline.server.evaluation.bootstrap import Estimate
+from sightline.server.evaluation.report_model import Table
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
 from sightline.tools.shared.references import AssetReference
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.server.evaluation.answers import synthetic_questions
+from benchmarks.answers import synthetic_questions
 from sightline.server.evaluation.answers.eval_questions import Question
 
 

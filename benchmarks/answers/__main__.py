@@ -17,17 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from sightline.server.evaluation.answers import (
-    answer_sections,
+from benchmarks.answers import (
     calibration,
     eval_server,
     injection_benchmark,
     synthetic_questions,
 )
+from sightline.server.evaluation import markdown_report
+from sightline.server.evaluation.answers import answer_sections
 from sightline.server.evaluation.answers.ablation import SETTINGS, Setting, ask_all
-from sightline.server.evaluation.answers.answer_scores import Score
-from sightline.server.evaluation.report import markdown_report
-from sightline.server.evaluation.report.report_model import Report, Section
+from sightline.server.evaluation.answers.answer_metrics import Score
+from sightline.server.evaluation.report_model import Report, Section
 from sightline.server.models.model_server.builtin.openai_app import BUILTIN
 from sightline.tools.answers import confidence
 from sightline.tools.answers.confidence import Calibration

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from sightline.server.evaluation.report.bootstrap import estimate
-from sightline.server.evaluation.retrieval.ir_metrics import score
+from sightline.server.evaluation.bootstrap import estimate
 from sightline.server.evaluation.retrieval.rank_overlap import rank_biased_overlap
+from sightline.server.evaluation.retrieval.retrieval_metrics import score
 
 
 def test_measures_are_those_of_the_field() -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from sightline.server.evaluation.answers import injection_benchmark
-from sightline.server.evaluation.answers.answer_sections import turned
-from sightline.server.evaluation.answers.injection_benchmark import (
+from benchmarks.answers import injection_benchmark
+from benchmarks.answers.injection_benchmark import (
     ORDERS,
     PLACES,
     WORD,
@@ -18,6 +17,7 @@ from sightline.server.evaluation.answers.injection_benchmark import (
     judge,
     rates,
 )
+from sightline.server.evaluation.answers.answer_sections import turned
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult
 from sightline.tools.answers.prompt_injection import gives_orders
 from sightline.training.world.core.splits import seed_of

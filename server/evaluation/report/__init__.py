@@ -1,1 +1,0 @@
-"""Report model, confidence intervals and the Markdown renderer."""
