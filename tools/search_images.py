@@ -20,9 +20,9 @@ from sightline.storage.retrieval.search_types import (
     ImageHit,
     ImageRequest,
     ImageResults,
-    PassageKind,
     Selection,
 )
+from sightline.storage.types import PassageKind
 from sightline.tools.shared import image_input
 from sightline.tools.shared.argument_types import (
     BOX_FRAME,

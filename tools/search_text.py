@@ -8,7 +8,8 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
-from sightline.storage.retrieval.search_types import PassageHit, PassageKind, PassageRequest
+from sightline.storage.retrieval.search_types import PassageHit, PassageRequest
+from sightline.storage.types import PassageKind
 from sightline.tools.search_images import selection
 from sightline.tools.shared.argument_types import Collection, Cursor, Detail, Filters, Limit
 from sightline.tools.shared.dependencies import Dependencies

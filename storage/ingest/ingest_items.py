@@ -16,8 +16,8 @@ from sightline.storage.ingest.decode.worker.open_file import Stamp
 from sightline.storage.ingest.discover.discovered_file import Found
 from sightline.storage.interfaces import Pixels
 from sightline.storage.records.assets import Kind
-from sightline.storage.retrieval.search_types import Box, PassageKind
 from sightline.storage.text.analyzer import Analysis
+from sightline.storage.types import Box, PassageKind
 
 Vector = NDArray[np.float32]
 

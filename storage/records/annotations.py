@@ -10,8 +10,8 @@ from typing import Literal
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
 from sightline.storage.errors import InvalidArgumentError, shown
+from sightline.storage.types import Box
 
-Box = tuple[float, float, float, float]
 Origin = Literal["person", "model"]
 
 _SQL = sql_loader.load("annotations")

@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from PIL import Image
 
 from sightline.storage.records.assets import Asset
-
-Box = tuple[float, float, float, float]
-"""Corners x0, y0, x1, y1, 0 to 1 of the upright picture."""
-
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+from sightline.storage.types import Box, Json
 
 Example = str | Image.Image
 """A picture to compare with: an asset's id, or an upright picture that was opened safely."""
-
-PassageKind = Literal["caption", "chunk", "row", "page_text", "ocr", "subtitle", "name"]
-PASSAGE_KINDS: tuple[PassageKind, ...] = get_args(PassageKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

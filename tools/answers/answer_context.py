@@ -13,7 +13,6 @@ from sightline.storage.records import ocr_lines as written
 from sightline.storage.records.assets import Asset
 from sightline.storage.records.ocr_lines import WrittenLine
 from sightline.storage.retrieval.search_types import (
-    PASSAGE_KINDS,
     FoundRegion,
     ImageHit,
     ImageRequest,
@@ -22,6 +21,7 @@ from sightline.storage.retrieval.search_types import (
     PassageRequest,
     Selection,
 )
+from sightline.storage.types import PASSAGE_KINDS
 from sightline.tools.answers.text_matching import stands_in
 from sightline.tools.search_images import is_weak
 from sightline.tools.shared.dependencies import Dependencies

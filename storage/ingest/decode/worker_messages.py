@@ -11,7 +11,7 @@ from sightline.storage.ingest.discover.sidecars import clean
 from sightline.storage.ingest.embed.ocr_layout import blocks, proper_box
 from sightline.storage.ingest.ingest_items import PassageDraft, RegionDraft, Work
 from sightline.storage.interfaces import ReadLine
-from sightline.storage.retrieval.search_types import PassageKind
+from sightline.storage.types import PassageKind
 
 # What a worker may send, by what it calls it.
 _SENT: dict[str, PassageKind] = {"row": "row", "subtitle": "subtitle"}

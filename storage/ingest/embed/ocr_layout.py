@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline.storage.interfaces import ReadLine
-from sightline.storage.retrieval.search_types import Box
+from sightline.storage.types import Box
 
 LONGEST_CHARS = 1500
 _LEAST_EDGE = 1e-4  # a box has an area, also after rounding to 32 bits

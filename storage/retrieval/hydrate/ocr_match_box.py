@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
-from sightline.storage.retrieval.search_types import Box, Passage
+from sightline.storage.retrieval.search_types import Passage
+from sightline.storage.types import Box
 
 _SQL = sql_loader.load("lines")
 _MOST_LINES = 8

@@ -24,7 +24,8 @@ from sightline.storage.retrieval.filters.filter_compiler import (
     metadata_keys,
 )
 from sightline.storage.retrieval.filters.filter_schema import FilterSchema
-from sightline.storage.retrieval.search_types import PASSAGE_KINDS, Selection
+from sightline.storage.retrieval.search_types import Selection
+from sightline.storage.types import PASSAGE_KINDS
 
 _SQL = sql_loader.load("retrieval")
 _SAMPLED_ROWS = 5_000

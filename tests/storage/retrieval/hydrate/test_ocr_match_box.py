@@ -3,7 +3,7 @@
 import pytest
 
 from sightline.storage.retrieval.hydrate.ocr_match_box import box_of
-from sightline.storage.retrieval.search_types import Box
+from sightline.storage.types import Box
 
 TOP, MIDDLE, END = (0.1, 0.1, 0.9, 0.2), (0.1, 0.4, 0.5, 0.5), (0.2, 0.8, 0.6, 0.9)
 LINES = [(TOP, "Harbour Hardware"), (MIDDLE, "Cash 31.00"), (END, "Total 30.90 合计金额")]
