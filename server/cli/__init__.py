@@ -12,32 +12,32 @@ from typing import Protocol
 
 from sightline.storage.errors import SightlineError
 
-#: In the order in which a newcomer meets them.
-_COMMANDS = (
-    "demo",
-    "ingest",
-    "serve",
-    "connect",
-    "token",
-    "bind",
-    "search",
-    "show",
-    "doctor",
-    "migrate",
-    "check",
-    "backup",
-    "restore",
-    "analyze",
-    "atlas",
-    "sql",
-    "export",
-    "export-annotations",
-    "eval",
-    "grant-analyst",
-    "revoke-analyst",
-    "world",
-    "vlm",
-)
+#: Module of each command, in the order of the help text.
+_COMMANDS = {
+    "demo": "demo.demo_command",
+    "ingest": "ingest",
+    "serve": "serve",
+    "connect": "connect",
+    "token": "token",
+    "bind": "bind",
+    "search": "search",
+    "show": "show",
+    "doctor": "doctor",
+    "migrate": "database_commands.migrate",
+    "check": "database_commands.check",
+    "backup": "database_commands.backup",
+    "restore": "database_commands.restore",
+    "analyze": "analytics_commands.analyze",
+    "atlas": "analytics_commands.atlas",
+    "sql": "analytics_commands.sql",
+    "export": "analytics_commands.export",
+    "export-annotations": "analytics_commands.export_annotations",
+    "eval": "eval",
+    "grant-analyst": "analytics_commands.grant_analyst",
+    "revoke-analyst": "analytics_commands.revoke_analyst",
+    "world": "demo.world",
+    "vlm": "model_commands.vlm",
+}
 
 
 class Command(Protocol):
@@ -66,8 +66,8 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sightline {version('sightline')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in _COMMANDS:
-        module: Command = import_module(f"sightline.server.cli.{name.replace('-', '_')}")
+    for name, path in _COMMANDS.items():
+        module: Command = import_module(f"sightline.server.cli.{path}")
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         if only in (None, name):
             module.configure(command)
