@@ -13,13 +13,13 @@ from sightline.storage.blobs import ObjectStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.frames import Frame, Header, ProtocolError
 from sightline.storage.ingest.decode.worker.worker_context import Limits
+from sightline.storage.ingest.decode.worker.worker_protocol import Frame, Header, ProtocolError
 from sightline.storage.ingest.decode.worker_pool import Job, Pool
 from sightline.storage.ingest.embed.batch_encoder import BatchEncoder
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import ImageEncoder, Pixels, TextEncoder
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.text.analyzer import analyse
 
 _SQL = sql_loader.load("repair")
@@ -40,7 +40,7 @@ async def reread_pictures(
     objects: ObjectStore,
     ids: Sequence[str],
     encoder: ImageEncoder,
-    spaces: dict[int, Space],
+    spaces: dict[int, EmbeddingSpace],
     options: IngestOptions,
 ) -> int:
     """Give assets the thumbnails and vectors that they lack; how many got all they lacked.
@@ -80,7 +80,7 @@ async def reread_pictures(
                     picture = {"jpeg": read.thumbnail, "width": width, "height": height}
                     await connection.execute(_SQL["insert_thumbnail"], {"asset_id": id_, **picture})
                 if vector is not None and not isinstance(vector, MediaError):
-                    key = {"space_id": space, "collection_id": collection}
+                    key = {"embedding_space_id": space, "collection_id": collection}
                     stands = {"asset_id": id_, "passage_id": None, "vector": HalfVector(vector)}
                     await connection.execute(_SQL["insert_vector"], {**key, **stands})
                 elif no_vector:
@@ -90,7 +90,7 @@ async def reread_pictures(
 
 
 async def reread_passages(
-    database: Database, ids: Sequence[int], encoder: TextEncoder, spaces: dict[int, Space]
+    database: Database, ids: Sequence[int], encoder: TextEncoder, spaces: dict[int, EmbeddingSpace]
 ) -> int:
     """Give passages the vectors that they lack; how many got one."""
     encode = BatchEncoder(encoder.encode_texts, encoder.identity.dimension, _AT_ONCE)
@@ -105,7 +105,7 @@ async def reread_passages(
             for (id_, collection, asset, _, space), vector in zip(rows, vectors, strict=True):
                 if isinstance(vector, MediaError):
                     continue
-                key = {"space_id": space, "collection_id": collection}
+                key = {"embedding_space_id": space, "collection_id": collection}
                 stands = {"asset_id": asset, "passage_id": id_, "vector": HalfVector(vector)}
                 await connection.execute(_SQL["insert_vector"], {**key, **stands})
                 done += 1
@@ -135,7 +135,7 @@ def _content(objects: ObjectStore, location: str, sha256: bytes) -> bytes | None
         return None
 
 
-def _is_of(encoder: TextEncoder, space: Space | None) -> bool:
+def _is_of(encoder: TextEncoder, space: EmbeddingSpace | None) -> bool:
     return space is not None and space.identity == encoder.identity
 
 

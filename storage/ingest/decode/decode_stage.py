@@ -19,9 +19,9 @@ from sightline.storage.ingest.decode.capture_time import (
     from_text,
 )
 from sightline.storage.ingest.decode.decode_queue import JobQueue
-from sightline.storage.ingest.decode.worker.frames import Frame, Header, ProtocolError
 from sightline.storage.ingest.decode.worker.open_file import Stamp
 from sightline.storage.ingest.decode.worker.tile_cutter import SCHEME
+from sightline.storage.ingest.decode.worker.worker_protocol import Frame, Header, ProtocolError
 from sightline.storage.ingest.decode.worker_messages import add_lines, add_passages, tile_of
 from sightline.storage.ingest.decode.worker_pool import Job
 from sightline.storage.ingest.discover.sidecars import Report
@@ -81,13 +81,13 @@ class Reading:
         """
         if self._ocr.mode == "off" or work.kind == "text":
             return False
-        read_by = work.known.read_by if work.known is not None else None
-        return read_by not in (self._ocr.key, f"on: {self._ocr.reader}")
+        ocr_engine = work.known.ocr_engine if work.known is not None else None
+        return ocr_engine not in (self._ocr.key, f"on: {self._ocr.reader}")
 
     def wants_tiles(self, work: Work) -> bool:
         """Whether the pictures of a work are to be cut into tiles, and were not yet."""
-        tiled_by = work.known.tiled_by if work.known is not None else None
-        return self._tiles and work.kind != "text" and tiled_by != SCHEME
+        tile_scheme = work.known.tile_scheme if work.known is not None else None
+        return self._tiles and work.kind != "text" and tile_scheme != SCHEME
 
     def wants_subtitles(self, work: Work) -> bool:
         """Whether those that a known film carries count again: what stood beside it is gone."""
@@ -95,7 +95,7 @@ class Reading:
         return (
             work.known is not None
             and work.kind == "video"
-            and (sidecar.key if sidecar else None) != work.known.sidecar_key
+            and (sidecar.key if sidecar else None) != work.known.sidecar_sha256
             and not (sidecar and sidecar.subtitles)
         )
 
@@ -157,10 +157,10 @@ class Reading:
         stamp = work.stamp
         reads = self.wants_text(work) and len(work.unread) <= _MOST_UNREAD
         if reads:
-            work.read_by = f"late: {self._ocr.reader}" if work.unread else self._ocr.key
+            work.ocr_engine = f"late: {self._ocr.reader}" if work.unread else self._ocr.key
         tiles = self.wants_tiles(work)
         if tiles:
-            work.tiled_by = SCHEME
+            work.tile_scheme = SCHEME
         return {
             "job": "read",
             "name": work.found.name,
@@ -231,7 +231,7 @@ class Reading:
         except (KeyError, ValueError, TypeError) as error:
             raise ProtocolError(f"not an end: {error}") from error
         if work.kind == "text":
-            work.read_by = work.tiled_by = None
+            work.ocr_engine = work.tile_scheme = None
         work.captured = (
             self.said_captured(work)
             or work.captured

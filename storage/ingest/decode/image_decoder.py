@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from sightline.storage.errors import MediaError, ModelOverloadedError
-from sightline.storage.ingest.decode.worker.frames import Frame, Header, ProtocolError
 from sightline.storage.ingest.decode.worker.worker_context import Limits
+from sightline.storage.ingest.decode.worker.worker_protocol import Frame, Header, ProtocolError
 from sightline.storage.ingest.decode.worker_pool import Job, Pool
 from sightline.storage.interfaces import Pixels
 

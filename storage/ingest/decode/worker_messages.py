@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from sightline.storage.ingest.decode.worker.frames import Header, ProtocolError
+from sightline.storage.ingest.decode.worker.worker_protocol import Header, ProtocolError
 from sightline.storage.ingest.discover.sidecars import clean
 from sightline.storage.ingest.embed.ocr_layout import blocks, proper_box
 from sightline.storage.ingest.ingest_items import PassageDraft, RegionDraft, Work

@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 
 from sightline.storage.errors import ConfigurationError, MediaError
-from sightline.storage.ingest.decode.worker.frames import (
+from sightline.storage.ingest.decode.worker.worker_protocol import (
     Frame,
     Header,
     ProtocolError,

@@ -26,10 +26,10 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.dispatch import Request, read
-from sightline.storage.ingest.decode.worker.frames import Frame, Header, pack, read_frame
 from sightline.storage.ingest.decode.worker.image import upright
 from sightline.storage.ingest.decode.worker.open_file import Stamp, hash_file
 from sightline.storage.ingest.decode.worker.worker_context import Limits, Tools
+from sightline.storage.ingest.decode.worker.worker_protocol import Frame, Header, pack, read_frame
 from sightline.storage.ingest.discover.file_types import claim
 
 _PR_SET_PDEATHSIG = 1

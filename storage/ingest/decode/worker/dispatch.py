@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import IO
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.frames import Header, pack
 from sightline.storage.ingest.decode.worker.image import (
     READ_EDGE,
     open_picture,
@@ -23,9 +22,9 @@ from sightline.storage.ingest.decode.worker.image import (
     upright,
 )
 from sightline.storage.ingest.decode.worker.open_file import Stamp, open_file, read_file, stamp_of
-from sightline.storage.ingest.decode.worker.plain_text import read_text
 from sightline.storage.ingest.decode.worker.subtitles import gathered, parse_subtitles
 from sightline.storage.ingest.decode.worker.table_rows import read_rows
+from sightline.storage.ingest.decode.worker.text_files import read_text
 from sightline.storage.ingest.decode.worker.tile_cutter import tile_parts
 from sightline.storage.ingest.decode.worker.worker_context import (
     Frame,
@@ -35,6 +34,7 @@ from sightline.storage.ingest.decode.worker.worker_context import (
     picture_part,
     read_parts,
 )
+from sightline.storage.ingest.decode.worker.worker_protocol import Header, pack
 from sightline.storage.ingest.discover.file_types import claim, mime_type, suffix_of
 
 Parts = Generator[Frame, None, Header]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from PIL import Image
 
-from sightline.storage.ingest.decode.worker.frames import pack
 from sightline.storage.ingest.decode.worker.worker_context import Frame
+from sightline.storage.ingest.decode.worker.worker_protocol import pack
 from sightline.storage.interfaces import Pixels
 
 SCHEME = "2+3"

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.frames import pack
 from sightline.storage.ingest.decode.worker.image import made_picture
 from sightline.storage.ingest.decode.worker.subtitles import Cue, gathered, plain
 from sightline.storage.ingest.decode.worker.tile_cutter import tile_parts
@@ -28,6 +27,7 @@ from sightline.storage.ingest.decode.worker.worker_context import (
     problem_part,
     read_parts,
 )
+from sightline.storage.ingest.decode.worker.worker_protocol import pack
 from sightline.storage.ingest.discover.file_types import suffix_of
 
 # The demuxer goes by the name: left to guess, FFmpeg would take a playlist for a film and open

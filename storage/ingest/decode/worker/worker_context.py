@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from sightline.storage.ingest.decode.worker.frames import Header, pack
 from sightline.storage.ingest.decode.worker.image import Picture
+from sightline.storage.ingest.decode.worker.worker_protocol import Header, pack
 from sightline.storage.interfaces import Pixels, ReadLine, TextReader
 
 Frame = list[bytes | memoryview]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.storage.errors import ConfigurationError, MediaError
-from sightline.storage.ingest.decode.worker.frames import Frame, Header
+from sightline.storage.ingest.decode.worker.worker_protocol import Frame, Header
 from sightline.storage.ingest.decode.worker_pool import Job, Pool
 from tests.support import misbehaving
 from tests.support.pictures import encoded, jpeg
