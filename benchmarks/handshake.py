@@ -37,7 +37,7 @@ async def main(arguments: list[str] | None = None) -> None:
         rows = []
         for mode in MODES:
             empty = await _empty_over_http(mode, options.warm)
-            async with http_server.listening(chosen) as (url, _):
+            async with http_server.start_http_server(chosen) as (url, _):
                 async with Client(url) as client:  # waits until all is open
                     await client.call_tool("search_images", {"query": "warm"})
                 ours = await _lists(url, mode, options.warm)

@@ -32,7 +32,7 @@ from PIL import Image
 from benchmarks import dataset, environment
 from benchmarks.tables import show, verdict
 from sightline.server.config.settings import Settings
-from sightline.server.database.provider import Databases
+from sightline.server.database.provider import DatabaseProvider
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.storage.blobs import ObjectStore
 from sightline.storage.ingest.ingest_options import available_cores
@@ -177,7 +177,7 @@ def _ingesting(chosen: Settings, folder: Path, told: Pipe) -> None:
 
 async def _verify(chosen: Settings, count: int) -> None:
     """Counts are equal, nothing is there twice, nothing hangs in the air."""
-    databases = Databases(chosen)
+    databases = DatabaseProvider(chosen)
     try:
         database = await databases.open()
         rows: dict[str, int] = {}

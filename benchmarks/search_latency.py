@@ -37,7 +37,7 @@ from psycopg.rows import TupleRow
 from benchmarks import dataset, environment
 from benchmarks.tables import Times, show, verdict
 from sightline.server.config.settings import Settings
-from sightline.server.database.provider import Databases
+from sightline.server.database.provider import DatabaseProvider
 from sightline.server.http import http_server
 from sightline.server.models.image_text.image_text_encoder import Encoder, Model
 from sightline.storage.db.pool import Database
@@ -62,7 +62,7 @@ async def main(arguments: list[str] | None = None) -> None:
         summary = environment.ingest(chosen, pictures, os.environ)
         print(f"{summary['pictures']:,} pictures and {summary['passages']:,} captions ingested")
         model = environment.raw_model(chosen)
-        databases = Databases(chosen)
+        databases = DatabaseProvider(chosen)
         await databases.open()
         try:
             with _server(chosen) as url:
@@ -285,7 +285,7 @@ class _Recording(Database):
 
 @asynccontextmanager
 async def _by_hand(chosen: Settings, model: Model) -> AsyncIterator[_Recorder]:
-    databases = Databases(chosen)
+    databases = DatabaseProvider(chosen)
     dsn = (await databases.open()).dsn
     database = await _Recording.open(dsn)
     assert isinstance(database, _Recording)
@@ -340,7 +340,7 @@ def _server(chosen: Settings) -> Iterator[str]:
 
 def _serve(chosen: Settings, told: Pipe, ended: Event) -> None:
     async def run() -> None:
-        async with http_server.listening(chosen, register=(register_all, _empty_tool)) as (url, _):
+        async with http_server.start_http_server(chosen, register=(register_all, _empty_tool)) as (url, _):
             told.send(url)
             await asyncio.to_thread(ended.wait)
 

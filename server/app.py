@@ -16,14 +16,14 @@ from mcp.server.mcpserver import MCPServer
 
 from sightline.server.config.option_mapping import ingest_options
 from sightline.server.config.settings import Settings
-from sightline.server.mcp_server.analytics_provider import require_login
+from sightline.server.mcp_server.analytics_provider import require_analytics_login
 from sightline.server.mcp_server.audit import Audit
-from sightline.server.mcp_server.rate_limit import Allowance
-from sightline.server.mcp_server.server import Server
+from sightline.server.mcp_server.rate_limit import RateLimiter
+from sightline.server.mcp_server.server import SightlineServer
 from sightline.server.models.text import reranker_loader
 from sightline.server.models.vision_language.vlm_endpoint import Endpoint
-from sightline.server.observability.gc_freeze import tenured
-from sightline.server.observability.logs import unchanged_root
+from sightline.server.observability.gc_freeze import freeze_when_ready
+from sightline.server.observability.logs import preserve_root_logger
 from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime
 from sightline.tools.instructions import INSTRUCTIONS
@@ -34,7 +34,7 @@ from sightline.tools.shared.dependencies import Dependencies
 Register = Callable[[MCPServer], None]
 
 
-class App(Server):
+class App(SightlineServer):
     """The server, with what is running inside it while it runs."""
 
     #: Set while it runs.
@@ -42,11 +42,11 @@ class App(Server):
     #: Set when it is about to end: it answers what comes, and asks for no more.
     stopping = False
 
-    async def tenant(self, principal: str) -> str | None:
-        """Whose material a principal's call works on; ``None`` is everybody's."""
+    async def restricted_principal(self, principal: str) -> str | None:
+        """Return the principal if it is bound to collections, or None if it sees all."""
         if self.runtime is None:
-            return await super().tenant(principal)
-        return await self.runtime.tenants.tenant(principal)
+            return await super().restricted_principal(principal)
+        return await self.runtime.principal_cache.restricted_principal(principal)
 
 
 def create_app(
@@ -67,7 +67,7 @@ def create_app(
     ingest_options(settings)  # here, and not when the transport already runs
     Endpoint.from_settings(settings)
     reranker_loader.check(settings)
-    require_login(settings)
+    require_analytics_login(settings)
     metrics = metrics or Metrics()
     audit = Audit(settings.audit_file)
 
@@ -75,7 +75,7 @@ def create_app(
     async def lifespan(_: MCPServer[Dependencies]) -> AsyncIterator[Dependencies]:
         async with (
             Runtime(settings, metrics, on_final=on_final) as runtime,
-            tenured(runtime.opened),
+            freeze_when_ready(runtime.opened),
         ):
             app.runtime = runtime
             try:
@@ -84,7 +84,7 @@ def create_app(
                 app.runtime = None
                 audit.close()
 
-    with unchanged_root():  # the SDK puts a handler of its own on it
+    with preserve_root_logger():  # the SDK puts a handler of its own on it
         app = App(
             "sightline",
             title="Sightline",
@@ -96,10 +96,10 @@ def create_app(
             log_level="WARNING",
             metrics=metrics,
             audit=audit,
-            allowance=Allowance(
-                per_minute=settings.principal_calls_per_minute,
+            rate_limiter=RateLimiter(
+                calls_per_minute=settings.principal_calls_per_minute,
                 burst=settings.principal_burst_calls,
-                at_once=settings.principal_concurrent_calls,
+                max_concurrent=settings.principal_concurrent_calls,
             ),
         )
     for offer in register:

@@ -17,10 +17,10 @@ from sightline.server.config.option_mapping import (
     ingest_options,
 )
 from sightline.server.config.settings import Settings
-from sightline.server.database.provider import Databases
+from sightline.server.database.provider import DatabaseProvider
 from sightline.server.lazy_resource import Background, State, in_daemon_thread
-from sightline.server.mcp_server.analytics_provider import Analytics
-from sightline.server.mcp_server.tenant_cache import Tenants
+from sightline.server.mcp_server.analytics_provider import AnalyticsProvider
+from sightline.server.mcp_server.principal_cache import PrincipalCache
 from sightline.server.models.image_text import image_text_encoder
 from sightline.server.models.image_text.lazy_encoder import BackgroundEncoder
 from sightline.server.models.ocr.rapid_ocr import load_reader
@@ -67,7 +67,7 @@ class Runtime:
     ) -> None:
         wait_seconds = settings.loading_wait_seconds if wait_seconds is None else wait_seconds
         self._settings = settings
-        self._databases = Databases(settings)
+        self._databases = DatabaseProvider(settings)
         self.database = Background(
             "the database",
             self._databases.open,
@@ -77,7 +77,7 @@ class Runtime:
             on_final=on_final,
             delay_seconds=_HANDSHAKE_SECONDS,
         )
-        self.tenants = Tenants(self.database)
+        self.principal_cache = PrincipalCache(self.database)
         self.encoder = BackgroundEncoder(
             partial(image_text_encoder.load, settings, metrics.batch),
             name=settings.encoder,
@@ -163,7 +163,7 @@ class Runtime:
             text_reader=None if self._settings.ocr == "off" else load_reader(),
             vision=self.vision,
             questions=(
-                Analytics(self._settings, self.database)
+                AnalyticsProvider(self._settings, self.database)
                 if self._settings.analytics_enabled
                 else None
             ),

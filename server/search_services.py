@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sightline.server import import_lock
-from sightline.server.auth.cursor_key import signing_key
+from sightline.server.auth.cursor_key import load_signing_key
 from sightline.server.config.settings import Settings
 from sightline.server.lazy_resource import Background, State, in_daemon_thread
 from sightline.server.models.image_text.lazy_encoder import BackgroundEncoder
@@ -53,7 +53,7 @@ class Searches:
         delay_seconds: float,
     ) -> None:
         self._settings = settings
-        self._key = signing_key(settings)
+        self._key = load_signing_key(settings)
         self._database = database
         self._encoder = encoder
         self._passage_encoder = passage_encoder

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from sightline.server.app import create_app
 from sightline.server.config.settings import Settings
-from sightline.server.observability.gc_freeze import uncollected
+from sightline.server.observability.gc_freeze import gc_paused
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ async def serve(settings: Settings) -> NoReturn:
         if not ended.done():
             ended.set_result(code)
 
-    with uncollected():
+    with gc_paused():
         app = create_app(settings, on_final=lambda _: finish(2))
     loop.add_signal_handler(signal.SIGTERM, finish, 0)
     loop.add_signal_handler(signal.SIGINT, finish, 130)

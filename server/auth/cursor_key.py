@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 _BYTES = 32
 
 
-def signing_key(settings: Settings) -> bytes:
+def load_signing_key(settings: Settings) -> bytes:
     """The same key at every start of this data folder; a fresh one where it cannot be kept."""
     if settings.signing_key is not None:
         return settings.signing_key.get_secret_value().encode()

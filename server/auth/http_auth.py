@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from sightline.server.auth.scopes import SCOPES
-from sightline.server.auth.static_tokens import PREFIX, StaticTokens, read_tokens
+from sightline.server.auth.static_tokens import PREFIX, StaticTokenVerifier, read_tokens
 from sightline.server.config.hosts import is_loopback
 from sightline.server.config.settings import Settings, variable
 from sightline.storage.errors import ConfigurationError
@@ -29,7 +29,7 @@ _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class HttpAuth:
     """What the SDK's server is given, and what is added to its application."""
 
     verifier: TokenVerifier
@@ -59,7 +59,7 @@ class _Either:
         return await verifier.verify_token(token)
 
 
-def gate(settings: Settings, address: str) -> Gate | None:
+def create_http_auth(settings: Settings, address: str) -> HttpAuth | None:
     """The gate of a server at ``address``; ``None`` where everybody on this machine is let in.
 
     Raises ConfigurationError for an address that others reach without any token to ask for.
@@ -73,12 +73,12 @@ def gate(settings: Settings, address: str) -> Gate | None:
             f"and there are no tokens: set {variable('http_tokens_file')} or "
             f"{variable('jwt_issuer')}, or listen on 127.0.0.1"
         )
-    static = StaticTokens(tokens)
+    static = StaticTokenVerifier(tokens)
     if settings.jwt_issuer is None:
         # Handed out by the operator: there is no authorisation server to point to, and a token is
         # bound to this server by being in its list.
         issuer = _URL.validate_python(settings.http_public_url or address)
-        return Gate(static, AuthSettings(issuer_url=issuer, resource_server_url=None), ())
+        return HttpAuth(static, AuthSettings(issuer_url=issuer, resource_server_url=None), ())
     return _of_issuer(settings, settings.jwt_issuer, static, resource(settings, address))
 
 
@@ -91,10 +91,12 @@ def resource(settings: Settings, address: str) -> str:
     return base if path.strip("/") else base + settings.http_path
 
 
-def _of_issuer(settings: Settings, issuer: str, static: StaticTokens, own_address: str) -> Gate:
+def _of_issuer(
+    settings: Settings, issuer: str, static: StaticTokenVerifier, own_address: str
+) -> HttpAuth:
     # jwt and cryptography are imported only where they are used.
-    from sightline.server.auth.jwks import KeyLimits, PublicKeys
-    from sightline.server.auth.jwt_verifier import Expected, JsonWebTokens
+    from sightline.server.auth.jwks import JwksClient, KeyLimits
+    from sightline.server.auth.jwt_verifier import Expected, JwtVerifier
 
     if settings.jwks_url is None:
         raise ConfigurationError(
@@ -105,7 +107,7 @@ def _of_issuer(settings: Settings, issuer: str, static: StaticTokens, own_addres
             f"{variable('jwt_issuer')} needs {variable('http_public_url')}: tokens are made out "
             "to the address that clients use"
         )
-    keys = PublicKeys(
+    keys = JwksClient(
         settings.jwks_url,
         KeyLimits(
             timeout_seconds=settings.jwks_timeout_seconds,
@@ -124,8 +126,8 @@ def _of_issuer(settings: Settings, issuer: str, static: StaticTokens, own_addres
         scope_prefix=settings.jwt_scope_prefix,
     )
     resource_url, issuer_url = _URL.validate_python(own_address), _URL.validate_python(issuer)
-    return Gate(
-        _Either(static, JsonWebTokens(keys, expected)),
+    return HttpAuth(
+        _Either(static, JwtVerifier(keys, expected)),
         AuthSettings(
             issuer_url=issuer_url,
             resource_server_url=resource_url,

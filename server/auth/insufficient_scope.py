@@ -1,16 +1,15 @@
-"""Who lacks a scope is led to the authorisation server for more of it, where there is one.
+"""If a signed token lacks a scope, answer 403 ``insufficient_scope`` and name the scope.
 
-Both revisions of the protocol ("Runtime Insufficient Scope Errors") ask for HTTP 403 with a
-challenge that names the scope of this one operation; clients add it to those that they hold. The
-body is the request's JSON-RPC error with the same words, for clients that show those. A static
-token has no server to ask: its holder gets a tool's error, which a model reads.
+The MCP specification ("Runtime Insufficient Scope Errors") requires HTTP 403 with a challenge.
+Clients then request the scope from the authorization server. The body is a JSON-RPC error with the
+same message. A static token has no authorization server, so its caller gets a tool error instead.
 
-This only words the refusal. What may be done is decided where it is done.
+This middleware only formats the answer. `SightlineServer` checks the scopes of each call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pydantic_core
@@ -21,40 +20,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sightline.server.auth import scopes
 
-#: What the caller lacks for a request of this method with these parameters.
-Lacking = Callable[[str, Mapping[str, Any]], scopes.Refusal | None]
+#: Returns the scope that the caller lacks for a JSON-RPC method with these parameters.
+ScopeCheck = Callable[[str, Mapping[str, Any]], Awaitable[scopes.MissingScope | None]]
 
 
-class StepUp:
-    """ASGI middleware; stands behind authentication."""
+class InsufficientScopeMiddleware:
+    """ASGI middleware that must run after authentication."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        lacking: Lacking,
+        missing_scope: ScopeCheck,
         scope_prefix: str,
         metadata_url: str,
-        most_bytes: int,
+        max_body_bytes: int,
     ) -> None:
-        """Bodies beyond ``most_bytes`` are passed on unread, to be refused behind this."""
+        """Larger bodies are forwarded unread; the server rejects them."""
         self._app = app
-        self._lacking = lacking
+        self._missing_scope = missing_scope
         self._scope_prefix = scope_prefix
         self._metadata_url = metadata_url
-        self._most_bytes = most_bytes
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or challenge its sender."""
-        if scope["type"] == "http" and scope["method"] == "POST" and _may_lack(scope.get("user")):
-            body, receive = await _read(receive, self._most_bytes)
-            refusal = self._refusal(body)
-            if refusal is not None:
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        """Forward the request, or answer 403."""
+        app = self._app
+        if (
+            scope["type"] == "http"
+            and scope["method"] == "POST"
+            and _may_lack_scope(scope.get("user"))
+        ):
+            body, receive = await _read_body(receive, self._max_body_bytes)
+            app = await self._challenge(body) or self._app
+        await app(scope, receive, send)
 
-    def _refusal(self, body: bytes) -> Response | None:
+    async def _challenge(self, body: bytes) -> Response | None:
         try:
             request = pydantic_core.from_json(body)
         except ValueError:
@@ -62,52 +63,53 @@ class StepUp:
         if not isinstance(request, dict):
             return None
         params = request.get("params")
-        given = params if isinstance(params, dict) else {}
-        refused = self._lacking(str(request.get("method")), given)
-        if refused is None:
+        missing = await self._missing_scope(
+            str(request.get("method")), params if isinstance(params, dict) else {}
+        )
+        if missing is None:
             return None
-        needed = self._scope_prefix + refused.needed
+        scope = self._scope_prefix + missing.scope
         challenge = {
             "error": "insufficient_scope",
-            "scope": needed,
+            "scope": scope,
             "resource_metadata": self._metadata_url,
-            "error_description": f"this needs the scope {needed}",
+            "error_description": f"this operation needs the scope {scope}",
         }
         id_ = request.get("id")
         error = JSONRPCError(
             jsonrpc="2.0",
             id=id_ if isinstance(id_, int | str) else None,
-            error=ErrorData(code=INVALID_REQUEST, message=refused.why),
+            error=ErrorData(code=INVALID_REQUEST, message=missing.message),
         )
-        words = ", ".join(f'{name}="{value}"' for name, value in challenge.items())
+        fields = ", ".join(f'{name}="{value}"' for name, value in challenge.items())
         return Response(
             error.model_dump_json(by_alias=True, exclude_unset=True),
             403,
-            {"WWW-Authenticate": f"Bearer {words}"},
+            {"WWW-Authenticate": f"Bearer {fields}"},
             "application/json",
         )
 
 
-def _may_lack(user: object) -> bool:
-    """Whether it is the holder of a signed token that does not open everything."""
+def _may_lack_scope(user: object) -> bool:
+    """Return whether the caller has a signed token without all scopes."""
     if not isinstance(user, AuthenticatedUser):
         return False
     token = user.access_token
     return token.subject is not None and not set(scopes.SCOPES) <= set(token.scopes)
 
 
-async def _read(receive: Receive, most_bytes: int) -> tuple[bytes, Receive]:
-    """The body, nothing of a longer one, and what receives the same once more."""
-    read: list[Message] = []
+async def _read_body(receive: Receive, max_bytes: int) -> tuple[bytes, Receive]:
+    """Return the body (empty if too large) and a callable that receives it again."""
+    messages: list[Message] = []
     body = b""
-    while len(body) <= most_bytes:
+    while len(body) <= max_bytes:
         message = await receive()
-        read.append(message)
+        messages.append(message)
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
 
-    async def again() -> Message:
-        return read.pop(0) if read else await receive()
+    async def replay() -> Message:
+        return messages.pop(0) if messages else await receive()
 
-    return body if len(body) <= most_bytes else b"", again
+    return body if len(body) <= max_bytes else b"", replay

@@ -46,7 +46,7 @@ class KeyLimits:
     pause_seconds: float
 
 
-class PublicKeys:
+class JwksClient:
     """Keys by their id. An id that is not known asks for them anew, but not at any rate."""
 
     def __init__(

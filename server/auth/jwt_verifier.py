@@ -17,7 +17,7 @@ import jwt
 from mcp.server.auth.provider import AccessToken
 from starlette.authentication import AuthenticationError
 
-from sightline.server.auth.jwks import KeysUnavailableError, PublicKeys
+from sightline.server.auth.jwks import JwksClient, KeysUnavailableError
 from sightline.server.auth.scopes import SCOPES
 from sightline.storage.errors import shown
 
@@ -40,10 +40,10 @@ class Expected:
     scope_prefix: str = ""
 
 
-class JsonWebTokens:
+class JwtVerifier:
     """The SDK's `TokenVerifier` over the keys of one authorisation server."""
 
-    def __init__(self, keys: PublicKeys, expected: Expected) -> None:
+    def __init__(self, keys: JwksClient, expected: Expected) -> None:
         self._keys = keys
         self._expected = expected
 

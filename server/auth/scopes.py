@@ -1,4 +1,4 @@
-"""What a token allows, and which of it a tool asks for."""
+"""Scopes of a token, and the scope that each tool requires."""
 
 from __future__ import annotations
 
@@ -17,33 +17,41 @@ _ANALYTICS_TOOLS = frozenset({"query_sql"})
 
 
 def parse_scopes(names: Iterable[str]) -> tuple[Scope, ...]:
-    """Checked scopes in their usual order; raises ConfigurationError with the valid ones."""
-    wanted = set(names)
-    unknown = wanted - set(SCOPES)
-    if unknown or not wanted:
-        msg = f"no scope {choices(unknown)}" if unknown else "a token without a scope"
-        raise ConfigurationError(f"{msg}; there are: {choices(SCOPES)}")
-    return tuple(scope for scope in SCOPES if scope in wanted)
+    """Return the scopes in standard order; raise ConfigurationError for unknown ones."""
+    requested = set(names)
+    unknown = requested - set(SCOPES)
+    if unknown or not requested:
+        problem = f"Unknown scope {choices(unknown)}" if unknown else "A token needs a scope"
+        raise ConfigurationError(f"{problem}. Available: {choices(SCOPES)}.")
+    return tuple(scope for scope in SCOPES if scope in requested)
 
 
 def scope_of(tool: str, annotations: ToolAnnotations | None) -> Scope:
-    """What a token needs to call a tool: ``write`` unless the tool declares that it only reads."""
+    """Return the required scope: ``write`` unless the tool declares that it only reads."""
     if tool in _ANALYTICS_TOOLS:
         return "analytics"
     return "read" if annotations is not None and annotations.read_only_hint else "write"
 
 
-class Refusal(NamedTuple):
-    """The scope that a token lacks, and the words for its holder."""
+class MissingScope(NamedTuple):
+    """The scope that a token lacks, and the message for the caller."""
 
-    needed: Scope
-    why: str
+    scope: Scope
+    message: str
 
 
-def refusal(what: str, needed: Scope, token: AccessToken | None) -> Refusal | None:
-    """Why a call is not allowed, or ``None``. Without tokens (stdio, loopback) all is."""
-    if token is None or needed in token.scopes:
+def missing_scope(
+    operation: str, required: Scope, token: AccessToken | None
+) -> MissingScope | None:
+    """Return the scope that a token lacks, or None if the call is allowed.
+
+    Without authentication (stdio, loopback) every call is allowed.
+    """
+    if token is None or required in token.scopes:
         return None
-    held = choices(token.scopes) if token.scopes else "no scope"
-    why = f"{what} needs a token with scope {needed!r}; {shown(token.client_id)} has {held}"
-    return Refusal(needed, why)
+    granted = choices(token.scopes) if token.scopes else "no scope"
+    message = (
+        f"{operation} needs a token with scope {required!r}; "
+        f"{shown(token.client_id)} has {granted}"
+    )
+    return MissingScope(required, message)

@@ -97,7 +97,7 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
 
 
-class StaticTokens:
+class StaticTokenVerifier:
     """The SDK's `TokenVerifier` over a fixed list."""
 
     def __init__(self, tokens: Iterable[Token]) -> None:

@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Bind, and print who sees what from then on."""
     from sightline.server.config import settings
-    from sightline.server.database.provider import reachable
+    from sightline.server.database.provider import database_dsn
     from sightline.storage.errors import ConfigurationError
 
     chosen = arguments.collections or arguments.everything or arguments.nothing or arguments.release
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             "give a principal with --collections, --everything, --nothing or --release, or neither"
         )
-    with reachable(settings.load()) as dsn:
+    with database_dsn(settings.load()) as dsn:
         for line in asyncio.run(_bind(dsn, arguments)):
             print(line)
     return 0

@@ -79,7 +79,7 @@ async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
     from sightline.server.runtime import Runtime
     from sightline.storage.interfaces import EncoderIdentity
     from sightline.storage.records import collections, embedding_spaces
-    from sightline.storage.records.embedding_spaces import Grain
+    from sightline.storage.types import Level
 
     async with Runtime(settings, Metrics()) as runtime:
         where = "embedded" if settings.database_url is None else "given"
@@ -115,21 +115,21 @@ async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
                 return
             yield Diagnosis("good", what, str(passages))
         for each in overviews:
-            grains: tuple[tuple[Grain, EncoderIdentity], ...] = (
+            levels: tuple[tuple[Level, EncoderIdentity], ...] = (
                 ("asset", encoder.identity),
                 ("passage", passages),
             )
-            for grain, identity in grains:
+            for level, identity in levels:
                 async with database.connection() as connection:
                     space = await embedding_spaces.of_collection(
-                        connection, each.collection.id, grain
+                        connection, each.collection.id, level
                     )
                 if space is not None and space.identity != identity:
-                    setting = "ENCODER" if grain == "asset" else "PASSAGE_ENCODER"
+                    setting = "ENCODER" if level == "asset" else "PASSAGE_ENCODER"
                     yield Diagnosis(
                         "bad",
                         f"collection {each.name}",
-                        f"its {grain} vectors are of {space.identity}, the encoder is {identity}; "
+                        f"its {level} vectors are of {space.identity}, the encoder is {identity}; "
                         f"set SIGHTLINE_{setting} back, or ingest into a new collection",
                     )
 
@@ -201,11 +201,11 @@ def _paths(settings: Settings) -> Diagnosis:
 
 
 def _http(settings: Settings) -> Diagnosis:
-    from sightline.server.auth.http_auth import gate
+    from sightline.server.auth.http_auth import create_http_auth
     from sightline.server.auth.static_tokens import read_tokens
 
     try:
-        gate(settings, f"http://127.0.0.1:{settings.http_port}{settings.http_path}")
+        create_http_auth(settings, f"http://127.0.0.1:{settings.http_port}{settings.http_path}")
         tokens = read_tokens(settings)
     except SightlineError as error:
         return Diagnosis("bad", "HTTP", str(error))

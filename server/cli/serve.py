@@ -7,7 +7,7 @@ import asyncio
 from typing import Any
 
 from sightline.server.config.settings import load
-from sightline.server.observability.gc_freeze import uncollected
+from sightline.server.observability.gc_freeze import gc_paused
 
 HELP = "serve MCP over stdin and stdout, or with --http over streamable HTTP"
 
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     # Imported here: the SDK takes a second, which other commands need not wait for.
-    with uncollected():
+    with gc_paused():
         from sightline.server import stdio
         from sightline.server.http import http_server
         from sightline.server.observability import logs

@@ -13,7 +13,7 @@ import psycopg
 
 from sightline.server.config.settings import Settings
 from sightline.server.database import schema_migration
-from sightline.server.database.provider import reachable
+from sightline.server.database.provider import database_dsn
 from sightline.storage.blobs import ObjectStore
 from sightline.storage.errors import ConfigurationError, SchemaError
 from sightline.storage.maintenance import backup_archive
@@ -32,8 +32,8 @@ _PUT_BACK = (
     "ALTER SCHEMA analytics_replaced RENAME TO analytics",
     "ALTER SCHEMA sightline_replaced RENAME TO sightline",
 )
-_ARRANGES = "SELECT to_regproc('sightline.arrange_roles') IS NOT NULL"
-_ARRANGE = "SELECT sightline.arrange_roles()"
+_ARRANGES = "SELECT to_regproc('sightline.ensure_roles') IS NOT NULL"
+_ARRANGE = "SELECT sightline.ensure_roles()"
 _DROP_REPLACED = "DROP SCHEMA analytics_replaced, sightline_replaced CASCADE"
 
 
@@ -47,7 +47,7 @@ def write(settings: Settings, file: Path, *, overwrite: bool = False) -> backup_
         raise ConfigurationError(f"{file} exists; give another name, or --force to replace it")
     if not file.absolute().parent.is_dir():
         raise ConfigurationError(f"there is no folder {file.absolute().parent}")
-    with reachable(settings) as dsn:
+    with database_dsn(settings) as dsn:
         revision = schema_migration.current(dsn)
         if revision is None:
             raise SchemaError("the database holds nothing of Sightline's")
@@ -64,7 +64,7 @@ def restore(settings: Settings, file: Path, *, replace: bool = False) -> backup_
     the backup is there. Raises ConfigurationError, SchemaError, StorageError.
     """
     objects = ObjectStore(settings.data_dir)
-    with backup_archive.opened(file) as (manifest, archive), reachable(settings) as dsn:
+    with backup_archive.opened(file) as (manifest, archive), database_dsn(settings) as dsn:
         _require_fit(manifest, file, dsn)
         if not replace and _holds_something(dsn):
             raise ConfigurationError(

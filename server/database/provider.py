@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def reachable(settings: Settings) -> Iterator[str]:
+def database_dsn(settings: Settings) -> Iterator[str]:
     """The address of the database that the settings name, which runs while the block does."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
@@ -28,7 +28,7 @@ def reachable(settings: Settings) -> Iterator[str]:
         yield postgres.dsn()
 
 
-class Databases:
+class DatabaseProvider:
     """Opens the database that the settings name, and closes what it started."""
 
     def __init__(self, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What operators ask a server over HTTP: is it alive, is it ready, how is it doing."""
+"""Routes for operators: ``/healthz``, ``/readyz`` and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -11,34 +11,36 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from sightline.server.app import App
 from sightline.server.observability.metrics import Metrics
 
-_POOL = {
+#: Label of the metric, and the name in the pool statistics.
+_POOL_STATISTICS = {
     "size": "pool_size",
     "idle": "pool_available",
     "waiting": "requests_waiting",
 }
 
 
-def register(app: App, metrics: Metrics, *, private: bool) -> None:
-    """Add ``/healthz``, ``/readyz`` and ``/metrics``; the last asks for a token when ``private``,
-    and one that sees every collection.
+def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> None:
+    """Add the routes to the app.
 
-    The first two are open to orchestrators, and tell states alone: no reason, no address, no name.
+    ``/healthz`` and ``/readyz`` need no token and return states only. With ``require_token``,
+    ``/metrics`` needs a token of a principal that may see every collection.
     """
-    metrics.gauge(
-        "encoder_queue_items", "Pictures and texts that wait for the encoder.", lambda: _queue(app)
+    metrics.add_gauge(
+        "encoder_queue_items",
+        "Images and texts that wait for the encoder.",
+        lambda: _queue_size(app),
     )
-    metrics.gauges(
+    metrics.add_labeled_gauge(
         "database_connections",
-        "Connections of the pool, and calls that wait for one.",
-        {label: _pool(app, key) for label, key in _POOL.items()},
+        "Connections of the pool, and calls that wait for a connection.",
+        {label: _pool_statistic(app, key) for label, key in _POOL_STATISTICS.items()},
     )
 
-    async def alive(_: Request) -> Response:
-        """The process answers."""
+    async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    async def ready(_: Request) -> Response:
-        """200 when a search would be answered, 503 while it would not."""
+    async def readyz(_: Request) -> Response:
+        """Return 200 if searches can be answered, else 503."""
         runtime = app.runtime
         if runtime is None or app.stopping:
             return JSONResponse({"ready": False}, status_code=503)
@@ -49,32 +51,37 @@ def register(app: App, metrics: Metrics, *, private: bool) -> None:
         body = {"ready": is_ready, **states}
         vision = await runtime.vision_state()
         if vision is not None:
-            # Told and not asked for: searches are answered without it, and questions with evidence.
+            # Informational: readiness does not depend on the vision-language model.
             body["vision"] = vision
         return JSONResponse(body, status_code=200 if is_ready else 503)
 
-    async def numbers(request: Request) -> Response:
-        """Prometheus' text form."""
-        if private and not request.user.is_authenticated:
+    async def prometheus(request: Request) -> Response:
+        if require_token and not request.user.is_authenticated:
             return PlainTextResponse(
-                "a token is needed\n", status_code=401, headers={"WWW-Authenticate": "Bearer"}
+                "authentication required\n", status_code=401, headers={"WWW-Authenticate": "Bearer"}
             )
-        if private and await app.tenant(request.user.username) is not None:
-            return PlainTextResponse("they count the calls of others too\n", status_code=403)
+        if require_token and await app.restricted_principal(request.user.username) is not None:
+            return PlainTextResponse(
+                "metrics need a token that may see every collection\n", status_code=403
+            )
         return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    for path, endpoint in (("/healthz", alive), ("/readyz", ready), ("/metrics", numbers)):
+    for path, endpoint in (
+        ("/healthz", healthz),
+        ("/readyz", readyz),
+        ("/metrics", prometheus),
+    ):
         app.custom_route(path, methods=["GET"])(endpoint)
 
 
-def _queue(app: App) -> float:
+def _queue_size(app: App) -> float:
     encoder = None if app.runtime is None else app.runtime.encoder.loading.value
     return 0 if encoder is None else encoder.queued_items
 
 
-def _pool(app: App, key: str) -> Callable[[], float]:
-    def read() -> float:
+def _pool_statistic(app: App, key: str) -> Callable[[], float]:
+    def value() -> float:
         database = None if app.runtime is None else app.runtime.database.value
         return 0 if database is None else database.statistics().get(key, 0)
 
-    return read
+    return value

@@ -1,8 +1,7 @@
-"""``sightline serve --http``: streamable HTTP, loopback unless there are tokens.
+"""Streamable HTTP server of ``sightline serve --http``.
 
-Host and Origin are always checked against lists, so that a web page cannot reach the server
-through a name that resolves to this machine. ``/healthz`` and ``/readyz`` are open and say states
-only; ``/metrics`` asks for a token where there are any.
+Without authentication it accepts a loopback address only. It always checks the Host and Origin
+headers, so that a web page cannot reach the server through DNS rebinding.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from sightline.server.app import App, Register, create_app
-from sightline.server.auth.http_auth import gate
-from sightline.server.auth.insufficient_scope import StepUp
+from sightline.server.auth.http_auth import create_http_auth
+from sightline.server.auth.insufficient_scope import InsufficientScopeMiddleware
 from sightline.server.config.hosts import in_url, is_loopback
 from sightline.server.config.settings import Settings, variable
-from sightline.server.http import health_routes
-from sightline.server.http.event_store import SentEvents, TellSession
-from sightline.server.http.graceful_shutdown import CountPosts, InFlight, drain, stop
-from sightline.server.http.rate_limit_middleware import Throttle
-from sightline.server.mcp_server.rate_limit import Allowance
+from sightline.server.http.event_store import InMemoryEventStore, SessionContextMiddleware
+from sightline.server.http.graceful_shutdown import InFlightMiddleware, drain, stop
+from sightline.server.http.health_routes import add_health_routes
+from sightline.server.mcp_server.rate_limit import RateLimiter, RateLimitMiddleware
+from sightline.server.mcp_server.server import InFlight
 from sightline.server.observability.metrics import Metrics
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.registry import register_all
@@ -40,16 +39,16 @@ logger = logging.getLogger(__name__)
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BACKLOG = 512
-#: Longer than clients keep an idle connection (five seconds, some a minute), so that it is they who
-#: close it: a request that crosses our closing is lost, and with it the whole MCP client.
+#: Longer than clients keep idle connections (5 to 60 s), so that the client closes them. If the
+#: server closed one while a request is sent, the MCP client would fail.
 _KEEP_ALIVE_SECONDS = 75
-#: For connections that neither answer nor stream, once all that is worth waiting for has ended.
-_LAST_SECONDS = 5
+#: Wait for the remaining connections after calls and streams have ended.
+_CLOSE_SECONDS = 5
 
 
 def transport_security(settings: Settings) -> TransportSecuritySettings:
-    """The Host and Origin headers that are accepted; explicit, whatever the address is."""
-    hosts = [form for name in _LOOPBACK_NAMES for form in (name, f"{name}:*")]
+    """Return the accepted Host and Origin headers."""
+    hosts = [host for name in _LOOPBACK_NAMES for host in (name, f"{name}:*")]
     origins = list(settings.http_allowed_origins)
     if is_loopback(settings.http_host):
         origins += [f"http://{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
@@ -72,48 +71,48 @@ def create_http_app(
     register: tuple[Register, ...] = (register_all,),
     on_final: Callable[[Exception], None] | None = None,
 ) -> tuple[App, Starlette]:
-    """The MCP server and its ASGI application, checked and not yet listening at ``address``."""
-    opens = gate(settings, address)
+    """Create the MCP server and its ASGI application for an MCP address."""
+    http_auth = create_http_auth(settings, address)
     metrics = Metrics()
     app = create_app(
         settings,
         register=register,
         metrics=metrics,
         on_final=on_final,
-        auth=None if opens is None else opens.settings,
-        token_verifier=None if opens is None else opens.verifier,
+        auth=None if http_auth is None else http_auth.settings,
+        token_verifier=None if http_auth is None else http_auth.verifier,
     )
-    health_routes.register(app, metrics, private=opens is not None)
+    add_health_routes(app, metrics, require_token=http_auth is not None)
     starlette = app.streamable_http_app(
         streamable_http_path=settings.http_path,
         max_request_body_size=settings.http_max_body_bytes,
         transport_security=transport_security(settings),
         host=settings.http_host,
-        event_store=SentEvents(settings.http_resume_bytes, settings.http_resume_seconds),
+        event_store=InMemoryEventStore(settings.http_resume_bytes, settings.http_resume_seconds),
         retry_interval=round(settings.http_retry_seconds * 1000),
     )
-    starlette.user_middleware.append(Middleware(TellSession))
-    if opens is not None:
-        opens.install(starlette)
+    starlette.user_middleware.append(Middleware(SessionContextMiddleware))
+    if http_auth is not None:
+        http_auth.install(starlette)
         per_minute = settings.principal_requests_per_minute
-        requests = Allowance(per_minute=per_minute, burst=max(1, per_minute // 10))
-        # Behind authentication: the last that is listed is the innermost.
-        starlette.user_middleware.append(Middleware(Throttle, allowance=requests))
-        if opens.settings.resource_server_url is not None:
-            where = build_resource_metadata_url(opens.settings.resource_server_url)
-            step_up = Middleware(
-                StepUp,
-                lacking=app.lacking,
+        limiter = RateLimiter(calls_per_minute=per_minute, burst=max(1, per_minute // 10))
+        # The last middleware is the innermost, so it runs after authentication.
+        starlette.user_middleware.append(Middleware(RateLimitMiddleware, rate_limiter=limiter))
+        if http_auth.settings.resource_server_url is not None:
+            metadata_url = build_resource_metadata_url(http_auth.settings.resource_server_url)
+            insufficient_scope = Middleware(
+                InsufficientScopeMiddleware,
+                missing_scope=app.missing_scope,
                 scope_prefix=settings.jwt_scope_prefix,
-                metadata_url=str(where),
-                most_bytes=settings.http_max_body_bytes,
+                metadata_url=str(metadata_url),
+                max_body_bytes=settings.http_max_body_bytes,
             )
-            starlette.user_middleware.append(step_up)
+            starlette.user_middleware.append(insufficient_scope)
     return app, starlette
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, which end the process by the signal when it is done."""
+class _UvicornServer(uvicorn.Server):
+    """uvicorn without signal handlers, which would end the process with the signal."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -121,79 +120,84 @@ class _Uvicorn(uvicorn.Server):
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class RunningServer:
     """A server that accepts calls."""
 
     app: App
     server: uvicorn.Server
-    #: Done when the server has stopped, for whatever reason.
-    running: asyncio.Task[None]
-    #: Set, the end does not wait for running calls.
-    hurry: asyncio.Event
+    #: Done when the server has stopped.
+    task: asyncio.Task[None]
+    #: If set, shutdown does not wait for running calls.
+    force_shutdown: asyncio.Event
 
 
 @asynccontextmanager
-async def listening(
+async def start_http_server(
     settings: Settings,
     *,
     register: tuple[Register, ...] = (register_all,),
     on_final: Callable[[Exception], None] | None = None,
-) -> AsyncIterator[tuple[str, Listening]]:
-    """A server that accepts calls inside the block: its MCP address, and the server itself.
+) -> AsyncIterator[tuple[str, RunningServer]]:
+    """Run a server inside the block; yield its MCP address and the server.
 
-    Leaving the block lets running calls finish for ``http_shutdown_seconds``. Raises
-    ConfigurationError for an address, a port or a token that does not work.
+    At the end of the block, running calls may finish within ``http_shutdown_seconds``. Raises
+    ConfigurationError for an invalid address, port or token.
     """
     bound = _bind(settings.http_host, settings.http_port)
     try:
         address = _url(settings, bound)
         app, starlette = create_http_app(settings, address, register=register, on_final=on_final)
-        posts, hurry = InFlight(), asyncio.Event()
-        server = _Uvicorn(
+        posts, force_shutdown = InFlight(), asyncio.Event()
+        server = _UvicornServer(
             uvicorn.Config(
-                CountPosts(starlette, posts),
+                InFlightMiddleware(starlette, posts),
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                lifespan="on",  # else uvicorn takes its failure for a server without one
+                lifespan="on",  # with "auto", uvicorn ignores errors of the lifespan
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=_LAST_SECONDS,
+                timeout_graceful_shutdown=_CLOSE_SECONDS,
             )
         )
-        running = asyncio.create_task(server.serve(sockets=[bound]))
+        task = asyncio.create_task(server.serve(sockets=[bound]))
         try:
-            yield address, Listening(app, server, running, hurry)
+            yield address, RunningServer(app, server, task, force_shutdown)
         finally:
             app.stopping = True
-            await drain(app.calls, posts, seconds=settings.http_shutdown_seconds, hurry=hurry)
-            await stop(server, running)
+            await drain(
+                app.running_calls,
+                posts,
+                timeout_seconds=settings.http_shutdown_seconds,
+                force_shutdown=force_shutdown,
+            )
+            await stop(server, task)
     finally:
         bound.close()
 
 
 async def serve(settings: Settings, *, on_listening: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; a second one does not wait for running calls.
+    """Serve until SIGINT or SIGTERM; a second signal does not wait for running calls.
 
-    ``on_listening`` is told the address. Raises ConfigurationError for a setting that does not
-    work, and what makes the database unusable.
+    ``on_listening`` gets the address. Raises ConfigurationError for an invalid setting, and the
+    error that makes the database permanently unusable.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Exception | None] = loop.create_future()
-    hurry: asyncio.Event | None = None
+    force_shutdown: asyncio.Event | None = None
 
     def finish(error: Exception | None = None) -> None:
         if not ended.done():
             ended.set_result(error)
 
-    def told_to_stop() -> None:
-        if ended.done() and hurry is not None:
-            hurry.set()
+    def on_signal() -> None:
+        if ended.done() and force_shutdown is not None:
+            force_shutdown.set()
         finish()
 
-    with _signals(loop, told_to_stop):
-        async with listening(settings, on_final=finish) as (url, listens):
-            hurry = listens.hurry
-            listens.running.add_done_callback(lambda _: finish(_not_started(listens.server)))
+    with _handle_signals(loop, on_signal):
+        async with start_http_server(settings, on_final=finish) as (url, running):
+            force_shutdown = running.force_shutdown
+            running.task.add_done_callback(lambda _: finish(_startup_error(running.server)))
             logger.info("listening on %s", url)
             if on_listening is not None:
                 on_listening(url)
@@ -203,17 +207,17 @@ async def serve(settings: Settings, *, on_listening: Callable[[str], None] | Non
         raise error
 
 
-def _not_started(server: uvicorn.Server) -> Exception | None:
+def _startup_error(server: uvicorn.Server) -> Exception | None:
     if server.started:
         return None
-    return ConfigurationError("the server could not be started; the log above says why")
+    return ConfigurationError("The server could not start. The log above contains the reason.")
 
 
 @contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
+def _handle_signals(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
@@ -228,11 +232,10 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {host} port {port}: {error.strerror or error}; set "
-            f"{variable('http_port')} to another (0 picks a free one)"
+            f"{variable('http_port')} to another port (0 selects a free port)"
         ) from error
-    # asyncio does this only to sockets that name their protocol, which this one does not. Without
-    # it the end of an answer waits 40 ms for the client to acknowledge its beginning. Connections
-    # inherit it.
+    # Without TCP_NODELAY, the end of a response waits 40 ms for an acknowledgment of its start.
+    # asyncio sets it for sockets with an explicit protocol only. Connections inherit it.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound
 

@@ -15,7 +15,7 @@ from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
 from sightline.tools.shared.dependencies import Provider
 
 
-def require_login(settings: Settings) -> None:
+def require_analytics_login(settings: Settings) -> None:
     """Raise ConfigurationError where questions are switched on and nobody may ask them."""
     if settings.analytics_enabled:
         require_given_login(settings)
@@ -30,7 +30,7 @@ def require_given_login(settings: Settings) -> None:
         )
 
 
-class Analytics:
+class AnalyticsProvider:
     """Gives `Questions` once the database is there: to a bound principal those of its own login."""
 
     def __init__(self, settings: Settings, database: Provider[Database]) -> None:

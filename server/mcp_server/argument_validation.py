@@ -1,34 +1,59 @@
-"""What no argument of a tool may hold, whichever tool it is."""
+"""Checks of tool arguments, and the messages for invalid ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 
-from sightline.storage.errors import InvalidArgumentError, shown
+from pydantic import ValidationError
+
+from sightline.storage.errors import InvalidArgumentError, choices, shown
 
 
-def refuse_half_characters(arguments: Mapping[str, object]) -> None:
-    """Raise InvalidArgumentError for text that is no Unicode: half of a surrogate pair.
+def reject_unknown_arguments(
+    tool: str, arguments: Mapping[str, object], known: Collection[str]
+) -> None:
+    """Raise InvalidArgumentError if the tool does not have an argument."""
+    for name in arguments:
+        if name not in known:
+            close = get_close_matches(name, list(known), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            valid = f"valid arguments: {choices(known)}" if known else "it has no arguments"
+            raise InvalidArgumentError(f"{tool} has no argument {shown(name)}{hint} ({valid})")
 
-    JSON can write one and neither Postgres nor the answer can hold it; a shell makes them of bytes
-    that are not UTF-8.
+
+def reject_lone_surrogates(arguments: Mapping[str, object]) -> None:
+    """Raise InvalidArgumentError for text that is not valid Unicode.
+
+    JSON can contain one half of a surrogate pair, but Postgres and UTF-8 cannot store it.
     """
     for name, value in arguments.items():
-        if not _whole(name) or not _whole(value):
+        if not _is_valid_unicode(name) or not _is_valid_unicode(value):
             raise InvalidArgumentError(
-                f"the argument {shown(name)} holds half of a surrogate pair, which is no character;"
-                " send the text as UTF-8"
+                f"the argument {shown(name)} contains half of a surrogate pair, which is not a "
+                "valid character; send the text as UTF-8"
             )
 
 
-def _whole(value: object) -> bool:
+def _is_valid_unicode(value: object) -> bool:
     if isinstance(value, str):
         try:
             return value.isascii() or bool(value.encode("utf-8"))
         except UnicodeEncodeError:
             return False
     if isinstance(value, Mapping):
-        return all(_whole(key) and _whole(inner) for key, inner in value.items())
+        return all(_is_valid_unicode(k) and _is_valid_unicode(v) for k, v in value.items())
     if isinstance(value, list):
-        return all(map(_whole, value))
+        return all(map(_is_valid_unicode, value))
     return True
+
+
+def format_validation_error(tool: str, error: ValidationError) -> str:
+    """Return one sentence per invalid argument: its name, the problem and the value."""
+    sentences = []
+    for detail in error.errors(include_url=False, include_context=False):
+        path = ".".join(str(part) for part in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        value = "" if detail["type"] == "missing" else f" (got {shown(detail['input'])})"
+        sentences.append(f"{path}: {message}{value}")
+    return f"{tool} was called with invalid arguments: " + "; ".join(sentences)

@@ -1,7 +1,7 @@
-"""The audit log: who called what, when, on what, how it ended. One JSON object a line.
+"""Audit log: one JSON object per call with caller, tool, assets, outcome and time.
 
-It holds names and ids, and never what was asked or answered: no query, no caption, no picture, no
-token. What was searched for stands in the table ``retrieval_log``, for those who may read that.
+It contains names and ids only: no query, caption, image or token. Queries are stored in the table
+``retrieval_log``, which has its own access rules.
 """
 
 from __future__ import annotations
@@ -23,37 +23,40 @@ from sightline.storage.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-_ASSET = re.compile(r"[0-9a-z]{12}")
-_MOST_NAMED = 100
-_MOST_CHARS = 200
+_ASSET_ID = re.compile(r"[0-9a-z]{12}")
+_MAX_ITEMS = 100
+_MAX_CHARS = 200
 
 
 class Audit:
-    """Appends to a file, which may be moved away at any time: a new one is begun."""
+    """Append calls to a file. If the file is moved away, a new one is created."""
 
     def __init__(self, path: Path | None) -> None:
-        """``None`` keeps no log. Raises ConfigurationError for a file that cannot be written."""
-        self._handler = None if path is None else _begin(path)
+        """Open the file; None disables the log.
 
-    def note(
+        Raises ConfigurationError if the file cannot be written.
+        """
+        self._handler = None if path is None else _open_file(path)
+
+    def record(
         self,
-        what: str,
+        call: str,
         arguments: Mapping[str, object],
         *,
         principal: str | None,
         outcome: Outcome,
         seconds: float,
     ) -> None:
-        """One call, when it has ended: ``what`` is a tool, or ``read`` of a resource."""
+        """Write one finished call: a tool name or ``resources/read``."""
         if self._handler is None:
             return
         entry = {
             "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
             "principal": principal,
-            "call": what,
+            "call": call,
             "collection": _collection(arguments),
             "assets": _assets(arguments),
-            "arguments": sorted(name[:_MOST_CHARS] for name in arguments)[:_MOST_NAMED],
+            "arguments": sorted(name[:_MAX_CHARS] for name in arguments)[:_MAX_ITEMS],
             "outcome": outcome,
             "milliseconds": round(1000 * seconds, 1),
         }
@@ -61,34 +64,33 @@ class Audit:
         self._handler.emit(logging.makeLogRecord({"msg": line}))
 
     def close(self) -> None:
-        """Close the file."""
         if self._handler is not None:
             self._handler.close()
 
 
-class _File(WatchedFileHandler):
-    """A call is answered although it could not be noted: the process's own log says so."""
+class _AuditFile(WatchedFileHandler):
+    """Log write errors, so that they do not make the call fail."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             super().emit(record)
-        except OSError:  # of opening it anew, which the library does not expect to fail
+        except OSError:  # the library does not handle errors of reopening the file
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
         logger.error("the audit log %s cannot be written", self.baseFilename, exc_info=True)
 
     def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, "a", encoding="utf-8", opener=_private)
+        return open(self.baseFilename, "a", encoding="utf-8", opener=_open_private)
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _begin(path: Path) -> _File:
+def _open_file(path: Path) -> _AuditFile:
     try:
-        return _File(path, encoding="utf-8")
+        return _AuditFile(path, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(
             f"{variable('audit_file')}: cannot write {str(path)!r}: {error.strerror}"
@@ -97,13 +99,13 @@ def _begin(path: Path) -> _File:
 
 def _collection(arguments: Mapping[str, object]) -> str | None:
     name = arguments.get("collection")
-    return name[:_MOST_CHARS] if isinstance(name, str) else None
+    return name[:_MAX_CHARS] if isinstance(name, str) else None
 
 
 def _assets(arguments: Mapping[str, object]) -> list[str]:
-    """Ids that the arguments name, wherever they do: a picture or a path is none."""
-    found: list[str] = []
+    """Return the asset ids in any argument, without paths and uploaded images."""
+    ids: list[str] = []
     for value in arguments.values():
-        values = value if isinstance(value, list) else [value]
-        found += [each for each in values if isinstance(each, str) and _ASSET.fullmatch(each)]
-    return found[:_MOST_NAMED]
+        items = value if isinstance(value, list) else [value]
+        ids += [item for item in items if isinstance(item, str) and _ASSET_ID.fullmatch(item)]
+    return ids[:_MAX_ITEMS]

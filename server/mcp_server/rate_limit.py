@@ -1,4 +1,8 @@
-"""How much one principal may ask for: so many calls a minute, and so many at once."""
+"""Rate limit and concurrency limit for each principal.
+
+`SightlineServer` limits calls: a model gets a tool error. `RateLimitMiddleware` limits HTTP
+requests of any kind: the client gets status 429.
+"""
 
 from __future__ import annotations
 
@@ -8,83 +12,102 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from sightline.storage.errors import TooManyCallsError, shown
 
-_MOST_KEPT = 10_000
+_MAX_PRINCIPALS = 10_000
 
 
 @dataclass(slots=True)
-class _Bucket:
-    """What is left of an allowance, at a time."""
-
-    left: float
-    at: float
-    running: int = 0
+class _TokenBucket:
+    tokens: float
+    updated_at: float
+    running_calls: int = 0
 
 
-class Allowance:
-    """One for each principal: a bucket that fills evenly, and a count of what runs."""
+class RateLimiter:
+    """One token bucket and one count of running calls for each principal.
+
+    The limiter remembers the 10,000 principals that called last.
+    """
 
     def __init__(
         self,
         *,
-        per_minute: int,
+        calls_per_minute: int,
         burst: int,
-        at_once: int = 0,
+        max_concurrent: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """0 of ``per_minute`` or ``at_once`` sets no limit; ``burst`` is what a bucket holds."""
-        self._per_second = per_minute / 60
+        """A limit of 0 means unlimited. ``burst`` is the capacity of a bucket."""
+        self._tokens_per_second = calls_per_minute / 60
         self._burst = burst
-        self._at_once = at_once
+        self._max_concurrent = max_concurrent
         self._clock = clock
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: LRUCache[str, _TokenBucket] = LRUCache(_MAX_PRINCIPALS)
 
     @contextmanager
-    def one(self, principal: str) -> Iterator[None]:
-        """A call from its beginning to its end. Raises TooManyCallsError, which says when."""
+    def limit(self, principal: str) -> Iterator[None]:
+        """Count one call from start to end, or raise TooManyCallsError."""
         bucket = self._bucket(principal)
-        if self._at_once and bucket.running >= self._at_once:
+        if self._max_concurrent and bucket.running_calls >= self._max_concurrent:
             raise TooManyCallsError(
-                f"{shown(principal)} has {bucket.running} calls running, and may have no more; "
-                "try again when one of them has ended",
+                f"{shown(principal)} has {bucket.running_calls} running calls, which is the "
+                "maximum; try again after one of them has finished",
                 seconds=1,
             )
-        wait = self.take(principal)
-        if wait:
+        retry_after = self.acquire(principal)
+        if retry_after:
             raise TooManyCallsError(
-                f"{shown(principal)} has made its calls of this minute; try again in {wait} s",
-                seconds=wait,
+                f"{shown(principal)} has reached its rate limit; try again in {retry_after} s",
+                seconds=retry_after,
             )
-        bucket.running += 1
+        bucket.running_calls += 1
         try:
             yield
         finally:
-            bucket.running -= 1
+            bucket.running_calls -= 1
 
-    def take(self, principal: str) -> int:
-        """Take one from the bucket: 0, or whole seconds until there is one again."""
-        if not self._per_second:
+    def acquire(self, principal: str) -> int:
+        """Take one token and return 0, or return the seconds until one is available."""
+        if not self._tokens_per_second:
             return 0
         bucket, now = self._bucket(principal), self._clock()
-        bucket.left = min(self._burst, bucket.left + (now - bucket.at) * self._per_second)
-        bucket.at = now
-        if bucket.left < 1:
-            return max(1, math.ceil((1 - bucket.left) / self._per_second))
-        bucket.left -= 1
+        refill = (now - bucket.updated_at) * self._tokens_per_second
+        bucket.tokens = min(self._burst, bucket.tokens + refill)
+        bucket.updated_at = now
+        if bucket.tokens < 1:
+            return max(1, math.ceil((1 - bucket.tokens) / self._tokens_per_second))
+        bucket.tokens -= 1
         return 0
 
-    def _bucket(self, principal: str) -> _Bucket:
+    def _bucket(self, principal: str) -> _TokenBucket:
         bucket = self._buckets.get(principal)
         if bucket is None:
-            if len(self._buckets) >= _MOST_KEPT:
-                self._buckets = {
-                    name: each for name, each in self._buckets.items() if not self._idle(each)
-                }
-            bucket = self._buckets[principal] = _Bucket(self._burst, self._clock())
+            bucket = self._buckets[principal] = _TokenBucket(self._burst, self._clock())
         return bucket
 
-    def _idle(self, bucket: _Bucket) -> bool:
-        """Whether a bucket is full by now, so that a new one would be the same."""
-        filled = bucket.left + (self._clock() - bucket.at) * self._per_second
-        return bucket.running == 0 and (not self._per_second or filled >= self._burst)
+
+class RateLimitMiddleware:
+    """ASGI middleware that answers 429 if a principal sends too many requests.
+
+    It must run after authentication.
+    """
+
+    def __init__(self, app: ASGIApp, rate_limiter: RateLimiter) -> None:
+        self._app = app
+        self._rate_limiter = rate_limiter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward the request, or answer 429 with ``Retry-After``."""
+        app = self._app
+        user = scope.get("user")
+        if user is not None and user.is_authenticated:
+            retry_after = self._rate_limiter.acquire(user.username)
+            if retry_after:
+                headers = {"Retry-After": str(retry_after)}
+                app = PlainTextResponse("too many requests\n", 429, headers)
+        await app(scope, receive, send)

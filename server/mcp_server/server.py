@@ -1,8 +1,8 @@
-"""The SDK's server with the manners that a model needs: nothing is ignored, every error says why.
+"""`MCPServer` with strict arguments, access checks, rate limits, auditing and clear errors.
 
-Unknown arguments are refused with the valid names (the SDK drops them), wrong ones are named with
-what they may be, errors that Sightline names reach the caller in their own words, and any other
-becomes an id that leads to the traceback in the log.
+The SDK ignores unknown arguments; this server rejects them and names the valid ones. Errors of
+Sightline reach the caller unchanged. For any other error the caller gets an incident number that
+leads to the traceback in the log.
 """
 
 from __future__ import annotations
@@ -11,66 +11,88 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedToolError
-from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, InputRequiredResult
+from mcp.types import CallToolResult, InputRequiredResult, Tool
 from pydantic import AnyUrl, ValidationError
 
 from sightline.server.auth import scopes
-from sightline.server.http.graceful_shutdown import InFlight
 from sightline.server.lazy_resource import on_wait
-from sightline.server.mcp_server.argument_validation import refuse_half_characters
+from sightline.server.mcp_server.argument_validation import (
+    format_validation_error,
+    reject_lone_surrogates,
+    reject_unknown_arguments,
+)
 from sightline.server.mcp_server.audit import Audit
-from sightline.server.mcp_server.rate_limit import Allowance
+from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.observability.metrics import Metrics, Outcome
 from sightline.server.observability.redaction import redact_dsn
 from sightline.storage.db import row_security
 from sightline.storage.errors import (
-    InvalidArgumentError,
     NotAllowedError,
     SightlineError,
     TooManyCallsError,
     UnknownNameError,
-    choices,
-    shown,
 )
 from sightline.tools.resources import as_resource_error
 from sightline.tools.shared.dependencies import Dependencies
 
 logger = logging.getLogger(__name__)
 
-#: What reading a resource is called where calls are counted and noted.
-_READING = "resources/read"
+#: The name of resource reads in metrics and in the audit log.
+_READ_RESOURCE = "resources/read"
 
 
-class Server(MCPServer[Dependencies]):
-    """An `MCPServer` that checks, measures and words what goes through it."""
+class InFlight:
+    """Counts running operations of one event loop and waits until none is left."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def track(self) -> Iterator[None]:
+        """Count one operation for the duration of the block."""
+        self._count += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._idle.set()
+
+    async def wait_idle(self, timeout_seconds: float) -> None:
+        """Return when no operation runs, or after the timeout."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._idle.wait()
+
+
+class SightlineServer(MCPServer[Dependencies]):
+    """`MCPServer` that checks, limits, measures and audits each call."""
 
     def __init__(
         self,
         *args: Any,
         metrics: Metrics,
         audit: Audit,
-        allowance: Allowance,
+        rate_limiter: RateLimiter,
         **kwargs: Any,
     ) -> None:
-        """``metrics`` counts the calls, ``audit`` notes them, ``allowance`` is each principal's;
-        the rest is the SDK's.
-        """
+        """Pass all other arguments to the SDK."""
         super().__init__(*args, **kwargs)
         self._metrics = metrics
         self._audit = audit
-        self._allowance = allowance
-        #: The tool calls that run.
-        self.calls = InFlight()
+        self._rate_limiter = rate_limiter
+        self.running_calls = InFlight()
 
     async def call_tool(
         self,
@@ -78,159 +100,144 @@ class Server(MCPServer[Dependencies]):
         arguments: dict[str, Any],
         context: Context[Dependencies, Any] | None = None,
     ) -> CallToolResult | InputRequiredResult:
-        """Call a tool; every failure is a ToolError whose message says what to do."""
-        tool = self._tool_manager.get_tool(name)
-        if tool is None:
-            known = [each.name for each in self._tool_manager.list_tools()]
-            raise ToolError(str(UnknownNameError("tool", name, known)))
-        began = time.perf_counter()
-        with self.calls.one(), self._noted(name, arguments) as ended:
+        """Call a tool. Raise ToolError with the next step if it fails."""
+        tools = await self._tools_by_name()
+        if name not in tools:
+            raise ToolError(str(UnknownNameError("tool", name, tools)))
+        tool = tools[name]
+        started = time.perf_counter()
+        with self.running_calls.track(), self._audited(name, arguments) as set_outcome:
             try:
-                with self._allowed():
-                    self._check(tool, arguments)
-                    with _telling(context), row_security.acting_for(await self._tenant()):
+                with self._rate_limited():
+                    _require_scope(_missing_tool_scope(tool))
+                    reject_unknown_arguments(
+                        name, arguments, tool.input_schema.get("properties", {})
+                    )
+                    reject_lone_surrogates(arguments)
+                    principal = await self._restricted_principal()
+                    with _progress_reporter(context), row_security.acting_for(principal):
                         result = await super().call_tool(name, arguments, context)
             except asyncio.CancelledError:
-                ended("cancelled")
-                logger.info("%s was cancelled after %.1f s", name, time.perf_counter() - began)
+                set_outcome("cancelled")
+                logger.info("%s was cancelled after %.1f s", name, time.perf_counter() - started)
                 raise
             except (SightlineError, ToolError) as error:
-                outcome, told = _worded_error(name, error)
-                ended(outcome)
-                raise told from error
-            ended("refused" if isinstance(result, CallToolResult) and result.is_error else "ok")
-            logger.info("%s answered in %.0f ms", name, 1000 * (time.perf_counter() - began))
+                outcome, tool_error = _to_tool_error(name, error)
+                set_outcome(outcome)
+                raise tool_error from error
+            is_error = isinstance(result, CallToolResult) and result.is_error
+            set_outcome("refused" if is_error else "ok")
+            logger.info("%s answered in %.0f ms", name, 1000 * (time.perf_counter() - started))
             return result
-
-    @contextmanager
-    def _noted(
-        self, what: str, arguments: Mapping[str, Any]
-    ) -> Iterator[Callable[[Outcome], None]]:
-        """Count and note a call; the block says how it ended, else it was an error."""
-        outcome: Outcome = "error"
-        token = get_access_token()
-        began = time.perf_counter()
-        with self._metrics.call(what) as counted:
-
-            def ended(how: Outcome) -> None:
-                nonlocal outcome
-                outcome = how
-                counted(how)
-
-            try:
-                yield ended
-            finally:
-                self._audit.note(
-                    what,
-                    arguments,
-                    principal=None if token is None else token.client_id,
-                    outcome=outcome,
-                    seconds=time.perf_counter() - began,
-                )
-
-    def _allowed(self) -> AbstractContextManager[None]:
-        """A call within what its principal may ask for; who needs no token may ask for all."""
-        token = get_access_token()
-        return nullcontext() if token is None else self._allowance.one(token.client_id)
-
-    async def tenant(self, principal: str) -> str | None:
-        """Whose material a principal's call works on; ``None`` is everybody's."""
-        return principal
-
-    async def _tenant(self) -> str | None:
-        token = get_access_token()
-        return None if token is None else await self.tenant(token.client_id)
-
-    def lacking(self, method: str, params: Mapping[str, Any]) -> scopes.Refusal | None:
-        """What the caller's token lacks for a request, which then goes no further: it is counted
-        and noted here.
-        """
-        what, given, refused = method, params, None
-        if method == _READING:
-            refused = _refused_reading()
-        elif method == "tools/call":
-            what, given = str(params.get("name")), params.get("arguments") or {}
-            tool = self._tool_manager.get_tool(what)
-            refused = None if tool is None else _refused(tool)
-        if refused is not None:
-            with self._noted(what, given if isinstance(given, dict) else {}) as ended:
-                ended("denied")
-        return refused
-
-    def _check(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
-        refused = _refused(tool)
-        if refused is not None:
-            raise NotAllowedError(refused.why)
-        refuse_unknown(tool.name, arguments, tool.parameters.get("properties", {}))
-        refuse_half_characters(arguments)
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Dependencies, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        """Read a resource; the token needs the scope ``read``."""
-        with self._noted(_READING, {"uri": str(uri)}) as ended:
+        """Read a resource. The token needs the scope ``read``."""
+        with self._audited(_READ_RESOURCE, {"uri": str(uri)}) as set_outcome:
             try:
-                with self._allowed():
-                    refused = _refused_reading()
-                    if refused is not None:
-                        raise NotAllowedError(refused.why)
-                    tenant = await self._tenant()
-                    with _telling(context), row_security.acting_for(tenant):
-                        read = await super().read_resource(uri, context)
+                with self._rate_limited():
+                    _require_scope(_missing_read_scope())
+                    principal = await self._restricted_principal()
+                    with _progress_reporter(context), row_security.acting_for(principal):
+                        contents = await super().read_resource(uri, context)
             except SightlineError as error:
-                ended(_outcome(error))
+                set_outcome(_outcome_of(error))
                 raise as_resource_error(error) from error
             except ResourceError as error:
-                ended("refused" if error.__cause__ is None else _outcome(error.__cause__))
+                cause = error.__cause__
+                set_outcome("refused" if cause is None else _outcome_of(cause))
                 raise
-            ended("ok")
-            return read
+            set_outcome("ok")
+            return contents
+
+    async def missing_scope(
+        self, method: str, params: Mapping[str, Any]
+    ) -> scopes.MissingScope | None:
+        """Return the scope that the token lacks for a request, after auditing it."""
+        name, arguments, missing = method, params, None
+        if method == _READ_RESOURCE:
+            missing = _missing_read_scope()
+        elif method == "tools/call":
+            name, arguments = str(params.get("name")), params.get("arguments") or {}
+            tool = (await self._tools_by_name()).get(name)
+            missing = None if tool is None else _missing_tool_scope(tool)
+        if missing is not None:
+            with self._audited(name, arguments if isinstance(arguments, dict) else {}) as outcome:
+                outcome("denied")
+        return missing
+
+    async def restricted_principal(self, principal: str) -> str | None:
+        """Return the principal if it is bound to collections, or None if it sees all."""
+        return principal
+
+    async def _restricted_principal(self) -> str | None:
+        token = get_access_token()
+        return None if token is None else await self.restricted_principal(token.client_id)
+
+    async def _tools_by_name(self) -> dict[str, Tool]:
+        return {tool.name: tool for tool in await self.list_tools()}
+
+    @contextmanager
+    def _audited(
+        self, call: str, arguments: Mapping[str, Any]
+    ) -> Iterator[Callable[[Outcome], None]]:
+        """Count and audit a call. Its outcome is ``error`` unless the block sets another."""
+        outcome: Outcome = "error"
+        token = get_access_token()
+        started = time.perf_counter()
+        with self._metrics.call(call) as set_metric_outcome:
+
+            def set_outcome(value: Outcome) -> None:
+                nonlocal outcome
+                outcome = value
+                set_metric_outcome(value)
+
+            try:
+                yield set_outcome
+            finally:
+                self._audit.record(
+                    call,
+                    arguments,
+                    principal=None if token is None else token.client_id,
+                    outcome=outcome,
+                    seconds=time.perf_counter() - started,
+                )
+
+    def _rate_limited(self) -> AbstractContextManager[None]:
+        """Apply the rate limit of the principal. There is none without a token."""
+        token = get_access_token()
+        return nullcontext() if token is None else self._rate_limiter.limit(token.client_id)
 
 
-def _refused(tool: Tool) -> scopes.Refusal | None:
+def _missing_tool_scope(tool: Tool) -> scopes.MissingScope | None:
     needed = scopes.scope_of(tool.name, tool.annotations)
-    return scopes.refusal(f"the tool {tool.name}", needed, get_access_token())
+    return scopes.missing_scope(f"the tool {tool.name}", needed, get_access_token())
 
 
-def _refused_reading() -> scopes.Refusal | None:
-    return scopes.refusal("reading", "read", get_access_token())
+def _missing_read_scope() -> scopes.MissingScope | None:
+    return scopes.missing_scope("reading a resource", "read", get_access_token())
 
 
-def refuse_unknown(tool: str, arguments: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raise InvalidArgumentError for names that the tool does not have."""
-    for name in arguments:
-        if name not in known:
-            close = get_close_matches(name, list(known), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            what = f"it takes: {choices(known)}" if known else "it takes none"
-            raise InvalidArgumentError(f"{tool} has no argument {shown(name)}{hint} ({what})")
+def _require_scope(missing: scopes.MissingScope | None) -> None:
+    if missing is not None:
+        raise NotAllowedError(missing.message)
 
 
-def worded(tool: str, error: ValidationError) -> str:
-    """A validation error as one sentence an argument: which, what was given, what it may be."""
-    sentences = []
-    for detail in error.errors(include_url=False, include_context=False):
-        place = ".".join(str(part) for part in detail["loc"])
-        message = detail["msg"].removeprefix("Value error, ")
-        given = "" if detail["type"] == "missing" else f" (it is {shown(detail['input'])})"
-        sentences.append(f"{place}: {message}{given}")
-    return f"{tool} was called with wrong arguments: " + "; ".join(sentences)
-
-
-def _worded_error(name: str, error: Exception) -> tuple[Outcome, ToolError]:
-    """What the caller is told of an error; the SDK's wrapping is taken off first."""
+def _to_tool_error(name: str, error: Exception) -> tuple[Outcome, ToolError]:
+    """Return the outcome and the error for the caller, without the wrapper of the SDK."""
     cause = error.__cause__ if isinstance(error, ToolError) and error.__cause__ else error
     if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
-        return "refused", ToolError(worded(name, cause))
+        return "refused", ToolError(format_validation_error(name, cause))
     if isinstance(cause, SightlineError):
         logger.info("%s: %s", name, cause)
-        return _outcome(cause), ToolError(redact_dsn(str(cause)))
+        return _outcome_of(cause), ToolError(redact_dsn(str(cause)))
     if isinstance(error, UnexpectedToolError):
-        return "error", ToolError(_incident(name, cause))
+        return "error", ToolError(_log_incident(name, cause))
     return "refused", ToolError(str(cause))
 
 
-def _outcome(error: BaseException) -> Outcome:
+def _outcome_of(error: BaseException) -> Outcome:
     match error:
         case TooManyCallsError():
             return "limited"
@@ -241,28 +248,28 @@ def _outcome(error: BaseException) -> Outcome:
     return "error"
 
 
-def _incident(tool: str, error: BaseException) -> str:
-    """Log an error that nobody named, and give its id: the message may hold what is private."""
+def _log_incident(tool: str, error: BaseException) -> str:
+    """Log an unexpected error and return a message without its private details."""
     number = secrets.token_hex(4)
     logger.error("incident %s in %s", number, tool, exc_info=error)
     return (
-        f"{tool} failed inside the server (incident {number}); the server's log has the details. "
-        "Trying the same again will hardly help."
+        f"{tool} failed because of an internal error (incident {number}). Repeating the same call "
+        "will probably fail again. The server log contains the details."
     )
 
 
 @contextmanager
-def _telling(context: Context[Dependencies, Any] | None) -> Iterator[None]:
-    """Inside the block, what a call waits for is reported to its client as progress."""
-    began = time.monotonic()
+def _progress_reporter(context: Context[Dependencies, Any] | None) -> Iterator[None]:
+    """Report to the client as progress what the call waits for."""
+    started = time.monotonic()
 
-    async def tell(message: str) -> None:
+    async def report(message: str) -> None:
         if context is not None:
-            # Below 1 and rising, so that whatever the tool itself reports comes after it.
-            progress = min(0.99, (time.monotonic() - began + 0.001) / 1000)
+            # Rises, but stays below 1: progress that the tool itself reports comes after it.
+            progress = min(0.99, (time.monotonic() - started + 0.001) / 1000)
             await context.report_progress(progress, None, message)
 
-    token = on_wait.set(tell)
+    token = on_wait.set(report)
     try:
         yield
     finally:

@@ -1,9 +1,7 @@
-"""What a server keeps for good is left out of garbage collection.
+"""Excludes long-lived objects from garbage collection (`gc.freeze`).
 
-Modules, models and the tools' schemas are half a million objects that never become garbage. Making
-them set off walks over those that were there already: a tenth of the time until a client of a cold
-server is answered. A search makes thousands of short-lived ones, and every so often that set off a
-walk over them all: a quarter of the server's time on a search.
+Modules, models and tool schemas are half a million objects that never become garbage. Collections
+over them took a tenth of the time to the first answer, and a quarter of the time of a search.
 """
 
 from __future__ import annotations
@@ -15,31 +13,31 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Inside, nothing is collected; what is there at the end is not looked at again."""
-    collecting = gc.isenabled()
+def gc_paused() -> Iterator[None]:
+    """Pause garbage collection, then freeze all objects that exist at the end."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        if collecting:
+        if was_enabled:
             gc.enable()
 
 
 @asynccontextmanager
-async def tenured(opened: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Inside, what is there when ``opened`` returns is never looked at again."""
+async def freeze_when_ready(wait_ready: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Freeze all objects that exist when ``wait_ready`` returns; unfreeze at the end."""
 
     async def freeze() -> None:
-        await opened()
+        await wait_ready()
         gc.freeze()
 
-    waiting = asyncio.create_task(freeze(), name="wait until all is open")
+    task = asyncio.create_task(freeze(), name="freeze objects when ready")
     try:
         yield
     finally:
-        waiting.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await waiting
+            await task
         gc.unfreeze()

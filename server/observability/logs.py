@@ -1,6 +1,6 @@
-"""Logging to stderr, for people or for machines; connection strings lose their passwords.
+"""Log to stderr as text or JSON, without the passwords of connection strings.
 
-stdout belongs to the protocol under stdio, so nothing here ever writes to it.
+Nothing is written to stdout, because stdio transports MCP messages there.
 """
 
 from __future__ import annotations
@@ -19,35 +19,43 @@ from sightline.server.observability.redaction import redact_dsn
 
 logger = logging.getLogger(__name__)
 
-#: Libraries that tell at INFO what is only of use to their own developers.
-QUIET = ("httpx", "httpcore", "mcp", "uvicorn.access", "alembic", "psycopg.pool", "RapidOCR")
+#: Libraries whose INFO messages do not help operators.
+QUIET_LOGGERS = (
+    "httpx",
+    "httpcore",
+    "mcp",
+    "uvicorn.access",
+    "alembic",
+    "psycopg.pool",
+    "RapidOCR",
+)
 
 
-class _Text(logging.Formatter):
-    """``12:00:01 INFO    sightline.server.http.http_server: listening on ...``.
+class _TextFormatter(logging.Formatter):
+    """Formats ``12:00:01 INFO    sightline.server.http.http_server: listening on ...``.
 
-    What callers sent may stand in a message: nothing in it begins a line of its own, or moves the
-    cursor of a terminal. The lines of a traceback are indented.
+    Messages can contain text of callers. It cannot start a new line or move the cursor of a
+    terminal, because control characters are escaped. Lines of a traceback are indented.
     """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        return _one_line(super().formatMessage(record))
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return _escape_control_characters(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        return _indented(super().formatException(ei))
+        return _indent(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
-        return _indented(super().formatStack(stack_info))
+        return _indent(super().formatStack(stack_info))
 
     def format(self, record: logging.LogRecord) -> str:
         return redact_dsn(super().format(record))
 
 
-class _Json(logging.Formatter):
-    """One object a line: time, level, logger, message, and the traceback where there is one."""
+class _JsonFormatter(logging.Formatter):
+    """Formats one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -59,35 +67,37 @@ class _Json(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = redact_dsn(self.formatException(record.exc_info))
         text = json.dumps(entry, ensure_ascii=False)
-        return _escaped(text, lambda character: json.dumps(character)[1:-1])
+        return _escape_unprintable(text, lambda character: json.dumps(character)[1:-1])
 
 
-def _one_line(text: str) -> str:
-    return _escaped(text, lambda character: character.encode("unicode_escape").decode("ascii"))
+def _escape_control_characters(text: str) -> str:
+    return _escape_unprintable(
+        text, lambda character: character.encode("unicode_escape").decode("ascii")
+    )
 
 
-def _escaped(text: str, escape: Callable[[str], str]) -> str:
-    """The text without what ends a line, is invisible or reorders what follows."""
-    return "".join(each if each.isprintable() else escape(each) for each in text)
+def _escape_unprintable(text: str, escape: Callable[[str], str]) -> str:
+    """Escape characters that end a line, are invisible or reorder text."""
+    return "".join(char if char.isprintable() else escape(char) for char in text)
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"    {_one_line(line)}" for line in text.split("\n"))
+def _indent(text: str) -> str:
+    return "\n".join(f"    {_escape_control_characters(line)}" for line in text.split("\n"))
 
 
 def configure(settings: Settings) -> None:
-    """Send every logger to stderr: ours at the level that is set, others from WARNING up.
+    """Log to stderr: Sightline at the configured level, libraries from WARNING.
 
-    Warns of variables that look like settings and are none.
+    Warns about environment variables that look like misspelled settings.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if settings.log_format == "json" else _Text())
+    handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else _TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("sightline").setLevel(level)
-    for name in QUIET:
+    for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
     for sentence in unknown_variables(os.environ):
@@ -95,8 +105,8 @@ def configure(settings: Settings) -> None:
 
 
 @contextmanager
-def unchanged_root() -> Iterator[None]:
-    """Undo what a library does to the root logger inside the block."""
+def preserve_root_logger() -> Iterator[None]:
+    """Restore the handlers and level of the root logger after the block."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:

@@ -1,4 +1,4 @@
-"""Connection strings that can be shown."""
+"""Hide passwords in connection strings."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _KEYWORD_PASSWORD = re.compile(
 
 
 def redact_dsn(text: str) -> str:
-    """Text with the passwords of the connection strings in it replaced by ``***``.
+    """Replace the passwords of all connection strings in a text by ``***``.
 
-    Knows both forms of libpq, ``postgresql://user:password@host`` and ``password=...``.
+    Supports both libpq formats: ``postgresql://user:password@host`` and ``password=...``.
     """
     without_userinfo = _URL_PASSWORD.sub(r"\g<user>:***", text)
     return _KEYWORD_PASSWORD.sub(r"\g<key>=***", without_userinfo)
 
 
 class DatabaseUrl(Secret[str]):
-    """A libpq connection string; shows itself without its password."""
+    """libpq connection string whose string form hides the password."""
 
     def _display(self) -> str:
         return redact_dsn(self.get_secret_value())

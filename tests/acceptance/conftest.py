@@ -91,7 +91,7 @@ async def over_stdio(settings: Settings, mode: str) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def over_http(settings: Settings, mode: str) -> AsyncIterator[Client]:
-    async with http_server.listening(settings) as (url, _), Client(url, mode=mode) as client:
+    async with http_server.start_http_server(settings) as (url, _), Client(url, mode=mode) as client:
         yield client
 
 

@@ -23,7 +23,7 @@ async def called(tools: dict[str, FunctionTool], name: str, **arguments: Any) ->
 
 
 async def test_llama_index_calls_every_tool(settings: Settings, pictures: Path) -> None:
-    async with http_server.listening(settings) as (url, _), httpx2.AsyncClient(timeout=200) as over:
+    async with http_server.start_http_server(settings) as (url, _), httpx2.AsyncClient(timeout=200) as over:
         spec = McpToolSpec(client=BasicMCPClient(url, timeout=200, http_client=over))
         tools = {str(tool.metadata.name): tool for tool in await spec.to_tool_list_async()}
         assert tools.keys() >= TOOLS
@@ -39,6 +39,6 @@ async def test_llama_index_calls_every_tool(settings: Settings, pictures: Path) 
         assert "42.5 mm" in passages["hits"][0]["text"]
         asset = found["hits"][0]["asset"]
         viewed = await called(tools, "view_image", asset=asset, max_edge=64)
-        assert viewed["evidence"]["source"] == f"{pictures}/0001.jpg"
+        assert viewed["asset"]["source"] == f"{pictures}/0001.jpg"
         deleted = await called(tools, "delete_assets", assets=[asset])
         assert deleted["deleted"] == [asset]

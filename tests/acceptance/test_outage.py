@@ -21,7 +21,7 @@ from sightline.server.app import create_app
 from sightline.server.config import settings as process_settings
 from sightline.server.config.settings import Settings
 from sightline.server.database import schema_migration
-from sightline.server.http.http_server import listening
+from sightline.server.http.http_server import start_http_server
 from sightline.storage.postgres import EmbeddedPostgres
 
 
@@ -113,7 +113,7 @@ async def test_calls_beyond_the_connections_are_told_to_try_again_and_the_next_o
         pool_max_connections=2,
         pool_wait_seconds=1,
     )
-    async with listening(settings) as (url, _), Client(url) as client:
+    async with start_http_server(settings) as (url, _), Client(url) as client:
         assert not (await client.call_tool("list_collections", {})).is_error
         with psycopg.connect(database_dsn) as holding:
             holding.execute("LOCK TABLE sightline.collection IN ACCESS EXCLUSIVE MODE")

@@ -44,7 +44,7 @@ async def here(folder: Path, encoder: Path, pictures: Path) -> AsyncIterator[str
         loading_wait_seconds=200,
         http_port=0,
     )
-    async with http_server.listening(settings) as (url, _):
+    async with http_server.start_http_server(settings) as (url, _):
         yield url
 
 

@@ -20,7 +20,7 @@ from mcp.types import TextContent
 from sightline.server.auth import static_tokens as tokens
 from sightline.server.auth.scopes import SCOPES
 from sightline.server.config import settings as process_settings
-from sightline.server.http.http_server import listening
+from sightline.server.http.http_server import start_http_server
 from sightline.storage.db import tenancy
 from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
@@ -107,7 +107,7 @@ async def house(
         http_tokens=" ".join(str(kept) for _, kept in issued.values()),
         http_port=0,
     )
-    async with listening(settings) as (url, listens):
+    async with start_http_server(settings) as (url, listens):
         secrets = {name: secret for name, (secret, _) in issued.items()}
         assets = {}
         async with connected(url, secrets["boss"]) as boss:  # nobody is bound yet
@@ -128,7 +128,7 @@ async def house(
             await tenancy.bind(connection, "ann", [OWN])
             await tenancy.bind(connection, "ben", [OTHER])
             await tenancy.bind_to_everything(connection, "boss")
-        listens.app.runtime.tenants.forget()
+        listens.app.runtime.principal_cache.clear()
         yield House(url, secrets, assets, folder, database)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from sightline.server.config import settings as process_settings
 from sightline.server.config.settings import Settings
-from sightline.server.http.http_server import listening
+from sightline.server.http.http_server import start_http_server
 from sightline.tools.registry import register_all
 from tests.acceptance import gallery
 from tests.conformance import fixtures
@@ -62,14 +62,14 @@ async def run_node(program: Path, *arguments: str, seconds: float = 120) -> Ende
 async def fixtures_url(tmp_path: Path) -> AsyncIterator[str]:
     """A server with what the suite asks for beside its own tools. No scenario needs a database."""
     register = (register_all, fixtures.register)
-    async with listening(_idle(tmp_path), register=register) as (url, _):
+    async with start_http_server(_idle(tmp_path), register=register) as (url, _):
         yield url
 
 
 @pytest.fixture
 async def tools_url(tmp_path: Path) -> AsyncIterator[str]:
     """A server with every tool of its own, and nothing for them to work on."""
-    async with listening(_idle(tmp_path)) as (url, _):
+    async with start_http_server(_idle(tmp_path)) as (url, _):
         yield url
 
 
@@ -104,5 +104,5 @@ async def server_url(tmp_path: Path, pictures: Path) -> AsyncIterator[str]:
         loading_wait_seconds=100,
         http_port=0,
     )
-    async with listening(settings) as (url, _):
+    async with start_http_server(settings) as (url, _):
         yield url

@@ -18,8 +18,8 @@ from mcp.types import CallToolResult, ImageContent, TextContent, Tool
 from PIL import Image
 
 from sightline.server.mcp_server.audit import Audit
-from sightline.server.mcp_server.rate_limit import Allowance
-from sightline.server.mcp_server.server import Server
+from sightline.server.mcp_server.rate_limit import RateLimiter
+from sightline.server.mcp_server.server import SightlineServer
 from sightline.server.observability.metrics import Metrics
 from sightline.storage.blobs import ObjectStore
 from sightline.storage.db.pool import Database
@@ -100,16 +100,16 @@ class Place:
             vision=self.vision,
         )
 
-    def _server(self, dependencies: Dependencies) -> Server:
+    def _server(self, dependencies: Dependencies) -> SightlineServer:
         @asynccontextmanager
         async def lifespan(_: object) -> AsyncIterator[Dependencies]:
             yield dependencies
 
-        server = Server(
+        server = SightlineServer(
             "test",
             metrics=Metrics(),
             audit=Audit(None),
-            allowance=Allowance(per_minute=0, burst=1),
+            rate_limiter=RateLimiter(calls_per_minute=0, burst=1),
             lifespan=lifespan,
             log_level="WARNING",
         )

@@ -31,10 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _analyze(settings: Settings, arguments: argparse.Namespace) -> None:
-    from sightline.server.database.provider import Databases
+    from sightline.server.database.provider import DatabaseProvider
     from sightline.storage.analytics import cluster_analysis
 
-    databases = Databases(settings)
+    databases = DatabaseProvider(settings)
     try:
         database = await databases.open()
         for done in await cluster_analysis.cluster(
@@ -42,7 +42,7 @@ async def _analyze(settings: Settings, arguments: argparse.Namespace) -> None:
         ):
             print(
                 f"{done.collection}: {done.assets:,} pictures in {done.k} clusters "
-                f"(space {done.space_id}), mean distance {done.mean_distance:.3f}"
+                f"(space {done.embedding_space_id}), mean distance {done.mean_distance:.3f}"
             )
         compared = await cluster_analysis.compare(
             database, report=lambda line: print(line, file=sys.stderr)

@@ -45,11 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _draw(settings: Settings, arguments: argparse.Namespace) -> tuple[str, str]:
     """The page, and what it shows."""
-    from sightline.server.database.provider import Databases
+    from sightline.server.database.provider import DatabaseProvider
     from sightline.server.reports import atlas_page
     from sightline.storage.analytics import atlas_data
 
-    databases = Databases(settings)
+    databases = DatabaseProvider(settings)
     try:
         database = await databases.open()
         map_ = await atlas_data.lay_out(
@@ -66,4 +66,4 @@ async def _draw(settings: Settings, arguments: argparse.Namespace) -> tuple[str,
     finally:
         await databases.close()
     shown = f"{len(map_.ids):,} of {map_.total:,} pictures, laid out by {map_.method.upper()}"
-    return atlas_page.render(map_, small, made_at=datetime.now(UTC)), shown
+    return atlas_page.render(map_, small, created_at=datetime.now(UTC)), shown

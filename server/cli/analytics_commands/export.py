@@ -33,10 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _export(settings: Settings, arguments: argparse.Namespace, path: Path) -> int:
-    from sightline.server.database.provider import Databases
+    from sightline.server.database.provider import DatabaseProvider
     from sightline.storage.analytics.view_export import export
 
-    databases = Databases(settings)
+    databases = DatabaseProvider(settings)
     try:
         database = await databases.open()
         return await export(database, arguments.view, arguments.format, path, space=arguments.space)

@@ -15,7 +15,7 @@ from sightline.storage.errors import ConfigurationError, InvalidArgumentError, s
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from sightline.server.database.provider import Databases
+    from sightline.server.database.provider import DatabaseProvider
     from sightline.tools.boxes.annotation_export import Annotated
 
 HELP = "write saved annotations and their pictures in COCO's or LLaVA's format"
@@ -53,12 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _export(settings: Settings, arguments: argparse.Namespace) -> tuple[int, int]:
     from sightline.server.config.option_mapping import decoder
-    from sightline.server.database.provider import Databases
+    from sightline.server.database.provider import DatabaseProvider
     from sightline.storage.blobs import ObjectStore
     from sightline.tools.boxes.annotation_export import picture_file
     from sightline.tools.shared.images import open_hostile
 
-    databases, opening = Databases(settings), decoder(settings)
+    databases, opening = DatabaseProvider(settings), decoder(settings)
     try:
         annotated = await _rows(databases, arguments.collection, arguments.origin)
         written = _written(arguments, annotated)
@@ -79,7 +79,7 @@ async def _export(settings: Settings, arguments: argparse.Namespace) -> tuple[in
 
 
 async def _rows(
-    databases: Databases, collection: str | None, origin: str | None
+    databases: DatabaseProvider, collection: str | None, origin: str | None
 ) -> list[Annotated]:
     """The assets that have such annotations; raises where there are none."""
     from sightline.storage.records import annotations, assets, collections

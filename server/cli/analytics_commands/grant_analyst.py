@@ -25,11 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The connection string on stdout, alone, so that it can be piped; it is shown this once."""
-    from sightline.server.database.provider import reachable
+    from sightline.server.database.provider import database_dsn
     from sightline.storage.analytics.analyst_roles import grant
 
     settings = load()
-    with reachable(settings) as dsn:
+    with database_dsn(settings) as dsn:
         granted = asyncio.run(
             grant(
                 dsn,

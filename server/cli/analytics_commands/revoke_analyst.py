@@ -18,10 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Drop it, and say so on stderr."""
-    from sightline.server.database.provider import reachable
+    from sightline.server.database.provider import database_dsn
     from sightline.storage.analytics.analyst_roles import revoke
 
-    with reachable(load()) as dsn:
+    with database_dsn(load()) as dsn:
         asyncio.run(revoke(dsn, arguments.name))
     print(f"{arguments.name} is gone.", file=sys.stderr)
     return 0

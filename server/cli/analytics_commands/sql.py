@@ -39,12 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Psql's own exit code; without a terminal it reads statements from standard input."""
     from sightline.server.database import schema_migration
-    from sightline.server.database.provider import reachable
+    from sightline.server.database.provider import database_dsn
     from sightline.server.mcp_server.analytics_provider import require_given_login
 
     settings = load()
     require_given_login(settings)
-    with reachable(settings) as dsn:
+    with database_dsn(settings) as dsn:
         schema_migration.require_head(dsn)
         address = conninfo_to_dict(_address(settings, dsn))
         # Where others on the machine do not see it, as they do a command line.

@@ -38,11 +38,11 @@ async def _repair(settings: Settings) -> None:
 
 
 async def _check(settings: Settings) -> int:
-    from sightline.server.database.provider import Databases
+    from sightline.server.database.provider import DatabaseProvider
     from sightline.storage.blobs import ObjectStore
     from sightline.storage.maintenance.integrity_check import check
 
-    databases = Databases(settings)
+    databases = DatabaseProvider(settings)
     try:
         findings = await check(await databases.open(), ObjectStore(settings.data_dir))
     finally:

@@ -19,9 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Upgrade the given database, or the embedded one of the data folder."""
     from sightline.server.database import schema_migration
-    from sightline.server.database.provider import reachable
+    from sightline.server.database.provider import database_dsn
 
-    with reachable(load()) as dsn:
+    with database_dsn(load()) as dsn:
         schema_migration.upgrade(dsn, arguments.revision)
     print(f"The schema is at {schema_migration.head()}.")
     return 0

@@ -76,7 +76,7 @@ async def _serve(
     from mcp import Client
 
     from sightline.server.cli.demo.tour import Guide, drawn_tour, own_tour
-    from sightline.server.http.http_server import listening
+    from sightline.server.http.http_server import start_http_server
     from sightline.server.reports import tour_page
     from sightline.training.world.core.splits import seed_of
     from sightline.training.world.export import jpeg_bytes
@@ -84,7 +84,7 @@ async def _serve(
 
     upload = jpeg_bytes(draw("street", seed_of("test", 900_000), "test"))
     settings = settings.model_copy(update={"http_port": _port(settings), **vision})
-    async with listening(settings) as (url, _):
+    async with start_http_server(settings) as (url, _):
         async with Client(url) as client:
             guide = Guide(client, lambda line: print(line, flush=True))
             if album is not None:
@@ -93,7 +93,7 @@ async def _serve(
                 await own_tour(guide, collection, upload)
         path = settings.data_dir / "demo" / "tour.html"
         path.parent.mkdir(parents=True, exist_ok=True)
-        tour_page.write(path, guide.steps)
+        path.write_text(tour_page.render(guide.steps), encoding="utf-8")
         print(f"\nThe pictures of this tour: {path.as_uri()}")
         print(
             "The answers are the built-in model's, which is tiny and wrong one time in six even "

@@ -11,7 +11,7 @@ from mcp import Client
 from mcp.types import BlobResourceContents, CallToolResult, ImageContent, TextContent
 
 from sightline.server.cli.demo.demo_album import Album
-from sightline.server.reports.tour_page import Shown, Step
+from sightline.server.reports.tour_page import TourImage, TourStep
 from sightline.storage.errors import SightlineError
 
 _ANSWER_CHARS = 300
@@ -31,7 +31,7 @@ class Guide:
         """``tell`` is given one line at a time."""
         self._client = client
         self._tell = tell
-        self.steps: list[Step] = []
+        self.steps: list[TourStep] = []
 
     async def call(
         self, title: str, tool: str, arguments: Mapping[str, Any], *, truth: str = ""
@@ -51,26 +51,26 @@ class Guide:
         pictures = [
             *await self._hits(found.get("hits", [])),
             *(
-                Shown(["shown by the tool"], base64.b64decode(block.data))
+                TourImage(["shown by the tool"], base64.b64decode(block.data))
                 for block in result.content
                 if isinstance(block, ImageContent)
             ),
         ]
-        self.steps.append(Step(title, tool, shown, said, pictures))
+        self.steps.append(TourStep(title, tool, shown, said, pictures))
         self._tell(f"  < {said}")
         for picture in pictures:
             self._tell("    " + "  ".join(picture.lines))
         return found
 
-    async def _hits(self, hits: Sequence[Mapping[str, Any]]) -> list[Shown]:
+    async def _hits(self, hits: Sequence[Mapping[str, Any]]) -> list[TourImage]:
         return [
-            Shown(
+            TourImage(
                 [
-                    f"[{hit['n']}] {hit['source']}",
+                    f"[{hit['number']}] {hit['source']}",
                     _words(hit),
-                    f"score {hit['score']}" + (" (weak)" if hit.get("weak") else ""),
+                    f"score {hit['score']}" + (" (below threshold)" if hit.get("below_threshold") else ""),
                 ],
-                await self._thumbnail(hit.get("asset") or hit.get("on", {}).get("asset")),
+                await self._thumbnail(_asset_id(hit)),
             )
             for hit in hits
         ]
@@ -160,6 +160,11 @@ async def _add_and_delete(guide: Guide, collection: str, jpeg: bytes) -> None:
     if added["source"] != name:
         raise TourError(f"the added picture was not found; {added['source']} was")
     await guide.call("Delete it again", "delete_assets", {"assets": [added["asset"]]})
+
+
+def _asset_id(hit: Mapping[str, Any]) -> str | None:
+    asset = hit.get("asset")
+    return asset.get("asset") if isinstance(asset, Mapping) else asset
 
 
 def _words(hit: Mapping[str, Any]) -> str:

@@ -10,10 +10,10 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from sightline.server.auth import static_tokens
-from sightline.server.auth.http_auth import gate, resource
+from sightline.server.auth.http_auth import create_http_auth, resource
 from sightline.server.config import settings as process_settings
 from sightline.server.config.settings import Settings
-from sightline.server.http.http_server import listening
+from sightline.server.http.http_server import start_http_server
 from sightline.storage.errors import ConfigurationError
 from tests.server.http.test_http_server import NOWHERE, connected, made, post
 from tests.support.issuer import Issuer, RsaKey, issuing
@@ -29,7 +29,7 @@ def guarded(tmp_path: Path, issuer: Issuer, **options: Any) -> Settings:
 async def test_a_signed_token_opens_what_its_scopes_name(tmp_path: Path, database_dsn: str) -> None:
     async with (
         issuing(KEY) as issuer,
-        listening(guarded(tmp_path, issuer, database_url=database_dsn)) as (url, _),
+        start_http_server(guarded(tmp_path, issuer, database_url=database_dsn)) as (url, _),
         connected(url, "auto", KEY.token(aud=url, scope="read")) as client,
     ):
         assert not (await client.call_tool("list_collections", {})).is_error
@@ -41,7 +41,7 @@ async def test_static_tokens_go_on_beside_signed_ones(tmp_path: Path) -> None:
     secret, kept = static_tokens.issue("laptop", ["read"])
     async with (
         issuing(KEY) as issuer,
-        listening(guarded(tmp_path, issuer, http_tokens=str(kept))) as (url, _),
+        start_http_server(guarded(tmp_path, issuer, http_tokens=str(kept))) as (url, _),
     ):
         for token, status in (
             (secret, 200),
@@ -57,7 +57,7 @@ async def test_static_tokens_go_on_beside_signed_ones(tmp_path: Path) -> None:
 async def test_a_client_without_a_token_is_led_to_the_authorisation_server(tmp_path: Path) -> None:
     async with (
         issuing(KEY) as issuer,
-        listening(guarded(tmp_path, issuer, jwt_scope_prefix="sl:")) as (url, _),
+        start_http_server(guarded(tmp_path, issuer, jwt_scope_prefix="sl:")) as (url, _),
         httpx2.AsyncClient() as http,
     ):
         refused = await post(url)
@@ -76,7 +76,7 @@ async def test_a_client_without_a_token_is_led_to_the_authorisation_server(tmp_p
 async def test_while_no_token_can_be_checked_clients_are_told_to_try_again(tmp_path: Path) -> None:
     async with issuing(KEY) as issuer:
         await issuer.stop()
-        async with listening(guarded(tmp_path, issuer)) as (url, _):
+        async with start_http_server(guarded(tmp_path, issuer)) as (url, _):
             answer = await post(url, Authorization=f"Bearer {KEY.token(aud=url)}")
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) > 0
@@ -89,7 +89,7 @@ async def test_why_a_token_was_refused_is_told_to_nobody_but_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "sightline")
-    async with issuing(KEY) as issuer, listening(guarded(tmp_path, issuer)) as (url, _):
+    async with issuing(KEY) as issuer, start_http_server(guarded(tmp_path, issuer)) as (url, _):
         expired = KEY.token(aud=url, exp=1)
         answer = await post(url, Authorization=f"Bearer {expired}")
     assert "expired" not in answer.text + str(answer.headers)
@@ -126,7 +126,7 @@ def test_tokens_are_made_out_to_the_address_that_clients_use(
 def test_half_a_setup_is_an_error(options: dict[str, str], message: str, tmp_path: Path) -> None:
     settings = made(tmp_path, jwt_issuer="https://login.example", **options)
     with pytest.raises(ConfigurationError, match=message):
-        gate(settings, ADDRESS)
+        create_http_auth(settings, ADDRESS)
 
 
 @pytest.mark.parametrize("algorithms", ["HS256", "none", "RS256,HS512", ""])

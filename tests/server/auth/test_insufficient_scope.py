@@ -1,4 +1,4 @@
-"""Signed tokens that lack a scope: clients are told which, and where to get it."""
+"""Tests of the 403 challenge for signed tokens that lack a scope."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from sightline.server.auth import static_tokens
-from sightline.server.http.http_server import listening
+from sightline.server.http.http_server import start_http_server
 from tests.server.http.test_http_server import MODES, connected, made, text_of
 from tests.support.issuer import RsaKey, issuing
 
@@ -29,7 +29,7 @@ LACKS = "the tool delete_assets needs a token with scope 'write'; 'jwt:ada' has 
 async def guarded(tmp_path: Path, **options: Any) -> AsyncIterator[str]:
     async with issuing(KEY) as issuer:
         signed = {"jwt_issuer": issuer.name, "jwks_url": issuer.url}
-        async with listening(made(tmp_path, **signed, **options)) as (url, _):
+        async with start_http_server(made(tmp_path, **signed, **options)) as (url, _):
             yield url
 
 
@@ -43,7 +43,7 @@ async def asked(url: str, token: str, method: str, params: Any) -> httpx2.Respon
         return await http.post(url, headers=headers, json=body)
 
 
-async def test_who_lacks_a_scope_is_told_which_and_where_to_get_it(tmp_path: Path) -> None:
+async def test_the_challenge_names_the_missing_scope_and_the_metadata_url(tmp_path: Path) -> None:
     audit = tmp_path / "audit.jsonl"
     async with guarded(tmp_path, jwt_scope_prefix="sl:", audit_file=audit) as url:
         token = KEY.token(aud=url, scope="sl:read")
@@ -52,10 +52,10 @@ async def test_who_lacks_a_scope_is_told_which_and_where_to_get_it(tmp_path: Pat
         where = url.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp"
         assert refused.headers["www-authenticate"] == (
             'Bearer error="insufficient_scope", scope="sl:write", '
-            f'resource_metadata="{where}", error_description="this needs the scope sl:write"'
+            f'resource_metadata="{where}", error_description="this operation needs the scope sl:write"'
         )
-        said = refused.json()
-        assert (said["id"], said["error"]["message"]) == (7, LACKS)
+        error = refused.json()
+        assert (error["id"], error["error"]["message"]) == (7, LACKS)
         async with httpx2.AsyncClient() as http:
             assert "sl:write" in (await http.get(where)).json()["scopes_supported"]
         reading = KEY.token(aud=url, scope="sl:write")
@@ -70,7 +70,7 @@ async def test_who_lacks_a_scope_is_told_which_and_where_to_get_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_client_that_cannot_ask_for_more_is_told_in_words(
+async def test_a_client_without_step_up_shows_the_message(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
     async with (
@@ -82,8 +82,8 @@ async def test_a_client_that_cannot_ask_for_more_is_told_in_words(
         assert not (await client.call_tool("list_collections", {})).is_error
 
 
-class Asks(httpx2.Auth):
-    """A client that has its token exchanged for one with the scope that it is challenged for."""
+class StepUpAuth(httpx2.Auth):
+    """Client authentication that requests the scope of a challenge."""
 
     def __init__(self, audience: str) -> None:
         self.audience, self.scopes = audience, ["read"]
@@ -91,26 +91,26 @@ class Asks(httpx2.Auth):
     async def async_auth_flow(
         self, request: httpx2.Request
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        def authorise() -> None:
+        def authorize() -> None:
             token = KEY.token(aud=self.audience, scope=" ".join(self.scopes))
             request.headers["Authorization"] = f"Bearer {token}"
 
-        authorise()
+        authorize()
         response = yield request
         challenge = response.headers.get("www-authenticate", "")
         found = re.search(r'error="insufficient_scope", scope="(\w+)"', challenge)
         if response.status_code == 403 and found:
             self.scopes.append(found[1])
-            authorise()
+            authorize()
             yield request
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_client_that_asks_for_more_gets_its_answer_in_the_same_call(
+async def test_a_client_with_step_up_gets_its_answer_in_the_same_call(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
     async with guarded(tmp_path, database_url=database_dsn) as url:
-        auth = Asks(url)
+        auth = StepUpAuth(url)
         async with (
             httpx2.AsyncClient(auth=auth) as http,
             Client(streamable_http_client(url, http_client=http), mode=mode) as client,
@@ -120,7 +120,7 @@ async def test_a_client_that_asks_for_more_gets_its_answer_in_the_same_call(
     assert "needs a token" not in text_of(answer)
 
 
-async def test_the_holder_of_a_static_token_reads_a_tools_error(
+async def test_a_static_token_without_the_scope_gets_a_tool_error(
     tmp_path: Path, database_dsn: str
 ) -> None:
     secret, kept = static_tokens.issue("laptop", ["read"])
@@ -133,7 +133,7 @@ async def test_the_holder_of_a_static_token_reads_a_tools_error(
     assert "'laptop' has 'read'" in text_of(refused)
 
 
-async def test_what_names_no_tool_and_what_is_too_large_is_left_to_the_server(
+async def test_the_server_answers_invalid_and_too_large_requests(
     tmp_path: Path,
 ) -> None:
     async with guarded(tmp_path, http_max_body_bytes=2_000) as url:

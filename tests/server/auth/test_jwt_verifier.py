@@ -14,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from starlette.authentication import AuthenticationError
 
-from sightline.server.auth.jwks import KeyLimits, PublicKeys
-from sightline.server.auth.jwt_verifier import Expected, JsonWebTokens
+from sightline.server.auth.jwks import JwksClient, KeyLimits
+from sightline.server.auth.jwt_verifier import Expected, JwtVerifier
 from sightline.storage.errors import ConfigurationError
 from tests.support.issuer import AUDIENCE, EcKey, Issuer, RsaKey, issuing, payload
 
@@ -37,10 +37,10 @@ class Clock:
 
 def verifier(
     issuer: Issuer, clock: Clock | None = None, prefix: str = "", **limits: Any
-) -> JsonWebTokens:
+) -> JwtVerifier:
     bounds = KeyLimits(**{name: getattr(LIMITS, name) for name in LIMITS.__slots__} | limits)
-    return JsonWebTokens(
-        PublicKeys(issuer.url, bounds, clock=clock or Clock()),
+    return JwtVerifier(
+        JwksClient(issuer.url, bounds, clock=clock or Clock()),
         Expected(
             issuer=issuer.name,
             audience=AUDIENCE,
@@ -285,4 +285,4 @@ async def test_an_answer_that_is_too_large_or_no_success_is_none() -> None:
 @pytest.mark.parametrize("url", ["http://login.example/keys", "file:///etc/keys", "ftp://x/y"])
 def test_keys_come_over_https_or_from_this_machine(url: str) -> None:
     with pytest.raises(ConfigurationError, match="over https"):
-        PublicKeys(url, LIMITS)
+        JwksClient(url, LIMITS)

@@ -1,4 +1,4 @@
-"""A scope is needed for what it names."""
+"""Tests of scopes."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from sightline.server.auth import scopes
         ("query_sql", ToolAnnotations(read_only_hint=True), "analytics"),
     ],
 )
-def test_a_tool_needs_write_unless_it_declares_that_it_reads(
+def test_a_tool_needs_write_unless_it_declares_that_it_only_reads(
     tool: str, annotations: ToolAnnotations | None, scope: str
 ) -> None:
     assert scopes.scope_of(tool, annotations) == scope
 
 
-def test_without_a_token_nothing_is_refused_and_with_one_its_scopes_decide() -> None:
+def test_every_call_is_allowed_without_a_token_else_its_scopes_decide() -> None:
     token = AccessToken(token="x", client_id="laptop", scopes=["read"])
-    assert scopes.refusal("it", "write", None) is None
-    assert scopes.refusal("it", "read", token) is None
-    assert scopes.refusal("it", "write", token) == (
+    assert scopes.missing_scope("it", "write", None) is None
+    assert scopes.missing_scope("it", "read", token) is None
+    assert scopes.missing_scope("it", "write", token) == (
         "write",
         "it needs a token with scope 'write'; 'laptop' has 'read'",
     )
 
 
-def test_a_token_without_any_scope_is_told_so() -> None:
+def test_the_message_says_that_a_token_has_no_scope() -> None:
     token = AccessToken(token="x", client_id="laptop", scopes=[])
-    assert scopes.refusal("it", "read", token) == (
+    assert scopes.missing_scope("it", "read", token) == (
         "read",
         "it needs a token with scope 'read'; 'laptop' has no scope",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sightline.server.auth import static_tokens
-from sightline.server.auth.static_tokens import StaticTokens, Token
+from sightline.server.auth.static_tokens import StaticTokenVerifier, Token
 from sightline.server.config import settings
 from sightline.storage.errors import ConfigurationError
 
@@ -15,7 +15,7 @@ from sightline.storage.errors import ConfigurationError
 async def test_an_issued_token_is_known_by_its_hash_alone() -> None:
     secret, kept = static_tokens.issue("laptop", ["write", "read"])
     assert secret not in str(kept)
-    found = await StaticTokens([Token.parse(str(kept))]).verify_token(secret)
+    found = await StaticTokenVerifier([Token.parse(str(kept))]).verify_token(secret)
     assert found is not None
     assert (found.client_id, found.scopes) == ("laptop", ["read", "write"])
     assert secret not in repr(found)
@@ -24,12 +24,12 @@ async def test_an_issued_token_is_known_by_its_hash_alone() -> None:
 @pytest.mark.parametrize("other", ["", "x", "sl_" + "a" * 43, "\udcff", "é"])
 async def test_any_other_token_is_refused(other: str) -> None:
     _, kept = static_tokens.issue("laptop", ["read"])
-    assert await StaticTokens([kept]).verify_token(other) is None
+    assert await StaticTokenVerifier([kept]).verify_token(other) is None
 
 
 async def test_a_hash_is_not_a_token() -> None:
     _, kept = static_tokens.issue("laptop", ["read"])
-    assert await StaticTokens([kept]).verify_token(kept.sha256) is None
+    assert await StaticTokenVerifier([kept]).verify_token(kept.sha256) is None
 
 
 def test_tokens_come_from_the_setting_and_from_the_file(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sightline.server.auth.static_tokens import StaticTokens, read_tokens
+from sightline.server.auth.static_tokens import StaticTokenVerifier, read_tokens
 from sightline.server.cli import main
 from sightline.server.config import settings
 
@@ -16,7 +16,7 @@ async def test_the_line_that_is_kept_lets_the_token_in(capsys: pytest.CaptureFix
     assert secret not in kept
     assert "sightline bind alice" in shown
     tokens = read_tokens(settings.load(http_tokens=kept))
-    found = await StaticTokens(tokens).verify_token(secret)
+    found = await StaticTokenVerifier(tokens).verify_token(secret)
     assert found is not None
     assert (found.client_id, found.scopes) == ("alice", ["read", "write"])
 

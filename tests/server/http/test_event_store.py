@@ -1,4 +1,4 @@
-"""Streams that break off, over real sockets, and who may take them up again."""
+"""Tests of SSE resumption over real sockets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mcp.types import JSONRPCNotification, TextContent
 
 from sightline.server.auth import static_tokens
 from sightline.server.config import settings as process_settings
-from sightline.server.http.event_store import SentEvents, TellSession
-from sightline.server.http.http_server import listening
+from sightline.server.http.event_store import InMemoryEventStore, SessionContextMiddleware
+from sightline.server.http.http_server import start_http_server
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/x"
 
@@ -41,12 +41,12 @@ async def served(tmp_path: Path, **options: object) -> AsyncIterator[str]:
             **options,
         }
     )
-    async with listening(settings, register=(offer,)) as (url, _):
+    async with start_http_server(settings, register=(offer,)) as (url, _):
         yield url
 
 
 class Session:
-    """A client of the older revision that speaks bare HTTP."""
+    """A plain HTTP client of the protocol revision with sessions."""
 
     def __init__(self, http: httpx2.AsyncClient, url: str, token: str | None = None) -> None:
         self._http, self._url = http, url
@@ -74,7 +74,7 @@ class Session:
         return self
 
     async def begin(self, answer: str, *, request: int = 7) -> str:
-        """A call whose stream is broken off before it is answered; the last event it saw."""
+        """Start a call whose stream breaks before the answer; return the last event id."""
         params = {"name": "break_off", "arguments": {"answer": answer}}
         response = await self._post({"id": request, "method": "tools/call", "params": params})
         events = parsed(response.text)
@@ -83,7 +83,7 @@ class Session:
         return events[0]["id"]
 
     async def resume(self, last_event: str) -> httpx2.Response | str:
-        """The answer that follows, "" where the stream ends without one; or the refusal."""
+        """Return the next answer ("" if the stream ends without one) or the error response."""
         headers = {**self.headers, "Last-Event-ID": last_event}
         async with self._http.stream("GET", self._url, headers=headers) as response:
             if response.status_code != 200:
@@ -107,14 +107,14 @@ def parsed(stream: str) -> list[dict[str, str]]:
     return [{name: value.strip() for name, _, value in block} for block in lines]
 
 
-async def test_a_call_whose_stream_broke_off_is_answered_on_the_next_one(tmp_path: Path) -> None:
+async def test_a_call_whose_stream_broke_is_answered_on_the_next_stream(tmp_path: Path) -> None:
     async with served(tmp_path) as url, Client(url, mode="legacy") as client:
         (block,) = (await client.call_tool("break_off", {"answer": "here"})).content
         assert isinstance(block, TextContent)
         assert block.text == "here"
 
 
-async def test_a_session_gets_its_own_answer_and_no_other_session_does(tmp_path: Path) -> None:
+async def test_a_session_gets_its_own_answers_only(tmp_path: Path) -> None:
     async with served(tmp_path) as url, httpx2.AsyncClient() as http:
         one, two = await Session(http, url).open(), await Session(http, url).open()
         of_one, of_two = await one.begin("for one"), await two.begin("for two")
@@ -124,7 +124,7 @@ async def test_a_session_gets_its_own_answer_and_no_other_session_does(tmp_path:
         assert await two.resume(of_two) == "for two"
 
 
-async def test_an_answer_is_not_sent_on_the_stream_of_another_call(tmp_path: Path) -> None:
+async def test_an_answer_is_replayed_on_the_stream_of_its_own_call_only(tmp_path: Path) -> None:
     async with served(tmp_path) as url, httpx2.AsyncClient() as http:
         session = await Session(http, url).open()
         first = await session.begin("first", request=7)
@@ -134,7 +134,7 @@ async def test_an_answer_is_not_sent_on_the_stream_of_another_call(tmp_path: Pat
         assert await session.resume(first) == "first"
 
 
-async def test_what_follows_an_unknown_event_is_nothing(tmp_path: Path) -> None:
+async def test_nothing_is_replayed_after_an_unknown_event(tmp_path: Path) -> None:
     async with served(tmp_path) as url, httpx2.AsyncClient() as http:
         session = await Session(http, url).open()
         await session.begin("here")
@@ -142,9 +142,7 @@ async def test_what_follows_an_unknown_event_is_nothing(tmp_path: Path) -> None:
             assert await session.resume(unknown) == ""
 
 
-async def test_another_principal_cannot_take_up_a_session(
-    tmp_path: Path, database_dsn: str
-) -> None:
+async def test_another_principal_cannot_resume_a_session(tmp_path: Path, database_dsn: str) -> None:
     alice, one = static_tokens.issue("alice", ["write"])
     mallory, two = static_tokens.issue("mallory", ["write"])
     async with (
@@ -163,10 +161,10 @@ async def test_another_principal_cannot_take_up_a_session(
         assert await session.resume(last) == "for alice"
 
 
-async def test_old_events_are_forgotten_by_their_age_and_by_their_size() -> None:
+async def test_old_events_are_evicted_by_age_and_by_total_size() -> None:
     now = 0.0
     seen: list[str] = []
-    events = SentEvents(most_bytes=10_000, kept_seconds=60, clock=lambda: now)
+    events = InMemoryEventStore(max_bytes=10_000, ttl_seconds=60, clock=lambda: now)
 
     async def see(event: EventMessage) -> None:
         assert isinstance(event.message, JSONRPCNotification)
@@ -192,4 +190,4 @@ async def test_old_events_are_forgotten_by_their_age_and_by_their_size() -> None
     async def nothing(*_: object) -> dict[str, Any]:
         return {}
 
-    await TellSession(session)({"type": "http", "headers": []}, nothing, nothing)  # type: ignore[arg-type]
+    await SessionContextMiddleware(session)({"type": "http", "headers": []}, nothing, nothing)  # type: ignore[arg-type]

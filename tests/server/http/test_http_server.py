@@ -1,4 +1,4 @@
-"""Streamable HTTP, over real sockets: who is let in, what operators see, how it stops."""
+"""Tests of the HTTP server over real sockets: access, health routes and shutdown."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, TextContent
 
 from sightline.server.auth import static_tokens as auth
-from sightline.server.auth.http_auth import gate
+from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.config import settings as process_settings
 from sightline.server.config.hosts import is_loopback
 from sightline.server.config.settings import Settings
 from sightline.server.http import http_server as server_http
-from sightline.server.http.http_server import listening, transport_security
+from sightline.server.http.http_server import start_http_server, transport_security
 from sightline.storage.errors import ConfigurationError, SchemaError
 from sightline.tools.registry import register_all
 
@@ -39,7 +39,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 def made(tmp_path: Path, **options: object) -> Settings:
-    """Settings on a free port, without an encoder and a database unless a test names them."""
+    """Return settings with a free port, and no encoder or database by default."""
     return process_settings.load(
         **{
             "data_dir": tmp_path,
@@ -72,7 +72,7 @@ def base(url: str) -> str:
 
 
 async def post(url: str, **headers: str) -> httpx2.Response:
-    """A handshake with headers of our choice."""
+    """Send a handshake with additional headers."""
     async with httpx2.AsyncClient() as http:
         return await http.post(
             url,
@@ -90,18 +90,18 @@ async def post(url: str, **headers: str) -> httpx2.Response:
         )
 
 
-async def test_both_eras_are_served_at_one_address(
+async def test_both_protocol_revisions_are_served_at_one_address(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
     async with (
-        listening(made(tmp_path, database_url=database_dsn)) as (url, _),
+        start_http_server(made(tmp_path, database_url=database_dsn)) as (url, _),
         connected(url, mode) as client,
     ):
         assert "search_images" in {tool.name for tool in (await client.list_tools()).tools}
         result = await client.call_tool("list_collections", {})
         assert result.structured_content == {"collections": []}
         refused = await client.call_tool("list_collections", {"limit": 3})
-        assert text_of(refused) == "list_collections has no argument 'limit' (it takes none)"
+        assert text_of(refused) == "list_collections has no argument 'limit' (it has no arguments)"
 
 
 @pytest.mark.parametrize(
@@ -118,27 +118,27 @@ async def test_both_eras_are_served_at_one_address(
         ({"Origin": "null"}, 403),
     ],
 )
-async def test_only_known_hosts_and_origins_are_let_in(
+async def test_only_known_hosts_and_origins_are_accepted(
     tmp_path: Path, headers: dict[str, str], status: int
 ) -> None:
-    async with listening(made(tmp_path)) as (url, _):
+    async with start_http_server(made(tmp_path)) as (url, _):
         assert (await post(url, **headers)).status_code == status
 
 
-async def test_hosts_and_origins_that_are_set_are_let_in(tmp_path: Path) -> None:
+async def test_configured_hosts_and_origins_are_accepted(tmp_path: Path) -> None:
     read = made(
         tmp_path,
         http_allowed_hosts="eyes.example",
         http_allowed_origins="https://eyes.example",
         http_public_url="https://public.example/",
     )
-    async with listening(read) as (url, _):
+    async with start_http_server(read) as (url, _):
         for host in ("eyes.example", "public.example"):
             response = await post(url, Host=host, Origin="https://eyes.example")
             assert response.status_code == 200
 
 
-def test_host_and_origin_are_checked_on_public_addresses_too(tmp_path: Path) -> None:
+def test_host_and_origin_are_also_checked_on_public_addresses(tmp_path: Path) -> None:
     _, token = auth.issue("x", ["read"])
     security = transport_security(made(tmp_path, http_host="0.0.0.0", http_tokens=str(token)))
     assert security.enable_dns_rebinding_protection
@@ -160,43 +160,46 @@ def test_host_and_origin_are_checked_on_public_addresses_too(tmp_path: Path) -> 
         ("eyes.local", False),
     ],
 )
-def test_an_address_that_others_reach_needs_tokens(
+def test_a_non_loopback_address_needs_authentication(
     host: str, loopback: bool, tmp_path: Path
 ) -> None:
     assert is_loopback(host) == loopback
     address = "http://127.0.0.1:1/mcp"
     if loopback:
-        assert gate(made(tmp_path, http_host=host), address) is None
+        assert create_http_auth(made(tmp_path, http_host=host), address) is None
     else:
         with pytest.raises(ConfigurationError, match=r"other machines can reach.*no tokens"):
-            gate(made(tmp_path, http_host=host), address)
+            create_http_auth(made(tmp_path, http_host=host), address)
         _, token = auth.issue("x", ["read"])
-        assert gate(made(tmp_path, http_host=host, http_tokens=str(token)), address) is not None
+        assert (
+            create_http_auth(made(tmp_path, http_host=host, http_tokens=str(token)), address)
+            is not None
+        )
 
 
-async def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
+async def test_a_too_large_body_is_rejected(tmp_path: Path) -> None:
     async with (
-        listening(made(tmp_path, http_max_body_bytes=1000)) as (url, _),
+        start_http_server(made(tmp_path, http_max_body_bytes=1000)) as (url, _),
         httpx2.AsyncClient() as http,
     ):
         response = await http.post(url, json={"padding": "x" * 2000})
         assert response.status_code == 413
 
 
-async def test_a_port_in_use_is_an_error_that_says_which_setting(tmp_path: Path) -> None:
-    async with listening(made(tmp_path)) as (url, _):
+async def test_the_error_for_a_port_in_use_names_the_setting(tmp_path: Path) -> None:
+    async with start_http_server(made(tmp_path)) as (url, _):
         taken = int(base(url).rsplit(":", 1)[1])
         with pytest.raises(ConfigurationError, match=f"port {taken}: .* SIGHTLINE_HTTP_PORT"):
-            async with listening(made(tmp_path, http_port=taken)):
+            async with start_http_server(made(tmp_path, http_port=taken)):
                 pass
 
 
-async def test_a_token_opens_what_its_scopes_name(
+async def test_the_scopes_of_a_token_decide_which_tools_it_may_call(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
     (reads, one), (writes, two) = auth.issue("reader", ["read"]), auth.issue("writer", ["write"])
     read = made(tmp_path, database_url=database_dsn, http_tokens=f"{one} {two}")
-    async with listening(read) as (url, _):
+    async with start_http_server(read) as (url, _):
         async with connected(url, mode, reads) as client:
             assert not (await client.call_tool("list_collections", {})).is_error
             refused = await client.call_tool("delete_assets", {"assets": ["0" * 12]})
@@ -209,10 +212,12 @@ async def test_a_token_opens_what_its_scopes_name(
 
 
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", "Basic d3Jvbmc6d3Jvbmc="])
-async def test_without_a_known_token_nothing_is_served(tmp_path: Path, header: str | None) -> None:
+async def test_requests_without_a_known_token_are_rejected(
+    tmp_path: Path, header: str | None
+) -> None:
     _, token = auth.issue("reader", ["read"])
     headers = {} if header is None else {"Authorization": header}
-    async with listening(made(tmp_path, http_tokens=str(token))) as (url, _):
+    async with start_http_server(made(tmp_path, http_tokens=str(token))) as (url, _):
         response = await post(url, **headers)
         assert response.status_code == 401
         assert response.headers["www-authenticate"].startswith("Bearer")
@@ -221,20 +226,20 @@ async def test_without_a_known_token_nothing_is_served(tmp_path: Path, header: s
             assert (await http.get(f"{base(url)}/healthz")).status_code == 200
 
 
-async def test_readiness_tells_the_state_of_each_part_and_nothing_else(
+async def test_readyz_returns_the_state_of_each_part_only(
     tmp_path: Path, database_dsn: str, random_encoder_folder: Path
 ) -> None:
-    async with listening(made(tmp_path)) as (url, _), httpx2.AsyncClient() as http:
+    async with start_http_server(made(tmp_path)) as (url, _), httpx2.AsyncClient() as http:
         response = await http.get(f"{base(url)}/readyz")
         assert response.status_code == 503
         assert response.json()["ready"] is False
         assert set(response.json()) == {"ready", "database", "encoder", "search"}
         assert "nobody" not in response.text
     read = made(tmp_path, database_url=database_dsn, encoder=f"local-dir:{random_encoder_folder}")
-    async with listening(read) as (url, listens), httpx2.AsyncClient() as http:
+    async with start_http_server(read) as (url, running), httpx2.AsyncClient() as http:
         assert (await http.get(f"{base(url)}/healthz")).text == "ok\n"
-        assert listens.app.runtime is not None
-        await listens.app.runtime.opened()
+        assert running.app.runtime is not None
+        await running.app.runtime.opened()
         response = await http.get(f"{base(url)}/readyz")
         assert response.json() == {
             "ready": True,
@@ -246,7 +251,7 @@ async def test_readiness_tells_the_state_of_each_part_and_nothing_else(
 
 
 async def test_metrics_count_calls_and_connections(tmp_path: Path, database_dsn: str) -> None:
-    async with listening(made(tmp_path, database_url=database_dsn)) as (url, _):
+    async with start_http_server(made(tmp_path, database_url=database_dsn)) as (url, _):
         async with connected(url, "auto") as client:
             await client.call_tool("list_collections", {})
             await client.call_tool("list_collections", {"wrong": 1})
@@ -262,7 +267,7 @@ async def test_metrics_count_calls_and_connections(tmp_path: Path, database_dsn:
 
 
 class Slow:
-    """A tool that runs until it is let go."""
+    """A tool that runs until ``go`` is set."""
 
     def __init__(self) -> None:
         self.entered, self.go = asyncio.Event(), asyncio.Event()
@@ -275,14 +280,12 @@ class Slow:
             return "done"
 
 
-async def test_a_running_call_is_finished_before_the_server_stops(
-    mode: str, tmp_path: Path
-) -> None:
+async def test_a_running_call_finishes_before_the_server_stops(mode: str, tmp_path: Path) -> None:
     slow = Slow()
-    server = listening(made(tmp_path), register=(register_all, slow.register))
+    server = start_http_server(made(tmp_path), register=(register_all, slow.register))
     url, _ = await server.__aenter__()
     async with connected(url, mode) as client:
-        await client.list_tools()  # which the SDK's client otherwise does after a call
+        await client.list_tools()  # else the SDK client does this after a call
         calling = asyncio.create_task(client.call_tool("slow", {}))
         await slow.entered.wait()
         stopping = asyncio.create_task(server.__aexit__(None, None, None))
@@ -292,7 +295,7 @@ async def test_a_running_call_is_finished_before_the_server_stops(
     await stopping
 
 
-async def test_64_calls_at_once_are_all_answered(mode: str, tmp_path: Path) -> None:
+async def test_64_concurrent_calls_are_answered(mode: str, tmp_path: Path) -> None:
     def register(mcp: MCPServer) -> None:
         @mcp.tool()
         async def echo(number: int) -> str:
@@ -300,7 +303,7 @@ async def test_64_calls_at_once_are_all_answered(mode: str, tmp_path: Path) -> N
             return str(number)
 
     async with (
-        listening(made(tmp_path), register=(register,)) as (url, _),
+        start_http_server(made(tmp_path), register=(register,)) as (url, _),
         connected(url, mode) as client,
     ):
         results = await asyncio.gather(
@@ -309,7 +312,9 @@ async def test_64_calls_at_once_are_all_answered(mode: str, tmp_path: Path) -> N
     assert [text_of(result) for result in results] == [str(n) for n in range(64)]
 
 
-async def test_a_schema_of_another_version_stops_the_server(tmp_path: Path, empty_dsn: str) -> None:
+async def test_the_server_stops_if_the_schema_version_does_not_match(
+    tmp_path: Path, empty_dsn: str
+) -> None:
     from sightline.server.http.http_server import serve
 
     with pytest.raises(SchemaError, match="run: sightline migrate"):
@@ -317,7 +322,7 @@ async def test_a_schema_of_another_version_stops_the_server(tmp_path: Path, empt
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_the_command_with_a_client_connected(
+async def test_a_signal_stops_the_command_while_a_client_is_connected(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     environment = {
@@ -341,7 +346,7 @@ async def test_a_signal_stops_the_command_with_a_client_connected(
             if b"listening on " in line:
                 url = line.decode().split("listening on ")[1].strip()
                 break
-        async with connected(url, "legacy") as client:  # it holds a stream open
+        async with connected(url, "legacy") as client:  # keeps a stream open
             await client.list_tools()
             process.send_signal(number)
             assert await asyncio.wait_for(process.wait(), 120) == 0
@@ -353,13 +358,13 @@ async def test_a_signal_stops_the_command_with_a_client_connected(
 
 
 async def test_clients_close_idle_connections_before_the_server_does(tmp_path: Path) -> None:
-    kept_by_clients = httpx2.Limits().keepalive_expiry
-    assert kept_by_clients is not None
-    async with listening(made(tmp_path)) as (_, listens):
-        assert listens.server.config.timeout_keep_alive > 60 > kept_by_clients
+    client_keepalive_seconds = httpx2.Limits().keepalive_expiry
+    assert client_keepalive_seconds is not None
+    async with start_http_server(made(tmp_path)) as (_, running):
+        assert running.server.config.timeout_keep_alive > 60 > client_keepalive_seconds
 
 
-def test_connections_send_the_end_of_an_answer_without_waiting() -> None:
+def test_connections_use_tcp_nodelay() -> None:
     with (
         server_http._bind("127.0.0.1", 0) as bound,
         socket.create_connection(bound.getsockname()),

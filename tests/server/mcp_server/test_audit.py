@@ -1,4 +1,4 @@
-"""The audit log: each call with its outcome, and nothing of what was said."""
+"""Tests of the audit log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from sightline.server.auth import static_tokens
-from sightline.server.http.http_server import listening
+from sightline.server.http.http_server import start_http_server
 from sightline.server.mcp_server.audit import Audit
 from sightline.storage.errors import ConfigurationError
 from tests.server.http.test_http_server import connected, made
@@ -21,17 +21,17 @@ def entries(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-async def test_each_call_leaves_a_line_that_says_who_and_how_it_ended(
+async def test_each_call_is_logged_with_principal_and_outcome(
     tmp_path: Path, database_dsn: str
 ) -> None:
     secret, kept = static_tokens.issue("ann", ["read"])
     file = tmp_path / "audit.jsonl"
     settings = made(tmp_path, database_url=database_dsn, http_tokens=str(kept), audit_file=file)
-    async with listening(settings) as (url, _), connected(url, "auto", secret) as client:
+    async with start_http_server(settings) as (url, _), connected(url, "auto", secret) as client:
         await client.call_tool("list_collections", {})
-        # Refused at once: there is no encoder here to wait for.
-        said = {"query": "hunter2", "collection": "album\n", "hunter": 2}
-        await client.call_tool("search_text", said)
+        # Rejected at once: validation does not wait for the encoder.
+        arguments = {"query": "hunter2", "collection": "album\n", "hunter": 2}
+        await client.call_tool("search_text", arguments)
         await client.call_tool("view_image", {"asset": "0123456789ab"})
         await client.call_tool("delete_assets", {"assets": ["0123456789ab"]})
         with pytest.raises(MCPError):
@@ -54,32 +54,32 @@ async def test_each_call_leaves_a_line_that_says_who_and_how_it_ended(
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-async def test_without_a_token_a_line_names_nobody(tmp_path: Path, database_dsn: str) -> None:
+async def test_a_call_without_a_token_has_no_principal(tmp_path: Path, database_dsn: str) -> None:
     file = tmp_path / "audit.jsonl"
     settings = made(tmp_path, database_url=database_dsn, audit_file=file)
-    async with listening(settings) as (url, _), connected(url, "auto") as client:
+    async with start_http_server(settings) as (url, _), connected(url, "auto") as client:
         await client.call_tool("list_collections", {})
     (entry,) = entries(file)
     assert "principal" not in entry
 
 
-def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
+def test_a_new_file_is_created_after_the_file_was_moved(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     audit = Audit(file)
     for _ in range(2):
-        audit.note("x", {}, principal="ann", outcome="ok", seconds=0)
+        audit.record("x", {}, principal="ann", outcome="ok", seconds=0)
         file.rename(tmp_path / "old.jsonl")
     assert len(entries(tmp_path / "old.jsonl")) == 1
     assert (tmp_path / "old.jsonl").stat().st_mode & 0o777 == 0o600
     audit.close()
 
 
-def test_a_file_that_cannot_be_written_is_an_error_at_the_start(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_an_error_at_startup(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="SIGHTLINE_AUDIT_FILE: cannot write"):
         Audit(tmp_path / "nowhere" / "audit.jsonl")
 
 
-def test_a_file_that_cannot_be_written_any_more_is_reported_and_ends_no_call(
+def test_a_write_error_is_logged_and_does_not_fail_the_call(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "logs"
@@ -88,5 +88,5 @@ def test_a_file_that_cannot_be_written_any_more_is_reported_and_ends_no_call(
     (folder / "audit.jsonl").unlink()
     folder.rmdir()
     with caplog.at_level(logging.ERROR):
-        audit.note("x", {}, principal=None, outcome="ok", seconds=0)
+        audit.record("x", {}, principal=None, outcome="ok", seconds=0)
     assert "cannot be written" in caplog.text

@@ -1,4 +1,4 @@
-"""What one principal may ask for, and what it is told beyond that."""
+"""Tests of the rate and concurrency limits of a principal."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from sightline.server.auth import static_tokens
-from sightline.server.http.http_server import listening
-from sightline.server.mcp_server.rate_limit import Allowance
+from sightline.server.http.http_server import start_http_server
+from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.storage.errors import TooManyCallsError
 from tests.server.http.test_http_server import Slow, connected, made, post, text_of
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -23,53 +23,54 @@ class Clock:
         return self.now
 
 
-def test_a_bucket_gives_what_it_holds_and_then_fills_evenly() -> None:
+def test_a_bucket_allows_a_burst_and_refills_at_a_constant_rate() -> None:
     clock = Clock()
-    allowance = Allowance(per_minute=30, burst=3, clock=clock)
-    assert [allowance.take("ann") for _ in range(5)] == [0, 0, 0, 2, 2]
+    limiter = RateLimiter(calls_per_minute=30, burst=3, clock=clock)
+    assert [limiter.acquire("ann") for _ in range(5)] == [0, 0, 0, 2, 2]
     clock.now += 1.0
-    assert allowance.take("ann") == 1
+    assert limiter.acquire("ann") == 1
     clock.now += 1.0
-    assert allowance.take("ann") == 0
-    assert allowance.take("ann") == 2
+    assert limiter.acquire("ann") == 0
+    assert limiter.acquire("ann") == 2
     clock.now += 1000
-    assert [allowance.take("ann") for _ in range(4)] == [0, 0, 0, 2]
+    assert [limiter.acquire("ann") for _ in range(4)] == [0, 0, 0, 2]
 
 
-def test_one_principal_uses_up_its_own_alone() -> None:
-    allowance = Allowance(per_minute=1, burst=1, clock=Clock())
-    assert [allowance.take(name) for name in ("ann", "ben", "ann")] == [0, 0, 60]
+def test_each_principal_has_its_own_bucket() -> None:
+    limiter = RateLimiter(calls_per_minute=1, burst=1, clock=Clock())
+    assert [limiter.acquire(name) for name in ("ann", "ben", "ann")] == [0, 0, 60]
 
 
-def test_a_call_is_counted_from_its_beginning_to_its_end_however_that_comes() -> None:
-    allowance = Allowance(per_minute=0, burst=1, at_once=1)
+def test_a_call_counts_as_running_until_it_returns_or_fails() -> None:
+    limiter = RateLimiter(calls_per_minute=0, burst=1, max_concurrent=1)
 
     def refused() -> bool:
         try:
-            with allowance.one("ann"):
+            with limiter.limit("ann"):
                 return False
         except TooManyCallsError as error:
-            return "'ann' has 1 calls running" in str(error)
+            return "'ann' has 1 running calls" in str(error)
 
-    with allowance.one("ann"), allowance.one("ben"):
+    with limiter.limit("ann"), limiter.limit("ben"):
         assert refused()
     assert not refused()
-    with suppress(ZeroDivisionError), allowance.one("ann"):
+    with suppress(ZeroDivisionError), limiter.limit("ann"):
         raise ZeroDivisionError
     assert not refused()
 
 
-def test_names_without_end_are_not_kept() -> None:
-    clock = Clock()
-    allowance = Allowance(per_minute=60, burst=2, clock=clock)
+def test_the_limiter_keeps_the_10_000_principals_that_called_last() -> None:
+    limiter = RateLimiter(calls_per_minute=60, burst=1, clock=Clock())
     for number in range(10_000):
-        allowance.take(f"jwt:{number}")
-    clock.now += 60
-    allowance.take("ann")
-    assert len(allowance._buckets) == 1
+        limiter.acquire(f"jwt:{number}")
+    assert limiter.acquire("jwt:0") == 1
+    limiter.acquire("ann")
+    assert len(limiter._buckets) == 10_000
+    assert limiter.acquire("jwt:0") == 1
+    assert limiter.acquire("jwt:1") == 0
 
 
-async def test_beyond_its_calls_a_model_is_told_when_to_try_again(
+async def test_a_call_above_the_rate_limit_says_when_to_try_again(
     tmp_path: Path, database_dsn: str
 ) -> None:
     (ann, one), (ben, two) = (
@@ -83,18 +84,18 @@ async def test_beyond_its_calls_a_model_is_told_when_to_try_again(
         principal_calls_per_minute=1,
         principal_burst_calls=2,
     )
-    async with listening(settings) as (url, _):
+    async with start_http_server(settings) as (url, _):
         async with connected(url, "auto", ann) as client:
             for _ in range(2):
                 assert not (await client.call_tool("list_collections", {})).is_error
             refused = await client.call_tool("list_collections", {})
             assert refused.is_error
-            assert "'ann' has made its calls of this minute; try again in" in text_of(refused)
+            assert "'ann' has reached its rate limit; try again in" in text_of(refused)
         async with connected(url, "auto", ben) as client:
             assert not (await client.call_tool("list_collections", {})).is_error
 
 
-async def test_only_so_many_calls_of_one_principal_run_at_once(
+async def test_the_running_calls_of_a_principal_are_limited(
     tmp_path: Path, database_dsn: str
 ) -> None:
     secret, kept = static_tokens.issue("ann", ["read", "write"])
@@ -106,28 +107,28 @@ async def test_only_so_many_calls_of_one_principal_run_at_once(
         principal_concurrent_calls=1,
     )
     async with (
-        listening(settings, register=(slow.register,)) as (url, _),
+        start_http_server(settings, register=(slow.register,)) as (url, _),
         connected(url, "auto", secret) as client,
     ):
         first = asyncio.create_task(client.call_tool("slow", {}))
         await slow.entered.wait()
         refused = await client.call_tool("slow", {})
-        assert "'ann' has 1 calls running" in text_of(refused)
+        assert "'ann' has 1 running calls" in text_of(refused)
         slow.go.set()
         assert text_of(await first) == "done"
 
 
-async def test_beyond_its_requests_a_client_is_sent_away_for_a_while(tmp_path: Path) -> None:
+async def test_requests_above_the_limit_get_429_with_retry_after(tmp_path: Path) -> None:
     (ann, one), (ben, two) = (
         static_tokens.issue("ann", ["read"]),
         static_tokens.issue("ben", ["read"]),
     )
     settings = made(tmp_path, http_tokens=f"{one} {two}", principal_requests_per_minute=10)
-    async with listening(settings) as (url, _):
+    async with start_http_server(settings) as (url, _):
         assert (await post(url, Authorization=f"Bearer {ann}")).status_code == 200
         refused = await post(url, Authorization=f"Bearer {ann}")
         assert refused.status_code == 429
         assert 1 <= int(refused.headers["retry-after"]) <= 6
         assert (await post(url, Authorization=f"Bearer {ben}")).status_code == 200
-        for _ in range(3):  # who is not let in at all has no allowance
+        for _ in range(3):  # unauthenticated requests are not rate limited
             assert (await post(url)).status_code == 401

@@ -1,4 +1,4 @@
-"""Nothing that a model sends is ignored, and every failure tells it what to do next."""
+"""Tests of argument validation, errors, progress and metrics of the MCP server."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pydantic import Field
 
 from sightline.server.lazy_resource import on_wait
 from sightline.server.mcp_server.audit import Audit
-from sightline.server.mcp_server.rate_limit import Allowance
-from sightline.server.mcp_server.server import Server
+from sightline.server.mcp_server.rate_limit import RateLimiter
+from sightline.server.mcp_server.server import SightlineServer
 from sightline.server.observability.metrics import Metrics
 from sightline.storage.errors import ModelOverloadedError
 
@@ -32,17 +32,17 @@ def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-class World:
-    """A server whose tools do what the tests need, and what it was told."""
+class ServerFixture:
+    """A server with the tools that the tests need."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.entered = asyncio.Event()
-        self.server = Server(
+        self.server = SightlineServer(
             "test",
             metrics=self.metrics,
             audit=Audit(None),
-            allowance=Allowance(per_minute=0, burst=1),
+            rate_limiter=RateLimiter(calls_per_minute=0, burst=1),
             lifespan=_nothing,
             log_level="WARNING",
         )
@@ -88,7 +88,7 @@ class World:
         raise ResourceNotFoundError(f"no asset {asset!r}")
 
     def calls(self) -> dict[tuple[str, str], float]:
-        """Tool calls by tool and outcome, as an operator would read them."""
+        """Return the call counts by tool and outcome from the metrics."""
         text = self.metrics.exposition().decode()
         return {
             (sample.labels["tool"], sample.labels["outcome"]): sample.value
@@ -109,17 +109,19 @@ def text_of(result: CallToolResult) -> str:
     return block.text
 
 
-async def call(world: World, mode: str, tool: str, **arguments: object) -> tuple[bool, str]:
-    """Whether the call failed, and what it said."""
-    async with Client(world.server, mode=mode) as client:
+async def call(
+    fixture: ServerFixture, mode: str, tool: str, **arguments: object
+) -> tuple[bool, str]:
+    """Return whether the call failed, and its text."""
+    async with Client(fixture.server, mode=mode) as client:
         result = await client.call_tool(tool, arguments)
     return bool(result.is_error), text_of(result)
 
 
-async def test_a_good_call_is_answered_and_counted(mode: str) -> None:
-    world = World()
-    assert await call(world, mode, "search", query="van", limit=3) == (False, "van 3 False")
-    assert world.calls() == {("search", "ok"): 1}
+async def test_a_valid_call_is_answered_and_counted(mode: str) -> None:
+    fixture = ServerFixture()
+    assert await call(fixture, mode, "search", query="van", limit=3) == (False, "van 3 False")
+    assert fixture.calls() == {("search", "ok"): 1}
 
 
 @pytest.mark.parametrize(
@@ -130,103 +132,103 @@ async def test_a_good_call_is_answered_and_counted(mode: str) -> None:
             {"query": "van", "limt": 3},
             (
                 "search has no argument 'limt'; did you mean 'limit'? "
-                "(it takes: 'flag', 'limit', 'query')"
+                "(valid arguments: 'flag', 'limit', 'query')"
             ),
         ),
         (
             "search",
             {"query": "van", "top_k": 3},
-            "search has no argument 'top_k' (it takes: 'flag', 'limit', 'query')",
+            "search has no argument 'top_k' (valid arguments: 'flag', 'limit', 'query')",
         ),
-        ("nothing", {"query": "van"}, "nothing has no argument 'query' (it takes none)"),
+        ("nothing", {"query": "van"}, "nothing has no argument 'query' (it has no arguments)"),
         ("serch", {}, "no tool 'serch'; there are: 'fail', 'nothing', 'search', 'slow', 'wait'"),
-        ("search", {}, "search was called with wrong arguments: query: Field required"),
+        ("search", {}, "search was called with invalid arguments: query: Field required"),
         (
             "search",
             {"query": "van", "limit": 0, "flag": "perhaps"},
             (
-                "search was called with wrong arguments: "
-                "limit: Input should be greater than or equal to 1 (it is 0); "
-                "flag: Input should be a valid boolean, unable to interpret input (it is 'perhaps')"
+                "search was called with invalid arguments: "
+                "limit: Input should be greater than or equal to 1 (got 0); "
+                "flag: Input should be a valid boolean, unable to interpret input (got 'perhaps')"
             ),
         ),
         (
             "search",
             {"query": ["van"]},
             (
-                "search was called with wrong arguments: "
-                "query: Input should be a valid string (it is ['van'])"
+                "search was called with invalid arguments: "
+                "query: Input should be a valid string (got ['van'])"
             ),
         ),
     ],
 )
-async def test_a_wrong_call_is_refused_with_what_would_be_right(
+async def test_an_invalid_call_fails_with_the_valid_options(
     mode: str, tool: str, arguments: dict[str, object], message: str
 ) -> None:
-    assert await call(World(), mode, tool, **arguments) == (True, message)
+    assert await call(ServerFixture(), mode, tool, **arguments) == (True, message)
 
 
-async def test_a_huge_argument_is_not_repeated_whole(mode: str) -> None:
-    _, text = await call(World(), mode, "search", query="van", limit="9" * 100_000)
+async def test_the_message_truncates_a_huge_argument(mode: str) -> None:
+    _, text = await call(ServerFixture(), mode, "search", query="van", limit="9" * 100_000)
     assert len(text) < 1_000
 
 
-async def test_an_error_that_sightline_names_reaches_the_caller_in_its_own_words(
+async def test_a_sightline_error_reaches_the_caller_unchanged(
     mode: str,
 ) -> None:
-    world = World()
-    answer = await call(world, mode, "fail", how="named")
+    fixture = ServerFixture()
+    answer = await call(fixture, mode, "fail", how="named")
     assert answer == (True, "the encoder is busy; try again in a moment")
-    assert world.calls() == {("fail", "refused"): 1}
+    assert fixture.calls() == {("fail", "refused"): 1}
 
 
-async def test_a_tools_own_refusal_reaches_the_caller_in_its_own_words(mode: str) -> None:
-    assert await call(World(), mode, "fail", how="tool") == (True, "asked for it")
+async def test_a_tool_error_reaches_the_caller_unchanged(mode: str) -> None:
+    assert await call(ServerFixture(), mode, "fail", how="tool") == (True, "asked for it")
 
 
-async def test_any_other_error_is_an_incident_whose_number_leads_to_the_log(
+async def test_an_unexpected_error_is_logged_with_its_incident_number(
     mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = World()
-    failed, text = await call(world, mode, "fail", how="otherwise")
+    fixture = ServerFixture()
+    failed, text = await call(fixture, mode, "fail", how="otherwise")
     number = text.split("(incident ")[1][:8]
     assert failed
     assert "SECRET" not in text
     (record,) = [each for each in caplog.records if number in each.getMessage()]
     assert record.levelno == logging.ERROR
     assert "SECRET of the server" in str(record.exc_info)
-    assert world.calls() == {("fail", "error"): 1}
+    assert fixture.calls() == {("fail", "error"): 1}
 
 
-async def test_waiting_is_told_as_progress_that_rises(mode: str) -> None:
-    told: list[tuple[float, str | None]] = []
+async def test_waiting_is_reported_as_rising_progress(mode: str) -> None:
+    reports: list[tuple[float, str | None]] = []
 
-    async def heard(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, message))
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        reports.append((progress, message))
 
-    async with Client(World().server, mode=mode) as client:
-        await client.call_tool("wait", {}, progress_callback=heard)
-    assert [message for _, message in told] == [
+    async with Client(ServerFixture().server, mode=mode) as client:
+        await client.call_tool("wait", {}, progress_callback=on_progress)
+    assert [message for _, message in reports] == [
         "the encoder is loading",
         "the encoder is loading still",
         None,
     ]
-    assert [progress for progress, _ in told] == sorted({progress for progress, _ in told})
+    assert [progress for progress, _ in reports] == sorted({progress for progress, _ in reports})
 
 
-async def test_a_cancelled_call_is_counted_as_such(mode: str) -> None:
-    world = World()
-    async with Client(world.server, mode=mode) as client:
+async def test_a_cancelled_call_is_counted_as_cancelled(mode: str) -> None:
+    fixture = ServerFixture()
+    async with Client(fixture.server, mode=mode) as client:
         calling = asyncio.create_task(client.call_tool("slow", {}))
-        await world.entered.wait()
+        await fixture.entered.wait()
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
-    assert world.calls() == {("slow", "cancelled"): 1}
+    assert fixture.calls() == {("slow", "cancelled"): 1}
 
 
-async def test_a_missing_resource_is_named_and_a_broken_one_keeps_its_secret(mode: str) -> None:
-    async with Client(World().server, mode=mode) as client:
+async def test_a_resource_error_names_the_resource_but_no_internal_details(mode: str) -> None:
+    async with Client(ServerFixture().server, mode=mode) as client:
         with pytest.raises(MCPError, match="no asset 'x'"):
             await client.read_resource("sightline://asset/x")
         with pytest.raises(MCPError) as caught:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sightline.server.observability.gc_freeze import tenured, uncollected
+from sightline.server.observability.gc_freeze import freeze_when_ready, gc_paused
 
 
 async def test_what_is_there_once_all_is_open_is_left_out_until_the_end() -> None:
@@ -19,7 +19,7 @@ async def test_what_is_there_once_all_is_open_is_left_out_until_the_end() -> Non
     async def open_() -> None:
         await opened.wait()
 
-    async with tenured(open_):
+    async with freeze_when_ready(open_):
         assert gc.get_freeze_count() == there
         opened.set()
         for _ in range(5):  # rounds of the loop: the event, the one who waits for it, and some
@@ -30,13 +30,13 @@ async def test_what_is_there_once_all_is_open_is_left_out_until_the_end() -> Non
 
 async def test_a_server_that_ends_before_all_is_open_waits_for_nothing() -> None:
     async with asyncio.timeout(60):
-        async with tenured(asyncio.Event().wait):
+        async with freeze_when_ready(asyncio.Event().wait):
             pass
 
 
 def test_nothing_is_collected_while_what_stays_is_made() -> None:
     there = gc.get_freeze_count()
-    with uncollected():
+    with gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled()
     assert gc.get_freeze_count() > there

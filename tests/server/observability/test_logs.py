@@ -14,9 +14,9 @@ from sightline.server.observability import logs
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    names = ("sightline", *logs.QUIET)
+    names = ("sightline", *logs.QUIET_LOGGERS)
     levels = {name: logging.getLogger(name).level for name in names}
-    with logs.unchanged_root():
+    with logs.preserve_root_logger():
         yield
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
