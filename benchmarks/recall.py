@@ -26,7 +26,7 @@ from sightline.server.database import schema_migration
 from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
 from sightline.storage.retrieval.filters.filter_schema import ASSETS
-from sightline.storage.retrieval.query.search_scope import KeyCatalog, Scope, resolve
+from sightline.storage.retrieval.filters.search_scope import KeyCatalog, Scope, resolve
 from sightline.storage.retrieval.retrievers.knn import Statement, WideScopes, nearest
 from sightline.storage.retrieval.search_types import Selection
 from tests.support.vectors import SHARES, Matrix, VectorWorld, load, make, name_of

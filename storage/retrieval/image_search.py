@@ -8,13 +8,13 @@ from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, TextEncoder
 from sightline.storage.records import assets
-from sightline.storage.records.embedding_spaces import Grain
+from sightline.storage.types import Level
 from sightline.storage.retrieval import cursors, request_validation, search_log
 from sightline.storage.retrieval.filters.filter_schema import ASSETS
 from sightline.storage.retrieval.hydrate import hydration
 from sightline.storage.retrieval.query.encoded_query import complete, encode
 from sightline.storage.retrieval.query.query_planner import AskBuilder
-from sightline.storage.retrieval.query.search_scope import Scope, resolve
+from sightline.storage.retrieval.filters.search_scope import Scope, resolve
 from sightline.storage.retrieval.ranking.diversify import Arranged, arrange
 from sightline.storage.retrieval.ranking.fusion import FusionRetriever
 from sightline.storage.retrieval.ranking.rerank_stage import SecondLook, second_look
@@ -114,7 +114,7 @@ class ImageSearch:
     async def _scope(self, request: ImageRequest) -> tuple[Scope, dict[int, float]]:
         """Where to look, and how far the encoder's words can be trusted there."""
         identity = self._images.identity
-        identities: dict[Grain, EncoderIdentity] = {"asset": identity, "region": identity}
+        identities: dict[Level, EncoderIdentity] = {"asset": identity, "region": identity}
         if self._passages is not None:
             identities["passage"] = self._passages.identity
         async with self._database.connection(autocommit=True) as connection:

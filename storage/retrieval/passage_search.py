@@ -16,7 +16,7 @@ from sightline.storage.retrieval import cursors, request_validation, search_log
 from sightline.storage.retrieval.filters.filter_schema import PASSAGES
 from sightline.storage.retrieval.hydrate import hydration
 from sightline.storage.retrieval.query.phrase_filter import phrased
-from sightline.storage.retrieval.query.search_scope import Scope, resolve
+from sightline.storage.retrieval.filters.search_scope import Scope, resolve
 from sightline.storage.retrieval.ranking.fusion import Ask, Fused, FusionRetriever
 from sightline.storage.retrieval.ranking.rerank_stage import second_look
 from sightline.storage.retrieval.ranking.reranker import Reranker

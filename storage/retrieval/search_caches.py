@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sightline.storage.retrieval.query.search_scope import KeyCatalog
+from sightline.storage.retrieval.filters.search_scope import KeyCatalog
 from sightline.storage.retrieval.retrievers.encoder_reliability import TrustLedger
 from sightline.storage.retrieval.retrievers.knn import WideScopes
 from sightline.storage.retrieval.retrievers.lexical_retriever import Statistics

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sightline.storage.retrieval.gather import together
+from sightline.storage.retrieval.stage_runner import together
 from sightline.tools.answers.answer_prompts import cited_passage, json_passage
 from sightline.tools.boxes.model_profiles import Profile, Verbatim
 from sightline.tools.shared.images import open_upright

@@ -10,7 +10,7 @@ from psycopg import sql
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
 from sightline.storage.interfaces import Vectors
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.hydrate.ocr_match_box import pinpoint
 from sightline.storage.retrieval.hydrate.snippets import snippet
 from sightline.storage.retrieval.search_types import FoundRegion, Passage
@@ -64,7 +64,7 @@ async def regions(connection: Connection, ids: Iterable[int]) -> dict[int, Found
     }
 
 
-async def vectors(connection: Connection, space: Space, ids: Sequence[str]) -> dict[str, Vectors]:
+async def vectors(connection: Connection, space: EmbeddingSpace, ids: Sequence[str]) -> dict[str, Vectors]:
     """Vectors of whole assets by id, float32 of shape (dimension,); those that the space has."""
     if not ids:
         return {}
@@ -79,7 +79,7 @@ async def vectors(connection: Connection, space: Space, ids: Sequence[str]) -> d
     }
 
 
-async def matrix(connection: Connection, space: Space, ids: Sequence[str]) -> Vectors:
+async def matrix(connection: Connection, space: EmbeddingSpace, ids: Sequence[str]) -> Vectors:
     """The same in the order of ``ids``, of shape (len(ids), dimension); zeros where none is."""
     found = await vectors(connection, space, ids)
     rows = np.zeros((len(ids), space.identity.dimension), dtype=np.float32)

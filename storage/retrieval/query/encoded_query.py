@@ -14,9 +14,9 @@ from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownAssetError
 from sightline.storage.interfaces import ImageEncoder, TextEncoder, Vectors
 from sightline.storage.records import assets
-from sightline.storage.retrieval.gather import together
+from sightline.storage.retrieval.stage_runner import together
 from sightline.storage.retrieval.hydrate import hydration
-from sightline.storage.retrieval.query.search_scope import Scope
+from sightline.storage.retrieval.filters.search_scope import Scope
 from sightline.storage.retrieval.search_types import Example, ImageRequest
 from sightline.storage.text.quoted_phrases import unquoted
 

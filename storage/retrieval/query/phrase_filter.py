@@ -8,7 +8,7 @@ from psycopg import sql
 
 from sightline.storage.db import sql_loader
 from sightline.storage.retrieval.filters.filter_compiler import Condition
-from sightline.storage.retrieval.query.search_scope import Scope
+from sightline.storage.retrieval.filters.search_scope import Scope
 from sightline.storage.text.quoted_phrases import Phrase, phrases
 
 _SQL = sql_loader.load("retrieval")

@@ -17,10 +17,10 @@ from llama_index.core.schema import QueryBundle
 
 from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import Vectors
-from sightline.storage.records.embedding_spaces import Grain
+from sightline.storage.types import Level
 from sightline.storage.retrieval.query.encoded_query import Question
 from sightline.storage.retrieval.query.phrase_filter import phrased
-from sightline.storage.retrieval.query.search_scope import Scope
+from sightline.storage.retrieval.filters.search_scope import Scope
 from sightline.storage.retrieval.ranking.fusion import Ask
 from sightline.storage.retrieval.ranking.mmr import steer
 from sightline.storage.retrieval.request_validation import DEPTH
@@ -103,17 +103,17 @@ class AskBuilder:
         return asks
 
     def _optional(
-        self, name: str, grain: Grain, vector: Vectors, trust: Mapping[int, float]
+        self, name: str, level: Level, vector: Vectors, trust: Mapping[int, float]
     ) -> list[Ask]:
-        if grain not in self.scope.spaces:
+        if level not in self.scope.spaces:
             return []
-        return [self._vectors(name, "visual", grain, vector, trust=trust)]
+        return [self._vectors(name, "visual", level, vector, trust=trust)]
 
     def _vectors(
         self,
         name: str,
         side: Side,
-        grain: Grain,
+        level: Level,
         vector: Vectors,
         *,
         trust: Mapping[int, float] | None = None,
@@ -124,7 +124,7 @@ class AskBuilder:
             side,
             self.database,
             scope or self.scope,
-            self.scope.spaces[grain].space,
+            self.scope.spaces[level].space,
             self.memory,
             target="asset",
             depth=DEPTH,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sightline.storage.db.pool import Connection
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.hydrate import hydration
 from sightline.storage.retrieval.ranking.fusion import Fused
 from sightline.storage.retrieval.ranking.mmr import diversify, duplicates_of
@@ -25,7 +25,7 @@ async def arrange(
     connection: Connection,
     hits: Sequence[Fused],
     *,
-    space: Space | None,
+    space: EmbeddingSpace | None,
     reranked: bool,
     group_duplicates: bool,
     diversity: float,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from sightline.storage.retrieval.gather import together
+from sightline.storage.retrieval.stage_runner import together
 from sightline.storage.retrieval.retrievers.base_retriever import (
     Branch,
     Candidate,

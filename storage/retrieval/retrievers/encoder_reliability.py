@@ -16,8 +16,8 @@ from psycopg import sql
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
 from sightline.storage.interfaces import Vectors
-from sightline.storage.records.embedding_spaces import Space
-from sightline.storage.retrieval.query.search_scope import Scope
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.retrieval.filters.search_scope import Scope
 from sightline.storage.retrieval.ttl_cache import Kept
 
 _SQL = sql_loader.load("retrieval")
@@ -60,7 +60,7 @@ class TrustLedger:
         return found
 
     async def _of_collection(
-        self, connection: Connection, texts: Space, collection: int
+        self, connection: Connection, texts: EmbeddingSpace, collection: int
     ) -> Trust | None:
         async def learn() -> tuple[Trust | None, float]:
             trust = await _measure(connection, texts, [collection])
@@ -70,7 +70,7 @@ class TrustLedger:
         return await self._known.get((texts.id, collection), learn)
 
 
-async def _measure(connection: Connection, texts: Space, ids: list[int]) -> Trust | None:
+async def _measure(connection: Connection, texts: EmbeddingSpace, ids: list[int]) -> Trust | None:
     identity = texts.identity
     asked = {
         "encoder": identity.name,
@@ -82,7 +82,7 @@ async def _measure(connection: Connection, texts: Space, ids: list[int]) -> Trus
     row = await (await connection.execute(_SQL["space_of_pictures"], asked)).fetchone()
     if row is None:
         return None
-    pictures = Space(row[0], identity, "asset")
+    pictures = EmbeddingSpace(row[0], identity, "asset")
     statement = sql.SQL(_SQL["captioned_pairs"]).format(
         dimension=sql.Literal(pictures.identity.dimension),
         partition=sql.Identifier(pictures.partition),

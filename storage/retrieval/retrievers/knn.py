@@ -21,8 +21,8 @@ from psycopg.rows import TupleRow
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
 from sightline.storage.interfaces import Vectors
-from sightline.storage.records.embedding_spaces import Space
-from sightline.storage.retrieval.query.search_scope import Scope
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.retrieval.filters.search_scope import Scope
 
 _SQL = sql_loader.load("retrieval")
 _SORT_AGAIN = "SET LOCAL enable_sort TO DEFAULT"
@@ -90,7 +90,7 @@ class WideScopes:
 
 async def nearest(
     connection: Connection,
-    space: Space,
+    space: EmbeddingSpace,
     scope: Scope,
     vector: Vectors,
     *,
@@ -115,7 +115,7 @@ async def nearest(
     }
     if not statement.narrow:
         return Neighbours(await _through_index(connection, statement, parameters), "index")
-    few = exact_rows(population, rows) // (1 if space.grain == target else _ROWS_PER_ASSET)
+    few = exact_rows(population, rows) // (1 if space.level == target else _ROWS_PER_ASSET)
     if not (wide and wide.is_known(scope)):
         _, found = await _exactly(connection, statement, parameters, few)
         if found is not None:
@@ -133,13 +133,13 @@ async def nearest(
 class Statement:
     """Composes the statements for a space, a scope and what results are keyed on."""
 
-    space: Space
+    space: EmbeddingSpace
     scope: Scope
     target: Target
 
     @property
     def _of_passages(self) -> bool:
-        return self.space.grain == "passage"
+        return self.space.level == "passage"
 
     @property
     def narrow(self) -> bool:
@@ -147,7 +147,7 @@ class Statement:
         return bool(
             self.scope.condition
             or self.scope.kinds
-            or not self.scope.spaces[self.space.grain].whole
+            or not self.scope.spaces[self.space.level].whole
         )
 
     def through_index(self) -> sql.Composed:
@@ -190,7 +190,7 @@ class Statement:
         **parts: sql.Composable,
     ) -> sql.Composed:
         conditions: list[sql.Composable] = []
-        if not self.scope.spaces[self.space.grain].whole:
+        if not self.scope.spaces[self.space.level].whole:
             conditions.append(sql.SQL(collection + " = ANY (%(collections)s)"))
         if self.scope.condition:
             conditions.append(self.scope.condition.sql)

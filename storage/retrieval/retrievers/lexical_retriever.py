@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection, Database
 from sightline.storage.retrieval.query.phrase_filter import without
-from sightline.storage.retrieval.query.search_scope import Scope
+from sightline.storage.retrieval.filters.search_scope import Scope
 from sightline.storage.retrieval.retrievers.base_retriever import (
     Branch,
     Candidate,

@@ -17,8 +17,8 @@ from psycopg import sql
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
 from sightline.storage.interfaces import Vectors
-from sightline.storage.records.embedding_spaces import Space
-from sightline.storage.retrieval.query.search_scope import Scope
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.retrieval.filters.search_scope import Scope
 from sightline.storage.retrieval.ttl_cache import Kept
 
 _SQL = sql_loader.load("retrieval")
@@ -95,7 +95,7 @@ class Backgrounds:
         """How many samples are kept."""
         return len(self._known)
 
-    async def of(self, connection: Connection, space: Space, scope: Scope) -> Background:
+    async def of(self, connection: Connection, space: EmbeddingSpace, scope: Scope) -> Background:
         """The sample of the space within the scope's collections (its filter set aside)."""
 
         async def learn() -> tuple[Background, float]:
@@ -112,7 +112,7 @@ def expected_maximum(draws: int) -> float:
     return math.sqrt(2 * math.log(max(draws, 2)))
 
 
-async def _sample(connection: Connection, space: Space, ids: list[int]) -> Background:
+async def _sample(connection: Connection, space: EmbeddingSpace, ids: list[int]) -> Background:
     row = await (
         await connection.execute(_SQL["space_rows"], {"partition": f"sightline.{space.partition}"})
     ).fetchone()
@@ -128,7 +128,7 @@ async def _sample(connection: Connection, space: Space, ids: list[int]) -> Backg
 
 
 async def _read(
-    connection: Connection, space: Space, ids: list[int], block: sql.SQL, percent: float
+    connection: Connection, space: EmbeddingSpace, ids: list[int], block: sql.SQL, percent: float
 ) -> tuple[Vectors, int]:
     """Vectors of shape (n, dimension), and of how many they were chosen."""
     query = block.format(

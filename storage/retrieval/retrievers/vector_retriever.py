@@ -9,8 +9,8 @@ from llama_index.core.schema import QueryBundle
 
 from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import Vectors
-from sightline.storage.records.embedding_spaces import Space
-from sightline.storage.retrieval.query.search_scope import Scope
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.retrieval.filters.search_scope import Scope
 from sightline.storage.retrieval.retrievers.base_retriever import (
     Branch,
     Candidate,
@@ -27,7 +27,7 @@ agree are less than words that stand there."""
 
 
 class VectorBranch(Branch):
-    """Vectors of one grain; keyed on assets, or on passages when ``target`` says so."""
+    """Vectors of one level; keyed on assets, or on passages when ``target`` says so."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class VectorBranch(Branch):
         side: Side,
         database: Database,
         scope: Scope,
-        space: Space,
+        space: EmbeddingSpace,
         memory: Memory,
         *,
         target: Target = "asset",
@@ -56,7 +56,7 @@ class VectorBranch(Branch):
         """Takes ``query.embedding``, of the space's dimension; it need not be a unit vector."""
         vector = unit(np.asarray(query.embedding, dtype=np.float32))
         # Several regions or passages of one asset are one result: look further for enough.
-        rows = self._depth * (1 if self._space.grain == "asset" or self._target == "passage" else 4)
+        rows = self._depth * (1 if self._space.level == "asset" or self._target == "passage" else 4)
         async with self._database.connection() as connection:
             background = await self._memory.backgrounds.of(connection, self._space, self._scope)
             found = await nearest(

@@ -17,7 +17,7 @@ from sightline.storage.errors import (
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.retrieval.filters.filter_schema import ASSETS
-from sightline.storage.retrieval.query.search_scope import KeyCatalog, resolve
+from sightline.storage.retrieval.filters.search_scope import KeyCatalog, resolve
 from sightline.storage.retrieval.retrievers.encoder_reliability import TrustLedger
 from sightline.storage.retrieval.search import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import (

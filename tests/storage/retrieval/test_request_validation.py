@@ -6,7 +6,7 @@ from PIL import Image
 
 from sightline.storage.retrieval import request_validation
 from sightline.storage.retrieval.filters.filter_schema import ASSETS
-from sightline.storage.retrieval.query.search_scope import KeyCatalog, resolve
+from sightline.storage.retrieval.filters.search_scope import KeyCatalog, resolve
 from sightline.storage.retrieval.retrievers.null_distribution import Backgrounds
 from sightline.storage.retrieval.search_types import ImageRequest, Selection
 from tests.support.corpus import Corpus

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from sightline.storage.db.pool import Database
 from sightline.storage.retrieval.filters.filter_schema import ASSETS
-from sightline.storage.retrieval.query.search_scope import KeyCatalog, Scope, resolve
+from sightline.storage.retrieval.filters.search_scope import KeyCatalog, Scope, resolve
 from sightline.storage.retrieval.retrievers.knn import (
     LEAST_EXACT_ROWS,
     Neighbours,

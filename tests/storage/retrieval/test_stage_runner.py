@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sightline.storage.retrieval.gather import together
+from sightline.storage.retrieval.stage_runner import together
 
 
 async def test_the_first_failure_ends_the_rest_and_leaves_who_waited_uncancelled() -> None:

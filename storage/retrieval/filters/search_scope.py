@@ -15,7 +15,8 @@ from sightline.storage.db.pool import Connection
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError, UnknownNameError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections
-from sightline.storage.records.embedding_spaces import Grain, Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.types import Level
 from sightline.storage.retrieval.filters import filter_language as language
 from sightline.storage.retrieval.filters.filter_compiler import (
     Condition,
@@ -36,7 +37,7 @@ _KEYS_KEPT_SECONDS = 60.0
 class ScopedSpace:
     """A space that a search works in; ``whole`` says that no other collection uses it."""
 
-    space: Space
+    space: EmbeddingSpace
     whole: bool
 
 
@@ -46,7 +47,7 @@ class Scope:
 
     collections: Mapping[int, str]
     everything: bool
-    spaces: Mapping[Grain, ScopedSpace]
+    spaces: Mapping[Level, ScopedSpace]
     condition: Condition
     kinds: tuple[str, ...] | None
     notes: tuple[str, ...]
@@ -105,11 +106,11 @@ class KeyCatalog:
 async def resolve(
     connection: Connection,
     selection: Selection,
-    identities: Mapping[Grain, EncoderIdentity],
+    identities: Mapping[Level, EncoderIdentity],
     schema: FilterSchema,
     catalog: KeyCatalog,
 ) -> Scope:
-    """Resolve a selection for encoders by grain.
+    """Resolve a selection for encoders by level.
 
     Raises UnknownNameError for a collection or filter key that is not there, SpaceMismatchError
     where an encoder cannot search a collection that was named (or any, when none was), and
@@ -119,19 +120,19 @@ async def resolve(
     kinds = _kinds(selection.kinds)
     rows = await _rows(connection, selection.collections)
     names: dict[int, str] = {}
-    found: dict[Grain, tuple[Space, int, set[int]]] = {}
+    found: dict[Level, tuple[EmbeddingSpace, int, set[int]]] = {}
     mismatches: dict[int, SpaceMismatchError] = {}
-    for collection_id, name, grain, space_id, *identity, shared in rows:
+    for collection_id, name, level, embedding_space_id, *identity, shared in rows:
         names[collection_id] = name
-        if grain not in identities:
+        if level not in identities:
             continue
-        space = Space(space_id, EncoderIdentity(*identity), grain)
+        space = EmbeddingSpace(embedding_space_id, EncoderIdentity(*identity), level)
         try:
-            space.require(identities[grain])
+            space.require(identities[level])
         except SpaceMismatchError as error:
             mismatches[collection_id] = error
             continue
-        found.setdefault(grain, (space, shared, set()))[2].add(collection_id)
+        found.setdefault(level, (space, shared, set()))[2].add(collection_id)
     skipped = _refuse_or_skip(selection, names, mismatches)
     kept = {key: name for key, name in names.items() if key not in mismatches}
     types = await catalog.types(connection, sorted(kept), metadata_keys(wanted, schema))
@@ -139,8 +140,8 @@ async def resolve(
         collections=kept,
         everything=selection.collections is None and not mismatches,
         spaces={
-            grain: ScopedSpace(space, whole=len(members & kept.keys()) == shared)
-            for grain, (space, shared, members) in found.items()
+            level: ScopedSpace(space, whole=len(members & kept.keys()) == shared)
+            for level, (space, shared, members) in found.items()
             if members & kept.keys()
         },
         condition=compile_filters(wanted, schema, types),
