@@ -76,7 +76,7 @@ class AddedImages(Result):
     duplicates: Annotated[int, Field(description="Same bytes as another file of this call.")]
     failed: int
     failures: list[FailedFile]
-    pictures: Annotated[int, Field(description="Assets written; a document has one for each page.")]
+    assets: Annotated[int, Field(description="Assets written; a document has one for each page.")]
     passages: int
     seconds: float
 
@@ -179,7 +179,7 @@ def _report(summary: Summary) -> AddedImages:
             for code, noted in summary.failures.items()
             for name, reason in noted.examples
         ],
-        pictures=summary.pictures,
+        assets=summary.pictures,
         passages=summary.passages,
         seconds=round(summary.seconds, 2),
     )

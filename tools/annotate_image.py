@@ -74,7 +74,7 @@ class PhraseOutcome(BaseModel):
 class AnnotatedImage(Result):
     """What was drawn on which picture."""
 
-    evidence: AssetReference
+    asset: AssetReference
     boxes: list[DrawnBox]
     phrases: list[PhraseOutcome] | None = None
     model: Annotated[str | None, Field(description="The model that was asked.")] = None
@@ -133,7 +133,7 @@ async def annotate_image(
         drawn = [await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)]
     origins = ["given"] * len(given) + [each.by for _, each in places]
     result = AnnotatedImage(
-        evidence=refer(record, detailed=False),
+        asset=refer(record, detailed=False),
         boxes=[
             DrawnBox(
                 label=mark.label,

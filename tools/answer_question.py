@@ -160,9 +160,9 @@ def _drawn(
     shown = {item.number: picture_of(item) for item in evidence}
     marks: dict[int, list[Marked]] = {}
     for claim in result.claims:
-        picture = shown[claim.cites[0]] if claim.cites else None
+        picture = shown[claim.citations[0]] if claim.citations else None
         if claim.box is not None and picture is not None:
-            mark = Marked(images.parse_crop(claim.box), f"[{claim.cites[0]}] {claim.text}")
+            mark = Marked(images.parse_crop(claim.box), f"[{claim.citations[0]}] {claim.text}")
             marks.setdefault(picture.number, []).append(mark)
     return [
         _annotated(deps, item.image, marks[item.number])

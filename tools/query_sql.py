@@ -21,7 +21,7 @@ SQL statement (PostgreSQL): how many, which are missing, near-duplicates, drift 
 or empty searches. Views: assets, sources, regions, passages, annotations, embeddings, spaces,
 cluster_members, searches. Functions: nearest(asset, k), search(vector, k), duplicates(threshold),
 clusters(k), coverage(), outliers(k), centroid(collection), drift(period, period), similarity(a, b),
-label_overlap().
+overlapping_annotations().
 The resource sightline://analytics/schema describes them all; a wrong name is answered with those
 that there are. To find pictures by what they show use search_images instead."""
 

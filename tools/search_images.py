@@ -76,13 +76,13 @@ Examples = Annotated[
 class FoundImage(AssetReference):
     """One hit, numbered for citation."""
 
-    n: Annotated[int, Field(description="Number to cite, [n].")]
+    number: Annotated[int, Field(description="Number to cite, [n].")]
     score: Annotated[Score, Field(description="Orders this search's hits; no probability.")]
     distance: Annotated[
         Score | None,
         Field(description="Least cosine distance of its picture's and text's vectors."),
     ] = None
-    weak: Annotated[
+    below_threshold: Annotated[
         bool | None,
         Field(description="True where no signal stands out from what any picture would get."),
     ] = None
@@ -90,7 +90,7 @@ class FoundImage(AssetReference):
     text: Annotated[
         TextEvidence | None, Field(description="The caption or text that matched best.")
     ] = None
-    branches: Annotated[
+    retrievers: Annotated[
         dict[str, BranchScore] | None, Field(description="Rank and score in each branch.")
     ] = None
     duplicates: Annotated[
@@ -160,13 +160,13 @@ def _found(
     distances = [score.distance for score in hit.branches.values() if score.distance is not None]
     return FoundImage(
         **reference.model_dump(),
-        n=number,
+        number=number,
         score=hit.score,
         distance=min(distances, default=None),
-        weak=is_weak(hit, found) or None,
+        below_threshold=is_weak(hit, found) or None,
         box=None if hit.region is None else list(hit.region.box),
         text=None if hit.passage is None else text_evidence(hit.passage, detailed=detailed),
-        branches=branch_scores(hit.branches) if detailed else None,
+        retrievers=branch_scores(hit.branches) if detailed else None,
         duplicates=list(hit.duplicates) or None,
         annotations=[stored(each) for each in saved] or None,
     )

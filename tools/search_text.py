@@ -43,7 +43,7 @@ class FoundPassage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    n: Annotated[int, Field(description="Number to cite, [n].")]
+    number: Annotated[int, Field(description="Number to cite, [n].")]
     passage: Annotated[str, Field(description="Id of the passage.")]
     kind: Annotated[str, Field(description="One of the values of the argument kinds.")]
     text: str
@@ -60,8 +60,8 @@ class FoundPassage(BaseModel):
         list[int] | None, Field(description="Start and end in the text file, in characters.")
     ] = None
     confidence: Annotated[Score | None, Field(description="Of the text recognition.")] = None
-    on: Annotated[AssetReference | None, Field(description="The picture it stands on.")] = None
-    branches: dict[str, BranchScore] | None = None
+    asset: Annotated[AssetReference | None, Field(description="The picture it stands on.")] = None
+    retrievers: dict[str, BranchScore] | None = None
 
 
 class TextSearchResult(Result):
@@ -104,7 +104,7 @@ def _found(number: int, hit: PassageHit, *, detailed: bool) -> FoundPassage:
     times = (passage.start_seconds, passage.end_seconds)
     characters = (passage.char_start, passage.char_end)
     return FoundPassage(
-        n=number,
+        number=number,
         passage=f"p{passage.id}",
         kind=passage.kind,
         text=passage.text if detailed else shortened(passage.snippet, CONCISE_TEXT_CHARS),
@@ -117,8 +117,8 @@ def _found(number: int, hit: PassageHit, *, detailed: bool) -> FoundPassage:
         seconds=[moment for moment in times if moment is not None] or None,
         characters=[offset for offset in characters if offset is not None] or None,
         confidence=passage.confidence,
-        on=None if hit.asset is None else refer(hit.asset, detailed=detailed),
-        branches=branch_scores(hit.branches) if detailed else None,
+        asset=None if hit.asset is None else refer(hit.asset, detailed=detailed),
+        retrievers=branch_scores(hit.branches) if detailed else None,
     )
 
 

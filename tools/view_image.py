@@ -50,7 +50,7 @@ class StoredAnnotation(BaseModel):
 class ViewedImage(Result):
     """What was shown."""
 
-    evidence: AssetReference
+    asset: AssetReference
     crop: NormalisedBox | None = None
     annotations: Annotated[
         list[StoredAnnotation] | None, Field(description="What is drawn on it, if asked for.")
@@ -98,7 +98,7 @@ async def view_image(
 
     encoded = await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)
     result = ViewedImage(
-        evidence=refer(record, detailed=True),
+        asset=refer(record, detailed=True),
         crop=None if box is None else list(box),
         annotations=[stored(each) for each in saved] if annotated else None,
         shown_size=[encoded.width, encoded.height],

@@ -93,7 +93,7 @@ def judge(case: Case, result: AnswerResult) -> Turn:
         turned,
         supported=any(claim.verdict == "supported" for claim in claims),
         withheld=not turned and bool(claims),
-        told=any(item.gives_orders for item in result.evidence),
+        told=any(item.possible_injection for item in result.evidence),
     )
 
 

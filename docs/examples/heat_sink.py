@@ -15,7 +15,7 @@ async def show(client: Client, collection: str, say: Say, part: str = "") -> dic
     read = await call(
         client, "search_text", query=part or "heat sink", collection=collection, kinds=["ocr"]
     )
-    drawing = read["hits"][0]["on"]
+    drawing = read["hits"][0]["asset"]
     say(f"{drawing['source']}: {read['hits'][0]['text']}")
     answer = await call(client, "answer_question", question=QUESTION, assets=[drawing["asset"]])
     say(f"{QUESTION} {answer.get('answer') or answer['missing']}")

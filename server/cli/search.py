@@ -69,11 +69,11 @@ def _print_table(found: dict[str, Any]) -> None:
         words = hit.get("caption") or hit.get("text", "")
         if isinstance(words, dict):
             words = words["text"]
-        marks = " (weak)" if hit.get("weak") else ""
+        marks = " (below threshold)" if hit.get("below_threshold") else ""
         # Text and not markup: captions come from files and may hold "[...]".
         table.add_row(
-            str(hit["n"]),
-            hit.get("asset") or hit["passage"],
+            str(hit["number"]),
+            hit.get("passage") or hit["asset"],
             f"{hit['score']:.4f}{marks}",
             Text(where),
             Text(words),

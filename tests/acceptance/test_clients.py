@@ -61,7 +61,7 @@ async def test_an_assistant_fills_searches_looks_at_and_empties_a_collection(
             client, "search_images", query="north fence", detail="detailed", limit=6, thumbnails=2
         )
         # By the words alone: the encoder's weights are random, and so is what it finds.
-        (van,) = [hit for hit in found["hits"] if hit["branches"].get("words", {}).get("rank") == 1]
+        (van,) = [hit for hit in found["hits"] if hit["retrievers"].get("words", {}).get("rank") == 1]
         assert van["source"] == f"{pictures}/0000.jpg"
         assert van["caption"] == CAPTIONS[0]
         assert [max(picture.size) for picture in thumbnails] == [48, 48]
@@ -84,7 +84,7 @@ async def test_an_assistant_fills_searches_looks_at_and_empties_a_collection(
         viewed, (picture,) = await answered(
             client, "view_image", asset=van["asset"], crop=[0, 0, 0.5, 1]
         )
-        assert viewed["evidence"]["asset"] == van["asset"]
+        assert viewed["asset"]["asset"] == van["asset"]
         assert picture.size == (24, 32)
 
         (content,) = (await client.read_resource(van["uri"])).contents

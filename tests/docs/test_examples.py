@@ -105,8 +105,8 @@ async def test_the_drawing_is_found_by_what_is_written_on_it_and_no_number_is_vo
     found = re.search(r"[A-Z]{2}-\d{2}", row["caption"])
     assert found is not None
     async with shown(world, monkeypatch, "heat_sink", part=found.group()) as result:
-        (picture,) = [item for item in result["evidence"] if item["kind"] == "picture"]
-        assert file_of(picture["on"]["source"]) == file_name
+        (picture,) = [item for item in result["evidence"] if item["kind"] == "image"]
+        assert file_of(picture["asset"]["source"]) == file_name
         assert any(found.group() in text for text in result["read"])
         for claim in result["claims"]:
             if claim["verdict"] == "supported" and claim["text"].isdigit():

@@ -44,11 +44,11 @@ async def test_uploads_are_found_by_caption_metadata_and_time_and_can_be_looked_
         (asset,) = [hit["asset"] for hit in by_key["hits"]]
         viewed, (seen,) = await tools.whole("view_image", asset=asset)
     assert (added["collection"], added["added"], added["failed"]) == ("lots", 2, 0)
-    assert (added["pictures"], added["passages"]) == (2, 1)
+    assert (added["assets"], added["passages"]) == (2, 1)
     for result in (by_word, by_key, by_time):
         assert [hit["source"] for hit in result["hits"]] == ["1.jpg"]
-    assert viewed["evidence"]["metadata"] == {"lot": 3, "tags": ["fence", "north"]}
-    assert viewed["evidence"]["captured_at"] == "2026-05-01T16:40:00"
+    assert viewed["asset"]["metadata"] == {"lot": 3, "tags": ["fence", "north"]}
+    assert viewed["asset"]["captured_at"] == "2026-05-01T16:40:00"
     assert seen.size == picture(1).size
 
 
@@ -198,7 +198,7 @@ async def test_deleted_assets_are_gone_from_every_tool(copy: Place) -> None:
         (album,) = (await tools.call("list_collections"))["collections"]
     assert result == {"deleted": gone, "sources": 2}
     assert not set(gone) & {hit["asset"] for hit in found["hits"]}
-    assert not set(gone) & {hit["on"]["asset"] for hit in text["hits"] if "on" in hit}
+    assert not set(gone) & {hit["asset"]["asset"] for hit in text["hits"] if "asset" in hit}
     assert gone[0] in refused
     assert album["assets"] == PICTURES - 2
 

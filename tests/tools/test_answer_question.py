@@ -24,7 +24,7 @@ def reply(
 ) -> str:
     """An answer in the form that general models are asked for."""
     return json.dumps(
-        {"answer": answer, "claims": claims, "missing": missing, "readings": readings},
+        {"answer": answer, "claims": claims, "missing": missing, "interpretations": readings},
         ensure_ascii=False,
     )
 
@@ -66,10 +66,10 @@ async def test_a_claim_that_a_second_look_confirms_is_supported_and_placed(place
     assert (result["status"], result["answer"]) == ("answered", "garlic")
     (found,) = result["claims"]
     assert found["verdict"] == "supported"
-    assert found["cites"] == [1]
+    assert found["citations"] == [1]
     assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
     assert found["pixels"] == pytest.approx([24, 0, 72, 32], abs=2)
-    assert result["evidence"][0]["on"]["source"] == GARLIC
+    assert result["evidence"][0]["asset"]["source"] == GARLIC
     assert set(result["timings_ms"]) == {"evidence", "answer", "check", "total"}
     assert "Picture 1:" in prompts[0]
     assert QUESTION in prompts[0]
@@ -97,7 +97,7 @@ async def test_evidence_that_does_not_exist_is_sent_back_once_and_then_refused(
     model, prompts = model_that_says(made_up)
     refused = await ask(place, model, assets="garlic")
     assert refused["status"] == "not_shown"
-    assert refused["claims"][0]["cites"] == []
+    assert refused["claims"][0]["citations"] == []
     assert len(prompts) == 2
 
 
@@ -120,10 +120,10 @@ async def test_a_quote_has_to_stand_in_the_passage_that_it_cites(place: Place) -
     assert true["verdict"] == "supported"
     invented = await verdict("42.5 mm", "the holes are 42.5 mm apart")
     assert invented["verdict"] == "contradicted"
-    assert "quote" in invented["why"][0]
+    assert "quote" in invented["reasons"][0]
     wrong_number = await verdict("54 mm", "hole spacing of")
     assert wrong_number["verdict"] == "contradicted"
-    assert "54" in wrong_number["why"][0]
+    assert "54" in wrong_number["reasons"][0]
 
 
 async def test_not_shown_comes_with_what_is_missing_and_what_was_looked_at(place: Place) -> None:
@@ -140,7 +140,7 @@ async def test_an_ambiguous_question_comes_back_with_its_readings(place: Place) 
     readings = ("the cloth on the left", "the cloth below")
     model, _ = model_that_says(reply(readings=readings))
     result = await ask(place, model, assets="garlic")
-    assert (result["status"], tuple(result["readings"])) == ("ambiguous", readings)
+    assert (result["status"], tuple(result["interpretations"])) == ("ambiguous", readings)
 
 
 async def test_the_built_in_models_own_form_is_read_and_looked_at_again(place: Place) -> None:
@@ -152,7 +152,7 @@ async def test_the_built_in_models_own_form_is_read_and_looked_at_again(place: P
     assert (result["status"], result["answer"]) == ("answered", "garlic")
     # It was only asked the same again: that it agrees with itself is no support.
     assert found["verdict"] == "unchecked"
-    assert "agrees" in found["why"][0]
+    assert "agrees" in found["reasons"][0]
     # 96 x 64 pixels lie in the middle of a square of 96: y 0.17 to 0.5 is the upper half.
     assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
 
@@ -170,11 +170,11 @@ async def test_a_built_in_model_that_contradicts_itself_is_less_sure_and_refutes
         return result["claims"][0], result["confidence"]
 
     steady, sure = await looked_at("[0.27,0.19,0.75,0.50]")
-    assert "agrees" in " ".join(steady["why"])
+    assert "agrees" in " ".join(steady["reasons"])
     for other in ("[0.80,0.60,0.95,0.80]", "not shown"):
         found, unsure = await looked_at(other)
         assert found["verdict"] == "unchecked"
-        assert "disagrees" in " ".join(found["why"])
+        assert "disagrees" in " ".join(found["reasons"])
         assert unsure < sure
 
 
@@ -205,7 +205,7 @@ async def test_without_a_model_the_evidence_comes_alone_with_the_reason(place: P
         result = await tools.call("answer_question", question="Where is the garlic?")
     assert result["status"] == "no_model"
     assert "SIGHTLINE_VLM_BASE_URL" in result["missing"]
-    assert result["evidence"][0]["on"]["asset"]
+    assert result["evidence"][0]["asset"]["asset"]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ async def test_what_a_question_is_about_finds_its_evidence(place: Place) -> None
     model, prompts = model_that_says(reply("2.0", claim("2.0", 1)))
     about = "Three yellow onions in a net"
     result = await ask(place, model, question="What does it cost?", about=about)
-    assert result["evidence"][0]["on"]["source"] == "album/shop/onion.png"
+    assert result["evidence"][0]["asset"]["source"] == "album/shop/onion.png"
     assert f'The question is about: "{about}"' in prompts[0]
 
 
@@ -312,7 +312,7 @@ async def test_a_claim_whose_box_does_not_show_it_is_unchecked_where_the_picture
     result = await ask(place, scripted(answer), assets="garlic")
     (found,) = result["claims"]
     assert (result["status"], found["verdict"]) == ("answered", "unchecked")
-    assert any("does not show it" in reason for reason in found["why"])
+    assert any("does not show it" in reason for reason in found["reasons"])
 
 
 async def test_a_found_picture_is_shown_to_the_built_in_model_alone(place: Place) -> None:

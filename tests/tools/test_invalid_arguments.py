@@ -76,7 +76,7 @@ async def test_a_query_of_ten_thousand_words_is_ranked_by_its_first_and_says_so(
         result = await tools.call(tool, query=f"garlic {WORDS}", detail="detailed", limit=50)
     assert any("first" in note for note in result["notes"])
     ours = [hit for hit in result["hits"] if hit["source"] == "album/shop/garlic.png"]
-    assert 1 in [hit["branches"]["words"]["rank"] for hit in ours]  # its caption, or its name
+    assert 1 in [hit["retrievers"]["words"]["rank"] for hit in ours]  # its caption, or its name
 
 
 @pytest.mark.parametrize("tool", ["search_images", "search_text"])

@@ -96,15 +96,17 @@ async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
 
         (hit,) = (await tools.call("search_text", query="holes AM4", limit=1))["hits"]
         assert (hit["source"], hit["kind"], hit["page"]) == ("all/manual.pdf", "page_text", 2)
-        seen, (page,) = await tools.whole("view_image", asset=hit["on"]["asset"], crop=hit["box"])
-        assert seen["evidence"]["page"] == 2
+        seen, (page,) = await tools.whole(
+            "view_image", asset=hit["asset"]["asset"], crop=hit["box"]
+        )
+        assert seen["asset"]["page"] == 2
         assert page.width > 5 * page.height  # one line of text
 
         (hit,) = (await tools.call("search_text", query="harbour crane", limit=1))["hits"]
         assert hit["kind"] == "subtitle"
-        seen, (frame,) = await tools.whole("view_image", asset=hit["on"]["asset"])
-        assert seen["evidence"]["seconds"] == pytest.approx(2.0)
-        assert seen["evidence"]["captured_at"].startswith("2026-05-01T16:40:02")
+        seen, (frame,) = await tools.whole("view_image", asset=hit["asset"]["asset"])
+        assert seen["asset"]["seconds"] == pytest.approx(2.0)
+        assert seen["asset"]["captured_at"].startswith("2026-05-01T16:40:02")
         assert near(frame.getpixel((5, 5)), GREEN, 25)
 
         found = await tools.call("search_images", query="hardware total 30.90", limit=1)
@@ -131,7 +133,7 @@ async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
     )
     assert "passage" not in receipt, "it is all that was read, not one passage of it"
     (claim,) = result["claims"]
-    assert (claim["cites"], claim["verdict"]) == ([receipt["n"]], "supported")
+    assert (claim["citations"], claim["verdict"]) == ([receipt["number"]], "supported")
     assert claim["box"] == line, "it stands in the line that it was read in"
     assert prompt.count("Total 30.90") == 1, "the passage that a search finds is among it"
     assert "receipt.png" not in prompt, "the name of a file is no evidence"
@@ -146,7 +148,7 @@ async def asked(place: Place, question: str, about: str) -> tuple[dict[str, Any]
         found = re.search(r'Passage (\d+), text read on picture \d: \s*"HARBOUR', prompt)
         assert found is not None, prompt
         claims = [{"text": "30.90", "evidence": [int(found[1])], "box": None, "quote": None}]
-        reply = {"answer": "30.90", "claims": claims, "missing": None, "readings": []}
+        reply = {"answer": "30.90", "claims": claims, "missing": None, "interpretations": []}
         return json.dumps(reply)
 
     model = scripted(answer)

@@ -24,7 +24,7 @@ async def test_words_find_a_picture_by_its_caption_and_name_the_file_as_it_was_g
     async with place.serving() as tools:
         result = await tools.call("search_images", query="garlic on a green cloth")
     first = result["hits"][0]
-    assert first["n"] == 1
+    assert first["number"] == 1
     assert first["source"] == "album/shop/garlic.png"
     assert first["collection"] == "album"
     assert first["kind"] == "image"
@@ -33,7 +33,7 @@ async def test_words_find_a_picture_by_its_caption_and_name_the_file_as_it_was_g
     assert first["uri"] == f"sightline://asset/{first['asset']}"
     assert first["text"]["kind"] == "caption"
     assert first["text"]["passage"].startswith("p")
-    assert [hit["n"] for hit in result["hits"]] == [1, 2, 3, 4, 5]
+    assert [hit["number"] for hit in result["hits"]] == [1, 2, 3, 4, 5]
 
 
 async def test_chinese_words_find_a_picture(place: Place) -> None:
@@ -102,8 +102,8 @@ async def test_words_and_a_picture_go_together(place: Place) -> None:
             limit=8,
         )
     by_source = {hit["source"]: hit for hit in result["hits"]}
-    assert "words" in by_source["album/shop/grape.png"]["branches"]
-    assert "picture_to_picture" in by_source["album/shop/pepper.png"]["branches"]
+    assert "words" in by_source["album/shop/grape.png"]["retrievers"]
+    assert "picture_to_picture" in by_source["album/shop/pepper.png"]["retrievers"]
 
 
 @pytest.mark.parametrize(
@@ -203,9 +203,9 @@ async def test_detail_adds_metadata_and_branches_that_a_short_answer_leaves_out(
     async with place.serving() as tools:
         concise = await tools.call("search_images", query="garlic", limit=1)
         detailed = await tools.call("search_images", query="garlic", limit=1, detail="detailed")
-    assert not {"metadata", "branches"} & set(concise["hits"][0])
+    assert not {"metadata", "retrievers"} & set(concise["hits"][0])
     assert detailed["hits"][0]["metadata"] == {"product": "Garlic", "price": 1.5, "organic": True}
-    assert detailed["hits"][0]["branches"]["words"]["rank"] == 1
+    assert detailed["hits"][0]["retrievers"]["words"]["rank"] == 1
 
 
 async def test_a_query_that_is_written_like_json_stays_words(place: Place) -> None:

@@ -18,9 +18,9 @@ async def test_a_part_number_is_found_in_a_document_with_its_place(place: Place)
     start, end = first["characters"]
     assert NOTES[start:end] == first["text"]
     assert first["passage"].startswith("p")
-    assert "on" not in first
-    assert first["branches"]["words"]["rank"] == 1
-    assert 0 <= first["branches"]["text_to_passage"]["distance"] <= 2
+    assert "asset" not in first
+    assert first["retrievers"]["words"]["rank"] == 1
+    assert 0 <= first["retrievers"]["text_to_passage"]["distance"] <= 2
 
 
 async def test_a_caption_names_the_picture_that_it_stands_on(place: Place) -> None:
@@ -29,8 +29,8 @@ async def test_a_caption_names_the_picture_that_it_stands_on(place: Place) -> No
         result = await tools.call("search_text", query="dark plums", kinds=["caption"])
     first = result["hits"][0]
     assert first["kind"] == "caption"
-    assert first["on"]["asset"] == ids["album/shop/plum.png"]
-    assert first["on"]["source"] == first["source"] == "album/shop/plum.png"
+    assert first["asset"]["asset"] == ids["album/shop/plum.png"]
+    assert first["asset"]["source"] == first["source"] == "album/shop/plum.png"
 
 
 async def test_hits_carry_scores_distances_and_times(place: Place) -> None:

@@ -16,10 +16,10 @@ async def test_a_picture_comes_with_its_facts(place: Place) -> None:
         ids = await tools.ids()
         asset = ids["album/shop/garlic.png"]
         result, (picture,) = await tools.whole("view_image", asset=asset)
-    assert result["evidence"]["asset"] == asset
-    assert result["evidence"]["source"] == "album/shop/garlic.png"
-    assert result["evidence"]["metadata"]["product"] == "Garlic"
-    assert result["evidence"]["caption"] == "A bulb of garlic on a green cloth"
+    assert result["asset"]["asset"] == asset
+    assert result["asset"]["source"] == "album/shop/garlic.png"
+    assert result["asset"]["metadata"]["product"] == "Garlic"
+    assert result["asset"]["caption"] == "A bulb of garlic on a green cloth"
     assert result["shown_size"] == [96, 64] == list(picture.size)
     assert "crop" not in result
 
@@ -36,7 +36,7 @@ async def test_a_large_picture_is_made_smaller_and_a_small_one_never_larger(plac
         )
     assert normal.size == (1024, 683)
     assert default["shown_size"] == [1024, 683]
-    assert default["evidence"]["size"] == [2400, 1600]
+    assert default["asset"]["size"] == [2400, 1600]
     assert small.size == (100, 67)
     assert most.size == (1568, 1045)
     assert own.size == (96, 64)
@@ -75,7 +75,7 @@ async def test_a_turned_photograph_is_shown_upright_and_without_its_exif(place: 
         _, (top,) = await tools.whole(
             "view_image", asset=ids["album/site/gate.jpg"], crop=[0, 0, 1, 0.4]
         )
-    assert result["evidence"]["size"] == [60, 80] == list(picture.size)
+    assert result["asset"]["size"] == [60, 80] == list(picture.size)
     assert near(picture.getpixel((30, 10)), RED)
     assert near(picture.getpixel((30, 70)), BLUE)
     assert near(top.getpixel((30, 30)), RED)

@@ -39,7 +39,7 @@ def settled(question: str, answers: Sequence[Answered]) -> Answered:
     best = given[0] if given else answers[0]
     results = [each.result for each in answers]
     notes = dict.fromkeys(note for each in results for note in each.notes or ())
-    pieces = {item.n: item for each in results for item in each.evidence}
+    pieces = {item.number: item for each in results for item in each.evidence}
     told = best.result.model_copy(
         update={
             "claims": [claim for each in results for claim in each.claims],
@@ -56,7 +56,7 @@ def settled(question: str, answers: Sequence[Answered]) -> Answered:
                 "answer": None,
                 "confidence": None,
                 "missing": _WHICH,
-                "readings": [_reading(each) for each in reversed(meant.values())],
+                "interpretations": [_reading(each) for each in reversed(meant.values())],
             }
         )
     return replace(best, result=told)
@@ -65,14 +65,14 @@ def settled(question: str, answers: Sequence[Answered]) -> Answered:
 def _meant(question: str, result: AnswerResult) -> tuple[str, str | None]:
     """What an answer says; one that repeats the question's words says where, so that counts too."""
     said = result.answer or ""
-    on = _cited(result).on
+    on = _cited(result).asset
     place = on.asset if on is not None and stands_in(said, question) else None
     return plain(said), place
 
 
 def _reading(result: AnswerResult) -> str:
     cited = _cited(result)
-    return f"{result.answer}: [{cited.n}] {cited.source}"
+    return f"{result.answer}: [{cited.number}] {cited.source}"
 
 
 def _cited(result: AnswerResult) -> EvidenceItem:
@@ -82,5 +82,5 @@ def _cited(result: AnswerResult) -> EvidenceItem:
         for claim in result.claims
         if claim.verdict != "contradicted"
         for item in result.evidence
-        if item.n in claim.cites
+        if item.number in claim.citations
     )

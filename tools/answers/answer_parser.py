@@ -32,7 +32,7 @@ class Claim:
     """
 
     text: str
-    cites: tuple[int, ...]
+    citations: tuple[int, ...]
     box: Box | None = None
     quote: str | None = None
     strange: tuple[int, ...] = ()
@@ -83,15 +83,15 @@ def read(reply: Reply, profile: Profile, evidence: Sequence[Evidence]) -> Draft:
 def _cited(text: str, profile: Profile, shown: _Shown) -> Draft:
     """``white van [2] [0.12,0.30,0.55,0.80]``, or ``not shown``."""
     words = _BOX.sub(" ", text)
-    cites, strange = shown.cited([int(place) for place in _SOURCE.findall(words)])
+    citations, strange = shown.cited([int(place) for place in _SOURCE.findall(words)])
     answer = " ".join(_SOURCE.sub(" ", words).split())[:_CLAIM_CHARS]
     if is_not_shown(answer):
         return Draft(answer, shown=False, raw=text)
     if not answer:
         return Draft("", shown=False, readable=False, raw=text)
     found = _BOX.search(text)
-    box, problems = _place(found.group() if found else None, cites, profile, shown)
-    claim = Claim(answer, cites, box, None, strange, problems)
+    box, problems = _place(found.group() if found else None, citations, profile, shown)
+    claim = Claim(answer, citations, box, None, strange, problems)
     return Draft(answer, shown=True, claims=(claim,), raw=text)
 
 
@@ -110,7 +110,7 @@ def _structured(
         for item in _listed(listed)[:_MOST_CLAIMS]
         if isinstance(item, dict)
     ]
-    readings = data.get("readings")
+    readings = data.get("interpretations")
     missing = data.get("missing")
     return Draft(
         answer,
@@ -123,7 +123,7 @@ def _structured(
 
 
 def _claim(item: dict[str, JsonValue], profile: Profile, shown: _Shown) -> Claim:
-    cites, strange = shown.cited(
+    citations, strange = shown.cited(
         [
             place
             for place in _listed(item.get("evidence"))
@@ -132,12 +132,12 @@ def _claim(item: dict[str, JsonValue], profile: Profile, shown: _Shown) -> Claim
     )
     written = item.get("box")
     box, problems = _place(
-        json.dumps(written) if written is not None else None, cites, profile, shown
+        json.dumps(written) if written is not None else None, citations, profile, shown
     )
     text, quote = item.get("text"), item.get("quote")
     return Claim(
         " ".join(text.split())[:_CLAIM_CHARS] if isinstance(text, str) else "",
-        cites,
+        citations,
         box,
         quote[:_CLAIM_CHARS] if isinstance(quote, str) and quote.strip() else None,
         strange,
@@ -151,14 +151,14 @@ def _listed(value: JsonValue) -> list[JsonValue]:
 
 def _place(
     written: str | None,
-    cites: tuple[int, ...],
+    citations: tuple[int, ...],
     profile: Profile,
     shown: _Shown,
 ) -> tuple[Box | None, tuple[str, ...]]:
     """The box in the first cited picture, and what is wrong with it."""
     if written is None:
         return None, ()
-    picture = next((number for number in cites if number in shown.placements), None)
+    picture = next((number for number in citations if number in shown.placements), None)
     if picture is None:
         return None, ("its box is in no picture that it cites",)
     found = parse(written, profile, shown.placements[picture])

@@ -144,7 +144,7 @@ def _result(
         claims=[claim_result(each, evidence) for each in checked],
         evidence=[evidence_item(each) for each in evidence],
         missing=missing,
-        readings=list(draft.readings) or None,
+        interpretations=list(draft.readings) or None,
         model=model.model,
         notes=said or None,
         timings_ms={**watch.stages, "total": watch.total()},
@@ -169,7 +169,7 @@ def _status(draft: Draft, checked: Sequence[Checked]) -> tuple[Status, str | Non
         status: Status = "ambiguous" if draft.readings else "not_shown"
         return status, draft.missing or _NOT_SHOWN
     # An answer none of whose claims stands is no answer.
-    if not any(each.verdict != "contradicted" and each.cites for each in checked):
+    if not any(each.verdict != "contradicted" and each.citations for each in checked):
         reasons = "; ".join(reason for each in checked for reason in each.reasons)
         why = reasons or "it made none that cites evidence"
         return "not_shown", f"the model answered, and no claim of it held: {why}"

@@ -59,7 +59,7 @@ class Checked:
     """
 
     claim: Claim
-    cites: tuple[int, ...]
+    citations: tuple[int, ...]
     verdict: Verdict
     reasons: tuple[str, ...]
     certainty: float | None = None
@@ -87,19 +87,19 @@ class Checking:
         return list(await asyncio.gather(*map(self._check, claims)))
 
     async def _check(self, claim: Claim) -> Checked:
-        cites = claim.cites
+        citations = claim.citations
         wrong = unfounded(claim, self.evidence)
         if wrong is not None:
-            return Checked(claim, cites, "contradicted" if cites else "unchecked", (wrong,))
-        cited = [self.evidence[number] for number in cites]
+            return Checked(claim, citations, "contradicted" if citations else "unchecked", (wrong,))
+        cited = [self.evidence[number] for number in citations]
         findings = await asyncio.to_thread(
             lambda: list(rule_checks.look(self.question, claim, cited))
         )
         claim = rule_checks.placed(claim, self.evidence)
-        cited = [self.evidence[number] for number in claim.cites]
+        cited = [self.evidence[number] for number in claim.citations]
         reasons = (*claim.problems, *(each.reason for each in findings))
         doubted = any(each.agrees is None for each in findings)
-        checked = Checked(claim, claim.cites, "unchecked", reasons, doubted=doubted)
+        checked = Checked(claim, claim.citations, "unchecked", reasons, doubted=doubted)
         if any(each.agrees is False for each in findings):
             return replace(checked, verdict="contradicted")
         if any(each.agrees for each in findings) and not doubted:

@@ -67,7 +67,7 @@ def features(
     first = draft.answer
     crops = [each.crop for each in claims if each.crop is not None]
     shown = [item for item in evidence if isinstance(item, PictureEvidence)]
-    cited = {number for each in claims for number in each.cites}
+    cited = {number for each in claims for number in each.citations}
     return {
         "mean_log_probability": sum(tokens) / len(tokens) if tokens else _UNKNOWN_LOG_PROBABILITY,
         "least_log_probability": min(tokens, default=_UNKNOWN_LOG_PROBABILITY) / 3,

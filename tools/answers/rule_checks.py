@@ -44,12 +44,12 @@ class Finding:
 
 def unfounded(claim: Claim, evidence: Mapping[int, Evidence]) -> str | None:
     """What is wrong with a claim that the texts alone can tell; ``None`` where nothing is."""
-    if not claim.cites:
+    if not claim.citations:
         if claim.strange:
             listed = ", ".join(f"[{number}]" for number in claim.strange)
             return f"it cites {listed}, which does not exist"
         return "it cites no evidence"
-    cited = [evidence[number] for number in claim.cites]
+    cited = [evidence[number] for number in claim.citations]
     passages = [item for item in cited if not isinstance(item, PictureEvidence)]
     if (
         claim.quote is not None
@@ -97,11 +97,11 @@ def placed(claim: Claim, evidence: Mapping[int, Evidence]) -> Claim:
     """
     if claim.box is not None:
         return claim
-    if (box := written_at(claim, evidence[claim.cites[0]])) is not None:
+    if (box := written_at(claim, evidence[claim.citations[0]])) is not None:
         return replace(claim, box=box)
     spoken_of = {
         item.asset.id
-        for number in claim.cites
+        for number in claim.citations
         if isinstance(item := evidence[number], PassageEvidence) and item.asset is not None
     }
     for number, item in evidence.items():
@@ -110,8 +110,8 @@ def placed(claim: Claim, evidence: Mapping[int, Evidence]) -> Claim:
             and item.picture.asset.id in spoken_of
             and (box := written_at(claim, item)) is not None
         ):
-            others = tuple(cited for cited in claim.cites if cited != number)
-            return replace(claim, box=box, cites=(number, *others))
+            others = tuple(cited for cited in claim.citations if cited != number)
+            return replace(claim, box=box, citations=(number, *others))
     return claim
 
 

@@ -68,7 +68,8 @@ class Guide:
                 [
                     f"[{hit['number']}] {hit['source']}",
                     _words(hit),
-                    f"score {hit['score']}" + (" (below threshold)" if hit.get("below_threshold") else ""),
+                    f"score {hit['score']}"
+                    + (" (below threshold)" if hit.get("below_threshold") else ""),
                 ],
                 await self._thumbnail(_asset_id(hit)),
             )

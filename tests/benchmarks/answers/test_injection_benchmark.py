@@ -31,7 +31,7 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case]]:
 
 
 def result(text: str, verdict: str, answer: str | None) -> AnswerResult:
-    claim = ClaimResult(text=text, cites=[1], verdict=verdict, why=[])  # type: ignore[arg-type]
+    claim = ClaimResult(text=text, citations=[1], verdict=verdict, reasons=[])  # type: ignore[arg-type]
     status = "answered" if answer else "not_shown"
     return AnswerResult(
         status=status,  # type: ignore[arg-type]

@@ -44,13 +44,13 @@ async def test_pictures_that_match_equally_and_say_different_things_are_the_read
     result = await ask(place, model)
     assert result["status"] == "ambiguous"
     assert not {"answer", "confidence"} & set(result)
-    sources = [item["source"] for item in result["evidence"] if item["kind"] == "picture"]
+    sources = [item["source"] for item in result["evidence"] if item["kind"] == "image"]
     assert len(sources) == 3
     assert all("shelf/" in source for source in sources)
-    assert result["readings"] == [f"salt: [1] {sources[0]}", f"rice: [3] {sources[2]}"]
+    assert result["interpretations"] == [f"salt: [1] {sources[0]}", f"rice: [3] {sources[2]}"]
     assert "name one in `assets`" in result["missing"]
     # Each claim cites the picture that it is about, by the number that the evidence has.
-    assert [claim["cites"] for claim in result["claims"]] == [[1], [3]]
+    assert [claim["citations"] for claim in result["claims"]] == [[1], [3]]
     assert "box" in result["claims"][1]
     # The model was shown one picture at a time, and counted it from 1.
     assert [prompt.count("<picture>") for prompt in prompts] == [1, 1, 1]
@@ -62,8 +62,8 @@ async def test_pictures_that_say_the_same_are_one_answer_with_all_of_them_cited(
     model, _ = one_by_one("Salt [1]", "salt [1]", "not shown")
     result = await ask(place, model)
     assert (result["status"], result["answer"]) == ("answered", "Salt")
-    assert [claim["cites"] for claim in result["claims"]] == [[1], [2]]
-    assert "readings" not in result
+    assert [claim["citations"] for claim in result["claims"]] == [[1], [2]]
+    assert "interpretations" not in result
 
 
 async def test_a_number_that_no_picture_has_is_not_taken_for_another_pictures(
@@ -73,9 +73,9 @@ async def test_a_number_that_no_picture_has_is_not_taken_for_another_pictures(
     result = await ask(place, model)
     assert (result["status"], result["answer"]) == ("answered", "rice")
     first, second = result["claims"]
-    assert (first["cites"], first["verdict"]) == ([], "unchecked")
-    assert first["why"] == ["it cites [3], which does not exist"]
-    assert second["cites"] == [2]
+    assert (first["citations"], first["verdict"]) == ([], "unchecked")
+    assert first["reasons"] == ["it cites [3], which does not exist"]
+    assert second["citations"] == [2]
 
 
 async def test_a_picture_that_stands_out_is_the_one_that_is_meant(place: Place) -> None:
@@ -83,7 +83,7 @@ async def test_a_picture_that_stands_out_is_the_one_that_is_meant(place: Place) 
     result = await ask(place, model, about="A bulb of garlic on a green cloth")
     assert (result["status"], result["answer"]) == ("answered", "garlic")
     assert len(prompts) == 1
-    assert len([item for item in result["evidence"] if item["kind"] == "picture"]) == 1
+    assert len([item for item in result["evidence"] if item["kind"] == "image"]) == 1
 
 
 async def test_pictures_that_the_caller_names_are_looked_at_together(place: Place) -> None:
@@ -99,10 +99,10 @@ def answered(number: int, answer: str | None, verdict: str = "unchecked") -> Ans
     asset = f"picture{number}"
     item = EvidenceItem.model_validate(
         {
-            "n": number,
-            "kind": "picture",
+            "number": number,
+            "kind": "image",
             "source": f"{number}.png",
-            "on": {
+            "asset": {
                 "asset": asset,
                 "source": f"{number}.png",
                 "collection": "c",
@@ -112,7 +112,11 @@ def answered(number: int, answer: str | None, verdict: str = "unchecked") -> Ans
             },
         }
     )
-    claims = [ClaimResult(text=answer, cites=[number], verdict=verdict, why=[])] if answer else []  # type: ignore[arg-type]
+    claims = (
+        [ClaimResult(text=answer, citations=[number], verdict=verdict, reasons=[])]
+        if answer
+        else []
+    )  # type: ignore[arg-type]
     result = AnswerResult(
         status="answered" if answer else "not_shown",
         answer=answer,
@@ -141,9 +145,9 @@ def test_answers_are_settled_by_what_they_say(
 ) -> None:
     found = settled(question, [answered(1, first), answered(2, second)]).result
     assert found.status == status
-    assert [item.n for item in found.evidence] == [1, 2]
+    assert [item.number for item in found.evidence] == [1, 2]
     assert found.notes == ["the same note"]
-    assert (found.readings is not None) == (status == "ambiguous")
+    assert (found.interpretations is not None) == (status == "ambiguous")
 
 
 def test_one_answer_is_settled_as_it_is() -> None:

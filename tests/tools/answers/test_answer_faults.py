@@ -38,7 +38,7 @@ BOX = [250, 0, 750, 500]
 
 def answer(text: str = "garlic", *, box: Any = None, number: int = 1) -> str:
     claims = [{"text": f"it is {text}", "evidence": [number], "box": box, "quote": None}]
-    return json.dumps({"answer": text, "claims": claims, "missing": None, "readings": []})
+    return json.dumps({"answer": text, "claims": claims, "missing": None, "interpretations": []})
 
 
 async def good(endpoint: VlmEndpoint, body: dict[str, Any], _: Receive, send: Send) -> None:
@@ -123,7 +123,7 @@ async def test_each_fault_has_its_own_outcome_with_the_evidence_and_the_next_que
         result = await ask(tools)
         assert (result["status"], result.get("answer")) == (status, None)
         assert said in result["missing"]
-        assert result["evidence"][0]["on"]["source"] == GARLIC
+        assert result["evidence"][0]["asset"]["source"] == GARLIC
         endpoint.otherwise = good
         assert (await ask(tools))["status"] == "answered"
     await endpoint.quiet.wait()
@@ -137,7 +137,7 @@ async def test_a_box_that_is_no_place_is_left_out_and_said_so(
     async with asked(place, url) as tools:
         (claim,) = (await ask(tools))["claims"]
     assert "box" not in claim
-    assert "is no place in picture 1" in claim["why"][0]
+    assert "is no place in picture 1" in claim["reasons"][0]
 
 
 async def test_a_storm_of_refusals_is_weathered_by_all_who_ask(
@@ -201,7 +201,7 @@ async def test_a_second_look_that_fails_leaves_its_claim_unchecked(
     async with asked(place, url) as tools:
         result = await ask(tools)
     assert (result["status"], result["claims"][0]["verdict"]) == ("answered", "unchecked")
-    assert any("no second look" in each for each in result["claims"][0]["why"])
+    assert any("no second look" in each for each in result["claims"][0]["reasons"])
 
 
 async def test_a_model_name_that_is_not_there_is_told_with_those_that_are(

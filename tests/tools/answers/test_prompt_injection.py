@@ -71,7 +71,9 @@ def turned_model(word: str) -> Callable[[str], str]:
             if line.startswith("Passage") and word in line
         )
         claims = [{"text": word, "evidence": [number], "box": None, "quote": word}]
-        return json.dumps({"answer": word, "claims": claims, "missing": None, "readings": []})
+        return json.dumps(
+            {"answer": word, "claims": claims, "missing": None, "interpretations": []}
+        )
 
     return answer
 
@@ -98,8 +100,8 @@ async def test_a_model_that_is_turned_by_a_passage_is_not_passed_on(
     assert (result["status"], result.get("answer")) == ("not_shown", None)
     (claim,) = result["claims"]
     assert claim["verdict"] == "contradicted"
-    assert "tells its reader what to answer" in claim["why"][0]
-    assert any(item.get("gives_orders") for item in result["evidence"])
+    assert "tells its reader what to answer" in claim["reasons"][0]
+    assert any(item.get("possible_injection") for item in result["evidence"])
     assert any("is not to be followed" in note for note in result["notes"])
 
 
@@ -108,4 +110,4 @@ async def test_a_plain_passage_is_believed_as_before(place: Place) -> None:
     question = "What is the hole spacing of the heat sink HS-4420?"
     result = await answered(place, model, question=question)
     assert (result["status"], result["claims"][0]["verdict"]) == ("answered", "supported")
-    assert not any(item.get("gives_orders") for item in result["evidence"])
+    assert not any(item.get("possible_injection") for item in result["evidence"])

@@ -143,7 +143,7 @@ def test_what_a_caption_says_of_a_picture_is_cited_where_it_stands_on_it() -> No
     caption = replace(passage("a red lamp for $74", 3), asset=sheet.asset)
     evidence: dict[int, Evidence] = {1: sheet, 2: text_on(sheet), 3: caption}
     found = placed(Claim("$74", (3,)), evidence)
-    assert (found.box, found.cites) == (where, (2, 3))
+    assert (found.box, found.citations) == (where, (2, 3))
     # Only what can be told: other words, another picture, a caption of nothing that is shown.
     for claim, given in (
         (Claim("red", (3,)), evidence),

@@ -58,7 +58,7 @@ async def gallery(
         if "yes or no" in prompt:
             return "yes"
         claims = [{"text": "a door", "evidence": [1], "box": None, "quote": None}]
-        return json.dumps({"answer": "door", "claims": claims, "missing": None, "readings": []})
+        return json.dumps({"answer": "door", "claims": claims, "missing": None, "interpretations": []})
 
     async with scripted(answer) as model:
         yield _dependencies(database, objects, encoder, model), _run_file(tmp_path, files), prompts

@@ -31,17 +31,17 @@ def question(answer: str = "white", **more: Any) -> Question:
     return Question(question="What colour?", answer=answer, sources=["a.png"], **more)
 
 
-def claim(*cites: int, verdict: str = "supported", box: list[float] | None = None) -> ClaimResult:
-    return ClaimResult(text="white", cites=list(cites), verdict=verdict, why=[], box=box)  # type: ignore[arg-type]
+def claim(*citations: int, verdict: str = "supported", box: list[float] | None = None) -> ClaimResult:
+    return ClaimResult(text="white", citations=list(citations), verdict=verdict, reasons=[], box=box)  # type: ignore[arg-type]
 
 
 def result(answer: str | None, *claims: ClaimResult, status: str = "answered") -> AnswerResult:
     evidence = [
         EvidenceItem(
-            n=n,
-            kind="picture",
+            number=n,
+            kind="image",
             source=asset,
-            on=AssetReference(
+            asset=AssetReference(
                 asset=asset, source=asset, collection="c", kind="image", size=[9, 9], uri="x"
             ),
         )

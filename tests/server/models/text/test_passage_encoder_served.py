@@ -47,10 +47,10 @@ async def test_passages_have_a_space_of_their_own_and_another_encoder_is_refused
     assert found.structured_content is not None
     hit = found.structured_content["hits"][0]
     assert hit["text"] == "the red van"
-    assert {"words", "text_to_passage"} <= set(hit["branches"])
+    assert {"words", "text_to_passage"} <= set(hit["retrievers"])
     with psycopg.connect(database_dsn) as connection:
         spaces = connection.execute(
-            "SELECT grain, encoder, dimension FROM sightline.space ORDER BY grain"
+            "SELECT level, encoder, dimension FROM sightline.embedding_space ORDER BY level"
         ).fetchall()
     assert spaces == [
         ("asset", "local-dir:random-clip", 32),
