@@ -1,4 +1,4 @@
-"""Encode in batches, with an encoder that may run out of memory or choke on one item."""
+"""Encodes items in batches. An item that the encoder rejects does not fail the others."""
 
 from __future__ import annotations
 
@@ -18,78 +18,72 @@ from sightline.storage.errors import (
 from sightline.storage.ingest.ingest_items import Vector
 from sightline.storage.interfaces import Vectors
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-_OVERLOAD_WAITS_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)
-_HOPELESS = 8
+_OVERLOAD_RETRY_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)
+_MIN_ITEMS_TO_BLAME_THE_ENCODER = 8
 
 
 class BatchEncoder(Generic[Item]):
-    """Wraps one of an encoder's functions; ``size`` is the batch that it takes at present."""
+    """Calls one function of an encoder with batches of ``batch_size`` items."""
 
     def __init__(
-        self, encode: Callable[[Sequence[Item]], Awaitable[Vectors]], dimension: int, size: int
+        self,
+        encode: Callable[[Sequence[Item]], Awaitable[Vectors]],
+        dimension: int,
+        batch_size: int,
     ) -> None:
         self._encode = encode
         self._dimension = dimension
-        self.size = size
+        self.batch_size = batch_size
 
     async def __call__(self, items: Sequence[Item]) -> list[Vector | MediaError]:
-        """A vector for each item, or why there is none.
+        """Return a vector or an error for each item, in order.
 
-        A batch that fails is halved until the item that is to blame stands alone. Raises
-        ModelError where all of at least eight items fail, for then it is not they.
+        If a batch fails, its items are encoded one by one. Raises ModelError if all items fail and
+        there are at least 8: then the encoder is broken, not the items.
         """
         results: list[Vector | MediaError] = []
-        at = 0
-        while at < len(items):
-            batch = items[at : at + self.size]
-            results += await self._halving(batch)
-            at += len(batch)
+        for start in range(0, len(items), self.batch_size):
+            results += await self._encode_batch(items[start : start + self.batch_size])
         errors = [result for result in results if isinstance(result, MediaError)]
-        if len(errors) == len(items) >= _HOPELESS:
+        if len(errors) == len(items) >= _MIN_ITEMS_TO_BLAME_THE_ENCODER:
             raise ModelError(f"the encoder failed on {len(items)} of {len(items)}: {errors[-1]}")
         return results
 
-    async def _halving(self, items: Sequence[Item]) -> list[Vector | MediaError]:
+    async def _encode_batch(self, items: Sequence[Item]) -> list[Vector | MediaError]:
         try:
-            rows = await self._patiently(items)
+            rows = await self._encode_with_retry(items)
         except (ModelOverloadedError, ModelUnavailableError):
             raise
-        except Exception as error:  # noqa: BLE001 - what the model's library raises is its own
+        except Exception as error:  # noqa: BLE001 - model libraries raise errors of any type
             if len(items) == 1:
-                return [MediaError("encoder", f"made the encoder fail: {error}")]
-            log.info("the encoder failed on a batch of %d, halving it: %s", len(items), error)
-            half = len(items) // 2
-            results = [*await self._halving(items[:half]), *await self._halving(items[half:])]
-            if not any(isinstance(result, MediaError) for result in results):
-                self.size = min(self.size, half)  # it was the size
-            return results
+                return [MediaError("encoder", f"the encoder failed: {error}")]
+            logger.info("encoder_batch_failed items=%d, retrying one by one: %s", len(items), error)
+            return [(await self._encode_batch([item]))[0] for item in items]
         return [self._checked(row) for row in rows]
 
-    async def _patiently(self, items: Sequence[Item]) -> Vectors:
-        """Others may be using the encoder: wait for a place in its queue."""
-        for wait in _OVERLOAD_WAITS_SECONDS:
+    async def _encode_with_retry(self, items: Sequence[Item]) -> Vectors:
+        """Encode the items; wait and retry while the encoder's queue is full."""
+        for seconds in _OVERLOAD_RETRY_SECONDS:
             try:
-                return self._shaped(await self._encode(items), len(items))
+                return self._check_shape(await self._encode(items), len(items))
             except ModelOverloadedError:
-                await asyncio.sleep(wait)
-        return self._shaped(await self._encode(items), len(items))
+                await asyncio.sleep(seconds)
+        return self._check_shape(await self._encode(items), len(items))
 
-    def _shaped(self, rows: Vectors, count: int) -> Vectors:
-        if rows.shape != (count, self._dimension):
-            raise ModelError(
-                f"the encoder gave an array of shape {rows.shape}; expected "
-                f"{(count, self._dimension)}"
-            )
+    def _check_shape(self, rows: Vectors, count: int) -> Vectors:
+        expected = (count, self._dimension)
+        if rows.shape != expected:
+            raise ModelError(f"the encoder returned shape {rows.shape}; expected {expected}")
         return rows
 
     @staticmethod
     def _checked(row: Vector) -> Vector | MediaError:
-        """Cosine distance knows neither a vector without a length nor one that is not finite."""
+        """Return the vector, or an error if cosine distance is undefined for it."""
         length = float(np.linalg.norm(row))
         if not np.isfinite(length) or length < 1e-6:
-            return MediaError("encoder", f"got a vector of length {length} from the encoder")
+            return MediaError("encoder", f"the encoder returned a vector of length {length}")
         return np.asarray(row, dtype=np.float32)

@@ -44,7 +44,7 @@ class Encoding:
         """A full batch, or what there is when no more came for a moment; none at the end."""
         first = await self._pictures.get()
         pictures = [] if first is None else [first]
-        while pictures and len(pictures) < self._encoder.size:
+        while pictures and len(pictures) < self._encoder.batch_size:
             try:
                 async with asyncio.timeout(_BATCH_WAIT_SECONDS):
                     more = await self._pictures.get()

@@ -14,10 +14,10 @@ from sightline.storage.interfaces import Vectors
 
 
 class Model:
-    """Encodes numbers; runs out of memory over ``room`` at once and cannot take negative ones."""
+    """Encodes numbers: refuses the first ``busy`` calls, fails on negative numbers."""
 
-    def __init__(self, room: int = 1000, busy: int = 0) -> None:
-        self.room, self.busy = room, busy
+    def __init__(self, busy: int = 0) -> None:
+        self.busy = busy
         self.batches: list[int] = []
 
     async def encode(self, numbers: Sequence[float]) -> Vectors:
@@ -25,51 +25,39 @@ class Model:
         if self.busy:
             self.busy -= 1
             raise ModelOverloadedError("busy")
-        if len(numbers) > self.room:
-            raise RuntimeError("out of memory")
         if min(numbers) < 0:
             raise ValueError("negative")
         return np.array([[n, 1.0] for n in numbers], dtype=np.float32)
 
 
-async def firsts(model: Model, numbers: list[float], size: int = 64) -> list[float | str]:
+async def encode_all(model: Model, numbers: list[float], size: int = 64) -> list[float | str]:
     results = await BatchEncoder(model.encode, 2, size)(numbers)
     return [r.code if isinstance(r, MediaError) else float(r[0]) for r in results]
 
 
 async def test_results_keep_the_order_over_several_batches() -> None:
-    assert await firsts(Model(), list(range(10)), size=4) == list(range(10))
-
-
-async def test_a_batch_that_does_not_fit_is_halved_and_stays_so() -> None:
-    model = Model(room=10)
-    encoder = BatchEncoder(model.encode, 2, 32)
-    assert len(await encoder(list(range(32)))) == 32
-    assert encoder.size == 8
-    model.batches.clear()
-    await encoder(list(range(32)))
-    assert model.batches == [8, 8, 8, 8]
+    model = Model()
+    assert await encode_all(model, list(range(10)), size=4) == list(range(10))
+    assert model.batches == [4, 4, 2]
 
 
 async def test_an_item_that_makes_the_model_fail_fails_alone() -> None:
     model = Model()
-    assert await firsts(model, [1, 2, -1, 4]) == [1, 2, "encoder", 4]
-    encoder = BatchEncoder(model.encode, 2, 4)
-    await encoder([1, 2, -1, 4])
-    assert encoder.size == 4
+    assert await encode_all(model, [1, 2, -1, 4, 5], size=4) == [1, 2, "encoder", 4, 5]
+    assert model.batches == [4, 1, 1, 1, 1, 1]
 
 
 async def test_a_model_that_fails_on_everything_stops_the_run() -> None:
     with pytest.raises(ModelError, match="failed on 8 of 8"):
-        await firsts(Model(), [-1] * 8)
-    assert await firsts(Model(), [-1] * 3) == ["encoder"] * 3
+        await encode_all(Model(), [-1] * 8)
+    assert await encode_all(Model(), [-1] * 3) == ["encoder"] * 3
 
 
-async def test_a_busy_model_is_waited_for() -> None:
-    assert await firsts(Model(busy=2), [1, 2]) == [1, 2]
+async def test_a_busy_model_is_retried() -> None:
+    assert await encode_all(Model(busy=2), [1, 2]) == [1, 2]
 
 
-async def test_a_model_that_is_not_there_is_no_fault_of_the_items() -> None:
+async def test_an_unavailable_model_fails_the_call_and_not_the_items() -> None:
     async def encode(_: Sequence[float]) -> Vectors:
         raise ModelUnavailableError("loading")
 
@@ -78,7 +66,7 @@ async def test_a_model_that_is_not_there_is_no_fault_of_the_items() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
-async def test_vectors_that_have_no_direction_are_refused(bad: float) -> None:
+async def test_vectors_without_a_direction_are_rejected(bad: float) -> None:
     async def encode(items: Sequence[float]) -> Vectors:
         return np.array([[1, 0], [bad, 0]], dtype=np.float32)[: len(items)]
 
