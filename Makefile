@@ -8,7 +8,7 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow conformance fuzz lint format bench lock audit sbom clean
+.PHONY: demo test test-slow coverage conformance fuzz lint format docs hooks settings-reference bench lock audit sbom clean
 
 demo: $(INSTALLED)
 	$(BIN)/sightline demo $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
@@ -19,6 +19,11 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# The suite with a coverage report; one process, because subprocesses are not measured.
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+		--cov=sightline --cov-report=term:skip-covered --cov-report=html:build/coverage $(ARGS)
 
 # The whole of the fuzzing; `make test` runs a small part of it.
 fuzz: $(INSTALLED)
@@ -42,6 +47,16 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The documentation site, in build/site.
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+hooks: $(INSTALLED)
+	$(BIN)/pre-commit install
+
+settings-reference: $(INSTALLED)
+	$(BIN)/python -m sightline.server.config.settings_reference > docs/reference/settings.md
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(ARGS)
