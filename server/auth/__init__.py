@@ -1,1 +1,1 @@
-"""Who calls: static tokens and JSON Web Tokens, the scopes that they carry, what each allows."""
+"""Authentication by static tokens and JSON Web Tokens, and scopes."""

@@ -1,4 +1,4 @@
-"""The key that signs cursors: set for several servers to share, else kept in the data folder."""
+"""Key that signs search cursors: a setting, or a file in the data folder."""
 
 from __future__ import annotations
 
@@ -11,43 +11,48 @@ from sightline.server.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_BYTES = 32
+_KEY_BYTES = 32
 
 
 def load_signing_key(settings: Settings) -> bytes:
-    """The same key at every start of this data folder; a fresh one where it cannot be kept."""
+    """Load or create the key of a data folder; use a temporary key if that fails."""
     if settings.signing_key is not None:
         return settings.signing_key.get_secret_value().encode()
     path = settings.data_dir / "signing.key"
     try:
-        return _read(path) or _make(path)
+        return _read_key(path) or _create_key(path)
     except OSError as error:
-        logger.warning("cursors will not outlive this process: %s", error)
-        return secrets.token_bytes(_BYTES)
+        logger.warning(
+            "cursors become invalid when this process ends, because the key cannot be stored: %s",
+            error,
+        )
+        return secrets.token_bytes(_KEY_BYTES)
 
 
-def _read(path: Path) -> bytes | None:
+def _read_key(path: Path) -> bytes | None:
     try:
         key = path.read_bytes()
     except FileNotFoundError:
         return None
-    return key if len(key) == _BYTES else None
+    return key if len(key) == _KEY_BYTES else None
 
 
-def _make(path: Path) -> bytes:
-    """Write a new key, whole and readable to its owner alone; another process may be quicker."""
+def _create_key(path: Path) -> bytes:
+    """Write a new key atomically with mode 600, unless another process was faster."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_BYTES))
-        if _read(path) is None:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+        if _read_key(path) is None:
             path.unlink(missing_ok=True)
         try:
-            os.link(unfinished, path)  # unlike a rename, never replaces what another has made
+            os.link(
+                temporary, path
+            )  # unlike a rename, it never replaces the key of another process
         except FileExistsError:
-            logger.debug("another process made the key first")
+            logger.debug("another process created the key first")
     finally:
-        unfinished.unlink()
+        temporary.unlink()
     return path.read_bytes()

@@ -51,7 +51,6 @@ def missing_scope(
         return None
     granted = choices(token.scopes) if token.scopes else "no scope"
     message = (
-        f"{operation} needs a token with scope {required!r}; "
-        f"{shown(token.client_id)} has {granted}"
+        f"{operation} needs a token with scope {required!r}; {shown(token.client_id)} has {granted}"
     )
     return MissingScope(required, message)

@@ -1,8 +1,7 @@
-"""Static bearer tokens, kept as hashes.
+"""Static bearer tokens, stored as hashes.
 
-A token is 256 random bits, so its SHA-256 is all that needs to be kept: there is nothing to guess,
-and a slow hash would only slow the server. Where tokens are kept, one is ``NAME:SCOPES:SHA256``,
-with scopes joined by ``+``: ``laptop:read+write:9f86d0...``.
+A stored token has the form ``NAME:SCOPE+SCOPE:SHA256``, such as ``laptop:read+write:9f86d0...``.
+SHA-256 without salt is enough, because a token is 256 random bits and cannot be guessed.
 """
 
 from __future__ import annotations
@@ -24,68 +23,66 @@ from sightline.storage.errors import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.@-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-#: What every issued token begins with; no JSON Web Token does.
-PREFIX = "sl_"
+#: Prefix of every static token. No JSON Web Token starts with it.
+TOKEN_PREFIX = "sl_"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """Who holds it, what it allows, and the hash that it is known by."""
+class StoredToken:
+    """Name, scopes and hash of a static token."""
 
     name: str
     scopes: tuple[Scope, ...]
     sha256: str
 
     def __str__(self) -> str:
-        """The form in which it is kept; it does not give the token away."""
+        """Return the stored form, which does not reveal the token."""
         return f"{self.name}:{'+'.join(self.scopes)}:{self.sha256}"
 
     @classmethod
-    def parse(cls, text: str) -> Token:
-        """Raises ConfigurationError that says what is wrong, without the text itself."""
+    def parse(cls, text: str) -> StoredToken:
+        """Parse the stored form; raise ConfigurationError that does not repeat the text."""
         parts = text.split(":")
         if len(parts) != 3:
-            raise ConfigurationError("a token is NAME:SCOPE+SCOPE:SHA256; one has another form")
+            raise ConfigurationError("A token line does not have the form NAME:SCOPE+SCOPE:SHA256.")
         name, scopes, sha256 = parts
         if not _NAME.fullmatch(name):
-            raise ConfigurationError("a token's name is up to 64 letters, digits and . _ @ -")
+            raise ConfigurationError("A token name has at most 64 letters, digits and . _ @ -")
         if not _SHA256.fullmatch(sha256):
-            msg = (
-                f"token {name!r}: the last part is the SHA-256 of the token, 64 hexadecimal digits"
-            )
+            msg = f"Token {name!r}: the last part must be a SHA-256 of 64 hexadecimal digits."
             raise ConfigurationError(msg)
         return cls(name, parse_scopes(scopes.split("+")), sha256)
 
 
-def issue(name: str, scopes: Iterable[str]) -> tuple[str, Token]:
-    """A new token and what to keep of it. The first is shown once, to its holder."""
-    secret = PREFIX + secrets.token_urlsafe(32)
-    return secret, Token.parse(f"{name}:{'+'.join(parse_scopes(scopes))}:{_digest(secret)}")
+def issue_token(name: str, scopes: Iterable[str]) -> tuple[str, StoredToken]:
+    """Return a new secret token and its stored form."""
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    return secret, StoredToken.parse(f"{name}:{'+'.join(parse_scopes(scopes))}:{_digest(secret)}")
 
 
-def read_tokens(settings: Settings) -> tuple[Token, ...]:
-    """The tokens of both settings; raises ConfigurationError for a file that others may write.
+def load_tokens(settings: Settings) -> tuple[StoredToken, ...]:
+    """Load the configured tokens.
 
-    A name may occur once: the log and the sessions tell holders apart by it.
+    Raises ConfigurationError for duplicate names, and for a file that others may write.
     """
-    tokens: dict[str, Token] = {}
-    for token in _all(settings):
+    tokens: dict[str, StoredToken] = {}
+    for token in _configured_tokens(settings):
         if token.name in tokens:
-            raise ConfigurationError(f"two tokens have the name {token.name!r}")
+            raise ConfigurationError(f"Two tokens have the name {token.name!r}.")
         tokens[token.name] = token
     return tuple(tokens.values())
 
 
-def _all(settings: Settings) -> Iterator[Token]:
+def _configured_tokens(settings: Settings) -> Iterator[StoredToken]:
     if settings.http_tokens is not None:
         for text in settings.http_tokens.get_secret_value().split():
-            yield Token.parse(text)
+            yield StoredToken.parse(text)
     if settings.http_tokens_file is not None:
-        for line in _lines(settings.http_tokens_file):
-            yield Token.parse(line)
+        for line in _token_lines(settings.http_tokens_file):
+            yield StoredToken.parse(line)
 
 
-def _lines(path: Path) -> list[str]:
+def _token_lines(path: Path) -> list[str]:
     name = variable("http_tokens_file")
     try:
         mode = path.stat().st_mode
@@ -93,30 +90,32 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{name}: cannot read {str(path)!r}: {error}") from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ConfigurationError(f"{name}: others may write to {str(path)!r}; chmod 600 it")
+        raise ConfigurationError(
+            f"{name}: other users may write to {str(path)!r}; run chmod 600 on it"
+        )
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
 
 
 class StaticTokenVerifier:
-    """The SDK's `TokenVerifier` over a fixed list."""
+    """`TokenVerifier` of the SDK for a fixed list of tokens."""
 
-    def __init__(self, tokens: Iterable[Token]) -> None:
+    def __init__(self, tokens: Iterable[StoredToken]) -> None:
         self._tokens = tuple(tokens)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Who the token belongs to; ``None`` for one that is not known.
+        """Return principal and scopes of a token, or None if it is unknown.
 
-        Every kept hash is compared in full, so that the time taken says nothing.
+        Compares all stored hashes in constant time.
         """
         digest = _digest(token)
-        found: Token | None = None
-        for known in self._tokens:
-            if hmac.compare_digest(known.sha256, digest):
-                found = known
-        if found is None:
+        match: StoredToken | None = None
+        for stored in self._tokens:
+            if hmac.compare_digest(stored.sha256, digest):
+                match = stored
+        if match is None:
             return None
-        # The secret itself goes no further: nothing behind this needs it.
-        return AccessToken(token=found.sha256, client_id=found.name, scopes=list(found.scopes))
+        # Other code does not need the secret, so pass its hash.
+        return AccessToken(token=match.sha256, client_id=match.name, scopes=list(match.scopes))
 
 
 def _digest(secret: str) -> str:

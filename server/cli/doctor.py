@@ -202,11 +202,11 @@ def _paths(settings: Settings) -> Diagnosis:
 
 def _http(settings: Settings) -> Diagnosis:
     from sightline.server.auth.http_auth import create_http_auth
-    from sightline.server.auth.static_tokens import read_tokens
+    from sightline.server.auth.static_tokens import load_tokens
 
     try:
         create_http_auth(settings, f"http://127.0.0.1:{settings.http_port}{settings.http_path}")
-        tokens = read_tokens(settings)
+        tokens = load_tokens(settings)
     except SightlineError as error:
         return Diagnosis("bad", "HTTP", str(error))
     ways = [f"{len(tokens)} tokens"] if tokens else []

@@ -22,9 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The line to keep on stdout, to append to a file; the token itself on stderr, this once."""
-    from sightline.server.auth.static_tokens import issue
+    from sightline.server.auth.static_tokens import issue_token
 
-    secret, kept = issue(arguments.name, arguments.scopes)
+    secret, kept = issue_token(arguments.name, arguments.scopes)
     print(f"Which collections it opens is said with: sightline bind {kept.name}", file=sys.stderr)
     print(f"The token, for {kept.name} alone; it is shown this once:\n{secret}", file=sys.stderr)
     print(kept)

@@ -95,7 +95,7 @@ async def house(
     folder = tmp_path_factory.mktemp("house").resolve()
     album(folder, OWN, "a lantern above the bay", "metres")
     album(folder, OTHER, "a periscope beside a torpedo", "fathoms")
-    issued = {name: tokens.issue(name, SCOPES) for name in ("boss", "ann", "ben", "nil")}
+    issued = {name: tokens.issue_token(name, SCOPES) for name in ("boss", "ann", "ben", "nil")}
     settings = process_settings.load(
         data_dir=postgres_server._control.parent,
         encoder=f"local-dir:{random_encoder_folder}",

@@ -1,4 +1,4 @@
-"""The gate of a server over real HTTP: both kinds of token, and what clients are told of it."""
+"""Tests of HTTP authentication with static and signed tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from sightline.server.auth import static_tokens
-from sightline.server.auth.http_auth import create_http_auth, resource
+from sightline.server.auth.http_auth import create_http_auth, resource_url
 from sightline.server.config import settings as process_settings
 from sightline.server.config.settings import Settings
 from sightline.server.http.http_server import start_http_server
@@ -26,7 +26,9 @@ def guarded(tmp_path: Path, issuer: Issuer, **options: Any) -> Settings:
     return made(tmp_path, **{"jwt_issuer": issuer.name, "jwks_url": issuer.url, **options})
 
 
-async def test_a_signed_token_opens_what_its_scopes_name(tmp_path: Path, database_dsn: str) -> None:
+async def test_the_scopes_of_a_signed_token_decide_which_tools_it_may_call(
+    tmp_path: Path, database_dsn: str
+) -> None:
     async with (
         issuing(KEY) as issuer,
         start_http_server(guarded(tmp_path, issuer, database_url=database_dsn)) as (url, _),
@@ -37,8 +39,8 @@ async def test_a_signed_token_opens_what_its_scopes_name(tmp_path: Path, databas
             await client.call_tool("delete_assets", {"assets": ["0" * 12]})
 
 
-async def test_static_tokens_go_on_beside_signed_ones(tmp_path: Path) -> None:
-    secret, kept = static_tokens.issue("laptop", ["read"])
+async def test_static_and_signed_tokens_work_together(tmp_path: Path) -> None:
+    secret, kept = static_tokens.issue_token("laptop", ["read"])
     async with (
         issuing(KEY) as issuer,
         start_http_server(guarded(tmp_path, issuer, http_tokens=str(kept))) as (url, _),
@@ -46,7 +48,7 @@ async def test_static_tokens_go_on_beside_signed_ones(tmp_path: Path) -> None:
         for token, status in (
             (secret, 200),
             (KEY.token(aud=url), 200),
-            (KEY.token(), 401),  # made out to another server
+            (KEY.token(), 401),  # for another audience
             (secret + "x", 401),
             ("x" * 60_000, 401),
         ):
@@ -54,7 +56,7 @@ async def test_static_tokens_go_on_beside_signed_ones(tmp_path: Path) -> None:
             assert answer.status_code == status
 
 
-async def test_a_client_without_a_token_is_led_to_the_authorisation_server(tmp_path: Path) -> None:
+async def test_the_challenge_and_metadata_name_the_authorization_server(tmp_path: Path) -> None:
     async with (
         issuing(KEY) as issuer,
         start_http_server(guarded(tmp_path, issuer, jwt_scope_prefix="sl:")) as (url, _),
@@ -73,7 +75,7 @@ async def test_a_client_without_a_token_is_led_to_the_authorisation_server(tmp_p
         }
 
 
-async def test_while_no_token_can_be_checked_clients_are_told_to_try_again(tmp_path: Path) -> None:
+async def test_requests_get_503_while_the_keys_are_unavailable(tmp_path: Path) -> None:
     async with issuing(KEY) as issuer:
         await issuer.stop()
         async with start_http_server(guarded(tmp_path, issuer)) as (url, _):
@@ -85,7 +87,7 @@ async def test_while_no_token_can_be_checked_clients_are_told_to_try_again(tmp_p
             assert alive.status_code == 200
 
 
-async def test_why_a_token_was_refused_is_told_to_nobody_but_the_log(
+async def test_the_reason_of_a_rejection_is_only_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "sightline")
@@ -106,30 +108,32 @@ async def test_why_a_token_was_refused_is_told_to_nobody_but_the_log(
         ("https://example.org/eyes/mcp", "https://example.org/eyes/mcp"),
     ],
 )
-def test_tokens_are_made_out_to_the_address_that_clients_use(
+def test_the_audience_is_the_address_that_clients_use(
     public: str | None, named: str, tmp_path: Path
 ) -> None:
-    assert resource(made(tmp_path, http_public_url=public), ADDRESS) == named
+    assert resource_url(made(tmp_path, http_public_url=public), ADDRESS) == named
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({}, "SIGHTLINE_JWT_ISSUER needs SIGHTLINE_JWKS_URL"),
-        ({"jwks_url": "http://login.example/keys"}, "over https"),
+        ({"jwks_url": "http://login.example/keys"}, "use https"),
         (
             {"jwks_url": "https://login.example/keys", "http_host": "0.0.0.0"},
             "needs SIGHTLINE_HTTP_PUBLIC_URL",
         ),
     ],
 )
-def test_half_a_setup_is_an_error(options: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_an_incomplete_configuration_is_an_error(
+    options: dict[str, str], message: str, tmp_path: Path
+) -> None:
     settings = made(tmp_path, jwt_issuer="https://login.example", **options)
     with pytest.raises(ConfigurationError, match=message):
         create_http_auth(settings, ADDRESS)
 
 
 @pytest.mark.parametrize("algorithms", ["HS256", "none", "RS256,HS512", ""])
-def test_no_algorithm_with_a_shared_secret_can_be_set(algorithms: str) -> None:
+def test_symmetric_algorithms_cannot_be_configured(algorithms: str) -> None:
     with pytest.raises(ConfigurationError, match="SIGHTLINE_JWT_ALGORITHMS"):
         process_settings.load(database_url=NOWHERE, jwt_algorithms=algorithms)

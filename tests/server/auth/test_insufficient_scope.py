@@ -52,7 +52,8 @@ async def test_the_challenge_names_the_missing_scope_and_the_metadata_url(tmp_pa
         where = url.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp"
         assert refused.headers["www-authenticate"] == (
             'Bearer error="insufficient_scope", scope="sl:write", '
-            f'resource_metadata="{where}", error_description="this operation needs the scope sl:write"'
+            f'resource_metadata="{where}", '
+            'error_description="this operation needs the scope sl:write"'
         )
         error = refused.json()
         assert (error["id"], error["error"]["message"]) == (7, LACKS)
@@ -123,7 +124,7 @@ async def test_a_client_with_step_up_gets_its_answer_in_the_same_call(
 async def test_a_static_token_without_the_scope_gets_a_tool_error(
     tmp_path: Path, database_dsn: str
 ) -> None:
-    secret, kept = static_tokens.issue("laptop", ["read"])
+    secret, kept = static_tokens.issue_token("laptop", ["read"])
     async with (
         guarded(tmp_path, database_url=database_dsn, http_tokens=str(kept)) as url,
         connected(url, "auto", secret) as client,

@@ -143,8 +143,8 @@ async def test_nothing_is_replayed_after_an_unknown_event(tmp_path: Path) -> Non
 
 
 async def test_another_principal_cannot_resume_a_session(tmp_path: Path, database_dsn: str) -> None:
-    alice, one = static_tokens.issue("alice", ["write"])
-    mallory, two = static_tokens.issue("mallory", ["write"])
+    alice, one = static_tokens.issue_token("alice", ["write"])
+    mallory, two = static_tokens.issue_token("mallory", ["write"])
     async with (
         served(tmp_path, database_url=database_dsn, http_tokens=f"{one} {two}") as url,
         httpx2.AsyncClient() as http,

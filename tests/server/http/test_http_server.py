@@ -139,7 +139,7 @@ async def test_configured_hosts_and_origins_are_accepted(tmp_path: Path) -> None
 
 
 def test_host_and_origin_are_also_checked_on_public_addresses(tmp_path: Path) -> None:
-    _, token = auth.issue("x", ["read"])
+    _, token = auth.issue_token("x", ["read"])
     security = transport_security(made(tmp_path, http_host="0.0.0.0", http_tokens=str(token)))
     assert security.enable_dns_rebinding_protection
     assert security.allowed_origins == []
@@ -170,7 +170,7 @@ def test_a_non_loopback_address_needs_authentication(
     else:
         with pytest.raises(ConfigurationError, match=r"other machines can reach.*no tokens"):
             create_http_auth(made(tmp_path, http_host=host), address)
-        _, token = auth.issue("x", ["read"])
+        _, token = auth.issue_token("x", ["read"])
         assert (
             create_http_auth(made(tmp_path, http_host=host, http_tokens=str(token)), address)
             is not None
@@ -197,7 +197,10 @@ async def test_the_error_for_a_port_in_use_names_the_setting(tmp_path: Path) -> 
 async def test_the_scopes_of_a_token_decide_which_tools_it_may_call(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
-    (reads, one), (writes, two) = auth.issue("reader", ["read"]), auth.issue("writer", ["write"])
+    (reads, one), (writes, two) = (
+        auth.issue_token("reader", ["read"]),
+        auth.issue_token("writer", ["write"]),
+    )
     read = made(tmp_path, database_url=database_dsn, http_tokens=f"{one} {two}")
     async with start_http_server(read) as (url, _):
         async with connected(url, mode, reads) as client:
@@ -215,7 +218,7 @@ async def test_the_scopes_of_a_token_decide_which_tools_it_may_call(
 async def test_requests_without_a_known_token_are_rejected(
     tmp_path: Path, header: str | None
 ) -> None:
-    _, token = auth.issue("reader", ["read"])
+    _, token = auth.issue_token("reader", ["read"])
     headers = {} if header is None else {"Authorization": header}
     async with start_http_server(made(tmp_path, http_tokens=str(token))) as (url, _):
         response = await post(url, **headers)

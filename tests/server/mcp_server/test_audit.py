@@ -24,7 +24,7 @@ def entries(path: Path) -> list[dict[str, Any]]:
 async def test_each_call_is_logged_with_principal_and_outcome(
     tmp_path: Path, database_dsn: str
 ) -> None:
-    secret, kept = static_tokens.issue("ann", ["read"])
+    secret, kept = static_tokens.issue_token("ann", ["read"])
     file = tmp_path / "audit.jsonl"
     settings = made(tmp_path, database_url=database_dsn, http_tokens=str(kept), audit_file=file)
     async with start_http_server(settings) as (url, _), connected(url, "auto", secret) as client:

@@ -74,8 +74,8 @@ async def test_a_call_above_the_rate_limit_says_when_to_try_again(
     tmp_path: Path, database_dsn: str
 ) -> None:
     (ann, one), (ben, two) = (
-        static_tokens.issue("ann", ["read"]),
-        static_tokens.issue("ben", ["read"]),
+        static_tokens.issue_token("ann", ["read"]),
+        static_tokens.issue_token("ben", ["read"]),
     )
     settings = made(
         tmp_path,
@@ -98,7 +98,7 @@ async def test_a_call_above_the_rate_limit_says_when_to_try_again(
 async def test_the_running_calls_of_a_principal_are_limited(
     tmp_path: Path, database_dsn: str
 ) -> None:
-    secret, kept = static_tokens.issue("ann", ["read", "write"])
+    secret, kept = static_tokens.issue_token("ann", ["read", "write"])
     slow = Slow()
     settings = made(
         tmp_path,
@@ -120,8 +120,8 @@ async def test_the_running_calls_of_a_principal_are_limited(
 
 async def test_requests_above_the_limit_get_429_with_retry_after(tmp_path: Path) -> None:
     (ann, one), (ben, two) = (
-        static_tokens.issue("ann", ["read"]),
-        static_tokens.issue("ben", ["read"]),
+        static_tokens.issue_token("ann", ["read"]),
+        static_tokens.issue_token("ben", ["read"]),
     )
     settings = made(tmp_path, http_tokens=f"{one} {two}", principal_requests_per_minute=10)
     async with start_http_server(settings) as (url, _):

@@ -1,4 +1,4 @@
-"""Logs go to stderr, in the form that was asked for, without passwords."""
+"""Tests of log formats, levels and redaction."""
 
 from __future__ import annotations
 
@@ -47,21 +47,23 @@ def test_passwords_are_hidden_in_messages_and_tracebacks(
     assert "ValueError: postgresql://ann:***@db/eyes" in written
 
 
-def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_logs_have_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = _log(capsys, log_format="json").splitlines()
     entry = json.loads(line)
     assert (entry["level"], entry["logger"]) == ("error", "sightline.test")
     assert "ValueError" in entry["traceback"]
 
 
-def test_the_level_is_ours_and_libraries_stay_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_level_applies_to_sightline_but_not_to_libraries(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert "quiet" not in _log(capsys)
     written = _log(capsys, log_level="debug")
     assert "quiet" in written
     assert "a request" not in written
 
 
-def test_a_misspelt_variable_is_warned_of(
+def test_a_misspelled_variable_is_logged_as_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_ENCODR", "builtin")
@@ -72,7 +74,7 @@ HOSTILE = "van\n12:00:00 ERROR   sightline: forged\r\x1b[2J\x85\u2028\u202e\u200
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_what_a_caller_sent_begins_no_line_and_moves_no_cursor(
+def test_text_of_callers_cannot_start_a_line_or_move_the_cursor(
     capsys: pytest.CaptureFixture[str], log_format: str
 ) -> None:
     logs.configure(settings.load(log_format=log_format))
