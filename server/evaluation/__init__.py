@@ -1,5 +1,4 @@
-"""Measuring: how well what is asked for is found, with intervals, tables and a page to look at.
+"""Evaluate retrieval and answers on a run file (`sightline eval`).
 
-A run file has one thing to be measured a line, as JSON. What a line has decides how it is scored:
-`relevant` is scored by `retrieval`, `answer` by `answers`.
+Empty, because `evaluators` imports ir_measures and the search, which the CLI loads only on use.
 """

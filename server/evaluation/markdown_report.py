@@ -1,4 +1,4 @@
-"""A report as Markdown, for documentation and for reading in a terminal; without its pictures."""
+"""Render a report as Markdown, without its images."""
 
 from __future__ import annotations
 
@@ -7,76 +7,65 @@ from collections.abc import Iterable, Sequence
 
 from sightline.server.evaluation.bootstrap import Estimate
 from sightline.server.evaluation.report_model import (
-    Case,
     Cell,
-    Chart,
-    Gallery,
-    Part,
-    Report,
-    Table,
+    EvalReport,
+    ExampleGallery,
+    ExampleQuery,
+    ReportBlock,
+    ReportChart,
 )
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#!~])")
 
 
-def write(report: Report) -> str:
-    """The report's text; whatever came from files or models is escaped."""
-    blocks = [f"# {_plain(report.title)}"]
-    facts = [[_plain(name), _plain(value)] for name, value in report.facts]
-    blocks.append(_table(["what", ""], facts))
-    blocks += [f"> {_plain(note)}" for note in report.notes]
+def render_markdown(report: EvalReport) -> str:
+    """Return the report as Markdown; all texts are escaped."""
+    blocks = [f"# {_escape(report.title)}"]
+    facts = [[_escape(name), _escape(value)] for name, value in report.facts]
+    blocks.append(_table(["fact", "value"], facts))
+    blocks += [f"> {_escape(note)}" for note in report.notes]
     for section in report.sections:
-        blocks += [f"## {_plain(section.title)}", _plain(section.text)]
-        blocks += [block for part in section.parts for block in _part(part)]
+        blocks += [f"## {_escape(section.title)}", _escape(section.text)]
+        blocks += [text for block in section.blocks for text in _block(block)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _part(part: Part) -> list[str]:
-    if isinstance(part, Chart):
-        return []  # the table that follows says the same
-    title = f"### {_plain(part.title)}"
-    if isinstance(part, Gallery):
-        return [title, _plain(part.note), *map(_case, part.cases)]
-    rows = [
-        [_strong(text) if place in part.strong else text for text in _texts(row, part)]
-        for place, row in enumerate(part.rows)
-    ]
-    return [title, _table([_plain(name) for name in part.head], rows), _plain(part.note)]
+def _block(block: ReportBlock) -> list[str]:
+    if isinstance(block, ReportChart):
+        return []  # The table after the chart has the same values.
+    title = f"### {_escape(block.title)}"
+    if isinstance(block, ExampleGallery):
+        return [title, _escape(block.note), *map(_example, block.examples)]
+    rows = []
+    for index, row in enumerate(block.rows):
+        texts = [_cell(cell, signed=block.signed) for cell in row]
+        if index in block.highlighted:
+            texts = [f"**{text}**" if text else text for text in texts]
+        rows.append(texts)
+    return [title, _table([_escape(name) for name in block.columns], rows), _escape(block.note)]
 
 
-def _texts(row: Sequence[Cell], table: Table) -> list[str]:
-    return [cell_text(cell, signed=table.signed) for cell in row]
-
-
-def cell_text(cell: Cell, *, signed: bool = False) -> str:
-    """A cell as text, escaped: ``0.912 (0.901 to 0.923)`` for an estimate."""
+def _cell(cell: Cell, *, signed: bool) -> str:
+    """Format a cell; an estimate becomes ``0.912 (0.901 to 0.923)``."""
     if cell is None:
         return ""
     if isinstance(cell, Estimate):
         sign = "+" if signed else ""
         return f"{cell.value:{sign}.3f} ({cell.low:{sign}.3f} to {cell.high:{sign}.3f})"
-    return f"{cell:,}" if isinstance(cell, int) else _plain(cell)
+    return f"{cell:,}" if isinstance(cell, int) else _escape(cell)
 
 
-def _case(case: Case) -> str:
-    lines = [f"- **{_plain(case.title)}** ({_plain('; '.join(case.facts))})"]
-    lines += [f"  - {_plain(', '.join(shown.lines))} [{shown.mark}]" for shown in case.pictures]
+def _example(example: ExampleQuery) -> str:
+    lines = [f"- **{_escape(example.title)}** ({_escape('; '.join(example.facts))})"]
+    lines += [f"  - {_escape(', '.join(image.lines))} [{image.role}]" for image in example.images]
     return "\n".join(lines)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [_row(head), _row(["---"] * len(head)), *(_row(row) for row in rows)]
-    return "\n".join(lines)
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _strong(text: str) -> str:
-    return f"**{text}**" if text else text
-
-
-def _plain(text: str) -> str:
-    """On one line, with everything that Markdown or HTML would act on escaped."""
+def _escape(text: str) -> str:
+    """Join lines and escape everything that Markdown or HTML would interpret."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

@@ -1,82 +1,89 @@
-"""What a report consists of, whatever it measures and however it is written.
+"""Data model of an evaluation report, independent of the output format.
 
-`markdown` and `page` write it. Nothing here is escaped: texts come from files, models and people.
+`markdown_report` and `server.reports.evaluation_page` render it and escape all texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from sightline.server.evaluation.bootstrap import Estimate
 
 Cell = str | int | Estimate | None
 """``None`` is an empty cell."""
 
-Mark = Literal["asked", "wanted", "right", "wrong"]
-"""Of a picture: given as the question, what should be found, a hit that is right, one that is not.
-"""
+ImageRole = Literal["query", "relevant", "correct", "incorrect"]
+"""The query image, an expected result, or a hit that is relevant or not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Rows under a head. ``strong`` are rows that matter most; ``shaded`` colours estimates by
-    their value, 0 to 1; ``signed`` estimates are differences.
+class ReportTable:
+    """A table.
+
+    ``highlighted`` are the indexes of the most important rows. ``heatmap`` colors estimates by
+    value (0 to 1). ``signed`` estimates are differences.
     """
 
+    kind: ClassVar = "table"
+
     title: str
-    head: Sequence[str]
+    columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
-    strong: frozenset[int] = frozenset()
-    shaded: bool = False
+    highlighted: frozenset[int] = frozenset()
+    heatmap: bool = False
     signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
-    """Estimates side by side, 0 to 1, with their intervals. ``strong`` are rows to point out."""
+class ReportChart:
+    """A bar chart of estimates (0 to 1) with their intervals."""
+
+    kind: ClassVar = "chart"
 
     title: str
     rows: Sequence[tuple[str, Estimate]]
     note: str = ""
-    strong: frozenset[int] = frozenset()
+    highlighted: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture of a case: JPEG bytes, or none for text alone, and lines about it."""
+class ReportImage:
+    """An image of an example query: JPEG bytes (or text only) and lines of text."""
 
     lines: Sequence[str]
-    mark: Mark
+    role: ImageRole
     jpeg: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One query to look at: what was asked, facts about it, and pictures."""
+class ExampleQuery:
+    """One query with facts about it and its images."""
 
     title: str
     facts: Sequence[str]
-    pictures: Sequence[Shown]
+    images: Sequence[ReportImage]
 
 
 @dataclass(frozen=True, slots=True)
-class Gallery:
-    """Cases to look at."""
+class ExampleGallery:
+    """A list of example queries."""
+
+    kind: ClassVar = "gallery"
 
     title: str
-    cases: Sequence[Case]
+    examples: Sequence[ExampleQuery]
     note: str = ""
 
 
-Part = Table | Chart | Gallery
+ReportBlock = ReportTable | ReportChart | ExampleGallery
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """One number that says most: ``("nDCG@10, fused", "0.91", "0.89 to 0.93")``."""
+    """A key figure, for example ``("nDCG@10, fused", "0.91", "0.89 to 0.93")``."""
 
     label: str
     value: str
@@ -84,20 +91,20 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """One thing that was measured."""
+class ReportSection:
+    """The results of one kind of measurement."""
 
     title: str
-    parts: Sequence[Part]
+    blocks: Sequence[ReportBlock]
     text: str = ""
-    headlines: Sequence[Headline] = field(default=())
+    headlines: Sequence[Headline] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A whole report; ``facts`` say what was measured: (name, value)."""
+class EvalReport:
+    """A complete report. ``facts`` are (name, value) pairs about the run."""
 
     title: str
     facts: Sequence[tuple[str, str]]
-    sections: Sequence[Section]
-    notes: Sequence[str] = field(default=())
+    sections: Sequence[ReportSection]
+    notes: Sequence[str] = ()

@@ -1,9 +1,9 @@
-"""Run files: JSON Lines, read with errors that name the line and the value."""
+"""Parse run files: JSON Lines, with errors that name the line and the value."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,56 +14,60 @@ from sightline.storage.errors import InvalidArgumentError, shown
 
 M = TypeVar("M", bound=BaseModel)
 
+ProgressCallback = Callable[[int, int], None]
+"""Called with the number of finished steps and the total number of steps."""
+
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a run file; ``number`` counts from 1."""
+class RunFileLine:
+    """One line of a run file. ``number`` counts from 1."""
 
-    file: Path
+    path: Path
     number: int
     values: Mapping[str, Any]
 
     def error(self, problem: object) -> InvalidArgumentError:
-        """The problem, with where it stands."""
-        return InvalidArgumentError(f"{self.file}, line {self.number}: {problem}")
+        """Return an error that names the file and the line."""
+        return InvalidArgumentError(f"{self.path}, line {self.number}: {problem}")
 
     def parse(self, model: type[M]) -> M:
-        """The line as ``model``; raises InvalidArgumentError that names the first wrong value."""
+        """Validate the line. Raises InvalidArgumentError for the first wrong value."""
         try:
             return model.model_validate(self.values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
+            field = ".".join(str(part) for part in first["loc"])
             problem = first["msg"].removeprefix("Value error, ")
-            said = f"{where} is {shown(first['input'])}: {problem}" if where else problem
-            raise self.error(said) from error
+            message = f"{field} is {shown(first['input'])}: {problem}" if field else problem
+            raise self.error(message) from error
 
 
-def read(path: Path) -> list[Line]:
-    """The lines of a run file, blank ones left out.
+def load_run_file(path: Path) -> list[RunFileLine]:
+    """Return the lines of a run file without the blank ones.
 
-    Raises InvalidArgumentError for a file that cannot be read, holds nothing, or has a line that
-    is no JSON object.
+    Raises InvalidArgumentError if the file is unreadable or empty, or a line is not a JSON object.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InvalidArgumentError(f"{path} cannot be read: {reason}") from error
+        raise InvalidArgumentError(f"Cannot read {path}: {reason}.") from error
     lines = [
-        _line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()
+        _parse_line(path, number, line)
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip()
     ]
     if not lines:
-        raise InvalidArgumentError(f"{path} holds no line; each is a JSON object")
+        raise InvalidArgumentError(f"{path} has no lines. Write one JSON object per line.")
     return lines
 
 
-def _line(path: Path, number: int, text: str) -> Line:
-    empty = Line(path, number, {})
+def _parse_line(path: Path, number: int, text: str) -> RunFileLine:
+    empty = RunFileLine(path, number, {})
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise empty.error(f"{shown(text.strip())} is not JSON ({error})") from error
     if not isinstance(values, dict):
-        raise empty.error(f"{shown(values)} is no JSON object")
-    return Line(path, number, values)
+        raise empty.error(f"{shown(values)} is not a JSON object")
+    return RunFileLine(path, number, values)

@@ -1,1 +1,1 @@
-"""A map of a collection as one HTML file."""
+"""HTML reports: map of a collection, demo tour, evaluation report. One file each."""

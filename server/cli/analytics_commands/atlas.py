@@ -1,4 +1,4 @@
-"""``sightline atlas``: a map of a collection as one HTML file."""
+"""``sightline atlas``: draw a map of a collection as one HTML file."""
 
 from __future__ import annotations
 
@@ -8,62 +8,59 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sightline.server.config.settings import Settings, load
+from sightline.server.cli.cli_context import open_database
+from sightline.server.config import Settings, load_settings
 from sightline.storage.errors import ConfigurationError
 
-HELP = "draw a collection as a map: one HTML file, with pictures on hover"
+HELP = "draw a map of a collection: one HTML file that shows images on hover"
 
-_BATCH = 500
+_THUMBNAIL_BATCH = 500
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("collection", help="such as album")
+    """Declare the arguments."""
+    parser.add_argument("collection", help="collection, such as album")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="default: COLLECTION.html"
+        "-o", "--output", type=Path, metavar="FILE", help="file to write (default: COLLECTION.html)"
     )
     parser.add_argument(
-        "--colour", metavar="COLUMN", help="colour by this key of the metadata first"
+        "--color", metavar="KEY", help="metadata key that is selected for the colors first"
     )
     parser.add_argument(
-        "--method", choices=("umap", "pca"), help="default: umap where it is installed"
+        "--method", choices=("umap", "pca"), help="projection (default: umap if installed)"
     )
-    parser.add_argument("--most", type=int, default=20_000, help="of more pictures, a share")
+    parser.add_argument("--max-images", type=int, default=20_000, help="draw a sample of larger collections")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the file, and say on stderr what it shows."""
+    """Write the file, and print a summary on stderr."""
     path = arguments.output or Path(f"{arguments.collection.replace('/', '_')}.html")
-    text, said = asyncio.run(_draw(load(), arguments))
+    html, summary = asyncio.run(_draw(load_settings(), arguments))
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(html, encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"{str(path)!r} cannot be written: {error.strerror}") from error
-    print(f"{path}: {said}, {len(text) / 1e6:.1f} MB", file=sys.stderr)
+        raise ConfigurationError(f"Cannot write {str(path)!r}: {error.strerror}.") from error
+    print(f"{path}: {summary}, {len(html) / 1e6:.1f} MB", file=sys.stderr)
     return 0
 
 
 async def _draw(settings: Settings, arguments: argparse.Namespace) -> tuple[str, str]:
-    """The page, and what it shows."""
-    from sightline.server.database.provider import DatabaseProvider
+    """Return the HTML page and a summary."""
     from sightline.server.reports import atlas_page
     from sightline.storage.analytics import atlas_data
 
-    databases = DatabaseProvider(settings)
-    try:
-        database = await databases.open()
+    async with open_database(settings) as database:
         map_ = await atlas_data.lay_out(
             database,
             arguments.collection,
-            colour=arguments.colour,
+            colour=arguments.color,
             method=arguments.method,
-            most=arguments.most,
+            most=arguments.max_images,
         )
-        small: dict[str, str] = {}
-        for start in range(0, len(map_.ids), _BATCH):
-            found = await atlas_data.thumbnails(database, map_.ids[start : start + _BATCH])
-            small |= {id_: atlas_page.shrink(jpeg) for id_, jpeg in found.items()}
-    finally:
-        await databases.close()
-    shown = f"{len(map_.ids):,} of {map_.total:,} pictures, laid out by {map_.method.upper()}"
-    return atlas_page.render(map_, small, created_at=datetime.now(UTC)), shown
+        thumbnails: dict[str, str] = {}
+        for start in range(0, len(map_.ids), _THUMBNAIL_BATCH):
+            ids = map_.ids[start : start + _THUMBNAIL_BATCH]
+            for id_, jpeg in (await atlas_data.thumbnails(database, ids)).items():
+                thumbnails[id_] = atlas_page.shrink(jpeg)
+    summary = f"{len(map_.ids):,} of {map_.total:,} images, laid out by {map_.method.upper()}"
+    return atlas_page.render(map_, thumbnails, created_at=datetime.now(UTC)), summary

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sightline.server.cli.connect import server_entry, snippet
 from sightline.server.cli.ingest import ingest_paths, print_summary, progress_bar
-from sightline.server.config.settings import Settings, load
+from sightline.server.config import Settings, load_settings
 
 if TYPE_CHECKING:
     from sightline.server.cli.demo.demo_album import Album
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sightline.server.cli.demo.demo_album import COLLECTION, OWN_COLLECTION, drawn_album
     from sightline.server.observability import logs
 
-    settings = load(encoder="builtin", loading_wait_seconds=_PATIENCE_SECONDS, log_level="warning")
+    settings = load_settings(encoder="builtin", loading_wait_seconds=_PATIENCE_SECONDS, log_level="warning")
     logs.configure(settings)
     album: Album | None = None
     if arguments.images is None:
@@ -115,7 +115,7 @@ async def _serve(
 def _port(settings: Settings) -> int:
     """The port that is set, or 0 (any) where another program has it: often an earlier demo."""
     try:
-        with socket.create_server((settings.http_host, settings.http_port)):
-            return settings.http_port
+        with socket.create_server((settings.http.host, settings.http.port)):
+            return settings.http.port
     except OSError:
         return 0

@@ -20,7 +20,7 @@ import numpy as np
 from sightline.server.evaluation.answers.eval_questions import EvalQuestion
 from sightline.server.evaluation.bootstrap import Estimate, bootstrap_mean, bootstrap_ratio
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult
-from sightline.tools.answers.text_matching import plain
+from sightline.tools.answers.text_matching import normalize
 from sightline.tools.boxes.geometry import Box, iou
 
 IOU_THRESHOLD: Final = 0.5
@@ -65,7 +65,7 @@ class AnswerScore:
 
 def normalize_answer(text: str) -> str:
     """Lower case, drop articles and punctuation, use digits, and write ``05:40`` as ``5:40``."""
-    words = plain(_LEADING_ZERO_OF_TIME.sub("", text)).split()
+    words = normalize(_LEADING_ZERO_OF_TIME.sub("", text)).split()
     return " ".join(_NUMERALS.get(word, word) for word in words if word not in _ARTICLES)
 
 
@@ -99,7 +99,9 @@ def score_answer(
     features: dict[str, float],
 ) -> AnswerScore:
     """Score a result; ``sources`` are the ids of the assets that show the answer."""
-    assets = {item.number: None if item.asset is None else item.asset.asset for item in result.evidence}
+    assets = {
+        item.number: None if item.asset is None else item.asset.asset for item in result.evidence
+    }
     abstained = result.status in ("not_shown", "ambiguous")
     claims = [each for each in result.claims if each.verdict != "contradicted" and not abstained]
     # For each claim, whether each of its citations is to a source of the answer.

@@ -18,11 +18,11 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 from sightline.server.evaluation.answers.eval_questions import EvalQuestion
 from sightline.storage.errors import ModelError
 from sightline.tools.answers.answer_results import AnswerResult
-from sightline.tools.boxes.model_profiles import Verbatim
+from sightline.tools.boxes.model_profiles import TrustedText
 from sightline.tools.vlm.vision_language_model import Reply, Request, VisionLanguageModel
 
 logger = logging.getLogger(__name__)
@@ -129,11 +129,11 @@ def _rating_in_text(name: str, text: str) -> int | None:
 def _request(question: EvalQuestion, result: AnswerResult) -> Request:
     return Request(
         (
-            Verbatim("Question: "),
+            TrustedText("Question: "),
             _json(question.question),
-            Verbatim("\nReference answers: "),
+            TrustedText("\nReference answers: "),
             _json(list(question.answers)),
-            Verbatim("\nAnswer: "),
+            TrustedText("\nAnswer: "),
             _json(_result_to_json(result)),
         ),
         system=_SYSTEM,

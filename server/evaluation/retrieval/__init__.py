@@ -1,1 +1,1 @@
-"""Evaluate retrieval: relevance judgments, metrics and report sections."""
+"""Retrieval evaluation: qrels, rankings per system, metrics and report sections."""

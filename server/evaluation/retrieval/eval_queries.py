@@ -1,4 +1,4 @@
-"""A query with what is right for it: a line of a run file with `relevant`."""
+"""Run-file lines with `relevant`: a search query and its expected results."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from sightline.storage.retrieval.search_types import PassageKind
+from sightline.storage.types import PassageKind
 
 _ASSET = re.compile(r"[0-9a-z]{12}")
 _PASSAGE = re.compile(r"p(\d{1,18})")
 
-Task = Literal["words", "picture", "words and picture", "passages"]
+SearchTask = Literal["text to image", "image to image", "text+image to image", "text to passage"]
 
 
-class Relevant(BaseModel):
-    """What should be found, and how much it is worth.
+class RelevantItem(BaseModel):
+    """An expected result and its relevance grade.
 
-    ``asset`` and ``passage`` are ids as results show them; ``source`` is the name of a file as it
-    was given at ingest, or the end of it. A source means all its pictures (or passages), unless
-    ``page``, ``kind`` or ``text`` (words that the passage holds) say which. A plain string in a run
-    file is an id where it looks like one, and a source otherwise.
+    ``asset`` and ``passage`` are ids as in search results. ``source`` is a file name as given at
+    ingest, or the end of it; it means all assets (or passages) of the file unless ``page``,
+    ``kind`` or ``text`` (words of the passage) select some. A plain string is read as an id if it
+    has the form of one, otherwise as a source.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,7 +36,7 @@ class Relevant(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_string(cls, value: object) -> object:
+    def _parse_string(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         if _ASSET.fullmatch(value):
@@ -44,31 +44,31 @@ class Relevant(BaseModel):
         return {"passage": value} if _PASSAGE.fullmatch(value) else {"source": value}
 
     @model_validator(mode="after")
-    def _is_one(self) -> Self:
+    def _check(self) -> Self:
         named = [self.asset, self.passage, self.source]
         if sum(each is not None for each in named) != 1:
-            raise ValueError("give one of asset, passage and source")
+            raise ValueError("give exactly one of asset, passage and source")
         if self.source is None and (self.page or self.kind or self.text):
             raise ValueError("page, kind and text narrow a source; give source")
         return self
 
     @property
-    def of_passages(self) -> bool:
-        """Whether it can only mean a passage."""
+    def is_passage(self) -> bool:
+        """Whether the item can only be a passage."""
         return bool(self.passage or self.kind or self.text)
 
     @property
     def passage_id(self) -> int:
-        """The number of the passage that is named."""
+        """The number of the named passage."""
         return int((self.passage or "p0")[1:])
 
 
-class Query(BaseModel):
-    """One search, and what it should find.
+class EvalQuery(BaseModel):
+    """A search query with its expected results.
 
-    ``image`` is a picture file, beside the run file or absolute, or the id of an asset.
-    ``topic`` is the same for one question in several languages, so that they can be compared.
-    ``groups`` are what the report splits by, such as ``{"kind": "caption"}``.
+    ``image`` is an image file (absolute or relative to the run file) or the id of an asset.
+    Translations of one question have the same ``topic``. The report groups its figures by
+    ``groups``, for example ``{"kind": "caption"}``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,31 +84,31 @@ class Query(BaseModel):
     language: Annotated[str, Field(max_length=40)] = ""
     topic: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     groups: dict[str, Annotated[str, Field(max_length=80)]] = {}
-    relevant: Annotated[tuple[Relevant, ...], Field(min_length=1)]
+    relevant: Annotated[tuple[RelevantItem, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _asks_for_what_there_is(self) -> Self:
+    def _check(self) -> Self:
         if not self.query.strip() and self.image is None:
-            raise ValueError("there is nothing to look for: give query, image or both")
+            raise ValueError("there is nothing to search for: give query, image or both")
         if self.search == "text" and (self.image is not None or not self.query.strip()):
-            raise ValueError("a search for text takes a query and no image")
-        wrong = [each for each in self.relevant if each.of_passages]
-        if self.search == "images" and wrong:
+            raise ValueError("a text search takes a query and no image")
+        passages = [each for each in self.relevant if each.is_passage]
+        if self.search == "images" and passages:
             raise ValueError(
-                f"relevant names a passage ({wrong[0].model_dump(exclude_none=True)}), and the "
-                'search is for images; give "search": "text"'
+                f"relevant names a passage ({passages[0].model_dump(exclude_none=True)}), but this "
+                'is an image search; give "search": "text"'
             )
         if self.search == "text" and any(each.asset for each in self.relevant):
-            raise ValueError("relevant names an asset, and the search is for text; give a source")
+            raise ValueError("relevant names an asset, but this is a text search; give a source")
         if not any(each.grade for each in self.relevant):
-            raise ValueError("relevant has no grade above 0: nothing would be right")
+            raise ValueError("relevant has no grade above 0")
         return self
 
     @property
-    def task(self) -> Task:
-        """What kind of search it is: those of one kind ask the same branches."""
+    def task(self) -> SearchTask:
+        """The kind of search. Searches of one kind use the same retrievers."""
         if self.search == "text":
-            return "passages"
+            return "text to passage"
         if self.image is None:
-            return "words"
-        return "words and picture" if self.query.strip() else "picture"
+            return "text to image"
+        return "text+image to image" if self.query.strip() else "image to image"

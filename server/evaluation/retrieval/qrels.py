@@ -1,4 +1,4 @@
-"""From names in a run file to the keys that a search gives: which are right, and by how much."""
+"""Resolve the expected results of a run file to ids with grades (qrels)."""
 
 from __future__ import annotations
 
@@ -6,144 +6,145 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sightline.server.evaluation.retrieval.eval_queries import Query, Relevant
-from sightline.server.evaluation.run_file import Line
+from sightline.server.evaluation.retrieval.eval_queries import EvalQuery, RelevantItem
+from sightline.server.evaluation.run_file import RunFileLine
 from sightline.storage.db.pool import Connection
 from sightline.storage.errors import shown
 from sightline.storage.records import assets, by_filename
 from sightline.storage.records.by_filename import FiledAsset, FiledPassage
 from sightline.storage.retrieval.hydrate import hydration
 
-_NAMED_IN_ERRORS = 3
+_MAX_NAMES_IN_ERROR = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A query with its place in the run file and its name in the report."""
+class RunQuery:
+    """A query with its id in the report and its line of the run file."""
 
     id: str
-    line: Line
-    query: Query
+    line: RunFileLine
+    query: EvalQuery
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A query and the grades of what is right for it.
+class JudgedQuery:
+    """A query and the grades of its expected results.
 
-    Keys are ids of assets (of passages, as digits, for a search of text). A passage that should
-    stand in a file and was not read there has the key of no passage: it counts as never found.
+    Keys are asset ids, or passage ids as digits for a text search. An expected passage that is not
+    in the index gets the key ``missing:SOURCE``, which no search returns.
     """
 
-    asked: Asked
+    run_query: RunQuery
     grades: dict[str, int]
 
 
-async def judge(
-    connection: Connection, asked: Sequence[Asked], collection: str | None
-) -> list[Judged]:
-    """Look up what each query should find; ``collection`` is for those that name none.
+async def load_qrels(
+    connection: Connection, queries: Sequence[RunQuery], collection: str | None
+) -> list[JudgedQuery]:
+    """Look up the expected results; ``collection`` is for queries that name none.
 
-    Raises InvalidArgumentError, naming the line, for what is not there or could mean two things.
+    Raises InvalidArgumentError, naming the line, for an unknown or ambiguous result.
     """
-    judged: dict[str, Judged] = {}
-    for where in dict.fromkeys(each.query.collection or collection for each in asked):
-        group = [each for each in asked if (each.query.collection or collection) == where]
-        filed = await _filed(connection, group, where)
+    judged: dict[str, JudgedQuery] = {}
+    for scope in dict.fromkeys(each.query.collection or collection for each in queries):
+        group = [each for each in queries if (each.query.collection or collection) == scope]
+        resolver = await _Resolver.load(connection, group, scope)
         for each in group:
-            judged[each.id] = Judged(each, await _grades(connection, each, filed, where))
-    return [judged[each.id] for each in asked]
+            judged[each.id] = JudgedQuery(each, await resolver.grades(each))
+    return [judged[each.id] for each in queries]
 
 
 @dataclass(frozen=True, slots=True)
-class _Filed:
-    """Everything that came from the files that are named anywhere in a run."""
+class _Resolver:
+    """Assets and passages of all files named in the run, by source."""
 
+    connection: Connection
+    collection: str | None
     assets: dict[str, list[FiledAsset]]
     passages: dict[str, list[FiledPassage]]
 
+    @classmethod
+    async def load(
+        cls, connection: Connection, queries: Iterable[RunQuery], collection: str | None
+    ) -> _Resolver:
+        files: dict[str, set[str]] = {"images": set(), "text": set()}
+        for each in queries:
+            files[each.query.search] |= {
+                item.source for item in each.query.relevant if item.source is not None
+            }
+        found = cls(connection, collection, {}, {})
+        for asset in await by_filename.assets_of(connection, files["images"], collection):
+            found.assets.setdefault(asset.source, []).append(asset)
+        for passage in await by_filename.passages_of(connection, files["text"], collection):
+            found.passages.setdefault(passage.source, []).append(passage)
+        return found
 
-async def _filed(connection: Connection, asked: Iterable[Asked], collection: str | None) -> _Filed:
-    files: dict[str, set[str]] = {"images": set(), "text": set()}
-    for each in asked:
-        files[each.query.search] |= {r.source for r in each.query.relevant if r.source is not None}
-    found = _Filed({}, {})
-    for asset in await by_filename.assets_of(connection, files["images"], collection):
-        found.assets.setdefault(asset.source, []).append(asset)
-    for passage in await by_filename.passages_of(connection, files["text"], collection):
-        found.passages.setdefault(passage.source, []).append(passage)
-    return found
+    async def grades(self, query: RunQuery) -> dict[str, int]:
+        grades: dict[str, int] = {}
+        for item in query.query.relevant:
+            for key in await self._keys(query, item):
+                grades[key] = max(grades.get(key, 0), item.grade)
+        return grades
+
+    async def _keys(self, query: RunQuery, item: RelevantItem) -> list[str]:
+        if item.asset is not None:
+            asset = (await assets.find(self.connection, [item.asset])).get(item.asset)
+            if asset is None or self.collection not in (None, asset.collection):
+                raise query.line.error(f"relevant: no asset {shown(item.asset)} in {self._scope}")
+            return [item.asset]
+        if item.passage is not None:
+            id_ = item.passage_id
+            passage = (await hydration.passages(self.connection, [id_], ())).get(id_)
+            if passage is None or self.collection not in (None, passage.collection):
+                raise query.line.error(
+                    f"relevant: no passage {shown(item.passage)} in {self._scope}"
+                )
+            return [str(id_)]
+        if query.query.search == "images":
+            candidates = self.assets[self._source(query, item, self.assets, "image")]
+            ids = [each.id for each in candidates if item.page in (None, each.page)]
+            if not ids:
+                raise query.line.error(f"relevant: {item.source!r} has no page {item.page}")
+            return ids
+        source = self._source(query, item, self.passages, "text")
+        matching = [each for each in self.passages[source] if _matches(each, item)]
+        return [str(each.id) for each in matching] or [f"missing:{source}"]
+
+    def _source(
+        self, query: RunQuery, item: RelevantItem, sources: Iterable[str], kind: str
+    ) -> str:
+        """Return the one source that has, or ends in, the name in the run file."""
+        wanted = item.source or ""
+        if wanted in sources:
+            return wanted
+        matching = [name for name in sources if name.endswith("/" + wanted.lstrip("/"))]
+        if not matching:
+            raise query.line.error(
+                f"relevant: {shown(wanted)} is the source of no {kind} in {self._scope}"
+            )
+        if len(matching) > 1:
+            names = ", ".join(shown(name) for name in matching[:_MAX_NAMES_IN_ERROR])
+            raise query.line.error(
+                f"relevant: {shown(wanted)} matches {len(matching)} sources: {names}; give a "
+                "longer part of the path"
+            )
+        return matching[0]
+
+    @property
+    def _scope(self) -> str:
+        if self.collection is None:
+            return "the database"
+        return f"the collection {shown(self.collection)}"
 
 
-async def _grades(
-    connection: Connection, asked: Asked, filed: _Filed, collection: str | None
-) -> dict[str, int]:
-    grades: dict[str, int] = {}
-    for relevant in asked.query.relevant:
-        for key in await _keys(connection, asked, relevant, filed, collection):
-            grades[key] = max(grades.get(key, 0), relevant.grade)
-    return grades
-
-
-async def _keys(
-    connection: Connection,
-    asked: Asked,
-    relevant: Relevant,
-    filed: _Filed,
-    collection: str | None,
-) -> list[str]:
-    place = "the database" if collection is None else f"the collection {shown(collection)}"
-    if relevant.asset is not None:
-        found = (await assets.find(connection, [relevant.asset])).get(relevant.asset)
-        if found is None or collection not in (None, found.collection):
-            raise asked.line.error(f"relevant: no asset {shown(relevant.asset)} in {place}")
-        return [relevant.asset]
-    if relevant.passage is not None:
-        id_ = relevant.passage_id
-        passage = (await hydration.passages(connection, [id_], ())).get(id_)
-        if passage is None or collection not in (None, passage.collection):
-            raise asked.line.error(f"relevant: no passage {shown(relevant.passage)} in {place}")
-        return [str(id_)]
-    if asked.query.search == "images":
-        pictures = filed.assets[_source(asked, relevant, filed.assets, f"picture in {place}")]
-        on_page = [each.id for each in pictures if relevant.page in (None, each.page)]
-        if not on_page:
-            raise asked.line.error(f"relevant: {relevant.source!r} has no page {relevant.page}")
-        return on_page
-    source = _source(asked, relevant, filed.passages, f"text in {place}")
-    meant = [each for each in filed.passages[source] if _is_meant(each, relevant)]
-    return [str(each.id) for each in meant] or [f"unread:{source}"]
-
-
-def _source(
-    asked: Asked,
-    relevant: Relevant,
-    filed: dict[str, list[FiledAsset]] | dict[str, list[FiledPassage]],
-    what: str,
-) -> str:
-    """The one source whose name is, or ends in, what the run file says."""
-    wanted = relevant.source or ""
-    if wanted in filed:
-        return wanted
-    ending = [name for name in filed if name.endswith("/" + wanted.lstrip("/"))]
-    if not ending:
-        raise asked.line.error(f"relevant: {shown(wanted)} is the source of no {what}")
-    if len(ending) > 1:
-        listed = ", ".join(shown(name) for name in ending[:_NAMED_IN_ERRORS])
-        raise asked.line.error(
-            f"relevant: {shown(wanted)} could be any of {len(ending)} sources, {listed}; give more "
-            "of its name"
-        )
-    return ending[0]
-
-
-def _is_meant(passage: FiledPassage, relevant: Relevant) -> bool:
+def _matches(passage: FiledPassage, item: RelevantItem) -> bool:
     return (
-        relevant.page in (None, passage.page)
-        and relevant.kind in (None, passage.kind)
-        and (relevant.text is None or _plain(relevant.text) in _plain(passage.text))
+        item.page in (None, passage.page)
+        and item.kind in (None, passage.kind)
+        and (item.text is None or _normalize(item.text) in _normalize(passage.text))
     )
 
 
-def _plain(text: str) -> str:
-    """Without case, width of letters and lengths of spaces, which readers of text differ in."""
+def _normalize(text: str) -> str:
+    """Ignore case, character width and white space, in which OCR engines differ."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -1,8 +1,7 @@
-"""What each system ranks first, by the searches that the tools make.
+"""Run a query with the tools' search and collect the ranking of each system.
 
-One search answers for all systems: each branch's own order, the fused order, and the order after
-reranking where a reranker is set. Where that is late or fails, its order is the fused one, as it
-is for whoever asks.
+One search gives all rankings: of each retriever, fused, and reranked if a reranker is configured.
+If the reranker fails or times out, its ranking is the fused one, as in a tool call.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from sightline.server.evaluation.retrieval.qrels import Asked
+from sightline.server.evaluation.retrieval.qrels import RunQuery
 from sightline.storage.errors import InvalidArgumentError, MediaError
-from sightline.storage.retrieval.request_validation import DEPTH
+from sightline.storage.retrieval.request_validation import MAX_RESULTS
 from sightline.storage.retrieval.search_types import (
     Example,
     ImageRequest,
@@ -24,99 +23,107 @@ from sightline.storage.retrieval.search_types import (
     SearchReport,
     Selection,
 )
-from sightline.tools.shared import images as pictures
+from sightline.tools.shared import images
 from sightline.tools.shared.dependencies import Dependencies
 
 FUSED = "fused"
 RERANKED = "reranked"
 _TOOL = "sightline eval"
 _ASSET_ID_CHARS = 12
+_IMAGE_EDGE_PIXELS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
-    """The keys that each system found, best first, by its name, and how long the search took."""
+class SystemRankings:
+    """The keys that each system returned, best first, and the duration of the search."""
 
     systems: Mapping[str, tuple[str, ...]]
     milliseconds: float
     notes: tuple[str, ...]
 
     def keys(self, system: str) -> tuple[str, ...]:
-        """What the system found, best first; nothing where it was not asked."""
+        """Return the ranking of a system; empty if the system did not run."""
         if system == RERANKED and system not in self.systems:
             return self.systems[FUSED]
         return self.systems.get(system, ())
 
 
-async def rank(deps: Dependencies, asked: Asked, collection: str | None) -> Ranking:
-    """Run one query; raises InvalidArgumentError, naming the line, for what the search refuses."""
-    query = asked.query
-    named = query.collection or collection
+async def run_query(
+    deps: Dependencies, run_query: RunQuery, collection: str | None
+) -> SystemRankings:
+    """Run one query. Raises InvalidArgumentError, naming the line, if the search rejects it."""
+    query = run_query.query
+    name = query.collection or collection
     selection = Selection(
-        collections=None if named is None else (named,),
+        collections=None if name is None else (name,),
         filters=query.filters,
         captured_after=query.captured_after,
         captured_before=query.captured_before,
     )
     try:
-        example = await picture(deps, asked)
+        image = await load_query_image(deps, run_query)
         started = time.perf_counter()
         if query.search == "images":
-            images = await deps.image_search(
+            found = await deps.image_search(
                 ImageRequest(
                     query=query.query,
-                    picture=example,
+                    image=image,
                     selection=selection,
-                    limit=DEPTH,
+                    limit=MAX_RESULTS,
                     tool=_TOOL,
                 )
             )
-            report, last = images.report, tuple(hit.asset.id for hit in images.hits)
+            report, final = found.report, tuple(hit.asset.id for hit in found.hits)
         else:
             passages = await deps.passage_search(
-                PassageRequest(query=query.query, selection=selection, limit=DEPTH, tool=_TOOL)
+                PassageRequest(
+                    query=query.query, selection=selection, limit=MAX_RESULTS, tool=_TOOL
+                )
             )
-            report, last = passages.report, tuple(str(hit.passage.id) for hit in passages.hits)
+            report, final = passages.report, tuple(str(hit.passage.id) for hit in passages.hits)
     except (InvalidArgumentError, MediaError) as error:
-        raise asked.line.error(error) from error
-    return Ranking(_systems(report, last), (time.perf_counter() - started) * 1000, report.notes)
+        raise run_query.line.error(error) from error
+    milliseconds = (time.perf_counter() - started) * 1000
+    return SystemRankings(_systems(report, final), milliseconds, report.notes)
 
 
-def _systems(report: SearchReport, last: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    systems = {name: tuple(map(str, each.keys)) for name, each in report.branches.items()}
-    systems[FUSED] = tuple(map(str, report.fused))
+def _systems(report: SearchReport, final: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    systems = {name: tuple(map(str, each.keys)) for name, each in report.retrievers.items()}
+    systems[FUSED] = tuple(map(str, report.fused_keys))
     if report.reranked:
-        systems[RERANKED] = last
+        systems[RERANKED] = final
     return systems
 
 
-async def picture(deps: Dependencies, asked: Asked) -> Example | None:
-    """The picture to search by: a file beside the run file, opened as tools do, or an asset's id.
+async def load_query_image(deps: Dependencies, run_query: RunQuery) -> Example | None:
+    """Return the query image: a decoded file beside the run file, or an asset id.
 
     Raises InvalidArgumentError and MediaError.
     """
-    name = asked.query.image
+    name = run_query.query.image
     if name is None:
         return None
-    path = asked.line.file.parent / name
+    path = run_query.line.path.parent / name
     if not path.is_file():
         if len(name) == _ASSET_ID_CHARS and name.isalnum():
             return name
-        raise InvalidArgumentError(f"image {name!r} is no picture beside the run file")
+        raise InvalidArgumentError(f"image {name!r} is neither a file nor an asset id")
 
-    def opened() -> Example:
-        data = _read(path, deps.limits.picture_bytes)
-        return pictures.open_upright(data, max_pixels=deps.limits.picture_pixels, edge=1024)
+    def decode() -> Example:
+        data = _read(path, deps.limits.max_image_bytes)
+        return images.decode_upright(
+            data, max_pixels=deps.limits.max_image_pixels, edge=_IMAGE_EDGE_PIXELS
+        )
 
-    return await anyio.to_thread.run_sync(opened)
+    return await anyio.to_thread.run_sync(decode)
 
 
-def _read(path: Path, most_bytes: int) -> bytes:
+def _read(path: Path, max_bytes: int) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(most_bytes + 1)
+            data = file.read(max_bytes + 1)
     except OSError as error:
-        raise InvalidArgumentError(f"image {path} cannot be read: {error.strerror}") from error
-    if len(data) > most_bytes:
-        raise InvalidArgumentError(f"image {path} is larger than {most_bytes:,} bytes")
+        raise InvalidArgumentError(f"cannot read image {path}: {error.strerror}") from error
+    if len(data) > max_bytes:
+        raise InvalidArgumentError(f"image {path} is larger than {max_bytes:,} bytes")
     return data

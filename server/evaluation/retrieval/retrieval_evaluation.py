@@ -1,101 +1,112 @@
-"""Retrieval, measured: each branch alone, fused, and reranked where a reranker is set."""
+"""Evaluate retrieval: each retriever alone, fused, and reranked if there is a reranker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from sightline.server.evaluation.bootstrap import Estimate
-from sightline.server.evaluation.retrieval.clip_score import clip_scores
-from sightline.server.evaluation.retrieval.eval_queries import Query, Task
-from sightline.server.evaluation.retrieval.qrels import Asked, Judged, judge
-from sightline.server.evaluation.retrieval.ranked_systems import FUSED, RERANKED, Ranking, rank
-from sightline.server.evaluation.retrieval.retrieval_metrics import score
-from sightline.server.evaluation.retrieval.retrieval_results import Outcome, TaskOutcome
-from sightline.server.evaluation.run_file import Line
+from sightline.server.evaluation.retrieval.eval_queries import EvalQuery, SearchTask
+from sightline.server.evaluation.retrieval.qrels import JudgedQuery, RunQuery, load_qrels
+from sightline.server.evaluation.retrieval.ranked_systems import (
+    FUSED,
+    RERANKED,
+    SystemRankings,
+    run_query,
+)
+from sightline.server.evaluation.retrieval.retrieval_metrics import clip_scores, compute_metrics
+from sightline.server.evaluation.retrieval.retrieval_results import QueryResult, TaskResult
+from sightline.server.evaluation.run_file import ProgressCallback, RunFileLine
 from sightline.tools.shared.dependencies import Dependencies
 
-FIELD = "relevant"
-"""Lines that have it are scored here."""
-
-Progress = Callable[[int, int], None]
-"""Told how many queries are done, and of how many."""
-
 FIRST_HIT = "first hit"
-RIGHT = "right picture"
-CHANCE = "right picture of another query"
-_ORDER = (FUSED, RERANKED)
+RELEVANT_IMAGE = "relevant image"
+RANDOM_IMAGE = "relevant image of another query"
+_LAST_SYSTEMS = (FUSED, RERANKED)
 
 
-async def evaluate(
-    deps: Dependencies, lines: Sequence[Line], collection: str | None, progress: Progress
-) -> list[TaskOutcome]:
-    """Run every query and score what was found, by kind of search.
+async def run_queries(
+    deps: Dependencies,
+    lines: Sequence[RunFileLine],
+    collection: str | None,
+    progress: ProgressCallback,
+) -> list[TaskResult]:
+    """Run every query and return the results by search task.
 
-    ``collection`` is searched by queries that name none; ``None`` searches all. Raises
-    InvalidArgumentError, naming the line, for what is wrong with a query.
+    Queries that name no collection search ``collection`` (``None``: all). Raises
+    InvalidArgumentError, naming the line, for a wrong query.
     """
-    asked = _asked(lines)
+    queries = _parse_queries(lines)
     database = await deps.database.get()
     async with database.connection() as connection:
-        judged = await judge(connection, asked, collection)
-    ranked: list[tuple[Judged, Ranking]] = []
+        judged = await load_qrels(connection, queries, collection)
+    ranked: list[tuple[JudgedQuery, SystemRankings]] = []
     for each in judged:
-        ranked.append((each, await rank(deps, each.asked, collection)))
+        ranked.append((each, await run_query(deps, each.run_query, collection)))
         progress(len(ranked), len(judged))
-    tasks = dict.fromkeys(each.asked.query.task for each in judged)
+    tasks = dict.fromkeys(each.run_query.query.task for each in judged)
     return [
-        await _task(deps, task, [pair for pair in ranked if pair[0].asked.query.task == task])
+        await _score_task(
+            deps, task, [pair for pair in ranked if pair[0].run_query.query.task == task]
+        )
         for task in tasks
     ]
 
 
-def _asked(lines: Sequence[Line]) -> list[Asked]:
-    asked: dict[str, Asked] = {}
+def _parse_queries(lines: Sequence[RunFileLine]) -> list[RunQuery]:
+    queries: dict[str, RunQuery] = {}
     for line in lines:
-        query = line.parse(Query)
+        query = line.parse(EvalQuery)
         id_ = query.id or str(line.number)
-        if id_ in asked:
-            raise line.error(f"id is {id_!r}, which line {asked[id_].line.number} has already")
-        asked[id_] = Asked(id_, line, query)
-    return list(asked.values())
+        if id_ in queries:
+            raise line.error(f"id {id_!r} is already used by line {queries[id_].line.number}")
+        queries[id_] = RunQuery(id_, line, query)
+    return list(queries.values())
 
 
-async def _task(
-    deps: Dependencies, task: Task, ranked: Sequence[tuple[Judged, Ranking]]
-) -> TaskOutcome:
-    found = {name for _, ranking in ranked for name in ranking.systems}
-    ordered = [name for _, ranking in ranked for name in ranking.systems if name not in _ORDER]
-    systems = (*dict.fromkeys(ordered), *(name for name in _ORDER if name in found))
-    grades = {judged.asked.id: judged.grades for judged, _ in ranked}
-    scores = {
-        system: score({judged.asked.id: ranking.keys(system) for judged, ranking in ranked}, grades)
+async def _score_task(
+    deps: Dependencies, task: SearchTask, ranked: Sequence[tuple[JudgedQuery, SystemRankings]]
+) -> TaskResult:
+    names = dict.fromkeys(name for _, rankings in ranked for name in rankings.systems)
+    systems = (
+        *(name for name in names if name not in _LAST_SYSTEMS),
+        *(name for name in _LAST_SYSTEMS if name in names),
+    )
+    grades = {judged.run_query.id: judged.grades for judged, _ in ranked}
+    metrics = {
+        system: compute_metrics(
+            {judged.run_query.id: rankings.keys(system) for judged, rankings in ranked}, grades
+        )
         for system in systems
     }
-    outcomes = tuple(
-        Outcome(
+    results = tuple(
+        QueryResult(
             judged,
-            ranking,
+            rankings,
             {
-                system: {name: float(values[place]) for name, values in by_measure.items()}
-                for system, by_measure in scores.items()
+                system: {name: float(values[index]) for name, values in by_metric.items()}
+                for system, by_metric in metrics.items()
             },
         )
-        for place, (judged, ranking) in enumerate(ranked)
+        for index, (judged, rankings) in enumerate(ranked)
     )
-    clip = await _clip(deps, outcomes) if task == "words" else {}
-    return TaskOutcome(task, systems, outcomes, clip)
+    clip = await _clip_scores(deps, results) if task == "text to image" else {}
+    return TaskResult(task, systems, results, clip)
 
 
-async def _clip(deps: Dependencies, outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
-    """Of the first hit, of what is right, and of what is right for another query (chance)."""
-    hits = [next(iter(each.ranking.systems[FUSED]), None) for each in outcomes]
-    right = [max(each.judged.grades, key=each.judged.grades.__getitem__) for each in outcomes]
-    others = np.random.default_rng(len(right)).permutation(len(right))
+async def _clip_scores(deps: Dependencies, results: Sequence[QueryResult]) -> dict[str, Estimate]:
+    """Score the first hit, a relevant image, and a relevant image of a random other query."""
+    hits = [next(iter(each.rankings.systems[FUSED]), None) for each in results]
+    relevant = [max(each.judged.grades, key=each.judged.grades.__getitem__) for each in results]
+    order = np.random.default_rng(len(relevant)).permutation(len(relevant))
     return await clip_scores(
         deps,
-        [each.query.query for each in outcomes],
-        [each.topic for each in outcomes],
-        {FIRST_HIT: hits, RIGHT: right, CHANCE: [right[place] for place in others]},
+        [each.query.query for each in results],
+        [each.topic for each in results],
+        {
+            FIRST_HIT: hits,
+            RELEVANT_IMAGE: relevant,
+            RANDOM_IMAGE: [relevant[index] for index in order],
+        },
     )

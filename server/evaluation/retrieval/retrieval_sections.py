@@ -1,4 +1,4 @@
-"""The outcomes of retrieval as tables, charts and pictures."""
+"""Present retrieval results as charts, tables and example queries."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ from itertools import combinations
 from sightline.server.evaluation.bootstrap import Estimate
 from sightline.server.evaluation.report_model import (
     Cell,
-    Chart,
-    Gallery,
+    ExampleGallery,
     Headline,
-    Part,
-    Section,
-    Table,
+    ReportBlock,
+    ReportChart,
+    ReportSection,
+    ReportTable,
 )
-from sightline.server.evaluation.retrieval.json_results import agreement
-from sightline.server.evaluation.retrieval.rank_overlap import rank_biased_overlap
 from sightline.server.evaluation.retrieval.ranked_systems import FUSED, RERANKED
-from sightline.server.evaluation.retrieval.retrieval_metrics import MEASURES
-from sightline.server.evaluation.retrieval.retrieval_results import Outcome, TaskOutcome
-from sightline.server.evaluation.retrieval.sample_queries import Exhibits, case, telling, worst
+from sightline.server.evaluation.retrieval.retrieval_metrics import (
+    MAIN_METRIC,
+    METRICS,
+    rank_biased_overlap,
+)
+from sightline.server.evaluation.retrieval.retrieval_results import QueryResult, TaskResult
+from sightline.server.evaluation.retrieval.sample_queries import (
+    Previews,
+    example_query,
+    lowest_scoring,
+    most_improved,
+)
 
 LABELS = {
-    "text_to_picture": "picture vectors",
+    "text_to_picture": "image vectors",
     "text_to_region": "region vectors",
-    "picture_to_picture": "picture vectors",
+    "picture_to_picture": "image vectors",
     "picture_to_region": "region vectors",
     "text_to_passage": "passage vectors",
     "words": "lexical (BM25)",
@@ -33,170 +40,171 @@ LABELS = {
     RERANKED: "fused and reranked",
 }
 _TITLES = {
-    "words": "Pictures, by words",
-    "picture": "Pictures, by a picture",
-    "words and picture": "Pictures, by words and a picture",
-    "passages": "Text, by words",
+    "text to image": "Image search by text",
+    "image to image": "Image search by image",
+    "text+image to image": "Image search by text and image",
+    "text to passage": "Text search",
 }
-_MAIN = "nDCG@10"
 _RECALL = "R@10"
 
 
-def section(task: TaskOutcome, exhibits: Exhibits) -> Section:
-    """All that one kind of search has to show; ``exhibits`` are of its `cases.shown` queries."""
-    parts: list[Part] = [_chart(task), _overall(task)]
-    if len(task.branches) > 1 or RERANKED in task.systems:
-        parts.append(_differences(task))
-    parts += [_by(task, name, groups) for name, groups in task.dimensions.items()]
-    parts += _twins(task)
-    if task.clip:
-        parts.append(_clip(task))
-    if len(task.branches) > 1:
-        parts.append(_agreement(task))
-        cases = [case(task, each, exhibits, label) for each in telling(task)]
-        note = "Queries that most branches miss alone."
-        parts.append(Gallery("Where fusing pays", cases, note))
-    cases = [case(task, each, exhibits, label) for each in worst(task)]
-    parts.append(Gallery("The worst queries", cases, "Each kind of query by turns."))
-    milliseconds = sorted(each.ranking.milliseconds for each in task.outcomes)
-    median = milliseconds[len(milliseconds) // 2]
-    return Section(
-        _TITLES[task.task],
-        [part for part in parts if not isinstance(part, Gallery) or part.cases],
-        f"{len(task.outcomes):,} queries; a search took {median:.0f} ms (median).{_late(task)}",
-        _headlines(task),
-    )
-
-
-def _late(task: TaskOutcome) -> str:
-    """How many queries the reranker did not answer; they are ranked as fused."""
-    if RERANKED not in task.systems:
-        return ""
-    late = sum(RERANKED not in each.ranking.systems for each in task.outcomes)
-    return f" {late:,} were not reranked: it was late or failed." if late else ""
-
-
 def label(system: str) -> str:
-    """What a system is called in a report."""
+    """Return the name of a system in reports."""
     return LABELS.get(system, system)
 
 
-def _headlines(task: TaskOutcome) -> list[Headline]:
-    final = task.mean(task.final, _MAIN)
-    said = [Headline(f"{_MAIN}, {label(task.final)}", f"{final.value:.3f}", _range(final))]
-    if len(task.branches) > 1:
-        best = task.best_branch(_MAIN)
-        gain = task.gain(task.final, best, _MAIN)
-        said.append(
-            Headline(f"over the best branch alone, {label(best)}", _signed(gain), _range(gain))
+def retrieval_section(task: TaskResult, previews: Previews) -> ReportSection:
+    """Return the section of one search task; ``previews`` are from `load_previews`."""
+    blocks: list[ReportBlock] = [_chart(task), _all_metrics(task)]
+    if len(task.retrievers) > 1 or RERANKED in task.systems:
+        blocks.append(_differences(task))
+    blocks += [_by_group(task, name, groups) for name, groups in task.groupings.items()]
+    blocks += _translations(task)
+    if task.clip_scores:
+        blocks.append(_clip_scores(task))
+    if len(task.retrievers) > 1:
+        blocks.append(_rank_overlap(task))
+        examples = [example_query(task, each, previews, label) for each in most_improved(task)]
+        if examples:
+            note = "Queries with the largest gain over the mean of the single retrievers."
+            blocks.append(ExampleGallery("Largest gain from fusion", examples, note))
+    examples = [example_query(task, each, previews, label) for each in lowest_scoring(task)]
+    if examples:
+        note = "Examples alternate between the kinds of queries."
+        blocks.append(ExampleGallery("Lowest-scoring queries", examples, note))
+    durations = sorted(each.rankings.milliseconds for each in task.queries)
+    median = durations[len(durations) // 2]
+    text = f"{len(task.queries):,} queries; median search time {median:.0f} ms."
+    return ReportSection(_TITLES[task.task], blocks, text + _not_reranked(task), _headlines(task))
+
+
+def _not_reranked(task: TaskResult) -> str:
+    if RERANKED not in task.systems:
+        return ""
+    count = sum(RERANKED not in each.rankings.systems for each in task.queries)
+    return f" {count:,} not reranked: the reranker failed or timed out." if count else ""
+
+
+def _headlines(task: TaskResult) -> list[Headline]:
+    final = task.mean(task.final_system, MAIN_METRIC)
+    name = label(task.final_system)
+    headlines = [Headline(f"{MAIN_METRIC}, {name}", f"{final.value:.3f}", _interval(final))]
+    if len(task.retrievers) > 1:
+        best = task.best_retriever(MAIN_METRIC)
+        gain = task.difference(task.final_system, best, MAIN_METRIC)
+        title = f"gain over the best retriever, {label(best)}"
+        headlines.append(Headline(title, _signed(gain), _interval(gain)))
+    recall = task.mean(task.final_system, _RECALL)
+    headlines.append(Headline(f"{_RECALL}, {name}", f"{recall.value:.3f}", _interval(recall)))
+    for language, pairs in task.translations().items():
+        gain = task.translation_difference(pairs, task.final_system, _RECALL)
+        headlines.append(
+            Headline(f"{language} minus en, {_RECALL}", _signed(gain), _interval(gain))
         )
-    recall = task.mean(task.final, _RECALL)
-    said.append(Headline(f"{_RECALL}, {label(task.final)}", f"{recall.value:.3f}", _range(recall)))
-    for language, pairs in task.twins().items():
-        gain = task.twin_gain(pairs, task.final, _RECALL)
-        said.append(Headline(f"{language} against en, {_RECALL}", _signed(gain), _range(gain)))
-    return said
+    return headlines
 
 
 def _signed(value: Estimate) -> str:
     return f"{value.value:+.3f}"
 
 
-def _range(value: Estimate) -> str:
+def _interval(value: Estimate) -> str:
     return f"95% interval {value.low:.3f} to {value.high:.3f}"
 
 
-def _chart(task: TaskOutcome) -> Chart:
-    rows = [(label(name), task.mean(name, _MAIN)) for name in task.systems]
-    strong = frozenset({task.systems.index(task.final)})
-    return Chart(f"{_MAIN} of each system", rows, "Lines are 95% intervals.", strong)
+def _final_row(task: TaskResult) -> frozenset[int]:
+    return frozenset({task.systems.index(task.final_system)})
 
 
-def _overall(task: TaskOutcome) -> Table:
+def _chart(task: TaskResult) -> ReportChart:
+    rows = [(label(name), task.mean(name, MAIN_METRIC)) for name in task.systems]
+    note = "The lines are 95% confidence intervals."
+    return ReportChart(f"{MAIN_METRIC} by system", rows, note, _final_row(task))
+
+
+def _all_metrics(task: TaskResult) -> ReportTable:
     rows: list[list[Cell]] = [
-        [label(name), *(task.mean(name, measure) for measure in MEASURES)] for name in task.systems
+        [label(name), *(task.mean(name, metric) for metric in METRICS)] for name in task.systems
     ]
-    strong = frozenset({task.systems.index(task.final)})
-    return Table("All measures", ["system", *MEASURES], rows, strong=strong)
+    return ReportTable("All metrics", ["system", *METRICS], rows, highlighted=_final_row(task))
 
 
-def _differences(task: TaskOutcome) -> Table:
-    pairs = [(FUSED, name) for name in task.branches]
+def _differences(task: TaskResult) -> ReportTable:
+    pairs = [(FUSED, name) for name in task.retrievers]
     if RERANKED in task.systems:
         pairs.append((RERANKED, FUSED))
     rows: list[list[Cell]] = []
     for better, worse in pairs:
-        difference = task.values(better, _MAIN) - task.values(worse, _MAIN)
-        counts = [int((difference > 0).sum()), int((difference == 0).sum())]
-        rows.append(
-            [
-                f"{label(better)} − {label(worse)}",
-                *(task.gain(better, worse, measure) for measure in (_MAIN, _RECALL)),
-                *counts,
-                len(difference) - sum(counts),
-            ]
-        )
-    return Table(
+        values = task.values(better, MAIN_METRIC) - task.values(worse, MAIN_METRIC)
+        counts = [int(flags.sum()) for flags in (values > 0, values == 0, values < 0)]
+        estimates = (task.difference(better, worse, name) for name in (MAIN_METRIC, _RECALL))
+        rows.append([f"{label(better)} − {label(worse)}", *estimates, *counts])
+    return ReportTable(
         "Differences on the same queries",
-        ["difference", _MAIN, _RECALL, "better", "equal", "worse"],
+        ["difference", MAIN_METRIC, _RECALL, "better", "equal", "worse"],
         rows,
-        "Where an interval does not hold 0, chance alone does not explain the difference.",
+        "A difference is significant if its interval does not include 0.",
         signed=True,
     )
 
 
-def _by(task: TaskOutcome, name: str, groups: Mapping[str, Sequence[Outcome]]) -> Table:
+def _by_group(
+    task: TaskResult, name: str, groups: Mapping[str, Sequence[QueryResult]]
+) -> ReportTable:
     rows: list[list[Cell]] = [
-        [group, len(among), *(task.mean(system, _MAIN, among) for system in task.systems)]
+        [group, len(among), *(task.mean(system, MAIN_METRIC, among) for system in task.systems)]
         for group, among in sorted(groups.items())
     ]
-    head = [name, "queries", *(label(system) for system in task.systems)]
-    return Table(f"{_MAIN} by {name}", head, rows, shaded=True)
+    columns = [name, "queries", *(label(system) for system in task.systems)]
+    return ReportTable(f"{MAIN_METRIC} by {name}", columns, rows, heatmap=True)
 
 
-def _twins(task: TaskOutcome) -> list[Part]:
-    tables: list[Part] = []
-    for language, pairs in task.twins().items():
+def _translations(task: TaskResult) -> list[ReportTable]:
+    tables = []
+    for language, pairs in task.translations().items():
         rows: list[list[Cell]] = []
         for system in task.systems:
-            english = task.mean(system, _RECALL, [pair[0] for pair in pairs])
-            other = task.mean(system, _RECALL, [pair[1] for pair in pairs])
-            gain = task.twin_gain(pairs, system, _RECALL)
-            rows.append([label(system), english, other, f"{_signed(gain)} ({_range(gain)})"])
-        overlap = [
-            rank_biased_overlap(one.ranking.keys(task.final), two.ranking.keys(task.final))
-            for one, two in pairs
+            english, other = (
+                task.mean(system, _RECALL, [pair[side] for pair in pairs]) for side in (0, 1)
+            )
+            gain = task.translation_difference(pairs, system, _RECALL)
+            rows.append([label(system), english, other, f"{_signed(gain)} ({_interval(gain)})"])
+        overlaps = [
+            rank_biased_overlap(
+                one.rankings.keys(task.final_system), other.rankings.keys(task.final_system)
+            )
+            for one, other in pairs
         ]
         tables.append(
-            Table(
-                f"One question in two languages: {language} against en, {_RECALL}",
+            ReportTable(
+                f"The same questions in en and {language}: {_RECALL}",
                 ["system", "en", language, "difference"],
                 rows,
-                f"{len(pairs):,} pairs. Rank-biased overlap of the two lists of the "
-                f"{label(task.final)} system: {sum(overlap) / len(overlap):.3f} on average.",
+                f"{len(pairs):,} pairs. Mean rank-biased overlap of the two result lists "
+                f"({label(task.final_system)}): {sum(overlaps) / len(overlaps):.3f}.",
             )
         )
     return tables
 
 
-def _clip(task: TaskOutcome) -> Table:
-    return Table(
+def _clip_scores(task: TaskResult) -> ReportTable:
+    return ReportTable(
         "CLIP score",
-        ["picture", "mean"],
-        [[name, value] for name, value in task.clip.items()],
-        "2.5 times the cosine of words and picture, by the encoder that searches.",
+        ["image", "mean"],
+        [[name, value] for name, value in task.clip_scores.items()],
+        "2.5 times the cosine of the query and image vectors of the configured encoder.",
     )
 
 
-def _agreement(task: TaskOutcome) -> Table:
+def _rank_overlap(task: TaskResult) -> ReportTable:
     rows: list[list[Cell]] = [
-        [f"{label(one)}, {label(other)}", agreement(task, one, other)]
-        for one, other in combinations(task.branches, 2)
+        [f"{label(one)}, {label(other)}", task.rank_overlap(one, other)]
+        for one, other in combinations(task.retrievers, 2)
     ]
-    return Table(
-        "Agreement of the branches",
-        ["branches", "rank-biased overlap"],
+    return ReportTable(
+        "Overlap of the retrievers",
+        ["retrievers", "rank-biased overlap"],
         rows,
-        "Cross-modal agreement where one ranks by pictures and the other by text: 1 says that both "
-        "rank alike, near 0 that they find different things.",
+        "1: the same ranking; near 0: different results. Between a visual and a text retriever, "
+        "this is the cross-modal agreement.",
     )

@@ -1,4 +1,4 @@
-"""Queries to look at: those that came out worst, and those that no branch alone would answer."""
+"""Select example queries for the report and load their thumbnails."""
 
 from __future__ import annotations
 
@@ -7,134 +7,139 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from sightline.server.evaluation.report_model import Case, Mark, Shown
-from sightline.server.evaluation.retrieval import ranked_systems
-from sightline.server.evaluation.retrieval.retrieval_results import Outcome, TaskOutcome
+from sightline.server.evaluation.report_model import ExampleQuery, ImageRole, ReportImage
+from sightline.server.evaluation.retrieval.ranked_systems import load_query_image
+from sightline.server.evaluation.retrieval.retrieval_metrics import MAIN_METRIC
+from sightline.server.evaluation.retrieval.retrieval_results import QueryResult, TaskResult
 from sightline.storage.errors import UnknownAssetError
 from sightline.storage.records import assets
 from sightline.storage.retrieval.hydrate import hydration
 from sightline.tools.shared import images
 from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.references import shortened
+from sightline.tools.shared.references import shorten
 
-_WORST = 12
-_TELLING = 6
-_WANTED = 2
-_HITS = 5
-_TEXT_CHARS = 160
-_ASKED_EDGE_PIXELS = 256
-_ASKED_BYTES = 100_000
-_MEASURE = "nDCG@10"
+_MAX_LOWEST_SCORING = 12
+_MAX_IMPROVED = 6
+_MAX_RELEVANT = 2
+_MAX_HITS = 5
+_MAX_TEXT_CHARS = 160
+_QUERY_IMAGE_EDGE_PIXELS = 256
+_QUERY_IMAGE_MAX_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
-    """What is shown of a key: where it is from, what is said of it, and its thumbnail."""
+class Preview:
+    """Source, text and thumbnail of a result or of a query image."""
 
     source: str
     text: str
     jpeg: bytes | None = None
 
 
-Exhibits = Mapping[str, Exhibit]
+Previews = Mapping[str, Preview]
 
 
-def worst(task: TaskOutcome) -> list[Outcome]:
-    """The queries with the lowest scores, one a topic, groups of the first dimension by turns."""
-    ordered = sorted(task.outcomes, key=lambda each: each.scores[task.final][_MEASURE])
-    failed = [each for each in ordered if each.scores[task.final][_MEASURE] < 1]
-    return _by_turns(failed, _WORST)
+def lowest_scoring(task: TaskResult) -> list[QueryResult]:
+    """Return the queries with the lowest scores below 1, one per topic, groups alternating."""
+    scores = {each.id: each.metrics[task.final_system][MAIN_METRIC] for each in task.queries}
+    failed = [each for each in task.queries if scores[each.id] < 1]
+    return _alternate_groups(sorted(failed, key=lambda each: scores[each.id]), _MAX_LOWEST_SCORING)
 
 
-def telling(task: TaskOutcome) -> list[Outcome]:
-    """The queries that are answered best compared with what the branches do on average."""
+def most_improved(task: TaskResult) -> list[QueryResult]:
+    """Return the queries with the largest gain over the mean of the single retrievers."""
 
-    def gain(outcome: Outcome) -> float:
-        alone = [outcome.scores[name][_MEASURE] for name in task.branches]
-        return outcome.scores[task.final][_MEASURE] - sum(alone) / len(alone)
+    def gain(result: QueryResult) -> float:
+        single = [result.metrics[name][MAIN_METRIC] for name in task.retrievers]
+        return result.metrics[task.final_system][MAIN_METRIC] - sum(single) / len(single)
 
-    gained = [each for each in task.outcomes if gain(each) > 0]
-    return _by_turns(sorted(gained, key=gain, reverse=True), _TELLING)
+    improved = [each for each in task.queries if gain(each) > 0]
+    return _alternate_groups(sorted(improved, key=gain, reverse=True), _MAX_IMPROVED)
 
 
-def _by_turns(ordered: Iterable[Outcome], most: int) -> list[Outcome]:
-    groups: dict[str, dict[str, Outcome]] = {}
+def _alternate_groups(ordered: Iterable[QueryResult], max_count: int) -> list[QueryResult]:
+    groups: dict[str, dict[str, QueryResult]] = {}
     for each in ordered:
         group = next(iter(each.query.groups.values()), "")
         groups.setdefault(group, {}).setdefault(each.topic, each)
     queues = [list(topics.values()) for topics in groups.values()]
-    turns = max(map(len, queues), default=0)
-    return [queue[turn] for turn in range(turns) for queue in queues if turn < len(queue)][:most]
+    rounds = max(map(len, queues), default=0)
+    alternating = [queue[n] for n in range(rounds) for queue in queues if n < len(queue)]
+    return alternating[:max_count]
 
 
-async def exhibits(deps: Dependencies, task: TaskOutcome) -> Exhibits:
-    """What there is to show of the queries of `worst` and `telling`."""
-    chosen = [*worst(task), *telling(task)]
-    keys = {key for each in chosen for key in (*_wanted(each), *_hits(task, each))}
-    found = {_asked(each): await _question(deps, each) for each in chosen if each.query.image}
+async def load_previews(deps: Dependencies, task: TaskResult) -> Previews:
+    """Load previews for the queries of `lowest_scoring` and `most_improved`, by key."""
+    chosen = [*lowest_scoring(task), *most_improved(task)]
+    keys = {key for each in chosen for key in (*_relevant(each), *_hits(task, each))}
+    previews = {
+        _query_key(each): await _query_preview(deps, each) for each in chosen if each.query.image
+    }
     database = await deps.database.get()
     async with database.connection() as connection:
-        if task.task == "passages":
-            numbers = [int(key) for key in keys if key.isdecimal()]
-            texts = await hydration.passages(connection, numbers, ())
-            return found | {str(id_): Exhibit(p.source, p.text) for id_, p in texts.items()}
+        if task.task == "text to passage":
+            ids = [int(key) for key in keys if key.isdecimal()]
+            passages = await hydration.passages(connection, ids, ())
+            return previews | {str(id_): Preview(p.source, p.text) for id_, p in passages.items()}
         for id_, asset in (await assets.find(connection, keys)).items():
             try:
                 jpeg = await assets.thumbnail(connection, id_)
-            except UnknownAssetError:  # it has none, or was deleted a moment ago
+            except UnknownAssetError:  # No thumbnail, or deleted in the meantime.
                 jpeg = None
-            found[id_] = Exhibit(asset.source, asset.caption or "", jpeg)
-    return found
+            previews[id_] = Preview(asset.source, asset.caption or "", jpeg)
+    return previews
 
 
-async def _question(deps: Dependencies, outcome: Outcome) -> Exhibit:
-    """The picture that was asked with, small; without it where it was an asset."""
-    picture = await ranked_systems.picture(deps, outcome.judged.asked)
-    if not isinstance(picture, Image.Image):
-        return Exhibit(str(picture), "")
-    small = images.encode(picture, max_edge=_ASKED_EDGE_PIXELS, max_bytes=_ASKED_BYTES)
-    return Exhibit("", "", small.data)
+async def _query_preview(deps: Dependencies, result: QueryResult) -> Preview:
+    """Return a thumbnail of the query image; only its id if it is an asset."""
+    image = await load_query_image(deps, result.judged.run_query)
+    if not isinstance(image, Image.Image):
+        return Preview(str(image), "")
+    small = images.encode(
+        image, max_edge=_QUERY_IMAGE_EDGE_PIXELS, max_bytes=_QUERY_IMAGE_MAX_BYTES
+    )
+    return Preview("", "", small.data)
 
 
-def _asked(outcome: Outcome) -> str:
-    """The key of the picture that was asked with; no asset's and no passage's."""
-    return f"asked:{outcome.id}"
+def _query_key(result: QueryResult) -> str:
+    return f"query:{result.id}"  # Cannot be the key of an asset or passage.
 
 
-def _wanted(outcome: Outcome) -> Sequence[str]:
-    grades = outcome.judged.grades
-    return sorted(grades, key=lambda key: -grades[key])[:_WANTED]
+def _relevant(result: QueryResult) -> Sequence[str]:
+    grades = result.judged.grades
+    return sorted(grades, key=lambda key: -grades[key])[:_MAX_RELEVANT]
 
 
-def _hits(task: TaskOutcome, outcome: Outcome) -> Sequence[str]:
-    return outcome.ranking.keys(task.final)[:_HITS]
+def _hits(task: TaskResult, result: QueryResult) -> Sequence[str]:
+    return result.rankings.keys(task.final_system)[:_MAX_HITS]
 
 
-def case(task: TaskOutcome, outcome: Outcome, known: Exhibits, label: Callable[[str], str]) -> Case:
-    """A query with what it should find and what came first; ``label`` names systems."""
-    query, grades = outcome.query, outcome.judged.grades
-    shown = [_shown(key, "wanted", "wanted", known) for key in _wanted(outcome)]
-    for place, key in enumerate(_hits(task, outcome), 1):
-        mark: Mark = "right" if grades.get(key, 0) > 0 else "wrong"
-        shown.append(_shown(key, mark, f"hit {place}", known))
-    if (asked := known.get(_asked(outcome))) is not None:
-        shown.insert(0, Shown(["asked with"], "asked", asked.jpeg))
-    places = [f"{label(name)} {outcome.place(name) or '–'}" for name in task.systems]
-    about = [*query.groups.values(), query.language]
-    return Case(
-        title=query.query or f"the picture {query.image}",
+def example_query(
+    task: TaskResult, result: QueryResult, previews: Previews, label: Callable[[str], str]
+) -> ExampleQuery:
+    """Return a query with its expected results and first hits; ``label`` names systems."""
+    query, grades = result.query, result.judged.grades
+    shown = [_image(key, "relevant", "relevant", previews) for key in _relevant(result)]
+    for rank, key in enumerate(_hits(task, result), 1):
+        role: ImageRole = "correct" if grades.get(key, 0) > 0 else "incorrect"
+        shown.append(_image(key, role, f"hit {rank}", previews))
+    if (query_preview := previews.get(_query_key(result))) is not None:
+        shown.insert(0, ReportImage(["query image"], "query", query_preview.jpeg))
+    ranks = [f"{label(name)} {result.first_relevant_rank(name) or '–'}" for name in task.systems]
+    return ExampleQuery(
+        title=query.query or f"image {query.image}",
         facts=[
-            ", ".join(filter(None, about)),
-            f"{_MEASURE} {outcome.scores[task.final][_MEASURE]:.2f}",
-            "first right hit at: " + ", ".join(places),
+            ", ".join(filter(None, [*query.groups.values(), query.language])),
+            f"{MAIN_METRIC} {result.metrics[task.final_system][MAIN_METRIC]:.2f}",
+            "rank of the first relevant result: " + ", ".join(ranks),
         ],
-        pictures=shown,
+        images=shown,
     )
 
 
-def _shown(key: str, mark: Mark, title: str, known: Exhibits) -> Shown:
-    exhibit = known.get(key)
-    if exhibit is None:
-        return Shown([title, "not in the index" if not key.isalnum() else key], mark)
-    lines = [title, exhibit.source.rsplit("/", 1)[-1], shortened(exhibit.text, _TEXT_CHARS)]
-    return Shown([line for line in lines if line], mark, exhibit.jpeg)
+def _image(key: str, role: ImageRole, title: str, previews: Previews) -> ReportImage:
+    preview = previews.get(key)
+    if preview is None:
+        return ReportImage([title, key if key.isalnum() else "not in the index"], role)
+    lines = [title, preview.source.rsplit("/", 1)[-1], shorten(preview.text, _MAX_TEXT_CHARS)]
+    return ReportImage([line for line in lines if line], role, preview.jpeg)

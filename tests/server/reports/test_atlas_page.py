@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import io
 import json
 import re
@@ -127,7 +128,7 @@ async def test_what_cannot_be_laid_out_is_named(database: Database) -> None:
 
 
 def test_nothing_of_the_data_is_markup() -> None:
-    text = atlas_page.render(a_map(200), {"0" * 12: atlas_page.shrink(jpeg())}, made_at=NOW)
+    text = atlas_page.render(a_map(200), {"0" * 12: atlas_page.shrink(jpeg())}, created_at=NOW)
     assert len(re.findall(r"<script\b", text)) == 2
     assert "<img" not in text
     block = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
@@ -141,13 +142,13 @@ def test_nothing_of_the_data_is_markup() -> None:
 
 
 def test_the_policy_lets_this_script_and_style_in_and_no_other() -> None:
-    text = atlas_page.render(a_map(3), {}, made_at=NOW)
+    text = atlas_page.render(a_map(3), {}, created_at=NOW)
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
     assert policy is not None
     for tag, directive in (("script", "script-src"), ("style", "style-src")):
         (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
-        assert f"{directive} &#x27;sha256-{digest}&#x27;" in policy[1]
+        assert f"{directive} 'sha256-{digest}'" in html.unescape(policy[1])
     assert "unsafe" not in policy[1]
 
 
@@ -158,7 +159,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
     path = tmp_path_factory.mktemp("atlas") / "map.html"
     map_ = a_map()
     small = atlas_page.shrink(jpeg())
-    path.write_text(atlas_page.render(map_, dict.fromkeys(map_.ids, small), made_at=NOW), "utf-8")
+    path.write_text(
+        atlas_page.render(map_, dict.fromkeys(map_.ids, small), created_at=NOW), "utf-8"
+    )
     with browser.browser() as opened:
         opened.open(path.as_uri())
         yield opened
@@ -166,14 +169,13 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
 
 @pytest.fixture
 def fresh(shown: browser.Page) -> browser.Page:
-    shown.evaluate("(paintBy(0), found = null, reset(), canvas.focus())")
+    shown.evaluate("(colorBy(0), matches = null, reset(), canvas.focus())")
     return shown
 
 
 def test_thousands_of_points_are_drawn_and_nothing_else_happens(fresh: browser.Page) -> None:
-    drawn = (
-        "pen.getImageData(0, 0, canvas.width, canvas.height).data.filter((v, i) => i % 4 == 3 && v)"
-    )
+    pixels = "context.getImageData(0, 0, canvas.width, canvas.height).data"
+    drawn = f"{pixels}.filter((v, i) => i % 4 == 3 && v)"
     assert fresh.evaluate(f"{drawn}.length") > 5_000
     assert fresh.evaluate("visible.length") == COUNT
     assert fresh.evaluate("typeof hacked") == "undefined"
@@ -202,32 +204,32 @@ def test_the_pointer_shows_a_picture_with_its_words(fresh: browser.Page) -> None
     fresh.mouse("mousePressed", x, y)
     fresh.mouse("mouseReleased", x, y)
     fresh.mouse("mouseMoved", x + 300, y + 100)
-    assert fresh.evaluate("kept") == 0
+    assert fresh.evaluate("pinned") == 0
     assert "<img src=x" in fresh.evaluate("card.textContent")
 
 
 def test_the_keyboard_goes_from_picture_to_picture(fresh: browser.Page) -> None:
     fresh.press("ArrowRight")
-    first = fresh.evaluate("[kept, screenX(kept)]")
+    first = fresh.evaluate("[pinned, screenX(pinned)]")
     fresh.press("ArrowRight")
-    second = fresh.evaluate("[kept, screenX(kept)]")
+    second = fresh.evaluate("[pinned, screenX(pinned)]")
     assert first[0] != second[0]
     assert second[1] > first[1]
-    assert fresh.evaluate("$('said').textContent") != ""
+    assert fresh.evaluate("$('status').textContent") != ""
     fresh.press("+")
     assert fresh.evaluate("view.scale") == 1.5
     fresh.press("Escape")
-    assert fresh.evaluate("[kept, card.hidden]") == [-1, True]
+    assert fresh.evaluate("[pinned, card.hidden]") == [-1, True]
     fresh.press("0")
     assert fresh.evaluate("view.scale") == 1
 
 
 def test_close_up_points_become_pictures(fresh: browser.Page) -> None:
-    fresh.evaluate("keep(0)")
+    fresh.evaluate("pin(0)")
     for _ in range(8):
         fresh.press("+")
     assert 0 < fresh.evaluate("visible.length") <= 150
-    assert fresh.evaluate("visible.every(i => pictures.has(i))")
+    assert fresh.evaluate("visible.every(i => thumbnails.has(i))")
 
 
 def test_the_legend_and_the_search_choose_what_is_shown(fresh: browser.Page) -> None:
@@ -244,7 +246,7 @@ def test_the_legend_and_the_search_choose_what_is_shown(fresh: browser.Page) -> 
         "($('find').value = 'picture 4321', $('find').dispatchEvent(new Event('input')))"
     )
     assert fresh.evaluate("visible") == [4_321]
-    fresh.evaluate("paintBy(1)")
+    fresh.evaluate("colorBy(1)")
     assert fresh.evaluate("$('legend').textContent").startswith("0742.7")
 
 
@@ -253,7 +255,7 @@ def test_it_is_light_or_dark_as_the_reader_wishes(fresh: browser.Page) -> None:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         fresh.call("Emulation.setEmulatedMedia", features=[feature])
 
-    looks = "[getComputedStyle(document.body).backgroundColor, colours[1]]"
+    looks = "[getComputedStyle(document.body).backgroundColor, colors[1]]"
     wish("light")
     assert fresh.evaluate(looks) == ["rgb(251, 251, 249)", "#0072b2"]
     # The page's own listener is older than this one, and hears of it first.

@@ -1,4 +1,4 @@
-"""Reports hold what files, models and strangers said, and must not act on it."""
+"""Reports contain untrusted text and must not interpret it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,41 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sightline.server.evaluation import markdown_report
 from sightline.server.evaluation.bootstrap import Estimate
+from sightline.server.evaluation.markdown_report import render_markdown
 from sightline.server.evaluation.report_model import (
-    Case,
-    Chart,
-    Gallery,
+    EvalReport,
+    ExampleGallery,
+    ExampleQuery,
     Headline,
-    Report,
-    Section,
-    Shown,
-    Table,
+    ReportChart,
+    ReportImage,
+    ReportSection,
+    ReportTable,
 )
 from sightline.server.reports import evaluation_page
 
-EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> | [x](javascript:1) {{ 7*7 }}"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> | [x](javascript:1) {{ 7*7 }}"
 
 
-def report(text: str) -> Report:
+def report(text: str) -> EvalReport:
     half = Estimate(0.5, 0.4, 0.6, 3)
-    return Report(
+    return EvalReport(
         text,
         [(text, text)],
         [
-            Section(
+            ReportSection(
                 text,
                 [
-                    Table(text, [text, "n"], [[text, half], [None, 3]], text, frozenset({0})),
-                    Table("shaded", ["a", "b"], [["x", half]], shaded=True),
-                    Table("signed", ["a", "b"], [["x", half]], signed=True),
-                    Chart(text, [(text, half)], text),
-                    Gallery(text, [Case(text, [text], [Shown([text], "wrong", b"jpeg")])], text),
+                    ReportTable(text, [text, "n"], [[text, half], [None, 3]], text, frozenset({0})),
+                    ReportTable("shaded", ["a", "b"], [["x", half]], heatmap=True),
+                    ReportTable("signed", ["a", "b"], [["x", half]], signed=True),
+                    ReportChart(text, [(text, half)], text),
+                    ExampleGallery(
+                        text,
+                        [ExampleQuery(text, [text], [ReportImage([text], "incorrect", b"jpeg")])],
+                        text,
+                    ),
                 ],
                 text,
                 [Headline(text, text, text)],
@@ -47,7 +51,7 @@ def report(text: str) -> Report:
 
 
 class Elements(HTMLParser):
-    """What a browser would make of a page."""
+    """Collects tags, attributes and text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,19 +70,19 @@ class Elements(HTMLParser):
 @pytest.fixture
 def elements() -> Elements:
     parser = Elements()
-    parser.feed(evaluation_page.write(report(EVIL)))
+    parser.feed(evaluation_page.render(report(HOSTILE)))
     return parser
 
 
-def test_a_page_shows_hostile_text_and_does_not_act_on_it(elements: Elements) -> None:
+def test_the_page_escapes_hostile_text(elements: Elements) -> None:
     assert "script" not in elements.tags
     assert elements.tags.count("img") == 1
     assert not [name for name, _ in elements.attributes if name.startswith("on")]
-    assert EVIL in elements.text
+    assert HOSTILE in elements.text
     assert "49" not in elements.text
 
 
-def test_a_page_loads_nothing_and_says_so(elements: Elements) -> None:
+def test_the_page_loads_nothing_and_its_policy_forbids_it(elements: Elements) -> None:
     policy = dict(elements.attributes)["content"] or ""
     assert any("default-src 'none'" in (value or "") for _, value in elements.attributes), policy
     links = [value or "" for name, value in elements.attributes if name in ("src", "href")]
@@ -86,14 +90,14 @@ def test_a_page_loads_nothing_and_says_so(elements: Elements) -> None:
     assert all(link.startswith("data:image/jpeg;base64,") for link in links)
 
 
-def test_a_page_shows_estimates_with_their_intervals(elements: Elements) -> None:
+def test_the_page_shows_estimates_with_their_intervals(elements: Elements) -> None:
     assert "0.500" in elements.text
     assert "0.400 to 0.600" in elements.text
     assert "+0.400 to +0.600" in elements.text
 
 
-def test_markdown_keeps_hostile_text_in_its_cell() -> None:
-    text = markdown_report.write(report(EVIL))
+def test_markdown_escapes_hostile_text_in_cells() -> None:
+    text = render_markdown(report(HOSTILE))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows
     for row in rows:
@@ -103,5 +107,5 @@ def test_markdown_keeps_hostile_text_in_its_cell() -> None:
     assert "+0.500 (+0.400 to +0.600)" in text
 
 
-def test_markdown_keeps_lines_together() -> None:
-    assert "\n# evil" not in markdown_report.write(report("a\n# evil"))
+def test_markdown_joins_the_lines_of_a_text() -> None:
+    assert "\n# evil" not in render_markdown(report("a\n# evil"))

@@ -1,4 +1,4 @@
-"""The three settings ask what they say: of what is given, of what is found, and of nothing."""
+"""Questions are asked with oracle evidence, retrieved evidence, and closed book."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.answers import eval_server
-from sightline.server.evaluation.answers import answer_evaluation
-from sightline.server.evaluation.answers.ablation import SETTINGS, ask_all
-from sightline.server.evaluation.answers.eval_questions import Question
-from sightline.server.evaluation.run_file import read
+from sightline.server.evaluation.answers.ablation import (
+    CONDITIONS,
+    ask_all,
+    asset_ids_by_source,
+    evaluate_questions,
+)
+from sightline.server.evaluation.answers.eval_questions import EvalQuestion
+from sightline.server.evaluation.run_file import load_run_file
 from sightline.storage.blobs import ObjectStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError
@@ -34,7 +37,7 @@ CAPTIONS = ("a white van", "a red door", "a blue boat")
 async def gallery(
     database: Database, tmp_path: Path
 ) -> AsyncIterator[tuple[Dependencies, Path, list[str]]]:
-    """Three captioned pictures, what the model was asked, and a run file about two of them."""
+    """Three images with captions, a run file about two of them, and the prompts of the model."""
     folder = tmp_path / "gallery"
     files = fill(folder, len(CAPTIONS))
     for path, caption in zip(files, CAPTIONS, strict=True):
@@ -58,7 +61,9 @@ async def gallery(
         if "yes or no" in prompt:
             return "yes"
         claims = [{"text": "a door", "evidence": [1], "box": None, "quote": None}]
-        return json.dumps({"answer": "door", "claims": claims, "missing": None, "interpretations": []})
+        return json.dumps(
+            {"answer": "door", "claims": claims, "missing": None, "interpretations": []}
+        )
 
     async with scripted(answer) as model:
         yield _dependencies(database, objects, encoder, model), _run_file(tmp_path, files), prompts
@@ -70,8 +75,8 @@ def _dependencies(
     encoder: ColourHistogramEncoder,
     model: VisionLanguageModel | None,
 ) -> Dependencies:
+    from sightline.server.config import load_settings
     from sightline.server.config.option_mapping import decoder
-    from sightline.server.config.settings import load
 
     return Dependencies(
         database=Ready(database),
@@ -83,7 +88,7 @@ def _dependencies(
         image_search=ImageSearch(database, encoder, encoder, signing_key=b"k" * 32).search,
         passage_search=PassageSearch(database, encoder, signing_key=b"k" * 32).search,
         ingest_options=IngestOptions(workers=1),
-        decoder=decoder(load()),
+        decoder=decoder(load_settings()),
         vision=model,
     )
 
@@ -104,55 +109,55 @@ def _run_file(folder: Path, files: list[Path]) -> Path:
     return path
 
 
-async def test_every_line_is_asked_in_every_setting_and_scored(
+async def test_every_question_is_asked_and_scored_under_every_condition(
     gallery: tuple[Dependencies, Path, list[str]],
 ) -> None:
     deps, run_file, prompts = gallery
-    told: list[tuple[int, int]] = []
-    scores = await answer_evaluation.evaluate(
-        deps, read(run_file), "gallery", lambda done, of: told.append((done, of))
+    reported: list[tuple[int, int]] = []
+    scores = await evaluate_questions(
+        deps, load_run_file(run_file), "gallery", lambda done, total: reported.append((done, total))
     )
-    assert tuple(scores) == SETTINGS
-    assert told[-1] == (6, 6)
-    assert [[each.right for each in found] for found in scores.values()] == [[True, False]] * 3
-    assert scores["given"][0].citation_precision == 1
-    assert scores["given"][1].faithful == 0
-    # Found by its caption; nothing is cited without evidence.
-    assert scores["sightline"][0].citation_recall == 1
-    assert scores["none"][0].citation_recall != scores["none"][0].citation_recall
+    assert tuple(scores) == CONDITIONS
+    assert reported[-1] == (6, 6)
+    assert [[each.correct for each in found] for found in scores.values()] == [[True, False]] * 3
+    assert scores["oracle"][0].citation_precision == 1
+    assert scores["oracle"][1].faithfulness == 0
+    # Retrieved by its caption. Without evidence there are no citations (NaN).
+    assert scores["retrieved"][0].citation_recall == 1
+    assert scores["closed_book"][0].citation_recall != scores["closed_book"][0].citation_recall
     assert sum("<picture>" not in prompt for prompt in prompts) == 2
 
 
-async def test_what_a_question_is_about_is_kept_to_oneself_where_it_is_unsaid(
+async def test_the_subject_is_not_used_in_the_condition_without_it(
     gallery: tuple[Dependencies, Path, list[str]],
 ) -> None:
     deps, run_file, prompts = gallery
-    questions = [line.parse(Question) for line in read(run_file)][:1]
-    files = await eval_server.sources(deps, questions, "gallery")
-    for setting, told in (("sightline", True), ("unsaid", False)):
+    questions = [line.parse(EvalQuestion) for line in load_run_file(run_file)][:1]
+    files = await asset_ids_by_source(deps, questions, "gallery")
+    for condition, expected in (("retrieved", True), ("retrieved_no_about", False)):
         prompts.clear()
-        await ask_all(deps, questions, setting, files, collection="gallery")  # type: ignore[arg-type]
-        assert any(CAPTIONS[1] in prompt.partition("about:")[2] for prompt in prompts) == told
+        await ask_all(deps, questions, condition, files, collection="gallery")  # type: ignore[arg-type]
+        assert any(CAPTIONS[1] in prompt.partition("about:")[2] for prompt in prompts) == expected
 
 
 @pytest.mark.parametrize(
-    ("sources", "said"),
-    [(["nowhere.jpg"], "'nowhere.jpg' is the source of 0 pictures"), ([], "line 1: sources")],
+    ("sources", "message"),
+    [(["nowhere.jpg"], "'nowhere.jpg' is the source of 0 images"), ([], "line 1: sources")],
 )
-async def test_a_line_that_cannot_be_asked_is_refused(
-    gallery: tuple[Dependencies, Path, list[str]], tmp_path: Path, sources: list[str], said: str
+async def test_a_question_with_wrong_sources_is_rejected(
+    gallery: tuple[Dependencies, Path, list[str]], tmp_path: Path, sources: list[str], message: str
 ) -> None:
     path = tmp_path / "wrong.jsonl"
     row = {"question": "?", "answer": "x", "sources": sources}
     path.write_text(json.dumps(row), encoding="utf-8")
-    with pytest.raises(InvalidArgumentError, match=said):
-        await answer_evaluation.evaluate(gallery[0], read(path), "gallery", lambda *_: None)
+    with pytest.raises(InvalidArgumentError, match=message):
+        await evaluate_questions(gallery[0], load_run_file(path), "gallery", lambda *_: None)
 
 
-async def test_without_a_model_there_is_nothing_to_score(
+async def test_without_a_model_the_evaluation_fails(
     gallery: tuple[Dependencies, Path, list[str]],
 ) -> None:
     deps, run_file, _ = gallery
     without = replace(deps, vision=None)
-    with pytest.raises(ModelUnavailableError, match="SIGHTLINE_VLM_BASE_URL"):
-        await answer_evaluation.evaluate(without, read(run_file), "gallery", lambda *_: None)
+    with pytest.raises(ModelUnavailableError, match="SIGHTLINE_VLM__BASE_URL"):
+        await evaluate_questions(without, load_run_file(run_file), "gallery", lambda *_: None)

@@ -1,4 +1,4 @@
-"""Each system of a search is ranked by itself: branches, fused, reranked."""
+"""One search gives the ranking of each system: retrievers, fused, reranked."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import pytest
 from PIL import Image
 
 from sightline.server.evaluation import run_file
-from sightline.server.evaluation.retrieval import (
-    retrieval_evaluation,
-    retrieval_sections,
-    sample_queries,
-)
-from sightline.server.evaluation.retrieval.retrieval_results import TaskOutcome
+from sightline.server.evaluation.retrieval.retrieval_evaluation import run_queries
+from sightline.server.evaluation.retrieval.retrieval_results import TaskResult
+from sightline.server.evaluation.retrieval.retrieval_sections import retrieval_section
+from sightline.server.evaluation.retrieval.sample_queries import load_previews
 from sightline.storage.blobs import ObjectStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, ModelOverloadedError
@@ -27,11 +25,11 @@ from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
 from tests.tools.toolbox import Ready
 
-KEY = b"a key of the tests"
+KEY = b"a key for the tests"
 
 
 class PrefersRoses:
-    """A judge that knows one thing, and fails where it is asked of the sea."""
+    """Prefers roses, and fails for queries about the sea."""
 
     looks = False
 
@@ -66,57 +64,59 @@ async def deps(database: Database, tmp_path: Path) -> Dependencies:
     )
 
 
-async def measured(deps: Dependencies, folder: Path, **values: object) -> TaskOutcome:
-    line = run_file.Line(folder / "run.jsonl", 1, values)
-    (task,) = await retrieval_evaluation.evaluate(deps, [line], "album", lambda *_: None)
+async def evaluate(deps: Dependencies, folder: Path, **values: object) -> TaskResult:
+    line = run_file.RunFileLine(folder / "run.jsonl", 1, values)
+    (task,) = await run_queries(deps, [line], "album", lambda *_: None)
     return task
 
 
-async def test_each_branch_and_what_became_of_them_is_ranked(
+async def test_each_retriever_and_the_final_order_are_ranked(
     deps: Dependencies, tmp_path: Path
 ) -> None:
-    task = await measured(deps, tmp_path, query="red wall", relevant=["red.jpg"])
-    branches = ("text_to_picture", "words")
-    assert set(task.systems) == {*branches, "fused", "reranked"}
-    assert task.final == "reranked"
-    (outcome,) = task.outcomes
-    assert outcome.place("words") == 2
-    assert outcome.place("fused") == 2
-    assert outcome.place("reranked") == 1
-    gain = task.gain("reranked", "fused", "MRR")
+    task = await evaluate(deps, tmp_path, query="red wall", relevant=["red.jpg"])
+    retrievers = ("text_to_picture", "words")
+    assert set(task.systems) == {*retrievers, "fused", "reranked"}
+    assert task.final_system == "reranked"
+    (result,) = task.queries
+    assert result.first_relevant_rank("words") == 2
+    assert result.first_relevant_rank("fused") == 2
+    assert result.first_relevant_rank("reranked") == 1
+    gain = task.difference("reranked", "fused", "MRR")
     assert (gain.value, gain.low, gain.high) == (0.5, 0.5, 0.5)
-    section = retrieval_sections.section(task, await sample_queries.exhibits(deps, task))
+    section = retrieval_section(task, await load_previews(deps, task))
     assert section.headlines[0].label == "nDCG@10, fused and reranked"
 
 
-async def test_a_query_that_was_not_reranked_counts_as_fused_and_is_counted(
+async def test_a_query_without_reranking_uses_the_fused_ranking_and_is_reported(
     deps: Dependencies, tmp_path: Path
 ) -> None:
     asked = [
-        run_file.Line(tmp_path / "run.jsonl", 1, {"query": "red wall", "relevant": ["red.jpg"]}),
-        run_file.Line(tmp_path / "run.jsonl", 2, {"query": "the sea", "relevant": ["sea.jpg"]}),
+        run_file.RunFileLine(
+            tmp_path / "run.jsonl", 1, {"query": "red wall", "relevant": ["red.jpg"]}
+        ),
+        run_file.RunFileLine(
+            tmp_path / "run.jsonl", 2, {"query": "the sea", "relevant": ["sea.jpg"]}
+        ),
     ]
-    (task,) = await retrieval_evaluation.evaluate(deps, asked, "album", lambda *_: None)
-    assert [each.place("reranked") for each in task.outcomes] == [1, 1]
-    section = retrieval_sections.section(task, await sample_queries.exhibits(deps, task))
-    assert section.text.endswith(" 1 were not reranked: it was late or failed.")
+    (task,) = await run_queries(deps, asked, "album", lambda *_: None)
+    assert [each.first_relevant_rank("reranked") for each in task.queries] == [1, 1]
+    section = retrieval_section(task, await load_previews(deps, task))
+    assert section.text.endswith(" 1 not reranked: the reranker failed or timed out.")
 
 
-async def test_a_picture_beside_the_run_file_is_searched_by(
-    deps: Dependencies, tmp_path: Path
-) -> None:
+async def test_an_image_beside_the_run_file_is_a_query(deps: Dependencies, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "#2838d8").save(tmp_path / "blue.png")
-    task = await measured(deps, tmp_path, image="blue.png", relevant=[id_of("sea.jpg")])
-    assert task.task == "picture"
-    assert task.outcomes[0].place("picture_to_picture") == 1
-    stored = await measured(deps, tmp_path, image=id_of("red.jpg"), relevant=["wall.jpg"])
+    task = await evaluate(deps, tmp_path, image="blue.png", relevant=[id_of("sea.jpg")])
+    assert task.task == "image to image"
+    assert task.queries[0].first_relevant_rank("picture_to_picture") == 1
+    stored = await evaluate(deps, tmp_path, image=id_of("red.jpg"), relevant=["wall.jpg"])
     assert stored.outcomes[0].place("fused") == 1
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"image": "none.png"}, "image 'none.png' is no picture beside the run file"),
+        ({"image": "none.png"}, "image 'none.png' is neither a file nor an asset id"),
         ({"image": "run.jsonl"}, "the file"),
         ({"query": "x", "filters": {"price": 3}}, "'price'"),
         ({"query": "x", "captured_after": "tomorrow"}, "'tomorrow'"),
@@ -125,16 +125,16 @@ async def test_a_picture_beside_the_run_file_is_searched_by(
     ],
     ids=str,
 )
-async def test_what_a_search_refuses_is_named_with_its_line(
+async def test_a_query_that_the_search_rejects_is_named_with_its_line(
     deps: Dependencies, tmp_path: Path, values: dict[str, object], message: str
 ) -> None:
     (tmp_path / "run.jsonl").write_text("{}", encoding="utf-8")
     with pytest.raises(InvalidArgumentError, match=f"run.jsonl, line 1: .*{message}"):
-        await measured(deps, tmp_path, **values, relevant=["red.jpg"])
+        await evaluate(deps, tmp_path, **values, relevant=["red.jpg"])
 
 
-async def test_two_lines_cannot_have_one_id(deps: Dependencies, tmp_path: Path) -> None:
+async def test_two_lines_cannot_have_the_same_id(deps: Dependencies, tmp_path: Path) -> None:
     asked = {"id": "q", "query": "x", "relevant": ["red.jpg"]}
-    twice = [run_file.Line(tmp_path / "run.jsonl", n, asked) for n in (1, 2)]
-    with pytest.raises(InvalidArgumentError, match="line 2: id is 'q', which line 1 has already"):
-        await retrieval_evaluation.evaluate(deps, twice, "album", lambda *_: None)
+    twice = [run_file.RunFileLine(tmp_path / "run.jsonl", n, asked) for n in (1, 2)]
+    with pytest.raises(InvalidArgumentError, match="line 2: id 'q' is already used by line 1"):
+        await run_queries(deps, twice, "album", lambda *_: None)
