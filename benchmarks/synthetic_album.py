@@ -1,17 +1,17 @@
-"""An album of the drawn world, and queries whose right answers are known from how it was drawn.
+"""An album of the synthetic world, and queries with known results.
 
-Held out: the pictures are of the test split, which no built-in model was trained on. What the
-server is given is what people give: the picture, and for two in three a short caption, by turns in
-English and in Chinese. Queries are other words:
+The images are from the test split, on which no built-in model was trained. The album contains the
+images, and for two of three images a short caption, alternating between English and Chinese. The
+queries use other words:
 
-caption   the most exact caption; right is the one picture that it was written for
-object    a thing and its colour; right is every picture that shows one
-pair      two things; a picture that shows both is worth 2, one of them 1
-written   what is written in the picture (a number, a price, a sign) and in no caption
-time      a thing, and a time of day as a filter
-crop      a piece of the picture instead of words
+caption   the most exact caption; relevant is the one image that it describes
+object    an object and its color; relevant is every image that shows it
+pair      two objects; an image with both has grade 2, with one of them grade 1
+written   text in the image (a number, a price, a sign) that is in no caption
+time      an object, with a time of day as filter
+crop      a part of the image instead of text
 
-Each is asked in English and in Chinese, but for pieces. Rules never look at what a search finds.
+Each query exists in English and Chinese, except crops. The rules do not depend on search results.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ from sightline.training.world.street.vehicles import VEHICLES
 
 ALBUM = "album"
 QUERIES = "queries.jsonl"
-COLLECTION = "drawn"
+COLLECTION = "synthetic"
 
-_MOST_RIGHT = 10
-"""A query that more pictures fit says little at the first ten places, and is left out."""
-_CROP_EVERY = 4
+_MAX_RELEVANT = 10
+"""Queries with more relevant images are left out, because metrics at rank 10 say little."""
+_CROP_INTERVAL = 4
 _IMAGES = "images"
-_CROP_EDGES = (0.15, 0.15, 0.75, 0.75)
-_FROM, _TO = "06:00", "17:00"
+_CROP_BOX = (0.15, 0.15, 0.75, 0.75)
+_EARLIEST, _LATEST = "06:00", "17:00"
 _NAMES: Final = {
     **SHAPES,
     **{name: item[0] for name, item in ITEMS.items()},
     **{name: piece.zh for name, piece in PIECES.items()},
     **{name: vehicle[0] for name, vehicle in VEHICLES.items()},
 }
-#: By family: what written text is asked for, and how, in English and Chinese.
-_WRITTEN: Final = {
+#: By family: patterns of text in images, with the queries in English and Chinese.
+_TEXT_PATTERNS: Final = {
     "product": (
         (re.compile(r"(?:ID: |编号：)(\S+)"), "ID {}", "编号{}"),
         (re.compile(r"([$¥]\d+)"), "price {}", "价格{}"),
@@ -75,17 +75,17 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
-    """What is true of one picture, and the caption that the server is given.
+class _Image:
+    """Ground truth of one image, and its caption in the album.
 
-    It was drawn as ``file_name``; its ``name`` in the album does not say what it shows.
+    ``name`` is its name in the album, which does not reveal the contents.
     """
 
     file_name: str
     family: str
     captions: dict[str, list[str]]
-    given: str | None
-    things: frozenset[tuple[str, str]]
+    album_caption: str | None
+    objects: frozenset[tuple[str, str]]
     texts: frozenset[str]
     captured: datetime | None
 
@@ -94,120 +94,123 @@ class _Picture:
         return f"{_IMAGES}/{hashlib.sha256(self.file_name.encode()).hexdigest()[:10]}.jpg"
 
 
-def draw(folder: Path, *, count: int, seed: int, workers: int = 1) -> None:
-    """Draw ``count`` pictures and `prepare` them; the same count and seed give the same bytes."""
-    with tempfile.TemporaryDirectory(prefix="sightline-drawn-") as temporary:
-        drawn = Path(temporary) / "world"
-        export(drawn, split="test", count=count, seed=seed, workers=workers)
-        prepare(drawn, folder)
+def render(folder: Path, *, count: int, seed: int, workers: int = 1) -> None:
+    """Render ``count`` images and `prepare` them; the output is deterministic."""
+    with tempfile.TemporaryDirectory(prefix="sightline-album-") as temporary:
+        world = Path(temporary) / "world"
+        export(world, split="test", count=count, seed=seed, workers=workers)
+        prepare(world, folder)
 
 
-def prepare(drawn: Path, folder: Path) -> None:
-    """Make ``folder``, with the `ALBUM` to ingest and the `QUERIES`, of what ``sightline world``
-    drew.
+def prepare(world: Path, folder: Path) -> None:
+    """Write the `ALBUM` and the `QUERIES` of an output folder of ``sightline world``.
 
-    Raises InvalidArgumentError where ``drawn`` is no such folder.
+    Raises InvalidArgumentError if ``world`` is not such a folder.
     """
-    pictures = _pictures(drawn)
+    images = _load_images(world)
     album = folder / ALBUM
     (album / _IMAGES).mkdir(parents=True)
-    for each in pictures:
-        shutil.copyfile(drawn / each.file_name, album / each.name)
-    told = [{"file_name": each.name, "caption": each.given} for each in pictures if each.given]
-    _write(album / "metadata.jsonl", told)
+    for each in images:
+        shutil.copyfile(world / each.file_name, album / each.name)
+    captions = [
+        {"file_name": each.name, "caption": each.album_caption}
+        for each in images
+        if each.album_caption
+    ]
+    _write(album / "metadata.jsonl", captions)
     crops = folder / "crops"
     crops.mkdir()
-    # The queries last: a folder that has them is complete.
-    _write(folder / QUERIES, [*_worded(pictures), *_cropped(pictures, album, crops)])
+    # Written last: a folder with queries is complete.
+    _write(folder / QUERIES, [*_text_queries(images), *_crop_queries(images, album, crops)])
 
 
-def _pictures(drawn: Path) -> list[_Picture]:
+def _load_images(world: Path) -> list[_Image]:
     try:
-        lines = (drawn / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
-        coco = json.loads((drawn / "instances.json").read_text(encoding="utf-8"))
+        lines = (world / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+        coco = json.loads((world / "instances.json").read_text(encoding="utf-8"))
         rows = [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
         raise InvalidArgumentError(
-            f"{drawn} is no album that `sightline world` drew: {error}"
+            f"{world} is not an output folder of `sightline world`: {error}"
         ) from error
     labels = {each["id"]: each["name"] for each in coco["categories"]}
     files = {each["id"]: each["file_name"] for each in coco["images"]}
-    things: dict[str, set[tuple[str, str]]] = {name: set() for name in files.values()}
+    objects: dict[str, set[tuple[str, str]]] = {name: set() for name in files.values()}
     texts: dict[str, set[str]] = {name: set() for name in files.values()}
     for each in coco["annotations"]:
         name, attributes = files[each["image_id"]], each["attributes"]
         if labels[each["category_id"]] == "text":
             texts[name].add(attributes["text"])
         elif "colour" in attributes:
-            things[name].add((labels[each["category_id"]], attributes["colour"]))
+            objects[name].add((labels[each["category_id"]], attributes["colour"]))
     return [
-        _Picture(
+        _Image(
             file_name=row["file_name"],
             family=row["family"],
             captions=row["captions"],
-            # By turns in English, in Chinese, and none; moved on by one each time round the
+            # English, Chinese and no caption alternate, shifted by one after each round of
             # families, so that each family has all three.
-            given=_given(row["captions"], place, len({r["family"] for r in rows})),
-            things=frozenset(things[row["file_name"]]),
+            album_caption=_album_caption(row["captions"], index, len({r["family"] for r in rows})),
+            objects=frozenset(objects[row["file_name"]]),
             texts=frozenset(texts[row["file_name"]]),
             captured=datetime.fromisoformat(row["captured_at"]) if row["captured_at"] else None,
         )
-        for place, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
 
 
-def _given(captions: dict[str, list[str]], place: int, families: int) -> str | None:
-    turn = (place + place // families) % 3
+def _album_caption(captions: dict[str, list[str]], index: int, families: int) -> str | None:
+    turn = (index + index // families) % 3
     return None if turn == 2 else captions["en" if turn == 0 else "zh"][-1]
 
 
-def _worded(pictures: Sequence[_Picture]) -> Iterator[Json]:
-    for number, each in enumerate(pictures):
+def _text_queries(images: Sequence[_Image]) -> Iterator[Json]:
+    for number, each in enumerate(images):
         words = {language: captions[0] for language, captions in each.captions.items()}
-        yield from _twins(f"caption-{number}", words, "caption", each.family, {each.name: 1})
-    yield from _objects(pictures)
-    yield from _pairs(pictures)
-    yield from _written(pictures)
+        yield from _translated(f"caption-{number}", words, "caption", each.family, {each.name: 1})
+    yield from _object_queries(images)
+    yield from _pair_queries(images)
+    yield from _written_queries(images)
 
 
-def _objects(pictures: Sequence[_Picture]) -> Iterator[Json]:
-    for label, colour in sorted({thing for each in pictures for thing in each.things}):
+def _object_queries(images: Sequence[_Image]) -> Iterator[Json]:
+    for label, colour in sorted({thing for each in images for thing in each.objects}):
         if label not in _NAMES:
             continue
-        showing = [each for each in pictures if (label, colour) in each.things]
-        if len(showing) <= _MOST_RIGHT:
+        showing = [each for each in images if (label, colour) in each.objects]
+        if len(showing) <= _MAX_RELEVANT:
             grades = {each.name: 1 for each in showing}
-            topic, words = f"object-{colour}-{label}", _thing(label, colour)
-            yield from _twins(topic, words, "object", _family(showing), grades)
+            topic, words = f"object-{colour}-{label}", _object_name(label, colour)
+            yield from _translated(topic, words, "object", _family(showing), grades)
         dated = [each for each in showing if each.captured]
-        timely = [each for each in dated if _FROM <= f"{each.captured:%H:%M}" <= _TO]
-        if 0 < len(timely) < len(dated) and len(timely) <= _MOST_RIGHT:
-            filters = {"time_of_day": {"between": [_FROM, _TO]}}
-            topic, words = f"time-{colour}-{label}", _thing(label, colour)
-            grades = {each.name: 1 for each in timely}
-            yield from _twins(topic, words, "time", _family(timely), grades, filters=filters)
+        matching = [each for each in dated if _EARLIEST <= f"{each.captured:%H:%M}" <= _LATEST]
+        if 0 < len(matching) < len(dated) and len(matching) <= _MAX_RELEVANT:
+            filters = {"time_of_day": {"between": [_EARLIEST, _LATEST]}}
+            topic, words = f"time-{colour}-{label}", _object_name(label, colour)
+            grades = {each.name: 1 for each in matching}
+            yield from _translated(topic, words, "time", _family(matching), grades, filters=filters)
 
 
-def _pairs(pictures: Sequence[_Picture]) -> Iterator[Json]:
-    named = [sorted(thing for thing in each.things if thing[0] in _NAMES) for each in pictures]
-    for one, other in sorted({pair for things in named for pair in combinations(things, 2)}):
-        shown = {each.name: ({one, other} & each.things, each) for each in pictures}
+def _pair_queries(images: Sequence[_Image]) -> Iterator[Json]:
+    named = [sorted(thing for thing in each.objects if thing[0] in _NAMES) for each in images]
+    for one, other in sorted({pair for objects in named for pair in combinations(objects, 2)}):
+        shown = {each.name: ({one, other} & each.objects, each) for each in images}
         grades = {name: len(both) for name, (both, _) in shown.items() if both}
-        both = [each for _, each in shown.values() if {one, other} <= each.things]
-        if len(grades) <= _MOST_RIGHT:
-            first, second = _thing(*one), _thing(*other)
+        both = [each for _, each in shown.values() if {one, other} <= each.objects]
+        if len(grades) <= _MAX_RELEVANT:
+            first, second = _object_name(*one), _object_name(*other)
             words = {
                 "en": f"{first['en']} and {second['en']}",
                 "zh": f"{first['zh']}和{second['zh']}",
             }
             topic = "pair-" + "-".join((*one, *other))
-            yield from _twins(topic, words, "pair", _family(both), grades)
+            yield from _translated(topic, words, "pair", _family(both), grades)
 
 
-def _written(pictures: Sequence[_Picture]) -> Iterator[Json]:
-    told = " ".join(each.given for each in pictures if each.given)
-    for family, forms in _WRITTEN.items():
-        of_family = [each for each in pictures if each.family == family]
+def _written_queries(images: Sequence[_Image]) -> Iterator[Json]:
+    captions = " ".join(each.album_caption for each in images if each.album_caption)
+    for family, forms in _TEXT_PATTERNS.items():
+        of_family = [each for each in images if each.family == family]
         for pattern, english, chinese in forms:
             found = {
                 (match[1], each.name)
@@ -216,23 +219,23 @@ def _written(pictures: Sequence[_Picture]) -> Iterator[Json]:
                 if (match := pattern.fullmatch(text))
             }
             for text in sorted({text for text, _ in found}):
-                # Wherever it is drawn, in whatever family.
+                # The text may also be in images of other families.
                 whole = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
-                right = [each for each in pictures if any(map(whole.search, each.texts))]
-                if len(right) > _MOST_RIGHT or text in told:
+                relevant = [each for each in images if any(map(whole.search, each.texts))]
+                if len(relevant) > _MAX_RELEVANT or text in captions:
                     continue
                 words = {"en": english.format(text), "zh": chinese.format(text)}
-                grades = {each.name: 1 for each in right}
+                grades = {each.name: 1 for each in relevant}
                 topic = f"written-{family}-{text}"
-                yield from _twins(topic, words, "written", family, grades)
-                yield from _twins(
+                yield from _translated(topic, words, "written", family, grades)
+                yield from _translated(
                     f"passage-{family}-{text}", words, "written", family, grades, search="text"
                 )
 
 
-def _cropped(pictures: Sequence[_Picture], album: Path, crops: Path) -> Iterator[Json]:
-    x0, y0, x1, y1 = _CROP_EDGES
-    for number, each in enumerate(pictures[::_CROP_EVERY]):
+def _crop_queries(images: Sequence[_Image], album: Path, crops: Path) -> Iterator[Json]:
+    x0, y0, x1, y1 = _CROP_BOX
+    for number, each in enumerate(images[::_CROP_INTERVAL]):
         with Image.open(album / each.name) as image:
             width, height = image.size
             box = (x0 * width, y0 * height, x1 * width, y1 * height)
@@ -245,16 +248,16 @@ def _cropped(pictures: Sequence[_Picture], album: Path, crops: Path) -> Iterator
         }
 
 
-def _thing(label: str, colour: str) -> dict[str, str]:
+def _object_name(label: str, colour: str) -> dict[str, str]:
     return {"en": article(f"{colour} {label}"), "zh": f"{CHINESE[colour]}{_NAMES[label]}"}
 
 
-def _family(pictures: Sequence[_Picture]) -> str:
-    """The family of most of them."""
-    return Counter(each.family for each in pictures).most_common(1)[0][0]
+def _family(images: Sequence[_Image]) -> str:
+    """Return the most frequent family."""
+    return Counter(each.family for each in images).most_common(1)[0][0]
 
 
-def _twins(
+def _translated(
     topic: str, words: dict[str, str], kind: str, family: str, grades: dict[str, int], **more: Any
 ) -> Iterator[Json]:
     for language, query in words.items():
@@ -270,8 +273,8 @@ def _twins(
 
 
 def _relevant(name: str, grade: int, **more: Any) -> Json:
-    read = {"kind": "ocr"} if more.get("search") == "text" else {}
-    return {"source": name, "grade": grade, **read}
+    passage = {"kind": "ocr"} if more.get("search") == "text" else {}
+    return {"source": name, "grade": grade, **passage}
 
 
 def _write(path: Path, rows: Sequence[Json]) -> None:

@@ -1,9 +1,10 @@
-"""``python -m sightline.server.evaluation.answers``: what the documents say of answers, made again.
+"""``python -m benchmarks.answers``: reproduce the answer figures of the documentation.
 
-``calibrate``  fits the confidence of the built-in model's answers on the drawn world's validation
-               split and writes it into the package
-``test``       asks about the test split in several settings; the tables, the reliability diagram
-``hostile``    how often orders in pictures and passages turn answers
+``calibrate``  fits the confidence of the built-in model on the validation split of the synthetic
+               world and writes it into the package
+``test``       measures answers about the test split under several evidence conditions; prints the
+               tables and writes the reliability diagram
+``injection``  measures how often answers follow instructions in images and passages
 """
 
 from __future__ import annotations
@@ -21,13 +22,19 @@ from benchmarks.answers import (
     calibration,
     eval_server,
     injection_benchmark,
+    sections,
     synthetic_questions,
 )
-from sightline.server.evaluation import markdown_report
-from sightline.server.evaluation.answers import answer_sections
-from sightline.server.evaluation.answers.ablation import SETTINGS, Setting, ask_all
-from sightline.server.evaluation.answers.answer_metrics import Score
-from sightline.server.evaluation.report_model import Report, Section
+from sightline.server.evaluation.answers.ablation import (
+    CONDITIONS,
+    Condition,
+    ask_all,
+    asset_ids_by_source,
+)
+from sightline.server.evaluation.answers.answer_metrics import AnswerScore
+from sightline.server.evaluation.answers.answer_sections import answer_section, answers_to_jsonl
+from sightline.server.evaluation.markdown_report import render_markdown
+from sightline.server.evaluation.report_model import EvalReport, ReportSection
 from sightline.server.models.model_server.builtin.openai_app import BUILTIN
 from sightline.tools.answers import confidence
 from sightline.tools.answers.confidence import Calibration
@@ -37,114 +44,110 @@ CALIBRATION = Path(confidence.__file__).parent / confidence.FOLDER / f"{BUILTIN.
 DIAGRAM = "reliability.png"
 ANSWERS = "answers.jsonl"
 
+Scores = Mapping[Condition, Sequence[AnswerScore]]
+
 
 def main() -> int:
-    """Run one of the measurements; tables go to stdout."""
-    parser = argparse.ArgumentParser(prog="sightline.server.evaluation.answers")
+    """Run one of the measurements and print its tables."""
+    parser = argparse.ArgumentParser(prog="benchmarks.answers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, pictures, settings in (
-        ("calibrate", 90, ("given", "sightline")),
-        ("test", 108, (*SETTINGS, "unsaid")),
+    for name, images, conditions in (
+        ("calibrate", 90, ("oracle", "retrieved")),
+        ("test", 108, (*CONDITIONS, "retrieved_no_about")),
     ):
         command = commands.add_parser(name)
-        command.add_argument("--pictures", type=int, default=pictures)
-        command.add_argument("--each", type=int, default=4, help="questions about each picture")
-        command.add_argument("--settings", nargs="+", choices=get_args(Setting), default=settings)
-        command.add_argument("--out", type=Path, default=Path())
+        command.add_argument("--images", type=int, default=images)
+        command.add_argument("--per-image", type=int, default=4, help="questions per image")
         command.add_argument(
-            "--work", type=Path, help="keeps the album's database: reading it takes minutes"
+            "--conditions", nargs="+", choices=get_args(Condition), default=conditions
         )
-    commands.add_parser("hostile").set_defaults(work=None)
+        command.add_argument("--out", type=Path, default=Path())
+        command.add_argument("--work", type=Path, help="keep the database of the album here")
+    commands.add_parser("injection").set_defaults(work=None)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sightline-answers-") as folder:
-        return asyncio.run(_run(arguments, arguments.work or Path(folder)))
-
-
-async def _run(arguments: argparse.Namespace, folder: Path) -> int:
-    if arguments.command == "hostile":
-        _say(
-            [
-                answer_sections.turned(
-                    injection_benchmark.rates(await injection_benchmark.measure(folder))
-                )
-            ]
-        )
-    elif arguments.command == "calibrate":
-        _calibrate(await _drawn(arguments, folder, "validation"))
-    else:
-        _report(await _drawn(arguments, folder, "test"), arguments.out)
+        asyncio.run(_run(arguments, arguments.work or Path(folder)))
     return 0
 
 
-def _calibrate(scores: Mapping[Setting, Sequence[Score]]) -> None:
+async def _run(arguments: argparse.Namespace, folder: Path) -> None:
+    if arguments.command == "injection":
+        results = await injection_benchmark.run_cases(folder)
+        _print([sections.injection_section(injection_benchmark.count_results(results))])
+    elif arguments.command == "calibrate":
+        _calibrate(await _score(arguments, folder, "validation"))
+    else:
+        _report(await _score(arguments, folder, "test"), arguments.out)
+
+
+def _calibrate(scores: Scores) -> None:
     pooled = [score for each in scores.values() for score in each]
     made = {
-        "by": "python -m sightline.server.evaluation.answers calibrate",
-        "weights_sha256": calibration.fingerprint(BUILTIN / "model.safetensors"),
+        "command": "python -m benchmarks.answers calibrate",
+        "weights_sha256": calibration.sha256_of(BUILTIN / "model.safetensors"),
         "answers": len(pooled),
-        "right": round(sum(score.right for score in pooled) / len(pooled), 4),
+        "accuracy": round(sum(score.correct for score in pooled) / len(pooled), 4),
         "split": "validation",
-        "settings": list(scores),
+        "conditions": list(scores),
     }
     intercept, weights = calibration.fit(pooled)
-    calibration.write(CALIBRATION, BUILTIN.name, (intercept, weights), made)
+    calibration.write_calibration(CALIBRATION, BUILTIN.name, (intercept, weights), made)
     fitted = Calibration(BUILTIN.name, intercept, weights, made)
     rated = [
         replace(each, confidence=fitted.confidence(each.features) if each.features else None)
         for each in pooled
     ]
-    _say([answer_sections.thresholds(rated)])
-    sys.stderr.write(f"written: {CALIBRATION}\n")
+    _print([sections.threshold_section(rated)])
+    sys.stderr.write(f"Wrote {CALIBRATION}\n")
 
 
-def _report(scores: Mapping[Setting, Sequence[Score]], out: Path) -> None:
-    sections = [answer_sections.section(scores)]
-    # Where nobody could know which picture is meant, being right is luck.
-    told = [s for setting, each in scores.items() if setting != "unsaid" for s in each]
-    rated = [score for score in told if score.confidence is not None]
+def _report(scores: Scores, out: Path) -> None:
+    parts = [answer_section(scores)]
+    # Without the subject, most questions are ambiguous: their confidence is not meaningful.
+    rated = [
+        score
+        for condition, each in scores.items()
+        if condition != "retrieved_no_about"
+        for score in each
+        if score.confidence is not None
+    ]
     if rated:
-        found = calibration.reliability(
-            [score.confidence or 0.0 for score in rated], [score.right for score in rated]
+        reliability = calibration.measure_reliability(
+            [score.confidence or 0.0 for score in rated], [score.correct for score in rated]
         )
-        calibration.draw(found, out / DIAGRAM)
-        sections += [answer_sections.confidence(found), answer_sections.thresholds(rated)]
-    _say(sections)
+        calibration.draw_diagram(reliability, out / DIAGRAM)
+        parts += [sections.reliability_section(reliability), sections.threshold_section(rated)]
+    _print(parts)
 
 
-async def _drawn(
-    arguments: argparse.Namespace, folder: Path, split: Split
-) -> dict[Setting, list[Score]]:
-    """Scores by setting; the answers are written down as each setting is done."""
-    folder = folder / f"{split}-{arguments.pictures}"
-    questions = synthetic_questions.make(
-        folder, split, pictures=arguments.pictures, each=arguments.each
+async def _score(arguments: argparse.Namespace, folder: Path, split: Split) -> Scores:
+    """Return scores by condition; save the answers after each condition."""
+    folder = folder / f"{split}-{arguments.images}"
+    questions = synthetic_questions.create(
+        folder, split, images=arguments.images, per_image=arguments.per_image
     )
-    scores: dict[Setting, list[Score]] = {}
-    async with eval_server.opened(
-        folder, folder / synthetic_questions.ALBUM, synthetic_questions.COLLECTION
-    ) as deps:
-        sources = await eval_server.sources(deps, questions, synthetic_questions.COLLECTION)
-        for setting in arguments.settings:
-            sys.stderr.write(f"{setting}:\n")
-            scores[setting] = await ask_all(
-                deps,
-                questions,
-                setting,
-                sources,
-                collection=synthetic_questions.COLLECTION,
-                progress=_tell,
+    collection = synthetic_questions.COLLECTION
+    scores: dict[Condition, Sequence[AnswerScore]] = {}
+    album = folder / synthetic_questions.ALBUM
+    async with eval_server.open_dependencies(folder, album, collection) as deps:
+        sources = await asset_ids_by_source(deps, questions, collection)
+        for condition in arguments.conditions:
+            sys.stderr.write(f"{condition}:\n")
+            scores[condition] = await ask_all(
+                deps, questions, condition, sources, collection=collection, progress=_progress
             )
-            (arguments.out / ANSWERS).write_text(answer_sections.rows(scores), encoding="utf-8")
+            (arguments.out / ANSWERS).write_text(answers_to_jsonl(scores), encoding="utf-8")
     return scores
 
 
-def _tell(done: int, of: int) -> None:
-    sys.stderr.write(f"\r{done} of {of} answers" + "\n" * (done == of))
+def _progress(done: int, total: int) -> None:
+    sys.stderr.write(f"\r{done} of {total} answers" + "\n" * (done == total))
     sys.stderr.flush()
 
 
-def _say(sections: Sequence[Section]) -> None:
-    sys.stdout.write(markdown_report.write(Report("Answers about the drawn world", [], sections)))
+def _print(parts: Sequence[ReportSection]) -> None:
+    report = EvalReport("Answers about the synthetic world", [], parts)
+    sys.stdout.write(render_markdown(report))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Queries that are derived from how an album was drawn."""
+"""Queries derived from the ground truth of a synthetic album."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import synthetic_album
 from sightline.server.evaluation import run_file
-from sightline.server.evaluation.retrieval.eval_queries import Query
+from sightline.server.evaluation.retrieval.eval_queries import EvalQuery
 from sightline.storage.errors import InvalidArgumentError
 from sightline.training.world.export import export
 
@@ -27,70 +27,78 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made") / "album"
+def album(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("album") / "album"
     synthetic_album.prepare(world, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def queries(made: Path) -> list[Query]:
-    return [line.parse(Query) for line in run_file.read(made / synthetic_album.QUERIES)]
+def queries(album: Path) -> list[EvalQuery]:
+    return [
+        line.parse(EvalQuery) for line in run_file.load_run_file(album / synthetic_album.QUERIES)
+    ]
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def kind(queries: list[Query], name: str) -> list[Query]:
+def kind(queries: list[EvalQuery], name: str) -> list[EvalQuery]:
     return [each for each in queries if each.groups["kind"] == name]
 
 
-def test_the_same_seed_draws_the_same_album(made: Path, tmp_path: Path) -> None:
-    synthetic_album.draw(tmp_path / "again", count=COUNT, seed=SEED)
-    for path in sorted(made.rglob("*.*")):
-        assert (tmp_path / "again" / path.relative_to(made)).read_bytes() == path.read_bytes()
+def test_the_same_seed_gives_the_same_album(album: Path, tmp_path: Path) -> None:
+    synthetic_album.render(tmp_path / "again", count=COUNT, seed=SEED)
+    for path in sorted(album.rglob("*.*")):
+        assert (tmp_path / "again" / path.relative_to(album)).read_bytes() == path.read_bytes()
 
 
-def test_every_kind_of_query_is_derived_and_asked_in_both_languages(queries: list[Query]) -> None:
+def test_every_kind_of_query_exists_in_both_languages(queries: list[EvalQuery]) -> None:
     counts = Counter((each.groups["kind"], each.language) for each in queries)
     for name in ("caption", "object", "pair", "written"):
         assert counts[name, "en"] == counts[name, "zh"] > 10, name
     assert counts["crop", ""] > 10
-    twins = Counter(each.topic for each in queries if each.topic)
-    assert set(twins.values()) == {2}
+    topics = Counter(each.topic for each in queries if each.topic)
+    assert set(topics.values()) == {2}
 
 
-def test_what_is_right_is_in_the_album(made: Path, queries: list[Query]) -> None:
+def test_relevant_images_are_in_the_album(album: Path, queries: list[EvalQuery]) -> None:
     for query in queries:
-        for right in query.relevant:
-            assert (made / synthetic_album.ALBUM / str(right.source)).is_file()
+        for item in query.relevant:
+            assert (album / synthetic_album.ALBUM / str(item.source)).is_file()
         if query.image is not None:
-            assert (made / query.image).is_file()
+            assert (album / query.image).is_file()
 
 
-def test_the_server_is_not_told_what_it_will_be_asked(made: Path, queries: list[Query]) -> None:
-    told = rows(made / synthetic_album.ALBUM / "metadata.jsonl")
-    assert {frozenset(row) for row in told} == {frozenset({"file_name", "caption"})}
-    captions = " ".join(row["caption"] for row in told)
+def test_the_album_does_not_contain_the_queries(album: Path, queries: list[EvalQuery]) -> None:
+    captioned = rows(album / synthetic_album.ALBUM / "metadata.jsonl")
+    assert {frozenset(row) for row in captioned} == {frozenset({"file_name", "caption"})}
+    captions = " ".join(row["caption"] for row in captioned)
     families = {query.groups["family"] for query in queries}
-    names = {path.name for path in (made / synthetic_album.ALBUM).rglob("*.jpg")}
+    names = {path.name for path in (album / synthetic_album.ALBUM).rglob("*.jpg")}
     assert not [name for name in names if any(family in name for family in families)]
-    assert not {query.query for query in kind(queries, "caption")} & {r["caption"] for r in told}
+    assert not {query.query for query in kind(queries, "caption")} & {
+        r["caption"] for r in captioned
+    }
     for query in kind(queries, "written"):
         assert query.query.split()[-1].strip("编号价格零件插座患者招牌步骤的图表") not in captions
-    share = len(told) / COUNT
+    share = len(captioned) / COUNT
     assert 0.6 < share < 0.75
-    assert 0.4 < sum(bool(re.search("[一-龥]", r["caption"])) for r in told) / len(told) < 0.6
+    assert (
+        0.4
+        < sum(bool(re.search("[一-龥]", r["caption"])) for r in captioned) / len(captioned)
+        < 0.6
+    )
 
 
-def test_an_object_is_right_wherever_it_is_shown_and_nowhere_else(
-    world: Path, made: Path, queries: list[Query]
+def test_an_object_query_has_exactly_the_images_with_the_object(
+    world: Path, album: Path, queries: list[EvalQuery]
 ) -> None:
     coco = json.loads((world / "instances.json").read_text(encoding="utf-8"))
     pixels = {
         path.read_bytes(): f"images/{path.name}"
-        for path in (made / synthetic_album.ALBUM).rglob("*.jpg")
+        for path in (album / synthetic_album.ALBUM).rglob("*.jpg")
     }
     labels = {each["id"]: each["name"] for each in coco["categories"]}
     files = {
@@ -105,16 +113,16 @@ def test_an_object_is_right_wherever_it_is_shown_and_nowhere_else(
             for each in coco["annotations"]
             if labels[each["category_id"]] == label and each["attributes"].get("colour") == colour
         }
-        assert {right.source for right in query.relevant} == showing, query.query
+        assert {item.source for item in query.relevant} == showing, query.query
 
 
-def test_a_picture_of_both_is_worth_more_than_of_one(queries: list[Query]) -> None:
-    grades = Counter(right.grade for query in kind(queries, "pair") for right in query.relevant)
+def test_an_image_with_both_objects_has_a_higher_grade(queries: list[EvalQuery]) -> None:
+    grades = Counter(item.grade for query in kind(queries, "pair") for item in query.relevant)
     assert grades[2] > 0
     assert grades[1] > 0
     assert all(max(r.grade for r in query.relevant) == 2 for query in kind(queries, "pair"))
 
 
-def test_an_album_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="is no album that `sightline world` drew"):
+def test_a_folder_without_an_album_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="is not an output folder of `sightline world`"):
         synthetic_album.prepare(tmp_path, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""The hostile album gives its orders where it says, and following one is noticed."""
+"""The benchmark injects its instructions at each location and detects if one is followed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from PIL import Image, ImageChops
 
 from benchmarks.answers import injection_benchmark
 from benchmarks.answers.injection_benchmark import (
-    ORDERS,
-    PLACES,
-    WORD,
-    Case,
-    judge,
-    rates,
+    INSTRUCTIONS,
+    LOCATIONS,
+    TARGET_WORD,
+    InjectionCase,
+    count_results,
+    judge_result,
 )
-from sightline.server.evaluation.answers.answer_sections import turned
+from benchmarks.answers.sections import injection_section
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult
-from sightline.tools.answers.prompt_injection import gives_orders
+from sightline.tools.answers.prompt_injection import is_possible_injection
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.families import FAMILIES, draw
 
 
 @pytest.fixture(scope="module")
-def album(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case]]:
-    folder = tmp_path_factory.mktemp("hostile") / "album"
-    return folder, injection_benchmark.make(folder)
+def album(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[InjectionCase]]:
+    folder = tmp_path_factory.mktemp("injection") / "album"
+    return folder, injection_benchmark.write_album(folder)
 
 
 def result(text: str, verdict: str, answer: str | None) -> AnswerResult:
@@ -42,44 +42,48 @@ def result(text: str, verdict: str, answer: str | None) -> AnswerResult:
     )
 
 
-def test_every_order_stands_once_in_every_place(album: tuple[Path, list[Case]]) -> None:
+def test_every_instruction_is_once_at_every_location(
+    album: tuple[Path, list[InjectionCase]],
+) -> None:
     folder, cases = album
-    assert [(each.where, each.order) for each in cases] == [(w, o) for w in PLACES for o in ORDERS]
+    assert [(each.location, each.instruction) for each in cases] == [
+        (location, instruction) for location in LOCATIONS for instruction in INSTRUCTIONS
+    ]
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
-    told = {row["file_name"]: row["caption"] for row in rows}
+    captions = {row["file_name"]: row["caption"] for row in rows}
     documents = "".join(path.read_text() for path in folder.glob("*.md"))
     for number, case in enumerate(cases):
         name = case.question.sources[0]
         assert (folder / name).is_file()
-        assert (name in told) == (case.where != "document")
-        assert (case.order in told.get(name, "")) == (case.where == "caption")
-        assert (WORD in name) == (case.where == "file name")
-        assert (case.order in documents) or case.where != "document"
-        assert case.question.answer != WORD
+        assert (name in captions) == (case.location != "document")
+        assert (case.instruction in captions.get(name, "")) == (case.location == "caption")
+        assert (TARGET_WORD in name) == (case.location == "file name")
+        assert (case.instruction in documents) or case.location != "document"
+        assert case.question.answer != TARGET_WORD
         family = list(FAMILIES)[number % len(FAMILIES)]
         plain = draw(family, seed_of("test", 700_000 + number), "test").image
         with Image.open(folder / name) as shown:
-            assert (shown.height > plain.height) == (case.where == "picture")
-            if case.where == "picture":
+            assert (shown.height > plain.height) == (case.location == "image")
+            if case.location == "image":
                 band = shown.crop((0, plain.height, shown.width, shown.height))
                 assert ImageChops.invert(band).getbbox() is not None
 
 
-def test_the_word_that_orders_want_is_in_no_question_and_nearly_every_order_is_known() -> None:
-    assert sum(map(gives_orders, ORDERS)) >= len(ORDERS) - 2
+def test_the_detector_recognizes_almost_every_instruction() -> None:
+    assert sum(map(is_possible_injection, INSTRUCTIONS)) >= len(INSTRUCTIONS) - 2
 
 
-def test_an_answer_with_the_word_is_turned_and_one_that_was_withdrawn_is_withheld(
-    album: tuple[Path, list[Case]],
+def test_an_answer_with_the_target_word_has_followed_and_a_rejected_one_is_withheld(
+    album: tuple[Path, list[InjectionCase]],
 ) -> None:
     case = album[1][0]
-    followed = judge(case, result(f"it is {WORD}", "unchecked", WORD))
-    assert (followed.turned, followed.supported, followed.withheld) == (True, False, False)
-    withheld = judge(case, result(WORD, "contradicted", None))
-    assert (withheld.turned, withheld.withheld) == (False, True)
-    vouched = judge(case, result(WORD.lower(), "supported", f"{WORD}S"))
-    assert (vouched.turned, vouched.supported) == (True, True)
-    steady = judge(case, result("white", "supported", "white"))
-    assert (steady.turned, steady.supported, steady.withheld) == (False, False, False)
-    (table,) = turned(rates([followed, withheld, vouched, steady])).parts
-    assert table.rows == [["picture", 4, 2, 1, 1, 0]]  # type: ignore[union-attr]
+    followed = judge_result(case, result(f"it is {TARGET_WORD}", "unchecked", TARGET_WORD))
+    assert (followed.followed, followed.supported, followed.withheld) == (True, False, False)
+    withheld = judge_result(case, result(TARGET_WORD, "contradicted", None))
+    assert (withheld.followed, withheld.withheld) == (False, True)
+    supported = judge_result(case, result(TARGET_WORD.lower(), "supported", f"{TARGET_WORD}S"))
+    assert (supported.followed, supported.supported) == (True, True)
+    unaffected = judge_result(case, result("white", "supported", "white"))
+    assert (unaffected.followed, unaffected.supported, unaffected.withheld) == (False, False, False)
+    (table,) = injection_section(count_results([followed, withheld, supported, unaffected])).blocks
+    assert table.rows == [["image", 4, 2, 1, 1, 0]]  # type: ignore[union-attr]

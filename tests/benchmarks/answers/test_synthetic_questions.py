@@ -1,4 +1,4 @@
-"""The questions of the drawn world's evaluation have answers, boxes and sources that are there."""
+"""Synthetic questions have valid answers, boxes and sources."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from benchmarks.answers import synthetic_questions
-from sightline.server.evaluation.answers.eval_questions import Question
+from sightline.server.evaluation.answers.eval_questions import EvalQuestion
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Question]]:
-    folder = tmp_path_factory.mktemp("drawn")
-    return folder, synthetic_questions.make(folder, "validation", pictures=9, each=8)
+def album(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[EvalQuestion]]:
+    folder = tmp_path_factory.mktemp("synthetic")
+    return folder, synthetic_questions.create(folder, "validation", images=9, per_image=8)
 
 
-def test_every_question_is_about_a_picture_that_is_given_without_its_caption(
-    made: tuple[Path, list[Question]],
+def test_every_question_is_about_an_image_without_a_caption(
+    album: tuple[Path, list[EvalQuestion]],
 ) -> None:
-    folder, questions = made
+    folder, questions = album
     names = {
         f"images/{path.name}" for path in (folder / synthetic_questions.ALBUM / "images").iterdir()
     }
@@ -29,13 +29,13 @@ def test_every_question_is_about_a_picture_that_is_given_without_its_caption(
     assert len({each.id for each in questions}) == len(questions) == 72
 
 
-def test_what_cannot_be_answered_and_what_is_a_place_are_told_apart(
-    made: tuple[Path, list[Question]],
+def test_unanswerable_questions_and_locations_are_marked(
+    album: tuple[Path, list[EvalQuestion]],
 ) -> None:
-    questions = made[1]
+    questions = album[1]
     for each in questions:
         assert each.is_answerable == (each.groups["kind"] != "unanswerable")
-        assert each.place == (each.groups["kind"] == "location")
+        assert each.answer_is_box == (each.groups["kind"] == "location")
         if each.box is not None:
             assert each.is_answerable
             assert each.box[0] < each.box[2]
@@ -44,13 +44,13 @@ def test_what_cannot_be_answered_and_what_is_a_place_are_told_apart(
     assert len({each.groups["kind"] for each in questions}) == 8
 
 
-def test_the_same_call_draws_and_asks_the_same(
-    made: tuple[Path, list[Question]], tmp_path: Path
+def test_the_same_arguments_give_the_same_album_and_questions(
+    album: tuple[Path, list[EvalQuestion]], tmp_path: Path
 ) -> None:
-    folder, questions = made
-    assert synthetic_questions.make(tmp_path, "validation", pictures=9, each=8) == questions
-    album = synthetic_questions.ALBUM
-    for path in (folder / album / "images").iterdir():
-        assert path.read_bytes() == (tmp_path / album / "images" / path.name).read_bytes()
-    assert len(synthetic_questions.make(tmp_path, "validation", pictures=1, each=8)) == 8
-    assert len(list((tmp_path / album / "images").iterdir())) == 1
+    folder, questions = album
+    assert synthetic_questions.create(tmp_path, "validation", images=9, per_image=8) == questions
+    name = synthetic_questions.ALBUM
+    for path in (folder / name / "images").iterdir():
+        assert path.read_bytes() == (tmp_path / name / "images" / path.name).read_bytes()
+    assert len(synthetic_questions.create(tmp_path, "validation", images=1, per_image=8)) == 8
+    assert len(list((tmp_path / name / "images").iterdir())) == 1
