@@ -1,4 +1,4 @@
-"""The questions of docs/analytics.md, run as an agent runs them."""
+"""The questions of docs/how-to/analyze.md, run as an agent runs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from sightline.storage.analytics import cluster_analysis
 from sightline.storage.analytics.sql_runner import Questions
 from sightline.storage.db.pool import Database
 
-PAGE = (Path(__file__).parents[3] / "docs" / "analytics.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "how-to" / "analyze.md").read_text(encoding="utf-8")
+SCHEMA = (DOCS / "reference" / "analytics-schema.md").read_text(encoding="utf-8")
 
 
 async def test_the_questions_of_the_page_have_answers(
@@ -24,7 +26,7 @@ async def test_the_questions_of_the_page_have_answers(
 
 async def test_the_page_names_all_that_there_is(questions: Questions) -> None:
     outline = await questions.outline()
-    listed = re.findall(r"^\| `(\w+)(?:\(([^)]*)\))?`", PAGE, re.MULTILINE)
+    listed = re.findall(r"^\| `(\w+)(?:\(([^)]*)\))?`", SCHEMA, re.MULTILINE)
     assert {name for name, arguments in listed if not arguments} == {
         view.name for view in outline.views
     }
