@@ -8,7 +8,7 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow coverage conformance fuzz lint format docs hooks settings-reference bench lock audit sbom clean
+.PHONY: demo test test-slow coverage conformance fuzz lint format docs hooks reference bench lock audit sbom clean
 
 demo: $(INSTALLED)
 	$(BIN)/sightline demo $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
@@ -50,13 +50,15 @@ format: $(INSTALLED)
 
 # The documentation site, in build/site.
 docs: $(INSTALLED)
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 hooks: $(INSTALLED)
 	$(BIN)/pre-commit install
 
-settings-reference: $(INSTALLED)
+# The reference pages that are generated from the code.
+reference: $(INSTALLED)
 	$(BIN)/python -m sightline.server.config.settings_reference > docs/reference/settings.md
+	$(BIN)/python docs/build_reference.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(ARGS)
