@@ -1,6 +1,6 @@
-"""``python -m benchmarks [NAME...] [-- OPTIONS]``: all of them, or those that are named.
+"""``python -m benchmarks [NAME...] [-- OPTIONS]``: run all benchmarks or the named ones.
 
-Options after ``--`` go to the one benchmark that is named.
+Options after ``--`` are for the one named benchmark.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ import time
 from importlib import import_module
 
 NAMES = ("handshake", "search_latency", "ingest_throughput", "recall", "analytics")
-#: Run where they are named alone: they take a machine for themselves.
-ON_REQUEST = ("load",)
+#: Run only by name: they need a quiet machine or many minutes.
+ON_REQUEST = ("load", "self_evaluation")
 
 
 def main() -> int:
-    """Run them one after the other; each prints its own tables."""
-    ours, _, theirs = " ".join(sys.argv[1:]).partition("-- ")
+    """Run the benchmarks one after the other; each prints its tables."""
+    own, _, options = " ".join(sys.argv[1:]).partition("-- ")
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     known = (*NAMES, *ON_REQUEST)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
-    names = parser.parse_args(ours.split()).names or list(NAMES)
+    names = parser.parse_args(own.split()).names or list(NAMES)
     unknown = [name for name in names if name not in known]
     if unknown:
-        parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(known)}")
-    if theirs and len(names) != 1:
-        parser.error("options after -- need exactly one benchmark")
+        parser.error(f"Unknown benchmark {unknown[0]!r}. Available: {', '.join(known)}.")
+    if options and len(names) != 1:
+        parser.error("Options after -- need exactly one benchmark.")
     load = os.getloadavg()[0]
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} before the start, "
         f"Python {platform.python_version()}"
     )
     for name in names:
-        began = time.perf_counter()
-        asyncio.run(import_module(f"benchmarks.{name}").main(theirs.split()))
-        print(f"  ({name} took {time.perf_counter() - began:.0f} s)", flush=True)
+        start = time.perf_counter()
+        asyncio.run(import_module(f"benchmarks.{name}").main(options.split()))
+        print(f"  ({name} took {time.perf_counter() - start:.0f} s)", flush=True)
     return 0
 
 

@@ -1,12 +1,11 @@
-"""The ten questions of docs/analytics.md on generated assets: times, and how they were answered.
+"""Measure the ten SQL questions of docs/how-to/analyze.md on generated assets.
 
-    python -m benchmarks analytics -- --rows 100000 --data-dir /tmp/analysts
+    python -m benchmarks analytics -- --rows 100000 --data-dir /tmp/analytics
 
-Each question is asked as an agent asks it, as the login that may only read, before and after
-`sightline analyze`. Below the times stand the plans; what a function does inside, EXPLAIN does not
-say, so the tables and indexes that were scanned stand beside it, with how often. Then an export of
-all vectors to each format, and whether its bits came back. A data folder that is named is kept, and
-used again.
+Each question runs as an agent runs it, with the read-only role, after `sightline analyze`. The
+query plans are printed below the times. EXPLAIN does not show the work inside functions, so the
+number of scans of each table and index is printed too. Then all vectors are exported in each format
+and compared bit by bit. A named data folder is kept and reused.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from pyarrow import parquet
 
-from benchmarks.tables import show
+from benchmarks.tables import print_table
 from sightline.server.database import schema_migration
 from sightline.storage.analytics import cluster_analysis
 from sightline.storage.analytics.analyst_roles import ensure_query_login
@@ -39,7 +38,7 @@ from sightline.storage.postgres import EmbeddedPostgres
 from sightline.storage.records import embedding_spaces
 from tests.support import catalogue
 
-_PAGE = Path(__file__).parents[1] / "docs" / "analytics.md"
+_PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "analyze.md"
 _SCANS = (
     "SELECT relname::text, pg_stat_get_xact_numscans(oid) FROM pg_class "
     "WHERE relnamespace = 'sightline'::regnamespace AND relkind IN ('r', 'i')"
@@ -47,8 +46,8 @@ _SCANS = (
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question with its answer's size, time in milliseconds, plan, and scans by relation."""
+class QuestionResult:
+    """A question with its number of rows, duration, plan, and scans by relation."""
 
     title: str
     rows: int
@@ -58,92 +57,95 @@ class Asked:
 
 
 async def main(arguments: list[str] | None = None) -> None:
-    """Measure and print."""
+    """Run the benchmark."""
     options = _options(arguments)
-    with _folder(options.data_dir) as folder, EmbeddedPostgres(folder, durable=False) as server:
+    with (
+        _open_folder(options.data_dir) as folder,
+        EmbeddedPostgres(folder, durable=False) as server,
+    ):
         dsn = server.dsn()
-        fresh = schema_migration.current(dsn) is None
+        is_new = schema_migration.current(dsn) is None
         schema_migration.upgrade(dsn)
         database = await Database.open(dsn, statement_timeout_seconds=36_000)
-        if fresh:
-            began = time.perf_counter()
+        if is_new:
+            start = time.perf_counter()
             await catalogue.load(database, options.rows, options.dimension)
-            print(f"{options.rows:,} assets loaded and indexed in {_since(began)}")
+            print(f"{options.rows:,} assets loaded and indexed in {_elapsed(start)}")
         async with database.connection() as connection:
-            login = await ensure_query_login(connection)
-        analyst = make_conninfo(dsn, user=login, options="-c search_path=analytics,public")
-        if fresh:
+            role = await ensure_query_login(connection)
+        analyst = make_conninfo(dsn, user=role, options="-c search_path=analytics,public")
+        if is_new:
             (duplicates, *_) = questions()
-            before = await _ask(analyst, *duplicates)
-            print(f"{before.title}, nothing analysed: {before.milliseconds:,.0f} ms")
-            began = time.perf_counter()
+            result = await _ask(analyst, *duplicates)
+            print(f"{result.title}, before analyze: {result.milliseconds:,.0f} ms")
+            start = time.perf_counter()
             for done in await cluster_analysis.cluster(database):
                 print(f"{done.assets:,} in {done.k} clusters of {done.collection}", flush=True)
-            print(f"clusters of all: {_since(began)}")
-            began = time.perf_counter()
+            print(f"all collections clustered: {_elapsed(start)}")
+            start = time.perf_counter()
             compared = await cluster_analysis.compare(database)
-            print(f"{compared:,} compared: {_since(began)}")
-        asked = [await _ask(analyst, *each) for each in questions()]
-        _print(asked)
+            print(f"{compared:,} assets compared: {_elapsed(start)}")
+        results = [await _ask(analyst, *each) for each in questions()]
+        _print(results)
         await _export(database, folder)
         await database.close()
 
 
 def questions() -> list[tuple[str, str]]:
-    """Title and statement of each question of the page."""
+    """Return the title and SQL of each question of the page."""
     page = _PAGE.read_text(encoding="utf-8")
     return re.findall(r"^([^\n]+):\n\n```sql\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
-async def _ask(dsn: str, title: str, statement: str) -> Asked:
-    """In a fresh session, as ``query_sql`` has it; the second time, so that all is in memory."""
+async def _ask(dsn: str, title: str, statement: str) -> QuestionResult:
+    """In a is_new session, as ``query_sql`` has it; the second time, so that all is in memory."""
     async with await AsyncConnection.connect(dsn) as connection:
         await connection.execute("SET TRANSACTION READ ONLY")
         await connection.execute("SET LOCAL jit = off")
         await (await connection.execute(statement.encode())).fetchall()
         before = dict(await (await connection.execute(_SCANS)).fetchall())
-        began = time.perf_counter()
+        start = time.perf_counter()
         rows = await (await connection.execute(statement.encode())).fetchall()
-        taken = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         after = await (await connection.execute(_SCANS)).fetchall()
         plan = await (
             await connection.execute(b"EXPLAIN (COSTS off) " + statement.encode())
         ).fetchall()
     scans = {name: count - before.get(name, 0) for name, count in after}
-    return Asked(
+    return QuestionResult(
         title,
         len(rows),
-        1000 * taken,
+        1000 * seconds,
         [row[0] for row in plan],
         {k: v for k, v in scans.items() if v},
     )
 
 
-def _print(asked: list[Asked]) -> None:
-    show(
-        "The questions, second time each",
+def _print(results: list[QuestionResult]) -> None:
+    print_table(
+        "SQL questions, second run",
         ("question", "rows", "ms"),
-        [(each.title, f"{each.rows:,}", f"{each.milliseconds:,.0f}") for each in asked],
+        [(each.title, f"{each.rows:,}", f"{each.milliseconds:,.0f}") for each in results],
     )
-    for each in asked:
+    for each in results:
         print(f"\n{each.title}")
         print("\n".join(f"    {line}" for line in each.plan))
         scanned = ", ".join(f"{name} {count:,}x" for name, count in sorted(each.scans.items()))
-        print(f"    scanned: {scanned}", flush=True)
+        print(f"    scans: {scanned}", flush=True)
 
 
 async def _export(database: Database, folder: Path) -> None:
-    """Every format in a process of its own, for its memory; then the bits against the table's."""
+    """Export each format in a new process and compare the vectors with the table."""
     async with database.connection() as connection:
-        (space, *_) = await embedding_spaces.all_spaces(connection)
+        (space, *_) = await embedding_spaces.list_spaces(connection)
         cursor = connection.cursor("stored", binary=True)
         await cursor.execute("SELECT asset_id, embedding FROM sightline.embedding")
         stored = {key: vector.to_numpy().astype("<f2").tobytes() async for key, vector in cursor}
     rows = []
     for format_ in ("csv", "jsonl", "npy", "parquet"):
         path = folder / f"vectors.{format_}"
-        seconds, memory = await asyncio.to_thread(_exported, database.dsn, format_, path)
-        same = sum(stored[key] == vector.tobytes() for key, vector in read(path, format_))
+        seconds, memory = await asyncio.to_thread(_export_in_process, database.dsn, format_, path)
+        equal = sum(stored[key] == vector.tobytes() for key, vector in load_vectors(path, format_))
         size = path.stat().st_size
         path.unlink()
         rows.append(
@@ -152,12 +154,12 @@ async def _export(database: Database, folder: Path) -> None:
                 f"{seconds:.1f}",
                 f"{size / 1e6:,.0f}",
                 f"{memory:,.0f}",
-                f"{same:,} of {len(stored):,}",
+                f"{equal:,} of {len(stored):,}",
             )
         )
-    show(
-        f"Export of all vectors of {space.identity.dimension} numbers",
-        ("format", "s", "MB", "MiB of memory", "bits equal"),
+    print_table(
+        f"Export of all vectors, dimension {space.identity.dimension}",
+        ("format", "s", "MB", "peak MiB", "equal vectors"),
         rows,
     )
 
@@ -165,15 +167,15 @@ async def _export(database: Database, folder: Path) -> None:
 _EXPORT = """
 import asyncio, re, sys, time
 from pathlib import Path
-from sightline.storage.analytics.export import export
-from sightline.storage.database import Database
+from sightline.storage.analytics.view_export import export
+from sightline.storage.db.pool import Database
 
 async def main(dsn, format_, path):
     database = await Database.open(dsn)
-    began = time.perf_counter()
+    start = time.perf_counter()
     await export(database, "embeddings", format_, Path(path))
-    taken = time.perf_counter() - began
-    # Not ru_maxrss: that is the parent's, where the parent was larger.
+    seconds = time.perf_counter() - start
+    # Not ru_maxrss: a child inherits the value of a larger parent.
     peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]
     print(taken, int(peak) / 1024)
     await database.close()
@@ -182,27 +184,27 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def _exported(dsn: str, format_: str, path: Path) -> tuple[float, float]:
-    """Seconds and the most MiB of a process that does nothing else."""
-    said = subprocess.run(
+def _export_in_process(dsn: str, format_: str, path: Path) -> tuple[float, float]:
+    """Export in a process; return the seconds and the peak MiB."""
+    output = subprocess.run(
         [sys.executable, "-c", _EXPORT, dsn, format_, path],
         check=True, capture_output=True, text=True,
     ).stdout.split()  # fmt: skip
-    return float(said[0]), float(said[1])
+    return float(output[0]), float(output[1])
 
 
-def read(path: Path, format_: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Asset id and vector, float16 of shape (dimension,), as somebody else would read them."""
+def load_vectors(path: Path, format_: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the asset id and vector, float16 of shape (dimension,), with standard libraries."""
     match format_:
         case "csv":
             with path.open() as file:
                 for row in csv.DictReader(file):
-                    yield row["asset_id"], _parsed(row["embedding"])
+                    yield row["asset_id"], _parse_vector(row["embedding"])
         case "jsonl":
             with path.open() as file:
                 for line in file:
                     row = json.loads(line)
-                    yield row["asset_id"], _parsed(row["embedding"])
+                    yield row["asset_id"], _parse_vector(row["embedding"])
         case "npy":
             keys = Path(f"{path}.keys.jsonl").read_text().splitlines()
             for key, vector in zip(keys, np.load(path, mmap_mode="r"), strict=True):
@@ -216,13 +218,13 @@ def read(path: Path, format_: str) -> Iterator[tuple[str, np.ndarray]]:
                 )
 
 
-def _parsed(text: str) -> np.ndarray:
-    """As floats all: of an integer -0 the sign is lost."""
+def _parse_vector(text: str) -> np.ndarray:
+    """Parse all numbers as floats: an integer -0 loses its sign."""
     return np.array(json.loads(text, parse_int=float), dtype="<f2")
 
 
 @contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
+def _open_folder(given: Path | None) -> Iterator[Path]:
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
         yield given
@@ -231,17 +233,13 @@ def _folder(given: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _since(began: float) -> str:
-    return f"{time.perf_counter() - began:,.0f} s"
+def _elapsed(start: float) -> str:
+    return f"{time.perf_counter() - start:,.0f} s"
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.analytics")
+    parser = argparse.ArgumentParser(prog="benchmarks analytics")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--dimension", type=int, default=256)
-    parser.add_argument("--data-dir", type=Path, help="made where it is missing, and kept")
+    parser.add_argument("--data-dir", type=Path, help="created if missing, and kept")
     return parser.parse_args(arguments)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""A Sightline of the benchmark's own: a data folder that is removed, settings, raw models."""
+"""Environment of a benchmark: temporary data folder, settings, CLI calls, raw models."""
 
 from __future__ import annotations
 
@@ -7,67 +7,74 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import Settings, variable
+from sightline.server.config import Settings, load_settings, variable
 from sightline.server.models.image_text import image_text_encoder
-from sightline.server.models.image_text.checkpoint import FingerprintCache, ModelFolder
+from sightline.server.models.image_text.checkpoint import OpenClipFolder
+from sightline.server.models.model_files import FingerprintCache
 
 SIGHTLINE = Path(sys.executable).with_name("sightline")
 
 
 @contextmanager
-def settings(**options: Any) -> Iterator[Settings]:
-    """The built-in encoder over an embedded Postgres in a temporary folder."""
+def temporary_settings(**options: Any) -> Iterator[Settings]:
+    """Yield settings: built-in encoder and embedded Postgres in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder:
-        yield process_settings.load(
+        yield load_settings(
             **{
                 "data_dir": Path(folder) / "data",
-                "encoder": "builtin",
-                "ocr": "off",
-                "http_port": 0,
-                "log_level": "error",
-                "loading_wait_seconds": 600,
-                "text_cache_entries": 0,
+                "encoder__model": "builtin",
+                "ingest__ocr": "off",
+                "http__port": 0,
+                "log__level": "error",
+                "startup_timeout_seconds": 600,
+                "encoder__max_cached_texts": 0,
                 **options,
             }
         )
 
 
-def environment(chosen: Settings, base: Mapping[str, str]) -> dict[str, str]:
-    """The settings for a command, in an environment without any others."""
-    kept = {name: value for name, value in base.items() if not name.startswith("SIGHTLINE_")}
-    named = ("data_dir", "encoder", "encoder_threads", "ingest_workers", "log_level", "ocr")
-    return kept | {variable(name): str(getattr(chosen, name)) for name in named}
+def command_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of a command: these settings and no other `SIGHTLINE_*` variable."""
+    values = {
+        "data_dir": settings.data_dir,
+        "encoder.model": settings.encoder.model,
+        "encoder.threads": settings.encoder.threads,
+        "ingest.workers": settings.ingest.workers,
+        "ingest.ocr": settings.ingest.ocr,
+        "log.level": settings.log.level,
+    }
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("SIGHTLINE_")}
+    return inherited | {variable(key): str(value) for key, value in values.items()}
 
 
-def ingest(chosen: Settings, folder: Path, base: Mapping[str, str]) -> dict[str, Any]:
-    """What ``sightline ingest --json`` says."""
-    done = subprocess.run(
+def ingest(settings: Settings, folder: Path) -> dict[str, Any]:
+    """Run ``sightline ingest --json`` and return its summary."""
+    process = subprocess.run(
         [SIGHTLINE, "ingest", str(folder), "--collection", "bench", "--json"],
-        env=environment(chosen, base),
+        env=command_environment(settings),
         stdout=subprocess.PIPE,
         check=True,
     )
-    summary: dict[str, Any] = json.loads(done.stdout)
+    summary: dict[str, Any] = json.loads(process.stdout)
     return summary
 
 
-def raw_model(chosen: Settings) -> image_text_encoder.Model:
-    """The built-in model without batcher, cache or thread: the encoder's own limit."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server has it
+def load_raw_model(settings: Settings) -> image_text_encoder.ImageTextModel:
+    """Load the built-in model without batcher, cache or thread."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # Like the server.
     from sightline.server.models.image_text import open_clip_model
 
-    cache = FingerprintCache(chosen.data_dir / "cache" / "fingerprints.json")
-    folder = ModelFolder.open(image_text_encoder.builtin_folder())
-    source = open_clip_model.in_folder(folder, image_text_encoder.BUILTIN_NAME, cache)
+    cache = FingerprintCache(settings.data_dir / "cache" / "fingerprints.json")
+    folder = OpenClipFolder.open(image_text_encoder.builtin_folder())
+    source = open_clip_model.ModelSource.from_folder(folder, image_text_encoder.BUILTIN_NAME, cache)
     return open_clip_model.OpenClipModel(
         source,
-        device=chosen.device,
-        precision=chosen.precision,
-        cpu_threads=chosen.encoder_threads,
+        device=settings.encoder.device,
+        precision=settings.encoder.precision,
+        cpu_threads=settings.encoder.threads,
     )

@@ -1,16 +1,15 @@
-"""Handshake and ``tools/list`` against an empty SDK server, warm over HTTP and cold over stdio.
+"""Measure handshake and ``tools/list`` against an empty SDK server: HTTP warm, stdio cold.
 
     python -m benchmarks handshake
 
-Cold is what a person waits for when an assistant starts the server: the process, its imports, the
-handshake and the list of tools, while models and database are still opening.
+A cold start is what a user waits for when a client starts the server: process, imports, handshake
+and list of tools, while models and database are still loading.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from pathlib import Path
@@ -20,63 +19,63 @@ from mcp import Client, StdioServerParameters
 from mcp.server.mcpserver import MCPServer
 
 from benchmarks import environment
-from benchmarks.tables import Times, show, verdict
-from sightline.server.config.settings import Settings
+from benchmarks.tables import Durations, max_verdict, print_table
+from sightline.server.config import Settings
 from sightline.server.http import http_server
 
 BUDGET = 1.5
 MODES = ("2026-07-28", "legacy")
 
-_EMPTY = "from mcp.server.mcpserver import MCPServer; MCPServer('empty').run()"
+_EMPTY_SERVER = "from mcp.server.mcpserver import MCPServer; MCPServer('empty').run()"
 
 
 async def main(arguments: list[str] | None = None) -> None:
-    """Measure and print."""
+    """Run the benchmark."""
     options = _options(arguments)
-    with environment.settings() as chosen:
+    with environment.temporary_settings() as settings:
         rows = []
         for mode in MODES:
-            empty = await _empty_over_http(mode, options.warm)
-            async with http_server.start_http_server(chosen) as (url, _):
-                async with Client(url) as client:  # waits until all is open
-                    await client.call_tool("search_images", {"query": "warm"})
-                ours = await _lists(url, mode, options.warm)
-            rows.append(_row(f"HTTP, warm, {mode}", ours, empty))
+            empty = await _measure_empty_http(mode, options.warm)
+            async with http_server.start_http_server(settings) as (url, _):
+                async with Client(url) as client:  # Waits until everything is loaded.
+                    await client.call_tool("search_images", {"query": "warm-up"})
+                sightline = await _measure(url, mode, options.warm)
+            rows.append(_row(f"HTTP, warm, {mode}", sightline, empty))
         for mode in MODES:
-            empty = await _lists(
-                StdioServerParameters(command=sys.executable, args=["-c", _EMPTY]),
+            empty = await _measure(
+                StdioServerParameters(command=sys.executable, args=["-c", _EMPTY_SERVER]),
                 mode,
                 options.cold,
             )
-            ours = await _lists(_command(chosen), mode, options.cold)
-            rows.append(_row(f"stdio, cold, {mode}", ours, empty))
-    show(
+            sightline = await _measure(_command(settings), mode, options.cold)
+            rows.append(_row(f"stdio, cold, {mode}", sightline, empty))
+    print_table(
         "Handshake and tools/list, milliseconds",
         ("", "p50", "p95", "empty p50", "empty p95", "ratio of p50"),
         rows,
     )
 
 
-def _row(name: str, ours: Times, empty: Times) -> tuple[str, ...]:
+def _row(name: str, sightline: Durations, empty: Durations) -> tuple[str, ...]:
     return (
         name,
-        *ours.shown,
-        *empty.shown,
-        verdict(ours.p50 / empty.p50, BUDGET, most=True),
+        *sightline.cells,
+        *empty.cells,
+        max_verdict(sightline.p50 / empty.p50, BUDGET),
     )
 
 
-async def _lists(server: str | StdioServerParameters, mode: str, times: int) -> Times:
+async def _measure(server: str | StdioServerParameters, mode: str, count: int) -> Durations:
     seconds = []
-    for _ in range(times):
-        began = time.perf_counter()
+    for _ in range(count):
+        start = time.perf_counter()
         async with Client(server, mode=mode) as client:
             await client.list_tools()
-            seconds.append(time.perf_counter() - began)
-    return Times(tuple(seconds))
+            seconds.append(time.perf_counter() - start)
+    return Durations(tuple(seconds))
 
 
-async def _empty_over_http(mode: str, times: int) -> Times:
+async def _measure_empty_http(mode: str, count: int) -> Durations:
     config = uvicorn.Config(
         MCPServer("empty", log_level="ERROR").streamable_http_app(),
         host="127.0.0.1",
@@ -85,21 +84,21 @@ async def _empty_over_http(mode: str, times: int) -> Times:
         access_log=False,
     )
     server = uvicorn.Server(config)
-    bound = config.bind_socket()
-    running = asyncio.create_task(server.serve(sockets=[bound]))
+    socket = config.bind_socket()
+    running = asyncio.create_task(server.serve(sockets=[socket]))
     try:
-        return await _lists(f"http://127.0.0.1:{bound.getsockname()[1]}/mcp", mode, times)
+        return await _measure(f"http://127.0.0.1:{socket.getsockname()[1]}/mcp", mode, count)
     finally:
         server.should_exit = True
         await running
-        bound.close()
+        socket.close()
 
 
-def _command(chosen: Settings) -> StdioServerParameters:
+def _command(settings: Settings) -> StdioServerParameters:
     return StdioServerParameters(
         command=str(Path(environment.SIGHTLINE)),
         args=["serve"],
-        env=environment.environment(chosen, os.environ),
+        env=environment.command_environment(settings),
     )
 
 

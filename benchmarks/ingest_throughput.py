@@ -1,13 +1,12 @@
-"""``sightline ingest`` against the machine's own limits, and what a kill half-way leaves.
+"""Measure ``sightline ingest`` against the limits of the machine, and the recovery after a kill.
 
     python -m benchmarks ingest_throughput
     python -m benchmarks ingest_throughput -- --count 10000 --kill
 
-The limits are measured in the same run over the same files: decoding and preprocessing on all
-cores and nothing else, and the encoder's forward alone in batches. The budget is about the slower
-of the two, as on a machine whose encoder has a device of its own. Where the encoder runs on the
-same cores, the two add up: the ratio to that sum is printed beside it. OCR is off but for a last
-line, which says what it costs.
+The limits are measured in the same run on the same files: decoding and preprocessing on all cores
+alone, and the encoder's forward pass alone in batches. The budget applies to the slower limit, as
+on a machine whose encoder has its own device. If the encoder uses the same cores, both costs add
+up; the ratio to that sum is also printed. OCR is off, except for the optional last measurement.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
+from psycopg import sql
 
 from benchmarks import dataset, environment
-from benchmarks.tables import show, verdict
-from sightline.server.config.settings import Settings
+from benchmarks.tables import min_verdict, print_table
+from sightline.server.config import Settings
 from sightline.server.database.provider import DatabaseProvider
 from sightline.server.models.image_text.preprocess import Preprocess
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
+from sightline.storage.db.rows import fetch_value
 from sightline.storage.ingest.ingest_options import available_cores
 from sightline.storage.interfaces import Pixels
 from sightline.storage.maintenance.integrity_check import check
@@ -46,7 +45,7 @@ _TABLES = ("source", "asset", "thumbnail", "passage", "embedding")
 
 @dataclass(frozen=True)
 class Limits:
-    """Pictures a second: decoding and preprocessing on all cores, the encoder's forward."""
+    """Images per second: decode and preprocess on all cores; encoder forward pass."""
 
     decode: float
     encode: float
@@ -56,48 +55,48 @@ class Limits:
         return min(self.decode, self.encode)
 
     @property
-    def together(self) -> float:
-        """Where both share the cores."""
+    def combined(self) -> float:
+        """The limit if both share the cores."""
         return 1 / (1 / self.decode + 1 / self.encode)
 
 
 async def main(arguments: list[str] | None = None) -> None:
-    """Measure and print."""
+    """Run the benchmark."""
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder:
-        pictures = Path(folder) / "pictures"
-        size = await asyncio.to_thread(dataset.draw, pictures, options.count)
+        images = Path(folder) / "images"
+        size = await asyncio.to_thread(dataset.write_images, images, options.count)
         print(f"{options.count:,} JPEGs of {size / options.count / 1024:,.0f} KiB on average")
-        with environment.settings() as chosen:
-            limits = await asyncio.to_thread(_limits, chosen, pictures, options.sample)
-            await asyncio.to_thread(_throughput, chosen, pictures, limits, options.count)
-            await _verify(chosen, options.count)
+        with environment.temporary_settings() as settings:
+            limits = await asyncio.to_thread(_limits, settings, images, options.sample)
+            await asyncio.to_thread(_throughput, settings, images, limits, options.count)
+            await _verify(settings, options.count)
         if options.kill:
-            with environment.settings() as chosen:
-                await asyncio.to_thread(_kill_and_resume, chosen, pictures, options.count)
-                await _verify(chosen, options.count)
+            with environment.temporary_settings() as settings:
+                await asyncio.to_thread(_kill_and_resume, settings, images, options.count)
+                await _verify(settings, options.count)
         if options.ocr:
-            with environment.settings(ocr="auto") as chosen:
-                await asyncio.to_thread(_with_ocr, chosen, Path(folder) / "read", options.ocr)
+            with environment.temporary_settings(ingest__ocr="auto") as settings:
+                await asyncio.to_thread(_measure_ocr, settings, Path(folder) / "read", options.ocr)
 
 
-def _limits(chosen: Settings, folder: Path, sample: int) -> Limits:
-    model = environment.raw_model(chosen)
+def _limits(settings: Settings, folder: Path, sample: int) -> Limits:
+    model = environment.load_raw_model(settings)
     files = sorted(folder.rglob("*.jpg"))
     files = files[:: max(1, len(files) // sample)][:sample]
     work = partial(_decode, preprocess=model.preprocess)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(available_cores(), mp_context=spawn) as pool:
-        list(pool.map(work, files[:16]))  # until the processes are up
-        began = time.perf_counter()
+        list(pool.map(work, files[:16]))  # Wait until the processes run.
+        start = time.perf_counter()
         pixels = list(pool.map(work, files, chunksize=8))
-        decode = len(files) / (time.perf_counter() - began)
+        decode = len(files) / (time.perf_counter() - start)
     model.encode_images(pixels[:_BATCH])
-    batches = [pixels[at : at + _BATCH] for at in range(0, len(pixels), _BATCH)]
-    began = time.perf_counter()
+    batches = [pixels[first : first + _BATCH] for first in range(0, len(pixels), _BATCH)]
+    start = time.perf_counter()
     for batch in batches:
         model.encode_images(batch)
-    return Limits(decode, len(pixels) / (time.perf_counter() - began))
+    return Limits(decode, len(pixels) / (time.perf_counter() - start))
 
 
 def _decode(path: Path, preprocess: Preprocess) -> Pixels:
@@ -105,111 +104,109 @@ def _decode(path: Path, preprocess: Preprocess) -> Pixels:
         return preprocess(image)
 
 
-def _throughput(chosen: Settings, folder: Path, limits: Limits, count: int) -> None:
-    began = time.perf_counter()
-    first = environment.ingest(chosen, folder, os.environ)
-    whole = time.perf_counter() - began
-    again = environment.ingest(chosen, folder, os.environ)
-    assert first["added"] == count, first
-    assert again["unchanged"] == count, again
-    rate = first["pictures_per_second"]
-    show(
-        "Ingest, pictures a second",
-        ("", "pictures/s", "ratio"),
+def _throughput(settings: Settings, folder: Path, limits: Limits, count: int) -> None:
+    start = time.perf_counter()
+    summary = environment.ingest(settings, folder)
+    command_seconds = time.perf_counter() - start
+    second = environment.ingest(settings, folder)
+    assert summary["added"] == count, summary
+    assert second["unchanged"] == count, second
+    rate = summary["pictures_per_second"]
+    print_table(
+        "Ingest, images per second",
+        ("", "images/s", "ratio"),
         [
             ("sightline ingest", f"{rate:.1f}", ""),
             ("  decode and preprocess, all cores", f"{limits.decode:.1f}", ""),
             ("  encoder forward", f"{limits.encode:.1f}", ""),
             (
-                "  to the slower of the two",
+                "  slower of the two limits",
                 f"{limits.slower:.1f}",
-                verdict(rate / limits.slower, BUDGET, most=False),
+                min_verdict(rate / limits.slower, BUDGET),
             ),
             (
-                "  to both on the same cores",
-                f"{limits.together:.1f}",
-                f"{rate / limits.together:.2f}",
+                "  both on the same cores",
+                f"{limits.combined:.1f}",
+                f"{rate / limits.combined:.2f}",
             ),
         ],
     )
-    stages: dict[str, float] = first["stages"]
-    show(
-        f"Where the time went, in seconds ({first['workers']} workers; stages overlap)",
+    stages: dict[str, float] = summary["stages"]
+    print_table(
+        f"Time by stage, in seconds ({summary['workers']} workers; stages overlap)",
         ("", "seconds"),
         [
-            ("whole command", f"{whole:.1f}"),
-            ("ingest", f"{first['seconds']:.1f}"),
+            ("command", f"{command_seconds:.1f}"),
+            ("ingest", f"{summary['seconds']:.1f}"),
             *((f"  {name}", f"{seconds:.1f}") for name, seconds in stages.items()),
-            ("again, nothing changed", f"{again['seconds']:.1f}"),
+            ("second run, no changes", f"{second['seconds']:.1f}"),
         ],
     )
     print(
-        f"  peak memory: {first['peak_rss_mib']:.0f} MiB, and "
-        f"{first['worker_peak_rss_mib']:.0f} MiB in the largest worker"
+        f"  peak memory: {summary['peak_rss_mib']:.0f} MiB, and "
+        f"{summary['worker_peak_rss_mib']:.0f} MiB in the largest worker"
     )
 
 
-def _kill_and_resume(chosen: Settings, folder: Path, count: int) -> None:
+def _kill_and_resume(settings: Settings, folder: Path, count: int) -> None:
     spawn = multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_ingesting, args=(chosen, folder, there))
+    receiver, sender = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_ingest_and_report, args=(settings, folder, sender))
     process.start()
     done = 0
     while done < count // 2:
-        done = here.recv()
+        done = receiver.recv()
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    rest = environment.ingest(chosen, folder, os.environ)
+    rest = environment.ingest(settings, folder)
     print(
-        f"\nKilled with SIGKILL when {done:,} of {count:,} were reported done; the second run took "
-        f"{rest['seconds']:.1f} s: {rest['unchanged']:,} unchanged, {rest['added']:,} added"
+        f"\nKilled with SIGKILL when {done:,} of {count:,} were reported as done; the second run "
+        f"took {rest['seconds']:.1f} s: {rest['unchanged']:,} unchanged, {rest['added']:,} added"
     )
-    assert rest["unchanged"] >= done, "what was reported done was lost"
+    assert rest["unchanged"] >= done, "files that were reported as done are lost"
     assert rest["unchanged"] + rest["added"] == count
 
 
-def _ingesting(chosen: Settings, folder: Path, told: Pipe) -> None:
+def _ingest_and_report(settings: Settings, folder: Path, sender: Pipe) -> None:
     from sightline.server.cli.ingest import ingest_paths
 
-    asyncio.run(ingest_paths(chosen, [folder], "bench", lambda progress: told.send(progress.done)))
+    asyncio.run(
+        ingest_paths(settings, [folder], "bench", lambda progress: sender.send(progress.done))
+    )
 
 
-async def _verify(chosen: Settings, count: int) -> None:
-    """Counts are equal, nothing is there twice, nothing hangs in the air."""
-    databases = DatabaseProvider(chosen)
+async def _verify(settings: Settings, count: int) -> None:
+    """Check that counts agree, and that there are no duplicates and no orphans."""
+    databases = DatabaseProvider(settings)
     try:
         database = await databases.open()
-        rows: dict[str, int] = {}
         async with database.connection() as connection:
-            for table in _TABLES:
-                cursor = await connection.execute(f"SELECT count(*) FROM {table}")
-                rows[table] = _number(await cursor.fetchone())
-            cursor = await connection.execute("SELECT count(DISTINCT sha256) FROM asset")
-            distinct = _number(await cursor.fetchone())
-        findings = await check(database, ObjectStore(chosen.data_dir))
+            rows = {
+                table: await fetch_value(
+                    connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+                )
+                for table in _TABLES
+            }
+            distinct = await fetch_value(connection, "SELECT count(DISTINCT sha256) FROM asset")
+        findings = await check(database, BlobStore(settings.data_dir))
     finally:
         await databases.close()
     listed = ", ".join(f"{number:,} {table}" for table, number in rows.items())
-    print(f"  in the database: {listed}; {distinct:,} different; {len(findings)} findings")
+    print(f"  in the database: {listed}; {distinct:,} distinct; {len(findings)} findings")
     for finding in findings:
         print(f"    {finding}")
     assert rows["source"] == rows["asset"] == rows["thumbnail"] == distinct == count
-    assert rows["embedding"] == 2 * count  # pictures and captions; names of files have none
+    assert rows["embedding"] == 2 * count  # Images and captions; file names have no vectors.
     assert not [finding for finding in findings if finding.severity == "error"]
 
 
-def _number(row: Sequence[Any] | None) -> int:
-    assert row is not None
-    return int(row[0])
-
-
-def _with_ocr(chosen: Settings, folder: Path, count: int) -> None:
-    dataset.draw(folder, count)
-    summary = environment.ingest(chosen, folder, os.environ)
+def _measure_ocr(settings: Settings, folder: Path, count: int) -> None:
+    dataset.write_images(folder, count)
+    summary = environment.ingest(settings, folder)
     print(
-        f"\nWith OCR where it pays, over {count} of such pictures: "
-        f"{summary['pictures_per_second']:.1f} pictures/s; "
+        f"\nWith OCR, {count} images: "
+        f"{summary['pictures_per_second']:.1f} images/s; "
         + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["stages"].items())
     )
 
@@ -217,7 +214,7 @@ def _with_ocr(chosen: Settings, folder: Path, count: int) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks ingest_throughput")
     parser.add_argument("--count", type=int, default=2_000)
-    parser.add_argument("--sample", type=int, default=400, help="files that limits are measured on")
-    parser.add_argument("--kill", action="store_true", help="kill -9 half-way, and resume")
-    parser.add_argument("--ocr", type=int, default=0, help="pictures to ingest with OCR as well")
+    parser.add_argument("--sample", type=int, default=400, help="files for measuring the limits")
+    parser.add_argument("--kill", action="store_true", help="kill the run halfway and resume it")
+    parser.add_argument("--ocr", type=int, default=0, help="images to measure with OCR")
     return parser.parse_args(arguments)

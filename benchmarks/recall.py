@@ -1,17 +1,16 @@
-"""Recall@10 against exact search, and what it costs, unfiltered and under every filter.
+"""Measure recall@10 against exact search and the latency, without and with filters.
 
-    python -m benchmarks.recall --vectors 100000
+    python -m benchmarks recall -- --vectors 100000
 
-Prints one line a filter: the plan that was chosen, recall of our search, recall of the same SQL
-with pgvector's defaults (what a filter does to a plain index), p50 and p95 in milliseconds, and
-p50 as a ratio to the unfiltered search of the same run. Vectors are clustered; queries lie beside
-them, as words lie beside pictures. Runs in a Postgres of its own, which it removes.
+Each line is one filter: the chosen plan, the recall of our search, the recall of the same SQL with
+the defaults of pgvector (a plain index with a filter), p50 and p95 in milliseconds, and the ratio
+of p50 to the unfiltered search of the same run. The vectors are clustered; the queries are near the
+vectors, as texts are near images. Uses a temporary Postgres.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import tempfile
 import time
 from collections import Counter
@@ -20,14 +19,15 @@ from pathlib import Path
 
 import numpy as np
 from pgvector import HalfVector
-from psycopg import sql
 
 from sightline.server.database import schema_migration
 from sightline.storage.db.pool import Database
+from sightline.storage.db.rows import fetch_all
 from sightline.storage.postgres import EmbeddedPostgres
 from sightline.storage.retrieval.filters.filter_schema import ASSETS
-from sightline.storage.retrieval.filters.search_scope import KeyCatalog, Scope, resolve
-from sightline.storage.retrieval.retrievers.knn import Statement, WideScopes, nearest
+from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
+from sightline.storage.retrieval.retrievers.knn import KnnStatement, Neighbor, find_nearest
+from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
 from tests.support.vectors import SHARES, Matrix, VectorWorld, load, make, name_of
 
@@ -35,11 +35,11 @@ K = 10
 
 
 @dataclass(frozen=True)
-class Line:
-    """What was measured under one filter; recalls 0 to 1, times in milliseconds."""
+class FilterResult:
+    """Results for one filter: recall 0 to 1, latency in milliseconds."""
 
     name: str
-    kept: int
+    matching: int
     plans: Counter[str]
     recall: float
     plain_recall: float
@@ -47,8 +47,8 @@ class Line:
     p95: float
 
 
-async def main(arguments: list[str] | None = None) -> list[Line]:
-    """Measure and print."""
+async def main(arguments: list[str] | None = None) -> list[FilterResult]:
+    """Run the benchmark."""
     options = _options(arguments)
     world = make(options.vectors, options.dimension)
     with (
@@ -65,97 +65,97 @@ async def main(arguments: list[str] | None = None) -> list[Line]:
             f"{time.perf_counter() - started:.0f} s; {options.queries} queries, "
             f"{options.rows} rows each"
         )
-        lines = []
-        for name in [None, *_names()]:
-            lines.append(await _measure(database, world, name, options.queries, options.rows))
-            _show(lines[-1], lines[0])
+        results = []
+        for name in [None, *_filter_names()]:
+            results.append(await _measure(database, world, name, options.queries, options.rows))
+            _print(results[-1], results[0])
         await database.close()
-    return lines
+    return results
 
 
 async def _measure(
     database: Database, world: VectorWorld, name: str | None, queries: int, rows: int
-) -> Line:
+) -> FilterResult:
+    caches = SearchCaches()
     async with database.connection(autocommit=True) as connection:
-        scope = await resolve(
+        scope = await resolve_scope(
             connection,
             Selection(filters=None if name is None else {name: True}),
             {"asset": world.identity},
             ASSETS,
-            KeyCatalog(),
+            caches,
         )
-    space, wide = scope.spaces["asset"].space, WideScopes()
-    times, shares, plain, plans = [], [], [], Counter[str]()
+    space = scope.spaces["asset"].space
+    times, recalls, plain, plans = [], [], [], Counter[str]()
     for query in world.queries(queries):
         truth = set(world.nearest(query, name, K))
         async with database.connection() as connection:
             started = time.perf_counter()
-            found = await nearest(
+            neighbors = await find_nearest(
                 connection,
                 space,
                 scope,
                 query,
                 rows=rows,
                 population=len(world.vectors),
-                wide=wide,
+                caches=caches,
             )
             times.append((time.perf_counter() - started) * 1000)
-        plans[found.plan] += 1
-        shares.append(len(truth & {row.key for row in found.rows[:K]}) / len(truth))
+        plans[neighbors.plan] += 1
+        recalls.append(len(truth & {row.key for row in neighbors.rows[:K]}) / len(truth))
         plain.append(len(truth & await _plain(database, scope, query)) / len(truth))
-    return Line(
+    return FilterResult(
         name or "none",
         len(world.vectors) if name is None else int(world.matches[name].sum()),
         plans,
-        float(np.mean(shares)),
+        float(np.mean(recalls)),
         float(np.mean(plain)),
         float(np.percentile(times, 50)),
         float(np.percentile(times, 95)),
     )
 
 
-async def _plain(database: Database, scope: Scope, query: Matrix) -> set[str]:
-    """What pgvector finds with its defaults: 40 candidates, no second look."""
-    statement = Statement(scope.spaces["asset"].space, scope, "asset").through_index()
+async def _plain(database: Database, scope: SearchScope, query: Matrix) -> set[str]:
+    """Search with the defaults of pgvector: 40 candidates, no iterative scan."""
+    statement = KnnStatement(scope.spaces["asset"].space, scope, "asset").index_scan()
     async with database.connection() as connection:
         await connection.execute(
             "SELECT set_config('hnsw.ef_search', '40', true), "
             "set_config('hnsw.iterative_scan', 'off', true), set_config('enable_sort', 'off', true)"
         )
-        cursor = await connection.execute(
-            sql.Composed([statement]),
+        found = await fetch_all(
+            connection,
+            statement,
             {
                 **scope.condition.parameters,
                 "vector": HalfVector(query),
                 "rows": K,
-                "collections": scope.ids,
+                "collections": scope.collection_ids,
             },
+            row=Neighbor,
         )
-        return {row[0] for row in await cursor.fetchall()}
+        return {str(each.key) for each in found}
 
 
-def _names() -> list[str]:
+def _filter_names() -> list[str]:
     return [name_of(share, clustered=clustered) for share in SHARES for clustered in (False, True)]
 
 
-def _show(line: Line, unfiltered: Line) -> None:
-    plans = "+".join(sorted(line.plans))
+def _print(result: FilterResult, unfiltered: FilterResult) -> None:
+    plans = "+".join(sorted(result.plans))
     print(
-        f"{line.name:<11} keeps {line.kept:>9,}  {plans:<15} recall {line.recall:.3f} "
-        f"(plain index {line.plain_recall:.3f})  p50 {line.p50:6.1f} ms  p95 {line.p95:6.1f} ms  "
-        f"{line.p50 / unfiltered.p50:4.1f} x unfiltered",
+        f"{result.name:<11} matches {result.matching:>9,}  {plans:<15} recall {result.recall:.3f} "
+        f"(plain index {result.plain_recall:.3f})  p50 {result.p50:6.1f} ms  "
+        f"p95 {result.p95:6.1f} ms  "
+        f"{result.p50 / unfiltered.p50:4.1f} x unfiltered",
         flush=True,
     )
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.recall", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="benchmarks recall", description=__doc__.split("\n")[0])
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=256)
     parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--rows", type=int, default=100, help="rows asked for, as branches ask")
+    parser.add_argument("--rows", type=int, default=100, help="requested rows, as retrievers do")
     return parser.parse_args(arguments)
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

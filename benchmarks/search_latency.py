@@ -1,11 +1,12 @@
-"""``search_images`` over MCP and HTTP, against the sum of what it cannot do without.
+"""Measure ``search_images`` over MCP and HTTP against the sum of its necessary parts.
 
-    python -m benchmarks search_latency --pictures 2000
+    python -m benchmarks search_latency -- --images 2000
 
-In one run: the encoder's forward alone, the same SQL alone (the statements of a search, recorded
-and sent again by hand on one connection, parameters and all), and a call of an empty tool of the
-same server. The budget is about their sum. Then 64 searches at once against what the encoder alone
-does in batches of 64. The server is a process of its own; each query is new, so nothing is cached.
+The parts, measured in the same run: the encoder's forward pass, the SQL statements of a search
+(recorded, and sent again on one connection with the same parameters), and a call of an empty tool
+of the same server. The latency budget is a ratio to their sum. The throughput of 64 concurrent
+searches is compared with the encoder alone in batches of 64. The server is a separate process. Each
+query is new, so caches do not help.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import asyncio
 import base64
 import io
 import multiprocessing
-import os
 import random
 import tempfile
 import time
@@ -35,44 +35,47 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
 from benchmarks import dataset, environment
-from benchmarks.tables import Times, show, verdict
-from sightline.server.config.settings import Settings
+from benchmarks.tables import Durations, max_verdict, min_verdict, print_table
+from sightline.server.config import Settings
 from sightline.server.database.provider import DatabaseProvider
 from sightline.server.http import http_server
-from sightline.server.models.image_text.image_text_encoder import Encoder, Model
+from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder, ImageTextModel
 from sightline.storage.db.pool import Database
+from sightline.storage.db.rows import fetch_value
 from sightline.storage.retrieval.image_search import ImageSearch
 from sightline.storage.retrieval.search_types import ImageRequest
 from sightline.tools.registry import register_all
 
 LATENCY_BUDGET = 1.25
 THROUGHPUT_BUDGET = 0.85
-AT_ONCE = 64
+CONCURRENCY = 64
 
-#: What is executed: the query, its parameters, and how.
+#: A statement with its parameters and the options of `execute`.
 Statement = tuple[Any, Any, dict[str, Any]]
 
 
 async def main(arguments: list[str] | None = None) -> None:
-    """Measure and print."""
+    """Run the benchmark."""
     options = _options(arguments)
-    with environment.settings() as chosen, tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder) / "pictures"
-        dataset.draw(pictures, options.pictures, dataset.SMALL)
-        summary = environment.ingest(chosen, pictures, os.environ)
-        print(f"{summary['pictures']:,} pictures and {summary['passages']:,} captions ingested")
-        model = environment.raw_model(chosen)
-        databases = DatabaseProvider(chosen)
+    with environment.temporary_settings() as settings, tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images"
+        dataset.write_images(images, options.images, dataset.SMALL_SIZES)
+        summary = environment.ingest(settings, images)
+        print(f"{summary['pictures']:,} images and {summary['passages']:,} captions ingested")
+        model = environment.load_raw_model(settings)
+        databases = DatabaseProvider(settings)
         await databases.open()
         try:
-            with _server(chosen) as url:
-                await _measure(chosen, model, url, options)
+            with _server(settings) as url:
+                await _measure(settings, model, url, options)
         finally:
             await databases.close()
 
 
-async def _measure(chosen: Settings, model: Model, url: str, options: argparse.Namespace) -> None:
-    texts, uploads = _Words(options.seed), _Uploads(options.seed)
+async def _measure(
+    settings: Settings, model: ImageTextModel, url: str, options: argparse.Namespace
+) -> None:
+    texts, uploads = _Texts(options.seed), _Uploads(options.seed)
     async with Client(url) as client:
 
         async def search(**arguments: Any) -> None:
@@ -81,96 +84,96 @@ async def _measure(chosen: Settings, model: Model, url: str, options: argparse.N
             assert result.structured_content is not None
             assert result.structured_content["hits"]
 
-        async def by_words() -> None:
+        async def by_text() -> None:
             await search(query=texts.next())
 
-        async def by_picture() -> None:
+        async def by_image() -> None:
             await search(image=uploads.next()[0])
 
         async def empty() -> None:
             await client.call_tool("empty", {})
 
-        async def words_forward() -> None:
+        async def text_forward() -> None:
             await asyncio.to_thread(model.encode_texts, [texts.next()])
 
-        async def picture_forward() -> None:
+        async def image_forward() -> None:
             pixels = model.preprocess(uploads.next()[1])
             await asyncio.to_thread(model.encode_images, [pixels])
 
-        for warm in (by_words, by_picture, empty, words_forward, picture_forward):
-            await _timed(warm, 5)
+        for warm in (by_text, by_image, empty, text_forward, image_forward):
+            await _measure_one(warm, 5)
         rows = []
-        sql = {}
-        async with _by_hand(chosen, model) as replay:
-            for name, whole, forward, request in (
-                ("words", by_words, words_forward, lambda: ImageRequest(query=texts.next())),
+        async with _open_recorder(settings, model) as recorder:
+            for name, call, forward, request in (
+                ("text", by_text, text_forward, lambda: ImageRequest(query=texts.next())),
                 (
-                    "a picture",
-                    by_picture,
-                    picture_forward,
-                    lambda: ImageRequest(picture=uploads.next()[1]),
+                    "image",
+                    by_image,
+                    image_forward,
+                    lambda: ImageRequest(image=uploads.next()[1]),
                 ),
             ):
-                # Taken in turns, so that a busy moment of the machine meets all of them alike.
-                statements = [await replay.record(request()) for _ in range(options.rounds)]
-                parts = await _in_turns(
-                    [whole, forward, replay.sender(statements), empty], options.rounds
+                # Interleaved, so that a load peak of the machine affects all measurements.
+                statements = [await recorder.record(request()) for _ in range(options.rounds)]
+                parts = await _interleave(
+                    [call, forward, recorder.replay(statements), empty], options.rounds
                 )
-                found, encoding, asking, calling = parts
-                sql[name] = len(statements[0])
-                floor = encoding.p50 + asking.p50 + calling.p50
+                search_times, encoder_times, sql_times, call_times = parts
+                total = encoder_times.p50 + sql_times.p50 + call_times.p50
                 rows += [
-                    (f"search by {name}", *found.shown, ""),
-                    ("  encoder forward", *encoding.shown, ""),
-                    (f"  same SQL by hand ({sql[name]} statements)", *asking.shown, ""),
-                    ("  empty tool call", *calling.shown, ""),
+                    (f"search by {name}", *search_times.cells, ""),
+                    ("  encoder forward", *encoder_times.cells, ""),
+                    (f"  same SQL ({len(statements[0])} statements)", *sql_times.cells, ""),
+                    ("  empty tool call", *call_times.cells, ""),
                     (
-                        "  search / sum of the three",
-                        f"{floor:.1f}",
+                        "  search / sum of the parts",
+                        f"{total:.1f}",
                         "",
-                        verdict(found.p50 / floor, LATENCY_BUDGET, most=True),
+                        max_verdict(search_times.p50 / total, LATENCY_BUDGET),
                     ),
                 ]
-        show("search_images over MCP and HTTP, milliseconds", ("", "p50", "p95", "ratio"), rows)
-        await _at_once(model, options, texts, uploads, by_words, by_picture)
+        print_table(
+            "search_images over MCP and HTTP, milliseconds", ("", "p50", "p95", "ratio"), rows
+        )
+        await _measure_concurrent(model, options, texts, uploads, by_text, by_image)
 
 
-async def _at_once(
-    model: Model,
+async def _measure_concurrent(
+    model: ImageTextModel,
     options: argparse.Namespace,
-    texts: _Words,
+    texts: _Texts,
     uploads: _Uploads,
-    by_words: Callable[[], Awaitable[None]],
-    by_picture: Callable[[], Awaitable[None]],
+    by_text: Callable[[], Awaitable[None]],
+    by_image: Callable[[], Awaitable[None]],
 ) -> None:
     rows = []
-    pixels = [model.preprocess(uploads.next()[1]) for _ in range(AT_ONCE)]
+    pixels = [model.preprocess(uploads.next()[1]) for _ in range(CONCURRENCY)]
 
-    def many_words() -> None:
-        model.encode_texts([texts.next() for _ in range(AT_ONCE)])
+    def encode_texts() -> None:
+        model.encode_texts([texts.next() for _ in range(CONCURRENCY)])
 
-    def many_pictures() -> None:
+    def encode_images() -> None:
         model.encode_images(pixels)
 
     for name, search, forward in (
-        ("words", by_words, many_words),
-        ("a picture", by_picture, many_pictures),
+        ("text", by_text, encode_texts),
+        ("image", by_image, encode_images),
     ):
         limit = _rate(forward, options.bursts)
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(options.bursts):
-            await asyncio.gather(*(search() for _ in range(AT_ONCE)))
-        rate = AT_ONCE * options.bursts / (time.perf_counter() - began)
+            await asyncio.gather(*(search() for _ in range(CONCURRENCY)))
+        rate = CONCURRENCY * options.bursts / (time.perf_counter() - start)
         rows.append(
             (
                 f"by {name}",
                 f"{rate:.1f}",
                 f"{limit:.1f}",
-                verdict(rate / limit, THROUGHPUT_BUDGET, most=False),
+                min_verdict(rate / limit, THROUGHPUT_BUDGET),
             )
         )
-    show(
-        f"{AT_ONCE} searches at once, searches a second",
+    print_table(
+        f"{CONCURRENCY} concurrent searches, searches per second",
         ("", "searches", "encoder alone", "ratio"),
         rows,
     )
@@ -178,48 +181,48 @@ async def _at_once(
 
 def _rate(forward: Callable[[], Any], bursts: int) -> float:
     forward()
-    began = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(bursts):
         forward()
-    return AT_ONCE * bursts / (time.perf_counter() - began)
+    return CONCURRENCY * bursts / (time.perf_counter() - start)
 
 
-async def _timed(work: Callable[[], Awaitable[None]], times: int) -> Times:
-    (result,) = await _in_turns([work], times)
+async def _measure_one(work: Callable[[], Awaitable[None]], count: int) -> Durations:
+    (result,) = await _interleave([work], count)
     return result
 
 
-async def _in_turns(works: list[Callable[[], Awaitable[None]]], rounds: int) -> list[Times]:
+async def _interleave(works: list[Callable[[], Awaitable[None]]], rounds: int) -> list[Durations]:
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
         for own, work in zip(seconds, works, strict=True):
-            began = time.perf_counter()
+            start = time.perf_counter()
             await work()
-            own.append(time.perf_counter() - began)
-    return [Times(tuple(each)) for each in seconds]
+            own.append(time.perf_counter() - start)
+    return [Durations(tuple(each)) for each in seconds]
 
 
-class _Words:
-    """Queries that nobody has asked before."""
+class _Texts:
+    """New queries."""
 
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._number = 0
 
     def next(self) -> str:
         self._number += 1
-        return f"{dataset.caption(self._chance)} {self._number}"
+        return f"{dataset.caption(self._rng)} {self._number}"
 
 
 class _Uploads:
-    """Pictures that nobody has sent before, as data URLs and opened."""
+    """New images, as data URL and decoded."""
 
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
 
     def next(self) -> tuple[str, Image.Image]:
-        colours = bytes(self._chance.randrange(256) for _ in range(4 * 3 * 3))
-        image = Image.frombytes("RGB", (4, 3), colours).resize((320, 240), Image.Resampling.BICUBIC)
+        colors = bytes(self._rng.randrange(256) for _ in range(4 * 3 * 3))
+        image = Image.frombytes("RGB", (4, 3), colors).resize((320, 240), Image.Resampling.BICUBIC)
         file = io.BytesIO()
         image.save(file, "JPEG", quality=85)
         encoded = base64.b64encode(file.getvalue()).decode()
@@ -228,26 +231,26 @@ class _Uploads:
 
 @dataclass
 class _Recorder:
-    """A search whose statements are written down, and a bare connection to send them on."""
+    """Records the statements of searches and sends them on a connection without pool."""
 
     search: ImageSearch
-    database: _Recording
-    bare: AsyncConnection[TupleRow]
+    database: _RecordingDatabase
+    connection: AsyncConnection[TupleRow]
 
     async def record(self, request: ImageRequest) -> list[Statement]:
-        """The statements of a search, in the order in which they were sent."""
+        """Run a search and return its statements in order."""
         self.database.statements.clear()
         await self.search.search(request)
         return list(self.database.statements)
 
-    def sender(self, searches: list[list[Statement]]) -> Callable[[], Awaitable[None]]:
-        """Sends the next of the searches' statements, one after the other, in one transaction."""
-        waiting = iter(searches)
+    def replay(self, searches: list[list[Statement]]) -> Callable[[], Awaitable[None]]:
+        """Return a function that sends the statements of the next search in one transaction."""
+        remaining = iter(searches)
 
         async def send() -> None:
-            async with self.bare.transaction():
-                for query, parameters, options in next(waiting):
-                    cursor = await self.bare.execute(query, parameters, **options)
+            async with self.connection.transaction():
+                for query, parameters, options in next(remaining):
+                    cursor = await self.connection.execute(query, parameters, **options)
                     if cursor.description is not None:
                         await cursor.fetchall()
 
@@ -255,8 +258,8 @@ class _Recorder:
 
 
 @dataclass(eq=False)
-class _Recording(Database):
-    """A database that writes down what it is asked."""
+class _RecordingDatabase(Database):
+    """A database that records its statements."""
 
     statements: list[Statement] = field(default_factory=list)
 
@@ -284,23 +287,22 @@ class _Recording(Database):
 
 
 @asynccontextmanager
-async def _by_hand(chosen: Settings, model: Model) -> AsyncIterator[_Recorder]:
-    databases = DatabaseProvider(chosen)
+async def _open_recorder(settings: Settings, model: ImageTextModel) -> AsyncIterator[_Recorder]:
+    databases = DatabaseProvider(settings)
     dsn = (await databases.open()).dsn
-    database = await _Recording.open(dsn)
-    assert isinstance(database, _Recording)
-    encoder = Encoder(model, batch_items=64, queue_items=1024)
+    database = await _RecordingDatabase.open(dsn)
+    assert isinstance(database, _RecordingDatabase)
+    encoder = ImageTextEncoder(model, max_batch_items=64)
     try:
-        # The types and settings of a pooled connection, without the pool.
+        # A connection without the pool, but with its types and settings.
         async with database.connection() as pooled:
-            row = await (await pooled.execute("SHOW search_path")).fetchone()
-            assert row is not None
+            search_path = await fetch_value(pooled, "SHOW search_path")
             context = pooled.adapters
         bare = await AsyncConnection.connect(dsn, autocommit=True, context=_Adapted(context))
         async with bare:
-            await bare.execute("SELECT set_config('search_path', %s, false)", [row[0]])
+            await bare.execute("SELECT set_config('search_path', %s, false)", [search_path])
             search = ImageSearch(database, encoder, encoder, signing_key=b"benchmark" * 4)
-            for _ in range(5):  # what a process learns once is no part of a search
+            for _ in range(5):  # Fill the caches of the process.
                 await search.search(ImageRequest(query="a white van"))
             yield _Recorder(search, database, bare)
     finally:
@@ -311,7 +313,7 @@ async def _by_hand(chosen: Settings, model: Model) -> AsyncIterator[_Recorder]:
 
 @dataclass
 class _Adapted:
-    """Adapters in the form that psycopg takes them from another connection."""
+    """Adapters in the form of another connection, as psycopg expects."""
 
     adapters: psycopg.adapt.AdaptersMap
     connection: None = None
@@ -324,33 +326,34 @@ def _empty_tool(mcp: MCPServer) -> None:
 
 
 @contextmanager
-def _server(chosen: Settings) -> Iterator[str]:
-    """The address of a server in a process of its own, with an empty tool besides ours."""
+def _server(settings: Settings) -> Iterator[str]:
+    """Run a server with an additional empty tool in a process; yield its URL."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    ended = context.Event()
-    process = context.Process(target=_serve, args=(chosen, there, ended))
+    receiver, sender = context.Pipe()
+    stop = context.Event()
+    process = context.Process(target=_serve, args=(settings, sender, stop))
     process.start()
     try:
-        yield here.recv()
+        yield receiver.recv()
     finally:
-        ended.set()
+        stop.set()
         process.join()
 
 
-def _serve(chosen: Settings, told: Pipe, ended: Event) -> None:
+def _serve(settings: Settings, sender: Pipe, stop: Event) -> None:
     async def run() -> None:
-        async with http_server.start_http_server(chosen, register=(register_all, _empty_tool)) as (url, _):
-            told.send(url)
-            await asyncio.to_thread(ended.wait)
+        register = (register_all, _empty_tool)
+        async with http_server.start_http_server(settings, register=register) as (url, _):
+            sender.send(url)
+            await asyncio.to_thread(stop.wait)
 
     asyncio.run(run())
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks search_latency")
-    parser.add_argument("--pictures", type=int, default=2_000)
+    parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=100, help="searches of each kind")
-    parser.add_argument("--bursts", type=int, default=5, help=f"times {AT_ONCE} at once")
+    parser.add_argument("--bursts", type=int, default=5, help=f"bursts of {CONCURRENCY} searches")
     parser.add_argument("--seed", type=int, default=7)
     return parser.parse_args(arguments)

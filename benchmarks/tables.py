@@ -1,4 +1,4 @@
-"""Figures as they are printed: a time beside the ratio that a budget is about."""
+"""Print benchmark tables: durations and their ratios to a budget."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Times:
-    """Seconds of one thing that was done often."""
+class Durations:
+    """Durations of repeated runs of one operation, in seconds."""
 
     seconds: tuple[float, ...]
 
@@ -21,27 +21,30 @@ class Times:
 
     @property
     def p95(self) -> float:
-        """In milliseconds."""
+        """The 95th percentile, in milliseconds."""
         return 1000 * float(np.percentile(self.seconds, 95))
 
     @property
-    def shown(self) -> tuple[str, str]:
-        """p50 and p95 as cells."""
+    def cells(self) -> tuple[str, str]:
+        """p50 and p95 as table cells."""
         return f"{self.p50:.1f}", f"{self.p95:.1f}"
 
 
-def show(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; the first column is left aligned, the others right."""
-    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; the first column is left-aligned, the others are right-aligned."""
+    widths = [max(len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
     print(f"\n{title}")
-    for row in (head, *rows):
+    for row in (columns, *rows):
         first, *rest = zip(row, widths, strict=True)
         cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
         print("  " + "  ".join(cells).rstrip(), flush=True)
 
 
-def verdict(ratio: float, budget: float, *, most: bool) -> str:
-    """``1.31 (budget: at most 1.25, missed)``."""
-    kept = ratio <= budget if most else ratio >= budget
-    bound = "at most" if most else "at least"
-    return f"{ratio:.2f} (budget: {bound} {budget:g}, {'kept' if kept else 'missed'})"
+def max_verdict(ratio: float, budget: float) -> str:
+    """Return, for example, ``1.31 (budget: at most 1.25, missed)``."""
+    return f"{ratio:.2f} (budget: at most {budget:g}, {'met' if ratio <= budget else 'missed'})"
+
+
+def min_verdict(ratio: float, budget: float) -> str:
+    """Return, for example, ``0.93 (budget: at least 0.9, met)``."""
+    return f"{ratio:.2f} (budget: at least {budget:g}, {'met' if ratio >= budget else 'missed'})"

@@ -82,7 +82,7 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> None:
 
 def _calibrate(scores: Scores) -> None:
     pooled = [score for each in scores.values() for score in each]
-    made = {
+    provenance = {
         "command": "python -m benchmarks.answers calibrate",
         "weights_sha256": calibration.sha256_of(BUILTIN / "model.safetensors"),
         "answers": len(pooled),
@@ -91,8 +91,8 @@ def _calibrate(scores: Scores) -> None:
         "conditions": list(scores),
     }
     intercept, weights = calibration.fit(pooled)
-    calibration.write_calibration(CALIBRATION, BUILTIN.name, (intercept, weights), made)
-    fitted = Calibration(BUILTIN.name, intercept, weights, made)
+    calibration.write_calibration(CALIBRATION, BUILTIN.name, (intercept, weights), provenance)
+    fitted = Calibration(BUILTIN.name, intercept, weights, provenance)
     rated = [
         replace(each, confidence=fitted.confidence(each.features) if each.features else None)
         for each in pooled

@@ -140,13 +140,13 @@ def measure_reliability(confidences: Sequence[float], correct: Sequence[bool]) -
 
 
 def write_calibration(
-    path: Path, model: str, fitted: tuple[float, Mapping[str, float]], made: Any
+    path: Path, model: str, fitted: tuple[float, Mapping[str, float]], provenance: Any
 ) -> None:
     """Write the file that `sightline.tools.answers.confidence` loads."""
     intercept, weights = fitted
     data = {
         "model": model,
-        "made": made,
+        "provenance": provenance,
         "intercept": round(intercept, 5),
         "weights": {name: round(weight, 5) for name, weight in weights.items()},
     }
