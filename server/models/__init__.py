@@ -1,1 +1,1 @@
-"""Image and text encoders, the batcher, OCR and the client of the vision-language model."""
+"""Everything that runs a model. Empty: the server starts before it imports a model library."""

@@ -1,7 +1,7 @@
-"""Concurrent calls share forward passes: whenever the model is free, take all that waits.
+"""Continuous batching: concurrent calls share the forward passes of a model.
 
-There is no timer: a lone call runs at once, and under load the batches grow by themselves while
-the model is busy. One thread runs the model, so it needs no lock of its own.
+There is no timer: a single call runs at once. Under load, batches grow while the model is busy.
+One thread runs the model, so the model needs no lock.
 """
 
 from __future__ import annotations
@@ -20,67 +20,83 @@ import numpy as np
 from sightline.storage.errors import ModelOverloadedError, ModelUnavailableError
 from sightline.storage.interfaces import Vectors
 
-#: Items of one kind (pictures, texts) to one row of float32 each, in order.
+#: Takes n items of one kind (images, texts) and returns n float32 rows in the same order.
 Forward = Callable[[Sequence[Any]], Vectors]
-#: Told of every forward pass: kind, items, seconds.
+#: Called after every forward pass with kind, number of items and seconds.
 BatchObserver = Callable[[str, int, float], None]
+
+_MAX_QUEUE_ITEMS = 1024
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
-    """One call; its items may be spread over several batches."""
+class _Call:
+    """One call. Its items may be spread over several batches."""
 
     items: Sequence[Any]
     result: Future[Vectors] = field(default_factory=Future)
     rows: list[Vectors] = field(default_factory=list)
-    taken: int = 0
+    scheduled: int = 0
 
     @property
     def waiting(self) -> int:
-        return len(self.items) - self.taken
+        return len(self.items) - self.scheduled
+
+    def add_rows(self, rows: Vectors, *, is_last: bool) -> None:
+        self.rows.append(rows)
+        if is_last and self.result.set_running_or_notify_cancel():
+            self.result.set_result(np.concatenate(self.rows))
+
+    def fail(self, error: BaseException) -> None:
+        if not self.result.done() and self.result.set_running_or_notify_cancel():
+            self.result.set_exception(error)
 
 
 @dataclass(slots=True)
-class _Share:
-    """The part of a job that goes into one batch."""
+class _Slice:
+    """The part of a call that goes into one batch."""
 
-    job: _Job
+    call: _Call
     start: int
     stop: int
 
     @property
     def items(self) -> Sequence[Any]:
-        return self.job.items[self.start : self.stop]
+        return self.call.items[self.start : self.stop]
+
+
+#: Items that may wait for the model. Further ones are rejected.
+MAX_QUEUE_ITEMS = 1024
+#: Run time of one batch after which the model counts as stuck.
+STUCK_SECONDS = 300.0
 
 
 class Batcher:
-    """Runs ``forwards`` (one function a kind of input) on one thread of its own.
+    """Runs ``forwards`` (one function per kind of input) on its own thread.
 
-    Results keep the order of a call's items. Kinds take turns, so that a question waits for one
-    batch of an ingest at most. A call that is cancelled while it waits costs no model time. When a
-    batch fails, its calls run again one by one: the error reaches only those that cause it.
+    Results keep the order of a call's items. Kinds take turns, so a query waits for at most one
+    batch of an ingest. A call that is cancelled while it waits uses no model time. If a batch
+    fails, its calls run again one by one, so that only the calls that cause the error get it.
     """
 
     def __init__(
         self,
         forwards: Mapping[str, Forward],
         *,
-        batch_items: int,
-        queue_items: int,
+        max_batch_items: int,
         name: str,
-        stuck_seconds: float = 300.0,
+        max_queue_items: int = MAX_QUEUE_ITEMS,
+        stuck_seconds: float = STUCK_SECONDS,
         observer: BatchObserver | None = None,
     ) -> None:
         self._forwards = dict(forwards)
-        self._batch_items = batch_items
-        self._queue_items = queue_items
+        self._max_batch_items = max_batch_items
+        self._max_queue_items = max_queue_items
         self._name = name
         self._stuck_seconds = stuck_seconds
-        #: When the batch in progress began.
-        self._began: float | None = None
+        self._batch_started_at: float | None = None
         self._observer = observer
-        self._queues: dict[str, deque[_Job]] = {kind: deque() for kind in forwards}
-        self._turn = deque(forwards)
+        self._queues: dict[str, deque[_Call]] = {kind: deque() for kind in forwards}
+        self._kinds = deque(forwards)
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"batcher {name}", daemon=True)
@@ -88,140 +104,125 @@ class Batcher:
 
     @property
     def queued_items(self) -> int:
-        """Items that wait and are in no batch yet."""
+        """Return how many items wait and are in no batch yet."""
         with self._changed:
-            return self._queued()
+            return self._count_queued()
 
     async def submit(self, kind: str, items: Sequence[Any]) -> Vectors:
-        """One row for each item, in order; ``items`` must not be empty.
+        """Return one row per item, in order. ``items`` must not be empty.
 
-        Raises ModelOverloadedError when the queue has no room, unless nothing waits: a call that
-        is larger than the whole queue still runs when it is alone. Raises ModelUnavailableError
-        while one batch has been running for longer than ``stuck_seconds``: a model that hangs
-        cannot be stopped, and its callers need not hang with it.
+        Raises ModelOverloadedError if the queue is full. A call that is larger than the queue
+        still runs when nothing else waits. Raises ModelUnavailableError if one batch has run for
+        more than ``stuck_seconds``: a hanging model cannot be stopped, but its callers can.
         """
-        self._require_alive()
-        job = _Job(items)
+        self._check_not_stuck()
+        call = _Call(items)
         with self._changed:
             if self._closed:
                 raise ModelUnavailableError(f"{self._name} is shutting down")
-            queued = self._queued()
-            if queued and queued + len(items) > self._queue_items:
-                msg = (
-                    f"{self._name} is busy: {queued} items wait and its queue takes "
-                    f"{self._queue_items}; try again in a moment"
+            queued = self._count_queued()
+            if queued and queued + len(items) > self._max_queue_items:
+                raise ModelOverloadedError(
+                    f"{self._name} is busy: its queue has {queued} of {self._max_queue_items} "
+                    "items. Try again in a moment."
                 )
-                raise ModelOverloadedError(msg)
-            self._queues[kind].append(job)
+            self._queues[kind].append(call)
             self._changed.notify()
-        result = asyncio.wrap_future(job.result)
+        result = asyncio.wrap_future(call.result)
         try:
             while not result.done():
                 await asyncio.wait({result}, timeout=self._stuck_seconds)
                 if not result.done():
-                    self._require_alive()
+                    self._check_not_stuck()
         finally:
             result.cancel()
         return result.result()
 
-    def _require_alive(self) -> None:
-        began = self._began
-        if began is not None and (spent := time.monotonic() - began) > self._stuck_seconds:
-            raise ModelUnavailableError(
-                f"{self._name} has been stuck in one batch for {spent:.0f} s; restart the server"
-            )
-
     def close(self, *, wait: bool = True) -> None:
-        """Refuse what waits and what comes; return when the batch in progress has ended.
-
-        Without ``wait`` it returns at once and the thread ends after that batch.
-        """
+        """Reject waiting and new calls. Wait for the running batch if ``wait`` is set."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         if wait:
             self._thread.join()
 
-    def _queued(self) -> int:
-        return sum(job.waiting for queue in self._queues.values() for job in queue)
+    def _check_not_stuck(self) -> None:
+        started_at = self._batch_started_at
+        if started_at is None:
+            return
+        seconds = time.monotonic() - started_at
+        if seconds > self._stuck_seconds:
+            raise ModelUnavailableError(
+                f"{self._name} has been stuck in one batch for {seconds:.0f} s. Restart the server."
+            )
+
+    def _count_queued(self) -> int:
+        return sum(call.waiting for queue in self._queues.values() for call in queue)
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
-            self._process(*batch)
-            del batch  # pictures are large; hold none while waiting
+            self._run_batch(*batch)
+            del batch  # images are large: do not keep them while waiting
         for queue in self._queues.values():
-            for job in queue:
-                _fail(job, ModelUnavailableError(f"{self._name} is shutting down"))
+            for call in queue:
+                call.fail(ModelUnavailableError(f"{self._name} is shutting down"))
             queue.clear()
 
-    def _next_batch(self) -> tuple[str, list[_Share]] | None:
-        """Block until something waits; ``None`` when closed."""
+    def _next_batch(self) -> tuple[str, list[_Slice]] | None:
+        """Block until a batch is available. Return ``None`` after `close`."""
         with self._changed:
             while not self._closed:
-                for _ in range(len(self._turn)):
-                    kind = self._turn[0]
-                    self._turn.rotate(-1)
-                    shares = self._take(self._queues[kind])
-                    if shares:
-                        return kind, shares
+                for _ in range(len(self._kinds)):
+                    kind = self._kinds[0]
+                    self._kinds.rotate(-1)
+                    slices = self._fill_batch(self._queues[kind])
+                    if slices:
+                        return kind, slices
                 self._changed.wait()
             return None
 
-    def _take(self, queue: deque[_Job]) -> list[_Share]:
-        shares: list[_Share] = []
-        room = self._batch_items
-        while queue and room:
-            job = queue[0]
-            if job.result.done():  # cancelled by its caller, or failed in an earlier batch
+    def _fill_batch(self, queue: deque[_Call]) -> list[_Slice]:
+        slices: list[_Slice] = []
+        free = self._max_batch_items
+        while queue and free:
+            call = queue[0]
+            if call.result.done():  # cancelled by its caller, or failed in an earlier batch
                 queue.popleft()
                 continue
-            stop = min(len(job.items), job.taken + room)
-            shares.append(_Share(job, job.taken, stop))
-            room -= stop - job.taken
-            job.taken = stop
-            if not job.waiting:
+            stop = min(len(call.items), call.scheduled + free)
+            slices.append(_Slice(call, call.scheduled, stop))
+            free -= stop - call.scheduled
+            call.scheduled = stop
+            if not call.waiting:
                 queue.popleft()
-        return shares
+        return slices
 
-    def _process(self, kind: str, shares: list[_Share]) -> None:
+    def _run_batch(self, kind: str, slices: list[_Slice]) -> None:
         try:
-            rows = self._forward(kind, [item for share in shares for item in share.items])
-        except Exception as error:  # noqa: BLE001 - whatever a model raises is its callers' to see
-            if len(shares) == 1:
-                _fail(shares[0].job, error)
+            rows = self._forward(kind, [item for each in slices for item in each.items])
+        except Exception as error:  # noqa: BLE001 - the caller gets whatever the model raises
+            if len(slices) == 1:
+                slices[0].call.fail(error)
                 return
-            for share in shares:
-                if not share.job.result.done():
-                    self._process(kind, [share])
+            for each in slices:
+                if not each.call.result.done():
+                    self._run_batch(kind, [each])
             return
         start = 0
-        for share in shares:
-            count = share.stop - share.start
-            _deliver(share, rows[start : start + count])
-            start += count
+        for each in slices:
+            stop = start + each.stop - each.start
+            each.call.add_rows(rows[start:stop], is_last=each.stop == len(each.call.items))
+            start = stop
 
     def _forward(self, kind: str, items: list[Any]) -> Vectors:
-        began = time.perf_counter()
-        self._began = time.monotonic()
+        started_at = self._batch_started_at = time.monotonic()
         try:
             rows = self._forwards[kind](items)
         finally:
-            self._began = None
+            self._batch_started_at = None
         if len(rows) != len(items):
             msg = f"{self._name} returned {len(rows)} vectors for {len(items)} items"
             raise RuntimeError(msg)
         if self._observer is not None:
-            self._observer(kind, len(items), time.perf_counter() - began)
+            self._observer(kind, len(items), time.monotonic() - started_at)
         return rows
-
-
-def _deliver(share: _Share, rows: Vectors) -> None:
-    job = share.job
-    job.rows.append(rows)
-    if share.stop == len(job.items) and job.result.set_running_or_notify_cancel():
-        job.result.set_result(np.concatenate(job.rows))
-
-
-def _fail(job: _Job, error: BaseException) -> None:
-    if not job.result.done() and job.result.set_running_or_notify_cancel():
-        job.result.set_exception(error)

@@ -1,7 +1,7 @@
-"""Free memory goes back to the system.
+"""Returns free heap memory to the operating system (``malloc_trim``).
 
-Batches of many sizes leave holes of many sizes in the C library's heap: the process of a long
-ingest, or of a busy server, held three times what its model needs.
+Batches of different sizes fragment the heap of the C library. Without trimming, a long ingest or
+a busy server held three times the memory that its model needs.
 """
 
 from __future__ import annotations
@@ -9,24 +9,21 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_EVERY_ITEMS = 1024
+_TRIM_INTERVAL_ITEMS = 1024
 
 
-class Thrift:
-    """Counts what went through a model on the CPU, and tidies the heap now and then.
-
-    Tidying takes some milliseconds. It does nothing where the C library is not glibc.
-    """
+class HeapTrimmer:
+    """Counts encoded items and trims the heap every 1,024 items. Does nothing without glibc."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL(None) if sys.platform == "linux" else None
-        self._trim = getattr(library, "malloc_trim", None)
+        self._malloc_trim = getattr(library, "malloc_trim", None)
         self._items = 0
 
     def count(self, items: int) -> None:
-        """So many more items went through."""
+        """Add ``items`` to the counter and trim the heap when it is due."""
         self._items += items
-        if self._items >= _EVERY_ITEMS:
+        if self._items >= _TRIM_INTERVAL_ITEMS:
             self._items = 0
-            if self._trim is not None:
-                self._trim(0)
+            if self._malloc_trim is not None:
+                self._malloc_trim(0)

@@ -1,4 +1,4 @@
-"""A process that cannot reach the model hub, and has nothing of it."""
+"""Runs a program without access to the Hugging Face hub and with an empty model cache."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 
-def failure(program: str, folder: Path) -> str:
-    """What a Python program says on stderr; its first argument is ``folder``.
+def run_failing_program(program: str, folder: Path) -> str:
+    """Run a Python program with ``folder`` as argument and return its stderr.
 
-    A process of its own: the hub's client reads its switch when it is imported.
+    It needs its own process: the hub client reads HF_HUB_OFFLINE at import.
     """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program, str(folder)],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "empty")},
         capture_output=True,
@@ -21,4 +21,4 @@ def failure(program: str, folder: Path) -> str:
         timeout=120,
         check=False,
     )
-    return done.stderr
+    return process.stderr

@@ -1,11 +1,11 @@
-"""A tiny open_clip model with random weights: all the parts of a real one, none of its sense."""
+"""Writes a small open_clip model with random weights."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-#: Small enough to run in a millisecond; every part that a real model has is there.
+#: Runs in a millisecond and has every part of a real model.
 RANDOM_MODEL = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
@@ -25,7 +25,7 @@ def write(
     model: dict[str, object] | None = None,
     preprocess: dict[str, object] | None = None,
 ) -> Path:
-    """Make an open_clip model folder with random weights; its name has to say that it has."""
+    """Write an open_clip model folder; its name must contain "random"."""
     import open_clip
     import torch
     from safetensors.torch import save_file

@@ -1,14 +1,14 @@
-"""A tiny cross-encoder with random weights, as transformers writes one."""
+"""Writes a small cross-encoder with random weights in the format of transformers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.random_sentences import WORDS
+from tests.support.random_sentence_encoder import WORDS
 
 
 def write(folder: Path, *, labels: int = 1) -> Path:
-    """A BERT of one layer whose name has to say that its weights are random."""
+    """Write a one-layer BERT; the folder name must contain "random"."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
@@ -23,7 +23,7 @@ def write(folder: Path, *, labels: int = 1) -> Path:
         intermediate_size=64,
         max_position_embeddings=40,
         num_labels=labels,
-        initializer_range=0.5,  # at the usual 0.02 all pairs score nearly alike
+        initializer_range=0.5,  # with the usual 0.02 all scores are nearly equal
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(WORDS))

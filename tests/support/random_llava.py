@@ -1,4 +1,4 @@
-"""A LLaVA of random weights, and of a name that says so: real in all but what it has learnt."""
+"""Writes a small LLaVA with random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TINY = Shape(
 
 
 def write(folder: Path, shape: Shape = TINY) -> Path:
-    """Write the model to ``folder``; the same weights each time."""
+    """Write the model to ``folder``, with the same weights each time."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,1 +1,1 @@
-"""Dual encoders for images and text (CLIP family)."""
+"""Image and text encoders. Empty: worker processes import `preprocess` without torch."""

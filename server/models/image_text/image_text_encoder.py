@@ -1,8 +1,7 @@
-"""Encoders by name: what the rest of Sightline loads and calls.
+"""The image and text encoder, loaded by name.
 
 ``builtin`` is the small model in the repository, ``local-dir:PATH`` a folder in open_clip's layout,
-``ARCH/PRETRAINED`` and ``hf-hub:OWNER/MODEL`` are open_clip's own names. torch and open_clip are
-imported by `load` and by nothing before it.
+``ARCH/PRETRAINED`` and ``hf-hub:OWNER/MODEL`` are open_clip's names. Only `load` imports torch.
 """
 
 from __future__ import annotations
@@ -16,87 +15,85 @@ from typing import Protocol, Self
 import numpy as np
 
 from sightline.server import import_lock
-from sightline.server.config.settings import Settings
+from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.batcher import Batcher, BatchObserver
-from sightline.server.models.image_text.checkpoint import FingerprintCache, ModelFolder
+from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.preprocess import Preprocess
-from sightline.server.models.text_cache import Texts
+from sightline.server.models.model_files import FingerprintCache, local_folder
+from sightline.server.models.text_cache import TextVectorCache
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
 
 BUILTIN = "builtin"
 BUILTIN_NAME = "builtin-clip"
-_LOCAL_DIR = "local-dir:"
 
 
-class Model(Protocol):
-    """A model in memory, called by one thread at a time."""
+class ImageTextModel(Protocol):
+    """A dual encoder in memory, called by one thread at a time."""
 
     @property
     def identity(self) -> EncoderIdentity:
-        """The space of its vectors."""
+        """Identify the embedding space of the vectors."""
         ...
 
     @property
     def preprocess(self) -> Preprocess:
-        """What its pictures go through first."""
+        """Return the preprocessing of the images."""
         ...
 
     def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Unit vectors, float32 of shape (n, dimension)."""
+        """Return unit vectors, float32 of shape (n, dimension)."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors, float32 of shape (n, dimension)."""
+        """Return unit vectors, float32 of shape (n, dimension)."""
         ...
 
 
-class Encoder:
-    """An `ImageEncoder` over a model: concurrent calls share batches, texts are remembered.
+class ImageTextEncoder:
+    """An `ImageEncoder` over a model: batches concurrent calls and caches text vectors.
 
-    Use it as a context manager, or call `close`: it owns a thread.
+    It owns a thread: use it as a context manager or call `close`.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: ImageTextModel,
         *,
-        batch_items: int,
-        queue_items: int,
-        stuck_seconds: float = 300.0,
-        text_cache_entries: int = 0,
+        max_batch_items: int,
+        max_cached_texts: int = 0,
         observer: BatchObserver | None = None,
     ) -> None:
         self._model = model
         self._batcher = Batcher(
             {"image": model.encode_images, "text": model.encode_texts},
-            batch_items=batch_items,
-            queue_items=queue_items,
+            max_batch_items=max_batch_items,
             name=f"encoder {model.identity.name}",
-            stuck_seconds=stuck_seconds,
             observer=observer,
         )
-        self._texts = Texts(self._batcher, "text", model.identity.dimension, text_cache_entries)
+        self._texts = TextVectorCache(
+            self._batcher, "text", model.identity.dimension, max_cached_texts
+        )
 
     @property
     def identity(self) -> EncoderIdentity:
-        """The space of the vectors."""
+        """Identify the embedding space of the vectors."""
         return self._model.identity
 
     @property
     def preprocess(self) -> Preprocess:
-        """Picture to uint8 of shape (height, width, 3); picklable, torch-free."""
+        """Return the function from image to uint8 of shape (height, width, 3)."""
         return self._model.preprocess
 
     @property
     def queued_items(self) -> int:
-        """Pictures and texts that wait for the model."""
+        """Return the number of images and texts that wait for the model."""
         return self._batcher.queued_items
 
     async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Unit vectors, float32 of shape (n, dimension), of what `preprocess` returned.
+        """Return unit vectors of preprocessed images, float32 of shape (n, dimension).
 
-        Raises InvalidArgumentError for another shape or type, ModelOverloadedError when the queue
+        Raises InvalidArgumentError for a wrong shape or dtype, ModelOverloadedError if the queue
         is full.
         """
         expected = (self.preprocess.height, self.preprocess.width, 3)
@@ -109,14 +106,14 @@ class Encoder:
         return await self._batcher.submit("image", pixels)
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors, float32 of shape (n, dimension); equal texts are encoded once.
+        """Return unit vectors, float32 of shape (n, dimension); equal texts are encoded once.
 
-        Raises ModelOverloadedError when the queue is full.
+        Raises ModelOverloadedError if the queue is full.
         """
         return await self._texts.encode(texts)
 
     def close(self) -> None:
-        """Stop the thread once its batch has ended; what waits fails with ModelUnavailableError."""
+        """Stop after the running batch; waiting calls fail with ModelUnavailableError."""
         self._batcher.close()
 
     def __enter__(self) -> Self:
@@ -126,49 +123,44 @@ class Encoder:
         self.close()
 
 
-def load(settings: Settings, observer: BatchObserver | None = None) -> Encoder:
-    """The encoder that the settings name, loaded and warm. Blocks for seconds.
+def load(
+    settings: EncoderSettings, data_dir: Path, observer: BatchObserver | None = None
+) -> ImageTextEncoder:
+    """Load and warm up the configured encoder. Blocks for seconds.
 
-    Raises ConfigurationError when it is not there, cannot be fetched or does not fit; it is never
-    replaced by another.
+    Raises ConfigurationError if it is missing, cannot be downloaded or does not fit. There is no
+    fallback to another encoder.
     """
-    cache = FingerprintCache(settings.data_dir / "cache" / "fingerprints.json")
-    found: tuple[ModelFolder, str] | None = None
-    if settings.encoder == BUILTIN:
-        found = ModelFolder.open(builtin_folder()), BUILTIN_NAME
-    elif settings.encoder.startswith(_LOCAL_DIR):
-        path = Path(settings.encoder.removeprefix(_LOCAL_DIR)).expanduser().absolute()
-        found = ModelFolder.open(path), f"{_LOCAL_DIR}{path.name}"
-
-    # Read when torch is first imported. Threads that spin while they wait for each other starve
-    # whatever else runs on the cores (the workers of an ingest, a busy machine), and then the
-    # encoder itself.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    with import_lock.alone:
-        from sightline.server.models.image_text import (
-            open_clip_model,  # costs seconds, so not for a wrong name
-        )
-
-    if found is not None:
-        source = open_clip_model.in_folder(*found, cache)
+    if settings.model == BUILTIN:
+        local: tuple[Path, str] | None = (builtin_folder(), BUILTIN_NAME)
     else:
-        source = open_clip_model.find(settings.encoder, cache)
-    model = open_clip_model.OpenClipModel(
+        local = local_folder(settings.model)
+    folder = OpenClipFolder.open(local[0]) if local is not None else None
+    cache = FingerprintCache.in_data_dir(data_dir)
+
+    # torch reads this at import. Spinning threads would starve the workers of an ingest.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    with import_lock.alone:  # takes seconds, so not before the folder is validated
+        from sightline.server.models.image_text.open_clip_model import ModelSource, OpenClipModel
+
+    if folder is not None and local is not None:
+        source = ModelSource.from_folder(folder, local[1], cache)
+    else:
+        source = ModelSource.from_name(settings.model, cache)
+    model = OpenClipModel(
         source,
         device=settings.device,
         precision=settings.precision,
-        cpu_threads=settings.encoder_threads,
+        cpu_threads=settings.threads,
     )
-    return Encoder(
+    return ImageTextEncoder(
         model,
-        batch_items=settings.encoder_batch_items,
-        queue_items=settings.encoder_queue_items,
-        stuck_seconds=settings.encoder_stuck_seconds,
-        text_cache_entries=settings.text_cache_entries,
+        max_batch_items=settings.batch_size,
+        max_cached_texts=settings.max_cached_texts,
         observer=observer,
     )
 
 
 def builtin_folder() -> Path:
-    """Where the built-in model stands, beside this module."""
+    """Return the folder of the built-in model."""
     return Path(str(files("sightline.server.models"))) / "weights" / BUILTIN_NAME

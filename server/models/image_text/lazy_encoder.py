@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sightline.server.lazy_resource import Background, in_daemon_thread
-from sightline.server.models.image_text.image_text_encoder import Encoder
+from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.storage.errors import ModelUnavailableError
 from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
@@ -20,7 +20,7 @@ class BackgroundEncoder:
 
     def __init__(
         self,
-        load: Callable[[], Encoder],
+        load: Callable[[], ImageTextEncoder],
         *,
         name: str,
         wait_seconds: float,
@@ -28,14 +28,14 @@ class BackgroundEncoder:
     ) -> None:
         self._loading = Background(
             f"the encoder {name!r}",
-            lambda: in_daemon_thread(load, discard=Encoder.close),
+            lambda: in_daemon_thread(load, discard=ImageTextEncoder.close),
             wait_seconds=wait_seconds,
             unavailable=ModelUnavailableError,
             delay_seconds=delay_seconds,
         )
 
     @property
-    def loading(self) -> Background[Encoder]:
+    def loading(self) -> Background[ImageTextEncoder]:
         """State, error and the encoder itself, for those who report on it."""
         return self._loading
 
@@ -50,7 +50,7 @@ class BackgroundEncoder:
         if encoder is not None:
             encoder.close()
 
-    async def get(self) -> Encoder:
+    async def get(self) -> ImageTextEncoder:
         """The loaded encoder, waiting a bounded time for it.
 
         Raises ModelUnavailableError: still loading, or the reason why it could not be loaded.
@@ -68,14 +68,14 @@ class BackgroundEncoder:
         return self._loaded().preprocess
 
     async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
-        """See `Encoder.encode_images`; raises ModelUnavailableError as well."""
+        """See `ImageTextEncoder.encode_images`; raises ModelUnavailableError as well."""
         return await (await self.get()).encode_images(pixels)
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """See `Encoder.encode_texts`; raises ModelUnavailableError as well."""
+        """See `ImageTextEncoder.encode_texts`; raises ModelUnavailableError as well."""
         return await (await self.get()).encode_texts(texts)
 
-    def _loaded(self) -> Encoder:
+    def _loaded(self) -> ImageTextEncoder:
         encoder = self._loading.value
         if encoder is not None:
             return encoder

@@ -1,7 +1,6 @@
-"""open_clip models, loaded and run. Imports torch: reach it through `encoders.load` alone.
+"""Loads and runs open_clip models. Imports torch: use `image_text_encoder.load` to reach it.
 
-Weights are always those that were named. Nothing here makes a model with random ones, and what a
-folder lacks is an error that names the file.
+Only named weights are loaded. A model never gets random weights; missing files are errors.
 """
 
 from __future__ import annotations
@@ -11,31 +10,36 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import open_clip
 import torch
 from open_clip.pretrained import download_pretrained_from_hf
+from open_clip.transformer import TextTransformer
 
-from sightline.server.models.heap_trim import Thrift
-from sightline.server.models.image_text.checkpoint import FingerprintCache, ModelFolder
+from sightline.server.models.heap_trim import HeapTrimmer
+from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.preprocess import Preprocess
-from sightline.server.models.image_text.unpadded_text import trimmed
-from sightline.storage.errors import ConfigurationError, ModelError, UnknownNameError
+from sightline.server.models.model_files import FingerprintCache, download_error, first_line
+from sightline.server.models.torch_runtime import (
+    DTYPES,
+    MemoryAwareRunner,
+    choose_device,
+    choose_precision,
+    unit_vectors,
+)
+from sightline.storage.errors import ConfigurationError, UnknownNameError
 from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["fp32", "fp16", "bf16"]
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A model that has been named and found: what open_clip is told, and what it is made of."""
+class ModelSource:
+    """A model whose files are on this machine: what to pass to open_clip, and a fingerprint."""
 
-    #: Shown to people, and part of the space's identity.
+    #: Display name; part of the embedding space's identity.
     name: str
     #: open_clip's ``model_name`` and ``pretrained``.
     model_name: str
@@ -43,95 +47,67 @@ class Source:
     #: Fingerprint of the weights.
     weights: str
 
+    @classmethod
+    def from_name(cls, encoder: str, cache: FingerprintCache) -> ModelSource:
+        """Find ``ARCH/PRETRAINED`` or ``hf-hub:OWNER/MODEL``; download missing weights.
 
-def find(encoder: str, cache: FingerprintCache) -> Source:
-    """The files behind ``ARCH/PRETRAINED`` or ``hf-hub:OWNER/MODEL``.
+        Raises UnknownNameError for an architecture or tag that open_clip does not have, and
+        ConfigurationError if the weights are missing and cannot be downloaded.
+        """
+        try:
+            if encoder.startswith("hf-hub:"):
+                file = download_pretrained_from_hf(encoder.removeprefix("hf-hub:"))
+                return cls(encoder, encoder, None, cache.sha256(Path(file)))
+            architecture, tag = encoder.split("/", 1)
+            file = open_clip.download_pretrained(_pretrained_config(architecture, tag))
+            return cls(encoder, architecture, tag, cache.sha256(Path(file)))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise download_error(f"encoder {encoder!r}", error) from error
 
-    Weights that are not on this machine yet are downloaded: naming such an encoder in a setting
-    asks for that. Raises UnknownNameError for an architecture or tag that open_clip does not have,
-    and ConfigurationError when the weights are not here and cannot be fetched.
-    """
-    try:
-        if encoder.startswith("hf-hub:"):
-            file = download_pretrained_from_hf(encoder.removeprefix("hf-hub:"))
-            return Source(encoder, encoder, None, cache.sha256(Path(file)))
-        architecture, tag = encoder.split("/", 1)
-        pretrained = _pretrained(architecture, tag)
-        file = open_clip.download_pretrained(pretrained)
-        return Source(encoder, architecture, tag, cache.sha256(Path(file)))
-    except (OSError, RuntimeError, ValueError) as error:
-        msg = (
-            f"the weights of encoder {encoder!r} are not on this machine and could not be fetched "
-            f"({first_line(error)}). Run once where there is a network, or name a folder that "
-            "holds them: local-dir:PATH."
-        )
-        raise ConfigurationError(msg) from error
+    @classmethod
+    def from_folder(cls, folder: OpenClipFolder, name: str, cache: FingerprintCache) -> ModelSource:
+        """Use the model of a validated folder."""
+        return cls(name, f"local-dir:{folder.path}", None, folder.fingerprint(cache))
 
 
-def _pretrained(architecture: str, tag: str) -> dict[str, Any]:
+def _pretrained_config(architecture: str, tag: str) -> dict[str, Any]:
     if architecture not in open_clip.list_models():
         raise UnknownNameError("open_clip architecture", architecture, open_clip.list_models())
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
     config: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, tag)
     if not config:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
         raise UnknownNameError(f"weights for {architecture}", tag, tags)
     return config
 
 
-def in_folder(folder: ModelFolder, name: str, cache: FingerprintCache) -> Source:
-    """The model of a checked folder."""
-    return Source(name, f"local-dir:{folder.path}", None, folder.fingerprint(cache))
-
-
-def choose_device(device: str) -> torch.device:
-    """``auto`` is CUDA where there is one; a device that is not there is refused by name."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        known = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-        raise UnknownNameError("device", device, ["cpu", *known])
-    if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise UnknownNameError("device", device, ["cpu"])
-    return chosen
-
-
-def choose_precision(precision: str, device: torch.device) -> Precision:
-    """``auto`` is fp16 on CUDA and fp32 elsewhere: half precision is slow on CPUs."""
-    if precision == "auto":
-        return "fp16" if device.type == "cuda" else "fp32"
-    for known in ("fp32", "fp16", "bf16"):
-        if precision == known:
-            return known
-    raise UnknownNameError("precision", precision, ["auto", *_DTYPES])
-
-
 class OpenClipModel:
-    """A loaded model on its device. Not thread-safe: one thread calls it (see `batcher`)."""
+    """A loaded model on its device. Not thread-safe: call it from one thread (see `batcher`)."""
 
     def __init__(
         self,
-        source: Source,
+        source: ModelSource,
         *,
         device: str = "auto",
         precision: str = "auto",
         cpu_threads: int = 0,
     ) -> None:
-        """Load the weights; ``cpu_threads`` of 0 leaves torch's own choice.
+        """Load the weights. With ``cpu_threads`` 0, torch chooses the number of threads.
 
-        Raises ConfigurationError when the weights do not fit the architecture.
+        Raises ConfigurationError if the weights do not fit the architecture.
         """
         if cpu_threads:
             torch.set_num_threads(cpu_threads)
         self._device = choose_device(device)
-        self._precision = choose_precision(precision, self._device)
+        precision = choose_precision(precision, self._device)
+        self._dtype = DTYPES[precision]
+        self._runner = MemoryAwareRunner("the encoder", self._device)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of libraries, about their own internals
                 self._model = open_clip.create_model_from_pretrained(
                     source.model_name,
                     source.pretrained,
-                    precision=self._precision,
+                    precision=precision,
                     device=self._device,
                     return_transform=False,
                 )
@@ -139,23 +115,23 @@ class OpenClipModel:
                     source.model_name
                 )
         except Exception as error:
-            msg = f"encoder {source.name!r} cannot be loaded: {first_line(error)}"
+            msg = f"The encoder {source.name!r} cannot be loaded: {first_line(error)}"
             raise ConfigurationError(msg) from error
         self._model.eval()
-        self._encode_tokens = trimmed(self._model)
-        # Pixels come with their channels last, and convolutions are up to a quarter faster so.
+        self._encode_tokens = without_padding(self._model)
+        # Pixels are channels-last; convolutions are up to 25% faster in this format.
         self._model.visual.to(memory_format=torch.channels_last)
         self.preprocess = Preprocess.from_open_clip(self._model.visual.preprocess_cfg)
         self._mean = torch.tensor(self.preprocess.mean, device=self._device).view(-1, 1, 1)
         self._std = torch.tensor(self.preprocess.std, device=self._device).view(-1, 1, 1)
-        self._most = 2**31
-        self._thrift = Thrift()
-        # A first pass of both towers: it gives the dimension, and the first caller no wait.
+        self._heap = HeapTrimmer()
+        # Warm up both towers; this also gives the dimension.
         blank = np.zeros((self.preprocess.height, self.preprocess.width, 3), np.uint8)
         dimension = self.encode_texts([""]).shape[1]
         if self.encode_images([blank]).shape[1] != dimension:
-            msg = f"encoder {source.name!r} gives pictures and texts different dimensions"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(
+                f"The encoder {source.name!r} has different dimensions for images and texts."
+            )
         self.identity = EncoderIdentity(
             name=source.name,
             weights=source.weights,
@@ -163,73 +139,69 @@ class OpenClipModel:
             dimension=dimension,
         )
         logger.info(
-            "encoder %s on %s, %s, %d dimensions",
+            "loaded encoder %s on %s, %s, %d dimensions",
             self.identity,
             self._device,
-            self._precision,
+            precision,
             dimension,
         )
 
-    def normalised(self, pixels: Sequence[Pixels]) -> torch.Tensor:
-        """Float32 of shape (n, 3, height, width) on the device, as open_clip's transform gives."""
+    def normalize(self, pixels: Sequence[Pixels]) -> torch.Tensor:
+        """Return float32 of shape (n, 3, height, width), as open_clip's transform does."""
         batch = torch.from_numpy(np.stack(pixels)).to(self._device).permute(0, 3, 1, 2)
         return batch.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
 
     def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Unit vectors of preprocessed pictures, float32 of shape (n, dimension)."""
+        """Return unit vectors of preprocessed images, float32 of shape (n, dimension)."""
 
-        def forward(part: Sequence[Pixels]) -> torch.Tensor:
-            batch: torch.Tensor = self._model.encode_image(
-                self.normalised(part).to(_DTYPES[self._precision])
-            )
-            return batch
+        def forward(batch: Sequence[Pixels]) -> Vectors:
+            return unit_vectors(self._model.encode_image(self.normalize(batch).to(self._dtype)))
 
-        vectors = self._in_batches(forward, pixels)
-        self._thrift.count(len(pixels))
+        vectors = self._run(forward, pixels)
+        self._heap.count(len(pixels))
         return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors of texts, float32 of shape (n, dimension); long ones are cut."""
+        """Return unit vectors of texts, float32 of shape (n, dimension); truncates long texts."""
 
-        def forward(part: Sequence[str]) -> torch.Tensor:
-            return self._encode_tokens(self._tokenize(list(part)).to(self._device))
+        def forward(batch: Sequence[str]) -> Vectors:
+            return unit_vectors(self._encode_tokens(self._tokenize(list(batch)).to(self._device)))
 
-        return self._in_batches(forward, texts)
+        return self._run(forward, texts)
 
-    @torch.inference_mode()
-    def _in_batches(
-        self, forward: Callable[[Sequence[Any]], torch.Tensor], items: Sequence[Any]
-    ) -> Vectors:
-        """Run ``forward``; halve the batch, and remember that, each time memory runs out."""
-        rows: list[Vectors] = []
-        start = 0
-        while start < len(items):
-            part = items[start : start + self._most]
-            try:
-                rows.append(unit(forward(part)))
-                start += len(part)
-            except torch.OutOfMemoryError as error:
-                if len(part) == 1:
-                    msg = f"the encoder does not fit in the memory of {self._device}"
-                    raise ModelError(msg) from error
-                self._most = len(part) // 2
-                logger.warning("out of memory on %s: batches of %d now", self._device, self._most)
-                torch.cuda.empty_cache()
-        return np.concatenate(rows)
+    def _run(self, forward: Callable[[Sequence[Any]], Vectors], items: Sequence[Any]) -> Vectors:
+        return self._runner.run(forward, items)
 
 
-def unit(features: torch.Tensor) -> Vectors:
-    """Rows scaled to length 1 in float32; raises ModelError for rows that have no direction."""
-    vectors = features.float()
-    lengths = vectors.norm(dim=-1, keepdim=True)
-    if not bool(torch.isfinite(lengths).all()) or not bool((lengths > 0).all()):
-        msg = "the encoder gave a vector that is zero or not finite; try precision fp32"
-        raise ModelError(msg)
-    unit: Vectors = (vectors / lengths).cpu().numpy()
-    return unit
+def without_padding(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the model's ``encode_text`` without the computation of padding tokens.
+
+    In a causal tower that takes its vector from the end-of-text token, the vector does not depend
+    on the padding: a query of 6 tokens then costs 6 positions instead of 64. Other towers are
+    returned unchanged. The result takes token ids of shape (n, context) and is not thread-safe.
+    """
+    tower = getattr(model, "text", None)
+    encode: Callable[[torch.Tensor], torch.Tensor] = model.encode_text
+    if not isinstance(tower, TextTransformer) or not _ignores_padding(tower):
+        return encode
+    mask: torch.Tensor = tower.attn_mask
+
+    def encode_unpadded(tokens: torch.Tensor) -> torch.Tensor:
+        ends = tokens == tower.eos_id if tower.pool_type == "eos" else tokens
+        length = int(ends.int().argmax(dim=-1).max()) + 1
+        tower.attn_mask = mask[:length, :length]
+        try:
+            return encode(tokens[:, :length])
+        finally:
+            tower.attn_mask = mask
+
+    return encode_unpadded
 
 
-def first_line(error: BaseException) -> str:
-    """What an error of a library says, in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+def _ignores_padding(tower: TextTransformer) -> bool:
+    return (
+        tower.attn_mask is not None
+        and tower.cls_emb is None
+        and not tower.use_pad_mask
+        and tower.pool_type in ("eos", "argmax")
+    )

@@ -1,9 +1,8 @@
-"""Pictures made ready for an encoder without torch: what worker processes run.
+"""Image preprocessing for encoders, without torch. Runs in worker processes.
 
-The result is open_clip's own, bit for bit, before normalisation, for every picture that reaches
-open_clip upright and in RGB; the encoder normalises whole batches. Three things are ours:
-EXIF rotation is applied, transparency is laid on white (open_clip shows the hidden pixels), and a
-16-bit scan keeps its high byte (Pillow would clip it to white).
+For upright RGB images the result equals open_clip's, bit for bit, before normalization; the
+encoder normalizes whole batches. Three differences: EXIF rotation is applied, transparent pixels
+become white, and 16-bit scans keep their high byte (Pillow would clip them to white).
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ ResizeMode = Literal["shortest", "longest", "squash"]
 Interpolation = Literal["bicubic", "bilinear"]
 Size = tuple[int, int]
 
-#: Part of every fingerprint: raise it when the same picture would give other pixels.
+#: Part of every fingerprint. Increase it when the same image would give different pixels.
 _REVISION = 1
-#: A picture more elongated than this is cut to its middle first: enlarging the short side of a
-#: 1 x 100,000,000 strip to the model's size would take all memory.
+#: Longer images are cropped to their center first: resizing a 1 x 100,000,000 strip by its short
+#: side would use all memory.
 _MAX_ASPECT = 64
 _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -39,9 +38,9 @@ _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """A picture to uint8 of shape (height, width, 3); picklable, and needs no torch.
+    """Converts an image to uint8 of shape (height, width, 3). Picklable; needs no torch.
 
-    ``mean`` and ``std`` are per channel in 0..1; ``fill`` is the grey of padding, 0..255.
+    ``mean`` and ``std`` are per channel, 0..1. ``fill`` is the gray level of padding, 0..255.
     """
 
     height: int
@@ -54,117 +53,115 @@ class Preprocess:
 
     @classmethod
     def from_open_clip(cls, config: Mapping[str, Any]) -> Self:
-        """From a ``preprocess_cfg``; missing keys take open_clip's defaults.
+        """Create it from a ``preprocess_cfg`` with open_clip's defaults.
 
-        Raises ConfigurationError for a mode that open_clip does not have either.
+        Raises ConfigurationError for a mode that open_clip does not have.
         """
-        height, width = _pair(config.get("size", 224))
+        height, width = _height_width(config.get("size", 224))
         resize = config.get("resize_mode") or "shortest"
         interpolation = config.get("interpolation") or "bicubic"
-        if interpolation == "random":  # speaks of training; open_clip infers with bicubic then
+        if interpolation == "random":  # for training only; open_clip then infers with bicubic
             interpolation = "bicubic"
         return cls(
             height=height,
             width=width,
-            resize=cast("ResizeMode", _one_of(get_args(ResizeMode), "resize_mode", resize)),
+            resize=cast("ResizeMode", _validated(get_args(ResizeMode), "resize_mode", resize)),
             interpolation=cast(
-                "Interpolation", _one_of(get_args(Interpolation), "interpolation", interpolation)
+                "Interpolation", _validated(get_args(Interpolation), "interpolation", interpolation)
             ),
-            mean=_triple(config.get("mean") or _CLIP_MEAN),
-            std=_triple(config.get("std") or _CLIP_STD),
+            mean=_per_channel(config.get("mean") or _CLIP_MEAN),
+            std=_per_channel(config.get("std") or _CLIP_STD),
             fill=int(config.get("fill_color") or 0),
         )
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal SHA-256 of everything that decides which pixels the model sees."""
+        """Return the hexadecimal SHA-256 of all parameters that change the pixels."""
         text = json.dumps({"revision": _REVISION, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def __call__(self, image: Image.Image) -> Pixels:
-        """Uint8 of shape (height, width, 3), RGB, of a picture in any mode and orientation."""
-        picture = _without_extremes(upright_rgb(image))
+        """Return uint8 RGB of shape (height, width, 3) for an image of any mode."""
+        result = _crop_extreme_aspect(upright_rgb(image))
         target = (self.height, self.width)
         resample = _RESAMPLING[self.interpolation]
         if self.resize == "squash":
-            picture = _resized(picture, target, resample)
+            result = _resize(result, target, resample)
         elif self.resize == "longest":
-            picture = _resized(picture, _kept_ratio(picture, target, longest=True), resample)
-            picture = _cropped_or_padded(picture, target, self.fill)
+            result = _resize(result, _scaled_size(result, target, longest=True), resample)
+            result = _crop_or_pad(result, target, self.fill)
         elif self.height == self.width:
-            picture = _resized(picture, _shortest_edge(picture, self.height), resample)
-            picture = _cropped_or_padded(picture, target, 0)
+            result = _resize(result, _short_edge_size(result, self.height), resample)
+            result = _crop_or_pad(result, target, 0)
         else:
-            # open_clip resizes to a target that is not square with bicubic, whatever is set.
-            size = _kept_ratio(picture, target, longest=False)
-            picture = _resized(picture, size, Image.Resampling.BICUBIC)
-            picture = _cropped_or_padded(picture, target, 0)
-        return np.asarray(picture, dtype=np.uint8)
+            # open_clip always uses bicubic for a target that is not square.
+            size = _scaled_size(result, target, longest=False)
+            result = _resize(result, size, Image.Resampling.BICUBIC)
+            result = _crop_or_pad(result, target, 0)
+        return np.asarray(result, dtype=np.uint8)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """The picture as a person sees it: EXIF rotation applied, on white, 8-bit RGB."""
+    """Return the image as 8-bit RGB, upright, with transparent pixels in white."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I") or upright.mode == "F":
-        upright = _eight_bit(upright)
+        upright = _to_eight_bit(upright)
     if upright.has_transparency_data:
         layer = upright.convert("RGBA")
-        page = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        upright = Image.alpha_composite(page, layer)
+        canvas = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        upright = Image.alpha_composite(canvas, layer)
     return upright.convert("RGB")
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 or 32 bits by its high byte; one that stays within 0..255 as it is."""
+def _to_eight_bit(image: Image.Image) -> Image.Image:
+    """Convert a 16 or 32-bit gray image to 8 bits; values within 0..255 stay unchanged."""
     values = np.asarray(image).astype(np.float32)
     if values.max() > 255:
         values /= 257
     return Image.fromarray(np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8))
 
 
-def _without_extremes(image: Image.Image) -> Image.Image:
+def _crop_extreme_aspect(image: Image.Image) -> Image.Image:
     width, height = image.size
     if max(width, height) <= _MAX_ASPECT * min(width, height):
         return image
-    kept_width = min(width, height * _MAX_ASPECT)
-    kept_height = min(height, width * _MAX_ASPECT)
-    left, top = (width - kept_width) // 2, (height - kept_height) // 2
-    return image.crop((left, top, left + kept_width, top + kept_height))
+    crop_width = min(width, height * _MAX_ASPECT)
+    crop_height = min(height, width * _MAX_ASPECT)
+    left, top = (width - crop_width) // 2, (height - crop_height) // 2
+    return image.crop((left, top, left + crop_width, top + crop_height))
 
 
-def _resized(image: Image.Image, size: Size, resample: Image.Resampling) -> Image.Image:
+def _resize(image: Image.Image, size: Size, resample: Image.Resampling) -> Image.Image:
     height, width = size
     if image.size == (width, height):
         return image
     return image.resize((width, height), resample)
 
 
-def _shortest_edge(image: Image.Image, edge: int) -> Size:
-    """(height, width) with the shorter ``edge``; the longer rounds down, as in torchvision."""
+def _short_edge_size(image: Image.Image, edge: int) -> Size:
+    """Return (height, width) with the short edge ``edge``; rounds down like torchvision."""
     width, height = image.size
     if width <= height:
         return int(edge * height / width), edge
     return edge, int(edge * width / height)
 
 
-def _kept_ratio(image: Image.Image, target: Size, *, longest: bool) -> Size:
-    """(height, width) that just fits in ``target`` (longest) or just covers it."""
+def _scaled_size(image: Image.Image, target: Size, *, longest: bool) -> Size:
+    """Return the (height, width) that fits in ``target`` (longest) or covers it."""
     width, height = image.size
     ratios = height / target[0], width / target[1]
     ratio = max(ratios) if longest else min(ratios)
     return max(1, round(height / ratio)), max(1, round(width / ratio))
 
 
-def _cropped_or_padded(image: Image.Image, target: Size, fill: int) -> Image.Image:
-    """The middle of the picture at exactly ``target`` (height, width)."""
+def _crop_or_pad(image: Image.Image, target: Size, fill: int) -> Image.Image:
+    """Crop or pad the image around its center to ``target`` (height, width)."""
     height, width = target
-    missing_x, missing_y = max(0, width - image.width), max(0, height - image.height)
-    if missing_x or missing_y:
-        page = Image.new(
-            "RGB", (image.width + missing_x, image.height + missing_y), (fill, fill, fill)
-        )
-        page.paste(image, (missing_x // 2, missing_y // 2))
-        image = page
+    pad_x, pad_y = max(0, width - image.width), max(0, height - image.height)
+    if pad_x or pad_y:
+        canvas = Image.new("RGB", (image.width + pad_x, image.height + pad_y), (fill, fill, fill))
+        canvas.paste(image, (pad_x // 2, pad_y // 2))
+        image = canvas
     if image.size == (width, height):
         return image
     top = round((image.height - height) / 2.0)
@@ -172,26 +169,26 @@ def _cropped_or_padded(image: Image.Image, target: Size, fill: int) -> Image.Ima
     return image.crop((left, top, left + width, top + height))
 
 
-def _pair(size: int | Sequence[int]) -> Size:
+def _height_width(size: int | Sequence[int]) -> Size:
     values = (size, size) if isinstance(size, int) else tuple(size)
     if len(values) == 1:
         values = (values[0], values[0])
     if len(values) != 2 or not all(isinstance(value, int) and value > 0 for value in values):
-        msg = f"preprocess size {shown(size)} is not one or two positive numbers of pixels"
+        msg = f"The preprocess size {shown(size)} is not one or two positive numbers of pixels."
         raise ConfigurationError(msg)
     return values[0], values[1]
 
 
-def _triple(value: float | Sequence[float]) -> tuple[float, float, float]:
+def _per_channel(value: float | Sequence[float]) -> tuple[float, float, float]:
     values = tuple(value) if isinstance(value, Sequence) else (value, value, value)
     if len(values) != 3:
-        msg = f"preprocess mean and std take one or three numbers, not {shown(value)}"
+        msg = f"preprocess mean and std take one or three numbers, not {shown(value)}."
         raise ConfigurationError(msg)
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _one_of(allowed: tuple[str, ...], what: str, value: object) -> str:
+def _validated(allowed: tuple[str, ...], what: str, value: object) -> str:
     if value not in allowed:
-        msg = f"preprocess {what} {shown(value)} is not known; there are: {choices(allowed)}"
+        msg = f"Unknown preprocess {what} {shown(value)}. Available: {choices(allowed)}."
         raise ConfigurationError(msg)
     return str(value)

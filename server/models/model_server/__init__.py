@@ -1,1 +1,1 @@
-"""Processes that serve vision-language models."""
+"""Servers for vision-language models: vLLM as a subprocess, and a small built-in one."""

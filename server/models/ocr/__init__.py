@@ -1,1 +1,1 @@
-"""Optical character recognition."""
+"""Optical character recognition. Empty: importing it must stay cheap."""

@@ -1,1 +1,1 @@
-"""Sentence encoders and rerankers."""
+"""Passage encoders and cross-encoder rerankers. Empty: importing it must stay cheap."""

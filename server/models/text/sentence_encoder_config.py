@@ -1,8 +1,7 @@
-"""What a sentence-transformers folder says of itself. Needs neither torch nor transformers.
+"""Configuration of a sentence-transformers folder. Imports neither torch nor transformers.
 
-``modules.json`` names the steps (a transformer, pooling, normalisation), each of which may have a
-configuration of its own; ``config_sentence_transformers.json`` may hold the words that a query or a
-passage is to begin with.
+``modules.json`` lists the modules (transformer, pooling, normalization), each with an optional
+configuration. ``config_sentence_transformers.json`` may contain prompts for queries and passages.
 """
 
 from __future__ import annotations
@@ -14,71 +13,72 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from sightline.server.models.image_text.checkpoint import TOKENIZER_FILES, FingerprintCache
+from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache
 from sightline.storage.errors import ConfigurationError, choices, shown
 
 Pooling = Literal["mean", "cls", "max", "lasttoken"]
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_STEPS = ("Transformer", "Pooling", "Normalize")
-#: Part of every fingerprint: raise it when the same text would give another vector.
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_MODULES = ("Transformer", "Pooling", "Normalize")
+#: Part of every fingerprint. Increase it when the same text would give another vector.
 _REVISION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a text becomes a vector. ``query`` and ``passage`` are what each begins with."""
+class SentenceEncoderConfig:
+    """How a text becomes a vector. The prompts are put in front of queries and passages."""
 
     pooling: Pooling = "mean"
-    most_tokens: int | None = None
+    max_tokens: int | None = None
     lower_case: bool = False
-    query: str = ""
-    passage: str = ""
+    query_prompt: str = ""
+    passage_prompt: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal SHA-256."""
+        """Return the hexadecimal SHA-256."""
         text = json.dumps({"revision": _REVISION, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class SentenceFolder:
-    """A checked folder: the steps are ones that we know, and the weights are there."""
+class SentenceEncoderFolder:
+    """A validated folder: supported modules, weights present."""
 
     path: Path
     transformer: Path
     weights: Path
-    recipe: Recipe
+    config: SentenceEncoderConfig
 
     @classmethod
-    def open(cls, path: Path) -> SentenceFolder:
-        """Raises ConfigurationError that says which file is missing, unreadable or not known."""
+    def open(cls, path: Path) -> SentenceEncoderFolder:
+        """Validate a folder. Raises ConfigurationError that names the missing or broken file."""
         if not path.is_dir():
-            raise ConfigurationError(f"there is no passage encoder folder {str(path)!r}")
-        # Without the list, sentence-transformers takes a bare transformer and the mean of it.
-        listed = _read(path / "modules.json") or [{"type": "x.Transformer", "path": ""}]
-        steps: dict[str, Path] = {}
-        for step in listed:
-            kind = str(step["type"]).rpartition(".")[2]
-            if kind not in _STEPS:
+            raise ConfigurationError(f"The passage encoder folder {str(path)!r} does not exist.")
+        # Without modules.json, sentence-transformers uses the transformer with mean pooling.
+        listed = _load_json(path / "modules.json") or [{"type": "x.Transformer", "path": ""}]
+        modules: dict[str, Path] = {}
+        for module in listed:
+            kind = str(module["type"]).rpartition(".")[2]
+            if kind not in _MODULES:
                 raise ConfigurationError(
-                    f"{str(path)!r} has the step {shown(kind)}; a passage encoder takes: "
-                    f"{choices(_STEPS)}"
+                    f"{str(path)!r} has the module {shown(kind)}. Supported: {choices(_MODULES)}."
                 )
-            steps[kind] = path / str(step["path"])
-        transformer = steps.get("Transformer", path)
-        weights = [transformer / name for name in WEIGHTS if (transformer / name).is_file()]
+            modules[kind] = path / str(module["path"])
+        transformer = modules.get("Transformer", path)
+        weights = [transformer / name for name in _WEIGHTS if (transformer / name).is_file()]
         if not weights or not (transformer / "config.json").is_file():
             raise ConfigurationError(
-                f"{str(path)!r} is no sentence encoder: {str(transformer)!r} needs config.json and "
-                f"one of {', '.join(WEIGHTS)}. Nothing is encoded with random weights."
+                f"{str(path)!r} is not a sentence encoder: {str(transformer)!r} needs config.json "
+                f"and one of {', '.join(_WEIGHTS)}. Sightline never encodes with random weights."
             )
-        return cls(path, transformer, weights[0], _recipe(path, transformer, steps.get("Pooling")))
+        config = _load_config(path, transformer, modules.get("Pooling"))
+        return cls(path, transformer, weights[0], config)
 
     def fingerprint(self, cache: FingerprintCache) -> str:
-        """Hexadecimal SHA-256 of the weights, the architecture and the tokenizer, wherever the
-        folder stands.
+        """Return the hexadecimal SHA-256 of weights, architecture and tokenizer.
+
+        The folder's location is not included.
         """
         digest = hashlib.sha256()
         for name in (self.weights.name, "config.json", *TOKENIZER_FILES):
@@ -88,39 +88,40 @@ class SentenceFolder:
         return digest.hexdigest()
 
 
-def _recipe(path: Path, transformer: Path, pooling: Path | None) -> Recipe:
-    sizes = _read(transformer / "sentence_bert_config.json") or {}
-    prompts = (_read(path / "config_sentence_transformers.json") or {}).get("prompts") or {}
-    most_tokens = sizes.get("max_seq_length")
-    return Recipe(
-        pooling=_pooling({} if pooling is None else _read(pooling / "config.json") or {}, path),
-        most_tokens=None if most_tokens is None else int(most_tokens),
-        lower_case=bool(sizes.get("do_lower_case")),
-        query=str(prompts.get("query") or ""),
-        passage=str(prompts.get("document") or prompts.get("passage") or ""),
+def _load_config(path: Path, transformer: Path, pooling: Path | None) -> SentenceEncoderConfig:
+    limits = _load_json(transformer / "sentence_bert_config.json") or {}
+    prompts = (_load_json(path / "config_sentence_transformers.json") or {}).get("prompts") or {}
+    max_tokens = limits.get("max_seq_length")
+    pooling_config = {} if pooling is None else _load_json(pooling / "config.json") or {}
+    return SentenceEncoderConfig(
+        pooling=_parse_pooling(pooling_config, path),
+        max_tokens=None if max_tokens is None else int(max_tokens),
+        lower_case=bool(limits.get("do_lower_case")),
+        query_prompt=str(prompts.get("query") or ""),
+        passage_prompt=str(prompts.get("document") or prompts.get("passage") or ""),
     )
 
 
-def _pooling(config: Mapping[str, Any], path: Path) -> Pooling:
-    chosen = config.get("pooling_mode")
-    if chosen is None:
+def _parse_pooling(config: Mapping[str, Any], path: Path) -> Pooling:
+    mode = config.get("pooling_mode")
+    if mode is None:
         prefix = "pooling_mode_"
-        chosen = [
+        modes = [
             key.removeprefix(prefix).removesuffix("_tokens").removesuffix("_token")
             for key, value in config.items()
             if key.startswith(prefix) and value
         ]
-        chosen = chosen[0] if len(chosen) == 1 else chosen or "mean"
-    if chosen not in get_args(Pooling):
+        mode = modes[0] if len(modes) == 1 else modes or "mean"
+    if mode not in get_args(Pooling):
         raise ConfigurationError(
-            f"{str(path)!r} pools tokens by {shown(chosen)}; a passage encoder takes one of "
-            f"{choices(get_args(Pooling))}"
+            f"{str(path)!r} has the pooling mode {shown(mode)}. Supported: "
+            f"{choices(get_args(Pooling))}."
         )
-    return cast("Pooling", chosen)
+    return cast("Pooling", mode)
 
 
-def _read(file: Path) -> Any:
-    """The JSON of a file; None where there is none."""
+def _load_json(file: Path) -> Any:
+    """Return the JSON value of a file, or ``None`` if the file does not exist."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -61,7 +61,7 @@ class BatchEncoder(Generic[Item]):
         except Exception as error:  # noqa: BLE001 - model libraries raise errors of any type
             if len(items) == 1:
                 return [MediaError("encoder", f"the encoder failed: {error}")]
-            logger.info("encoder_batch_failed items=%d, retrying one by one: %s", len(items), error)
+            logger.info("a batch of %d items failed; retrying one by one: %s", len(items), error)
             return [(await self._encode_batch([item]))[0] for item in items]
         return [self._checked(row) for row in rows]
 

@@ -1,5 +1,3 @@
-"""The model that ships: loaded from the package alone, and it relates words to pictures."""
-
 from __future__ import annotations
 
 import os
@@ -13,9 +11,9 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from sightline.server.config import settings
+from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.image_text import image_text_encoder
-from sightline.server.models.image_text.image_text_encoder import Encoder
+from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.families import draw
 
@@ -23,24 +21,24 @@ FAMILIES = ["street", "product", "spine", "geometry", "chart", "room", "shapes",
 
 
 @pytest.fixture(scope="module")
-def builtin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
-    read = settings.load(
-        encoder="builtin", device="cpu", data_dir=tmp_path_factory.mktemp("data"), encoder_threads=1
-    )
-    with image_text_encoder.load(read) as loaded:
+def builtin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageTextEncoder]:
+    settings = EncoderSettings(device="cpu", threads=1)
+    with image_text_encoder.load(settings, tmp_path_factory.mktemp("data")) as loaded:
         yield loaded
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-async def test_each_caption_is_nearest_to_its_own_picture(builtin: Encoder, language: str) -> None:
-    # Of the held-out split: neither these pictures nor their kind of combination was trained on.
+async def test_each_caption_is_nearest_to_its_own_image(
+    builtin: ImageTextEncoder, language: str
+) -> None:
+    # The test split shares neither images nor attribute combinations with the training set.
     scenes = [draw(family, seed_of("test", 900_000), "test") for family in FAMILIES]
-    pictures = await builtin.encode_images([builtin.preprocess(scene.image) for scene in scenes])
+    images = await builtin.encode_images([builtin.preprocess(scene.image) for scene in scenes])
     texts = await builtin.encode_texts([scene.captions[language][0] for scene in scenes])
-    assert (texts @ pictures.T).argmax(axis=1).tolist() == list(range(len(FAMILIES)))
+    assert (texts @ images.T).argmax(axis=1).tolist() == list(range(len(FAMILIES)))
 
 
-async def test_its_identity_is_what_collections_are_bound_to(builtin: Encoder) -> None:
+async def test_its_identity_names_model_and_preprocessing(builtin: ImageTextEncoder) -> None:
     assert builtin.identity.name == "builtin-clip"
     assert builtin.identity.preprocessing == builtin.preprocess.fingerprint
     vectors = await builtin.encode_texts(["a red van"])
@@ -48,12 +46,12 @@ async def test_its_identity_is_what_collections_are_bound_to(builtin: Encoder) -
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
-def test_nobody_is_asked_for_anything_over_the_network(tmp_path: Path) -> None:
-    asked: list[str] = []
+def test_loading_it_makes_no_network_requests(tmp_path: Path) -> None:
+    requests: list[str] = []
 
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_error(404)
 
         def do_HEAD(self) -> None:
@@ -63,9 +61,10 @@ def test_nobody_is_asked_for_anything_over_the_network(tmp_path: Path) -> None:
         thread = Thread(target=hub.serve_forever)
         thread.start()
         program = (
-            "import sys; from sightline.server import settings;"
-            "from sightline.server.models import encoders;"
-            "encoders.load(settings.load(encoder='builtin', data_dir=sys.argv[1])).close()"
+            "import sys; from pathlib import Path;"
+            "from sightline.server.config.settings import EncoderSettings;"
+            "from sightline.server.models.image_text import image_text_encoder;"
+            "image_text_encoder.load(EncoderSettings(), Path(sys.argv[1])).close()"
         )
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSF"))
@@ -84,4 +83,4 @@ def test_nobody_is_asked_for_anything_over_the_network(tmp_path: Path) -> None:
         finally:
             hub.shutdown()
             thread.join()
-    assert asked == []
+    assert requests == []

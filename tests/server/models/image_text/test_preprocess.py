@@ -1,5 +1,3 @@
-"""Preprocessing equals open_clip's, pixel for pixel, and runs where torch is not."""
-
 from __future__ import annotations
 
 import pickle
@@ -18,8 +16,8 @@ from sightline.storage.errors import ConfigurationError
 SIZES = [(640, 480), (481, 641), (97, 1201), (1200, 50), (64, 64), (30, 17), (224, 224), (3, 190)]
 
 
-def _picture(size: tuple[int, int], seed: int = 0) -> Image.Image:
-    """Noise with edges: resampling and cropping that are off by one show everywhere."""
+def _image(size: tuple[int, int], seed: int = 0) -> Image.Image:
+    """Return noise with edges, which shows resampling errors of one pixel."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
     ImageDraw.Draw(image).rectangle((0, 0, size[0] // 2, size[1] // 3), fill=(250, 20, 60))
@@ -30,22 +28,22 @@ def _picture(size: tuple[int, int], seed: int = 0) -> Image.Image:
 @pytest.mark.parametrize("target", [224, (224, 224), (160, 160), (192, 256), (256, 128)])
 @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_pixels_equal_open_clips(
+def test_pixels_equal_those_of_open_clip(
     size: tuple[int, int], target: int | tuple[int, int], resize_mode: str, interpolation: str
 ) -> None:
     config = PreprocessCfg(
         size=target, resize_mode=resize_mode, interpolation=interpolation, fill_color=37
     )
-    picture = _picture(size)
+    image = _image(size)
     theirs = image_transform_v2(config, is_train=False).transforms[:-2]
-    expected = picture
+    expected = image
     for step in theirs:
         expected = step(expected)
-    ours = Preprocess.from_open_clip(vars(config))(picture)
+    ours = Preprocess.from_open_clip(vars(config))(image)
     np.testing.assert_array_equal(ours, np.asarray(expected))
 
 
-def test_every_open_clip_model_with_weights_has_a_preprocessing_that_is_understood() -> None:
+def test_the_preprocessing_of_every_open_clip_model_is_supported() -> None:
     for architecture, tag in open_clip.list_pretrained():
         Preprocess.from_open_clip(
             open_clip.get_pretrained_cfg(architecture, tag) | {"size": (224, 224)}
@@ -53,20 +51,20 @@ def test_every_open_clip_model_with_weights_has_a_preprocessing_that_is_understo
 
 
 def test_exif_rotation_is_applied() -> None:
-    image = _picture((60, 40))
+    image = _image((60, 40))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
+    exif[0x0112] = 6  # rotated by 90 degrees
     image.getexif().update(exif)
     assert upright_rgb(image).size == (40, 60)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
-def test_transparency_is_laid_on_white(mode: str) -> None:
+def test_transparent_pixels_become_white(mode: str) -> None:
     image = Image.new("RGBA", (8, 8), (0, 0, 0, 0)).convert(mode)
     assert upright_rgb(image).getpixel((4, 4)) == (255, 255, 255)
 
 
-def test_a_palette_colour_marked_transparent_is_laid_on_white() -> None:
+def test_a_transparent_palette_color_becomes_white() -> None:
     image = Image.new("P", (8, 8), 0)
     image.putpalette([10, 20, 30] * 256)
     image.info["transparency"] = 0
@@ -74,7 +72,7 @@ def test_a_palette_colour_marked_transparent_is_laid_on_white() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pixels", "grey"),
+    ("pixels", "gray"),
     [
         (np.full((4, 4), 65535, np.uint16), 255),
         (np.full((4, 4), 32896, np.uint16), 128),
@@ -83,12 +81,12 @@ def test_a_palette_colour_marked_transparent_is_laid_on_white() -> None:
         (np.full((4, 4), 99.0, np.float32), 99),
     ],
 )
-def test_deep_greys_keep_their_brightness(pixels: np.ndarray, grey: int) -> None:
-    assert upright_rgb(Image.fromarray(pixels)).getpixel((1, 1)) == (grey, grey, grey)
+def test_16_and_32_bit_gray_images_keep_their_brightness(pixels: np.ndarray, gray: int) -> None:
+    assert upright_rgb(Image.fromarray(pixels)).getpixel((1, 1)) == (gray, gray, gray)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "HSV", "RGBX", "LAB"])
-def test_every_colour_mode_gives_rgb_of_the_models_size(mode: str) -> None:
+def test_every_color_mode_becomes_rgb_of_the_models_size(mode: str) -> None:
     pixels = Preprocess(height=32, width=48)(Image.new(mode, (70, 50)))
     assert pixels.shape == (32, 48, 3)
     assert pixels.dtype == np.uint8
@@ -96,12 +94,14 @@ def test_every_colour_mode_gives_rgb_of_the_models_size(mode: str) -> None:
 
 @pytest.mark.parametrize("size", [(1, 200_000), (200_000, 1), (1, 1)])
 @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
-def test_extreme_shapes_cost_no_memory(size: tuple[int, int], resize_mode: str) -> None:
+def test_extreme_aspect_ratios_do_not_exhaust_memory(
+    size: tuple[int, int], resize_mode: str
+) -> None:
     preprocess = Preprocess.from_open_clip({"size": 64, "resize_mode": resize_mode})
     assert preprocess(Image.new("RGB", size, (9, 9, 9))).shape == (64, 64, 3)
 
 
-def test_the_fingerprint_changes_with_anything_that_changes_what_the_model_sees() -> None:
+def test_the_fingerprint_changes_with_every_parameter() -> None:
     base = Preprocess(height=64, width=64)
     others = [
         Preprocess(height=64, width=65),
@@ -111,8 +111,8 @@ def test_the_fingerprint_changes_with_anything_that_changes_what_the_model_sees(
         Preprocess(height=64, width=64, std=(0.5, 0.5, 0.5)),
         Preprocess(height=64, width=64, fill=1),
     ]
-    prints = {preprocess.fingerprint for preprocess in [base, *others]}
-    assert len(prints) == 1 + len(others)
+    fingerprints = {preprocess.fingerprint for preprocess in [base, *others]}
+    assert len(fingerprints) == 1 + len(others)
     assert base.fingerprint == Preprocess(height=64, width=64).fingerprint
 
 
@@ -126,7 +126,7 @@ def test_the_fingerprint_changes_with_anything_that_changes_what_the_model_sees(
         ({"mean": (0.1, 0.2)}, "one or three"),
     ],
 )
-def test_an_unknown_configuration_is_refused(config: dict[str, object], message: str) -> None:
+def test_an_unsupported_configuration_is_rejected(config: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Preprocess.from_open_clip(config)
 

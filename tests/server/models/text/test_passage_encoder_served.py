@@ -1,5 +1,3 @@
-"""A passage encoder of its own, from the setting to the answer of a tool."""
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,33 +9,32 @@ from mcp.types import TextContent
 
 from sightline.server.app import create_app
 from sightline.server.cli import doctor
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings, load_settings
 from sightline.storage.errors import ConfigurationError
-from tests.support import random_sentences
+from tests.support import random_sentence_encoder
 
 
 @pytest.fixture
 def settings(database_dsn: str, random_encoder_folder: Path, tmp_path: Path) -> Settings:
-    first = random_sentences.write(tmp_path / "random-first")
-    random_sentences.write(tmp_path / "random-second", seed=8)
+    first = random_sentence_encoder.write(tmp_path / "random-first")
+    random_sentence_encoder.write(tmp_path / "random-second", seed=8)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "van.md").write_text("the red van")
     (tmp_path / "in" / "garlic.md").write_text("a garlic shelf")
-    return process_settings.load(
+    return load_settings(
         data_dir=tmp_path / "data",
-        database_url=database_dsn,
-        encoder=f"local-dir:{random_encoder_folder}",
-        passage_encoder=f"local-dir:{first}",
+        database__url=database_dsn,
+        encoder__model=f"local-dir:{random_encoder_folder}",
+        encoder__passage_model=f"local-dir:{first}",
         allowed_roots=[tmp_path / "in"],
-        ingest_workers=1,
-        ocr="off",
-        device="cpu",
-        loading_wait_seconds=120,
+        ingest__workers=1,
+        ingest__ocr="off",
+        encoder__device="cpu",
+        startup_timeout_seconds=120,
     )
 
 
-async def test_passages_have_a_space_of_their_own_and_another_encoder_is_refused(
+async def test_passages_get_their_own_embedding_space_and_another_encoder_is_rejected(
     settings: Settings, database_dsn: str, tmp_path: Path
 ) -> None:
     async with Client(create_app(settings)) as client:
@@ -54,12 +51,10 @@ async def test_passages_have_a_space_of_their_own_and_another_encoder_is_refused
         ).fetchall()
     assert spaces == [
         ("asset", "local-dir:random-clip", 32),
-        ("passage", "local-dir:random-first", random_sentences.DIMENSION),
+        ("passage", "local-dir:random-first", random_sentence_encoder.DIMENSION),
     ]
 
-    changed = settings.model_copy(
-        update={"passage_encoder": f"local-dir:{tmp_path / 'random-second'}"}
-    )
+    changed = settings.replace(encoder__passage_model=f"local-dir:{tmp_path / 'random-second'}")
     async with Client(create_app(changed)) as client:
         for tool in ("search_text", "search_images"):
             refused = await client.call_tool(tool, {"query": "red van", "collection": "notes"})
@@ -68,15 +63,15 @@ async def test_passages_have_a_space_of_their_own_and_another_encoder_is_refused
             assert isinstance(block, TextContent)
             assert "random-first" in block.text
             assert "random-second" in block.text
-    findings = [each async for each in doctor.examine(changed)]
-    (bad,) = [each for each in findings if each.state == "bad"]
-    assert bad.what == "collection notes"
-    assert "SIGHTLINE_PASSAGE_ENCODER" in bad.finding
-    assert "random-first" in bad.finding
+    findings = [each async for each in doctor.diagnose(changed)]
+    (bad,) = [each for each in findings if each.status == "error"]
+    assert bad.subject == "collection notes"
+    assert "SIGHTLINE_ENCODER__PASSAGE_MODEL" in bad.message
+    assert "random-first" in bad.message
 
 
-def test_a_name_that_can_be_none_is_refused() -> None:
+def test_an_invalid_name_is_rejected() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"SIGHTLINE_PASSAGE_ENCODER .*'encoder', 'minilm'"
+        ConfigurationError, match=r"SIGHTLINE_ENCODER__PASSAGE_MODEL .*'encoder', 'minilm'"
     ):
-        process_settings.load(passage_encoder="MiniLM large")
+        load_settings(encoder__passage_model="MiniLM large")

@@ -1,4 +1,4 @@
-"""A tiny sentence encoder with random weights in the layout of sentence-transformers."""
+"""Writes a small sentence encoder with random weights in the sentence-transformers format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write(
     prompts: Mapping[str, str] | None = None,
     seed: int = 7,
 ) -> Path:
-    """A BERT of one layer whose name has to say that its weights are random."""
+    """Write a one-layer BERT; the folder name must contain "random"."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -35,19 +35,19 @@ def write(
     BertModel(config).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(WORDS))
     BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
-    steps = ["Transformer", "Pooling", "Normalize"]
+    kinds = ["Transformer", "Pooling", "Normalize"]
     paths = ["", "1_Pooling", "2_Normalize"]
     modules = [
-        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{step}"}
-        for n, (step, path) in enumerate(zip(steps, paths, strict=True))
+        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for n, (kind, path) in enumerate(zip(kinds, paths, strict=True))
     ]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling").mkdir()
-    chosen = pooling or {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(chosen))
+    pooling_config = pooling or {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling_config))
     sizes = {"max_seq_length": 16, "do_lower_case": False}
     (folder / "sentence_bert_config.json").write_text(json.dumps(sizes))
     if prompts is not None:
-        said = {"prompts": prompts}
-        (folder / "config_sentence_transformers.json").write_text(json.dumps(said))
+        prompt_config = {"prompts": prompts}
+        (folder / "config_sentence_transformers.json").write_text(json.dumps(prompt_config))
     return folder
