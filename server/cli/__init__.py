@@ -1,15 +1,17 @@
-"""The ``sightline`` command. Each module here is one command; none imports torch to parse."""
+"""The ``sightline`` command line. Each command is one module with lazy imports."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Protocol
 
+from sightline.server.config.settings import CONFIG_VARIABLE
 from sightline.storage.errors import SightlineError
 
 #: Module of each command, in the order of the help text.
@@ -23,6 +25,7 @@ _COMMANDS = {
     "search": "search",
     "show": "show",
     "doctor": "doctor",
+    "config": "config",
     "migrate": "database_commands.migrate",
     "check": "database_commands.check",
     "backup": "database_commands.backup",
@@ -41,45 +44,63 @@ _COMMANDS = {
 
 
 class Command(Protocol):
-    """What a module of this package offers."""
+    """Interface of a command module."""
 
     HELP: str
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's arguments."""
+        """Declare the arguments."""
         ...
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Do it; the exit code."""
+        """Run the command and return the exit code."""
         ...
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The whole command line; with ``only``, the arguments of that command alone.
+    """Return the parser of all commands; with ``only``, the arguments of one command.
 
-    Some arguments come from rooms that take long to import, which a server's start need not do.
+    Some commands import slow modules to declare their arguments.
     """
     parser = argparse.ArgumentParser(
         prog="sightline",
-        description="Eyes over pictures, documents and video for any AI agent, over MCP.",
-        epilog="Settings are environment variables, SIGHTLINE_...; the README lists them all.",
+        description="Search images, documents and video from any AI agent over MCP.",
+        epilog="Settings are environment variables (SIGHTLINE_...) or keys of sightline.toml. "
+        "`sightline config` prints them.",
     )
+    _add_config_option(parser)
     parser.add_argument("--version", action="version", version=f"sightline {version('sightline')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, path in _COMMANDS.items():
         module: Command = import_module(f"sightline.server.cli.{path}")
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        _add_config_option(command)
         if only in (None, name):
             module.configure(command)
         command.set_defaults(run=module.run)
     return parser
 
 
+def _add_config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help=f"configuration file ({CONFIG_VARIABLE}; see sightline config)",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Errors that Sightline names go to stderr in one line, exit code 2."""
+    """Run one command. A `SightlineError` is printed on stderr with exit code 2."""
     words = sys.argv[1:] if argv is None else argv
-    named = next((word for word in words if not word.startswith("-")), None)
-    arguments = build_parser(named if named in _COMMANDS else None).parse_args(argv)
+    pairs = zip(["", *words], words, strict=False)
+    command = next(
+        (word for previous, word in pairs if word[:1] != "-" and previous != "--config"), None
+    )
+    arguments = build_parser(command if command in _COMMANDS else None).parse_args(argv)
+    if "config" in arguments:
+        # An environment variable, so that child processes use the same file.
+        os.environ[CONFIG_VARIABLE] = arguments.config
     try:
         return int(arguments.run(arguments))
     except SightlineError as error:
@@ -90,6 +111,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sightline {arguments.command}: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output (head, less) has left; what is unwritten has nobody to read it.
+        # The reader of the output, such as head, has closed the pipe.
         sys.stderr.close()
         return 141

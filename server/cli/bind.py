@@ -6,74 +6,69 @@ import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
 
-HELP = "say which collections a token's holder sees; without a name, list who sees what"
+from sightline.server.cli.cli_context import open_database
+from sightline.server.config import load_settings
+from sightline.storage.errors import ConfigurationError, UnknownNameError
+
+HELP = "set which collections a principal sees; without arguments, list all bindings"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Declare the arguments."""
     parser.add_argument(
         "name",
         metavar="PRINCIPAL",
         nargs="?",
-        help="name of a token, jwt:SUBJECT of a signed one, or * for all who are not bound",
+        help="name of a static token, jwt:SUBJECT of a signed token, or * for all others",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--collections", nargs="+", metavar="NAME", help="these and no others")
-    what.add_argument(
-        "--everything", action="store_true", help="every collection, those yet to be made as well"
-    )
-    what.add_argument("--nothing", action="store_true", help="none")
-    what.add_argument("--release", action="store_true", help="forget the binding")
+    what.add_argument("--collections", nargs="+", metavar="NAME", help="only these collections")
+    what.add_argument("--everything", action="store_true", help="all collections, also future ones")
+    what.add_argument("--nothing", action="store_true", help="no collection")
+    what.add_argument("--release", action="store_true", help="remove the binding")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Bind, and print who sees what from then on."""
-    from sightline.server.config import settings
-    from sightline.server.database.provider import database_dsn
-    from sightline.storage.errors import ConfigurationError
-
-    chosen = arguments.collections or arguments.everything or arguments.nothing or arguments.release
-    if bool(chosen) != (arguments.name is not None):
+    """Change the binding, and print all bindings."""
+    action = arguments.collections or arguments.everything or arguments.nothing or arguments.release
+    if bool(action) != (arguments.name is not None):
         raise ConfigurationError(
-            "give a principal with --collections, --everything, --nothing or --release, or neither"
+            "Give a principal with --collections, --everything, --nothing or --release, or no "
+            "arguments at all."
         )
-    with database_dsn(settings.load()) as dsn:
-        for line in asyncio.run(_bind(dsn, arguments)):
-            print(line)
+    print("\n".join(asyncio.run(_bind(arguments))))
     return 0
 
 
-async def _bind(dsn: str, arguments: argparse.Namespace) -> list[str]:
-    from sightline.storage.db import tenancy
-    from sightline.storage.db.pool import Database
-    from sightline.storage.errors import UnknownNameError
+async def _bind(arguments: argparse.Namespace) -> list[str]:
+    from sightline.storage.db import row_security
 
-    database = await Database.open(dsn)
-    try:
-        async with database.connection() as connection:
-            if arguments.everything:
-                await tenancy.bind_to_everything(connection, arguments.name)
-            elif arguments.collections or arguments.nothing:
-                await tenancy.bind(connection, arguments.name, arguments.collections or ())
-            elif arguments.release and not await tenancy.release(connection, arguments.name):
-                known = await tenancy.bindings(connection)
-                raise UnknownNameError("binding of", arguments.name, known)
-            return listed(await tenancy.bindings(connection), tenancy.OTHERS)
-    finally:
-        await database.close()
+    async with open_database(load_settings()) as database, database.connection() as connection:
+        if arguments.everything:
+            await row_security.bind_to_all_collections(connection, arguments.name)
+        elif arguments.collections or arguments.nothing:
+            await row_security.bind(connection, arguments.name, arguments.collections or ())
+        elif arguments.release and not await row_security.remove_binding(
+            connection, arguments.name
+        ):
+            known = await row_security.bindings(connection)
+            raise UnknownNameError("binding of", arguments.name, known)
+        return format_bindings(
+            await row_security.bindings(connection), row_security.DEFAULT_PRINCIPAL
+        )
 
 
-def listed(bindings: Mapping[str, Sequence[str] | None], others: str) -> list[str]:
-    """A line for each principal, and one for all the rest."""
-    lines = [f"{name}: {_seen(seen)}" for name, seen in bindings.items() if name != others]
+def format_bindings(bindings: Mapping[str, Sequence[str] | None], others: str) -> list[str]:
+    """Return one line per bound principal, and one for all others."""
+    lines = [f"{name}: {_format(seen)}" for name, seen in bindings.items() if name != others]
     if others in bindings:
-        rest = _seen(bindings[others])
+        rest = _format(bindings[others])
     else:
-        rest = "nothing" if bindings else "everything, until somebody is bound"
+        rest = "nothing" if bindings else "everything, until the first principal is bound"
     return [*lines, f"all others: {rest}"]
 
 
-def _seen(collections: Sequence[str] | None) -> str:
+def _format(collections: Sequence[str] | None) -> str:
     if collections is None:
         return "everything"
     return ", ".join(collections) or "nothing"

@@ -1,4 +1,4 @@
-"""``sightline doctor``: what is wrong with a set-up, and how to mend it."""
+"""``sightline doctor``: find problems of the configuration and explain the solution."""
 
 from __future__ import annotations
 
@@ -11,109 +11,114 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sightline.server.config.settings import Settings, load, unknown_variables
+from sightline.server.config import Settings, load_settings, unknown_variables, variable
+from sightline.server.config.hosts import MCP_PATH
 from sightline.storage.errors import SightlineError
 
 if TYPE_CHECKING:
     from sightline.storage.retrieval.ranking.reranker import Judge
 
-HELP = "say what is wrong with this set-up and how to mend it"
+HELP = "check database, models and settings, and explain how to fix problems"
 
-_PATIENCE_SECONDS = 600.0
-_MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
+_LOADING_WAIT_SECONDS = 600.0
+_LABELS = {"ok": "ok   ", "note": "note ", "error": "ERROR"}
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing that was looked at. ``bad`` means that something will not work."""
+    """Result of one check. With ``error``, something does not work."""
 
-    state: Literal["good", "note", "bad"]
-    what: str
-    finding: str
+    status: Literal["ok", "note", "error"]
+    subject: str
+    message: str
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command takes no arguments."""
+    """Declare no arguments."""
 
 
-def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001 - every command is given them
-    """One line a thing; exit code 1 where something is bad."""
-    return asyncio.run(_print(load(loading_wait_seconds=_PATIENCE_SECONDS)))
+def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    """Print one line per check; return 1 if there is a problem."""
+    return asyncio.run(_print(load_settings()))
 
 
 async def _print(settings: Settings) -> int:
-    bad = 0
-    async for diagnosis in examine(settings):
-        print(f"{_MARKS[diagnosis.state]}  {diagnosis.what}: {diagnosis.finding}", flush=True)
-        bad += diagnosis.state == "bad"
-    print(f"{bad} to mend." if bad else "Nothing to mend.")
-    return 1 if bad else 0
+    problems = 0
+    async for diagnosis in diagnose(settings):
+        label = _LABELS[diagnosis.status]
+        print(f"{label} {diagnosis.subject}: {diagnosis.message}", flush=True)
+        problems += diagnosis.status == "error"
+    print(f"{problems} problems found." if problems else "No problems found.")
+    return 1 if problems else 0
 
 
-async def examine(settings: Settings) -> AsyncIterator[Diagnosis]:
-    """Look at everything in the order in which it is needed."""
-    yield Diagnosis("good", "Python", sys.version.split()[0])
-    for sentence in unknown_variables(os.environ):
-        yield Diagnosis("note", "settings", sentence)
+async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
+    """Run all checks."""
+    yield Diagnosis("ok", "Python", sys.version.split()[0])
+    for warning in unknown_variables(os.environ):
+        yield Diagnosis("note", "settings", warning)
     yield _data_dir(settings)
-    async for diagnosis in _parts(settings):
+    async for diagnosis in _database_and_encoders(settings):
         yield diagnosis
-    yield await _vision(settings)
+    yield await _vlm(settings)
     yield await _reranker(settings)
-    yield _paths(settings)
+    yield _allowed_roots(settings)
     yield _http(settings)
 
 
 def _data_dir(settings: Settings) -> Diagnosis:
     folder = settings.data_dir
-    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
         return Diagnosis(
-            "bad", "data folder", f"{existing} cannot be written; set SIGHTLINE_DATA_DIR to another"
+            "error",
+            "data folder",
+            f"cannot write to {existing}; set SIGHTLINE_DATA_DIR to another folder",
         )
-    return Diagnosis("good", "data folder", str(folder))
+    return Diagnosis("ok", "data folder", str(folder))
 
 
-async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
+async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]:
     from sightline.server.observability.metrics import Metrics
     from sightline.server.runtime import Runtime
     from sightline.storage.interfaces import EncoderIdentity
     from sightline.storage.records import collections, embedding_spaces
     from sightline.storage.types import Level
 
-    async with Runtime(settings, Metrics()) as runtime:
-        where = "embedded" if settings.database_url is None else "given"
+    async with Runtime(settings, Metrics(), wait_seconds=_LOADING_WAIT_SECONDS) as runtime:
+        kind = "embedded" if settings.database.url is None else "external"
         try:
             database = await runtime.database.get()
             async with database.connection() as connection:
-                overviews = await collections.overview(connection)
-            counted = ", ".join(f"{each.name} ({each.assets} pictures)" for each in overviews)
-            yield Diagnosis("good", f"database ({where})", f"collections: {counted or 'none yet'}")
+                overviews = await collections.list_overviews(connection)
+            names = ", ".join(f"{each.name} ({each.assets} assets)" for each in overviews)
+            yield Diagnosis("ok", f"database ({kind})", f"collections: {names or 'none'}")
         except SightlineError as error:
             overviews = []
-            yield Diagnosis("bad", f"database ({where})", str(error))
+            yield Diagnosis("error", f"database ({kind})", str(error))
         try:
             encoder = await runtime.encoder.get()
         except SightlineError as error:
-            yield Diagnosis("bad", f"encoder {settings.encoder}", str(error))
+            yield Diagnosis("error", f"encoder {settings.encoder.model}", str(error))
             return
-        yield Diagnosis("good", f"encoder {settings.encoder}", str(encoder.identity))
-        if settings.encoder == "builtin":
+        yield Diagnosis("ok", f"encoder {settings.encoder.model}", str(encoder.identity))
+        if settings.encoder.model == "builtin":
             yield Diagnosis(
                 "note",
                 "encoder builtin",
-                "knows drawn scenes only; photographs are found by captions, text and likeness. "
-                "Set SIGHTLINE_ENCODER to a production model, such as ViT-B-32-SigLIP2-256/webli",
+                "knows synthetic scenes only; photos are found by caption, text and similarity. "
+                "Set SIGHTLINE_ENCODER__MODEL to a production model, such as "
+                "ViT-B-32-SigLIP2-256/webli",
             )
         passages = encoder.identity
         if runtime.passage_encoder is not None:
-            what = f"passage encoder {settings.passage_encoder}"
+            subject = f"passage encoder {settings.encoder.passage_model}"
             try:
                 passages = (await runtime.passage_encoder.get()).identity
             except SightlineError as error:
-                yield Diagnosis("bad", what, str(error))
+                yield Diagnosis("error", subject, str(error))
                 return
-            yield Diagnosis("good", what, str(passages))
+            yield Diagnosis("ok", subject, str(passages))
         for each in overviews:
             levels: tuple[tuple[Level, EncoderIdentity], ...] = (
                 ("asset", encoder.identity),
@@ -121,83 +126,87 @@ async def _parts(settings: Settings) -> AsyncIterator[Diagnosis]:
             )
             for level, identity in levels:
                 async with database.connection() as connection:
-                    space = await embedding_spaces.of_collection(
+                    space = await embedding_spaces.find_for_collection(
                         connection, each.collection.id, level
                     )
                 if space is not None and space.identity != identity:
-                    setting = "ENCODER" if level == "asset" else "PASSAGE_ENCODER"
+                    setting = variable(
+                        "encoder.model" if level == "asset" else "encoder.passage_model"
+                    )
                     yield Diagnosis(
-                        "bad",
+                        "error",
                         f"collection {each.name}",
-                        f"its {level} vectors are of {space.identity}, the encoder is {identity}; "
-                        f"set SIGHTLINE_{setting} back, or ingest into a new collection",
+                        f"its {level} vectors are from {space.identity}, but the encoder is "
+                        f"{identity}; restore {setting}, or ingest into a new collection",
                     )
 
 
-async def _vision(settings: Settings) -> Diagnosis:
+async def _vlm(settings: Settings) -> Diagnosis:
     from sightline.server.models.vision_language.vlm_client import VlmClient
     from sightline.server.models.vision_language.vlm_endpoint import Endpoint
 
-    what = "vision-language model"
+    subject = "vision-language model"
     try:
         endpoint = Endpoint.from_settings(settings)
         if endpoint is None:
             return Diagnosis(
                 "note",
-                what,
-                "none; answer_question returns evidence and no answer. Start `sightline vlm "
-                "builtin` or `sightline vlm serve` and set SIGHTLINE_VLM_BASE_URL",
+                subject,
+                "not configured; answer_question returns evidence without an answer. Start "
+                "`sightline vlm builtin` or `sightline vlm serve`, and set SIGHTLINE_VLM__BASE_URL",
             )
         async with VlmClient(endpoint) as client:
             await client.health()
     except SightlineError as error:
-        return Diagnosis("bad", what, str(error))
+        return Diagnosis("error", subject, str(error))
     profile = endpoint.profile
-    finding = f"{endpoint.model} at {endpoint.shown}, profile {profile.name}"
+    message = f"{endpoint.model} at {endpoint.shown}, profile {profile.name}"
     if profile.note is not None:
-        return Diagnosis("note", what, f"{finding}: {profile.note}")
-    return Diagnosis("good", what, finding)
+        return Diagnosis("note", subject, f"{message}: {profile.note}")
+    return Diagnosis("ok", subject, message)
 
 
 async def _reranker(settings: Settings) -> Diagnosis:
-    from sightline.server.models.text import reranker_loader
+    from sightline.server.models.text import cross_encoder_reranker
     from sightline.server.models.vision_language.vlm_client import VlmClient
     from sightline.server.models.vision_language.vlm_endpoint import Endpoint
-    from sightline.tools.vlm.vlm_reranker import VisionJudge
+    from sightline.tools.vlm.vlm_reranker import VlmReranker
 
-    what = f"reranker {settings.reranker}"
-    if settings.reranker == reranker_loader.OFF:
-        return Diagnosis("good", what, "results come in their fused order")
+    subject = f"reranker {settings.reranker.model}"
+    if settings.reranker.model == cross_encoder_reranker.OFF:
+        return Diagnosis("ok", subject, "off; results keep the order of the fusion")
     try:
-        reranker_loader.check(settings)
+        cross_encoder_reranker.check(settings.reranker.model, settings.vlm.base_url)
         endpoint = Endpoint.from_settings(settings)
-        if settings.reranker == reranker_loader.VLM and endpoint is not None:
+        if settings.reranker.model == cross_encoder_reranker.VLM and endpoint is not None:
             async with VlmClient(endpoint) as client:
-                seconds = await _judged(VisionJudge(client))
+                seconds = await _rerank_seconds(VlmReranker(client))
         else:
-            with await asyncio.to_thread(reranker_loader.load, settings) as cross_encoder:
-                seconds = await _judged(cross_encoder)
+            with await asyncio.to_thread(
+                cross_encoder_reranker.load, settings.reranker.model, settings.encoder
+            ) as cross_encoder:
+                seconds = await _rerank_seconds(cross_encoder)
     except SightlineError as error:
-        return Diagnosis("bad", what, str(error))
-    allowed = f"{settings.rerank_results} results have {settings.rerank_seconds:g} s"
-    return Diagnosis("good", what, f"judged one result in {seconds:.2f} s; {allowed}")
+        return Diagnosis("error", subject, str(error))
+    limit = f"the limit for all results is {settings.reranker.timeout_seconds:g} s"
+    return Diagnosis("ok", subject, f"scored one result in {seconds:.2f} s; {limit}")
 
 
-async def _judged(judge: Judge) -> float:
-    """Seconds that one judgement took. Raises ModelError where there is none."""
+async def _rerank_seconds(judge: Judge) -> float:
+    """Return the time of scoring one result."""
     from sightline.storage.retrieval.ranking.reranker import Exhibit
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     await judge.judge("a red van", [Exhibit("", "a red van in the street")])
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
-def _paths(settings: Settings) -> Diagnosis:
+def _allowed_roots(settings: Settings) -> Diagnosis:
     missing = [str(root) for root in settings.allowed_roots if not root.is_dir()]
     if missing:
-        return Diagnosis("bad", "allowed roots", f"no such folder: {', '.join(missing)}")
+        return Diagnosis("error", "allowed roots", f"folder not found: {', '.join(missing)}")
     roots = ", ".join(str(root) for root in settings.allowed_roots)
-    return Diagnosis("good", "allowed roots", roots or "none; tools read no files by path")
+    return Diagnosis("ok", "allowed roots", roots or "none; tools cannot read files by path")
 
 
 def _http(settings: Settings) -> Diagnosis:
@@ -205,11 +214,13 @@ def _http(settings: Settings) -> Diagnosis:
     from sightline.server.auth.static_tokens import load_tokens
 
     try:
-        create_http_auth(settings, f"http://127.0.0.1:{settings.http_port}{settings.http_path}")
+        create_http_auth(settings, f"http://127.0.0.1:{settings.http.port}{MCP_PATH}")
         tokens = load_tokens(settings)
     except SightlineError as error:
-        return Diagnosis("bad", "HTTP", str(error))
-    ways = [f"{len(tokens)} tokens"] if tokens else []
-    ways += [f"JSON Web Tokens of {settings.jwt_issuer}"] if settings.jwt_issuer else []
-    guarded = " and ".join(ways) or "no tokens, this machine only"
-    return Diagnosis("good", "HTTP", f"{settings.http_host}:{settings.http_port}, {guarded}")
+        return Diagnosis("error", "HTTP", str(error))
+    methods = [f"{len(tokens)} tokens"] if tokens else []
+    methods += (
+        [f"JSON Web Tokens of {settings.auth.jwt.issuer}"] if settings.auth.jwt.issuer else []
+    )
+    methods_text = " and ".join(methods) or "no authentication, this machine only"
+    return Diagnosis("ok", "HTTP", f"{settings.http.host}:{settings.http.port}, {methods_text}")

@@ -1,16 +1,16 @@
-"""``sightline token``: a bearer token for the HTTP server, and the line to keep of it."""
+"""``sightline token``: create a static bearer token for the HTTP server."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-HELP = "make a bearer token for the HTTP server"
+HELP = "create a bearer token for the HTTP server"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("name", metavar="NAME", help="whose it is; logs and sessions show it")
+    """Declare the arguments."""
+    parser.add_argument("name", metavar="NAME", help="name of the principal, used in logs")
     parser.add_argument(
         "--scopes",
         nargs="+",
@@ -21,11 +21,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The line to keep on stdout, to append to a file; the token itself on stderr, this once."""
+    """Print the line for the token file on stdout, and the secret token on stderr."""
     from sightline.server.auth.static_tokens import issue_token
 
-    secret, kept = issue_token(arguments.name, arguments.scopes)
-    print(f"Which collections it opens is said with: sightline bind {kept.name}", file=sys.stderr)
-    print(f"The token, for {kept.name} alone; it is shown this once:\n{secret}", file=sys.stderr)
-    print(kept)
+    secret, stored = issue_token(arguments.name, arguments.scopes)
+    print(f"To choose its collections: sightline bind {stored.name}", file=sys.stderr)
+    print(f"Token for {stored.name}. It is shown only once:\n{secret}", file=sys.stderr)
+    print(stored)
     return 0

@@ -1,25 +1,25 @@
-"""Commands for people call the same tools as an agent does, through an in-memory MCP client."""
+"""Calls a tool through an in-memory MCP client, as an agent does."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 from sightline.storage.errors import SightlineError
 
 
 class ToolFailedError(SightlineError):
-    """A tool refused or failed; the message is the tool's own."""
+    """A tool call failed; the message is that of the tool."""
 
 
 def call_tool(settings: Settings, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The structured result of one call; raises ToolFailedError with what the tool said."""
+    """Return the structured result of a tool call, or raise ToolFailedError."""
     return asyncio.run(_call(settings, tool, arguments))
 
 
 async def _call(settings: Settings, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    # Imported here: the SDK takes a second, which `sightline --help` need not wait for.
+    # The SDK takes a second to import, which `sightline --help` must not wait for.
     from mcp import Client
     from mcp.types import TextContent
 

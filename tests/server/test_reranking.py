@@ -12,8 +12,7 @@ from PIL import Image
 
 from sightline.server.app import create_app
 from sightline.server.cli import doctor
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings, load_settings
 from sightline.server.models.model_server.builtin.builtin_server import serving as serving_builtin
 from sightline.server.models.model_server.builtin.openai_app import BUILTIN
 from sightline.storage.errors import ConfigurationError
@@ -45,17 +44,16 @@ def settings(database_dsn: str, random_encoder_folder: Path, tmp_path: Path) -> 
         Image.new("RGB", (48, 32), colour).save(tmp_path / "in" / name)
     (tmp_path / "in" / "c.md").write_text("the red van")
     (tmp_path / "in" / "d.md").write_text("the red van on the garlic shelf")
-    return process_settings.load(
+    return load_settings(
         data_dir=tmp_path / "data",
-        database_url=database_dsn,
-        encoder=f"local-dir:{random_encoder_folder}",
+        database__url=database_dsn,
+        encoder__model=f"local-dir:{random_encoder_folder}",
         allowed_roots=[tmp_path / "in"],
-        ingest_workers=1,
-        ocr="off",
-        device="cpu",
-        loading_wait_seconds=120,
-        rerank_seconds=60,
-        vlm_retries=0,
+        ingest__workers=1,
+        ingest__ocr="off",
+        encoder__device="cpu",
+        startup_timeout_seconds=120,
+        reranker__timeout_seconds=60,
     )
 
 
@@ -78,8 +76,7 @@ async def found(settings: Settings, tmp_path: Path) -> dict[str, dict[str, Any]]
 async def test_the_vision_model_judges_both_searches(
     settings: Settings, builtin: str, tmp_path: Path
 ) -> None:
-    asking = settings.model_copy(
-        update={"reranker": "vlm", "vlm_base_url": builtin, "vlm_model": NAME}
+    asking = settings.replace(reranker__model="vlm", vlm__base_url=builtin, vlm__model=NAME)
     )
     for result in (await found(asking, tmp_path)).values():
         assert result["reranked"] is True
@@ -87,44 +84,42 @@ async def test_the_vision_model_judges_both_searches(
         assert result["timings_ms"]["rerank"] > 0
         assert len(result["hits"]) == 2
     diagnosis = await doctor._reranker(asking)
-    assert diagnosis.state == "good"
-    assert "20 results have 60 s" in diagnosis.finding
+    assert diagnosis.status == "ok"
+    assert "the limit for all results is 60 s" in diagnosis.message
 
 
 async def test_a_vision_model_without_log_probabilities_leaves_the_order_and_doctor_tells(
     settings: Settings, endpoint: str, tmp_path: Path
 ) -> None:
-    asking = settings.model_copy(
-        update={"reranker": "vlm", "vlm_base_url": endpoint, "vlm_model": MODEL}
-    )
+    asking = settings.replace(reranker__model="vlm", vlm__base_url=endpoint, vlm__model=MODEL)
     for result in (await found(asking, tmp_path)).values():
         assert "reranked" not in result
         (note,) = result["notes"]
         assert note.startswith("not reranked: the server of test-model gives no log-probabilities")
         assert len(result["hits"]) == 2
     diagnosis = await doctor._reranker(asking)
-    assert diagnosis.state == "bad"
-    assert "no log-probabilities" in diagnosis.finding
+    assert diagnosis.status == "error"
+    assert "no log-probabilities" in diagnosis.message
 
 
 async def test_a_cross_encoder_judges_text_and_says_where_there_is_none(
     settings: Settings, tmp_path: Path
 ) -> None:
     folder = random_cross_encoder.write(tmp_path / "random-cross-encoder")
-    asking = settings.model_copy(update={"reranker": f"local-dir:{folder}"})
+    asking = settings.replace(reranker__model=f"local-dir:{folder}")
     results = await found(asking, tmp_path)
     assert results["search_text"]["reranked"] is True
     assert "reranked" not in results["search_images"]  # two pictures, and no word on them
     assert results["search_images"]["notes"] == [
         "not reranked: none of the results has what the judge judges by"
     ]
-    assert (await doctor._reranker(asking)).state == "good"
+    assert (await doctor._reranker(asking)).status == "ok"
 
 
 async def test_a_cross_encoder_that_is_not_there_is_an_error_and_no_search_goes_without(
     settings: Settings, tmp_path: Path
 ) -> None:
-    asking = settings.model_copy(update={"reranker": f"local-dir:{tmp_path / 'nowhere'}"})
+    asking = settings.replace(reranker__model=f"local-dir:{tmp_path / 'nowhere'}")
     async with Client(create_app(asking)) as client:
         await client.call_tool(
             "add_images", {"collection": "notes", "paths": [str(tmp_path / "in")]}
@@ -132,16 +127,16 @@ async def test_a_cross_encoder_that_is_not_there_is_an_error_and_no_search_goes_
         refused = await client.call_tool("search_text", {"query": "red van"})
     assert refused.is_error
     assert "is no cross-encoder" in str(refused.content)
-    assert (await doctor._reranker(asking)).state == "bad"
+    assert (await doctor._reranker(asking)).status == "error"
 
 
 async def test_without_one_results_say_nothing_of_it(settings: Settings, tmp_path: Path) -> None:
     for result in (await found(settings, tmp_path)).values():
         assert "reranked" not in result
         assert "rerank" not in result["timings_ms"]
-    assert (await doctor._reranker(settings)).finding == "results come in their fused order"
+    assert (await doctor._reranker(settings)).message == "off; results keep the order of the fusion"
 
 
 def test_a_vision_model_that_is_not_set_stops_the_server_before_it_starts(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM_BASE_URL is not set"):
-        create_app(process_settings.load(data_dir=tmp_path, reranker="vlm"))
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM__BASE_URL is not set"):
+        create_app(load_settings(data_dir=tmp_path, reranker__model="vlm"))

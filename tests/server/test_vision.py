@@ -10,7 +10,7 @@ import pytest
 
 from sightline.server.app import create_app
 from sightline.server.cli import doctor
-from sightline.server.config.settings import Settings, load
+from sightline.server.config import Settings, load_settings
 from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime
 from sightline.storage.errors import ConfigurationError
@@ -26,14 +26,13 @@ async def url() -> AsyncIterator[str]:
 
 def made(tmp_path: Path, url: str, model: str = MODEL, profile: str = "llava-1.5") -> Settings:
     """Nothing but the model can be reached."""
-    return load(
+    return load_settings(
         data_dir=tmp_path,
-        encoder=f"local-dir:{tmp_path / 'nowhere'}",
-        database_url="postgresql://nobody@127.0.0.1:1/x",
-        vlm_base_url=url,
-        vlm_model=model,
-        vlm_profile=profile,
-        vlm_retries=0,
+        encoder__model=f"local-dir:{tmp_path / 'nowhere'}",
+        database__url="postgresql://nobody@127.0.0.1:1/x",
+        vlm__base_url=url,
+        vlm__model=model,
+        vlm__profile=profile,
     )
 
 
@@ -61,18 +60,18 @@ async def test_tools_are_given_the_model_and_its_calls_are_counted(
 
 
 async def test_without_an_endpoint_tools_are_given_none(tmp_path: Path) -> None:
-    settings = load(data_dir=tmp_path, encoder=f"local-dir:{tmp_path}")
+    settings = load_settings(data_dir=tmp_path, encoder__model=f"local-dir:{tmp_path}")
     runtime = Runtime(settings, Metrics())
     assert runtime.dependencies().vision is None
     assert await runtime.vision_state() is None
-    assert (await doctor._vision(settings)).state == "note"
+    assert (await doctor._vlm(settings)).status == "note"
 
 
 @pytest.mark.parametrize(
     ("model", "path", "state", "finding"),
     [
         (MODEL, "", "ready", r"test-model at http://127\.0\.0\.1:.*, profile llava-1\.5"),
-        ("lava", "", "unusable", "no model 'lava'.*there are: 'test-model'"),
+        ("lava", "", "unusable", "Unknown model 'lava'.*Available: 'test-model'"),
         (MODEL, "/elsewhere", "unusable", "usually ends in /v1"),
     ],
 )
@@ -82,9 +81,9 @@ async def test_what_is_wrong_with_the_model_is_told(
     settings = made(tmp_path, url + path, model)
     async with Runtime(settings, Metrics()) as runtime:
         assert await runtime.vision_state() == state
-    diagnosis = await doctor._vision(settings)
-    assert diagnosis.state == ("good" if state == "ready" else "bad")
-    assert re.search(finding, diagnosis.finding)
+    diagnosis = await doctor._vlm(settings)
+    assert diagnosis.status == ("ok" if state == "ready" else "error")
+    assert re.search(finding, diagnosis.message)
 
 
 async def test_a_model_that_is_gone_is_unreachable_and_a_plain_one_has_no_boxes(
@@ -93,12 +92,12 @@ async def test_a_model_that_is_gone_is_unreachable_and_a_plain_one_has_no_boxes(
     gone = made(tmp_path, "http://127.0.0.1:1/v1")
     async with Runtime(gone, Metrics()) as runtime:
         assert await runtime.vision_state() == "unreachable"
-    assert "cannot be reached" in (await doctor._vision(gone)).finding
-    plain = await doctor._vision(made(tmp_path, url, profile="auto"))
-    assert plain.state == "note"
-    assert "no boxes" in plain.finding
+    assert "cannot be reached" in (await doctor._vlm(gone)).message
+    plain = await doctor._vlm(made(tmp_path, url, profile="auto"))
+    assert plain.status == "note"
+    assert "no boxes" in plain.message
 
 
 def test_an_endpoint_without_a_model_stops_the_server_before_it_starts(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM_MODEL is not"):
-        create_app(load(data_dir=tmp_path, vlm_base_url="http://127.0.0.1:1/v1"))
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM__MODEL is not"):
+        create_app(load_settings(data_dir=tmp_path, vlm__base_url="http://127.0.0.1:1/v1"))

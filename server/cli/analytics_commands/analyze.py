@@ -1,4 +1,4 @@
-"""``sightline analyze``: fills what the schema ``analytics`` cannot work out while it is asked."""
+"""``sightline analyze``: cluster images and find near-duplicates for analytics."""
 
 from __future__ import annotations
 
@@ -6,47 +6,44 @@ import argparse
 import asyncio
 import sys
 
-from sightline.server.config.settings import Settings, load
+from sightline.server.cli.cli_context import open_database
+from sightline.server.config import Settings, load_settings
 
-HELP = "group the pictures of collections, and find those that are nearly the same"
+HELP = "cluster the images of collections and find near-duplicates"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Declare the arguments."""
     parser.add_argument(
-        "collections", nargs="*", metavar="COLLECTION", help="group these alone (default: all)"
+        "collections", nargs="*", metavar="COLLECTION", help="collections to cluster (default: all)"
     )
     parser.add_argument(
         "--clusters",
         type=int,
         metavar="K",
-        help="so many groups of each (default: the root of half its pictures, 100 at most)",
+        help="clusters per collection (default: square root of half its images, at most 100)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Say what was done, a line for each collection."""
-    asyncio.run(_analyze(load(), arguments))
+    """Print one line per collection."""
+    asyncio.run(_analyze(load_settings(), arguments))
     return 0
 
 
 async def _analyze(settings: Settings, arguments: argparse.Namespace) -> None:
-    from sightline.server.database.provider import DatabaseProvider
     from sightline.storage.analytics import cluster_analysis
 
-    databases = DatabaseProvider(settings)
-    try:
-        database = await databases.open()
-        for done in await cluster_analysis.cluster(
+    async with open_database(settings) as database:
+        for result in await cluster_analysis.cluster(
             database, names=arguments.collections or None, k=arguments.clusters
         ):
             print(
-                f"{done.collection}: {done.assets:,} pictures in {done.k} clusters "
-                f"(space {done.embedding_space_id}), mean distance {done.mean_distance:.3f}"
+                f"{result.collection}: {result.assets:,} images in {result.k} clusters "
+                f"(embedding space {result.embedding_space_id}), "
+                f"mean distance {result.mean_distance:.3f}"
             )
         compared = await cluster_analysis.compare(
             database, report=lambda line: print(line, file=sys.stderr)
         )
-        print(f"{compared:,} pictures compared that were new")
-    finally:
-        await databases.close()
+        print(f"{compared:,} new images compared")

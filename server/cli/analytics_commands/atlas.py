@@ -29,7 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method", choices=("umap", "pca"), help="projection (default: umap if installed)"
     )
-    parser.add_argument("--max-images", type=int, default=20_000, help="draw a sample of larger collections")
+    parser.add_argument(
+        "--max-images", type=int, default=20_000, help="draw a sample of larger collections"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

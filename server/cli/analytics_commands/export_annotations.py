@@ -1,4 +1,4 @@
-"""``sightline export-annotations``: saved boxes with their pictures, for training and measuring."""
+"""``sightline export-annotations``: write annotations and images as a data set."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.server.config.settings import Settings, load
+from sightline.server.cli.cli_context import open_database
+from sightline.server.config import Settings, load_settings
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, shown
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from sightline.server.database.provider import DatabaseProvider
+    from sightline.storage.db.pool import Database
     from sightline.tools.boxes.annotation_export import Annotated
 
-HELP = "write saved annotations and their pictures in COCO's or LLaVA's format"
+HELP = "write saved annotations and their images in COCO or LLaVA format"
 
 FORMATS = ("coco", "llava")
 FILE = "annotations.json"
@@ -27,89 +28,87 @@ _PROFILE = "llava-1.5"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("out", type=Path, help="a folder that is new or empty")
+    """Declare the arguments."""
+    parser.add_argument("out", type=Path, help="new or empty folder")
     parser.add_argument("--format", choices=FORMATS, default="coco")
-    parser.add_argument("--collection", help="one collection; default: all")
+    parser.add_argument("--collection", help="collection (default: all)")
     parser.add_argument(
-        "--origin", choices=("person", "model"), help="what persons, or models, drew; default: both"
+        "--origin", choices=("person", "model"), help="origin of the annotations (default: both)"
     )
     parser.add_argument(
         "--profile",
         default=_PROFILE,
-        help="of llava: the family whose words and numbers are written (%(default)s)",
+        help="model profile of the LLaVA format (default: %(default)s)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the folder, and say on stderr what is in it."""
+    """Write the folder, and print a summary on stderr."""
     out: Path = arguments.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigurationError(f"{out} is not empty; name a folder that is new or empty")
-    pictures, boxes = asyncio.run(_export(load(), arguments))
-    print(f"{boxes:,} annotations on {pictures:,} pictures in {out}", file=sys.stderr)
+        raise ConfigurationError(f"{out} is not empty. Give a new or empty folder.")
+    images, boxes = asyncio.run(_export(load_settings(), arguments))
+    print(f"{boxes:,} annotations on {images:,} images in {out}", file=sys.stderr)
     return 0
 
 
 async def _export(settings: Settings, arguments: argparse.Namespace) -> tuple[int, int]:
-    from sightline.server.config.option_mapping import decoder
-    from sightline.server.database.provider import DatabaseProvider
-    from sightline.storage.blobs import ObjectStore
-    from sightline.tools.boxes.annotation_export import picture_file
-    from sightline.tools.shared.images import open_hostile
+    from sightline.server.runtime import create_image_decoder
+    from sightline.storage.blobs import BlobStore
+    from sightline.tools.boxes.annotation_export import image_file_name
+    from sightline.tools.shared.images import decode_untrusted
 
-    databases, opening = DatabaseProvider(settings), decoder(settings)
+    decoder, blobs = create_image_decoder(settings), BlobStore(settings.data_dir)
     try:
-        annotated = await _rows(databases, arguments.collection, arguments.origin)
-        written = _written(arguments, annotated)
+        async with open_database(settings) as database:
+            annotated = await _annotated_assets(database, arguments.collection, arguments.origin)
+        data = _format(arguments, annotated)
         (arguments.out / "images").mkdir(parents=True)
-        objects = ObjectStore(settings.data_dir)
         for asset, _ in annotated:
-            image = await open_hostile(
-                opening, objects.read(asset.location, asset.sha256, name=asset.source)
-            )
-            image.save(arguments.out / picture_file(asset), quality=_JPEG_QUALITY, subsampling=0)
+            content = blobs.read(asset.location, asset.sha256, name=asset.source)
+            image = await decode_untrusted(decoder, content)
+            image.save(arguments.out / image_file_name(asset), quality=_JPEG_QUALITY, subsampling=0)
     finally:
-        await opening.close()
-        await databases.close()
-    # Last, so that what it names is there.
-    text = json.dumps(written, ensure_ascii=False, indent=1)
+        await decoder.close()
+    # Written last, so that all images in it exist.
+    text = json.dumps(data, ensure_ascii=False, indent=1)
     (arguments.out / FILE).write_text(text + "\n", encoding="utf-8")
-    return len(annotated), sum(len(marks) for _, marks in annotated)
+    return len(annotated), sum(len(boxes) for _, boxes in annotated)
 
 
-async def _rows(
-    databases: DatabaseProvider, collection: str | None, origin: str | None
+async def _annotated_assets(
+    database: Database, collection: str | None, origin: str | None
 ) -> list[Annotated]:
-    """The assets that have such annotations; raises where there are none."""
+    """Return the assets with matching annotations; raise if there are none."""
     from sightline.storage.records import annotations, assets, collections
 
-    database = await databases.open()
     async with database.connection() as connection:
         if collection is not None:
             await collections.get(connection, collection)
-        ids = await annotations.annotated(connection, collection)
-        marks = await annotations.of_assets(connection, ids)
+        ids = await annotations.annotated_asset_ids(connection, collection)
+        by_asset = await annotations.list_by_asset(connection, ids)
         records = await assets.fetch(connection, ids)
-    kept: list[Annotated] = [
-        (record, [mark for mark in marks[record.id] if origin in (None, mark.origin)])
-        for record in records
-    ]
-    found = [(record, of_it) for record, of_it in kept if of_it]
-    if not found:
+    selected: list[Annotated] = []
+    for record in records:
+        boxes = [box for box in by_asset[record.id] if origin in (None, box.origin)]
+        if boxes:
+            selected.append((record, boxes))
+    if not selected:
         where = "any collection" if collection is None else f"the collection {shown(collection)}"
         by = "" if origin is None else f" by a {origin}"
-        raise InvalidArgumentError(f"nothing is annotated{by} in {where}; see save_annotation")
-    return found
+        raise InvalidArgumentError(
+            f"There are no annotations{by} in {where}. Create some with save_annotation."
+        )
+    return selected
 
 
-def _written(arguments: argparse.Namespace, annotated: list[Annotated]) -> JsonValue:
-    from sightline.tools.boxes.annotation_export import coco, conversations
-    from sightline.tools.boxes.model_profiles import choose
+def _format(arguments: argparse.Namespace, annotated: list[Annotated]) -> JsonValue:
+    from sightline.tools.boxes.annotation_export import to_coco, to_llava
+    from sightline.tools.boxes.model_families import choose_profile
 
     if arguments.format == "coco":
-        return coco(annotated)
-    profile = choose(arguments.profile, arguments.profile)
+        return to_coco(annotated)
+    profile = choose_profile(arguments.profile, arguments.profile)
     if profile.boxes is None:
         raise InvalidArgumentError(profile.note or f"{profile.name} has no boxes")
-    return conversations(annotated, profile)
+    return to_llava(annotated, profile)

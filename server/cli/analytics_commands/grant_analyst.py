@@ -1,4 +1,4 @@
-"""``sightline grant-analyst``: a login for psql, a notebook or a BI tool."""
+"""``sightline grant-analyst``: create a login for psql, a notebook or a BI tool."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import argparse
 import asyncio
 import sys
 
-from sightline.server.config.settings import load
+from sightline.server.config import load_settings
 
-HELP = "make a login that reads the schema analytics and nothing else"
+HELP = "create a login that can read the schema analytics only"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("name", help="lower-case letters, digits and _, such as alice")
+    """Declare the arguments."""
+    parser.add_argument("name", help="name of lower-case letters, digits and _, such as alice")
     bound = parser.add_mutually_exclusive_group()
+    bound.add_argument("--collections", nargs="+", metavar="NAME", help="only these collections")
     bound.add_argument(
-        "--collections", nargs="+", metavar="NAME", help="the only collections that it is to see"
-    )
-    bound.add_argument(
-        "--all-collections", action="store_true", help="free it from the collections it is bound to"
+        "--all-collections",
+        action="store_true",
+        help="all collections; removes an existing binding",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The connection string on stdout, alone, so that it can be piped; it is shown this once."""
+    """Print the connection string on stdout, and hints on stderr."""
     from sightline.server.database.provider import database_dsn
     from sightline.storage.analytics.analyst_roles import grant
 
-    settings = load()
+    settings = load_settings()
     with database_dsn(settings) as dsn:
         granted = asyncio.run(
             grant(
@@ -38,15 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
                 everything=arguments.all_collections,
             )
         )
-    if settings.database_url is None:
+    if settings.database.url is None:
         print(
-            "Sightline's own Postgres runs while a Sightline process does, and only the owner of "
-            "its data folder reaches it.",
+            "The embedded Postgres runs only while a Sightline process runs, and accepts only the "
+            "owner of the data folder.",
             file=sys.stderr,
         )
     print(
-        f"{arguments.name} may read the schema analytics. Keep this; it holds the password. "
-        "The same command again makes a new one.",
+        f"{arguments.name} can read the schema analytics. Store this connection string; it "
+        "contains the password. To create a new password, run the command again.",
         file=sys.stderr,
     )
     print(granted)

@@ -1,4 +1,4 @@
-"""``sightline revoke-analyst``: takes back what ``grant-analyst`` made."""
+"""``sightline revoke-analyst``: delete a login of ``grant-analyst``."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import argparse
 import asyncio
 import sys
 
-from sightline.server.config.settings import load
+from sightline.server.config import load_settings
 
-HELP = "drop a login of grant-analyst, and end what it is doing"
+HELP = "delete a login of grant-analyst and end its sessions"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("name", help="such as alice")
+    """Declare the arguments."""
+    parser.add_argument("name", help="name of the login, such as alice")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Drop it, and say so on stderr."""
+    """Delete the login."""
     from sightline.server.database.provider import database_dsn
     from sightline.storage.analytics.analyst_roles import revoke
 
-    with database_dsn(load()) as dsn:
+    with database_dsn(load_settings()) as dsn:
         asyncio.run(revoke(dsn, arguments.name))
-    print(f"{arguments.name} is gone.", file=sys.stderr)
+    print(f"Deleted the login {arguments.name}.", file=sys.stderr)
     return 0

@@ -1,4 +1,4 @@
-"""``sightline sql``: psql on the schema ``analytics``, as a login that may only read."""
+"""``sightline sql``: open psql on the schema ``analytics`` with a read-only login."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import sys
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from sightline.server.config.settings import Settings, load
+from sightline.server.config import Settings, load_settings
 from sightline.storage.errors import ConfigurationError
 
-HELP = "open psql on the schema analytics, read only"
+HELP = "open psql on the schema analytics (read-only)"
 
-#: As `grant-analyst` sets them for the logins that it makes.
+#: The same options as those of `grant-analyst` logins.
 _OPTIONS = (
     "-c search_path=analytics,public -c default_transaction_read_only=on -c statement_timeout=60s"
 )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Declare the arguments."""
     parser.add_argument(
         "-c",
         "--command",
@@ -31,57 +31,58 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SQL",
-        help="run this and leave",
+        help="run this statement and exit",
     )
     parser.add_argument("--csv", action="store_true", help="print rows as CSV")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Psql's own exit code; without a terminal it reads statements from standard input."""
+    """Run psql and return its exit code; without a terminal it reads stdin."""
     from sightline.server.database import schema_migration
     from sightline.server.database.provider import database_dsn
-    from sightline.server.mcp_server.analytics_provider import require_given_login
+    from sightline.server.mcp_server.analytics_provider import require_read_only_login
 
-    settings = load()
-    require_given_login(settings)
+    settings = load_settings()
+    require_read_only_login(settings)
     with database_dsn(settings) as dsn:
         schema_migration.require_head(dsn)
-        address = conninfo_to_dict(_address(settings, dsn))
-        # Where others on the machine do not see it, as they do a command line.
-        password = address.pop("password", None)
+        parameters = conninfo_to_dict(_analyst_dsn(settings, dsn))
+        # Other users of the machine can see the command line, but not the environment.
+        password = parameters.pop("password", None)
         environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
-        words = [_psql(settings), "--quiet", make_conninfo("", **address)]
-        words += ["--csv", "--no-psqlrc"] if arguments.csv else []
-        if arguments.statements or not sys.stdin.isatty():  # a script is to notice what fails
-            words += ["--set", "ON_ERROR_STOP=1"]
-        words += [word for text in arguments.statements for word in ("--command", text)]
-        with subprocess.Popen(words, env=environment) as psql:  # noqa: S603
+        command = [_find_psql(settings), "--quiet", make_conninfo("", **parameters)]
+        command += ["--csv", "--no-psqlrc"] if arguments.csv else []
+        if arguments.statements or not sys.stdin.isatty():  # fail on the first error in scripts
+            command += ["--set", "ON_ERROR_STOP=1"]
+        for statement in arguments.statements:
+            command += ["--command", statement]
+        with subprocess.Popen(command, env=environment) as psql:  # noqa: S603
             while True:
                 try:
                     return psql.wait()
                 except KeyboardInterrupt:
-                    continue  # ends a statement within psql, which goes on
+                    continue  # psql cancels the statement and goes on
 
 
-def _address(settings: Settings, dsn: str) -> str:
-    if settings.analytics_database_url is not None:
-        return settings.analytics_database_url.get_secret_value()
+def _analyst_dsn(settings: Settings, dsn: str) -> str:
+    if settings.analytics.database_url is not None:
+        return settings.analytics.database_url.get_secret_value()
     from sightline.storage.analytics.analyst_roles import query_login
 
     return make_conninfo(dsn, user=asyncio.run(query_login(dsn)), options=_OPTIONS)
 
 
-def _psql(settings: Settings) -> str:
-    """The one on the path, or the one that our own Postgres comes with."""
-    found = shutil.which("psql")
-    if found is None and settings.database_url is None:
+def _find_psql(settings: Settings) -> str:
+    """Return psql of the PATH or of the embedded Postgres."""
+    path = shutil.which("psql")
+    if path is None and settings.database.url is None:
         from sightline.storage.postgres.binaries import installed
 
-        found = shutil.which(installed()[0].program("psql"))
-    if found is None:
+        path = shutil.which(installed()[0].program("psql"))
+    if path is None:
         raise ConfigurationError(
-            "psql is not on the path; install Postgres' client programs (postgresql-client on "
-            "Debian and Ubuntu, libpq on Homebrew), or use any other client with the address that "
-            "sightline grant-analyst prints"
+            "psql was not found. Install the Postgres client (postgresql-client on Debian and "
+            "Ubuntu, libpq on Homebrew), or use another client with the connection string of "
+            "sightline grant-analyst."
         )
-    return found
+    return path

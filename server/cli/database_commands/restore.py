@@ -1,30 +1,30 @@
-"""``sightline restore``: back from a file that ``sightline backup`` wrote."""
+"""``sightline restore``: restore a file of ``sightline backup``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from sightline.server.config.settings import load
+from sightline.server.config import load_settings
 
-HELP = "bring back what sightline backup wrote"
+HELP = "restore a backup"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="the file to read")
+    """Declare the arguments."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="file to read")
     parser.add_argument(
-        "--replace", action="store_true", help="drop what is in the database and data folder"
+        "--replace", action="store_true", help="delete the current data of the database first"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Restore, and say what came back."""
+    """Restore the file, and print a summary."""
     from sightline.server.database import instance_backup
 
-    manifest = instance_backup.restore(load(), arguments.file, replace=arguments.replace)
+    manifest = instance_backup.restore(load_settings(), arguments.file, replace=arguments.replace)
     print(
-        f"Restored from schema {manifest.revision} with {manifest.objects:,} stored files. "
-        "Make analysts' logins anew with: sightline grant-analyst NAME"
+        f"Restored schema {manifest.revision} and {manifest.objects:,} stored files. "
+        "Create the analyst logins again: sightline grant-analyst NAME"
     )
     return 0

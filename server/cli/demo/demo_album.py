@@ -1,4 +1,4 @@
-"""The pictures of the demo: a drawn album, made once and kept in the data folder."""
+"""Synthetic images of the demo, drawn once into the data folder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COLLECTION = "demo"
-OWN_COLLECTION = "my-pictures"
+USER_COLLECTION = "my-images"
 
-_PICTURES = 180
+_IMAGES = 180
 _SEED = 7
-#: Ground truth that the export writes beside the pictures; not for ingest.
-_TRUTH = ("questions.jsonl", "instances.json")
+#: Ground truth files of the export, which are not ingested.
+_GROUND_TRUTH = ("questions.jsonl", "instances.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A question about one picture of the album, and the one right answer."""
+class DemoQuestion:
+    """A question about one image, and its correct answer."""
 
     kind: str
     question: str
@@ -27,45 +27,45 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Album:
-    """The drawn album. ``part`` is a part number that is written on one of its drawings."""
+class DemoAlbum:
+    """The demo images. ``part_number`` is written on one of the drawings."""
 
     folder: Path
-    part: str
+    part_number: str
 
-    def questions(self, file_name: str) -> list[Question]:
-        """One question of each kind about a picture, in English."""
-        by_kind: dict[str, Question] = {}
-        truth = self.folder.with_name("questions.jsonl")
-        with truth.open(encoding="utf-8") as lines:
+    def questions(self, file_name: str) -> list[DemoQuestion]:
+        """Return one English question of each kind about an image."""
+        by_kind: dict[str, DemoQuestion] = {}
+        path = self.folder.with_name("questions.jsonl")
+        with path.open(encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
                 if row["file_name"].endswith(file_name) and row["language"] == "en":
-                    asked = Question(row["kind"], row["question"], row["answer"])
-                    by_kind.setdefault(asked.kind, asked)
+                    question = DemoQuestion(row["kind"], row["question"], row["answer"])
+                    by_kind.setdefault(question.kind, question)
         return list(by_kind.values())
 
 
-def drawn_album(data_dir: Path, *, workers: int = 2) -> Album:
-    """The drawn album below ``data_dir``; drawn if it is not there yet.
+def draw_demo_album(data_dir: Path, *, workers: int = 2) -> DemoAlbum:
+    """Return the demo images in the data folder; draw them if they are missing.
 
-    The pictures are of the test split: the built-in models have seen none of them.
+    They are from the test split, which was not used to train the built-in models.
     """
     folder = data_dir / "demo" / "album"
     if not folder.is_dir():
         from sightline.training.world.export import export
 
-        drawn = folder.with_name("drawn")
-        shutil.rmtree(drawn, ignore_errors=True)  # of a run that was interrupted
-        export(drawn, split="test", count=_PICTURES, seed=_SEED, workers=workers)
-        for name in _TRUTH:
-            (drawn / name).replace(folder.with_name(name))
-        drawn.rename(folder)
-    return Album(folder, _part(folder))
+        temporary = folder.with_name("drawn")
+        shutil.rmtree(temporary, ignore_errors=True)  # left by an interrupted run
+        export(temporary, split="test", count=_IMAGES, seed=_SEED, workers=workers)
+        for name in _GROUND_TRUTH:
+            (temporary / name).replace(folder.with_name(name))
+        temporary.rename(folder)
+    return DemoAlbum(folder, _part_number(folder))
 
 
-def _part(folder: Path) -> str:
+def _part_number(folder: Path) -> str:
     with (folder / "metadata.jsonl").open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines if '"family": "heatsink"' in line]
-    named = (re.search(r"\b[A-Z]{2}-\d{2}\b", row["caption"]) for row in rows)
-    return next(found.group() for found in named if found is not None)
+    matches = (re.search(r"\b[A-Z]{2}-\d{2}\b", row["caption"]) for row in rows)
+    return next(match.group() for match in matches if match is not None)

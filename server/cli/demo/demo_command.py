@@ -1,4 +1,4 @@
-"""``sightline demo``: an album, a server over it, a tour by a real client, and how to connect."""
+"""``sightline demo``: draw images, serve them and run a tour of all tools."""
 
 from __future__ import annotations
 
@@ -16,66 +16,69 @@ from sightline.server.cli.ingest import ingest_paths, print_summary, progress_ba
 from sightline.server.config import Settings, load_settings
 
 if TYPE_CHECKING:
-    from sightline.server.cli.demo.demo_album import Album
+    from sightline.server.cli.demo.demo_album import DemoAlbum
 
-HELP = "make an album, serve it, and show each tool at work (built-in models, no download)"
+HELP = "serve demo images and call every tool (built-in models, no download)"
 
-_PATIENCE_SECONDS = 600.0
+_STARTUP_TIMEOUT_SECONDS = 600.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("--images", type=Path, help="a folder of your own instead of the album")
-    parser.add_argument("--once", action="store_true", help="end after the tour")
+    """Declare the arguments."""
+    parser.add_argument(
+        "--images", type=Path, help="folder of your own images instead of the demo images"
+    )
+    parser.add_argument("--once", action="store_true", help="exit after the tour")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ingest, serve, tour; then keep serving until Ctrl-C, unless ``--once``."""
+    """Ingest, serve and run the tour; then serve until Ctrl-C, unless ``--once``."""
     from rich.console import Console
 
-    from sightline.server.cli.demo.demo_album import COLLECTION, OWN_COLLECTION, drawn_album
+    from sightline.server.cli.demo.demo_album import COLLECTION, USER_COLLECTION, draw_demo_album
     from sightline.server.observability import logs
 
-    settings = load_settings(encoder="builtin", loading_wait_seconds=_PATIENCE_SECONDS, log_level="warning")
+    settings = load_settings(
+        encoder__model="builtin",
+        startup_timeout_seconds=_STARTUP_TIMEOUT_SECONDS,
+        log__level="warning",
+    )
     logs.configure(settings)
-    album: Album | None = None
+    album: DemoAlbum | None = None
     if arguments.images is None:
-        print("Drawing the album (the first time only) ...", flush=True)
-        album = drawn_album(settings.data_dir)
+        print("Drawing the demo images (first run only) ...", flush=True)
+        album = draw_demo_album(settings.data_dir)
         folder, collection = album.folder, COLLECTION
     else:
-        folder, collection = arguments.images.expanduser(), OWN_COLLECTION
+        folder, collection = arguments.images.expanduser(), USER_COLLECTION
     with progress_bar(Console(stderr=True), shown=True) as progress:
         summary = asyncio.run(ingest_paths(settings, [folder], collection, progress))
     print_summary(summary, Console())
     if summary.nothing_ingested:
-        print(f"Nothing in {folder} could be ingested.", file=sys.stderr)
+        print(f"No file in {folder} could be ingested.", file=sys.stderr)
         return 1
-    with _vision_model() as vision:
-        asyncio.run(_serve(settings, collection, album, vision, once=arguments.once))
+    with _builtin_vlm() as vlm:
+        asyncio.run(_serve(settings, collection, album, vlm, once=arguments.once))
     return 0
 
 
 @contextmanager
-def _vision_model() -> Iterator[dict[str, str]]:
-    """The built-in model that answers questions, served on a port of this machine; its settings."""
+def _builtin_vlm() -> Iterator[dict[str, str]]:
+    """Serve the built-in model that answers questions; yield its settings."""
     from sightline.server.models.model_server.builtin.builtin_server import serving
     from sightline.server.models.model_server.builtin.openai_app import BUILTIN
 
     with serving(BUILTIN) as url:
-        yield {"vlm_base_url": url, "vlm_model": BUILTIN.name}
+        yield {"vlm__base_url": url, "vlm__model": BUILTIN.name}
 
 
 async def _serve(
-    settings: Settings, collection: str, album: Album | None, vision: dict[str, str], *, once: bool
+    settings: Settings, collection: str, album: DemoAlbum | None, vlm: dict[str, str], *, once: bool
 ) -> None:
-    """The server and the tour; ``album`` is ``None`` for a person's own pictures.
-
-    ``vision`` are the settings of the model that answers questions.
-    """
+    """Run the server and the tour; ``album=None`` means images of the user."""
     from mcp import Client
 
-    from sightline.server.cli.demo.tour import Guide, drawn_tour, own_tour
+    from sightline.server.cli.demo.tour import TourRunner, run_demo_tour, run_user_tour
     from sightline.server.http.http_server import start_http_server
     from sightline.server.reports import tour_page
     from sightline.training.world.core.splits import seed_of
@@ -83,37 +86,37 @@ async def _serve(
     from sightline.training.world.families import draw
 
     upload = jpeg_bytes(draw("street", seed_of("test", 900_000), "test"))
-    settings = settings.model_copy(update={"http_port": _port(settings), **vision})
+    settings = settings.replace(http__port=_port(settings), **vlm)
     async with start_http_server(settings) as (url, _):
         async with Client(url) as client:
-            guide = Guide(client, lambda line: print(line, flush=True))
+            tour = TourRunner(client, lambda line: print(line, flush=True))
             if album is not None:
-                await drawn_tour(guide, collection, upload, album, answers=bool(vision))
+                await run_demo_tour(tour, collection, upload, album, answers=bool(vlm))
             else:
-                await own_tour(guide, collection, upload)
+                await run_user_tour(tour, collection, upload)
         path = settings.data_dir / "demo" / "tour.html"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(tour_page.render(guide.steps), encoding="utf-8")
-        print(f"\nThe pictures of this tour: {path.as_uri()}")
+        path.write_text(tour_page.render(tour.steps), encoding="utf-8")
+        print(f"\nImages of this tour: {path.as_uri()}")
         print(
-            "The answers are the built-in model's, which is tiny and wrong one time in six even "
-            "here: they show the form. The README says how to set a real one."
+            "The built-in model that gave the answers is tiny; one answer in six is wrong even "
+            "on these images. The README explains how to configure a production model."
         )
         if album is None:
             print(
-                "The built-in encoder knows drawn scenes only: photographs are found by captions, "
-                "text and likeness. The README says how to set a production model."
+                "The built-in encoder knows synthetic scenes only; photos are found by caption, "
+                "text and similarity. The README explains how to configure a production model."
             )
         if once:
             return
-        print(f"\nServing at {url} until Ctrl-C. Connect an assistant, for example Claude Code:")
+        print(f"\nServing at {url} until Ctrl-C. To connect an assistant, such as Claude Code:")
         print("  " + snippet("claude-code", "sightline", server_entry(url, {})))
-        print("For others: .venv/bin/sightline connect claude-desktop|cursor|vscode|json")
+        print("For other clients: .venv/bin/sightline connect claude-desktop|cursor|vscode|json")
         await asyncio.Event().wait()
 
 
 def _port(settings: Settings) -> int:
-    """The port that is set, or 0 (any) where another program has it: often an earlier demo."""
+    """Return the configured port, or 0 (any) if it is in use, often by another demo."""
     try:
         with socket.create_server((settings.http.host, settings.http.port)):
             return settings.http.port

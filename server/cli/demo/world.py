@@ -1,21 +1,21 @@
-"""``sightline world``: draw pictures with exact ground truth."""
+"""``sightline world``: draw synthetic images with exact ground truth."""
 
 from __future__ import annotations
 
 import argparse
 
-HELP = "draw an album with captions, questions and boxes that are exactly right"
+HELP = "draw synthetic images with exact captions, questions and boxes"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Declare the arguments."""
     from sightline.training.world import export
 
     export.configure(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the album and say what was written."""
+    """Write the images, and print a summary."""
     from sightline.training.world import export
 
     return export.run(arguments)

@@ -1,4 +1,4 @@
-"""``sightline vlm serve``: a LLaVA-class model behind vLLM."""
+"""``sightline vlm serve``: run a LLaVA-class model with vLLM."""
 
 from __future__ import annotations
 
@@ -6,58 +6,58 @@ import argparse
 import os
 import sys
 
-HELP = "a LLaVA-class model with vLLM, on Linux with CUDA"
+HELP = "run a LLaVA-class model with vLLM, on Linux with CUDA"
 
-_PATIENCE_SECONDS = 3600.0
+_LOADING_TIMEOUT_SECONDS = 3600.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``sightline vlm serve``."""
+    """Declare the arguments."""
     parser.add_argument("model", help="name on a model hub, or folder")
-    parser.add_argument("--name", help="name to serve it under; default: the model")
+    parser.add_argument("--name", help="served name (default: the model)")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
-        "--images", type=int, help="most pictures in one prompt; default: what its family takes"
+        "--images", type=int, help="maximum images per prompt (default: that of the model family)"
     )
     parser.add_argument(
         "--adapter",
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="also serve this LoRA adapter, under this name; may be repeated",
+        help="also serve this LoRA adapter under this name; can be repeated",
     )
-    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs to share it among")
-    parser.add_argument("--context", type=int, help="most tokens of prompt and answer together")
-    parser.add_argument("--dtype", default="auto", help="precision; default: the model's own")
-    parser.add_argument("--no-prefix-cache", action="store_true", help="do not reuse prompt starts")
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="number of GPUs")
+    parser.add_argument("--context", type=int, help="maximum tokens of prompt and answer together")
+    parser.add_argument("--dtype", default="auto", help="precision (default: that of the model)")
+    parser.add_argument("--no-prefix-cache", action="store_true", help="disable prefix caching")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument(
-        "--python", default=sys.executable, help="interpreter of the environment that has vLLM"
+        "--python", default=sys.executable, help="Python interpreter of the environment with vLLM"
     )
     parser.add_argument(
-        "--print-command", action="store_true", help="print vLLM's command line and stop"
+        "--print-command", action="store_true", help="print the vLLM command line and exit"
     )
     parser.add_argument(
         "--vllm-arguments",
         default="",
         metavar="TEXT",
-        help="more of vLLM's own arguments, such as '--quantization fp8'",
+        help="more arguments of vLLM, such as '--quantization fp8'",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until interrupted; vLLM's exit code."""
+    """Serve until interrupted, and return the exit code of vLLM."""
     import asyncio
     import shlex
 
-    from sightline.server.config.settings import load
+    from sightline.server.config import load_settings
     from sightline.server.models.model_server import vllm_launcher
     from sightline.server.models.model_server.subprocess_supervisor import supervise
-    from sightline.tools.boxes.model_profiles import choose
+    from sightline.tools.boxes.model_families import choose_profile
 
-    settings = load()
-    profile = choose(arguments.name or arguments.model, settings.vlm_profile)
+    settings = load_settings()
+    profile = choose_profile(arguments.name or arguments.model, settings.vlm.profile)
     serving = vllm_launcher.Serving(
         model=arguments.model,
         images=arguments.images or profile.pictures,
@@ -77,29 +77,29 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.print_command:
         print(shlex.join(command))
         return 0
-    vllm_launcher.check(serving, vllm_launcher.look(serving.python), settings.vlm_api_key)
-    _say(f"starting vLLM for {serving.served_name}")
+    vllm_launcher.check(serving, vllm_launcher.look(serving.python), settings.vlm.api_key)
+    _log(f"starting vLLM for {serving.served_name}")
 
     def ready() -> None:
-        _say(
-            f"ready; set SIGHTLINE_VLM_BASE_URL={serving.base_url}/v1 "
-            f"SIGHTLINE_VLM_MODEL={shlex.quote(serving.served_name)}"
+        _log(
+            f"ready; set SIGHTLINE_VLM__BASE_URL={serving.base_url}/v1 "
+            f"SIGHTLINE_VLM__MODEL={shlex.quote(serving.served_name)}"
         )
         if profile.note:
-            _say(profile.note)
+            _log(profile.note)
 
     return asyncio.run(
         supervise(
             command,
-            vllm_launcher.environment(serving, os.environ, settings.vlm_api_key),
+            vllm_launcher.environment(serving, os.environ, settings.vlm.api_key),
             f"{serving.base_url}/health",
-            tell=_say,
+            tell=_log,
             ready=ready,
-            patience_seconds=_PATIENCE_SECONDS,
+            patience_seconds=_LOADING_TIMEOUT_SECONDS,
         )
     )
 
 
-def _say(line: str) -> None:
-    """To stderr: stdout is vLLM's."""
+def _log(line: str) -> None:
+    """Print on stderr, because vLLM uses stdout."""
     print(f"sightline vlm: {line}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""``sightline ingest --tiles``: from the command line to vectors of parts of pictures."""
+"""Tests of ``sightline ingest --tiles``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sightline.server.cli import main
 TILES = "SELECT count(*) FROM sightline.embedding WHERE region_id IS NOT NULL"
 
 
-def test_tiles_are_made_kept_up_and_taken_back(
+def test_tiles_are_added_kept_and_removed(
     database_dsn: str,
     random_encoder_folder: Path,
     tmp_path: Path,
@@ -22,11 +22,11 @@ def test_tiles_are_made_kept_up_and_taken_back(
 ) -> None:
     for name, value in {
         "DATA_DIR": str(tmp_path / "data"),
-        "DATABASE_URL": database_dsn,
-        "ENCODER": f"local-dir:{random_encoder_folder}",
-        "DEVICE": "cpu",
-        "OCR": "off",
-        "INGEST_WORKERS": "1",
+        "DATABASE__URL": database_dsn,
+        "ENCODER__MODEL": f"local-dir:{random_encoder_folder}",
+        "ENCODER__DEVICE": "cpu",
+        "INGEST__OCR": "off",
+        "INGEST__WORKERS": "1",
     }.items():
         monkeypatch.setenv(f"SIGHTLINE_{name}", value)
     album = tmp_path / "album"

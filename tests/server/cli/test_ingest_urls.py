@@ -1,4 +1,4 @@
-"""What `sightline ingest` refuses before it opens anything."""
+"""Tests of URLs that ``sightline ingest`` rejects before it opens anything."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import pytest
 
 from sightline.server.cli import main
 
-ADDRESS = "https://pictures.test/a.jpg?key=secret"
+URL = "https://pictures.test/a.jpg?key=secret"
 
 
 @pytest.mark.parametrize(
-    ("hosts", "address", "said"),
+    ("hosts", "url", "message"),
     [
-        ("", ADDRESS, "set SIGHTLINE_ALLOWED_URL_HOSTS to the hosts"),
-        ("elsewhere.test", ADDRESS, "fetches from elsewhere.test only"),
+        ("", URL, "Set SIGHTLINE_URLS__ALLOWED_HOSTS to the allowed hosts"),
+        ("elsewhere.test", URL, "fetches from elsewhere.test only"),
         ("pictures.test", "http://pictures.test/a.jpg", "give an https:// address"),
     ],
 )
-def test_addresses_that_are_not_allowed_are_refused_before_anything_is_made(
+def test_urls_that_are_not_allowed_are_rejected_before_anything_is_created(
     hosts: str,
-    address: str,
-    said: str,
+    url: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SIGHTLINE_ALLOWED_URL_HOSTS", hosts)
-    assert main(["ingest", "--quiet", address]) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert "secret" not in told
+    monkeypatch.setenv("SIGHTLINE_URLS__ALLOWED_HOSTS", hosts)
+    assert main(["ingest", "--quiet", url]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "secret" not in error
     assert not (tmp_path / "data").exists()
