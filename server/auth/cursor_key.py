@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -16,8 +16,8 @@ _KEY_BYTES = 32
 
 def load_signing_key(settings: Settings) -> bytes:
     """Load or create the key of a data folder; use a temporary key if that fails."""
-    if settings.signing_key is not None:
-        return settings.signing_key.get_secret_value().encode()
+    if settings.auth.signing_key is not None:
+        return settings.auth.signing_key.get_secret_value().encode()
     path = settings.data_dir / "signing.key"
     try:
         return _read_key(path) or _create_key(path)

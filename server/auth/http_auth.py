@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from sightline.server.auth.scopes import SCOPES
 from sightline.server.auth.static_tokens import TOKEN_PREFIX, StaticTokenVerifier, load_tokens
-from sightline.server.config.hosts import is_loopback
-from sightline.server.config.settings import Settings, variable
+from sightline.server.config import Settings, variable
+from sightline.server.config.hosts import MCP_PATH, is_loopback
 from sightline.storage.errors import ConfigurationError
 
 _RETRY_SECONDS = 10
@@ -65,29 +65,29 @@ def create_http_auth(settings: Settings, address: str) -> HttpAuth | None:
     Raises ConfigurationError for a non-loopback address without authentication.
     """
     tokens = load_tokens(settings)
-    if not tokens and settings.jwt_issuer is None:
-        if is_loopback(settings.http_host):
+    if not tokens and settings.auth.jwt.issuer is None:
+        if is_loopback(settings.http.host):
             return None
         raise ConfigurationError(
-            f"{variable('http_host')} is {settings.http_host!r}, which other machines can reach, "
-            f"but no authentication is configured. Set {variable('http_tokens_file')} or "
-            f"{variable('jwt_issuer')}, or listen on 127.0.0.1"
+            f"{variable('http.host')} is {settings.http.host!r}, which other machines can reach, "
+            f"but no authentication is configured. Set {variable('auth.tokens_file')} or "
+            f"{variable('auth.jwt.issuer')}, or listen on 127.0.0.1"
         )
     static = StaticTokenVerifier(tokens)
-    if settings.jwt_issuer is None:
+    if settings.auth.jwt.issuer is None:
         # There is no authorization server. The token list binds each token to this server.
-        issuer = _URL.validate_python(settings.http_public_url or address)
+        issuer = _URL.validate_python(settings.http.public_url or address)
         return HttpAuth(static, AuthSettings(issuer_url=issuer, resource_server_url=None), ())
-    return _jwt_auth(settings, settings.jwt_issuer, static, resource_url(settings, address))
+    return _jwt_auth(settings, settings.auth.jwt.issuer, static, resource_url(settings, address))
 
 
 def resource_url(settings: Settings, address: str) -> str:
     """Return the address that clients use; it is the audience of tokens (RFC 8707)."""
-    if settings.http_public_url is None:
+    if settings.http.public_url is None:
         return address
-    path = urlsplit(settings.http_public_url).path
-    base = settings.http_public_url.rstrip("/")
-    return base if path.strip("/") else base + settings.http_path
+    path = urlsplit(settings.http.public_url).path
+    base = settings.http.public_url.rstrip("/")
+    return base if path.strip("/") else base + MCP_PATH
 
 
 def _jwt_auth(
@@ -97,21 +97,21 @@ def _jwt_auth(
     from sightline.server.auth.jwks import JwksClient
     from sightline.server.auth.jwt_verifier import JwtVerifier
 
-    if settings.jwks_url is None:
+    if settings.auth.jwt.jwks_url is None:
         raise ConfigurationError(
-            f"{variable('jwt_issuer')} needs {variable('jwks_url')}, the address of the keys"
+            f"{variable('auth.jwt.issuer')} needs {variable('auth.jwt.jwks_url')}, the address of the keys"
         )
-    if settings.http_public_url is None and not is_loopback(settings.http_host):
+    if settings.http.public_url is None and not is_loopback(settings.http.host):
         raise ConfigurationError(
-            f"{variable('jwt_issuer')} needs {variable('http_public_url')}: the audience "
+            f"{variable('auth.jwt.issuer')} needs {variable('http.public_url')}: the audience "
             "of tokens is the address that clients use"
         )
     verifier = JwtVerifier(
-        JwksClient(settings.jwks_url),
+        JwksClient(settings.auth.jwt.jwks_url),
         issuer=issuer,
-        audience=settings.jwt_audience or own_url,
-        algorithms=settings.jwt_algorithms,
-        scope_prefix=settings.jwt_scope_prefix,
+        audience=settings.auth.jwt.audience or own_url,
+        algorithms=settings.auth.jwt.algorithms,
+        scope_prefix=settings.auth.jwt.scope_prefix,
     )
     public_url, issuer_url = _URL.validate_python(own_url), _URL.validate_python(issuer)
     return HttpAuth(
@@ -124,7 +124,7 @@ def _jwt_auth(
         create_protected_resource_routes(
             public_url,
             [issuer_url],
-            scopes_supported=[settings.jwt_scope_prefix + scope for scope in SCOPES],
+            scopes_supported=[settings.auth.jwt.scope_prefix + scope for scope in SCOPES],
             resource_name="Sightline",
         ),
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from mcp.server.auth.provider import AccessToken
 
 from sightline.server.auth.scopes import Scope, parse_scopes
-from sightline.server.config.settings import Settings, variable
+from sightline.server.config import Settings, variable
 from sightline.storage.errors import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.@-]{0,63}")
@@ -74,16 +74,13 @@ def load_tokens(settings: Settings) -> tuple[StoredToken, ...]:
 
 
 def _configured_tokens(settings: Settings) -> Iterator[StoredToken]:
-    if settings.http_tokens is not None:
-        for text in settings.http_tokens.get_secret_value().split():
-            yield StoredToken.parse(text)
-    if settings.http_tokens_file is not None:
-        for line in _token_lines(settings.http_tokens_file):
+    if settings.auth.tokens_file is not None:
+        for line in _token_lines(settings.auth.tokens_file):
             yield StoredToken.parse(line)
 
 
 def _token_lines(path: Path) -> list[str]:
-    name = variable("http_tokens_file")
+    name = variable("auth.tokens_file")
     try:
         mode = path.stat().st_mode
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -26,6 +26,8 @@ from mcp.types import JSONRPCMessage, jsonrpc_message_adapter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+MAX_BYTES = 64 * 2**20
+TTL_SECONDS = 300.0
 #: Approximate memory of an event without its text.
 _EVENT_OVERHEAD_BYTES = 512
 
@@ -57,7 +59,10 @@ class InMemoryEventStore(EventStore):
     """Stores the newest events of all sessions, limited by total size and age."""
 
     def __init__(
-        self, max_bytes: int, ttl_seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        max_bytes: int = MAX_BYTES,
+        ttl_seconds: float = TTL_SECONDS,
+        clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._max_bytes = max_bytes
         self._ttl_seconds = ttl_seconds

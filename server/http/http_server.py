@@ -24,8 +24,8 @@ from starlette.middleware import Middleware
 from sightline.server.app import App, Register, create_app
 from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.auth.insufficient_scope import InsufficientScopeMiddleware
-from sightline.server.config.hosts import in_url, is_loopback
-from sightline.server.config.settings import Settings, variable
+from sightline.server.config import Settings, variable
+from sightline.server.config.hosts import MCP_PATH, in_url, is_loopback
 from sightline.server.http.event_store import InMemoryEventStore, SessionContextMiddleware
 from sightline.server.http.graceful_shutdown import InFlightMiddleware, drain, stop
 from sightline.server.http.health_routes import add_health_routes
@@ -39,6 +39,11 @@ logger = logging.getLogger(__name__)
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BACKLOG = 512
+MAX_BODY_BYTES = 8 * 2**20
+#: Delay before a client of protocol revision 2025-11-25 reconnects a stream.
+_SSE_RETRY_MS = 1000
+#: HTTP requests per minute that are allowed for each allowed tool call.
+_REQUESTS_PER_CALL = 10
 #: Longer than clients keep idle connections (5 to 60 s), so that the client closes them. If the
 #: server closed one while a request is sent, the MCP client would fail.
 _KEEP_ALIVE_SECONDS = 75
@@ -49,17 +54,17 @@ _CLOSE_SECONDS = 5
 def transport_security(settings: Settings) -> TransportSecuritySettings:
     """Return the accepted Host and Origin headers."""
     hosts = [host for name in _LOOPBACK_NAMES for host in (name, f"{name}:*")]
-    origins = list(settings.http_allowed_origins)
-    if is_loopback(settings.http_host):
+    origins = list(settings.http.allowed_origins)
+    if is_loopback(settings.http.host):
         origins += [f"http://{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
-    elif settings.http_host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        name = in_url(settings.http_host)
+    elif settings.http.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        name = in_url(settings.http.host)
         hosts += [name, f"{name}:*"]
-    if settings.http_public_url is not None:
-        hosts.append(urlsplit(settings.http_public_url).netloc)
+    if settings.http.public_url is not None:
+        hosts.append(urlsplit(settings.http.public_url).netloc)
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
-        allowed_hosts=[*hosts, *settings.http_allowed_hosts],
+        allowed_hosts=[*hosts, *settings.http.allowed_hosts],
         allowed_origins=origins,
     )
 
@@ -84,17 +89,17 @@ def create_http_app(
     )
     add_health_routes(app, metrics, require_token=http_auth is not None)
     starlette = app.streamable_http_app(
-        streamable_http_path=settings.http_path,
-        max_request_body_size=settings.http_max_body_bytes,
+        streamable_http_path=MCP_PATH,
+        max_request_body_size=MAX_BODY_BYTES,
         transport_security=transport_security(settings),
-        host=settings.http_host,
-        event_store=InMemoryEventStore(settings.http_resume_bytes, settings.http_resume_seconds),
-        retry_interval=round(settings.http_retry_seconds * 1000),
+        host=settings.http.host,
+        event_store=InMemoryEventStore(),
+        retry_interval=_SSE_RETRY_MS,
     )
     starlette.user_middleware.append(Middleware(SessionContextMiddleware))
     if http_auth is not None:
         http_auth.install(starlette)
-        per_minute = settings.principal_requests_per_minute
+        per_minute = _REQUESTS_PER_CALL * settings.rate_limit.max_calls_per_minute
         limiter = RateLimiter(calls_per_minute=per_minute, burst=max(1, per_minute // 10))
         # The last middleware is the innermost, so it runs after authentication.
         starlette.user_middleware.append(Middleware(RateLimitMiddleware, rate_limiter=limiter))
@@ -103,9 +108,9 @@ def create_http_app(
             insufficient_scope = Middleware(
                 InsufficientScopeMiddleware,
                 missing_scope=app.missing_scope,
-                scope_prefix=settings.jwt_scope_prefix,
+                scope_prefix=settings.auth.jwt.scope_prefix,
                 metadata_url=str(metadata_url),
-                max_body_bytes=settings.http_max_body_bytes,
+                max_body_bytes=MAX_BODY_BYTES,
             )
             starlette.user_middleware.append(insufficient_scope)
     return app, starlette
@@ -143,7 +148,7 @@ async def start_http_server(
     At the end of the block, running calls may finish within ``http_shutdown_seconds``. Raises
     ConfigurationError for an invalid address, port or token.
     """
-    bound = _bind(settings.http_host, settings.http_port)
+    bound = _bind(settings.http.host, settings.http.port)
     try:
         address = _url(settings, bound)
         app, starlette = create_http_app(settings, address, register=register, on_final=on_final)
@@ -167,7 +172,7 @@ async def start_http_server(
             await drain(
                 app.running_calls,
                 posts,
-                timeout_seconds=settings.http_shutdown_seconds,
+                timeout_seconds=settings.http.shutdown_timeout_seconds,
                 force_shutdown=force_shutdown,
             )
             await stop(server, task)
@@ -232,7 +237,7 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {host} port {port}: {error.strerror or error}; set "
-            f"{variable('http_port')} to another port (0 selects a free port)"
+            f"{variable('http.port')} to another port (0 selects a free port)"
         ) from error
     # Without TCP_NODELAY, the end of a response waits 40 ms for an acknowledgment of its start.
     # asyncio sets it for sockets with an explicit protocol only. Connections inherit it.
@@ -242,4 +247,4 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _url(settings: Settings, bound: socket.socket) -> str:
     port = bound.getsockname()[1]
-    return f"http://{in_url(settings.http_host)}:{port}{settings.http_path}"
+    return f"http://{in_url(settings.http.host)}:{port}{MCP_PATH}"

@@ -1,12 +1,13 @@
-"""Which login questions in SQL run as: one that may read the schema ``analytics`` alone."""
+"""Provides SQL runners whose database role can read the schema ``analytics`` only."""
 
 from __future__ import annotations
 
 import asyncio
 
+from cachetools import LRUCache
 from psycopg.conninfo import make_conninfo
 
-from sightline.server.config.settings import Settings, variable
+from sightline.server.config import Settings, variable
 from sightline.storage.analytics.analyst_roles import QUERY_LOGIN, ensure_query_login
 from sightline.storage.analytics.sql_runner import Questions
 from sightline.storage.db import row_security
@@ -14,59 +15,66 @@ from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
 from sightline.tools.shared.dependencies import Provider
 
+_MAX_PRINCIPALS = 10_000
+#: Size of the rows of one result as JSON.
+_MAX_RESULT_BYTES = 200_000
+
 
 def require_analytics_login(settings: Settings) -> None:
-    """Raise ConfigurationError where questions are switched on and nobody may ask them."""
-    if settings.analytics_enabled:
-        require_given_login(settings)
+    """Raise ConfigurationError if analytics is enabled without a read-only login."""
+    if settings.analytics.enabled:
+        require_read_only_login(settings)
 
 
-def require_given_login(settings: Settings) -> None:
-    """Raise ConfigurationError where the database is given and no login that may only read."""
-    if settings.database_url is not None and settings.analytics_database_url is None:
+def require_read_only_login(settings: Settings) -> None:
+    """Raise ConfigurationError if an external database has no read-only login."""
+    if settings.database.url is not None and settings.analytics.database_url is None:
         raise ConfigurationError(
-            "questions in SQL need a login that may only read: run sightline grant-analyst NAME, "
-            f"and set {variable('analytics_database_url')} to what it prints"
+            "SQL queries need a read-only login. Run sightline grant-analyst NAME, and set "
+            f"{variable('analytics.database_url')} to the connection string that it prints."
         )
 
 
 class AnalyticsProvider:
-    """Gives `Questions` once the database is there: to a bound principal those of its own login."""
+    """Provides one `Questions` per principal; each principal has its own database role."""
 
     def __init__(self, settings: Settings, database: Provider[Database]) -> None:
         self._settings = settings
         self._database = database
-        self._questions: dict[str | None, Questions] = {}
-        self._making = asyncio.Lock()
+        self._runners: LRUCache[str | None, Questions] = LRUCache(_MAX_PRINCIPALS)
+        self._lock = asyncio.Lock()
 
     async def get(self) -> Questions:
-        """Raises what the database raises while it cannot be used; NotAllowedError for a principal
-        that no login can be made for.
+        """Return the runner of the current principal, or create it once.
+
+        Raises the error of the database if that is unavailable, and NotAllowedError if the
+        principal may not run SQL queries.
         """
         database = await self._database.get()
-        principal = row_security.current()
-        async with self._making:
-            if principal not in self._questions:
-                self._questions[principal] = Questions(
+        principal = row_security.current_principal()
+        async with self._lock:
+            runner = self._runners.get(principal)
+            if runner is None:
+                runner = self._runners[principal] = Questions(
                     await self._dsn(database, principal),
-                    timeout_seconds=self._settings.analytics_timeout_seconds,
-                    most_rows=self._settings.analytics_rows,
-                    most_bytes=self._settings.analytics_bytes,
+                    timeout_seconds=self._settings.analytics.timeout_seconds,
+                    most_rows=self._settings.analytics.max_rows,
+                    most_bytes=_MAX_RESULT_BYTES,
                 )
-            return self._questions[principal]
+            return runner
 
     async def _dsn(self, database: Database, principal: str | None) -> str:
-        given = self._settings.analytics_database_url
-        if given is not None:
+        shared_login = self._settings.analytics.database_url
+        if shared_login is not None:
             if principal is not None:
                 raise NotAllowedError(
-                    f"questions in SQL run as one login here, which sees every collection, and "
-                    f"{shown(principal)} may not see them all; use search_images and search_text"
+                    "SQL queries of this server use one login that sees every collection, but "
+                    f"{shown(principal)} may not see all of them; use search_images and search_text"
                 )
-            return given.get_secret_value()
-        with row_security.acting_for(None):
+            return shared_login.get_secret_value()
+        with row_security.as_principal(None):
             async with database.connection() as connection:
                 login = await ensure_query_login(connection, principal)
         if principal is not None and login == QUERY_LOGIN:
-            raise NotAllowedError(f"{shown(principal)} is bound to no collection: nothing to ask")
+            raise NotAllowedError(f"{shown(principal)} may not see any collection")
         return make_conninfo(database.dsn, user=login)

@@ -17,7 +17,7 @@ from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
-from sightline.server.config.settings import variable
+from sightline.server.config import variable
 from sightline.server.observability.metrics import Outcome
 from sightline.storage.errors import ConfigurationError
 
@@ -93,7 +93,7 @@ def _open_file(path: Path) -> _AuditFile:
         return _AuditFile(path, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(
-            f"{variable('audit_file')}: cannot write {str(path)!r}: {error.strerror}"
+            f"{variable('log.audit_file')}: cannot write {str(path)!r}: {error.strerror}"
         ) from error
 
 

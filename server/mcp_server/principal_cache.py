@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from cachetools import TTLCache
 
-from sightline.storage.db import tenancy
+from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.tools.shared.dependencies import Provider
 
@@ -41,6 +41,6 @@ class PrincipalCache:
         if sees_everything is None:
             database = await self._database.get()
             async with database.connection(autocommit=True) as connection:
-                sees_everything = await tenancy.sees_everything(connection, principal)
+                sees_everything = await row_security.sees_all_collections(connection, principal)
             self._sees_everything[principal] = sees_everything
         return None if sees_everything else principal

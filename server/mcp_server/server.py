@@ -23,6 +23,7 @@ from mcp.types import CallToolResult, InputRequiredResult, Tool
 from pydantic import AnyUrl, ValidationError
 
 from sightline.server.auth import scopes
+from sightline.server.config.redaction import redact_dsn
 from sightline.server.lazy_resource import on_wait
 from sightline.server.mcp_server.argument_validation import (
     format_validation_error,
@@ -32,7 +33,6 @@ from sightline.server.mcp_server.argument_validation import (
 from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.observability.metrics import Metrics, Outcome
-from sightline.server.observability.redaction import redact_dsn
 from sightline.storage.db import row_security
 from sightline.storage.errors import (
     NotAllowedError,
@@ -40,8 +40,8 @@ from sightline.storage.errors import (
     TooManyCallsError,
     UnknownNameError,
 )
-from sightline.tools.resources import as_resource_error
 from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.tool_results import to_resource_error
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class SightlineServer(MCPServer[Dependencies]):
                     )
                     reject_lone_surrogates(arguments)
                     principal = await self._restricted_principal()
-                    with _progress_reporter(context), row_security.acting_for(principal):
+                    with _progress_reporter(context), row_security.as_principal(principal):
                         result = await super().call_tool(name, arguments, context)
             except asyncio.CancelledError:
                 set_outcome("cancelled")
@@ -139,11 +139,11 @@ class SightlineServer(MCPServer[Dependencies]):
                 with self._rate_limited():
                     _require_scope(_missing_read_scope())
                     principal = await self._restricted_principal()
-                    with _progress_reporter(context), row_security.acting_for(principal):
+                    with _progress_reporter(context), row_security.as_principal(principal):
                         contents = await super().read_resource(uri, context)
             except SightlineError as error:
                 set_outcome(_outcome_of(error))
-                raise as_resource_error(error) from error
+                raise to_resource_error(error) from error
             except ResourceError as error:
                 cause = error.__cause__
                 set_outcome("refused" if cause is None else _outcome_of(cause))

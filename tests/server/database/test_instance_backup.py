@@ -1,4 +1,4 @@
-"""What is backed up comes back the same, or not at all."""
+"""Tests of backup and restore: all data is restored unchanged, or nothing is changed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import pytest
 from psycopg import sql
 
 from sightline.server.cli import main
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings, load_settings
 from sightline.server.database import instance_backup, schema_migration
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, SchemaError, StorageError
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -33,15 +32,15 @@ ENCODER = ColourHistogramEncoder()
 
 
 def configured(data: Path, dsn: str) -> Settings:
-    return process_settings.load(data_dir=data, database_url=dsn)
+    return load_settings(data_dir=data, database__url=dsn)
 
 
 async def _fill(settings: Settings, folder: Path) -> None:
-    assert settings.database_url is not None
-    database = await Database.open(settings.database_url.get_secret_value())
+    assert settings.database.url is not None
+    database = await Database.open(settings.database.url.get_secret_value())
     await ingest(
         database,
-        ObjectStore(settings.data_dir),
+        BlobStore(settings.data_dir),
         ENCODER,
         [folder],
         collection="album",
@@ -52,10 +51,10 @@ async def _fill(settings: Settings, folder: Path) -> None:
 
 
 async def _found(settings: Settings) -> list[object]:
-    assert settings.database_url is not None
-    database = await Database.open(settings.database_url.get_secret_value())
+    assert settings.database.url is not None
+    database = await Database.open(settings.database.url.get_secret_value())
     try:
-        assert await check(database, ObjectStore(settings.data_dir)) == []
+        assert await check(database, BlobStore(settings.data_dir)) == []
         images = ImageSearch(database, ENCODER, ENCODER, signing_key=b"k")
         passages = PassageSearch(database, ENCODER, signing_key=b"k")
         seen = await images.search(ImageRequest(query="yard", limit=20))
@@ -69,12 +68,12 @@ async def _found(settings: Settings) -> list[object]:
 
 
 def found(settings: Settings) -> list[object]:
-    """What searches find; everything fits together."""
+    """Return search results, after checking the consistency of the data."""
     return asyncio.run(_found(settings))
 
 
 def everything(dsn: str) -> dict[str, Any]:
-    """Every row of every table, vectors as they are stored, bit by bit."""
+    """Return all rows of all tables as text."""
     with psycopg.connect(dsn) as connection:
         tables = connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'sightline'::regnamespace "
@@ -91,7 +90,7 @@ def everything(dsn: str) -> dict[str, Any]:
 
 
 def grants(dsn: str) -> list[tuple[Any, ...]]:
-    """Who may do what with which relation, and the row-level security."""
+    """Return the privileges and row-level security of all relations."""
     with psycopg.connect(dsn) as connection:
         return connection.execute(
             "SELECT oid::regclass::text, relacl::text, relrowsecurity, relforcerowsecurity "
@@ -102,7 +101,7 @@ def grants(dsn: str) -> list[tuple[Any, ...]]:
 
 @pytest.fixture
 def source(database_dsn: str, tmp_path: Path) -> Settings:
-    """A place with pictures, captions, pages in the object store, and an annotation."""
+    """Settings of an instance with images, captions, stored pages and an annotation."""
     folder = tmp_path / "folder"
     for path in fill(folder, 4):
         path.with_suffix(".txt").write_text(f"picture {path.stem} of the yard")
@@ -119,22 +118,22 @@ def source(database_dsn: str, tmp_path: Path) -> Settings:
     return settings
 
 
-def test_everything_comes_back_in_another_place_bit_by_bit(
+def test_all_data_is_restored_unchanged_in_another_instance(
     source: Settings, database_dsn: str, empty_dsn: str, tmp_path: Path
 ) -> None:
-    said = instance_backup.write(source, tmp_path / "a.backup")
-    assert (said.revision, said.objects) == (schema_migration.head(), 2)
+    manifest = instance_backup.write(source, tmp_path / "a.backup")
+    assert (manifest.revision, manifest.objects) == (schema_migration.head(), 2)
     target = configured(tmp_path / "other", empty_dsn)
-    assert instance_backup.restore(target, tmp_path / "a.backup") == said
+    assert instance_backup.restore(target, tmp_path / "a.backup") == manifest
     assert everything(empty_dsn) == everything(database_dsn)
     assert grants(empty_dsn) == grants(database_dsn)
     assert found(target) == found(source)
-    stored = sorted(ObjectStore(tmp_path / "other").stored())
-    assert stored == sorted(ObjectStore(tmp_path / "data").stored())
+    stored = sorted(BlobStore(tmp_path / "other").locations())
+    assert stored == sorted(BlobStore(tmp_path / "data").locations())
     assert not list(tmp_path.glob(".*"))
 
 
-def test_what_is_there_is_replaced_only_where_that_is_said(
+def test_existing_data_is_replaced_only_with_replace(
     source: Settings, database_dsn: str, tmp_path: Path
 ) -> None:
     found_before = found(source)
@@ -143,7 +142,7 @@ def test_what_is_there_is_replaced_only_where_that_is_said(
     with psycopg.connect(database_dsn) as connection:
         connection.execute("INSERT INTO sightline.collection (name) VALUES ('later')")
     changed = everything(database_dsn)
-    with pytest.raises(ConfigurationError, match=r"holds collections already: .* --replace"):
+    with pytest.raises(ConfigurationError, match=r"already contains collections\. .* --replace"):
         instance_backup.restore(source, tmp_path / "a.backup")
     assert everything(database_dsn) == changed
     instance_backup.restore(source, tmp_path / "a.backup", replace=True)
@@ -152,7 +151,7 @@ def test_what_is_there_is_replaced_only_where_that_is_said(
 
 
 def rewritten(file: Path, change: Callable[[str, bytes], bytes | None], **manifest: object) -> None:
-    """The backup with its members changed, or left out, and with another manifest."""
+    """Rewrite a backup with changed or removed members and manifest fields."""
     members = []
     with tarfile.open(file) as archive:
         for member in archive:
@@ -188,7 +187,7 @@ def flipped(part: str) -> Callable[[str, bytes], bytes]:
 
 
 @pytest.mark.parametrize(
-    ("damage", "error", "said"),
+    ("damage", "error", "message"),
     [
         (lambda f: rewritten(f, flipped("objects/")), ConfigurationError, "is damaged"),
         (lambda f: rewritten(f, flipped("database")), ConfigurationError, "missing or damaged"),
@@ -214,25 +213,25 @@ def flipped(part: str) -> Callable[[str, bytes], bytes]:
         (lambda f: f.unlink(), ConfigurationError, "cannot be read"),
     ],
 )
-def test_a_backup_that_is_not_whole_or_does_not_fit_changes_nothing(
+def test_an_incomplete_or_incompatible_backup_changes_nothing(
     source: Settings,
     database_dsn: str,
     tmp_path: Path,
     damage: Callable[[Path], object],
     error: type[Exception],
-    said: str,
+    message: str,
 ) -> None:
     file = tmp_path / "a.backup"
     instance_backup.write(source, file)
     before = everything(database_dsn)
     damage(file)
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         instance_backup.restore(source, file, replace=True)
     assert everything(database_dsn) == before
     assert found(source)
 
 
-def test_a_member_that_leads_out_of_the_store_is_refused(source: Settings, tmp_path: Path) -> None:
+def test_a_member_outside_the_blob_store_is_rejected(source: Settings, tmp_path: Path) -> None:
     file = tmp_path / "a.backup"
     instance_backup.write(source, file)
     with tarfile.open(file, "a") as archive:
@@ -242,7 +241,7 @@ def test_a_member_that_leads_out_of_the_store_is_refused(source: Settings, tmp_p
     assert not (tmp_path / "outside").exists()
 
 
-def test_a_dump_that_cannot_be_loaded_leaves_what_there_was(
+def test_existing_data_is_kept_if_the_dump_cannot_be_loaded(
     source: Settings, database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "a.backup"
@@ -262,22 +261,22 @@ def test_a_dump_that_cannot_be_loaded_leaves_what_there_was(
     assert found(source) == found_before
 
 
-def test_a_backup_is_not_written_over_another_nor_without_all_stored_files(
+def test_a_backup_is_not_overwritten_and_needs_all_stored_files(
     source: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "a.backup"
     file.write_bytes(b"kept")
     with pytest.raises(ConfigurationError, match="--force"):
         instance_backup.write(source, file)
-    objects = ObjectStore(source.data_dir)
-    objects.discard(list(objects.stored())[:1])
+    objects = BlobStore(source.data_dir)
+    objects.discard(list(objects.locations())[:1])
     with pytest.raises(StorageError, match="no backup was written"):
         instance_backup.write(source, file, overwrite=True)
     assert file.read_bytes() == b"kept"
     assert sorted(tmp_path.glob("*a.backup*")) == [file]
 
 
-def test_the_commands_say_what_they_did(
+def test_the_commands_print_a_summary(
     source: Settings,
     database_dsn: str,
     empty_dsn: str,
@@ -286,15 +285,15 @@ def test_the_commands_say_what_they_did(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(source.data_dir))
-    monkeypatch.setenv("SIGHTLINE_DATABASE_URL", database_dsn)
+    monkeypatch.setenv("SIGHTLINE_DATABASE__URL", database_dsn)
     file = tmp_path / "a.backup"
     assert main(["backup", str(file)]) == 0
     assert main(["backup", str(file)]) == 2
     monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(tmp_path / "other"))
-    monkeypatch.setenv("SIGHTLINE_DATABASE_URL", empty_dsn)
+    monkeypatch.setenv("SIGHTLINE_DATABASE__URL", empty_dsn)
     assert main(["restore", str(file)]) == 0
     assert main(["check"]) == 0
-    told = capsys.readouterr()
-    assert "2 stored files" in told.out
-    assert "Restored from schema" in told.out
-    assert "--force" in told.err
+    output = capsys.readouterr()
+    assert "2 stored files" in output.out
+    assert "Restored schema" in output.out
+    assert "--force" in output.err
