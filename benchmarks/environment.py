@@ -1,4 +1,4 @@
-"""Environment of a benchmark: temporary data folder, settings, CLI calls, raw models."""
+"""Environment of a benchmark: temporary settings, CLI calls, raw models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def temporary_settings(**options: Any) -> Iterator[Settings]:
 
 
 def command_environment(settings: Settings) -> dict[str, str]:
-    """Return the environment of a command: these settings and no other `SIGHTLINE_*` variable."""
+    """Return the environment variables of a command with only these settings."""
     values = {
         "data_dir": settings.data_dir,
         "encoder.model": settings.encoder.model,

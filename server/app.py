@@ -14,20 +14,18 @@ from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
-from sightline.server.config.option_mapping import ingest_options
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 from sightline.server.mcp_server.analytics_provider import require_analytics_login
 from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.server import SightlineServer
-from sightline.server.models.text import reranker_loader
+from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.models.vision_language.vlm_endpoint import Endpoint
 from sightline.server.observability.gc_freeze import freeze_when_ready
 from sightline.server.observability.logs import preserve_root_logger
 from sightline.server.observability.metrics import Metrics
-from sightline.server.runtime import Runtime
-from sightline.tools.instructions import INSTRUCTIONS
-from sightline.tools.registry import register_all, register_analytics
+from sightline.server.runtime import Runtime, ingest_options
+from sightline.tools.registry import INSTRUCTIONS, register_all, register_analytics
 from sightline.tools.shared.dependencies import Dependencies
 
 #: Offers tools, resources or prompts on a server.
@@ -66,10 +64,10 @@ def create_app(
     """
     ingest_options(settings)  # here, and not when the transport already runs
     Endpoint.from_settings(settings)
-    reranker_loader.check(settings)
+    cross_encoder_reranker.check(settings.reranker.model, settings.vlm.base_url)
     require_analytics_login(settings)
     metrics = metrics or Metrics()
-    audit = Audit(settings.audit_file)
+    audit = Audit(settings.log.audit_file)
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[Dependencies]) -> AsyncIterator[Dependencies]:
@@ -97,13 +95,13 @@ def create_app(
             metrics=metrics,
             audit=audit,
             rate_limiter=RateLimiter(
-                calls_per_minute=settings.principal_calls_per_minute,
-                burst=settings.principal_burst_calls,
-                max_concurrent=settings.principal_concurrent_calls,
+                calls_per_minute=settings.rate_limit.max_calls_per_minute,
+                burst=max(1, settings.rate_limit.max_calls_per_minute // 5),
+                max_concurrent=settings.rate_limit.max_concurrent_calls,
             ),
         )
     for offer in register:
         offer(app)
-    if settings.analytics_enabled:
+    if settings.analytics.enabled:
         register_analytics(app)
     return app

@@ -10,13 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from sightline.server.config.option_mapping import (
-    allowed_urls,
-    call_limits,
-    decoder,
-    ingest_options,
-)
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 from sightline.server.database.provider import DatabaseProvider
 from sightline.server.lazy_resource import Background, State, in_daemon_thread
 from sightline.server.mcp_server.analytics_provider import AnalyticsProvider
@@ -28,7 +22,7 @@ from sightline.server.models.text import passage_encoder
 from sightline.server.models.vision_language.vlm_endpoint import Endpoint
 from sightline.server.observability.metrics import Metrics
 from sightline.server.search_services import Searches
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import (
     DatabaseUnavailableError,
@@ -36,7 +30,11 @@ from sightline.storage.errors import (
     ModelUnavailableError,
     SightlineError,
 )
+from sightline.storage.ingest.decode.image_decoder import Decoder
+from sightline.storage.ingest.discover.public_addresses import Allowed
+from sightline.storage.ingest.ingest_options import IngestOptions, available_cores
 from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.limits import Limits
 from sightline.tools.vlm.vision_language_model import ModelTimeoutError
 
 if TYPE_CHECKING:
@@ -47,6 +45,9 @@ _VISION_LOOK_SECONDS = 0.8
 
 #: Imports in other threads slow the first answers down, and nothing needs them so soon.
 _HANDSHAKE_SECONDS = 0.5
+
+#: An image that takes longer to decode costs its worker process.
+_DECODE_TIMEOUT_SECONDS = 20.0
 
 
 class Runtime:
@@ -65,7 +66,7 @@ class Runtime:
         wait_seconds: float | None = None,
         on_final: Callable[[Exception], None] | None = None,
     ) -> None:
-        wait_seconds = settings.loading_wait_seconds if wait_seconds is None else wait_seconds
+        wait_seconds = settings.startup_timeout_seconds if wait_seconds is None else wait_seconds
         self._settings = settings
         self._databases = DatabaseProvider(settings)
         self.database = Background(
@@ -79,17 +80,17 @@ class Runtime:
         )
         self.principal_cache = PrincipalCache(self.database)
         self.encoder = BackgroundEncoder(
-            partial(image_text_encoder.load, settings, metrics.batch),
-            name=settings.encoder,
+            partial(image_text_encoder.load, settings.encoder, settings.data_dir, metrics.batch),
+            name=settings.encoder.model,
             wait_seconds=wait_seconds,
             delay_seconds=_HANDSHAKE_SECONDS,
         )
         #: ``None`` where the encoder of pictures has passages too.
         self.passage_encoder: Background[passage_encoder.PassageEncoder] | None = None
-        if settings.passage_encoder != passage_encoder.SAME:
-            load = partial(passage_encoder.load, settings, metrics.batch)
+        if settings.encoder.passage_model != passage_encoder.SAME_AS_IMAGES:
+            load = partial(passage_encoder.load, settings.encoder, settings.data_dir, metrics.batch)
             self.passage_encoder = Background(
-                f"the passage encoder {settings.passage_encoder!r}",
+                f"the passage encoder {settings.encoder.passage_model!r}",
                 partial(in_daemon_thread, load, discard=passage_encoder.PassageEncoder.close),
                 wait_seconds=wait_seconds,
                 unavailable=ModelUnavailableError,
@@ -97,7 +98,7 @@ class Runtime:
             )
         #: ``None`` where no endpoint is set.
         self.vision: VlmClient | None = _vision(settings, metrics)
-        self._decoder = decoder(settings)
+        self._decoder = create_image_decoder(settings)
         self.searches = Searches(
             settings,
             metrics,
@@ -151,7 +152,7 @@ class Runtime:
         """What the tools are given."""
         return Dependencies(
             database=self.database,
-            objects=ObjectStore(self._settings.data_dir),
+            objects=BlobStore(self._settings.data_dir),
             encoder=self.encoder,
             passage_encoder=self.passage_encoder or self.encoder,
             allowed_roots=self._settings.allowed_roots,
@@ -160,14 +161,14 @@ class Runtime:
             passage_search=self.searches.passages,
             ingest_options=ingest_options(self._settings),
             decoder=self._decoder,
-            text_reader=None if self._settings.ocr == "off" else load_reader(),
+            text_reader=None if self._settings.ingest.ocr == "off" else load_reader(),
             vision=self.vision,
             questions=(
                 AnalyticsProvider(self._settings, self.database)
-                if self._settings.analytics_enabled
+                if self._settings.analytics.enabled
                 else None
             ),
-            limits=call_limits(self._settings),
+            limits=Limits(**dict(self._settings.limits)),
         )
 
     def states(self) -> dict[str, State]:
@@ -207,6 +208,32 @@ class Runtime:
         except ModelError:
             return "unusable"
         return "ready"
+
+
+def ingest_options(settings: Settings) -> IngestOptions:
+    """Return the options of ingest runs; raises ConfigurationError for an unknown time zone."""
+    return IngestOptions(
+        batch_size=settings.encoder.batch_size,
+        max_pixels=settings.limits.max_image_pixels,
+        **dict(settings.ingest),
+    )
+
+
+def create_image_decoder(settings: Settings) -> Decoder:
+    """Return a decoder for the images of tool calls, with at most four worker processes."""
+    return Decoder(
+        max_pixels=settings.limits.max_image_pixels,
+        memory_mib=settings.ingest.worker_memory_mib,
+        seconds=_DECODE_TIMEOUT_SECONDS,
+        workers=min(4, settings.ingest.workers or available_cores()),
+    )
+
+
+def allowed_urls(settings: Settings) -> Allowed | None:
+    """Return which URLs may be fetched, or None if none may."""
+    if not settings.urls.allowed_hosts:
+        return None
+    return Allowed(hosts=settings.urls.allowed_hosts, networks=settings.urls.allowed_networks)
 
 
 def _vision(settings: Settings, metrics: Metrics) -> VlmClient | None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from sightline.server import import_lock
 from sightline.server.auth.cursor_key import load_signing_key
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 from sightline.server.lazy_resource import Background, State, in_daemon_thread
 from sightline.server.models.image_text.lazy_encoder import BackgroundEncoder
 from sightline.server.models.text import passage_encoder as passages
-from sightline.server.models.text import reranker_loader
+from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.observability.metrics import Metrics
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ModelUnavailableError
@@ -25,13 +25,16 @@ from sightline.storage.retrieval.search_types import (
     PassageResults,
 )
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
-from sightline.tools.vlm.vlm_reranker import VisionJudge
+from sightline.tools.vlm.vlm_reranker import VlmReranker
 
 if TYPE_CHECKING:
     from sightline.storage.retrieval.image_search import ImageSearch
     from sightline.storage.retrieval.passage_search import PassageSearch
-    from sightline.storage.retrieval.ranking.reranker import Judge, Reranker
+    from sightline.storage.retrieval.ranking.reranker import Judge, RerankStage
     from sightline.storage.retrieval.search_caches import Memory
+
+#: Further searches wait, first come first served.
+MAX_CONCURRENT_SEARCHES = 32
 
 
 class Searches:
@@ -65,14 +68,14 @@ class Searches:
             unavailable=ModelUnavailableError,
             delay_seconds=delay_seconds,
         )
-        self._cross_encoder: Background[reranker_loader.TextJudge] | None = None
-        if settings.reranker not in (reranker_loader.OFF, reranker_loader.VLM):
-            load: Callable[[], reranker_loader.TextJudge] = partial(
-                reranker_loader.load, settings, metrics.batch
+        self._cross_encoder: Background[cross_encoder_reranker.CrossEncoderReranker] | None = None
+        if settings.reranker.model not in (cross_encoder_reranker.OFF, cross_encoder_reranker.VLM):
+            load: Callable[[], cross_encoder_reranker.CrossEncoderReranker] = partial(
+                cross_encoder_reranker.load, settings.reranker.model, settings.encoder, metrics.batch
             )
             self._cross_encoder = Background(
-                f"the reranker {settings.reranker!r}",
-                partial(in_daemon_thread, load, discard=reranker_loader.TextJudge.close),
+                f"the reranker {settings.reranker.model!r}",
+                partial(in_daemon_thread, load, discard=cross_encoder_reranker.CrossEncoderReranker.close),
                 wait_seconds=wait_seconds,
                 unavailable=ModelUnavailableError,
                 delay_seconds=delay_seconds,
@@ -80,7 +83,7 @@ class Searches:
         self._images: ImageSearch | None = None
         self._passages: PassageSearch | None = None
         # Where all went on at once they would all end at once, beyond what their callers wait.
-        self._turns = asyncio.Semaphore(settings.concurrent_searches)
+        self._turns = asyncio.Semaphore(MAX_CONCURRENT_SEARCHES)
 
     def start(self) -> None:
         """Begin to open what is its own."""
@@ -144,25 +147,24 @@ class Searches:
 
         Raises ConfigurationError where it cannot be.
         """
-        reranker_loader.check(self._settings)
+        cross_encoder_reranker.check(self._settings.reranker.model, self._settings.vlm.base_url)
         if self._cross_encoder is not None:
             return await self._cross_encoder.get()
-        if self._settings.reranker == reranker_loader.VLM and self._vision is not None:
-            return VisionJudge(self._vision)
+        if self._settings.reranker.model == cross_encoder_reranker.VLM and self._vision is not None:
+            return VlmReranker(self._vision)
         return None
 
-    async def _reranker(self) -> Reranker | None:
+    async def _reranker(self) -> RerankStage | None:
         judge = await self.judge()
         if judge is None:
             return None
         from sightline.storage.retrieval.ranking.reranker import (
-            Reranker,  # the searches have it already
+            RerankStage,  # the searches have it already
         )
 
-        return Reranker(
+        return RerankStage(
             judge=judge,
-            top=self._settings.rerank_results,
-            deadline_seconds=self._settings.rerank_seconds,
+            deadline_seconds=self._settings.reranker.timeout_seconds,
         )
 
     async def _queries(self) -> TextEncoder:

@@ -60,7 +60,7 @@ class _CombinedVerifier:
 
 
 def create_http_auth(settings: Settings, address: str) -> HttpAuth | None:
-    """Return the authentication for an MCP address, or None on loopback without tokens.
+    """Return the authentication of a server, or None on loopback without tokens.
 
     Raises ConfigurationError for a non-loopback address without authentication.
     """

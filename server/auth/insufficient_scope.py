@@ -1,4 +1,4 @@
-"""If a signed token lacks a scope, answer 403 ``insufficient_scope`` and name the scope.
+"""Answer 403 ``insufficient_scope`` if a signed token lacks a scope.
 
 The MCP specification ("Runtime Insufficient Scope Errors") requires HTTP 403 with a challenge.
 Clients then request the scope from the authorization server. The body is a JSON-RPC error with the
@@ -44,7 +44,6 @@ class InsufficientScopeMiddleware:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward the request, or answer 403."""
         app = self._app
         if (
             scope["type"] == "http"

@@ -48,7 +48,7 @@ class _FetchError(Exception):
 
 
 class JwksClient:
-    """Returns keys by ``kid``. An unknown ``kid`` triggers a refresh after the cooldown."""
+    """Returns keys by ``kid``. An unknown ``kid`` causes a refresh after the cooldown."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Raise ConfigurationError unless the URL is https, or http to loopback."""

@@ -1,4 +1,4 @@
-"""Verifies JSON Web Tokens of an OAuth 2.1 authorization server (RFC 9068, RFC 8725).
+"""Verifies JSON Web Tokens of an OAuth 2.1 server (RFC 9068, RFC 8725).
 
 The algorithm must be on a list of asymmetric ones. The key is found by its ``kid`` in the JWKS; the
 header fields ``jku``, ``x5u`` and ``jwk`` are ignored. Issuer, audience, expiry and subject are

@@ -27,7 +27,7 @@ def parse_scopes(names: Iterable[str]) -> tuple[Scope, ...]:
 
 
 def scope_of(tool: str, annotations: ToolAnnotations | None) -> Scope:
-    """Return the required scope: ``write`` unless the tool declares that it only reads."""
+    """Return the required scope: ``write`` unless the tool is declared read-only."""
     if tool in _ANALYTICS_TOOLS:
         return "analytics"
     return "read" if annotations is not None and annotations.read_only_hint else "write"

@@ -48,9 +48,7 @@ class Command(Protocol):
 
     HELP: str
 
-    def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the arguments."""
-        ...
+    def configure(self, parser: argparse.ArgumentParser) -> None: ...
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Run the command and return the exit code."""

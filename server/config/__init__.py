@@ -1,1 +1,6 @@
-"""Settings: sources, types and validation."""
+"""Settings: model, sources, validation and reference."""
+
+from sightline.server.config.settings import Settings
+from sightline.server.config.settings_loader import load_settings, unknown_variables, variable
+
+__all__ = ["Settings", "load_settings", "unknown_variables", "variable"]

@@ -1,12 +1,15 @@
-"""Addresses: which of them only this machine can reach, and how they stand in a URL."""
+"""Network addresses of the HTTP server."""
 
 from __future__ import annotations
 
 import ipaddress
 
+#: Path of the MCP endpoint.
+MCP_PATH = "/mcp"
+
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; any name but ``localhost`` counts as not."""
+    """Return whether only this machine can reach a host: loopback IP or ``localhost``."""
     if host == "localhost":
         return True
     try:
@@ -16,5 +19,5 @@ def is_loopback(host: str) -> bool:
 
 
 def in_url(host: str) -> str:
-    """A host as it stands in a URL: an IPv6 address has brackets there."""
+    """Return a host as it is written in a URL: an IPv6 address gets brackets."""
     return f"[{host}]" if ":" in host else host

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sightline.server import import_lock
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 from sightline.server.lazy_resource import in_daemon_thread
 from sightline.storage.db.pool import Database
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @contextmanager
 def database_dsn(settings: Settings) -> Iterator[str]:
     """The address of the database that the settings name, which runs while the block does."""
-    if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
+    if settings.database.url is not None:
+        yield settings.database.url.get_secret_value()
         return
     from sightline.storage.postgres import EmbeddedPostgres
 
@@ -44,8 +44,8 @@ class DatabaseProvider:
         Raises DatabaseUnavailableError (worth trying again), SchemaError, ConfigurationError or
         StorageError.
         """
-        if self._settings.database_url is not None:
-            dsn, revive = self._settings.database_url.get_secret_value(), None
+        if self._settings.database.url is not None:
+            dsn, revive = self._settings.database.url.get_secret_value(), None
             await in_daemon_thread(lambda: _check(dsn), discard=lambda _: None)
         else:
             if self._embedded is None:
@@ -55,10 +55,9 @@ class DatabaseProvider:
             dsn, revive = self._embedded.dsn(), self._embedded.ensure_running
         self._database = await Database.open(
             dsn,
-            min_connections=self._settings.pool_min_connections,
-            max_connections=self._settings.pool_max_connections,
-            acquire_timeout_seconds=self._settings.pool_wait_seconds,
-            statement_timeout_seconds=self._settings.statement_timeout_seconds,
+            max_connections=self._settings.database.max_connections,
+            acquire_timeout_seconds=self._settings.database.acquire_timeout_seconds,
+            statement_timeout_seconds=self._settings.database.statement_timeout_seconds,
             revive=revive,
         )
         return self._database

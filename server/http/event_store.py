@@ -62,7 +62,7 @@ class InMemoryEventStore(EventStore):
         self,
         max_bytes: int = MAX_BYTES,
         ttl_seconds: float = TTL_SECONDS,
-        clock: Callable[[], float] = time.monotonic
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_bytes = max_bytes
         self._ttl_seconds = ttl_seconds
@@ -120,7 +120,6 @@ class SessionContextMiddleware:
         self._sessions: WeakValueDictionary[str, _Session] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward the request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

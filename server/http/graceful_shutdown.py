@@ -1,4 +1,4 @@
-"""Graceful shutdown: finish running calls and their responses before the server stops.
+"""Graceful shutdown: finish running calls and their responses before the end.
 
 Open connections have three causes: a running call, a response that is being sent, and a stream on
 which a client waits for notifications. Shutdown waits for the first two only.
@@ -26,7 +26,6 @@ class InFlightMiddleware:
         self._in_flight = in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward the request."""
         if scope["type"] == "http" and scope["method"] == "POST":
             with self._in_flight.track():
                 await self._app(scope, receive, send)

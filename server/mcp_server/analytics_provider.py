@@ -36,7 +36,7 @@ def require_read_only_login(settings: Settings) -> None:
 
 
 class AnalyticsProvider:
-    """Provides one `Questions` per principal; each principal has its own database role."""
+    """Provides one `Questions` per principal, each with its own database role."""
 
     def __init__(self, settings: Settings, database: Provider[Database]) -> None:
         self._settings = settings

@@ -102,7 +102,6 @@ class RateLimitMiddleware:
         self._rate_limiter = rate_limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward the request, or answer 429 with ``Retry-After``."""
         app = self._app
         user = scope.get("user")
         if user is not None and user.is_authenticated:

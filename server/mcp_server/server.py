@@ -1,4 +1,4 @@
-"""`MCPServer` with strict arguments, access checks, rate limits, auditing and clear errors.
+"""`MCPServer` with strict arguments, scopes, rate limits, audit and clear errors.
 
 The SDK ignores unknown arguments; this server rejects them and names the valid ones. Errors of
 Sightline reach the caller unchanged. For any other error the caller gets an incident number that
@@ -184,25 +184,26 @@ class SightlineServer(MCPServer[Dependencies]):
     ) -> Iterator[Callable[[Outcome], None]]:
         """Count and audit a call. Its outcome is ``error`` unless the block sets another."""
         outcome: Outcome = "error"
+
+        def set_outcome(value: Outcome) -> None:
+            nonlocal outcome
+            outcome = value
+
         token = get_access_token()
         started = time.perf_counter()
-        with self._metrics.call(call) as set_metric_outcome:
-
-            def set_outcome(value: Outcome) -> None:
-                nonlocal outcome
-                outcome = value
-                set_metric_outcome(value)
-
-            try:
+        try:
+            with self._metrics.running_call():
                 yield set_outcome
-            finally:
-                self._audit.record(
-                    call,
-                    arguments,
-                    principal=None if token is None else token.client_id,
-                    outcome=outcome,
-                    seconds=time.perf_counter() - started,
-                )
+        finally:
+            seconds = time.perf_counter() - started
+            self._metrics.call(call, outcome, seconds)
+            self._audit.record(
+                call,
+                arguments,
+                principal=None if token is None else token.client_id,
+                outcome=outcome,
+                seconds=seconds,
+            )
 
     def _rate_limited(self) -> AbstractContextManager[None]:
         """Apply the rate limit of the principal. There is none without a token."""

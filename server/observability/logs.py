@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sightline.server.config.settings import Settings, unknown_variables
-from sightline.server.observability.redaction import redact_dsn
+from sightline.server.config import Settings, unknown_variables
+from sightline.server.config.redaction import redact_dsn
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ QUIET_LOGGERS = (
 
 
 class _TextFormatter(logging.Formatter):
-    """Formats ``12:00:01 INFO    sightline.server.http.http_server: listening on ...``.
+    """Formats ``12:00:01 INFO    sightline.server.stdio: message``.
 
     Messages can contain text of callers. It cannot start a new line or move the cursor of a
     terminal, because control characters are escaped. Lines of a traceback are indented.
@@ -91,10 +91,10 @@ def configure(settings: Settings) -> None:
     Warns about environment variables that look like misspelled settings.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else _TextFormatter())
+    handler.setFormatter(_JsonFormatter() if settings.log.format == "json" else _TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    level = logging.getLevelNamesMapping()[settings.log.level.upper()]
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("sightline").setLevel(level)
     for name in QUIET_LOGGERS:

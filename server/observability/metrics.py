@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -25,77 +25,45 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "sightline_tool_calls",
-            "Tool calls by outcome.",
-            ["tool", "outcome"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "sightline_tool_seconds",
-            "Duration of tool calls.",
-            ["tool"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
+        counter = partial(Counter, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry, buckets=_SECONDS)
+        self._calls = counter("sightline_tool_calls", "Tool calls by outcome.", ["tool", "outcome"])
+        self._seconds = histogram("sightline_tool_seconds", "Duration of tool calls.", ["tool"])
         self._running = Gauge(
             "sightline_tool_calls_running", "Tool calls in progress.", registry=self.registry
         )
-        self._batch_items = Histogram(
+        self._batch_items = histogram(
             "sightline_encoder_batch_items",
             "Number of items in a forward pass.",
             ["kind"],
             buckets=_ITEMS,
-            registry=self.registry,
         )
-        self._batch_seconds = Histogram(
-            "sightline_encoder_batch_seconds",
-            "Duration of a forward pass.",
-            ["kind"],
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._batch_seconds = histogram(
+            "sightline_encoder_batch_seconds", "Duration of a forward pass.", ["kind"]
         )
-        self._vision_calls = Counter(
-            "sightline_vision_calls",
-            "Calls of the vision-language model by outcome.",
-            ["outcome"],
-            registry=self.registry,
+        self._vision_calls = counter(
+            "sightline_vision_calls", "Vision-language model calls by outcome.", ["outcome"]
         )
-        self._vision_seconds = Histogram(
+        self._vision_seconds = histogram(
             "sightline_vision_seconds",
             "Duration of vision-language model calls, including waits and retries.",
-            buckets=_SECONDS,
-            registry=self.registry,
         )
-        self._vision_requests = Counter(
+        self._vision_requests = counter(
             "sightline_vision_requests",
             "HTTP requests to the vision-language model, including retries.",
-            registry=self.registry,
         )
-        self._vision_tokens = Counter(
-            "sightline_vision_tokens",
-            "Prompt and answer tokens of the vision-language model.",
-            ["of"],
-            registry=self.registry,
+        self._vision_tokens = counter(
+            "sightline_vision_tokens", "Tokens of the vision-language model.", ["of"]
         )
 
-    @contextmanager
-    def call(self, tool: str) -> Iterator[Callable[[Outcome], None]]:
-        """Measure a call. Its outcome is ``error`` unless the block sets another."""
-        outcome: Outcome = "error"
+    def running_call(self) -> AbstractContextManager[Any]:
+        """Count a call as running for the duration of a block."""
+        return self._running.track_inprogress()
 
-        def set_outcome(value: Outcome) -> None:
-            nonlocal outcome
-            outcome = value
-
-        started = time.perf_counter()
-        self._running.inc()
-        try:
-            yield set_outcome
-        finally:
-            self._running.dec()
-            self._seconds.labels(tool).observe(time.perf_counter() - started)
-            self._calls.labels(tool, outcome).inc()
+    def call(self, tool: str, outcome: Outcome, seconds: float) -> None:
+        """Count a finished call."""
+        self._seconds.labels(tool).observe(seconds)
+        self._calls.labels(tool, outcome).inc()
 
     def batch(self, kind: str, items: int, seconds: float) -> None:
         """Count a forward pass. This method is a `BatchObserver`."""

@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from sightline.storage import db
 from sightline.storage.db import row_security
 from sightline.storage.db.driver_errors import named_errors, unavailable
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError
@@ -62,9 +63,9 @@ class Database:
         dsn: str,
         *,
         min_connections: int = 1,
-        max_connections: int = 10,
-        acquire_timeout_seconds: float = 10.0,
-        statement_timeout_seconds: float = 60.0,
+        max_connections: int = db.MAX_CONNECTIONS,
+        acquire_timeout_seconds: float = db.ACQUIRE_TIMEOUT_SECONDS,
+        statement_timeout_seconds: float = db.STATEMENT_TIMEOUT_SECONDS,
         ef_search: int = 100,
         revive: Callable[[], None] | None = None,
     ) -> Self:
@@ -134,10 +135,10 @@ class Database:
         the driver come out as StorageError, or DatabaseUnavailableError where the database went
         away.
 
-        Inside `principals.acting_for` it sees what that principal sees, and is one transaction in
+        Inside `row_security.as_principal` it sees what that principal sees, and is one transaction in
         any case: its end is the end of that.
         """
-        principal = row_security.current()
+        principal = row_security.current_principal()
         autocommit = autocommit and principal is None
         with named_errors():
             connection = await self._acquire()
@@ -147,7 +148,7 @@ class Database:
                     await connection.set_autocommit(True)
                 async with connection if not autocommit else _left_open(connection):
                     if principal is not None:
-                        await row_security.act_for(connection, principal)
+                        await row_security.set_principal(connection, principal)
                     yield connection
             finally:
                 self._lent -= 1

@@ -18,10 +18,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sightline.server.app import create_app
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import Settings
 from sightline.storage.errors import SchemaError
 from sightline.tools.registry import WRITE_TOOLS
+from tests.support.settings import make_settings
 
 MODES = ["2026-07-28", "legacy"]
 
@@ -29,13 +28,6 @@ MODES = ["2026-07-28", "legacy"]
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def made(tmp_path: Path, **options: object) -> Settings:
-    """Settings without an encoder, unless a test names one."""
-    return process_settings.load(
-        **{"data_dir": tmp_path, "encoder": f"local-dir:{tmp_path / 'nowhere'}", **options}
-    )
 
 
 def text_of(result: CallToolResult) -> str:
@@ -56,7 +48,7 @@ def test_importing_the_server_imports_no_model_and_no_retrieval_framework() -> N
 
 
 async def test_tools_are_listed_with_no_database_and_no_encoder(mode: str, tmp_path: Path) -> None:
-    app = create_app(made(tmp_path, database_url="postgresql://nobody@127.0.0.1:1/x"))
+    app = create_app(make_settings(tmp_path, database__url="postgresql://nobody@127.0.0.1:1/x"))
     async with Client(app, mode=mode) as client:
         tools = (await client.list_tools()).tools
     assert {"search_images", "search_text", "view_image", "list_collections"} <= {
@@ -68,7 +60,7 @@ async def test_tools_are_listed_with_no_database_and_no_encoder(mode: str, tmp_p
 
 @pytest.mark.parametrize("handshake", ["auto", "legacy"])
 async def test_a_client_is_told_how_to_use_the_server(handshake: str, tmp_path: Path) -> None:
-    async with Client(create_app(made(tmp_path)), mode=handshake) as client:
+    async with Client(create_app(make_settings(tmp_path)), mode=handshake) as client:
         assert client.instructions is not None
         assert "view_image" in client.instructions
 
@@ -77,14 +69,14 @@ async def test_the_app_leaves_the_root_logger_alone(tmp_path: Path) -> None:
     import logging
 
     before = list(logging.getLogger().handlers)
-    create_app(made(tmp_path))
+    create_app(make_settings(tmp_path))
     assert logging.getLogger().handlers == before
 
 
 async def test_a_call_is_answered_from_the_database(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
-    app = create_app(made(tmp_path, database_url=database_dsn))
+    app = create_app(make_settings(tmp_path, database__url=database_dsn))
     async with Client(app, mode=mode) as client:
         result = await client.call_tool("list_collections", {})
     assert not result.is_error
@@ -94,7 +86,7 @@ async def test_a_call_is_answered_from_the_database(
 async def test_a_search_without_its_encoder_says_what_is_missing(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
-    app = create_app(made(tmp_path, database_url=database_dsn))
+    app = create_app(make_settings(tmp_path, database__url=database_dsn))
     async with Client(app, mode=mode) as client:
         result = await client.call_tool("search_images", {"query": "a van"})
     assert result.is_error
@@ -105,11 +97,11 @@ async def test_a_search_runs_through_encoder_retrieval_and_database(
     mode: str, tmp_path: Path, database_dsn: str, random_encoder_folder: Path
 ) -> None:
     app = create_app(
-        made(
+        make_settings(
             tmp_path,
-            database_url=database_dsn,
-            encoder=f"local-dir:{random_encoder_folder}",
-            loading_wait_seconds=200,
+            database__url=database_dsn,
+            encoder__model=f"local-dir:{random_encoder_folder}",
+            startup_timeout_seconds=200,
         )
     )
     async with Client(app, mode=mode) as client:
@@ -126,7 +118,7 @@ async def test_a_database_that_is_down_is_named_and_used_when_it_returns(
     template = sql.Identifier(str(conninfo_to_dict(database_dsn)["dbname"]))
     name = sql.Identifier(f"late_{tmp_path.name}"[:60])
     late = make_conninfo(postgres_dsn, dbname=name.as_string().strip('"'))
-    app = create_app(made(tmp_path, database_url=late))
+    app = create_app(make_settings(tmp_path, database__url=late))
     async with Client(app, mode=mode) as client:
         assert app.runtime is not None
         result = await client.call_tool("list_collections", {})
@@ -147,7 +139,7 @@ async def test_a_schema_of_another_version_is_final_and_says_what_to_run(
     mode: str, tmp_path: Path, empty_dsn: str
 ) -> None:
     final: list[Exception] = []
-    app = create_app(made(tmp_path, database_url=empty_dsn), on_final=final.append)
+    app = create_app(make_settings(tmp_path, database__url=empty_dsn), on_final=final.append)
     async with Client(app, mode=mode) as client:
         result = await client.call_tool("list_collections", {})
     assert result.is_error
@@ -156,7 +148,7 @@ async def test_a_schema_of_another_version_is_final_and_says_what_to_run(
 
 
 async def test_a_password_in_a_database_error_is_not_told(mode: str, tmp_path: Path) -> None:
-    app = create_app(made(tmp_path, database_url="postgresql://ann:hunter2@127.0.0.1:1/x"))
+    app = create_app(make_settings(tmp_path, database__url="postgresql://ann:hunter2@127.0.0.1:1/x"))
     async with Client(app, mode=mode) as client:
         result = await client.call_tool("list_collections", {})
     assert result.is_error
@@ -166,7 +158,7 @@ async def test_a_password_in_a_database_error_is_not_told(mode: str, tmp_path: P
 async def test_an_embedded_database_is_made_and_comes_back_when_it_dies(
     tmp_path: Path,
 ) -> None:
-    app = create_app(made(tmp_path, database_url=None, loading_wait_seconds=200))
+    app = create_app(make_settings(tmp_path, database__url=None, startup_timeout_seconds=200))
     async with Client(app) as client:
         result = await client.call_tool("list_collections", {})
         assert result.structured_content == {"collections": []}, text_of(result)

@@ -19,7 +19,8 @@ MODES = ["2026-07-28", "legacy"]
 COMMAND = [
     sys.executable,
     "-c",
-    "import sys; from sightline.server.cli import main; sys.exit(main())",
+    "import sys; from tests.support.settings import NO_DATABASE
+from sightline.server.cli import main; sys.exit(main())",
     "serve",
 ]
 INITIALIZE = {
@@ -38,8 +39,8 @@ def environment(tmp_path: Path, **options: str) -> dict[str, str]:
     """Of a server without encoder and database, unless a test names them."""
     named = {
         "data_dir": str(tmp_path),
-        "encoder": f"local-dir:{tmp_path / 'nowhere'}",
-        "database_url": "postgresql://nobody@127.0.0.1:1/x",
+        "encoder__model": f"local-dir:{tmp_path / 'nowhere'}",
+        "database__url": NO_DATABASE,
         **options,
     }
     return {**os.environ, **{f"SIGHTLINE_{key.upper()}": value for key, value in named.items()}}
@@ -81,7 +82,7 @@ async def test_a_client_that_starts_the_server_gets_answers(
     parameters = StdioServerParameters(
         command=COMMAND[0],
         args=COMMAND[1:],
-        env=environment(tmp_path, database_url=database_dsn),
+        env=environment(tmp_path, database__url=database_dsn),
     )
     async with Client(parameters, mode=mode) as client:
         assert "search_images" in {tool.name for tool in (await client.list_tools()).tools}
@@ -94,7 +95,7 @@ async def test_a_client_that_starts_the_server_gets_answers(
 
 
 async def test_stdout_carries_the_protocol_alone(tmp_path: Path) -> None:
-    async with started(tmp_path, log_level="debug") as process:
+    async with started(tmp_path, log__level="debug") as process:
         answer = await ask(process, INITIALIZE)
         assert answer["id"] == 1
         answer = await ask(
@@ -118,7 +119,7 @@ async def test_stdout_carries_the_protocol_alone(tmp_path: Path) -> None:
 async def test_a_schema_of_another_version_ends_the_server_with_what_to_run(
     tmp_path: Path, empty_dsn: str
 ) -> None:
-    async with started(tmp_path, database_url=empty_dsn) as process:
+    async with started(tmp_path, database__url=empty_dsn) as process:
         assert await asyncio.wait_for(process.wait(), 120) == 2
         assert process.stderr is not None
         assert b"run: sightline migrate" in await process.stderr.read()
@@ -135,10 +136,10 @@ async def test_a_signal_ends_the_server(tmp_path: Path, number: signal.Signals, 
 
 
 async def test_a_wrong_setting_is_one_line_and_not_a_traceback(tmp_path: Path) -> None:
-    async with started(tmp_path, http_port="abc", timezone="Mars/Olympus") as process:
+    async with started(tmp_path, http__port="abc", ingest__timezone="Mars/Olympus") as process:
         _, err = await process.communicate()
     (line,) = err.decode().splitlines()
-    assert line.startswith("sightline serve: SIGHTLINE_HTTP_PORT is wrong: Input should be a valid")
-    async with started(tmp_path, timezone="Mars/Olympus") as process:
+    assert line.startswith("sightline serve: SIGHTLINE_HTTP__PORT is wrong: Input should be a valid")
+    async with started(tmp_path, ingest__timezone="Mars/Olympus") as process:
         _, err = await process.communicate()
     assert err.decode().startswith("sightline serve: no time zone 'Mars/Olympus'")

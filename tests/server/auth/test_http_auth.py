@@ -11,19 +11,19 @@ from mcp.shared.exceptions import MCPError
 
 from sightline.server.auth import static_tokens
 from sightline.server.auth.http_auth import create_http_auth, resource_url
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
 from sightline.storage.errors import ConfigurationError
-from tests.server.http.test_http_server import NOWHERE, connected, made, post
+from tests.server.http.test_http_server import connected, post
 from tests.support.issuer import Issuer, RsaKey, issuing
+from tests.support.settings import NO_DATABASE, make_settings
 
 KEY = RsaKey("one")
 ADDRESS = "http://127.0.0.1:1/mcp"
 
 
 def guarded(tmp_path: Path, issuer: Issuer, **options: Any) -> Settings:
-    return made(tmp_path, **{"jwt_issuer": issuer.name, "jwks_url": issuer.url, **options})
+    return make_settings(tmp_path, **{"auth__jwt__issuer": issuer.name, "auth__jwt__jwks_url": issuer.url, **options})
 
 
 async def test_the_scopes_of_a_signed_token_decide_which_tools_it_may_call(
@@ -31,7 +31,7 @@ async def test_the_scopes_of_a_signed_token_decide_which_tools_it_may_call(
 ) -> None:
     async with (
         issuing(KEY) as issuer,
-        start_http_server(guarded(tmp_path, issuer, database_url=database_dsn)) as (url, _),
+        start_http_server(guarded(tmp_path, issuer, database__url=database_dsn)) as (url, _),
         connected(url, "auto", KEY.token(aud=url, scope="read")) as client,
     ):
         assert not (await client.call_tool("list_collections", {})).is_error
@@ -43,7 +43,7 @@ async def test_static_and_signed_tokens_work_together(tmp_path: Path) -> None:
     secret, kept = static_tokens.issue_token("laptop", ["read"])
     async with (
         issuing(KEY) as issuer,
-        start_http_server(guarded(tmp_path, issuer, http_tokens=str(kept))) as (url, _),
+        start_http_server(guarded(tmp_path, issuer, tokens=str(kept))) as (url, _),
     ):
         for token, status in (
             (secret, 200),
@@ -59,7 +59,7 @@ async def test_static_and_signed_tokens_work_together(tmp_path: Path) -> None:
 async def test_the_challenge_and_metadata_name_the_authorization_server(tmp_path: Path) -> None:
     async with (
         issuing(KEY) as issuer,
-        start_http_server(guarded(tmp_path, issuer, jwt_scope_prefix="sl:")) as (url, _),
+        start_http_server(guarded(tmp_path, issuer, auth__jwt__scope_prefix="sl:")) as (url, _),
         httpx2.AsyncClient() as http,
     ):
         refused = await post(url)
@@ -111,29 +111,29 @@ async def test_the_reason_of_a_rejection_is_only_logged(
 def test_the_audience_is_the_address_that_clients_use(
     public: str | None, named: str, tmp_path: Path
 ) -> None:
-    assert resource_url(made(tmp_path, http_public_url=public), ADDRESS) == named
+    assert resource_url(make_settings(tmp_path, http__public_url=public), ADDRESS) == named
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "SIGHTLINE_JWT_ISSUER needs SIGHTLINE_JWKS_URL"),
-        ({"jwks_url": "http://login.example/keys"}, "use https"),
+        ({}, "SIGHTLINE_AUTH__JWT__ISSUER needs SIGHTLINE_AUTH__JWT__JWKS_URL"),
+        ({"auth__jwt__jwks_url": "http://login.example/keys"}, "use https"),
         (
-            {"jwks_url": "https://login.example/keys", "http_host": "0.0.0.0"},
-            "needs SIGHTLINE_HTTP_PUBLIC_URL",
+            {"auth__jwt__jwks_url": "https://login.example/keys", "http__host": "0.0.0.0"},
+            "needs SIGHTLINE_HTTP__PUBLIC_URL",
         ),
     ],
 )
 def test_an_incomplete_configuration_is_an_error(
     options: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    settings = made(tmp_path, jwt_issuer="https://login.example", **options)
+    settings = make_settings(tmp_path, auth__jwt__issuer="https://login.example", **options)
     with pytest.raises(ConfigurationError, match=message):
         create_http_auth(settings, ADDRESS)
 
 
 @pytest.mark.parametrize("algorithms", ["HS256", "none", "RS256,HS512", ""])
 def test_symmetric_algorithms_cannot_be_configured(algorithms: str) -> None:
-    with pytest.raises(ConfigurationError, match="SIGHTLINE_JWT_ALGORITHMS"):
-        process_settings.load(database_url=NOWHERE, jwt_algorithms=algorithms)
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_AUTH__JWT__ALGORITHMS"):
+        load_settings(database__url=NO_DATABASE, auth__jwt__algorithms=algorithms)

@@ -16,9 +16,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from sightline.server.auth import static_tokens
-from sightline.server.http.http_server import start_http_server
-from tests.server.http.test_http_server import MODES, connected, made, text_of
+from sightline.server.http.http_server import MAX_BODY_BYTES, start_http_server
+from tests.server.http.test_http_server import MODES, connected, text_of
 from tests.support.issuer import RsaKey, issuing
+from tests.support.settings import make_settings
 
 KEY = RsaKey("one")
 DELETE = {"name": "delete_assets", "arguments": {"assets": ["0" * 12]}}
@@ -28,8 +29,8 @@ LACKS = "the tool delete_assets needs a token with scope 'write'; 'jwt:ada' has 
 @asynccontextmanager
 async def guarded(tmp_path: Path, **options: Any) -> AsyncIterator[str]:
     async with issuing(KEY) as issuer:
-        signed = {"jwt_issuer": issuer.name, "jwks_url": issuer.url}
-        async with start_http_server(made(tmp_path, **signed, **options)) as (url, _):
+        signed = {"auth__jwt__issuer": issuer.name, "auth__jwt__jwks_url": issuer.url}
+        async with start_http_server(make_settings(tmp_path, **signed, **options)) as (url, _):
             yield url
 
 
@@ -45,7 +46,7 @@ async def asked(url: str, token: str, method: str, params: Any) -> httpx2.Respon
 
 async def test_the_challenge_names_the_missing_scope_and_the_metadata_url(tmp_path: Path) -> None:
     audit = tmp_path / "audit.jsonl"
-    async with guarded(tmp_path, jwt_scope_prefix="sl:", audit_file=audit) as url:
+    async with guarded(tmp_path, auth__jwt__scope_prefix="sl:", log__audit_file=audit) as url:
         token = KEY.token(aud=url, scope="sl:read")
         refused = await asked(url, token, "tools/call", DELETE)
         assert refused.status_code == 403
@@ -75,7 +76,7 @@ async def test_a_client_without_step_up_shows_the_message(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
     async with (
-        guarded(tmp_path, database_url=database_dsn) as url,
+        guarded(tmp_path, database__url=database_dsn) as url,
         connected(url, mode, KEY.token(aud=url, scope="read")) as client,
     ):
         with pytest.raises(MCPError, match=re.escape(LACKS)):
@@ -110,7 +111,7 @@ class StepUpAuth(httpx2.Auth):
 async def test_a_client_with_step_up_gets_its_answer_in_the_same_call(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
-    async with guarded(tmp_path, database_url=database_dsn) as url:
+    async with guarded(tmp_path, database__url=database_dsn) as url:
         auth = StepUpAuth(url)
         async with (
             httpx2.AsyncClient(auth=auth) as http,
@@ -126,7 +127,7 @@ async def test_a_static_token_without_the_scope_gets_a_tool_error(
 ) -> None:
     secret, kept = static_tokens.issue_token("laptop", ["read"])
     async with (
-        guarded(tmp_path, database_url=database_dsn, http_tokens=str(kept)) as url,
+        guarded(tmp_path, database__url=database_dsn, tokens=str(kept)) as url,
         connected(url, "auto", secret) as client,
     ):
         refused = await client.call_tool(DELETE["name"], DELETE["arguments"])
@@ -137,9 +138,9 @@ async def test_a_static_token_without_the_scope_gets_a_tool_error(
 async def test_the_server_answers_invalid_and_too_large_requests(
     tmp_path: Path,
 ) -> None:
-    async with guarded(tmp_path, http_max_body_bytes=2_000) as url:
+    async with guarded(tmp_path) as url:
         token = KEY.token(aud=url, scope="read")
         for params in ({"name": "no_such_tool"}, {"name": ["delete_assets"]}, ["x"], None):
             assert (await asked(url, token, "tools/call", params)).status_code == 400
-        large = await asked(url, token, "tools/call", {**DELETE, "x": "x" * 2_000})
+        large = await asked(url, token, "tools/call", {**DELETE, "x": "x" * MAX_BODY_BYTES})
         assert large.status_code == 413

@@ -8,8 +8,9 @@ import pytest
 
 from sightline.server.auth import static_tokens
 from sightline.server.auth.static_tokens import StaticTokenVerifier, StoredToken
-from sightline.server.config import settings
+from sightline.server.config import load_settings
 from sightline.storage.errors import ConfigurationError
+from tests.support.settings import make_settings
 
 
 async def test_an_issued_token_is_stored_as_a_hash_only() -> None:
@@ -32,15 +33,15 @@ async def test_a_hash_is_not_accepted_as_a_token() -> None:
     assert await StaticTokenVerifier([kept]).verify_token(kept.sha256) is None
 
 
-def test_tokens_are_loaded_from_the_setting_and_the_file(tmp_path: Path) -> None:
+def test_tokens_are_loaded_from_the_file_without_comments(tmp_path: Path) -> None:
     (_, one), (_, two) = (
         static_tokens.issue_token("one", ["read"]),
         static_tokens.issue_token("two", ["analytics"]),
     )
     file = tmp_path / "tokens"
-    file.write_text(f"# of the second\n\n  {two}  \n")
+    file.write_text(f"{one}\n# of the second\n\n  {two}  \n")
     file.chmod(0o600)
-    read = settings.load(http_tokens=f" {one} ", http_tokens_file=file)
+    read = load_settings(auth__tokens_file=file)
     assert static_tokens.load_tokens(read) == (one, two)
 
 
@@ -49,21 +50,21 @@ def test_a_file_that_others_may_write_is_rejected(tmp_path: Path) -> None:
     file.write_text("")
     file.chmod(0o666)
     with pytest.raises(ConfigurationError, match="other users may write"):
-        static_tokens.load_tokens(settings.load(http_tokens_file=file))
+        static_tokens.load_tokens(load_settings(auth__tokens_file=file))
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="SIGHTLINE_HTTP_TOKENS_FILE: cannot read"):
-        static_tokens.load_tokens(settings.load(http_tokens_file=tmp_path / "nowhere"))
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_AUTH__TOKENS_FILE: cannot read"):
+        static_tokens.load_tokens(load_settings(auth__tokens_file=tmp_path / "nowhere"))
 
 
-def test_duplicate_names_are_an_error() -> None:
+def test_duplicate_names_are_an_error(tmp_path: Path) -> None:
     (_, one), (_, two) = (
         static_tokens.issue_token("same", ["read"]),
         static_tokens.issue_token("same", ["write"]),
     )
     with pytest.raises(ConfigurationError, match="Two tokens have the name 'same'"):
-        static_tokens.load_tokens(settings.load(http_tokens=f"{one} {two}"))
+        static_tokens.load_tokens(make_settings(tmp_path, tokens=f"{one}\n{two}"))
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,11 @@ def server(tmp_path: Path, database_dsn: str, monkeypatch: pytest.MonkeyPatch) -
     """The environment of the commands, without OCR, which would take minutes."""
     variables = {
         "DATA_DIR": tmp_path / "data",
-        "DATABASE_URL": database_dsn,
-        "ENCODER_THREADS": 1,
-        "INGEST_WORKERS": 1,
-        "OCR": "off",
-        "LOADING_WAIT_SECONDS": 250,
+        "DATABASE__URL": database_dsn,
+        "ENCODER__THREADS": 1,
+        "INGEST__WORKERS": 1,
+        "INGEST__OCR": "off",
+        "STARTUP_TIMEOUT_SECONDS": 250,
     }
     for name, value in variables.items():
         monkeypatch.setenv(f"SIGHTLINE_{name}", str(value))

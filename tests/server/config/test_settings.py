@@ -1,4 +1,4 @@
-"""Settings are read once from the environment, say what is wrong, and keep secrets."""
+"""Tests of the settings model and the environment."""
 
 from __future__ import annotations
 
@@ -7,47 +7,61 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from sightline.server.config import settings
-from sightline.server.observability.redaction import redact_dsn
+from sightline.server.config import Settings, load_settings, unknown_variables
+from sightline.server.config.redaction import redact_dsn
+from sightline.server.config.settings import setting_fields
 from sightline.storage.errors import ConfigurationError
 
 
-def test_reads_variables_by_prefix_and_options_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGHTLINE_HTTP_PORT", "9001")
-    monkeypatch.setenv("SIGHTLINE_LOG_LEVEL", "debug")
-    read = settings.load(log_level="error")
-    assert (read.http_port, read.log_level) == (9001, "error")
+def test_variables_set_values_and_overrides_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_HTTP__PORT", "9001")
+    monkeypatch.setenv("SIGHTLINE_LOG__LEVEL", "debug")
+    settings = load_settings(log__level="error")
+    assert (settings.http.port, settings.log.level) == (9001, "error")
 
 
 def test_lists_are_separated_by_commas_and_paths_by_the_path_separator(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("SIGHTLINE_HTTP_ALLOWED_HOSTS", "eyes.example:*, eyes.example")
+    monkeypatch.setenv("SIGHTLINE_HTTP__ALLOWED_HOSTS", "eyes.example:*, eyes.example")
     monkeypatch.setenv("SIGHTLINE_ALLOWED_ROOTS", f"{tmp_path}:~/pictures")
-    read = settings.load()
-    assert read.http_allowed_hosts == ("eyes.example:*", "eyes.example")
-    assert read.allowed_roots == (tmp_path, Path.home() / "pictures")
+    monkeypatch.setenv("SIGHTLINE_AUTH__JWT__ALGORITHMS", "ES384, EdDSA")
+    settings = load_settings()
+    assert settings.http.allowed_hosts == ("eyes.example:*", "eyes.example")
+    assert settings.allowed_roots == (tmp_path, Path.home() / "pictures")
+    assert settings.auth.jwt.algorithms == ("ES384", "EdDSA")
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGHTLINE_DATABASE_URL", "")
-    assert settings.load().database_url is None
+    monkeypatch.setenv("SIGHTLINE_DATABASE__URL", "")
+    monkeypatch.setenv("SIGHTLINE_VLM", "")
+    assert load_settings().database.url is None
 
 
-def test_settings_cannot_be_changed() -> None:
-    read = settings.load()
+def test_settings_are_frozen() -> None:
+    settings = load_settings()
     with pytest.raises(ValidationError, match="frozen"):
-        read.http_port = 1
+        settings.http.port = 1
+
+
+def test_replace_changes_nested_values_in_a_copy() -> None:
+    settings = load_settings()
+    changed = settings.replace(default_collection="x", auth__jwt__audience="y")
+    assert (changed.default_collection, changed.auth.jwt.audience) == ("x", "y")
+    assert changed.auth.jwt.algorithms == settings.auth.jwt.algorithms
+    assert settings.auth.jwt.audience is None
 
 
 def test_secrets_are_absent_from_repr_and_str() -> None:
-    read = settings.load(
-        database_url="postgresql://ann:hunter2@db/eyes", vlm_api_key="sk-hunter2", http_tokens="h2"
+    settings = load_settings(
+        database__url="postgresql://ann:hunter2@db/eyes",
+        vlm__api_key="sk-hunter2",
+        auth__signing_key="hunter2" * 5,
     )
-    assert "hunter2" not in f"{read!r} {read} {read.model_dump()}"
-    assert "postgresql://ann:***@db/eyes" in repr(read)
-    assert read.database_url is not None
-    assert read.database_url.get_secret_value() == "postgresql://ann:hunter2@db/eyes"
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump()}"
+    assert "postgresql://ann:***@db/eyes" in repr(settings)
+    assert settings.database.url is not None
+    assert settings.database.url.get_secret_value() == "postgresql://ann:hunter2@db/eyes"
 
 
 @pytest.mark.parametrize(
@@ -69,39 +83,59 @@ def test_redaction_hides_the_password_and_keeps_the_rest(dsn: str, shown: str) -
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("http_port", "abc", r"SIGHTLINE_HTTP_PORT is wrong: .*integer.*'abc'"),
-        ("http_port", 65536, "SIGHTLINE_HTTP_PORT .*65535"),
-        ("encoder", "ViT-B-32", "SIGHTLINE_ENCODER .*'builtin'.*'ARCH/PRETRAINED'"),
-        ("device", "gpu", "SIGHTLINE_DEVICE .*'cuda:N'.*'gpu'"),
-        ("log_level", "loud", "SIGHTLINE_LOG_LEVEL .*'debug', 'info'"),
-        ("vlm_base_url", "ftp://host", "SIGHTLINE_VLM_BASE_URL .*http://"),
-        ("pool_min_connections", 99, "pool_min_connections is greater than pool_max_connections"),
-        ("encodr", "builtin", "there is no setting 'encodr'; did you mean 'encoder'"),
-        ("http_shutdown_seconds", "inf", "SIGHTLINE_HTTP_SHUTDOWN_SECONDS .*finite"),
+        ("http__port", "abc", r"SIGHTLINE_HTTP__PORT is wrong: .*integer.*'abc'"),
+        ("http__port", 65536, "SIGHTLINE_HTTP__PORT .*65535"),
+        ("encoder__model", "ViT-B-32", "SIGHTLINE_ENCODER__MODEL .*'builtin'.*'ARCH/PRETRAINED'"),
+        ("encoder__device", "gpu", "SIGHTLINE_ENCODER__DEVICE .*'cuda:N'.*'gpu'"),
+        ("log__level", "loud", "SIGHTLINE_LOG__LEVEL .*'debug', 'info'"),
+        ("vlm__base_url", "ftp://host", "SIGHTLINE_VLM__BASE_URL .*http://"),
+        ("auth__jwt__algorithms", "HS256", "SIGHTLINE_AUTH__JWT__ALGORITHMS .*'RS256'"),
+        ("encodr__model", "x", "Unknown setting SIGHTLINE_ENCODR. .* SIGHTLINE_ENCODER__MODEL"),
+        ("http__prt", 1, "Unknown setting SIGHTLINE_HTTP__PRT. .* SIGHTLINE_HTTP__PORT?"),
+        ("http__shutdown_timeout_seconds", "inf", "SIGHTLINE_HTTP__SHUTDOWN_TIMEOUT.* finite"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_would_be_valid(
+def test_an_invalid_value_is_reported_with_the_valid_ones(
     field: str, value: object, message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        settings.load(**{field: value})
+        load_settings(**{field: value})
 
 
-def test_a_wrong_secret_is_not_repeated_in_the_error() -> None:
+def test_an_invalid_secret_is_not_repeated_in_the_error() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        settings.load(vlm_api_key=["hunter2"], database_url={"password": "hunter2"})
-    assert "SIGHTLINE_VLM_API_KEY" in str(caught.value)
+        load_settings(vlm__api_key=["hunter2"], database__url={"password": "hunter2"})
+    assert "SIGHTLINE_VLM__API_KEY" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_misspelt_variable_is_reported_with_the_nearest_name() -> None:
-    environment = {"SIGHTLINE_ENCODR": "x", "SIGHTLINE_ENCODER": "builtin", "PATH": "/bin"}
-    assert settings.unknown_variables(environment) == [
-        "SIGHTLINE_ENCODR is not a setting; did you mean 'SIGHTLINE_ENCODER'?"
+@pytest.mark.parametrize("name", ["SIGHTLINE_VLM__API_KYE", "SIGHTLINE_VML__API_KEY"])
+def test_an_unknown_nested_variable_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "hunter2")
+    with pytest.raises(ConfigurationError, match="Did you mean SIGHTLINE_VLM__API_KEY") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_value_for_a_group_is_an_error_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_ENCODER", "builtin")
+    with pytest.raises(ConfigurationError, match=r"group of settings.*SIGHTLINE_ENCODER__MODEL"):
+        load_settings()
+
+
+def test_other_unknown_variables_get_a_warning_with_the_nearest_name() -> None:
+    environment = {
+        "SIGHTLINE_DATA_DIRR": "x",
+        "SIGHTLINE_DATA_DIR": "/x",
+        "SIGHTLINE_CONFIG": "/x",
+        "PATH": "/bin",
+    }
+    assert unknown_variables(environment) == [
+        "SIGHTLINE_DATA_DIRR is not a setting. Did you mean SIGHTLINE_DATA_DIR?"
     ]
 
 
-def test_every_setting_is_described() -> None:
-    rows = settings.described()
-    assert len(rows) == len(settings.Settings.model_fields)
-    assert all(row.description.endswith(".") for row in rows)
+def test_there_are_about_sixty_settings_and_all_have_a_description() -> None:
+    fields = dict(setting_fields(Settings))
+    assert len(fields) <= 64
+    assert all((info.description or "").endswith(".") for info in fields.values())

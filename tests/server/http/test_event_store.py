@@ -15,11 +15,9 @@ from mcp.server.streamable_http import EventMessage
 from mcp.types import JSONRPCNotification, TextContent
 
 from sightline.server.auth import static_tokens
-from sightline.server.config import settings as process_settings
 from sightline.server.http.event_store import InMemoryEventStore, SessionContextMiddleware
 from sightline.server.http.http_server import start_http_server
-
-NOWHERE = "postgresql://nobody@127.0.0.1:1/x"
+from tests.support.settings import make_settings
 
 
 def offer(mcp: MCPServer) -> None:
@@ -31,16 +29,7 @@ def offer(mcp: MCPServer) -> None:
 
 @asynccontextmanager
 async def served(tmp_path: Path, **options: object) -> AsyncIterator[str]:
-    settings = process_settings.load(
-        **{
-            "data_dir": tmp_path,
-            "http_port": 0,
-            "encoder": f"local-dir:{tmp_path / 'nowhere'}",
-            "database_url": NOWHERE,
-            "http_retry_seconds": 0.01,
-            **options,
-        }
-    )
+    settings = make_settings(tmp_path, **options)
     async with start_http_server(settings, register=(offer,)) as (url, _):
         yield url
 
@@ -79,11 +68,11 @@ class Session:
         response = await self._post({"id": request, "method": "tools/call", "params": params})
         events = parsed(response.text)
         assert [event["data"] for event in events] == [""]
-        assert events[0]["retry"] == "10"
+        assert events[0]["retry"] == "1000"
         return events[0]["id"]
 
     async def resume(self, last_event: str) -> httpx2.Response | str:
-        """Return the next answer ("" if the stream ends without one) or the error response."""
+        """Return the next answer ("" if there is none) or the error response."""
         headers = {**self.headers, "Last-Event-ID": last_event}
         async with self._http.stream("GET", self._url, headers=headers) as response:
             if response.status_code != 200:
@@ -146,7 +135,7 @@ async def test_another_principal_cannot_resume_a_session(tmp_path: Path, databas
     alice, one = static_tokens.issue_token("alice", ["write"])
     mallory, two = static_tokens.issue_token("mallory", ["write"])
     async with (
-        served(tmp_path, database_url=database_dsn, http_tokens=f"{one} {two}") as url,
+        served(tmp_path, database__url=database_dsn, tokens=f"{one}\n{two}") as url,
         httpx2.AsyncClient() as http,
     ):
         session = await Session(http, url, alice).open()

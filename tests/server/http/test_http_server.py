@@ -21,34 +21,19 @@ from mcp.types import CallToolResult, TextContent
 
 from sightline.server.auth import static_tokens as auth
 from sightline.server.auth.http_auth import create_http_auth
-from sightline.server.config import settings as process_settings
 from sightline.server.config.hosts import is_loopback
-from sightline.server.config.settings import Settings
 from sightline.server.http import http_server as server_http
-from sightline.server.http.http_server import start_http_server, transport_security
+from sightline.server.http.http_server import MAX_BODY_BYTES, start_http_server, transport_security
 from sightline.storage.errors import ConfigurationError, SchemaError
 from sightline.tools.registry import register_all
+from tests.support.settings import NO_DATABASE, make_settings
 
 MODES = ["2026-07-28", "legacy"]
-NOWHERE = "postgresql://nobody@127.0.0.1:1/x"
 
 
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def made(tmp_path: Path, **options: object) -> Settings:
-    """Return settings with a free port, and no encoder or database by default."""
-    return process_settings.load(
-        **{
-            "data_dir": tmp_path,
-            "http_port": 0,
-            "encoder": f"local-dir:{tmp_path / 'nowhere'}",
-            "database_url": NOWHERE,
-            **options,
-        }
-    )
 
 
 @asynccontextmanager
@@ -94,7 +79,7 @@ async def test_both_protocol_revisions_are_served_at_one_address(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
     async with (
-        start_http_server(made(tmp_path, database_url=database_dsn)) as (url, _),
+        start_http_server(make_settings(tmp_path, database__url=database_dsn)) as (url, _),
         connected(url, mode) as client,
     ):
         assert "search_images" in {tool.name for tool in (await client.list_tools()).tools}
@@ -121,16 +106,16 @@ async def test_both_protocol_revisions_are_served_at_one_address(
 async def test_only_known_hosts_and_origins_are_accepted(
     tmp_path: Path, headers: dict[str, str], status: int
 ) -> None:
-    async with start_http_server(made(tmp_path)) as (url, _):
+    async with start_http_server(make_settings(tmp_path)) as (url, _):
         assert (await post(url, **headers)).status_code == status
 
 
 async def test_configured_hosts_and_origins_are_accepted(tmp_path: Path) -> None:
-    read = made(
+    read = make_settings(
         tmp_path,
-        http_allowed_hosts="eyes.example",
-        http_allowed_origins="https://eyes.example",
-        http_public_url="https://public.example/",
+        http__allowed_hosts="eyes.example",
+        http__allowed_origins="https://eyes.example",
+        http__public_url="https://public.example/",
     )
     async with start_http_server(read) as (url, _):
         for host in ("eyes.example", "public.example"):
@@ -140,7 +125,7 @@ async def test_configured_hosts_and_origins_are_accepted(tmp_path: Path) -> None
 
 def test_host_and_origin_are_also_checked_on_public_addresses(tmp_path: Path) -> None:
     _, token = auth.issue_token("x", ["read"])
-    security = transport_security(made(tmp_path, http_host="0.0.0.0", http_tokens=str(token)))
+    security = transport_security(make_settings(tmp_path, http__host="0.0.0.0", tokens=str(token)))
     assert security.enable_dns_rebinding_protection
     assert security.allowed_origins == []
     assert not [host for host in security.allowed_hosts if host.startswith("0.0.0.0")]
@@ -166,31 +151,31 @@ def test_a_non_loopback_address_needs_authentication(
     assert is_loopback(host) == loopback
     address = "http://127.0.0.1:1/mcp"
     if loopback:
-        assert create_http_auth(made(tmp_path, http_host=host), address) is None
+        assert create_http_auth(make_settings(tmp_path, http__host=host), address) is None
     else:
         with pytest.raises(ConfigurationError, match=r"other machines can reach.*no tokens"):
-            create_http_auth(made(tmp_path, http_host=host), address)
+            create_http_auth(make_settings(tmp_path, http__host=host), address)
         _, token = auth.issue_token("x", ["read"])
         assert (
-            create_http_auth(made(tmp_path, http_host=host, http_tokens=str(token)), address)
+            create_http_auth(make_settings(tmp_path, http__host=host, tokens=str(token)), address)
             is not None
         )
 
 
 async def test_a_too_large_body_is_rejected(tmp_path: Path) -> None:
     async with (
-        start_http_server(made(tmp_path, http_max_body_bytes=1000)) as (url, _),
+        start_http_server(make_settings(tmp_path)) as (url, _),
         httpx2.AsyncClient() as http,
     ):
-        response = await http.post(url, json={"padding": "x" * 2000})
+        response = await http.post(url, json={"padding": "x" * MAX_BODY_BYTES})
         assert response.status_code == 413
 
 
 async def test_the_error_for_a_port_in_use_names_the_setting(tmp_path: Path) -> None:
-    async with start_http_server(made(tmp_path)) as (url, _):
+    async with start_http_server(make_settings(tmp_path)) as (url, _):
         taken = int(base(url).rsplit(":", 1)[1])
-        with pytest.raises(ConfigurationError, match=f"port {taken}: .* SIGHTLINE_HTTP_PORT"):
-            async with start_http_server(made(tmp_path, http_port=taken)):
+        with pytest.raises(ConfigurationError, match=f"port {taken}: .* SIGHTLINE_HTTP__PORT"):
+            async with start_http_server(make_settings(tmp_path, http__port=taken)):
                 pass
 
 
@@ -201,7 +186,7 @@ async def test_the_scopes_of_a_token_decide_which_tools_it_may_call(
         auth.issue_token("reader", ["read"]),
         auth.issue_token("writer", ["write"]),
     )
-    read = made(tmp_path, database_url=database_dsn, http_tokens=f"{one} {two}")
+    read = make_settings(tmp_path, database__url=database_dsn, tokens=f"{one}\n{two}")
     async with start_http_server(read) as (url, _):
         async with connected(url, mode, reads) as client:
             assert not (await client.call_tool("list_collections", {})).is_error
@@ -220,7 +205,7 @@ async def test_requests_without_a_known_token_are_rejected(
 ) -> None:
     _, token = auth.issue_token("reader", ["read"])
     headers = {} if header is None else {"Authorization": header}
-    async with start_http_server(made(tmp_path, http_tokens=str(token))) as (url, _):
+    async with start_http_server(make_settings(tmp_path, tokens=str(token))) as (url, _):
         response = await post(url, **headers)
         assert response.status_code == 401
         assert response.headers["www-authenticate"].startswith("Bearer")
@@ -232,13 +217,13 @@ async def test_requests_without_a_known_token_are_rejected(
 async def test_readyz_returns_the_state_of_each_part_only(
     tmp_path: Path, database_dsn: str, random_encoder_folder: Path
 ) -> None:
-    async with start_http_server(made(tmp_path)) as (url, _), httpx2.AsyncClient() as http:
+    async with start_http_server(make_settings(tmp_path)) as (url, _), httpx2.AsyncClient() as http:
         response = await http.get(f"{base(url)}/readyz")
         assert response.status_code == 503
         assert response.json()["ready"] is False
         assert set(response.json()) == {"ready", "database", "encoder", "search"}
         assert "nobody" not in response.text
-    read = made(tmp_path, database_url=database_dsn, encoder=f"local-dir:{random_encoder_folder}")
+    read = make_settings(tmp_path, database__url=database_dsn, encoder__model=f"local-dir:{random_encoder_folder}")
     async with start_http_server(read) as (url, running), httpx2.AsyncClient() as http:
         assert (await http.get(f"{base(url)}/healthz")).text == "ok\n"
         assert running.app.runtime is not None
@@ -254,7 +239,7 @@ async def test_readyz_returns_the_state_of_each_part_only(
 
 
 async def test_metrics_count_calls_and_connections(tmp_path: Path, database_dsn: str) -> None:
-    async with start_http_server(made(tmp_path, database_url=database_dsn)) as (url, _):
+    async with start_http_server(make_settings(tmp_path, database__url=database_dsn)) as (url, _):
         async with connected(url, "auto") as client:
             await client.call_tool("list_collections", {})
             await client.call_tool("list_collections", {"wrong": 1})
@@ -285,7 +270,7 @@ class Slow:
 
 async def test_a_running_call_finishes_before_the_server_stops(mode: str, tmp_path: Path) -> None:
     slow = Slow()
-    server = start_http_server(made(tmp_path), register=(register_all, slow.register))
+    server = start_http_server(make_settings(tmp_path), register=(register_all, slow.register))
     url, _ = await server.__aenter__()
     async with connected(url, mode) as client:
         await client.list_tools()  # else the SDK client does this after a call
@@ -306,7 +291,7 @@ async def test_64_concurrent_calls_are_answered(mode: str, tmp_path: Path) -> No
             return str(number)
 
     async with (
-        start_http_server(made(tmp_path), register=(register,)) as (url, _),
+        start_http_server(make_settings(tmp_path), register=(register,)) as (url, _),
         connected(url, mode) as client,
     ):
         results = await asyncio.gather(
@@ -318,10 +303,10 @@ async def test_64_concurrent_calls_are_answered(mode: str, tmp_path: Path) -> No
 async def test_the_server_stops_if_the_schema_version_does_not_match(
     tmp_path: Path, empty_dsn: str
 ) -> None:
-    from sightline.server.http.http_server import serve
+    from sightline.server.http.http_server import MAX_BODY_BYTES, serve
 
     with pytest.raises(SchemaError, match="run: sightline migrate"):
-        await serve(made(tmp_path, database_url=empty_dsn))
+        await serve(make_settings(tmp_path, database__url=empty_dsn))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -331,9 +316,9 @@ async def test_a_signal_stops_the_command_while_a_client_is_connected(
     environment = {
         **os.environ,
         "SIGHTLINE_DATA_DIR": str(tmp_path),
-        "SIGHTLINE_DATABASE_URL": NOWHERE,
-        "SIGHTLINE_ENCODER": f"local-dir:{tmp_path / 'nowhere'}",
-        "SIGHTLINE_HTTP_SHUTDOWN_SECONDS": "60",
+        "SIGHTLINE_DATABASE__URL": NO_DATABASE,
+        "SIGHTLINE_ENCODER__MODEL": f"local-dir:{tmp_path / 'nowhere'}",
+        "SIGHTLINE_HTTP__SHUTDOWN_TIMEOUT_SECONDS": "60",
     }
     command = "import sys; from sightline.server.cli import main; sys.exit(main())"
     process = await asyncio.create_subprocess_exec(
@@ -363,7 +348,7 @@ async def test_a_signal_stops_the_command_while_a_client_is_connected(
 async def test_clients_close_idle_connections_before_the_server_does(tmp_path: Path) -> None:
     client_keepalive_seconds = httpx2.Limits().keepalive_expiry
     assert client_keepalive_seconds is not None
-    async with start_http_server(made(tmp_path)) as (_, running):
+    async with start_http_server(make_settings(tmp_path)) as (_, running):
         assert running.server.config.timeout_keep_alive > 60 > client_keepalive_seconds
 
 

@@ -14,7 +14,8 @@ from sightline.server.auth import static_tokens
 from sightline.server.http.http_server import start_http_server
 from sightline.server.mcp_server.audit import Audit
 from sightline.storage.errors import ConfigurationError
-from tests.server.http.test_http_server import connected, made
+from tests.server.http.test_http_server import connected
+from tests.support.settings import make_settings
 
 
 def entries(path: Path) -> list[dict[str, Any]]:
@@ -26,7 +27,7 @@ async def test_each_call_is_logged_with_principal_and_outcome(
 ) -> None:
     secret, kept = static_tokens.issue_token("ann", ["read"])
     file = tmp_path / "audit.jsonl"
-    settings = made(tmp_path, database_url=database_dsn, http_tokens=str(kept), audit_file=file)
+    settings = make_settings(tmp_path, database__url=database_dsn, tokens=str(kept), log__audit_file=file)
     async with start_http_server(settings) as (url, _), connected(url, "auto", secret) as client:
         await client.call_tool("list_collections", {})
         # Rejected at once: validation does not wait for the encoder.
@@ -56,7 +57,7 @@ async def test_each_call_is_logged_with_principal_and_outcome(
 
 async def test_a_call_without_a_token_has_no_principal(tmp_path: Path, database_dsn: str) -> None:
     file = tmp_path / "audit.jsonl"
-    settings = made(tmp_path, database_url=database_dsn, audit_file=file)
+    settings = make_settings(tmp_path, database__url=database_dsn, log__audit_file=file)
     async with start_http_server(settings) as (url, _), connected(url, "auto") as client:
         await client.call_tool("list_collections", {})
     (entry,) = entries(file)
@@ -75,7 +76,7 @@ def test_a_new_file_is_created_after_the_file_was_moved(tmp_path: Path) -> None:
 
 
 def test_an_unwritable_file_is_an_error_at_startup(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="SIGHTLINE_AUDIT_FILE: cannot write"):
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_LOG__AUDIT_FILE: cannot write"):
         Audit(tmp_path / "nowhere" / "audit.jsonl")
 
 

@@ -10,7 +10,8 @@ from sightline.server.auth import static_tokens
 from sightline.server.http.http_server import start_http_server
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.storage.errors import TooManyCallsError
-from tests.server.http.test_http_server import Slow, connected, made, post, text_of
+from tests.server.http.test_http_server import Slow, connected, post, text_of
+from tests.support.settings import make_settings
 
 
 class Clock:
@@ -77,12 +78,11 @@ async def test_a_call_above_the_rate_limit_says_when_to_try_again(
         static_tokens.issue_token("ann", ["read"]),
         static_tokens.issue_token("ben", ["read"]),
     )
-    settings = made(
+    settings = make_settings(
         tmp_path,
-        database_url=database_dsn,
-        http_tokens=f"{one} {two}",
-        principal_calls_per_minute=1,
-        principal_burst_calls=2,
+        database__url=database_dsn,
+        tokens=f"{one}\n{two}",
+        rate_limit__max_calls_per_minute=10,
     )
     async with start_http_server(settings) as (url, _):
         async with connected(url, "auto", ann) as client:
@@ -100,11 +100,11 @@ async def test_the_running_calls_of_a_principal_are_limited(
 ) -> None:
     secret, kept = static_tokens.issue_token("ann", ["read", "write"])
     slow = Slow()
-    settings = made(
+    settings = make_settings(
         tmp_path,
-        database_url=database_dsn,
-        http_tokens=str(kept),
-        principal_concurrent_calls=1,
+        database__url=database_dsn,
+        tokens=str(kept),
+        rate_limit__max_concurrent_calls=1,
     )
     async with (
         start_http_server(settings, register=(slow.register,)) as (url, _),
@@ -123,7 +123,7 @@ async def test_requests_above_the_limit_get_429_with_retry_after(tmp_path: Path)
         static_tokens.issue_token("ann", ["read"]),
         static_tokens.issue_token("ben", ["read"]),
     )
-    settings = made(tmp_path, http_tokens=f"{one} {two}", principal_requests_per_minute=10)
+    settings = make_settings(tmp_path, tokens=f"{one}\n{two}", rate_limit__max_calls_per_minute=1)
     async with start_http_server(settings) as (url, _):
         assert (await post(url, Authorization=f"Bearer {ann}")).status_code == 200
         refused = await post(url, Authorization=f"Bearer {ann}")

@@ -141,7 +141,7 @@ async def test_a_valid_call_is_answered_and_counted(mode: str) -> None:
             "search has no argument 'top_k' (valid arguments: 'flag', 'limit', 'query')",
         ),
         ("nothing", {"query": "van"}, "nothing has no argument 'query' (it has no arguments)"),
-        ("serch", {}, "no tool 'serch'; there are: 'fail', 'nothing', 'search', 'slow', 'wait'"),
+        ("serch", {}, "Unknown tool 'serch'. Available: 'fail', 'nothing', 'search', 'slow', 'wait'"),
         ("search", {}, "search was called with invalid arguments: query: Field required"),
         (
             "search",
@@ -229,7 +229,7 @@ async def test_a_cancelled_call_is_counted_as_cancelled(mode: str) -> None:
 
 async def test_a_resource_error_names_the_resource_but_no_internal_details(mode: str) -> None:
     async with Client(ServerFixture().server, mode=mode) as client:
-        with pytest.raises(MCPError, match="no asset 'x'"):
+        with pytest.raises(MCPError, match="Unknown asset 'x'"):
             await client.read_resource("sightline://asset/x")
         with pytest.raises(MCPError) as caught:
             await client.read_resource("sightline://asset/broken")

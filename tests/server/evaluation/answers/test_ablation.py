@@ -17,12 +17,12 @@ from sightline.server.evaluation.answers.ablation import (
 )
 from sightline.server.evaluation.answers.eval_questions import EvalQuestion
 from sightline.server.evaluation.run_file import load_run_file
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
-from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 from tests.support.encoders import ColourHistogramEncoder
@@ -37,12 +37,12 @@ CAPTIONS = ("a white van", "a red door", "a blue boat")
 async def gallery(
     database: Database, tmp_path: Path
 ) -> AsyncIterator[tuple[Dependencies, Path, list[str]]]:
-    """Three images with captions, a run file about two of them, and the prompts of the model."""
+    """Three captioned images, a run file, and the prompts of the model."""
     folder = tmp_path / "gallery"
     files = fill(folder, len(CAPTIONS))
     for path, caption in zip(files, CAPTIONS, strict=True):
         path.with_suffix(".txt").write_text(caption, encoding="utf-8")
-    encoder, objects = ColourHistogramEncoder(), ObjectStore(tmp_path / "data")
+    encoder, objects = ColourHistogramEncoder(), BlobStore(tmp_path / "data")
     await ingest(
         database,
         objects,
@@ -71,12 +71,12 @@ async def gallery(
 
 def _dependencies(
     database: Database,
-    objects: ObjectStore,
+    objects: BlobStore,
     encoder: ColourHistogramEncoder,
     model: VisionLanguageModel | None,
 ) -> Dependencies:
     from sightline.server.config import load_settings
-    from sightline.server.config.option_mapping import decoder
+    from sightline.server.runtime import create_image_decoder
 
     return Dependencies(
         database=Ready(database),
@@ -88,7 +88,7 @@ def _dependencies(
         image_search=ImageSearch(database, encoder, encoder, signing_key=b"k" * 32).search,
         passage_search=PassageSearch(database, encoder, signing_key=b"k" * 32).search,
         ingest_options=IngestOptions(workers=1),
-        decoder=decoder(load_settings()),
+        decoder=create_image_decoder(load_settings()),
         vision=model,
     )
 

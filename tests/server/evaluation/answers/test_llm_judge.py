@@ -1,4 +1,4 @@
-"""A judge model rates answers over HTTP; the answers are data and never instructions."""
+"""A judge model rates answers over HTTP; answers are never instructions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def answered(text: str = "door") -> AnswerResult:
 
 
 def settings(url: str | None, **more: str) -> Settings:
-    return load_settings(judge__base_url=url, judge__model=JUDGE, vlm_retries=0, **more)
+    return load_settings(judge__base_url=url, judge__model=JUDGE, **more)
 
 
 @pytest.fixture
@@ -154,13 +154,12 @@ async def test_eval_reports_the_ratings_with_their_intervals(
     endpoint.otherwise = _reply_as_vlm_or_judge
     for name, value in {
         "DATA_DIR": tmp_path / "data",
-        "DATABASE_URL": database_dsn,
-        "ENCODER_THREADS": 1,
-        "INGEST_WORKERS": 1,
-        "OCR": "off",
-        "VLM_MODEL": "eyes",
-        "VLM_CONNECT_SECONDS": 60,
-        "LOADING_WAIT_SECONDS": 250,
+        "DATABASE__URL": database_dsn,
+        "ENCODER__THREADS": 1,
+        "INGEST__WORKERS": 1,
+        "INGEST__OCR": "off",
+        "VLM__MODEL": "eyes",
+        "STARTUP_TIMEOUT_SECONDS": 250,
     }.items():
         monkeypatch.setenv(f"SIGHTLINE_{name}", str(value))
     out = tmp_path / "out"

@@ -14,12 +14,12 @@ from sightline.server.evaluation.retrieval.retrieval_evaluation import run_queri
 from sightline.server.evaluation.retrieval.retrieval_results import TaskResult
 from sightline.server.evaluation.retrieval.retrieval_sections import retrieval_section
 from sightline.server.evaluation.retrieval.sample_queries import load_previews
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, ModelOverloadedError
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.retrieval.ranking.reranker import Exhibit, Reranker
-from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
+from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.tools.shared.dependencies import Dependencies
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
@@ -31,12 +31,12 @@ KEY = b"a key for the tests"
 class PrefersRoses:
     """Prefers roses, and fails for queries about the sea."""
 
-    looks = False
+    uses_images = False
 
-    async def judge(self, query: str, exhibits: Sequence[Exhibit]) -> Sequence[float]:
+    async def score(self, query: str, candidates: Sequence[RerankCandidate]) -> Sequence[float]:
         if "sea" in query:
             raise ModelOverloadedError("its queue is full")
-        return ["rose" in exhibit.text for exhibit in exhibits]
+        return ["rose" in candidate.text for candidate in candidates]
 
 
 @pytest.fixture
@@ -49,11 +49,11 @@ async def deps(database: Database, tmp_path: Path) -> Dependencies:
         ("sea.jpg", "#2030d0", "the sea"),
     ):
         await corpus.add(name, picture=Image.new("RGB", (64, 64), colour), caption=caption)
-    reranker = Reranker(judge=PrefersRoses())
+    reranker = RerankStage(model=PrefersRoses())
     images = ImageSearch(database, encoder, encoder, signing_key=KEY, reranker=reranker)
     return Dependencies(
         database=Ready(database),
-        objects=ObjectStore(tmp_path),
+        objects=BlobStore(tmp_path),
         encoder=Ready(encoder),
         passage_encoder=Ready(encoder),
         allowed_roots=(),

@@ -186,7 +186,7 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_architecture_is_rejected_with_the_available_ones(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="architecture 'ViT-Z-9'; there are: 'EVA01"):
+    with pytest.raises(UnknownNameError, match="architecture 'ViT-Z-9'; Available: 'EVA01"):
         _load(tmp_path, "ViT-Z-9/openai")
 
 
@@ -211,5 +211,5 @@ def test_weights_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_p
 def test_a_missing_device_is_rejected_with_the_available_ones(
     random_encoder_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UnknownNameError, match="no device 'cuda:99'; there are: 'cpu'"):
+    with pytest.raises(UnknownNameError, match="Unknown device 'cuda:99'. Available: 'cpu'"):
         _load(tmp_path, f"local-dir:{random_encoder_folder}", device="cuda:99")

@@ -144,7 +144,7 @@ def test_what_is_no_adapter_is_refused(
         (
             FIT,
             Serving(model=LLAVA, images=1, host="0.0.0.0"),
-            "on 0.0.0.0 others could ask.*SIGHTLINE_VLM_API_KEY",
+            "on 0.0.0.0 others could ask.*SIGHTLINE_VLM__API_KEY",
         ),
     ],
 )

@@ -22,9 +22,9 @@ from sightline.server.models.model_server.builtin.openai_app import BUILTIN
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import Endpoint
 from sightline.storage.records.assets import Asset
-from sightline.tools.answers.answer_context import PictureEvidence
+from sightline.tools.answers.answer_context import ImageEvidence
 from sightline.tools.answers.answer_prompts import question_request
-from sightline.tools.boxes.model_profiles import choose
+from sightline.tools.boxes.model_families import choose_profile
 from sightline.tools.vlm.vision_language_model import Reply, Request, UnknownModelError
 from sightline.training.vlm.model.llava import Shape
 from sightline.training.world.core.splits import seed_of
@@ -100,9 +100,9 @@ def drawn_questions() -> list[Request]:
     for number, family in enumerate(FAMILIES):
         picture = draw(family, seed_of("test", 500_000 + number), "test")
         asset = cast("Asset", None)  # a prompt says nothing of where its pictures are from
-        evidence = [PictureEvidence(1, asset, picture.image)]
+        evidence = [ImageEvidence(1, asset, picture.image)]
         asking += [
-            question_request(choose("builtin-llava"), each.question, evidence)
+            question_request(choose_profile("builtin-llava"), each.question, evidence)
             for each in picture.questions[:18]
         ]
     return asking
@@ -113,7 +113,7 @@ async def asked(url: str, model: str = NAME, concurrency: int = 8) -> AsyncItera
     endpoint = Endpoint(
         base_url=url,
         model=model,
-        profile=choose("builtin-llava"),
+        profile=choose_profile("builtin-llava"),
         concurrency=concurrency,
         timeout_seconds=300,
     )
@@ -136,7 +136,7 @@ async def vllm_serving(folder: Path) -> AsyncIterator[str]:
     said: list[str] = []
     while line := (await process.stderr.readline()).decode():
         said.append(line)
-        if "ready; set SIGHTLINE_VLM_BASE_URL=" in line:
+        if "ready; set SIGHTLINE_VLM__BASE_URL=" in line:
             break
     assert process.returncode is None, "".join(said[-20:])
     rest = asyncio.create_task(process.stderr.read())

@@ -12,7 +12,7 @@ import pytest
 from sightline.server.models.vision_language.call_state import Observation
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import Endpoint
-from sightline.tools.boxes.model_profiles import choose
+from sightline.tools.boxes.model_families import choose_profile
 from tests.support.vlm_endpoint import MODEL
 
 MakeClient = Callable[..., VlmClient]
@@ -51,7 +51,7 @@ async def make_client(waits: Waits, observed: list[Observation]) -> AsyncIterato
             **bounds: Any,
         ) -> VlmClient:
             bounds.setdefault("model", MODEL)
-            bounds.setdefault("profile", choose("qwen3-vl"))
+            bounds.setdefault("profile", choose_profile("qwen3-vl"))
             client = VlmClient(
                 Endpoint(base_url=base_url, **bounds),
                 observer=observed.append,

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sightline.server.models.model_server.builtin.builtin_server import serving
-from sightline.tools.boxes.model_profiles import choose
+from sightline.tools.boxes.model_families import choose_profile
 from sightline.tools.vlm.vision_language_model import (
     Request,
     UnknownModelError,
@@ -31,7 +31,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def test_a_yes_or_no_question_about_a_picture_is_answered_with_its_certainty(
     url: str, make_client: MakeClient
 ) -> None:
-    client = make_client(url, model=NAME, profile=choose("builtin-llava"))
+    client = make_client(url, model=NAME, profile=choose_profile("builtin-llava"))
     picture = Image.radial_gradient("L").resize((120, 90))
     reply = await client.ask(
         Request((picture, "Is there a van?"), choices=("yes", "no"), probabilities=True)
@@ -47,7 +47,7 @@ async def test_a_yes_or_no_question_about_a_picture_is_answered_with_its_certain
 
 
 async def test_a_schema_holds_the_answer(url: str, make_client: MakeClient) -> None:
-    client = make_client(url, model=NAME, profile=choose("qwen3-vl"))
+    client = make_client(url, model=NAME, profile=choose_profile("qwen3-vl"))
     schema = {
         "type": "object",
         "properties": {"count": {"type": "integer", "minimum": 0, "maximum": 9}},

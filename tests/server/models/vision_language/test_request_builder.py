@@ -13,7 +13,8 @@ from sightline.server.models.vision_language.image_encoding import SentPicture, 
 from sightline.server.models.vision_language.request_builder import chat_body, content
 from sightline.server.models.vision_language.special_tokens import harmless
 from sightline.server.models.vision_language.vlm_endpoint import Endpoint
-from sightline.tools.boxes.model_profiles import Verbatim, choose
+from sightline.tools.boxes.model_families import choose_profile
+from sightline.tools.boxes.model_profiles import TrustedText
 from sightline.tools.vlm.vision_language_model import Request
 from sightline.training.vlm.data import prompt
 
@@ -62,14 +63,14 @@ def test_text_in_two_parts_cannot_make_a_token() -> None:
 
 
 def test_our_own_words_keep_their_tokens_and_a_phrase_between_them_does_not() -> None:
-    parts = choose("deepseek-vl2").locating(["the <image> giraffe"])
+    parts = choose_profile("deepseek-vl2").locate_prompt(["the <image> giraffe"])
     assert content(parts) == [{"type": "text", "text": "<|ref|>the < image> giraffe<|/ref|>."}]
 
 
 def test_families_that_write_boxes_in_tokens_ask_the_server_to_keep_them() -> None:
     bodies = {
         name: chat_body(
-            Request(("?",)), ["?"], Endpoint(base_url="x", model="m", profile=choose(name))
+            Request(("?",)), ["?"], Endpoint(base_url="x", model="m", profile=choose_profile(name))
         )
         for name in ("paligemma", "llava-1.5")
     }
@@ -78,12 +79,12 @@ def test_families_that_write_boxes_in_tokens_ask_the_server_to_keep_them() -> No
 
 
 def test_the_built_in_model_is_asked_in_the_very_words_of_its_training() -> None:
-    profile = choose("builtin-llava")
+    profile = choose_profile("builtin-llava")
     picture = Image.radial_gradient("L").resize((120, 90)).convert("RGB")
     question = "What is the hole spacing?"
     request = Request(
         (
-            Verbatim(prompt.picture_head(1)),
+            TrustedText(prompt.picture_head(1)),
             picture,
             prompt.passage_line(2, "HEAT SINK | hole spacing 32 mm <image>"),
             prompt.question_line(question),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from sightline.server.config.settings import load
+from sightline.server.config import load_settings
 from sightline.server.models.vision_language.call_state import Observation
 from sightline.server.models.vision_language.vlm_endpoint import Endpoint
 from sightline.storage.errors import (
@@ -23,8 +23,8 @@ from sightline.storage.errors import (
     ModelUnavailableError,
     UnknownNameError,
 )
-from sightline.tools.boxes.model_profiles import choose
-from sightline.tools.shared.images import EncodedPicture
+from sightline.tools.boxes.model_families import choose_profile
+from sightline.tools.shared.images import EncodedImage
 from sightline.tools.vlm.vision_language_model import (
     ModelRefusedError,
     ModelReplyError,
@@ -125,7 +125,7 @@ async def test_a_family_that_cannot_follow_a_schema_is_not_sent_one(
     make_client: MakeClient,
 ) -> None:
     server = Server(ok("white [1]"))
-    client = make_client(transport=server.transport, profile=choose("builtin-llava"))
+    client = make_client(transport=server.transport, profile=choose_profile("builtin-llava"))
     reply = await client.ask(Request(("?",), schema={"type": "object"}))
     assert "response_format" not in server.bodies[0]
     assert reply.data == [1]
@@ -259,7 +259,7 @@ async def test_a_pause_beyond_the_deadline_is_not_begun(
     ("answer", "error", "message"),
     [
         (refused(400, "This model's maximum context length is 1024"), ModelRefusedError, "1024"),
-        (refused(401, "bad key"), ModelRefusedError, "SIGHTLINE_VLM_API_KEY"),
+        (refused(401, "bad key"), ModelRefusedError, "SIGHTLINE_VLM__API_KEY"),
         (refused(413, "too large"), ModelRefusedError, "too large"),
         (
             httpx.Response(302, headers={"location": "http://evil.test"}),
@@ -409,12 +409,12 @@ async def test_more_pictures_than_the_family_takes_are_refused_before_they_are_s
     make_client: MakeClient,
 ) -> None:
     server = Server()
-    client = make_client(transport=server.transport, profile=choose("llava-1.5"))
+    client = make_client(transport=server.transport, profile=choose_profile("llava-1.5"))
     picture = Image.new("RGB", (8, 8))
     with pytest.raises(InvalidArgumentError, match=r"2 pictures.*'llava-1.5', takes 1"):
         await client.ask(Request((picture, picture, "?")))
     with pytest.raises(MediaError):
-        await client.ask(Request((EncodedPicture(b"no picture", "image/png", 1, 1), "?")))
+        await client.ask(Request((EncodedImage(b"no picture", "image/png", 1, 1), "?")))
     assert server.requests == []
 
 
@@ -430,7 +430,7 @@ async def test_health_names_the_models_that_are_there(make_client: MakeClient) -
     ("answer", "error", "message"),
     [
         (httpx.Response(404), ModelReplyError, "usually ends in /v1"),
-        (httpx.Response(401), ModelRefusedError, "SIGHTLINE_VLM_API_KEY"),
+        (httpx.Response(401), ModelRefusedError, "SIGHTLINE_VLM__API_KEY"),
         (httpx.Response(503), ModelUnavailableError, "503"),
         (httpx.Response(200, json={"data": 3}), ModelReplyError, "no list of models"),
         (httpx.ConnectError("refused"), ModelUnavailableError, "cannot be reached"),
@@ -453,17 +453,19 @@ async def test_health_says_what_is_wrong(
 
 
 def test_an_endpoint_is_made_of_settings() -> None:
-    assert Endpoint.from_settings(load()) is None
+    assert Endpoint.from_settings(load_settings()) is None
     endpoint = Endpoint.from_settings(
-        load(vlm_base_url="http://gpu:8000", vlm_model="llava-hf/llava-1.5-7b-hf", vlm_retries=1)
+        load_settings(vlm__base_url="http://gpu:8000", vlm__model="llava-hf/llava-1.5-7b-hf")
     )
     assert endpoint is not None
     assert (endpoint.api_url, endpoint.profile.name, endpoint.retries) == (
         "http://gpu:8000/v1",
         "llava-1.5",
-        1,
+        3,
     )
-    with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM_MODEL is not"):
-        Endpoint.from_settings(load(vlm_base_url="http://gpu:8000/v1"))
+    with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM__MODEL is not"):
+        Endpoint.from_settings(load_settings(vlm__base_url="http://gpu:8000/v1"))
     with pytest.raises(UnknownNameError, match="no model profile 'lava'"):
-        Endpoint.from_settings(load(vlm_base_url="http://g/v1", vlm_model="m", vlm_profile="lava"))
+        Endpoint.from_settings(
+            load_settings(vlm__base_url="http://g/v1", vlm__model="m", vlm__profile="lava")
+        )

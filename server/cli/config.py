@@ -1,0 +1,56 @@
+"""``sightline config``: print the effective settings and their sources."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+
+from sightline.server.config.settings_loader import EffectiveSetting, effective_settings
+
+HELP = "print all settings with their values and sources"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--format", choices=("table", "toml", "json"), default="table", help="default: table"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the settings, secrets hidden."""
+    settings = effective_settings()
+    if arguments.format == "json":
+        text = json.dumps(
+            {item.key: {"value": item.value, "source": item.source} for item in settings}, indent=2
+        )
+    else:
+        text = "\n".join(_toml(settings) if arguments.format == "toml" else _table(settings))
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _table(settings: list[EffectiveSetting]) -> Iterator[str]:
+    rows = [(item.key, _cell(item.value), item.source) for item in settings]
+    key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for key, value, source in rows:
+        yield f"{key:{key_width}}  {value:{value_width}}  {source}"
+
+
+def _toml(settings: list[EffectiveSetting]) -> Iterator[str]:
+    for group, items in groupby(settings, lambda item: item.key.rpartition(".")[0]):
+        if group:
+            yield f"\n[{group}]"
+        for item in items:
+            unset = item.value is None or "***" in str(item.value)
+            line = f"{item.key.rpartition('.')[2]} = {json.dumps(item.value)}"
+            yield f"{'# ' if unset else ''}{line}  # {item.source}"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return json.dumps(value) if isinstance(value, list | bool) else str(value)
