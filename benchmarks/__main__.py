@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME...] [-- OPTIONS]``: run all benchmarks or the named ones.
+"""Run all or some benchmarks: ``python -m benchmarks [NAME...] [-- OPTIONS]``.
 
 Options after ``--`` are for the one named benchmark.
 """

@@ -64,17 +64,17 @@ async def main(arguments: list[str] | None = None) -> None:
         EmbeddedPostgres(folder, durable=False) as server,
     ):
         dsn = server.dsn()
-        is_new = schema_migration.current(dsn) is None
+        is_new_database = schema_migration.current(dsn) is None
         schema_migration.upgrade(dsn)
         database = await Database.open(dsn, statement_timeout_seconds=36_000)
-        if is_new:
+        if is_new_database:
             start = time.perf_counter()
             await catalogue.load(database, options.rows, options.dimension)
             print(f"{options.rows:,} assets loaded and indexed in {_elapsed(start)}")
         async with database.connection() as connection:
             role = await ensure_query_login(connection)
         analyst = make_conninfo(dsn, user=role, options="-c search_path=analytics,public")
-        if is_new:
+        if is_new_database:
             (duplicates, *_) = questions()
             result = await _ask(analyst, *duplicates)
             print(f"{result.title}, before analyze: {result.milliseconds:,.0f} ms")
@@ -98,7 +98,7 @@ def questions() -> list[tuple[str, str]]:
 
 
 async def _ask(dsn: str, title: str, statement: str) -> QuestionResult:
-    """In a is_new session, as ``query_sql`` has it; the second time, so that all is in memory."""
+    """Run a statement twice in a new session and measure the second run."""
     async with await AsyncConnection.connect(dsn) as connection:
         await connection.execute("SET TRANSACTION READ ONLY")
         await connection.execute("SET LOCAL jit = off")
@@ -194,7 +194,7 @@ def _export_in_process(dsn: str, format_: str, path: Path) -> tuple[float, float
 
 
 def load_vectors(path: Path, format_: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the asset id and vector, float16 of shape (dimension,), with standard libraries."""
+    """Yield asset ids and vectors, float16 of shape (dimension,)."""
     match format_:
         case "csv":
             with path.open() as file:

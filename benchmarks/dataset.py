@@ -27,7 +27,7 @@ _PLACES = ("behind a wall", "in the yard", "by the gate", "on a table", "under a
 def write_images(
     folder: Path, count: int, sizes: tuple[tuple[int, int, int], ...] = SIZES, seed: int = 7
 ) -> int:
-    """Write ``count`` files and ``metadata.jsonl``; return the total bytes of the files."""
+    """Write ``count`` files and ``metadata.jsonl``; return the total bytes."""
     folder.mkdir(parents=True)
     rng = random.Random(seed)
     originals = {

@@ -1,4 +1,4 @@
-"""Measure handshake and ``tools/list`` against an empty SDK server: HTTP warm, stdio cold.
+"""Measure handshake and ``tools/list`` against an empty SDK server.
 
     python -m benchmarks handshake
 

@@ -1,4 +1,4 @@
-"""Measure ``sightline ingest`` against the limits of the machine, and the recovery after a kill.
+"""Measure ``sightline ingest`` against the limits of the machine.
 
     python -m benchmarks ingest_throughput
     python -m benchmarks ingest_throughput -- --count 10000 --kill

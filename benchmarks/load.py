@@ -147,7 +147,7 @@ def _run_in_processes(url: str, clients: int, seconds: float) -> CallStatistics:
 def _run_clients(
     url: str, count: int, seconds: float, process: int, rest: float = 0.0
 ) -> CallStatistics:
-    """Connect all clients, then search until the time is over. Runs in its own process."""
+    """Connect all clients, then search until the time is over."""
     return asyncio.run(_run_clients_async(url, count, seconds, process, rest))
 
 

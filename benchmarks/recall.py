@@ -1,4 +1,4 @@
-"""Measure recall@10 against exact search and the latency, without and with filters.
+"""Measure recall@10 and latency of filtered search against exact search.
 
     python -m benchmarks recall -- --vectors 100000
 

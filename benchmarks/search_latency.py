@@ -1,4 +1,4 @@
-"""Measure ``search_images`` over MCP and HTTP against the sum of its necessary parts.
+"""Measure ``search_images`` over MCP against the sum of its necessary parts.
 
     python -m benchmarks search_latency -- --images 2000
 
@@ -244,7 +244,7 @@ class _Recorder:
         return list(self.database.statements)
 
     def replay(self, searches: list[list[Statement]]) -> Callable[[], Awaitable[None]]:
-        """Return a function that sends the statements of the next search in one transaction."""
+        """Return a function that sends the next search's statements."""
         remaining = iter(searches)
 
         async def send() -> None:

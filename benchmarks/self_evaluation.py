@@ -1,4 +1,4 @@
-"""Evaluate retrieval on a synthetic album: render, ingest, derive queries, write a report.
+"""Evaluate retrieval on a synthetic album and write a report.
 
     python -m benchmarks self_evaluation -- --count 360 --out sightline-eval
 
@@ -59,7 +59,7 @@ async def _evaluate(options: argparse.Namespace, work: Path) -> None:
 
 
 def _prepare_album(options: argparse.Namespace, work: Path) -> tuple[str, Path]:
-    """Return the collection name and the album folder; render the album if it is missing."""
+    """Return collection name and album folder; render a missing album."""
     name = f"{synthetic_album.COLLECTION}-{options.count}-{options.seed}"
     if options.album is not None:
         name = f"{synthetic_album.COLLECTION}-{options.album.resolve().name}"

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.answers``: reproduce the answer figures of the documentation.
+"""Reproduce the answer figures of the docs: ``python -m benchmarks.answers``.
 
 ``calibrate``  fits the confidence of the built-in model on the validation split of the synthetic
                world and writes it into the package

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and write the report; the exit code does not depend on the results."""
     from sightline.server.evaluation.run_file import load_run_file
 
-    judge = {"judge_base_url": arguments.judge, "judge_model": arguments.judge_model}
+    judge = {"judge__base_url": arguments.judge, "judge__model": arguments.judge_model}
     settings = load_settings(
         loading_wait_seconds=LOADING_WAIT_SECONDS,
         **{name: value for name, value in judge.items() if value is not None},

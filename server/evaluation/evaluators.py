@@ -1,4 +1,4 @@
-"""Evaluate a run file: each line by the evaluator of its field (`relevant` or `answer`)."""
+"""Evaluate a run file: `relevant` lines as searches, `answer` lines as questions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def _facts(
     encoder = await deps.encoder.get()
     database = await deps.database.get()
     async with database.connection() as connection:
-        overviews = await collections.overview(connection)
+        overviews = await collections.list_overviews(connection)
     names = {collection} if collection else {line.values.get("collection") for line in lines}
     searched = [each for each in overviews if each.name in names or None in names]
     facts = {

@@ -19,7 +19,7 @@ def _is_estimate(cell: Cell) -> bool:
 
 
 def _heat(cell: Estimate, row: Sequence[Cell]) -> str:
-    """Return the CSS of a heatmap cell: darker for higher values, bold for the best of its row."""
+    """Return the CSS of a heatmap cell; the best of its row is bold."""
     best = max(each.value for each in row if isinstance(each, Estimate))
     weight = ";font-weight:650" if cell.value == best else ""
     return f"background:rgb(from var(--accent) r g b / {0.45 * max(cell.value, 0):.2f}){weight}"

@@ -27,7 +27,7 @@ def load_static(name: str) -> Markup:
 
 
 def csp_hash(text: str) -> str:
-    """Return the Content-Security-Policy source that permits an inline script or style."""
+    """Return the CSP source that permits an inline script or style."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 

@@ -15,7 +15,7 @@ from benchmarks import self_evaluation
 async def test_fusion_is_better_than_every_retriever_on_a_synthetic_album(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SIGHTLINE_INGEST_FILE_SECONDS", "600")
+    monkeypatch.setenv("SIGHTLINE_INGEST__FILE_TIMEOUT_SECONDS", "600")
     flags = ("--count", 108, "--seed", 2, "--out", tmp_path / "out", "--quiet", "--json")
     await self_evaluation.main([str(each) for each in ("--work", tmp_path / "work", *flags)])
     results = json.loads(capsys.readouterr().out)

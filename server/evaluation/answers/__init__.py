@@ -1,1 +1,1 @@
-"""Answer evaluation: correctness, citations and abstention under several conditions."""
+"""Answer evaluation: correctness, citations, abstention."""

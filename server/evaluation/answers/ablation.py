@@ -18,7 +18,7 @@ from sightline.server.evaluation.answers.eval_questions import EvalQuestion
 from sightline.server.evaluation.answers.llm_judge import LlmJudge
 from sightline.server.evaluation.run_file import ProgressCallback, RunFileLine
 from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError, shown
-from sightline.storage.records import by_filename
+from sightline.storage.records import assets
 from sightline.storage.retrieval.search_types import Selection
 from sightline.tools.answer_question import answer_with_evidence
 from sightline.tools.answers.answer_parser import is_not_shown
@@ -76,7 +76,7 @@ async def asset_ids_by_source(
     names = {name for each in questions for name in each.sources}
     database = await deps.database.get()
     async with database.connection() as connection:
-        found = await by_filename.assets_of(connection, names, collection)
+        found = await assets.find_by_filename(connection, names, collection)
     sources: dict[str, str] = {}
     for each in found:
         sources.setdefault(each.source, each.id)
@@ -144,7 +144,7 @@ async def _ask_closed_book(deps: Dependencies, question: EvalQuestion) -> RatedA
     model = deps.vision
     if model is None:
         raise ModelUnavailableError(NO_MODEL)
-    if model.profile.answers == "cited":
+    if model.profile.answer_format == "cited":
         request = Request(
             (TrustedText("Question: "), question.question), "Answer from the evidence."
         )

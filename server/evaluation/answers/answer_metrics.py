@@ -1,4 +1,4 @@
-"""Score answers against their references, and average the scores with 95% intervals.
+"""Score answers against references and average them with 95% intervals.
 
 Citations are scored as in ALCE (Gao et al., EMNLP 2023), but by the known source files and not by
 a language model. Recall is the share of claims that cite at least one file that shows the answer;
@@ -19,9 +19,10 @@ import numpy as np
 
 from sightline.server.evaluation.answers.eval_questions import EvalQuestion
 from sightline.server.evaluation.bootstrap import Estimate, bootstrap_mean, bootstrap_ratio
+from sightline.storage.types import Box
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult
 from sightline.tools.answers.text_matching import normalize
-from sightline.tools.boxes.geometry import Box, iou
+from sightline.tools.boxes.geometry import iou
 
 IOU_THRESHOLD: Final = 0.5
 
@@ -64,7 +65,7 @@ class AnswerScore:
 
 
 def normalize_answer(text: str) -> str:
-    """Lower case, drop articles and punctuation, use digits, and write ``05:40`` as ``5:40``."""
+    """Normalize case, articles, punctuation, numerals and times (``05:40``)."""
     words = normalize(_LEADING_ZERO_OF_TIME.sub("", text)).split()
     return " ".join(_NUMERALS.get(word, word) for word in words if word not in _ARTICLES)
 

@@ -1,4 +1,4 @@
-"""LLM-as-judge: rate answers for accuracy, completeness and verifiability, from 1 to 5.
+"""LLM-as-judge: rate accuracy, completeness and verifiability from 1 to 5.
 
 Use ratings for answers whose reference is more than a word or number, and only to compare runs.
 The judge gets the question, the reference answers, the answer with its claims and evidence, and no
@@ -66,7 +66,7 @@ class LlmJudge:
     model: VisionLanguageModel
 
     async def rate(self, question: EvalQuestion, result: AnswerResult) -> Ratings | None:
-        """Return ratings by criterion, or ``None`` if the judge fails or the reply is invalid.
+        """Return ratings by criterion, or ``None`` without a valid reply.
 
         Failures are only logged: one missing rating must not stop a long evaluation.
         """
@@ -97,7 +97,7 @@ async def open_judge(settings: Settings) -> AsyncIterator[LlmJudge | None]:
 
 
 def parse_ratings(reply: Reply) -> Ratings | None:
-    """Return the ratings of a reply: from its JSON, or from the text after each criterion."""
+    """Return the ratings in the JSON of a reply, or else in its text."""
     data = reply.data if isinstance(reply.data, dict) else {}
     given = {name.strip().casefold(): value for name, value in data.items()}
     ratings: Ratings = {}
@@ -120,7 +120,7 @@ def _rating(value: JsonValue) -> int | None:
 
 
 def _rating_in_text(name: str, text: str) -> int | None:
-    """Find one rating; different ratings are ambiguous, because the reply may quote the answer."""
+    """Find one rating. Several are ambiguous: the reply may quote the answer."""
     matches = re.finditer(_NAMED_RATING.format(name), text, re.IGNORECASE)
     ratings = {_rating(match[1]) for match in matches}
     return ratings.pop() if len(ratings) == 1 else None

@@ -10,8 +10,8 @@ from sightline.server.evaluation.retrieval.eval_queries import EvalQuery, Releva
 from sightline.server.evaluation.run_file import RunFileLine
 from sightline.storage.db.pool import Connection
 from sightline.storage.errors import shown
-from sightline.storage.records import assets, by_filename
-from sightline.storage.records.by_filename import FiledAsset, FiledPassage
+from sightline.storage.records import assets
+from sightline.storage.records.assets import FileAsset, FilePassage
 from sightline.storage.retrieval.hydrate import hydration
 
 _MAX_NAMES_IN_ERROR = 3
@@ -60,8 +60,8 @@ class _Resolver:
 
     connection: Connection
     collection: str | None
-    assets: dict[str, list[FiledAsset]]
-    passages: dict[str, list[FiledPassage]]
+    assets: dict[str, list[FileAsset]]
+    passages: dict[str, list[FilePassage]]
 
     @classmethod
     async def load(
@@ -73,9 +73,11 @@ class _Resolver:
                 item.source for item in each.query.relevant if item.source is not None
             }
         found = cls(connection, collection, {}, {})
-        for asset in await by_filename.assets_of(connection, files["images"], collection):
+        for asset in await assets.find_by_filename(connection, files["images"], collection):
             found.assets.setdefault(asset.source, []).append(asset)
-        for passage in await by_filename.passages_of(connection, files["text"], collection):
+        for passage in await assets.find_passages_by_filename(
+            connection, files["text"], collection
+        ):
             found.passages.setdefault(passage.source, []).append(passage)
         return found
 
@@ -94,7 +96,7 @@ class _Resolver:
             return [item.asset]
         if item.passage is not None:
             id_ = item.passage_id
-            passage = (await hydration.passages(self.connection, [id_], ())).get(id_)
+            passage = (await hydration.load_passages(self.connection, [id_])).get(id_)
             if passage is None or self.collection not in (None, passage.collection):
                 raise query.line.error(
                     f"relevant: no passage {shown(item.passage)} in {self._scope}"
@@ -137,7 +139,7 @@ class _Resolver:
         return f"the collection {shown(self.collection)}"
 
 
-def _matches(passage: FiledPassage, item: RelevantItem) -> bool:
+def _matches(passage: FilePassage, item: RelevantItem) -> bool:
     return (
         item.page in (None, passage.page)
         and item.kind in (None, passage.kind)

@@ -51,7 +51,10 @@ class SystemRankings:
 async def run_query(
     deps: Dependencies, run_query: RunQuery, collection: str | None
 ) -> SystemRankings:
-    """Run one query. Raises InvalidArgumentError, naming the line, if the search rejects it."""
+    """Run one query.
+
+    Raises InvalidArgumentError, naming the line, if the search rejects it.
+    """
     query = run_query.query
     name = query.collection or collection
     selection = Selection(

@@ -1,4 +1,4 @@
-"""Evaluate retrieval: each retriever alone, fused, and reranked if there is a reranker."""
+"""Evaluate retrieval: each retriever alone, fused, and reranked."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def _score_task(
 
 
 async def _clip_scores(deps: Dependencies, results: Sequence[QueryResult]) -> dict[str, Estimate]:
-    """Score the first hit, a relevant image, and a relevant image of a random other query."""
+    """Score the first hit, a relevant image, and one of a random other query."""
     hits = [next(iter(each.rankings.systems[FUSED]), None) for each in results]
     relevant = [max(each.judged.grades, key=each.judged.grades.__getitem__) for each in results]
     order = np.random.default_rng(len(relevant)).permutation(len(relevant))

@@ -1,4 +1,4 @@
-"""Retrieval metrics: nDCG, recall and MRR (by trec_eval), rank-biased overlap, CLIP score."""
+"""Retrieval metrics: nDCG, recall, MRR, rank-biased overlap, CLIP score."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sightline.server.evaluation.bootstrap import Estimate, bootstrap_mean
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records import embedding_spaces
-from sightline.storage.retrieval.hydrate import hydration
+from sightline.storage.retrieval.retrievers.knn import asset_vectors
 from sightline.tools.shared.dependencies import Dependencies
 
 Values = NDArray[np.float64]
@@ -108,7 +108,7 @@ async def clip_scores(
     ids = sorted({id_ for group in images.values() for id_ in group if id_ is not None})
     async with database.connection() as connection:
         space = await embedding_spaces.get_or_create(connection, encoder.identity, "asset")
-        vectors = await hydration.vectors(connection, space, ids)
+        vectors = await asset_vectors(connection, space, ids)
     scores: dict[str, Estimate] = {}
     for name, group in images.items():
         scored = [index for index, id_ in enumerate(group) if id_ in vectors]

@@ -1,4 +1,4 @@
-"""Results of a retrieval run: rankings and metrics per query, their means, and JSON."""
+"""Results of a retrieval run: rankings, metrics, means and JSON."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class TaskResult:
 
     @property
     def groupings(self) -> dict[str, dict[str, list[QueryResult]]]:
-        """Queries by grouping (``language`` is one) and group, if there are at least 2 groups."""
+        """Queries by grouping and group, for groupings with at least 2 groups."""
         groupings: dict[str, dict[str, list[QueryResult]]] = {}
         for each in self.queries:
             groups = dict(each.query.groups)

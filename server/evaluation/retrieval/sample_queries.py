@@ -40,7 +40,7 @@ Previews = Mapping[str, Preview]
 
 
 def lowest_scoring(task: TaskResult) -> list[QueryResult]:
-    """Return the queries with the lowest scores below 1, one per topic, groups alternating."""
+    """Return the lowest-scoring queries, one per topic, groups alternating."""
     scores = {each.id: each.metrics[task.final_system][MAIN_METRIC] for each in task.queries}
     failed = [each for each in task.queries if scores[each.id] < 1]
     return _alternate_groups(sorted(failed, key=lambda each: scores[each.id]), _MAX_LOWEST_SCORING)
@@ -79,7 +79,7 @@ async def load_previews(deps: Dependencies, task: TaskResult) -> Previews:
     async with database.connection() as connection:
         if task.task == "text to passage":
             ids = [int(key) for key in keys if key.isdecimal()]
-            passages = await hydration.passages(connection, ids, ())
+            passages = await hydration.load_passages(connection, ids)
             return previews | {str(id_): Preview(p.source, p.text) for id_, p in passages.items()}
         for id_, asset in (await assets.find(connection, keys)).items():
             try:
@@ -117,7 +117,7 @@ def _hits(task: TaskResult, result: QueryResult) -> Sequence[str]:
 def example_query(
     task: TaskResult, result: QueryResult, previews: Previews, label: Callable[[str], str]
 ) -> ExampleQuery:
-    """Return a query with its expected results and first hits; ``label`` names systems."""
+    """Return a query with its expected results and first hits."""
     query, grades = result.query, result.judged.grades
     shown = [_image(key, "relevant", "relevant", previews) for key in _relevant(result)]
     for rank, key in enumerate(_hits(task, result), 1):

@@ -1,4 +1,4 @@
-"""The fit recovers known coefficients, and the calibration error matches its definition."""
+"""The calibration fit and its error, on data with known coefficients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sightline.tools.answers.confidence import Calibration
 
 
 def answers(rng: np.random.Generator, count: int) -> list[AnswerScore]:
-    """Return answers whose probability of being correct depends on the feature `certainty`."""
+    """Return answers that are correct with a probability given by `certainty`."""
     question = EvalQuestion(question="?", answer="x", sources=["a"])
     found = []
     for _ in range(count):
@@ -67,7 +67,7 @@ def test_the_file_records_how_the_calibration_was_made(tmp_path: Path) -> None:
     data = json.loads(path.read_text(encoding="utf-8"))
     expected = {
         "model": "m",
-        "made": {"command": "a test"},
+        "provenance": {"command": "a test"},
         "intercept": 0.12346,
         "weights": {"sure": 1},
     }

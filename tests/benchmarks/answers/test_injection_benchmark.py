@@ -1,4 +1,4 @@
-"""The benchmark injects its instructions at each location and detects if one is followed."""
+"""The injected instructions and the detection of followed ones."""
 
 from __future__ import annotations
 

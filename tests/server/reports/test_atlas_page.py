@@ -1,4 +1,4 @@
-"""The map of a collection: where points lie, what the page holds, and how a browser shows it."""
+"""The map of a collection: layout, contents of the page, browser behavior."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ async def test_what_cannot_be_laid_out_is_named(database: Database) -> None:
     await fill(database)
     async with database.connection() as connection:
         await create(connection, "empty")
-    with pytest.raises(UnknownNameError, match="no collection 'x'; there are: 'album'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown collection 'x'. Available: 'album'"):
         await atlas_data.lay_out(database, "x")
-    with pytest.raises(UnknownNameError, match="colour by 'price'; there are: 'captured_at'"):
+    with pytest.raises(UnknownNameError, match=r"color by 'price'. Available: 'captured_at'"):
         await atlas_data.lay_out(database, "album", colour="price")
     with pytest.raises(InvalidArgumentError, match="'empty' has no pictures with vectors"):
         await atlas_data.lay_out(database, "empty")

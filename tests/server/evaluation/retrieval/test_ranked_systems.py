@@ -18,8 +18,8 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, ModelOverloadedError
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
 from sightline.storage.retrieval import ImageSearch, PassageSearch
+from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
 from sightline.tools.shared.dependencies import Dependencies
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
