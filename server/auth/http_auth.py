@@ -99,7 +99,8 @@ def _jwt_auth(
 
     if settings.auth.jwt.jwks_url is None:
         raise ConfigurationError(
-            f"{variable('auth.jwt.issuer')} needs {variable('auth.jwt.jwks_url')}, the address of the keys"
+            f"{variable('auth.jwt.issuer')} needs {variable('auth.jwt.jwks_url')}, the address "
+            "of the keys"
         )
     if settings.http.public_url is None and not is_loopback(settings.http.host):
         raise ConfigurationError(

@@ -14,7 +14,6 @@ HELP = "set which collections a principal sees; without arguments, list all bind
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "name",
         metavar="PRINCIPAL",

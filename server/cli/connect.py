@@ -26,7 +26,6 @@ _INSTRUCTIONS = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("client", choices=CLIENTS)
     parser.add_argument(
         "--url", help="connect to a running HTTP server, such as http://127.0.0.1:8765/mcp"

@@ -1,4 +1,4 @@
-"""``sightline doctor``: find problems of the configuration and explain the solution."""
+"""``sightline doctor``: find configuration problems and explain their solution."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sightline.server.config.hosts import MCP_PATH
 from sightline.storage.errors import SightlineError
 
 if TYPE_CHECKING:
-    from sightline.storage.retrieval.ranking.reranker import Judge
+    from sightline.storage.retrieval import RerankModel
 
 HELP = "check database, models and settings, and explain how to fix problems"
 
@@ -192,12 +192,12 @@ async def _reranker(settings: Settings) -> Diagnosis:
     return Diagnosis("ok", subject, f"scored one result in {seconds:.2f} s; {limit}")
 
 
-async def _rerank_seconds(judge: Judge) -> float:
+async def _rerank_seconds(model: RerankModel) -> float:
     """Return the time of scoring one result."""
-    from sightline.storage.retrieval.ranking.reranker import Exhibit
+    from sightline.storage.retrieval import RerankCandidate
 
     started = time.perf_counter()
-    await judge.judge("a red van", [Exhibit("", "a red van in the street")])
+    await model.score("a red van", [RerankCandidate("", "a red van in the street")])
     return time.perf_counter() - started
 
 

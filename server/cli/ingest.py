@@ -26,7 +26,6 @@ HELP = "add images, documents and text files to a collection"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "paths",
         nargs="+",

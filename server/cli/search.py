@@ -13,7 +13,6 @@ HELP = "search images (or, with --text, passages) and print a table"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("query", help="what the image shows, or words in it or about it")
     parser.add_argument("--collection", default="", help="search this collection only")
     parser.add_argument("--text", action="store_true", help="search passages instead of images")

@@ -13,7 +13,6 @@ HELP = "run the MCP server over stdio, or with --http over streamable HTTP"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("--http", action="store_true", help="streamable HTTP instead of stdio")
     parser.add_argument("--host", help="address to listen on (SIGHTLINE_HTTP__HOST)")
     parser.add_argument("--port", type=int, help="port to listen on (SIGHTLINE_HTTP__PORT)")

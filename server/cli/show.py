@@ -13,7 +13,6 @@ HELP = "show the properties of one asset"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("asset", help="asset id of a search result")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -9,7 +9,6 @@ HELP = "create a bearer token for the HTTP server"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("name", metavar="NAME", help="name of the principal, used in logs")
     parser.add_argument(
         "--scopes",

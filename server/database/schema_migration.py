@@ -1,4 +1,4 @@
-"""Upgrade and check the database schema. All functions block, so run them in a thread."""
+"""Upgrade and check the database schema. All functions block."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ HELP = "cluster the images of collections and find near-duplicates"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "collections", nargs="*", metavar="COLLECTION", help="collections to cluster (default: all)"
     )

@@ -18,7 +18,6 @@ _THUMBNAIL_BATCH = 500
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("collection", help="collection, such as album")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="file to write (default: COLLECTION.html)"

@@ -16,7 +16,6 @@ _FORMATS = ("csv", "jsonl", "npy", "parquet")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("view", help="view, such as assets, searches or embeddings")
     parser.add_argument("--format", choices=_FORMATS, default="csv")
     parser.add_argument("--space", type=int, help="export one embedding space only")

@@ -28,7 +28,6 @@ _PROFILE = "llava-1.5"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("out", type=Path, help="new or empty folder")
     parser.add_argument("--format", choices=FORMATS, default="coco")
     parser.add_argument("--collection", help="collection (default: all)")
@@ -109,6 +108,6 @@ def _format(arguments: argparse.Namespace, annotated: list[Annotated]) -> JsonVa
     if arguments.format == "coco":
         return to_coco(annotated)
     profile = choose_profile(arguments.profile, arguments.profile)
-    if profile.boxes is None:
+    if profile.box_format is None:
         raise InvalidArgumentError(profile.note or f"{profile.name} has no boxes")
     return to_llava(annotated, profile)

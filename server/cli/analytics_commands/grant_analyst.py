@@ -12,7 +12,6 @@ HELP = "create a login that can read the schema analytics only"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("name", help="name of lower-case letters, digits and _, such as alice")
     bound = parser.add_mutually_exclusive_group()
     bound.add_argument("--collections", nargs="+", metavar="NAME", help="only these collections")

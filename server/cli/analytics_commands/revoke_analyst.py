@@ -12,7 +12,6 @@ HELP = "delete a login of grant-analyst and end its sessions"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("name", help="name of the login, such as alice")
 
 

@@ -23,7 +23,6 @@ _OPTIONS = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "-c",
         "--command",

@@ -12,7 +12,6 @@ HELP = "check the consistency of tables, vectors and stored files"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("--repair", action="store_true", help="repair problems where possible")
 
 

@@ -10,7 +10,6 @@ HELP = "upgrade the database schema to this version"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("--revision", default="head", help="target revision (default: head)")
 
 

@@ -11,7 +11,6 @@ HELP = "restore a backup"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("file", type=Path, metavar="FILE", help="file to read")
     parser.add_argument(
         "--replace", action="store_true", help="delete the current data of the database first"

@@ -1,1 +1,1 @@
-"""The demo: an album, a server over it, and a tour of its tools by a real MCP client."""
+"""Demo: synthetic images, a server, and a tour of all tools."""

@@ -24,7 +24,6 @@ _STARTUP_TIMEOUT_SECONDS = 600.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument(
         "--images", type=Path, help="folder of your own images instead of the demo images"
     )

@@ -8,7 +8,6 @@ HELP = "draw synthetic images with exact captions, questions and boxes"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     from sightline.training.world import export
 
     export.configure(parser)

@@ -12,7 +12,6 @@ _LOADING_TIMEOUT_SECONDS = 3600.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     parser.add_argument("model", help="name on a model hub, or folder")
     parser.add_argument("--name", help="served name (default: the model)")
     parser.add_argument("--host", default="127.0.0.1")
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     profile = choose_profile(arguments.name or arguments.model, settings.vlm.profile)
     serving = vllm_launcher.Serving(
         model=arguments.model,
-        images=arguments.images or profile.pictures,
+        images=arguments.images or profile.max_images,
         name=arguments.name,
         host=arguments.host,
         port=arguments.port,

@@ -11,7 +11,6 @@ HELP = "serve a vision-language model for answer_question"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     vllm.configure(kinds.add_parser("serve", help=vllm.HELP, description=vllm.HELP))
     builtin = kinds.add_parser(

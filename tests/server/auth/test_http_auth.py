@@ -14,7 +14,7 @@ from sightline.server.auth.http_auth import create_http_auth, resource_url
 from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
 from sightline.storage.errors import ConfigurationError
-from tests.server.http.test_http_server import connected, post
+from tests.server.http.test_http_server import connect, post
 from tests.support.issuer import Issuer, RsaKey, issuing
 from tests.support.settings import NO_DATABASE, make_settings
 
@@ -22,8 +22,10 @@ KEY = RsaKey("one")
 ADDRESS = "http://127.0.0.1:1/mcp"
 
 
-def guarded(tmp_path: Path, issuer: Issuer, **options: Any) -> Settings:
-    return make_settings(tmp_path, **{"auth__jwt__issuer": issuer.name, "auth__jwt__jwks_url": issuer.url, **options})
+def issuer_settings(tmp_path: Path, issuer: Issuer, **options: Any) -> Settings:
+    return make_settings(
+        tmp_path, **{"auth__jwt__issuer": issuer.name, "auth__jwt__jwks_url": issuer.url, **options}
+    )
 
 
 async def test_the_scopes_of_a_signed_token_decide_which_tools_it_may_call(
@@ -31,8 +33,11 @@ async def test_the_scopes_of_a_signed_token_decide_which_tools_it_may_call(
 ) -> None:
     async with (
         issuing(KEY) as issuer,
-        start_http_server(guarded(tmp_path, issuer, database__url=database_dsn)) as (url, _),
-        connected(url, "auto", KEY.token(aud=url, scope="read")) as client,
+        start_http_server(issuer_settings(tmp_path, issuer, database__url=database_dsn)) as (
+            url,
+            _,
+        ),
+        connect(url, "auto", KEY.token(aud=url, scope="read")) as client,
     ):
         assert not (await client.call_tool("list_collections", {})).is_error
         with pytest.raises(MCPError, match="'write'; 'jwt:ada' has 'read'"):
@@ -40,10 +45,10 @@ async def test_the_scopes_of_a_signed_token_decide_which_tools_it_may_call(
 
 
 async def test_static_and_signed_tokens_work_together(tmp_path: Path) -> None:
-    secret, kept = static_tokens.issue_token("laptop", ["read"])
+    secret, stored = static_tokens.issue_token("laptop", ["read"])
     async with (
         issuing(KEY) as issuer,
-        start_http_server(guarded(tmp_path, issuer, tokens=str(kept))) as (url, _),
+        start_http_server(issuer_settings(tmp_path, issuer, tokens=str(stored))) as (url, _),
     ):
         for token, status in (
             (secret, 200),
@@ -59,7 +64,10 @@ async def test_static_and_signed_tokens_work_together(tmp_path: Path) -> None:
 async def test_the_challenge_and_metadata_name_the_authorization_server(tmp_path: Path) -> None:
     async with (
         issuing(KEY) as issuer,
-        start_http_server(guarded(tmp_path, issuer, auth__jwt__scope_prefix="sl:")) as (url, _),
+        start_http_server(issuer_settings(tmp_path, issuer, auth__jwt__scope_prefix="sl:")) as (
+            url,
+            _,
+        ),
         httpx2.AsyncClient() as http,
     ):
         refused = await post(url)
@@ -78,7 +86,7 @@ async def test_the_challenge_and_metadata_name_the_authorization_server(tmp_path
 async def test_requests_get_503_while_the_keys_are_unavailable(tmp_path: Path) -> None:
     async with issuing(KEY) as issuer:
         await issuer.stop()
-        async with start_http_server(guarded(tmp_path, issuer)) as (url, _):
+        async with start_http_server(issuer_settings(tmp_path, issuer)) as (url, _):
             answer = await post(url, Authorization=f"Bearer {KEY.token(aud=url)}")
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) > 0
@@ -91,7 +99,10 @@ async def test_the_reason_of_a_rejection_is_only_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "sightline")
-    async with issuing(KEY) as issuer, start_http_server(guarded(tmp_path, issuer)) as (url, _):
+    async with (
+        issuing(KEY) as issuer,
+        start_http_server(issuer_settings(tmp_path, issuer)) as (url, _),
+    ):
         expired = KEY.token(aud=url, exp=1)
         answer = await post(url, Authorization=f"Bearer {expired}")
     assert "expired" not in answer.text + str(answer.headers)

@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 from sightline.server.auth import static_tokens
 from sightline.server.http.http_server import MAX_BODY_BYTES, start_http_server
-from tests.server.http.test_http_server import MODES, connected, text_of
+from tests.server.http.test_http_server import MODES, connect, text_of
 from tests.support.issuer import RsaKey, issuing
 from tests.support.settings import make_settings
 
@@ -27,14 +27,14 @@ LACKS = "the tool delete_assets needs a token with scope 'write'; 'jwt:ada' has 
 
 
 @asynccontextmanager
-async def guarded(tmp_path: Path, **options: Any) -> AsyncIterator[str]:
+async def run_server_with_issuer(tmp_path: Path, **options: Any) -> AsyncIterator[str]:
     async with issuing(KEY) as issuer:
         signed = {"auth__jwt__issuer": issuer.name, "auth__jwt__jwks_url": issuer.url}
         async with start_http_server(make_settings(tmp_path, **signed, **options)) as (url, _):
             yield url
 
 
-async def asked(url: str, token: str, method: str, params: Any) -> httpx2.Response:
+async def send_request(url: str, token: str, method: str, params: Any) -> httpx2.Response:
     body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
     headers = {
         "Accept": "application/json, text/event-stream",
@@ -46,9 +46,11 @@ async def asked(url: str, token: str, method: str, params: Any) -> httpx2.Respon
 
 async def test_the_challenge_names_the_missing_scope_and_the_metadata_url(tmp_path: Path) -> None:
     audit = tmp_path / "audit.jsonl"
-    async with guarded(tmp_path, auth__jwt__scope_prefix="sl:", log__audit_file=audit) as url:
+    async with run_server_with_issuer(
+        tmp_path, auth__jwt__scope_prefix="sl:", log__audit_file=audit
+    ) as url:
         token = KEY.token(aud=url, scope="sl:read")
-        refused = await asked(url, token, "tools/call", DELETE)
+        refused = await send_request(url, token, "tools/call", DELETE)
         assert refused.status_code == 403
         where = url.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp"
         assert refused.headers["www-authenticate"] == (
@@ -61,7 +63,7 @@ async def test_the_challenge_names_the_missing_scope_and_the_metadata_url(tmp_pa
         async with httpx2.AsyncClient() as http:
             assert "sl:write" in (await http.get(where)).json()["scopes_supported"]
         reading = KEY.token(aud=url, scope="sl:write")
-        refused = await asked(url, reading, "resources/read", {"uri": "sightline://asset/x"})
+        refused = await send_request(url, reading, "resources/read", {"uri": "sightline://asset/x"})
         assert 'scope="sl:read"' in refused.headers["www-authenticate"]
     written = [json.loads(line) for line in audit.read_text().splitlines()]
     assert [(each["principal"], each["call"], each["outcome"]) for each in written] == [
@@ -76,8 +78,8 @@ async def test_a_client_without_step_up_shows_the_message(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
     async with (
-        guarded(tmp_path, database__url=database_dsn) as url,
-        connected(url, mode, KEY.token(aud=url, scope="read")) as client,
+        run_server_with_issuer(tmp_path, database__url=database_dsn) as url,
+        connect(url, mode, KEY.token(aud=url, scope="read")) as client,
     ):
         with pytest.raises(MCPError, match=re.escape(LACKS)):
             await client.call_tool(DELETE["name"], DELETE["arguments"])
@@ -111,7 +113,7 @@ class StepUpAuth(httpx2.Auth):
 async def test_a_client_with_step_up_gets_its_answer_in_the_same_call(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
-    async with guarded(tmp_path, database__url=database_dsn) as url:
+    async with run_server_with_issuer(tmp_path, database__url=database_dsn) as url:
         auth = StepUpAuth(url)
         async with (
             httpx2.AsyncClient(auth=auth) as http,
@@ -125,10 +127,10 @@ async def test_a_client_with_step_up_gets_its_answer_in_the_same_call(
 async def test_a_static_token_without_the_scope_gets_a_tool_error(
     tmp_path: Path, database_dsn: str
 ) -> None:
-    secret, kept = static_tokens.issue_token("laptop", ["read"])
+    secret, stored = static_tokens.issue_token("laptop", ["read"])
     async with (
-        guarded(tmp_path, database__url=database_dsn, tokens=str(kept)) as url,
-        connected(url, "auto", secret) as client,
+        run_server_with_issuer(tmp_path, database__url=database_dsn, tokens=str(stored)) as url,
+        connect(url, "auto", secret) as client,
     ):
         refused = await client.call_tool(DELETE["name"], DELETE["arguments"])
     assert refused.is_error
@@ -138,9 +140,9 @@ async def test_a_static_token_without_the_scope_gets_a_tool_error(
 async def test_the_server_answers_invalid_and_too_large_requests(
     tmp_path: Path,
 ) -> None:
-    async with guarded(tmp_path) as url:
+    async with run_server_with_issuer(tmp_path) as url:
         token = KEY.token(aud=url, scope="read")
         for params in ({"name": "no_such_tool"}, {"name": ["delete_assets"]}, ["x"], None):
-            assert (await asked(url, token, "tools/call", params)).status_code == 400
-        large = await asked(url, token, "tools/call", {**DELETE, "x": "x" * MAX_BODY_BYTES})
+            assert (await send_request(url, token, "tools/call", params)).status_code == 400
+        large = await send_request(url, token, "tools/call", {**DELETE, "x": "x" * MAX_BODY_BYTES})
         assert large.status_code == 413

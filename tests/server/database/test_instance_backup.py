@@ -1,4 +1,4 @@
-"""Tests of backup and restore: all data is restored unchanged, or nothing is changed."""
+"""Tests of backup and restore: restore changes all data or nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sightline.storage.errors import ConfigurationError, SchemaError, StorageErr
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.maintenance.integrity_check import check
-from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest
 from tests.support.encoders import ColourHistogramEncoder
 from tests.support.media import pdf

@@ -28,7 +28,7 @@ def offer(mcp: MCPServer) -> None:
 
 
 @asynccontextmanager
-async def served(tmp_path: Path, **options: object) -> AsyncIterator[str]:
+async def run_server(tmp_path: Path, **options: object) -> AsyncIterator[str]:
     settings = make_settings(tmp_path, **options)
     async with start_http_server(settings, register=(offer,)) as (url, _):
         yield url
@@ -66,7 +66,7 @@ class Session:
         """Start a call whose stream breaks before the answer; return the last event id."""
         params = {"name": "break_off", "arguments": {"answer": answer}}
         response = await self._post({"id": request, "method": "tools/call", "params": params})
-        events = parsed(response.text)
+        events = parse_events(response.text)
         assert [event["data"] for event in events] == [""]
         assert events[0]["retry"] == "1000"
         return events[0]["id"]
@@ -90,21 +90,21 @@ class Session:
         return response
 
 
-def parsed(stream: str) -> list[dict[str, str]]:
+def parse_events(stream: str) -> list[dict[str, str]]:
     blocks = [block for block in stream.replace("\r\n", "\n").split("\n\n") if block.strip()]
     lines = [[line.partition(":") for line in block.split("\n")] for block in blocks]
     return [{name: value.strip() for name, _, value in block} for block in lines]
 
 
 async def test_a_call_whose_stream_broke_is_answered_on_the_next_stream(tmp_path: Path) -> None:
-    async with served(tmp_path) as url, Client(url, mode="legacy") as client:
+    async with run_server(tmp_path) as url, Client(url, mode="legacy") as client:
         (block,) = (await client.call_tool("break_off", {"answer": "here"})).content
         assert isinstance(block, TextContent)
         assert block.text == "here"
 
 
 async def test_a_session_gets_its_own_answers_only(tmp_path: Path) -> None:
-    async with served(tmp_path) as url, httpx2.AsyncClient() as http:
+    async with run_server(tmp_path) as url, httpx2.AsyncClient() as http:
         one, two = await Session(http, url).open(), await Session(http, url).open()
         of_one, of_two = await one.begin("for one"), await two.begin("for two")
         assert await two.resume(of_one) == ""
@@ -114,7 +114,7 @@ async def test_a_session_gets_its_own_answers_only(tmp_path: Path) -> None:
 
 
 async def test_an_answer_is_replayed_on_the_stream_of_its_own_call_only(tmp_path: Path) -> None:
-    async with served(tmp_path) as url, httpx2.AsyncClient() as http:
+    async with run_server(tmp_path) as url, httpx2.AsyncClient() as http:
         session = await Session(http, url).open()
         first = await session.begin("first", request=7)
         await session.begin("second", request=8)
@@ -124,7 +124,7 @@ async def test_an_answer_is_replayed_on_the_stream_of_its_own_call_only(tmp_path
 
 
 async def test_nothing_is_replayed_after_an_unknown_event(tmp_path: Path) -> None:
-    async with served(tmp_path) as url, httpx2.AsyncClient() as http:
+    async with run_server(tmp_path) as url, httpx2.AsyncClient() as http:
         session = await Session(http, url).open()
         await session.begin("here")
         for unknown in ("0", "999999", "x", "-1", "9" * 5000):
@@ -135,7 +135,7 @@ async def test_another_principal_cannot_resume_a_session(tmp_path: Path, databas
     alice, one = static_tokens.issue_token("alice", ["write"])
     mallory, two = static_tokens.issue_token("mallory", ["write"])
     async with (
-        served(tmp_path, database__url=database_dsn, tokens=f"{one}\n{two}") as url,
+        run_server(tmp_path, database__url=database_dsn, tokens=f"{one}\n{two}") as url,
         httpx2.AsyncClient() as http,
     ):
         session = await Session(http, url, alice).open()

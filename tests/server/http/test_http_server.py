@@ -37,7 +37,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @asynccontextmanager
-async def connected(url: str, mode: str, token: str | None = None) -> AsyncIterator[Client]:
+async def connect(url: str, mode: str, token: str | None = None) -> AsyncIterator[Client]:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     async with (
         httpx2.AsyncClient(headers=headers) as http,
@@ -52,7 +52,7 @@ def text_of(result: CallToolResult) -> str:
     return block.text
 
 
-def base(url: str) -> str:
+def base_url(url: str) -> str:
     return url.removesuffix("/mcp")
 
 
@@ -80,7 +80,7 @@ async def test_both_protocol_revisions_are_served_at_one_address(
 ) -> None:
     async with (
         start_http_server(make_settings(tmp_path, database__url=database_dsn)) as (url, _),
-        connected(url, mode) as client,
+        connect(url, mode) as client,
     ):
         assert "search_images" in {tool.name for tool in (await client.list_tools()).tools}
         result = await client.call_tool("list_collections", {})
@@ -111,13 +111,13 @@ async def test_only_known_hosts_and_origins_are_accepted(
 
 
 async def test_configured_hosts_and_origins_are_accepted(tmp_path: Path) -> None:
-    read = make_settings(
+    settings = make_settings(
         tmp_path,
         http__allowed_hosts="eyes.example",
         http__allowed_origins="https://eyes.example",
         http__public_url="https://public.example/",
     )
-    async with start_http_server(read) as (url, _):
+    async with start_http_server(settings) as (url, _):
         for host in ("eyes.example", "public.example"):
             response = await post(url, Host=host, Origin="https://eyes.example")
             assert response.status_code == 200
@@ -173,7 +173,7 @@ async def test_a_too_large_body_is_rejected(tmp_path: Path) -> None:
 
 async def test_the_error_for_a_port_in_use_names_the_setting(tmp_path: Path) -> None:
     async with start_http_server(make_settings(tmp_path)) as (url, _):
-        taken = int(base(url).rsplit(":", 1)[1])
+        taken = int(base_url(url).rsplit(":", 1)[1])
         with pytest.raises(ConfigurationError, match=f"port {taken}: .* SIGHTLINE_HTTP__PORT"):
             async with start_http_server(make_settings(tmp_path, http__port=taken)):
                 pass
@@ -186,15 +186,15 @@ async def test_the_scopes_of_a_token_decide_which_tools_it_may_call(
         auth.issue_token("reader", ["read"]),
         auth.issue_token("writer", ["write"]),
     )
-    read = make_settings(tmp_path, database__url=database_dsn, tokens=f"{one}\n{two}")
-    async with start_http_server(read) as (url, _):
-        async with connected(url, mode, reads) as client:
+    settings = make_settings(tmp_path, database__url=database_dsn, tokens=f"{one}\n{two}")
+    async with start_http_server(settings) as (url, _):
+        async with connect(url, mode, reads) as client:
             assert not (await client.call_tool("list_collections", {})).is_error
             refused = await client.call_tool("delete_assets", {"assets": ["0" * 12]})
             assert text_of(refused) == (
                 "the tool delete_assets needs a token with scope 'write'; 'reader' has 'read'"
             )
-        async with connected(url, mode, writes) as client:
+        async with connect(url, mode, writes) as client:
             refused = await client.call_tool("list_collections", {})
             assert "needs a token with scope 'read'; 'writer' has 'write'" in text_of(refused)
 
@@ -210,25 +210,27 @@ async def test_requests_without_a_known_token_are_rejected(
         assert response.status_code == 401
         assert response.headers["www-authenticate"].startswith("Bearer")
         async with httpx2.AsyncClient() as http:
-            assert (await http.get(f"{base(url)}/metrics", headers=headers)).status_code == 401
-            assert (await http.get(f"{base(url)}/healthz")).status_code == 200
+            assert (await http.get(f"{base_url(url)}/metrics", headers=headers)).status_code == 401
+            assert (await http.get(f"{base_url(url)}/healthz")).status_code == 200
 
 
 async def test_readyz_returns_the_state_of_each_part_only(
     tmp_path: Path, database_dsn: str, random_encoder_folder: Path
 ) -> None:
     async with start_http_server(make_settings(tmp_path)) as (url, _), httpx2.AsyncClient() as http:
-        response = await http.get(f"{base(url)}/readyz")
+        response = await http.get(f"{base_url(url)}/readyz")
         assert response.status_code == 503
         assert response.json()["ready"] is False
         assert set(response.json()) == {"ready", "database", "encoder", "search"}
         assert "nobody" not in response.text
-    read = make_settings(tmp_path, database__url=database_dsn, encoder__model=f"local-dir:{random_encoder_folder}")
-    async with start_http_server(read) as (url, running), httpx2.AsyncClient() as http:
-        assert (await http.get(f"{base(url)}/healthz")).text == "ok\n"
+    settings = make_settings(
+        tmp_path, database__url=database_dsn, encoder__model=f"local-dir:{random_encoder_folder}"
+    )
+    async with start_http_server(settings) as (url, running), httpx2.AsyncClient() as http:
+        assert (await http.get(f"{base_url(url)}/healthz")).text == "ok\n"
         assert running.app.runtime is not None
         await running.app.runtime.opened()
-        response = await http.get(f"{base(url)}/readyz")
+        response = await http.get(f"{base_url(url)}/readyz")
         assert response.json() == {
             "ready": True,
             "database": "ready",
@@ -240,11 +242,11 @@ async def test_readyz_returns_the_state_of_each_part_only(
 
 async def test_metrics_count_calls_and_connections(tmp_path: Path, database_dsn: str) -> None:
     async with start_http_server(make_settings(tmp_path, database__url=database_dsn)) as (url, _):
-        async with connected(url, "auto") as client:
+        async with connect(url, "auto") as client:
             await client.call_tool("list_collections", {})
             await client.call_tool("list_collections", {"wrong": 1})
         async with httpx2.AsyncClient() as http:
-            text = (await http.get(f"{base(url)}/metrics")).text
+            text = (await http.get(f"{base_url(url)}/metrics")).text
     for line in (
         'sightline_tool_calls_total{outcome="ok",tool="list_collections"} 1.0',
         'sightline_tool_calls_total{outcome="refused",tool="list_collections"} 1.0',
@@ -254,7 +256,7 @@ async def test_metrics_count_calls_and_connections(tmp_path: Path, database_dsn:
         assert line in text
 
 
-class Slow:
+class SlowTool:
     """A tool that runs until ``go`` is set."""
 
     def __init__(self) -> None:
@@ -269,10 +271,10 @@ class Slow:
 
 
 async def test_a_running_call_finishes_before_the_server_stops(mode: str, tmp_path: Path) -> None:
-    slow = Slow()
+    slow = SlowTool()
     server = start_http_server(make_settings(tmp_path), register=(register_all, slow.register))
     url, _ = await server.__aenter__()
-    async with connected(url, mode) as client:
+    async with connect(url, mode) as client:
         await client.list_tools()  # else the SDK client does this after a call
         calling = asyncio.create_task(client.call_tool("slow", {}))
         await slow.entered.wait()
@@ -292,7 +294,7 @@ async def test_64_concurrent_calls_are_answered(mode: str, tmp_path: Path) -> No
 
     async with (
         start_http_server(make_settings(tmp_path), register=(register,)) as (url, _),
-        connected(url, mode) as client,
+        connect(url, mode) as client,
     ):
         results = await asyncio.gather(
             *(client.call_tool("echo", {"number": n}) for n in range(64))
@@ -303,7 +305,7 @@ async def test_64_concurrent_calls_are_answered(mode: str, tmp_path: Path) -> No
 async def test_the_server_stops_if_the_schema_version_does_not_match(
     tmp_path: Path, empty_dsn: str
 ) -> None:
-    from sightline.server.http.http_server import MAX_BODY_BYTES, serve
+    from sightline.server.http.http_server import serve
 
     with pytest.raises(SchemaError, match="run: sightline migrate"):
         await serve(make_settings(tmp_path, database__url=empty_dsn))
@@ -334,7 +336,7 @@ async def test_a_signal_stops_the_command_while_a_client_is_connected(
             if b"listening on " in line:
                 url = line.decode().split("listening on ")[1].strip()
                 break
-        async with connected(url, "legacy") as client:  # keeps a stream open
+        async with connect(url, "legacy") as client:  # keeps a stream open
             await client.list_tools()
             process.send_signal(number)
             assert await asyncio.wait_for(process.wait(), 120) == 0

@@ -14,7 +14,7 @@ from sightline.server.auth import static_tokens
 from sightline.server.http.http_server import start_http_server
 from sightline.server.mcp_server.audit import Audit
 from sightline.storage.errors import ConfigurationError
-from tests.server.http.test_http_server import connected
+from tests.server.http.test_http_server import connect
 from tests.support.settings import make_settings
 
 
@@ -25,10 +25,12 @@ def entries(path: Path) -> list[dict[str, Any]]:
 async def test_each_call_is_logged_with_principal_and_outcome(
     tmp_path: Path, database_dsn: str
 ) -> None:
-    secret, kept = static_tokens.issue_token("ann", ["read"])
+    secret, stored = static_tokens.issue_token("ann", ["read"])
     file = tmp_path / "audit.jsonl"
-    settings = make_settings(tmp_path, database__url=database_dsn, tokens=str(kept), log__audit_file=file)
-    async with start_http_server(settings) as (url, _), connected(url, "auto", secret) as client:
+    settings = make_settings(
+        tmp_path, database__url=database_dsn, tokens=str(stored), log__audit_file=file
+    )
+    async with start_http_server(settings) as (url, _), connect(url, "auto", secret) as client:
         await client.call_tool("list_collections", {})
         # Rejected at once: validation does not wait for the encoder.
         arguments = {"query": "hunter2", "collection": "album\n", "hunter": 2}
@@ -58,7 +60,7 @@ async def test_each_call_is_logged_with_principal_and_outcome(
 async def test_a_call_without_a_token_has_no_principal(tmp_path: Path, database_dsn: str) -> None:
     file = tmp_path / "audit.jsonl"
     settings = make_settings(tmp_path, database__url=database_dsn, log__audit_file=file)
-    async with start_http_server(settings) as (url, _), connected(url, "auto") as client:
+    async with start_http_server(settings) as (url, _), connect(url, "auto") as client:
         await client.call_tool("list_collections", {})
     (entry,) = entries(file)
     assert "principal" not in entry

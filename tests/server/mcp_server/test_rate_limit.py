@@ -10,7 +10,7 @@ from sightline.server.auth import static_tokens
 from sightline.server.http.http_server import start_http_server
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.storage.errors import TooManyCallsError
-from tests.server.http.test_http_server import Slow, connected, post, text_of
+from tests.server.http.test_http_server import SlowTool, connect, post, text_of
 from tests.support.settings import make_settings
 
 
@@ -85,30 +85,30 @@ async def test_a_call_above_the_rate_limit_says_when_to_try_again(
         rate_limit__max_calls_per_minute=10,
     )
     async with start_http_server(settings) as (url, _):
-        async with connected(url, "auto", ann) as client:
+        async with connect(url, "auto", ann) as client:
             for _ in range(2):
                 assert not (await client.call_tool("list_collections", {})).is_error
             refused = await client.call_tool("list_collections", {})
             assert refused.is_error
             assert "'ann' has reached its rate limit; try again in" in text_of(refused)
-        async with connected(url, "auto", ben) as client:
+        async with connect(url, "auto", ben) as client:
             assert not (await client.call_tool("list_collections", {})).is_error
 
 
 async def test_the_running_calls_of_a_principal_are_limited(
     tmp_path: Path, database_dsn: str
 ) -> None:
-    secret, kept = static_tokens.issue_token("ann", ["read", "write"])
-    slow = Slow()
+    secret, stored = static_tokens.issue_token("ann", ["read", "write"])
+    slow = SlowTool()
     settings = make_settings(
         tmp_path,
         database__url=database_dsn,
-        tokens=str(kept),
+        tokens=str(stored),
         rate_limit__max_concurrent_calls=1,
     )
     async with (
         start_http_server(settings, register=(slow.register,)) as (url, _),
-        connected(url, "auto", secret) as client,
+        connect(url, "auto", secret) as client,
     ):
         first = asyncio.create_task(client.call_tool("slow", {}))
         await slow.entered.wait()

@@ -141,7 +141,11 @@ async def test_a_valid_call_is_answered_and_counted(mode: str) -> None:
             "search has no argument 'top_k' (valid arguments: 'flag', 'limit', 'query')",
         ),
         ("nothing", {"query": "van"}, "nothing has no argument 'query' (it has no arguments)"),
-        ("serch", {}, "Unknown tool 'serch'. Available: 'fail', 'nothing', 'search', 'slow', 'wait'"),
+        (
+            "serch",
+            {},
+            "Unknown tool 'serch'. Available: 'fail', 'nothing', 'search', 'slow', 'wait'",
+        ),
         ("search", {}, "search was called with invalid arguments: query: Field required"),
         (
             "search",

@@ -56,7 +56,7 @@ ended = main(["serve"])
 print("ended", ended, gc.isenabled())
 """
     # The invalid port stops the command after all imports.
-    environment = {**os.environ, "SIGHTLINE_DATA_DIR": str(tmp_path), "SIGHTLINE_HTTP_PORT": "x"}
+    environment = {**os.environ, "SIGHTLINE_DATA_DIR": str(tmp_path), "SIGHTLINE_HTTP__PORT": "x"}
     result = subprocess.run(
         [sys.executable, "-c", watched], env=environment, capture_output=True, text=True, check=True
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sightline.server.config import settings
+from sightline.server.config import load_settings
 from sightline.server.observability import logs
 
 
@@ -24,7 +24,7 @@ def _restored() -> Iterator[None]:
 
 
 def _log(capsys: pytest.CaptureFixture[str], **options: object) -> str:
-    logs.configure(settings.load(**options))
+    logs.configure(load_settings(**options))
     logger = logging.getLogger("sightline.test")
     logger.debug("quiet")
     try:
@@ -41,14 +41,14 @@ def _log(capsys: pytest.CaptureFixture[str], **options: object) -> str:
 def test_passwords_are_hidden_in_messages_and_tracebacks(
     capsys: pytest.CaptureFixture[str], log_format: str
 ) -> None:
-    written = _log(capsys, log_format=log_format)
+    written = _log(capsys, log__format=log_format)
     assert "hunter2" not in written
     assert "cannot reach postgresql://ann:***@db/eyes" in written
     assert "ValueError: postgresql://ann:***@db/eyes" in written
 
 
 def test_json_logs_have_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
-    (line,) = _log(capsys, log_format="json").splitlines()
+    (line,) = _log(capsys, log__format="json").splitlines()
     entry = json.loads(line)
     assert (entry["level"], entry["logger"]) == ("error", "sightline.test")
     assert "ValueError" in entry["traceback"]
@@ -58,7 +58,7 @@ def test_the_level_applies_to_sightline_but_not_to_libraries(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "quiet" not in _log(capsys)
-    written = _log(capsys, log_level="debug")
+    written = _log(capsys, log__level="debug")
     assert "quiet" in written
     assert "a request" not in written
 
@@ -66,8 +66,8 @@ def test_the_level_applies_to_sightline_but_not_to_libraries(
 def test_a_misspelled_variable_is_logged_as_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SIGHTLINE_ENCODR", "builtin")
-    assert "SIGHTLINE_ENCODR is not a setting; did you mean" in _log(capsys)
+    monkeypatch.setenv("SIGHTLINE_DATA_DIRR", "x")
+    assert "SIGHTLINE_DATA_DIRR is not a setting. Did you mean SIGHTLINE_DATA_DIR?" in _log(capsys)
 
 
 HOSTILE = "van\n12:00:00 ERROR   sightline: forged\r\x1b[2J\x85\u2028\u202e\u200b\x00\xa0\U000e0041"
@@ -77,7 +77,7 @@ HOSTILE = "van\n12:00:00 ERROR   sightline: forged\r\x1b[2J\x85\u2028\u202e\u200
 def test_text_of_callers_cannot_start_a_line_or_move_the_cursor(
     capsys: pytest.CaptureFixture[str], log_format: str
 ) -> None:
-    logs.configure(settings.load(log_format=log_format))
+    logs.configure(load_settings(log__format=log_format))
     try:
         raise ValueError(HOSTILE)
     except ValueError:
