@@ -1,7 +1,7 @@
 """What Alembic runs around the versions: one connection, one lock, one schema.
 
 The caller passes the DSN as ``config.attributes["dsn"]``; a developer who runs the `alembic`
-command sets SIGHTLINE_DATABASE_URL.
+command sets SIGHTLINE_DATABASE__URL.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _PGVECTOR_AT_LEAST = (0, 8)
 
 
 def _dsn() -> str:
-    given = context.config.attributes.get("dsn") or os.environ.get("SIGHTLINE_DATABASE_URL")
+    given = context.config.attributes.get("dsn") or os.environ.get("SIGHTLINE_DATABASE__URL")
     if not given:
-        raise SystemExit("set SIGHTLINE_DATABASE_URL to the database to migrate")
+        raise SystemExit("set SIGHTLINE_DATABASE__URL to the database to migrate")
     return str(given)
 
 
@@ -43,7 +43,7 @@ def _ensure_extension(connection: psycopg.Connection[Any]) -> str:
         except (errors.UndefinedFile, errors.FeatureNotSupported) as error:
             raise RuntimeError(
                 "this Postgres has no pgvector; install 0.8 or newer on its machine "
-                "(https://github.com/pgvector/pgvector), or unset SIGHTLINE_DATABASE_URL to use "
+                "(https://github.com/pgvector/pgvector), or unset SIGHTLINE_DATABASE__URL to use "
                 "the Postgres that Sightline brings"
             ) from error
     found = _extension(connection)

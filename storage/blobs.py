@@ -1,7 +1,7 @@
-"""Bytes by their content: files named by their SHA-256 below the data folder.
+"""Content-addressed blob store: files named by their SHA-256 in the data folder.
 
-A location says where bytes are: ``object:<sha256 in hexadecimal>`` for those kept here,
-``file:/absolute/path`` for a file that stays where its owner put it.
+A location says where bytes are: ``object:<sha256 in hexadecimal>`` for a stored blob,
+``file:/absolute/path`` for a user's file, which stays where it is.
 """
 
 from __future__ import annotations
@@ -18,74 +18,71 @@ from pathlib import Path
 
 from sightline.storage.errors import MediaError, StorageError, shown
 
-_OBJECT = "object:"
+_BLOB = "object:"
 _FILE = "file:"
 _HEX = re.compile(r"[0-9a-f]{64}")
-_MOST_BYTES = 2 * 1024**3
-_UNFINISHED_SECONDS = 3600
+_MAX_BYTES = 2 * 1024**3
+# A temporary file older than this was left by a killed process.
+_PARTIAL_FILE_SECONDS = 3600
 
 
-class ObjectStore:
-    """The store of one data folder. Safe to use from any number of threads and processes."""
+class BlobStore:
+    """Blob store of one data folder. Safe for concurrent threads and processes."""
 
     def __init__(self, data_dir: Path) -> None:
-        """Makes nothing yet: the first ``put`` makes the folder."""
         self._root = data_dir.absolute() / "objects"
 
     def put(self, content: bytes) -> str:
-        """Stores bytes and returns their location; does nothing where they are stored already.
+        """Store bytes if they are not stored yet; return their location.
 
-        Written under another name first: whatever happens, no half of a file has a final name.
+        Writes to a temporary name first, so that a blob is always complete.
         """
-        name = hashlib.sha256(content).hexdigest()
-        path = self._path(name)
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._path(digest)
         if path.exists():
-            return _OBJECT + name
+            return _BLOB + digest
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, unfinished = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
+            descriptor, partial = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                Path(unfinished).replace(path)
+                Path(partial).replace(path)
             except BaseException:
-                Path(unfinished).unlink(missing_ok=True)
+                Path(partial).unlink(missing_ok=True)
                 raise
         except OSError as error:
             raise StorageError(
                 f"{len(content):,} bytes could not be stored in the data folder: {error.strerror}"
             ) from error
-        return _OBJECT + name
+        return _BLOB + digest
 
     def exists(self, location: str) -> bool:
-        """Whether the bytes of a location are there; ``file:`` locations are looked at too."""
+        """Return whether a blob or user file exists."""
         return self._resolve(location).is_file()
 
     def read(
-        self, location: str, sha256: bytes, *, name: str, max_bytes: int = _MOST_BYTES
+        self, location: str, sha256: bytes, *, name: str, max_bytes: int = _MAX_BYTES
     ) -> bytes:
-        """The bytes of a location, checked to be the ones that were ingested.
+        """Return the bytes of a location after checking their SHA-256.
 
-        ``name`` is what errors call them: the source as it was given, for clients read them.
-        Raises MediaError: ``missing``, ``unreadable``, ``too_large`` or ``changed``.
+        Errors call the file ``name``: clients read them, so use the source name, not the path.
+        Raises MediaError with code ``missing``, ``unreadable``, ``too_large`` or ``changed``.
         """
-        path = self._resolve(location)
-        content = _read_regular(path, name, max_bytes)
+        content = _read_regular(self._resolve(location), name, max_bytes)
         if hashlib.sha256(content).digest() != sha256:
             raise MediaError(
-                "changed",
-                f"{name} is not the file that was ingested any more; put it back, or ingest it "
-                "again",
+                "changed", f"{name} has changed since ingest. Restore it, or ingest it again."
             )
         return content
 
     def discard(self, locations: Iterable[str]) -> int:
-        """Removes stored objects and returns how many there were. Files of others stay."""
+        """Delete stored blobs and return how many existed. User files are never deleted."""
         removed = 0
         for location in locations:
-            if not location.startswith(_OBJECT):
+            if not location.startswith(_BLOB):
                 continue
             try:
                 self._resolve(location).unlink()
@@ -94,64 +91,63 @@ class ObjectStore:
             removed += 1
         return removed
 
-    def stored(self) -> Iterator[str]:
-        """The locations of all stored objects."""
+    def locations(self) -> Iterator[str]:
+        """Yield the locations of all stored blobs."""
         for path in self._root.glob("??/*"):
-            name = path.parent.name + path.name
-            if _HEX.fullmatch(name):
-                yield _OBJECT + name
+            digest = path.parent.name + path.name
+            if _HEX.fullmatch(digest):
+                yield _BLOB + digest
 
-    def unfinished(self) -> Iterator[Path]:
-        """Files that a killed process was writing; nobody writes one for an hour."""
-        oldest = time.time() - _UNFINISHED_SECONDS
+    def partial_files(self) -> Iterator[Path]:
+        """Yield temporary files that a killed process left behind."""
+        oldest = time.time() - _PARTIAL_FILE_SECONDS
         for path in self._root.glob("??/*.tmp"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < oldest:
                     yield path
 
-    def discard_unfinished(self) -> int:
-        """Removes those, and returns how many there were."""
+    def discard_partial_files(self) -> int:
+        """Delete those files and return how many there were."""
         removed = 0
-        for path in self.unfinished():
+        for path in self.partial_files():
             path.unlink(missing_ok=True)
             removed += 1
         return removed
 
-    def _path(self, name: str) -> Path:
-        return self._root / name[:2] / name[2:]
+    def _path(self, digest: str) -> Path:
+        return self._root / digest[:2] / digest[2:]
 
     def _resolve(self, location: str) -> Path:
-        if location.startswith(_OBJECT) and _HEX.fullmatch(location, len(_OBJECT)):
-            return self._path(location.removeprefix(_OBJECT))
+        if location.startswith(_BLOB) and _HEX.fullmatch(location, len(_BLOB)):
+            return self._path(location.removeprefix(_BLOB))
         path = Path(location.removeprefix(_FILE))
         if location.startswith(_FILE) and path.is_absolute():
             return path
         raise StorageError(
-            f"{shown(location)} is not a location; one is 'file:/absolute/path' or "
-            "'object:<sha256>'"
+            f"{shown(location)} is not a location. Use 'file:/absolute/path' or 'object:<sha256>'."
         )
 
 
 def _read_regular(path: Path, name: str, max_bytes: int) -> bytes:
-    """The content of a regular file: not of a pipe, which would never end, nor of a device."""
+    """Read a regular file. Refuse pipes, which may never end, and devices."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise MediaError("unreadable", f"{name} is not a file")
+                raise MediaError("unreadable", f"{name} is not a file.")
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(max_bytes + 1)
         finally:
             os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MediaError(
-            "missing", f"{name} is not there any more; put it back, or ingest it again"
+            "missing", f"{name} no longer exists. Restore it, or ingest it again."
         ) from error
     except OSError as error:
-        raise MediaError("unreadable", f"{name} cannot be read: {error.strerror}") from error
+        raise MediaError("unreadable", f"{name} cannot be read: {error.strerror}.") from error
     if len(content) > max_bytes:
         raise MediaError(
-            "too_large", f"{name} has {status.st_size:,} bytes; the limit is {max_bytes:,}"
+            "too_large", f"{name} has {status.st_size:,} bytes; the limit is {max_bytes:,}."
         )
     return content

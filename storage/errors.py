@@ -1,54 +1,54 @@
-"""Every failure that Sightline names.
+"""All errors that Sightline raises on purpose.
 
 SightlineError
-├── ConfigurationError        a setting or an argument of a command is wrong
-├── InvalidArgumentError      a caller's value is wrong; says the value and what would be valid
-│   └── UnknownNameError      the value names nothing; lists what there is
-│       └── UnknownAssetError an id of no asset; there are too many to list
-├── NotAllowedError           the value is understood and refused (path roots, scopes, sizes)
-├── TooManyCallsError         a caller has used up what it may ask for; says when to try again
-├── MediaError                a file cannot be read as what it claims to be
+├── ConfigurationError        a setting or a command argument is wrong
+├── InvalidArgumentError      a caller's value is wrong; the message names valid values
+│   └── UnknownNameError      the value names nothing; the message lists what exists
+│       └── UnknownAssetError an asset id is unknown; assets are too many to list
+├── NotAllowedError           the value is valid but refused (path roots, scopes, sizes)
+├── TooManyCallsError         rate limit exceeded; the message says when to retry
+├── MediaError                a file cannot be decoded as its type
 ├── StorageError              Postgres refused or failed
-│   ├── DatabaseUnavailableError   it cannot be reached; worth trying again
-│   └── SchemaError           the schema is not the one that this version needs
-├── SpaceMismatchError        an encoder does not match the space that it was asked to work in
+│   ├── DatabaseUnavailableError   Postgres cannot be reached; retry later
+│   └── SchemaError           the database schema has the wrong version
+├── SpaceMismatchError        an encoder does not match the embedding space
 └── ModelError                a model failed
-    ├── ModelUnavailableError it is loading or cannot be reached; worth trying again
-    └── ModelOverloadedError  its queue is full; worth trying again
+    ├── ModelUnavailableError it is loading or cannot be reached; retry later
+    └── ModelOverloadedError  its queue is full; retry later
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-_SHOWN_VALUE_CHARS = 200
-_SHOWN_CHOICES = 20
+_MAX_VALUE_CHARS = 200
+_MAX_CHOICES = 20
 
 
 def shown(value: object) -> str:
-    """``repr`` of a value that came from outside, cut to a length that is safe to print."""
+    """Return ``repr(value)``, shortened so that untrusted values are safe to print."""
     text = repr(value)
-    if len(text) <= _SHOWN_VALUE_CHARS:
+    if len(text) <= _MAX_VALUE_CHARS:
         return text
-    return f"{text[:_SHOWN_VALUE_CHARS]}… ({len(text):,} characters)"
+    return f"{text[:_MAX_VALUE_CHARS]}… ({len(text):,} characters)"
 
 
 def choices(names: Iterable[str]) -> str:
-    """``'a', 'b' and 3 more``, sorted; ``none yet`` where there are none."""
+    """Return ``'a', 'b' and 3 more``, sorted; ``none yet`` for no names."""
     ordered = sorted(names)
     if not ordered:
         return "none yet"
-    listed = ", ".join(shown(name) for name in ordered[:_SHOWN_CHOICES])
-    more = len(ordered) - _SHOWN_CHOICES
+    listed = ", ".join(shown(name) for name in ordered[:_MAX_CHOICES])
+    more = len(ordered) - _MAX_CHOICES
     return f"{listed} and {more} more" if more > 0 else listed
 
 
 class SightlineError(Exception):
-    """Base of all; its message is written for the person or model that has to act on it."""
+    """Base class. Messages are written for the person or model that must act on them."""
 
 
 class ConfigurationError(SightlineError):
-    """A setting or an argument of a command is wrong."""
+    """A setting or a command argument is wrong."""
 
 
 class InvalidArgumentError(SightlineError):
@@ -56,29 +56,29 @@ class InvalidArgumentError(SightlineError):
 
 
 class UnknownNameError(InvalidArgumentError):
-    """A name stands for nothing: ``no collection 'x'; there are 'album', 'receipts'``."""
+    """A name is unknown: ``Unknown collection 'x'. Available: 'album', 'receipts'.``"""
 
     def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
-        super().__init__(f"no {what} {shown(name)}; there are: {choices(known)}")
+        super().__init__(f"Unknown {what} {shown(name)}. Available: {choices(known)}.")
 
 
 class UnknownAssetError(UnknownNameError):
-    """Ids stand for no asset: says which, and where ids come from."""
+    """One or more asset ids are unknown."""
 
     def __init__(self, ids: Iterable[str]) -> None:
         InvalidArgumentError.__init__(
             self,
-            f"no asset {choices(ids)}; take ids of 12 letters and digits from search results "
-            "(it may have been deleted since)",
+            f"Unknown asset {choices(ids)}. Take ids of 12 letters and digits from search results. "
+            "The asset may have been deleted.",
         )
 
 
 class NotAllowedError(SightlineError):
-    """The request is understood and refused."""
+    """A valid request is refused."""
 
 
 class TooManyCallsError(SightlineError):
-    """A caller has used up what it may ask for. ``seconds`` until it is worth trying again."""
+    """A rate limit is exceeded. ``seconds``: time until a retry can succeed."""
 
     def __init__(self, message: str, *, seconds: int) -> None:
         super().__init__(message)
@@ -86,7 +86,7 @@ class TooManyCallsError(SightlineError):
 
 
 class MediaError(SightlineError):
-    """A file cannot be read as what it claims to be. ``code`` is one word for counting."""
+    """A file cannot be decoded as its type. ``code``: one word, for statistics."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -102,17 +102,17 @@ class DatabaseUnavailableError(StorageError):
 
 
 class SchemaError(StorageError):
-    """The database's schema is not the one that this version needs."""
+    """The database schema does not have the version that this code needs."""
 
 
 class SpaceMismatchError(SightlineError):
-    """An encoder does not match the space that it was asked to work in."""
+    """An encoder does not match the embedding space."""
 
     def __init__(self, space: str, encoder: str) -> None:
         super().__init__(
-            f"the collection's vectors were made by {space}, and the configured encoder is "
-            f"{encoder}; vectors of different encoders cannot be compared. Set the encoder back, "
-            "or ingest into a new collection."
+            f"The collection's vectors were made by {space}, but the configured encoder is "
+            f"{encoder}. Vectors of different encoders cannot be compared. Configure the original "
+            "encoder, or ingest into a new collection."
         )
 
 
@@ -125,4 +125,4 @@ class ModelUnavailableError(ModelError):
 
 
 class ModelOverloadedError(ModelError):
-    """A model's queue is full."""
+    """The queue of a model is full."""

@@ -1,4 +1,4 @@
-"""What storage and tools ask of the models; `sightline.server.models` implements it."""
+"""Protocols for the models that storage and tools use; ``server.models`` implements them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sightline.storage.types import Box
+
 Vectors = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """What makes two vectors comparable: same name, weights, preprocessing and dimension.
+    """Identity of an encoder. Only vectors with equal identities can be compared.
 
     ``weights`` and ``preprocessing`` are fingerprints (hexadecimal SHA-256 prefixes).
     """
@@ -31,61 +33,58 @@ class EncoderIdentity:
 
 
 class TextEncoder(Protocol):
-    """Turns text into vectors."""
+    """Encodes text into vectors."""
 
     @property
     def identity(self) -> EncoderIdentity:
-        """The space that the vectors live in; raises ModelUnavailableError while loading."""
+        """Return the identity. Raises ModelUnavailableError while the model is loading."""
         ...
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors, float32 of shape (len(texts), dimension).
+        """Return unit vectors, float32 of shape (len(texts), dimension).
 
-        Raises ModelUnavailableError while loading, ModelOverloadedError when the queue is full.
+        Raises ModelUnavailableError while loading, ModelOverloadedError if the queue is full.
         """
         ...
 
 
 class ImageEncoder(TextEncoder, Protocol):
-    """Turns pictures and text into vectors of one space."""
+    """Encodes images and text into vectors of one embedding space."""
 
     @property
     def preprocess(self) -> Callable[[Image.Image], Pixels]:
-        """A picklable, torch-free function: picture to uint8 of shape (height, width, 3).
+        """Return a picklable, torch-free function: image to uint8 (height, width, 3).
 
-        It runs in worker processes. EXIF rotation is applied, alpha flattened, size the model's.
+        It runs in worker processes. It applies the EXIF rotation, flattens alpha and resizes.
         """
         ...
 
     async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Unit vectors, float32 of shape (len(pixels), dimension), of preprocessed pictures."""
+        """Return unit vectors, float32 (len(pixels), dimension), of preprocessed images."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class ReadLine:
-    """A line of text that was read in a picture.
-
-    ``box`` is (x0, y0, x1, y1), 0 to 1 of the upright picture; ``confidence`` is 0 to 1.
-    """
+class OcrLine:
+    """A recognized line of text. ``confidence`` is 0 to 1."""
 
     text: str
-    box: tuple[float, float, float, float]
+    box: Box
     confidence: float
 
 
-class TextReader(Protocol):
-    """Reads the text in pictures (OCR)."""
+class OcrEngine(Protocol):
+    """Recognizes text in images (OCR). Runs in worker processes: must be picklable."""
 
     @property
     def name(self) -> str:
-        """Engine and models, recorded with what it read."""
+        """Return the name of engine and models; it is stored with the recognized text."""
         ...
 
     def has_text(self, image: Image.Image) -> bool:
-        """Whether a quick look at an upright RGB picture finds any text worth reading."""
+        """Return whether a fast check of an upright RGB image finds text."""
         ...
 
-    def read(self, image: Image.Image) -> list[ReadLine]:
-        """Lines in reading order. Runs in worker processes: the reader must be picklable."""
+    def read(self, image: Image.Image) -> list[OcrLine]:
+        """Return the lines of an upright RGB image in reading order."""
         ...

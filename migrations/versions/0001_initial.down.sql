@@ -1,13 +1,29 @@
--- The schema stays, for it holds the version; so does the extension, which others may use.
-DROP TABLE sightline.retrieval_log;
-DROP TABLE sightline.annotation;
-DROP TABLE sightline.embedding;
-DROP TABLE sightline.posting;
-DROP TABLE sightline.passage;
-DROP TABLE sightline.region;
-DROP TABLE sightline.thumbnail;
-DROP TABLE sightline.asset;
-DROP TABLE sightline.source;
-DROP TABLE sightline.collection_space;
-DROP TABLE sightline.space;
-DROP TABLE sightline.collection;
+-- The schemas stay: sightline holds the version, and not every role may create schemas again. The
+-- extension and the roles stay: other databases or schemas may use them.
+DROP VIEW
+    analytics.assets, analytics.sources, analytics.passages, analytics.annotations,
+    analytics.regions, analytics.embeddings, analytics.embedding_spaces, analytics.searches,
+    analytics.cluster_members;
+DROP FUNCTION
+    analytics.search, analytics.nearest, analytics.duplicates, analytics.clusters,
+    analytics.coverage, analytics.similarity, analytics.centroid, analytics.outliers,
+    analytics.drift, analytics.overlapping_annotations, sightline.resolve_embedding_space;
+DROP TABLE
+    sightline.collection_binding, sightline.principal, sightline.near_duplicate,
+    sightline.compared_asset, sightline.cluster_member, sightline.cluster,
+    sightline.retrieval_log, sightline.annotation, sightline.embedding, sightline.posting,
+    sightline.passage, sightline.region, sightline.thumbnail, sightline.asset, sightline.source,
+    sightline.collection_embedding_space, sightline.embedding_space, sightline.collection;
+DROP FUNCTION
+    sightline.ensure_roles_if_permitted, sightline.ensure_roles,
+    sightline.enable_collection_policy, sightline.count_collections_of_space,
+    sightline.visible_collection_ids, sightline.current_principal_name,
+    sightline.current_principal_id;
+DO $$
+BEGIN
+    IF to_regrole('sightline_analytics_owner') IS NOT NULL THEN
+        REVOKE ALL ON SCHEMA sightline, analytics
+        FROM sightline_analyst, sightline_analytics_owner, sightline_principal;
+    END IF;
+END
+$$;

@@ -1,51 +1,67 @@
--- Sightline's tables. Everything lives in the schema "sightline", which env.py makes, along with
--- pgvector (in whichever schema it already is; hence the bare type name below).
+-- Initial schema: tables (schema sightline), views and functions for analysts (schema analytics),
+-- and row-level security. env.py creates both schemas and the extension pgvector.
+--
+-- Every function has a fixed search path: the system catalog, the schema of pgvector, and last the
+-- caller's temporary tables, so that no caller can replace a name.
+SELECT set_config('search_path', format('pg_catalog, %I, pg_temp', nspname), true)
+FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'vector';
+-- Load pgvector: before that only a superuser can attach its settings to a function.
+SELECT '[1]'::halfvec;
+
+---------------------------------------------------------------------------------------------------
+-- Tables
+---------------------------------------------------------------------------------------------------
 
 CREATE TABLE sightline.collection (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE CHECK (name <> '' AND length(name) <= 64),
-    -- Declared metadata keys, OCR mode, tiles and the like; the spaces are in collection_space.
     settings jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON TABLE sightline.collection IS 'A named set of material.';
+COMMENT ON COLUMN sightline.collection.settings IS
+    'Declared metadata keys, OCR mode, tiles. Embedding spaces: see collection_embedding_space.';
 
--- An embedding space: vectors of different spaces are never compared.
-CREATE TABLE sightline.space (
+CREATE TABLE sightline.embedding_space (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     encoder text NOT NULL,
     weights text NOT NULL,
     preprocessing text NOT NULL,
     dimension integer NOT NULL CHECK (dimension BETWEEN 1 AND 4000),
-    -- What one vector stands for: a whole asset, a region of one, or a passage.
-    grain text NOT NULL CHECK (grain IN ('asset', 'region', 'passage')),
+    level text NOT NULL CHECK (level IN ('asset', 'region', 'passage')),
     created_at timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (encoder, weights, preprocessing, dimension, grain)
+    UNIQUE (encoder, weights, preprocessing, dimension, level)
 );
+COMMENT ON TABLE sightline.embedding_space IS
+    'One encoder at one level. Vectors of different embedding spaces are never compared.';
+COMMENT ON COLUMN sightline.embedding_space.weights IS 'Fingerprint of the weights.';
+COMMENT ON COLUMN sightline.embedding_space.preprocessing IS 'Fingerprint of the preprocessing.';
+COMMENT ON COLUMN sightline.embedding_space.level IS
+    'What one vector represents: an asset, a region or a passage.';
 
-CREATE TABLE sightline.collection_space (
+CREATE TABLE sightline.collection_embedding_space (
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
-    grain text NOT NULL CHECK (grain IN ('asset', 'region', 'passage')),
-    space_id integer NOT NULL REFERENCES sightline.space,
-    PRIMARY KEY (collection_id, grain)
+    level text NOT NULL CHECK (level IN ('asset', 'region', 'passage')),
+    embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space,
+    PRIMARY KEY (collection_id, level)
 );
+COMMENT ON TABLE sightline.collection_embedding_space IS
+    'The embedding space that a collection uses at each level.';
 
 CREATE TABLE sightline.source (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
-    -- SHA-256 of the bytes; of "path:" and the location where the bytes could not be read.
     content_key bytea NOT NULL CHECK (length(content_key) = 32),
-    -- As the user gave it; what results show.
     name text NOT NULL,
-    -- Where the bytes are: "file:/absolute/path" or "object:<sha256>" in the data folder.
     location text NOT NULL,
     kind text NOT NULL CHECK (kind IN ('image', 'pdf', 'video', 'text', 'unknown')),
     mime_type text,
     byte_size bigint,
     metadata jsonb NOT NULL DEFAULT '{}',
-    -- SHA-256 of caption and metadata, so that a changed sidecar is noticed.
-    sidecar_key bytea,
-    -- Mode and engine that read the text in its pictures ("auto: ..."); null where nothing did.
-    read_by text,
+    sidecar_sha256 bytea,
+    ocr_engine text,
+    tile_scheme text,
     state text NOT NULL CHECK (state IN ('done', 'failed')),
     error_code text,
     error text,
@@ -53,28 +69,34 @@ CREATE TABLE sightline.source (
     UNIQUE (collection_id, content_key),
     CHECK ((state = 'failed') = (error IS NOT NULL))
 );
--- Whether anything still names a stored object.
+-- Finds out whether a row still refers to a stored blob.
 CREATE INDEX source_location_idx ON sightline.source USING hash (location);
+COMMENT ON TABLE sightline.source IS 'An ingested file or URL, or one that failed.';
+COMMENT ON COLUMN sightline.source.content_key IS
+    'SHA-256 of the bytes. If the bytes were unreadable: SHA-256 of "path:" and the location.';
+COMMENT ON COLUMN sightline.source.name IS 'Name as given by the user; shown in results.';
+COMMENT ON COLUMN sightline.source.location IS
+    'Where the bytes are: "file:/absolute/path" or "object:<sha256>" in the data folder.';
+COMMENT ON COLUMN sightline.source.sidecar_sha256 IS
+    'SHA-256 of caption and metadata, to detect a changed sidecar.';
+COMMENT ON COLUMN sightline.source.ocr_engine IS
+    'OCR mode and engine, such as "auto: rapidocr"; null if OCR did not run.';
+COMMENT ON COLUMN sightline.source.tile_scheme IS
+    'How the images were cut into tiles; null if they have none. The next ingest adds missing tiles.';
 
--- One picture that an agent can see: an image, a page or a frame.
 CREATE TABLE sightline.asset (
-    -- Derived from collection and content: short, stable, readable.
     id text PRIMARY KEY CHECK (id ~ '^[0-9a-z]{12}$'),
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
     source_id bigint NOT NULL REFERENCES sightline.source ON DELETE CASCADE,
     kind text NOT NULL CHECK (kind IN ('image', 'page', 'frame')),
-    -- Position in its source: 0 for an image, else page index or frame index.
     ordinal integer NOT NULL DEFAULT 0,
     page integer CHECK (page >= 1),
     frame_seconds real CHECK (frame_seconds >= 0),
-    -- The bytes of this very picture, where the source is not one: "object:<sha256>".
     location text NOT NULL,
     sha256 bytea NOT NULL CHECK (length(sha256) = 32),
-    -- Pixels, upright (after EXIF rotation).
     width integer NOT NULL CHECK (width > 0),
     height integer NOT NULL CHECK (height > 0),
     captured_at timestamptz,
-    -- The same moment on the wall clock of the place, for time-of-day filters.
     captured_local timestamp,
     caption text,
     metadata jsonb NOT NULL DEFAULT '{}',
@@ -87,16 +109,26 @@ CREATE INDEX asset_captured_idx ON sightline.asset (collection_id, captured_at);
 CREATE INDEX asset_metadata_idx ON sightline.asset USING gin (metadata jsonb_path_ops);
 CREATE INDEX asset_location_idx ON sightline.asset USING hash (location);
 CREATE INDEX asset_hash_idx ON sightline.asset (collection_id, perceptual_hash);
+COMMENT ON TABLE sightline.asset IS
+    'One viewable image: an image file, a document page or a video frame.';
+COMMENT ON COLUMN sightline.asset.id IS 'Short stable id, derived from collection and content.';
+COMMENT ON COLUMN sightline.asset.ordinal IS
+    'Position in the source: 0 for an image, else the page index or frame index.';
+COMMENT ON COLUMN sightline.asset.location IS
+    'Where the bytes of this image are: "object:<sha256>" if the source itself is not an image.';
+COMMENT ON COLUMN sightline.asset.width IS 'Pixels, upright (after EXIF rotation).';
+COMMENT ON COLUMN sightline.asset.captured_local IS
+    'captured_at in local time at the place of capture, for time-of-day filters.';
 
--- Apart from asset, so that scans of asset stay narrow.
+-- A separate table keeps scans of asset narrow.
 CREATE TABLE sightline.thumbnail (
     asset_id text PRIMARY KEY REFERENCES sightline.asset ON DELETE CASCADE,
     jpeg bytea NOT NULL,
     width integer NOT NULL,
     height integer NOT NULL
 );
+COMMENT ON TABLE sightline.thumbnail IS 'Small JPEG of an asset.';
 
--- A part of an asset. Boxes are corners x0, y0, x1, y1, 0 to 1 of the upright picture.
 CREATE TABLE sightline.region (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     asset_id text NOT NULL REFERENCES sightline.asset ON DELETE CASCADE,
@@ -109,15 +141,17 @@ CREATE TABLE sightline.region (
     UNIQUE (asset_id, kind, ordinal),
     CHECK (x0 < x1 AND y0 < y1)
 );
+COMMENT ON TABLE sightline.region IS
+    'A part of an asset. Box x0, y0, x1, y1: corners, normalized to 0..1, origin top left.';
 
--- Text with provenance. A box, where there is one, is in the frame of its asset, as in region.
 CREATE TABLE sightline.passage (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
     source_id bigint NOT NULL REFERENCES sightline.source ON DELETE CASCADE,
     asset_id text REFERENCES sightline.asset ON DELETE CASCADE,
     region_id bigint REFERENCES sightline.region ON DELETE CASCADE,
-    kind text NOT NULL CHECK (kind IN ('caption', 'chunk', 'row', 'page_text', 'ocr', 'subtitle')),
+    kind text NOT NULL CHECK (
+        kind IN ('caption', 'chunk', 'row', 'page_text', 'ocr', 'subtitle', 'name')),
     ordinal integer NOT NULL DEFAULT 0,
     text text NOT NULL,
     language text,
@@ -128,9 +162,7 @@ CREATE TABLE sightline.passage (
     char_end integer,
     x0 real, y0 real, x1 real, y1 real,
     confidence real,
-    -- Built by our own analyser (words, stems, Chinese segments), with positions.
     tokens tsvector NOT NULL,
-    -- Number of tokens, for BM25.
     token_count integer NOT NULL,
     CHECK (num_nonnulls(x0, y0, x1, y1) IN (0, 4)),
     CHECK (x0 IS NULL OR (x0 >= 0 AND y0 >= 0 AND x1 <= 1 AND y1 <= 1 AND x0 < x1 AND y0 < y1))
@@ -140,32 +172,40 @@ CREATE INDEX passage_asset_idx ON sightline.passage (asset_id);
 CREATE INDEX passage_region_idx ON sightline.passage (region_id) WHERE region_id IS NOT NULL;
 CREATE INDEX passage_collection_idx ON sightline.passage (collection_id, kind);
 CREATE INDEX passage_tokens_idx ON sightline.passage USING gin (tokens);
+COMMENT ON TABLE sightline.passage IS
+    'Text with provenance. A box is in the frame of the asset, as in region.';
+COMMENT ON COLUMN sightline.passage.kind IS
+    'caption, chunk, row, page_text, ocr, subtitle, or name (the file name).';
+COMMENT ON COLUMN sightline.passage.tokens IS
+    'Words, stems and Chinese segments of storage/text, with positions.';
+COMMENT ON COLUMN sightline.passage.token_count IS 'Number of tokens, for BM25.';
 
--- Postings for BM25: how often a term stands in a passage.
 CREATE TABLE sightline.posting (
-    -- Collation "C": terms are bytes to us, and those that begin with a character are one range.
+    -- Collation "C": prefix searches are byte ranges.
     term text COLLATE "C" NOT NULL,
     passage_id bigint NOT NULL REFERENCES sightline.passage ON DELETE CASCADE,
     frequency smallint NOT NULL CHECK (frequency > 0),
     PRIMARY KEY (term, passage_id) INCLUDE (frequency)
 );
 CREATE INDEX posting_passage_idx ON sightline.posting (passage_id);
+COMMENT ON TABLE sightline.posting IS 'BM25 postings: how often a term occurs in a passage.';
 
--- Parent of one partition a space; the dimension is checked and indexed there.
 CREATE TABLE sightline.embedding (
-    space_id integer NOT NULL REFERENCES sightline.space,
+    embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space,
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
     asset_id text REFERENCES sightline.asset ON DELETE CASCADE,
     region_id bigint REFERENCES sightline.region ON DELETE CASCADE,
     passage_id bigint REFERENCES sightline.passage ON DELETE CASCADE,
     embedding halfvec NOT NULL,
     CHECK (asset_id IS NOT NULL OR passage_id IS NOT NULL),
-    UNIQUE NULLS NOT DISTINCT (space_id, asset_id, region_id, passage_id)
-) PARTITION BY LIST (space_id);
+    UNIQUE NULLS NOT DISTINCT (embedding_space_id, asset_id, region_id, passage_id)
+) PARTITION BY LIST (embedding_space_id);
 CREATE INDEX embedding_asset_idx ON sightline.embedding (asset_id);
 CREATE INDEX embedding_region_idx ON sightline.embedding (region_id) WHERE region_id IS NOT NULL;
 CREATE INDEX embedding_passage_idx ON sightline.embedding (passage_id) WHERE passage_id IS NOT NULL;
 CREATE INDEX embedding_collection_idx ON sightline.embedding (collection_id);
+COMMENT ON TABLE sightline.embedding IS
+    'Vectors. One partition per embedding space checks the dimension and has the HNSW index.';
 
 CREATE TABLE sightline.annotation (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -182,10 +222,11 @@ CREATE TABLE sightline.annotation (
     CHECK (x0 < x1 AND y0 < y1)
 );
 CREATE INDEX annotation_asset_idx ON sightline.annotation (asset_id);
+COMMENT ON TABLE sightline.annotation IS 'A labeled box on an asset, by a person or a model.';
 
 CREATE TABLE sightline.retrieval_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now(),
     principal text,
     tool text NOT NULL,
     collection text,
@@ -194,7 +235,843 @@ CREATE TABLE sightline.retrieval_log (
     timings_ms jsonb NOT NULL DEFAULT '{}',
     total_ms real NOT NULL,
     result_count integer NOT NULL,
-    -- Asset or passage ids with scores, best first.
     results jsonb NOT NULL DEFAULT '[]'
 );
-CREATE INDEX retrieval_log_at_idx ON sightline.retrieval_log (at);
+CREATE INDEX retrieval_log_created_at_idx ON sightline.retrieval_log (created_at);
+COMMENT ON TABLE sightline.retrieval_log IS 'Searches with stage times and results.';
+COMMENT ON COLUMN sightline.retrieval_log.results IS
+    'Asset or passage ids with scores, best first.';
+
+-- Result of `sightline analyze` for one collection, embedding space and number of clusters.
+CREATE TABLE sightline.cluster (
+    embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space ON DELETE CASCADE,
+    collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
+    k integer NOT NULL CHECK (k > 0),
+    number integer NOT NULL CHECK (number >= 0),
+    asset_count integer NOT NULL,
+    representative_asset_id text REFERENCES sightline.asset ON DELETE SET NULL,
+    mean_distance double precision NOT NULL,
+    analyzed_at timestamptz NOT NULL,
+    PRIMARY KEY (collection_id, embedding_space_id, k, number)
+);
+CREATE INDEX cluster_representative_idx ON sightline.cluster (representative_asset_id);
+COMMENT ON TABLE sightline.cluster IS 'A k-means cluster of assets, by `sightline analyze`.';
+COMMENT ON COLUMN sightline.cluster.representative_asset_id IS 'The asset nearest to the centroid.';
+COMMENT ON COLUMN sightline.cluster.mean_distance IS
+    'Mean cosine distance of the assets from the centroid.';
+
+CREATE TABLE sightline.cluster_member (
+    embedding_space_id integer NOT NULL,
+    collection_id integer NOT NULL,
+    k integer NOT NULL,
+    number integer NOT NULL,
+    asset_id text NOT NULL REFERENCES sightline.asset ON DELETE CASCADE,
+    distance real NOT NULL,
+    PRIMARY KEY (asset_id, embedding_space_id, k),
+    FOREIGN KEY (collection_id, embedding_space_id, k, number)
+        REFERENCES sightline.cluster ON DELETE CASCADE
+);
+CREATE INDEX cluster_member_idx
+ON sightline.cluster_member (collection_id, embedding_space_id, k, number);
+COMMENT ON TABLE sightline.cluster_member IS 'The cluster of each asset.';
+
+CREATE TABLE sightline.compared_asset (
+    embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space ON DELETE CASCADE,
+    collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
+    asset_id text NOT NULL REFERENCES sightline.asset ON DELETE CASCADE,
+    PRIMARY KEY (asset_id, embedding_space_id)
+);
+COMMENT ON TABLE sightline.compared_asset IS
+    'Assets whose ten nearest neighbors `sightline analyze` has searched.';
+
+CREATE TABLE sightline.near_duplicate (
+    embedding_space_id integer NOT NULL,
+    collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
+    asset_id text NOT NULL,
+    other_asset_id text NOT NULL REFERENCES sightline.asset ON DELETE CASCADE,
+    distance double precision NOT NULL,
+    PRIMARY KEY (asset_id, embedding_space_id, other_asset_id),
+    FOREIGN KEY (asset_id, embedding_space_id)
+        REFERENCES sightline.compared_asset ON DELETE CASCADE
+);
+CREATE INDEX near_duplicate_other_idx ON sightline.near_duplicate (other_asset_id);
+CREATE INDEX near_duplicate_distance_idx ON sightline.near_duplicate (embedding_space_id, distance);
+COMMENT ON TABLE sightline.near_duplicate IS
+    'Neighbors of compared assets with a cosine distance of at most 0.2.';
+
+CREATE TABLE sightline.principal (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text UNIQUE,
+    db_role text UNIQUE,
+    all_collections boolean NOT NULL DEFAULT false
+        CHECK (NOT all_collections OR name IS NOT NULL),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK (num_nonnulls(name, db_role) > 0)
+);
+COMMENT ON TABLE sightline.principal IS
+    'Who is bound to collections: those in collection_binding, or none if there are none.';
+COMMENT ON COLUMN sightline.principal.name IS
+    'Token name; the server sets it in the variable sightline.principal.';
+COMMENT ON COLUMN sightline.principal.db_role IS
+    'Database role that logs in itself: an analyst, or query_sql for this principal.';
+COMMENT ON COLUMN sightline.principal.all_collections IS
+    'The principal sees every collection, also future ones; collection_binding is ignored.';
+
+CREATE TABLE sightline.collection_binding (
+    principal_id integer NOT NULL REFERENCES sightline.principal ON DELETE CASCADE,
+    collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
+    PRIMARY KEY (principal_id, collection_id)
+);
+CREATE INDEX collection_binding_collection_idx ON sightline.collection_binding (collection_id);
+COMMENT ON TABLE sightline.collection_binding IS 'The collections that a principal may see.';
+
+---------------------------------------------------------------------------------------------------
+-- Row-level security by collection; see docs/tenancy.md
+--
+-- Three roles without login, created by ensure_roles() below:
+--   sightline_analyst          analysts' roles are members; reads the schema analytics
+--   sightline_analytics_owner  owns its views and functions, so that policies apply to them
+--                              (policies apply neither to a superuser nor to the tables' owner)
+--   sightline_principal        the server's role during a transaction for a bound principal
+---------------------------------------------------------------------------------------------------
+
+-- Null: not bound. 0: unknown principal. The variable sightline.principal counts only in the role
+-- sightline_principal; everyone else is identified by the role that logged in.
+CREATE FUNCTION sightline.current_principal_id() RETURNS integer
+LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN current_setting('role') = 'sightline_principal' THEN coalesce(
+        (SELECT id FROM sightline.principal
+         WHERE name = current_setting('sightline.principal', true)), 0)
+    ELSE coalesce(
+        (SELECT id FROM sightline.principal WHERE db_role = session_user),
+        -- query_sql for a principal whose binding was removed
+        CASE WHEN starts_with(session_user, 'sightline_query_') THEN 0 END)
+    END
+$$;
+
+CREATE FUNCTION sightline.current_principal_name() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT name FROM sightline.principal WHERE id = sightline.current_principal_id()
+$$;
+
+CREATE FUNCTION sightline.visible_collection_ids() RETURNS integer[]
+LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN (SELECT sightline.current_principal_id()) IS NULL
+    THEN ARRAY(SELECT id FROM sightline.collection)
+    ELSE ARRAY(SELECT collection_id FROM sightline.collection_binding
+               WHERE principal_id = (SELECT sightline.current_principal_id())) END
+$$;
+
+-- Counts all collections of an embedding space, also those that the caller cannot see.
+CREATE FUNCTION sightline.count_collections_of_space(space integer, of_level text) RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT count(*) FROM sightline.collection_embedding_space AS u
+    WHERE u.embedding_space_id = space AND u.level = of_level
+$$;
+
+REVOKE ALL ON FUNCTION
+    sightline.current_principal_id, sightline.current_principal_name,
+    sightline.visible_collection_ids, sightline.count_collections_of_space
+FROM PUBLIC;
+
+-- Each policy computes the visible collections once per query and then compares numbers.
+ALTER TABLE sightline.collection ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_collection ON sightline.collection
+    USING (id = ANY ((SELECT sightline.visible_collection_ids())::integer[]));
+
+-- Partitions of embedding need it too: a policy of the parent applies only to queries on the parent.
+CREATE FUNCTION sightline.enable_collection_policy(target regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    EXECUTE format(
+        'CREATE POLICY by_collection ON %s USING (
+            collection_id = ANY ((SELECT sightline.visible_collection_ids())::integer[]))',
+        target);
+    IF to_regrole('sightline_analytics_owner') IS NOT NULL THEN
+        EXECUTE format('GRANT SELECT ON %s TO sightline_analytics_owner', target);
+    END IF;
+    IF to_regrole('sightline_principal') IS NOT NULL THEN
+        EXECUTE format('GRANT SELECT ON %s TO sightline_principal', target);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sightline.enable_collection_policy IS
+    'Restricts a table with a collection_id to the visible collections.';
+REVOKE ALL ON FUNCTION sightline.enable_collection_policy FROM PUBLIC;
+
+SELECT sightline.enable_collection_policy(target)
+FROM unnest(ARRAY[
+    'sightline.collection_embedding_space', 'sightline.source', 'sightline.asset',
+    'sightline.passage', 'sightline.embedding', 'sightline.cluster', 'sightline.cluster_member',
+    'sightline.compared_asset', 'sightline.near_duplicate'
+]::regclass[]) AS target;
+CREATE POLICY by_other_asset ON sightline.near_duplicate AS RESTRICTIVE
+    USING (EXISTS (SELECT FROM sightline.asset AS a WHERE a.id = other_asset_id));
+
+-- Rows without a collection_id are visible if their asset or passage is.
+ALTER TABLE sightline.thumbnail ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_asset ON sightline.thumbnail
+    USING (EXISTS (SELECT FROM sightline.asset AS a WHERE a.id = asset_id));
+ALTER TABLE sightline.region ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_asset ON sightline.region
+    USING (EXISTS (SELECT FROM sightline.asset AS a WHERE a.id = asset_id));
+ALTER TABLE sightline.annotation ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_asset ON sightline.annotation
+    USING (EXISTS (SELECT FROM sightline.asset AS a WHERE a.id = asset_id));
+ALTER TABLE sightline.posting ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_passage ON sightline.posting
+    USING (EXISTS (SELECT FROM sightline.passage AS p WHERE p.id = passage_id));
+
+ALTER TABLE sightline.embedding_space ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_collection ON sightline.embedding_space USING (
+    (SELECT sightline.current_principal_id()) IS NULL
+    OR EXISTS (
+        SELECT FROM sightline.collection_embedding_space AS u
+        WHERE u.embedding_space_id = embedding_space.id)
+);
+
+-- A principal sees only its own searches; an analyst those of its collections.
+ALTER TABLE sightline.retrieval_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_collection ON sightline.retrieval_log
+    USING (
+        (SELECT sightline.current_principal_id()) IS NULL
+        OR principal = (SELECT sightline.current_principal_name())
+        OR (
+            (SELECT sightline.current_principal_name()) IS NULL
+            AND collection = ANY (ARRAY(SELECT c.name FROM sightline.collection AS c))
+        )
+    )
+    WITH CHECK (principal = (SELECT sightline.current_principal_name()));
+
+---------------------------------------------------------------------------------------------------
+-- Schema analytics: views. Names and columns stay stable while the tables may change. Views and
+-- functions read with the rights of their owner: readers need no rights on the tables.
+---------------------------------------------------------------------------------------------------
+
+COMMENT ON SCHEMA analytics IS 'Stable views and functions for analysts.';
+
+CREATE VIEW analytics.assets AS
+SELECT
+    a.id AS asset_id, c.name AS collection, a.source_id, s.name AS source, a.kind, a.page,
+    a.frame_seconds, a.width, a.height, a.captured_at, a.captured_local, a.caption, a.metadata,
+    s.metadata AS source_metadata, a.perceptual_hash, a.created_at
+FROM sightline.asset AS a
+JOIN sightline.source AS s ON s.id = a.source_id
+JOIN sightline.collection AS c ON c.id = a.collection_id;
+COMMENT ON VIEW analytics.assets IS 'Viewable images: image files, document pages, video frames.';
+COMMENT ON COLUMN analytics.assets.asset_id IS 'Twelve characters, as in tool results.';
+COMMENT ON COLUMN analytics.assets.source IS 'Name of the ingested file or URL.';
+COMMENT ON COLUMN analytics.assets.kind IS 'image, page or frame.';
+COMMENT ON COLUMN analytics.assets.page IS 'Page number from 1; pages only.';
+COMMENT ON COLUMN analytics.assets.frame_seconds IS
+    'Seconds from the start of the video; frames only.';
+COMMENT ON COLUMN analytics.assets.width IS 'Pixels, upright.';
+COMMENT ON COLUMN analytics.assets.height IS 'Pixels, upright.';
+COMMENT ON COLUMN analytics.assets.captured_local IS
+    'captured_at in local time at the place of capture, for time-of-day questions.';
+COMMENT ON COLUMN analytics.assets.metadata IS
+    'Metadata of the asset, such as metadata ->> ''product''.';
+COMMENT ON COLUMN analytics.assets.source_metadata IS 'Metadata of the source.';
+COMMENT ON COLUMN analytics.assets.perceptual_hash IS
+    '64 bits. A small bit_count((a # b)::bit(64)) means that two images look alike.';
+
+CREATE VIEW analytics.sources AS
+SELECT
+    s.id AS source_id, c.name AS collection, s.name, s.kind, s.mime_type, s.byte_size, s.metadata,
+    s.state, s.error_code, s.error, s.ingested_at
+FROM sightline.source AS s
+JOIN sightline.collection AS c ON c.id = s.collection_id;
+COMMENT ON VIEW analytics.sources IS 'Ingested files and URLs, and those that failed.';
+COMMENT ON COLUMN analytics.sources.kind IS 'image, pdf, video, text or unknown.';
+COMMENT ON COLUMN analytics.sources.state IS 'done or failed; error gives the reason.';
+
+CREATE VIEW analytics.passages AS
+SELECT
+    p.id AS passage_id, c.name AS collection, p.source_id, s.name AS source, p.asset_id,
+    p.region_id, p.kind, p.text, p.language, p.page, p.start_seconds, p.end_seconds, p.char_start,
+    p.char_end, p.x0, p.y0, p.x1, p.y1, p.confidence, p.token_count
+FROM sightline.passage AS p
+JOIN sightline.source AS s ON s.id = p.source_id
+JOIN sightline.collection AS c ON c.id = p.collection_id;
+COMMENT ON VIEW analytics.passages IS 'Text with its source and position.';
+COMMENT ON COLUMN analytics.passages.kind IS
+    'caption, chunk, row, page_text, ocr, subtitle, or name (the file name).';
+COMMENT ON COLUMN analytics.passages.x0 IS
+    'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
+COMMENT ON COLUMN analytics.passages.start_seconds IS 'Start of a subtitle in the video.';
+COMMENT ON COLUMN analytics.passages.char_start IS 'First character of a chunk in the source text.';
+COMMENT ON COLUMN analytics.passages.confidence IS 'Confidence of the OCR engine, 0 to 1.';
+
+CREATE VIEW analytics.annotations AS
+SELECT
+    n.id AS annotation_id, n.asset_id, c.name AS collection, n.label, n.x0, n.y0, n.x1, n.y1,
+    n.score, n.origin, n.model, n.author, n.note, n.created_at
+FROM sightline.annotation AS n
+JOIN sightline.asset AS a ON a.id = n.asset_id
+JOIN sightline.collection AS c ON c.id = a.collection_id;
+COMMENT ON VIEW analytics.annotations IS 'Labeled boxes, by people or models.';
+COMMENT ON COLUMN analytics.annotations.x0 IS
+    'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
+COMMENT ON COLUMN analytics.annotations.origin IS 'person or model; see model and author.';
+
+CREATE VIEW analytics.regions AS
+SELECT
+    r.id AS region_id, r.asset_id, c.name AS collection, r.kind, r.ordinal, r.x0, r.y0, r.x1, r.y1,
+    r.label, r.score
+FROM sightline.region AS r
+JOIN sightline.asset AS a ON a.id = r.asset_id
+JOIN sightline.collection AS c ON c.id = a.collection_id;
+COMMENT ON VIEW analytics.regions IS 'Parts of images: OCR lines, tiles and detections.';
+COMMENT ON COLUMN analytics.regions.kind IS 'tile, ocr_line or detection.';
+COMMENT ON COLUMN analytics.regions.x0 IS
+    'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
+COMMENT ON COLUMN analytics.regions.label IS 'Text of the OCR line, or label of the detection.';
+
+CREATE VIEW analytics.embeddings AS
+SELECT
+    e.embedding_space_id, sp.level, c.name AS collection, e.asset_id, e.region_id, e.passage_id,
+    sp.dimension, e.embedding
+FROM sightline.embedding AS e
+JOIN sightline.embedding_space AS sp ON sp.id = e.embedding_space_id
+JOIN sightline.collection AS c ON c.id = e.collection_id;
+COMMENT ON VIEW analytics.embeddings IS
+    'Vectors. Compare only vectors of one embedding_space_id, by cosine distance (<=>). To find '
+    'nearest neighbors use the functions nearest and search, which use the vector index.';
+COMMENT ON COLUMN analytics.embeddings.level IS
+    'What the vector represents: asset, region or passage.';
+
+CREATE VIEW analytics.embedding_spaces AS
+SELECT
+    sp.id AS embedding_space_id, sp.encoder, sp.weights, sp.preprocessing, sp.dimension, sp.level,
+    sp.created_at,
+    ARRAY(
+        SELECT c.name FROM sightline.collection_embedding_space AS u
+        JOIN sightline.collection AS c ON c.id = u.collection_id
+        WHERE u.embedding_space_id = sp.id AND u.level = sp.level ORDER BY c.name
+    ) AS collections,
+    (SELECT count(*) FROM sightline.embedding AS e WHERE e.embedding_space_id = sp.id)
+        AS vector_count
+FROM sightline.embedding_space AS sp;
+COMMENT ON VIEW analytics.embedding_spaces IS
+    'Encoders and their levels. Vectors of different embedding spaces are not comparable.';
+COMMENT ON COLUMN analytics.embedding_spaces.weights IS 'Fingerprint of the encoder''s weights.';
+COMMENT ON COLUMN analytics.embedding_spaces.level IS 'asset, region or passage.';
+COMMENT ON COLUMN analytics.embedding_spaces.vector_count IS 'Number of vectors, counted on read.';
+
+CREATE VIEW analytics.searches AS
+SELECT
+    id AS search_id, created_at, principal, tool, collection, query, arguments, timings_ms,
+    total_ms, result_count, results
+FROM sightline.retrieval_log;
+COMMENT ON VIEW analytics.searches IS 'Searches with results and stage times.';
+COMMENT ON COLUMN analytics.searches.principal IS 'Token name; null without authentication.';
+COMMENT ON COLUMN analytics.searches.timings_ms IS 'Milliseconds by stage.';
+COMMENT ON COLUMN analytics.searches.results IS 'Ids with their scores, best first.';
+
+CREATE VIEW analytics.cluster_members AS
+SELECT
+    m.asset_id, c.name AS collection, m.embedding_space_id, m.k, m.number AS cluster, m.distance,
+    g.analyzed_at
+FROM sightline.cluster_member AS m
+JOIN sightline.cluster AS g
+    ON (g.collection_id, g.embedding_space_id, g.k, g.number)
+        = (m.collection_id, m.embedding_space_id, m.k, m.number)
+JOIN sightline.collection AS c ON c.id = m.collection_id;
+COMMENT ON VIEW analytics.cluster_members IS
+    'The cluster of each asset at the last `sightline analyze` (analyzed_at).';
+COMMENT ON COLUMN analytics.cluster_members.k IS 'Number of clusters of the collection.';
+COMMENT ON COLUMN analytics.cluster_members.distance IS 'Cosine distance from the centroid.';
+
+---------------------------------------------------------------------------------------------------
+-- Schema analytics: functions. Partition and dimension are literals in each statement: with bound
+-- values Postgres would plan for all partitions and find no index.
+---------------------------------------------------------------------------------------------------
+
+-- Returns the requested embedding space or the only candidate; an error lists the valid ones.
+CREATE FUNCTION sightline.resolve_embedding_space(
+    requested integer, required_level text, for_asset text DEFAULT NULL
+)
+RETURNS sightline.embedding_space
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+DECLARE
+    candidates sightline.embedding_space[];
+    available text;
+BEGIN
+    SELECT array_agg(s ORDER BY s.id) INTO candidates
+    FROM sightline.embedding_space AS s
+    WHERE (requested IS NULL OR s.id = requested)
+        AND (required_level IS NULL OR s.level = required_level)
+        AND (requested IS NOT NULL OR for_asset IS NULL OR s.id IN (
+            SELECT u.embedding_space_id FROM sightline.collection_embedding_space AS u
+            JOIN sightline.asset AS a ON a.collection_id = u.collection_id
+            WHERE a.id = for_asset AND u.level = s.level));
+    IF cardinality(candidates) = 1 THEN
+        RETURN candidates[1];
+    END IF;
+    SELECT coalesce(
+        string_agg(format('%s (%s of %s)', s.id, s.level, s.encoder), ', ' ORDER BY s.id),
+        'none yet')
+    INTO available FROM sightline.embedding_space AS s
+    WHERE required_level IS NULL OR s.level = required_level;
+    IF requested IS NOT NULL THEN
+        RAISE EXCEPTION 'unknown embedding space %', requested USING
+            ERRCODE = 'invalid_parameter_value', HINT = format('Available: %s.', available);
+    ELSIF for_asset IS NOT NULL AND NOT EXISTS (SELECT FROM sightline.asset WHERE id = for_asset)
+    THEN
+        RAISE EXCEPTION 'unknown asset %', quote_literal(for_asset) USING
+            ERRCODE = 'invalid_parameter_value', HINT = 'Take ids from the view assets.';
+    END IF;
+    RAISE EXCEPTION 'the argument embedding_space is required' USING
+        ERRCODE = 'invalid_parameter_value', HINT = format('Available: %s.', available);
+END
+$$;
+REVOKE ALL ON FUNCTION sightline.resolve_embedding_space FROM PUBLIC;
+
+-- enable_sort is off because with thousands of collections the planner would prefer a full sort to
+-- the vector index.
+CREATE FUNCTION analytics.search(
+    query_vector halfvec, k integer DEFAULT 10, embedding_space integer DEFAULT NULL,
+    collection_name text DEFAULT NULL
+)
+RETURNS TABLE (
+    asset_id text, region_id bigint, passage_id bigint, collection text, distance double precision
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path FROM CURRENT
+SET hnsw.ef_search = 200 SET hnsw.iterative_scan = relaxed_order SET enable_sort = off AS $$
+DECLARE
+    space sightline.embedding_space := sightline.resolve_embedding_space(
+        embedding_space, CASE WHEN embedding_space IS NULL THEN 'asset' END);
+BEGIN
+    IF vector_dims(query_vector) <> space.dimension THEN
+        RAISE EXCEPTION 'the vector has % dimensions, embedding space % has %',
+            vector_dims(query_vector), space.id, space.dimension
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN QUERY EXECUTE format($q$
+        SELECT n.asset_id, n.region_id, n.passage_id, c.name, n.distance
+        FROM (
+            SELECT e.asset_id, e.region_id, e.passage_id, e.collection_id,
+                e.embedding::halfvec(%1$s) <=> $1 AS distance
+            FROM sightline.%2$I AS e
+            WHERE %3$s
+            ORDER BY e.embedding::halfvec(%1$s) <=> $1
+            LIMIT $2
+        ) AS n
+        JOIN sightline.collection AS c ON c.id = n.collection_id
+        ORDER BY n.distance
+        $q$,
+        space.dimension, 'embedding_' || space.id,
+        CASE WHEN collection_name IS NULL THEN 'true' ELSE
+            'e.collection_id = (SELECT id FROM sightline.collection WHERE name = $3)' END
+    ) USING query_vector, k, collection_name;
+END
+$$;
+COMMENT ON FUNCTION analytics.search IS
+    'The k vectors of an embedding space nearest to a vector, by cosine distance, through the '
+    'index. Default embedding space: that of whole assets.';
+
+CREATE FUNCTION analytics.nearest(
+    asset text, k integer DEFAULT 10, embedding_space integer DEFAULT NULL
+)
+RETURNS TABLE (asset_id text, collection text, distance double precision)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path FROM CURRENT
+SET hnsw.ef_search = 200 SET hnsw.iterative_scan = relaxed_order SET enable_sort = off AS $$
+DECLARE
+    space sightline.embedding_space :=
+        sightline.resolve_embedding_space(embedding_space, 'asset', asset);
+    own halfvec;
+BEGIN
+    EXECUTE format('SELECT e.embedding FROM sightline.%I AS e WHERE e.asset_id = $1',
+        'embedding_' || space.id) INTO own USING asset;
+    IF own IS NULL THEN
+        RAISE EXCEPTION 'asset % has no vector in embedding space %', quote_literal(asset), space.id
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Take ids from the view embeddings; coverage() counts missing vectors.';
+    END IF;
+    RETURN QUERY EXECUTE format($q$
+        SELECT n.asset_id, c.name, n.distance
+        FROM (
+            SELECT e.asset_id, e.collection_id, e.embedding::halfvec(%1$s) <=> $1 AS distance
+            FROM sightline.%2$I AS e
+            WHERE e.asset_id <> $3
+            ORDER BY e.embedding::halfvec(%1$s) <=> $1
+            LIMIT $2
+        ) AS n
+        JOIN sightline.collection AS c ON c.id = n.collection_id
+        ORDER BY n.distance, n.asset_id
+        $q$, space.dimension, 'embedding_' || space.id) USING own, k, asset;
+END
+$$;
+COMMENT ON FUNCTION analytics.nearest IS
+    'The k other assets most similar to an asset, by cosine distance, through the index; from all '
+    'collections of the embedding space.';
+
+-- Reads the result of `sightline analyze` and searches only newer assets, with a small ef_search
+-- that finds about 97% of the near pairs.
+CREATE FUNCTION analytics.duplicates(
+    max_distance double precision DEFAULT 0.05, embedding_space integer DEFAULT NULL,
+    collection_name text DEFAULT NULL, max_neighbors integer DEFAULT 10
+)
+RETURNS TABLE (
+    asset_id text, collection text, other_asset_id text, other_collection text,
+    distance double precision
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT
+SET hnsw.ef_search = 40 SET hnsw.iterative_scan = relaxed_order SET enable_sort = off AS $$
+DECLARE
+    space sightline.embedding_space := sightline.resolve_embedding_space(embedding_space, 'asset');
+    use_analysis boolean := max_distance <= 0.2 AND max_neighbors <= 10
+        AND EXISTS (
+            SELECT FROM sightline.compared_asset AS c WHERE c.embedding_space_id = space.id);
+BEGIN
+    RETURN QUERY EXECUTE format($q$
+        WITH neighbor AS MATERIALIZED (
+            SELECT asset_id, other_asset_id, distance
+            FROM sightline.near_duplicate
+            WHERE $4 AND embedding_space_id = %3$s AND distance <= $1
+            UNION ALL
+            SELECT e.asset_id, n.asset_id, n.distance
+            FROM (
+                SELECT asset_id, embedding::halfvec(%1$s) AS vector
+                FROM sightline.%2$I AS v
+                WHERE ($4 OR $3 IS NULL
+                    OR collection_id = (SELECT id FROM sightline.collection WHERE name = $3))
+                AND NOT EXISTS (
+                    SELECT FROM sightline.compared_asset AS c
+                    WHERE $4 AND c.embedding_space_id = %3$s AND c.asset_id = v.asset_id)
+            ) AS e
+            CROSS JOIN LATERAL (
+                SELECT o.asset_id, o.embedding::halfvec(%1$s) <=> e.vector AS distance
+                FROM sightline.%2$I AS o
+                WHERE o.asset_id <> e.asset_id
+                ORDER BY o.embedding::halfvec(%1$s) <=> e.vector
+                LIMIT $2
+            ) AS n
+            WHERE n.distance <= $1
+        ), pair AS MATERIALIZED (
+            SELECT
+                least(asset_id, other_asset_id) AS one, greatest(asset_id, other_asset_id) AS two,
+                min(distance) AS distance
+            FROM neighbor GROUP BY 1, 2
+        )
+        SELECT pair.one, c1.name, pair.two, c2.name, pair.distance
+        FROM pair
+        JOIN sightline.asset AS a1 ON a1.id = pair.one
+        JOIN sightline.collection AS c1 ON c1.id = a1.collection_id
+        JOIN sightline.asset AS a2 ON a2.id = pair.two
+        JOIN sightline.collection AS c2 ON c2.id = a2.collection_id
+        WHERE $3 IS NULL OR $3 IN (c1.name, c2.name)
+        ORDER BY pair.distance, pair.one, pair.two
+        $q$, space.dimension, 'embedding_' || space.id, space.id)
+        USING max_distance, max_neighbors, collection_name, use_analysis;
+END
+$$;
+COMMENT ON FUNCTION analytics.duplicates IS
+    'Pairs of assets within a cosine distance, each pair once, across collections; at most '
+    'max_neighbors per asset. Uses the last `sightline analyze`; newer assets take up to one '
+    'millisecond each.';
+
+CREATE FUNCTION analytics.clusters(
+    k integer DEFAULT NULL, embedding_space integer DEFAULT NULL, collection_name text DEFAULT NULL
+)
+RETURNS TABLE (
+    collection text, cluster integer, asset_count integer, representative_asset_id text,
+    mean_distance double precision, analyzed_at timestamptz
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    space sightline.embedding_space := sightline.resolve_embedding_space(embedding_space, 'asset');
+BEGIN
+    RETURN QUERY
+    SELECT c.name, g.number, g.asset_count, g.representative_asset_id, g.mean_distance,
+        g.analyzed_at
+    FROM sightline.collection AS c
+    JOIN sightline.cluster AS g ON g.collection_id = c.id AND g.embedding_space_id = space.id
+    WHERE (collection_name IS NULL OR c.name = collection_name)
+        AND g.k = coalesce(clusters.k, (
+            SELECT latest.k FROM sightline.cluster AS latest
+            WHERE latest.collection_id = c.id AND latest.embedding_space_id = space.id
+            ORDER BY latest.analyzed_at DESC, latest.k LIMIT 1))
+    ORDER BY c.name, g.number;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no such clusters' USING
+            ERRCODE = 'no_data_found',
+            HINT = format('Available: %s. To create others run: sightline analyze --clusters K.',
+                coalesce((
+                    SELECT string_agg(DISTINCT format('k=%s of %s', g.k, c.name), ', ')
+                    FROM sightline.cluster AS g
+                    JOIN sightline.collection AS c ON c.id = g.collection_id
+                    WHERE g.embedding_space_id = space.id
+                ), 'none yet'));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION analytics.clusters IS
+    'Clusters of similar assets by collection (k-means, cosine), with the asset nearest to the '
+    'centroid. Default k: that of the last `sightline analyze`. Members: view cluster_members.';
+
+CREATE FUNCTION analytics.coverage(embedding_space integer DEFAULT NULL)
+RETURNS TABLE (collection text, asset_count bigint, with_vector bigint, without_vector bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path FROM CURRENT AS $$
+DECLARE
+    space sightline.embedding_space := sightline.resolve_embedding_space(
+        embedding_space,
+        CASE WHEN EXISTS (
+            SELECT FROM sightline.embedding_space AS s
+            WHERE s.id = coverage.embedding_space AND s.level = 'region'
+        ) THEN 'region' ELSE 'asset' END);
+BEGIN
+    RETURN QUERY EXECUTE format($q$
+        SELECT name, count(id), count(id) FILTER (WHERE has_vector),
+            count(id) FILTER (WHERE NOT has_vector)
+        FROM (
+            SELECT c.name, a.id,
+                EXISTS (SELECT FROM sightline.%I AS e WHERE e.asset_id = a.id) AS has_vector
+            FROM sightline.collection_embedding_space AS u
+            JOIN sightline.collection AS c ON c.id = u.collection_id
+            LEFT JOIN sightline.asset AS a ON a.collection_id = c.id
+            WHERE u.embedding_space_id = $1 AND u.level = $2
+        ) AS checked
+        GROUP BY name ORDER BY name
+        $q$, 'embedding_' || space.id) USING space.id, space.level;
+END
+$$;
+COMMENT ON FUNCTION analytics.coverage IS
+    'Number of assets with and without a vector, by collection. At the level region an asset counts '
+    'if one of its regions has a vector; an asset too small for tiles counts as without.';
+
+CREATE FUNCTION analytics.similarity(a text, b text, embedding_space integer DEFAULT NULL)
+RETURNS double precision
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    space sightline.embedding_space :=
+        sightline.resolve_embedding_space(embedding_space, 'asset', a);
+    result double precision;
+BEGIN
+    EXECUTE format($q$
+        SELECT 1 - (x.embedding <=> y.embedding)
+        FROM sightline.%1$I AS x, sightline.%1$I AS y WHERE x.asset_id = $1 AND y.asset_id = $2
+        $q$, 'embedding_' || space.id) INTO result USING a, b;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION analytics.similarity IS
+    'Cosine similarity of two assets (1 = same); null if one has no vector.';
+
+CREATE FUNCTION analytics.centroid(
+    collection_name text DEFAULT NULL, metadata jsonb DEFAULT '{}',
+    embedding_space integer DEFAULT NULL
+)
+RETURNS TABLE (embedding_space_id integer, asset_count bigint, centroid halfvec)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1 SET search_path FROM CURRENT AS $$
+DECLARE
+    space sightline.embedding_space := sightline.resolve_embedding_space(embedding_space, 'asset');
+BEGIN
+    RETURN QUERY EXECUTE format($q$
+        SELECT $1, count(*), avg(e.embedding)
+        FROM sightline.%I AS e
+        JOIN sightline.asset AS a ON a.id = e.asset_id
+        JOIN sightline.collection AS c ON c.id = a.collection_id
+        WHERE ($2 IS NULL OR c.name = $2) AND a.metadata @> $3
+        $q$, 'embedding_' || space.id) USING space.id, collection_name, metadata;
+END
+$$;
+COMMENT ON FUNCTION analytics.centroid IS
+    'Mean vector of the assets of one or all collections whose metadata contains the given values.';
+
+CREATE FUNCTION analytics.outliers(
+    k integer DEFAULT 20, embedding_space integer DEFAULT NULL, collection_name text DEFAULT NULL
+)
+RETURNS TABLE (asset_id text, collection text, distance double precision)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 20 SET search_path FROM CURRENT AS $$
+DECLARE
+    space sightline.embedding_space := sightline.resolve_embedding_space(embedding_space, 'asset');
+BEGIN
+    RETURN QUERY EXECUTE format($q$
+        WITH center AS MATERIALIZED (
+            SELECT e.collection_id, c.name, avg(e.embedding) AS mean
+            FROM sightline.%1$I AS e
+            JOIN sightline.collection AS c ON c.id = e.collection_id
+            WHERE $2 IS NULL OR c.name = $2
+            GROUP BY e.collection_id, c.name
+        )
+        SELECT e.asset_id, center.name, e.embedding <=> center.mean AS distance
+        FROM sightline.%1$I AS e
+        JOIN center ON center.collection_id = e.collection_id
+        ORDER BY distance DESC, e.asset_id
+        LIMIT $1
+        $q$, 'embedding_' || space.id) USING k, collection_name;
+END
+$$;
+COMMENT ON FUNCTION analytics.outliers IS
+    'The k assets farthest from the mean of their collection, by cosine distance.';
+
+CREATE FUNCTION analytics.drift(
+    earlier tstzrange, later tstzrange, embedding_space integer DEFAULT NULL,
+    collection_name text DEFAULT NULL
+)
+RETURNS TABLE (
+    collection text, earlier_count bigint, later_count bigint, distance double precision,
+    spread double precision
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path FROM CURRENT AS $$
+DECLARE
+    space sightline.embedding_space := sightline.resolve_embedding_space(embedding_space, 'asset');
+BEGIN
+    RETURN QUERY EXECUTE format($q$
+        WITH vector AS MATERIALIZED (
+            SELECT c.name, a.captured_at <@ $1 AS is_earlier, a.captured_at <@ $2 AS is_later,
+                e.embedding
+            FROM sightline.asset AS a
+            JOIN sightline.collection AS c ON c.id = a.collection_id
+            JOIN sightline.%I AS e ON e.asset_id = a.id
+            WHERE (a.captured_at <@ $1 OR a.captured_at <@ $2) AND ($3 IS NULL OR c.name = $3)
+        ), mean AS (
+            SELECT name,
+                count(*) FILTER (WHERE is_earlier) AS n_earlier,
+                count(*) FILTER (WHERE is_later) AS n_later,
+                avg(embedding) FILTER (WHERE is_earlier) AS earlier,
+                avg(embedding) FILTER (WHERE is_later) AS later
+            FROM vector GROUP BY name
+        )
+        SELECT mean.name, mean.n_earlier, mean.n_later, mean.earlier <=> mean.later,
+            (SELECT avg(vector.embedding <=> mean.earlier)
+             FROM vector WHERE vector.name = mean.name AND vector.is_earlier)
+        FROM mean
+        ORDER BY 4 DESC NULLS LAST, 1
+        $q$, 'embedding_' || space.id) USING earlier, later, collection_name;
+END
+$$;
+COMMENT ON FUNCTION analytics.drift IS
+    'Cosine distance between the mean vectors of two periods of captured_at, by collection. spread '
+    'is the mean distance of the earlier assets from their mean, for comparison.';
+
+CREATE FUNCTION analytics.overlapping_annotations(
+    min_iou double precision DEFAULT 0.0, collection_name text DEFAULT NULL
+)
+RETURNS TABLE (
+    asset_id text, collection text, first_id bigint, first_label text, first_author text,
+    second_id bigint, second_label text, second_author text, iou double precision
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT p.asset_id, c.name, p.first_id, p.first_label, p.first_author, p.second_id,
+        p.second_label, p.second_author,
+        p.common / ((p.ax1 - p.ax0) * (p.ay1 - p.ay0) + (p.bx1 - p.bx0) * (p.by1 - p.by0) - p.common)
+            AS iou
+    FROM (
+        SELECT a.asset_id, a.id AS first_id, a.label AS first_label,
+            coalesce(a.model, a.author, a.origin) AS first_author, b.id AS second_id,
+            b.label AS second_label, coalesce(b.model, b.author, b.origin) AS second_author,
+            a.x0::float8 AS ax0, a.y0::float8 AS ay0, a.x1::float8 AS ax1, a.y1::float8 AS ay1,
+            b.x0::float8 AS bx0, b.y0::float8 AS by0, b.x1::float8 AS bx1, b.y1::float8 AS by1,
+            greatest(0, least(a.x1, b.x1)::float8 - greatest(a.x0, b.x0)::float8)
+                * greatest(0, least(a.y1, b.y1)::float8 - greatest(a.y0, b.y0)::float8) AS common
+        FROM sightline.annotation AS a
+        JOIN sightline.annotation AS b ON b.asset_id = a.asset_id AND b.id > a.id
+    ) AS p
+    JOIN sightline.asset AS s ON s.id = p.asset_id
+    JOIN sightline.collection AS c ON c.id = s.collection_id
+    WHERE p.common > 0
+        AND (collection_name IS NULL OR c.name = collection_name)
+        AND p.common >= min_iou
+            * ((p.ax1 - p.ax0) * (p.ay1 - p.ay0) + (p.bx1 - p.bx0) * (p.by1 - p.by0) - p.common)
+    ORDER BY p.asset_id, p.first_id, p.second_id;
+END
+$$;
+COMMENT ON FUNCTION analytics.overlapping_annotations IS
+    'Pairs of overlapping boxes on one asset, with their intersection over union (iou): where '
+    'people and models disagree on a box or a label.';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA analytics FROM PUBLIC;
+
+---------------------------------------------------------------------------------------------------
+-- Roles
+---------------------------------------------------------------------------------------------------
+
+-- Idempotent. `sightline grant-analyst` starts with it.
+CREATE FUNCTION sightline.ensure_roles() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    role text;
+    object record;
+    table_owner name :=
+        (SELECT relowner::regrole FROM pg_class WHERE oid = 'sightline.asset'::regclass);
+BEGIN
+    -- Concurrent identical grants would fail.
+    PERFORM pg_advisory_xact_lock(hashtext('sightline_roles'));
+    FOREACH role IN ARRAY
+        ARRAY['sightline_analyst', 'sightline_analytics_owner', 'sightline_principal']
+    LOOP
+        IF to_regrole(role) IS NULL THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;  -- created by another database of this server at the same time
+            END;
+        END IF;
+    END LOOP;
+    FOREACH role IN ARRAY ARRAY['sightline_analytics_owner', 'sightline_principal'] LOOP
+        IF NOT pg_has_role(table_owner, role, 'MEMBER') THEN  -- a superuser is always a member
+            EXECUTE format('GRANT %I TO %I', role, table_owner);
+        END IF;
+    END LOOP;
+
+    GRANT USAGE ON SCHEMA sightline TO sightline_analytics_owner, sightline_principal;
+    GRANT DELETE ON sightline.asset, sightline.source TO sightline_principal;
+    GRANT INSERT, UPDATE, DELETE ON sightline.annotation TO sightline_principal;
+    GRANT INSERT ON sightline.retrieval_log TO sightline_principal;
+    -- Only tables with a policy may be read.
+    FOR object IN
+        SELECT oid::regclass AS name FROM pg_class
+        WHERE relnamespace = 'sightline'::regnamespace AND relrowsecurity
+    LOOP
+        EXECUTE format(
+            'GRANT SELECT ON %s TO sightline_analytics_owner, sightline_principal', object.name);
+    END LOOP;
+    GRANT EXECUTE ON FUNCTION
+        sightline.current_principal_id, sightline.current_principal_name,
+        sightline.visible_collection_ids
+    TO sightline_analyst, sightline_analytics_owner, sightline_principal;
+    GRANT EXECUTE ON FUNCTION sightline.count_collections_of_space TO sightline_principal;
+    GRANT EXECUTE ON FUNCTION sightline.resolve_embedding_space TO sightline_analytics_owner;
+
+    GRANT USAGE, CREATE ON SCHEMA analytics TO sightline_analytics_owner;
+    FOR object IN
+        SELECT format('TABLE %s', oid::regclass) AS name FROM pg_class
+        WHERE relnamespace = 'analytics'::regnamespace AND relkind IN ('v', 'r')
+            AND relowner <> to_regrole('sightline_analytics_owner')
+        UNION ALL
+        SELECT format('FUNCTION %s', oid::regprocedure) FROM pg_proc
+        WHERE pronamespace = 'analytics'::regnamespace
+            AND proowner <> to_regrole('sightline_analytics_owner')
+    LOOP
+        EXECUTE format('ALTER %s OWNER TO sightline_analytics_owner', object.name);
+    END LOOP;
+    REVOKE CREATE ON SCHEMA analytics FROM sightline_analytics_owner;
+    REVOKE ALL ON ALL FUNCTIONS IN SCHEMA analytics FROM PUBLIC;
+    GRANT USAGE ON SCHEMA analytics TO sightline_analyst;
+    GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO sightline_analyst;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA analytics TO sightline_analyst;
+END
+$$;
+COMMENT ON FUNCTION sightline.ensure_roles IS
+    'Creates the roles of analysts and principals and grants their rights.';
+REVOKE ALL ON FUNCTION sightline.ensure_roles FROM PUBLIC;
+
+-- A migration that adds a view, function or table for analysts ends with this call. Without the
+-- right to create roles, an administrator runs `sightline grant-analyst` later.
+CREATE FUNCTION sightline.ensure_roles_if_permitted() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM sightline.ensure_roles();
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'roles of analysts and principals were not created: %', SQLERRM;
+END
+$$;
+REVOKE ALL ON FUNCTION sightline.ensure_roles_if_permitted FROM PUBLIC;
+SELECT sightline.ensure_roles_if_permitted();

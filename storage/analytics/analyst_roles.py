@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import make_conninfo
 
-from sightline.storage.db import sql_loader, tenancy
+from sightline.storage.db import row_security, sql_loader
 from sightline.storage.db.driver_errors import named_errors
 from sightline.storage.db.pool import Connection
 from sightline.storage.errors import (
@@ -22,7 +22,7 @@ from sightline.storage.errors import (
     shown,
 )
 
-READER = "sightline_reader"
+READER = "sightline_analyst"
 #: Logs in for the tool `query_sql` on the Postgres that Sightline brings.
 QUERY_LOGIN = "sightline_query"
 
@@ -42,7 +42,7 @@ async def ensure_query_login(connection: Connection, principal: str | None = Non
         cursor = await connection.execute(_SQL["query_login_of"], {"principal": principal})
         if (row := await cursor.fetchone()) is not None:
             login = str(row[0])
-    await connection.execute(_SQL["arrange_roles"])
+    await connection.execute(_SQL["ensure_roles"])
     await connection.execute(
         sql.SQL(_SQL["query_login"]).format(name=sql.Identifier(login), literal=sql.Literal(login))
     )
@@ -79,11 +79,11 @@ async def grant(
             password.encode(), name.encode(), b"scram-sha-256"
         )
         with _told_who_may(f"make {name!r}"):
-            await connection.execute(_SQL["arrange_roles"])
+            await connection.execute(_SQL["ensure_roles"])
             if everything:
-                await tenancy.release(connection, name, key="login")
+                await row_security.remove_binding(connection, name, kind="db_role")
             elif collections is not None:
-                await tenancy.bind(connection, name, collections, key="login")
+                await row_security.bind(connection, name, collections, kind="db_role")
             known = await _is_analyst(connection, name)
             for block in ("change_password" if known else "create_login", "login_settings"):
                 await connection.execute(
@@ -110,7 +110,7 @@ async def revoke(dsn: str, name: str) -> None:
         with _told_who_may(f"drop {name!r}"):
             await connection.execute(_SQL["end_sessions"], {"name": name})
             await connection.execute(sql.SQL(_SQL["drop_login"]).format(name=sql.Identifier(name)))
-            await tenancy.release(connection, name, key="login")
+            await row_security.remove_binding(connection, name, kind="db_role")
 
 
 @asynccontextmanager
@@ -150,5 +150,5 @@ def _told_who_may(act: str) -> Iterator[None]:
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotAllowedError(
             f"{error.diag.message_primary}; run this as an administrator of the database (set "
-            f"SIGHTLINE_DATABASE_URL to its address for this one command) to {act}"
+            f"SIGHTLINE_DATABASE__URL to its address for this one command) to {act}"
         ) from error

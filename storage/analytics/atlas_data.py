@@ -17,7 +17,7 @@ from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection, Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.records import collections, embedding_spaces
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 _SQL = sql_loader.load("atlas")
 
@@ -72,11 +72,11 @@ async def lay_out(
         raise InvalidArgumentError(f"{most} points; use 1 to {MOST_POINTS:,}")
     async with database.connection() as connection:
         collection = await collections.get(connection, name)
-        space = await embedding_spaces.of_collection(connection, collection.id, "asset")
+        space = await embedding_spaces.find_for_collection(connection, collection.id, "asset")
         rows = await _points(connection, space, collection.id, most) if space else []
         if space is None or not rows:
             raise InvalidArgumentError(f"{name!r} has no pictures with vectors yet: nothing to map")
-        given = {"collection_id": collection.id, "space_id": space.id}
+        given = {"collection_id": collection.id, "embedding_space_id": space.id}
         cursor = await connection.execute(space.compose(_SQL["total"]), given)
         ((total,),) = await cursor.fetchall()
         clusters = dict(await (await connection.execute(_SQL["clusters"], given)).fetchall())
@@ -111,7 +111,7 @@ async def thumbnails(database: Database, ids: Sequence[str]) -> Mapping[str, byt
 
 
 async def _points(
-    connection: Connection, space: Space, collection_id: int, most: int
+    connection: Connection, space: EmbeddingSpace, collection_id: int, most: int
 ) -> list[tuple[object, ...]]:
     cursor = await connection.execute(
         space.compose(_SQL["points"]), {"collection_id": collection_id, "most": most}

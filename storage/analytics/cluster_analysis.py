@@ -20,7 +20,7 @@ from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection, Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.records import collections, embedding_spaces
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 _SQL = sql_loader.load("analysis")
 
@@ -40,7 +40,7 @@ class Clustering:
     """
 
     collection: str
-    space_id: int
+    embedding_space_id: int
     k: int
     assets: int
     mean_distance: float
@@ -75,18 +75,18 @@ async def cluster(
         raise InvalidArgumentError(f"{k} clusters; use 1 to {MOST_CLUSTERS:,}")
     done = []
     async with database.connection() as connection:
-        known = {space.id: space for space in await embedding_spaces.all_spaces(connection)}
+        known = {space.id: space for space in await embedding_spaces.list_spaces(connection)}
         cursor = await connection.execute(
             _SQL["collections"], {"names": None if names is None else list(names)}
         )
         rows = await cursor.fetchall()
         if missing := set(names or ()) - {row[1] for row in rows}:
             raise UnknownNameError("collection", min(missing), await collections.names(connection))
-    for collection_id, name, space_id in rows:
+    for collection_id, name, embedding_space_id in rows:
         # A transaction each: what is seen of one analysis is all of it.
         async with database.connection() as connection:
             await connection.execute(_SQL["settings"])
-            source = await _Source.open(connection, known[space_id], collection_id)
+            source = await _Source.open(connection, known[embedding_space_id], collection_id)
             sample = await source.sample(sample_bytes)
             if len(sample):
                 done.append(await _cluster(source, sample, name, k))
@@ -98,7 +98,7 @@ async def compare(database: Database, *, report: Report = lambda _: None) -> int
     compared = 0
     async with database.connection() as connection:
         every = [
-            each for each in await embedding_spaces.all_spaces(connection) if each.grain == "asset"
+            each for each in await embedding_spaces.list_spaces(connection) if each.level == "asset"
         ]
     for space in every:
         while True:
@@ -123,7 +123,11 @@ async def _cluster(source: _Source, sample: Matrix, name: str, k: int | None) ->
     wanted = min(k or usual, len(sample))
     centres = kmeans.centres(sample, wanted)
     groups = [_Group() for _ in range(wanted)]
-    key = {"collection_id": source.collection_id, "space_id": source.space.id, "k": wanted}
+    key = {
+        "collection_id": source.collection_id,
+        "embedding_space_id": source.space.id,
+        "k": wanted,
+    }
     connection = source.connection
     await connection.execute(_SQL["forget_clusters"], key)
     await connection.execute(_SQL["begin_clusters"], key)
@@ -140,8 +144,8 @@ async def _cluster(source: _Source, sample: Matrix, name: str, k: int | None) ->
         {
             **key,
             "numbers": list(range(wanted)),
-            "assets": [group.assets for group in groups],
-            "central": [group.central[1] for group in groups],
+            "asset_counts": [group.assets for group in groups],
+            "representatives": [group.central[1] for group in groups],
             "distances": [group.total / max(group.assets, 1) for group in groups],
         },
     )
@@ -156,12 +160,12 @@ class _Source:
     """The vectors of a collection's pictures, at length 1."""
 
     connection: Connection
-    space: Space
+    space: EmbeddingSpace
     collection_id: int
     rows: int
 
     @classmethod
-    async def open(cls, connection: Connection, space: Space, collection_id: int) -> Self:
+    async def open(cls, connection: Connection, space: EmbeddingSpace, collection_id: int) -> Self:
         cursor = await connection.execute(
             space.compose(_SQL["count"]), {"collection_id": collection_id}
         )

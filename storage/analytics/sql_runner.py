@@ -190,7 +190,7 @@ class Questions:
         if wrong is not None:
             raise ConfigurationError(
                 f"questions may not run as {connection.info.user!r}: {wrong}; make a login with "
-                "sightline grant-analyst NAME and set SIGHTLINE_ANALYTICS_DATABASE_URL to it"
+                "sightline grant-analyst NAME and set SIGHTLINE_ANALYTICS__DATABASE_URL to it"
             )
         (schema,) = await _row(connection, "extension_schema")
         await connection.execute(

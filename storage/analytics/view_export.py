@@ -127,7 +127,7 @@ def _compose(
         view=sql.Identifier(view),
         condition=sql.SQL("true")
         if space is None
-        else sql.SQL("space_id = {}").format(sql.Literal(space)),
+        else sql.SQL("embedding_space_id = {}").format(sql.Literal(space)),
     )
 
 

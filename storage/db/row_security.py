@@ -1,39 +1,48 @@
-"""For whom the work in progress is done; Postgres holds it to what they may see (docs/tenancy.md).
+"""Row-level security: which principal a connection works for, and which collections it may see.
 
-Every connection that is taken inside `acting_for` works for that principal alone, so that nothing
-that a call does, or starts, can forget it. Outside of it, the server works for itself.
+Every connection acquired inside ``as_principal`` is limited to that principal. Outside of it, the
+server works without limits. A principal is the name of a token. An analyst is a database role,
+which Postgres identifies by its own name; an unbound analyst sees every collection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from psycopg import errors
+from psycopg import errors, sql
 
 from sightline.storage.db import sql_loader
-from sightline.storage.errors import SchemaError
+from sightline.storage.db.rows import fetch_all, fetch_value, fetch_values
+from sightline.storage.errors import SchemaError, UnknownNameError
 
 if TYPE_CHECKING:
     from sightline.storage.db.pool import Connection
 
-_SQL = sql_loader.load("tenancy")
+BindingKind = Literal["principal", "db_role"]
+
+#: Its binding applies to every principal without a binding of its own.
+DEFAULT_PRINCIPAL = "*"
+
+_SQL = sql_loader.load("row_security")
+_COLUMNS: dict[BindingKind, str] = {"principal": "name", "db_role": "db_role"}
 _principal: ContextVar[str | None] = ContextVar("principal", default=None)
 
 
-def current() -> str | None:
-    """The principal that is worked for; ``None`` for the server itself."""
+def current_principal() -> str | None:
+    """Return the principal of the current context, or None for the server itself."""
     return _principal.get()
 
 
 @contextmanager
-def acting_for(principal: str | None) -> Iterator[None]:
-    """Inside the block, connections see what the principal is bound to and nothing else.
+def as_principal(principal: str | None) -> Iterator[None]:
+    """Limit connections inside the block to what the principal may see.
 
-    ``None`` is the server itself: for what has to see every row, after it was asked whether the
-    principal may.
+    None removes the limit: for work that needs every row, after the permission was checked.
     """
     token = _principal.set(principal)
     try:
@@ -42,16 +51,76 @@ def acting_for(principal: str | None) -> Iterator[None]:
         _principal.reset(token)
 
 
-async def act_for(connection: Connection, principal: str) -> None:
-    """Work for a bound principal until the transaction ends: all else is invisible meanwhile.
+async def set_principal(connection: Connection, principal: str) -> None:
+    """Limit a connection to a principal until the end of the transaction.
 
-    A principal that is not bound sees nothing at all. Raises SchemaError where the role for it is
-    missing.
+    An unbound principal sees no rows. Raises SchemaError if the database role is missing.
     """
     try:
-        await connection.execute(_SQL["act_for"], {"principal": principal})
+        await connection.execute(_SQL["set_principal"], {"principal": principal})
     except (errors.InvalidParameterValue, errors.InsufficientPrivilege) as error:
         raise SchemaError(
-            "the server may not turn into the role sightline_tenant, which bound principals need; "
-            "have an administrator of the database run: SELECT sightline.arrange_roles()"
+            "Bound principals need the role sightline_principal, which is missing or not granted "
+            "to the server. A database administrator must run: SELECT sightline.ensure_roles()"
         ) from error
+
+
+async def bind(
+    connection: Connection,
+    name: str,
+    collections: Iterable[str],
+    *,
+    kind: BindingKind = "principal",
+) -> None:
+    """Bind a principal or database role to exactly these collections.
+
+    With no collections it sees nothing. Raises UnknownNameError for an unknown collection.
+    """
+    wanted = {unicodedata.normalize("NFC", each) for each in collections}
+    params = {"name": name, "collections": sorted(wanted)}
+    if unknown := await fetch_values(connection, _SQL["unknown_collections"], params):
+        known = await fetch_values(connection, _SQL["collection_names"])
+        raise UnknownNameError("collection", unknown[0], known)
+    await connection.execute(_compose("bind", kind), params)
+
+
+async def bind_to_all_collections(connection: Connection, principal: str) -> None:
+    """Let a principal see every collection, including future ones."""
+    await connection.execute(_SQL["bind_to_all_collections"], {"principal": principal})
+
+
+async def sees_all_collections(connection: Connection, principal: str) -> bool:
+    """Return whether a principal sees every collection.
+
+    An unbound principal follows the binding of ``DEFAULT_PRINCIPAL``. If that is not bound either,
+    it sees everything until the first binding of any principal.
+    """
+    params = {"principal": principal, "default_principal": DEFAULT_PRINCIPAL}
+    return bool(await fetch_value(connection, _SQL["sees_all_collections"], params))
+
+
+async def remove_binding(
+    connection: Connection, name: str, *, kind: BindingKind = "principal"
+) -> bool:
+    """Remove a binding; return whether there was one."""
+    cursor = await connection.execute(_compose("remove_binding", kind), {"name": name})
+    return cursor.rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    name: str
+    all_collections: bool
+    collections: list[str]
+
+
+async def bindings(
+    connection: Connection, *, kind: BindingKind = "principal"
+) -> dict[str, list[str] | None]:
+    """Return the bound collections by name; None means all collections."""
+    rows = await fetch_all(connection, _compose("bindings", kind), row=_Binding)
+    return {row.name: None if row.all_collections else row.collections for row in rows}
+
+
+def _compose(block: str, kind: BindingKind) -> sql.Composed:
+    return sql.SQL(_SQL[block]).format(key=sql.Identifier(_COLUMNS[kind]))

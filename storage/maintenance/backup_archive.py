@@ -22,11 +22,11 @@ from typing import IO
 
 import psycopg
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.errors import ConfigurationError, MediaError, StorageError
 from sightline.storage.postgres import dumps
-from sightline.storage.records.deletion import lock_objects
+from sightline.storage.records.deletion import hold_blobs_sync
 
 FORMAT = 1
 SCHEMAS = ("sightline", "analytics")
@@ -48,7 +48,7 @@ class Manifest:
     objects: int
 
 
-def write(dsn: str, objects: ObjectStore, file: Path, *, version: str, revision: str) -> Manifest:
+def write(dsn: str, objects: BlobStore, file: Path, *, version: str, revision: str) -> Manifest:
     """Write a backup; the file is there whole or not at all.
 
     Others may go on reading and adding; removing stored files waits until it is done.
@@ -58,7 +58,7 @@ def write(dsn: str, objects: ObjectStore, file: Path, *, version: str, revision:
         tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.absolute().parent) as beside,
         psycopg.connect(dsn) as connection,
     ):
-        lock_objects(connection)
+        hold_blobs_sync(connection)
         dump = Path(beside) / "database.dump"
         dumps.dump(dsn, SCHEMAS, dump)
         rows = connection.execute(_CHECKS["locations"]).fetchall()
@@ -111,9 +111,7 @@ def opened(file: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def extract(
-    manifest: Manifest, archive: tarfile.TarFile, objects: ObjectStore, folder: Path
-) -> Path:
+def extract(manifest: Manifest, archive: tarfile.TarFile, objects: BlobStore, folder: Path) -> Path:
     """Put the objects of a backup into the store, and the dump into ``folder``; its path.
 
     All is checked: where anything is missing or damaged there is no dump, and at most there are

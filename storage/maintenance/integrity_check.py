@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection, Database
 
@@ -65,11 +65,11 @@ _FILES: dict[str, tuple[Severity, str]] = {
 }
 
 
-async def check(database: Database, objects: ObjectStore) -> list[Finding]:
+async def check(database: Database, objects: BlobStore) -> list[Finding]:
     """What is wrong, errors first; empty when all is well. Reads everything and changes nothing."""
     # The files first: an ingest stores a file before the row that names it, so what is named now
     # and was not stored then is found to be missing only if it is.
-    stored = await asyncio.to_thread(lambda: set(objects.stored()))
+    stored = await asyncio.to_thread(lambda: set(objects.locations()))
     async with database.connection() as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await connection.execute(_SQL["settings"])
@@ -86,7 +86,9 @@ async def check(database: Database, objects: ObjectStore) -> list[Finding]:
         "object_missing": [each for each in gone if each.startswith("object:")],
         "file_missing": [each for each in gone if each.startswith("file:")],
         "object_unreferenced": sorted(stored - named.keys()),
-        "object_unfinished": await asyncio.to_thread(lambda: list(map(str, objects.unfinished()))),
+        "object_unfinished": await asyncio.to_thread(
+            lambda: list(map(str, objects.partial_files()))
+        ),
     }
     for code, (severity, message) in _FILES.items():
         examples = [named.get(location, location) for location in by_code[code]]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from pgvector import HalfVector
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import MediaError
@@ -37,7 +37,7 @@ class _Read:
 
 async def reread_pictures(
     database: Database,
-    objects: ObjectStore,
+    objects: BlobStore,
     ids: Sequence[str],
     encoder: ImageEncoder,
     spaces: dict[int, EmbeddingSpace],
@@ -54,7 +54,7 @@ async def reread_pictures(
         max_pixels=options.max_pixels,
         memory_mib=options.worker_memory_mib,
     )
-    pool = Pool(encoder.preprocess, asdict(limits), options.file_deadline_seconds)
+    pool = Pool(encoder.preprocess, asdict(limits), options.file_timeout_seconds)
     encode = BatchEncoder(encoder.encode_images, encoder.identity.dimension, options.batch_size)
     done = 0
     for start in range(0, len(ids), _AT_ONCE):
@@ -128,7 +128,7 @@ async def repost_passages(database: Database, ids: Sequence[int]) -> int:
     return len(ids)
 
 
-def _content(objects: ObjectStore, location: str, sha256: bytes) -> bytes | None:
+def _content(objects: BlobStore, location: str, sha256: bytes) -> bytes | None:
     try:
         return objects.read(location, sha256, name=location)
     except MediaError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -13,7 +13,7 @@ from sightline.storage.interfaces import ImageEncoder
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.maintenance.rebuild import repost_passages, reread_passages, reread_pictures
 from sightline.storage.records import embedding_spaces
-from sightline.storage.records.deletion import discard_unnamed
+from sightline.storage.records.deletion import discard_unreferenced_blobs
 
 _SQL = sql_loader.load("repair")
 _CHECKS = sql_loader.load("check")
@@ -38,7 +38,7 @@ class Repair:
     """
 
     database: Database
-    objects: ObjectStore
+    objects: BlobStore
     encoder: Callable[[], Awaitable[ImageEncoder]]
     options: IngestOptions = field(default_factory=IngestOptions)
     done: list[Mended] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Repair:
 
     async def _partitions(self) -> None:
         async with self.database.connection() as connection:
-            for space in await embedding_spaces.all_spaces(connection):
+            for space in await embedding_spaces.list_spaces(connection):
                 name = {"partition": f"sightline.{space.partition}"}
                 row = await (await connection.execute(_SQL["detached_partition"], name)).fetchone()
                 stands, attached = row or (False, False)
@@ -97,11 +97,11 @@ class Repair:
                 if stands:
                     await connection.execute(space.compose(_SQL["attach_partition"]))
                 else:
-                    await embedding_spaces.make_partition(connection, space)
+                    await embedding_spaces.create_partition(connection, space)
                 self._note("space_without_partition", 1, "attached" if stands else "made anew")
 
     async def _forget(self) -> None:
-        """Sources whose pages or frames are gone; `discard_unnamed` comes later."""
+        """Sources whose pages or frames are gone; `discard_unreferenced_blobs` comes later."""
         async with self.database.connection() as connection:
             rows = await (await connection.execute(_CHECKS["locations"])).fetchall()
             gone = [
@@ -137,7 +137,7 @@ class Repair:
 
     async def _indexes(self) -> None:
         async with self.database.connection() as connection:
-            for space in await embedding_spaces.all_spaces(connection):
+            for space in await embedding_spaces.list_spaces(connection):
                 if not await embedding_spaces.has_index(connection, space):
                     await embedding_spaces.ensure_index(connection, space)
                     self._note("space_without_index", 1, "built")
@@ -146,14 +146,16 @@ class Repair:
         async with self.database.connection() as connection:
             rows = await (await connection.execute(_CHECKS["locations"])).fetchall()
         named = {location for location, _ in rows}
-        unnamed = [location for location in self.objects.stored() if location not in named]
-        removed = await discard_unnamed(self.database, self.objects, unnamed) if unnamed else 0
+        unnamed = [location for location in self.objects.locations() if location not in named]
+        removed = (
+            await discard_unreferenced_blobs(self.database, self.objects, unnamed) if unnamed else 0
+        )
         self._note("object_unreferenced", removed, "removed")
-        self._note("object_unfinished", self.objects.discard_unfinished(), "removed")
+        self._note("object_unfinished", self.objects.discard_partial_files(), "removed")
 
-    async def _spaces(self) -> dict[int, embedding_spaces.Space]:
+    async def _spaces(self) -> dict[int, embedding_spaces.EmbeddingSpace]:
         async with self.database.connection() as connection:
-            return {space.id: space for space in await embedding_spaces.all_spaces(connection)}
+            return {space.id: space for space in await embedding_spaces.list_spaces(connection)}
 
     async def _ids(self, code: str) -> list[str]:
         async with self.database.connection() as connection:

@@ -6,7 +6,7 @@ from sightline.storage.errors import ConfigurationError
 
 if os.name != "posix":
     raise ConfigurationError(
-        "Sightline's own Postgres runs on Linux and macOS; here, set SIGHTLINE_DATABASE_URL to a "
+        "Sightline's own Postgres runs on Linux and macOS; here, set SIGHTLINE_DATABASE__URL to a "
         "Postgres with pgvector 0.8 or newer (or run Sightline in WSL)"
     )
 

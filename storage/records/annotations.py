@@ -1,14 +1,15 @@
-"""Annotations: boxes with labels on assets, drawn by persons or models."""
+"""Annotations: labeled boxes on assets, by people or models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
+from sightline.storage.db.rows import fetch_all, fetch_one, fetch_value, fetch_values
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.types import Box
 
@@ -19,7 +20,7 @@ _SQL = sql_loader.load("annotations")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAnnotation:
-    """What is to be kept. ``box`` is x0, y0, x1, y1, 0 to 1 of the upright picture."""
+    """An annotation to save."""
 
     label: str
     box: Box
@@ -32,7 +33,7 @@ class NewAnnotation:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A row."""
+    """A saved annotation."""
 
     id: int
     asset_id: str
@@ -45,65 +46,51 @@ class Annotation:
     note: str | None
     created_at: datetime
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "box", tuple(self.box))  # Postgres returns a list
+
 
 async def save(
     connection: Connection, asset_id: str, annotations: Sequence[NewAnnotation]
 ) -> list[int]:
-    """Keep them, all or none; their ids in order. The asset must exist (see ``assets.fetch``)."""
-    ids: list[int] = []
-    for each in annotations:
-        x0, y0, x1, y1 = each.box
-        cursor = await connection.execute(
+    """Save the annotations of an existing asset, all or none; return their ids in order."""
+    return [
+        await fetch_value(
+            connection,
             _SQL["insert"],
             {
+                **asdict(each),
                 "asset_id": asset_id,
-                "label": each.label,
-                "x0": x0,
-                "y0": y0,
-                "x1": x1,
-                "y1": y1,
-                "score": each.score,
-                "origin": each.origin,
-                "model": each.model,
-                "author": each.author,
-                "note": each.note,
+                **dict(zip(("x0", "y0", "x1", "y1"), each.box, strict=True)),
             },
         )
-        (row,) = await cursor.fetchall()
-        ids.append(int(row[0]))
-    return ids
+        for each in annotations
+    ]
 
 
-async def of_assets(
+async def list_by_asset(
     connection: Connection, asset_ids: Iterable[str]
 ) -> dict[str, list[Annotation]]:
-    """The annotations of each asset that has any, oldest first."""
-    rows = await (
-        await connection.execute(_SQL["of_assets"], {"asset_ids": list(asset_ids)})
-    ).fetchall()
-    found: dict[str, list[Annotation]] = {}
-    for row in rows:
-        annotation = _annotation(row)
-        found.setdefault(annotation.asset_id, []).append(annotation)
-    return found
+    """Return the annotations of each asset that has any, oldest first."""
+    params = {"asset_ids": list(asset_ids)}
+    by_asset: dict[str, list[Annotation]] = {}
+    for each in await fetch_all(connection, _SQL["list_by_asset"], params, row=Annotation):
+        by_asset.setdefault(each.asset_id, []).append(each)
+    return by_asset
 
 
-async def annotated(connection: Connection, collection: str | None) -> list[str]:
-    """The ids of the assets that have annotations, of one collection or of all."""
-    cursor = await connection.execute(_SQL["annotated_assets"], {"collection": collection})
-    return [str(id_) for (id_,) in await cursor.fetchall()]
+async def annotated_asset_ids(connection: Connection, collection: str | None) -> list[str]:
+    """Return the ids of assets with annotations; None means all collections."""
+    params = {"collection": collection}
+    return await fetch_values(connection, _SQL["annotated_asset_ids"], params)
 
 
-async def get(connection: Connection, id_: int) -> Annotation:
-    """One annotation. Raises InvalidArgumentError where there is none of that id."""
-    row = await (await connection.execute(_SQL["by_id"], {"id": id_})).fetchone()
-    if row is None:
+async def get(connection: Connection, annotation_id: int) -> Annotation:
+    """Return one annotation. Raises InvalidArgumentError if the id is unknown."""
+    found = await fetch_one(connection, _SQL["get"], {"id": annotation_id}, row=Annotation)
+    if found is None:
         raise InvalidArgumentError(
-            f"no annotation {shown(id_)}; view_image with annotated=true lists those of an asset"
+            f"Unknown annotation {shown(annotation_id)}. view_image with annotated=true lists the "
+            "annotations of an asset."
         )
-    return _annotation(row)
-
-
-def _annotation(row: tuple[object, ...]) -> Annotation:
-    id_, asset_id, label, box, *rest = row
-    return Annotation(id_, asset_id, label, tuple(box), *rest)  # type: ignore[arg-type]
+    return found

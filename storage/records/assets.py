@@ -1,4 +1,4 @@
-"""Assets: the pictures that an agent can see."""
+"""Assets: the images that an agent can view."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Any, Literal
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
+from sightline.storage.db.rows import fetch_all, fetch_value
 from sightline.storage.errors import UnknownAssetError
 
-Kind = Literal["image", "page", "frame"]
+AssetKind = Literal["image", "page", "frame"]
 
 _SQL = sql_loader.load("assets")
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One picture with all that a result says of it."""
+    """One asset with everything that results show."""
 
     id: str
     collection: str
-    kind: Kind
+    kind: AssetKind
     source: str
-    """The source's name as it was given at ingest."""
+    """Name of the source as given at ingest."""
     source_id: int
     mime_type: str | None
     """Of the source."""
@@ -33,21 +34,21 @@ class Asset:
     frame_seconds: float | None
     """From the start of the video; frames only."""
     width: int
-    """Pixels of the upright picture, as is ``height``."""
+    """Pixels of the upright image, like ``height``."""
     height: int
     captured_at: datetime | None
     captured_local: datetime | None
-    """The same moment on the wall clock of the place, without a zone."""
+    """``captured_at`` in local time at the place of capture, without a time zone."""
     caption: str | None
     metadata: dict[str, Any]
     location: str
-    """Where its bytes are, for ``ObjectStore.read``."""
+    """Where the bytes are, for ``BlobStore.read``."""
     sha256: bytes
     """Of those bytes."""
 
 
 async def fetch(connection: Connection, ids: Iterable[str]) -> list[Asset]:
-    """The assets in the order of ``ids``. Raises UnknownAssetError where one does not exist."""
+    """Return the assets in the order of ``ids``. Raises UnknownAssetError."""
     wanted = list(ids)
     found = await find(connection, wanted)
     missing = [each for each in wanted if each not in found]
@@ -56,31 +57,79 @@ async def fetch(connection: Connection, ids: Iterable[str]) -> list[Asset]:
     return [found[each] for each in wanted]
 
 
-async def fetch_one(connection: Connection, id_: str) -> Asset:
-    """The asset of that id. Raises UnknownAssetError where it does not exist."""
-    (asset,) = await fetch(connection, [id_])
+async def fetch_one(connection: Connection, asset_id: str) -> Asset:
+    """Return one asset. Raises UnknownAssetError."""
+    (asset,) = await fetch(connection, [asset_id])
     return asset
 
 
 async def find(connection: Connection, ids: Iterable[str]) -> dict[str, Asset]:
-    """Those of the assets that exist, by id."""
-    wanted = [each for each in ids if "\0" not in each]
-    rows = await (await connection.execute(_SQL["fetch"], {"ids": wanted})).fetchall()
-    return {row[0]: Asset(*row) for row in rows}
+    """Return the assets that exist, by id."""
+    rows = await fetch_all(connection, _SQL["fetch"], {"ids": _storable(ids)}, row=Asset)
+    return {asset.id: asset for asset in rows}
 
 
-async def thumbnail(connection: Connection, id_: str) -> bytes:
-    """The small JPEG that was made at ingest. Raises UnknownAssetError."""
-    if "\0" in id_:
-        raise UnknownAssetError([id_])
-    row = await (await connection.execute(_SQL["thumbnail"], {"id": id_})).fetchone()
-    if row is None:
-        raise UnknownAssetError([id_])
-    return bytes(row[0])
+async def thumbnail(connection: Connection, asset_id: str) -> bytes:
+    """Return the thumbnail JPEG of an asset. Raises UnknownAssetError."""
+    found = await thumbnails(connection, [asset_id])
+    if asset_id not in found:
+        raise UnknownAssetError([asset_id])
+    return found[asset_id]
+
+
+@dataclass(frozen=True, slots=True)
+class _Thumbnail:
+    asset_id: str
+    jpeg: bytes
 
 
 async def thumbnails(connection: Connection, ids: Sequence[str]) -> dict[str, bytes]:
-    """The small JPEGs of those of the assets that exist, by id."""
-    wanted = [each for each in ids if "\0" not in each]
-    rows = await (await connection.execute(_SQL["thumbnails"], {"ids": wanted})).fetchall()
-    return {id_: bytes(jpeg) for id_, jpeg in rows}
+    """Return the thumbnail JPEGs of the assets that exist, by id."""
+    rows = await fetch_all(connection, _SQL["thumbnails"], {"ids": _storable(ids)}, row=_Thumbnail)
+    return {row.asset_id: bytes(row.jpeg) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class FileAsset:
+    """An asset and the name of its source. ``page`` starts at 1; documents only."""
+
+    source: str
+    id: str
+    page: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FilePassage:
+    """A passage and the name of its source."""
+
+    source: str
+    id: int
+    page: int | None
+    kind: str
+    text: str
+
+
+async def find_by_filename(
+    connection: Connection, files: Iterable[str], collection: str | None
+) -> list[FileAsset]:
+    """Return the assets of sources with one of the file names; None means all collections."""
+    params = _filename_params(files, collection)
+    return await fetch_all(connection, _SQL["find_by_filename"], params, row=FileAsset)
+
+
+async def find_passages_by_filename(
+    connection: Connection, files: Iterable[str], collection: str | None
+) -> list[FilePassage]:
+    """Return the passages of sources with one of the file names."""
+    params = _filename_params(files, collection)
+    return await fetch_all(connection, _SQL["find_passages_by_filename"], params, row=FilePassage)
+
+
+def _filename_params(files: Iterable[str], collection: str | None) -> dict[str, object]:
+    names = {file.rsplit("/", 1)[-1] for file in files}
+    return {"files": sorted(_storable(names)), "collection": collection}
+
+
+def _storable(values: Iterable[str]) -> list[str]:
+    """Drop values with a NUL character, which Postgres rejects."""
+    return [each for each in values if "\0" not in each]

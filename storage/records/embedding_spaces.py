@@ -1,56 +1,55 @@
-"""Embedding spaces: each a partition of ``embedding`` with an index of its own.
+"""Embedding spaces: each is one partition of ``embedding`` with its own vector index.
 
-Queries name the partition's parent with literal ``space_id`` and dimension (``Space.literals``):
-with bound ones Postgres plans for all partitions.
+Queries contain the partition and the dimension as literals (``EmbeddingSpace.compose``): with bound
+values Postgres would plan for all partitions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, LiteralString, get_args
+from typing import LiteralString, get_args
 
 from psycopg import sql
-from psycopg.rows import TupleRow
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
+from sightline.storage.db.rows import fetch_all, fetch_one, fetch_value
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError
 from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.types import Level
 
-Grain = Literal["asset", "region", "passage"]
-
-_SQL = sql_loader.load("spaces")
-# Any number of our own: keeps these advisory locks apart from others'.
+_SQL = sql_loader.load("embedding_spaces")
+# Arbitrary number that separates these advisory locks from others.
 _LOCK_FAMILY = 0x51647
 _ALL_SPACES = 0
-_MOST_DIMENSIONS = 4000
-# What a row takes of an HNSW graph in memory besides its vector.
+_MAX_DIMENSION = 4000
+# Memory that an HNSW graph needs per row in addition to the vector.
 _GRAPH_BYTES_PER_ROW = 1024
 _GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
-    """An encoder's vectors of one grain: whole assets, regions or passages."""
+class EmbeddingSpace:
+    """Vectors of one encoder at one level."""
 
     id: int
     identity: EncoderIdentity
-    grain: Grain
+    level: Level
 
     @property
     def partition(self) -> str:
-        """The name of its partition in the schema ``sightline``."""
+        """Return the name of the partition in the schema ``sightline``."""
         return f"embedding_{self.id}"
 
     @property
     def index(self) -> str:
-        """The name of its vector index."""
+        """Return the name of the vector index."""
         return f"embedding_{self.id}_hnsw"
 
     def compose(self, text: LiteralString) -> sql.Composed:
-        """Fills ``{space_id}``, ``{dimension}``, ``{partition}``, ``{index}`` into a query."""
+        """Fill the names and numbers of this space into a query."""
         return sql.SQL(text).format(
-            space_id=sql.Literal(self.id),
+            embedding_space_id=sql.Literal(self.id),
             dimension=sql.Literal(self.identity.dimension),
             partition=sql.Identifier(self.partition),
             index=sql.Identifier(self.index),
@@ -59,101 +58,111 @@ class Space:
         )
 
     def require(self, identity: EncoderIdentity) -> None:
-        """Raises SpaceMismatchError unless ``identity`` made these vectors."""
+        """Raise SpaceMismatchError unless ``identity`` made these vectors."""
         if identity != self.identity:
             raise SpaceMismatchError(str(self.identity), str(identity))
 
 
-async def get_or_create(connection: Connection, identity: EncoderIdentity, grain: Grain) -> Space:
-    """The space of an encoder and grain, made with partition and index where there is none.
+@dataclass(frozen=True, slots=True)
+class _SpaceRow:
+    id: int
+    encoder: str
+    weights: str
+    preprocessing: str
+    dimension: int
+    level: Level
 
-    Safe when several do it at once. Best in a transaction of its own: making one waits for the
-    transactions that write.
+    def to_space(self) -> EmbeddingSpace:
+        identity = EncoderIdentity(self.encoder, self.weights, self.preprocessing, self.dimension)
+        return EmbeddingSpace(self.id, identity, self.level)
+
+
+async def get_or_create(
+    connection: Connection, identity: EncoderIdentity, level: Level
+) -> EmbeddingSpace:
+    """Return the space of an encoder at a level; create it with its index if missing.
+
+    Safe for concurrent callers. Use a separate transaction: creation waits for all transactions
+    that write vectors.
     """
-    if not 1 <= identity.dimension <= _MOST_DIMENSIONS:
+    if not 1 <= identity.dimension <= _MAX_DIMENSION:
         raise InvalidArgumentError(
-            f"{identity} makes vectors of {identity.dimension} numbers; an index takes 1 to "
-            f"{_MOST_DIMENSIONS}"
+            f"{identity} makes vectors of {identity.dimension} dimensions. An index supports 1 to "
+            f"{_MAX_DIMENSION}."
         )
-    if grain not in get_args(Grain):
-        raise InvalidArgumentError(f"{grain!r} is not a grain; there are: {get_args(Grain)}")
-    values = {
+    if level not in get_args(Level):
+        raise InvalidArgumentError(f"Unknown level {level!r}. Available: {get_args(Level)}.")
+    params = {
         "encoder": identity.name,
         "weights": identity.weights,
         "preprocessing": identity.preprocessing,
         "dimension": identity.dimension,
-        "grain": grain,
+        "level": level,
     }
-    row = await (await connection.execute(_SQL["find"], values)).fetchone()
-    if row is not None:
-        return Space(row[0], identity, grain)
+    space_id = await fetch_value(connection, _SQL["find"], params)
+    if space_id is not None:
+        return EmbeddingSpace(space_id, identity, level)
     async with connection.transaction():
         await _lock(connection, _ALL_SPACES)
-        row = await (await connection.execute(_SQL["insert"], values)).fetchone()
-        if row is None:
-            row = await (await connection.execute(_SQL["find"], values)).fetchone()
-            if row is None:
-                raise InvalidArgumentError(f"the space of {identity} was deleted just now")
-            return Space(row[0], identity, grain)
-        space = Space(row[0], identity, grain)
-        await make_partition(connection, space)
+        space_id = await fetch_value(connection, _SQL["insert"], params)
+        if space_id is None:
+            space_id = await fetch_value(connection, _SQL["find"], params)
+            if space_id is None:
+                raise InvalidArgumentError(f"The embedding space of {identity} was just deleted.")
+            return EmbeddingSpace(space_id, identity, level)
+        space = EmbeddingSpace(space_id, identity, level)
+        await create_partition(connection, space)
         return space
 
 
-async def make_partition(connection: Connection, space: Space) -> None:
-    """Makes the table for the vectors of a space that has none, and its index."""
-    # Several statements: as text without parameters, which the simple protocol takes.
-    await connection.execute(space.compose(_SQL["partition"]))
+async def create_partition(connection: Connection, space: EmbeddingSpace) -> None:
+    """Create the partition of a space and its index."""
+    # Several statements need the simple protocol: text without parameters.
+    await connection.execute(space.compose(_SQL["create_partition"]))
     await connection.execute(space.compose(_SQL["create_index"]))
 
 
-async def of_collection(connection: Connection, collection_id: int, grain: Grain) -> Space | None:
-    """The space that the collection uses for that grain; None where it has no such vectors."""
-    row = await (
-        await connection.execute(
-            _SQL["of_collection"], {"collection_id": collection_id, "grain": grain}
-        )
-    ).fetchone()
-    return None if row is None else _space(row)
+async def find_for_collection(
+    connection: Connection, collection_id: int, level: Level
+) -> EmbeddingSpace | None:
+    """Return the space of a collection at a level, or None if it has no such vectors."""
+    params = {"collection_id": collection_id, "level": level}
+    row = await fetch_one(connection, _SQL["find_for_collection"], params, row=_SpaceRow)
+    return None if row is None else row.to_space()
 
 
-async def assign(connection: Connection, collection_id: int, space: Space) -> None:
-    """Makes the collection use the space.
+async def assign(connection: Connection, collection_id: int, space: EmbeddingSpace) -> None:
+    """Make a collection use the space.
 
-    Raises SpaceMismatchError where it uses another for that grain already.
+    Raises SpaceMismatchError if it uses another space at that level.
     """
-    await connection.execute(
-        _SQL["assign"],
-        {"collection_id": collection_id, "grain": space.grain, "space_id": space.id},
-    )
-    used = await of_collection(connection, collection_id, space.grain)
+    params = {"collection_id": collection_id, "level": space.level, "embedding_space_id": space.id}
+    await connection.execute(_SQL["assign"], params)
+    used = await find_for_collection(connection, collection_id, space.level)
     if used is not None:
         used.require(space.identity)
 
 
-async def all_spaces(connection: Connection) -> list[Space]:
-    """Every space, the oldest first."""
-    return [_space(row) for row in await (await connection.execute(_SQL["all"])).fetchall()]
+async def list_spaces(connection: Connection) -> list[EmbeddingSpace]:
+    """Return all spaces, oldest first."""
+    return [row.to_space() for row in await fetch_all(connection, _SQL["list"], row=_SpaceRow)]
 
 
-async def count(connection: Connection, space: Space) -> int:
-    """The number of its vectors."""
-    row = await (await connection.execute(space.compose(_SQL["count"]))).fetchone()
-    return 0 if row is None else int(row[0])
+async def count_vectors(connection: Connection, space: EmbeddingSpace) -> int:
+    """Return the number of vectors of a space."""
+    return int(await fetch_value(connection, space.compose(_SQL["count_vectors"])))
 
 
-async def has_index(connection: Connection, space: Space) -> bool:
-    """Whether its vector index is there and usable."""
-    row = await (
-        await connection.execute(_SQL["index_exists"], {"index": f"sightline.{space.index}"})
-    ).fetchone()
-    return row is not None and bool(row[0])
+async def has_index(connection: Connection, space: EmbeddingSpace) -> bool:
+    """Return whether the vector index exists and is valid."""
+    params = {"index": f"sightline.{space.index}"}
+    return bool(await fetch_value(connection, _SQL["index_exists"], params))
 
 
-async def drop_index(connection: Connection, space: Space) -> None:
-    """Drops the vector index, so that a large load goes forty times as fast.
+async def drop_index(connection: Connection, space: EmbeddingSpace) -> None:
+    """Drop the vector index; a large load is then about forty times faster.
 
-    Searches still answer, by reading all vectors, until ``ensure_index`` builds it again.
+    Until ``ensure_index`` builds it again, searches read all vectors.
     """
     async with connection.transaction():
         await _lock(connection, space.id)
@@ -161,30 +170,24 @@ async def drop_index(connection: Connection, space: Space) -> None:
 
 
 async def ensure_index(
-    connection: Connection, space: Space, *, memory_limit_bytes: int = 2 * _GIB
+    connection: Connection, space: EmbeddingSpace, *, memory_limit_bytes: int = 2 * _GIB
 ) -> None:
-    """Builds the vector index where it is missing; writers wait meanwhile, searches do not.
+    """Build the vector index if it is missing. Writers wait meanwhile, searches do not.
 
-    The build takes as much memory as the graph needs, up to the limit.
+    The build uses as much memory as the graph needs, up to the limit.
     """
     async with connection.transaction():
         await _lock(connection, space.id)
         if await has_index(connection, space):
             return
-        rows = await count(connection, space)
-        needed = rows * (2 * space.identity.dimension + _GRAPH_BYTES_PER_ROW)
-        await connection.execute(
-            _SQL["build_settings"], {"kilobytes": min(needed, memory_limit_bytes) // 1024}
-        )
-        await connection.execute(space.compose(_SQL["drop_index"]))  # one that is not valid
+        rows = await count_vectors(connection, space)
+        needed_bytes = rows * (2 * space.identity.dimension + _GRAPH_BYTES_PER_ROW)
+        kilobytes = min(needed_bytes, memory_limit_bytes) // 1024
+        await connection.execute(_SQL["build_settings"], {"kilobytes": kilobytes})
+        await connection.execute(space.compose(_SQL["drop_index"]))  # may be invalid
         await connection.execute(space.compose(_SQL["create_index"]))
         await connection.execute(space.compose(_SQL["analyze"]))
 
 
 async def _lock(connection: Connection, space_id: int) -> None:
     await connection.execute(_SQL["lock"], {"family": _LOCK_FAMILY, "space_id": space_id})
-
-
-def _space(row: TupleRow) -> Space:
-    identifier, encoder, weights, preprocessing, dimension, grain = row
-    return Space(identifier, EncoderIdentity(encoder, weights, preprocessing, dimension), grain)

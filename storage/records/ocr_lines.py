@@ -1,4 +1,4 @@
-"""The text that stands in pictures, as it was read at ingest."""
+"""OCR lines and page text of assets, as stored at ingest."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ from dataclasses import dataclass
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
+from sightline.storage.db.rows import fetch_all
+from sightline.storage.types import Box
 
-_SQL = sql_loader.load("written")
+_SQL = sql_loader.load("ocr_lines")
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenLine:
-    """A line, or the text of a whole page.
-
-    ``box`` is x0, y0, x1, y1, 0 to 1 of the upright picture; ``None`` for the text of a page.
-    """
+class AssetTextLine:
+    """An OCR line, or the text layer of a whole page (``box`` is None)."""
 
     text: str
-    box: tuple[float, float, float, float] | None
+    box: Box | None
 
 
-async def lines_on(
+@dataclass(frozen=True, slots=True)
+class _Row:
+    asset_id: str
+    text: str
+    box: list[float] | None
+    ordinal: int
+
+
+async def asset_text_lines(
     connection: Connection, asset_ids: Sequence[str]
-) -> dict[str, tuple[WrittenLine, ...]]:
-    """What is written on each of the assets on which anything was read, in reading order."""
-    cursor = await connection.execute(_SQL["lines_on"], {"asset_ids": list(asset_ids)})
-    found: dict[str, list[WrittenLine]] = {}
-    for asset_id, text, box, _ in await cursor.fetchall():
-        line = WrittenLine(text, None if box is None else (box[0], box[1], box[2], box[3]))
-        found.setdefault(asset_id, []).append(line)
-    return {asset_id: tuple(lines) for asset_id, lines in found.items()}
+) -> dict[str, tuple[AssetTextLine, ...]]:
+    """Return the text lines of each asset that has any, in reading order."""
+    params = {"asset_ids": list(asset_ids)}
+    by_asset: dict[str, list[AssetTextLine]] = {}
+    for row in await fetch_all(connection, _SQL["asset_text_lines"], params, row=_Row):
+        box = None if row.box is None else (row.box[0], row.box[1], row.box[2], row.box[3])
+        by_asset.setdefault(row.asset_id, []).append(AssetTextLine(row.text, box))
+    return {asset_id: tuple(lines) for asset_id, lines in by_asset.items()}

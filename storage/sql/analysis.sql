@@ -9,10 +9,10 @@ SELECT
     set_config('enable_sort', 'off', true)
 
 -- name: collections
--- With what each has of pictures' vectors, and in which space.
-SELECT c.id, c.name, u.space_id
+-- With what each has of pictures' vectors, and in which embedding_space.
+SELECT c.id, c.name, u.embedding_space_id
 FROM sightline.collection AS c
-JOIN sightline.collection_space AS u ON u.collection_id = c.id AND u.grain = 'asset'
+JOIN sightline.collection_embedding_space AS u ON u.collection_id = c.id AND u.level = 'asset'
 WHERE %(names)s::text[] IS NULL OR c.name = ANY (%(names)s)
 ORDER BY c.name
 
@@ -35,32 +35,32 @@ LIMIT %(rows)s
 -- name: forget_clusters
 -- Of an earlier analysis, whose place another takes.
 DELETE FROM sightline.cluster
-WHERE (collection_id, space_id, k) = (%(collection_id)s, %(space_id)s, %(k)s)
+WHERE (collection_id, embedding_space_id, k) = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
 
 -- name: begin_clusters
 -- Without figures yet: members name these rows.
 INSERT INTO sightline.cluster (
-    collection_id, space_id, k, number, assets, mean_distance, analysed_at
+    collection_id, embedding_space_id, k, number, asset_count, mean_distance, analyzed_at
 )
-SELECT %(collection_id)s, %(space_id)s, %(k)s, number, 0, 0, now()
+SELECT %(collection_id)s, %(embedding_space_id)s, %(k)s, number, 0, 0, now()
 FROM generate_series(0, %(k)s - 1) AS number
 
 -- name: finish_clusters
 UPDATE sightline.cluster
-SET assets = t.assets, central_asset_id = t.central, mean_distance = t.distance
+SET asset_count = t.asset_count, representative_asset_id = t.representative, mean_distance = t.distance
 FROM unnest(
-    %(numbers)s::integer[], %(assets)s::integer[], %(central)s::text[], %(distances)s::float8[]
-) AS t (number, assets, central, distance)
-WHERE (collection_id, space_id, k) = (%(collection_id)s, %(space_id)s, %(k)s)
+    %(numbers)s::integer[], %(asset_counts)s::integer[], %(representatives)s::text[], %(distances)s::float8[]
+) AS t (number, asset_count, representative, distance)
+WHERE (collection_id, embedding_space_id, k) = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
 AND cluster.number = t.number
 
 -- name: forget_empty_clusters
 DELETE FROM sightline.cluster
-WHERE (collection_id, space_id, k) = (%(collection_id)s, %(space_id)s, %(k)s) AND assets = 0
+WHERE (collection_id, embedding_space_id, k) = (%(collection_id)s, %(embedding_space_id)s, %(k)s) AND asset_count = 0
 
 -- name: copy_members
 COPY sightline.cluster_member (
-    collection_id, space_id, k, number, asset_id, distance
+    collection_id, embedding_space_id, k, number, asset_id, distance
 ) FROM STDIN
 
 -- name: compare
@@ -71,13 +71,13 @@ WITH chosen AS MATERIALIZED (
     SELECT v.asset_id, v.collection_id, v.embedding::halfvec({dimension}) AS vector
     FROM sightline.{partition} AS v
     WHERE NOT EXISTS (
-        SELECT FROM sightline.compared AS c
-        WHERE c.space_id = {space_id} AND c.asset_id = v.asset_id
+        SELECT FROM sightline.compared_asset AS c
+        WHERE c.embedding_space_id = {embedding_space_id} AND c.asset_id = v.asset_id
     )
     LIMIT %(rows)s
 ), marked AS (
-    INSERT INTO sightline.compared (space_id, collection_id, asset_id)
-    SELECT {space_id}, collection_id, asset_id FROM chosen
+    INSERT INTO sightline.compared_asset (embedding_space_id, collection_id, asset_id)
+    SELECT {embedding_space_id}, collection_id, asset_id FROM chosen
     ON CONFLICT DO NOTHING
 ), nearest AS MATERIALIZED (
     SELECT chosen.asset_id, chosen.collection_id, n.asset_id AS other, n.distance,
@@ -96,10 +96,10 @@ WITH chosen AS MATERIALIZED (
 ), crowded AS (
     SELECT asset_id FROM nearest GROUP BY asset_id HAVING count(*) = 10 AND bool_or(elsewhere)
 ), near AS (
-    INSERT INTO sightline.near_pair (space_id, collection_id, asset_id, other_asset_id, distance)
-    SELECT {space_id}, collection_id, asset_id, other, distance FROM nearest
+    INSERT INTO sightline.near_duplicate (embedding_space_id, collection_id, asset_id, other_asset_id, distance)
+    SELECT {embedding_space_id}, collection_id, asset_id, other, distance FROM nearest
     UNION
-    SELECT {space_id}, chosen.collection_id, chosen.asset_id, n.asset_id, n.distance
+    SELECT {embedding_space_id}, chosen.collection_id, chosen.asset_id, n.asset_id, n.distance
     FROM crowded
     JOIN chosen USING (asset_id)
     CROSS JOIN LATERAL (
@@ -115,4 +115,4 @@ WITH chosen AS MATERIALIZED (
 SELECT count(*) FROM chosen
 
 -- name: analyze
-ANALYZE sightline.cluster, sightline.cluster_member, sightline.compared, sightline.near_pair
+ANALYZE sightline.cluster, sightline.cluster_member, sightline.compared_asset, sightline.near_duplicate

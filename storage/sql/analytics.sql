@@ -1,8 +1,8 @@
 -- What stands around the schema "analytics": who may read it, and what there is in it.
 
--- name: arrange_roles
+-- name: ensure_roles
 -- The role that reads the schema, and what it may read. Run by whoever may make roles.
-SELECT sightline.arrange_roles()
+SELECT sightline.ensure_roles()
 
 -- name: query_login
 -- A login of the tool `query_sql` on a server of our own, which trusts whoever reaches its
@@ -16,34 +16,34 @@ BEGIN
             NULL;
         END;
     END IF;
-    IF NOT pg_has_role({literal}, 'sightline_reader', 'MEMBER') THEN
-        GRANT sightline_reader TO {name};
+    IF NOT pg_has_role({literal}, 'sightline_analyst', 'MEMBER') THEN
+        GRANT sightline_analyst TO {name};
     END IF;
 END
 $$
 
 -- name: query_login_of
 -- The login by which the policies know a bound principal; no row for one that is not bound.
-UPDATE sightline.tenant SET login = coalesce(login, 'sightline_query_' || id)
-WHERE principal = %(principal)s
-RETURNING login
+UPDATE sightline.principal SET db_role = coalesce(db_role, 'sightline_query_' || id)
+WHERE name = %(principal)s
+RETURNING db_role
 
 -- name: is_migrated
 SELECT to_regclass('analytics.assets') IS NOT NULL
 
 -- name: role
 -- Whether there is a role of that name, and whether it is an analyst's.
-SELECT pg_has_role(oid, to_regrole('sightline_reader')::oid, 'MEMBER') AND NOT rolsuper
+SELECT pg_has_role(oid, to_regrole('sightline_analyst')::oid, 'MEMBER') AND NOT rolsuper
 FROM pg_roles WHERE rolname = %(name)s
 
 -- name: analysts
 SELECT rolname::text FROM pg_roles
 WHERE rolcanlogin AND NOT rolsuper AND NOT starts_with(rolname, 'sightline_')
-AND pg_has_role(oid, to_regrole('sightline_reader')::oid, 'MEMBER')
+AND pg_has_role(oid, to_regrole('sightline_analyst')::oid, 'MEMBER')
 
 -- name: create_login
 CREATE ROLE {name} LOGIN PASSWORD {password} CONNECTION LIMIT 10;
-GRANT sightline_reader TO {name};
+GRANT sightline_analyst TO {name};
 
 -- name: change_password
 ALTER ROLE {name} PASSWORD {password};
@@ -78,17 +78,17 @@ SELECT
 
 -- name: who
 -- What is wrong with a login that questions are to run as; null where nothing is. It reads the
--- schema through sightline_reader, and nothing that it could turn into has any other right.
+-- schema through sightline_analyst, and nothing that it could turn into has any other right.
 SELECT CASE
     WHEN me.rolsuper OR me.rolcreaterole OR me.rolcreatedb OR me.rolreplication OR me.rolbypassrls
         THEN 'it has rights of an administrator'
-    WHEN NOT coalesce(pg_has_role(me.oid, to_regrole('sightline_reader')::oid, 'MEMBER'), false)
-        THEN 'it is not granted sightline_reader'
+    WHEN NOT coalesce(pg_has_role(me.oid, to_regrole('sightline_analyst')::oid, 'MEMBER'), false)
+        THEN 'it is not granted sightline_analyst'
     WHEN EXISTS (
         SELECT FROM pg_roles AS other
-        WHERE other.oid <> me.oid AND other.rolname <> 'sightline_reader'
+        WHERE other.oid <> me.oid AND other.rolname <> 'sightline_analyst'
             AND pg_has_role(me.oid, other.oid, 'MEMBER')
-    ) THEN 'it is a member of other roles besides sightline_reader'
+    ) THEN 'it is a member of other roles besides sightline_analyst'
     WHEN has_schema_privilege(me.oid, 'sightline', 'USAGE')
         THEN 'it may read Sightline''s own tables'
 END
@@ -130,11 +130,11 @@ SELECT row_to_json(v)::text FROM analytics.{view} AS v WHERE {condition}
 SELECT {expressions} FROM analytics.{view} WHERE {condition}
 
 -- name: export_shapes
-SELECT count(*), dimension FROM analytics.{view} WHERE {condition} GROUP BY space_id, dimension
+SELECT count(*), dimension FROM analytics.{view} WHERE {condition} GROUP BY embedding_space_id, dimension
 
 -- name: export_vectors
 SELECT embedding, collection, asset_id, region_id, passage_id
 FROM analytics.{view} WHERE {condition}
 
 -- name: space_ids
-SELECT space_id, grain, encoder FROM analytics.spaces ORDER BY 1
+SELECT embedding_space_id, level, encoder FROM analytics.embedding_spaces ORDER BY 1

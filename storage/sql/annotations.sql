@@ -4,24 +4,25 @@ INSERT INTO sightline.annotation
 VALUES
     (%(asset_id)s, %(label)s, %(x0)s, %(y0)s, %(x1)s, %(y1)s, %(score)s, %(origin)s, %(model)s,
      %(author)s, %(note)s)
-RETURNING id, created_at
+RETURNING id
 
--- name: of_assets
--- Oldest first within an asset.
+-- name: list_by_asset
 SELECT
-    id, asset_id, label, ARRAY[x0, y0, x1, y1], score, origin, model, author, note, created_at
+    id, asset_id, label, ARRAY[x0, y0, x1, y1] AS box, score, origin, model, author, note,
+    created_at
 FROM sightline.annotation
 WHERE asset_id = ANY(%(asset_ids)s)
 ORDER BY asset_id, id
 
--- name: by_id
+-- name: get
 SELECT
-    id, asset_id, label, ARRAY[x0, y0, x1, y1], score, origin, model, author, note, created_at
+    id, asset_id, label, ARRAY[x0, y0, x1, y1] AS box, score, origin, model, author, note,
+    created_at
 FROM sightline.annotation
 WHERE id = %(id)s
 
--- name: annotated_assets
--- In the order in which they came.
+-- name: annotated_asset_ids
+-- In ingest order.
 SELECT asset.id
 FROM sightline.asset
 JOIN sightline.collection ON collection.id = asset.collection_id

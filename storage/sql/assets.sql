@@ -1,31 +1,45 @@
 -- name: fetch
--- Everything that a result says of an asset.
 SELECT
-    asset.id, collection.name, asset.kind, source.name, source.id, source.mime_type,
-    asset.page, asset.frame_seconds, asset.width, asset.height,
-    asset.captured_at, asset.captured_local, asset.caption, asset.metadata,
+    asset.id, collection.name AS collection, asset.kind, source.name AS source,
+    source.id AS source_id, source.mime_type, asset.page, asset.frame_seconds, asset.width,
+    asset.height, asset.captured_at, asset.captured_local, asset.caption, asset.metadata,
     asset.location, asset.sha256
 FROM sightline.asset
 JOIN sightline.collection ON collection.id = asset.collection_id
 JOIN sightline.source ON source.id = asset.source_id
 WHERE asset.id = ANY(%(ids)s)
 
--- name: thumbnail
-SELECT jpeg FROM sightline.thumbnail WHERE asset_id = %(id)s
-
 -- name: thumbnails
 SELECT asset_id, jpeg FROM sightline.thumbnail WHERE asset_id = ANY(%(ids)s)
 
+-- name: find_by_filename
+SELECT source.name AS source, asset.id, asset.page
+FROM sightline.source
+JOIN sightline.asset ON asset.source_id = source.id
+JOIN sightline.collection ON collection.id = source.collection_id
+WHERE (%(collection)s::text IS NULL OR collection.name = %(collection)s)
+AND regexp_replace(source.name, '^.*/', '') = ANY (%(files)s)
+ORDER BY source.name, asset.page, asset.frame_seconds, asset.id
+
+-- name: find_passages_by_filename
+SELECT source.name AS source, passage.id, passage.page, passage.kind, passage.text
+FROM sightline.source
+JOIN sightline.passage ON passage.source_id = source.id
+JOIN sightline.collection ON collection.id = source.collection_id
+WHERE (%(collection)s::text IS NULL OR collection.name = %(collection)s)
+AND regexp_replace(source.name, '^.*/', '') = ANY (%(files)s)
+ORDER BY source.name, passage.id
+
 -- name: delete
--- Vectors, regions, passages, thumbnails and annotations go with them. A source goes with the
--- last of its assets, and with the passages that stand on no asset.
-WITH gone AS (
+-- Vectors, regions, passages, thumbnails and annotations are deleted by cascade. A source is
+-- deleted with its last asset, and then its passages without an asset too.
+WITH deleted AS (
     DELETE FROM sightline.asset
     WHERE id = ANY(%(ids)s)
     RETURNING id, source_id, location
 ), empty AS (
     DELETE FROM sightline.source
-    WHERE id IN (SELECT source_id FROM gone)
+    WHERE id IN (SELECT source_id FROM deleted)
     AND NOT EXISTS (
         SELECT FROM sightline.asset
         WHERE asset.source_id = source.id AND asset.id <> ALL(%(ids)s)
@@ -33,25 +47,19 @@ WITH gone AS (
     RETURNING id, location
 )
 SELECT
-    ARRAY(SELECT id FROM gone),
-    (SELECT count(*) FROM empty),
-    ARRAY(SELECT location FROM gone UNION SELECT location FROM empty)
+    ARRAY(SELECT id FROM deleted) AS asset_ids,
+    (SELECT count(*) FROM empty) AS source_count,
+    ARRAY(SELECT location FROM deleted UNION SELECT location FROM empty) AS locations
 
--- name: locations_of_collection
-SELECT location FROM sightline.asset WHERE collection_id = %(id)s
-UNION
-SELECT location FROM sightline.source WHERE collection_id = %(id)s
-
--- name: unreferenced
--- Which of the locations no row names any more.
+-- name: unreferenced_locations
 SELECT candidate
 FROM unnest(%(locations)s::text[]) AS candidate
 WHERE NOT EXISTS (SELECT FROM sightline.asset WHERE location = candidate)
 AND NOT EXISTS (SELECT FROM sightline.source WHERE location = candidate)
 
--- name: lock_objects_shared
+-- name: lock_blobs_shared
 -- Until the end of the transaction.
 SELECT pg_advisory_xact_lock_shared(%(key)s)
 
--- name: lock_objects
+-- name: lock_blobs
 SELECT pg_advisory_xact_lock(%(key)s)

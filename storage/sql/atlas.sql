@@ -21,11 +21,11 @@ SELECT asset_id, jpeg FROM sightline.thumbnail WHERE asset_id = ANY (%(ids)s)
 -- Of the latest analysis.
 SELECT m.asset_id, m.number
 FROM sightline.cluster_member AS m
-WHERE (m.collection_id, m.space_id) = (%(collection_id)s, %(space_id)s)
+WHERE (m.collection_id, m.embedding_space_id) = (%(collection_id)s, %(embedding_space_id)s)
 AND m.k = (
     SELECT k FROM sightline.cluster AS g
-    WHERE (g.collection_id, g.space_id) = (m.collection_id, m.space_id)
-    ORDER BY g.analysed_at DESC, k LIMIT 1
+    WHERE (g.collection_id, g.embedding_space_id) = (m.collection_id, m.embedding_space_id)
+    ORDER BY g.analyzed_at DESC, k LIMIT 1
 )
 
 -- name: total

@@ -10,12 +10,12 @@ SELECT
 -- name: asset_without_vector
 SELECT asset.id
 FROM sightline.asset
-JOIN sightline.collection_space
-    ON collection_space.collection_id = asset.collection_id AND grain = 'asset'
+JOIN sightline.collection_embedding_space
+    ON collection_embedding_space.collection_id = asset.collection_id AND level = 'asset'
 WHERE NOT EXISTS (
     SELECT FROM sightline.embedding
     WHERE embedding.asset_id = asset.id
-    AND embedding.space_id = collection_space.space_id
+    AND embedding.embedding_space_id = collection_embedding_space.embedding_space_id
     AND region_id IS NULL AND passage_id IS NULL
 )
 
@@ -23,9 +23,9 @@ WHERE NOT EXISTS (
 -- Of collections whose pictures are searched by their parts as well.
 SELECT name
 FROM sightline.source
-JOIN sightline.collection_space
-    ON collection_space.collection_id = source.collection_id AND grain = 'region'
-WHERE state = 'done' AND tiled_by IS NULL
+JOIN sightline.collection_embedding_space
+    ON collection_embedding_space.collection_id = source.collection_id AND level = 'region'
+WHERE state = 'done' AND tile_scheme IS NULL
 AND EXISTS (SELECT FROM sightline.asset WHERE source_id = source.id)
 
 -- name: tile_without_vector
@@ -34,11 +34,11 @@ FROM sightline.region
 JOIN sightline.asset ON asset.id = region.asset_id
 WHERE region.kind = 'tile' AND NOT EXISTS (
     SELECT FROM sightline.embedding
-    JOIN sightline.collection_space
-        ON (collection_space.collection_id, collection_space.space_id)
-        = (embedding.collection_id, embedding.space_id)
-    WHERE embedding.region_id = region.id AND collection_space.grain = 'region'
-    AND collection_space.collection_id = asset.collection_id
+    JOIN sightline.collection_embedding_space
+        ON (collection_embedding_space.collection_id, collection_embedding_space.embedding_space_id)
+        = (embedding.collection_id, embedding.embedding_space_id)
+    WHERE embedding.region_id = region.id AND collection_embedding_space.level = 'region'
+    AND collection_embedding_space.collection_id = asset.collection_id
 )
 
 -- name: asset_without_thumbnail
@@ -49,12 +49,12 @@ WHERE NOT EXISTS (SELECT FROM sightline.thumbnail WHERE asset_id = asset.id)
 -- name: passage_without_vector
 SELECT 'p' || passage.id
 FROM sightline.passage
-JOIN sightline.collection_space
-    ON collection_space.collection_id = passage.collection_id AND grain = 'passage'
+JOIN sightline.collection_embedding_space
+    ON collection_embedding_space.collection_id = passage.collection_id AND level = 'passage'
 WHERE kind <> 'name' AND NOT EXISTS (
     SELECT FROM sightline.embedding
     WHERE embedding.passage_id = passage.id
-    AND embedding.space_id = collection_space.space_id
+    AND embedding.embedding_space_id = collection_embedding_space.embedding_space_id
 )
 
 -- name: passage_without_postings
@@ -92,26 +92,26 @@ OR passage.collection_id <> embedding.collection_id
 SELECT coalesce(asset_id, 'p' || passage_id)
 FROM sightline.embedding
 WHERE NOT EXISTS (
-    SELECT FROM sightline.collection_space
-    WHERE (collection_space.collection_id, collection_space.space_id)
-        = (embedding.collection_id, embedding.space_id)
+    SELECT FROM sightline.collection_embedding_space
+    WHERE (collection_embedding_space.collection_id, collection_embedding_space.embedding_space_id)
+        = (embedding.collection_id, embedding.embedding_space_id)
 )
 
 -- name: space_without_partition
-SELECT encoder || ', ' || grain
-FROM sightline.space
+SELECT encoder || ', ' || level
+FROM sightline.embedding_space
 WHERE NOT EXISTS (
     SELECT FROM pg_inherits
     WHERE inhparent = 'sightline.embedding'::regclass
-    AND inhrelid = to_regclass('sightline.embedding_' || space.id)
+    AND inhrelid = to_regclass('sightline.embedding_' || embedding_space.id)
 )
 
 -- name: space_without_index
-SELECT encoder || ', ' || grain
-FROM sightline.space
+SELECT encoder || ', ' || level
+FROM sightline.embedding_space
 WHERE NOT EXISTS (
     SELECT FROM pg_index
-    WHERE indexrelid = to_regclass('sightline.embedding_' || space.id || '_hnsw') AND indisvalid
+    WHERE indexrelid = to_regclass('sightline.embedding_' || embedding_space.id || '_hnsw') AND indisvalid
 )
 
 -- name: locations

@@ -1,21 +1,16 @@
 -- name: insert
--- Returns no row where the name is taken.
+-- Returns no row if the name exists.
 INSERT INTO sightline.collection (name, settings)
 VALUES (%(name)s, %(settings)s)
 ON CONFLICT (name) DO NOTHING
 RETURNING id, name, settings, created_at
 
--- name: by_name
+-- name: get
 SELECT id, name, settings, created_at
 FROM sightline.collection
 WHERE name = %(name)s
 
--- name: by_id
-SELECT id, name, settings, created_at
-FROM sightline.collection
-WHERE id = %(id)s
-
--- name: all
+-- name: list
 SELECT id, name, settings, created_at
 FROM sightline.collection
 ORDER BY name
@@ -23,33 +18,18 @@ ORDER BY name
 -- name: names
 SELECT name FROM sightline.collection ORDER BY name
 
--- name: change_settings
+-- name: update_settings
 -- Keys that are not given stay as they are.
 UPDATE sightline.collection
 SET settings = settings || %(settings)s
 WHERE id = %(id)s
 RETURNING id, name, settings, created_at
 
--- name: delete
-DELETE FROM sightline.collection
-WHERE id = %(id)s
-
--- name: size
--- Assets and sources of one collection.
-SELECT
-    (SELECT count(*) FROM sightline.asset WHERE collection_id = %(id)s),
-    (SELECT count(*) FROM sightline.source WHERE collection_id = %(id)s)
-
--- name: no_time_limit
--- Until the end of the transaction.
-SET LOCAL statement_timeout = 0
-
--- name: overview
--- What is in each collection, counted.
+-- name: overviews
 SELECT
     collection.id, collection.name, collection.settings, collection.created_at,
-    coalesce(assets.number, 0), coalesce(passages.number, 0),
-    coalesce(sources.done, 0), coalesce(sources.failed, 0),
+    coalesce(assets.number, 0) AS assets, coalesce(passages.number, 0) AS passages,
+    coalesce(sources.done, 0) AS done_sources, coalesce(sources.failed, 0) AS failed_sources,
     assets.captured_from, assets.captured_to, space.encoder
 FROM sightline.collection
 LEFT JOIN (
@@ -71,15 +51,14 @@ LEFT JOIN (
     FROM sightline.source
     GROUP BY collection_id
 ) AS sources ON sources.collection_id = collection.id
-LEFT JOIN sightline.collection_space
-    ON collection_space.collection_id = collection.id AND collection_space.grain = 'asset'
-LEFT JOIN sightline.space ON space.id = collection_space.space_id
+LEFT JOIN sightline.collection_embedding_space
+    ON collection_embedding_space.collection_id = collection.id AND collection_embedding_space.level = 'asset'
+LEFT JOIN sightline.embedding_space AS space ON space.id = embedding_space_id
 ORDER BY collection.name
 
 -- name: metadata_keys
--- The keys that assets carry, the commonest first, with the JSON type of their values and a few
--- of these. One pass over the assets: examples are the least and the greatest value, filled up
--- from the first assets of each collection.
+-- Metadata keys of assets, most frequent first, with JSON type and example values. One pass over
+-- the assets: examples are the smallest and the largest value, plus some of the first assets.
 WITH counted AS (
     SELECT
         collection_id, key, count(*) AS assets,
@@ -101,7 +80,7 @@ WITH counted AS (
 )
 SELECT
     collection_id, key,
-    CASE WHEN type = other_type THEN type ELSE 'mixed' END,
+    CASE WHEN type = other_type THEN type ELSE 'mixed' END AS type,
     assets,
     (
         SELECT array_agg(DISTINCT example) FROM (
@@ -114,6 +93,6 @@ SELECT
                 LIMIT 3
             )
         ) AS chosen
-    )
+    ) AS examples
 FROM counted
 ORDER BY collection_id, assets DESC, key

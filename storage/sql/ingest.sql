@@ -3,7 +3,7 @@
 -- name: known
 -- What the collection has of these bytes or at these places.
 SELECT
-    id, content_key, name, location, kind, state, sidecar_key, read_by, tiled_by,
+    id, content_key, name, location, kind, state, sidecar_sha256, ocr_engine, tile_scheme,
     EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id AND kind = 'name')
 FROM sightline.source
 WHERE collection_id = %(collection_id)s
@@ -29,20 +29,20 @@ AND (
 -- Gives no row where another process was first.
 INSERT INTO sightline.source (
     collection_id, content_key, name, location, kind, mime_type, byte_size, metadata,
-    sidecar_key, read_by, tiled_by, state, error_code, error
+    sidecar_sha256, ocr_engine, tile_scheme, state, error_code, error
 )
 SELECT
     %(collection_id)s, content_key, name, location, kind, mime_type, byte_size, metadata,
-    sidecar_key, read_by, tiled_by, CASE WHEN error IS NULL THEN 'done' ELSE 'failed' END,
+    sidecar_sha256, ocr_engine, tile_scheme, CASE WHEN error IS NULL THEN 'done' ELSE 'failed' END,
     error_code, error
 FROM unnest(
     %(keys)s::bytea[], %(names)s::text[], %(locations)s::text[], %(kinds)s::text[],
     %(mime_types)s::text[], %(byte_sizes)s::bigint[], %(metadata)s::jsonb[],
-    %(sidecar_keys)s::bytea[], %(readers)s::text[], %(tilings)s::text[],
+    %(sidecar_sha256s)s::bytea[], %(readers)s::text[], %(tilings)s::text[],
     %(error_codes)s::text[], %(errors)s::text[]
 ) AS t (
-    content_key, name, location, kind, mime_type, byte_size, metadata, sidecar_key, read_by,
-    tiled_by, error_code, error
+    content_key, name, location, kind, mime_type, byte_size, metadata, sidecar_sha256, ocr_engine,
+    tile_scheme, error_code, error
 )
 ON CONFLICT (collection_id, content_key) DO NOTHING
 RETURNING id, content_key
@@ -59,8 +59,8 @@ RETURNING new.content_key
 -- A changed sidecar, or a file that was moved.
 UPDATE sightline.source
 SET name = %(name)s, location = %(location)s, metadata = %(metadata)s,
-    sidecar_key = %(sidecar_key)s, read_by = coalesce(%(read_by)s, read_by),
-    tiled_by = coalesce(%(tiled_by)s, tiled_by), ingested_at = now()
+    sidecar_sha256 = %(sidecar_sha256)s, ocr_engine = coalesce(%(ocr_engine)s, ocr_engine),
+    tile_scheme = coalesce(%(tile_scheme)s, tile_scheme), ingested_at = now()
 WHERE id = %(id)s AND collection_id = %(collection_id)s AND state = 'done'
 RETURNING id
 
@@ -91,12 +91,12 @@ WHERE asset.collection_id = %(collection_id)s AND region.asset_id = asset.id
 AND region.kind = 'tile'
 
 -- name: forget_tiling
-UPDATE sightline.source SET tiled_by = NULL
-WHERE collection_id = %(collection_id)s AND tiled_by IS NOT NULL
+UPDATE sightline.source SET tile_scheme = NULL
+WHERE collection_id = %(collection_id)s AND tile_scheme IS NOT NULL
 
 -- name: leave_space_of_tiles
-DELETE FROM sightline.collection_space
-WHERE collection_id = %(collection_id)s AND grain = 'region'
+DELETE FROM sightline.collection_embedding_space
+WHERE collection_id = %(collection_id)s AND level = 'region'
 
 -- name: pictures_of
 SELECT source_id, ordinal, id, frame_seconds FROM sightline.asset
@@ -133,7 +133,7 @@ COPY sightline.posting (term, passage_id, frequency) FROM STDIN (FORMAT binary)
 
 -- name: copy_embeddings
 COPY sightline.{partition} (
-    space_id, collection_id, asset_id, region_id, passage_id, embedding
+    embedding_space_id, collection_id, asset_id, region_id, passage_id, embedding
 ) FROM STDIN (FORMAT binary)
 
 -- name: analyze

@@ -15,7 +15,7 @@ SELECT
     )
 
 -- name: attach_partition
-ALTER TABLE sightline.embedding ATTACH PARTITION sightline.{partition} FOR VALUES IN ({space_id})
+ALTER TABLE sightline.embedding ATTACH PARTITION sightline.{partition} FOR VALUES IN ({embedding_space_id})
 
 -- name: posting_without_passage
 DELETE FROM sightline.posting
@@ -38,9 +38,9 @@ AND (
 -- name: vector_in_an_unused_space
 DELETE FROM sightline.embedding
 WHERE NOT EXISTS (
-    SELECT FROM sightline.collection_space
-    WHERE (collection_space.collection_id, collection_space.space_id)
-        = (embedding.collection_id, embedding.space_id)
+    SELECT FROM sightline.collection_embedding_space
+    WHERE (collection_embedding_space.collection_id, collection_embedding_space.embedding_space_id)
+        = (embedding.collection_id, embedding.embedding_space_id)
 )
 
 -- name: source_without_content
@@ -53,17 +53,17 @@ AND NOT EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id)
 -- name: pictures_to_read
 -- Those without a thumbnail or a vector, and the space that the vector belongs in.
 SELECT
-    asset.id, asset.collection_id, asset.location, asset.sha256, space_id,
+    asset.id, asset.collection_id, asset.location, asset.sha256, embedding_space_id,
     NOT EXISTS (SELECT FROM sightline.thumbnail WHERE asset_id = asset.id),
-    space_id IS NOT NULL AND NOT EXISTS (
+    embedding_space_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM sightline.embedding
         WHERE embedding.asset_id = asset.id
-        AND embedding.space_id = collection_space.space_id
+        AND embedding.embedding_space_id = collection_embedding_space.embedding_space_id
         AND region_id IS NULL AND passage_id IS NULL
     )
 FROM sightline.asset
-LEFT JOIN sightline.collection_space
-    ON collection_space.collection_id = asset.collection_id AND grain = 'asset'
+LEFT JOIN sightline.collection_embedding_space
+    ON collection_embedding_space.collection_id = asset.collection_id AND level = 'asset'
 WHERE asset.id = ANY (%(ids)s)
 ORDER BY asset.id
 
@@ -73,15 +73,15 @@ VALUES (%(asset_id)s, %(jpeg)s, %(width)s, %(height)s)
 ON CONFLICT DO NOTHING
 
 -- name: insert_vector
-INSERT INTO sightline.embedding (space_id, collection_id, asset_id, passage_id, embedding)
-VALUES (%(space_id)s, %(collection_id)s, %(asset_id)s, %(passage_id)s, %(vector)b)
+INSERT INTO sightline.embedding (embedding_space_id, collection_id, asset_id, passage_id, embedding)
+VALUES (%(embedding_space_id)s, %(collection_id)s, %(asset_id)s, %(passage_id)s, %(vector)b)
 ON CONFLICT DO NOTHING
 
 -- name: passages
-SELECT passage.id, passage.collection_id, passage.asset_id, passage.text, space_id
+SELECT passage.id, passage.collection_id, passage.asset_id, passage.text, embedding_space_id
 FROM sightline.passage
-LEFT JOIN sightline.collection_space
-    ON collection_space.collection_id = passage.collection_id AND grain = 'passage'
+LEFT JOIN sightline.collection_embedding_space
+    ON collection_embedding_space.collection_id = passage.collection_id AND level = 'passage'
 WHERE passage.id = ANY (%(ids)s)
 ORDER BY passage.id
 

@@ -1,21 +1,21 @@
--- Searching. Aliases are those of `storage/retrieval/filters/filter_schema.py`: a asset, s source,
--- c collection, p passage; e is the space's partition of embedding.
+-- Search. Table aliases as in `storage/retrieval/filters/filter_schema.py`: a asset, s source,
+-- c collection, p passage; e is the embedding partition of the space.
 
 -- name: scope
--- Collections with the spaces that they use; ``shared`` is how many collections use the space.
+-- Collections with their embedding spaces; space_users is the number of collections of the space.
 SELECT
-    c.id, c.name, u.grain, u.space_id,
+    c.id AS collection_id, c.name, u.level, u.embedding_space_id AS space_id,
     space.encoder, space.weights, space.preprocessing, space.dimension,
-    sightline.users_of_space(u.space_id, u.grain) AS shared
+    sightline.count_collections_of_space(u.embedding_space_id, u.level) AS space_users
 FROM sightline.collection AS c
-LEFT JOIN sightline.collection_space AS u ON u.collection_id = c.id
-LEFT JOIN sightline.space ON space.id = u.space_id
+LEFT JOIN sightline.collection_embedding_space AS u ON u.collection_id = c.id
+LEFT JOIN sightline.embedding_space AS space ON space.id = u.embedding_space_id
 WHERE %(names)s::text[] IS NULL OR c.name = ANY (%(names)s)
-ORDER BY c.name, u.grain
+ORDER BY c.name, u.level
 
 -- name: sampled_metadata_keys
--- Keys with their JSON types, from the first few thousand rows; a rare key may be missing.
-SELECT key, array_agg(DISTINCT jsonb_typeof(value))
+-- Metadata keys with their JSON types, from the first rows; may miss rare keys.
+SELECT key, array_agg(DISTINCT jsonb_typeof(value)) AS types
 FROM (
     (SELECT metadata FROM sightline.asset
      WHERE collection_id = ANY (%(collections)s) LIMIT %(rows)s)
@@ -26,7 +26,7 @@ FROM (
 GROUP BY key
 
 -- name: metadata_key
--- The JSON types of one key, wherever it stands.
+-- The JSON types of one metadata key.
 SELECT array_agg(DISTINCT jsonb_typeof(metadata -> %(key)s))
 FROM (
     (SELECT metadata FROM sightline.asset
@@ -37,27 +37,26 @@ FROM (
 ) AS sample
 
 -- name: assets
--- Where the pictures that a filter speaks of come from. Outer joins, which Postgres leaves out
--- where the filter does not name them.
+-- Tables that a filter on assets may use. Postgres removes outer joins that the filter does not use.
 sightline.asset AS a
 LEFT JOIN sightline.source AS s ON s.id = a.source_id
 LEFT JOIN sightline.collection AS c ON c.id = a.collection_id
 
 -- name: passages
--- Where the passages that a filter speaks of come from.
+-- Tables that a filter on passages may use.
 sightline.passage AS p
 LEFT JOIN sightline.asset AS a ON a.id = p.asset_id
 LEFT JOIN sightline.source AS s ON s.id = p.source_id
 LEFT JOIN sightline.collection AS c ON c.id = p.collection_id
 
 -- name: passage_joins
--- What a filter speaks of besides the passage.
+-- Tables that a filter may use besides the passage.
 LEFT JOIN sightline.asset AS a ON a.id = p.asset_id
 LEFT JOIN sightline.source AS s ON s.id = p.source_id
 LEFT JOIN sightline.collection AS c ON c.id = p.collection_id
 
--- name: nearest
--- Through the vector index, filtered as it goes. Relaxed order: the caller sorts.
+-- name: knn_index_scan
+-- Scan the vector index and filter its rows. Relaxed order: the caller sorts.
 SELECT {key} AS key, e.collection_id, e.region_id, e.passage_id,
     e.embedding::halfvec({dimension}) <=> %(vector)s AS distance
 FROM sightline.{partition} AS e
@@ -66,16 +65,16 @@ WHERE {condition}
 ORDER BY e.embedding::halfvec({dimension}) <=> %(vector)s
 LIMIT %(rows)s
 
--- name: nearest_of_few
--- Exact, when the filter keeps no more than ``exact_rows``; always says how many it keeps (one
--- more than that for more). Adding 0 keeps the vector index out of it.
+-- name: knn_exact_scan
+-- Compare all matching rows, if they are at most exact_rows. Always returns their number, counted
+-- up to exact_rows + 1. Adding 0 prevents the use of the vector index.
 WITH matching AS MATERIALIZED (
     SELECT {id} AS id, a.id AS asset_id FROM {tables} WHERE {condition}
     LIMIT %(exact_rows)s::bigint + 1
 ), total AS (
     SELECT count(*) AS n FROM matching
 )
-SELECT total.n, hit.key, hit.collection_id, hit.region_id, hit.passage_id, hit.distance
+SELECT total.n AS matching, hit.key, hit.collection_id, hit.region_id, hit.passage_id, hit.distance
 FROM total
 LEFT JOIN LATERAL (
     SELECT {key} AS key, e.collection_id, e.region_id, e.passage_id,
@@ -88,48 +87,48 @@ LEFT JOIN LATERAL (
 ) AS hit ON true
 ORDER BY hit.distance
 
--- name: sample_vectors
--- A random few of a large space, by whole blocks of the table, and how many were read to choose
--- from.
-SELECT few.vector, few.n
+-- name: sample_blocks
+-- A random sample of a large space, from random blocks of the table.
+SELECT sample.vector, sample.read_rows
 FROM (
-    SELECT e.embedding::halfvec({dimension}) AS vector, count(*) OVER () AS n
+    SELECT e.embedding::halfvec({dimension}) AS vector, count(*) OVER () AS read_rows
     FROM sightline.{partition} AS e TABLESAMPLE SYSTEM ({percent})
     WHERE e.collection_id = ANY (%(collections)s)
-) AS few
+) AS sample
 ORDER BY random()
 LIMIT %(rows)s
 
--- name: sample_few_vectors
--- The same of a small space or a small part of one, which a sample of blocks would miss.
-SELECT few.vector, count(*) OVER () AS n
+-- name: sample_rows
+-- A random sample of a small space, or of a small part of one, which sampled blocks would miss.
+SELECT sample.vector, count(*) OVER () AS read_rows
 FROM (
     SELECT e.embedding::halfvec({dimension}) AS vector
     FROM sightline.{partition} AS e
     WHERE e.collection_id = ANY (%(collections)s)
-    LIMIT %(read_rows)s
-) AS few
+    LIMIT %(max_read_rows)s
+) AS sample
 ORDER BY random()
 LIMIT %(rows)s
 
--- name: space_rows
--- About how many vectors the space has; -1 before the first ANALYZE.
+-- name: estimated_rows
+-- Approximate number of vectors in a partition; -1 before the first ANALYZE.
 SELECT reltuples::bigint FROM pg_class
 WHERE oid = to_regclass(%(partition)s)
 
--- name: space_of_pictures
--- The space of whole pictures that an encoder made in the collections.
+-- name: image_space_of_encoder
+-- The space of whole images that an encoder embedded in the collections.
 SELECT space.id
-FROM sightline.space
-JOIN sightline.collection_space AS u ON u.space_id = space.id AND u.grain = 'asset'
+FROM sightline.embedding_space AS space
+JOIN sightline.collection_embedding_space AS u
+    ON u.embedding_space_id = space.id AND u.level = 'asset'
 WHERE space.encoder = %(encoder)s AND space.weights = %(weights)s
     AND space.preprocessing = %(preprocessing)s AND space.dimension = %(dimension)s
     AND u.collection_id = ANY (%(collections)s)
 LIMIT 1
 
--- name: captioned_pairs
--- Vectors of captions beside those of their pictures, where one encoder made both.
-SELECT t.embedding::halfvec({dimension}), e.embedding::halfvec({dimension})
+-- name: caption_image_pairs
+-- Vectors of captions with the vectors of their images, by one encoder.
+SELECT t.embedding::halfvec({dimension}) AS caption, e.embedding::halfvec({dimension}) AS image
 FROM (
     SELECT id, asset_id FROM sightline.passage
     WHERE kind = 'caption' AND collection_id = ANY (%(collections)s) AND asset_id IS NOT NULL
@@ -139,65 +138,65 @@ FROM (
 JOIN sightline.{text_partition} AS t ON t.passage_id = p.id
 JOIN sightline.{partition} AS e ON e.asset_id = p.asset_id
 
--- name: vectors_of_assets
-SELECT e.asset_id, e.embedding::halfvec({dimension})
+-- name: asset_vectors
+SELECT e.asset_id, e.embedding::halfvec({dimension}) AS vector
 FROM sightline.{partition} AS e
-WHERE e.asset_id = ANY (%(ids)s) AND e.region_id IS NULL AND e.passage_id IS NULL
+WHERE e.asset_id = ANY (%(asset_ids)s) AND e.region_id IS NULL AND e.passage_id IS NULL
 
 -- name: passage_statistics
--- What BM25 needs of the collections: number of passages, and tokens in one on average.
-SELECT count(*), coalesce(avg(token_count), 0)::float8
+-- Corpus statistics for BM25: number of passages and mean number of tokens.
+SELECT count(*) AS passages, coalesce(avg(token_count), 0)::float8 AS mean_length
 FROM sightline.passage
 WHERE %(collections)s::integer[] IS NULL OR collection_id = ANY (%(collections)s)
 
 -- name: term_counts
--- In how many passages each term stands, counted no further than ``ceiling``.
-SELECT asked.term, counted.n
-FROM unnest(%(terms)s::text[]) AS asked (term)
+-- Number of passages that contain each term, counted up to max_count.
+SELECT requested.term, counted.passages
+FROM unnest(%(terms)s::text[]) AS requested (term)
 CROSS JOIN LATERAL (
-    SELECT count(*) AS n
+    SELECT count(*) AS passages
     FROM (
         SELECT FROM sightline.posting AS o
-        WHERE o.term = asked.term COLLATE "C" LIMIT %(ceiling)s
-    ) AS few
+        WHERE o.term = requested.term COLLATE "C" LIMIT %(max_count)s
+    ) AS bounded
 ) AS counted
 
--- name: terms_beginning
+-- name: terms_with_prefix
 -- Terms that begin with a character: the range up to the last code point.
 SELECT DISTINCT term
 FROM (
     SELECT term FROM sightline.posting
-    WHERE term > %(beginning)s COLLATE "C" AND term < %(end)s COLLATE "C"
+    WHERE term > %(prefix)s COLLATE "C" AND term < %(end)s COLLATE "C"
     LIMIT 20000
-) AS beginning
-LIMIT %(most)s
+) AS matching
+LIMIT %(max_terms)s
 
--- name: holds_words
--- Neighbours in the tokens; see `storage/text/quoted_phrases.py`.
+-- name: contains_words
+-- Adjacent tokens; see `storage/text/quoted_phrases.py`.
 (p.tokens @@ {phrase}::tsquery)
 
--- name: holds_characters
+-- name: contains_characters
 (strpos(regexp_replace(lower(normalize(p.text, NFKC)), '\s', '', 'g'), {phrase}) > 0)
 
 -- name: saturation
--- How much a term's frequency in a passage of some length counts, in BM25.
+-- BM25 saturation of a term frequency in a passage of the given length.
 ({frequency} * (%(k1)s + 1)
     / ({frequency} + %(k1)s * (1 - %(b)s + %(b)s * {length} / %(mean_length)s)))
 
 -- name: best_passages
--- Candidates of `lexical`, a passage each.
-SELECT id, asset_id, token_count, sum(part) AS score, sum(idf) AS mass
+-- Candidates of `lexical`, one for each passage.
+SELECT id, asset_id, token_count, sum(part) AS score, sum(idf) AS matched_weight
 FROM part
 GROUP BY id, asset_id, token_count
 ORDER BY score DESC, id
 LIMIT %(candidates)s
 
 -- name: best_assets
--- Candidates of `lexical`, an asset each: every term counts where it is strongest on the asset,
--- for the words of one label are many lines to OCR; shown is the best passage.
-SELECT shown.id, shown.asset_id, shown.token_count, summed.score, summed.mass
+-- Candidates of `lexical`, one for each asset. Each term counts in its best passage, because OCR
+-- splits the words of one label into several lines. The best passage represents the asset.
+SELECT shown.id, shown.asset_id, shown.token_count, summed.score, summed.matched_weight
 FROM (
-    SELECT asset_id, sum(part) AS score, sum(idf) AS mass
+    SELECT asset_id, sum(part) AS score, sum(idf) AS matched_weight
     FROM (
         SELECT asset_id, concept, max(part) AS part, max(idf) AS idf
         FROM part WHERE asset_id IS NOT NULL GROUP BY asset_id, concept
@@ -207,7 +206,7 @@ FROM (
     LIMIT %(candidates)s
 ) AS summed
 JOIN (
-    -- For all at once: looked up for each candidate, all parts would be read for each.
+    -- Computed for all assets at once: a lookup for each candidate would read all parts each time.
     SELECT DISTINCT ON (asset_id) id, asset_id, token_count
     FROM (
         SELECT id, asset_id, token_count, sum(part) AS score
@@ -217,34 +216,34 @@ JOIN (
 ) AS shown ON shown.asset_id = summed.asset_id
 
 -- name: lexical
--- BM25 in two stages. The rarest terms find candidates through the postings and are weighed by
--- how many passages of the scope hold them; the others, which would drag in half of the table,
--- only add to candidates, weighed by ``shares`` of all passages. ``concept`` unites terms that
--- stand for one (all that begin with a lone Chinese character). Candidates that hold neighbours of
--- the query as neighbours are worth more.
-WITH asked AS MATERIALIZED (
+-- BM25 in two stages. The rarest terms find candidates through the postings and are weighted by
+-- the passages of the scope that contain them. Common terms match too many passages, so they only
+-- add to the score of candidates, weighted by their share of all passages. A concept unites terms
+-- that stand for one query term (all that begin with a single Chinese character). Candidates that
+-- contain adjacent query words as adjacent words get a bonus.
+WITH requested AS MATERIALIZED (
     SELECT term COLLATE "C" AS term, concept, weight
     FROM unnest(%(terms)s::text[], %(concepts)s::integer[], %(weights)s::float8[])
         AS t (term, concept, weight)
 ), posted AS MATERIALIZED (
-    SELECT asked.concept, asked.weight, o.frequency, p.id, p.asset_id, p.token_count,
-        {condition} AS kept
-    FROM asked
-    JOIN sightline.posting AS o ON o.term = asked.term
+    SELECT requested.concept, requested.weight, o.frequency, p.id, p.asset_id, p.token_count,
+        {condition} AS matches
+    FROM requested
+    JOIN sightline.posting AS o ON o.term = requested.term
     JOIN sightline.passage AS p ON p.id = o.passage_id
     {joins}
     WHERE {scope}
-    LIMIT %(most_postings)s
-), weighed AS MATERIALIZED (
+    LIMIT %(max_postings)s
+), weighted AS MATERIALIZED (
     SELECT concept,
         max(weight) * ln(1 + (greatest(%(passages)s, count(*)) - count(*) + 0.5) / (count(*) + 0.5))
             AS idf
     FROM posted GROUP BY concept
 ), part AS MATERIALIZED (
-    SELECT posted.id, posted.asset_id, posted.token_count, posted.concept, weighed.idf,
-        weighed.idf * {saturation} AS part
-    FROM posted JOIN weighed ON weighed.concept = posted.concept
-    WHERE posted.kept
+    SELECT posted.id, posted.asset_id, posted.token_count, posted.concept, weighted.idf,
+        weighted.idf * {saturation} AS part
+    FROM posted JOIN weighted ON weighted.concept = posted.concept
+    WHERE posted.matches
 ), candidate AS MATERIALIZED (
     {candidates}
 ), common AS (
@@ -254,11 +253,11 @@ WITH asked AS MATERIALIZED (
 ), extra AS (
     SELECT candidate.id,
         sum(common.idf * {common_saturation}) AS score,
-        sum(common.idf) AS mass
+        sum(common.idf) AS matched_weight
     FROM candidate
     CROSS JOIN common
     CROSS JOIN LATERAL (
-        -- The limit keeps this a look-up: joined, all postings of a common term would be read.
+        -- LIMIT forces an index lookup: a join would read all postings of a common term.
         SELECT frequency FROM sightline.posting
         WHERE term = common.term AND passage_id = candidate.id
         LIMIT 1
@@ -266,48 +265,51 @@ WITH asked AS MATERIALIZED (
     GROUP BY candidate.id
 ), pair AS MATERIALIZED (
     SELECT t.pair::tsquery AS words, t.first, t.second,
-        %(nearness)s * least(one.idf, other.idf) AS worth
+        %(adjacency_bonus)s * least(one.idf, other.idf) AS bonus
     FROM unnest(%(pairs)s::text[], %(firsts)s::integer[], %(seconds)s::integer[])
         AS t (pair, first, second)
-    JOIN weighed AS one ON one.concept = t.first
-    JOIN weighed AS other ON other.concept = t.second
-), held AS MATERIALIZED (
-    -- Looking at positions takes ten microseconds: only where both words of a pair stand, and
-    -- among the best, which are those that it can put in order.
+    JOIN weighted AS one ON one.concept = t.first
+    JOIN weighted AS other ON other.concept = t.second
+), matched AS MATERIALIZED (
+    -- Reading positions takes ten microseconds, so only the best candidates that contain both words
+    -- of a pair are checked.
     SELECT DISTINCT part.id, part.concept
-    FROM (SELECT id FROM candidate ORDER BY score DESC, id LIMIT %(near_candidates)s) AS leader
+    FROM (
+        SELECT id FROM candidate ORDER BY score DESC, id LIMIT %(adjacency_candidates)s
+    ) AS leader
     JOIN part ON part.id = leader.id
-), near AS (
-    SELECT one.id, sum(pair.worth) AS score
+), adjacent AS (
+    SELECT one.id, sum(pair.bonus) AS score
     FROM pair
-    JOIN held AS one ON one.concept = pair.first
-    JOIN held AS other ON other.concept = pair.second AND other.id = one.id
+    JOIN matched AS one ON one.concept = pair.first
+    JOIN matched AS other ON other.concept = pair.second AND other.id = one.id
     JOIN sightline.passage AS p ON p.id = one.id
     WHERE p.tokens @@ pair.words
     GROUP BY one.id
 )
-SELECT candidate.id, candidate.asset_id,
-    candidate.score + coalesce(extra.score, 0) + coalesce(near.score, 0) AS score,
-    candidate.mass + coalesce(extra.mass, 0) AS mass,
-    coalesce((SELECT sum(idf) FROM weighed), 0) + coalesce((SELECT sum(idf) FROM common), 0)
-        AS found_mass
+SELECT candidate.id AS passage_id, candidate.asset_id,
+    candidate.score + coalesce(extra.score, 0) + coalesce(adjacent.score, 0) AS score,
+    candidate.matched_weight + coalesce(extra.matched_weight, 0) AS matched_weight,
+    coalesce((SELECT sum(idf) FROM weighted), 0) + coalesce((SELECT sum(idf) FROM common), 0)
+        AS query_weight
 FROM candidate
 LEFT JOIN extra ON extra.id = candidate.id
-LEFT JOIN near ON near.id = candidate.id
+LEFT JOIN adjacent ON adjacent.id = candidate.id
 ORDER BY score DESC, candidate.id
-LIMIT %(depth)s
+LIMIT %(candidates)s
 
--- name: passage_records
+-- name: passages_by_id
 SELECT
-    p.id, p.kind, p.text, p.language, s.name, c.name, p.asset_id, p.page,
-    p.x0, p.y0, p.x1, p.y1, p.start_seconds, p.end_seconds, p.char_start, p.char_end, p.confidence
+    p.id, p.kind, p.text, p.language, s.name AS source, c.name AS collection, p.asset_id, p.page,
+    CASE WHEN p.x0 IS NOT NULL THEN ARRAY[p.x0, p.y0, p.x1, p.y1] END AS box,
+    p.start_seconds, p.end_seconds, p.char_start, p.char_end, p.confidence
 FROM sightline.passage AS p
 JOIN sightline.source AS s ON s.id = p.source_id
 JOIN sightline.collection AS c ON c.id = p.collection_id
 WHERE p.id = ANY (%(ids)s)
 
--- name: region_records
-SELECT id, kind, x0, y0, x1, y1, label
+-- name: regions_by_id
+SELECT id, kind, ARRAY[x0, y0, x1, y1] AS box, label
 FROM sightline.region
 WHERE id = ANY (%(ids)s)
 
@@ -317,7 +319,7 @@ FROM sightline.asset
 WHERE id = ANY (%(ids)s) AND perceptual_hash IS NOT NULL
 
 -- name: log
--- A log that is lost in a crash is no loss; a search that waits for the disk is.
+-- Written without waiting for the disk: losing rows in a crash is acceptable.
 INSERT INTO sightline.retrieval_log
     (principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, results)
 VALUES

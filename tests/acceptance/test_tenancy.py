@@ -19,9 +19,9 @@ from mcp.types import TextContent
 
 from sightline.server.auth import static_tokens as tokens
 from sightline.server.auth.scopes import SCOPES
-from sightline.server.config import settings as process_settings
+from sightline.server.config import load_settings
 from sightline.server.http.http_server import start_http_server
-from sightline.storage.db import tenancy
+from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
 from tests.support.pictures import fill
@@ -96,16 +96,19 @@ async def house(
     album(folder, OWN, "a lantern above the bay", "metres")
     album(folder, OTHER, "a periscope beside a torpedo", "fathoms")
     issued = {name: tokens.issue_token(name, SCOPES) for name in ("boss", "ann", "ben", "nil")}
-    settings = process_settings.load(
+    tokens_file = folder / "tokens"
+    tokens_file.write_text("\n".join(str(kept) for _, kept in issued.values()))
+    tokens_file.chmod(0o600)
+    settings = load_settings(
         data_dir=postgres_server._control.parent,
-        encoder=f"local-dir:{random_encoder_folder}",
-        encoder_threads=1,
+        encoder__model=f"local-dir:{random_encoder_folder}",
+        encoder__threads=1,
         allowed_roots=(folder,),
-        ingest_workers=1,
-        loading_wait_seconds=200,
-        analytics_enabled=True,
-        http_tokens=" ".join(str(kept) for _, kept in issued.values()),
-        http_port=0,
+        ingest__workers=1,
+        startup_timeout_seconds=200,
+        analytics__enabled=True,
+        auth__tokens_file=tokens_file,
+        http__port=0,
     )
     async with start_http_server(settings) as (url, listens):
         secrets = {name: secret for name, (secret, _) in issued.items()}
@@ -125,9 +128,9 @@ async def house(
         assert listens.app.runtime is not None
         database = await listens.app.runtime.database.get()
         async with database.connection() as connection:
-            await tenancy.bind(connection, "ann", [OWN])
-            await tenancy.bind(connection, "ben", [OTHER])
-            await tenancy.bind_to_everything(connection, "boss")
+            await row_security.bind(connection, "ann", [OWN])
+            await row_security.bind(connection, "ben", [OTHER])
+            await row_security.bind_to_all_collections(connection, "boss")
         listens.app.runtime.principal_cache.clear()
         yield House(url, secrets, assets, folder, database)
 
@@ -257,7 +260,7 @@ async def test_who_is_not_bound_sees_nothing_once_somebody_is(house: House) -> N
         for name in (OWN, OTHER):
             assert name not in (await call(nil, "search_images", query="x", collection="nowhere"))
             view = await call(nil, "view_image", asset=house.assets[name][0])
-            assert view.startswith("no asset")
+            assert view.startswith("Unknown asset")
 
 
 async def test_a_bound_principal_works_in_its_own_collection(house: House) -> None:
@@ -282,11 +285,11 @@ async def test_a_narrowed_binding_is_in_force_at_once(house: House) -> None:
     async with house.client("ben") as ben:
         assert "periscope" in await call(ben, "search_text", query="periscope")
         async with house.database.connection() as connection:
-            await tenancy.bind(connection, "ben", [])
+            await row_security.bind(connection, "ben", [])
         assert "periscope" not in await call(ben, "search_text", query="lantern")
         assert json.loads(await call(ben, "list_collections")) == {"collections": []}
         async with house.database.connection() as connection:
-            await tenancy.bind(connection, "ben", [OTHER])
+            await row_security.bind(connection, "ben", [OTHER])
 
 
 async def test_the_counts_of_all_are_for_those_who_see_all(house: House) -> None:

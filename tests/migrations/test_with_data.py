@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from sightline.server.database import schema_migration
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.maintenance.integrity_check import check
 
@@ -20,13 +20,13 @@ REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
 #: One row of every table that 0001 made, by the columns that it made them with.
 DATA = b"""
 INSERT INTO sightline.collection (name, settings) VALUES ('album', '{"ocr": "off"}');
-INSERT INTO sightline.space (encoder, weights, preprocessing, dimension, grain)
+INSERT INTO sightline.embedding_space (encoder, weights, preprocessing, dimension, level)
 VALUES ('small', 'aa', 'cc', 2, 'asset'), ('small', 'aa', 'cc', 2, 'passage');
-INSERT INTO sightline.collection_space VALUES (1, 'asset', 1), (1, 'passage', 2);
+INSERT INTO sightline.collection_embedding_space VALUES (1, 'asset', 1), (1, 'passage', 2);
 CREATE TABLE sightline.embedding_1 (
-    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (space_id = 1));
+    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (embedding_space_id = 1));
 CREATE TABLE sightline.embedding_2 (
-    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (space_id = 2));
+    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (embedding_space_id = 2));
 ALTER TABLE sightline.embedding ATTACH PARTITION sightline.embedding_1 FOR VALUES IN (1);
 ALTER TABLE sightline.embedding ATTACH PARTITION sightline.embedding_2 FOR VALUES IN (2);
 CREATE INDEX embedding_1_hnsw ON sightline.embedding_1
@@ -50,7 +50,7 @@ INSERT INTO sightline.passage (
     collection_id, source_id, asset_id, kind, text, language, tokens, token_count)
 VALUES (1, 1, 'aaaaaaaaaaaa', 'caption', 'red apple', 'en', '''apple'':2 ''red'':1', 2);
 INSERT INTO sightline.posting VALUES ('red', 1, 1), ('apple', 1, 1);
-INSERT INTO sightline.embedding (space_id, collection_id, asset_id, passage_id, embedding)
+INSERT INTO sightline.embedding (embedding_space_id, collection_id, asset_id, passage_id, embedding)
 VALUES (1, 1, 'aaaaaaaaaaaa', NULL, '[0.6,0.8]'), (2, 1, 'aaaaaaaaaaaa', 1, '[1,0]');
 INSERT INTO sightline.annotation (asset_id, label, x0, y0, x1, y1, score, origin, model, author)
 VALUES ('aaaaaaaaaaaa', 'apple', 0.1, 0.2, 0.3, 0.4, 0.9, 'model', 'm', 'alice');
@@ -107,7 +107,7 @@ async def test_data_of_each_version_comes_up_whole_and_goes_down_again(
     schema_migration.require_head(empty_dsn)
     assert held(empty_dsn, before["columns"]) == before
     database = await Database.open(empty_dsn)
-    found = await check(database, ObjectStore(tmp_path_factory.mktemp("data")))
+    found = await check(database, BlobStore(tmp_path_factory.mktemp("data")))
     await database.close()
     assert [finding for finding in found if finding.severity == "error"] == []
     schema_migration.downgrade(empty_dsn, revision)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import MediaError, StorageError
 
 CONTENT = b"some bytes"
@@ -15,16 +15,16 @@ DIGEST = hashlib.sha256(CONTENT).digest()
 
 
 def test_bytes_come_back_from_where_they_were_put(tmp_path: Path) -> None:
-    store = ObjectStore(tmp_path)
+    store = BlobStore(tmp_path)
     location = store.put(CONTENT)
     assert location == f"object:{DIGEST.hex()}"
     assert store.exists(location)
     assert store.read(location, DIGEST, name="it") == CONTENT
-    assert list(store.stored()) == [location]
+    assert list(store.locations()) == [location]
 
 
 def test_same_bytes_are_one_object_however_many_put_them_at_once(tmp_path: Path) -> None:
-    store = ObjectStore(tmp_path)
+    store = BlobStore(tmp_path)
     with ThreadPoolExecutor(8) as threads:
         locations = set(threads.map(store.put, [CONTENT] * 64))
     assert len(locations) == 1
@@ -34,7 +34,7 @@ def test_same_bytes_are_one_object_however_many_put_them_at_once(tmp_path: Path)
 
 
 def test_stored_files_are_private(tmp_path: Path) -> None:
-    store = ObjectStore(tmp_path)
+    store = BlobStore(tmp_path)
     store.put(CONTENT)
     modes = {path.stat().st_mode & 0o077 for path in (tmp_path / "objects").rglob("*")}
     assert modes == {0}
@@ -43,7 +43,7 @@ def test_stored_files_are_private(tmp_path: Path) -> None:
 def test_file_of_the_user_is_read_where_it_is(tmp_path: Path) -> None:
     picture = tmp_path / "a picture é.jpg"
     picture.write_bytes(CONTENT)
-    store = ObjectStore(tmp_path / "data")
+    store = BlobStore(tmp_path / "data")
     assert store.read(f"file:{picture}", DIGEST, name="it") == CONTENT
     assert store.discard([f"file:{picture}"]) == 0
     assert picture.exists()
@@ -52,20 +52,20 @@ def test_file_of_the_user_is_read_where_it_is(tmp_path: Path) -> None:
 def test_file_that_changed_since_is_refused(tmp_path: Path) -> None:
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(CONTENT + b"!")
-    with pytest.raises(MediaError, match="not the file that was ingested") as raised:
-        ObjectStore(tmp_path).read(f"file:{picture}", DIGEST, name="album/it.jpg")
+    with pytest.raises(MediaError, match="has changed since ingest") as raised:
+        BlobStore(tmp_path).read(f"file:{picture}", DIGEST, name="album/it.jpg")
     assert raised.value.code == "changed"
 
 
 def test_file_that_vanished_says_so(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=r"^album/it\.jpg is not there any more") as raised:
-        ObjectStore(tmp_path).read(f"file:{tmp_path}/gone.jpg", DIGEST, name="album/it.jpg")
+    with pytest.raises(MediaError, match=r"^album/it\.jpg no longer exists") as raised:
+        BlobStore(tmp_path).read(f"file:{tmp_path}/gone.jpg", DIGEST, name="album/it.jpg")
     assert raised.value.code == "missing"
     assert str(tmp_path) not in str(raised.value)
 
 
 def test_damaged_object_is_refused(tmp_path: Path) -> None:
-    store = ObjectStore(tmp_path)
+    store = BlobStore(tmp_path)
     location = store.put(CONTENT)
     (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
     path.write_bytes(b"other bytes")
@@ -77,25 +77,25 @@ def test_damaged_object_is_refused(tmp_path: Path) -> None:
 def test_pipe_in_place_of_a_file_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(MediaError, match="not a file") as raised:
-        ObjectStore(tmp_path).read(f"file:{tmp_path}/pipe.jpg", DIGEST, name="album/it.jpg")
+        BlobStore(tmp_path).read(f"file:{tmp_path}/pipe.jpg", DIGEST, name="album/it.jpg")
     assert raised.value.code == "unreadable"
 
 
 def test_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="not a file"):
-        ObjectStore(tmp_path).read(f"file:{tmp_path}", DIGEST, name="album/it.jpg")
+        BlobStore(tmp_path).read(f"file:{tmp_path}", DIGEST, name="album/it.jpg")
 
 
 def test_file_over_the_limit_is_refused_without_being_read_whole(tmp_path: Path) -> None:
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(CONTENT)
     with pytest.raises(MediaError, match="limit is 4") as raised:
-        ObjectStore(tmp_path).read(f"file:{picture}", DIGEST, max_bytes=4, name="album/it.jpg")
+        BlobStore(tmp_path).read(f"file:{picture}", DIGEST, max_bytes=4, name="album/it.jpg")
     assert raised.value.code == "too_large"
 
 
 def test_discarding_removes_objects_once(tmp_path: Path) -> None:
-    store = ObjectStore(tmp_path)
+    store = BlobStore(tmp_path)
     location = store.put(CONTENT)
     assert store.discard([location, location]) == 1
     assert not store.exists(location)
@@ -118,10 +118,10 @@ def test_discarding_removes_objects_once(tmp_path: Path) -> None:
 )
 def test_location_of_another_form_is_refused(tmp_path: Path, location: str) -> None:
     with pytest.raises(StorageError, match="is not a location"):
-        ObjectStore(tmp_path).read(location, DIGEST, name="album/it.jpg")
+        BlobStore(tmp_path).read(location, DIGEST, name="album/it.jpg")
 
 
 def test_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "objects").write_bytes(b"in the way")
     with pytest.raises(StorageError, match="could not be stored"):
-        ObjectStore(tmp_path).put(CONTENT)
+        BlobStore(tmp_path).put(CONTENT)

@@ -35,7 +35,7 @@ async def fill(database: Database) -> None:
         vectors[29] = -vectors[5:29].mean(axis=0)
         place = 0
         for name, count in (("album", 30), ("other", 20)):
-            made = await collections.create(connection, name)
+            made = await collections.ensure(connection, name)
             await embedding_spaces.assign(connection, made.id, space)
             for number in range(count):
                 id_ = asset_id(name, number)

@@ -71,7 +71,7 @@ async def test_a_role_that_is_no_analyst_is_left_alone(filled: Database) -> None
         drop(filled.dsn, "boss")
 
 
-@pytest.mark.parametrize("name", ["", "Alice", "a-b", "pg_alice", "x; DROP", "sightline_reader"])
+@pytest.mark.parametrize("name", ["", "Alice", "a-b", "pg_alice", "x; DROP", "sightline_analyst"])
 async def test_a_name_that_will_not_do_is_refused(database_dsn: str, name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="will not do"):
         await grant(database_dsn, name)
@@ -120,7 +120,7 @@ async def test_a_parquet_file_has_types_and_the_same_bits(filled: Database, tmp_
     assert await export(filled, "embeddings", "parquet", path) == 48
     table = parquet.read_table(path)
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: halffloat>[8]"
-    assert str(table.schema.field("space_id").type) == "int32"
+    assert str(table.schema.field("embedding_space_id").type) == "int32"
     async with filled.connection() as connection:
         cursor = await connection.execute("SELECT asset_id, embedding FROM embedding")
         stored = {key: vector.to_numpy() for key, vector in await cursor.fetchall()}
@@ -134,7 +134,7 @@ async def test_a_parquet_file_has_types_and_the_same_bits(filled: Database, tmp_
     assert json.loads(first["metadata"]) == {"product": "Onion"}
     assert first["captured_at"] == datetime(2026, 1, 15, tzinfo=UTC)
     assert first["perceptual_hash"] is None
-    assert await export(filled, "spaces", "parquet", tmp_path / "s.parquet") == 1
+    assert await export(filled, "embedding_spaces", "parquet", tmp_path / "s.parquet") == 1
     spaces_ = parquet.read_table(tmp_path / "s.parquet")
     assert spaces_["collections"].to_pylist() == [["album", "other"]]
 
@@ -157,12 +157,12 @@ async def test_spaces_of_two_dimensions_go_into_one_parquet_file(
         await add_vector(connection, album, space, [1, 2, 3, 4], "album0000000")
     assert await export(filled, "embeddings", "parquet", tmp_path / "e.parquet") == 49
     rows = parquet.read_table(tmp_path / "e.parquet").to_pylist()
-    assert [row["embedding"] for row in rows if row["space_id"] == 2] == [[1, 2, 3, 4]]
+    assert [row["embedding"] for row in rows if row["embedding_space_id"] == 2] == [[1, 2, 3, 4]]
     assert {len(row["embedding"]) for row in rows} == {4, 8}
 
 
 async def test_what_cannot_be_exported_is_named(filled: Database, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="no view 'asset'; there are: 'annotations'"):
+    with pytest.raises(UnknownNameError, match="Unknown view 'asset'. Available: 'annotations'"):
         await export(filled, "asset", "csv", tmp_path / "x")
     with pytest.raises(InvalidArgumentError, match="'assets' holds no vectors"):
         await export(filled, "assets", "npy", tmp_path / "x")

@@ -67,7 +67,9 @@ async def test_every_picture_is_in_one_cluster_of_its_collection(
         ("album", 3, 29),
         ("other", 3, 19),
     ]
-    found = await rows(questions, "SELECT in_collection, assets, central_asset_id FROM clusters(3)")
+    found = await rows(
+        questions, "SELECT collection, asset_count, representative_asset_id FROM clusters(3)"
+    )
     assert sum(int(str(row[1])) for row in found if row[0] == "album") == 29
     assert {str(row[2])[:5] for row in found if row[0] == "other"} == {"other"}
     assert await rows(
@@ -79,8 +81,8 @@ async def test_every_picture_is_in_one_cluster_of_its_collection(
     assert await rows(
         questions,
         "SELECT count(*) FROM clusters(3) AS c JOIN cluster_members AS m "
-        "ON m.asset_id = c.central_asset_id AND m.k = 3 WHERE m.distance > (SELECT min(distance) "
-        "FROM cluster_members AS o WHERE o.collection = c.in_collection AND o.cluster = c.cluster)",
+        "ON m.asset_id = c.representative_asset_id AND m.k = 3 WHERE m.distance > (SELECT min(distance) "
+        "FROM cluster_members AS o WHERE o.collection = c.collection AND o.cluster = c.cluster)",
     ) == [[0]]
 
 
@@ -105,7 +107,7 @@ async def test_an_analysis_takes_the_place_of_the_one_before(
 async def test_clusters_that_are_not_there_are_answered_with_those_that_are(
     filled: Database, questions: Questions
 ) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"none yet\. More are made by: sightline"):
+    with pytest.raises(InvalidArgumentError, match=r"none yet\. To create others run: sightline"):
         await questions.ask("SELECT * FROM clusters()", rows=1)
     await cluster_analysis.cluster(filled, k=3)
     with pytest.raises(InvalidArgumentError, match="There are: k=3 of album, k=3 of other"):
@@ -115,7 +117,9 @@ async def test_clusters_that_are_not_there_are_answered_with_those_that_are(
 async def test_wrong_numbers_and_names_are_refused(filled: Database) -> None:
     with pytest.raises(InvalidArgumentError, match="0 clusters; use 1 to 1,000"):
         await cluster_analysis.cluster(filled, k=0)
-    with pytest.raises(UnknownNameError, match="no collection 'x'; there are: 'album', 'other'"):
+    with pytest.raises(
+        UnknownNameError, match="Unknown collection 'x'. Available: 'album', 'other'"
+    ):
         await cluster_analysis.cluster(filled, names=["album", "x"])
 
 
@@ -141,20 +145,26 @@ async def test_duplicates_are_the_same_before_and_after_an_analysis(
         assert await cluster_analysis.compare(filled) == 48
         assert await cluster_analysis.compare(filled) == 0
     assert await rows(questions, "SELECT * FROM duplicates(0.001)") == DUPLICATES
-    for arguments in ("0.001, collection => 'other'", "0.001, most => 3", "0.001, most => 30"):
+    for arguments in (
+        "0.001, collection_name => 'other'",
+        "0.001, max_neighbors => 3",
+        "0.001, max_neighbors => 30",
+    ):
         assert await rows(questions, f"SELECT * FROM duplicates({arguments})") == DUPLICATES
     wide = await rows(questions, "SELECT count(*) FROM duplicates(0.5)")
     assert int(str(wide[0][0])) > 100
 
 
-@pytest.mark.parametrize("collection", ["", ", collection => 'album'", ", collection => 'other'"])
+@pytest.mark.parametrize(
+    "collection", ["", ", collection_name => 'album'", ", collection_name => 'other'"]
+)
 async def test_a_picture_that_came_after_an_analysis_is_compared_with_all(
     filled: Database, questions: Questions, collection: str
 ) -> None:
     await cluster_analysis.compare(filled)
     async with filled.connection() as connection:
         other = await collections.get(connection, "other")
-        space = await embedding_spaces.of_collection(connection, other.id, "asset")
+        space = await embedding_spaces.find_for_collection(connection, other.id, "asset")
         assert space is not None
         cursor = await connection.execute(
             "SELECT embedding FROM embedding WHERE asset_id = %s", [asset_id("album", 20)]
@@ -173,7 +183,7 @@ async def test_many_likenesses_elsewhere_do_not_hide_one_in_the_same_collection(
 ) -> None:
     async with filled.connection() as connection:
         album, other = [await collections.get(connection, name) for name in ("album", "other")]
-        space = await embedding_spaces.of_collection(connection, album.id, "asset")
+        space = await embedding_spaces.find_for_collection(connection, album.id, "asset")
         assert space is not None
         cursor = await connection.execute(
             "SELECT embedding FROM embedding WHERE asset_id = %s", [asset_id("album", 20)]
@@ -191,7 +201,7 @@ async def test_many_likenesses_elsewhere_do_not_hide_one_in_the_same_collection(
     found = await rows(
         questions,
         "SELECT asset_id, other_asset_id FROM duplicates(0.2) "
-        "WHERE in_collection = 'album' AND other_collection = 'album'",
+        "WHERE collection = 'album' AND other_collection = 'album'",
     )
     assert [asset_id("album", 20), "twin00000000"] in found
 

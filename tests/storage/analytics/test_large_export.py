@@ -34,7 +34,7 @@ def peak():
 
 async def main(dsn, format_, path):
     database = await Database.open(dsn)
-    await export(database, "spaces", "parquet" if format_ == "parquet" else "csv", Path(path))
+    await export(database, "embedding_spaces", "parquet" if format_ == "parquet" else "csv", Path(path))
     before = peak()
     rows = await export(database, "embeddings", format_, Path(path))
     print(rows, peak() - before)

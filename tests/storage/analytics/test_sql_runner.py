@@ -79,10 +79,13 @@ async def test_a_plan_is_given_instead_of_rows(questions: Questions) -> None:
         ("SELECT closest('x')", ["does not exist", "Functions:", "nearest"]),
         ("SELECT 1 / 0", ["division by zero"]),
         ("SELECT FROM WHERE", ["syntax error"]),
-        ("SELECT * FROM nearest('zzzzzzzzzzzz')", ["no asset 'zzzzzzzzzzzz'", "view assets"]),
+        ("SELECT * FROM nearest('zzzzzzzzzzzz')", ["unknown asset 'zzzzzzzzzzzz'", "view assets"]),
         ("SELECT * FROM nearest('album0000019')", ["has no vector", "coverage()"]),
-        ("SELECT * FROM outliers(space => 99)", ["no space 99", "asset of test-encoder"]),
-        ("SELECT * FROM search('[1,2]')", ["has 2 numbers", "have 8"]),
+        (
+            "SELECT * FROM outliers(embedding_space => 99)",
+            ["unknown embedding space 99", "asset of test-encoder"],
+        ),
+        ("SELECT * FROM search('[1,2]')", ["has 2 dimensions", "has 8"]),
     ],
 )
 async def test_errors_are_postgres_own_with_the_names_that_there_are(
@@ -109,7 +112,7 @@ async def test_functions_answer_as_they_should(questions: Questions) -> None:
     searched = await answers(
         questions,
         f"SELECT s.* FROM search((SELECT embedding FROM embeddings WHERE asset_id = '{first}'), "
-        "2, collection => 'album') AS s",
+        "2, collection_name => 'album') AS s",
     )
     assert searched[0][0] == first
     assert {row[3] for row in searched} == {"album"}
@@ -129,7 +132,7 @@ async def test_functions_answer_as_they_should(questions: Questions) -> None:
         questions, "SELECT * FROM centroid('album', '{\"product\": \"Onion\"}')"
     )
     assert found[1] == 6
-    outlying = await answers(questions, "SELECT * FROM outliers(2, collection => 'album')")
+    outlying = await answers(questions, "SELECT * FROM outliers(2, collection_name => 'album')")
     assert outlying[0][0] == asset_id("album", 29)
 
     drifted = await answers(
@@ -139,13 +142,13 @@ async def test_functions_answer_as_they_should(questions: Questions) -> None:
     assert by_name["album"][1:3] == [10, 19]
     assert all(0 <= float(str(row[3])) <= 2 for row in drifted)
 
-    overlaps = await answers(questions, "SELECT * FROM label_overlap()")
+    overlaps = await answers(questions, "SELECT * FROM overlapping_annotations()")
     assert [(row[0], row[3], row[6]) for row in overlaps] == [
         (asset_id("album", 0), "van", "car"),
         (asset_id("album", 1), "van", "van"),
     ]
     assert [round(float(str(row[8])), 3) for row in overlaps] == [1.0, 0.333]
-    assert len(await answers(questions, "SELECT * FROM label_overlap(0.5)")) == 1
+    assert len(await answers(questions, "SELECT * FROM overlapping_annotations(0.5)")) == 1
 
 
 async def test_each_view_has_its_rows(questions: Questions) -> None:
@@ -155,12 +158,12 @@ async def test_each_view_has_its_rows(questions: Questions) -> None:
         "passages": 50,
         "annotations": 6,
         "embeddings": 48,
-        "spaces": 1,
+        "embedding_spaces": 1,
         "searches": 2,
     }
     for view, rows in expected.items():
         assert await answers(questions, f"SELECT count(*) FROM {view}") == [[rows]]
-    assert await answers(questions, "SELECT vectors, collections FROM spaces") == [
+    assert await answers(questions, "SELECT vector_count, collections FROM embedding_spaces") == [
         [48, ["album", "other"]]
     ]
 
@@ -176,7 +179,7 @@ async def test_everything_in_the_schema_is_described(questions: Questions) -> No
 SCANS = [
     ("SELECT * FROM nearest('album0000000', 5)", {"embedding_1_hnsw": 1}, {"embedding_1"}),
     (
-        "SELECT * FROM search('[1,1,1,1,1,1,1,1]', 5, collection => 'album')",
+        "SELECT * FROM search('[1,1,1,1,1,1,1,1]', 5, collection_name => 'album')",
         {"embedding_1_hnsw": 1},
         {"embedding_1"},
     ),
@@ -194,7 +197,7 @@ SCANS = [
         {"embedding_1": 1},
         set(),
     ),
-    ("SELECT * FROM label_overlap()", {"annotation_asset_idx": 7}, set()),
+    ("SELECT * FROM overlapping_annotations()", {"annotation_asset_idx": 7}, set()),
     ("SELECT * FROM coverage()", {"asset": 1}, set()),
     ("SELECT * FROM clusters(3)", {"cluster_pkey": 1}, {"cluster", "cluster_member"}),
     (

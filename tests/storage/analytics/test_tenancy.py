@@ -13,8 +13,7 @@ from psycopg.conninfo import make_conninfo
 from sightline.storage.analytics import cluster_analysis
 from sightline.storage.analytics.analyst_roles import ensure_query_login, grant, revoke
 from sightline.storage.analytics.sql_runner import Questions
-from sightline.storage.blobs import ObjectStore
-from sightline.storage.db import row_security, tenancy
+from sightline.storage.db import row_security
 from sightline.storage.db.pool import Connection, Database
 from sightline.storage.errors import (
     InvalidArgumentError,
@@ -24,14 +23,13 @@ from sightline.storage.errors import (
 )
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
-from sightline.storage.records.deletion import delete_collection
 from tests.storage.analytics.conftest import asset_id
 
 #: Rows of "album" among those of both, by table.
 ALBUM_ROWS = {
     "collection": (1, 2),
-    "collection_space": (1, 2),
-    "space": (1, 1),
+    "collection_embedding_space": (1, 2),
+    "embedding_space": (1, 1),
     "source": (30, 50),
     "asset": (30, 50),
     "thumbnail": (30, 50),
@@ -55,7 +53,7 @@ async def count(connection: Connection, table: str) -> int:
 @asynccontextmanager
 async def acting(database: Database, principal: str) -> AsyncIterator[Connection]:
     async with database.connection() as connection:
-        await row_security.act_for(connection, principal)
+        await row_security.set_principal(connection, principal)
         yield connection
 
 
@@ -69,7 +67,7 @@ def analyst(dsn: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
 async def bound(filled: Database) -> Database:
     """The principal "laptop" is bound to "album"."""
     async with filled.connection() as connection:
-        await tenancy.bind(connection, "laptop", ["album"])
+        await row_security.bind(connection, "laptop", ["album"])
     return filled
 
 
@@ -86,7 +84,9 @@ async def test_a_principal_sees_the_rows_of_its_collections_alone(bound: Databas
     async with acting(bound, "laptop") as connection:
         seen = {table: await count(connection, table) for table in ALBUM_ROWS}
         assert seen == {table: rows for table, (rows, _) in ALBUM_ROWS.items()}
-        with pytest.raises(UnknownNameError, match="no collection 'other'; there are: 'album'"):
+        with pytest.raises(
+            UnknownNameError, match="Unknown collection 'other'. Available: 'album'"
+        ):
             await collections.get(connection, "other")
     async with bound.connection() as connection:  # the same one, given back and taken again
         assert {table: await count(connection, table) for table in ALBUM_ROWS} == {
@@ -104,8 +104,8 @@ BEYOND = [
     "UPDATE annotation SET asset_id = 'other0000001'",
     f"INSERT INTO retrieval_log (principal, tool, total_ms, result_count) VALUES ({LOGGED})",
     "UPDATE asset SET collection_id = 2",
-    "INSERT INTO tenant_collection SELECT 1, 2",
-    "SELECT * FROM tenant",
+    "INSERT INTO collection_binding SELECT 1, 2",
+    "SELECT * FROM principal",
 ]
 
 
@@ -161,14 +161,14 @@ async def test_spaces_made_later_are_guarded(bound: Database) -> None:
         space = await embedding_spaces.get_or_create(connection, identity, "asset")
         other = await collections.get(connection, "other")
         await connection.execute(
-            "INSERT INTO embedding (space_id, collection_id, asset_id, embedding) "
+            "INSERT INTO embedding (embedding_space_id, collection_id, asset_id, embedding) "
             "VALUES (%s, %s, %s, '[1,2,3,4]')",
             [space.id, other.id, asset_id("other", 0)],
         )
         assert await count(connection, space.partition) == 1
     async with acting(bound, "laptop") as connection:
         assert await count(connection, space.partition) == 0
-        assert [each.identity.name for each in await embedding_spaces.all_spaces(connection)] == [
+        assert [each.identity.name for each in await embedding_spaces.list_spaces(connection)] == [
             "test-encoder"
         ]
 
@@ -181,27 +181,30 @@ async def test_no_table_is_left_without_a_policy(database: Database) -> None:
         )
         # Nobody but the owner may read these.
         assert [row[0] for row in await cursor.fetchall()] == [
-            "schema_version", "tenant", "tenant_collection",
+            "collection_binding", "principal", "schema_version",
         ]  # fmt: skip
 
 
 async def test_bindings_are_listed_changed_and_lifted(bound: Database) -> None:
     async with bound.connection() as connection:
-        assert await tenancy.bindings(connection) == {"laptop": ["album"]}
-        await tenancy.bind(connection, "laptop", ["other", "other"])
-        await tenancy.bind(connection, "nobody", [])
-        assert await tenancy.bindings(connection) == {"laptop": ["other"], "nobody": []}
-        with pytest.raises(UnknownNameError, match="no collection 'albun'; there are: 'album'"):
-            await tenancy.bind(connection, "laptop", ["albun"])
-        assert await tenancy.release(connection, "laptop")
-        assert not await tenancy.release(connection, "laptop")
-        assert await tenancy.bindings(connection, key="login") == {}
+        assert await row_security.bindings(connection) == {"laptop": ["album"]}
+        await row_security.bind(connection, "laptop", ["other", "other"])
+        await row_security.bind(connection, "nobody", [])
+        assert await row_security.bindings(connection) == {"laptop": ["other"], "nobody": []}
+        with pytest.raises(
+            UnknownNameError, match="Unknown collection 'albun'. Available: 'album'"
+        ):
+            await row_security.bind(connection, "laptop", ["albun"])
+        assert await row_security.remove_binding(connection, "laptop")
+        assert not await row_security.remove_binding(connection, "laptop")
+        assert await row_security.bindings(connection, kind="db_role") == {}
 
 
 async def test_who_was_bound_to_a_deleted_collection_sees_nothing(
-    bound: Database, alice: str, tmp_path: object
+    bound: Database, alice: str
 ) -> None:
-    await delete_collection(bound, ObjectStore(tmp_path), "album")  # type: ignore[arg-type]
+    async with bound.connection() as connection:
+        await connection.execute("DELETE FROM collection WHERE name = 'album'")
     async with acting(bound, "laptop") as connection:
         assert await count(connection, "asset") == 0
     with analyst(alice) as connection_:
@@ -215,11 +218,11 @@ QUESTIONS = {
     "SELECT * FROM passages": 30,
     "SELECT * FROM annotations": 6,
     "SELECT * FROM embeddings": 29,
-    "SELECT * FROM spaces WHERE collections = '{album}' AND vectors = 29": 1,
+    "SELECT * FROM embedding_spaces WHERE collections = '{album}' AND vector_count = 29": 1,
     "SELECT * FROM searches": 2,
     "SELECT * FROM nearest('album0000000', 100)": 28,
     "SELECT * FROM search((SELECT embedding FROM embeddings LIMIT 1), 100)": 29,
-    "SELECT * FROM search((SELECT embedding FROM embeddings LIMIT 1), 9, collection => 'other')": 0,
+    "SELECT * FROM search((SELECT embedding FROM embeddings LIMIT 1), 9, collection_name => 'other')": 0,
     "SELECT * FROM duplicates(0.001)": 0,
     "SELECT * FROM clusters(3)": 3,
     "SELECT * FROM cluster_members": 29,
@@ -227,11 +230,11 @@ QUESTIONS = {
     "SELECT * FROM coverage() WHERE collection = 'album'": 1,
     "SELECT * FROM coverage()": 1,
     "SELECT * FROM outliers(100)": 29,
-    "SELECT * FROM centroid() WHERE assets = 29": 1,
+    "SELECT * FROM centroid() WHERE asset_count = 29": 1,
     "SELECT * FROM drift('[2026-01-01,2026-02-01)', '[2026-02-01,2026-03-01)')": 1,
     "SELECT similarity('album0000000', 'album0000001') IS NOT NULL": 1,
     "SELECT 1 WHERE similarity('album0000000', 'other0000000') IS NULL": 1,
-    "SELECT * FROM label_overlap()": 2,
+    "SELECT * FROM overlapping_annotations()": 2,
 }
 
 
@@ -239,16 +242,16 @@ async def test_an_analyst_sees_the_collections_of_the_login_whatever_is_set(
     filled: Database, alice: str
 ) -> None:
     async with filled.connection() as connection:
-        await tenancy.bind(connection, "desktop", ["other"])
+        await row_security.bind(connection, "desktop", ["other"])
         await connection.execute("ANALYZE")
-    for before in ("SELECT 1", "SET sightline.principal = 'desktop'", "SET ROLE sightline_reader"):
+    for before in ("SELECT 1", "SET sightline.principal = 'desktop'", "SET ROLE sightline_analyst"):
         with analyst(alice) as session:
             session.execute(before.encode())
             counted = {text: len(session.execute(text.encode()).fetchall()) for text in QUESTIONS}
             assert counted == QUESTIONS, before
-            with pytest.raises(errors.InvalidParameterValue, match="no asset"):
+            with pytest.raises(errors.InvalidParameterValue, match="unknown asset"):
                 session.execute("SELECT * FROM nearest('other0000001', 3)")
-            for role in ("sightline", "sightline_tenant", "sightline_analytics"):
+            for role in ("sightline", "sightline_principal", "sightline_analytics_owner"):
                 with pytest.raises(errors.InsufficientPrivilege):
                     session.execute(f"SET ROLE {role}".encode())
     with analyst(alice) as session:
@@ -306,7 +309,9 @@ async def test_an_analyst_is_bound_anew_and_set_free(filled: Database, alice: st
     assert seen(await grant(filled.dsn, "alice", collections=["other"])) == [("other",)]
     assert seen(await grant(filled.dsn, "alice")) == [("other",)]
     assert seen(await grant(filled.dsn, "alice", everything=True)) == [("album",), ("other",)]
-    with pytest.raises(UnknownNameError, match="no collection 'x'; there are: 'album', 'other'"):
+    with pytest.raises(
+        UnknownNameError, match="Unknown collection 'x'. Available: 'album', 'other'"
+    ):
         await grant(filled.dsn, "alice", collections=["x"])
 
 
@@ -320,8 +325,8 @@ async def test_a_revoked_analyst_is_out_at_once(filled: Database) -> None:
     with pytest.raises(psycopg.OperationalError, match="erin"):
         psycopg.connect(dsn)
     async with filled.connection() as connection:
-        assert await tenancy.bindings(connection, key="login") == {}
-    with pytest.raises(UnknownNameError, match="no login 'erin'"):
+        assert await row_security.bindings(connection, kind="db_role") == {}
+    with pytest.raises(UnknownNameError, match="Unknown login 'erin'"):
         await revoke(filled.dsn, "erin")
     with pytest.raises(NotAllowedError, match="no analyst's"):
         await revoke(filled.dsn, "sightline")
@@ -341,7 +346,7 @@ async def test_questions_of_a_bound_principal_run_as_a_login_of_its_own(bound: D
     assert shared == await ensure_shared(bound)
     assert (await seen(login), await seen(shared)) == (["album"], ["album", "other"])
     async with bound.connection() as connection:
-        await tenancy.release(connection, "laptop")
+        await row_security.remove_binding(connection, "laptop")
     assert await seen(login) == []
 
 
@@ -351,7 +356,7 @@ async def ensure_shared(database: Database) -> str:
 
 
 async def test_a_name_that_sightline_uses_itself_is_refused(filled: Database) -> None:
-    for name in ("sightline_query_1", "sightline_tenant"):
+    for name in ("sightline_query_1", "sightline_principal"):
         with pytest.raises(InvalidArgumentError, match="will not do"):
             await grant(filled.dsn, name)
 
@@ -371,7 +376,7 @@ async def test_a_server_that_is_no_superuser_binds_as_well(bound: Database) -> N
         ).fetchall():
             connection.execute(f"ALTER FUNCTION {name} OWNER TO plain".encode())
         connection.execute("GRANT ALL ON SCHEMA sightline, analytics TO plain")
-        connection.execute("SELECT sightline.arrange_roles()")
+        connection.execute("SELECT sightline.ensure_roles()")
     server = await Database.open(make_conninfo(bound.dsn, user="plain"))
     try:
         async with server.connection() as session:
@@ -382,7 +387,7 @@ async def test_a_server_that_is_no_superuser_binds_as_well(bound: Database) -> N
         async with acting(server, "laptop") as session:
             assert await count(session, "asset") == 30
             with pytest.raises(errors.InsufficientPrivilege):
-                await session.execute("SELECT count(*) FROM tenant")
+                await session.execute("SELECT count(*) FROM principal")
     finally:
         await server.close()
         with psycopg.connect(bound.dsn, autocommit=True) as connection:

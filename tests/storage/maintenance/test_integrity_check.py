@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.maintenance.integrity_check import check
@@ -16,27 +16,27 @@ SMALL = EncoderIdentity("small", "aa" * 8, "cc" * 8, 2)
 
 
 @pytest.fixture
-async def objects(database: Database, tmp_path: Path) -> ObjectStore:
+async def objects(database: Database, tmp_path: Path) -> BlobStore:
     """The store of a database with one picture, its caption and its vectors, all as it must be."""
-    store = ObjectStore(tmp_path)
+    store = BlobStore(tmp_path)
     location = store.put(b"a picture")
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         source = await add_source(connection, album, "a.jpg", location=location)
         await add_asset(connection, album, A, source_id=source, location=location)
         passage = await add_passage(connection, album, source, "red apple", A)
-        for grain, asset, passage_id in (("asset", A, None), ("passage", None, passage)):
-            space = await embedding_spaces.get_or_create(connection, SMALL, grain)  # type: ignore[arg-type]
+        for level, asset, passage_id in (("asset", A, None), ("passage", None, passage)):
+            space = await embedding_spaces.get_or_create(connection, SMALL, level)  # type: ignore[arg-type]
             await embedding_spaces.assign(connection, album.id, space)
             await add_vector(connection, album, space, [1, 0], asset, passage_id)
     return store
 
 
-async def codes(database: Database, objects: ObjectStore) -> dict[str, int]:
+async def codes(database: Database, objects: BlobStore) -> dict[str, int]:
     return {finding.code: finding.count for finding in await check(database, objects)}
 
 
-async def test_sound_database_has_no_findings(database: Database, objects: ObjectStore) -> None:
+async def test_sound_database_has_no_findings(database: Database, objects: BlobStore) -> None:
     assert await check(database, objects) == []
 
 
@@ -48,7 +48,7 @@ async def test_sound_database_has_no_findings(database: Database, objects: Objec
         (b"DELETE FROM thumbnail", {"asset_without_thumbnail"}),
         (b"DELETE FROM posting", {"passage_without_postings"}),
         (
-            b"DELETE FROM collection_space WHERE grain = 'asset'",
+            b"DELETE FROM collection_embedding_space WHERE level = 'asset'",
             {"vector_in_an_unused_space"},
         ),
         (b"DROP INDEX embedding_1_hnsw", {"space_without_index"}),
@@ -77,7 +77,7 @@ async def test_sound_database_has_no_findings(database: Database, objects: Objec
     ],
 )
 async def test_damage_is_found(
-    database: Database, objects: ObjectStore, damage: bytes, found: set[str]
+    database: Database, objects: BlobStore, damage: bytes, found: set[str]
 ) -> None:
     async with database.connection() as connection:
         await connection.execute(damage)
@@ -85,16 +85,16 @@ async def test_damage_is_found(
 
 
 async def test_missing_files_are_told_apart(
-    database: Database, objects: ObjectStore, tmp_path: Path
+    database: Database, objects: BlobStore, tmp_path: Path
 ) -> None:
-    objects.discard(list(objects.stored()))
+    objects.discard(list(objects.locations()))
     async with database.connection() as connection:
         album = await collections.get(connection, "album")
         picture = tmp_path / "b.jpg"
         await add_source(connection, album, "b.jpg", location=f"file:{picture}")
         await add_passage(connection, album, 2, "text")
         await connection.execute(
-            "INSERT INTO embedding (space_id, collection_id, passage_id, embedding) "
+            "INSERT INTO embedding (embedding_space_id, collection_id, passage_id, embedding) "
             "SELECT 2, collection_id, max(id), '[1,0]' FROM passage GROUP BY collection_id"
         )
     assert await codes(database, objects) == {"object_missing": 1, "file_missing": 1}
@@ -105,7 +105,7 @@ async def test_missing_files_are_told_apart(
 
 
 async def test_file_that_nothing_names_is_a_warning(
-    database: Database, objects: ObjectStore
+    database: Database, objects: BlobStore
 ) -> None:
     location = objects.put(b"left over")
     (finding,) = await check(database, objects)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.interfaces import EncoderIdentity, ImageEncoder
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.maintenance.repair import Repair
-from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest
 from tests.support.encoders import ColourHistogramEncoder
 from tests.support.media import pdf
@@ -41,7 +41,7 @@ class Stock:
         self.database = database
         self.folder = folder
         self.data = data
-        self.objects = ObjectStore(data)
+        self.objects = BlobStore(data)
 
     async def ingest(self) -> None:
         await ingest(
@@ -130,8 +130,8 @@ async def stock(database: Database, tmp_path: Path) -> Stock:
             b"""
             WITH other AS (INSERT INTO collection (name) VALUES ('other') RETURNING id),
             spaces AS (
-                INSERT INTO collection_space (collection_id, grain, space_id)
-                SELECT other.id, grain, space_id FROM other, collection_space
+                INSERT INTO collection_embedding_space (collection_id, level, embedding_space_id)
+                SELECT other.id, level, embedding_space_id FROM other, collection_embedding_space
             )
             UPDATE embedding SET collection_id = (SELECT id FROM other)
             """,
@@ -169,7 +169,7 @@ async def test_a_space_whose_table_is_gone_gets_another_and_its_vectors_again(
 
 async def test_vectors_that_nobody_uses_are_dropped(stock: Stock) -> None:
     async with stock.database.connection() as connection:
-        await connection.execute("DELETE FROM collection_space WHERE grain = 'passage'")
+        await connection.execute("DELETE FROM collection_embedding_space WHERE level = 'passage'")
     assert await stock.repair() == {"vector_in_an_unused_space": 6}
     assert await stock.findings() == set()
 
@@ -184,7 +184,7 @@ async def test_vectors_of_another_encoder_are_left_to_it(stock: Stock) -> None:
 async def test_what_only_the_files_can_mend_is_mended_by_the_next_ingest(stock: Stock) -> None:
     before = things(await stock.found())
     ids = await stock.rows("SELECT id FROM asset ORDER BY id")
-    stock.objects.discard(list(stock.objects.stored()))
+    stock.objects.discard(list(stock.objects.locations()))
     async with stock.database.connection() as connection:
         await connection.execute("DELETE FROM passage WHERE text LIKE 'chapter%'")
     assert await stock.findings() == {"object_missing"}
@@ -196,7 +196,7 @@ async def test_what_only_the_files_can_mend_is_mended_by_the_next_ingest(stock: 
 
 
 async def test_pages_that_somebody_drew_on_are_not_forgotten(stock: Stock) -> None:
-    stock.objects.discard(list(stock.objects.stored()))
+    stock.objects.discard(list(stock.objects.locations()))
     async with stock.database.connection() as connection:
         await connection.execute(
             "INSERT INTO annotation (asset_id, label, x0, y0, x1, y1, origin) "
@@ -221,7 +221,7 @@ async def test_a_source_with_nothing_in_it_is_taken_in_again(stock: Stock) -> No
 
 
 async def test_files_that_nothing_names_are_removed_and_unfinished_ones_too(stock: Stock) -> None:
-    kept = set(stock.objects.stored())
+    kept = set(stock.objects.locations())
     stray = stock.objects.put(b"left behind by a kill")
     for name, age in (("old.tmp", 7200), ("young.tmp", 0)):
         unfinished = next((stock.data / "objects").iterdir()) / name
@@ -231,6 +231,6 @@ async def test_files_that_nothing_names_are_removed_and_unfinished_ones_too(stoc
     assert await stock.findings() == {"object_unreferenced", "object_unfinished"}
     assert await stock.repair() == {"object_unreferenced": 1, "object_unfinished": 1}
     assert await stock.findings() == set()
-    assert set(stock.objects.stored()) == kept
+    assert set(stock.objects.locations()) == kept
     assert stray not in kept
     assert [path.name for path in (stock.data / "objects").glob("??/*.tmp")] == ["young.tmp"]

@@ -14,7 +14,7 @@ A, B = "a" * 12, "b" * 12
 
 async def test_asset_carries_everything_a_result_says(database: Database) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A, metadata={"shop": "Aldi"}, caption="a red apple")
         asset = await assets.fetch_one(connection, A)
     assert (asset.id, asset.collection, asset.kind) == (A, "album", "image")
@@ -27,7 +27,7 @@ async def test_asset_carries_everything_a_result_says(database: Database) -> Non
 
 async def test_assets_come_in_the_order_asked_for(database: Database) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A)
         await add_asset(connection, album, B)
         found = await assets.fetch(connection, [B, A, B])
@@ -38,11 +38,11 @@ async def test_assets_come_in_the_order_asked_for(database: Database) -> None:
 @pytest.mark.parametrize("unknown", ["z" * 12, "", "p12", "A" * 12, "a\0b", "'; DROP TABLE asset"])
 async def test_unknown_id_is_named(database: Database, unknown: str) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A)
         with pytest.raises(UnknownAssetError) as raised:
             await assets.fetch(connection, [A, unknown])
-        assert f"no asset {unknown!r};" in str(raised.value)
+        assert f"Unknown asset {unknown!r}." in str(raised.value)
         assert A not in str(raised.value)
         with pytest.raises(UnknownAssetError):
             await assets.thumbnail(connection, unknown)
@@ -53,6 +53,6 @@ async def test_unknown_id_is_named(database: Database, unknown: str) -> None:
 
 async def test_thumbnail_is_the_stored_jpeg(database: Database) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A)
         assert await assets.thumbnail(connection, A) == JPEG

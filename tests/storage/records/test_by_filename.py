@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from sightline.storage.db.pool import Database
-from sightline.storage.records import by_filename
+from sightline.storage.records import assets
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
 
@@ -15,10 +15,10 @@ async def test_pictures_and_passages_are_found_by_the_end_of_their_files_name(
     await corpus.add("a/cat.jpg.png")
     chunks = await corpus.add_text("a/notes.md", ["one", "two"])
     async with database.connection() as connection:
-        everywhere = await by_filename.assets_of(connection, ["cat.jpg", "\0"], None)
-        here = await by_filename.assets_of(connection, ["x/cat.jpg"], "album")
-        notes = await by_filename.passages_of(connection, ["notes.md"], "album")
-        captions = await by_filename.passages_of(connection, ["cat.jpg"], "album")
+        everywhere = await assets.find_by_filename(connection, ["cat.jpg", "\0"], None)
+        here = await assets.find_by_filename(connection, ["x/cat.jpg"], "album")
+        notes = await assets.find_passages_by_filename(connection, ["notes.md"], "album")
+        captions = await assets.find_passages_by_filename(connection, ["cat.jpg"], "album")
     assert [(each.source, each.id) for each in everywhere] == [
         ("a/cat.jpg", id_of("a/cat.jpg")),
         ("b/cat.jpg", id_of("b/cat.jpg")),

@@ -12,11 +12,11 @@ from tests.support.rows import add_asset
 
 @pytest.mark.parametrize("name", ["album", "holiday-2024", "北京照片", "é", "a" * 64, "v1.2_b"])
 def test_names_of_any_script_are_valid(name: str) -> None:
-    assert collections.valid_name(name) == name
+    assert collections.validate_name(name) == name
 
 
 def test_two_spellings_of_an_accent_are_one_name() -> None:
-    assert collections.valid_name("e\u0301te\u0301") == "\u00e9t\u00e9"
+    assert collections.validate_name("e\u0301te\u0301") == "\u00e9t\u00e9"
 
 
 @pytest.mark.parametrize(
@@ -24,22 +24,15 @@ def test_two_spellings_of_an_accent_are_one_name() -> None:
 )
 def test_names_that_would_need_quoting_are_refused(name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="cannot name a collection"):
-        collections.valid_name(name)
+        collections.validate_name(name)
 
 
 async def test_unknown_collection_says_which_there_are(database: Database) -> None:
     async with database.connection() as connection:
-        await collections.create(connection, "album")
-        await collections.create(connection, "receipts")
-        with pytest.raises(UnknownNameError, match=r"no collection 'x'.*'album', 'receipts'"):
+        await collections.ensure(connection, "album")
+        await collections.ensure(connection, "receipts")
+        with pytest.raises(UnknownNameError, match=r"Unknown collection 'x'.*'album', 'receipts'"):
             await collections.get(connection, "x")
-
-
-async def test_taken_name_is_refused(database: Database) -> None:
-    async with database.connection() as connection:
-        await collections.create(connection, "album")
-        with pytest.raises(InvalidArgumentError, match="already"):
-            await collections.create(connection, "album")
 
 
 async def test_collection_is_made_once_however_many_ask_at_once(database: Database) -> None:
@@ -54,16 +47,16 @@ async def test_collection_is_made_once_however_many_ask_at_once(database: Databa
 
 async def test_settings_change_by_key(database: Database) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album", {"ocr": "auto", "tiles": 4})
-        changed = await collections.change_settings(connection, album, {"ocr": "off"})
+        album = await collections.ensure(connection, "album", {"ocr": "auto", "tiles": 4})
+        changed = await collections.update_settings(connection, album, {"ocr": "off"})
         assert changed.settings == {"ocr": "off", "tiles": 4}
         assert await collections.get(connection, "album") == changed
 
 
 async def test_empty_collection_is_summarised_with_zeros(database: Database) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
-        (overview,) = await collections.overview(connection)
+        album = await collections.ensure(connection, "album")
+        (overview,) = await collections.list_overviews(connection)
     assert overview.collection == album
     assert (overview.assets, overview.passages, overview.failed_sources) == (0, 0, 0)
     assert overview.captured_from is None
@@ -73,8 +66,8 @@ async def test_empty_collection_is_summarised_with_zeros(database: Database) -> 
 
 async def test_overview_counts_and_names_the_metadata_keys(database: Database) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
-        await collections.create(connection, "empty")
+        album = await collections.ensure(connection, "album")
+        await collections.ensure(connection, "empty")
         await add_asset(connection, album, "a" * 12, metadata={"shop": "Aldi", "price": 2})
         await add_asset(connection, album, "b" * 12, metadata={"shop": "Coop", "price": "two"})
         await add_asset(connection, album, "c" * 12, metadata={"shop": None, "tags": ["x"]})
@@ -83,7 +76,7 @@ async def test_overview_counts_and_names_the_metadata_keys(database: Database) -
             "VALUES (%s, %s, 'bad.jpg', 'file:/bad.jpg', 'image', 'failed', 'truncated')",
             [album.id, bytes(32)],
         )
-        first, second = await collections.overview(connection)
+        first, second = await collections.list_overviews(connection)
     assert (first.name, first.assets, first.done_sources, first.failed_sources) == (
         "album",
         3,

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Connection, Database
-from sightline.storage.errors import UnknownAssetError, UnknownNameError
+from sightline.storage.errors import UnknownAssetError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import assets, collections, embedding_spaces
-from sightline.storage.records.deletion import Deleted, delete_assets, delete_collection
+from sightline.storage.records.deletion import DeletionResult, delete_assets
 from tests.support.rows import add_asset, add_passage, add_source, add_vector
 
 A, B, C = "a" * 12, "b" * 12, "c" * 12
@@ -29,14 +29,14 @@ async def test_everything_that_hangs_on_an_asset_goes_with_it(
     database: Database, tmp_path: Path
 ) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
         for id_ in (A, B):
             source = await add_source(connection, album, f"{id_}.jpg")
             await add_asset(connection, album, id_, source_id=source)
             await add_passage(connection, album, source, "red apple red", id_)
             await add_vector(connection, album, space, [1, 0], asset_id=id_)
-    assert await delete_assets(database, ObjectStore(tmp_path), [A, A]) == Deleted(1, 1, 0)
+    assert await delete_assets(database, BlobStore(tmp_path), [A, A]) == DeletionResult(1, 1, 0)
     async with database.connection() as connection:
         assert await rows(connection) == {
             "source": 1,
@@ -53,10 +53,10 @@ async def test_nothing_is_deleted_where_one_id_is_unknown(
     database: Database, tmp_path: Path
 ) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A)
     with pytest.raises(UnknownAssetError, match=f"'{C}'"):
-        await delete_assets(database, ObjectStore(tmp_path), [A, C])
+        await delete_assets(database, BlobStore(tmp_path), [A, C])
     async with database.connection() as connection:
         assert (await rows(connection))["asset"] == 1
 
@@ -65,14 +65,14 @@ async def test_source_stays_until_the_last_of_its_pages_goes(
     database: Database, tmp_path: Path
 ) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         source = await add_source(connection, album, "report.pdf", kind="pdf")
         for ordinal, id_ in enumerate((A, B)):
             await add_asset(
                 connection, album, id_, source_id=source, kind="page", ordinal=ordinal, page=1
             )
         await add_passage(connection, album, source, "of no page")
-    store = ObjectStore(tmp_path)
+    store = BlobStore(tmp_path)
     assert (await delete_assets(database, store, [A])).sources == 0
     async with database.connection() as connection:
         assert (await rows(connection))["passage"] == 1
@@ -84,34 +84,13 @@ async def test_source_stays_until_the_last_of_its_pages_goes(
 async def test_stored_picture_goes_with_the_last_asset_that_shows_it(
     database: Database, tmp_path: Path
 ) -> None:
-    store = ObjectStore(tmp_path)
+    store = BlobStore(tmp_path)
     location = store.put(b"a picture")
     async with database.connection() as connection:
         for name, id_ in (("album", A), ("copy", B)):
-            collection = await collections.create(connection, name)
+            collection = await collections.ensure(connection, name)
             await add_asset(connection, collection, id_, location=location)
-    assert (await delete_assets(database, store, [A])).objects == 0
+    assert (await delete_assets(database, store, [A])).blobs == 0
     assert store.exists(location)
-    assert (await delete_assets(database, store, [B])).objects == 1
+    assert (await delete_assets(database, store, [B])).blobs == 1
     assert not store.exists(location)
-
-
-async def test_collection_goes_with_all_that_is_in_it_and_no_other(
-    database: Database, tmp_path: Path
-) -> None:
-    store = ObjectStore(tmp_path)
-    location = store.put(b"a picture")
-    async with database.connection() as connection:
-        space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
-        for name, id_, where in (("album", A, location), ("other", B, "file:/b.jpg")):
-            collection = await collections.create(connection, name)
-            await embedding_spaces.assign(connection, collection.id, space)
-            await add_asset(connection, collection, id_, location=where)
-            await add_vector(connection, collection, space, [1, 0], asset_id=id_)
-    assert await delete_collection(database, store, "album") == Deleted(1, 1, 1)
-    async with database.connection() as connection:
-        assert await collections.names(connection) == ["other"]
-        counted = await rows(connection)
-    assert (counted["asset"], counted["embedding"]) == (1, 1)
-    with pytest.raises(UnknownNameError, match="'other'"):
-        await delete_collection(database, store, "album")

@@ -15,47 +15,47 @@ OTHER = EncoderIdentity("other", "bb" * 8, "cc" * 8, 4)
 
 
 async def test_space_is_made_once_however_many_ask_at_once(database: Database) -> None:
-    async def ask() -> embedding_spaces.Space:
+    async def ask() -> embedding_spaces.EmbeddingSpace:
         async with database.connection() as connection:
             return await embedding_spaces.get_or_create(connection, SMALL, "asset")
 
     asked = await asyncio.gather(*(ask() for _ in range(8)))
     assert len(set(asked)) == 1
     async with database.connection() as connection:
-        assert await embedding_spaces.all_spaces(connection) == [asked[0]]
+        assert await embedding_spaces.list_spaces(connection) == [asked[0]]
         assert await embedding_spaces.has_index(connection, asked[0])
 
 
 async def test_grains_of_one_encoder_are_spaces_apart(database: Database) -> None:
     async with database.connection() as connection:
         made = [
-            await embedding_spaces.get_or_create(connection, SMALL, grain)
-            for grain in ("asset", "region", "passage")
+            await embedding_spaces.get_or_create(connection, SMALL, level)
+            for level in ("asset", "region", "passage")
         ]
     assert len({space.id for space in made}) == 3
 
 
 async def test_collection_keeps_to_the_encoder_it_began_with(database: Database) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         first = await embedding_spaces.get_or_create(connection, SMALL, "asset")
         second = await embedding_spaces.get_or_create(connection, OTHER, "asset")
         await embedding_spaces.assign(connection, album.id, first)
         await embedding_spaces.assign(connection, album.id, first)
         with pytest.raises(SpaceMismatchError, match=r"small .* other "):
             await embedding_spaces.assign(connection, album.id, second)
-        assert await embedding_spaces.of_collection(connection, album.id, "asset") == first
-        assert await embedding_spaces.of_collection(connection, album.id, "region") is None
+        assert await embedding_spaces.find_for_collection(connection, album.id, "asset") == first
+        assert await embedding_spaces.find_for_collection(connection, album.id, "region") is None
 
 
 async def test_vector_of_another_dimension_is_refused(database: Database) -> None:
     async with database.connection() as connection:
-        album = await collections.create(connection, "album")
+        album = await collections.ensure(connection, "album")
         space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
     with pytest.raises(StorageError, match="dimension"):
         async with database.connection() as connection:
             await connection.execute(
-                "INSERT INTO embedding (space_id, collection_id, embedding) VALUES (%s, %s, %b)",
+                "INSERT INTO embedding (embedding_space_id, collection_id, embedding) VALUES (%s, %s, %b)",
                 [space.id, album.id, HalfVector([1, 2, 3])],
             )
 
@@ -86,7 +86,7 @@ async def test_nearest_neighbours_are_found_through_the_index(database: Database
         await connection.execute("SET LOCAL enable_sort = off")  # the table is empty
         cursor = await connection.execute(
             space.compose(
-                "EXPLAIN SELECT asset_id FROM embedding WHERE space_id = {space_id} "
+                "EXPLAIN SELECT asset_id FROM embedding WHERE embedding_space_id = {embedding_space_id} "
                 "ORDER BY embedding::halfvec({dimension}) <=> '[1,0,0,0]' LIMIT 10"
             )
         )

@@ -1,7 +1,6 @@
--- name: lines_on
--- What was read in pictures, line by line where lines were told apart, and the text of pages that
--- have their own. Top to bottom within a picture.
-SELECT asset_id, label, ARRAY[x0, y0, x1, y1], ordinal
+-- name: asset_text_lines
+-- OCR lines with their boxes, and the text layer of pages (without box), in reading order.
+SELECT asset_id, label AS text, ARRAY[x0, y0, x1, y1] AS box, ordinal
 FROM sightline.region
 WHERE asset_id = ANY (%(asset_ids)s) AND kind = 'ocr_line' AND label IS NOT NULL
 UNION ALL

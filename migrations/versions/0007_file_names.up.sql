@@ -1,6 +1,0 @@
-ALTER TABLE sightline.passage DROP CONSTRAINT passage_kind_check;
-ALTER TABLE sightline.passage ADD CONSTRAINT passage_kind_check
-CHECK (kind IN ('caption', 'chunk', 'row', 'page_text', 'ocr', 'subtitle', 'name'));
-COMMENT ON VIEW analytics.passages IS
-    'Text with the place it stands on: captions, chunks, rows, page text, OCR lines, subtitles; of '
-    'the kind name the names of files.';
