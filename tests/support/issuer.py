@@ -1,4 +1,4 @@
-"""An authorisation server: keys of its own, served over real HTTP, and tokens signed with them."""
+"""A test authorization server that publishes keys over HTTP and signs tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUBJECT = "ada"
 
 
 class Issuer:
-    """Publishes what is in ``published``, byte for byte where that is bytes."""
+    """Serves ``published`` as JSON, or unchanged if it is bytes."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -33,7 +33,7 @@ class Issuer:
         return "https://login.example/"
 
     async def start(self) -> None:
-        """Listen; a second time at the same address."""
+        """Listen; after `stop`, listen at the same address again."""
         self._server = await asyncio.start_server(self._answer, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}/keys"
@@ -55,7 +55,7 @@ class Issuer:
 
 
 class RsaKey:
-    """A key pair with its id."""
+    """An RSA key pair with a key id."""
 
     algorithm = "RS256"
 
@@ -65,26 +65,26 @@ class RsaKey:
 
     @property
     def public(self) -> dict[str, Any]:
-        """As it is published."""
-        return self._named(RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True))
+        """Return the JSON Web Key."""
+        return self._with_kid(RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True))
 
-    def _named(self, key: dict[str, Any]) -> dict[str, Any]:
+    def _with_kid(self, key: dict[str, Any]) -> dict[str, Any]:
         key.pop("key_ops", None)
         return key if self.kid is None else {**key, "kid": self.kid}
 
     def token(self, headers: dict[str, Any] | None = None, **claims: Any) -> str:
-        """A token that holds, but for what ``claims`` change in it (``None`` leaves one out)."""
-        named = {} if self.kid is None else {"kid": self.kid}
+        """Sign a valid token, changed by ``claims`` (None removes a claim)."""
+        kid = {} if self.kid is None else {"kid": self.kid}
         return jwt.encode(
             payload(**claims),
             self.private,
             algorithm=self.algorithm,
-            headers={**named, **(headers or {})},
+            headers={**kid, **(headers or {})},
         )
 
 
 class EcKey(RsaKey):
-    """The same on the curve P-256."""
+    """A key pair on the curve P-256."""
 
     algorithm = "ES256"
 
@@ -94,12 +94,12 @@ class EcKey(RsaKey):
 
     @property
     def public(self) -> dict[str, Any]:
-        return self._named(ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True))
+        return self._with_kid(ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True))
 
 
 def payload(**claims: Any) -> dict[str, Any]:
     now = int(time.time())
-    right = {
+    valid = {
         "iss": "https://login.example/",
         "aud": AUDIENCE,
         "sub": SUBJECT,
@@ -107,12 +107,12 @@ def payload(**claims: Any) -> dict[str, Any]:
         "exp": now + 300,
         "scope": "openid read write",
     }
-    return {name: value for name, value in (right | claims).items() if value is not None}
+    return {name: value for name, value in (valid | claims).items() if value is not None}
 
 
 @asynccontextmanager
-async def issuing(*keys: RsaKey) -> AsyncIterator[Issuer]:
-    """An issuer that publishes the keys."""
+async def run_issuer(*keys: RsaKey) -> AsyncIterator[Issuer]:
+    """Run an issuer that publishes the keys."""
     issuer = Issuer()
     issuer.published = {"keys": [key.public for key in keys]}
     await issuer.start()

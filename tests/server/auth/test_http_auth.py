@@ -15,7 +15,7 @@ from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
 from sightline.storage.errors import ConfigurationError
 from tests.server.http.test_http_server import connect, post
-from tests.support.issuer import Issuer, RsaKey, issuing
+from tests.support.issuer import Issuer, RsaKey, run_issuer
 from tests.support.settings import NO_DATABASE, make_settings
 
 KEY = RsaKey("one")
@@ -32,7 +32,7 @@ async def test_the_scopes_of_a_signed_token_decide_which_tools_it_may_call(
     tmp_path: Path, database_dsn: str
 ) -> None:
     async with (
-        issuing(KEY) as issuer,
+        run_issuer(KEY) as issuer,
         start_http_server(issuer_settings(tmp_path, issuer, database__url=database_dsn)) as (
             url,
             _,
@@ -47,7 +47,7 @@ async def test_the_scopes_of_a_signed_token_decide_which_tools_it_may_call(
 async def test_static_and_signed_tokens_work_together(tmp_path: Path) -> None:
     secret, stored = static_tokens.issue_token("laptop", ["read"])
     async with (
-        issuing(KEY) as issuer,
+        run_issuer(KEY) as issuer,
         start_http_server(issuer_settings(tmp_path, issuer, tokens=str(stored))) as (url, _),
     ):
         for token, status in (
@@ -63,7 +63,7 @@ async def test_static_and_signed_tokens_work_together(tmp_path: Path) -> None:
 
 async def test_the_challenge_and_metadata_name_the_authorization_server(tmp_path: Path) -> None:
     async with (
-        issuing(KEY) as issuer,
+        run_issuer(KEY) as issuer,
         start_http_server(issuer_settings(tmp_path, issuer, auth__jwt__scope_prefix="sl:")) as (
             url,
             _,
@@ -84,7 +84,7 @@ async def test_the_challenge_and_metadata_name_the_authorization_server(tmp_path
 
 
 async def test_requests_get_503_while_the_keys_are_unavailable(tmp_path: Path) -> None:
-    async with issuing(KEY) as issuer:
+    async with run_issuer(KEY) as issuer:
         await issuer.stop()
         async with start_http_server(issuer_settings(tmp_path, issuer)) as (url, _):
             answer = await post(url, Authorization=f"Bearer {KEY.token(aud=url)}")
@@ -100,7 +100,7 @@ async def test_the_reason_of_a_rejection_is_only_logged(
 ) -> None:
     caplog.set_level("INFO", "sightline")
     async with (
-        issuing(KEY) as issuer,
+        run_issuer(KEY) as issuer,
         start_http_server(issuer_settings(tmp_path, issuer)) as (url, _),
     ):
         expired = KEY.token(aud=url, exp=1)

@@ -18,7 +18,7 @@ from mcp.shared.exceptions import MCPError
 from sightline.server.auth import static_tokens
 from sightline.server.http.http_server import MAX_BODY_BYTES, start_http_server
 from tests.server.http.test_http_server import MODES, connect, text_of
-from tests.support.issuer import RsaKey, issuing
+from tests.support.issuer import RsaKey, run_issuer
 from tests.support.settings import make_settings
 
 KEY = RsaKey("one")
@@ -28,7 +28,7 @@ LACKS = "the tool delete_assets needs a token with scope 'write'; 'jwt:ada' has 
 
 @asynccontextmanager
 async def run_server_with_issuer(tmp_path: Path, **options: Any) -> AsyncIterator[str]:
-    async with issuing(KEY) as issuer:
+    async with run_issuer(KEY) as issuer:
         signed = {"auth__jwt__issuer": issuer.name, "auth__jwt__jwks_url": issuer.url}
         async with start_http_server(make_settings(tmp_path, **signed, **options)) as (url, _):
             yield url

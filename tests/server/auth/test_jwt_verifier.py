@@ -18,7 +18,7 @@ from sightline.server.auth import jwks
 from sightline.server.auth.jwks import JwksClient
 from sightline.server.auth.jwt_verifier import JwtVerifier
 from sightline.storage.errors import ConfigurationError
-from tests.support.issuer import AUDIENCE, EcKey, Issuer, RsaKey, issuing, payload
+from tests.support.issuer import AUDIENCE, EcKey, Issuer, RsaKey, payload, run_issuer
 
 KEY = RsaKey("2026-11")
 
@@ -44,7 +44,7 @@ def verifier(issuer: Issuer, clock: Clock | None = None, prefix: str = "") -> Jw
 
 
 async def is_rejected(token: str, *keys: RsaKey) -> bool:
-    async with issuing(*(keys or (KEY,))) as issuer:
+    async with run_issuer(*(keys or (KEY,))) as issuer:
         return await verifier(issuer).verify_token(token) is None
 
 
@@ -55,7 +55,7 @@ def unsigned(header: dict[str, Any], claims: dict[str, Any]) -> bytes:
 
 @pytest.mark.parametrize("key", [KEY, EcKey("curve")], ids=["RS256", "ES256"])
 async def test_a_valid_token_returns_its_subject_and_scopes(key: RsaKey) -> None:
-    async with issuing(key) as issuer:
+    async with run_issuer(key) as issuer:
         found = await verifier(issuer).verify_token(key.token())
     assert found is not None
     assert (found.client_id, found.scopes) == ("jwt:ada", ["read", "write"])
@@ -74,7 +74,7 @@ async def test_a_valid_token_returns_its_subject_and_scopes(key: RsaKey) -> None
 async def test_only_known_scopes_with_the_prefix_are_returned(
     claims: dict[str, Any], scopes: list[str]
 ) -> None:
-    async with issuing(KEY) as issuer:
+    async with run_issuer(KEY) as issuer:
         found = await verifier(issuer, prefix="sl:").verify_token(KEY.token(**claims))
     assert found is not None
     assert found.scopes == scopes
@@ -153,7 +153,7 @@ async def test_an_unusual_key_id_is_rejected(kid: str) -> None:
 
 async def test_keys_in_the_token_header_are_ignored() -> None:
     own = RsaKey("own")
-    async with issuing(own) as evil:
+    async with run_issuer(own) as evil:
         headers = {"jku": evil.url, "x5u": evil.url, "jwk": own.public}
         assert await is_rejected(own.token(headers=headers))
         assert await is_rejected(own.token(headers={**headers, "kid": KEY.kid}))
@@ -172,7 +172,7 @@ async def test_weak_keys_and_keys_for_another_purpose_are_rejected() -> None:
         token = weak.token()
     assert await is_rejected(token, weak)
     for change in ({"use": "enc"}, {"alg": "RS512"}, {"kty": "oct", "k": "AAAA"}, {"n": "!"}):
-        async with issuing(KEY) as issuer:
+        async with run_issuer(KEY) as issuer:
             issuer.published = {"keys": [KEY.public | change]}
             assert await verifier(issuer).verify_token(KEY.token()) is None
 
@@ -193,7 +193,7 @@ async def test_malformed_tokens_are_rejected(token: str) -> None:
 
 
 async def test_a_huge_token_is_rejected_before_it_is_parsed() -> None:
-    async with issuing(KEY) as issuer:
+    async with run_issuer(KEY) as issuer:
         token = KEY.token(padding="x" * 20_000)
         assert await verifier(issuer).verify_token(token) is None
         assert issuer.fetches == 0
@@ -201,7 +201,7 @@ async def test_a_huge_token_is_rejected_before_it_is_parsed() -> None:
 
 async def test_an_unknown_key_id_triggers_a_refresh_after_the_cooldown() -> None:
     new, clock = RsaKey("2026-12"), Clock()
-    async with issuing(KEY) as issuer:
+    async with run_issuer(KEY) as issuer:
         verify = verifier(issuer, clock)
         assert await verify.verify_token(KEY.token()) is not None
         issuer.published = {"keys": [new.public]}
@@ -217,7 +217,7 @@ async def test_an_unknown_key_id_triggers_a_refresh_after_the_cooldown() -> None
 
 async def test_a_withdrawn_key_is_rejected_after_the_ttl() -> None:
     clock = Clock()
-    async with issuing(KEY) as issuer:
+    async with run_issuer(KEY) as issuer:
         verify = verifier(issuer, clock)
         assert await verify.verify_token(KEY.token()) is not None
         issuer.published = {"keys": []}
@@ -228,7 +228,7 @@ async def test_a_withdrawn_key_is_rejected_after_the_ttl() -> None:
 
 async def test_verification_fails_with_an_error_until_the_keys_can_be_fetched() -> None:
     clock = Clock()
-    async with issuing(KEY) as issuer:
+    async with run_issuer(KEY) as issuer:
         await issuer.stop()
         verify = verifier(issuer, clock)
         for _ in range(2):
@@ -244,7 +244,7 @@ async def test_verification_fails_with_an_error_until_the_keys_can_be_fetched() 
 
 async def test_stale_keys_are_used_while_a_refresh_fails() -> None:
     clock = Clock()
-    async with issuing(KEY) as issuer:
+    async with run_issuer(KEY) as issuer:
         verify = verifier(issuer, clock)
         assert await verify.verify_token(KEY.token()) is not None
         await issuer.stop()
@@ -260,14 +260,14 @@ async def test_stale_keys_are_used_while_a_refresh_fails() -> None:
     [b"", b"<html>", b"[]", b'{"keys": 3}', b'{"keys": [1]}', b'{"keys": [{"kid": []}]}', b"{}"],
 )
 async def test_a_malformed_key_set_is_a_failed_fetch(published: bytes) -> None:
-    async with issuing() as issuer:
+    async with run_issuer() as issuer:
         issuer.published = published
         with pytest.raises(AuthenticationError):
             await verifier(issuer).verify_token(KEY.token())
 
 
 async def test_a_too_large_or_unsuccessful_response_is_a_failed_fetch() -> None:
-    async with issuing(KEY) as issuer:
+    async with run_issuer(KEY) as issuer:
         issuer.published = (
             b" " * jwks.MAX_RESPONSE_BYTES + json.dumps({"keys": [KEY.public]}).encode()
         )
