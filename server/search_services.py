@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,20 +18,22 @@ from sightline.server.observability.metrics import Metrics
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ModelUnavailableError
 from sightline.storage.interfaces import TextEncoder
-from sightline.storage.retrieval.search_types import (
+from sightline.storage.retrieval import (
     ImageRequest,
     ImageResults,
+    ImageSearch,
     PassageRequest,
     PassageResults,
+    PassageSearch,
+    RerankModel,
+    RerankStage,
+    SearchCaches,
 )
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 from sightline.tools.vlm.vlm_reranker import VlmReranker
 
 if TYPE_CHECKING:
-    from sightline.storage.retrieval.image_search import ImageSearch
-    from sightline.storage.retrieval.passage_search import PassageSearch
-    from sightline.storage.retrieval.ranking.reranker import Judge, RerankStage
-    from sightline.storage.retrieval.search_caches import Memory
+    from sightline.storage.retrieval.llama_index import ImageRetriever, PassageRetriever
 
 #: Further searches wait, first come first served.
 MAX_CONCURRENT_SEARCHES = 32
@@ -63,7 +65,7 @@ class Searches:
         self._vision = vision
         self._modules = Background(
             "search",
-            partial(in_daemon_thread, _import_searches, discard=lambda _: None),
+            partial(in_daemon_thread, _import_llama_index, discard=lambda _: None),
             wait_seconds=wait_seconds,
             unavailable=ModelUnavailableError,
             delay_seconds=delay_seconds,
@@ -80,8 +82,9 @@ class Searches:
                 unavailable=ModelUnavailableError,
                 delay_seconds=delay_seconds,
             )
-        self._images: ImageSearch | None = None
-        self._passages: PassageSearch | None = None
+        self._caches = SearchCaches()
+        self._search_images: Callable[[ImageRequest], Awaitable[ImageResults]] | None = None
+        self._search_passages: Callable[[PassageRequest], Awaitable[PassageResults]] | None = None
         # Where all went on at once they would all end at once, beyond what their callers wait.
         self._turns = asyncio.Semaphore(MAX_CONCURRENT_SEARCHES)
 
@@ -114,38 +117,40 @@ class Searches:
 
     async def images(self, request: ImageRequest) -> ImageResults:
         """Find pictures; raises what `ImageSearch.search` does, and while parts are opening."""
-        if self._images is None:
-            image_search, _, memory = await self._modules.get()
-            self._images = image_search(
+        if self._search_images is None:
+            image_retriever, _ = await self._modules.get()
+            search = ImageSearch(
                 await self._database.get(),
                 await self._encoder.get(),
                 await self._queries(),
                 signing_key=self._key,
                 reranker=await self._reranker(),
-                memory=memory,
+                caches=self._caches,
             )
+            self._search_images = lambda request: image_retriever(search, request).search()
         async with self._turns:
-            return await self._images.search(request)
+            return await self._search_images(request)
 
     async def passages(self, request: PassageRequest) -> PassageResults:
         """Find text; raises what `PassageSearch.search` does, and while parts are opening."""
-        if self._passages is None:
-            _, passage_search, memory = await self._modules.get()
-            self._passages = passage_search(
+        if self._search_passages is None:
+            _, passage_retriever = await self._modules.get()
+            search = PassageSearch(
                 await self._database.get(),
                 await self._queries(),
                 signing_key=self._key,
                 captions_only=self._passage_encoder is None,
                 reranker=await self._reranker(),
-                memory=memory,
+                caches=self._caches,
             )
+            self._search_passages = lambda request: passage_retriever(search, request).search()
         async with self._turns:
-            return await self._passages.search(request)
+            return await self._search_passages(request)
 
-    async def judge(self) -> Judge | None:
-        """What judges the first results again; ``None`` where nothing does.
+    async def rerank_model(self) -> RerankModel | None:
+        """Return the model that reranks the first results, or None.
 
-        Raises ConfigurationError where it cannot be.
+        Raises ConfigurationError if the setting is invalid.
         """
         cross_encoder_reranker.check(self._settings.reranker.model, self._settings.vlm.base_url)
         if self._cross_encoder is not None:
@@ -155,17 +160,10 @@ class Searches:
         return None
 
     async def _reranker(self) -> RerankStage | None:
-        judge = await self.judge()
-        if judge is None:
+        model = await self.rerank_model()
+        if model is None:
             return None
-        from sightline.storage.retrieval.ranking.reranker import (
-            RerankStage,  # the searches have it already
-        )
-
-        return RerankStage(
-            judge=judge,
-            deadline_seconds=self._settings.reranker.timeout_seconds,
-        )
+        return RerankStage(model, timeout_seconds=self._settings.reranker.timeout_seconds)
 
     async def _queries(self) -> TextEncoder:
         """What encodes the words that passages are asked for."""
@@ -174,11 +172,9 @@ class Searches:
         return (await self._passage_encoder.get()).queries
 
 
-def _import_searches() -> tuple[type[ImageSearch], type[PassageSearch], Memory]:
-    # Costs two seconds (LlamaIndex), so it is done in a thread, beside torch.
+def _import_llama_index() -> tuple[type[ImageRetriever], type[PassageRetriever]]:
+    # Takes two seconds, so it runs in a thread.
     with import_lock.alone:
-        from sightline.storage.retrieval.image_search import ImageSearch
-        from sightline.storage.retrieval.passage_search import PassageSearch
-        from sightline.storage.retrieval.search_caches import Memory
+        from sightline.storage.retrieval.llama_index import ImageRetriever, PassageRetriever
 
-    return ImageSearch, PassageSearch, Memory()
+    return ImageRetriever, PassageRetriever

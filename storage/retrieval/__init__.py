@@ -1,4 +1,55 @@
-"""How things are found: filters, branches, fusion, examples, and the two searches over them.
+"""Search for images and passages.
 
-`records` and `selection` import nothing heavy; `search` brings LlamaIndex with it.
+Layers: `image_search`, `passage_search` > `pipeline` > `query`, `ranking`, `hydrate` >
+`retrievers` > `filters`. `llama_index` adapts the searches to LlamaIndex; it is not imported here,
+because LlamaIndex takes seconds to import.
 """
+
+from sightline.storage.retrieval.image_search import ImageSearch
+from sightline.storage.retrieval.passage_search import PassageSearch
+from sightline.storage.retrieval.ranking.reranker import (
+    RerankCandidate,
+    RerankModel,
+    RerankStage,
+)
+from sightline.storage.retrieval.search_caches import SearchCaches
+from sightline.storage.retrieval.search_types import (
+    Example,
+    ImageHit,
+    ImageRequest,
+    ImageResults,
+    MatchedRegion,
+    Passage,
+    PassageHit,
+    PassageRequest,
+    PassageResults,
+    RetrieverScore,
+    SearchReport,
+    SearchResults,
+    Selection,
+)
+from sightline.storage.retrieval.stage_runner import StageTimer, gather_or_cancel
+
+__all__ = [
+    "Example",
+    "ImageHit",
+    "ImageRequest",
+    "ImageResults",
+    "ImageSearch",
+    "MatchedRegion",
+    "Passage",
+    "PassageHit",
+    "PassageRequest",
+    "PassageResults",
+    "PassageSearch",
+    "RerankCandidate",
+    "RerankModel",
+    "RerankStage",
+    "RetrieverScore",
+    "SearchCaches",
+    "SearchReport",
+    "SearchResults",
+    "Selection",
+    "StageTimer",
+    "gather_or_cancel",
+]

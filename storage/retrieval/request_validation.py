@@ -1,94 +1,134 @@
-"""What a request may ask for, checked once for both searches."""
+"""Validate requests, encode cursors, and describe requests for the log."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+import hmac
+import json
 from dataclasses import fields
 from datetime import datetime
 
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.retrieval import cursors
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
 from sightline.storage.text.normalization import storable
 from sightline.storage.text.text_query import MAX_QUERY_CHARS
 
-DEPTH = 100
-"""How many results each branch brings, and so how far one can page: who wants more narrows."""
+MAX_RESULTS = 100
+"""Number of hits that each retriever returns, and the last result that paging reaches."""
 MAX_EXAMPLES = 16
 
-# What does not change which results there are, or is not the caller's.
+_DIGEST_BYTES = 16
+_OFFSET_BYTES = 4
+_MAX_CURSOR_CHARS = 64
 _NOT_IN_DIGEST = {"limit", "cursor"}
 _NOT_LOGGED = {"cursor", "principal", "tool", "query"}
 
 Request = ImageRequest | PassageRequest
 
 
-def checked_query(query: str) -> str:
-    """The query as it can be stored, without outer space. Raises where it is far too long."""
-    if len(query) > MAX_QUERY_CHARS:
+def validate_image_request(request: ImageRequest) -> str:
+    """Return the query without outer space; raise InvalidArgumentError for bad values."""
+    query = _validate_query_and_limit(request)
+    for name, value in (("visual_weight", request.visual_weight), ("diversity", request.diversity)):
+        if value is not None and not 0 <= value <= 1:
+            raise InvalidArgumentError(f"{name} is {shown(value)}. Use a number from 0 to 1.")
+    for name, examples in (("like", request.like), ("unlike", request.unlike)):
+        if len(examples) > MAX_EXAMPLES:
+            raise InvalidArgumentError(
+                f"{name} has {len(examples)} examples. Use at most {MAX_EXAMPLES}."
+            )
+    if not query and request.visual_weight == 0:
+        raise InvalidArgumentError("visual_weight 0 searches text only. Give a query.")
+    if not query and request.image is None and not request.like:
         raise InvalidArgumentError(
-            f"the query has {len(query):,} characters; use at most {MAX_QUERY_CHARS:,}"
+            "The request is empty. Give a query, an image, or examples in 'like'."
         )
-    return storable(query).strip()
+    return query
 
 
-def nothing_asked(what: str) -> InvalidArgumentError:
-    """For a request that holds nothing to look for."""
-    return InvalidArgumentError(f"there is nothing to look for; give {what}")
+def validate_passage_request(request: PassageRequest) -> str:
+    """Return the query without outer space; raise InvalidArgumentError for bad values."""
+    query = _validate_query_and_limit(request)
+    if not query:
+        raise InvalidArgumentError("The request is empty. Give a query.")
+    return query
 
 
-def check_limit(limit: int) -> None:
-    """Raises InvalidArgumentError unless the limit is 1 to `DEPTH`."""
-    if not 1 <= limit <= DEPTH:
-        raise InvalidArgumentError(f"limit is {shown(limit)}; use 1 to {DEPTH}")
+def _validate_query_and_limit(request: Request) -> str:
+    if len(request.query) > MAX_QUERY_CHARS:
+        raise InvalidArgumentError(
+            f"The query has {len(request.query):,} characters. Use at most {MAX_QUERY_CHARS:,}."
+        )
+    if not 1 <= request.limit <= MAX_RESULTS:
+        raise InvalidArgumentError(f"limit is {shown(request.limit)}. Use 1 to {MAX_RESULTS}.")
+    return storable(request.query).strip()
 
 
-def check_share(name: str, value: float | None) -> None:
-    """Raises InvalidArgumentError unless the value is 0 to 1 (or not given)."""
-    if value is not None and not 0 <= value <= 1:
-        raise InvalidArgumentError(f"{name} is {shown(value)}; use 0 to 1")
+def request_digest(request: Request) -> bytes:
+    """Return a digest of everything that decides the order, including the principal."""
+    values = _to_json_object(request, _NOT_IN_DIGEST)
+    text = json.dumps(values, sort_keys=True, default=str, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).digest()[:_DIGEST_BYTES]
 
 
-def digest(request: Request) -> bytes:
-    """What a cursor is bound to: everything that decides the order, and whose request it is."""
-    return cursors.query_digest(**_plain(request, _NOT_IN_DIGEST))
-
-
-def loggable(request: Request) -> dict[str, object]:
-    """The arguments as the log keeps them: what was given, pictures by their size."""
+def loggable_arguments(request: Request) -> dict[str, object]:
+    """Return the non-empty arguments as JSON values, with images as size and digest."""
     return {
         name: value
-        for name, value in _plain(request, _NOT_LOGGED).items()
+        for name, value in _to_json_object(request, _NOT_LOGGED).items()
         if value not in (None, "", [], {}, False)
     }
 
 
-def collection_names(selection: Selection) -> str | None:
-    """The collections that were named, for the log."""
-    return None if selection.collections is None else ", ".join(selection.collections)
+def encode_cursor(key: bytes, offset: int, digest: bytes) -> str:
+    """Return a signed cursor of the page that starts at ``offset``."""
+    body = offset.to_bytes(_OFFSET_BYTES, "big")
+    return base64.urlsafe_b64encode(body + _sign(key, body, digest)).decode("ascii").rstrip("=")
 
 
-def _plain(value: object, without: set[str]) -> dict[str, object]:
+def decode_cursor(key: bytes, cursor: str, digest: bytes) -> int:
+    """Return the offset; raise InvalidArgumentError if the signature does not match."""
+    try:
+        if len(cursor) > _MAX_CURSOR_CHARS:
+            raise ValueError(cursor)
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        raw = b""
+    body, signature = raw[:_OFFSET_BYTES], raw[_OFFSET_BYTES:]
+    if not hmac.compare_digest(signature, _sign(key, body, digest)):
+        raise InvalidArgumentError(
+            f"Cursor {shown(cursor)} was not made for this query. Repeat the arguments of the call "
+            "that returned it, or omit the cursor to start again."
+        )
+    return int.from_bytes(body, "big")
+
+
+def _sign(key: bytes, body: bytes, digest: bytes) -> bytes:
+    return hmac.new(key, b"cursor" + body + digest, hashlib.sha256).digest()[:_DIGEST_BYTES]
+
+
+def _to_json_object(value: object, exclude: set[str]) -> dict[str, object]:
     return {
-        field.name: _json(getattr(value, field.name))
+        field.name: _to_json(getattr(value, field.name))
         for field in fields(value)  # type: ignore[arg-type]
-        if field.name not in without
+        if field.name not in exclude
     }
 
 
-def _json(value: object) -> object:
+def _to_json(value: object) -> object:
     if isinstance(value, Selection):
-        return {k: v for k, v in _plain(value, set()).items() if v is not None}
+        return {k: v for k, v in _to_json_object(value, set()).items() if v is not None}
     if isinstance(value, Image.Image):
-        # A digest of a large picture's pixels would cost more than the search. Not `hash`, which is
-        # another in each process, so that no cursor would outlive the one that sealed it.
+        # Hash a small copy: hashing all pixels of a large image costs more than the search.
         small = value.resize((8, 8), Image.Resampling.BOX, reducing_gap=1.0)
-        digest_ = hashlib.sha256(small.tobytes()).hexdigest()[:16]
-        return f"picture {value.width}x{value.height} {digest_}"
+        digest = hashlib.sha256(small.tobytes()).hexdigest()[:16]
+        return f"image {value.width}x{value.height} {digest}"
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, tuple):
-        return [_json(each) for each in value]
+        return [_to_json(each) for each in value]
     return value

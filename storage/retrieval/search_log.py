@@ -1,57 +1,48 @@
-"""The retrieval log: what was asked and what was found, for analysts and evaluation."""
+"""Write searches to the retrieval log, for analysts and evaluation."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
 
 from sightline.storage.db import row_security, sql_loader
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import StorageError
+from sightline.storage.retrieval.request_validation import Request, loggable_arguments
 from sightline.storage.text.normalization import storable
 
 _SQL = sql_loader.load("retrieval")
-_log = logging.getLogger(__name__)
-_QUERY_CHARS = 10_000
-_ASYNCHRONOUS = "SELECT set_config('synchronous_commit', 'off', true)"
+_MAX_QUERY_CHARS = 10_000
+_ASYNCHRONOUS_COMMIT = "SELECT set_config('synchronous_commit', 'off', true)"
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
-    """A row of ``retrieval_log``. ``results`` are ids with scores, best first."""
-
-    principal: str | None
-    tool: str
-    collection: str | None
-    query: str | None
-    arguments: Mapping[str, object]
-    timings_ms: Mapping[str, float]
-    total_ms: float
-    results: Sequence[Mapping[str, object]]
-
-
-async def write(database: Database, entry: LogEntry) -> None:
-    """Write the row. A log that cannot be written is reported to our own log and fails nothing."""
-    query = None if entry.query is None else storable(entry.query[:_QUERY_CHARS])
+async def write(
+    database: Database,
+    request: Request,
+    timings_ms: Mapping[str, float],
+    results: Sequence[Mapping[str, object]],
+) -> None:
+    """Insert a row of ``retrieval_log``; a failure is logged and does not fail the search."""
+    collections = request.selection.collections
     row = {
-        "principal": entry.principal,
-        "tool": entry.tool,
-        "collection": entry.collection,
-        "query": query,
-        "arguments": Jsonb(entry.arguments),
-        "timings_ms": Jsonb({k: round(v, 2) for k, v in entry.timings_ms.items()}),
-        "total_ms": entry.total_ms,
-        "result_count": len(entry.results),
-        "results": Jsonb(list(entry.results)),
+        "principal": request.principal,
+        "tool": request.tool,
+        "collection": None if collections is None else ", ".join(collections),
+        "query": storable(request.query).strip()[:_MAX_QUERY_CHARS] or None,
+        "arguments": Jsonb(loggable_arguments(request)),
+        "timings_ms": Jsonb({name: round(value, 2) for name, value in timings_ms.items()}),
+        "total_ms": timings_ms["total"],
+        "result_count": len(results),
+        "results": Jsonb(list(results)),
     }
     try:
-        # As the server: who sees nothing has searched all the same.
-        with row_security.acting_for(None):
+        # Use server rights: principals without collections cannot insert rows.
+        with row_security.as_principal(None):
             async with database.connection() as connection, connection.pipeline():
-                await connection.execute(_ASYNCHRONOUS)
+                await connection.execute(_ASYNCHRONOUS_COMMIT)
                 await connection.execute(_SQL["log"], row)
     except StorageError as error:
-        _log.warning("a search could not be logged: %s", error)
+        logger.warning("could not log the search: %s", error)

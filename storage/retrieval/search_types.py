@@ -1,28 +1,30 @@
-"""What a search is asked and what it answers. Imports nothing heavy: tools build requests."""
+"""Requests and results of the two searches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from PIL import Image
 
 from sightline.storage.records.assets import Asset
 from sightline.storage.types import Box, Json
 
+Hit_co = TypeVar("Hit_co", covariant=True)
+
 Example = str | Image.Image
-"""A picture to compare with: an asset's id, or an upright picture that was opened safely."""
+"""An image to compare with: an asset id, or an upright image that was decoded safely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What may be found at all, whatever the query.
+    """Restricts what a search may return, whatever the query.
 
-    ``collections`` are names; ``None`` is all whose vectors the encoder can search. ``filters`` is
-    the JSON language of `filters.parse`. Times are datetimes or ISO 8601 text; without an offset
-    they mean the wall clock of the place where the picture was taken.
+    ``collections`` are names; None means all collections that the encoder can search. ``filters``
+    uses the JSON language of `filter_language.parse`. Times are datetimes or ISO 8601 text; a time
+    without an offset is the local time where the image was taken.
     """
 
     collections: tuple[str, ...] | None = None
@@ -30,24 +32,23 @@ class Selection:
     captured_after: datetime | str | None = None
     captured_before: datetime | str | None = None
     kinds: tuple[str, ...] | None = None
-    """Passage kinds, of `PASSAGE_KINDS`; passage search only."""
+    """Passage kinds (`PASSAGE_KINDS`); used by passage search only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
-    """Words, a picture, examples, or any mix; at least one.
+    """A search for images by text, image or examples; at least one is required.
 
-    ``visual_weight`` 0 to 1 mixes normalised scores (1: only what pictures look like, 0: only
-    words on and around them); ``None`` fuses ranks, each branch weighed by its own evidence.
-    ``diversity`` 0 to 1 trades score for variety (MMR). ``group_duplicates`` shows one of a group
-    of near-identical pictures and names the others. Where ``picture`` was cut out of a larger one,
-    ``region`` is its box there, and ``cut_from`` the asset that the larger one is, if it is one.
+    ``visual_weight`` 0 to 1 mixes normalized scores (1: appearance only, 0: text only); None fuses
+    ranks, weighted by the confidence of each hit. ``diversity`` 0 to 1 trades score for variety
+    (MMR). ``group_duplicates`` returns one image of a group of near-duplicates. If ``image`` is a
+    crop, ``region`` is its box in the larger image and ``crop_of`` the asset id of that image.
     """
 
     query: str = ""
-    picture: Example | None = None
+    image: Example | None = None
     region: Box | None = None
-    cut_from: str | None = None
+    crop_of: str | None = None
     like: tuple[Example, ...] = ()
     unlike: tuple[Example, ...] = ()
     selection: Selection = field(default_factory=Selection)
@@ -62,7 +63,7 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassageRequest:
-    """A question to be answered by text."""
+    """A search for passages by text."""
 
     query: str
     selection: Selection = field(default_factory=Selection)
@@ -72,10 +73,10 @@ class PassageRequest:
     tool: str = "search_text"
 
 
-class BranchScore(NamedTuple):
-    """How one branch saw a hit: place from 1, its own score (higher is better).
+class RetrieverScore(NamedTuple):
+    """Rank (from 1) and score that one retriever gave a hit.
 
-    ``distance`` is the cosine distance of vector branches, ``None`` for words.
+    ``distance`` is the cosine distance; None for the lexical retriever.
     """
 
     rank: int
@@ -85,9 +86,10 @@ class BranchScore(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """Text with its provenance. ``snippet`` is the part around the words that were looked for.
+    """Text with its provenance.
 
-    ``id`` is shown as ``p<id>``; ``box`` is in the frame of the asset; times are in seconds.
+    ``snippet`` is the part around the query terms. ``box`` is normalized to the asset. ``id`` is
+    displayed as ``p<id>``.
     """
 
     id: int
@@ -108,8 +110,8 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundRegion:
-    """The part of the picture that matched best; ``id`` is shown as ``r<id>``."""
+class MatchedRegion:
+    """The region of an image that matched best; ``id`` is displayed as ``r<id>``."""
 
     id: int
     kind: str
@@ -119,74 +121,68 @@ class FoundRegion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageHit:
-    """A picture that was found and why.
+    """An image in the result.
 
-    ``score`` orders the hits of one search and means nothing across searches; ``branches`` has
-    each branch's own rank and score, by branch name.
+    ``score`` orders the hits of one search and is not comparable between searches. ``retrievers``
+    maps retriever names to their own rank and score.
     """
 
     asset: Asset
     score: float
-    branches: Mapping[str, BranchScore]
-    region: FoundRegion | None = None
+    retrievers: Mapping[str, RetrieverScore]
+    region: MatchedRegion | None = None
     passage: Passage | None = None
     duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassageHit:
-    """A passage that was found; ``asset`` is the picture it stands on, when there is one."""
+    """A passage in the result, with its asset if it has one."""
 
     passage: Passage
     score: float
-    branches: Mapping[str, BranchScore]
+    retrievers: Mapping[str, RetrieverScore]
     asset: Asset | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class BranchReport:
-    """What a branch brought.
+class RetrieverReport:
+    """What one retriever contributed.
 
-    ``weight`` 0 to 1 is what its best hit counted in the fusion; ``evidence`` 0 to 1 how far that
-    hit stands out from chance; ``threshold`` the branch score from which one does (``None`` where
-    the branch has no background to compare with). ``keys`` are its own order: ids of assets, or of
-    passages.
+    ``weight`` 0 to 1 is the fusion weight of its best hit, ``confidence`` 0 to 1 how far that hit
+    stands out from chance, and ``threshold`` the score from which a hit stands out (None if there
+    is no null distribution). ``keys`` are asset or passage ids in the retriever's own order.
     """
 
     hits: int
     weight: float
-    evidence: float
+    confidence: float
     threshold: float | None = None
     keys: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchReport:
-    """How a search went: branches by name, milliseconds by stage, and what a caller should know.
+    """Diagnostics of a search: retrievers by name, milliseconds by stage, notes.
 
-    ``notes`` are sentences such as "only the first 256 terms of the query were used". ``fused`` are
-    keys in the order that the branches together gave, before any reranking.
+    ``notes`` are sentences for the caller. ``fused_keys`` is the fused order before reranking.
     """
 
-    branches: Mapping[str, BranchReport]
+    retrievers: Mapping[str, RetrieverReport]
     timings_ms: Mapping[str, float]
     next_cursor: str | None = None
     notes: tuple[str, ...] = ()
     reranked: bool = False
-    fused: tuple[str | int, ...] = ()
+    fused_keys: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class ImageResults:
-    """Pictures, best first."""
+class SearchResults(Generic[Hit_co]):
+    """Hits, best first, with the report of the search."""
 
-    hits: tuple[ImageHit, ...]
+    hits: tuple[Hit_co, ...]
     report: SearchReport
 
 
-@dataclass(frozen=True, slots=True)
-class PassageResults:
-    """Passages, best first."""
-
-    hits: tuple[PassageHit, ...]
-    report: SearchReport
+ImageResults = SearchResults[ImageHit]
+PassageResults = SearchResults[PassageHit]

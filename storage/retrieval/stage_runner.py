@@ -1,25 +1,48 @@
-"""Several things at once, and plain errors when one fails."""
+"""Run coroutines in parallel and measure the stages of a search."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def together(work: Sequence[Coroutine[object, object, T]]) -> list[T]:
-    """The results in order. The first failure cancels the rest and is raised as it is.
+async def gather_or_cancel(coroutines: Sequence[Coroutine[object, object, T]]) -> list[T]:
+    """Return all results in order; the first failure cancels the rest.
 
-    No TaskGroup: where a part of it fails, Python 3.11 leaves the task that waits marked as being
-    cancelled, and who goes on after the failure (a search without its reranker) is then cancelled
-    at the next scope of anyio's.
+    Not a TaskGroup: after a failure, Python 3.11 leaves the waiting task marked as cancelled, and
+    anyio then cancels a search that continues (for example without its reranker).
     """
-    tasks = [asyncio.ensure_future(each) for each in work]
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:
         return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class StageTimer:
+    """Measures the milliseconds of each stage, and the total since it was created."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.stages: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the duration of the block to the stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = (time.perf_counter() - started) * 1000
+            self.stages[name] = self.stages.get(name, 0.0) + elapsed
+
+    def total(self) -> float:
+        """Return the milliseconds since creation."""
+        return (time.perf_counter() - self._started) * 1000

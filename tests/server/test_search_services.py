@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from sightline.server.config import settings as process_settings
+from sightline.server.config import load_settings
 from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime
-from sightline.storage.retrieval.search_types import ImageRequest
+from sightline.storage.retrieval.search_types import (
+    ImageRequest,
+    ImageResults,
+    SearchReport,
+    SearchResults,
+)
 
 
 class Slow:
@@ -18,17 +23,17 @@ class Slow:
         self.begun: list[str] = []
         self.go = asyncio.Semaphore(0)
 
-    async def search(self, request: ImageRequest) -> str:
+    async def search(self, request: ImageRequest) -> ImageResults:
         self.begun.append(request.query)
         await self.go.acquire()
-        return request.query
+        return SearchResults((), SearchReport(retrievers={}, timings_ms={}, notes=(request.query,)))
 
 
 async def test_searches_beyond_those_that_may_go_on_wait_for_their_turn(tmp_path: Path) -> None:
-    settings = process_settings.load(data_dir=tmp_path, concurrent_searches=2)
+    settings = load_settings(data_dir=tmp_path, concurrent_searches=2)
     searches = Runtime(settings, Metrics()).searches
     slow = Slow()
-    searches._images = slow  # type: ignore[assignment]
+    searches._search_images = slow.search
     waiting = [asyncio.create_task(searches.images(ImageRequest(query=q))) for q in "abcdef"]
     await asyncio.sleep(0)  # all of them get as far as they may
     assert slow.begun == ["a", "b"]
@@ -37,4 +42,4 @@ async def test_searches_beyond_those_that_may_go_on_wait_for_their_turn(tmp_path
         slow.go.release()
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert slow.begun == ["a", "b", "d", "e", "f"]
-    assert [answer for answer in answers if isinstance(answer, str)] == slow.begun
+    assert [answer.report.notes[0] for answer in answers if not isinstance(answer, BaseException)] == slow.begun

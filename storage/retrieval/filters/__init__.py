@@ -1,1 +1,1 @@
-"""Metadata filters: language, schema and compilation to SQL."""
+"""Restrict a search: filter language, columns, compilation to SQL, search scope."""

@@ -1,26 +1,20 @@
-"""The JSON filter language of the tools, read into LlamaIndex's ``MetadataFilters``.
+"""Parse the JSON filter language of the tools into a filter tree.
 
     {"product": "Garlic"}                         equal
     {"product": ["Garlic", "Onion"]}              one of
-    {"price": {"gte": 1, "lte": 5}}               operators; several mean all of them
+    {"price": {"gte": 1, "lte": 5}}               operators; all must match
     {"or": [{...}, {...}]}, {"and": [...]}, {"not": {...}}
 
-Several keys of one object mean all of them. ``between`` is ``gte`` and ``lte``; on
-``time_of_day`` it may wrap midnight: ``{"time_of_day": {"between": ["22:00", "06:00"]}}``.
-Nothing here touches SQL: `filter_sql` compiles what this returns.
+All keys of an object must match. ``between`` means ``gte`` and ``lte``; for ``time_of_day`` the
+range may pass midnight: ``{"time_of_day": {"between": ["22:00", "06:00"]}}``.
+`filter_compiler` compiles the tree to SQL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from llama_index.core.vector_stores.types import (
-    FilterCondition,
-    FilterOperator,
-    MetadataFilter,
-    MetadataFilters,
-)
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
 
@@ -28,186 +22,176 @@ MAX_DEPTH = 8
 MAX_CONDITIONS = 64
 MAX_LIST_VALUES = 200
 MAX_TEXT_CHARS = 500
-
 TIME_OF_DAY = "time_of_day"
 
-_OPERATORS: Mapping[str, FilterOperator] = {
-    "eq": FilterOperator.EQ,
-    "ne": FilterOperator.NE,
-    "gt": FilterOperator.GT,
-    "gte": FilterOperator.GTE,
-    "lt": FilterOperator.LT,
-    "lte": FilterOperator.LTE,
-    "in": FilterOperator.IN,
-    "nin": FilterOperator.NIN,
-    "any": FilterOperator.ANY,
-    "all": FilterOperator.ALL,
-    "contains": FilterOperator.CONTAINS,
-    "text_match": FilterOperator.TEXT_MATCH,
-    "text_match_insensitive": FilterOperator.TEXT_MATCH_INSENSITIVE,
-    "is_empty": FilterOperator.IS_EMPTY,
-}
-OPERATOR_NAMES = (*_OPERATORS, "between")
-
-LIST_OPERATORS = (FilterOperator.IN, FilterOperator.NIN, FilterOperator.ANY, FilterOperator.ALL)
-TEXT_OPERATORS = (FilterOperator.TEXT_MATCH, FilterOperator.TEXT_MATCH_INSENSITIVE)
-ORDER_OPERATORS = (
-    FilterOperator.GT,
-    FilterOperator.GTE,
-    FilterOperator.LT,
-    FilterOperator.LTE,
-)
-
-_CONDITIONS = ("and", "or", "not")
+Operator = Literal[
+    "eq",
+    "ne",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "in",
+    "nin",
+    "any",
+    "all",
+    "contains",
+    "text_match",
+    "text_match_insensitive",
+    "is_empty",
+]
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
+LIST_OPERATORS = ("in", "nin", "any", "all")
+TEXT_OPERATORS = ("text_match", "text_match_insensitive")
+ORDER_OPERATORS = ("gt", "gte", "lt", "lte")
 
 
-def parse(filters: Mapping[str, Any] | None) -> MetadataFilters | None:
-    """Read a filter; ``None`` and ``{}`` are no filter.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One condition on a column or metadata key."""
 
-    Raises InvalidArgumentError that shows what is wrong, the valid operators where one is unknown.
+    key: str
+    operator: Operator
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FilterGroup:
+    """Conditions combined by and, by or, or negated as a whole."""
+
+    parts: tuple[Comparison | FilterGroup, ...]
+    combine: Literal["and", "or", "not"] = "and"
+
+
+def parse(filters: Mapping[str, Any] | None) -> FilterGroup | None:
+    """Parse a filter; None and ``{}`` mean no filter.
+
+    Raises InvalidArgumentError that states the problem and the valid operators.
     """
     if filters is None or filters == {}:
         return None
     return _Parser().group(filters, depth=1)
 
 
-def combine(*filters: MetadataFilters | None) -> MetadataFilters | None:
-    """All of them; ``None`` is no filter."""
-    given = [each for each in filters if each is not None]
-    return given[0] if len(given) == 1 else _all(given) if given else None
-
-
-def condition(key: str, operator: FilterOperator, value: Any) -> MetadataFilter:
-    """One condition. LlamaIndex's own validation has no booleans, so it is built unvalidated."""
-    return MetadataFilter.model_construct(key=key, operator=operator, value=value)
-
-
-def _all(parts: list[Any], how: FilterCondition = FilterCondition.AND) -> MetadataFilters:
-    return MetadataFilters.model_construct(filters=parts, condition=how)
-
-
 class _Parser:
-    """Counts conditions over the whole filter, so that its size is bounded however it nests."""
+    """Counts the conditions of the whole filter to limit its size."""
 
     def __init__(self) -> None:
         self._conditions = 0
 
-    def group(self, value: Any, depth: int) -> MetadataFilters:
+    def group(self, value: Any, depth: int) -> FilterGroup:
         if not isinstance(value, Mapping) or not value:
             raise InvalidArgumentError(
-                f"a filter is an object such as {{'key': 'value'}}, not {shown(value)}"
+                f"A filter is an object such as {{'key': 'value'}}, not {shown(value)}."
             )
         if depth > MAX_DEPTH:
-            raise InvalidArgumentError(f"filters nest at most {MAX_DEPTH} deep")
-        parts: list[Any] = []
-        for key, given in value.items():
+            raise InvalidArgumentError(f"Filters nest at most {MAX_DEPTH} deep.")
+        parts: list[Comparison | FilterGroup] = []
+        for key, operand in value.items():
             if not isinstance(key, str) or not key or len(key) > MAX_TEXT_CHARS:
-                raise InvalidArgumentError(f"a filter's key is a short text, not {shown(key)}")
-            if _unstorable(key):
+                raise InvalidArgumentError(f"A filter key is a short text, not {shown(key)}.")
+            if _is_unstorable(key):
                 raise InvalidArgumentError(
-                    f"the filter's key {shown(key)} has a character that no text holds"
+                    f"The filter key {shown(key)} contains an invalid character."
                 )
             name = key.removeprefix("$")
-            if name in _CONDITIONS:
-                parts.append(self._combination(name, given, depth))
+            if name in ("and", "or", "not"):
+                parts.append(self._combination(name, operand, depth))
             else:
-                parts.extend(self._key(key, given))
-        return _all(parts)
+                parts.extend(self._key(key, operand))
+        return FilterGroup(tuple(parts))
 
-    def _combination(self, name: str, value: Any, depth: int) -> MetadataFilters:
+    def _combination(self, name: str, value: Any, depth: int) -> FilterGroup:
         if name == "not":
-            return _all([self.group(value, depth + 1)], FilterCondition.NOT)
+            return FilterGroup((self.group(value, depth + 1),), "not")
         if not isinstance(value, list) or not value:
             raise InvalidArgumentError(
-                f"'{name}' takes a list of filters such as [{{'key': 'value'}}], not {shown(value)}"
+                f"'{name}' takes a list of filters such as [{{'key': 'value'}}], "
+                f"not {shown(value)}."
             )
-        parts = [self.group(each, depth + 1) for each in value]
-        return _all(list(parts), FilterCondition(name))
+        parts = tuple(self.group(each, depth + 1) for each in value)
+        return FilterGroup(parts, "or" if name == "or" else "and")
 
-    def _key(self, key: str, value: Any) -> list[MetadataFilter | MetadataFilters]:
+    def _key(self, key: str, value: Any) -> list[Comparison | FilterGroup]:
         if isinstance(value, list):
-            return [self._condition(key, "in", value)]
+            return [self._comparison(key, "in", value)]
         if not isinstance(value, Mapping):
-            return [self._condition(key, "eq", value)]
+            return [self._comparison(key, "eq", value)]
         if not value:
             raise InvalidArgumentError(
-                f"{shown(key)} has an empty filter; give a value or an operator with a value, "
-                "such as {'gte': 1}"
+                f"The filter on {shown(key)} is empty. Give a value, or an operator with a value "
+                "such as {'gte': 1}."
             )
-        parts: list[MetadataFilter | MetadataFilters] = []
+        parts: list[Comparison | FilterGroup] = []
         for operator, operand in value.items():
             name = operator.removeprefix("$") if isinstance(operator, str) else operator
             parts.append(
                 self._between(key, operand)
                 if name == "between"
-                else self._condition(key, name, operand)
+                else self._comparison(key, name, operand)
             )
         return parts
 
-    def _condition(self, key: str, operator: object, value: object) -> MetadataFilter:
-        if not isinstance(operator, str) or operator not in _OPERATORS:
+    def _comparison(self, key: str, operator: object, value: object) -> Comparison:
+        if operator not in OPERATORS:
             raise UnknownNameError(
-                f"operator (in the filter on {shown(key)})", operator, OPERATOR_NAMES
+                f"operator (in the filter on {shown(key)})", operator, (*OPERATORS, "between")
             )
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:
-            raise InvalidArgumentError(f"a filter has at most {MAX_CONDITIONS} conditions")
-        return condition(key, _OPERATORS[operator], _checked(key, operator, value))
+            raise InvalidArgumentError(f"A filter has at most {MAX_CONDITIONS} conditions.")
+        return Comparison(key, operator, _validate_value(key, operator, value))
 
-    def _between(self, key: str, value: Any) -> MetadataFilters:
+    def _between(self, key: str, value: Any) -> FilterGroup:
         if not isinstance(value, list) or len(value) != 2:
             raise InvalidArgumentError(
-                f"'between' on {shown(key)} takes two values such as [1, 5], not {shown(value)}"
+                f"'between' on {shown(key)} takes two values such as [1, 5], not {shown(value)}."
             )
-        low = self._condition(key, "gte", value[0])
-        high = self._condition(key, "lte", value[1])
+        low = self._comparison(key, "gte", value[0])
+        high = self._comparison(key, "lte", value[1])
         wraps = key == TIME_OF_DAY and str(low.value).zfill(5) > str(high.value).zfill(5)
-        return _all([low, high], FilterCondition.OR if wraps else FilterCondition.AND)
+        return FilterGroup((low, high), "or" if wraps else "and")
 
 
-def _checked(key: str, operator: str, value: object) -> object:
-    """The value in the form that the operator takes."""
+def _validate_value(key: str, operator: Operator, value: object) -> object:
     where = f"'{operator}' on {shown(key)}"
-    kind = _OPERATORS[operator]
-    if kind is FilterOperator.IS_EMPTY:
+    if operator == "is_empty":
         if not isinstance(value, bool):
-            raise InvalidArgumentError(f"{where} takes true or false, not {shown(value)}")
+            raise InvalidArgumentError(f"{where} takes true or false, not {shown(value)}.")
         return value
-    if kind in LIST_OPERATORS:
+    if operator in LIST_OPERATORS:
         if not isinstance(value, list) or not value or len(value) > MAX_LIST_VALUES:
             raise InvalidArgumentError(
-                f"{where} takes a list of 1 to {MAX_LIST_VALUES} values, not {shown(value)}"
+                f"{where} takes a list of 1 to {MAX_LIST_VALUES} values, not {shown(value)}."
             )
-        return [_scalar(where, each) for each in value]
-    if kind in TEXT_OPERATORS and not (isinstance(value, str) and value):
-        raise InvalidArgumentError(f"{where} takes a text, not {shown(value)}")
-    if kind in ORDER_OPERATORS and (value is None or isinstance(value, bool)):
-        raise InvalidArgumentError(f"{where} takes a number or a text, not {shown(value)}")
-    if value is None and kind not in (FilterOperator.EQ, FilterOperator.NE):
-        raise InvalidArgumentError(f"{where} takes a value, not null; see 'is_empty'")
-    return None if value is None else _scalar(where, value)
+        return [_validate_scalar(where, each) for each in value]
+    if operator in TEXT_OPERATORS and not (isinstance(value, str) and value):
+        raise InvalidArgumentError(f"{where} takes a text, not {shown(value)}.")
+    if operator in ORDER_OPERATORS and (value is None or isinstance(value, bool)):
+        raise InvalidArgumentError(f"{where} takes a number or a text, not {shown(value)}.")
+    if value is None and operator not in ("eq", "ne"):
+        raise InvalidArgumentError(f"{where} takes a value, not null. See 'is_empty'.")
+    return None if value is None else _validate_scalar(where, value)
 
 
-def _scalar(where: str, value: object) -> str | int | float | bool:
+def _validate_scalar(where: str, value: object) -> str | int | float | bool:
     if isinstance(value, str):
         if len(value) > MAX_TEXT_CHARS:
             raise InvalidArgumentError(
-                f"{where} takes a text of at most {MAX_TEXT_CHARS} characters, not {len(value):,}"
+                f"{where} takes a text of at most {MAX_TEXT_CHARS} characters, not {len(value):,}."
             )
-        if _unstorable(value):
-            raise InvalidArgumentError(
-                f"{where} has a character that no text holds: {shown(value)}"
-            )
+        if _is_unstorable(value):
+            raise InvalidArgumentError(f"{where} has an invalid character: {shown(value)}.")
         return value
     if isinstance(value, bool | int):
         if abs(int(value)) >= 10**18:
-            raise InvalidArgumentError(f"{where} takes numbers below 10**18, not {shown(value)}")
+            raise InvalidArgumentError(f"{where} takes numbers below 10**18, not {shown(value)}.")
         return value
-    if isinstance(value, float) and value - value == 0:
+    if isinstance(value, float) and value - value == 0:  # finite
         return value
-    raise InvalidArgumentError(f"{where} takes a text, a number or a boolean, not {shown(value)}")
+    raise InvalidArgumentError(f"{where} takes a text, a number or a boolean, not {shown(value)}.")
 
 
-def _unstorable(text: str) -> bool:
-    """Whether it holds what Postgres cannot: NUL, or half of a surrogate pair."""
+def _is_unstorable(text: str) -> bool:
+    """Return whether Postgres cannot store the text (NUL or a lone surrogate)."""
     return "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,6 +1,6 @@
-"""What a filter may name besides metadata keys: the whitelist of columns.
+"""Columns that a filter may name besides metadata keys.
 
-Expressions use the aliases of `storage/sql/retrieval.sql`: ``a`` asset, ``s`` source,
+The expressions use the table aliases of `storage/sql/retrieval.sql`: ``a`` asset, ``s`` source,
 ``c`` collection, ``p`` passage.
 """
 
@@ -15,27 +15,27 @@ ColumnType = Literal["text", "number", "moment", "time"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """An expression and the type of its values.
+    """A SQL expression and the type of its values.
 
-    A ``moment`` has two: ``sql`` is the instant (timestamptz), ``wall_clock`` what a clock at the
-    place showed (timestamp); values without an offset are compared with the latter.
+    For a ``moment``, ``sql`` is the instant (timestamptz) and ``local_sql`` the local time at the
+    place (timestamp). Values without an offset are compared with the local time.
     """
 
     sql: LiteralString
     type: ColumnType
-    wall_clock: LiteralString = ""
+    local_sql: LiteralString = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FilterSchema:
-    """Columns by the name that filters use, and the jsonb expression of the metadata."""
+    """Columns by filter name, and the jsonb expression of the metadata."""
 
     columns: Mapping[str, Column]
     metadata: LiteralString
 
 
 _INSTANT = "coalesce(a.captured_at, a.captured_local AT TIME ZONE 'UTC')"
-_WALL_CLOCK = "coalesce(a.captured_local, a.captured_at AT TIME ZONE 'UTC')"
+_LOCAL_TIME = "coalesce(a.captured_local, a.captured_at AT TIME ZONE 'UTC')"
 
 _SHARED: Mapping[str, Column] = {
     "asset": Column("a.id", "text"),
@@ -45,8 +45,8 @@ _SHARED: Mapping[str, Column] = {
     "collection": Column("c.name", "text"),
     "width": Column("a.width", "number"),
     "height": Column("a.height", "number"),
-    "captured_at": Column(_INSTANT, "moment", _WALL_CLOCK),
-    "time_of_day": Column(f"({_WALL_CLOCK})::time", "time"),
+    "captured_at": Column(_INSTANT, "moment", _LOCAL_TIME),
+    "time_of_day": Column(f"({_LOCAL_TIME})::time", "time"),
     "caption": Column("a.caption", "text"),
 }
 
@@ -71,6 +71,6 @@ PASSAGES = FilterSchema(
         "language": Column("p.language", "text"),
         "confidence": Column("p.confidence", "number"),
     },
-    # Text without a picture has its file's metadata.
+    # A passage without an asset uses the metadata of its source.
     metadata="coalesce(a.metadata, s.metadata)",
 )

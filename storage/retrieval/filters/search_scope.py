@@ -1,52 +1,56 @@
-"""Where a search looks: collections, their spaces, and the compiled filter."""
+"""Resolve a selection into a search scope: collections, embedding spaces, compiled filter."""
 
 from __future__ import annotations
 
-import time
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from llama_index.core.vector_stores.types import FilterOperator, MetadataFilters
-from psycopg.rows import TupleRow
+from psycopg import sql
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
+from sightline.storage.db.rows import fetch_all, fetch_value
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError, UnknownNameError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.types import Level
-from sightline.storage.retrieval.filters import filter_language as language
+from sightline.storage.retrieval.filters import filter_language
 from sightline.storage.retrieval.filters.filter_compiler import (
     Condition,
     MetadataTypes,
     compile_filters,
     metadata_keys,
 )
+from sightline.storage.retrieval.filters.filter_language import Comparison, FilterGroup
 from sightline.storage.retrieval.filters.filter_schema import FilterSchema
+from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
-from sightline.storage.types import PASSAGE_KINDS
+from sightline.storage.text.quoted_phrases import phrases
+from sightline.storage.types import PASSAGE_KINDS, Level
 
 _SQL = sql_loader.load("retrieval")
 _SAMPLED_ROWS = 5_000
-_KEYS_KEPT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class ScopedSpace:
-    """A space that a search works in; ``whole`` says that no other collection uses it."""
+    """An embedding space to search; ``exclusive`` if only collections of the scope use it."""
 
     space: EmbeddingSpace
-    whole: bool
+    exclusive: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Where a search looks. ``condition`` is compiled for the schema that it was resolved with."""
+class SearchScope:
+    """What a search may return.
+
+    ``collections`` maps ids to names; ``all_collections`` says that no collection is excluded.
+    ``condition`` is compiled for the schema that the scope was resolved with.
+    """
 
     collections: Mapping[int, str]
-    everything: bool
+    all_collections: bool
     spaces: Mapping[Level, ScopedSpace]
     condition: Condition
     kinds: tuple[str, ...] | None
@@ -54,143 +58,162 @@ class Scope:
 
     @property
     def fingerprint(self) -> str:
-        """The same for scopes that keep the same rows."""
-        # The wrapper of JSON shows itself abridged: two long filters would look the same.
+        """Return a text that is equal for scopes that match the same rows."""
+        # The repr of psycopg's Jsonb is abridged, so use the wrapped value.
         values = [getattr(value, "obj", value) for value in self.condition.parameters.values()]
-        return repr((self.ids, self.kinds, self.condition.sql, values))
+        return repr((self.collection_ids, self.kinds, self.condition.sql, values))
 
     @property
-    def ids(self) -> list[int]:
-        """Ids of the collections, in order."""
+    def collection_ids(self) -> list[int]:
+        """Return the sorted ids of the collections."""
         return sorted(self.collections)
 
 
-class KeyCatalog:
-    """The metadata keys that exist, remembered for a minute.
-
-    A sample of rows finds the common ones; a key that is asked for and was not in the sample is
-    looked for by itself.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, ...], tuple[float, dict[str, frozenset[str]]]] = {}
-
-    async def types(
-        self, connection: Connection, ids: Sequence[int], asked: set[str]
-    ) -> MetadataTypes:
-        """Keys of the collections with their JSON types; whole for those in ``asked``."""
-        if not asked:
-            return {}
-        place = tuple(ids)
-        read_at, known = self._known.get(place, (0.0, {}))
-        if time.monotonic() - read_at > _KEYS_KEPT_SECONDS or not asked <= known.keys():
-            known = await self._read(connection, place, asked)
-            self._known[place] = (time.monotonic(), known)
-        return known
-
-    async def _read(
-        self, connection: Connection, ids: tuple[int, ...], asked: set[str]
-    ) -> dict[str, frozenset[str]]:
-        bounds = {"collections": list(ids), "rows": _SAMPLED_ROWS}
-        rows = await (await connection.execute(_SQL["sampled_metadata_keys"], bounds)).fetchall()
-        known = {str(key): frozenset(types) for key, types in rows}
-        for key in asked - known.keys():
-            row = await (
-                await connection.execute(_SQL["metadata_key"], {**bounds, "key": key})
-            ).fetchone()
-            if row is not None and row[0]:
-                known[key] = frozenset(row[0])
-        return known
+@dataclass(frozen=True, slots=True)
+class _ScopeRow:
+    collection_id: int
+    name: str
+    level: Level | None
+    space_id: int
+    encoder: str
+    weights: str
+    preprocessing: str
+    dimension: int
+    space_users: int
 
 
-async def resolve(
+@dataclass(frozen=True, slots=True)
+class _KeyRow:
+    key: str
+    types: list[str]
+
+
+async def resolve_scope(
     connection: Connection,
     selection: Selection,
-    identities: Mapping[Level, EncoderIdentity],
+    encoders: Mapping[Level, EncoderIdentity],
     schema: FilterSchema,
-    catalog: KeyCatalog,
-) -> Scope:
-    """Resolve a selection for encoders by level.
+    caches: SearchCaches,
+) -> SearchScope:
+    """Resolve a selection for the encoders of each level.
 
-    Raises UnknownNameError for a collection or filter key that is not there, SpaceMismatchError
-    where an encoder cannot search a collection that was named (or any, when none was), and
-    InvalidArgumentError for what the filter language refuses.
+    Raises UnknownNameError for an unknown collection or filter key, SpaceMismatchError if an
+    encoder cannot search a named collection (or, without names, any collection), and
+    InvalidArgumentError for an invalid filter.
     """
-    wanted = _filters(selection)
-    kinds = _kinds(selection.kinds)
-    rows = await _rows(connection, selection.collections)
+    filters = _filters(selection)
+    kinds = _validate_kinds(selection.kinds)
     names: dict[int, str] = {}
-    found: dict[Level, tuple[EmbeddingSpace, int, set[int]]] = {}
+    spaces: dict[Level, tuple[EmbeddingSpace, int, set[int]]] = {}
     mismatches: dict[int, SpaceMismatchError] = {}
-    for collection_id, name, level, embedding_space_id, *identity, shared in rows:
-        names[collection_id] = name
-        if level not in identities:
+    for row in await _scope_rows(connection, selection.collections):
+        names[row.collection_id] = row.name
+        if row.level is None or row.level not in encoders:
             continue
-        space = EmbeddingSpace(embedding_space_id, EncoderIdentity(*identity), level)
+        identity = EncoderIdentity(row.encoder, row.weights, row.preprocessing, row.dimension)
+        space = EmbeddingSpace(row.space_id, identity, row.level)
         try:
-            space.require(identities[level])
+            space.require(encoders[row.level])
         except SpaceMismatchError as error:
-            mismatches[collection_id] = error
+            mismatches[row.collection_id] = error
             continue
-        found.setdefault(level, (space, shared, set()))[2].add(collection_id)
-    skipped = _refuse_or_skip(selection, names, mismatches)
-    kept = {key: name for key, name in names.items() if key not in mismatches}
-    types = await catalog.types(connection, sorted(kept), metadata_keys(wanted, schema))
-    return Scope(
-        collections=kept,
-        everything=selection.collections is None and not mismatches,
+        spaces.setdefault(row.level, (space, row.space_users, set()))[2].add(row.collection_id)
+    notes = _skip_mismatches(selection, names, mismatches)
+    searched = {id_: name for id_, name in names.items() if id_ not in mismatches}
+    keys = metadata_keys(filters, schema)
+    types = await _metadata_types(connection, tuple(sorted(searched)), keys, caches)
+    return SearchScope(
+        collections=searched,
+        all_collections=selection.collections is None and not mismatches,
         spaces={
-            level: ScopedSpace(space, whole=len(members & kept.keys()) == shared)
-            for level, (space, shared, members) in found.items()
-            if members & kept.keys()
+            level: ScopedSpace(space, exclusive=len(members & searched.keys()) == users)
+            for level, (space, users, members) in spaces.items()
+            if members & searched.keys()
         },
-        condition=compile_filters(wanted, schema, types),
+        condition=compile_filters(filters, schema, types),
         kinds=kinds,
-        notes=skipped,
+        notes=notes,
     )
 
 
-async def _rows(connection: Connection, named: tuple[str, ...] | None) -> list[TupleRow]:
-    names = None if named is None else [unicodedata.normalize("NFC", name) for name in named]
+def require_phrases(scope: SearchScope, query: str) -> SearchScope:
+    """Restrict the scope to passages that contain all quoted phrases of the query."""
+    quoted = phrases(query)
+    if not quoted:
+        return scope
+    conditions = [scope.condition.sql]
+    parameters = dict(scope.condition.parameters)
+    for number, phrase in enumerate(quoted):
+        block = _SQL["contains_words" if phrase.words is not None else "contains_characters"]
+        conditions.append(sql.SQL(block).format(phrase=sql.Placeholder(f"phrase{number}")))
+        parameters[f"phrase{number}"] = phrase.words or phrase.characters
+    joined = sql.SQL(" AND ").join(conditions)
+    return replace(scope, condition=Condition(joined, parameters, is_restrictive=True))
+
+
+def missing_phrases_note(query: str) -> tuple[str, ...]:
+    """Return a note for a query whose quoted phrases no passage contains."""
+    quoted = ", ".join(repr(each.text) for each in phrases(query))
+    return (f"No text contains the quoted phrases: {quoted}.",) if quoted else ()
+
+
+async def _metadata_types(
+    connection: Connection, ids: tuple[int, ...], keys: set[str], caches: SearchCaches
+) -> MetadataTypes:
+    """Return the JSON types of the metadata keys that exist, at least of those in ``keys``."""
+    if not keys:
+        return {}
+    cached = caches.metadata_types.get(ids)
+    if cached is not None and keys <= cached.keys():
+        return cached
+    params = {"collections": list(ids), "rows": _SAMPLED_ROWS}
+    rows = await fetch_all(connection, _SQL["sampled_metadata_keys"], params, row=_KeyRow)
+    types = {row.key: frozenset(row.types) for row in rows}
+    for key in keys - types.keys():  # the sample may miss rare keys
+        if rare := await fetch_value(connection, _SQL["metadata_key"], {**params, "key": key}):
+            types[key] = frozenset(rare)
+    caches.metadata_types[ids] = types
+    return types
+
+
+async def _scope_rows(connection: Connection, requested: tuple[str, ...] | None) -> list[_ScopeRow]:
+    names = None if requested is None else [unicodedata.normalize("NFC", n) for n in requested]
     if names is not None and any("\x00" in name for name in names):
-        raise UnknownNameError("collection", named, await collections.names(connection))
-    rows = await (await connection.execute(_SQL["scope"], {"names": names})).fetchall()
-    missing = set(names or ()) - {row[1] for row in rows}
+        raise UnknownNameError("collection", requested, await collections.names(connection))
+    rows = await fetch_all(connection, _SQL["scope"], {"names": names}, row=_ScopeRow)
+    missing = set(names or ()) - {row.name for row in rows}
     if missing:
         raise UnknownNameError("collection", min(missing), await collections.names(connection))
     return rows
 
 
-def _refuse_or_skip(
+def _skip_mismatches(
     selection: Selection, names: Mapping[int, str], mismatches: Mapping[int, SpaceMismatchError]
 ) -> tuple[str, ...]:
-    """Named collections have to match; of all collections, those that do not are left out."""
+    """Return a note about skipped collections; raise if they were named or are all there is."""
     if not mismatches:
         return ()
     if selection.collections is not None or len(mismatches) == len(names):
         raise next(iter(mismatches.values()))
-    listed = ", ".join(repr(names[key]) for key in mismatches)
-    return (f"not searched, for their vectors were made by another encoder: {listed}",)
+    skipped = ", ".join(repr(names[id_]) for id_ in mismatches)
+    return (f"Not searched, because another encoder made their vectors: {skipped}.",)
 
 
-def _filters(selection: Selection) -> MetadataFilters | None:
-    times = [
-        MetadataFilters.model_construct(
-            filters=[language.condition("captured_at", operator, value)], condition="and"
-        )
-        for operator, value in (
-            (FilterOperator.GTE, selection.captured_after),
-            (FilterOperator.LT, selection.captured_before),
-        )
-        if value is not None and value != ""
-    ]
-    return language.combine(language.parse(selection.filters), *times)
+def _filters(selection: Selection) -> FilterGroup | None:
+    parts: list[Comparison | FilterGroup] = []
+    if (parsed := filter_language.parse(selection.filters)) is not None:
+        parts.append(parsed)
+    if selection.captured_after:
+        parts.append(Comparison("captured_at", "gte", selection.captured_after))
+    if selection.captured_before:
+        parts.append(Comparison("captured_at", "lt", selection.captured_before))
+    return FilterGroup(tuple(parts)) if parts else None
 
 
-def _kinds(kinds: tuple[str, ...] | None) -> tuple[str, ...] | None:
+def _validate_kinds(kinds: tuple[str, ...] | None) -> tuple[str, ...] | None:
     for kind in kinds or ():
         if kind not in PASSAGE_KINDS:
-            raise UnknownNameError("kind of passage", kind, PASSAGE_KINDS)
+            raise UnknownNameError("passage kind", kind, PASSAGE_KINDS)
     if kinds is not None and not kinds:
-        raise InvalidArgumentError(f"kinds is empty; leave it out or give some of {PASSAGE_KINDS}")
+        raise InvalidArgumentError(f"kinds is empty. Omit it or give some of {PASSAGE_KINDS}.")
     return kinds

@@ -1,1 +1,1 @@
-"""Load the records that a search result shows."""
+"""Load the records of a result page, with snippets and OCR boxes."""

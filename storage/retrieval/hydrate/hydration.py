@@ -1,96 +1,73 @@
-"""From keys to what a result shows: passages, regions, vectors and hashes of what was found."""
+"""Load passages and regions by id, with snippets and boxes around the query terms."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, LiteralString
 
-import numpy as np
-from psycopg import sql
+from psycopg.rows import dict_row
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
-from sightline.storage.interfaces import Vectors
-from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.retrieval.hydrate.ocr_match_box import pinpoint
-from sightline.storage.retrieval.hydrate.snippets import snippet
-from sightline.storage.retrieval.search_types import FoundRegion, Passage
+from sightline.storage.records.ocr_lines import asset_text_lines
+from sightline.storage.retrieval.hydrate.query_matches import (
+    is_center_inside,
+    match_box,
+    snippet,
+)
+from sightline.storage.retrieval.search_types import MatchedRegion, Passage
 
 _SQL = sql_loader.load("retrieval")
 
 
-async def passages(
-    connection: Connection, ids: Iterable[int], terms: tuple[str, ...]
+async def load_passages(
+    connection: Connection, ids: Iterable[int | None], terms: Sequence[str] = ()
 ) -> dict[int, Passage]:
-    """Those of the passages that exist, by id; snippets are cut around ``terms``, and so are the
-    boxes of what was read in pictures.
-    """
-    wanted = sorted(set(ids))
-    if not wanted:
+    """Return the existing passages by id, with snippets and OCR boxes around the terms."""
+    unique = sorted({id_ for id_ in ids if id_ is not None})
+    if not unique:
         return {}
-    cursor = await connection.execute(_SQL["passage_records"], {"ids": wanted})
-    found: dict[int, Passage] = {}
-    for row in await cursor.fetchall():
-        id_, kind, text, language, source, collection, asset_id, page, *rest = row
-        x0, y0, x1, y1, start, end, char_start, char_end, confidence = rest
-        found[id_] = Passage(
-            id=id_,
-            kind=kind,
-            text=text,
-            snippet=snippet(text, terms),
-            language=language,
-            source=source,
-            collection=collection,
-            asset_id=asset_id,
-            page=page,
-            box=None if x0 is None else (x0, y0, x1, y1),
-            start_seconds=start,
-            end_seconds=end,
-            char_start=char_start,
-            char_end=char_end,
-            confidence=confidence,
-        )
-    return await pinpoint(connection, found.values(), terms)
+    rows = await _fetch_with_box(connection, _SQL["passages_by_id"], unique)
+    passages = {row["id"]: Passage(**row, snippet=snippet(row["text"], terms)) for row in rows}
+    return await _narrow_ocr_boxes(connection, passages, terms) if terms else passages
 
 
-async def regions(connection: Connection, ids: Iterable[int]) -> dict[int, FoundRegion]:
-    """Those of the regions that exist, by id."""
-    wanted = sorted(set(ids))
-    if not wanted:
+async def load_regions(
+    connection: Connection, ids: Iterable[int | None]
+) -> dict[int, MatchedRegion]:
+    """Return the existing regions by id."""
+    unique = sorted({id_ for id_ in ids if id_ is not None})
+    if not unique:
         return {}
-    cursor = await connection.execute(_SQL["region_records"], {"ids": wanted})
-    return {
-        id_: FoundRegion(id_, kind, (x0, y0, x1, y1), label)
-        for id_, kind, x0, y0, x1, y1, label in await cursor.fetchall()
-    }
+    rows = await _fetch_with_box(connection, _SQL["regions_by_id"], unique)
+    return {row["id"]: MatchedRegion(**row) for row in rows}
 
 
-async def vectors(connection: Connection, space: EmbeddingSpace, ids: Sequence[str]) -> dict[str, Vectors]:
-    """Vectors of whole assets by id, float32 of shape (dimension,); those that the space has."""
-    if not ids:
-        return {}
-    statement = sql.SQL(_SQL["vectors_of_assets"]).format(
-        dimension=sql.Literal(space.identity.dimension),
-        partition=sql.Identifier(space.partition),
-    )
-    cursor = await connection.execute(statement, {"ids": list(ids)}, binary=True)
-    return {
-        id_: np.asarray(vector.to_numpy(), dtype=np.float32)
-        for id_, vector in await cursor.fetchall()
-    }
+async def _fetch_with_box(
+    connection: Connection, query: LiteralString, ids: list[int]
+) -> list[dict[str, Any]]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query, {"ids": ids})
+        rows = await cursor.fetchall()
+    return [{**row, "box": None if row["box"] is None else tuple(row["box"])} for row in rows]
 
 
-async def matrix(connection: Connection, space: EmbeddingSpace, ids: Sequence[str]) -> Vectors:
-    """The same in the order of ``ids``, of shape (len(ids), dimension); zeros where none is."""
-    found = await vectors(connection, space, ids)
-    rows = np.zeros((len(ids), space.identity.dimension), dtype=np.float32)
-    for place, id_ in enumerate(ids):
-        if id_ in found:
-            rows[place] = found[id_]
-    return rows
-
-
-async def hashes(connection: Connection, ids: Sequence[str]) -> list[int | None]:
-    """Perceptual hashes in the order of ``ids``."""
-    cursor = await connection.execute(_SQL["perceptual_hashes"], {"ids": list(ids)})
-    found = {str(id_): int(value) for id_, value in await cursor.fetchall()}
-    return [found.get(id_) for id_ in ids]
+async def _narrow_ocr_boxes(
+    connection: Connection, passages: dict[int, Passage], terms: Sequence[str]
+) -> dict[int, Passage]:
+    """Replace the boxes of OCR passages by the box of the lines that contain the terms."""
+    ocr = [p for p in passages.values() if p.kind == "ocr" and p.asset_id and p.box]
+    if not ocr:
+        return passages
+    lines = await asset_text_lines(connection, [p.asset_id for p in ocr if p.asset_id])
+    narrowed = dict(passages)
+    for passage in ocr:
+        inside = [
+            (line.box, line.text)
+            for line in lines.get(passage.asset_id or "", ())
+            if line.box and passage.box and is_center_inside(line.box, passage.box)
+        ]
+        if (box := match_box(inside, terms)) is not None:
+            narrowed[passage.id] = replace(passage, box=box)
+    return narrowed

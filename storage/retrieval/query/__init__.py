@@ -1,1 +1,1 @@
-"""Turn a search request into an encoded and scoped query."""
+"""Encode an image request and plan which retrievers run."""

@@ -1,123 +1,139 @@
-"""A request for pictures in vectors."""
+"""Encode the text, image and examples of an image request; steer vectors with Rocchio."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from sightline.storage.db.pool import Database
+from sightline.storage.db.pool import Connection
 from sightline.storage.errors import InvalidArgumentError, UnknownAssetError
 from sightline.storage.interfaces import ImageEncoder, TextEncoder, Vectors
 from sightline.storage.records import assets
-from sightline.storage.retrieval.stage_runner import together
-from sightline.storage.retrieval.hydrate import hydration
-from sightline.storage.retrieval.filters.search_scope import Scope
+from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.retrievers.knn import asset_vectors, unit_vector
 from sightline.storage.retrieval.search_types import Example, ImageRequest
+from sightline.storage.retrieval.stage_runner import gather_or_cancel
 from sightline.storage.text.quoted_phrases import unquoted
+from sightline.storage.types import ASSET_ID
 
-_ASSET_ID = re.compile(r"[0-9a-z]{12}")
+UNLIKE_WEIGHT = 0.5
+"""Rocchio's gamma: weight of the examples in ``unlike``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, in unit vectors: float32 of shape (dimension,), examples (n, dimension).
+class EncodedQuery:
+    """A request as unit vectors: float32 of shape (dimension,), examples (n, dimension).
 
-    ``words`` live in the space of pictures, ``passage_words`` in that of passages. ``named`` are
-    the assets that the request itself names: they are no answer to it.
+    ``image_text`` is the query text in the image space, ``passage_text`` in the passage space.
     """
 
-    query: str
-    words: Vectors | None
-    passage_words: Vectors | None
-    picture: Vectors | None
+    text: str
+    image_text: Vectors | None
+    passage_text: Vectors | None
+    image: Vectors | None
     like: Vectors
     unlike: Vectors
-    named: frozenset[str]
 
 
-async def encode(
+def named_assets(request: ImageRequest) -> list[str]:
+    """Return the asset ids that the request uses as image or examples."""
+    return [each for each in _examples(request) if isinstance(each, str)]
+
+
+async def load_example_vectors(
+    connection: Connection, request: ImageRequest, scope: SearchScope
+) -> dict[str, Vectors]:
+    """Return the stored vectors of the assets that the request names.
+
+    Raises UnknownAssetError, or InvalidArgumentError if an asset has no vector of this encoder.
+    """
+    ids = named_assets(request)
+    if not ids:
+        return {}
+    if malformed := [id_ for id_ in ids if not ASSET_ID.fullmatch(id_)]:
+        raise UnknownAssetError(malformed)
+    scoped = scope.spaces.get("asset")
+    vectors = {} if scoped is None else await asset_vectors(connection, scoped.space, ids)
+    if missing := sorted(set(ids) - vectors.keys()):
+        await assets.fetch(connection, missing)  # raises if an asset does not exist
+        raise InvalidArgumentError(
+            f"Asset {missing[0]!r} has no vector of the current encoder. Pass the image itself."
+        )
+    return vectors
+
+
+async def encode_query(
     request: ImageRequest,
     query: str,
-    images: ImageEncoder,
-    passages: TextEncoder | None,
-) -> tuple[Vectors | None, Vectors | None, dict[int, Vectors]]:
-    """Vectors of the words (for pictures, for passages) and of the opened pictures, by ``id()``."""
+    image_encoder: ImageEncoder,
+    passage_encoder: TextEncoder | None,
+    stored: Mapping[str, Vectors],
+) -> EncodedQuery:
+    """Encode text and images in parallel; ``stored`` has the vectors of named assets."""
+    images = [each for each in _examples(request) if isinstance(each, Image.Image)]
+    shared = passage_encoder is not None and passage_encoder.identity == image_encoder.identity
 
-    async def words(encoder: TextEncoder | None) -> Vectors | None:
+    async def encode_text(encoder: TextEncoder | None) -> Vectors | None:
         if not query or encoder is None:
             return None
         vector: Vectors = (await encoder.encode_texts([unquoted(query)]))[0]
         return vector
 
-    same = passages is not None and passages.identity == images.identity
-    opened = [each for each in _examples(request) if isinstance(each, Image.Image)]
-
-    async def pictures() -> Vectors | None:
-        if not opened:
+    async def encode_images() -> Vectors | None:
+        if not images:
             return None
-        pixels = [await asyncio.to_thread(images.preprocess, each) for each in opened]
-        return await images.encode_images(pixels)
+        pixels = [await asyncio.to_thread(image_encoder.preprocess, each) for each in images]
+        return await image_encoder.encode_images(pixels)
 
-    for_pictures, for_passages, encoded = await together(
-        [words(images), words(None if same else passages), pictures()]
+    image_text, passage_text, encoded = await gather_or_cancel(
+        [
+            encode_text(image_encoder),
+            encode_text(None if shared else passage_encoder),
+            encode_images(),
+        ]
     )
-    by_picture = {} if encoded is None else {id(p): v for p, v in zip(opened, encoded, strict=True)}
-    return for_pictures, for_pictures if same else for_passages, by_picture
+    by_image = {} if encoded is None else dict(zip(map(id, images), encoded, strict=True))
+
+    def vectors_of(examples: Sequence[Example]) -> Vectors:
+        vectors = [stored[e] if isinstance(e, str) else by_image[id(e)] for e in examples]
+        dimension = len(vectors[0]) if vectors else 0
+        return np.asarray(vectors, dtype=np.float32).reshape(len(vectors), dimension)
+
+    return EncodedQuery(
+        text=query,
+        image_text=image_text,
+        passage_text=image_text if shared else passage_text,
+        image=None if request.image is None else vectors_of([request.image])[0],
+        like=vectors_of(request.like),
+        unlike=vectors_of(request.unlike),
+    )
 
 
-async def complete(
-    database: Database,
-    request: ImageRequest,
-    query: str,
-    scope: Scope,
-    encoded: tuple[Vectors | None, Vectors | None, dict[int, Vectors]],
-) -> Question:
-    """Add the stored vectors of the assets that the request names.
+def rocchio(
+    base: Vectors | None, like: Vectors, unlike: Vectors, mean: Vectors | None
+) -> Vectors | None:
+    """Return the unit query vector toward ``base`` and ``like``, away from ``unlike``.
 
-    Raises UnknownAssetError, and InvalidArgumentError for one that this encoder has not seen.
+    ``base`` (an image or text) and ``mean`` are float32 of shape (dimension,), the examples of
+    shape (n, dimension). ``mean`` is the mean of the searched vectors; it is subtracted from the
+    ``unlike`` examples, because what all images share must not be pushed away. Returns None
+    without anything to search for.
     """
-    words, passage_words, opened = encoded
-    named = [each for each in _examples(request) if isinstance(each, str)]
-    strange = [id_ for id_ in named if not _ASSET_ID.fullmatch(id_)]
-    if strange:
-        raise UnknownAssetError(strange)
-    scoped = scope.spaces.get("asset")
-    stored: dict[str, Vectors] = {}
-    if named:
-        async with database.connection(autocommit=True) as connection:
-            if scoped is not None:
-                stored = await hydration.vectors(connection, scoped.space, named)
-            missing = sorted(set(named) - stored.keys())
-            if missing:
-                await assets.fetch(connection, missing)  # raises for those that do not exist
-        if missing:
-            raise InvalidArgumentError(
-                f"{missing[0]!r} has no vector of the encoder that searches here; give the picture "
-                "itself"
-            )
-
-    def vectors(given: Sequence[Example]) -> Vectors:
-        found = [stored[each] if isinstance(each, str) else opened[id(each)] for each in given]
-        width = len(found[0]) if found else 0
-        return np.asarray(found, dtype=np.float32).reshape(len(found), width)
-
-    picture = () if request.picture is None else (request.picture,)
-    return Question(
-        query=query,
-        words=words,
-        passage_words=passage_words,
-        picture=vectors(picture)[0] if picture else None,
-        like=vectors(request.like),
-        unlike=vectors(request.unlike),
-        named=frozenset([*named, *([request.cut_from] if request.cut_from else [])]),
-    )
+    targets = [*like] if base is None else [base, *like]
+    if not targets:
+        return None
+    query = unit_vector(np.mean([unit_vector(vector) for vector in targets], axis=0))
+    if len(unlike):
+        away = np.mean([unit_vector(vector) for vector in unlike], axis=0)
+        away = away if mean is None else away - mean
+        query = query - UNLIKE_WEIGHT * away
+    return unit_vector(query.astype(np.float32))
 
 
 def _examples(request: ImageRequest) -> list[Example]:
-    first = [] if request.picture is None else [request.picture]
+    first = [] if request.image is None else [request.image]
     return [*first, *request.like, *request.unlike]

@@ -1,1 +1,1 @@
-"""Fusion, reranking and diversification of retrieved hits."""
+"""Order the hits: fusion, reranking, near-duplicates and diversity (MMR)."""

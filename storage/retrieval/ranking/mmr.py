@@ -1,93 +1,128 @@
-"""Examples: more like these, less like those, and not all of a kind."""
+"""Group near-duplicates and diversify hits by maximal marginal relevance (MMR)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from sightline.storage.db import sql_loader
+from sightline.storage.db.pool import Connection
+from sightline.storage.db.rows import fetch_all
 from sightline.storage.interfaces import Vectors
-from sightline.storage.retrieval.retrievers.vector_retriever import unit
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.retrieval.ranking.fusion import FusedHit
+from sightline.storage.retrieval.retrievers.knn import asset_vectors
 
-UNLIKE_SHARE = 0.5
-"""Rocchio's gamma: how far a query moves away from what it should not be like."""
+_SQL = sql_loader.load("retrieval")
 
 
-def steer(
-    base: Vectors | None, like: Vectors, unlike: Vectors, centre: Vectors | None
-) -> Vectors | None:
-    """A query vector: ``base`` (a picture, or words) and liked examples, away from unlike ones.
+@dataclass(frozen=True, slots=True)
+class DiversifiedHits:
+    """Hits in their final order; ``duplicates`` maps a shown asset id to hidden ones."""
 
-    ``base`` and ``centre`` are float32 of shape (dimension,), ``like`` and ``unlike`` of shape
-    (n, dimension), n may be 0. ``centre`` is the mean of the pictures searched: what examples have
-    in common with everything is neither liked nor disliked, so it is taken out of what is pushed
-    away. None when there is nothing to look for.
+    hits: Sequence[FusedHit]
+    duplicates: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _HashRow:
+    id: str
+    perceptual_hash: int
+
+
+async def diversify_assets(
+    connection: Connection,
+    hits: Sequence[FusedHit],
+    *,
+    space: EmbeddingSpace | None,
+    reranked: bool,
+    group_duplicates: bool,
+    diversity: float,
+) -> DiversifiedHits:
+    """Hide near-duplicates and apply MMR; load the vectors and hashes that this needs.
+
+    ``reranked`` says that the scores do not match the order.
     """
-    wanted = [*like] if base is None else [base, *like]
-    if not wanted:
-        return None
-    query = unit(np.mean([unit(vector) for vector in wanted], axis=0))
-    if len(unlike):
-        away = np.mean([unit(vector) for vector in unlike], axis=0)
-        away = away if centre is None else away - centre
-        query = query - UNLIKE_SHARE * away
-    return unit(query.astype(np.float32))
+    if space is None or not (group_duplicates or diversity > 0):
+        return DiversifiedHits(hits)
+    ids = [str(hit.key) for hit in hits]
+    stored = await asset_vectors(connection, space, ids)
+    missing = np.zeros(space.identity.dimension, dtype=np.float32)
+    vectors = np.array([stored.get(id_, missing) for id_ in ids], dtype=np.float32).reshape(
+        len(ids), len(missing)
+    )
+    shown = list(range(len(hits)))
+    duplicates: dict[str, tuple[str, ...]] = {}
+    if group_duplicates:
+        rows = await fetch_all(connection, _SQL["perceptual_hashes"], {"ids": ids}, row=_HashRow)
+        hashes = {row.id: row.perceptual_hash for row in rows}
+        leaders = group_near_duplicates([hashes.get(id_) for id_ in ids], vectors)
+        shown = [index for index, leader in enumerate(leaders) if index == leader]
+        for index, leader in enumerate(leaders):
+            if index != leader:
+                duplicates[ids[leader]] = (*duplicates.get(ids[leader], ()), ids[index])
+    if diversity > 0:
+        # Scores of reranked hits are not comparable, so use the negative rank.
+        scores = [float(-rank) if reranked else hits[i].score for rank, i in enumerate(shown)]
+        shown = [shown[i] for i in mmr(scores, vectors[shown], diversity, len(shown))]
+    return DiversifiedHits([hits[index] for index in shown], duplicates)
 
 
-def diversify(
-    scores: Sequence[float], vectors: Vectors, diversity: float, length: int
-) -> list[int]:
-    """Maximal marginal relevance: places of the chosen, in order of choice.
+def mmr(scores: Sequence[float], vectors: Vectors, diversity: float, limit: int) -> list[int]:
+    """Select by maximal marginal relevance; return indexes in order of selection.
 
-    ``vectors`` are unit, float32 of shape (len(scores), dimension); a zero row is like nothing.
-    Relevance is the score, best 1 and worst 0; each choice costs ``diversity`` (0 to 1) times its
-    likeness to the nearest one chosen before.
+    ``vectors`` are unit vectors, float32 of shape (len(scores), dimension); a zero row is similar
+    to nothing. Relevance is the score scaled to 0..1. Each selection costs ``diversity`` (0 to 1)
+    times the similarity to the nearest item selected before.
     """
     if not len(scores):
         return []
     relevance = np.asarray(scores, dtype=np.float32)
     spread = float(relevance.max() - relevance.min())
     relevance = (relevance - relevance.min()) / spread if spread > 0 else np.ones_like(relevance)
-    likeness = np.zeros(len(scores), dtype=np.float32)
-    open_ = np.ones(len(scores), dtype=bool)
-    chosen: list[int] = []
-    while len(chosen) < min(length, len(scores)):
-        value = (1 - diversity) * relevance - diversity * likeness
-        value[~open_] = -np.inf
+    similarity = np.zeros(len(scores), dtype=np.float32)
+    remaining = np.ones(len(scores), dtype=bool)
+    selected: list[int] = []
+    while len(selected) < min(limit, len(scores)):
+        value = (1 - diversity) * relevance - diversity * similarity
+        value[~remaining] = -np.inf
         best = int(value.argmax())
-        chosen.append(best)
-        open_[best] = False
-        likeness = np.maximum(likeness, vectors @ vectors[best])
-    return chosen
+        selected.append(best)
+        remaining[best] = False
+        similarity = np.maximum(similarity, vectors @ vectors[best])
+    return selected
 
 
-def duplicates_of(
+def group_near_duplicates(
     hashes: Sequence[int | None],
     vectors: Vectors,
     *,
     same_bits: int = 4,
-    alike_bits: int = 12,
-    alike: float = 0.97,
+    similar_bits: int = 12,
+    min_cosine: float = 0.97,
 ) -> list[int]:
-    """For each picture the place of the earliest that it nearly equals; its own when it is new.
+    """Return for each image the index of its first near-duplicate, or its own index.
 
-    ``hashes`` are 64-bit perceptual hashes; ``vectors`` unit, float32 of shape (n, dimension).
-    Nearly equal are pictures whose hashes differ in at most ``same_bits``, or in ``alike_bits``
-    when their vectors have a cosine of ``alike`` as well: a crop or another exposure.
+    ``hashes`` are 64-bit perceptual hashes; ``vectors`` are unit vectors, float32 of shape
+    (n, dimension).
+    Two images are near-duplicates if their hashes differ in at most ``same_bits``, or in at most
+    ``similar_bits`` with a cosine of at least ``min_cosine`` (a crop or another exposure).
     """
     leaders: list[int] = []
-    group = list(range(len(hashes)))
-    for place, value in enumerate(hashes):
+    groups = list(range(len(hashes)))
+    for index, value in enumerate(hashes):
         for leader in leaders:
             other = hashes[leader]
             if value is None or other is None:
                 continue
             bits = ((value ^ other) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()
             if bits <= same_bits or (
-                bits <= alike_bits and float(vectors[place] @ vectors[leader]) >= alike
+                bits <= similar_bits and float(vectors[index] @ vectors[leader]) >= min_cosine
             ):
-                group[place] = leader
+                groups[index] = leader
                 break
         else:
-            leaders.append(place)
-    return group
+            leaders.append(index)
+    return groups

@@ -1,4 +1,4 @@
-"""A second look at the best few by a slower, better model, with a deadline."""
+"""Rerank the first hits with a slower, more accurate model, within a deadline."""
 
 from __future__ import annotations
 
@@ -6,94 +6,73 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
-
-from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import NodeWithScore, QueryBundle
-from pydantic import ConfigDict
+from typing import Protocol
 
 from sightline.storage.errors import SightlineError
 from sightline.storage.retrieval.retrievers.base_retriever import Key
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
-    """What is judged: an asset's id or a passage's, and the text that goes with it.
-
-    ``thumbnail`` is the picture as a small JPEG, for judges that look at pictures.
-    """
+class RerankCandidate:
+    """An asset or passage with its text, and a small JPEG for models that use images."""
 
     key: Key
     text: str
     thumbnail: bytes | None = None
 
 
-@runtime_checkable  # pydantic asks, for a field of the reranker
-class Judge(Protocol):
-    """Says how well things answer a query: a cross-encoder, or a VLM's yes against its no."""
+class RerankModel(Protocol):
+    """Scores how well candidates answer a query: a cross-encoder or a VLM."""
 
     @property
-    def looks(self) -> bool:
-        """Whether it looks at pictures, and is to be given their thumbnails."""
+    def uses_images(self) -> bool:
+        """Return whether the model needs the candidates' thumbnails."""
         ...
 
-    async def judge(self, query: str, exhibits: Sequence[Exhibit]) -> Sequence[float | None]:
-        """A score for each exhibit, higher is better, comparable within this call only.
+    async def score(
+        self, query: str, candidates: Sequence[RerankCandidate]
+    ) -> Sequence[float | None]:
+        """Return a score for each candidate, comparable within this call only.
 
-        ``None`` for one that it cannot judge: a picture without words, for a judge of words.
+        None for a candidate without usable content, such as an image without text.
         """
         ...
 
 
-class Reranker(BaseNodePostprocessor):  # type: ignore[misc]  # LlamaIndex is untyped to us
-    """Puts the first ``top`` nodes in a judge's order; the others follow as they were.
+@dataclass(frozen=True, slots=True)
+class RerankStage:
+    """Reorders the first ``max_candidates`` hits by the model's scores.
 
-    What the judge cannot judge keeps its place, and the others share theirs. When the judge is
-    late or fails, the order stays, and `order` says why.
+    Candidates without a score keep their position. On timeout or failure the order stays.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model: RerankModel
+    max_candidates: int = 20
+    timeout_seconds: float = 3.0
 
-    judge: Judge
-    top: int = 20
-    deadline_seconds: float = 3.0
-
-    async def order(self, query: str, exhibits: Sequence[Exhibit]) -> tuple[list[int], str | None]:
-        """The places of ``exhibits``, best first; a reason when they are left as they were."""
-        head = list(exhibits[: self.top])
-        unchanged = list(range(len(exhibits)))
+    async def order(
+        self, query: str, candidates: Sequence[RerankCandidate]
+    ) -> tuple[list[int], str | None]:
+        """Return indexes of ``candidates``, best first, and the problem if unchanged."""
+        head = list(candidates[: self.max_candidates])
+        order = list(range(len(candidates)))
         try:
-            async with asyncio.timeout(self.deadline_seconds):
-                scores = await self.judge.judge(query, head)
+            async with asyncio.timeout(self.timeout_seconds):
+                scores = await self.model.score(query, head)
         except TimeoutError:
-            return unchanged, f"not reranked: the judge took over {self.deadline_seconds:g} s"
+            return order, f"Not reranked: the model took longer than {self.timeout_seconds:g} s."
         except SightlineError as error:
-            return unchanged, f"not reranked: {error}"
+            return order, f"Not reranked: {error}"
         if len(scores) != len(head):
-            return unchanged, f"not reranked: {len(scores)} judgements for {len(head)} results"
-        judged = [place for place, score in enumerate(scores) if score is not None]
-        if not judged:
-            return unchanged, "not reranked: none of the results has what the judge judges by"
-        best_first = sorted(judged, key=lambda place: -_worth(scores[place]))  # stable: ties stay
-        for place, better in zip(judged, best_first, strict=True):
-            unchanged[place] = better
-        return unchanged, None
-
-    async def _apostprocess_nodes(
-        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
-    ) -> list[NodeWithScore]:
-        if query_bundle is None or not nodes:
-            return nodes
-        exhibits = [Exhibit(each.node.node_id, each.node.get_content()) for each in nodes]
-        places, _ = await self.order(query_bundle.query_str, exhibits)
-        return [nodes[place] for place in places]
-
-    def _postprocess_nodes(
-        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
-    ) -> list[NodeWithScore]:
-        raise NotImplementedError("the reranker works on an event loop: use apostprocess_nodes")
+            return order, f"Not reranked: {len(scores)} scores for {len(head)} results."
+        scored = [index for index, score in enumerate(scores) if score is not None]
+        if not scored:
+            return order, "Not reranked: no result has content that the model can score."
+        best_first = sorted(scored, key=lambda index: -_sort_value(scores[index]))  # stable
+        for index, better in zip(scored, best_first, strict=True):
+            order[index] = better
+        return order, None
 
 
-def _worth(score: float | None) -> float:
-    """A score that is no number is the worst."""
+def _sort_value(score: float | None) -> float:
     return -math.inf if score is None or math.isnan(score) else score

@@ -1,1 +1,1 @@
-"""Vector and lexical retrievers."""
+"""Retrievers: k-nearest neighbors and BM25, each with a confidence for its hits."""

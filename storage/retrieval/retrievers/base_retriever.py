@@ -1,98 +1,74 @@
-"""What every branch of a search is: a LlamaIndex retriever that also says why."""
+"""Types that all retrievers share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
-
-from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from typing import Literal, NamedTuple, Protocol
 
 Key = str | int
-"""An asset's id, or a passage's."""
+"""An asset id or a passage id."""
 
-Side = Literal["visual", "words"]
+Modality = Literal["visual", "text"]
+ResultLevel = Literal["asset", "passage"]
+"""What the keys of a result identify."""
 
 
-class Candidate(NamedTuple):
-    """One result of one branch. ``score`` is the branch's own, higher is better.
+class Hit(NamedTuple):
+    """One result of one retriever; a higher score is better.
 
-    ``evidence`` 0 to 1 says how far it stands out from chance, by the branch's own measure: how
-    far a similarity lies above noise (`background`), how much of a query the words hold
-    (`lexical`).
+    ``confidence`` 0 to 1 states how far the hit stands out from chance: for vectors, compared with
+    the null distribution; for words, by the rarity of the matched terms.
     """
 
     key: Key
     score: float
     distance: float | None = None
-    evidence: float = 1.0
+    confidence: float = 1.0
     region_id: int | None = None
     passage_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a branch found, best first, one candidate a key.
+class RetrieverResult:
+    """Hits of a retriever, best first, one for each key.
 
-    ``floor`` is the score of something unrelated, ``threshold`` that above which a hit stands out.
+    ``floor`` is the score of an unrelated item; ``threshold`` the score from which a hit stands
+    out.
     """
 
-    candidates: tuple[Candidate, ...]
+    hits: tuple[Hit, ...]
     floor: float = 0.0
     threshold: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
-    def evidence(self) -> float:
-        """Of the candidate that stands out most; 0 where there is none."""
-        return max((each.evidence for each in self.candidates), default=0.0)
+    def confidence(self) -> float:
+        """Return the highest confidence of the hits, or 0 without hits."""
+        return max((hit.confidence for hit in self.hits), default=0.0)
 
 
-class Branch(BaseRetriever):  # type: ignore[misc]  # LlamaIndex is untyped to us
-    """A retriever of one kind of evidence, bound to one scope.
+class Retriever(Protocol):
+    """A retriever call: one kind of search with its query and scope."""
 
-    Subclasses implement `find`; `aretrieve` gives the same as LlamaIndex nodes.
-    """
+    @property
+    def name(self) -> str:
+        """Return the name that results use, such as ``text_to_image``."""
+        ...
 
-    def __init__(self, name: str, side: Side) -> None:
-        """``name`` is what results call it; ``side`` is what `visual_weight` weighs."""
-        super().__init__()
-        self.name = name
-        self.side: Side = side
+    @property
+    def modality(self) -> Modality:
+        """Return the side that ``visual_weight`` weighs."""
+        ...
 
-    async def find(self, query: QueryBundle) -> Found:
-        """Search; vector branches take the query from ``query.embedding``."""
-        raise NotImplementedError
-
-    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = await self.find(query_bundle)
-        return [node(candidate, self.name) for candidate in found.candidates]
-
-    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        raise NotImplementedError(f"{type(self).__name__} works on an event loop: use aretrieve")
+    async def retrieve(self) -> RetrieverResult:
+        """Run the search."""
+        ...
 
 
-def node(candidate: Candidate, branch: str) -> NodeWithScore:
-    """A candidate for LlamaIndex. The node's id is the key, so that no two merge in fusion."""
-    return NodeWithScore(
-        node=TextNode(
-            id_=str(candidate.key),
-            text="",
-            metadata={
-                "branch": branch,
-                "distance": candidate.distance,
-                "region_id": candidate.region_id,
-                "passage_id": candidate.passage_id,
-            },
-        ),
-        score=candidate.score,
-    )
-
-
-def best_of_each(candidates: list[Candidate], length: int) -> tuple[Candidate, ...]:
-    """The best candidate of each key, in order of score; ties in order of key, so it is stable."""
-    ordered = sorted(candidates, key=lambda each: (-each.score, str(each.key)))
-    best: dict[Key, Candidate] = {}
-    for candidate in ordered:
-        best.setdefault(candidate.key, candidate)
-    return tuple(best.values())[:length]
+def best_per_key(hits: Iterable[Hit], limit: int) -> tuple[Hit, ...]:
+    """Return the best hit of each key by score; ties are ordered by key."""
+    best: dict[Key, Hit] = {}
+    for hit in sorted(hits, key=lambda hit: (-hit.score, str(hit.key))):
+        best.setdefault(hit.key, hit)
+    return tuple(best.values())[:limit]

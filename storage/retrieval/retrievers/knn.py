@@ -1,51 +1,51 @@
-"""Nearest neighbours in a space, filtered and still right.
+"""Find nearest neighbors in an embedding space, exact under any filter.
 
-A vector index alone is wrong under a filter: it walks from near to far and gives up before it has
-found enough that match. So a filter is counted first, no further than `exact_rows`. Few matches
-are compared one by one, which is exact. Many are reached through the index, which goes on until
-it has enough (relaxed order, sorted here); when it still comes back short, the exact scan decides.
+A vector index returns too few rows under a selective filter, because it stops after a fixed number
+of candidates. So the filter is counted first, up to `max_exact_rows`. Few matches are compared one
+by one, which is exact. Many matches go through the index (iterative scan, relaxed order, sorted
+here). If the index still returns too few rows, an exact scan of all matches follows.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, LiteralString
 
+import numpy as np
 from pgvector import HalfVector
 from psycopg import sql
-from psycopg.rows import TupleRow
+from psycopg.rows import class_row
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
+from sightline.storage.db.rows import fetch_all
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.retrieval.filters.search_scope import Scope
+from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.retrievers.base_retriever import Key, ResultLevel
+from sightline.storage.retrieval.search_caches import SearchCaches
 
 _SQL = sql_loader.load("retrieval")
-_SORT_AGAIN = "SET LOCAL enable_sort TO DEFAULT"
+_RESET_SORT = "SET LOCAL enable_sort TO DEFAULT"
 
-LEAST_EXACT_ROWS = 5_000
-MOST_EXACT_ROWS = 30_000
+MIN_EXACT_ROWS = 5_000
+MAX_EXACT_ROWS = 30_000
 _ROWS_PER_ASSET = 12
-"""About how many regions (or passages) stand on one asset."""
-_MOST_EF = 1_000  # pgvector's own bound
-_LEAST_EF = 200  # text against pictures: the gap between the two costs recall below it
-_WIDE_SCOPES = 1_000
-_WIDE_SECONDS = 60.0
-_SCANNED_TUPLES = 60_000  # then the index gives up and the exact scan takes over
+"""Approximate number of regions (or passages) of one asset."""
+_MAX_EF_SEARCH = 1_000  # the limit of pgvector
+_MIN_EF_SEARCH = 200  # smaller values reduce the recall of text queries on images
+_MAX_SCANNED_TUPLES = 60_000  # then the index gives up and the exact scan takes over
 
-Target = Literal["asset", "passage"]
 Plan = Literal["exact", "filtered index", "index", "exhaustive"]
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A row of a space and its cosine distance to the query."""
+class Neighbor:
+    """A row of a space with its cosine distance to the query."""
 
-    key: str | int
+    key: Key
     collection_id: int
     region_id: int | None
     passage_id: int | None
@@ -53,132 +53,154 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours:
-    """Nearest first, and how they were found."""
+class Neighbors:
+    """Neighbors, nearest first, and the plan that found them."""
 
-    rows: list[Neighbour]
+    rows: list[Neighbor]
     plan: Plan
 
 
-def exact_rows(population: int, rows: int) -> int:
-    """Matching vectors up to which an exact scan is quicker than the index, and never wrong.
+@dataclass(frozen=True, slots=True)
+class _ExactRow:
+    matching: int
+    key: Key | None
+    collection_id: int
+    region_id: int | None
+    passage_id: int | None
+    distance: float
 
-    The scan takes a time for each match; the index takes ten times that for each vector that it
-    walks past, and walks past ``rows * population / matches`` of them. Where the two are equal,
-    the scan is chosen below.
+
+@dataclass(frozen=True, slots=True)
+class _VectorRow:
+    asset_id: str
+    vector: HalfVector
+
+
+def max_exact_rows(population: int, rows: int) -> int:
+    """Return the number of matches up to which an exact scan is faster than the index.
+
+    The scan costs one unit for each match. The index costs ten units for each visited vector and
+    visits ``rows * population / matches`` vectors. Both are equal at the square root below.
     """
-    equal = math.sqrt(10 * rows * population)
-    return int(min(max(equal, LEAST_EXACT_ROWS), MOST_EXACT_ROWS))
+    break_even = math.sqrt(10 * rows * population)
+    return int(min(max(break_even, MIN_EXACT_ROWS), MAX_EXACT_ROWS))
 
 
-class WideScopes:
-    """Scopes that were found to keep many rows, for a minute: they need not be counted again."""
-
-    def __init__(self) -> None:
-        self._until: dict[str, float] = {}
-
-    def is_known(self, scope: Scope) -> bool:
-        """Whether the scope was learned lately."""
-        return time.monotonic() < self._until.get(scope.fingerprint, 0.0)
-
-    def learn(self, scope: Scope) -> None:
-        """Remember the scope."""
-        if len(self._until) >= _WIDE_SCOPES:
-            self._until.clear()
-        self._until[scope.fingerprint] = time.monotonic() + _WIDE_SECONDS
-
-
-async def nearest(
+async def find_nearest(
     connection: Connection,
     space: EmbeddingSpace,
-    scope: Scope,
+    scope: SearchScope,
     vector: Vectors,
     *,
-    target: Target = "asset",
+    level: ResultLevel = "asset",
     rows: int,
     population: int = 0,
-    wide: WideScopes | None = None,
-) -> Neighbours:
-    """The nearest rows of the space in the scope; ``vector`` is float32 of shape (dimension,).
+    caches: SearchCaches | None = None,
+) -> Neighbors:
+    """Return the nearest rows of the space in the scope.
 
-    ``population`` is about how many vectors there are to choose from, for choosing the plan.
-
-    Works in the connection's transaction: search settings last until its end.
+    ``vector`` is float32 of shape (dimension,). ``level`` decides the key of the rows.
+    ``population`` is the approximate number of vectors, used to choose the plan. Runs in the
+    connection's transaction: the search settings last until its end.
     """
-    statement = Statement(space, scope, target)
+    statement = KnnStatement(space, scope, level)
     parameters: dict[str, object] = {
         **scope.condition.parameters,
         "vector": HalfVector(vector),
         "rows": rows,
-        "collections": scope.ids,
+        "collections": scope.collection_ids,
         "kinds": list(scope.kinds or ()),
     }
-    if not statement.narrow:
-        return Neighbours(await _through_index(connection, statement, parameters), "index")
-    few = exact_rows(population, rows) // (1 if space.level == target else _ROWS_PER_ASSET)
-    if not (wide and wide.is_known(scope)):
-        _, found = await _exactly(connection, statement, parameters, few)
-        if found is not None:
-            return Neighbours(found, "exact")
-        if wide:
-            wide.learn(scope)
-    found = await _through_index(connection, statement, parameters)
-    if len(found) >= min(rows, few):
-        return Neighbours(found, "filtered index")
-    _, every = await _exactly(connection, statement, parameters, 2**62)
-    return Neighbours(every or [], "exhaustive")
+    if not statement.is_filtered:
+        return Neighbors(await _index_scan(connection, statement, parameters), "index")
+    limit = max_exact_rows(population, rows) // (1 if space.level == level else _ROWS_PER_ASSET)
+    if caches is None or scope.fingerprint not in caches.wide_scopes:
+        exact = await _exact_scan(connection, statement, parameters, limit)
+        if exact is not None:
+            return Neighbors(exact, "exact")
+        if caches is not None:
+            caches.wide_scopes[scope.fingerprint] = True
+    found = await _index_scan(connection, statement, parameters)
+    if len(found) >= min(rows, limit):
+        return Neighbors(found, "filtered index")
+    return Neighbors(
+        await _exact_scan(connection, statement, parameters, 2**62) or [], "exhaustive"
+    )
+
+
+async def asset_vectors(
+    connection: Connection, space: EmbeddingSpace, asset_ids: Sequence[str]
+) -> dict[str, Vectors]:
+    """Return the vectors of whole assets by id, float32 of shape (dimension,)."""
+    if not asset_ids:
+        return {}
+    statement = sql.SQL(_SQL["asset_vectors"]).format(
+        dimension=sql.Literal(space.identity.dimension),
+        partition=sql.Identifier(space.partition),
+    )
+    async with connection.cursor(binary=True, row_factory=class_row(_VectorRow)) as cursor:
+        await cursor.execute(statement, {"asset_ids": list(asset_ids)})
+        return {
+            row.asset_id: np.asarray(row.vector.to_numpy(), dtype=np.float32)
+            for row in await cursor.fetchall()
+        }
+
+
+def unit_vector(vector: Vectors) -> Vectors:
+    """Return the vector scaled to length 1; the zero vector stays as it is."""
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 0 else vector
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """Composes the statements for a space, a scope and what results are keyed on."""
+class KnnStatement:
+    """Builds the k-NN statements for a space, a scope and a result level."""
 
     space: EmbeddingSpace
-    scope: Scope
-    target: Target
+    scope: SearchScope
+    level: ResultLevel
+
+    @property
+    def is_filtered(self) -> bool:
+        """Return whether the scope excludes any vector of the space."""
+        return bool(self.scope.condition or self.scope.kinds or not self._is_exclusive)
+
+    @property
+    def _is_exclusive(self) -> bool:
+        return self.scope.spaces[self.space.level].exclusive
 
     @property
     def _of_passages(self) -> bool:
         return self.space.level == "passage"
 
-    @property
-    def narrow(self) -> bool:
-        """Whether anything in the space is out of scope."""
-        return bool(
-            self.scope.condition
-            or self.scope.kinds
-            or not self.scope.spaces[self.space.level].whole
-        )
-
-    def through_index(self) -> sql.Composed:
+    def index_scan(self) -> sql.Composed:
+        """Return the statement that uses the vector index."""
         joins: sql.Composable = sql.SQL("")
-        if self._of_passages and (self.narrow or self.target == "asset"):
-            joins = sql.SQL("JOIN ({} ) ON p.id = e.passage_id").format(sql.SQL(_SQL["passages"]))
+        key: LiteralString = "e.asset_id"
+        if self._of_passages:
+            key = "p.asset_id" if self.level == "asset" else "e.passage_id"
+            if self.is_filtered or self.level == "asset":
+                joins = sql.SQL("JOIN ({} ) ON p.id = e.passage_id").format(
+                    sql.SQL(_SQL["passages"])
+                )
         elif self.scope.condition:
             joins = sql.SQL("JOIN ({} ) ON a.id = e.asset_id").format(sql.SQL(_SQL["assets"]))
-        key = "e.asset_id"
-        if self._of_passages:
-            key = "p.asset_id" if self.target == "asset" else "e.passage_id"
-        return self._fill(_SQL["nearest"], joins=joins, key=key, collection="e.collection_id")
-
-    def exactly(self) -> sql.Composed:
-        if self._of_passages:
-            key = "matching.asset_id" if self.target == "asset" else "matching.id"
-            return self._fill(
-                _SQL["nearest_of_few"],
-                id=sql.SQL("p.id"),
-                tables=sql.SQL(_SQL["passages"]),
-                link=sql.Identifier("passage_id"),
-                key=key,
-                collection="p.collection_id",
-            )
         return self._fill(
-            _SQL["nearest_of_few"],
-            id=sql.SQL("a.id"),
-            tables=sql.SQL(_SQL["assets"]),
-            link=sql.Identifier("asset_id"),
-            key="matching.asset_id",
-            collection="a.collection_id",
+            _SQL["knn_index_scan"], key=key, collection="e.collection_id", joins=joins
+        )
+
+    def exact_scan(self) -> sql.Composed:
+        """Return the statement that compares every matching row."""
+        key: LiteralString = "matching.asset_id"
+        if self._of_passages and self.level == "passage":
+            key = "matching.id"
+        return self._fill(
+            _SQL["knn_exact_scan"],
+            key=key,
+            collection="p.collection_id" if self._of_passages else "a.collection_id",
+            id=sql.SQL("p.id" if self._of_passages else "a.id"),
+            tables=sql.SQL(_SQL["passages" if self._of_passages else "assets"]),
+            link=sql.Identifier("passage_id" if self._of_passages else "asset_id"),
         )
 
     def _fill(
@@ -190,13 +212,13 @@ class Statement:
         **parts: sql.Composable,
     ) -> sql.Composed:
         conditions: list[sql.Composable] = []
-        if not self.scope.spaces[self.space.level].whole:
+        if not self._is_exclusive:
             conditions.append(sql.SQL(collection + " = ANY (%(collections)s)"))
         if self.scope.condition:
             conditions.append(self.scope.condition.sql)
         if self._of_passages and self.scope.kinds:
             conditions.append(sql.SQL("p.kind = ANY (%(kinds)s)"))
-        if self._of_passages and self.target == "asset":
+        if self._of_passages and self.level == "asset":
             conditions.append(sql.SQL("p.asset_id IS NOT NULL"))
         return sql.SQL(block).format(
             key=sql.SQL(key),
@@ -207,17 +229,17 @@ class Statement:
         )
 
 
-async def _through_index(
-    connection: Connection, statement: Statement, parameters: Mapping[str, object]
-) -> list[Neighbour]:
-    """In one round trip: the settings, which last until the transaction's end, and the search."""
-    ef = min(max(int(str(parameters["rows"])), _LEAST_EF), _MOST_EF)
+async def _index_scan(
+    connection: Connection, statement: KnnStatement, parameters: Mapping[str, object]
+) -> list[Neighbor]:
+    """Set the search settings and search, in one round trip."""
+    ef_search = min(max(int(str(parameters["rows"])), _MIN_EF_SEARCH), _MAX_EF_SEARCH)
     settings = {
-        "hnsw.ef_search": str(ef),
+        "hnsw.ef_search": str(ef_search),
         "hnsw.iterative_scan": "relaxed_order",
-        "hnsw.max_scan_tuples": str(_SCANNED_TUPLES),
-        # Never read the whole space and sort it while there is an index.
-        "enable_sort": "off" if statement.narrow else "on",
+        "hnsw.max_scan_tuples": str(_MAX_SCANNED_TUPLES),
+        # Do not read and sort the whole space while it has an index.
+        "enable_sort": "off" if statement.is_filtered else "on",
     }
     set_all = sql.SQL("SELECT {}").format(
         sql.SQL(", ").join(
@@ -225,30 +247,28 @@ async def _through_index(
             for name, value in settings.items()
         )
     )
-    async with connection.pipeline():
+    async with connection.pipeline(), connection.cursor(row_factory=class_row(Neighbor)) as cursor:
         await connection.execute(set_all)
-        cursor = await connection.execute(statement.through_index(), parameters)
-        # What else is asked in this transaction is planned as ever.
-        await connection.execute(_SORT_AGAIN)
+        await cursor.execute(statement.index_scan(), parameters)
+        # Plan other statements of this transaction as usual.
+        await connection.execute(_RESET_SORT)
         rows = await cursor.fetchall()
-    return sorted((_neighbour(row) for row in rows), key=lambda each: each.distance)
+    return sorted(rows, key=lambda row: row.distance)
 
 
-async def _exactly(
+async def _exact_scan(
     connection: Connection,
-    statement: Statement,
+    statement: KnnStatement,
     parameters: Mapping[str, object],
     exact_rows: int,
-) -> tuple[int, list[Neighbour] | None]:
-    """How many match, and the nearest of them unless they are more than ``exact_rows``."""
-    cursor = await connection.execute(statement.exactly(), {**parameters, "exact_rows": exact_rows})
-    rows = await cursor.fetchall()
-    matching = int(rows[0][0])
-    if matching > exact_rows:
-        return matching, None
-    return matching, [_neighbour(row[1:]) for row in rows if row[1] is not None]
-
-
-def _neighbour(row: TupleRow) -> Neighbour:
-    key, collection_id, region_id, passage_id, distance = row
-    return Neighbour(key, collection_id, region_id, passage_id, float(distance))
+) -> list[Neighbor] | None:
+    """Return the nearest rows, or None if more than ``exact_rows`` rows match."""
+    params = {**parameters, "exact_rows": exact_rows}
+    rows = await fetch_all(connection, statement.exact_scan(), params, row=_ExactRow)
+    if rows[0].matching > exact_rows:
+        return None
+    return [
+        Neighbor(row.key, row.collection_id, row.region_id, row.passage_id, row.distance)
+        for row in rows
+        if row.key is not None
+    ]

@@ -1,107 +1,98 @@
-"""Branches of a search that compare vectors: whole pictures, regions, passages."""
+"""Retrieve by vector similarity: whole images, regions or passages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
-from llama_index.core.schema import QueryBundle
+from dataclasses import dataclass, field
 
 from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.retrieval.filters.search_scope import Scope
+from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.retrievers.base_retriever import (
-    Branch,
-    Candidate,
-    Found,
-    Side,
-    best_of_each,
+    Hit,
+    Modality,
+    ResultLevel,
+    RetrieverResult,
+    best_per_key,
 )
-from sightline.storage.retrieval.retrievers.knn import Target, nearest
-from sightline.storage.retrieval.search_caches import Memory
+from sightline.storage.retrieval.retrievers.knn import find_nearest, unit_vector
+from sightline.storage.retrieval.retrievers.null_distribution import (
+    null_distribution,
+    vector_sample,
+)
+from sightline.storage.retrieval.search_caches import SearchCaches
 
-UNMEASURED = 0.25
-"""Most evidence where there are too few vectors to tell a hit from noise: three such branches that
-agree are less than words that stand there."""
+_MAX_CONFIDENCE_WITHOUT_NULL_DISTRIBUTION = 0.25
+"""Three such retrievers that agree count less than a lexical match."""
+_ROWS_PER_RESULT = 4
+"""Extra rows, because several regions or passages of one asset become one result."""
 
 
-class VectorBranch(Branch):
-    """Vectors of one level; keyed on assets, or on passages when ``target`` says so."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorRetriever:
+    """Finds the nearest vectors of one embedding space.
 
-    def __init__(
-        self,
-        name: str,
-        side: Side,
-        database: Database,
-        scope: Scope,
-        space: EmbeddingSpace,
-        memory: Memory,
-        *,
-        target: Target = "asset",
-        depth: int = 100,
-        trust: Mapping[int, float] | None = None,
-    ) -> None:
-        """``trust`` 0 to 1 by collection scales the evidence of its hits (see `trust`)."""
-        super().__init__(name, side)
-        self._database = database
-        self._scope = scope
-        self._space = space
-        self._memory = memory
-        self._target: Target = target
-        self._depth = depth
-        self._trust = trust or {}
+    ``vector`` is float32 of shape (dimension,), not necessarily a unit vector. ``reliability``
+    (0 to 1 by collection id) scales the confidence of hits.
+    """
 
-    async def find(self, query: QueryBundle) -> Found:
-        """Takes ``query.embedding``, of the space's dimension; it need not be a unit vector."""
-        vector = unit(np.asarray(query.embedding, dtype=np.float32))
-        # Several regions or passages of one asset are one result: look further for enough.
-        rows = self._depth * (1 if self._space.level == "asset" or self._target == "passage" else 4)
-        async with self._database.connection() as connection:
-            background = await self._memory.backgrounds.of(connection, self._space, self._scope)
-            found = await nearest(
+    name: str
+    modality: Modality
+    database: Database
+    scope: SearchScope
+    space: EmbeddingSpace
+    caches: SearchCaches
+    vector: Vectors
+    level: ResultLevel
+    limit: int
+    reliability: Mapping[int, float] = field(default_factory=dict)
+
+    async def retrieve(self) -> RetrieverResult:
+        """Return the nearest assets or passages."""
+        query = unit_vector(self.vector)
+        is_direct = self.space.level == "asset" or self.level == "passage"
+        async with self.database.connection() as connection:
+            sample = await vector_sample(connection, self.space, self.scope, self.caches)
+            neighbors = await find_nearest(
                 connection,
-                self._space,
-                self._scope,
-                vector,
-                target=self._target,
-                rows=rows,
-                population=background.population,
-                wide=self._memory.wide,
+                self.space,
+                self.scope,
+                query,
+                level=self.level,
+                rows=self.limit * (1 if is_direct else _ROWS_PER_RESULT),
+                population=sample.population,
+                caches=self.caches,
             )
-        noise = background.noise(vector)
-        evidence = noise.evidence if noise else _among([1 - row.distance for row in found.rows])
-        candidates = [
-            Candidate(
+        null = null_distribution(sample, query)
+        similarities = [1 - row.distance for row in neighbors.rows]
+        confidence = null.confidence if null else _relative_confidence(similarities)
+        hits = [
+            Hit(
                 key=row.key,
-                score=1 - row.distance,
+                score=similarity,
                 distance=row.distance,
-                evidence=self._trust.get(row.collection_id, 1.0) * evidence(1 - row.distance),
+                confidence=self.reliability.get(row.collection_id, 1.0) * confidence(similarity),
                 region_id=row.region_id,
                 passage_id=row.passage_id,
             )
-            for row in found.rows
+            for row, similarity in zip(neighbors.rows, similarities, strict=True)
         ]
-        return Found(
-            best_of_each(candidates, self._depth),
-            floor=noise.mean if noise else 0.0,
-            threshold=noise.threshold if noise else None,
+        return RetrieverResult(
+            best_per_key(hits, self.limit),
+            floor=null.mean if null else 0.0,
+            threshold=null.threshold if null else None,
         )
 
 
-def _among(similarities: Sequence[float]) -> Callable[[float], float]:
-    """Evidence by the place between the least alike, which has none, and the most alike.
+def _relative_confidence(similarities: Sequence[float]) -> Callable[[float], float]:
+    """Return a confidence by position between the least and the most similar row.
 
-    Few vectors are all found: if each had the same evidence, a thing that two branches find, as
-    they find everything, would come before what one of them ranks first.
+    A small collection returns all its vectors. With equal confidence, an item that two retrievers
+    return would rank above the best item of one.
     """
-    least, most = min(similarities, default=0.0), max(similarities, default=0.0)
-    if least == most:
-        return lambda _: UNMEASURED
-    return lambda similarity: UNMEASURED * (similarity - least) / (most - least)
-
-
-def unit(vector: Vectors) -> Vectors:
-    """The vector at length 1; the zero vector as it is."""
-    length = float(np.linalg.norm(vector))
-    return vector / length if length > 0 else vector
+    lowest, highest = min(similarities, default=0.0), max(similarities, default=0.0)
+    if lowest == highest:
+        return lambda _: _MAX_CONFIDENCE_WITHOUT_NULL_DISTRIBUTION
+    scale = _MAX_CONFIDENCE_WITHOUT_NULL_DISTRIBUTION
+    return lambda similarity: scale * (similarity - lowest) / (highest - lowest)
