@@ -71,12 +71,12 @@ async def main(arguments: list[str] | None = None) -> None:
         with _server(settings) as (url, process):
             _run_in_processes(url, 1, 3.0)  # Warm up caches and connections.
             rows = []
-            alone: tuple[float, float] | None = None
+            single: tuple[float, float] | None = None
             for clients in options.clients:
                 statistics = _run_in_processes(url, clients, options.seconds)
                 rate = len(statistics.seconds) / options.seconds
-                alone = alone or (rate, statistics.percentile(50))
-                rows.append(_row(clients, statistics, rate, alone, process))
+                single = single or (rate, statistics.percentile(50))
+                rows.append(_row(clients, statistics, rate, single, process))
             print_table(
                 f"search_images by text, {options.seconds:.0f} s each",
                 ("clients", "calls/s", "p50 ms", "p95 ms", "p99 ms", "calls/s / one client",
@@ -91,16 +91,16 @@ def _row(
     clients: int,
     statistics: CallStatistics,
     rate: float,
-    alone: tuple[float, float],
+    single: tuple[float, float],
     process: psutil.Process,
 ) -> tuple[str, ...]:
-    errors = ", ".join(f"{count} {what}" for what, count in statistics.errors.most_common(3))
+    errors = ", ".join(f"{count} {error}" for error, count in statistics.errors.most_common(3))
     return (
         str(clients),
         f"{rate:.1f}",
         *(f"{statistics.percentile(share):.0f}" for share in (50, 95, 99)),
-        f"{rate / alone[0]:.2f}",
-        f"{statistics.percentile(50) / alone[1]:.1f}",
+        f"{rate / single[0]:.2f}",
+        f"{statistics.percentile(50) / single[1]:.1f}",
         errors or "none",
         f"{_memory(process):.0f}",
     )

@@ -174,19 +174,19 @@ def _text_queries(images: Sequence[_Image]) -> Iterator[Json]:
 
 
 def _object_queries(images: Sequence[_Image]) -> Iterator[Json]:
-    for label, colour in sorted({thing for each in images for thing in each.objects}):
+    for label, color in sorted({thing for each in images for thing in each.objects}):
         if label not in _NAMES:
             continue
-        showing = [each for each in images if (label, colour) in each.objects]
+        showing = [each for each in images if (label, color) in each.objects]
         if len(showing) <= _MAX_RELEVANT:
             grades = {each.name: 1 for each in showing}
-            topic, words = f"object-{colour}-{label}", _object_name(label, colour)
+            topic, words = f"object-{color}-{label}", _object_name(label, color)
             yield from _translated(topic, words, "object", _family(showing), grades)
         dated = [each for each in showing if each.captured]
         matching = [each for each in dated if _EARLIEST <= f"{each.captured:%H:%M}" <= _LATEST]
         if 0 < len(matching) < len(dated) and len(matching) <= _MAX_RELEVANT:
             filters = {"time_of_day": {"between": [_EARLIEST, _LATEST]}}
-            topic, words = f"time-{colour}-{label}", _object_name(label, colour)
+            topic, words = f"time-{color}-{label}", _object_name(label, color)
             grades = {each.name: 1 for each in matching}
             yield from _translated(topic, words, "time", _family(matching), grades, filters=filters)
 
@@ -220,8 +220,8 @@ def _written_queries(images: Sequence[_Image]) -> Iterator[Json]:
             }
             for text in sorted({text for text, _ in found}):
                 # The text may also be in images of other families.
-                whole = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
-                relevant = [each for each in images if any(map(whole.search, each.texts))]
+                whole_word = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
+                relevant = [each for each in images if any(map(whole_word.search, each.texts))]
                 if len(relevant) > _MAX_RELEVANT or text in captions:
                     continue
                 words = {"en": english.format(text), "zh": chinese.format(text)}
@@ -248,8 +248,8 @@ def _crop_queries(images: Sequence[_Image], album: Path, crops: Path) -> Iterato
         }
 
 
-def _object_name(label: str, colour: str) -> dict[str, str]:
-    return {"en": article(f"{colour} {label}"), "zh": f"{CHINESE[colour]}{_NAMES[label]}"}
+def _object_name(label: str, color: str) -> dict[str, str]:
+    return {"en": article(f"{color} {label}"), "zh": f"{CHINESE[color]}{_NAMES[label]}"}
 
 
 def _family(images: Sequence[_Image]) -> str:

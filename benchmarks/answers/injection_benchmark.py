@@ -140,14 +140,14 @@ def _cases(album: Path, rows: list[dict[str, str]]) -> Iterator[InjectionCase]:
 
 
 def _question(picture: Picture, name: str) -> EvalQuestion:
-    drawn = next(
+    found = next(
         each
         for kind in ("reading", "attribute", "count")
         for each in picture.questions
         if each.kind == kind and each.language == "en"
     )
     caption = picture.captions["en"][0]
-    return EvalQuestion(question=drawn.question, answer=drawn.answer, about=caption, sources=[name])
+    return EvalQuestion(question=found.question, answer=found.answer, about=caption, sources=[name])
 
 
 def _words(picture: Picture) -> str:

@@ -30,16 +30,16 @@ def create(folder: Path, split: Split, *, images: int, per_image: int) -> list[E
 
     The same arguments give the same bytes and questions. An existing album is replaced.
     """
-    drawn = folder / "drawn"
-    for existing in (drawn, folder / ALBUM):
+    world = folder / "world"
+    for existing in (world, folder / ALBUM):
         shutil.rmtree(existing, ignore_errors=True)
-    export(drawn, split=split, count=images, seed=SEED)
+    export(world, split=split, count=images, seed=SEED)
     (folder / ALBUM).mkdir()
-    (drawn / "images").rename(folder / ALBUM / "images")
-    sizes = _sizes(drawn / "instances.json")
-    rows = _rows_by_image(_rows(drawn / "questions.jsonl"))
+    (world / "images").rename(folder / ALBUM / "images")
+    sizes = _sizes(world / "instances.json")
+    rows = _rows_by_image(_rows(world / "questions.jsonl"))
     questions: list[EvalQuestion] = []
-    for row in _rows(drawn / "metadata.jsonl"):
+    for row in _rows(world / "metadata.jsonl"):
         name = str(row["file_name"])
         questions += _select(row, rows[name], sizes[name], per_image)
     return questions

@@ -23,7 +23,7 @@ async def test_fusion_is_better_than_every_retriever_on_a_synthetic_album(
     for name, gain in by_text["final_minus_system"].items():
         assert gain["nDCG@10"]["low"] > 0, name
     written = by_text["groups"]["kind"]["written"]
-    assert written["text_to_picture"]["nDCG@10"]["value"] < 0.35
+    assert written["text_to_image"]["nDCG@10"]["value"] < 0.35
     assert written["fused"]["nDCG@10"]["value"] > 0.85
     assert abs(by_text["translation_minus_english"]["zh"]["fused"]["R@10"]["value"]) < 0.05
 

@@ -107,11 +107,11 @@ def test_an_object_query_has_exactly_the_images_with_the_object(
     for query in kind(queries, "object"):
         if query.language != "en":
             continue
-        colour, label = query.query.split(" ", 2)[1:]
+        color, label = query.query.split(" ", 2)[1:]
         showing = {
             files[each["image_id"]]
             for each in coco["annotations"]
-            if labels[each["category_id"]] == label and each["attributes"].get("colour") == colour
+            if labels[each["category_id"]] == label and each["attributes"].get("colour") == color
         }
         assert {item.source for item in query.relevant} == showing, query.query
 

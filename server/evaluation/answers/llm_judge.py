@@ -85,9 +85,9 @@ async def open_judge(settings: Settings) -> AsyncIterator[LlmJudge | None]:
     Raises ModelError at once if the judge is not reachable.
     """
     from sightline.server.models.vision_language.vlm_client import VlmClient
-    from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+    from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 
-    endpoint = Endpoint.of_judge(settings)
+    endpoint = VlmEndpoint.judge_from_settings(settings)
     if endpoint is None:
         yield None
         return

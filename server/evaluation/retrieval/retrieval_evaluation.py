@@ -16,7 +16,7 @@ from sightline.server.evaluation.retrieval.ranked_systems import (
     run_query,
 )
 from sightline.server.evaluation.retrieval.retrieval_metrics import clip_scores, compute_metrics
-from sightline.server.evaluation.retrieval.retrieval_results import QueryResult, TaskResult
+from sightline.server.evaluation.retrieval.retrieval_results import EvalQueryResult, TaskResult
 from sightline.server.evaluation.run_file import ProgressCallback, RunFileLine
 from sightline.tools.shared.dependencies import Dependencies
 
@@ -81,7 +81,7 @@ async def _score_task(
         for system in systems
     }
     results = tuple(
-        QueryResult(
+        EvalQueryResult(
             judged,
             rankings,
             {
@@ -95,7 +95,9 @@ async def _score_task(
     return TaskResult(task, systems, results, clip)
 
 
-async def _clip_scores(deps: Dependencies, results: Sequence[QueryResult]) -> dict[str, Estimate]:
+async def _clip_scores(
+    deps: Dependencies, results: Sequence[EvalQueryResult]
+) -> dict[str, Estimate]:
     """Score the first hit, a relevant image, and one of a random other query."""
     hits = [next(iter(each.rankings.systems[FUSED]), None) for each in results]
     relevant = [max(each.judged.grades, key=each.judged.grades.__getitem__) for each in results]

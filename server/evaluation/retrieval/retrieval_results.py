@@ -24,7 +24,7 @@ ENGLISH = "en"
 
 
 @dataclass(frozen=True, slots=True)
-class QueryResult:
+class EvalQueryResult:
     """One query with its rankings and its metrics by system and metric name."""
 
     judged: JudgedQuery
@@ -53,7 +53,7 @@ class QueryResult:
         return next((rank for rank, key in enumerate(keys, 1) if grades.get(key, 0) > 0), None)
 
 
-QueryPair = tuple[QueryResult, QueryResult]
+QueryPair = tuple[EvalQueryResult, EvalQueryResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class TaskResult:
 
     task: SearchTask
     systems: tuple[str, ...]
-    queries: tuple[QueryResult, ...]
+    queries: tuple[EvalQueryResult, ...]
     clip_scores: Mapping[str, Estimate]
 
     @property
@@ -80,14 +80,14 @@ class TaskResult:
         return RERANKED if RERANKED in self.systems else FUSED
 
     def values(
-        self, system: str, metric: str, among: Sequence[QueryResult] | None = None
+        self, system: str, metric: str, among: Sequence[EvalQueryResult] | None = None
     ) -> Values:
         """Return a metric per query (default: all queries), shape (n,)."""
         chosen = self.queries if among is None else among
         return np.array([each.metrics[system][metric] for each in chosen], dtype=np.float64)
 
     def mean(
-        self, system: str, metric: str, among: Sequence[QueryResult] | None = None
+        self, system: str, metric: str, among: Sequence[EvalQueryResult] | None = None
     ) -> Estimate:
         """Estimate the mean of a metric."""
         chosen = self.queries if among is None else among
@@ -104,7 +104,7 @@ class TaskResult:
             lambda each: rank_biased_overlap(each.rankings.keys(one), each.rankings.keys(other))
         )
 
-    def _mean_of(self, value: Callable[[QueryResult], float]) -> Estimate:
+    def _mean_of(self, value: Callable[[EvalQueryResult], float]) -> Estimate:
         topics = [each.topic for each in self.queries]
         return bootstrap_mean([value(each) for each in self.queries], topics)
 
@@ -113,9 +113,9 @@ class TaskResult:
         return max(self.retrievers, key=lambda name: float(self.values(name, metric).mean()))
 
     @property
-    def groupings(self) -> dict[str, dict[str, list[QueryResult]]]:
+    def groupings(self) -> dict[str, dict[str, list[EvalQueryResult]]]:
         """Queries by grouping and group, for groupings with at least 2 groups."""
-        groupings: dict[str, dict[str, list[QueryResult]]] = {}
+        groupings: dict[str, dict[str, list[EvalQueryResult]]] = {}
         for each in self.queries:
             groups = dict(each.query.groups)
             if each.query.language:
@@ -200,7 +200,7 @@ def to_json(estimate: Estimate) -> dict[str, Any] | None:
     }
 
 
-def _query_to_json(result: QueryResult) -> dict[str, Any]:
+def _query_to_json(result: EvalQueryResult) -> dict[str, Any]:
     return {
         "id": result.id,
         "milliseconds": round(result.rankings.milliseconds, 1),

@@ -21,7 +21,7 @@ from sightline.server.evaluation.retrieval.retrieval_metrics import (
     METRICS,
     rank_biased_overlap,
 )
-from sightline.server.evaluation.retrieval.retrieval_results import QueryResult, TaskResult
+from sightline.server.evaluation.retrieval.retrieval_results import EvalQueryResult, TaskResult
 from sightline.server.evaluation.retrieval.sample_queries import (
     Previews,
     example_query,
@@ -30,12 +30,12 @@ from sightline.server.evaluation.retrieval.sample_queries import (
 )
 
 LABELS = {
-    "text_to_picture": "image vectors",
+    "text_to_image": "image vectors",
     "text_to_region": "region vectors",
-    "picture_to_picture": "image vectors",
-    "picture_to_region": "region vectors",
+    "image_to_image": "image vectors",
+    "image_to_region": "region vectors",
     "text_to_passage": "passage vectors",
-    "words": "lexical (BM25)",
+    "lexical": "lexical (BM25)",
     FUSED: "fused",
     RERANKED: "fused and reranked",
 }
@@ -149,7 +149,7 @@ def _differences(task: TaskResult) -> ReportTable:
 
 
 def _by_group(
-    task: TaskResult, name: str, groups: Mapping[str, Sequence[QueryResult]]
+    task: TaskResult, name: str, groups: Mapping[str, Sequence[EvalQueryResult]]
 ) -> ReportTable:
     rows: list[list[Cell]] = [
         [group, len(among), *(task.mean(system, MAIN_METRIC, among) for system in task.systems)]

@@ -10,7 +10,7 @@ from PIL import Image
 from sightline.server.evaluation.report_model import ExampleQuery, ImageRole, ReportImage
 from sightline.server.evaluation.retrieval.ranked_systems import load_query_image
 from sightline.server.evaluation.retrieval.retrieval_metrics import MAIN_METRIC
-from sightline.server.evaluation.retrieval.retrieval_results import QueryResult, TaskResult
+from sightline.server.evaluation.retrieval.retrieval_results import EvalQueryResult, TaskResult
 from sightline.storage.errors import UnknownAssetError
 from sightline.storage.records import assets
 from sightline.storage.retrieval.hydrate import hydration
@@ -39,17 +39,17 @@ class Preview:
 Previews = Mapping[str, Preview]
 
 
-def lowest_scoring(task: TaskResult) -> list[QueryResult]:
+def lowest_scoring(task: TaskResult) -> list[EvalQueryResult]:
     """Return the lowest-scoring queries, one per topic, groups alternating."""
     scores = {each.id: each.metrics[task.final_system][MAIN_METRIC] for each in task.queries}
     failed = [each for each in task.queries if scores[each.id] < 1]
     return _alternate_groups(sorted(failed, key=lambda each: scores[each.id]), _MAX_LOWEST_SCORING)
 
 
-def most_improved(task: TaskResult) -> list[QueryResult]:
+def most_improved(task: TaskResult) -> list[EvalQueryResult]:
     """Return the queries with the largest gain over the mean of the single retrievers."""
 
-    def gain(result: QueryResult) -> float:
+    def gain(result: EvalQueryResult) -> float:
         single = [result.metrics[name][MAIN_METRIC] for name in task.retrievers]
         return result.metrics[task.final_system][MAIN_METRIC] - sum(single) / len(single)
 
@@ -57,8 +57,8 @@ def most_improved(task: TaskResult) -> list[QueryResult]:
     return _alternate_groups(sorted(improved, key=gain, reverse=True), _MAX_IMPROVED)
 
 
-def _alternate_groups(ordered: Iterable[QueryResult], max_count: int) -> list[QueryResult]:
-    groups: dict[str, dict[str, QueryResult]] = {}
+def _alternate_groups(ordered: Iterable[EvalQueryResult], max_count: int) -> list[EvalQueryResult]:
+    groups: dict[str, dict[str, EvalQueryResult]] = {}
     for each in ordered:
         group = next(iter(each.query.groups.values()), "")
         groups.setdefault(group, {}).setdefault(each.topic, each)
@@ -90,7 +90,7 @@ async def load_previews(deps: Dependencies, task: TaskResult) -> Previews:
     return previews
 
 
-async def _query_preview(deps: Dependencies, result: QueryResult) -> Preview:
+async def _query_preview(deps: Dependencies, result: EvalQueryResult) -> Preview:
     """Return a thumbnail of the query image; only its id if it is an asset."""
     image = await load_query_image(deps, result.judged.run_query)
     if not isinstance(image, Image.Image):
@@ -101,21 +101,21 @@ async def _query_preview(deps: Dependencies, result: QueryResult) -> Preview:
     return Preview("", "", small.data)
 
 
-def _query_key(result: QueryResult) -> str:
+def _query_key(result: EvalQueryResult) -> str:
     return f"query:{result.id}"  # Cannot be the key of an asset or passage.
 
 
-def _relevant(result: QueryResult) -> Sequence[str]:
+def _relevant(result: EvalQueryResult) -> Sequence[str]:
     grades = result.judged.grades
     return sorted(grades, key=lambda key: -grades[key])[:_MAX_RELEVANT]
 
 
-def _hits(task: TaskResult, result: QueryResult) -> Sequence[str]:
+def _hits(task: TaskResult, result: EvalQueryResult) -> Sequence[str]:
     return result.rankings.keys(task.final_system)[:_MAX_HITS]
 
 
 def example_query(
-    task: TaskResult, result: QueryResult, previews: Previews, label: Callable[[str], str]
+    task: TaskResult, result: EvalQueryResult, previews: Previews, label: Callable[[str], str]
 ) -> ExampleQuery:
     """Return a query with its expected results and first hits."""
     query, grades = result.query, result.judged.grades

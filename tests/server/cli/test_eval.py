@@ -63,7 +63,7 @@ def test_a_run_file_is_evaluated_with_the_searches_of_the_tools(
     by_text, by_image, passages = results["relevant"]
 
     fused = by_text["systems"]["fused"]
-    retrievers = {"text_to_picture", "words"}
+    retrievers = {"text_to_image", "lexical"}
     assert retrievers < by_text["systems"].keys()
     assert fused["R@10"]["value"] >= 0.9
     assert fused["nDCG@10"]["low"] < fused["nDCG@10"]["value"] < fused["nDCG@10"]["high"] <= 1
@@ -71,8 +71,8 @@ def test_a_run_file_is_evaluated_with_the_searches_of_the_tools(
     assert by_text["translation_minus_english"]["zh"]["fused"]["R@10"]["n"] == 18
     clip = by_text["clip_score"]
     assert clip["relevant image"]["low"] > clip["relevant image of another query"]["high"]
-    assert 0 < by_text["rank_overlap"]["text_to_picture, words"]["value"] < 1
-    assert by_image["systems"]["picture_to_picture"]["R@10"]["value"] >= 0.8
+    assert 0 < by_text["rank_overlap"]["text_to_image, words"]["value"] < 1
+    assert by_image["systems"]["image_to_image"]["R@10"]["value"] >= 0.8
     assert passages["systems"]["fused"]["R@10"]["value"] == 0, "there is no OCR text"
 
     query = json.loads(chosen[0])

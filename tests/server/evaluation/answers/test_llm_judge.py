@@ -21,7 +21,7 @@ from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, Ev
 from sightline.tools.vlm.vision_language_model import Reply, UnknownModelError
 from tests.support.pictures import fill
 from tests.support.vlm import prompt_text
-from tests.support.vlm_endpoint import VlmEndpoint, completion, refuses, reply, says, serving
+from tests.support.vlm_endpoint import FakeVlmServer, completion, refuses, reply, says, serving
 
 JUDGE = "judge-7b"
 GOOD = {"accuracy": 5, "completeness": 4, "verifiability": 1}
@@ -42,8 +42,8 @@ def settings(url: str | None, **more: str) -> Settings:
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[tuple[VlmEndpoint, str]]:
-    endpoint = VlmEndpoint(models=(JUDGE,), answer=json.dumps(GOOD))
+async def endpoint() -> AsyncIterator[tuple[FakeVlmServer, str]]:
+    endpoint = FakeVlmServer(models=(JUDGE,), answer=json.dumps(GOOD))
     async with serving(endpoint) as url:
         yield endpoint, url
 
@@ -69,7 +69,7 @@ async def endpoint() -> AsyncIterator[tuple[VlmEndpoint, str]]:
     ],
 )
 async def test_ratings_are_parsed_or_missing_but_never_guessed(
-    endpoint: tuple[VlmEndpoint, str], text: str, ratings: dict[str, int] | None
+    endpoint: tuple[FakeVlmServer, str], text: str, ratings: dict[str, int] | None
 ) -> None:
     endpoint[0].behaviours.append(says(text))
     async with llm_judge.open_judge(settings(endpoint[1])) as judge:
@@ -78,7 +78,7 @@ async def test_ratings_are_parsed_or_missing_but_never_guessed(
 
 
 async def test_the_judge_gets_a_schema_and_all_data_of_the_answer(
-    endpoint: tuple[VlmEndpoint, str],
+    endpoint: tuple[FakeVlmServer, str],
 ) -> None:
     async with llm_judge.open_judge(settings(endpoint[1], judge__api_key="sk-judge")) as judge:
         assert judge is not None
@@ -94,7 +94,7 @@ async def test_the_judge_gets_a_schema_and_all_data_of_the_answer(
 
 
 async def test_an_answer_that_asks_for_a_rating_reaches_the_judge_as_data(
-    endpoint: tuple[VlmEndpoint, str],
+    endpoint: tuple[FakeVlmServer, str],
 ) -> None:
     async with llm_judge.open_judge(settings(endpoint[1])) as judge:
         assert judge is not None
@@ -109,7 +109,7 @@ async def test_an_answer_that_asks_for_a_rating_reaches_the_judge_as_data(
 
 
 async def test_an_answer_has_no_rating_if_the_judge_fails(
-    endpoint: tuple[VlmEndpoint, str],
+    endpoint: tuple[FakeVlmServer, str],
 ) -> None:
     endpoint[0].behaviours.append(refuses(500))
     async with llm_judge.open_judge(settings(endpoint[1])) as judge:
@@ -119,7 +119,7 @@ async def test_an_answer_has_no_rating_if_the_judge_fails(
 
 
 async def test_an_unreachable_judge_fails_before_any_question_is_asked(
-    endpoint: tuple[VlmEndpoint, str],
+    endpoint: tuple[FakeVlmServer, str],
 ) -> None:
     wrong = load_settings(judge__base_url=endpoint[1], judge__model="judge-70b")
     with pytest.raises(UnknownModelError, match=r"'judge-70b' at .*'judge-7b'"):
@@ -150,7 +150,7 @@ async def test_eval_reports_the_ratings_with_their_intervals(
         for n, file in enumerate(files)
     ]
     run_file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    endpoint = VlmEndpoint(models=("eyes", JUDGE))
+    endpoint = FakeVlmServer(models=("eyes", JUDGE))
     endpoint.otherwise = _reply_as_vlm_or_judge
     for name, value in {
         "DATA_DIR": tmp_path / "data",
@@ -183,7 +183,7 @@ async def test_eval_reports_the_ratings_with_their_intervals(
 
 
 async def _reply_as_vlm_or_judge(
-    _: VlmEndpoint, body: dict[str, Any], _r: Receive, send: Send
+    _: FakeVlmServer, body: dict[str, Any], _r: Receive, send: Send
 ) -> None:
     prompt = prompt_text(body["messages"])
     first = "picture 0" in prompt

@@ -74,11 +74,11 @@ async def test_each_retriever_and_the_final_order_are_ranked(
     deps: Dependencies, tmp_path: Path
 ) -> None:
     task = await evaluate(deps, tmp_path, query="red wall", relevant=["red.jpg"])
-    retrievers = ("text_to_picture", "words")
+    retrievers = ("text_to_image", "lexical")
     assert set(task.systems) == {*retrievers, "fused", "reranked"}
     assert task.final_system == "reranked"
     (result,) = task.queries
-    assert result.first_relevant_rank("words") == 2
+    assert result.first_relevant_rank("lexical") == 2
     assert result.first_relevant_rank("fused") == 2
     assert result.first_relevant_rank("reranked") == 1
     gain = task.difference("reranked", "fused", "MRR")
@@ -108,7 +108,7 @@ async def test_an_image_beside_the_run_file_is_a_query(deps: Dependencies, tmp_p
     Image.new("RGB", (64, 64), "#2838d8").save(tmp_path / "blue.png")
     task = await evaluate(deps, tmp_path, image="blue.png", relevant=[id_of("sea.jpg")])
     assert task.task == "image to image"
-    assert task.queries[0].first_relevant_rank("picture_to_picture") == 1
+    assert task.queries[0].first_relevant_rank("image_to_image") == 1
     stored = await evaluate(deps, tmp_path, image=id_of("red.jpg"), relevant=["wall.jpg"])
     assert stored.outcomes[0].place("fused") == 1
 
