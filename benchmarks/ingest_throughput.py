@@ -30,7 +30,7 @@ from psycopg import sql
 from benchmarks import dataset, environment
 from benchmarks.tables import min_verdict, print_table
 from sightline.server.config import Settings
-from sightline.server.database.provider import DatabaseProvider
+from sightline.server.database.provider import open_database
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.rows import fetch_value
@@ -178,9 +178,7 @@ def _ingest_and_report(settings: Settings, folder: Path, sender: Pipe) -> None:
 
 async def _verify(settings: Settings, count: int) -> None:
     """Check that counts agree, and that there are no duplicates and no orphans."""
-    databases = DatabaseProvider(settings)
-    try:
-        database = await databases.open()
+    async with open_database(settings) as database:
         async with database.connection() as connection:
             rows = {
                 table: await fetch_value(
@@ -190,8 +188,6 @@ async def _verify(settings: Settings, count: int) -> None:
             }
             distinct = await fetch_value(connection, "SELECT count(DISTINCT sha256) FROM asset")
         findings = await check(database, BlobStore(settings.data_dir))
-    finally:
-        await databases.close()
     listed = ", ".join(f"{number:,} {table}" for table, number in rows.items())
     print(f"  in the database: {listed}; {distinct:,} distinct; {len(findings)} findings")
     for finding in findings:

@@ -20,7 +20,7 @@ import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Event
@@ -37,7 +37,7 @@ from psycopg.rows import TupleRow
 from benchmarks import dataset, environment
 from benchmarks.tables import Durations, max_verdict, min_verdict, print_table
 from sightline.server.config import Settings
-from sightline.server.database.provider import DatabaseProvider
+from sightline.server.database.provider import open_database
 from sightline.server.http import http_server
 from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder, ImageTextModel
 from sightline.storage.db.pool import Database
@@ -63,13 +63,9 @@ async def main(arguments: list[str] | None = None) -> None:
         summary = environment.ingest(settings, images)
         print(f"{summary['pictures']:,} images and {summary['passages']:,} captions ingested")
         model = environment.load_raw_model(settings)
-        databases = DatabaseProvider(settings)
-        await databases.open()
-        try:
+        async with open_database(settings):
             with _server(settings) as url:
                 await _measure(settings, model, url, options)
-        finally:
-            await databases.close()
 
 
 async def _measure(
@@ -288,27 +284,23 @@ class _RecordingDatabase(Database):
 
 @asynccontextmanager
 async def _open_recorder(settings: Settings, model: ImageTextModel) -> AsyncIterator[_Recorder]:
-    databases = DatabaseProvider(settings)
-    dsn = (await databases.open()).dsn
-    database = await _RecordingDatabase.open(dsn)
-    assert isinstance(database, _RecordingDatabase)
-    encoder = ImageTextEncoder(model, max_batch_items=64)
-    try:
+    async with AsyncExitStack() as stack:
+        dsn = (await stack.enter_async_context(open_database(settings))).dsn
+        database = await _RecordingDatabase.open(dsn)
+        assert isinstance(database, _RecordingDatabase)
+        stack.push_async_callback(database.close)
+        encoder = stack.enter_context(ImageTextEncoder(model, max_batch_items=64))
         # A connection without the pool, but with its types and settings.
         async with database.connection() as pooled:
             search_path = await fetch_value(pooled, "SHOW search_path")
             context = pooled.adapters
         bare = await AsyncConnection.connect(dsn, autocommit=True, context=_Adapted(context))
-        async with bare:
-            await bare.execute("SELECT set_config('search_path', %s, false)", [search_path])
-            search = ImageSearch(database, encoder, encoder, signing_key=b"benchmark" * 4)
-            for _ in range(5):  # Fill the caches of the process.
-                await search.search(ImageRequest(query="a white van"))
-            yield _Recorder(search, database, bare)
-    finally:
-        encoder.close()
-        await database.close()
-        await databases.close()
+        await stack.enter_async_context(bare)
+        await bare.execute("SELECT set_config('search_path', %s, false)", [search_path])
+        search = ImageSearch(database, encoder, encoder, signing_key=b"benchmark" * 4)
+        for _ in range(5):  # Fill the caches of the process.
+            await search.search(ImageRequest(query="a white van"))
+        yield _Recorder(search, database, bare)
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""The composition root: settings in, MCP server out.
+"""Composition root: creates the MCP server from settings.
 
-Importing this imports neither torch nor open_clip nor LlamaIndex (a test holds that), and nothing
-is opened before the server runs: the handshake and ``tools/list`` answer at once.
+Import and creation are fast: torch, open_clip and LlamaIndex are imported later, and nothing is
+opened before the server runs. The handshake and ``tools/list`` wait for nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.server import SightlineServer
 from sightline.server.models.text import cross_encoder_reranker
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.server.observability.gc_freeze import freeze_when_ready
 from sightline.server.observability.logs import preserve_root_logger
 from sightline.server.observability.metrics import Metrics
@@ -28,16 +28,16 @@ from sightline.server.runtime import Runtime, ingest_options
 from sightline.tools.registry import INSTRUCTIONS, register_all, register_analytics
 from sightline.tools.shared.dependencies import Dependencies
 
-#: Offers tools, resources or prompts on a server.
+#: Registers tools, resources or prompts.
 Register = Callable[[MCPServer], None]
 
 
 class App(SightlineServer):
-    """The server, with what is running inside it while it runs."""
+    """The MCP server and its runtime."""
 
-    #: Set while it runs.
+    #: None while the server does not run.
     runtime: Runtime | None = None
-    #: Set when it is about to end: it answers what comes, and asks for no more.
+    #: Set before shutdown: readiness probes fail, requests are still answered.
     stopping = False
 
     async def restricted_principal(self, principal: str) -> str | None:
@@ -52,18 +52,18 @@ def create_app(
     *,
     register: Sequence[Register] = (register_all,),
     metrics: Metrics | None = None,
-    on_final: Callable[[Exception], None] | None = None,
+    on_failure: Callable[[Exception], None] | None = None,
     auth: AuthSettings | None = None,
     token_verifier: TokenVerifier | None = None,
 ) -> App:
-    """A server over the settings; run it over any of the SDK's transports.
+    """Create the server; run it with any transport of the SDK.
 
-    ``register`` offers the tools; ``on_final`` is told when the database can never be used as
-    things stand; ``auth`` and ``token_verifier`` are the SDK's, for HTTP. Raises
-    ConfigurationError for a setting that does not work.
+    ``on_failure`` is called if the database has an error that a retry cannot solve. ``auth`` and
+    ``token_verifier`` are for HTTP. Raises ConfigurationError for an invalid setting.
     """
-    ingest_options(settings)  # here, and not when the transport already runs
-    Endpoint.from_settings(settings)
+    # Validated here, and not only when the transport already runs.
+    ingest_options(settings)
+    VlmEndpoint.from_settings(settings)
     cross_encoder_reranker.check(settings.reranker.model, settings.vlm.base_url)
     require_analytics_login(settings)
     metrics = metrics or Metrics()
@@ -72,8 +72,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: MCPServer[Dependencies]) -> AsyncIterator[Dependencies]:
         async with (
-            Runtime(settings, metrics, on_final=on_final) as runtime,
-            freeze_when_ready(runtime.opened),
+            Runtime(settings, metrics, on_failure=on_failure) as runtime,
+            freeze_when_ready(runtime.wait_ready),
         ):
             app.runtime = runtime
             try:
@@ -82,7 +82,7 @@ def create_app(
                 app.runtime = None
                 audit.close()
 
-    with preserve_root_logger():  # the SDK puts a handler of its own on it
+    with preserve_root_logger():  # the SDK adds a handler
         app = App(
             "sightline",
             title="Sightline",
@@ -100,8 +100,8 @@ def create_app(
                 max_concurrent=settings.rate_limit.max_concurrent_calls,
             ),
         )
-    for offer in register:
-        offer(app)
+    for add in register:
+        add(app)
     if settings.analytics.enabled:
         register_analytics(app)
     return app

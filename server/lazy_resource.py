@@ -1,6 +1,6 @@
-"""Things that take seconds to open, opened while the server already answers.
+"""Resources that open in the background while the server already answers.
 
-A call that needs one waits a bounded time, tells its client so, and then says to try again.
+A call that needs a resource waits for a limited time and reports progress to its client.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Generic, Literal, Self, TypeVar
+from typing import Generic, Literal, Protocol, Self, TypeVar
 
 from sightline.storage.errors import SightlineError
 
@@ -22,163 +21,177 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 State = Literal["loading", "ready", "failed"]
 
-#: How the call in progress tells its client what it waits for; set for each tool call.
+#: Reports to the client of the current call what the call waits for. Set for each tool call.
 on_wait: ContextVar[Callable[[str], Awaitable[None]] | None] = ContextVar("on_wait", default=None)
 
-_SIGN_OF_LIFE_SECONDS = 2.0
-_FIRST_RETRY_SECONDS = 0.5
-_LONGEST_RETRY_SECONDS = 5.0
+#: Hold it to import a slow library in a thread. If two threads import packages that import each
+#: other, Python avoids a deadlock with a half-initialized module, and one import fails.
+import_lock = threading.RLock()
+
+_PROGRESS_INTERVAL_SECONDS = 2.0
+_MIN_RETRY_SECONDS = 0.5
+_MAX_RETRY_SECONDS = 5.0
 
 
-class Background(Generic[T]):
-    """A `Provider` whose thing is opened by a task of its own, from ``start`` to ``close``.
+class Closeable(Protocol):
+    """A resource with a close method."""
 
-    ``open_`` runs until it succeeds: errors of the types in ``retried`` are tried again after a
-    pause that grows to five seconds, any other is final. ``unavailable`` makes the error that
-    callers get, ``on_final`` is told of a final one. ``delay_seconds`` is how long it leaves the
-    processor to others first, unless a call wants it sooner.
-    """
+    def close(self) -> None:
+        """Release the resource."""
+        ...
+
+
+C = TypeVar("C", bound=Closeable)
+
+
+class LazyResource(Generic[T]):
+    """Opens an async context manager in a task; closes it at the end of ``async with``."""
 
     def __init__(
         self,
-        what: str,
-        open_: Callable[[], Awaitable[T]],
+        name: str,
+        open_resource: Callable[[], AbstractAsyncContextManager[T]],
         *,
-        wait_seconds: float,
-        unavailable: Callable[[str], SightlineError],
-        retried: tuple[type[Exception], ...] = (),
-        on_final: Callable[[Exception], None] | None = None,
+        timeout_seconds: float,
+        error_type: Callable[[str], SightlineError],
+        retry_on: tuple[type[Exception], ...] = (),
+        on_failure: Callable[[Exception], None] | None = None,
         delay_seconds: float = 0.0,
     ) -> None:
-        self._what = what
-        self._open = open_
-        self._wait_seconds = wait_seconds
-        self._unavailable = unavailable
-        self._retried = retried
-        self._on_final = on_final
+        """``get`` waits up to ``timeout_seconds`` and raises ``error_type``.
+
+        Errors of the types in ``retry_on`` are retried for ever. Any other error is final and is
+        passed to ``on_failure``. Opening starts after ``delay_seconds`` or at the first ``get``.
+        """
+        self._name = name
+        self._open_resource = open_resource
+        self._timeout_seconds = timeout_seconds
+        self._error_type = error_type
+        self._retry_on = retry_on
+        self._on_failure = on_failure
         self._delay_seconds = delay_seconds
-        self._wanted = asyncio.Event()
-        self._settled = asyncio.Event()
-        #: Set once it is there, however long that takes.
+        self._requested = asyncio.Event()
+        self._attempted = asyncio.Event()
+        self._closing = asyncio.Event()
+        #: Set when the resource is open.
         self.opened = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._began = 0.0
+        self._started_at = 0.0
         self._value: T | None = None
         self._error: Exception | None = None
 
     @property
     def state(self) -> State:
-        """``failed`` also while it is being tried again."""
+        """Return the state; ``failed`` also between two attempts."""
         if self._value is not None:
             return "ready"
         return "loading" if self._error is None else "failed"
 
     @property
     def value(self) -> T | None:
-        """The thing itself, once it is there."""
+        """Return the resource, or None if it is not open."""
         return self._value
-
-    @property
-    def error(self) -> Exception | None:
-        """Why the last try failed."""
-        return self._error
-
-    def start(self) -> Self:
-        """Begin to open; needs a running event loop."""
-        self._began = time.monotonic()
-        self._task = asyncio.create_task(self._run(), name=f"open {self._what}")
-        return self
-
-    async def close(self) -> None:
-        """Stop trying. What was opened is its owner's to close."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
 
     async def __aenter__(self) -> Self:
-        return self.start()
+        self._started_at = time.monotonic()
+        self._task = asyncio.create_task(self._run(), name=f"open {self._name}")
+        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is None:
+            return
+        self._closing.set()
+        if self._value is None:
+            self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
 
     async def get(self) -> T:
-        """The thing itself, waiting a bounded time while it is first opened.
+        """Return the resource; wait while the first attempt to open it runs.
 
-        Raises the error that ``unavailable`` makes: with the reason when the last try failed, and
-        with "try again" when the time is over.
+        Raises ``error_type``: with the reason if the last attempt failed, or after the timeout.
         """
-        self._wanted.set()
-        until = time.monotonic() + self._wait_seconds
+        self._requested.set()
+        deadline = time.monotonic() + self._timeout_seconds
         while self.state == "loading":
-            remaining = until - time.monotonic()
+            remaining = deadline - time.monotonic()
             if remaining <= 0:
-                msg = f"{self._what} is still loading ({self._elapsed()} so far); try again soon"
-                raise self._unavailable(msg)
-            tell = on_wait.get()
-            if tell is not None:
-                await tell(f"{self._what} is loading, {self._elapsed()} so far")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(remaining, _SIGN_OF_LIFE_SECONDS)):
-                    await self._settled.wait()
+                raise self._error_type(
+                    f"{self._name} is still loading ({self._elapsed()} so far); try again soon"
+                )
+            report = on_wait.get()
+            if report is not None:
+                await report(f"{self._name} is loading, {self._elapsed()} so far")
+            await _wait(self._attempted, min(remaining, _PROGRESS_INTERVAL_SECONDS))
         if self._value is None:
-            raise self._unavailable(str(self._error)) from self._error
+            raise self._error_type(str(self._error)) from self._error
         return self._value
-
-    def _elapsed(self) -> str:
-        return f"{time.monotonic() - self._began:.0f} s"
 
     async def _run(self) -> None:
         if self._delay_seconds:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._delay_seconds):
-                    await self._wanted.wait()
-        pause = _FIRST_RETRY_SECONDS
-        while True:
-            try:
-                self._value = await self._open()
-            except self._retried as error:
-                if self._error is None:
-                    logger.warning("%s: %s; trying on", self._what, error)
-                self._error = error
-                self._settled.set()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
-            except Exception as error:  # noqa: BLE001 - reported to every caller, and logged
-                self._give_up(error)
-                return
-            else:
-                logger.info("%s is ready after %s", self._what, self._elapsed())
-                self._error = None
-                self._settled.set()
-                self.opened.set()
-                return
+            await _wait(self._requested, self._delay_seconds)
+        pause_seconds = _MIN_RETRY_SECONDS
+        async with AsyncExitStack() as stack:
+            while self._value is None:
+                try:
+                    self._value = await stack.enter_async_context(self._open_resource())
+                except self._retry_on as error:
+                    if self._error is None:
+                        logger.warning("%s: %s; retrying", self._name, error)
+                    self._error = error
+                    self._attempted.set()
+                    await asyncio.sleep(pause_seconds)
+                    pause_seconds = min(2 * pause_seconds, _MAX_RETRY_SECONDS)
+                except Exception as error:  # noqa: BLE001 - logged, and reported to every caller
+                    self._fail(error)
+                    return
+            logger.info("%s is ready after %s", self._name, self._elapsed())
+            self._error = None
+            self._attempted.set()
+            self.opened.set()
+            await self._closing.wait()
 
-    def _give_up(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         if isinstance(error, SightlineError):
-            logger.error("%s: %s", self._what, error)
+            logger.error("%s: %s", self._name, error)
             self._error = error
         else:
-            logger.error("%s could not be opened", self._what, exc_info=error)
+            logger.error("%s could not be opened", self._name, exc_info=error)
             self._error = SightlineError(
-                f"{self._what} could not be opened ({type(error).__name__}); the server's log has "
-                "the details"
+                f"{self._name} could not be opened ({type(error).__name__}); the log of the server "
+                "has the details"
             )
-        self._settled.set()
-        if self._on_final is not None:
-            self._on_final(self._error)
+        self._attempted.set()
+        if self._on_failure is not None:
+            self._on_failure(self._error)
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._started_at:.0f} s"
 
 
-async def in_daemon_thread(work: Callable[[], T], *, discard: Callable[[T], None]) -> T:
-    """Run ``work`` in a thread that does not keep the process from ending.
+async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_seconds):
+            await event.wait()
 
-    Importing torch cannot be interrupted, and a client that leaves while it runs should not have
-    to wait for it. A result that nobody awaits any more is given to ``discard``.
+
+@asynccontextmanager
+async def open_in_thread(load: Callable[[], C]) -> AsyncIterator[C]:
+    """Load a resource in a daemon thread, and close it after the block."""
+    value = await run_in_daemon_thread(load, discard=lambda unused: unused.close())
+    try:
+        yield value
+    finally:
+        value.close()
+
+
+async def run_in_daemon_thread(
+    function: Callable[[], T], *, discard: Callable[[T], None] = lambda _: None
+) -> T:
+    """Run a function in a thread that does not delay the end of the process.
+
+    An import of torch cannot be interrupted. If the caller is cancelled meanwhile, ``discard``
+    gets the result.
     """
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
@@ -195,9 +208,9 @@ async def in_daemon_thread(work: Callable[[], T], *, discard: Callable[[T], None
 
     def run() -> None:
         try:
-            value = work()
-        except BaseException as error:  # noqa: BLE001 - handed to the task that awaits it
-            with suppress(RuntimeError):  # the loop has closed; so has everyone who cared
+            value = function()
+        except BaseException as error:  # noqa: BLE001 - raised in the task that awaits it
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(fail, error)
             return
         try:

@@ -1,27 +1,31 @@
-"""What a running server holds: the database, the encoder, the searches. Opened in the background.
-
-This is where the parts meet; everything else is handed what it needs.
-"""
+"""Resources of a running server: opened in the background, closed by one AsyncExitStack."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from sightline.server.auth.cursor_key import load_signing_key
 from sightline.server.config import Settings
-from sightline.server.database.provider import DatabaseProvider
-from sightline.server.lazy_resource import Background, State, in_daemon_thread
+from sightline.server.database.provider import open_database
+from sightline.server.lazy_resource import (
+    Closeable,
+    LazyResource,
+    State,
+    import_lock,
+    open_in_thread,
+    run_in_daemon_thread,
+)
 from sightline.server.mcp_server.analytics_provider import AnalyticsProvider
 from sightline.server.mcp_server.principal_cache import PrincipalCache
 from sightline.server.models.image_text import image_text_encoder
-from sightline.server.models.image_text.lazy_encoder import BackgroundEncoder
-from sightline.server.models.ocr.rapid_ocr import load_reader
-from sightline.server.models.text import passage_encoder
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
+from sightline.server.models.text import cross_encoder_reranker, passage_encoder
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.server.observability.metrics import Metrics
-from sightline.server.search_services import Searches
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import (
@@ -33,157 +37,181 @@ from sightline.storage.errors import (
 from sightline.storage.ingest.decode.image_decoder import Decoder
 from sightline.storage.ingest.discover.public_addresses import Allowed
 from sightline.storage.ingest.ingest_options import IngestOptions, available_cores
+from sightline.storage.interfaces import TextEncoder
+from sightline.storage.retrieval import (
+    ImageRequest,
+    ImageResults,
+    ImageSearch,
+    PassageRequest,
+    PassageResults,
+    PassageSearch,
+    RerankModel,
+    RerankStage,
+    SearchCaches,
+)
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.limits import Limits
 from sightline.tools.vlm.vision_language_model import ModelTimeoutError
+from sightline.tools.vlm.vlm_reranker import VlmReranker
 
 if TYPE_CHECKING:
     from sightline.server.models.vision_language.vlm_client import VlmClient
+    from sightline.storage.retrieval.llama_index import ImageRetriever, PassageRetriever
 
-#: An orchestrator that asks whether the server is ready waits about a second itself.
-_VISION_LOOK_SECONDS = 0.8
+T = TypeVar("T")
+C = TypeVar("C", bound=Closeable)
 
-#: Imports in other threads slow the first answers down, and nothing needs them so soon.
+#: Orchestrators wait about one second for the answer of a readiness probe.
+_VLM_PROBE_SECONDS = 0.8
+#: Delay of slow imports, which would slow down the handshake of the client.
 _HANDSHAKE_SECONDS = 0.5
-
-#: An image that takes longer to decode costs its worker process.
+#: Time to decode an image, after which its worker process is killed.
 _DECODE_TIMEOUT_SECONDS = 20.0
+#: Further searches wait, first come first served.
+MAX_CONCURRENT_SEARCHES = 32
 
 
 class Runtime:
-    """One a server process, from ``async with`` to its end; needs a running event loop.
-
-    ``wait_seconds`` is how long a call waits for what is still opening (a command that has nothing
-    else to do gives ``math.inf``); unset, it is the setting. ``on_final`` is told when the database
-    can never be used as things stand: its schema is another version's, or a setting is wrong.
-    """
+    """Database, models and searches of a process. Use it with ``async with``."""
 
     def __init__(
         self,
         settings: Settings,
         metrics: Metrics,
         *,
-        wait_seconds: float | None = None,
-        on_final: Callable[[Exception], None] | None = None,
+        timeout_seconds: float | None = None,
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
-        wait_seconds = settings.startup_timeout_seconds if wait_seconds is None else wait_seconds
+        """Create the resources. Nothing is opened before ``async with``.
+
+        ``timeout_seconds`` is how long a call waits for a resource that still opens; None means
+        the setting. ``on_failure`` is called if the database has an error that a retry cannot
+        solve, such as another schema version.
+        """
         self._settings = settings
-        self._databases = DatabaseProvider(settings)
-        self.database = Background(
+        self._timeout_seconds = (
+            settings.startup_timeout_seconds if timeout_seconds is None else timeout_seconds
+        )
+        self._stack = AsyncExitStack()
+        self.database = LazyResource(
             "the database",
-            self._databases.open,
-            wait_seconds=wait_seconds,
-            unavailable=DatabaseUnavailableError,
-            retried=(DatabaseUnavailableError,),
-            on_final=on_final,
+            partial(open_database, settings),
+            timeout_seconds=self._timeout_seconds,
+            error_type=DatabaseUnavailableError,
+            retry_on=(DatabaseUnavailableError,),
+            on_failure=on_failure,
             delay_seconds=_HANDSHAKE_SECONDS,
         )
         self.principal_cache = PrincipalCache(self.database)
-        self.encoder = BackgroundEncoder(
-            partial(image_text_encoder.load, settings.encoder, settings.data_dir, metrics.batch),
-            name=settings.encoder.model,
-            wait_seconds=wait_seconds,
-            delay_seconds=_HANDSHAKE_SECONDS,
+        encoder, observer = settings.encoder, metrics.batch
+        self.encoder = self._lazy_model(
+            f"the encoder {encoder.model!r}",
+            partial(image_text_encoder.load, encoder, settings.data_dir, observer),
         )
-        #: ``None`` where the encoder of pictures has passages too.
-        self.passage_encoder: Background[passage_encoder.PassageEncoder] | None = None
-        if settings.encoder.passage_model != passage_encoder.SAME_AS_IMAGES:
-            load = partial(passage_encoder.load, settings.encoder, settings.data_dir, metrics.batch)
-            self.passage_encoder = Background(
-                f"the passage encoder {settings.encoder.passage_model!r}",
-                partial(in_daemon_thread, load, discard=passage_encoder.PassageEncoder.close),
-                wait_seconds=wait_seconds,
-                unavailable=ModelUnavailableError,
-                delay_seconds=_HANDSHAKE_SECONDS,
+        #: None if the image encoder also encodes passages.
+        self.passage_encoder: LazyResource[passage_encoder.PassageEncoder] | None = None
+        if encoder.passage_model != passage_encoder.SAME_AS_IMAGES:
+            self.passage_encoder = self._lazy_model(
+                f"the passage encoder {encoder.passage_model!r}",
+                partial(passage_encoder.load, encoder, settings.data_dir, observer),
             )
-        #: ``None`` where no endpoint is set.
-        self.vision: VlmClient | None = _vision(settings, metrics)
+        reranker = settings.reranker.model
+        self._cross_encoder: LazyResource[cross_encoder_reranker.CrossEncoderReranker] | None = None
+        if reranker not in (cross_encoder_reranker.OFF, cross_encoder_reranker.VLM):
+            self._cross_encoder = self._lazy_model(
+                f"the reranker {reranker!r}",
+                partial(cross_encoder_reranker.load, reranker, encoder, observer),
+            )
+        self._retrievers = self._lazy("search", _open_retrievers)
+        #: None if no endpoint is configured.
+        self.vlm = _create_vlm_client(settings, metrics)
         self._decoder = create_image_decoder(settings)
-        self.searches = Searches(
-            settings,
-            metrics,
-            database=self.database,
-            encoder=self.encoder,
-            passage_encoder=self.passage_encoder,
-            vision=self.vision,
-            wait_seconds=wait_seconds,
-            delay_seconds=_HANDSHAKE_SECONDS,
-        )
+        self._signing_key = load_signing_key(settings)
+        self._search_caches = SearchCaches()
+        self._search_slots = asyncio.Semaphore(MAX_CONCURRENT_SEARCHES)
+        self._image_search: ImageSearch | None = None
+        self._passage_search: PassageSearch | None = None
 
     async def __aenter__(self) -> Self:
-        self.database.start()
-        self.encoder.start()
-        if self.passage_encoder is not None:
-            self.passage_encoder.start()
-        self.searches.start()
+        async with AsyncExitStack() as stack:
+            for resource in self._resources().values():
+                await stack.enter_async_context(resource)
+            if self.vlm is not None:
+                stack.push_async_callback(self.vlm.close)
+            stack.push_async_callback(self._decoder.close)
+            self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Stop what is still opening, close what is open. May be called twice."""
-        await self.searches.close()
-        await self._decoder.close()
-        if self.vision is not None:
-            await self.vision.close()
-        await self.encoder.close()
-        if self.passage_encoder is not None:
-            await self.passage_encoder.close()
-            if self.passage_encoder.value is not None:
-                self.passage_encoder.value.close()
-        await self.database.close()
-        await self._databases.close()
+        """Close all resources, and stop those that still open. May be called twice."""
+        await self._stack.aclose()
 
-    async def opened(self) -> None:
-        """Return when every part is there, however long that takes."""
-        for part in (self.database, self.encoder.loading):
-            await part.opened.wait()
-        await self.searches.opened()
-        if self.passage_encoder is not None:
-            await self.passage_encoder.opened.wait()
-
-    def dependencies(self) -> Dependencies:
-        """What the tools are given."""
-        return Dependencies(
-            database=self.database,
-            objects=BlobStore(self._settings.data_dir),
-            encoder=self.encoder,
-            passage_encoder=self.passage_encoder or self.encoder,
-            allowed_roots=self._settings.allowed_roots,
-            urls=allowed_urls(self._settings),
-            image_search=self.searches.images,
-            passage_search=self.searches.passages,
-            ingest_options=ingest_options(self._settings),
-            decoder=self._decoder,
-            text_reader=None if self._settings.ingest.ocr == "off" else load_reader(),
-            vision=self.vision,
-            questions=(
-                AnalyticsProvider(self._settings, self.database)
-                if self._settings.analytics.enabled
-                else None
-            ),
-            limits=Limits(**dict(self._settings.limits)),
-        )
+    async def wait_ready(self) -> None:
+        """Wait until all resources are open."""
+        for resource in self._resources().values():
+            await resource.opened.wait()
 
     def states(self) -> dict[str, State]:
-        """How far each part is, by its name."""
-        states = {
-            "database": self.database.state,
-            "encoder": self.encoder.loading.state,
-            **self.searches.states(),
-        }
-        if self.passage_encoder is not None:
-            states["passage_encoder"] = self.passage_encoder.state
-        return states
+        """Return the state of each resource."""
+        return {name: resource.state for name, resource in self._resources().items()}
 
-    async def reachable(self) -> bool:
-        """Whether the database answers now."""
+    def dependencies(self) -> Dependencies:
+        """Return the dependencies of the tools."""
+        settings = self._settings
+        return Dependencies(
+            database=self.database,
+            blobs=BlobStore(settings.data_dir),
+            encoder=self.encoder,
+            passage_encoder=self.passage_encoder or self.encoder,
+            allowed_roots=settings.allowed_roots,
+            urls=allowed_urls(settings),
+            image_search=self.search_images,
+            passage_search=self.search_passages,
+            ingest_options=ingest_options(settings),
+            decoder=self._decoder,
+            ocr_engine=None if settings.ingest.ocr == "off" else load_ocr_engine(),
+            vlm=self.vlm,
+            sql_runner=(
+                AnalyticsProvider(settings, self.database) if settings.analytics.enabled else None
+            ),
+            limits=Limits(**dict(settings.limits)),
+        )
+
+    async def search_images(self, request: ImageRequest) -> ImageResults:
+        """Run an image search; raises SightlineError also while resources still open."""
+        image_retriever, _ = await self._retrievers.get()
+        if self._image_search is None:
+            self._image_search = ImageSearch(
+                await self.database.get(),
+                await self.encoder.get(),
+                await self._query_encoder(),
+                signing_key=self._signing_key,
+                reranker=await self._rerank_stage(),
+                caches=self._search_caches,
+            )
+        async with self._search_slots:
+            return await image_retriever(self._image_search, request).search()
+
+    async def search_passages(self, request: PassageRequest) -> PassageResults:
+        """Run a passage search; raises SightlineError also while resources still open."""
+        _, passage_retriever = await self._retrievers.get()
+        if self._passage_search is None:
+            self._passage_search = PassageSearch(
+                await self.database.get(),
+                await self._query_encoder(),
+                signing_key=self._signing_key,
+                captions_only=self.passage_encoder is None,
+                reranker=await self._rerank_stage(),
+                caches=self._search_caches,
+            )
+        async with self._search_slots:
+            return await passage_retriever(self._passage_search, request).search()
+
+    async def is_database_reachable(self) -> bool:
+        """Return whether the database answers a query."""
         database: Database | None = self.database.value
         if database is None:
             return False
@@ -194,24 +222,72 @@ class Runtime:
             return False
         return True
 
-    async def vision_state(self) -> Literal["ready", "unreachable", "unusable"] | None:
-        """Whether the model that answers questions is there now; ``None`` where none is set.
+    async def vlm_state(self) -> Literal["ready", "unreachable", "unusable"] | None:
+        """Return the state of the VLM endpoint, or None if none is configured.
 
-        Unusable: the endpoint answers, and has no such model, or refuses the key.
+        ``unusable`` means that it does not have the model, or rejects the API key.
         """
-        if self.vision is None:
+        if self.vlm is None:
             return None
         try:
-            await self.vision.health(seconds=_VISION_LOOK_SECONDS)
+            await self.vlm.health(seconds=_VLM_PROBE_SECONDS)
         except (ModelUnavailableError, ModelTimeoutError):
             return "unreachable"
         except ModelError:
             return "unusable"
         return "ready"
 
+    async def rerank_model(self) -> RerankModel | None:
+        """Return the model that reranks the first results, or None.
+
+        Raises ConfigurationError if the setting is invalid.
+        """
+        reranker = self._settings.reranker.model
+        cross_encoder_reranker.check(reranker, self._settings.vlm.base_url)
+        if self._cross_encoder is not None:
+            return await self._cross_encoder.get()
+        if reranker == cross_encoder_reranker.VLM and self.vlm is not None:
+            return VlmReranker(self.vlm)
+        return None
+
+    async def _rerank_stage(self) -> RerankStage | None:
+        model = await self.rerank_model()
+        if model is None:
+            return None
+        return RerankStage(model, timeout_seconds=self._settings.reranker.timeout_seconds)
+
+    async def _query_encoder(self) -> TextEncoder:
+        if self.passage_encoder is None:
+            return await self.encoder.get()
+        return (await self.passage_encoder.get()).queries
+
+    def _resources(self) -> dict[str, LazyResource[Any]]:
+        named: dict[str, LazyResource[Any] | None] = {
+            "database": self.database,
+            "encoder": self.encoder,
+            "passage_encoder": self.passage_encoder,
+            "reranker": self._cross_encoder,
+            "search": self._retrievers,
+        }
+        return {name: resource for name, resource in named.items() if resource is not None}
+
+    def _lazy_model(self, name: str, load: Callable[[], C]) -> LazyResource[C]:
+        return self._lazy(name, partial(open_in_thread, load))
+
+    def _lazy(
+        self, name: str, open_resource: Callable[[], AbstractAsyncContextManager[T]]
+    ) -> LazyResource[T]:
+        return LazyResource(
+            name,
+            open_resource,
+            timeout_seconds=self._timeout_seconds,
+            error_type=ModelUnavailableError,
+            delay_seconds=_HANDSHAKE_SECONDS,
+        )
+
 
 def ingest_options(settings: Settings) -> IngestOptions:
-    """Return the options of ingest runs; raises ConfigurationError for an unknown time zone."""
+    """Return the options of ingest; raises ConfigurationError for an unknown time zone."""
     return IngestOptions(
         batch_size=settings.encoder.batch_size,
         max_pixels=settings.limits.max_image_pixels,
@@ -220,7 +296,7 @@ def ingest_options(settings: Settings) -> IngestOptions:
 
 
 def create_image_decoder(settings: Settings) -> Decoder:
-    """Return a decoder for the images of tool calls, with at most four worker processes."""
+    """Return a decoder for images of tool calls with up to four worker processes."""
     return Decoder(
         max_pixels=settings.limits.max_image_pixels,
         memory_mib=settings.ingest.worker_memory_mib,
@@ -236,11 +312,23 @@ def allowed_urls(settings: Settings) -> Allowed | None:
     return Allowed(hosts=settings.urls.allowed_hosts, networks=settings.urls.allowed_networks)
 
 
-def _vision(settings: Settings, metrics: Metrics) -> VlmClient | None:
-    endpoint = Endpoint.from_settings(settings)
+def _create_vlm_client(settings: Settings, metrics: Metrics) -> VlmClient | None:
+    endpoint = VlmEndpoint.from_settings(settings)
     if endpoint is None:
         return None
-    # httpx is imported only where it is used: the handshake need not wait for it.
+    # Imports httpx, for which the handshake must not wait.
     from sightline.server.models.vision_language.vlm_client import VlmClient
 
     return VlmClient(endpoint, observer=metrics.vision)
+
+
+@asynccontextmanager
+async def _open_retrievers() -> AsyncIterator[tuple[type[ImageRetriever], type[PassageRetriever]]]:
+    yield await run_in_daemon_thread(_import_llama_index)
+
+
+def _import_llama_index() -> tuple[type[ImageRetriever], type[PassageRetriever]]:
+    with import_lock:  # takes two seconds
+        from sightline.storage.retrieval.llama_index import ImageRetriever, PassageRetriever
+
+    return ImageRetriever, PassageRetriever

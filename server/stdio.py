@@ -1,6 +1,6 @@
-"""``sightline serve``: MCP over stdin and stdout, for a client that starts the server itself.
+"""MCP over stdin and stdout: ``sightline serve``.
 
-stdout carries the protocol alone: the SDK points it at stderr for everything else.
+stdout carries only the protocol. The SDK redirects other output to stderr.
 """
 
 from __future__ import annotations
@@ -13,38 +13,36 @@ import sys
 from typing import Any, NoReturn
 
 from sightline.server.app import create_app
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 from sightline.server.observability.gc_freeze import gc_paused
-
-logger = logging.getLogger(__name__)
 
 
 async def serve(settings: Settings) -> NoReturn:
-    """Serve until the client closes stdin, or SIGTERM or SIGINT comes; ends the process.
+    """Serve until stdin closes or SIGTERM or SIGINT arrives; then end the process.
 
-    Exit code 2 where the database can never be used as things stand. Raises what makes the server
-    fail. The process ends from here because two things cannot be interrupted: the SDK's thread
-    that reads stdin, and an import of torch, which the interpreter would wait for or trip over.
+    The exit code is 2 if the database has an error that a retry cannot solve. The process ends
+    here, because two things cannot be interrupted: the thread of the SDK that reads stdin, and an
+    import of torch.
     """
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[int] = loop.create_future()
+    exit_code: asyncio.Future[int] = loop.create_future()
 
     def finish(code: int) -> None:
-        if not ended.done():
-            ended.set_result(code)
+        if not exit_code.done():
+            exit_code.set_result(code)
 
     with gc_paused():
-        app = create_app(settings, on_final=lambda _: finish(2))
+        app = create_app(settings, on_failure=lambda _: finish(2))
     loop.add_signal_handler(signal.SIGTERM, finish, 0)
     loop.add_signal_handler(signal.SIGINT, finish, 130)
-    running = asyncio.create_task(app.run_stdio_async())
-    either: set[asyncio.Future[Any]] = {running, ended}
+    server = asyncio.create_task(app.run_stdio_async())
+    either: set[asyncio.Future[Any]] = {server, exit_code}
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    if running.done():
-        await running
+    if server.done():
+        await server
         finish(0)
     elif app.runtime is not None:
         await app.runtime.close()
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(ended.result())
+    os._exit(exit_code.result())

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from sightline.server.cli.cli_context import open_database
 from sightline.server.config import load_settings
 from sightline.storage.errors import ConfigurationError, UnknownNameError
 
@@ -40,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _bind(arguments: argparse.Namespace) -> list[str]:
+    from sightline.server.database.provider import open_database
     from sightline.storage.db import row_security
 
     async with open_database(load_settings()) as database, database.connection() as connection:

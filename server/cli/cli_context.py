@@ -1,7 +1,8 @@
-"""Opens and closes the database or all tool dependencies for a CLI command."""
+"""Opens the tool dependencies and calls tools for CLI commands."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -9,24 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.server.config import Settings
+from sightline.storage.errors import SightlineError
 
 if TYPE_CHECKING:
-    from sightline.storage.db.pool import Database
     from sightline.storage.ingest.discover.input_paths import Given
     from sightline.storage.ingest.progress import Progress, Summary
     from sightline.tools.shared.dependencies import Dependencies
-
-
-@asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Open the configured database, and close it after the block."""
-    from sightline.server.database.provider import DatabaseProvider
-
-    provider = DatabaseProvider(settings)
-    try:
-        yield await provider.open()
-    finally:
-        await provider.close()
 
 
 @asynccontextmanager
@@ -35,7 +24,7 @@ async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
     from sightline.server.observability.metrics import Metrics
     from sightline.server.runtime import Runtime
 
-    async with Runtime(settings, Metrics(), wait_seconds=math.inf) as runtime:
+    async with Runtime(settings, Metrics(), timeout_seconds=math.inf) as runtime:
         yield runtime.dependencies()
 
 
@@ -53,13 +42,42 @@ async def ingest(
     passages = deps.passage_encoder or deps.encoder
     return await pipeline.ingest(
         await deps.database.get(),
-        deps.objects,
+        deps.blobs,
         await deps.encoder.get(),
         paths,
         collection=collection,
         options=deps.ingest_options,
         progress=progress,
         passage_encoder=await passages.get(),
-        reader=deps.text_reader,
+        reader=deps.ocr_engine,
         settings=settings,
     )
+
+
+class ToolFailedError(SightlineError):
+    """A tool call failed; the message is that of the tool."""
+
+
+def call_tool(settings: Settings, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Call a tool through an in-memory MCP client, as an agent does.
+
+    Return the structured result, or raise ToolFailedError.
+    """
+    return asyncio.run(_call(settings, tool, arguments))
+
+
+async def _call(settings: Settings, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    # The SDK takes a second to import, which `sightline --help` must not wait for.
+    from mcp import Client
+    from mcp.types import TextContent
+
+    from sightline.server.app import create_app
+
+    async with Client(create_app(settings)) as client:
+        result = await client.call_tool(tool, arguments)
+    if result.is_error:
+        texts = [block.text for block in result.content if isinstance(block, TextContent)]
+        raise ToolFailedError(" ".join(texts))
+    if result.structured_content is None:
+        raise ToolFailedError(f"{tool} returned no structured result")
+    return dict(result.structured_content)

@@ -85,7 +85,7 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
     from sightline.storage.records import collections, embedding_spaces
     from sightline.storage.types import Level
 
-    async with Runtime(settings, Metrics(), wait_seconds=_LOADING_WAIT_SECONDS) as runtime:
+    async with Runtime(settings, Metrics(), timeout_seconds=_LOADING_WAIT_SECONDS) as runtime:
         kind = "embedded" if settings.database.url is None else "external"
         try:
             database = await runtime.database.get()
@@ -143,11 +143,11 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
 
 async def _vlm(settings: Settings) -> Diagnosis:
     from sightline.server.models.vision_language.vlm_client import VlmClient
-    from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+    from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 
     subject = "vision-language model"
     try:
-        endpoint = Endpoint.from_settings(settings)
+        endpoint = VlmEndpoint.from_settings(settings)
         if endpoint is None:
             return Diagnosis(
                 "note",
@@ -169,7 +169,7 @@ async def _vlm(settings: Settings) -> Diagnosis:
 async def _reranker(settings: Settings) -> Diagnosis:
     from sightline.server.models.text import cross_encoder_reranker
     from sightline.server.models.vision_language.vlm_client import VlmClient
-    from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+    from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
     from sightline.tools.vlm.vlm_reranker import VlmReranker
 
     subject = f"reranker {settings.reranker.model}"
@@ -177,7 +177,7 @@ async def _reranker(settings: Settings) -> Diagnosis:
         return Diagnosis("ok", subject, "off; results keep the order of the fusion")
     try:
         cross_encoder_reranker.check(settings.reranker.model, settings.vlm.base_url)
-        endpoint = Endpoint.from_settings(settings)
+        endpoint = VlmEndpoint.from_settings(settings)
         if settings.reranker.model == cross_encoder_reranker.VLM and endpoint is not None:
             async with VlmClient(endpoint) as client:
                 seconds = await _rerank_seconds(VlmReranker(client))

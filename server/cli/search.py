@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from sightline.server.cli.tool_client import call_tool
+from sightline.server.cli.cli_context import call_tool
 from sightline.server.config import load_settings
 
 HELP = "search images (or, with --text, passages) and print a table"

@@ -1,15 +1,15 @@
-"""The database of a process: given by its address, or the embedded Postgres of the data folder."""
+"""The configured database: external, or the embedded Postgres of the data folder."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.server import import_lock
 from sightline.server.config import Settings
-from sightline.server.lazy_resource import in_daemon_thread
+from sightline.server.lazy_resource import import_lock, run_in_daemon_thread
 from sightline.storage.db.pool import Database
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def database_dsn(settings: Settings) -> Iterator[str]:
-    """The address of the database that the settings name, which runs while the block does."""
+    """Yield the connection string; an embedded Postgres runs during the block."""
     if settings.database.url is not None:
         yield settings.database.url.get_secret_value()
         return
@@ -28,67 +28,55 @@ def database_dsn(settings: Settings) -> Iterator[str]:
         yield postgres.dsn()
 
 
-class DatabaseProvider:
-    """Opens the database that the settings name, and closes what it started."""
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Start Postgres if it is embedded, check the schema and connect; close all after the block.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._embedded: EmbeddedPostgres | None = None
-        self._database: Database | None = None
-
-    async def open(self) -> Database:
-        """Start Postgres where it is ours, check the schema, connect.
-
-        An embedded database that is brand new gets its tables here: nobody else could have made
-        them. An embedded server that dies later is started again by whoever misses it first.
-        Raises DatabaseUnavailableError (worth trying again), SchemaError, ConfigurationError or
-        StorageError.
-        """
-        if self._settings.database.url is not None:
-            dsn, revive = self._settings.database.url.get_secret_value(), None
-            await in_daemon_thread(lambda: _check(dsn), discard=lambda _: None)
+    A new embedded database gets its schema here. If the embedded server dies, the next query that
+    fails starts it again. Raises DatabaseUnavailableError (which may be temporary), SchemaError,
+    ConfigurationError or StorageError.
+    """
+    async with AsyncExitStack() as stack:
+        if settings.database.url is not None:
+            dsn, restart = settings.database.url.get_secret_value(), None
+            await run_in_daemon_thread(lambda: _require_head(dsn))
         else:
-            if self._embedded is None:
-                self._embedded = await in_daemon_thread(
-                    self._start_embedded, discard=lambda postgres: postgres.close()
-                )
-            dsn, revive = self._embedded.dsn(), self._embedded.ensure_running
-        self._database = await Database.open(
+            postgres = await run_in_daemon_thread(
+                lambda: _start_postgres(settings.data_dir), discard=lambda unused: unused.close()
+            )
+            stack.push_async_callback(asyncio.to_thread, postgres.close)
+            dsn, restart = postgres.dsn(), postgres.ensure_running
+        database = await Database.open(
             dsn,
-            max_connections=self._settings.database.max_connections,
-            acquire_timeout_seconds=self._settings.database.acquire_timeout_seconds,
-            statement_timeout_seconds=self._settings.database.statement_timeout_seconds,
-            revive=revive,
+            max_connections=settings.database.max_connections,
+            acquire_timeout_seconds=settings.database.acquire_timeout_seconds,
+            statement_timeout_seconds=settings.database.statement_timeout_seconds,
+            restart=restart,
         )
-        return self._database
-
-    async def close(self) -> None:
-        """Close the connections; the last user of an embedded Postgres stops it."""
-        if self._database is not None:
-            await self._database.close()
-        if self._embedded is not None:
-            await asyncio.to_thread(self._embedded.close)
-
-    def _start_embedded(self) -> EmbeddedPostgres:
-        # Imported in the thread: alembic brings SQLAlchemy, which the handshake need not wait for.
-        with import_lock.alone:
-            from sightline.server.database import schema_migration
-            from sightline.storage.postgres import EmbeddedPostgres
-
-        postgres = EmbeddedPostgres(self._settings.data_dir)
-        try:
-            dsn = postgres.dsn()
-            if schema_migration.current(dsn) is None:
-                schema_migration.upgrade(dsn)
-            schema_migration.require_head(dsn)
-        except BaseException:
-            postgres.close()
-            raise
-        return postgres
+        stack.push_async_callback(database.close)
+        yield database
 
 
-def _check(dsn: str) -> None:
-    with import_lock.alone:
+def _start_postgres(data_dir: Path) -> EmbeddedPostgres:
+    # Imported in a thread: alembic imports SQLAlchemy, for which the handshake must not wait.
+    with import_lock:
+        from sightline.server.database import schema_migration
+        from sightline.storage.postgres import EmbeddedPostgres
+
+    postgres = EmbeddedPostgres(data_dir)
+    try:
+        dsn = postgres.dsn()
+        if schema_migration.current(dsn) is None:
+            schema_migration.upgrade(dsn)
+        schema_migration.require_head(dsn)
+    except BaseException:
+        postgres.close()
+        raise
+    return postgres
+
+
+def _require_head(dsn: str) -> None:
+    with import_lock:
         from sightline.server.database import schema_migration
 
     schema_migration.require_head(dsn)

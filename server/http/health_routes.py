@@ -45,11 +45,11 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
         if runtime is None or app.stopping:
             return JSONResponse({"ready": False}, status_code=503)
         states: dict[str, str] = dict(runtime.states())
-        if states["database"] == "ready" and not await runtime.reachable():
+        if states["database"] == "ready" and not await runtime.is_database_reachable():
             states["database"] = "unreachable"
         is_ready = all(state == "ready" for state in states.values())
         body = {"ready": is_ready, **states}
-        vision = await runtime.vision_state()
+        vision = await runtime.vlm_state()
         if vision is not None:
             # Informational: readiness does not depend on the vision-language model.
             body["vision"] = vision
@@ -75,7 +75,7 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
 
 
 def _queue_size(app: App) -> float:
-    encoder = None if app.runtime is None else app.runtime.encoder.loading.value
+    encoder = None if app.runtime is None else app.runtime.encoder.value
     return 0 if encoder is None else encoder.queued_items
 
 

@@ -74,7 +74,7 @@ def create_http_app(
     address: str,
     *,
     register: tuple[Register, ...] = (register_all,),
-    on_final: Callable[[Exception], None] | None = None,
+    on_failure: Callable[[Exception], None] | None = None,
 ) -> tuple[App, Starlette]:
     """Create the MCP server and its ASGI application for an MCP address."""
     http_auth = create_http_auth(settings, address)
@@ -83,7 +83,7 @@ def create_http_app(
         settings,
         register=register,
         metrics=metrics,
-        on_final=on_final,
+        on_failure=on_failure,
         auth=None if http_auth is None else http_auth.settings,
         token_verifier=None if http_auth is None else http_auth.verifier,
     )
@@ -141,17 +141,17 @@ async def start_http_server(
     settings: Settings,
     *,
     register: tuple[Register, ...] = (register_all,),
-    on_final: Callable[[Exception], None] | None = None,
+    on_failure: Callable[[Exception], None] | None = None,
 ) -> AsyncIterator[tuple[str, RunningServer]]:
     """Run a server inside the block; yield its MCP address and the server.
 
-    At the end of the block, running calls may finish within ``http_shutdown_seconds``. Raises
-    ConfigurationError for an invalid address, port or token.
+    At the end of the block, running calls may finish within ``http.shutdown_timeout_seconds``.
+    Raises ConfigurationError for an invalid address, port or token.
     """
     bound = _bind(settings.http.host, settings.http.port)
     try:
         address = _url(settings, bound)
-        app, starlette = create_http_app(settings, address, register=register, on_final=on_final)
+        app, starlette = create_http_app(settings, address, register=register, on_failure=on_failure)
         posts, force_shutdown = InFlight(), asyncio.Event()
         server = _UvicornServer(
             uvicorn.Config(
@@ -180,11 +180,11 @@ async def start_http_server(
         bound.close()
 
 
-async def serve(settings: Settings, *, on_listening: Callable[[str], None] | None = None) -> None:
+async def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; a second signal does not wait for running calls.
 
-    ``on_listening`` gets the address. Raises ConfigurationError for an invalid setting, and the
-    error that makes the database permanently unusable.
+    Raises ConfigurationError for an invalid setting, and the error that makes the database
+    permanently unusable.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Exception | None] = loop.create_future()
@@ -200,12 +200,10 @@ async def serve(settings: Settings, *, on_listening: Callable[[str], None] | Non
         finish()
 
     with _handle_signals(loop, on_signal):
-        async with start_http_server(settings, on_final=finish) as (url, running):
+        async with start_http_server(settings, on_failure=finish) as (url, running):
             force_shutdown = running.force_shutdown
             running.task.add_done_callback(lambda _: finish(_startup_error(running.server)))
             logger.info("listening on %s", url)
-            if on_listening is not None:
-                on_listening(url)
             error = await ended
             logger.info("stopping")
     if error is not None:
@@ -246,5 +244,4 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _url(settings: Settings, bound: socket.socket) -> str:
-    port = bound.getsockname()[1]
-    return f"http://{in_url(settings.http.host)}:{port}{MCP_PATH}"
+    return f"http://{in_url(settings.http.host)}:{bound.getsockname()[1]}{MCP_PATH}"

@@ -123,7 +123,7 @@ async def test_a_database_that_is_down_is_named_and_used_when_it_returns(
         assert app.runtime is not None
         result = await client.call_tool("list_collections", {})
         assert result.is_error
-        assert "the database cannot be reached" in text_of(result)
+        assert "The database cannot be reached" in text_of(result)
         with psycopg.connect(postgres_dsn, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, template))
         try:
@@ -139,7 +139,7 @@ async def test_a_schema_of_another_version_is_final_and_says_what_to_run(
     mode: str, tmp_path: Path, empty_dsn: str
 ) -> None:
     final: list[Exception] = []
-    app = create_app(make_settings(tmp_path, database__url=empty_dsn), on_final=final.append)
+    app = create_app(make_settings(tmp_path, database__url=empty_dsn), on_failure=final.append)
     async with Client(app, mode=mode) as client:
         result = await client.call_tool("list_collections", {})
     assert result.is_error
@@ -148,7 +148,9 @@ async def test_a_schema_of_another_version_is_final_and_says_what_to_run(
 
 
 async def test_a_password_in_a_database_error_is_not_told(mode: str, tmp_path: Path) -> None:
-    app = create_app(make_settings(tmp_path, database__url="postgresql://ann:hunter2@127.0.0.1:1/x"))
+    app = create_app(
+        make_settings(tmp_path, database__url="postgresql://ann:hunter2@127.0.0.1:1/x")
+    )
     async with Client(app, mode=mode) as client:
         result = await client.call_tool("list_collections", {})
     assert result.is_error

@@ -1,13 +1,23 @@
-"""What takes seconds opens beside the calls that wait for it."""
+"""Tests of resources that open in the background."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from sightline.server.lazy_resource import Background, in_daemon_thread, on_wait
+from sightline.server.lazy_resource import (
+    LazyResource,
+    on_wait,
+    open_in_thread,
+    run_in_daemon_thread,
+)
 from sightline.storage.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -17,148 +27,243 @@ from sightline.storage.errors import (
 
 
 class Door:
-    """Opens when it is told to, fails as often as it is told to."""
+    """A resource that waits for ``unlocked`` and raises the given errors first."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
         self.unlocked = asyncio.Event()
-        self.tries = 0
+        self.attempts = 0
+        self.closed = 0
 
-    async def open(self) -> str:
-        self.tries += 1
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        self.attempts += 1
         await self.unlocked.wait()
         if self.errors:
             raise self.errors.pop(0)
-        return "open"
+        yield "open"
+        self.closed += 1
 
 
-def opening(door: Door, wait_seconds: float = 30.0, **options: object) -> Background[str]:
-    return Background(
+def lazy(door: Door, timeout_seconds: float = 30.0, **options: object) -> LazyResource[str]:
+    return LazyResource(
         "the door",
         door.open,
-        wait_seconds=wait_seconds,
-        unavailable=DatabaseUnavailableError,
-        retried=(DatabaseUnavailableError,),
+        timeout_seconds=timeout_seconds,
+        error_type=DatabaseUnavailableError,
+        retry_on=(DatabaseUnavailableError,),
         **options,
     )
 
 
-async def test_a_call_waits_until_it_is_open() -> None:
+async def test_a_call_waits_until_the_resource_is_open() -> None:
     door = Door()
-    async with opening(door) as background:
-        waiting = asyncio.create_task(background.get())
+    async with lazy(door) as resource:
+        waiting = asyncio.create_task(resource.get())
         await asyncio.sleep(0)
-        assert background.state == "loading"
+        assert resource.state == "loading"
         door.unlocked.set()
-        assert await waiting == await background.get() == "open"
-        assert background.state == "ready"
-        assert door.tries == 1
+        assert await waiting == await resource.get() == "open"
+        assert resource.state == "ready"
+        assert door.closed == 0
+    assert (door.attempts, door.closed) == (1, 1)
 
 
-async def test_a_call_waits_no_longer_than_it_should_and_says_to_try_again() -> None:
-    async with opening(Door(), wait_seconds=0.01) as background:
+async def test_a_call_waits_no_longer_than_the_timeout_and_says_to_try_again() -> None:
+    async with lazy(Door(), timeout_seconds=0.01) as resource:
         with pytest.raises(DatabaseUnavailableError, match=r"still loading .* try again"):
-            await background.get()
+            await resource.get()
 
 
-async def test_a_waiting_call_tells_its_client() -> None:
-    door, told = Door(), []
+async def test_a_call_starts_a_delayed_opening() -> None:
+    door = Door()
+    door.unlocked.set()
+    async with lazy(door, delay_seconds=3600) as resource:
+        await asyncio.sleep(0)
+        assert door.attempts == 0
+        assert await resource.get() == "open"
 
-    async def tell(message: str) -> None:
-        told.append(message)
+
+async def test_a_waiting_call_reports_progress() -> None:
+    door, reports = Door(), []
+
+    async def report(message: str) -> None:
+        reports.append(message)
         door.unlocked.set()
 
-    async with opening(door) as background:
-        on_wait.set(tell)
-        assert await background.get() == "open"
-    assert told == ["the door is loading, 0 s so far"]
+    async with lazy(door) as resource:
+        on_wait.set(report)
+        assert await resource.get() == "open"
+    assert reports == ["the door is loading, 0 s so far"]
 
 
-async def test_what_may_heal_is_tried_again_and_callers_hear_the_reason_at_once() -> None:
+async def test_a_temporary_error_is_retried_and_reported_at_once() -> None:
     door = Door(DatabaseUnavailableError("nobody home"))
-    async with opening(door) as background:
+    async with lazy(door) as resource:
         door.unlocked.set()
         with pytest.raises(DatabaseUnavailableError, match="nobody home"):
-            await background.get()
-        assert background.state == "failed"
-        await background.opened.wait()
-        assert background.state == "ready"
-        assert await background.get() == "open"
-    assert door.tries == 2
+            await resource.get()
+        assert resource.state == "failed"
+        await resource.opened.wait()
+        assert resource.state == "ready"
+        assert await resource.get() == "open"
+    assert (door.attempts, door.closed) == (2, 1)
 
 
-async def test_what_cannot_heal_is_final_and_reported_with_its_reason() -> None:
-    final: list[Exception] = []
+async def test_another_error_is_final_and_reported_to_every_caller() -> None:
+    failures: list[Exception] = []
     door = Door(SchemaError("at 0001, needs 0002"))
-    async with opening(door, on_final=final.append) as background:
+    async with lazy(door, on_failure=failures.append) as resource:
         door.unlocked.set()
         for _ in range(2):
             with pytest.raises(DatabaseUnavailableError, match="at 0001, needs 0002"):
-                await background.get()
-    assert door.tries == 1
-    assert [type(error) for error in final] == [SchemaError]
+                await resource.get()
+    assert (door.attempts, door.closed) == (1, 0)
+    assert [type(error) for error in failures] == [SchemaError]
 
 
-async def test_an_error_that_nobody_named_keeps_its_text_in_the_log(
+async def test_the_text_of_an_unexpected_error_is_only_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     door = Door(ValueError("password=hunter2"))
-    async with opening(door) as background:
+    async with lazy(door) as resource:
         door.unlocked.set()
-        with pytest.raises(DatabaseUnavailableError, match=r"\(ValueError\); the server's log"):
-            await background.get()
+        with pytest.raises(DatabaseUnavailableError, match=r"\(ValueError\); the log of the se"):
+            await resource.get()
     assert "hunter2" in caplog.text
 
 
-async def test_closing_stops_what_is_still_opening() -> None:
-    background = opening(Door()).start()
-    await asyncio.sleep(0)
-    await background.close()
-    await background.close()
+async def test_closing_stops_an_unfinished_opening() -> None:
+    door = Door()
+    async with lazy(door) as resource:
+        await asyncio.sleep(0)
+        assert door.attempts == 1
+    assert resource.value is None
+    await resource.__aexit__()
+    assert door.closed == 0
 
 
-async def test_work_in_a_thread_gives_its_result_or_its_error() -> None:
+async def test_a_thread_returns_its_result_or_raises_its_error() -> None:
     discarded: list[int] = []
-    assert await in_daemon_thread(lambda: 7, discard=discarded.append) == 7
+    assert await run_in_daemon_thread(lambda: 7, discard=discarded.append) == 7
 
     def fail() -> int:
         raise ConfigurationError("no such encoder")
 
     with pytest.raises(ConfigurationError, match="no such encoder"):
-        await in_daemon_thread(fail, discard=discarded.append)
+        await run_in_daemon_thread(fail, discard=discarded.append)
     assert discarded == []
 
 
-async def test_a_result_that_nobody_awaits_any_more_is_discarded() -> None:
-    go, gone = threading.Event(), asyncio.Event()
+async def test_the_result_of_a_cancelled_call_is_discarded() -> None:
+    release, discarded = threading.Event(), asyncio.Event()
 
     def work() -> int:
-        go.wait(30)
+        release.wait(30)
         return 7
 
-    task = asyncio.create_task(in_daemon_thread(work, discard=lambda _: gone.set()))
+    task = asyncio.create_task(run_in_daemon_thread(work, discard=lambda _: discarded.set()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    go.set()
-    await asyncio.wait_for(gone.wait(), 30)
+    release.set()
+    await asyncio.wait_for(discarded.wait(), 30)
 
 
-async def test_an_encoder_that_cannot_be_loaded_says_why_to_every_caller() -> None:
-    from sightline.server.models.image_text.image_text_encoder import Encoder
-    from sightline.server.models.image_text.lazy_encoder import BackgroundEncoder
+class Model:
+    """A model that counts how often it is closed."""
 
-    def load() -> Encoder:
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+async def test_a_model_is_loaded_in_a_thread_and_closed_at_the_end() -> None:
+    model, threads = Model(), []
+
+    def load() -> Model:
+        threads.append(threading.current_thread())
+        return model
+
+    resource = LazyResource(
+        "the model",
+        lambda: open_in_thread(load),
+        timeout_seconds=30,
+        error_type=ModelUnavailableError,
+    )
+    async with resource:
+        assert await resource.get() is model
+        assert model.closed == 0
+    assert model.closed == 1
+    assert threads != [threading.current_thread()]
+
+
+async def test_a_model_that_cannot_be_loaded_says_why_to_every_caller() -> None:
+    def load() -> Model:
         raise ConfigurationError("the encoder folder '/nowhere' has no weights")
 
-    encoder = BackgroundEncoder(load, name="local-dir:/nowhere", wait_seconds=30)
-    with pytest.raises(ModelUnavailableError, match="still loading"):
-        _ = encoder.identity
-    encoder.start()
-    for call in (encoder.encode_texts(["a"]), encoder.get()):
-        with pytest.raises(ModelUnavailableError, match="has no weights"):
-            await call
-    with pytest.raises(ModelUnavailableError, match="has no weights"):
-        _ = encoder.preprocess
-    await encoder.close()
+    resource = LazyResource(
+        "the encoder",
+        lambda: open_in_thread(load),
+        timeout_seconds=30,
+        error_type=ModelUnavailableError,
+    )
+    async with resource:
+        for _ in range(2):
+            with pytest.raises(ModelUnavailableError, match="has no weights"):
+                await resource.get()
+
+
+# Two threads that import at once would take turns every few milliseconds, for seconds.
+_IMPORT_IN_TWO_THREADS = """
+import sys, threading
+from sightline.server import runtime
+from sightline.server.database import provider
+
+class ThreadRecorder:
+    threads = []
+
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in ("alembic", "llama_index", "sqlalchemy"):
+            self.threads.append(threading.get_ident())
+
+sys.meta_path.insert(0, ThreadRecorder())
+start = threading.Barrier(2)
+
+def check_database():
+    try:
+        provider._require_head("host=/nowhere")
+    except Exception as error:
+        assert "cannot be reached" in str(error), error
+
+def run(function):
+    start.wait()
+    function()
+
+functions = [runtime._import_llama_index, check_database]
+threads = [threading.Thread(target=run, args=[function]) for function in functions]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+recorded = ThreadRecorder.threads
+print(sum(a != b for a, b in zip(recorded, recorded[1:])), len(recorded))
+"""
+
+
+def test_search_and_database_are_imported_one_after_the_other(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", _IMPORT_IN_TWO_THREADS],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert not process.stderr
+    switches, imports = map(int, process.stdout.split())
+    assert switches <= 1
+    assert imports > 100

@@ -17,7 +17,7 @@ from sightline.server.models.model_server.builtin.builtin_server import serving 
 from sightline.server.models.model_server.builtin.openai_app import BUILTIN
 from sightline.storage.errors import ConfigurationError
 from tests.support import random_cross_encoder
-from tests.support.vlm_endpoint import MODEL, VlmEndpoint, serving
+from tests.support.fake_vlm_server import MODEL, FakeVlmServer, serving
 
 NAME = "builtin-llava"
 
@@ -32,7 +32,7 @@ def builtin() -> Iterator[str]:
 @pytest.fixture
 async def endpoint() -> AsyncIterator[str]:
     """An endpoint that gives no log-probabilities."""
-    async with serving(VlmEndpoint()) as address:
+    async with serving(FakeVlmServer()) as address:
         yield address
 
 
@@ -77,7 +77,6 @@ async def test_the_vision_model_judges_both_searches(
     settings: Settings, builtin: str, tmp_path: Path
 ) -> None:
     asking = settings.replace(reranker__model="vlm", vlm__base_url=builtin, vlm__model=NAME)
-    )
     for result in (await found(asking, tmp_path)).values():
         assert result["reranked"] is True
         assert "notes" not in result

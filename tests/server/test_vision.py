@@ -15,12 +15,12 @@ from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.vlm.vision_language_model import Request
-from tests.support.vlm_endpoint import MODEL, VlmEndpoint, serving
+from tests.support.fake_vlm_server import MODEL, FakeVlmServer, serving
 
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    async with serving(VlmEndpoint()) as address:
+    async with serving(FakeVlmServer()) as address:
         yield address
 
 
@@ -41,17 +41,17 @@ async def test_tools_are_given_the_model_and_its_calls_are_counted(
 ) -> None:
     metrics = Metrics()
     async with Runtime(made(tmp_path, url), metrics) as runtime:
-        vision = runtime.dependencies().vision
+        vision = runtime.dependencies().vlm
         assert vision is not None
         model = await vision.get()
         assert (model.model, model.profile.name) == (MODEL, "llava-1.5")
         for _ in range(2):
             assert (await model.ask(Request(("Is there a van?",)))).text == "yes"
-        assert await runtime.vision_state() == "ready"
+        assert await runtime.vlm_state() == "ready"
     shown = metrics.exposition().decode()
     for line in (
         'sightline_vision_calls_total{outcome="answered"} 1.0',
-        'sightline_vision_calls_total{outcome="remembered"} 1.0',
+        'sightline_vision_calls_total{outcome="cached"} 1.0',
         "sightline_vision_requests_total 1.0",
         'sightline_vision_tokens_total{of="answer"} 3.0',
         "sightline_vision_seconds_count 2.0",
@@ -62,8 +62,8 @@ async def test_tools_are_given_the_model_and_its_calls_are_counted(
 async def test_without_an_endpoint_tools_are_given_none(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path, encoder__model=f"local-dir:{tmp_path}")
     runtime = Runtime(settings, Metrics())
-    assert runtime.dependencies().vision is None
-    assert await runtime.vision_state() is None
+    assert runtime.dependencies().vlm is None
+    assert await runtime.vlm_state() is None
     assert (await doctor._vlm(settings)).status == "note"
 
 
@@ -80,7 +80,7 @@ async def test_what_is_wrong_with_the_model_is_told(
 ) -> None:
     settings = made(tmp_path, url + path, model)
     async with Runtime(settings, Metrics()) as runtime:
-        assert await runtime.vision_state() == state
+        assert await runtime.vlm_state() == state
     diagnosis = await doctor._vlm(settings)
     assert diagnosis.status == ("ok" if state == "ready" else "error")
     assert re.search(finding, diagnosis.message)
@@ -91,7 +91,7 @@ async def test_a_model_that_is_gone_is_unreachable_and_a_plain_one_has_no_boxes(
 ) -> None:
     gone = made(tmp_path, "http://127.0.0.1:1/v1")
     async with Runtime(gone, Metrics()) as runtime:
-        assert await runtime.vision_state() == "unreachable"
+        assert await runtime.vlm_state() == "unreachable"
     assert "cannot be reached" in (await doctor._vlm(gone)).message
     plain = await doctor._vlm(made(tmp_path, url, profile="auto"))
     assert plain.status == "note"

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import sys
 
-from sightline.server.cli.cli_context import open_database
 from sightline.server.config import Settings, load_settings
 
 HELP = "cluster the images of collections and find near-duplicates"
@@ -31,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _analyze(settings: Settings, arguments: argparse.Namespace) -> None:
+    from sightline.server.database.provider import open_database
     from sightline.storage.analytics import cluster_analysis
 
     async with open_database(settings) as database:

@@ -8,7 +8,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sightline.server.cli.cli_context import open_database
 from sightline.server.config import Settings, load_settings
 from sightline.storage.errors import ConfigurationError
 
@@ -47,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _draw(settings: Settings, arguments: argparse.Namespace) -> tuple[str, str]:
     """Return the HTML page and a summary."""
+    from sightline.server.database.provider import open_database
     from sightline.server.reports import atlas_page
     from sightline.storage.analytics import atlas_data
 

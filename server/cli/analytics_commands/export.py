@@ -7,7 +7,6 @@ import asyncio
 import sys
 from pathlib import Path
 
-from sightline.server.cli.cli_context import open_database
 from sightline.server.config import Settings, load_settings
 
 HELP = "write a view of the schema analytics, including vectors, to a file"
@@ -33,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _export(settings: Settings, arguments: argparse.Namespace, path: Path) -> int:
+    from sightline.server.database.provider import open_database
     from sightline.storage.analytics.view_export import export
 
     async with open_database(settings) as database:

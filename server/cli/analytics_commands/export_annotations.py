@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.server.cli.cli_context import open_database
 from sightline.server.config import Settings, load_settings
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, shown
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from sightline.storage.db.pool import Database
-    from sightline.tools.boxes.annotation_export import Annotated
+    from sightline.tools.boxes.annotation_export import AnnotatedAsset
 
 HELP = "write saved annotations and their images in COCO or LLaVA format"
 
@@ -52,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _export(settings: Settings, arguments: argparse.Namespace) -> tuple[int, int]:
+    from sightline.server.database.provider import open_database
     from sightline.server.runtime import create_image_decoder
     from sightline.storage.blobs import BlobStore
     from sightline.tools.boxes.annotation_export import image_file_name
@@ -77,7 +77,7 @@ async def _export(settings: Settings, arguments: argparse.Namespace) -> tuple[in
 
 async def _annotated_assets(
     database: Database, collection: str | None, origin: str | None
-) -> list[Annotated]:
+) -> list[AnnotatedAsset]:
     """Return the assets with matching annotations; raise if there are none."""
     from sightline.storage.records import annotations, assets, collections
 
@@ -87,7 +87,7 @@ async def _annotated_assets(
         ids = await annotations.annotated_asset_ids(connection, collection)
         by_asset = await annotations.list_by_asset(connection, ids)
         records = await assets.fetch(connection, ids)
-    selected: list[Annotated] = []
+    selected: list[AnnotatedAsset] = []
     for record in records:
         boxes = [box for box in by_asset[record.id] if origin in (None, box.origin)]
         if boxes:
@@ -101,7 +101,7 @@ async def _annotated_assets(
     return selected
 
 
-def _format(arguments: argparse.Namespace, annotated: list[Annotated]) -> JsonValue:
+def _format(arguments: argparse.Namespace, annotated: list[AnnotatedAsset]) -> JsonValue:
     from sightline.tools.boxes.annotation_export import to_coco, to_llava
     from sightline.tools.boxes.model_families import choose_profile
 

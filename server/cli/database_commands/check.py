@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from sightline.server.cli.cli_context import open_database, open_dependencies
+from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings
 
 HELP = "check the consistency of tables, vectors and stored files"
@@ -28,13 +28,14 @@ async def _repair(settings: Settings) -> None:
 
     async with open_dependencies(settings) as deps:
         repair = Repair(
-            await deps.database.get(), deps.objects, deps.encoder.get, deps.ingest_options
+            await deps.database.get(), deps.blobs, deps.encoder.get, deps.ingest_options
         )
         for action in await repair.run():
             print(f"repaired: {action.code}, {action.count}: {action.what}")
 
 
 async def _check(settings: Settings) -> int:
+    from sightline.server.database.provider import open_database
     from sightline.storage.blobs import BlobStore
     from sightline.storage.maintenance.integrity_check import check
 
