@@ -1,4 +1,4 @@
-"""A real Postgres for the whole run, and a fresh database of it for each test."""
+"""Fixtures: one Postgres per session and a fresh database per test."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
-    """The server; without fsync, since its data is worth nothing."""
-    # Not pytest's folder, which it keeps for three runs.
+    """Start the server without fsync, because its data is temporary."""
+    # Not pytest's folder: pytest keeps the folders of three runs.
     with (
         tempfile.TemporaryDirectory(prefix="sightline-tests-") as folder,
         EmbeddedPostgres(Path(folder), durable=False) as server,
@@ -33,7 +33,7 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture(scope="session")
 def postgres_dsn(postgres_server: EmbeddedPostgres) -> str:
-    """The DSN of the server's maintenance database: to make databases, not to work in."""
+    """Return the DSN of the maintenance database, for CREATE DATABASE only."""
     return postgres_server.dsn("postgres")
 
 
@@ -47,19 +47,19 @@ def _template(postgres_dsn: str) -> str:
 
 @pytest.fixture
 def empty_dsn(postgres_dsn: str) -> Iterator[str]:
-    """The DSN of a database with nothing in it, dropped after the test."""
+    """Return the DSN of an empty database; drop it after the test."""
     yield from _database(postgres_dsn, "template1")
 
 
 @pytest.fixture
 def database_dsn(postgres_dsn: str, _template: str) -> Iterator[str]:
-    """The DSN of a migrated, empty database, dropped after the test."""
+    """Return the DSN of a migrated database without rows; drop it after the test."""
     yield from _database(postgres_dsn, _template)
 
 
 @pytest.fixture
 async def database(database_dsn: str) -> AsyncIterator[Database]:
-    """A migrated, empty database, open."""
+    """Open a migrated database without rows."""
     opened = await Database.open(database_dsn)
     yield opened
     await opened.close()

@@ -1,4 +1,4 @@
-"""The suite's own rule: every worker collects the same tests, or none of them runs."""
+"""Test ids do not depend on time or process, so xdist workers agree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-#: What gives another value at another time or in another process.
+#: Calls whose value differs between times or processes.
 CHANGING = {
     "time",
     "time_ns",
@@ -20,7 +20,7 @@ CHANGING = {
 }
 
 
-def test_no_parameter_of_a_test_depends_on_when_it_is_collected() -> None:
+def test_parameters_do_not_depend_on_time_or_process() -> None:
     found = [
         f"{path.relative_to(TESTS)}:{call.lineno}"
         for path in sorted(TESTS.rglob("*.py"))
@@ -34,7 +34,7 @@ def test_no_parameter_of_a_test_depends_on_when_it_is_collected() -> None:
 
 
 def _name(call: ast.Call) -> str:
-    """``time`` of both ``time()`` and ``time.time()``."""
+    """Return ``time`` for ``time()`` and for ``time.time()``."""
     match call.func:
         case ast.Attribute(attr=name) | ast.Name(id=name):
             return name

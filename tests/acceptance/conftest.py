@@ -1,4 +1,4 @@
-"""A whole server with a gallery to work on, reached as its clients reach it."""
+"""Fixtures: a complete server with a gallery, used through real clients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from sightline.server.app import create_app
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import Settings, variable
+from sightline.server.config import Settings, load_settings, variable
 from sightline.server.http import http_server
 from tests.acceptance import gallery
 from tests.support import random_clip
 
-#: The command that a client's configuration names.
+#: The command in the configuration of a client.
 SIGHTLINE = Path(sys.executable).with_name("sightline")
 
 Connect = Callable[[Settings, str], AbstractAsyncContextManager[Client]]
@@ -26,7 +25,7 @@ Connect = Callable[[Settings, str], AbstractAsyncContextManager[Client]]
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The gallery's folder. Nobody changes it."""
+    """Write the gallery once; tests only read it."""
     folder = Path(os.path.realpath(tmp_path_factory.mktemp("gallery"))) / "gallery"
     gallery.build(folder)
     return folder
@@ -34,7 +33,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def random_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder that loads as a real one does; it knows likeness of bytes and nothing else."""
+    """Write an encoder with random weights that loads like a real one."""
     import torch
 
     torch.set_num_threads(1)
@@ -45,30 +44,30 @@ def random_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(
     tmp_path: Path, database_dsn: str, pictures: Path, random_encoder_folder: Path
 ) -> Settings:
-    """A server over an empty database that may read the gallery."""
-    return process_settings.load(
+    """Return settings with an empty database and access to the gallery."""
+    return load_settings(
         data_dir=tmp_path / "data",
-        database_url=database_dsn,
-        encoder=f"local-dir:{random_encoder_folder}",
-        encoder_threads=1,
+        database__url=database_dsn,
+        encoder__model=f"local-dir:{random_encoder_folder}",
+        encoder__threads=1,
         allowed_roots=(pictures,),
-        ingest_workers=1,
-        loading_wait_seconds=200,
-        http_port=0,
+        ingest__workers=1,
+        startup_timeout_seconds=200,
+        http__port=0,
     )
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings as a client hands them to a server that it starts."""
-    assert settings.database_url is not None
+    """Return the settings as environment variables for a server process."""
+    assert settings.database.url is not None
     values = {
         "data_dir": settings.data_dir,
-        "database_url": settings.database_url.get_secret_value(),
-        "encoder": settings.encoder,
-        "encoder_threads": settings.encoder_threads,
+        "database__url": settings.database.url.get_secret_value(),
+        "encoder__model": settings.encoder.model,
+        "encoder__threads": settings.encoder.threads,
         "allowed_roots": os.pathsep.join(map(str, settings.allowed_roots)),
-        "ingest_workers": settings.ingest_workers,
-        "loading_wait_seconds": settings.loading_wait_seconds,
+        "ingest__workers": settings.ingest.workers,
+        "startup_timeout_seconds": settings.startup_timeout_seconds,
     }
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return kept | {variable(name): str(value) for name, value in values.items()}
@@ -91,18 +90,21 @@ async def over_stdio(settings: Settings, mode: str) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def over_http(settings: Settings, mode: str) -> AsyncIterator[Client]:
-    async with http_server.start_http_server(settings) as (url, _), Client(url, mode=mode) as client:
+    async with (
+        http_server.start_http_server(settings) as (url, _),
+        Client(url, mode=mode) as client,
+    ):
         yield client
 
 
 @pytest.fixture(params=[in_memory, over_stdio, over_http])
 def connect(request: pytest.FixtureRequest) -> Connect:
-    """How a client reaches the server."""
+    """Return the transport."""
     chosen: Connect = request.param
     return chosen
 
 
 @pytest.fixture(params=["2026-07-28", "legacy"])
 def mode(request: pytest.FixtureRequest) -> str:
-    """The era of the protocol that a client speaks."""
+    """Return the protocol revision."""
     return str(request.param)

@@ -1,4 +1,4 @@
-"""Six pictures with captions and facts, and a document: small enough to ingest in a second."""
+"""Six images with captions and metadata, and a document."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CAPTIONS = (
 )
 NOTES = "The heat sink HS-4420 has a hole spacing of 42.5 mm.\n"
 
-#: What a gallery is filled, searched, looked at and emptied with.
+#: Tools that the test calls.
 TOOLS = {
     "list_collections",
     "search_images",

@@ -1,4 +1,4 @@
-"""Every tool, called as real clients call it: both eras of the protocol over every transport."""
+"""Every tool works in both protocol revisions over every transport."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.types import BlobResourceContents, CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 from tests.acceptance.conftest import Connect
 from tests.acceptance.gallery import CAPTIONS, TOOLS
 from tests.support.pictures import jpeg
@@ -21,7 +21,7 @@ from tests.support.pictures import jpeg
 async def answered(
     client: Client, tool: str, **arguments: Any
 ) -> tuple[dict[str, Any], list[Image.Image]]:
-    """The structured result, which the first text block repeats, and the pictures."""
+    """Return the structured result, equal to the first text block, and the images."""
     result = await client.call_tool(tool, arguments)
     first, *rest = result.content
     assert isinstance(first, TextContent)
@@ -43,7 +43,7 @@ def said(result: CallToolResult) -> str:
     return block.text
 
 
-async def test_an_assistant_fills_searches_looks_at_and_empties_a_collection(
+async def test_a_client_adds_searches_views_and_deletes_assets(
     connect: Connect, mode: str, settings: Settings, pictures: Path
 ) -> None:
     async with connect(settings, mode) as client:
@@ -60,8 +60,10 @@ async def test_an_assistant_fills_searches_looks_at_and_empties_a_collection(
         found, thumbnails = await answered(
             client, "search_images", query="north fence", detail="detailed", limit=6, thumbnails=2
         )
-        # By the words alone: the encoder's weights are random, and so is what it finds.
-        (van,) = [hit for hit in found["hits"] if hit["retrievers"].get("words", {}).get("rank") == 1]
+        # Words only: the weights of the encoder are random.
+        (van,) = [
+            hit for hit in found["hits"] if hit["retrievers"].get("lexical", {}).get("rank") == 1
+        ]
         assert van["source"] == f"{pictures}/0000.jpg"
         assert van["caption"] == CAPTIONS[0]
         assert [max(picture.size) for picture in thumbnails] == [48, 48]
@@ -99,4 +101,4 @@ async def test_an_assistant_fills_searches_looks_at_and_empties_a_collection(
         assert deleted["deleted"] == [van["asset"]]
         gone = await client.call_tool("view_image", {"asset": van["asset"]})
         assert gone.is_error
-        assert f"no asset '{van['asset']}'" in said(gone)
+        assert f"Unknown asset '{van['asset']}'" in said(gone)

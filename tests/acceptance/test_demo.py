@@ -1,4 +1,4 @@
-"""The first thing that a newcomer runs: `sightline demo --once`, in an empty HOME."""
+"""`sightline demo --once` works in an empty HOME."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _demo(home: Path) -> str:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
     done = subprocess.run(
         [_SIGHTLINE, "demo", "--once"],
-        env={**kept, "HOME": str(home), "SIGHTLINE_HTTP_PORT": "0"},
+        env={**kept, "HOME": str(home), "SIGHTLINE_HTTP__PORT": "0"},
         capture_output=True,
         text=True,
         timeout=1500,
@@ -42,13 +42,13 @@ def _demo(home: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_the_demo_calls_each_tool_finds_what_it_asks_for_and_runs_again(tmp_path: Path) -> None:
+def test_the_demo_calls_each_tool_and_can_run_again(tmp_path: Path) -> None:
     said = _demo(tmp_path)
     assert [tool for tool in _TOOLS if f"> {tool} " not in said] == []
     by_words = said.split("\nWords\n")[1].split("\n\n")[0]
     first = next(line for line in by_words.splitlines() if line.strip().startswith("[1]"))
     assert "red bus" in first
-    # The captions are English, so this is what the encoder sees.
+    # The captions are English, so only the encoder can find this.
     in_chinese = said.split("\nChinese words\n")[1].split("\n\n")[0]
     hits = [line for line in in_chinese.splitlines() if re.match(r"\s+\[[123]\]", line)]
     assert len(hits) == 3

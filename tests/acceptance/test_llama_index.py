@@ -1,4 +1,4 @@
-"""An agent framework loads the tools as its own, reads first text blocks only, and gets along."""
+"""A framework that reads only first text blocks can use the tools."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ import httpx2
 from llama_index.core.tools import FunctionTool
 from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
 
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings
 from sightline.server.http import http_server
 from tests.acceptance.gallery import CAPTIONS, TOOLS
 
 
 async def called(tools: dict[str, FunctionTool], name: str, **arguments: Any) -> Any:
-    """The JSON of the first text block, as a framework that knows nothing of ours sees it."""
+    """Return the JSON of the first text block."""
     output = await tools[name].acall(**arguments)
     blocks = output.raw_output.content
     return json.loads(blocks[0].text)
 
 
 async def test_llama_index_calls_every_tool(settings: Settings, pictures: Path) -> None:
-    async with http_server.start_http_server(settings) as (url, _), httpx2.AsyncClient(timeout=200) as over:
+    async with (
+        http_server.start_http_server(settings) as (url, _),
+        httpx2.AsyncClient(timeout=200) as over,
+    ):
         spec = McpToolSpec(client=BasicMCPClient(url, timeout=200, http_client=over))
         tools = {str(tool.metadata.name): tool for tool in await spec.to_tool_list_async()}
         assert tools.keys() >= TOOLS

@@ -1,4 +1,4 @@
-"""The database goes away in the middle of a session, and the session survives it."""
+"""A session survives an outage of the database."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
 from sightline.server.app import create_app
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings, load_settings
 from sightline.server.database import schema_migration
 from sightline.server.http.http_server import start_http_server
 from sightline.storage.postgres import EmbeddedPostgres
@@ -27,17 +26,17 @@ from sightline.storage.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A data folder with a short path: the socket of its Postgres stays where it is."""
+    """Return a data folder with a short path, so that the socket fits in it."""
     with tempfile.TemporaryDirectory(prefix="sightline-outage-") as name:
         yield Path(name)
 
 
 def configured(folder: Path, encoder: Path, **options: object) -> Settings:
-    return process_settings.load(
+    return load_settings(
         data_dir=folder,
-        encoder=f"local-dir:{encoder}",
-        encoder_threads=1,
-        loading_wait_seconds=200,
+        encoder__model=f"local-dir:{encoder}",
+        encoder__threads=1,
+        startup_timeout_seconds=200,
         **options,
     )
 
@@ -57,20 +56,20 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-async def test_a_given_database_that_stops_is_named_in_every_answer_and_used_when_it_returns(
+async def test_an_external_database_outage_is_reported_and_ends(
     folder: Path, random_encoder_folder: Path
 ) -> None:
     postgres = EmbeddedPostgres(folder, durable=False)
     dsn = postgres.dsn()
     schema_migration.upgrade(dsn)
-    app = create_app(configured(folder / "own", random_encoder_folder, database_url=dsn))
+    app = create_app(configured(folder / "own", random_encoder_folder, database__url=dsn))
     async with Client(app) as client:
         assert not (await client.call_tool("search_images", {"query": "van"})).is_error
         postgres.close()
         for tool, arguments in CALLS:
             lost = await client.call_tool(tool, arguments)
             assert lost.is_error
-            assert "the database cannot be reached" in said(lost)
+            assert "The database cannot be reached" in said(lost)
             assert "incident" not in said(lost)
         with EmbeddedPostgres(folder, durable=False) as again:
             assert again.dsn() == dsn
@@ -79,7 +78,7 @@ async def test_a_given_database_that_stops_is_named_in_every_answer_and_used_whe
                 assert not back.is_error, said(back)
 
 
-async def test_our_own_database_is_started_again_when_it_was_killed(
+async def test_a_killed_embedded_database_is_started_again(
     folder: Path, random_encoder_folder: Path
 ) -> None:
     app = create_app(configured(folder, random_encoder_folder))
@@ -93,25 +92,25 @@ async def test_our_own_database_is_started_again_when_it_was_killed(
             ).fetchone()
             assert row is not None
             os.kill(int(row[0]), signal.SIGKILL)
-            select.select([connection], [], [])  # until the last process of it has gone
+            select.select([connection], [], [])  # wait until its last process has ended
         answers = [await client.call_tool("list_collections", {}) for _ in range(3)]
-    # The call that finds it dead may say so; it is back for the next ones.
+    # The first call may fail; the next ones work.
     assert not answers[-1].is_error, said(answers[-1])
     for answer in answers:
         if answer.is_error:
-            assert "the database cannot be reached" in said(answer)
+            assert "The database cannot be reached" in said(answer)
 
 
-async def test_calls_beyond_the_connections_are_told_to_try_again_and_the_next_ones_work(
+async def test_calls_without_a_free_connection_fail_and_later_calls_work(
     tmp_path: Path, database_dsn: str, random_encoder_folder: Path
 ) -> None:
     settings = configured(
         tmp_path,
         random_encoder_folder,
-        database_url=database_dsn,
-        http_port=0,
-        pool_max_connections=2,
-        pool_wait_seconds=1,
+        database__url=database_dsn,
+        http__port=0,
+        database__max_connections=2,
+        database__acquire_timeout_seconds=1,
     )
     async with start_http_server(settings) as (url, _), Client(url) as client:
         assert not (await client.call_tool("list_collections", {})).is_error
@@ -130,9 +129,7 @@ async def test_calls_beyond_the_connections_are_told_to_try_again_and_the_next_o
             answer = await call
             if call in refused:
                 assert answer.is_error
-                assert said(answer) == (
-                    "all 2 database connections have been busy for 1 s; try again"
-                )
+                assert said(answer) == ("All 2 database connections were busy for 1 s. Try again")
             else:
                 assert answer.structured_content == {"collections": []}
         for _ in range(3):

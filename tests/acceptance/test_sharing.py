@@ -1,4 +1,4 @@
-"""Two HTTP servers on one data folder: they share its database, and either may end first."""
+"""Two HTTP servers share the database of one data folder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import pytest
 from mcp import Client
 from mcp.types import TextContent
 
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import variable
+from sightline.server.config import load_settings, variable
 from sightline.server.http import http_server
 from sightline.storage.postgres import pidfile
 from tests.acceptance.gallery import CAPTIONS
@@ -34,15 +33,15 @@ def folder() -> Iterator[Path]:
 
 @asynccontextmanager
 async def here(folder: Path, encoder: Path, pictures: Path) -> AsyncIterator[str]:
-    """A server in this process."""
-    settings = process_settings.load(
+    """Run a server in this process."""
+    settings = load_settings(
         data_dir=folder,
-        encoder=f"local-dir:{encoder}",
-        encoder_threads=1,
+        encoder__model=f"local-dir:{encoder}",
+        encoder__threads=1,
         allowed_roots=(pictures,),
-        ingest_workers=1,
-        loading_wait_seconds=200,
-        http_port=0,
+        ingest__workers=1,
+        startup_timeout_seconds=200,
+        http__port=0,
     )
     async with http_server.start_http_server(settings) as (url, _):
         yield url
@@ -50,14 +49,14 @@ async def here(folder: Path, encoder: Path, pictures: Path) -> AsyncIterator[str
 
 @asynccontextmanager
 async def elsewhere(folder: Path, encoder: Path, pictures: Path) -> AsyncIterator[str]:
-    """A server in a process of its own, which is killed in the end."""
+    """Run a server in its own process and kill it at the end."""
     options = {
         "data_dir": folder,
-        "encoder": f"local-dir:{encoder}",
-        "encoder_threads": 1,
+        "encoder__model": f"local-dir:{encoder}",
+        "encoder__threads": 1,
         "allowed_roots": pictures,
-        "ingest_workers": 1,
-        "loading_wait_seconds": 200,
+        "ingest__workers": 1,
+        "startup_timeout_seconds": 200,
     }
     process = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).with_name("sightline")), "serve", "--http", "--port", "0"),
@@ -84,7 +83,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("serve", [here, pytest.param(elsewhere, marks=pytest.mark.slow)])
-async def test_servers_share_a_folder_and_either_may_end_first(
+async def test_two_servers_share_a_folder_and_either_may_end_first(
     serve: Serve, folder: Path, pictures: Path, random_encoder_folder: Path
 ) -> None:
     shared = (folder, random_encoder_folder, pictures)
@@ -98,7 +97,7 @@ async def test_servers_share_a_folder_and_either_may_end_first(
             both = await asyncio.gather(
                 call(first, "add_images", **given), call(second, "add_images", **given)
             )
-            # Each file is taken in by one of them, and known to the other.
+            # One server ingests each file; the other one knows it.
             assert sum(each["added"] for each in both) == SOURCES
             assert [each["failed"] for each in both] == [0, 0]
             found = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Two tokens over real HTTP, each bound to a collection: neither learns anything of the other's."""
+"""A principal learns nothing about the collections of another principal."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from tests.support.pictures import fill
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OWN, OTHER = "lighthouse", "submarine"
-#: Stand for the names of things that are the other's, in place of those that are nobody's.
+#: Placeholders for foreign names.
 FAKES = {"collection": "nothing-here", "asset": "000000000000", "key": "nokey"}
-#: What somebody who sees only the first collection must never be shown, but in an echo.
+#: Text that a principal of the first collection must never see, except as an echo.
 SECRETS = (OTHER, "periscope", "fathoms", "torpedo")
 
 
 @dataclass(frozen=True)
 class House:
-    """A server with two collections, and its tenants' tokens."""
+    """A server with two collections and the tokens of their principals."""
 
     url: str
     tokens: dict[str, str]
@@ -60,7 +60,7 @@ async def connected(url: str, token: str, mode: str = "auto") -> AsyncIterator[C
 
 
 def album(folder: Path, name: str, words: str, key: str, start: int = 0) -> None:
-    """Three pictures with captions and a key of metadata that tell whose they are."""
+    """Write three images whose captions and metadata name their owner."""
     rows = [
         {"file_name": path.name, "text": f"{words} number {number}", key: number}
         for number, path in enumerate(fill(folder / name, 3, start))
@@ -70,7 +70,7 @@ def album(folder: Path, name: str, words: str, key: str, start: int = 0) -> None
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> str:
-    """All that the answer says in words, a refusal as well; times are left out."""
+    """Return all text of a result or error, without times."""
     result = await client.call_tool(tool, arguments)
     structured = dict(result.structured_content or {})
     structured.pop("timings_ms", None)
@@ -113,7 +113,7 @@ async def house(
     async with start_http_server(settings) as (url, listens):
         secrets = {name: secret for name, (secret, _) in issued.items()}
         assets = {}
-        async with connected(url, secrets["boss"]) as boss:  # nobody is bound yet
+        async with connected(url, secrets["boss"]) as boss:  # no binding exists yet
             for name in (OWN, OTHER):
                 await call(boss, "add_images", collection=name, paths=[str(folder / name)])
                 found = json.loads(
@@ -136,7 +136,7 @@ async def house(
 
 
 def pairs(house: House) -> list[tuple[str, dict[str, Any], dict[str, str]]]:
-    """Calls that name something of the other's, with the name that is nobody's in its place."""
+    """Return calls with a foreign name, and the same calls with an unknown name."""
     asset, collection = house.assets[OTHER][0], OTHER
     named = {asset: FAKES["asset"]}
     where = {collection: FAKES["collection"]}
@@ -171,9 +171,7 @@ def substituted(value: Any, names: dict[str, str]) -> Any:
 
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
-async def test_what_is_the_others_is_answered_as_what_does_not_exist(
-    mode: str, house: House
-) -> None:
+async def test_foreign_names_give_the_same_answer_as_unknown_names(mode: str, house: House) -> None:
     async with house.client("ann", mode) as ann:
         for tool, arguments, names in pairs(house):
             real = await call(ann, tool, **arguments)
@@ -183,7 +181,7 @@ async def test_what_is_the_others_is_answered_as_what_does_not_exist(
             assert real == fake, (tool, arguments)
 
 
-async def test_resources_of_the_other_are_answered_as_what_does_not_exist(house: House) -> None:
+async def test_foreign_resources_give_the_same_answer_as_unknown_resources(house: House) -> None:
     asset = house.assets[OTHER][0]
     async with house.client("ann") as ann:
         for form in ("asset/{}", "asset/{}/thumbnail", "asset/{}/annotated/1"):
@@ -195,8 +193,8 @@ async def test_resources_of_the_other_are_answered_as_what_does_not_exist(house:
         assert real.replace(OTHER, FAKES["collection"]) == fake
 
 
-async def test_no_answer_names_counts_or_shows_anything_of_the_other(house: House) -> None:
-    # So that there is something to find in the log, of the other's collection and of one's own.
+async def test_no_result_contains_foreign_data(house: House) -> None:
+    # Write log entries for both collections.
     async with house.client("ben") as ben:
         await call(ben, "search_images", query="torpedo in many fathoms")
     async with house.client("boss") as boss:
@@ -233,7 +231,7 @@ async def test_no_answer_names_counts_or_shows_anything_of_the_other(house: Hous
     assert "lantern" in "".join(answers)
 
 
-async def test_counts_in_sql_are_of_what_one_sees(house: House) -> None:
+async def test_sql_counts_only_visible_rows(house: House) -> None:
     counts = {}
     for who in ("boss", "ann", "ben"):
         async with house.client(who) as client:
@@ -242,7 +240,7 @@ async def test_counts_in_sql_are_of_what_one_sees(house: House) -> None:
     assert counts == {"boss": [[6]], "ann": [[3]], "ben": [[3]]}
 
 
-async def test_a_cursor_goes_on_for_the_one_who_was_given_it(house: House) -> None:
+async def test_a_cursor_is_valid_only_for_its_principal(house: House) -> None:
     search = {"query": "number", "limit": 1}
     async with house.client("boss") as boss:
         given = json.loads(await call(boss, "search_text", **search))["next_cursor"]
@@ -253,7 +251,7 @@ async def test_a_cursor_goes_on_for_the_one_who_was_given_it(house: House) -> No
             assert "was not made for this query" in refused
 
 
-async def test_who_is_not_bound_sees_nothing_once_somebody_is(house: House) -> None:
+async def test_an_unbound_principal_sees_nothing_after_the_first_binding(house: House) -> None:
     async with house.client("nil") as nil:
         assert json.loads(await call(nil, "list_collections")) == {"collections": []}
         assert "bound to no collection" in await call(nil, "query_sql", sql="SELECT 1")
@@ -281,7 +279,7 @@ async def test_a_bound_principal_works_in_its_own_collection(house: House) -> No
         assert [(each["name"], each["assets"]) for each in listed] == [(OTHER, 3)]
 
 
-async def test_a_narrowed_binding_is_in_force_at_once(house: House) -> None:
+async def test_a_narrower_binding_is_effective_at_once(house: House) -> None:
     async with house.client("ben") as ben:
         assert "periscope" in await call(ben, "search_text", query="periscope")
         async with house.database.connection() as connection:
@@ -292,7 +290,7 @@ async def test_a_narrowed_binding_is_in_force_at_once(house: House) -> None:
             await row_security.bind(connection, "ben", [OTHER])
 
 
-async def test_the_counts_of_all_are_for_those_who_see_all(house: House) -> None:
+async def test_metrics_are_visible_only_to_principals_that_see_everything(house: House) -> None:
     address = house.url.removesuffix("/mcp") + "/metrics"
     async with httpx2.AsyncClient() as http:
         for who, status in (("boss", 200), ("ann", 403), ("nil", 403)):

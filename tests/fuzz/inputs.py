@@ -1,4 +1,4 @@
-"""Hostile inputs by the thousand: mutated files, and text that people should not send."""
+"""Generators of hostile inputs: mutated files and hostile text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.support.media import GREEN, RED, film, pdf
 from tests.support.pictures import encoded, exif, jpeg, picture
 
-#: How many times as many inputs `make fuzz` tries as the normal suite.
+#: Factor between the inputs of `make fuzz` and of the normal suite.
 WHOLE = 25
 
 SQL = "'; DROP TABLE sightline.asset; SELECT pg_sleep(60); --"
@@ -59,7 +59,7 @@ OTHERS = (None, True, False, [], {}, [[]], [None], {"": None}, [[[[[]]]]])
 
 
 def values() -> st.SearchStrategy[object]:
-    """JSON of any shape with hostile leaves."""
+    """Return JSON of any shape with hostile leaves."""
     leaves = st.one_of(
         st.sampled_from(TEXTS), st.sampled_from(NUMBERS), st.sampled_from(OTHERS), st.text()
     )
@@ -71,7 +71,7 @@ def values() -> st.SearchStrategy[object]:
 
 
 def few_and_many(normal: int) -> pytest.MarkDecorator:
-    """Runs a test with ``normal`` inputs in the normal suite, and with 25 times as many."""
+    """Parametrize a test with ``normal`` inputs, and 25 times as many when slow."""
     return pytest.mark.parametrize(
         "count",
         [
@@ -87,7 +87,7 @@ def few_and_many(normal: int) -> pytest.MarkDecorator:
 
 @functools.cache
 def seeds() -> dict[str, bytes]:
-    """A small whole file of each kind, by name."""
+    """Write a small valid file of each kind."""
     files = {
         "a.jpg": encoded(picture(1), exif=exif(taken="2026:05:01 16:40:00", orientation=6)),
         "b.png": encoded(picture(2), "PNG"),
@@ -117,7 +117,7 @@ def seeds() -> dict[str, bytes]:
 
 @functools.cache
 def archives() -> dict[str, bytes]:
-    """Small whole archives, with sidecars and a table in them."""
+    """Write small valid archives with sidecars and a table."""
     members = {
         "a.jpg": jpeg(20),
         "a.txt": b"a caption",
@@ -139,9 +139,7 @@ def archives() -> dict[str, bytes]:
 
 
 def mutants(files: dict[str, bytes], count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """``count`` damaged files, each with a name of its own and the suffix of what it was, or, one
-    in ten, of something else.
-    """
+    """Yield ``count`` damaged files with unique names; one in ten has a wrong suffix."""
     chance = random.Random(seed)
     names = sorted(files)
     for number in range(count):
@@ -155,7 +153,7 @@ def mutants(files: dict[str, bytes], count: int, seed: int) -> Iterator[tuple[st
 
 
 def _damaged(data: bytes, chance: random.Random, files: dict[str, bytes]) -> bytes:
-    """One mutation, of those that find bugs in parsers: flips, lengths, cuts, repeats, splices."""
+    """Mutate bytes: bit flips, length fields, cuts, repeats, splices."""
     if not data:
         return chance.randbytes(chance.randrange(64))
     at = chance.randrange(len(data))
@@ -165,7 +163,7 @@ def _damaged(data: bytes, chance: random.Random, files: dict[str, bytes]) -> byt
             return data[:at] + bytes([data[at] ^ (1 << chance.randrange(8))]) + data[at + 1 :]
         case 1:
             return data[:at] + chance.randbytes(size) + data[at + size :]
-        case 2:  # what a length field may hold
+        case 2:  # values of a length field
             number = chance.choice((0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF))
             order = chance.choice(("big", "little"))
             width = chance.choice((1, 2, 4))

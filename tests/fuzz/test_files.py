@@ -1,4 +1,4 @@
-"""Damaged files of every kind: each is taken in or named, and nothing else happens."""
+"""Each damaged file is ingested or reported, and nothing else happens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.image_decoder import Decoder
@@ -24,9 +24,9 @@ from tests.support.pictures import jpeg
 
 _AT_ONCE = 400
 _CODE = re.compile(r"[a-z0-9_]{2,40}")
-#: What is survived, and still a bug of ours or of a decoder's to look at.
+#: Reasons that the run survives, but that indicate a bug.
 _DEATHS = {"timeout", "crashed", "out_of_memory"}
-#: What one file may take here; far more than it needs on a busy machine, far less than a hang.
+#: Time limit of one file: enough for a busy machine, and short enough to detect a hang.
 _SECONDS = 30.0
 
 
@@ -34,12 +34,12 @@ async def take(database: Database, data: Path, given: list[Upload | Path]) -> Su
     encoder = ColourHistogramEncoder()
     options = IngestOptions(
         workers=1,
-        file_deadline_seconds=_SECONDS,
+        file_timeout_seconds=_SECONDS,
         worker_memory_mib=1024,
         max_pixels=4_000_000,
         max_file_bytes=16 << 20,
     )
-    store = ObjectStore(data)
+    store = BlobStore(data)
     return await ingest(
         database,
         store,
@@ -52,7 +52,7 @@ async def take(database: Database, data: Path, given: list[Upload | Path]) -> Su
 
 
 def accounted(summary: Summary) -> int:
-    """Files that something became of; each failure has a code of one word and a reason."""
+    """Count processed files; check that each failure has a code and a reason."""
     for code, noted in (*summary.failures.items(), *summary.problems.items()):
         assert _CODE.fullmatch(code), code
         for name, reason in noted.examples:
@@ -70,11 +70,11 @@ def accounted(summary: Summary) -> int:
 
 
 async def errors(database: Database, data: Path) -> list[str]:
-    return [f.code for f in await check(database, ObjectStore(data)) if f.severity == "error"]
+    return [f.code for f in await check(database, BlobStore(data)) if f.severity == "error"]
 
 
 @few_and_many(80)
-async def test_damaged_files_are_taken_in_or_named(
+async def test_damaged_files_are_ingested_or_reported(
     database: Database, tmp_path: Path, count: int
 ) -> None:
     uploads = [Upload(name, data) for name, data in mutants(seeds(), count, seed=1)]
@@ -85,7 +85,7 @@ async def test_damaged_files_are_taken_in_or_named(
 
 
 @few_and_many(12)
-async def test_damaged_archives_are_taken_in_or_named(
+async def test_damaged_archives_are_ingested_or_reported(
     database: Database, tmp_path: Path, count: int
 ) -> None:
     folder = tmp_path / "folder"
@@ -93,16 +93,16 @@ async def test_damaged_archives_are_taken_in_or_named(
     for name, data in mutants(archives(), count, seed=2):
         (folder / name).write_bytes(data)
     summary = await take(database, tmp_path / "data", [folder])
-    assert accounted(summary) >= count * 3 // 4  # one that lost all its members is not an error
+    assert accounted(summary) >= count * 3 // 4  # an archive without members is not an error
     assert await errors(database, tmp_path / "data") == []
     assert sorted(folder.iterdir()) == sorted(folder / n for n, _ in mutants(archives(), count, 2))
 
 
 @few_and_many(24)
-async def test_damaged_tables_and_captions_beside_pictures_cost_what_they_say(
+async def test_damaged_tables_and_captions_lose_only_their_content(
     database: Database, tmp_path: Path, count: int
 ) -> None:
-    """Each folder has a picture and a damaged ``metadata.jsonl``, table, caption or subtitle."""
+    """Each folder has an image and a damaged metadata file, table, caption or subtitle."""
     said = {
         "metadata.jsonl": b'{"file_name": "0.jpg", "text": "said", "n": {"deep": [1]}}\n' * 3,
         "metadata.csv": b'file_name,text,price\n0.jpg,"said, so",3\n',
@@ -121,7 +121,7 @@ async def test_damaged_tables_and_captions_beside_pictures_cost_what_they_say(
     assert await errors(database, tmp_path / "data") == []
 
 
-async def test_hostile_text_in_every_field_is_kept_or_refused(
+async def test_hostile_text_in_every_field_is_stored_or_refused(
     database: Database, tmp_path: Path
 ) -> None:
     given: list[Upload | Path] = []
@@ -144,9 +144,7 @@ async def test_hostile_text_in_every_field_is_kept_or_refused(
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-async def test_ten_megabytes_of_caption_are_an_answer_and_not_a_hang(
-    database: Database, tmp_path: Path
-) -> None:
+async def test_a_caption_of_ten_megabytes_does_not_hang(database: Database, tmp_path: Path) -> None:
     for unit in ("word ", "中", "a", "\u200b", "e\u0301"):
         text = unit * (10_000_000 // len(unit.encode()))
         uploads = [Upload("long.txt", text.encode()), Upload("long.csv", b"a,b\n" + text.encode())]
@@ -154,7 +152,7 @@ async def test_ten_megabytes_of_caption_are_an_answer_and_not_a_hang(
 
 
 @few_and_many(40)
-async def test_damaged_pictures_of_calls_are_shown_or_named(count: int) -> None:
+async def test_damaged_images_in_calls_are_shown_or_refused(count: int) -> None:
     pictures = {name: data for name, data in seeds().items() if name < "h"}
     opened, codes = 0, dict[str, str]()
     async with Decoder(max_pixels=10**6, memory_mib=1024, seconds=_SECONDS, workers=1) as decoder:
@@ -168,7 +166,7 @@ async def test_damaged_pictures_of_calls_are_shown_or_named(count: int) -> None:
     assert not _DEATHS & codes.keys(), codes
 
 
-def test_the_mutations_are_the_same_every_time_and_all_different() -> None:
+def test_mutations_are_deterministic_and_distinct() -> None:
     first, second = (list(mutants(seeds(), 200, seed=1)) for _ in range(2))
     if first != second:
         pytest.fail("the mutations depend on more than their seed")

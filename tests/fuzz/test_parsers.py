@@ -1,4 +1,4 @@
-"""What is read from models, callers and tables: read, or refused by an error that has a name."""
+"""Parsers of hostile text return a value or raise a SightlineError."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sightline.server.models.vision_language.response_parser import (
-    error_message,
-    read_choice,
-    read_completion,
-    read_data,
-    read_models,
+    parse_error_message,
+    parse_choice,
+    parse_completion,
+    parse_answer_json,
+    parse_models,
 )
 from sightline.storage.errors import InvalidArgumentError, MediaError, ModelError
 from sightline.storage.ingest.decode.capture_time import (
@@ -33,13 +33,13 @@ from sightline.storage.ingest.discover.sidecars import from_mapping, read_sideca
 from sightline.storage.retrieval import cursors
 from sightline.storage.retrieval.filters import filter_language
 from sightline.storage.text.analyzer import analyse
-from sightline.tools.boxes.box_parser import parse
+from sightline.tools.boxes.box_parser import parse_boxes
 from sightline.tools.boxes.model_families import FAMILIES
 from sightline.tools.boxes.model_profiles import Profile
 from tests.fuzz.inputs import TEXTS, few_and_many, values
 
 KEY = b"a key of the fuzzing"
-#: What models' answers are made of: put together at random, they are nearly well formed.
+#: Pieces of model responses; random combinations are almost valid.
 PIECES = (
     *("[", "]", "{", "}", "(", ")", ",", ":", '"', "'", "<", ">", "|", "\\", "`", "```json\n", " "),
     *("0", "100", "999.9", "-3", "1e400", "0.5", "NaN", "Infinity", "null", "true", "label"),
@@ -68,7 +68,7 @@ PIECES = (
 
 
 def tries(count: int, strategy: st.SearchStrategy[Any], attempt: Callable[[Any], object]) -> None:
-    """``attempt`` on ``count`` inputs, the same ones every time."""
+    """Call ``attempt`` with ``count`` deterministic inputs."""
 
     @settings(
         max_examples=count,
@@ -85,7 +85,7 @@ def tries(count: int, strategy: st.SearchStrategy[Any], attempt: Callable[[Any],
 
 
 def nearly() -> st.SearchStrategy[str]:
-    """Text that is nearly what a parser expects."""
+    """Return text that is almost valid."""
     pieces = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
     return pieces | st.text() | st.sampled_from(TEXTS) | values().map(_dumped)
 
@@ -102,7 +102,7 @@ def _bytes(text: str) -> bytes:
 def test_boxes(count: int) -> None:
     def attempt(given: tuple[str, Profile]) -> None:
         text, profile = given
-        found = parse(text, profile, profile.place((640, 480)))
+        found = parse_boxes(text, profile, profile.place((640, 480)))
         assert found.raw == text
         for mark in found.marks:
             x0, y0, x1, y1 = mark.box
@@ -127,12 +127,12 @@ def test_replies_of_models(count: int) -> None:
     ).map(_dumped)
 
     def attempt(text: str) -> None:
-        for read in (read_completion, read_models):
+        for read in (parse_completion, parse_models):
             with suppress(ModelError):
                 read(_bytes(text))
-        assert len(error_message(_bytes(text))) < 2_000
-        read_data(text)
-        assert read_choice(text, ["yes", "no"]) in ("yes", "no", None)
+        assert len(parse_error_message(_bytes(text))) < 2_000
+        parse_answer_json(text)
+        assert parse_choice(text, ["yes", "no"]) in ("yes", "no", None)
 
     tries(count, completions | nearly(), attempt)
 
@@ -165,7 +165,7 @@ def test_cursors(count: int) -> None:
             if cursor != whole:
                 with suppress(InvalidArgumentError):
                     assert cursors.unseal(KEY, cursor, digest) == 10
-                    # Base64 leaves unused bits: the same bytes in another spelling.
+                    # Base64 has unused bits: another spelling of the same bytes.
                     assert len(cursor) == len(whole)
 
     tries(count, st.tuples(st.text(max_size=3) | st.sampled_from(TEXTS), st.integers(0)), attempt)
@@ -239,7 +239,7 @@ def test_documents_and_their_words(count: int) -> None:
     def attempt(text: str) -> None:
         analysed = analyse(text)
         assert "\0" not in analysed.tsvector
-        text = text.encode("utf-8", "replace").decode()  # files are decoded before
+        text = text.encode("utf-8", "replace").decode()  # files are decoded earlier
         list(gathered(parse_subtitles(text)))
         with suppress(MediaError):
             visible_text(text)

@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, and clocks that jump: named, survived, and no work is lost."""
+"""Full or read-only disks and changed clocks cause errors and lose no data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sightline.server.database import schema_migration
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, StorageError
 from sightline.storage.ingest.discover.discovered_file import Upload
@@ -35,7 +35,7 @@ def mount(*arguments: str) -> bool:
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A disk of 192 MiB."""
+    """Mount a disk of 192 MiB."""
     with tempfile.TemporaryDirectory(prefix="sightline-disk-") as name:
         if sys.platform != "linux" or os.geteuid() != 0:
             pytest.skip("only root makes disks")
@@ -51,7 +51,7 @@ async def take(database: Database, data: Path, *given: Path | Upload) -> Summary
     encoder = ColourHistogramEncoder()
     return await ingest(
         database,
-        ObjectStore(data),
+        BlobStore(data),
         encoder,
         given,
         collection="album",
@@ -60,7 +60,7 @@ async def take(database: Database, data: Path, *given: Path | Upload) -> Summary
     )
 
 
-async def test_a_full_disk_stops_an_ingest_by_name_and_costs_nothing_that_was_committed(
+async def test_a_full_disk_stops_an_ingest_with_an_error_and_keeps_committed_data(
     small_disk: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "folder"
@@ -70,7 +70,7 @@ async def test_a_full_disk_stops_an_ingest_by_name_and_costs_nothing_that_was_co
     data = small_disk / "data"
     with EmbeddedPostgres(data) as postgres:
         schema_migration.upgrade(postgres.dsn())
-        database = await Database.open(postgres.dsn(), revive=postgres.ensure_running)
+        database = await Database.open(postgres.dsn(), restart=postgres.ensure_running)
         before = await take(database, data, Upload("first.jpg", jpeg(999)))
         ballast = small_disk / "ballast"
         status = os.statvfs(small_disk)
@@ -79,7 +79,7 @@ async def test_a_full_disk_stops_an_ingest_by_name_and_costs_nothing_that_was_co
             await take(database, data, folder)
         assert "Traceback" not in str(raised.value)
         with pytest.raises(StorageError):
-            ObjectStore(data).put(bytes(8 * MIB))
+            BlobStore(data).put(bytes(8 * MIB))
         ballast.unlink()
         after = await take(database, data, folder)
         assert before.added == 1
@@ -87,19 +87,19 @@ async def test_a_full_disk_stops_an_ingest_by_name_and_costs_nothing_that_was_co
         assert after.added + after.unchanged == 200
         again = await take(database, data, folder)
         assert again.unchanged == 200
-        assert await check(database, ObjectStore(data)) == []
+        assert await check(database, BlobStore(data)) == []
         await database.close()
 
 
-async def test_a_data_folder_that_may_not_be_written_is_read_all_the_same(
+async def test_a_read_only_data_folder_can_be_read(
     small_disk: Path, database: Database, tmp_path: Path
 ) -> None:
     await take(database, small_disk, Upload("first.jpg", jpeg(1)))
-    (location,) = ObjectStore(small_disk).stored()
+    (location,) = BlobStore(small_disk).locations()
     assert mount("-o", "remount,ro", str(small_disk))
     with pytest.raises(StorageError, match=r"(?i)could not be stored in .*read-only"):
         await take(database, small_disk, Upload("second.jpg", jpeg(2)))
-    store = ObjectStore(small_disk)
+    store = BlobStore(small_disk)
     content = store.read(
         location, bytes.fromhex(location.removeprefix("object:")), name="first.jpg"
     )
@@ -109,7 +109,7 @@ async def test_a_data_folder_that_may_not_be_written_is_read_all_the_same(
     assert await check(database, store) == []
 
 
-def test_a_database_in_a_folder_that_may_not_be_written_is_refused_by_name(
+def test_an_embedded_database_in_a_read_only_folder_is_refused(
     small_disk: Path,
 ) -> None:
     assert mount("-o", "remount,ro", str(small_disk))
@@ -117,7 +117,7 @@ def test_a_database_in_a_folder_that_may_not_be_written_is_refused_by_name(
         EmbeddedPostgres(small_disk / "data")
 
 
-#: Where the time of day is asked for, and why it may be: no deadline hangs on it.
+#: Modules that use the wall clock, with the reason. No deadline uses it.
 ASKS_THE_CLOCK = {
     "storage/blobs.py": "the age of files that a killed process left",
     "server/models/vision_language/retry.py": "Retry-After as a date",
@@ -128,8 +128,8 @@ ASKS_THE_CLOCK = {
 }
 
 
-def test_no_deadline_hangs_on_a_clock_that_may_be_moved() -> None:
-    """Deadlines are of the monotonic clock; whoever asks the time of day is listed above."""
+def test_no_deadline_uses_the_wall_clock() -> None:
+    """Deadlines use the monotonic clock; uses of the wall clock are listed above."""
     asking = set()
     for room in ("server", "storage", "tools"):
         for path in (ROOT / room).rglob("*.py"):

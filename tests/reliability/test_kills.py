@@ -1,4 +1,4 @@
-"""kill -9, anywhere: what was said to be kept is there, and the next run makes everything whole."""
+"""After SIGKILL at any time, confirmed data exists and the next run completes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from sightline.server.database import schema_migration
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.postgres import EmbeddedPostgres
@@ -39,13 +39,13 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "template_kills"
 TABLES = ("source", "asset", "thumbnail", "region", "passage", "posting", "embedding")
-#: What a kill may leave behind: it costs space or time until the next run.
+#: Leftovers that a kill may cause; they cost space or time until the next run.
 HARMLESS = {"object_unreferenced", "object_unfinished", "space_without_index"}
 
 
 @dataclass
 class Life:
-    """One process: what it said, and how it ended."""
+    """Result of one process: its output and its end."""
 
     pid: int = 0
     said: list[str] = field(default_factory=list)
@@ -63,12 +63,12 @@ class Life:
 
 @dataclass
 class Nursery:
-    """Gives birth to processes that ingest and annotate."""
+    """Starts processes that ingest and annotate."""
 
     process: asyncio.subprocess.Process
 
     async def live(self, dsn: str, data: Path, folder: Path) -> AsyncIterator[Life]:
-        """A life, each time it says something; at last when it has ended."""
+        """Run a process; yield at each line of output and at its end."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         job = {"dsn": dsn, "data": str(data), "folder": str(folder)}
@@ -86,7 +86,7 @@ class Nursery:
             yield life
 
     async def whole(self, dsn: str, data: Path, folder: Path) -> Life:
-        """A life that nobody ends."""
+        """Run a process to its end."""
         lives = [life async for life in self.live(dsn, data, folder)]
         return lives[-1]
 
@@ -109,7 +109,7 @@ async def nursery() -> AsyncIterator[Nursery]:
 
 @pytest.fixture
 def durable() -> Iterator[EmbeddedPostgres]:
-    """A server that keeps what it has committed when it is killed."""
+    """Start a server with fsync, so that commits survive a kill."""
     with (
         tempfile.TemporaryDirectory(prefix="sightline-kills-") as folder,
         EmbeddedPostgres(Path(folder)) as server,
@@ -122,7 +122,7 @@ def durable() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures with captions or tiles, a document, a film, an archive, rows and a bad file."""
+    """Images with captions or tiles, a PDF, a video, an archive, rows and a bad file."""
     folder = tmp_path / "folder"
     for path in fill(folder, 24)[::2]:
         path.with_suffix(".txt").write_text(f"picture {path.stem} of the yard")
@@ -144,14 +144,14 @@ def folder(tmp_path: Path) -> Path:
 
 @dataclass
 class Tried:
-    """What a series of kills came to."""
+    """Counts of a series of kills."""
 
     killed: Counter[str] = field(default_factory=Counter)
     left_behind: Counter[str] = field(default_factory=Counter)
 
 
 class Series:
-    """Kills, each in a database of its own, against what an undisturbed run leaves."""
+    """Kills processes, each with its own database, and compares with a full run."""
 
     def __init__(self, server: EmbeddedPostgres, folder: Path, tmp_path: Path, seed: int) -> None:
         self._server = server
@@ -159,7 +159,7 @@ class Series:
         self._tmp_path = tmp_path
         self._chance = random.Random(seed)
         self._numbers = iter(range(10_000))
-        #: What an undisturbed life says, and how long it takes from one word to the next.
+        #: Output lines of a full run, with the time between them.
         self._words = 0
         self._pause = 0.0
         self.tried = Tried()
@@ -198,9 +198,9 @@ class Series:
             assert await self._findings(dsn, data) == Counter()
 
     async def _killed(self, births: Nursery, dsn: str, data: Path) -> Life:
-        """A life that ends at a moment after one of the things it says, and perhaps Postgres too.
+        """Kill a process at a moment after one of its output lines, perhaps with Postgres.
 
-        By what is said and not by the clock alone: a busy machine would have all of them die young.
+        The moment depends on output, not only on time, because a busy machine is slower.
         """
         life, ends = Life(), births.live(dsn, data, self._folder)
         words = self._chance.randrange(1, self._words)
@@ -212,7 +212,7 @@ class Series:
         what = self._chance.choices(["the process", "the process and Postgres"], [9, 1])[0]
         if what != "the process":
             os.kill(self._postmaster(), signal.SIGKILL)
-        with suppress(ProcessLookupError):  # it was quicker
+        with suppress(ProcessLookupError):  # it ended earlier
             os.kill(life.pid, signal.SIGKILL)
         await reading
         async for _ in ends:
@@ -231,7 +231,7 @@ class Series:
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[tuple[str, Path]]:
-        """An empty database and an object store; the database is dropped afterwards."""
+        """Create an empty database and a blob store; drop the database afterwards."""
         name = f"kill_{next(self._numbers)}"
         with psycopg.connect(self._server.dsn("postgres"), autocommit=True) as connection:
             connection.execute(
@@ -246,7 +246,7 @@ class Series:
     async def _findings(self, dsn: str, data: Path) -> Counter[str]:
         database = await Database.open(dsn)
         try:
-            found = await check(database, ObjectStore(data))
+            found = await check(database, BlobStore(data))
         finally:
             await database.close()
         return Counter({finding.code: finding.count for finding in found})
@@ -272,7 +272,7 @@ class Series:
         pytest.param(100, id="100", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
     ],
 )
-async def test_what_a_killed_run_said_is_there_and_the_next_run_makes_all_of_it_whole(
+async def test_confirmed_data_survives_a_kill_and_the_next_run_completes_it(
     durable: EmbeddedPostgres, folder: Path, tmp_path: Path, count: int
 ) -> None:
     series = Series(durable, folder, tmp_path, seed=7)
