@@ -126,7 +126,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT, ContextT]):
             scoped = await self._resolve(request)
         with timer.stage("encode"):
             retrievers = await self._plan(valid, scoped)
-        fused = await _retrieve_and_fuse(retrievers, valid.visual_weight, timer)
+        fused = await retrieve_and_fuse(retrievers, valid.visual_weight, timer)
         candidates = [hit for hit in fused.hits if hit.key not in valid.excluded]
         with timer.stage("rerank") if self._reranker else nullcontext():
             reranked = await self._rerank(valid.query, candidates)
@@ -225,7 +225,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT, ContextT]):
         """Load the records of the page, by key."""
 
 
-async def _retrieve_and_fuse(
+async def retrieve_and_fuse(
     retrievers: Sequence[Retriever], visual_weight: float | None, timer: StageTimer
 ) -> FusionStage:
     """Run the retrievers in parallel and fuse; the first failure cancels the others."""

@@ -9,16 +9,16 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage.db.pool import Database
-from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval import ImageSearch, PassageSearch
 from tests.support.corpus import Corpus
 from tests.support.encoders import ColourHistogramEncoder
 
-SIGNING_KEY = b"a key of the tests"
+SIGNING_KEY = b"test signing key"
 
 
 @pytest.fixture(scope="module")
 def module_dsn(postgres_dsn: str, _template: str) -> Iterator[str]:
-    """A migrated, empty database for all tests of a module."""
+    """Return the DSN of a migrated, empty database that the tests of a module share."""
     name = f"module_{secrets.token_hex(4)}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(_template)}
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:

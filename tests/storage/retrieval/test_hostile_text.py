@@ -1,4 +1,4 @@
-"""Whatever is typed or stored: answered or refused by name, never an exception of a library."""
+"""Any query and any stored text is answered or rejected with an error of our own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
-from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
@@ -59,50 +59,56 @@ async def test_any_query_is_answered(street: Corpus, name: str) -> None:
     images = ImageSearch(street.database, street.encoder, street.encoder, signing_key=b"k")
     passages = PassageSearch(street.database, street.encoder, signing_key=b"k")
     for query in (QUERIES[name], QUERIES[name] + " red"):
-        pictures = await images.search(ImageRequest(query=query)) if query.strip("\x00") else None
-        texts = await passages.search(PassageRequest(query=query)) if query.strip("\x00") else None
-        assert pictures is None or len(pictures.hits) == 1  # vectors always have a nearest
-        assert texts is None or len(texts.hits) == 1
+        image_results = (
+            await images.search(ImageRequest(query=query)) if query.strip("\x00") else None
+        )
+        passage_results = (
+            await passages.search(PassageRequest(query=query)) if query.strip("\x00") else None
+        )
+        assert (
+            image_results is None or len(image_results.hits) == 1
+        )  # a vector always has a nearest neighbor
+        assert passage_results is None or len(passage_results.hits) == 1
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("query", ["", "   ", "\x00", "\n\t", "x" * 200_000])
-async def test_an_empty_or_endless_query_is_refused(street: Corpus, query: str) -> None:
+async def test_an_empty_or_too_long_query_is_rejected(street: Corpus, query: str) -> None:
     images = ImageSearch(street.database, street.encoder, street.encoder, signing_key=b"k")
     passages = PassageSearch(street.database, street.encoder, signing_key=b"k")
-    with pytest.raises(InvalidArgumentError, match=r"nothing to look for|characters"):
+    with pytest.raises(InvalidArgumentError, match=r"request is empty|characters"):
         await images.search(ImageRequest(query=query))
-    with pytest.raises(InvalidArgumentError, match=r"nothing to look for|characters"):
+    with pytest.raises(InvalidArgumentError, match=r"request is empty|characters"):
         await passages.search(PassageRequest(query=query))
 
 
 @pytest.mark.parametrize("text", list(QUERIES.values()), ids=list(QUERIES))
-async def test_any_stored_text_is_found_by_itself(
+async def test_any_stored_text_is_found_by_its_own_words(
     corpus: Corpus, passages: PassageSearch, text: str
 ) -> None:
     clean = text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
     await corpus.add_text("notes.txt", [clean or "-", "something else altogether"])
     if not clean.strip():
         return
-    found = await passages.search(PassageRequest(query=clean, limit=1))
-    words = found.report.branches["words"]
+    results = await passages.search(PassageRequest(query=clean, limit=1))
+    words = results.report.retrievers["lexical"]
     if words.hits:
-        assert found.hits[0].passage.text == clean
-        assert found.hits[0].branches["words"].rank == 1
+        assert results.hits[0].passage.text == clean
+        assert results.hits[0].retrievers["lexical"].rank == 1
 
 
-async def test_a_long_query_says_what_was_not_used(corpus: Corpus, images: ImageSearch) -> None:
+async def test_a_long_query_adds_a_note(corpus: Corpus, images: ImageSearch) -> None:
     await corpus.add("car", caption="word7")
-    found = await images.search(ImageRequest(query=QUERIES["ten thousand words"]))
-    assert "only the first 256 terms" in found.report.notes[0]
+    results = await images.search(ImageRequest(query=QUERIES["ten thousand words"]))
+    assert "only the first 256 terms" in results.report.notes[0]
 
 
-async def kept(images: ImageSearch, filter_: Mapping[str, Any]) -> set[str]:
-    found = await images.search(
+async def matches(images: ImageSearch, filter_: Mapping[str, Any]) -> set[str]:
+    results = await images.search(
         ImageRequest(query="product card", selection=Selection(filters=filter_))
     )
     names = {id_of(name): name for name in ("blank", "salt")}
-    return {names[hit.asset.id] for hit in found.hits}
+    return {names[hit.asset.id] for hit in results.hits}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +124,7 @@ async def kept(images: ImageSearch, filter_: Mapping[str, Any]) -> set[str]:
         "😀\u202e",
     ],
 )
-async def test_hostile_keys_and_values_are_only_text(
+async def test_hostile_keys_and_values_are_treated_as_text(
     corpus: Corpus, images: ImageSearch, hostile: str
 ) -> None:
     await corpus.add("blank", caption="a product card", metadata={hostile: hostile, "b": 1})
@@ -130,7 +136,7 @@ async def test_hostile_keys_and_values_are_only_text(
         {hostile: {"in": [hostile, "other"]}},
         {"not": {hostile: {"is_empty": True}}},
     ):
-        assert await kept(images, filter_) == {"blank"}
-    assert await kept(images, {"caption": hostile}) == set()
+        assert await matches(images, filter_) == {"blank"}
+    assert await matches(images, {"caption": hostile}) == set()
     with pytest.raises(UnknownNameError):
-        await kept(images, {hostile + "?": 1})
+        await matches(images, {hostile + "?": 1})

@@ -1,3 +1,5 @@
+"""Passage search by words and by meaning."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,10 +9,11 @@ from psycopg import sql
 
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
+from sightline.storage.retrieval import PassageSearch
 from sightline.storage.retrieval.filters.filter_schema import PASSAGES
-from sightline.storage.retrieval.filters.search_scope import KeyCatalog, resolve
+from sightline.storage.retrieval.filters.search_scope import resolve_scope
 from sightline.storage.retrieval.retrievers.lexical_retriever import lexical_statement
-from sightline.storage.retrieval.search import PassageSearch
+from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import PassageHit, PassageRequest, Selection
 from tests.support.corpus import Corpus, id_of
 
@@ -40,8 +43,8 @@ async def library(corpus: Corpus) -> Corpus:
 
 
 async def first(passages: PassageSearch, query: str) -> PassageHit:
-    found = await passages.search(PassageRequest(query=query, limit=1))
-    (hit,) = found.hits
+    results = await passages.search(PassageRequest(query=query, limit=1))
+    (hit,) = results.hits
     return hit
 
 
@@ -66,17 +69,17 @@ async def first(passages: PassageSearch, query: str) -> PassageHit:
         ("bracket 散热器 主板", "安装散热器"),
     ],
 )
-async def test_the_words_of_a_passage_find_it(
+async def test_a_passage_is_found_by_its_words(
     library: Corpus, passages: PassageSearch, query: str, text: str
 ) -> None:
-    found = await passages.search(PassageRequest(query=query, limit=1))
-    (hit,) = found.hits
+    results = await passages.search(PassageRequest(query=query, limit=1))
+    (hit,) = results.hits
     assert hit.passage.text.startswith(text)
-    assert found.report.fused[0] == hit.passage.id
-    assert hit.branches["words"].rank == 1
+    assert results.report.fused_keys[0] == hit.passage.id
+    assert hit.retrievers["lexical"].rank == 1
 
 
-async def test_a_hit_says_where_it_stands(library: Corpus, passages: PassageSearch) -> None:
+async def test_a_hit_has_its_provenance(library: Corpus, passages: PassageSearch) -> None:
     line = await first(passages, "LGA1700")
     assert line.passage.kind == "ocr"
     assert line.passage.box == pytest.approx(BOX)
@@ -89,12 +92,14 @@ async def test_a_hit_says_where_it_stands(library: Corpus, passages: PassageSear
     assert (chunk.passage.source, chunk.passage.collection) == ("manual.md", "album")
 
 
-async def test_kinds_and_filters_narrow_a_search(library: Corpus, passages: PassageSearch) -> None:
+async def test_kinds_and_filters_restrict_a_search(
+    library: Corpus, passages: PassageSearch
+) -> None:
     async def kinds(selection: Selection) -> set[str]:
-        found = await passages.search(
+        results = await passages.search(
             PassageRequest(query="socket heat sink bracket", selection=selection, limit=50)
         )
-        return {hit.passage.kind for hit in found.hits}
+        return {hit.passage.kind for hit in results.hits}
 
     assert await kinds(Selection(kinds=("ocr",))) == {"ocr"}
     assert await kinds(Selection(kinds=("caption", "chunk"))) == {"caption", "chunk"}
@@ -103,22 +108,24 @@ async def test_kinds_and_filters_narrow_a_search(library: Corpus, passages: Pass
     assert await kinds(Selection(filters={"asset_kind": "image"})) == {"ocr", "caption"}
     assert await kinds(Selection(filters={"text": {"contains": "bracket"}})) == {"chunk"}
     assert await kinds(Selection(filters={"language": "zh"})) == {"chunk"}
-    with pytest.raises(UnknownNameError, match="no kind of passage 'page'; there are: 'caption'"):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown passage kind 'page'\. Available: 'caption'"
+    ):
         await kinds(Selection(kinds=("page",)))
     with pytest.raises(InvalidArgumentError, match="kinds is empty"):
         await kinds(Selection(kinds=()))
 
 
-async def test_without_an_encoder_the_words_alone_decide(
+async def test_without_an_encoder_only_words_are_searched(
     library: Corpus, database: Database
 ) -> None:
     passages = PassageSearch(database, None, signing_key=b"k")
-    found = await passages.search(PassageRequest(query="bracket", limit=5))
-    assert found.report.branches.keys() == {"words"}
-    assert [hit.passage.text[:5] for hit in found.hits] == ["Mount"]
+    results = await passages.search(PassageRequest(query="bracket", limit=5))
+    assert results.report.retrievers.keys() == {"lexical"}
+    assert [hit.passage.text[:5] for hit in results.hits] == ["Mount"]
 
 
-async def test_common_words_say_less_than_rare_ones(
+async def test_common_words_count_less_than_rare_words(
     library: Corpus, passages: PassageSearch
 ) -> None:
     await library.add_text("prose.txt", [f"the end of a day and night {n}" for n in range(30)])
@@ -126,7 +133,7 @@ async def test_common_words_say_less_than_rare_ones(
     assert hit.passage.text.startswith("Mount")
 
 
-async def test_a_snippet_shows_the_words_in_a_long_text(
+async def test_a_snippet_shows_the_query_terms_of_a_long_text(
     corpus: Corpus, passages: PassageSearch
 ) -> None:
     filler = "Nothing of interest stands in this sentence at all. " * 40
@@ -138,7 +145,7 @@ async def test_a_snippet_shows_the_words_in_a_long_text(
     assert hit.passage.snippet.endswith("…")
 
 
-async def test_pages_follow_each_other(library: Corpus, passages: PassageSearch) -> None:
+async def test_pages_have_no_repeated_passages(library: Corpus, passages: PassageSearch) -> None:
     request = PassageRequest(query="the bracket part socket", limit=3)
     first_page = await passages.search(request)
     cursor = first_page.report.next_cursor
@@ -152,10 +159,10 @@ async def test_pages_follow_each_other(library: Corpus, passages: PassageSearch)
         await passages.search(PassageRequest(query="bracket", limit=3, cursor=cursor))
 
 
-async def test_a_large_collection_ranks_rare_words_and_adds_common_ones(
+async def test_in_a_large_collection_common_words_only_rank(
     database: Database, corpus: Corpus
 ) -> None:
-    """Past ten thousand postings a term no longer finds candidates, it only ranks them."""
+    """A term with more than ten thousand postings finds no candidates."""
     await corpus.add_text("one.txt", ["seed"])
     async with database.connection() as connection:
         await connection.execute(
@@ -176,10 +183,9 @@ async def test_a_large_collection_ranks_rare_words_and_adds_common_ones(
     assert one.hits[0].passage.text == "common w77"
 
 
-async def test_common_terms_are_looked_up_and_never_read_whole(database: Database) -> None:
-    """Joined, they once were: a hash of every posting of "the" took ten times the rest."""
+async def test_common_terms_use_an_index_lookup_for_each_candidate(database: Database) -> None:
     async with database.connection() as connection:
-        scope = await resolve(connection, Selection(), {}, PASSAGES, KeyCatalog())
+        scope = await resolve_scope(connection, Selection(), {}, PASSAGES, SearchCaches())
         cursor = await connection.execute(
             sql.SQL("EXPLAIN ") + lexical_statement(scope, "passage"),
             {
@@ -193,16 +199,15 @@ async def test_common_terms_are_looked_up_and_never_read_whole(database: Databas
                 "pairs": ["'the' <-> 'rare'"],
                 "firsts": [0],
                 "seconds": [0],
-                "nearness": 0.5,
-                "near_candidates": 50,
+                "adjacency_bonus": 0.5,
+                "adjacency_candidates": 50,
                 "passages": 100,
                 "mean_length": 10.0,
                 "k1": 0.9,
                 "b": 0.4,
                 "kinds": [],
-                "most_postings": 100,
+                "max_postings": 100,
                 "candidates": 100,
-                "depth": 100,
             },
         )
         plan = "\n".join(row[0] for row in await cursor.fetchall())
@@ -218,7 +223,7 @@ async def test_common_terms_are_looked_up_and_never_read_whole(database: Databas
         ("红色巴士和货车", "街上有红色巴士和绿色货车"),
     ],
 )
-async def test_words_that_stand_together_in_the_query_count_more_where_they_do_in_text(
+async def test_adjacent_query_words_count_more_if_they_are_adjacent_in_the_text(
     corpus: Corpus, query: str, first: str
 ) -> None:
     texts = [
@@ -227,60 +232,60 @@ async def test_words_that_stand_together_in_the_query_count_more_where_they_do_i
         "街上有红色货车和绿色巴士",
         "街上有红色巴士和绿色货车",
     ]
-    for name, order in (("one", texts), ("other", texts[::-1])):  # whichever would win a tie
+    for name, order in (("one", texts), ("other", texts[::-1])):  # both orders of a tie
         await corpus.add_text(f"{name}.md", order, collection=name)
     lexical = PassageSearch(corpus.database, None, signing_key=b"k")
     for name in ("one", "other"):
         selection = Selection(collections=(name,))
-        found = await lexical.search(PassageRequest(query=query, selection=selection))
-        assert found.hits[0].passage.text == first
-        assert found.hits[0].score > found.hits[1].score
+        results = await lexical.search(PassageRequest(query=query, selection=selection))
+        assert results.hits[0].passage.text == first
+        assert results.hits[0].score > results.hits[1].score
 
 
-async def test_rare_words_are_sure_and_common_ones_are_not(corpus: Corpus) -> None:
-    colours = ["red", "blue", "green", "white"]
-    texts = [f"{colours[n % 4]} thing" for n in range(40)] + ["a thing called LGA1700"]
+async def test_rare_words_have_high_confidence_and_common_words_low(corpus: Corpus) -> None:
+    colors = ["red", "blue", "green", "white"]
+    texts = [f"{colors[n % 4]} thing" for n in range(40)] + ["a thing called LGA1700"]
     await corpus.add_text("things.txt", texts)
     lexical = PassageSearch(corpus.database, None, signing_key=b"k")
 
-    async def evidence(query: str) -> float:
-        found = await lexical.search(PassageRequest(query=query))
-        return found.report.branches["words"].evidence
+    async def confidence(query: str) -> float:
+        results = await lexical.search(PassageRequest(query=query))
+        return results.report.retrievers["lexical"].confidence
 
-    rare, common, everywhere = [await evidence(each) for each in ("LGA1700", "red", "thing")]
+    rare, common, everywhere = [await confidence(each) for each in ("LGA1700", "red", "thing")]
     assert rare > 0.8
     assert 0.2 < common < 0.6
     assert everywhere < 0.05
-    # What stands nowhere here says nothing about which of these is meant.
-    assert await evidence("socket LGA1700") == pytest.approx(rare)
-    # What another passage holds does.
-    assert await evidence("red LGA1700") < 0.95 * rare
+    # A word that occurs nowhere does not reduce the confidence.
+    assert await confidence("socket LGA1700") == pytest.approx(rare)
+    # A word of another passage does.
+    assert await confidence("red LGA1700") < 0.95 * rare
 
 
-async def test_an_encoder_of_pictures_finds_captions_by_meaning_and_prose_by_its_words(
+async def test_an_image_encoder_finds_captions_by_meaning_and_prose_by_words(
     library: Corpus, database: Database
 ) -> None:
     asked = PassageRequest(query="bracket screws", limit=20)
     every = PassageSearch(database, library.encoder, signing_key=b"k")
-    found = await every.search(asked)
-    assert {"chunk", "ocr", "caption"} <= _kinds(found.hits, "text_to_passage")
+    results = await every.search(asked)
+    assert {"chunk", "ocr", "caption"} <= _kinds(results.hits, "text_to_passage")
     captions = PassageSearch(database, library.encoder, signing_key=b"k", captions_only=True)
-    found = await captions.search(asked)
-    assert _kinds(found.hits, "text_to_passage") == {"caption"}
-    assert found.hits[0].passage.text.startswith("Mount the bracket")
+    results = await captions.search(asked)
+    assert _kinds(results.hits, "text_to_passage") == {"caption"}
+    assert results.hits[0].passage.text.startswith("Mount the bracket")
     chunks = Selection(kinds=("chunk", "ocr"))
-    found = await captions.search(PassageRequest(query="bracket screws", selection=chunks))
-    assert found.report.branches.keys() == {"words"}
+    results = await captions.search(PassageRequest(query="bracket screws", selection=chunks))
+    assert results.report.retrievers.keys() == {"lexical"}
 
 
-def _kinds(hits: Sequence[PassageHit], branch: str) -> set[str]:
-    return {hit.passage.kind for hit in hits if branch in hit.branches}
+def _kinds(hits: Sequence[PassageHit], retriever: str) -> set[str]:
+    return {hit.passage.kind for hit in hits if retriever in hit.retrievers}
 
 
-async def test_each_query_of_words_gets_a_plan_of_its_own(
+async def test_lexical_statements_are_not_prepared(
     library: Corpus, passages: PassageSearch, database: Database
 ) -> None:
-    for number in range(12):  # drivers prepare what comes often, and Postgres then plans it once
+    for number in range(12):  # psycopg prepares frequent statements
         await passages.search(PassageRequest(query=f"bracket screws {number}"))
     async with database.connection() as connection:
         cursor = await connection.execute("SELECT statement FROM pg_prepared_statements")

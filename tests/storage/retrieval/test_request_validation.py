@@ -1,44 +1,73 @@
-"""What a cursor is bound to, what the log keeps of a request, and what a search remembers."""
+"""Request digests, logged arguments, and the cache of vector samples."""
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from PIL import Image
 
-from sightline.storage.retrieval import request_validation
+from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.retrieval import ImageRequest, Selection
 from sightline.storage.retrieval.filters.filter_schema import ASSETS
-from sightline.storage.retrieval.filters.search_scope import KeyCatalog, resolve
-from sightline.storage.retrieval.retrievers.null_distribution import Backgrounds
-from sightline.storage.retrieval.search_types import ImageRequest, Selection
+from sightline.storage.retrieval.filters.search_scope import resolve_scope
+from sightline.storage.retrieval.request_validation import (
+    decode_cursor,
+    encode_cursor,
+    loggable_arguments,
+    request_digest,
+)
+from sightline.storage.retrieval.retrievers.null_distribution import vector_sample
+from sightline.storage.retrieval.search_caches import SearchCaches, TtlCache
 from tests.support.corpus import Corpus
 
 
-def test_a_picture_is_known_again_by_another_process() -> None:
+def test_an_image_has_the_same_description_in_every_process() -> None:
     red = Image.new("RGB", (64, 48), "#d02020")
-    kept = request_validation.loggable(ImageRequest(picture=red))
-    # The very digits: what a process salts for itself would differ from run to run.
-    assert kept["picture"] == "picture 64x48 400ad300c3305027"
+    # An exact value: a salted hash would differ between processes.
+    assert loggable_arguments(ImageRequest(image=red)) == {
+        "image": "image 64x48 400ad300c3305027",
+        "limit": 5,
+    }
 
 
-def test_a_cursor_of_one_picture_is_none_of_another() -> None:
-    red, blue = (ImageRequest(picture=Image.new("RGB", (64, 48), c)) for c in ("red", "blue"))
-    assert request_validation.digest(red) == request_validation.digest(red)
-    assert request_validation.digest(red) != request_validation.digest(blue)
+def test_logged_arguments_contain_the_selection_and_no_empty_values() -> None:
+    request = ImageRequest(query="x", selection=Selection(filters={"kind": "image"}), limit=3)
+    logged = loggable_arguments(request)
+    assert logged == {"selection": {"filters": {"kind": "image"}}, "limit": 3}
+    assert json.dumps(logged)
 
 
-async def test_of_many_collections_the_noise_of_the_last_few_is_remembered(corpus: Corpus) -> None:
+def test_the_digests_of_two_images_differ() -> None:
+    red, blue = (ImageRequest(image=Image.new("RGB", (64, 48), c)) for c in ("red", "blue"))
+    assert request_digest(red) == request_digest(red)
+    assert request_digest(red) != request_digest(blue)
+
+
+def test_a_cursor_returns_its_offset_only_with_its_key_and_digest() -> None:
+    digest = request_digest(ImageRequest(query="x"))
+    cursor = encode_cursor(b"key", 40, digest)
+    assert decode_cursor(b"key", cursor, digest) == 40
+    for key, other in ((b"other", digest), (b"key", request_digest(ImageRequest(query="y")))):
+        with pytest.raises(InvalidArgumentError, match="was not made for this query"):
+            decode_cursor(key, cursor, other)
+
+
+async def test_only_the_samples_of_the_last_collections_stay_cached(corpus: Corpus) -> None:
     names = ("one", "two", "three")
     for name in names:
         await corpus.add(name, collection=name, picture=Image.new("RGB", (64, 64), "red"))
-    remembered = Backgrounds(most_kept=2)
+    caches = SearchCaches(vector_samples=TtlCache(2))
     async with corpus.database.connection(autocommit=True) as connection:
         for name in (*names, "one"):
-            scope = await resolve(
+            scope = await resolve_scope(
                 connection,
                 Selection(collections=(name,)),
                 {"asset": corpus.encoder.identity},
                 ASSETS,
-                KeyCatalog(),
+                SearchCaches(),
             )
-            sampled = await remembered.of(connection, scope.spaces["asset"].space, scope)
-            assert sampled.population == 1
-            assert len(remembered) <= 2
+            space = scope.spaces["asset"].space
+            sample = await vector_sample(connection, space, scope, caches)
+            assert sample.population == 1
+            assert len(caches.vector_samples) <= 2

@@ -1,51 +1,53 @@
+"""Run coroutines in parallel; the first failure cancels the others."""
+
 from __future__ import annotations
 
 import asyncio
 
 import pytest
 
-from sightline.storage.retrieval.stage_runner import together
+from sightline.storage.retrieval.stage_runner import gather_or_cancel
 
 
-async def test_the_first_failure_ends_the_rest_and_leaves_who_waited_uncancelled() -> None:
-    ended = asyncio.Event()
+async def test_the_first_failure_cancels_the_others_but_not_the_caller() -> None:
+    stopped = asyncio.Event()
 
     async def fails() -> None:
-        raise ValueError("the first")
+        raise ValueError("first failure")
 
     async def waits() -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            ended.set()
+            stopped.set()
 
-    with pytest.raises(ValueError, match="the first"):
-        await together([waits(), fails(), waits()])
-    assert ended.is_set()
+    with pytest.raises(ValueError, match="first failure"):
+        await gather_or_cancel([waits(), fails(), waits()])
+    assert stopped.is_set()
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
 
 
-async def test_results_keep_their_order_and_a_cancelled_wait_ends_all() -> None:
+async def test_results_keep_their_order_and_cancelling_the_caller_cancels_all() -> None:
     async def number(n: int) -> int:
         for _ in range(3 - n):
             await asyncio.sleep(0)
         return n
 
-    assert await together([number(n) for n in range(3)]) == [0, 1, 2]
-    begun, ended = asyncio.Event(), asyncio.Event()
+    assert await gather_or_cancel([number(n) for n in range(3)]) == [0, 1, 2]
+    started, stopped = asyncio.Event(), asyncio.Event()
 
     async def waits() -> None:
-        begun.set()
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
-            ended.set()
+            stopped.set()
 
-    waiting = asyncio.create_task(together([waits()]))
-    await begun.wait()
+    waiting = asyncio.create_task(gather_or_cancel([waits()]))
+    await started.wait()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert ended.is_set()
+    assert stopped.is_set()

@@ -1,3 +1,5 @@
+"""Compiled filters match the right images, and wrong filters are rejected."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
@@ -9,7 +11,7 @@ import pytest_asyncio
 
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.retrieval.search import ImageSearch
+from sightline.storage.retrieval import ImageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, Selection
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
@@ -23,7 +25,7 @@ CARDS: Mapping[str, dict[str, Any]] = {
 TIMES = {"garlic": 6, "onion": 12, "saffron": 17, "salt": 23}
 
 
-# One database and one loop for the whole table: its rows only read.
+# All tests read one database.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -55,13 +57,13 @@ async def _fill(corpus: Corpus) -> Corpus:
     return corpus
 
 
-async def kept(images: ImageSearch, filter_: Mapping[str, Any], **selection: Any) -> set[str]:
+async def matches(images: ImageSearch, filter_: Mapping[str, Any], **selection: Any) -> set[str]:
     request = ImageRequest(
         query="product card", selection=Selection(filters=filter_, **selection), limit=50
     )
-    found = await images.search(request)
+    results = await images.search(request)
     by_id = {id_of(name): name for name in (*CARDS, "blank")}
-    return {by_id[hit.asset.id] for hit in found.hits}
+    return {by_id[hit.asset.id] for hit in results.hits}
 
 
 EVERYTHING = {*CARDS, "blank"}
@@ -120,37 +122,37 @@ EVERYTHING = {*CARDS, "blank"}
         ({"metadata.price": 1}, {"onion"}),
     ],
 )
-async def test_a_filter_keeps_what_it_says(
+async def test_a_filter_matches_the_right_images(
     shop: Corpus, images: ImageSearch, filter_: dict[str, Any], names: set[str]
 ) -> None:
-    assert await kept(images, filter_) == names
+    assert await matches(images, filter_) == names
 
 
-async def test_capture_times_bound_a_search(shop: Corpus, images: ImageSearch) -> None:
+async def test_capture_times_restrict_a_search(shop: Corpus, images: ImageSearch) -> None:
     before = datetime.fromisoformat("2024-05-04")
-    found = await kept(images, {}, captured_after="2024-05-02T00:00", captured_before=before)
-    assert found == {"onion", "saffron"}
+    results = await matches(images, {}, captured_after="2024-05-02T00:00", captured_before=before)
+    assert results == {"onion", "saffron"}
 
 
 @pytest.mark.parametrize(
     ("filter_", "message"),
     [
-        ({"colour": "red"}, "no filter key 'colour'; there are: .*'price'"),
-        ({"price": {"greater": 1}}, "no operator .*'greater'; there are: .*'gte'"),
-        ({"price": "cheap"}, "'price' holds number values, and 'cheap' is a string"),
-        ({"product": {"gt": 5}}, "'product' holds string values, and 5 is a number"),
+        ({"colour": "red"}, "Unknown filter key 'colour'. Available: .*'price'"),
+        ({"price": {"greater": 1}}, "Unknown operator .*'greater'. Available: .*'gte'"),
+        ({"price": "cheap"}, "'price' has number values, and 'cheap' is a string"),
+        ({"product": {"gt": 5}}, "'product' has string values, and 5 is a number"),
         ({"width": "wide"}, "'width' is a number, not 'wide'"),
         ({"kind": 5}, "'kind' is a text, not 5"),
         ({"time_of_day": {"lt": "5 pm"}}, "'time_of_day' is a time such as '17:00', not '5 pm'"),
         ({"time_of_day": {"lt": "25:00"}}, "not '25:00'"),
         ({"captured_at": {"lt": "yesterday"}}, "such as '2024-05-01'.*not 'yesterday'"),
-        ({"captured_at": {"in": ["2024-05-01"]}}, "compare it with eq, ne"),
-        ({"width": {"contains": 3}}, "'width' holds one value"),
-        ({"price": {"contains": 3}}, "'price' holds number values; 'contains' is for lists"),
+        ({"captured_at": {"in": ["2024-05-01"]}}, "Use eq, ne"),
+        ({"width": {"contains": 3}}, "'width' has one value"),
+        ({"price": {"contains": 3}}, "'price' has number values. 'contains' is for lists"),
     ],
 )
-async def test_a_wrong_filter_is_refused_with_what_would_be_right(
+async def test_a_wrong_filter_is_rejected_with_the_valid_options(
     shop: Corpus, images: ImageSearch, filter_: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
-        await kept(images, filter_)
+        await matches(images, filter_)

@@ -1,3 +1,5 @@
+"""The filter language rejects malformed and oversized filters."""
+
 from __future__ import annotations
 
 import contextlib
@@ -39,12 +41,12 @@ from sightline.storage.retrieval.filters import filter_language
     ],
     ids=lambda filter_: str(filter_)[:40],
 )
-def test_a_malformed_filter_is_refused(filter_: dict[str, Any]) -> None:
+def test_a_malformed_filter_is_rejected(filter_: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError):
         filter_language.parse(filter_)
 
 
-def test_filters_nest_only_so_deep() -> None:
+def test_deeply_nested_filters_are_rejected() -> None:
     deep: dict[str, Any] = {"price": 1}
     for _ in range(50):
         deep = {"not": deep}
@@ -68,6 +70,6 @@ JSON = st.recursive(
 
 @settings(max_examples=500, deadline=None)
 @given(st.dictionaries(st.sampled_from(["and", "or", "not", "price", "kind"]), JSON, max_size=3))
-def test_any_json_is_parsed_or_refused(filter_: dict[str, Any]) -> None:
+def test_any_json_is_parsed_or_rejected(filter_: dict[str, Any]) -> None:
     with contextlib.suppress(InvalidArgumentError):
         filter_language.parse(filter_)

@@ -1,11 +1,11 @@
-"""Quoted words have to stand together in the text, as they are; the look of pictures is its own."""
+"""Quoted phrases must occur in the text; image vectors ignore them."""
 
 from __future__ import annotations
 
 import pytest
 
 from sightline.storage.db.pool import Database
-from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest
 from sightline.storage.text.quoted_phrases import MOST_PHRASES, phrases, unquoted
 from tests.support.corpus import Corpus, id_of
@@ -26,12 +26,12 @@ async def library(corpus: Corpus) -> Corpus:
 
 
 @pytest.mark.parametrize(
-    ("query", "places"),
+    ("query", "indexes"),
     [
         ('"white van"', [1]),
         ('"van white"', []),
         ("white van", [0, 1]),
-        ('"Parked, white"', [0]),  # a comma is no word
+        ('"Parked, white"', [0]),  # a comma is not a word
         ('wall "white van" "is red"', [1]),
         ('"white van" "red wall"', []),
         ("“white van”", [1]),
@@ -46,38 +46,38 @@ async def library(corpus: Corpus) -> Corpus:
         ("\"it's' \\ <-> & | !\"", []),
     ],
 )
-async def test_quoted_words_stand_together(
-    library: Corpus, passages: PassageSearch, query: str, places: list[int]
+async def test_quoted_words_must_be_adjacent(
+    library: Corpus, passages: PassageSearch, query: str, indexes: list[int]
 ) -> None:
-    found = await passages.search(PassageRequest(query=query))
-    texts = {hit.passage.text for hit in found.hits if "words" in hit.branches}
-    assert texts == {TEXTS[place] for place in places}
-    if phrases(query):  # nor does the meaning find what does not hold them
-        assert {hit.passage.text for hit in found.hits} == texts
-        assert bool(found.report.notes) == (not places)
+    results = await passages.search(PassageRequest(query=query))
+    texts = {hit.passage.text for hit in results.hits if "lexical" in hit.retrievers}
+    assert texts == {TEXTS[index] for index in indexes}
+    if phrases(query):  # vector search returns only passages with the phrases
+        assert {hit.passage.text for hit in results.hits} == texts
+        assert bool(results.report.notes) == (not indexes)
 
 
-async def test_a_phrase_that_nothing_holds_is_named(
+async def test_a_phrase_that_no_text_contains_adds_a_note(
     library: Corpus, passages: PassageSearch
 ) -> None:
-    found = await passages.search(PassageRequest(query='"van white" wall'))
-    assert found.hits == ()
-    assert found.report.notes == ("no text holds, as quoted: 'van white'",)
+    results = await passages.search(PassageRequest(query='"van white" wall'))
+    assert results.hits == ()
+    assert results.report.notes == ("No text contains the quoted phrases: 'van white'.",)
 
 
-async def test_pictures_with_the_phrase_come_first_and_others_by_their_look(
+async def test_images_with_the_phrase_come_first_and_others_follow_by_appearance(
     corpus: Corpus, images: ImageSearch, database: Database
 ) -> None:
     await corpus.add("apart", caption="the van is white")
     await corpus.add("together", caption="one white van")
-    found = await images.search(ImageRequest(query='"white van"'))
-    first, *others = found.hits
+    results = await images.search(ImageRequest(query='"white van"'))
+    first, *others = results.hits
     assert first.asset.id == id_of("together")
-    assert set(first.branches) == {"words", "text_to_picture"}
-    assert [set(each.branches) for each in others] == [{"text_to_picture"}]
+    assert set(first.retrievers) == {"lexical", "text_to_image"}
+    assert [set(each.retrievers) for each in others] == [{"text_to_image"}]
 
 
-def test_phrases_are_few_and_hold_words() -> None:
+def test_the_number_of_phrases_is_limited_and_each_contains_a_word() -> None:
     many = " ".join(f'"word{n} again"' for n in range(30))
     assert len(phrases(many)) == MOST_PHRASES
     assert phrases('""  "  " "!?" no quotes') == ()

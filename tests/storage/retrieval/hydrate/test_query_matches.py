@@ -1,8 +1,8 @@
-"""Boxes of what was read in a picture are those of the words that were looked for."""
+"""Match boxes cover the OCR lines that contain the query terms."""
 
 import pytest
 
-from sightline.storage.retrieval.hydrate.ocr_match_box import box_of
+from sightline.storage.retrieval.hydrate.query_matches import match_box
 from sightline.storage.types import Box
 
 TOP, MIDDLE, END = (0.1, 0.1, 0.9, 0.2), (0.1, 0.4, 0.5, 0.5), (0.2, 0.8, 0.6, 0.9)
@@ -22,11 +22,11 @@ LINES = [(TOP, "Harbour Hardware"), (MIDDLE, "Cash 31.00"), (END, "Total 30.90 å
         ((), None),
     ],
 )
-def test_the_fewest_lines_that_hold_the_terms_are_the_box(
+def test_the_match_box_covers_the_fewest_lines_that_contain_all_terms(
     terms: tuple[str, ...], box: Box | None
 ) -> None:
-    assert box_of(LINES, terms) == box
+    assert match_box(LINES, terms) == box
 
 
-def test_nothing_stands_on_no_lines() -> None:
-    assert box_of([], ("total",)) is None
+def test_no_lines_have_no_match_box() -> None:
+    assert match_box([], ("total",)) is None

@@ -1,0 +1,41 @@
+"""Confidence by null distribution, and the reliability of an encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sightline.storage.retrieval.retrievers.encoder_reliability import caption_agreement
+from sightline.storage.retrieval.retrievers.null_distribution import (
+    expected_maximum,
+    null_distribution,
+)
+from sightline.storage.retrieval.search_caches import VectorSample
+
+
+def test_noise_has_little_confidence_and_a_true_hit_full_confidence() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(512, 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    query = vectors[0]
+    null = null_distribution(VectorSample(vectors[1:], 511), query)
+    assert null is not None
+    assert null.confidence(float((vectors[1:] @ query).max())) < 0.9
+    assert null.confidence(null.mean) == 0
+    assert null.confidence(1.0) == 1
+    assert null.threshold == pytest.approx(null.mean + null.deviation * expected_maximum(511))
+
+
+def test_a_small_sample_has_no_null_distribution() -> None:
+    vectors = np.eye(2, dtype=np.float32)
+    assert null_distribution(VectorSample(vectors, 2), vectors[0]) is None
+
+
+def test_captions_agree_only_if_they_rank_their_own_images_first() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(100, 32)).astype(np.float32)
+    captions = images + 0.1 * rng.normal(size=(100, 32)).astype(np.float32)
+    assert caption_agreement(captions, images) == 1
+    assert caption_agreement(rng.normal(size=(100, 32)).astype(np.float32), images) < 0.1
+    assert caption_agreement(np.ones((100, 32), np.float32), images) < 0.1
+    assert caption_agreement(captions, np.ones((100, 32), np.float32)) == 0
