@@ -26,7 +26,7 @@ from sightline.tools.answers.answer_pipeline import RatedAnswer
 from sightline.tools.answers.answer_results import AnswerResult
 from sightline.tools.boxes.model_profiles import TrustedText
 from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.vlm.phrase_grounding import NO_MODEL
+from sightline.tools.vlm.phrase_grounding import NO_VLM
 from sightline.tools.vlm.vision_language_model import Request
 
 Condition = Literal["oracle", "retrieved", "closed_book", "retrieved_no_about"]
@@ -134,16 +134,16 @@ async def _ask(
             ),
         )
     if answered.result.status == "no_model":
-        raise ModelUnavailableError(answered.result.missing or NO_MODEL)
+        raise ModelUnavailableError(answered.result.missing or NO_VLM)
     score = score_answer(question, answered.result, assets, answered.features)
     ratings = None if judge is None else await judge.rate(question, answered.result)
     return replace(score, ratings=ratings)
 
 
 async def _ask_closed_book(deps: Dependencies, question: EvalQuestion) -> RatedAnswer:
-    model = deps.vision
+    model = deps.vlm
     if model is None:
-        raise ModelUnavailableError(NO_MODEL)
+        raise ModelUnavailableError(NO_VLM)
     if model.profile.answer_format == "cited":
         request = Request(
             (TrustedText("Question: "), question.question), "Answer from the evidence."

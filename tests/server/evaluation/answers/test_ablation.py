@@ -80,7 +80,7 @@ def _dependencies(
 
     return Dependencies(
         database=Ready(database),
-        objects=objects,
+        blobs=objects,
         encoder=Ready(encoder),
         passage_encoder=Ready(encoder),
         allowed_roots=(),
@@ -89,7 +89,7 @@ def _dependencies(
         passage_search=PassageSearch(database, encoder, signing_key=b"k" * 32).search,
         ingest_options=IngestOptions(workers=1),
         decoder=create_image_decoder(load_settings()),
-        vision=model,
+        vlm=model,
     )
 
 
@@ -158,6 +158,6 @@ async def test_without_a_model_the_evaluation_fails(
     gallery: tuple[Dependencies, Path, list[str]],
 ) -> None:
     deps, run_file, _ = gallery
-    without = replace(deps, vision=None)
+    without = replace(deps, vlm=None)
     with pytest.raises(ModelUnavailableError, match="SIGHTLINE_VLM__BASE_URL"):
         await evaluate_questions(without, load_run_file(run_file), "gallery", lambda *_: None)

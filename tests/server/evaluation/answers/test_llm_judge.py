@@ -21,7 +21,7 @@ from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, Ev
 from sightline.tools.vlm.vision_language_model import Reply, UnknownModelError
 from tests.support.pictures import fill
 from tests.support.vlm import prompt_text
-from tests.support.vlm_endpoint import FakeVlmServer, completion, refuses, reply, says, serving
+from tests.support.fake_vlm_server import FakeVlmServer, completion, rejects, reply, says, serving
 
 JUDGE = "judge-7b"
 GOOD = {"accuracy": 5, "completeness": 4, "verifiability": 1}
@@ -71,7 +71,7 @@ async def endpoint() -> AsyncIterator[tuple[FakeVlmServer, str]]:
 async def test_ratings_are_parsed_or_missing_but_never_guessed(
     endpoint: tuple[FakeVlmServer, str], text: str, ratings: dict[str, int] | None
 ) -> None:
-    endpoint[0].behaviours.append(says(text))
+    endpoint[0].behaviors.append(says(text))
     async with llm_judge.open_judge(settings(endpoint[1])) as judge:
         assert judge is not None
         assert await judge.rate(QUESTION, answered()) == ratings
@@ -111,7 +111,7 @@ async def test_an_answer_that_asks_for_a_rating_reaches_the_judge_as_data(
 async def test_an_answer_has_no_rating_if_the_judge_fails(
     endpoint: tuple[FakeVlmServer, str],
 ) -> None:
-    endpoint[0].behaviours.append(refuses(500))
+    endpoint[0].behaviors.append(rejects(500))
     async with llm_judge.open_judge(settings(endpoint[1])) as judge:
         assert judge is not None
         assert await judge.rate(QUESTION, answered()) is None
@@ -151,7 +151,7 @@ async def test_eval_reports_the_ratings_with_their_intervals(
     ]
     run_file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     endpoint = FakeVlmServer(models=("eyes", JUDGE))
-    endpoint.otherwise = _reply_as_vlm_or_judge
+    endpoint.default_behavior = _reply_as_vlm_or_judge
     for name, value in {
         "DATA_DIR": tmp_path / "data",
         "DATABASE__URL": database_dsn,

@@ -53,7 +53,7 @@ async def deps(database: Database, tmp_path: Path) -> Dependencies:
     images = ImageSearch(database, encoder, encoder, signing_key=KEY, reranker=reranker)
     return Dependencies(
         database=Ready(database),
-        objects=BlobStore(tmp_path),
+        blobs=BlobStore(tmp_path),
         encoder=Ready(encoder),
         passage_encoder=Ready(encoder),
         allowed_roots=(),
