@@ -1,6 +1,6 @@
 """Search for images and passages.
 
-Layers: `image_search`, `passage_search` > `pipeline` > `query`, `ranking`, `hydrate` >
+Layers: `image_search`, `passage_search` > `search_pipeline` > `query`, `ranking`, `hydrate` >
 `retrievers` > `filters`. `llama_index` adapts the searches to LlamaIndex; it is not imported here,
 because LlamaIndex takes seconds to import.
 """

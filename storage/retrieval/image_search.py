@@ -11,7 +11,6 @@ from sightline.storage.records import assets
 from sightline.storage.retrieval.filters.filter_schema import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.hydrate.hydration import load_passages, load_regions
-from sightline.storage.retrieval.pipeline import ScopeStage, SearchPipeline, ValidRequest
 from sightline.storage.retrieval.query.encoded_query import (
     encode_query,
     load_example_vectors,
@@ -25,6 +24,7 @@ from sightline.storage.retrieval.request_validation import validate_image_reques
 from sightline.storage.retrieval.retrievers.base_retriever import Key, Retriever
 from sightline.storage.retrieval.retrievers.null_distribution import vector_sample
 from sightline.storage.retrieval.search_caches import SearchCaches
+from sightline.storage.retrieval.search_pipeline import ScopeStage, SearchPipeline, ValidRequest
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest
 from sightline.storage.text.text_query import analyse_query
 from sightline.storage.types import Level

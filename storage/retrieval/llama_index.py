@@ -32,12 +32,12 @@ from sightline.storage.retrieval.filters.filter_language import (
 )
 from sightline.storage.retrieval.image_search import ImageSearch
 from sightline.storage.retrieval.passage_search import PassageSearch
-from sightline.storage.retrieval.pipeline import SearchPipeline
 from sightline.storage.retrieval.ranking.reranker import (
     RerankCandidate,
     RerankModel,
     RerankStage,
 )
+from sightline.storage.retrieval.search_pipeline import SearchPipeline
 from sightline.storage.retrieval.search_types import (
     ImageHit,
     ImageRequest,

@@ -11,7 +11,6 @@ from sightline.storage.records import assets
 from sightline.storage.retrieval.filters.filter_schema import PASSAGES
 from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
 from sightline.storage.retrieval.hydrate.hydration import load_passages
-from sightline.storage.retrieval.pipeline import ScopeStage, SearchPipeline, ValidRequest
 from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.ranking.mmr import DiversifiedHits
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
@@ -20,6 +19,7 @@ from sightline.storage.retrieval.retrievers.base_retriever import Key, Retriever
 from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever
 from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetriever
 from sightline.storage.retrieval.search_caches import SearchCaches
+from sightline.storage.retrieval.search_pipeline import ScopeStage, SearchPipeline, ValidRequest
 from sightline.storage.retrieval.search_types import PassageHit, PassageRequest
 from sightline.storage.text.quoted_phrases import unquoted
 from sightline.storage.text.text_query import analyse_query
