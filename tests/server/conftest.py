@@ -1,4 +1,4 @@
-"""What the tests of the process share."""
+"""Fixtures of the server tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support import random_clip
 
 @pytest.fixture(scope="session")
 def random_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An open_clip model folder whose weights are random, and whose name says so."""
+    """Folder of an open_clip model with random weights."""
     import torch
 
     torch.set_num_threads(1)

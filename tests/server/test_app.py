@@ -1,4 +1,4 @@
-"""The composed server answers at once, and says what is missing while something is."""
+"""Tests of the composed MCP server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_importing_the_server_imports_no_model_and_no_retrieval_framework() -> N
 
 
 async def test_tools_are_listed_with_no_database_and_no_encoder(mode: str, tmp_path: Path) -> None:
-    app = create_app(make_settings(tmp_path, database__url="postgresql://nobody@127.0.0.1:1/x"))
+    app = create_app(make_settings(tmp_path))
     async with Client(app, mode=mode) as client:
         tools = (await client.list_tools()).tools
     assert {"search_images", "search_text", "view_image", "list_collections"} <= {
@@ -59,13 +59,13 @@ async def test_tools_are_listed_with_no_database_and_no_encoder(mode: str, tmp_p
 
 
 @pytest.mark.parametrize("handshake", ["auto", "legacy"])
-async def test_a_client_is_told_how_to_use_the_server(handshake: str, tmp_path: Path) -> None:
+async def test_a_client_gets_instructions(handshake: str, tmp_path: Path) -> None:
     async with Client(create_app(make_settings(tmp_path)), mode=handshake) as client:
         assert client.instructions is not None
         assert "view_image" in client.instructions
 
 
-async def test_the_app_leaves_the_root_logger_alone(tmp_path: Path) -> None:
+async def test_creating_the_app_does_not_change_the_root_logger(tmp_path: Path) -> None:
     import logging
 
     before = list(logging.getLogger().handlers)
@@ -73,9 +73,7 @@ async def test_the_app_leaves_the_root_logger_alone(tmp_path: Path) -> None:
     assert logging.getLogger().handlers == before
 
 
-async def test_a_call_is_answered_from_the_database(
-    mode: str, tmp_path: Path, database_dsn: str
-) -> None:
+async def test_a_call_reads_the_database(mode: str, tmp_path: Path, database_dsn: str) -> None:
     app = create_app(make_settings(tmp_path, database__url=database_dsn))
     async with Client(app, mode=mode) as client:
         result = await client.call_tool("list_collections", {})
@@ -83,7 +81,7 @@ async def test_a_call_is_answered_from_the_database(
     assert result.structured_content == {"collections": []}
 
 
-async def test_a_search_without_its_encoder_says_what_is_missing(
+async def test_a_search_without_encoder_reports_what_is_missing(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
     app = create_app(make_settings(tmp_path, database__url=database_dsn))
@@ -93,7 +91,7 @@ async def test_a_search_without_its_encoder_says_what_is_missing(
     assert "there is no encoder folder" in text_of(result)
 
 
-async def test_a_search_runs_through_encoder_retrieval_and_database(
+async def test_a_search_uses_encoder_retrieval_and_database(
     mode: str, tmp_path: Path, database_dsn: str, random_encoder_folder: Path
 ) -> None:
     app = create_app(
@@ -112,7 +110,7 @@ async def test_a_search_runs_through_encoder_retrieval_and_database(
             assert result.structured_content["hits"] == []
 
 
-async def test_a_database_that_is_down_is_named_and_used_when_it_returns(
+async def test_an_unreachable_database_is_reported_and_used_when_it_is_back(
     mode: str, tmp_path: Path, postgres_dsn: str, database_dsn: str
 ) -> None:
     template = sql.Identifier(str(conninfo_to_dict(database_dsn)["dbname"]))
@@ -135,19 +133,19 @@ async def test_a_database_that_is_down_is_named_and_used_when_it_returns(
                 connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(name))
 
 
-async def test_a_schema_of_another_version_is_final_and_says_what_to_run(
+async def test_another_schema_version_is_final_and_names_the_command_to_run(
     mode: str, tmp_path: Path, empty_dsn: str
 ) -> None:
-    final: list[Exception] = []
-    app = create_app(make_settings(tmp_path, database__url=empty_dsn), on_failure=final.append)
+    failures: list[Exception] = []
+    app = create_app(make_settings(tmp_path, database__url=empty_dsn), on_failure=failures.append)
     async with Client(app, mode=mode) as client:
         result = await client.call_tool("list_collections", {})
     assert result.is_error
     assert "run: sightline migrate" in text_of(result)
-    assert [type(error) for error in final] == [SchemaError]
+    assert [type(error) for error in failures] == [SchemaError]
 
 
-async def test_a_password_in_a_database_error_is_not_told(mode: str, tmp_path: Path) -> None:
+async def test_a_password_in_a_database_error_is_hidden(mode: str, tmp_path: Path) -> None:
     app = create_app(
         make_settings(tmp_path, database__url="postgresql://ann:hunter2@127.0.0.1:1/x")
     )
@@ -157,7 +155,7 @@ async def test_a_password_in_a_database_error_is_not_told(mode: str, tmp_path: P
     assert "hunter2" not in text_of(result)
 
 
-async def test_an_embedded_database_is_made_and_comes_back_when_it_dies(
+async def test_an_embedded_database_is_created_and_restarted_after_a_crash(
     tmp_path: Path,
 ) -> None:
     app = create_app(make_settings(tmp_path, database__url=None, startup_timeout_seconds=200))
@@ -166,13 +164,13 @@ async def test_an_embedded_database_is_made_and_comes_back_when_it_dies(
         assert result.structured_content == {"collections": []}, text_of(result)
         pid = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
         server = os.pidfd_open(pid)
-        os.kill(pid, signal.SIGQUIT)  # ends its backends too, and recovers at the next start
-        # Readable when it has gone: until then each backend in turn may answer or die.
-        gone, _, _ = await asyncio.to_thread(select.select, [server], [], [], 60)
+        os.kill(pid, signal.SIGQUIT)  # also ends its backends
+        # Readable when the server has exited. Before, backends may still answer.
+        exited, _, _ = await asyncio.to_thread(select.select, [server], [], [], 60)
         os.close(server)
-        assert gone
+        assert exited
         result = await client.call_tool("list_collections", {})
-        if result.is_error:  # the call that notices may be told to try again
+        if result.is_error:  # the first call may report the restart
             assert "the database" in text_of(result)
             result = await client.call_tool("list_collections", {})
         assert result.structured_content == {"collections": []}, text_of(result)

@@ -1,4 +1,4 @@
-"""A reranker, from the setting to the answer of a tool and to what operators are told."""
+"""Tests of reranking, from the setting to the tool result and ``sightline doctor``."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ NAME = "builtin-llava"
 
 @pytest.fixture(scope="module")
 def builtin() -> Iterator[str]:
-    """The built-in server with the model that it ships."""
+    """URL of the built-in server with its model."""
     with serving_builtin(BUILTIN) as address:
         yield address
 
 
 @pytest.fixture
 async def endpoint() -> AsyncIterator[str]:
-    """An endpoint that gives no log-probabilities."""
+    """URL of an endpoint without log-probabilities."""
     async with serving(FakeVlmServer()) as address:
         yield address
 
@@ -39,9 +39,9 @@ async def endpoint() -> AsyncIterator[str]:
 @pytest.fixture
 def settings(database_dsn: str, random_encoder_folder: Path, tmp_path: Path) -> Settings:
     (tmp_path / "in").mkdir()
-    # No file is called by a word that is asked for: names are text too.
-    for name, colour in (("a.png", "red"), ("b.png", "blue")):
-        Image.new("RGB", (48, 32), colour).save(tmp_path / "in" / name)
+    # No file name contains a word of the query, because names are searched too.
+    for name, color in (("a.png", "red"), ("b.png", "blue")):
+        Image.new("RGB", (48, 32), color).save(tmp_path / "in" / name)
     (tmp_path / "in" / "c.md").write_text("the red van")
     (tmp_path / "in" / "d.md").write_text("the red van on the garlic shelf")
     return load_settings(
@@ -57,8 +57,8 @@ def settings(database_dsn: str, random_encoder_folder: Path, tmp_path: Path) -> 
     )
 
 
-async def found(settings: Settings, tmp_path: Path) -> dict[str, dict[str, Any]]:
-    """What the two searches give for "red van", by tool."""
+async def run_searches(settings: Settings, tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """Return the results of both searches for "red van" by tool."""
     results = {}
     async with Client(create_app(settings)) as client:
         await client.call_tool(
@@ -73,69 +73,73 @@ async def found(settings: Settings, tmp_path: Path) -> dict[str, dict[str, Any]]
     return results
 
 
-async def test_the_vision_model_judges_both_searches(
+async def test_the_vlm_reranks_both_searches(
     settings: Settings, builtin: str, tmp_path: Path
 ) -> None:
-    asking = settings.replace(reranker__model="vlm", vlm__base_url=builtin, vlm__model=NAME)
-    for result in (await found(asking, tmp_path)).values():
+    changed = settings.replace(reranker__model="vlm", vlm__base_url=builtin, vlm__model=NAME)
+    for result in (await run_searches(changed, tmp_path)).values():
         assert result["reranked"] is True
         assert "notes" not in result
         assert result["timings_ms"]["rerank"] > 0
         assert len(result["hits"]) == 2
-    diagnosis = await doctor._reranker(asking)
+    diagnosis = await doctor._reranker(changed)
     assert diagnosis.status == "ok"
     assert "the limit for all results is 60 s" in diagnosis.message
 
 
-async def test_a_vision_model_without_log_probabilities_leaves_the_order_and_doctor_tells(
+async def test_a_vlm_without_log_probabilities_keeps_the_order_and_doctor_reports_it(
     settings: Settings, endpoint: str, tmp_path: Path
 ) -> None:
-    asking = settings.replace(reranker__model="vlm", vlm__base_url=endpoint, vlm__model=MODEL)
-    for result in (await found(asking, tmp_path)).values():
+    changed = settings.replace(reranker__model="vlm", vlm__base_url=endpoint, vlm__model=MODEL)
+    for result in (await run_searches(changed, tmp_path)).values():
         assert "reranked" not in result
         (note,) = result["notes"]
         assert note.startswith("not reranked: the server of test-model gives no log-probabilities")
         assert len(result["hits"]) == 2
-    diagnosis = await doctor._reranker(asking)
+    diagnosis = await doctor._reranker(changed)
     assert diagnosis.status == "error"
     assert "no log-probabilities" in diagnosis.message
 
 
-async def test_a_cross_encoder_judges_text_and_says_where_there_is_none(
+async def test_a_cross_encoder_reranks_text_and_reports_results_without_text(
     settings: Settings, tmp_path: Path
 ) -> None:
     folder = random_cross_encoder.write(tmp_path / "random-cross-encoder")
-    asking = settings.replace(reranker__model=f"local-dir:{folder}")
-    results = await found(asking, tmp_path)
+    changed = settings.replace(reranker__model=f"local-dir:{folder}")
+    results = await run_searches(changed, tmp_path)
     assert results["search_text"]["reranked"] is True
-    assert "reranked" not in results["search_images"]  # two pictures, and no word on them
+    assert "reranked" not in results["search_images"]  # images without text
     assert results["search_images"]["notes"] == [
         "not reranked: none of the results has what the judge judges by"
     ]
-    assert (await doctor._reranker(asking)).status == "ok"
+    assert (await doctor._reranker(changed)).status == "ok"
 
 
-async def test_a_cross_encoder_that_is_not_there_is_an_error_and_no_search_goes_without(
+async def test_a_missing_cross_encoder_is_an_error_of_every_search(
     settings: Settings, tmp_path: Path
 ) -> None:
-    asking = settings.replace(reranker__model=f"local-dir:{tmp_path / 'nowhere'}")
-    async with Client(create_app(asking)) as client:
+    changed = settings.replace(reranker__model=f"local-dir:{tmp_path / 'nowhere'}")
+    async with Client(create_app(changed)) as client:
         await client.call_tool(
             "add_images", {"collection": "notes", "paths": [str(tmp_path / "in")]}
         )
         refused = await client.call_tool("search_text", {"query": "red van"})
     assert refused.is_error
     assert "is no cross-encoder" in str(refused.content)
-    assert (await doctor._reranker(asking)).status == "error"
+    assert (await doctor._reranker(changed)).status == "error"
 
 
-async def test_without_one_results_say_nothing_of_it(settings: Settings, tmp_path: Path) -> None:
-    for result in (await found(settings, tmp_path)).values():
+async def test_results_do_not_mention_reranking_without_a_reranker(
+    settings: Settings, tmp_path: Path
+) -> None:
+    for result in (await run_searches(settings, tmp_path)).values():
         assert "reranked" not in result
         assert "rerank" not in result["timings_ms"]
     assert (await doctor._reranker(settings)).message == "off; results keep the order of the fusion"
 
 
-def test_a_vision_model_that_is_not_set_stops_the_server_before_it_starts(tmp_path: Path) -> None:
+def test_a_vlm_reranker_without_endpoint_is_an_error_before_the_server_starts(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM__BASE_URL is not set"):
         create_app(load_settings(data_dir=tmp_path, reranker__model="vlm"))

@@ -1,4 +1,4 @@
-"""MCP over stdin and stdout, as a client starts it: a process of its own."""
+"""Tests of MCP over stdin and stdout, in a separate process."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ INITIALIZE = {
 
 
 def environment(tmp_path: Path, **options: str) -> dict[str, str]:
-    """Of a server without encoder and database, unless a test names them."""
-    named = {
+    """Return the environment of a server, by default without encoder and database."""
+    settings = {
         "data_dir": str(tmp_path),
         "encoder__model": f"local-dir:{tmp_path / 'nowhere'}",
         "database__url": NO_DATABASE,
         **options,
     }
-    return {**os.environ, **{f"SIGHTLINE_{key.upper()}": value for key, value in named.items()}}
+    return {**os.environ, **{f"SIGHTLINE_{key.upper()}": value for key, value in settings.items()}}
 
 
 @asynccontextmanager
-async def started(tmp_path: Path, **options: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The command with pipes; killed when the test leaves it running."""
+async def start_server(tmp_path: Path, **options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start the command with pipes; kill it if it still runs after the block."""
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         env=environment(tmp_path, **options),
@@ -66,7 +66,7 @@ async def started(tmp_path: Path, **options: str) -> AsyncIterator[asyncio.subpr
 
 
 async def ask(process: asyncio.subprocess.Process, message: dict[str, object]) -> dict[str, object]:
-    """Send a request and read one line."""
+    """Send a request and return the next line."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -77,7 +77,7 @@ async def ask(process: asyncio.subprocess.Process, message: dict[str, object]) -
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_client_that_starts_the_server_gets_answers(
+async def test_a_client_starts_the_server_and_gets_answers(
     mode: str, tmp_path: Path, database_dsn: str
 ) -> None:
     parameters = StdioServerParameters(
@@ -95,8 +95,8 @@ async def test_a_client_that_starts_the_server_gets_answers(
         assert block.text.startswith("search_images has no argument 'topk'")
 
 
-async def test_stdout_carries_the_protocol_alone(tmp_path: Path) -> None:
-    async with started(tmp_path, log__level="debug") as process:
+async def test_stdout_carries_only_the_protocol(tmp_path: Path) -> None:
+    async with start_server(tmp_path, log__level="debug") as process:
         answer = await ask(process, INITIALIZE)
         assert answer["id"] == 1
         answer = await ask(
@@ -117,10 +117,10 @@ async def test_stdout_carries_the_protocol_alone(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-async def test_a_schema_of_another_version_ends_the_server_with_what_to_run(
+async def test_another_schema_version_ends_the_server_and_names_the_command_to_run(
     tmp_path: Path, empty_dsn: str
 ) -> None:
-    async with started(tmp_path, database__url=empty_dsn) as process:
+    async with start_server(tmp_path, database__url=empty_dsn) as process:
         assert await asyncio.wait_for(process.wait(), 120) == 2
         assert process.stderr is not None
         assert b"run: sightline migrate" in await process.stderr.read()
@@ -130,17 +130,18 @@ async def test_a_schema_of_another_version_ends_the_server_with_what_to_run(
     ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
 async def test_a_signal_ends_the_server(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    async with started(tmp_path) as process:
+    async with start_server(tmp_path) as process:
         await ask(process, INITIALIZE)
         process.send_signal(number)
         assert await asyncio.wait_for(process.wait(), 60) == code
 
 
-async def test_a_wrong_setting_is_one_line_and_not_a_traceback(tmp_path: Path) -> None:
-    async with started(tmp_path, http__port="abc", ingest__timezone="Mars/Olympus") as process:
+async def test_an_invalid_setting_is_reported_in_one_line(tmp_path: Path) -> None:
+    async with start_server(tmp_path, http__port="abc", ingest__timezone="Mars/Olympus") as process:
         _, err = await process.communicate()
     (line,) = err.decode().splitlines()
-    assert line.startswith("sightline serve: SIGHTLINE_HTTP__PORT is wrong: Input should be a")
-    async with started(tmp_path, ingest__timezone="Mars/Olympus") as process:
+    name = "SIGHTLINE_HTTP__PORT"
+    assert line.startswith(f"sightline serve: {name} is wrong: Input should be a valid")
+    async with start_server(tmp_path, ingest__timezone="Mars/Olympus") as process:
         _, err = await process.communicate()
     assert err.decode().startswith("sightline serve: no time zone 'Mars/Olympus'")

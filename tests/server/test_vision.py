@@ -1,4 +1,4 @@
-"""The vision-language model in the process: opened, told of by operators' means, and closed."""
+"""Tests of the vision-language model in the runtime, the metrics and ``sightline doctor``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sightline.server.runtime import Runtime
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.vlm.vision_language_model import Request
 from tests.support.fake_vlm_server import MODEL, FakeVlmServer, serving
+from tests.support.settings import make_settings
 
 
 @pytest.fixture
@@ -24,23 +25,15 @@ async def url() -> AsyncIterator[str]:
         yield address
 
 
-def made(tmp_path: Path, url: str, model: str = MODEL, profile: str = "llava-1.5") -> Settings:
-    """Nothing but the model can be reached."""
-    return load_settings(
-        data_dir=tmp_path,
-        encoder__model=f"local-dir:{tmp_path / 'nowhere'}",
-        database__url="postgresql://nobody@127.0.0.1:1/x",
-        vlm__base_url=url,
-        vlm__model=model,
-        vlm__profile=profile,
-    )
+def vlm_settings(
+    tmp_path: Path, url: str, model: str = MODEL, profile: str = "llava-1.5"
+) -> Settings:
+    return make_settings(tmp_path, vlm__base_url=url, vlm__model=model, vlm__profile=profile)
 
 
-async def test_tools_are_given_the_model_and_its_calls_are_counted(
-    tmp_path: Path, url: str
-) -> None:
+async def test_tools_get_the_model_and_metrics_count_its_calls(tmp_path: Path, url: str) -> None:
     metrics = Metrics()
-    async with Runtime(made(tmp_path, url), metrics) as runtime:
+    async with Runtime(vlm_settings(tmp_path, url), metrics) as runtime:
         vision = runtime.dependencies().vlm
         assert vision is not None
         model = await vision.get()
@@ -48,7 +41,7 @@ async def test_tools_are_given_the_model_and_its_calls_are_counted(
         for _ in range(2):
             assert (await model.ask(Request(("Is there a van?",)))).text == "yes"
         assert await runtime.vlm_state() == "ready"
-    shown = metrics.exposition().decode()
+    exposition = metrics.exposition().decode()
     for line in (
         'sightline_vision_calls_total{outcome="answered"} 1.0',
         'sightline_vision_calls_total{outcome="cached"} 1.0',
@@ -56,11 +49,11 @@ async def test_tools_are_given_the_model_and_its_calls_are_counted(
         'sightline_vision_tokens_total{of="answer"} 3.0',
         "sightline_vision_seconds_count 2.0",
     ):
-        assert line in shown
+        assert line in exposition
 
 
-async def test_without_an_endpoint_tools_are_given_none(tmp_path: Path) -> None:
-    settings = load_settings(data_dir=tmp_path, encoder__model=f"local-dir:{tmp_path}")
+async def test_without_an_endpoint_tools_get_no_model(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
     runtime = Runtime(settings, Metrics())
     assert runtime.dependencies().vlm is None
     assert await runtime.vlm_state() is None
@@ -75,10 +68,10 @@ async def test_without_an_endpoint_tools_are_given_none(tmp_path: Path) -> None:
         (MODEL, "/elsewhere", "unusable", "usually ends in /v1"),
     ],
 )
-async def test_what_is_wrong_with_the_model_is_told(
+async def test_a_problem_of_the_endpoint_is_reported(
     tmp_path: Path, url: str, model: str, path: str, state: str, finding: str
 ) -> None:
-    settings = made(tmp_path, url + path, model)
+    settings = vlm_settings(tmp_path, url + path, model)
     async with Runtime(settings, Metrics()) as runtime:
         assert await runtime.vlm_state() == state
     diagnosis = await doctor._vlm(settings)
@@ -86,18 +79,18 @@ async def test_what_is_wrong_with_the_model_is_told(
     assert re.search(finding, diagnosis.message)
 
 
-async def test_a_model_that_is_gone_is_unreachable_and_a_plain_one_has_no_boxes(
+async def test_a_missing_endpoint_is_unreachable_and_a_plain_profile_has_no_boxes(
     tmp_path: Path, url: str
 ) -> None:
-    gone = made(tmp_path, "http://127.0.0.1:1/v1")
-    async with Runtime(gone, Metrics()) as runtime:
+    missing = vlm_settings(tmp_path, "http://127.0.0.1:1/v1")
+    async with Runtime(missing, Metrics()) as runtime:
         assert await runtime.vlm_state() == "unreachable"
-    assert "cannot be reached" in (await doctor._vlm(gone)).message
-    plain = await doctor._vlm(made(tmp_path, url, profile="auto"))
+    assert "cannot be reached" in (await doctor._vlm(missing)).message
+    plain = await doctor._vlm(vlm_settings(tmp_path, url, profile="auto"))
     assert plain.status == "note"
     assert "no boxes" in plain.message
 
 
-def test_an_endpoint_without_a_model_stops_the_server_before_it_starts(tmp_path: Path) -> None:
+def test_an_endpoint_without_a_model_is_an_error_before_the_server_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM__MODEL is not"):
         create_app(load_settings(data_dir=tmp_path, vlm__base_url="http://127.0.0.1:1/v1"))

@@ -14,8 +14,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from sightline.server import import_lock
-from sightline.server.config.settings import EncoderSettings
+from sightline.server.config.setting_groups import EncoderSettings
+from sightline.server.lazy_resource import import_lock
 from sightline.server.models.batcher import Batcher, BatchObserver
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.preprocess import Preprocess
@@ -140,7 +140,7 @@ def load(
 
     # torch reads this at import. Spinning threads would starve the workers of an ingest.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    with import_lock.alone:  # takes seconds, so not before the folder is validated
+    with import_lock:  # takes seconds, so not before the folder is validated
         from sightline.server.models.image_text.open_clip_model import ModelSource, OpenClipModel
 
     if folder is not None and local is not None:

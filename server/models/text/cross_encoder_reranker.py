@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
-from sightline.server import import_lock
-from sightline.server.config.settings import EncoderSettings
+from sightline.server.config.setting_groups import EncoderSettings
+from sightline.server.lazy_resource import import_lock
 from sightline.server.models.batcher import Batcher, BatchObserver
 from sightline.server.models.model_files import download_snapshot, local_folder
 from sightline.storage.errors import ConfigurationError
@@ -114,7 +114,7 @@ def load(
             f"{', '.join(_WEIGHTS)}. Sightline never reranks with random weights."
         )
 
-    with import_lock.alone:
+    with import_lock:
         from sightline.server.models.text.transformer_models import CrossEncoderModel
 
     scorer = CrossEncoderModel(folder, name, device=settings.device, precision=settings.precision)

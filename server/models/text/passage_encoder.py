@@ -12,8 +12,8 @@ from importlib import util
 from pathlib import Path
 from typing import Protocol, Self
 
-from sightline.server import import_lock
-from sightline.server.config.settings import EncoderSettings
+from sightline.server.config.setting_groups import EncoderSettings
+from sightline.server.lazy_resource import import_lock
 from sightline.server.models.batcher import Batcher, BatchObserver
 from sightline.server.models.model_files import FingerprintCache, download_snapshot, local_folder
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
@@ -116,7 +116,7 @@ def load(
         path = download_snapshot("passage encoder", name, _DOWNLOAD_PATTERNS)
     folder = SentenceEncoderFolder.open(path)
 
-    with import_lock.alone:
+    with import_lock:
         from sightline.server.models.text.transformer_models import SentenceEncoderModel
 
     model = SentenceEncoderModel(
