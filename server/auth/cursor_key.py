@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from sightline.server.config import Settings
@@ -22,10 +23,7 @@ def load_signing_key(settings: Settings) -> bytes:
     try:
         return _read_key(path) or _create_key(path)
     except OSError as error:
-        logger.warning(
-            "cursors become invalid when this process ends, because the key cannot be stored: %s",
-            error,
-        )
+        logger.warning("cursors become invalid when this process ends: %s", error)
         return secrets.token_bytes(_KEY_BYTES)
 
 
@@ -47,12 +45,9 @@ def _create_key(path: Path) -> bytes:
             file.write(secrets.token_bytes(_KEY_BYTES))
         if _read_key(path) is None:
             path.unlink(missing_ok=True)
-        try:
-            os.link(
-                temporary, path
-            )  # unlike a rename, it never replaces the key of another process
-        except FileExistsError:
-            logger.debug("another process created the key first")
+        # Unlike a rename, a link never replaces the key of another process.
+        with suppress(FileExistsError):
+            os.link(temporary, path)
     finally:
         temporary.unlink()
     return path.read_bytes()

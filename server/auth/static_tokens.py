@@ -11,7 +11,7 @@ import hmac
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +49,9 @@ class StoredToken:
         if not _NAME.fullmatch(name):
             raise ConfigurationError("A token name has at most 64 letters, digits and . _ @ -")
         if not _SHA256.fullmatch(sha256):
-            msg = f"Token {name!r}: the last part must be a SHA-256 of 64 hexadecimal digits."
-            raise ConfigurationError(msg)
+            raise ConfigurationError(
+                f"Token {name!r}: the last part must be a SHA-256 of 64 hexadecimal digits."
+            )
         return cls(name, parse_scopes(scopes.split("+")), sha256)
 
 
@@ -61,36 +62,32 @@ def issue_token(name: str, scopes: Iterable[str]) -> tuple[str, StoredToken]:
 
 
 def load_tokens(settings: Settings) -> tuple[StoredToken, ...]:
-    """Load the configured tokens.
+    """Load the tokens of the token file.
 
     Raises ConfigurationError for duplicate names, and for a file that others may write.
     """
     tokens: dict[str, StoredToken] = {}
-    for token in _configured_tokens(settings):
+    path = settings.auth.tokens_file
+    for line in [] if path is None else _token_lines(path):
+        token = StoredToken.parse(line)
         if token.name in tokens:
             raise ConfigurationError(f"Two tokens have the name {token.name!r}.")
         tokens[token.name] = token
     return tuple(tokens.values())
 
 
-def _configured_tokens(settings: Settings) -> Iterator[StoredToken]:
-    if settings.auth.tokens_file is not None:
-        for line in _token_lines(settings.auth.tokens_file):
-            yield StoredToken.parse(line)
-
-
 def _token_lines(path: Path) -> list[str]:
-    name = variable("auth.tokens_file")
+    setting = variable("auth.tokens_file")
     try:
         mode = path.stat().st_mode
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{name}: cannot read {str(path)!r}: {error}") from error
+        raise ConfigurationError(f"{setting}: cannot read {str(path)!r}: {error}") from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigurationError(
-            f"{name}: other users may write to {str(path)!r}; run chmod 600 on it"
+            f"{setting}: other users may write to {str(path)!r}; run chmod 600 on it"
         )
-    return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 class StaticTokenVerifier:

@@ -8,8 +8,8 @@ from cachetools import LRUCache
 from psycopg.conninfo import make_conninfo
 
 from sightline.server.config import Settings, variable
-from sightline.storage.analytics.analyst_roles import QUERY_LOGIN, ensure_query_login
-from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.analytics.analyst_roles import QUERY_ROLE, ensure_query_role
+from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
@@ -36,15 +36,15 @@ def require_read_only_login(settings: Settings) -> None:
 
 
 class AnalyticsProvider:
-    """Provides one `Questions` per principal, each with its own database role."""
+    """Provides one `SqlRunner` per principal, each with its own database role."""
 
     def __init__(self, settings: Settings, database: Provider[Database]) -> None:
         self._settings = settings
         self._database = database
-        self._runners: LRUCache[str | None, Questions] = LRUCache(_MAX_PRINCIPALS)
+        self._runners: LRUCache[str | None, SqlRunner] = LRUCache(_MAX_PRINCIPALS)
         self._lock = asyncio.Lock()
 
-    async def get(self) -> Questions:
+    async def get(self) -> SqlRunner:
         """Return the runner of the current principal, or create it once.
 
         Raises the error of the database if that is unavailable, and NotAllowedError if the
@@ -55,11 +55,11 @@ class AnalyticsProvider:
         async with self._lock:
             runner = self._runners.get(principal)
             if runner is None:
-                runner = self._runners[principal] = Questions(
+                runner = self._runners[principal] = SqlRunner(
                     await self._dsn(database, principal),
                     timeout_seconds=self._settings.analytics.timeout_seconds,
-                    most_rows=self._settings.analytics.max_rows,
-                    most_bytes=_MAX_RESULT_BYTES,
+                    max_rows=self._settings.analytics.max_rows,
+                    max_bytes=_MAX_RESULT_BYTES,
                 )
             return runner
 
@@ -74,7 +74,7 @@ class AnalyticsProvider:
             return shared_login.get_secret_value()
         with row_security.as_principal(None):
             async with database.connection() as connection:
-                login = await ensure_query_login(connection, principal)
-        if principal is not None and login == QUERY_LOGIN:
+                login = await ensure_query_role(connection, principal)
+        if principal is not None and login == QUERY_ROLE:
             raise NotAllowedError(f"{shown(principal)} may not see any collection")
         return make_conninfo(database.dsn, user=login)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from cachetools import TTLCache
 
 from sightline.storage.db import row_security
@@ -20,13 +17,9 @@ _MAX_PRINCIPALS = 10_000
 class PrincipalCache:
     """Looks up whether a principal is bound to collections."""
 
-    def __init__(
-        self, database: Provider[Database], *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, database: Provider[Database]) -> None:
         self._database = database
-        self._sees_everything: TTLCache[str, bool] = TTLCache(
-            _MAX_PRINCIPALS, _TTL_SECONDS, timer=clock
-        )
+        self._sees_everything: TTLCache[str, bool] = TTLCache(_MAX_PRINCIPALS, _TTL_SECONDS)
 
     def clear(self) -> None:
         """Forget all entries, so that a new binding takes effect at once."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 if TYPE_CHECKING:
-    from sightline.server.models.vision_language.call_state import Observation
+    from sightline.server.models.vision_language.vlm_client import VlmCallStats
 
 #: ``refused``: invalid request, or a part of the server is busy or missing. ``denied``: missing
 #: permission. ``limited``: rate limit.
@@ -70,7 +70,7 @@ class Metrics:
         self._batch_items.labels(kind).observe(items)
         self._batch_seconds.labels(kind).observe(seconds)
 
-    def vision(self, call: Observation) -> None:
+    def vision(self, call: VlmCallStats) -> None:
         """Count a call of the vision-language model."""
         self._vision_calls.labels(call.outcome).inc()
         self._vision_seconds.observe(call.seconds)

@@ -34,7 +34,7 @@ async def _analyze(settings: Settings, arguments: argparse.Namespace) -> None:
     from sightline.storage.analytics import cluster_analysis
 
     async with open_database(settings) as database:
-        for result in await cluster_analysis.cluster(
+        for result in await cluster_analysis.cluster_collections(
             database, names=arguments.collections or None, k=arguments.clusters
         ):
             print(
@@ -42,7 +42,7 @@ async def _analyze(settings: Settings, arguments: argparse.Namespace) -> None:
                 f"(embedding space {result.embedding_space_id}), "
                 f"mean distance {result.mean_distance:.3f}"
             )
-        compared = await cluster_analysis.compare(
-            database, report=lambda line: print(line, file=sys.stderr)
+        compared = await cluster_analysis.find_near_duplicates(
+            database, progress=lambda line: print(line, file=sys.stderr)
         )
         print(f"{compared:,} new images compared")

@@ -51,12 +51,12 @@ async def _draw(settings: Settings, arguments: argparse.Namespace) -> tuple[str,
     from sightline.storage.analytics import atlas_data
 
     async with open_database(settings) as database:
-        map_ = await atlas_data.lay_out(
+        map_ = await atlas_data.build_map(
             database,
             arguments.collection,
-            colour=arguments.color,
+            color=arguments.color,
             method=arguments.method,
-            most=arguments.max_images,
+            max_points=arguments.max_images,
         )
         thumbnails: dict[str, str] = {}
         for start in range(0, len(map_.ids), _THUMBNAIL_BATCH):

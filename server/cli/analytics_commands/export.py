@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _export(settings: Settings, arguments: argparse.Namespace, path: Path) -> int:
     from sightline.server.database.provider import open_database
-    from sightline.storage.analytics.view_export import export
+    from sightline.storage.analytics.view_export import export_view
 
     async with open_database(settings) as database:
-        return await export(database, arguments.view, arguments.format, path, space=arguments.space)
+        return await export_view(database, arguments.view, arguments.format, path, embedding_space=arguments.space)

@@ -25,12 +25,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the connection string on stdout, and hints on stderr."""
     from sightline.server.database.provider import database_dsn
-    from sightline.storage.analytics.analyst_roles import grant
+    from sightline.storage.analytics.analyst_roles import grant_analyst
 
     settings = load_settings()
     with database_dsn(settings) as dsn:
         granted = asyncio.run(
-            grant(
+            grant_analyst(
                 dsn,
                 arguments.name,
                 collections=arguments.collections,

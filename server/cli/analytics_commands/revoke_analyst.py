@@ -18,9 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Delete the login."""
     from sightline.server.database.provider import database_dsn
-    from sightline.storage.analytics.analyst_roles import revoke
+    from sightline.storage.analytics.analyst_roles import revoke_analyst
 
     with database_dsn(load_settings()) as dsn:
-        asyncio.run(revoke(dsn, arguments.name))
+        asyncio.run(revoke_analyst(dsn, arguments.name))
     print(f"Deleted the login {arguments.name}.", file=sys.stderr)
     return 0

@@ -66,9 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _analyst_dsn(settings: Settings, dsn: str) -> str:
     if settings.analytics.database_url is not None:
         return settings.analytics.database_url.get_secret_value()
-    from sightline.storage.analytics.analyst_roles import query_login
+    from sightline.storage.analytics.analyst_roles import shared_query_role
 
-    return make_conninfo(dsn, user=asyncio.run(query_login(dsn)), options=_OPTIONS)
+    return make_conninfo(dsn, user=asyncio.run(shared_query_role(dsn)), options=_OPTIONS)
 
 
 def _find_psql(settings: Settings) -> str:

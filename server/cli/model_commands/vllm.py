@@ -57,32 +57,33 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = load_settings()
     profile = choose_profile(arguments.name or arguments.model, settings.vlm.profile)
-    serving = vllm_launcher.Serving(
+    options = vllm_launcher.VllmOptions(
         model=arguments.model,
-        images=arguments.images or profile.max_images,
+        max_images=arguments.images or profile.max_images,
         name=arguments.name,
         host=arguments.host,
         port=arguments.port,
-        adapters=tuple(map(vllm_launcher.read_adapter, arguments.adapter)),
+        adapters=tuple(map(vllm_launcher.parse_adapter, arguments.adapter)),
         tensor_parallel=arguments.tensor_parallel,
-        context_tokens=arguments.context,
+        max_context_tokens=arguments.context,
         dtype=arguments.dtype,
         prefix_caching=not arguments.no_prefix_cache,
         device=arguments.device,
         python=arguments.python,
-        extra=tuple(shlex.split(arguments.vllm_arguments)),
+        extra_arguments=tuple(shlex.split(arguments.vllm_arguments)),
     )
-    command = vllm_launcher.command(serving)
+    command = vllm_launcher.build_command(options)
     if arguments.print_command:
         print(shlex.join(command))
         return 0
-    vllm_launcher.check(serving, vllm_launcher.look(serving.python), settings.vlm.api_key)
-    _log(f"starting vLLM for {serving.served_name}")
+    environment = vllm_launcher.inspect_environment(options.python)
+    vllm_launcher.check_requirements(options, environment, settings.vlm.api_key)
+    _log(f"starting vLLM for {options.served_name}")
 
-    def ready() -> None:
+    def on_ready() -> None:
         _log(
-            f"ready; set SIGHTLINE_VLM__BASE_URL={serving.base_url}/v1 "
-            f"SIGHTLINE_VLM__MODEL={shlex.quote(serving.served_name)}"
+            f"ready; set SIGHTLINE_VLM__BASE_URL={options.base_url}/v1 "
+            f"SIGHTLINE_VLM__MODEL={shlex.quote(options.served_name)}"
         )
         if profile.note:
             _log(profile.note)
@@ -90,11 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
     return asyncio.run(
         supervise(
             command,
-            vllm_launcher.environment(serving, os.environ, settings.vlm.api_key),
-            f"{serving.base_url}/health",
-            tell=_log,
-            ready=ready,
-            patience_seconds=_LOADING_TIMEOUT_SECONDS,
+            vllm_launcher.build_environment(options, os.environ, settings.vlm.api_key),
+            f"{options.base_url}/health",
+            report=_log,
+            on_ready=on_ready,
+            startup_timeout_seconds=_LOADING_TIMEOUT_SECONDS,
         )
     )
 

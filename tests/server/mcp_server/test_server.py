@@ -85,7 +85,7 @@ class ServerFixture:
     async def asset(self, asset: str) -> str:
         if asset == "broken":
             raise RuntimeError("SECRET of the server")
-        raise ResourceNotFoundError(f"no asset {asset!r}")
+        raise ResourceNotFoundError(f"Unknown asset {asset!r}")
 
     def calls(self) -> dict[tuple[str, str], float]:
         """Return the call counts by tool and outcome from the metrics."""
