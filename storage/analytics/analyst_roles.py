@@ -1,4 +1,4 @@
-"""Who reads the schema ``analytics``: the role, and the logins that are granted it."""
+"""Database roles that may read the schema ``analytics``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from psycopg import AsyncConnection, sql
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage.db import row_security, sql_loader
-from sightline.storage.db.driver_errors import named_errors
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.pool import Connection, wrap_driver_errors
+from sightline.storage.db.rows import fetch_value, fetch_values
 from sightline.storage.errors import (
     InvalidArgumentError,
     NotAllowedError,
@@ -22,70 +22,72 @@ from sightline.storage.errors import (
     shown,
 )
 
-READER = "sightline_analyst"
-#: Logs in for the tool `query_sql` on the Postgres that Sightline brings.
-QUERY_LOGIN = "sightline_query"
+ANALYST_ROLE = "sightline_analyst"
+#: Role of the tool `query_sql` on the embedded Postgres.
+QUERY_ROLE = "sightline_query"
 
 _SQL = sql_loader.load("analytics")
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PASSWORD_BYTES = 24
 
 
-async def ensure_query_login(connection: Connection, principal: str | None = None) -> str:
-    """Make the login of `query_sql` where it is missing, and return its name.
+async def ensure_query_role(connection: Connection, principal: str | None = None) -> str:
+    """Create the role of `query_sql` if missing; return its name.
 
-    A principal that is bound to collections has a login of its own, bound to the same; others
-    share one. For a superuser: on our own server.
+    A bound principal has its own role with the same collections; the others share one. Needs a
+    superuser (embedded Postgres).
     """
-    login = QUERY_LOGIN
+    role = QUERY_ROLE
     if principal is not None:
-        cursor = await connection.execute(_SQL["query_login_of"], {"principal": principal})
-        if (row := await cursor.fetchone()) is not None:
-            login = str(row[0])
+        params = {"principal": principal}
+        role = await fetch_value(connection, _SQL["assign_query_role"], params) or role
     await connection.execute(_SQL["ensure_roles"])
     await connection.execute(
-        sql.SQL(_SQL["query_login"]).format(name=sql.Identifier(login), literal=sql.Literal(login))
+        sql.SQL(_SQL["create_query_role"]).format(
+            name=sql.Identifier(role), literal=sql.Literal(role)
+        )
     )
-    return login
+    return role
 
 
-async def query_login(dsn: str) -> str:
-    """`ensure_query_login`, by the address of our own server."""
-    async with _administration(dsn) as connection:
-        return await ensure_query_login(connection)
+async def shared_query_role(dsn: str) -> str:
+    """Create the shared role of `query_sql` on the embedded Postgres; return its name."""
+    async with _admin_connection(dsn) as connection:
+        return await ensure_query_role(connection)
 
 
-async def grant(
+async def grant_analyst(
     dsn: str, name: str, *, collections: Iterable[str] | None = None, everything: bool = False
 ) -> str:
-    """Make a login that reads the schema; the connection string, which holds its new password.
+    """Create an analyst role; return its connection string with a new password.
 
-    ``collections`` are the only ones that it is to see. A login that is there gets a new password
-    and stays bound as it is, unless ``collections`` are given or ``everything`` sets it free.
-    ``dsn`` is of a role that may make roles. Raises InvalidArgumentError for a name that will not
-    do, UnknownNameError for a collection that is not there, and NotAllowedError where the role of
-    ``dsn`` may not make roles, with what an administrator runs instead.
+    ``collections`` limits what it sees. An existing role gets a new password and keeps its
+    binding, unless ``collections`` are given or ``everything`` removes it. The role of ``dsn``
+    must be allowed to create roles. Raises InvalidArgumentError for an invalid name,
+    UnknownNameError for an unknown collection, and NotAllowedError without the rights.
     """
     if not _NAME.fullmatch(name) or name.startswith(("pg_", "sightline_")):
         raise InvalidArgumentError(
-            f"{shown(name)} will not do as a login's name; use lower-case letters, digits and _, "
-            "such as 'alice'"
+            f"{shown(name)} is not a valid role name. Use lower-case letters, digits and _, such "
+            "as 'alice'."
         )
-    async with _administration(dsn) as connection:
-        schema = await _extension_schema(connection)
+    async with _admin_connection(dsn) as connection:
+        if not await fetch_value(connection, _SQL["is_migrated"]):
+            raise SchemaError("The database has no schema analytics yet. Run: sightline migrate")
+        schema = await fetch_value(connection, _SQL["extension_schema"])
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
-        # Hashed here: the statement may come to stand in the server's log.
+        # Hash it here: the statement may appear in the server's log.
         hashed = connection.pgconn.encrypt_password(
             password.encode(), name.encode(), b"scram-sha-256"
         )
-        with _told_who_may(f"make {name!r}"):
+        with _explain_missing_rights(f"create {name!r}"):
             await connection.execute(_SQL["ensure_roles"])
             if everything:
                 await row_security.remove_binding(connection, name, kind="db_role")
             elif collections is not None:
                 await row_security.bind(connection, name, collections, kind="db_role")
-            known = await _is_analyst(connection, name)
-            for block in ("change_password" if known else "create_login", "login_settings"):
+            exists = await _is_analyst(connection, name)
+            for block in ("change_password" if exists else "create_role", "role_settings"):
                 await connection.execute(
                     sql.SQL(_SQL[block]).format(
                         name=sql.Identifier(name),
@@ -97,58 +99,49 @@ async def grant(
         return make_conninfo(dsn, user=name, password=password)
 
 
-async def revoke(dsn: str, name: str) -> None:
-    """Take an analyst's login away, and end what it is doing.
+async def revoke_analyst(dsn: str, name: str) -> None:
+    """Drop an analyst role and end its sessions.
 
-    Raises UnknownNameError where there is no such login, NotAllowedError for a role that is no
-    analyst's, or where the role of ``dsn`` may not drop roles.
+    Raises UnknownNameError for an unknown role, NotAllowedError for a role that is not an
+    analyst, or if the role of ``dsn`` may not drop roles.
     """
-    async with _administration(dsn) as connection:
+    async with _admin_connection(dsn) as connection:
         if not await _is_analyst(connection, name):
-            cursor = await connection.execute(_SQL["analysts"])
-            raise UnknownNameError("login", name, [row[0] for row in await cursor.fetchall()])
-        with _told_who_may(f"drop {name!r}"):
+            analysts = await fetch_values(connection, _SQL["analysts"])
+            raise UnknownNameError("analyst", name, analysts)
+        with _explain_missing_rights(f"drop {name!r}"):
             await connection.execute(_SQL["end_sessions"], {"name": name})
-            await connection.execute(sql.SQL(_SQL["drop_login"]).format(name=sql.Identifier(name)))
+            await connection.execute(sql.SQL(_SQL["drop_role"]).format(name=sql.Identifier(name)))
             await row_security.remove_binding(connection, name, kind="db_role")
 
 
 @asynccontextmanager
-async def _administration(dsn: str) -> AsyncIterator[Connection]:
-    with named_errors():
+async def _admin_connection(dsn: str) -> AsyncIterator[Connection]:
+    with wrap_driver_errors():
         async with await AsyncConnection.connect(dsn) as connection:
             await connection.set_read_only(False)
             yield connection
 
 
-async def _extension_schema(connection: Connection) -> str:
-    """Where pgvector is; raises SchemaError where there is nothing to read yet."""
-    found = await (await connection.execute(_SQL["extension_schema"])).fetchone()
-    made = await (await connection.execute(_SQL["is_migrated"])).fetchone()
-    if found is None or made != (True,):
-        raise SchemaError("the database has no schema analytics yet; run: sightline migrate")
-    return str(found[0])
-
-
 async def _is_analyst(connection: Connection, name: str) -> bool:
-    """False where there is no such role; raises NotAllowedError for one that is something else."""
-    row = await (await connection.execute(_SQL["role"], {"name": name})).fetchone()
-    if row is None:
+    """Return False for a missing role. Raises NotAllowedError if it is not an analyst."""
+    is_analyst = await fetch_value(connection, _SQL["is_analyst"], {"name": name})
+    if is_analyst is None:
         return False
-    if row[0] is not True:
+    if not is_analyst:
         raise NotAllowedError(
-            f"there is a role {name!r} that is no analyst's; choose another name, or run as "
-            f"administrator: GRANT {READER} TO {name}"
+            f"The role {name!r} exists and is not an analyst. Choose another name, or run as an "
+            f"administrator: GRANT {ANALYST_ROLE} TO {name}"
         )
     return True
 
 
 @contextmanager
-def _told_who_may(act: str) -> Iterator[None]:
+def _explain_missing_rights(action: str) -> Iterator[None]:
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotAllowedError(
-            f"{error.diag.message_primary}; run this as an administrator of the database (set "
-            f"SIGHTLINE_DATABASE__URL to its address for this one command) to {act}"
+            f"{error.diag.message_primary}. To {action}, run this as a database administrator: "
+            "set SIGHTLINE_DATABASE__URL to its address for this command."
         ) from error

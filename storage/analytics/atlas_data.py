@@ -1,4 +1,4 @@
-"""What a map of a collection shows: where each picture lies, what it is, and what to colour by."""
+"""Data of a collection map: position, title and color columns of each asset."""
 
 from __future__ import annotations
 
@@ -9,29 +9,36 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from pgvector import HalfVector
 
-from sightline.storage.analytics import projection
-from sightline.storage.analytics.kmeans import Matrix
-from sightline.storage.analytics.projection import Method
+from sightline.storage.analytics.vector_math import (
+    Matrix,
+    ProjectionMethod,
+    choose_projection,
+    project,
+)
 from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.pool import Database
+from sightline.storage.db.rows import fetch_all, fetch_value
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
-from sightline.storage.records import collections, embedding_spaces
-from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.records import assets, collections, embedding_spaces
 
 _SQL = sql_loader.load("atlas")
 
-#: More would make a page that no browser likes.
-MOST_POINTS = 20_000
-_MOST_COLUMNS = 12
-_MOST_CATEGORIES = 200
+#: A page with more points is too slow in a browser.
+MAX_POINTS = 20_000
+_MAX_COLUMNS = 12
+_MAX_CATEGORIES = 200
+# Numbers with more distinct values than this become a scale.
+_MIN_SCALE_VALUES = 12
+_MAX_LABEL_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """Something to colour by: a value for each point in order, None where it has none.
+class MapColumn:
+    """A column to color by: one value per point, None if missing.
 
-    Of a scale, values are numbers (seconds since 1970 where ``times``); else they are names.
+    With ``scale`` the values are numbers (seconds since 1970 with ``times``), else categories.
     """
 
     name: str
@@ -41,133 +48,142 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
-    """A collection as points: ``points`` is float32 of (n, 2), 0 to 1, in the order of the ids."""
+class CollectionMap:
+    """A collection as points: ``points`` is float32 (n, 2) in 0..1, in the order of ``ids``."""
 
     collection: str
     encoder: str
-    method: Method
+    method: ProjectionMethod
     total: int
     ids: Sequence[str]
     points: Matrix
     titles: Sequence[str]
     captions: Sequence[str | None]
-    columns: Sequence[Column]
+    columns: Sequence[MapColumn]
 
 
-async def lay_out(
+@dataclass(frozen=True, slots=True)
+class _Point:
+    id: str
+    embedding: HalfVector
+    source: str
+    page: int | None
+    frame_seconds: float | None
+    caption: str | None
+    kind: str
+    captured_at: datetime | None
+    metadata: Mapping[str, object]
+
+    @property
+    def title(self) -> str:
+        if self.page is not None:
+            return f"{self.source}, page {self.page}"
+        if self.frame_seconds is not None:
+            return f"{self.source}, {self.frame_seconds:.1f} s"
+        return self.source
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    asset_id: str
+    number: int
+
+
+async def build_map(
     database: Database,
     name: str,
     *,
-    colour: str | None = None,
-    method: Method | None = None,
-    most: int = MOST_POINTS,
-) -> Map:
-    """Lay out the pictures of a collection. The column of ``colour`` comes first.
+    color: str | None = None,
+    method: ProjectionMethod | None = None,
+    max_points: int = MAX_POINTS,
+) -> CollectionMap:
+    """Build the map of a collection. The column ``color`` comes first.
 
-    Raises UnknownNameError for a collection or a column that is not there, InvalidArgumentError
-    for a collection without vectors, ConfigurationError for a method that is not installed.
+    Raises UnknownNameError for an unknown collection or column, InvalidArgumentError for a
+    collection without vectors, ConfigurationError if the method is not installed.
     """
-    if not 1 <= most <= MOST_POINTS:
-        raise InvalidArgumentError(f"{most} points; use 1 to {MOST_POINTS:,}")
+    if not 1 <= max_points <= MAX_POINTS:
+        raise InvalidArgumentError(f"{max_points} points is out of range. Use 1 to {MAX_POINTS:,}.")
     async with database.connection() as connection:
         collection = await collections.get(connection, name)
         space = await embedding_spaces.find_for_collection(connection, collection.id, "asset")
-        rows = await _points(connection, space, collection.id, most) if space else []
-        if space is None or not rows:
-            raise InvalidArgumentError(f"{name!r} has no pictures with vectors yet: nothing to map")
-        given = {"collection_id": collection.id, "embedding_space_id": space.id}
-        cursor = await connection.execute(space.compose(_SQL["total"]), given)
-        ((total,),) = await cursor.fetchall()
-        clusters = dict(await (await connection.execute(_SQL["clusters"], given)).fetchall())
-    ids, vectors, sources, pages, seconds, captions, kinds, captured, metadata = zip(
-        *rows, strict=True
-    )
-    columns = _columns(metadata, kinds, captured, [clusters.get(each) for each in ids])
-    if colour is not None:
+        points: list[_Point] = []
+        if space is not None:
+            key = {"collection_id": collection.id, "embedding_space_id": space.id}
+            params = {**key, "max_points": max_points}
+            points = await fetch_all(connection, space.compose(_SQL["points"]), params, row=_Point)
+        if space is None or not points:
+            raise InvalidArgumentError(f"Collection {name!r} has no images with vectors yet.")
+        total = await fetch_value(connection, space.compose(_SQL["total"]), key)
+        members = await fetch_all(connection, _SQL["clusters"], key, row=_Member)
+    columns = _columns(points, {member.asset_id: member.number for member in members})
+    if color is not None:
         names = [column.name for column in columns]
-        if colour not in names:
-            raise UnknownNameError("column to colour by", colour, names)
-        columns.sort(key=lambda column: column.name != colour)
-    chosen = projection.choose(method, len(ids))
-    return Map(
-        collection.name,
-        str(space.identity),
-        chosen,
-        total,
-        ids,
-        projection.project(np.stack([vector.to_numpy() for vector in vectors]), chosen),
-        [_title(*each) for each in zip(sources, pages, seconds, strict=True)],
-        captions,
-        columns[:_MOST_COLUMNS],
+        if color not in names:
+            raise UnknownNameError("column to color by", color, names)
+        columns.sort(key=lambda column: column.name != color)
+    method = choose_projection(method, len(points))
+    return CollectionMap(
+        collection=collection.name,
+        encoder=str(space.identity),
+        method=method,
+        total=total,
+        ids=[point.id for point in points],
+        points=project(np.stack([point.embedding.to_numpy() for point in points]), method),
+        titles=[point.title for point in points],
+        captions=[point.caption for point in points],
+        columns=columns[:_MAX_COLUMNS],
     )
 
 
 async def thumbnails(database: Database, ids: Sequence[str]) -> Mapping[str, bytes]:
-    """JPEG bytes by asset id; one that has none is left out."""
+    """Return thumbnail JPEGs by asset id, without missing ones."""
     async with database.connection() as connection:
-        cursor = await connection.execute(_SQL["thumbnails"], {"ids": list(ids)}, binary=True)
-        return dict(await cursor.fetchall())
+        return await assets.thumbnails(connection, ids)
 
 
-async def _points(
-    connection: Connection, space: EmbeddingSpace, collection_id: int, most: int
-) -> list[tuple[object, ...]]:
-    cursor = await connection.execute(
-        space.compose(_SQL["points"]), {"collection_id": collection_id, "most": most}
+def _columns(points: Sequence[_Point], clusters: Mapping[str, int]) -> list[MapColumn]:
+    """Return metadata columns, most frequent first, then the built-in columns."""
+    keys = Counter(
+        key for point in points for key, value in point.metadata.items() if value is not None
     )
-    return await cursor.fetchall()
-
-
-def _title(source: str, page: int | None, seconds: float | None) -> str:
-    if page is not None:
-        return f"{source}, page {page}"
-    return source if seconds is None else f"{source}, {seconds:.1f} s"
-
-
-def _columns(
-    metadata: Sequence[Mapping[str, object]],
-    kinds: Sequence[str],
-    captured: Sequence[datetime | None],
-    clusters: Sequence[int | None],
-) -> list[Column]:
-    """Keys of the metadata by how many pictures have them, then what we know ourselves."""
-    keys = Counter(key for each in metadata for key, value in each.items() if value is not None)
-    found = [_of_key(key, [each.get(key) for each in metadata]) for key, _ in keys.most_common()]
-    columns = [column for column in found if column is not None]
-    if any(number is not None for number in clusters):
-        names = [None if number is None else f"cluster {number}" for number in clusters]
-        columns.append(Column("cluster", names))
-    if any(captured):
-        moments = [None if each is None else each.timestamp() for each in captured]
-        columns.append(Column("captured_at", moments, scale=True, times=True))
-    columns.append(Column("kind", kinds))
+    candidates = [
+        _metadata_column(key, [point.metadata.get(key) for point in points])
+        for key, _ in keys.most_common()
+    ]
+    columns = [column for column in candidates if column is not None]
+    numbers = [clusters.get(point.id) for point in points]
+    if any(number is not None for number in numbers):
+        names = [None if number is None else f"cluster {number}" for number in numbers]
+        columns.append(MapColumn("cluster", names))
+    if any(point.captured_at for point in points):
+        moments = [
+            None if point.captured_at is None else point.captured_at.timestamp() for point in points
+        ]
+        columns.append(MapColumn("captured_at", moments, scale=True, times=True))
+    columns.append(MapColumn("kind", [point.kind for point in points]))
     return sorted(columns, key=lambda column: column.scale)  # categories first
 
 
-def _of_key(key: str, values: Sequence[object]) -> Column | None:
-    """Numbers of many kinds make a scale, few values make categories, others say nothing."""
+def _metadata_column(key: str, values: Sequence[object]) -> MapColumn | None:
+    """Return a scale for many numbers, categories for few values, else None."""
     present = [value for value in values if value is not None]
     distinct = len({str(value) for value in present})
-    if distinct > _USUAL_CATEGORIES and all(_is_number(value) for value in present):
-        return Column(key, [_number(value) for value in values], scale=True)
-    if distinct > _MOST_CATEGORIES or distinct > max(len(present) / 2, 2):
+    if distinct > _MIN_SCALE_VALUES and all(_is_number(value) for value in present):
+        return MapColumn(key, [_to_number(value) for value in values], scale=True)
+    if distinct > _MAX_CATEGORIES or distinct > max(len(present) / 2, 2):
         return None
-    return Column(key, [None if value is None else _shown(value) for value in values])
-
-
-_USUAL_CATEGORIES = 12
-_SHOWN_CHARS = 60
+    return MapColumn(key, [None if value is None else _label(value) for value in values])
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _number(value: object) -> float | None:
+def _to_number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else str(value)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+def _label(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _MAX_LABEL_CHARS else f"{text[:_MAX_LABEL_CHARS]}…"

@@ -1,4 +1,4 @@
-"""A view as a Parquet file: typed columns, vectors as halves, a few thousand rows in memory."""
+"""Writes a view as a Parquet file, with vectors as float16 and few rows in memory."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sightline.storage.errors import ConfigurationError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS = 4_096
+_BATCH_ROWS = 4_096
 _VECTOR = "halfvec"
 
 
-def expressions(columns: Mapping[str, str]) -> sql.Composed:
-    """What to select of columns, given with Postgres' names of their types.
+def select_list(columns: Mapping[str, str]) -> sql.Composed:
+    """Return the SELECT list for columns with their Postgres types.
 
-    Types that Parquet lacks (jsonb, above all) are their text.
+    Types that Parquet does not have, such as jsonb, are selected as text.
     """
     known = {*_types(), _VECTOR}
     return sql.SQL(", ").join(
@@ -40,9 +40,9 @@ async def write(
     columns: Mapping[str, str],
     dimension: int | None,
 ) -> int:
-    """Write the rows of a query for `expressions`; how many there are.
+    """Write the rows of a query with ``select_list``; return their number.
 
-    Vectors are lists of float16, of fixed length where ``dimension`` says that all have the same.
+    Vectors are lists of float16, of fixed length if ``dimension`` is given.
     """
     from pyarrow import parquet
 
@@ -53,7 +53,7 @@ async def write(
         async with connection.cursor() as cursor:
             async for row in cursor.stream(query, binary=True):
                 batch.append(row)
-                if len(batch) == _ROWS:
+                if len(batch) == _BATCH_ROWS:
                     writer.write_batch(_record_batch(schema, batch))
                     written += len(batch)
                     batch.clear()
@@ -67,7 +67,7 @@ def _types() -> Mapping[str, pa.DataType]:
         import pyarrow as pa
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            "Parquet files need pyarrow; install it with: pip install 'sightline[parquet]'"
+            "Parquet files need pyarrow. Run: pip install 'sightline[parquet]'"
         ) from error
     return {
         "boolean": pa.bool_(),
@@ -109,7 +109,7 @@ def _record_batch(schema: pa.Schema, rows: Sequence[Sequence[object]]) -> pa.Rec
 
 
 def _vectors(type_: pa.DataType, values: Sequence[HalfVector]) -> pa.Array:
-    """Their bits as they are, without a number made of each."""
+    # Copy the bits; converting each number would be slow.
     import pyarrow as pa
 
     halves = [np.asarray(value.to_numpy(), dtype=np.float16) for value in values]

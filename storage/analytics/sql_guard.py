@@ -1,9 +1,9 @@
-"""What a question in SQL may be, before Postgres is asked.
+"""Checks a SQL statement of ``query_sql`` before Postgres runs it.
 
-This is the second wall. The first is the login that questions run as: it may read the schema
-``analytics`` and nothing else, and has nobody to turn into. What is refused here would do no harm
-to the data; it would change settings, take locks, sleep, run SQL out of strings or read the
-catalogue, which names what other collections and roles there are.
+This is the second barrier. The first is the database role, which may only read the schema
+``analytics`` and is a member of no other role. Statements refused here could not damage data, but
+change settings, take locks, sleep, run SQL from strings, or read the system catalog, which contains
+names of other collections and roles.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from typing import Literal
 
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 
-MOST_CHARACTERS = 20_000
-#: How a question may begin; all else is refused by name.
-_FIRST_WORDS = frozenset({"select", "with", "values", "table"})
-_CATALOGUES = re.compile(
+MAX_STATEMENT_CHARS = 20_000
+_FIRST_KEYWORDS = frozenset({"select", "with", "values", "table"})
+_CATALOG_NAMES = re.compile(
     r"pg_.*|information_schema|(to_)?reg(class|role|proc|procedure|oper|operator|namespace|type"
     r"|config|dictionary|collation)|current_setting|\w*_description|\w+_to_xml\w*"
 )
-#: Volatile and yet without effect.
-HARMLESS = ("random", "random_normal", "clock_timestamp", "timeofday", "gen_random_uuid")
+#: Volatile functions without side effects.
+ALLOWED_VOLATILE_FUNCTIONS = (
+    "random",
+    "random_normal",
+    "clock_timestamp",
+    "timeofday",
+    "gen_random_uuid",
+)
 
 _TOKEN = re.compile(
     r"""
@@ -45,27 +50,29 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of a statement; ``text`` of a word is as Postgres folds it."""
+    """A token. The text of a word is in lower case, as Postgres folds it."""
 
     kind: Literal["word", "quoted", "text", "number", "mark"]
     text: str
 
 
-def tokens(statement: str) -> Iterator[Token]:
-    """The statement's pieces without spaces and comments.
+def tokenize(statement: str) -> Iterator[Token]:
+    """Yield the tokens without spaces and comments.
 
-    Raises InvalidArgumentError for what it cannot read as Postgres would.
+    Raises InvalidArgumentError if it cannot parse the text like Postgres.
     """
-    place = 0
-    while place < len(statement):
-        match = _TOKEN.match(statement, place)
+    position = 0
+    while position < len(statement):
+        match = _TOKEN.match(statement, position)
         if match is None:  # pragma: no cover - `mark` takes any character
-            raise InvalidArgumentError(f"cannot be read from {shown(statement[place:])}")
-        kind, text, place = match.lastgroup, match.group(), match.end()
+            raise InvalidArgumentError(f"Cannot parse {shown(statement[position:])}.")
+        kind, text, position = match.lastgroup, match.group(), match.end()
         if kind == "comment":
-            place = _end_of_comment(statement, place)
+            position = _end_of_comment(statement, position)
         elif kind == "escapes":
-            raise InvalidArgumentError("U& strings and names are not taken; write the characters")
+            raise InvalidArgumentError(
+                "U& strings and names are not supported. Write the characters directly."
+            )
         elif kind == "word":
             yield Token("word", text.lower())
         elif kind == "quoted":
@@ -73,78 +80,76 @@ def tokens(statement: str) -> Iterator[Token]:
         elif kind in ("text", "escaped_text", "dollar", "tag"):
             yield Token("text", text)
         elif kind == "mark" and text in "'\"":
-            raise InvalidArgumentError(f"a quote is not closed: {shown(statement[place - 1 :])}")
+            raise InvalidArgumentError(f"Unclosed quote: {shown(statement[position - 1 :])}")
         elif kind != "space":
             yield Token("number" if kind in ("number", "parameter") else "mark", text)
 
 
-def _end_of_comment(statement: str, place: int) -> int:
-    """Comments of Postgres nest."""
+def _end_of_comment(statement: str, position: int) -> int:
+    """Return the position after a comment. Comments can be nested."""
     depth = 1
     while depth:
-        match = re.compile(r"/\*|\*/").search(statement, place)
+        match = re.compile(r"/\*|\*/").search(statement, position)
         if match is None:
-            raise InvalidArgumentError("a comment is not closed")
+            raise InvalidArgumentError("Unclosed comment.")
         depth += 1 if match.group() == "/*" else -1
-        place = match.end()
-    return place
+        position = match.end()
+    return position
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One question that may be asked."""
+    """A statement that passed the check."""
 
     text: str
-    #: Names that it calls or may call; which of them may be is for the catalogue to say.
-    called: tuple[str, ...]
-    #: All names in it.
-    named: frozenset[str]
+    called_names: tuple[str, ...]
+    """Names that may be function calls; the catalog knows which functions are allowed."""
+    names: frozenset[str]
+    """All names in the statement."""
 
 
-def read(statement: str) -> Statement:
-    """Check a question as far as its text goes.
-
-    Raises InvalidArgumentError or NotAllowedError that says what to write instead.
-    """
-    if len(statement) > MOST_CHARACTERS:
+def check_statement(statement: str) -> Statement:
+    """Check the text of a statement. Raises InvalidArgumentError or NotAllowedError."""
+    if len(statement) > MAX_STATEMENT_CHARS:
         raise InvalidArgumentError(
-            f"the statement has {len(statement):,} characters; use at most {MOST_CHARACTERS:,}"
+            f"The statement has {len(statement):,} characters. The maximum is "
+            f"{MAX_STATEMENT_CHARS:,}."
         )
     if "\x00" in statement:
-        raise InvalidArgumentError("the statement has a zero byte")
-    found = list(tokens(statement))
-    while found and found[-1] == Token("mark", ";"):
-        found.pop()
-    if Token("mark", ";") in found:
-        raise NotAllowedError("one statement at a time: leave out what comes after the first ;")
-    first = next((each for each in found if each != Token("mark", "(")), None)
+        raise InvalidArgumentError("The statement contains a NUL character.")
+    tokens = list(tokenize(statement))
+    while tokens and tokens[-1] == Token("mark", ";"):
+        tokens.pop()
+    if Token("mark", ";") in tokens:
+        raise NotAllowedError("Only one statement is allowed. Remove everything after the first ;.")
+    first = next((each for each in tokens if each != Token("mark", "(")), None)
     if first is None:
-        raise InvalidArgumentError("the statement is empty; begin with SELECT")
-    if first.kind != "word" or first.text not in _FIRST_WORDS:
+        raise InvalidArgumentError("The statement is empty. Start with SELECT.")
+    if first.kind != "word" or first.text not in _FIRST_KEYWORDS:
         raise NotAllowedError(
-            f"a statement begins with SELECT, WITH, VALUES or TABLE, not {shown(first.text)}; "
-            "for its plan, give explain=true"
+            f"A statement must start with SELECT, WITH, VALUES or TABLE, not {shown(first.text)}. "
+            "For the query plan, set explain=true."
         )
-    if Token("word", "into") in found:
-        raise NotAllowedError("SELECT INTO makes a table, which a question may not")
-    names = [each.text for each in found if each.kind in ("word", "quoted")]
+    if Token("word", "into") in tokens:
+        raise NotAllowedError("SELECT INTO creates a table and is not allowed.")
+    names = [each.text for each in tokens if each.kind in ("word", "quoted")]
     for name in names:
-        if _CATALOGUES.fullmatch(name.lower()):
+        if _CATALOG_NAMES.fullmatch(name.lower()):
             raise NotAllowedError(
-                f"{shown(name)} is of Postgres' catalogue or server, which is not to be read "
-                "here; read the views and functions of the schema analytics"
+                f"{shown(name)} belongs to the Postgres system catalog and is not allowed. Use the "
+                "views and functions of the schema analytics."
             )
     return Statement(
         text=statement.strip().rstrip(";"),
-        called=tuple(sorted(set(_called(found)))),
-        named=frozenset(names),
+        called_names=tuple(sorted(set(_called_names(tokens)))),
+        names=frozenset(names),
     )
 
 
-def _called(found: list[Token]) -> Iterator[str]:
-    """Names before a parenthesis, and after a dot: ``(row).function`` is a call as well."""
-    for place, token in enumerate(found):
-        after_dot = place > 0 and found[place - 1].text == "."
-        before_arguments = place + 1 < len(found) and found[place + 1].text == "("
+def _called_names(tokens: list[Token]) -> Iterator[str]:
+    """Yield names before a parenthesis or after a dot: ``(row).function`` is also a call."""
+    for index, token in enumerate(tokens):
+        after_dot = index > 0 and tokens[index - 1].text == "."
+        before_arguments = index + 1 < len(tokens) and tokens[index + 1].text == "("
         if token.kind in ("word", "quoted") and (after_dot or before_arguments):
             yield token.text

@@ -1,20 +1,25 @@
-"""Questions in SQL, each in a session of its own, as a login that may read ``analytics`` alone.
+"""Runs read-only SQL statements, each in its own session as an analyst role.
 
-There is nothing in such a session to escape to: the login is no member of any other role and owns
-nothing, and the session ends with the question. The transaction is read only, and the extended
-protocol takes one statement.
+The role can only read the schema ``analytics``: it is a member of no other role and owns nothing.
+The transaction is read only, the extended protocol accepts one statement, and the session ends
+after it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
 from typing import cast
 
 import psycopg
+from pgvector import HalfVector, Vector
 from pgvector.psycopg.halfvec import register_halfvec_info
 from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
@@ -22,12 +27,14 @@ from psycopg.types import TypeInfo
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from sightline.storage.analytics import sql_guard as statements
-from sightline.storage.analytics.json_values import as_json
-from sightline.storage.analytics.sql_guard import Statement
+from sightline.storage.analytics.sql_guard import (
+    ALLOWED_VOLATILE_FUNCTIONS,
+    Statement,
+    check_statement,
+)
 from sightline.storage.db import sql_loader
-from sightline.storage.db.driver_errors import unavailable
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.pool import Connection, database_unavailable
+from sightline.storage.db.rows import fetch_all, fetch_value, fetch_values
 from sightline.storage.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -36,44 +43,46 @@ from sightline.storage.errors import (
 )
 
 _SQL = sql_loader.load("analytics")
-_CONNECT_SECONDS = 5
-_AT_ONCE = 4
-# The server's own limit comes first; this one is for a server that does not answer.
-_PATIENCE_SECONDS = 5.0
-
-_UNKNOWN_TABLE = (errors.UndefinedTable, errors.InsufficientPrivilege, errors.InvalidSchemaName)
+_CONNECT_TIMEOUT_SECONDS = 5
+_MAX_CONCURRENT = 4
+# Time beyond the statement timeout before a server that does not answer is abandoned.
+_GRACE_SECONDS = 5.0
+_MAX_TEXT_CHARS = 2_000
+_MAX_LIST_ITEMS = 100
+_MAX_VECTOR_NUMBERS = 6
+_MAX_BYTES_SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column of an answer, with Postgres' name of its type."""
+class ResultColumn:
+    """A column of a result, with the Postgres name of its type."""
 
     name: str
     type: str
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Rows in the order of the columns; ``truncated`` says why there are no more of them."""
+class SqlResult:
+    """Rows in the order of the columns. ``truncated``: why there are no more rows."""
 
-    columns: list[Column]
+    columns: list[ResultColumn]
     rows: list[list[JsonValue]]
     truncated: str | None
     milliseconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ViewSummary:
     """A view with its columns as ``name type``."""
 
     name: str
     comment: str
-    columns: tuple[str, ...]
+    columns: list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
-    """A function as it is called."""
+class FunctionSummary:
+    """A function with its signature."""
 
     name: str
     arguments: str
@@ -82,101 +91,102 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """What there is to ask."""
+class SchemaSummary:
+    """Views and functions of the schema ``analytics``."""
 
-    views: list[View]
-    functions: list[Function]
+    views: list[ViewSummary]
+    functions: list[FunctionSummary]
 
 
-class Questions:
-    """Asks the database; ``dsn`` is of a login made by ``roles``."""
+class SqlRunner:
+    """Runs statements as the role of ``dsn``, which ``analyst_roles`` creates."""
 
-    def __init__(
-        self, dsn: str, *, timeout_seconds: float, most_rows: int, most_bytes: int
-    ) -> None:
-        """``most_bytes`` bounds the rows of an answer as JSON."""
+    def __init__(self, dsn: str, *, timeout_seconds: float, max_rows: int, max_bytes: int) -> None:
+        """``max_bytes`` limits the rows of a result, as JSON."""
         self._dsn = dsn
         self._timeout_seconds = timeout_seconds
-        self._most_rows = most_rows
-        self._most_bytes = most_bytes
-        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._semaphore = asyncio.Semaphore(_MAX_CONCURRENT)
 
-    async def ask(self, text: str, *, rows: int, explain: bool = False) -> Answer:
-        """Run one statement, or with ``explain`` say how it would be run.
+    async def run(self, text: str, *, rows: int, explain: bool = False) -> SqlResult:
+        """Run one statement, or return its plan with ``explain``.
 
-        Raises InvalidArgumentError with Postgres' own message and hint and the names that there
-        are; NotAllowedError for what a question may not do.
+        Raises InvalidArgumentError with the message of Postgres, its hint and the available
+        names; NotAllowedError for a statement that is not allowed.
         """
-        if not 1 <= rows <= self._most_rows:
-            raise InvalidArgumentError(f"limit is {rows}; use 1 to {self._most_rows}")
-        statement = statements.read(text)
-        began = time.perf_counter()
+        if not 1 <= rows <= self._max_rows:
+            raise InvalidArgumentError(f"limit is {rows}. Use 1 to {self._max_rows}.")
+        statement = check_statement(text)
+        started = time.perf_counter()
         async with self._session() as connection:
-            await self._require_harmless(connection, statement)
+            await self._check_functions(connection, statement)
             query = f"EXPLAIN {statement.text}" if explain else statement.text
             try:
-                async with asyncio.timeout(self._timeout_seconds + _PATIENCE_SECONDS):
-                    columns, found, truncated = await self._stream(connection, query, rows)
+                async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
+                    columns, values, truncated = await self._stream(connection, query, rows)
             except (errors.QueryCanceled, TimeoutError) as error:
                 raise InvalidArgumentError(
-                    f"the statement took longer than {self._timeout_seconds:g} s; narrow it down "
-                    "(WHERE, LIMIT, one collection), or look at its plan with explain=true"
+                    f"The statement took longer than {self._timeout_seconds:g} s. Narrow it down "
+                    "(WHERE, LIMIT, one collection), or see its plan with explain=true."
                 ) from error
             except psycopg.Error as error:
                 await connection.rollback()
-                raise await _worded(connection, statement, error) from error
-        return Answer(columns, found, truncated, 1000 * (time.perf_counter() - began))
+                raise await _to_argument_error(connection, statement, error) from error
+        return SqlResult(columns, values, truncated, 1000 * (time.perf_counter() - started))
 
-    async def outline(self) -> Outline:
-        """Views and functions of the schema, with their comments."""
+    async def schema(self) -> SchemaSummary:
+        """Return the views and functions of the schema with their comments."""
         async with self._session() as connection:
-            return await _outline(connection)
+            return await _fetch_schema(connection)
 
     async def _stream(
-        self, connection: Connection, query: str, most: int
-    ) -> tuple[list[Column], list[list[JsonValue]], str | None]:
-        found: list[list[JsonValue]] = []
+        self, connection: Connection, query: str, max_rows: int
+    ) -> tuple[list[ResultColumn], list[list[JsonValue]], str | None]:
+        rows: list[list[JsonValue]] = []
         size = 0
+        truncated = None
         async with connection.cursor() as cursor:
-            # stream() speaks the extended protocol, which takes a single statement, and holds one
-            # row at a time. The text is the caller's; the session is what bounds it.
-            streaming = cast("AsyncGenerator[TupleRow, None]", cursor.stream(query.encode()))
-            async with aclosing(streaming) as stream:
+            # stream() uses the extended protocol, which accepts one statement, and holds one row
+            # at a time.
+            generator = cast("AsyncGenerator[TupleRow, None]", cursor.stream(query.encode()))
+            async with aclosing(generator) as stream:
                 async for row in stream:
-                    if len(found) == most:
-                        return _columns(cursor), found, f"there are more than {most} rows"
-                    values = [as_json(value) for value in row]
+                    if len(rows) == max_rows:
+                        truncated = f"there are more than {max_rows} rows"
+                        break
+                    values = [to_json_value(value) for value in row]
                     size += len(to_json(values))
-                    if size > self._most_bytes:
-                        msg = f"further rows would pass {self._most_bytes:,} bytes"
-                        return _columns(cursor), found, msg
-                    found.append(values)
-            return _columns(cursor), found, None
+                    if size > self._max_bytes:
+                        truncated = f"further rows would exceed {self._max_bytes:,} bytes"
+                        break
+                    rows.append(values)
+            columns = [ResultColumn(c.name, c.type_display) for c in cursor.description or ()]
+        return columns, rows, truncated
 
-    async def _require_harmless(self, connection: Connection, statement: Statement) -> None:
-        cursor = await connection.execute(
-            _SQL["forbidden_functions"],
-            {"names": list(statement.called), "harmless": list(statements.HARMLESS)},
-        )
-        if found := [row[0] for row in await cursor.fetchall()]:
+    async def _check_functions(self, connection: Connection, statement: Statement) -> None:
+        params = {
+            "names": list(statement.called_names),
+            "allowed": list(ALLOWED_VOLATILE_FUNCTIONS),
+        }
+        if forbidden := await fetch_values(connection, _SQL["forbidden_functions"], params):
             raise NotAllowedError(
-                f"{choices(found)} does more than to return a value of the data, which a question "
-                "may not; use functions that are stable or immutable"
+                f"{choices(forbidden)} can have side effects and is not allowed. Use stable or "
+                "immutable functions."
             )
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Connection]:
-        async with self._free:
+        async with self._semaphore:
             try:
                 connection = await AsyncConnection.connect(
                     self._dsn,
                     autocommit=True,
-                    connect_timeout=_CONNECT_SECONDS,
+                    connect_timeout=_CONNECT_TIMEOUT_SECONDS,
                     application_name="sightline query_sql",
                 )
             except psycopg.OperationalError as error:
-                raise unavailable(error) from error
+                raise database_unavailable(error) from error
             try:
                 await self._prepare(connection)
                 await connection.set_autocommit(False)
@@ -186,19 +196,19 @@ class Questions:
                 await connection.close()
 
     async def _prepare(self, connection: Connection) -> None:
-        (wrong,) = await _row(connection, "who")
-        if wrong is not None:
+        problem = await fetch_value(connection, _SQL["role_problem"])
+        if problem is not None:
             raise ConfigurationError(
-                f"questions may not run as {connection.info.user!r}: {wrong}; make a login with "
-                "sightline grant-analyst NAME and set SIGHTLINE_ANALYTICS__DATABASE_URL to it"
+                f"SQL queries cannot run as {connection.info.user!r}: {problem}. Create a role "
+                "with sightline grant-analyst NAME and use it in "
+                "SIGHTLINE_ANALYTICS__DATABASE_URL."
             )
-        (schema,) = await _row(connection, "extension_schema")
+        schema = await fetch_value(connection, _SQL["extension_schema"])
+        if schema is None:
+            raise ConfigurationError("The database has no pgvector. Run: sightline migrate")
+        timeout = f"{round(1000 * self._timeout_seconds)}ms"
         await connection.execute(
-            _SQL["session"],
-            {
-                "extension_schema": schema,
-                "timeout_ms": f"{round(1000 * self._timeout_seconds)}ms",
-            },
+            _SQL["session_settings"], {"extension_schema": schema, "timeout_ms": timeout}
         )
         info = await TypeInfo.fetch(connection, "halfvec")
         if info is not None:
@@ -206,51 +216,84 @@ class Questions:
             register_halfvec_info(connection, info)
 
 
-async def _row(connection: Connection, block: str) -> tuple[object, ...]:
-    row = await (await connection.execute(_SQL[block])).fetchone()
-    if row is None:
-        raise ConfigurationError("the database lacks pgvector or the login has no role")
-    return tuple(row)
-
-
-def _columns(cursor: psycopg.AsyncCursor[tuple[object, ...]]) -> list[Column]:
-    return [Column(each.name, each.type_display) for each in cursor.description or ()]
-
-
-async def _outline(connection: Connection) -> Outline:
-    views = await (await connection.execute(_SQL["views"])).fetchall()
-    functions = await (await connection.execute(_SQL["functions"])).fetchall()
-    return Outline(
-        [View(name, comment, tuple(columns)) for name, comment, columns in views],
-        [Function(*row) for row in functions],
+async def _fetch_schema(connection: Connection) -> SchemaSummary:
+    return SchemaSummary(
+        await fetch_all(connection, _SQL["views"], row=ViewSummary),
+        await fetch_all(connection, _SQL["functions"], row=FunctionSummary),
     )
 
 
-async def _worded(
+async def _to_argument_error(
     connection: Connection, statement: Statement, error: psycopg.Error
 ) -> InvalidArgumentError:
-    """Postgres' own message, detail and hint, and what there is where a name was wrong."""
+    """Return the message, detail and hint of Postgres; list available names for a wrong name."""
     diagnosis = error.diag
-    said = [diagnosis.message_primary or str(error)]
-    said += [each for each in (diagnosis.message_detail, diagnosis.message_hint) if each]
-    sentence = ". ".join(part.rstrip(".") for part in said)
+    parts = [diagnosis.message_primary or str(error)]
+    parts += [each for each in (diagnosis.message_detail, diagnosis.message_hint) if each]
+    message = ". ".join(part.rstrip(".") for part in parts)
     if isinstance(error, errors.UndefinedColumn | errors.AmbiguousColumn):
-        outline = await _outline(connection)
+        schema = await _fetch_schema(connection)
         listed = [
             f"{view.name} ({', '.join(column.split()[0] for column in view.columns)})"
-            for view in outline.views
-            if view.name in statement.named
+            for view in schema.views
+            if view.name in statement.names
         ]
-        sentence += f". Columns: {'; '.join(listed)}" if listed else ""
+        message += f". Columns: {'; '.join(listed)}" if listed else ""
     elif isinstance(
         error, errors.UndefinedTable | errors.InsufficientPrivilege | errors.InvalidSchemaName
     ):
-        outline = await _outline(connection)
-        sentence += f". Views: {', '.join(view.name for view in outline.views)}"
+        schema = await _fetch_schema(connection)
+        message += f". Views: {', '.join(view.name for view in schema.views)}"
     elif isinstance(error, errors.UndefinedFunction | errors.AmbiguousFunction):
-        outline = await _outline(connection)
-        sentence += ". Functions: " + ", ".join(
-            f"{each.name}({each.arguments})" if each.name in statement.named else each.name
-            for each in outline.functions
+        schema = await _fetch_schema(connection)
+        message += ". Functions: " + ", ".join(
+            f"{each.name}({each.arguments})" if each.name in statement.names else each.name
+            for each in schema.functions
         )
-    return InvalidArgumentError(f"Postgres: {sentence}.")
+    return InvalidArgumentError(f"Postgres: {message}.")
+
+
+def to_json_value(value: object) -> JsonValue:
+    """Convert a Postgres value to JSON.
+
+    Long texts, lists, bytes and vectors are shortened and state their length. Times are ISO 8601.
+    NaN and infinities are strings.
+    """
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case Decimal():
+            return to_json_value(float(value))
+        case str():
+            return _shorten(value)
+        case datetime() | date() | time_of_day():
+            return value.isoformat()
+        case timedelta():
+            return str(value)
+        case HalfVector() | Vector():
+            return _shorten_vector(value)
+        case bytes() | memoryview():
+            start = f"\\x{bytes(value[:_MAX_BYTES_SHOWN]).hex()}"
+            return f"{start}… ({len(value):,} bytes)" if len(value) > _MAX_BYTES_SHOWN else start
+        case Mapping():
+            return {str(key): to_json_value(each) for key, each in value.items()}
+        case list() | tuple():
+            items = [to_json_value(each) for each in value[:_MAX_LIST_ITEMS]]
+            more = len(value) - _MAX_LIST_ITEMS
+            return [*items, f"… {more:,} more"] if more > 0 else items
+    return _shorten(str(value))
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= _MAX_TEXT_CHARS:
+        return text
+    return f"{text[:_MAX_TEXT_CHARS]}… ({len(text):,} characters)"
+
+
+def _shorten_vector(vector: HalfVector | Vector) -> str:
+    numbers = vector.to_list()
+    first = ", ".join(f"{number:.4f}" for number in numbers[:_MAX_VECTOR_NUMBERS])
+    more = len(numbers) - _MAX_VECTOR_NUMBERS
+    return f"[{first}, … {more:,} more numbers]" if more > 0 else f"[{first}]"

@@ -1,4 +1,4 @@
-"""The pool of connections that everything in storage works through."""
+"""Connection pool of the database; wraps errors of the driver."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 import logging
 import select
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Self
 
 import psycopg
 from pgvector.psycopg.halfvec import register_halfvec_info
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, errors, sql
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
@@ -21,41 +22,70 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from sightline.storage import db
 from sightline.storage.db import row_security
-from sightline.storage.db.driver_errors import named_errors, unavailable
-from sightline.storage.errors import DatabaseUnavailableError, SchemaError
+from sightline.storage.db.rows import fetch_one
+from sightline.storage.errors import DatabaseUnavailableError, SchemaError, StorageError
 
 Connection = AsyncConnection[TupleRow]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _APPLICATION = "sightline"
-_PGVECTOR_AT_LEAST = (0, 8)
+_MIN_PGVECTOR = (0, 8)
 _CONNECT_TIMEOUT_SECONDS = 5
-# How long the pool tries to replace a lost connection before it leaves that to the next caller.
+# The pool tries this long to replace a lost connection; then the next caller tries.
 _RECONNECT_SECONDS = 1.0
-# How long a caller waits before we find out whether the database is down or the pool is busy.
-_DOUBT_SECONDS = 0.25
+# After this wait, a caller checks whether the database is down or the pool is busy.
+_PROBE_AFTER_SECONDS = 0.25
+# Errors by which the server ends or refuses a connection.
+_SERVER_GONE = (
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.CannotConnectNow,
+    errors.IdleInTransactionSessionTimeout,
+    errors.TooManyConnections,
+)
+
+
+def database_unavailable(error: psycopg.Error) -> DatabaseUnavailableError:
+    """Return the error with the driver's reason on one line."""
+    reason = " ".join(str(error).split())
+    return DatabaseUnavailableError(f"The database cannot be reached: {reason}")
+
+
+@contextmanager
+def wrap_driver_errors() -> Iterator[None]:
+    """Replace every psycopg error by StorageError or DatabaseUnavailableError."""
+    try:
+        yield
+    except errors.QueryCanceled as error:
+        raise StorageError(f"The database canceled a statement: {error}") from error
+    except psycopg.OperationalError as error:
+        # Without an SQLSTATE the client library reports a broken connection.
+        if error.sqlstate is None or isinstance(error, _SERVER_GONE):
+            raise database_unavailable(error) from error
+        raise StorageError(f"The database failed: {error}") from error
+    except psycopg.Error as error:
+        raise StorageError(f"The database refused a statement: {error}") from error
 
 
 class Database:
-    """An open database. One per process and event loop; made by ``Database.open``."""
+    """An open database, one per process and event loop. Create it with ``Database.open``."""
 
     def __init__(
         self,
         pool: AsyncConnectionPool[Connection],
         dsn: str,
         acquire_timeout_seconds: float,
-        revive: Callable[[], None] | None,
+        restart: Callable[[], None] | None,
     ) -> None:
-        """Takes an open pool; see ``open``."""
         self._pool = pool
         self._dsn = dsn
         self._acquire_timeout_seconds = acquire_timeout_seconds
-        self._revive = revive
-        self._reviving = asyncio.Lock()
-        self._lent = 0
-        self._answered = 0.0
-        self._closing = asyncio.create_task(_closed_with_the_loop(pool))
+        self._restart = restart
+        self._probe_lock = asyncio.Lock()
+        self._connections_in_use = 0
+        self._last_acquired = 0.0
+        self._close_task = asyncio.create_task(_close_with_loop(pool))
 
     @classmethod
     async def open(
@@ -67,14 +97,13 @@ class Database:
         acquire_timeout_seconds: float = db.ACQUIRE_TIMEOUT_SECONDS,
         statement_timeout_seconds: float = db.STATEMENT_TIMEOUT_SECONDS,
         ef_search: int = 100,
-        revive: Callable[[], None] | None = None,
+        restart: Callable[[], None] | None = None,
     ) -> Self:
-        """Connects. ``ef_search`` is how many candidates a vector index holds while it searches.
+        """Open the pool. ``ef_search``: candidates of a vector index search.
 
-        ``revive`` is called in a thread when the database cannot be reached, before that is an
-        error: ``EmbeddedPostgres.ensure_running`` starts a server that died.
-        Raises DatabaseUnavailableError where the database cannot be reached and SchemaError where
-        it lacks pgvector.
+        ``restart`` runs in a thread if the database cannot be reached, before the error is raised
+        (``EmbeddedPostgres.ensure_running`` restarts a crashed server). Raises
+        DatabaseUnavailableError, or SchemaError if pgvector is missing.
         """
         dsn = make_conninfo(
             dsn, application_name=_APPLICATION, connect_timeout=_CONNECT_TIMEOUT_SECONDS
@@ -115,111 +144,111 @@ class Database:
             name=_APPLICATION,
         )
         await pool.open()
-        return cls(pool, dsn, acquire_timeout_seconds, revive)
+        return cls(pool, dsn, acquire_timeout_seconds, restart)
 
     @property
     def dsn(self) -> str:
-        """The connection string. It may hold a password: redact it before it is shown."""
+        """Return the connection string. It may contain a password: redact it for display."""
         return self._dsn
 
     def statistics(self) -> dict[str, int]:
-        """Of the pool, by the names that psycopg_pool gives them: ``pool_size``, and so on."""
+        """Return the statistics of psycopg_pool, such as ``pool_size``."""
         return dict(self._pool.get_stats())
 
     @asynccontextmanager
     async def connection(self, *, autocommit: bool = False) -> AsyncIterator[Connection]:
-        """A connection for the length of the block.
+        """Acquire a connection for the block, as one transaction.
 
-        The block is one transaction: committed at its end, rolled back when it raises. With
-        ``autocommit`` each statement is its own, which saves a read two round trips. Errors of
-        the driver come out as StorageError, or DatabaseUnavailableError where the database went
-        away.
+        The transaction is committed at the end, rolled back on an error. With ``autocommit`` each
+        statement is its own transaction, which saves a read two round trips. Driver errors are
+        raised as StorageError or DatabaseUnavailableError.
 
-        Inside `row_security.as_principal` it sees what that principal sees, and is one transaction in
-        any case: its end is the end of that.
+        Inside ``row_security.as_principal`` the connection is limited to that principal and is
+        always one transaction: the limit ends with it.
         """
         principal = row_security.current_principal()
         autocommit = autocommit and principal is None
-        with named_errors():
+        with wrap_driver_errors():
             connection = await self._acquire()
-            self._lent += 1
+            self._connections_in_use += 1
             try:
                 if autocommit:
                     await connection.set_autocommit(True)
-                async with connection if not autocommit else _left_open(connection):
+                async with nullcontext() if autocommit else connection:
                     if principal is not None:
                         await row_security.set_principal(connection, principal)
                     yield connection
             finally:
-                self._lent -= 1
+                self._connections_in_use -= 1
                 if autocommit and not connection.closed:
                     await connection.set_autocommit(False)
                 await self._pool.putconn(connection)
 
     async def close(self) -> None:
-        """Closes the connections; waits for none that are in use."""
-        self._closing.cancel()
-        await asyncio.wait({self._closing})
+        """Close all connections without waiting for those in use."""
+        self._close_task.cancel()
+        await asyncio.wait({self._close_task})
         await self._pool.close()
 
     async def _acquire(self) -> Connection:
-        """A live connection; finds out fast where there is none because the database is down."""
-        until = time.monotonic() + self._acquire_timeout_seconds
-        waiting = asyncio.ensure_future(self._pool.getconn(self._acquire_timeout_seconds))
+        """Return a live connection; fail fast if the database is down."""
+        deadline = time.monotonic() + self._acquire_timeout_seconds
+        request = asyncio.ensure_future(self._pool.getconn(self._acquire_timeout_seconds))
         try:
-            while not (await asyncio.wait({waiting}, timeout=_DOUBT_SECONDS))[0]:
-                left = until - time.monotonic()
-                if left > 0 and self._lent < self._pool.max_size and not self._answered_lately():
+            while not (await asyncio.wait({request}, timeout=_PROBE_AFTER_SECONDS))[0]:
+                left = deadline - time.monotonic()
+                has_room = self._connections_in_use < self._pool.max_size
+                if left > 0 and has_room and not self._acquired_recently():
                     await self._require_reachable()
-                    # The pool may have given up on new connections; it tries for who asks anew.
-                    await self._leave(waiting)
-                    waiting = asyncio.ensure_future(self._pool.getconn(left))
-            connection = waiting.result()
+                    # The pool may have given up on reconnecting; a new request starts it again.
+                    await self._cancel_request(request)
+                    request = asyncio.ensure_future(self._pool.getconn(left))
+            connection = request.result()
         except PoolClosed as error:
-            raise DatabaseUnavailableError("the database was closed") from error
+            raise DatabaseUnavailableError("The database was closed.") from error
         except PoolTimeout as error:
             raise DatabaseUnavailableError(
-                f"all {self._pool.max_size} database connections have been busy for "
-                f"{self._acquire_timeout_seconds:g} s; try again"
+                f"All {self._pool.max_size} database connections were busy for "
+                f"{self._acquire_timeout_seconds:g} s. Try again."
             ) from error
         except BaseException:
-            await self._leave(waiting)
+            await self._cancel_request(request)
             raise
-        self._answered = time.monotonic()
+        self._last_acquired = time.monotonic()
         return connection
 
-    async def _leave(self, waiting: asyncio.Future[Connection]) -> None:
-        """Give up a place in the queue, and the connection that may have come meanwhile."""
-        waiting.cancel()
-        await asyncio.wait({waiting})
-        if not waiting.cancelled() and waiting.exception() is None:
-            await self._pool.putconn(waiting.result())
+    async def _cancel_request(self, request: asyncio.Future[Connection]) -> None:
+        """Cancel a request and give back a connection that arrived meanwhile."""
+        request.cancel()
+        await asyncio.wait({request})
+        if not request.cancelled() and request.exception() is None:
+            await self._pool.putconn(request.result())
 
-    def _answered_lately(self) -> bool:
-        """Whether connections are handed out, so that whoever waits is waiting for the others."""
-        return time.monotonic() - self._answered < _DOUBT_SECONDS
+    def _acquired_recently(self) -> bool:
+        """Return whether connections are handed out: then a caller just waits its turn."""
+        return time.monotonic() - self._last_acquired < _PROBE_AFTER_SECONDS
 
     async def _require_reachable(self) -> None:
-        """Raises DatabaseUnavailableError with the reason, where a connection cannot be made."""
-        async with self._reviving:
-            if self._answered_lately():  # by somebody who waited for the lock before us
+        """Raise DatabaseUnavailableError if no connection can be made, even after a restart."""
+        async with self._probe_lock:
+            if self._acquired_recently():  # another caller probed meanwhile
                 return
             try:
                 await _probe(self._dsn)
             except DatabaseUnavailableError:
-                if self._revive is None:
+                if self._restart is None:
                     raise
-                _log.warning("the database went away; starting it again")
-                await asyncio.to_thread(self._revive)
+                logger.warning("the database is down; restarting it")
+                await asyncio.to_thread(self._restart)
                 await _probe(self._dsn)
-            self._answered = time.monotonic()
+            self._last_acquired = time.monotonic()
 
 
-async def _closed_with_the_loop(pool: AsyncConnectionPool[Connection]) -> None:
-    """Closes the pool when an event loop that ends cancels its tasks.
+async def _close_with_loop(pool: AsyncConnectionPool[Connection]) -> None:
+    """Close the pool when the event loop cancels its tasks at its end.
 
-    The pool's own tasks end by no cancelling: where an error passes a database that nobody closes,
-    the process would wait for them for ever.
+    Cancellation does not end the pool's own tasks: the process would hang if an error skips
+    ``Database.close``.
     """
     try:
         await asyncio.Event().wait()
@@ -227,16 +256,10 @@ async def _closed_with_the_loop(pool: AsyncConnectionPool[Connection]) -> None:
         await pool.close()
 
 
-@asynccontextmanager
-async def _left_open(connection: Connection) -> AsyncIterator[Connection]:
-    yield connection
-
-
 async def _check(connection: Connection) -> None:
-    """Refuses a pooled connection whose server has gone.
+    """Raise an error if the server has closed a pooled connection.
 
-    A healthy idle connection has nothing to read; one that the server closed has. Only then is
-    a round trip spent on finding out.
+    A healthy idle connection has nothing to read. Only otherwise is a round trip needed.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
@@ -248,37 +271,42 @@ async def _probe(dsn: str) -> None:
     try:
         connection = await AsyncConnection.connect(dsn)
     except psycopg.OperationalError as error:
-        raise unavailable(error) from error
+        raise database_unavailable(error) from error
     await connection.close()
 
 
-async def _introspect(dsn: str) -> tuple[AdaptersMap, str]:
-    """Adapters that know pgvector's types, and the search path that finds them.
+@dataclass(frozen=True, slots=True)
+class _Extension:
+    schema: str
+    version: str
 
-    Built once for all connections: the numbers of the types are fixed for a database.
+
+async def _introspect(dsn: str) -> tuple[AdaptersMap, str]:
+    """Return adapters for the types of pgvector, and the search path that finds them.
+
+    Built once for all connections: type oids are fixed per database.
     """
-    with named_errors():
+    with wrap_driver_errors():
         connection = await AsyncConnection.connect(dsn)
         async with connection:
-            found = await (
-                await connection.execute(
-                    "SELECT nspname, extversion FROM pg_extension JOIN pg_namespace "
-                    "ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
-                )
-            ).fetchone()
-            if found is None:
-                raise SchemaError("the database has no pgvector yet; run: sightline migrate")
-            schema, version = found
-            if tuple(int(part) for part in version.split(".")[:2]) < _PGVECTOR_AT_LEAST:
+            extension = await fetch_one(
+                connection,
+                "SELECT nspname AS schema, extversion AS version FROM pg_extension "
+                "JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'",
+                row=_Extension,
+            )
+            if extension is None:
+                raise SchemaError("The database has no pgvector yet. Run: sightline migrate")
+            if tuple(map(int, extension.version.split(".")[:2])) < _MIN_PGVECTOR:
                 raise SchemaError(
-                    f"pgvector is {version} in this database and Sightline needs 0.8 or newer; "
-                    "upgrade it on the server, then run: ALTER EXTENSION vector UPDATE"
+                    f"pgvector is {extension.version} in this database and Sightline needs 0.8 or "
+                    "newer. Upgrade it on the server, then run: ALTER EXTENSION vector UPDATE"
                 )
-            schemas = dict.fromkeys(["sightline", "public", schema])
+            schemas = dict.fromkeys(["sightline", "public", extension.schema])
             path = ", ".join(sql.Identifier(name).as_string(connection) for name in schemas)
             await connection.execute("SELECT set_config('search_path', %s, false)", [path])
             info = await TypeInfo.fetch(connection, "halfvec")
             if info is None:
-                raise SchemaError(f"the type halfvec of pgvector is not in its schema {schema!r}")
+                raise SchemaError(f"pgvector has no type halfvec in schema {extension.schema!r}.")
             register_halfvec_info(connection, info)
             return AdaptersMap(connection.adapters), path

@@ -1,7 +1,7 @@
-"""SQL lives in ``.sql`` files as named, commented blocks; this reads them.
+"""Loads SQL statements from ``.sql`` files with named blocks.
 
-A block starts at ``-- name: fetch_asset`` and runs to the next name. Comment lines right below
-the name say what the block is for.
+A block starts at ``-- name: fetch_asset`` and ends at the next name. Comments below the name
+explain it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
 
 @cache
 def load(module: str) -> dict[str, LiteralString]:
-    """All blocks of ``storage/sql/<module>.sql`` by name.
+    """Return the blocks of ``storage/sql/<module>.sql`` by name.
 
-    The text is ours and fixed, which is what ``LiteralString`` promises to psycopg.
+    The text is fixed in the package, as ``LiteralString`` promises to psycopg.
     """
     text = files("sightline.storage").joinpath("sql", f"{module}.sql").read_text(encoding="utf-8")
     parts = _NAME.split(text)[1:]

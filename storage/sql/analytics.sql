@@ -1,12 +1,11 @@
--- What stands around the schema "analytics": who may read it, and what there is in it.
+-- Roles of analysts and queries on the schema analytics.
 
 -- name: ensure_roles
--- The role that reads the schema, and what it may read. Run by whoever may make roles.
 SELECT sightline.ensure_roles()
 
--- name: query_login
--- A login of the tool `query_sql` on a server of our own, which trusts whoever reaches its
--- socket: the folder's owner alone.
+-- name: create_query_role
+-- Role of the tool `query_sql` on the embedded Postgres, which trusts every connection to its
+-- socket (only the owner of the data folder can connect).
 DO $$
 BEGIN
     IF to_regrole({literal}) IS NULL THEN
@@ -22,8 +21,8 @@ BEGIN
 END
 $$
 
--- name: query_login_of
--- The login by which the policies know a bound principal; no row for one that is not bound.
+-- name: assign_query_role
+-- Role that identifies a bound principal in the policies; no row if it is not bound.
 UPDATE sightline.principal SET db_role = coalesce(db_role, 'sightline_query_' || id)
 WHERE name = %(principal)s
 RETURNING db_role
@@ -31,8 +30,8 @@ RETURNING db_role
 -- name: is_migrated
 SELECT to_regclass('analytics.assets') IS NOT NULL
 
--- name: role
--- Whether there is a role of that name, and whether it is an analyst's.
+-- name: is_analyst
+-- No row if the role does not exist.
 SELECT pg_has_role(oid, to_regrole('sightline_analyst')::oid, 'MEMBER') AND NOT rolsuper
 FROM pg_roles WHERE rolname = %(name)s
 
@@ -41,7 +40,7 @@ SELECT rolname::text FROM pg_roles
 WHERE rolcanlogin AND NOT rolsuper AND NOT starts_with(rolname, 'sightline_')
 AND pg_has_role(oid, to_regrole('sightline_analyst')::oid, 'MEMBER')
 
--- name: create_login
+-- name: create_role
 CREATE ROLE {name} LOGIN PASSWORD {password} CONNECTION LIMIT 10;
 GRANT sightline_analyst TO {name};
 
@@ -51,12 +50,12 @@ ALTER ROLE {name} PASSWORD {password};
 -- name: end_sessions
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %(name)s
 
--- name: drop_login
+-- name: drop_role
 DROP OWNED BY {name};
 DROP ROLE {name};
 
--- name: login_settings
--- A default that the analyst may change; what may be read is not a setting.
+-- name: role_settings
+-- Defaults that the analyst may change; the rights do not depend on them.
 ALTER ROLE {name} IN DATABASE {database} SET search_path = analytics, {extension_schema};
 ALTER ROLE {name} IN DATABASE {database} SET statement_timeout = '60s';
 ALTER ROLE {name} IN DATABASE {database} SET idle_in_transaction_session_timeout = '10min';
@@ -67,8 +66,7 @@ ALTER ROLE {name} IN DATABASE {database} SET jit = off;
 SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
 WHERE extname = 'vector'
 
--- name: session
--- Settings of a session that answers one question.
+-- name: session_settings
 SELECT
     set_config('search_path', 'analytics, ' || quote_ident(%(extension_schema)s), false),
     set_config('statement_timeout', %(timeout_ms)s, false),
@@ -76,42 +74,45 @@ SELECT
     set_config('idle_in_transaction_session_timeout', %(timeout_ms)s, false),
     set_config('jit', 'off', false)
 
--- name: who
--- What is wrong with a login that questions are to run as; null where nothing is. It reads the
--- schema through sightline_analyst, and nothing that it could turn into has any other right.
+-- name: role_problem
+-- Why the current role must not run queries; null if it may. It must read the schema through
+-- sightline_analyst only and have no other rights.
 SELECT CASE
     WHEN me.rolsuper OR me.rolcreaterole OR me.rolcreatedb OR me.rolreplication OR me.rolbypassrls
-        THEN 'it has rights of an administrator'
+        THEN 'it has administrator rights'
     WHEN NOT coalesce(pg_has_role(me.oid, to_regrole('sightline_analyst')::oid, 'MEMBER'), false)
         THEN 'it is not granted sightline_analyst'
     WHEN EXISTS (
         SELECT FROM pg_roles AS other
         WHERE other.oid <> me.oid AND other.rolname <> 'sightline_analyst'
             AND pg_has_role(me.oid, other.oid, 'MEMBER')
-    ) THEN 'it is a member of other roles besides sightline_analyst'
+    ) THEN 'it is a member of roles other than sightline_analyst'
     WHEN has_schema_privilege(me.oid, 'sightline', 'USAGE')
-        THEN 'it may read Sightline''s own tables'
+        THEN 'it can read the tables of Sightline'
 END
 FROM pg_roles AS me WHERE me.rolname = session_user
 
 -- name: forbidden_functions
--- Of some names, those of functions that do something besides returning a value of the data:
--- sleeping, locking, writing, changing settings, running other SQL, reading files.
+-- Volatile functions among the names: they may sleep, lock, write, change settings, run other SQL
+-- or read files.
 SELECT DISTINCT proname::text FROM pg_proc
-WHERE provolatile = 'v' AND proname = ANY (%(names)s) AND proname <> ALL (%(harmless)s)
+WHERE provolatile = 'v' AND proname = ANY (%(names)s) AND proname <> ALL (%(allowed)s)
 ORDER BY 1
 
 -- name: views
-SELECT c.relname::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
-    array_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
+SELECT
+    c.relname::text AS name, coalesce(obj_description(c.oid, 'pg_class'), '') AS comment,
+    array_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS columns
 FROM pg_class AS c
 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = 'analytics'::regnamespace AND c.relkind = 'v'
 GROUP BY c.oid, c.relname ORDER BY c.relname
 
 -- name: functions
-SELECT proname::text, pg_get_function_arguments(oid), pg_get_function_result(oid),
-    coalesce(obj_description(oid, 'pg_proc'), '')
+SELECT
+    proname::text AS name, pg_get_function_arguments(oid) AS arguments,
+    pg_get_function_result(oid) AS result,
+    coalesce(obj_description(oid, 'pg_proc'), '') AS comment
 FROM pg_proc WHERE pronamespace = 'analytics'::regnamespace ORDER BY proname
 
 -- name: export_snapshot
@@ -130,11 +131,13 @@ SELECT row_to_json(v)::text FROM analytics.{view} AS v WHERE {condition}
 SELECT {expressions} FROM analytics.{view} WHERE {condition}
 
 -- name: export_shapes
-SELECT count(*), dimension FROM analytics.{view} WHERE {condition} GROUP BY embedding_space_id, dimension
+SELECT count(*) AS rows, dimension
+FROM analytics.{view} WHERE {condition} GROUP BY embedding_space_id, dimension
 
 -- name: export_vectors
 SELECT embedding, collection, asset_id, region_id, passage_id
 FROM analytics.{view} WHERE {condition}
 
--- name: space_ids
-SELECT embedding_space_id, level, encoder FROM analytics.embedding_spaces ORDER BY 1
+-- name: embedding_spaces
+SELECT format('%s (%s of %s)', embedding_space_id, level, encoder)
+FROM analytics.embedding_spaces ORDER BY embedding_space_id

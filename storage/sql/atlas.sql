@@ -1,24 +1,21 @@
--- What a map of a collection shows.
+-- Map of a collection (`sightline atlas`).
 
 -- name: points
--- Pictures with their vectors; of more than ``most``, some share, the same every time.
-SELECT a.id, e.embedding, s.name, a.page, a.frame_seconds, a.caption, a.kind, a.captured_at,
-    s.metadata || a.metadata
+-- Assets with vectors; a deterministic sample if there are more than ``max_points``.
+SELECT a.id, e.embedding, s.name AS source, a.page, a.frame_seconds, a.caption, a.kind,
+    a.captured_at, s.metadata || a.metadata AS metadata
 FROM (
     SELECT asset_id, embedding FROM sightline.{partition}
     WHERE collection_id = %(collection_id)s
     ORDER BY hashtextextended(asset_id, 0)
-    LIMIT %(most)s
+    LIMIT %(max_points)s
 ) AS e
 JOIN sightline.asset AS a ON a.id = e.asset_id
 JOIN sightline.source AS s ON s.id = a.source_id
 ORDER BY a.id
 
--- name: thumbnails
-SELECT asset_id, jpeg FROM sightline.thumbnail WHERE asset_id = ANY (%(ids)s)
-
 -- name: clusters
--- Of the latest analysis.
+-- Of the last analysis.
 SELECT m.asset_id, m.number
 FROM sightline.cluster_member AS m
 WHERE (m.collection_id, m.embedding_space_id) = (%(collection_id)s, %(embedding_space_id)s)

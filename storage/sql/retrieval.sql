@@ -121,7 +121,7 @@ SELECT space.id
 FROM sightline.embedding_space AS space
 JOIN sightline.collection_embedding_space AS u
     ON u.embedding_space_id = space.id AND u.level = 'asset'
-WHERE space.encoder = %(encoder)s AND space.weights = %(weights)s
+WHERE space.encoder = %(name)s AND space.weights = %(weights)s
     AND space.preprocessing = %(preprocessing)s AND space.dimension = %(dimension)s
     AND u.collection_id = ANY (%(collections)s)
 LIMIT 1

@@ -9,8 +9,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from sightline.storage.analytics.analyst_roles import QUERY_LOGIN, ensure_query_login
-from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.analytics.analyst_roles import QUERY_ROLE, ensure_query_role
+from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
@@ -86,16 +86,16 @@ async def _annotate(connection: object) -> None:
 async def filled(database: Database) -> Database:
     await fill(database)
     async with database.connection() as connection:
-        await ensure_query_login(connection)
+        await ensure_query_role(connection)
     return database
 
 
 @pytest.fixture
-def questions(filled: Database) -> Questions:
+def questions(filled: Database) -> SqlRunner:
     """What the tool asks through: the login that may only read."""
-    return Questions(
-        make_conninfo(filled.dsn, user=QUERY_LOGIN),
+    return SqlRunner(
+        make_conninfo(filled.dsn, user=QUERY_ROLE),
         timeout_seconds=60,
-        most_rows=1000,
-        most_bytes=100_000,
+        max_rows=1000,
+        max_bytes=100_000,
     )

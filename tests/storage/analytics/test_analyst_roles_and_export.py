@@ -14,9 +14,9 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from pyarrow import parquet
 
-from sightline.storage.analytics.analyst_roles import grant
-from sightline.storage.analytics.sql_runner import Questions
-from sightline.storage.analytics.view_export import export
+from sightline.storage.analytics.analyst_roles import grant_analyst
+from sightline.storage.analytics.sql_runner import SqlRunner
+from sightline.storage.analytics.view_export import export_view
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, UnknownNameError
 from sightline.storage.interfaces import EncoderIdentity
@@ -39,7 +39,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def test_an_analyst_reads_the_schema_and_nothing_else(filled: Database) -> None:
-    dsn = await grant(filled.dsn, "alice")
+    dsn = await grant_analyst(filled.dsn, "alice")
     try:
         with psycopg.connect(dsn, autocommit=True) as connection:
             assert connection.execute("SELECT count(*) FROM assets").fetchone() == (50,)
@@ -52,9 +52,9 @@ async def test_an_analyst_reads_the_schema_and_nothing_else(filled: Database) ->
             for text in ("TABLE sightline.asset", "DELETE FROM searches", "SET ROLE sightline"):
                 with pytest.raises(errors.InsufficientPrivilege):
                     connection.execute(text.encode())
-        questions = Questions(dsn, timeout_seconds=60, most_rows=5, most_bytes=1_000)
-        assert (await questions.ask("SELECT count(*) FROM assets", rows=1)).rows == [[50]]
-        again = await grant(filled.dsn, "alice")
+        questions = SqlRunner(dsn, timeout_seconds=60, max_rows=5, max_bytes=1_000)
+        assert (await questions.run("SELECT count(*) FROM assets", rows=1)).rows == [[50]]
+        again = await grant_analyst(filled.dsn, "alice")
         assert conninfo_to_dict(again)["password"] != conninfo_to_dict(dsn)["password"]
     finally:
         drop(filled.dsn, "alice")
@@ -65,23 +65,23 @@ async def test_a_role_that_is_no_analyst_is_left_alone(filled: Database) -> None
         connection.execute("CREATE ROLE boss LOGIN")
     try:
         for name in ("boss", "sightline"):
-            with pytest.raises(NotAllowedError, match="no analyst's"):
-                await grant(filled.dsn, name)
+            with pytest.raises(NotAllowedError, match="is not an analyst"):
+                await grant_analyst(filled.dsn, name)
     finally:
         drop(filled.dsn, "boss")
 
 
 @pytest.mark.parametrize("name", ["", "Alice", "a-b", "pg_alice", "x; DROP", "sightline_analyst"])
 async def test_a_name_that_will_not_do_is_refused(database_dsn: str, name: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="will not do"):
-        await grant(database_dsn, name)
+    with pytest.raises(InvalidArgumentError, match="is not a valid role name"):
+        await grant_analyst(database_dsn, name)
 
 
 async def test_who_may_not_make_roles_is_told_who_may(filled: Database) -> None:
-    dsn = await grant(filled.dsn, "carol")
+    dsn = await grant_analyst(filled.dsn, "carol")
     try:
-        with pytest.raises(NotAllowedError, match="as an administrator of the database"):
-            await grant(dsn, "dave")
+        with pytest.raises(NotAllowedError, match="as a database administrator"):
+            await grant_analyst(dsn, "dave")
     finally:
         drop(filled.dsn, "carol")
 
@@ -94,20 +94,23 @@ async def test_vectors_come_back_to_the_same_bits(filled: Database, tmp_path: Pa
             for key, vector in await cursor.fetchall()
         }
     path = tmp_path / "vectors.npy"
-    assert await export(filled, "embeddings", "npy", path) == 48
+    assert await export_view(filled, "embeddings", "npy", path) == 48
     matrix = np.load(path)
     keys = [json.loads(line) for line in lines(tmp_path / "vectors.npy.keys.jsonl")]
     assert (matrix.shape, matrix.dtype) == ((48, 8), np.float16)
     for row, key in zip(matrix, keys, strict=True):
         assert row.tobytes() == stored[key["asset_id"]].tobytes()
 
-    assert await export(filled, "embeddings", "csv", tmp_path / "e.csv", space=None) == 48
+    assert (
+        await export_view(filled, "embeddings", "csv", tmp_path / "e.csv", embedding_space=None)
+        == 48
+    )
     with (tmp_path / "e.csv").open() as file:
         for record in csv.DictReader(file):
             found = np.array(json.loads(record["embedding"]), dtype=np.float16)
             assert found.tobytes() == stored[record["asset_id"]].tobytes()
 
-    assert await export(filled, "embeddings", "jsonl", tmp_path / "e.jsonl") == 48
+    assert await export_view(filled, "embeddings", "jsonl", tmp_path / "e.jsonl") == 48
     for line in lines(tmp_path / "e.jsonl"):
         record = json.loads(line)
         found = np.array(json.loads(record["embedding"]), dtype=np.float16)
@@ -117,7 +120,7 @@ async def test_vectors_come_back_to_the_same_bits(filled: Database, tmp_path: Pa
 
 async def test_a_parquet_file_has_types_and_the_same_bits(filled: Database, tmp_path: Path) -> None:
     path = tmp_path / "e.parquet"
-    assert await export(filled, "embeddings", "parquet", path) == 48
+    assert await export_view(filled, "embeddings", "parquet", path) == 48
     table = parquet.read_table(path)
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: halffloat>[8]"
     assert str(table.schema.field("embedding_space_id").type) == "int32"
@@ -127,14 +130,14 @@ async def test_a_parquet_file_has_types_and_the_same_bits(filled: Database, tmp_
     for key, vector in zip(table["asset_id"].to_pylist(), table["embedding"], strict=True):
         assert vector.values.to_numpy().tobytes() == stored[key].astype("<f2").tobytes()
 
-    assert await export(filled, "assets", "parquet", tmp_path / "a.parquet") == 50
+    assert await export_view(filled, "assets", "parquet", tmp_path / "a.parquet") == 50
     assets = parquet.read_table(tmp_path / "a.parquet")
     assert str(assets.schema.field("captured_at").type) == "timestamp[us, tz=UTC]"
     first = assets.sort_by("asset_id").slice(0, 1).to_pylist()[0]
     assert json.loads(first["metadata"]) == {"product": "Onion"}
     assert first["captured_at"] == datetime(2026, 1, 15, tzinfo=UTC)
     assert first["perceptual_hash"] is None
-    assert await export(filled, "embedding_spaces", "parquet", tmp_path / "s.parquet") == 1
+    assert await export_view(filled, "embedding_spaces", "parquet", tmp_path / "s.parquet") == 1
     spaces_ = parquet.read_table(tmp_path / "s.parquet")
     assert spaces_["collections"].to_pylist() == [["album", "other"]]
 
@@ -143,7 +146,7 @@ async def test_a_parquet_file_has_types_and_the_same_bits(filled: Database, tmp_
 async def test_every_view_is_exported_as_parquet(
     filled: Database, tmp_path: Path, view: str
 ) -> None:
-    rows = await export(filled, view, "parquet", tmp_path / "v.parquet")
+    rows = await export_view(filled, view, "parquet", tmp_path / "v.parquet")
     assert parquet.read_table(tmp_path / "v.parquet").num_rows == rows
 
 
@@ -155,7 +158,7 @@ async def test_spaces_of_two_dimensions_go_into_one_parquet_file(
         space = await embedding_spaces.get_or_create(connection, identity, "asset")
         album = await collections.get(connection, "album")
         await add_vector(connection, album, space, [1, 2, 3, 4], "album0000000")
-    assert await export(filled, "embeddings", "parquet", tmp_path / "e.parquet") == 49
+    assert await export_view(filled, "embeddings", "parquet", tmp_path / "e.parquet") == 49
     rows = parquet.read_table(tmp_path / "e.parquet").to_pylist()
     assert [row["embedding"] for row in rows if row["embedding_space_id"] == 2] == [[1, 2, 3, 4]]
     assert {len(row["embedding"]) for row in rows} == {4, 8}
@@ -163,9 +166,9 @@ async def test_spaces_of_two_dimensions_go_into_one_parquet_file(
 
 async def test_what_cannot_be_exported_is_named(filled: Database, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Unknown view 'asset'. Available: 'annotations'"):
-        await export(filled, "asset", "csv", tmp_path / "x")
-    with pytest.raises(InvalidArgumentError, match="'assets' holds no vectors"):
-        await export(filled, "assets", "npy", tmp_path / "x")
+        await export_view(filled, "asset", "csv", tmp_path / "x")
+    with pytest.raises(InvalidArgumentError, match="'assets' contains no vectors"):
+        await export_view(filled, "assets", "npy", tmp_path / "x")
     with pytest.raises(InvalidArgumentError, match=r"of one space; there are: .*test-encoder"):
-        await export(filled, "embeddings", "npy", tmp_path / "x", space=99)
+        await export_view(filled, "embeddings", "npy", tmp_path / "x", embedding_space=99)
     assert names(tmp_path) == []

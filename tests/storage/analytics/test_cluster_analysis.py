@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.storage.analytics import cluster_analysis, kmeans
-from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.analytics import cluster_analysis, vector_math
+from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.records import collections, embedding_spaces
@@ -18,18 +18,18 @@ from tests.support.vectors import Matrix
 def around(directions: Matrix, each: int, noise: float, seed: int = 5) -> Matrix:
     rng = np.random.default_rng(seed)
     spread = rng.normal(size=(len(directions) * each, directions.shape[1]))
-    return kmeans.unit(np.repeat(directions, each, axis=0) + noise * spread)
+    return vector_math.normalize_rows(np.repeat(directions, each, axis=0) + noise * spread)
 
 
 def test_groups_that_stand_apart_are_found() -> None:
     directions = np.eye(6, dtype=np.float32)[:4]
     vectors = around(directions, 50, 0.05)
-    found = kmeans.centres(vectors, 4)
+    found = vector_math.kmeans(vectors, 4)
     assert sorted(np.abs(found @ directions.T).argmax(axis=1)) == [0, 1, 2, 3]
-    nearest, distance = kmeans.assign(vectors, found)
+    nearest, distance = vector_math.assign_clusters(vectors, found)
     assert [len(set(nearest[start : start + 50])) for start in range(0, 200, 50)] == [1] * 4
     assert distance.max() < 0.1
-    assert np.array_equal(found, kmeans.centres(vectors, 4))
+    assert np.array_equal(found, vector_math.kmeans(vectors, 4))
 
 
 @pytest.mark.parametrize(
@@ -42,27 +42,28 @@ def test_groups_that_stand_apart_are_found() -> None:
     ],
 )
 def test_awkward_vectors_have_centres_too(vectors: Matrix, k: int) -> None:
-    found = kmeans.centres(kmeans.unit(vectors), k)
+    found = vector_math.kmeans(vector_math.normalize_rows(vectors), k)
     assert found.shape == (k, vectors.shape[1])
     assert np.isfinite(found).all()
 
 
 def test_more_clusters_never_lie_further_apart_from_their_pictures() -> None:
-    vectors = kmeans.unit(np.random.default_rng(1).normal(size=(600, 16)))
+    vectors = vector_math.normalize_rows(np.random.default_rng(1).normal(size=(600, 16)))
     means = [
-        float(kmeans.assign(vectors, kmeans.centres(vectors, k))[1].mean()) for k in (1, 4, 16, 64)
+        float(vector_math.assign_clusters(vectors, vector_math.kmeans(vectors, k))[1].mean())
+        for k in (1, 4, 16, 64)
     ]
     assert means == sorted(means, reverse=True)
 
 
-async def rows(questions: Questions, text: str) -> list[list[object]]:
-    return [list(row) for row in (await questions.ask(text, rows=1000)).rows]
+async def rows(questions: SqlRunner, text: str) -> list[list[object]]:
+    return [list(row) for row in (await questions.run(text, rows=1000)).rows]
 
 
 async def test_every_picture_is_in_one_cluster_of_its_collection(
-    filled: Database, questions: Questions
+    filled: Database, questions: SqlRunner
 ) -> None:
-    done = await cluster_analysis.cluster(filled, k=3)
+    done = await cluster_analysis.cluster_collections(filled, k=3)
     assert [(each.collection, each.k, each.assets) for each in done] == [
         ("album", 3, 29),
         ("other", 3, 19),
@@ -87,47 +88,47 @@ async def test_every_picture_is_in_one_cluster_of_its_collection(
 
 
 async def test_a_sample_gives_the_centres_and_all_are_assigned(filled: Database) -> None:
-    (done, _) = await cluster_analysis.cluster(filled, k=2, sample_bytes=10 * 4 * 8)
+    (done, _) = await cluster_analysis.cluster_collections(filled, k=2, max_sample_bytes=10 * 4 * 8)
     assert done.assets == 29
 
 
 async def test_an_analysis_takes_the_place_of_the_one_before(
-    filled: Database, questions: Questions
+    filled: Database, questions: SqlRunner
 ) -> None:
     for _ in range(2):
-        await cluster_analysis.cluster(filled, names=["album"], k=2)
+        await cluster_analysis.cluster_collections(filled, names=["album"], k=2)
     assert await rows(questions, "SELECT count(*) FROM cluster_members") == [[29]]
-    await cluster_analysis.cluster(filled, names=["album"], k=5)
+    await cluster_analysis.cluster_collections(filled, names=["album"], k=5)
     assert await rows(questions, "SELECT count(*) FROM clusters()") == [[5]]  # the latest
     assert await rows(questions, "SELECT count(*) FROM clusters(2)") == [[2]]
-    (default,) = await cluster_analysis.cluster(filled, names=["album"])
+    (default,) = await cluster_analysis.cluster_collections(filled, names=["album"])
     assert default.k == round((29 / 2) ** 0.5)
 
 
 async def test_clusters_that_are_not_there_are_answered_with_those_that_are(
-    filled: Database, questions: Questions
+    filled: Database, questions: SqlRunner
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=r"none yet\. To create others run: sightline"):
-        await questions.ask("SELECT * FROM clusters()", rows=1)
-    await cluster_analysis.cluster(filled, k=3)
-    with pytest.raises(InvalidArgumentError, match="There are: k=3 of album, k=3 of other"):
-        await questions.ask("SELECT * FROM clusters(7)", rows=1)
+        await questions.run("SELECT * FROM clusters()", rows=1)
+    await cluster_analysis.cluster_collections(filled, k=3)
+    with pytest.raises(InvalidArgumentError, match="Available: k=3 of album, k=3 of other"):
+        await questions.run("SELECT * FROM clusters(7)", rows=1)
 
 
 async def test_wrong_numbers_and_names_are_refused(filled: Database) -> None:
-    with pytest.raises(InvalidArgumentError, match="0 clusters; use 1 to 1,000"):
-        await cluster_analysis.cluster(filled, k=0)
+    with pytest.raises(InvalidArgumentError, match="0 clusters is out of range. Use 1 to 1,000"):
+        await cluster_analysis.cluster_collections(filled, k=0)
     with pytest.raises(
         UnknownNameError, match="Unknown collection 'x'. Available: 'album', 'other'"
     ):
-        await cluster_analysis.cluster(filled, names=["album", "x"])
+        await cluster_analysis.cluster_collections(filled, names=["album", "x"])
 
 
 async def test_what_goes_takes_its_place_in_an_analysis_with_it(
-    filled: Database, questions: Questions
+    filled: Database, questions: SqlRunner
 ) -> None:
-    await cluster_analysis.cluster(filled, k=3)
-    await cluster_analysis.compare(filled)
+    await cluster_analysis.cluster_collections(filled, k=3)
+    await cluster_analysis.find_near_duplicates(filled)
     async with filled.connection() as connection:
         await connection.execute("DELETE FROM asset WHERE collection_id = 1")
     assert await rows(questions, "SELECT count(*) FROM cluster_members") == [[19]]
@@ -139,11 +140,11 @@ DUPLICATES = [[asset_id("album", n), "album", asset_id("other", n), "other", 0.0
 
 @pytest.mark.parametrize("analysed", [False, True])
 async def test_duplicates_are_the_same_before_and_after_an_analysis(
-    filled: Database, questions: Questions, analysed: bool
+    filled: Database, questions: SqlRunner, analysed: bool
 ) -> None:
     if analysed:
-        assert await cluster_analysis.compare(filled) == 48
-        assert await cluster_analysis.compare(filled) == 0
+        assert await cluster_analysis.find_near_duplicates(filled) == 48
+        assert await cluster_analysis.find_near_duplicates(filled) == 0
     assert await rows(questions, "SELECT * FROM duplicates(0.001)") == DUPLICATES
     for arguments in (
         "0.001, collection_name => 'other'",
@@ -159,9 +160,9 @@ async def test_duplicates_are_the_same_before_and_after_an_analysis(
     "collection", ["", ", collection_name => 'album'", ", collection_name => 'other'"]
 )
 async def test_a_picture_that_came_after_an_analysis_is_compared_with_all(
-    filled: Database, questions: Questions, collection: str
+    filled: Database, questions: SqlRunner, collection: str
 ) -> None:
-    await cluster_analysis.compare(filled)
+    await cluster_analysis.find_near_duplicates(filled)
     async with filled.connection() as connection:
         other = await collections.get(connection, "other")
         space = await embedding_spaces.find_for_collection(connection, other.id, "asset")
@@ -175,11 +176,11 @@ async def test_a_picture_that_came_after_an_analysis_is_compared_with_all(
     found = await rows(questions, f"SELECT * FROM duplicates(0.001{collection})")
     assert [asset_id("album", 20), "album", "late00000000", "other", 0.0] in found
     assert len(found) == 6
-    assert await cluster_analysis.compare(filled) == 1
+    assert await cluster_analysis.find_near_duplicates(filled) == 1
 
 
 async def test_many_likenesses_elsewhere_do_not_hide_one_in_the_same_collection(
-    filled: Database, questions: Questions
+    filled: Database, questions: SqlRunner
 ) -> None:
     async with filled.connection() as connection:
         album, other = [await collections.get(connection, name) for name in ("album", "other")]
@@ -197,7 +198,7 @@ async def test_many_likenesses_elsewhere_do_not_hide_one_in_the_same_collection(
             await add_asset(connection, other, f"copy{n:08}")
             between = vector.to_numpy() + 0.1 * aside
             await add_vector(connection, other, space, between.tolist(), f"copy{n:08}")
-    await cluster_analysis.compare(filled)
+    await cluster_analysis.find_near_duplicates(filled)
     found = await rows(
         questions,
         "SELECT asset_id, other_asset_id FROM duplicates(0.2) "
@@ -210,7 +211,7 @@ async def test_what_was_compared_is_not_looked_up_again(filled: Database) -> Non
     scans = (
         "SELECT pg_stat_get_xact_numscans(oid) FROM pg_class WHERE relname LIKE 'embedding%hnsw'"
     )
-    await cluster_analysis.compare(filled)
+    await cluster_analysis.find_near_duplicates(filled)
     async with filled.connection() as connection:
         before = await (await connection.execute(scans)).fetchone()
         await connection.execute("SELECT * FROM analytics.duplicates(0.01)")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from sightline.storage.analytics import cluster_analysis
-from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db.pool import Database
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -15,17 +15,17 @@ SCHEMA = (DOCS / "reference" / "analytics-schema.md").read_text(encoding="utf-8"
 
 
 async def test_the_questions_of_the_page_have_answers(
-    filled: Database, questions: Questions
+    filled: Database, questions: SqlRunner
 ) -> None:
-    await cluster_analysis.cluster(filled)
+    await cluster_analysis.cluster_collections(filled)
     found = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert len(found) == 11  # ten, and one on what was analysed
     for question in found:
-        assert (await questions.ask(question, rows=100)).rows, question
+        assert (await questions.run(question, rows=100)).rows, question
 
 
-async def test_the_page_names_all_that_there_is(questions: Questions) -> None:
-    outline = await questions.outline()
+async def test_the_page_names_all_that_there_is(questions: SqlRunner) -> None:
+    outline = await questions.schema()
     listed = re.findall(r"^\| `(\w+)(?:\(([^)]*)\))?`", SCHEMA, re.MULTILINE)
     assert {name for name, arguments in listed if not arguments} == {
         view.name for view in outline.views

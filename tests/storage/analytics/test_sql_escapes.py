@@ -8,8 +8,8 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage.analytics import sql_guard
-from sightline.storage.analytics.analyst_roles import QUERY_LOGIN
-from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.analytics.analyst_roles import QUERY_ROLE
+from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, NotAllowedError
 
@@ -95,11 +95,11 @@ ESCAPES = [
 
 
 @pytest.mark.parametrize("explain", [False, True])
-async def test_each_way_out_is_refused(questions: Questions, explain: bool) -> None:
+async def test_each_way_out_is_refused(questions: SqlRunner, explain: bool) -> None:
     got_out = []
     for text in ESCAPES:
         try:
-            await questions.ask(text, rows=10, explain=explain)
+            await questions.run(text, rows=10, explain=explain)
         except (NotAllowedError, InvalidArgumentError):
             continue
         got_out.append(text)
@@ -142,7 +142,7 @@ BEYOND = [
 
 
 def test_the_login_itself_may_not_even_where_it_may_write(filled: Database) -> None:
-    dsn = make_conninfo(filled.dsn, user=QUERY_LOGIN)
+    dsn = make_conninfo(filled.dsn, user=QUERY_ROLE)
     with psycopg.connect(dsn, autocommit=True) as connection:
         for text in BEYOND:
             with pytest.raises(psycopg.Error) as refusal:
@@ -151,8 +151,8 @@ def test_the_login_itself_may_not_even_where_it_may_write(filled: Database) -> N
 
 
 async def test_the_transaction_is_read_only_and_single(filled: Database) -> None:
-    questions = Questions(
-        make_conninfo(filled.dsn, user=QUERY_LOGIN), timeout_seconds=60, most_rows=5, most_bytes=999
+    questions = SqlRunner(
+        make_conninfo(filled.dsn, user=QUERY_ROLE), timeout_seconds=60, max_rows=5, max_bytes=999
     )
     async with questions._session() as connection:
         with pytest.raises(errors.ReadOnlySqlTransaction):
@@ -165,20 +165,20 @@ async def test_the_transaction_is_read_only_and_single(filled: Database) -> None
 
 
 async def test_questions_do_not_run_as_a_role_that_may_more(filled: Database) -> None:
-    questions = Questions(filled.dsn, timeout_seconds=60, most_rows=5, most_bytes=999)
-    with pytest.raises(ConfigurationError, match=r"rights of an administrator; .* grant-analyst"):
-        await questions.ask("SELECT 1", rows=1)
+    questions = SqlRunner(filled.dsn, timeout_seconds=60, max_rows=5, max_bytes=999)
+    with pytest.raises(ConfigurationError, match=r"administrator rights.* grant-analyst"):
+        await questions.run("SELECT 1", rows=1)
 
 
 async def test_a_statement_that_takes_too_long_is_ended(filled: Database) -> None:
-    questions = Questions(
-        make_conninfo(filled.dsn, user=QUERY_LOGIN),
+    questions = SqlRunner(
+        make_conninfo(filled.dsn, user=QUERY_ROLE),
         timeout_seconds=0.2,
-        most_rows=5,
-        most_bytes=999,
+        max_rows=5,
+        max_bytes=999,
     )
-    with pytest.raises(InvalidArgumentError, match=r"longer than 0\.2 s; narrow"):
-        await questions.ask("SELECT count(*) FROM generate_series(1, 1000000000)", rows=1)
+    with pytest.raises(InvalidArgumentError, match=r"longer than 0\.2 s; Narrow"):
+        await questions.run("SELECT count(*) FROM generate_series(1, 1000000000)", rows=1)
 
 
 PLAIN = [
@@ -196,12 +196,12 @@ PLAIN = [
 ]
 
 
-async def test_plain_questions_are_let_through(questions: Questions) -> None:
+async def test_plain_questions_are_let_through(questions: SqlRunner) -> None:
     for text in PLAIN:
-        assert (await questions.ask(text, rows=10)).rows
+        assert (await questions.run(text, rows=10)).rows
 
 
 def test_names_are_read_as_postgres_folds_them() -> None:
-    found = sql_guard.read('SELECT "Count"(x), Lower(y), (r).Len, "a""b" FROM t')
-    assert found.called == ("Count", "len", "lower")
-    assert 'a"b' in found.named
+    found = sql_guard.check_statement('SELECT "Count"(x), Lower(y), (r).Len, "a""b" FROM t')
+    assert found.called_names == ("Count", "len", "lower")
+    assert 'a"b' in found.names

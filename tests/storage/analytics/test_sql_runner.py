@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sightline.storage.analytics import cluster_analysis
-from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError
 from tests.storage.analytics.conftest import asset_id
 
 
-async def test_values_come_with_their_types(questions: Questions) -> None:
-    answer = await questions.ask(
+async def test_values_come_with_their_types(questions: SqlRunner) -> None:
+    answer = await questions.run(
         "SELECT 1 AS n, 2.5::numeric AS m, 'x' AS t, NULL::date AS d, "
         "timestamptz '2026-01-02 03:04Z' AS a, '{\"a\": [1]}'::jsonb AS j, ARRAY[1, 2] AS l, "
         "'\\x00ff'::bytea AS b, 'NaN'::float8 AS f, true AS y, interval '90 s' AS i",
@@ -40,8 +40,8 @@ async def test_values_come_with_their_types(questions: Questions) -> None:
     assert row[5:] == [{"a": [1]}, [1, 2], "\\x00ff", "nan", True, "0:01:30"]
 
 
-async def test_vectors_and_long_texts_are_shortened(questions: Questions) -> None:
-    answer = await questions.ask(
+async def test_vectors_and_long_texts_are_shortened(questions: SqlRunner) -> None:
+    answer = await questions.run(
         "SELECT embedding, repeat('x', 5000) FROM embeddings LIMIT 1", rows=5
     )
     ((vector, text),) = answer.rows
@@ -50,20 +50,20 @@ async def test_vectors_and_long_texts_are_shortened(questions: Questions) -> Non
     assert str(text).endswith("… (5,000 characters)")
 
 
-async def test_rows_and_bytes_are_bounded_and_it_says_so(questions: Questions) -> None:
-    answer = await questions.ask("SELECT generate_series(1, 100000000)", rows=7)
+async def test_rows_and_bytes_are_bounded_and_it_says_so(questions: SqlRunner) -> None:
+    answer = await questions.run("SELECT generate_series(1, 100000000)", rows=7)
     assert answer.rows == [[n] for n in range(1, 8)]
     assert answer.truncated == "there are more than 7 rows"
-    answer = await questions.ask("SELECT repeat('x', 1000) FROM generate_series(1, 900)", rows=900)
-    assert answer.truncated == "further rows would pass 100,000 bytes"
+    answer = await questions.run("SELECT repeat('x', 1000) FROM generate_series(1, 900)", rows=900)
+    assert answer.truncated == "further rows would exceed 100,000 bytes"
     assert len(answer.rows) < 100
-    assert (await questions.ask("SELECT 1", rows=1)).truncated is None
+    assert (await questions.run("SELECT 1", rows=1)).truncated is None
     with pytest.raises(InvalidArgumentError, match="limit is 0; use 1 to 1000"):
-        await questions.ask("SELECT 1", rows=0)
+        await questions.run("SELECT 1", rows=0)
 
 
-async def test_a_plan_is_given_instead_of_rows(questions: Questions) -> None:
-    answer = await questions.ask("SELECT * FROM assets", rows=100, explain=True)
+async def test_a_plan_is_given_instead_of_rows(questions: SqlRunner) -> None:
+    answer = await questions.run("SELECT * FROM assets", rows=100, explain=True)
     assert [column.name for column in answer.columns] == ["QUERY PLAN"]
     assert any("asset" in str(row[0]) for row in answer.rows)
 
@@ -89,19 +89,19 @@ async def test_a_plan_is_given_instead_of_rows(questions: Questions) -> None:
     ],
 )
 async def test_errors_are_postgres_own_with_the_names_that_there_are(
-    questions: Questions, text: str, words: list[str]
+    questions: SqlRunner, text: str, words: list[str]
 ) -> None:
     with pytest.raises(InvalidArgumentError) as refusal:
-        await questions.ask(text, rows=5)
+        await questions.run(text, rows=5)
     for word in words:
         assert word in str(refusal.value)
 
 
-async def answers(questions: Questions, text: str) -> list[list[object]]:
-    return [list(row) for row in (await questions.ask(text, rows=1000)).rows]
+async def answers(questions: SqlRunner, text: str) -> list[list[object]]:
+    return [list(row) for row in (await questions.run(text, rows=1000)).rows]
 
 
-async def test_functions_answer_as_they_should(questions: Questions) -> None:
+async def test_functions_answer_as_they_should(questions: SqlRunner) -> None:
     first = asset_id("album", 0)
     nearest = await answers(questions, f"SELECT * FROM nearest('{first}', 3)")
     assert nearest[0][:2] == [asset_id("other", 0), "other"]
@@ -151,7 +151,7 @@ async def test_functions_answer_as_they_should(questions: Questions) -> None:
     assert len(await answers(questions, "SELECT * FROM overlapping_annotations(0.5)")) == 1
 
 
-async def test_each_view_has_its_rows(questions: Questions) -> None:
+async def test_each_view_has_its_rows(questions: SqlRunner) -> None:
     expected = {
         "assets": 50,
         "sources": 50,
@@ -168,8 +168,8 @@ async def test_each_view_has_its_rows(questions: Questions) -> None:
     ]
 
 
-async def test_everything_in_the_schema_is_described(questions: Questions) -> None:
-    outline = await questions.outline()
+async def test_everything_in_the_schema_is_described(questions: SqlRunner) -> None:
+    outline = await questions.schema()
     assert len(outline.views) == 9
     assert len(outline.functions) == 10
     assert all(each.comment for each in (*outline.views, *outline.functions))
@@ -209,7 +209,7 @@ SCANS = [
 
 
 async def test_each_question_reads_what_it_has_to_and_no_more(filled: Database) -> None:
-    await cluster_analysis.cluster(filled, k=3)
+    await cluster_analysis.cluster_collections(filled, k=3)
     async with filled.connection(autocommit=True) as connection:
         await connection.execute("ANALYZE")
     for question, scanned, unread in SCANS:

@@ -11,8 +11,12 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage.analytics import cluster_analysis
-from sightline.storage.analytics.analyst_roles import ensure_query_login, grant, revoke
-from sightline.storage.analytics.sql_runner import Questions
+from sightline.storage.analytics.analyst_roles import (
+    ensure_query_role,
+    grant_analyst,
+    revoke_analyst,
+)
+from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db import row_security
 from sightline.storage.db.pool import Connection, Database
 from sightline.storage.errors import (
@@ -74,10 +78,10 @@ async def bound(filled: Database) -> Database:
 @pytest.fixture
 async def alice(filled: Database) -> AsyncIterator[str]:
     """The address of an analyst who is bound to "album"; everything is analysed."""
-    await cluster_analysis.cluster(filled, k=3)
-    await cluster_analysis.compare(filled)
-    yield await grant(filled.dsn, "alice", collections=["album"])
-    await revoke(filled.dsn, "alice")
+    await cluster_analysis.cluster_collections(filled, k=3)
+    await cluster_analysis.find_near_duplicates(filled)
+    yield await grant_analyst(filled.dsn, "alice", collections=["album"])
+    await revoke_analyst(filled.dsn, "alice")
 
 
 async def test_a_principal_sees_the_rows_of_its_collections_alone(bound: Database) -> None:
@@ -306,43 +310,46 @@ async def test_an_analyst_is_bound_anew_and_set_free(filled: Database, alice: st
             return session.execute("SELECT DISTINCT collection FROM assets ORDER BY 1").fetchall()
 
     assert seen(alice) == [("album",)]
-    assert seen(await grant(filled.dsn, "alice", collections=["other"])) == [("other",)]
-    assert seen(await grant(filled.dsn, "alice")) == [("other",)]
-    assert seen(await grant(filled.dsn, "alice", everything=True)) == [("album",), ("other",)]
+    assert seen(await grant_analyst(filled.dsn, "alice", collections=["other"])) == [("other",)]
+    assert seen(await grant_analyst(filled.dsn, "alice")) == [("other",)]
+    assert seen(await grant_analyst(filled.dsn, "alice", everything=True)) == [
+        ("album",),
+        ("other",),
+    ]
     with pytest.raises(
         UnknownNameError, match="Unknown collection 'x'. Available: 'album', 'other'"
     ):
-        await grant(filled.dsn, "alice", collections=["x"])
+        await grant_analyst(filled.dsn, "alice", collections=["x"])
 
 
 async def test_a_revoked_analyst_is_out_at_once(filled: Database) -> None:
-    dsn = await grant(filled.dsn, "erin", collections=["album"])
+    dsn = await grant_analyst(filled.dsn, "erin", collections=["album"])
     with analyst(dsn) as session:
         assert session.execute("SELECT 1").fetchone() == (1,)
-        await revoke(filled.dsn, "erin")
+        await revoke_analyst(filled.dsn, "erin")
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT count(*) FROM assets")
     with pytest.raises(psycopg.OperationalError, match="erin"):
         psycopg.connect(dsn)
     async with filled.connection() as connection:
         assert await row_security.bindings(connection, kind="db_role") == {}
-    with pytest.raises(UnknownNameError, match="Unknown login 'erin'"):
-        await revoke(filled.dsn, "erin")
+    with pytest.raises(UnknownNameError, match="Unknown analyst 'erin'"):
+        await revoke_analyst(filled.dsn, "erin")
     with pytest.raises(NotAllowedError, match="no analyst's"):
-        await revoke(filled.dsn, "sightline")
+        await revoke_analyst(filled.dsn, "sightline")
 
 
 async def test_questions_of_a_bound_principal_run_as_a_login_of_its_own(bound: Database) -> None:
     async def seen(login: str) -> object:
         dsn = make_conninfo(bound.dsn, user=login)
-        questions = Questions(dsn, timeout_seconds=60, most_rows=5, most_bytes=999)
-        answer = await questions.ask("SELECT DISTINCT collection FROM assets", rows=5)
+        questions = SqlRunner(dsn, timeout_seconds=60, max_rows=5, max_bytes=999)
+        answer = await questions.run("SELECT DISTINCT collection FROM assets", rows=5)
         return sorted(str(row[0]) for row in answer.rows)
 
     async with bound.connection() as connection:
-        login = await ensure_query_login(connection, "laptop")
-        assert await ensure_query_login(connection, "laptop") == login
-        shared = await ensure_query_login(connection, "desktop")
+        login = await ensure_query_role(connection, "laptop")
+        assert await ensure_query_role(connection, "laptop") == login
+        shared = await ensure_query_role(connection, "desktop")
     assert shared == await ensure_shared(bound)
     assert (await seen(login), await seen(shared)) == (["album"], ["album", "other"])
     async with bound.connection() as connection:
@@ -352,13 +359,13 @@ async def test_questions_of_a_bound_principal_run_as_a_login_of_its_own(bound: D
 
 async def ensure_shared(database: Database) -> str:
     async with database.connection() as connection:
-        return await ensure_query_login(connection)
+        return await ensure_query_role(connection)
 
 
 async def test_a_name_that_sightline_uses_itself_is_refused(filled: Database) -> None:
     for name in ("sightline_query_1", "sightline_principal"):
-        with pytest.raises(InvalidArgumentError, match="will not do"):
-            await grant(filled.dsn, name)
+        with pytest.raises(InvalidArgumentError, match="is not a valid role name"):
+            await grant_analyst(filled.dsn, name)
 
 
 async def test_a_server_that_is_no_superuser_binds_as_well(bound: Database) -> None:

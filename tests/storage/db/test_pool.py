@@ -92,7 +92,7 @@ def test_an_error_past_a_database_that_is_not_closed_ends_the_loop(database_dsn:
 async def test_caller_who_finds_all_connections_busy_is_told(database_dsn: str) -> None:
     database = await Database.open(database_dsn, max_connections=1, acquire_timeout_seconds=2)
     async with database.connection():
-        with pytest.raises(DatabaseUnavailableError, match=r"all 1 .* busy for 2 s"):
+        with pytest.raises(DatabaseUnavailableError, match=r"All 1 .* busy for 2 s"):
             await one(database, b"SELECT 1")
     assert await one(database, b"SELECT 1") == 1
     await database.close()
@@ -226,7 +226,7 @@ async def test_connection_that_breaks_in_use_is_reported(
 async def test_dead_server_of_our_own_is_started_again_for_the_caller(
     own_server: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    database = await Database.open(own_server.dsn(), revive=own_server.ensure_running)
+    database = await Database.open(own_server.dsn(), restart=own_server.ensure_running)
     await kill(tmp_path)
     assert await asyncio.gather(*(one(database, b"SELECT 1") for _ in range(8))) == [1] * 8
     await database.close()

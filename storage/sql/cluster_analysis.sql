@@ -1,7 +1,7 @@
--- What `sightline analyze` fills: clusters, and which pictures are near which.
+-- `sightline analyze`: clusters and near-duplicates.
 
 -- name: settings
--- Until the end of the transaction. A first comparison of many pictures takes minutes.
+-- Until the end of the transaction. The first comparison of many assets takes minutes.
 SELECT
     set_config('statement_timeout', '0', true),
     set_config('hnsw.ef_search', '100', true),
@@ -9,7 +9,6 @@ SELECT
     set_config('enable_sort', 'off', true)
 
 -- name: collections
--- With what each has of pictures' vectors, and in which embedding_space.
 SELECT c.id, c.name, u.embedding_space_id
 FROM sightline.collection AS c
 JOIN sightline.collection_embedding_space AS u ON u.collection_id = c.id AND u.level = 'asset'
@@ -20,43 +19,47 @@ ORDER BY c.name
 SELECT count(*) FROM sightline.{partition} WHERE collection_id = %(collection_id)s
 
 -- name: sample
--- Some share of the vectors of a collection, the same every time.
+-- A deterministic share of the vectors.
 SELECT embedding FROM sightline.{partition}
 WHERE collection_id = %(collection_id)s
 AND hashtextextended(asset_id, 0) %% 1000000 BETWEEN 0 AND %(millionths)s
 
 -- name: batch
--- The next of the vectors of a collection, by asset.
 SELECT asset_id, embedding FROM sightline.{partition}
-WHERE collection_id = %(collection_id)s AND asset_id > %(last)s
+WHERE collection_id = %(collection_id)s AND asset_id > %(after)s
 ORDER BY asset_id
 LIMIT %(rows)s
 
--- name: forget_clusters
--- Of an earlier analysis, whose place another takes.
+-- name: delete_clusters
 DELETE FROM sightline.cluster
-WHERE (collection_id, embedding_space_id, k) = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
+WHERE (collection_id, embedding_space_id, k)
+    = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
 
--- name: begin_clusters
--- Without figures yet: members name these rows.
+-- name: insert_clusters
+-- Without statistics yet: members reference these rows.
 INSERT INTO sightline.cluster (
     collection_id, embedding_space_id, k, number, asset_count, mean_distance, analyzed_at
 )
 SELECT %(collection_id)s, %(embedding_space_id)s, %(k)s, number, 0, 0, now()
 FROM generate_series(0, %(k)s - 1) AS number
 
--- name: finish_clusters
+-- name: update_clusters
 UPDATE sightline.cluster
-SET asset_count = t.asset_count, representative_asset_id = t.representative, mean_distance = t.distance
+SET asset_count = t.asset_count, representative_asset_id = t.representative,
+    mean_distance = t.distance
 FROM unnest(
-    %(numbers)s::integer[], %(asset_counts)s::integer[], %(representatives)s::text[], %(distances)s::float8[]
+    %(numbers)s::integer[], %(asset_counts)s::integer[], %(representatives)s::text[],
+    %(distances)s::float8[]
 ) AS t (number, asset_count, representative, distance)
-WHERE (collection_id, embedding_space_id, k) = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
+WHERE (collection_id, embedding_space_id, k)
+    = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
 AND cluster.number = t.number
 
--- name: forget_empty_clusters
+-- name: delete_empty_clusters
 DELETE FROM sightline.cluster
-WHERE (collection_id, embedding_space_id, k) = (%(collection_id)s, %(embedding_space_id)s, %(k)s) AND asset_count = 0
+WHERE (collection_id, embedding_space_id, k)
+    = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
+AND asset_count = 0
 
 -- name: copy_members
 COPY sightline.cluster_member (
@@ -64,9 +67,9 @@ COPY sightline.cluster_member (
 ) FROM STDIN
 
 -- name: compare
--- The nearest ten of pictures that were not compared yet, and how many pictures that were. Where all
--- ten are near and some of them in other collections, the nearest ten of its own as well: who sees
--- no other collection would miss those.
+-- Searches the ten nearest neighbors of assets that were not compared yet; returns their number. If
+-- all ten are near and some are in other collections, it also searches the ten nearest of the same
+-- collection, for readers who see only that one.
 WITH chosen AS MATERIALIZED (
     SELECT v.asset_id, v.collection_id, v.embedding::halfvec({dimension}) AS vector
     FROM sightline.{partition} AS v
@@ -96,7 +99,9 @@ WITH chosen AS MATERIALIZED (
 ), crowded AS (
     SELECT asset_id FROM nearest GROUP BY asset_id HAVING count(*) = 10 AND bool_or(elsewhere)
 ), near AS (
-    INSERT INTO sightline.near_duplicate (embedding_space_id, collection_id, asset_id, other_asset_id, distance)
+    INSERT INTO sightline.near_duplicate (
+        embedding_space_id, collection_id, asset_id, other_asset_id, distance
+    )
     SELECT {embedding_space_id}, collection_id, asset_id, other, distance FROM nearest
     UNION
     SELECT {embedding_space_id}, chosen.collection_id, chosen.asset_id, n.asset_id, n.distance
@@ -115,4 +120,6 @@ WITH chosen AS MATERIALIZED (
 SELECT count(*) FROM chosen
 
 -- name: analyze
-ANALYZE sightline.cluster, sightline.cluster_member, sightline.compared_asset, sightline.near_duplicate
+ANALYZE
+    sightline.cluster, sightline.cluster_member, sightline.compared_asset,
+    sightline.near_duplicate
