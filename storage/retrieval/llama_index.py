@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -27,11 +27,8 @@ from pydantic import ConfigDict, PrivateAttr
 
 from sightline.storage.retrieval.filters.filter_language import (
     FilterGroup,
-    Operator,
     parse,
 )
-from sightline.storage.retrieval.image_search import ImageSearch
-from sightline.storage.retrieval.passage_search import PassageSearch
 from sightline.storage.retrieval.ranking.reranker import (
     RerankCandidate,
     RerankModel,
@@ -51,24 +48,6 @@ RequestT = TypeVar("RequestT", bound=ImageRequest | PassageRequest)
 HitT = TypeVar("HitT", bound=ImageHit | PassageHit)
 T = TypeVar("T")
 
-_OPERATORS: Final[Mapping[Operator, FilterOperator]] = {
-    "eq": FilterOperator.EQ,
-    "ne": FilterOperator.NE,
-    "gt": FilterOperator.GT,
-    "gte": FilterOperator.GTE,
-    "lt": FilterOperator.LT,
-    "lte": FilterOperator.LTE,
-    "in": FilterOperator.IN,
-    "nin": FilterOperator.NIN,
-    "any": FilterOperator.ANY,
-    "all": FilterOperator.ALL,
-    "contains": FilterOperator.CONTAINS,
-    "text_match": FilterOperator.TEXT_MATCH,
-    "text_match_insensitive": FilterOperator.TEXT_MATCH_INSENSITIVE,
-    "is_empty": FilterOperator.IS_EMPTY,
-}
-_NAMES: Final[Mapping[FilterOperator, Operator]] = {op: name for name, op in _OPERATORS.items()}
-
 
 class _SearchRetriever(BaseRetriever, Generic[RequestT, HitT]):  # type: ignore[misc]  # untyped
     """A LlamaIndex retriever over a search.
@@ -80,14 +59,18 @@ class _SearchRetriever(BaseRetriever, Generic[RequestT, HitT]):  # type: ignore[
     the loop that runs when the retriever is created.
     """
 
+    _default_request: RequestT
+
     def __init__(
         self,
         search: SearchPipeline[RequestT, HitT, Any],
-        request: RequestT,
-        filters: MetadataFilters | None,
-        loop: asyncio.AbstractEventLoop | None,
+        request: RequestT | None = None,
+        *,
+        filters: MetadataFilters | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__()
+        request = request or self._default_request
         selection = request.selection
         restricted = _restrict(selection.filters, filters)
         self._request = replace(request, selection=replace(selection, filters=restricted))
@@ -114,29 +97,13 @@ class _SearchRetriever(BaseRetriever, Generic[RequestT, HitT]):  # type: ignore[
 class ImageRetriever(_SearchRetriever[ImageRequest, ImageHit]):
     """Retrieves images as `ImageNode`s."""
 
-    def __init__(
-        self,
-        search: ImageSearch,
-        request: ImageRequest | None = None,
-        *,
-        filters: MetadataFilters | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(search, request or ImageRequest(), filters, loop)
+    _default_request = ImageRequest()
 
 
 class PassageRetriever(_SearchRetriever[PassageRequest, PassageHit]):
     """Retrieves passages as `TextNode`s."""
 
-    def __init__(
-        self,
-        search: PassageSearch,
-        request: PassageRequest | None = None,
-        *,
-        filters: MetadataFilters | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(search, request or PassageRequest(query=""), filters, loop)
+    _default_request = PassageRequest(query="")
 
 
 class Reranker(BaseNodePostprocessor):  # type: ignore[misc]  # LlamaIndex is untyped
@@ -194,7 +161,7 @@ def from_metadata_filters(filters: MetadataFilters | None) -> dict[str, Json] | 
     parts: list[Json] = [
         (from_metadata_filters(part) or {})
         if isinstance(part, MetadataFilters)
-        else {part.key: {_NAMES[part.operator]: _operand(part)}}
+        else {part.key: {part.operator.name.lower(): _operand(part)}}
         for part in filters.filters
     ]
     if filters.condition == FilterCondition.NOT:
@@ -214,7 +181,7 @@ def _to_metadata_filters(group: FilterGroup) -> MetadataFilters:
         _to_metadata_filters(part)
         if isinstance(part, FilterGroup)
         else MetadataFilter.model_construct(
-            key=part.key, operator=_OPERATORS[part.operator], value=part.value
+            key=part.key, operator=FilterOperator[part.operator.upper()], value=part.value
         )
         for part in group.parts
     ]
@@ -257,7 +224,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _run(loop: asyncio.AbstractEventLoop | None, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on the loop from synchronous code; raise if that would block the loop."""
+    """Run a coroutine on the loop from a thread without a running loop."""
     try:
         if loop is None or loop.is_closed():
             raise RuntimeError(

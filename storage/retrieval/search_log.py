@@ -25,7 +25,7 @@ async def write(
     timings_ms: Mapping[str, float],
     results: Sequence[Mapping[str, object]],
 ) -> None:
-    """Insert a row of ``retrieval_log``; a failure is logged and does not fail the search."""
+    """Insert a row of ``retrieval_log``; a failure does not fail the search."""
     collections = request.selection.collections
     row = {
         "principal": request.principal,

@@ -53,7 +53,10 @@ ContextT = TypeVar("ContextT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidRequest(Generic[RequestT]):
-    """Result of the validate stage; ``excluded`` are asset ids that must not be in the result."""
+    """Result of the validate stage.
+
+    ``excluded`` are asset ids that must not be in the result.
+    """
 
     request: RequestT
     query: str
@@ -65,7 +68,7 @@ class ValidRequest(Generic[RequestT]):
 
 @dataclass(frozen=True, slots=True)
 class ScopeStage(Generic[ContextT]):
-    """Result of the scope stage; ``context`` is what the search loaded for the next stage."""
+    """Result of the scope stage; ``context`` is input of the encode stage."""
 
     scope: SearchScope
     reliability: Mapping[int, float]
@@ -177,7 +180,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT, ContextT]):
         return ScopeStage(scope, reliability, context)
 
     async def _rerank(self, query: str, hits: Sequence[FusedHit]) -> RerankResult:
-        """Rerank the first hits; hold no connection while the model runs (it may take seconds)."""
+        """Rerank the first hits; hold no connection while the model runs."""
         if self._reranker is None or not query or not hits:
             return RerankResult(hits)
         head = hits[: self._reranker.max_candidates]

@@ -1,4 +1,4 @@
-"""Compile filters to SQL: names from a fixed list of columns, values only as parameters."""
+"""Compile filters to SQL with fixed column names and bound parameters."""
 
 from __future__ import annotations
 

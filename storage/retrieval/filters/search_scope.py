@@ -1,4 +1,4 @@
-"""Resolve a selection into a search scope: collections, embedding spaces, compiled filter."""
+"""Resolve a selection into collections, embedding spaces and a compiled filter."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ _SAMPLED_ROWS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class ScopedSpace:
-    """An embedding space to search; ``exclusive`` if only collections of the scope use it."""
+    """An embedding space to search.
+
+    ``exclusive`` says that only collections of the scope use the space.
+    """
 
     space: EmbeddingSpace
     exclusive: bool
@@ -80,12 +83,6 @@ class _ScopeRow:
     preprocessing: str
     dimension: int
     space_users: int
-
-
-@dataclass(frozen=True, slots=True)
-class _KeyRow:
-    key: str
-    types: list[str]
 
 
 async def resolve_scope(
@@ -160,15 +157,15 @@ def missing_phrases_note(query: str) -> tuple[str, ...]:
 async def _metadata_types(
     connection: Connection, ids: tuple[int, ...], keys: set[str], caches: SearchCaches
 ) -> MetadataTypes:
-    """Return the JSON types of the metadata keys that exist, at least of those in ``keys``."""
+    """Return the JSON types of metadata keys, including all existing ``keys``."""
     if not keys:
         return {}
     cached = caches.metadata_types.get(ids)
     if cached is not None and keys <= cached.keys():
         return cached
     params = {"collections": list(ids), "rows": _SAMPLED_ROWS}
-    rows = await fetch_all(connection, _SQL["sampled_metadata_keys"], params, row=_KeyRow)
-    types = {row.key: frozenset(row.types) for row in rows}
+    cursor = await connection.execute(_SQL["sampled_metadata_keys"], params)
+    types = {key: frozenset(key_types) for key, key_types in await cursor.fetchall()}
     for key in keys - types.keys():  # the sample may miss rare keys
         if rare := await fetch_value(connection, _SQL["metadata_key"], {**params, "key": key}):
             types[key] = frozenset(rare)
@@ -190,7 +187,7 @@ async def _scope_rows(connection: Connection, requested: tuple[str, ...] | None)
 def _skip_mismatches(
     selection: Selection, names: Mapping[int, str], mismatches: Mapping[int, SpaceMismatchError]
 ) -> tuple[str, ...]:
-    """Return a note about skipped collections; raise if they were named or are all there is."""
+    """Return a note about skipped collections; raise if they cannot be skipped."""
     if not mismatches:
         return ()
     if selection.collections is not None or len(mismatches) == len(names):

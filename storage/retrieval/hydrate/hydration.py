@@ -24,7 +24,7 @@ _SQL = sql_loader.load("retrieval")
 async def load_passages(
     connection: Connection, ids: Iterable[int | None], terms: Sequence[str] = ()
 ) -> dict[int, Passage]:
-    """Return the existing passages by id, with snippets and OCR boxes around the terms."""
+    """Return existing passages by id, with snippets and OCR boxes of the terms."""
     unique = sorted({id_ for id_ in ids if id_ is not None})
     if not unique:
         return {}
@@ -56,7 +56,7 @@ async def _fetch_with_box(
 async def _narrow_ocr_boxes(
     connection: Connection, passages: dict[int, Passage], terms: Sequence[str]
 ) -> dict[int, Passage]:
-    """Replace the boxes of OCR passages by the box of the lines that contain the terms."""
+    """Narrow the boxes of OCR passages to the lines that contain the terms."""
     ocr = [p for p in passages.values() if p.kind == "ocr" and p.asset_id and p.box]
     if not ocr:
         return passages

@@ -1,4 +1,4 @@
-"""Encode the text, image and examples of an image request; steer vectors with Rocchio."""
+"""Encode the text, image and examples of an image request; apply Rocchio."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ UNLIKE_WEIGHT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class EncodedQuery:
-    """A request as unit vectors: float32 of shape (dimension,), examples (n, dimension).
+    """A request as unit vectors.
 
-    ``image_text`` is the query text in the image space, ``passage_text`` in the passage space.
+    Vectors are float32 of shape (dimension,), examples of shape (n, dimension). ``image_text`` is
+    the query text in the image space, ``passage_text`` in the passage space.
     """
 
     text: str

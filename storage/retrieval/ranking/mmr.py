@@ -9,7 +9,6 @@ import numpy as np
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_all
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.ranking.fusion import FusedHit
@@ -24,12 +23,6 @@ class DiversifiedHits:
 
     hits: Sequence[FusedHit]
     duplicates: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _HashRow:
-    id: str
-    perceptual_hash: int
 
 
 async def diversify_assets(
@@ -56,8 +49,8 @@ async def diversify_assets(
     shown = list(range(len(hits)))
     duplicates: dict[str, tuple[str, ...]] = {}
     if group_duplicates:
-        rows = await fetch_all(connection, _SQL["perceptual_hashes"], {"ids": ids}, row=_HashRow)
-        hashes = {row.id: row.perceptual_hash for row in rows}
+        cursor = await connection.execute(_SQL["perceptual_hashes"], {"ids": ids})
+        hashes: dict[str, int] = dict(await cursor.fetchall())
         leaders = group_near_duplicates([hashes.get(id_) for id_ in ids], vectors)
         shown = [index for index, leader in enumerate(leaders) if index == leader]
         for index, leader in enumerate(leaders):

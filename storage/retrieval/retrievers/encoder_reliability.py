@@ -8,12 +8,10 @@ photographs, and its text queries then count less.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 
 import numpy as np
-from pgvector import HalfVector
 from psycopg import sql
-from psycopg.rows import class_row
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
@@ -29,12 +27,6 @@ _MIN_PAIRS = 16
 _MAX_COLLECTIONS = 16
 _TTL_SECONDS = 300.0
 _FEW_PAIRS_TTL_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class _PairRow:
-    caption: HalfVector
-    image: HalfVector
 
 
 async def encoder_reliability(
@@ -70,13 +62,7 @@ async def _measure(
     image_space_id = await fetch_value(
         connection,
         _SQL["image_space_of_encoder"],
-        {
-            "encoder": identity.name,
-            "weights": identity.weights,
-            "preprocessing": identity.preprocessing,
-            "dimension": identity.dimension,
-            "collections": [collection_id],
-        },
+        {**asdict(identity), "collections": [collection_id]},
     )
     if image_space_id is None:
         return None, 0
@@ -86,20 +72,20 @@ async def _measure(
         partition=sql.Identifier(image_space.partition),
         text_partition=sql.Identifier(text_space.partition),
     )
-    async with connection.cursor(binary=True, row_factory=class_row(_PairRow)) as cursor:
-        await cursor.execute(statement, {"collections": [collection_id], "rows": _MAX_PAIRS})
-        rows = await cursor.fetchall()
+    params = {"collections": [collection_id], "rows": _MAX_PAIRS}
+    rows = await (await connection.execute(statement, params, binary=True)).fetchall()
     if len(rows) < _MIN_PAIRS:
         return None, len(rows)
-    captions = np.array([row.caption.to_numpy() for row in rows], dtype=np.float32)
-    images = np.array([row.image.to_numpy() for row in rows], dtype=np.float32)
+    captions = np.array([caption.to_numpy() for caption, _ in rows], dtype=np.float32)
+    images = np.array([image.to_numpy() for _, image in rows], dtype=np.float32)
     return caption_agreement(captions, images), len(rows)
 
 
 def caption_agreement(captions: Vectors, images: Vectors) -> float:
-    """Return 0 (chance) to 1: the share of captions that rank their own image near the top.
+    """Return the share of captions that rank their own image near the top.
 
-    Both are float32 of shape (n, dimension); row i of ``captions`` belongs to row i of ``images``.
+    0 is chance, 1 is all. Both are float32 of shape (n, dimension); row i of ``captions`` belongs
+    to row i of ``images``.
     """
     similarities = captions @ images.T
     own = np.diagonal(similarities)[:, None]

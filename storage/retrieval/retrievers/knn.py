@@ -16,11 +16,10 @@ from typing import Literal, LiteralString
 import numpy as np
 from pgvector import HalfVector
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_all
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters.search_scope import SearchScope
@@ -58,22 +57,6 @@ class Neighbors:
 
     rows: list[Neighbor]
     plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class _ExactRow:
-    matching: int
-    key: Key | None
-    collection_id: int
-    region_id: int | None
-    passage_id: int | None
-    distance: float
-
-
-@dataclass(frozen=True, slots=True)
-class _VectorRow:
-    asset_id: str
-    vector: HalfVector
 
 
 def max_exact_rows(population: int, rows: int) -> int:
@@ -138,12 +121,11 @@ async def asset_vectors(
         dimension=sql.Literal(space.identity.dimension),
         partition=sql.Identifier(space.partition),
     )
-    async with connection.cursor(binary=True, row_factory=class_row(_VectorRow)) as cursor:
-        await cursor.execute(statement, {"asset_ids": list(asset_ids)})
-        return {
-            row.asset_id: np.asarray(row.vector.to_numpy(), dtype=np.float32)
-            for row in await cursor.fetchall()
-        }
+    cursor = await connection.execute(statement, {"asset_ids": list(asset_ids)}, binary=True)
+    return {
+        asset_id: np.asarray(vector.to_numpy(), dtype=np.float32)
+        for asset_id, vector in await cursor.fetchall()
+    }
 
 
 def unit_vector(vector: Vectors) -> Vectors:
@@ -263,12 +245,10 @@ async def _exact_scan(
     exact_rows: int,
 ) -> list[Neighbor] | None:
     """Return the nearest rows, or None if more than ``exact_rows`` rows match."""
-    params = {**parameters, "exact_rows": exact_rows}
-    rows = await fetch_all(connection, statement.exact_scan(), params, row=_ExactRow)
-    if rows[0].matching > exact_rows:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement.exact_scan(), {**parameters, "exact_rows": exact_rows})
+        rows = await cursor.fetchall()
+    matching = [row.pop("matching") for row in rows]
+    if matching[0] > exact_rows:
         return None
-    return [
-        Neighbor(row.key, row.collection_id, row.region_id, row.passage_id, row.distance)
-        for row in rows
-        if row.key is not None
-    ]
+    return [Neighbor(**row) for row in rows if row["key"] is not None]

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection, Database
-from sightline.storage.db.rows import fetch_all, fetch_one, fetch_values
+from sightline.storage.db.rows import fetch_values
 from sightline.storage.retrieval.filters.search_scope import SearchScope, missing_phrases_note
 from sightline.storage.retrieval.retrievers.base_retriever import (
     Hit,
@@ -86,18 +86,6 @@ class _RankedRow:
     score: float
     matched_weight: float
     query_weight: float
-
-
-@dataclass(frozen=True, slots=True)
-class _StatisticsRow:
-    passages: int
-    mean_length: float
-
-
-@dataclass(frozen=True, slots=True)
-class _CountRow:
-    term: str
-    passages: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +206,8 @@ async def passage_statistics(
     async def load() -> tuple[tuple[int, float], float]:
         started = time.monotonic()
         params = {"collections": None if ids is None else list(ids)}
-        row = await fetch_one(connection, _SQL["passage_statistics"], params, row=_StatisticsRow)
-        passages, mean_length = (0, 0.0) if row is None else (row.passages, row.mean_length)
+        cursor = await connection.execute(_SQL["passage_statistics"], params)
+        passages, mean_length = await cursor.fetchone() or (0, 0.0)
         # Spend at most 0.1% of the time on counting. A small table may grow: count it every time.
         elapsed = time.monotonic() - started
         ttl = max(_STATISTICS_TTL_SECONDS, 1000 * elapsed)
@@ -236,8 +224,9 @@ async def term_counts(
     missing = [term for term in terms if term not in counts]
     if missing:
         params = {"terms": missing, "max_count": _MAX_COUNTED_PASSAGES}
-        for row in await fetch_all(connection, _SQL["term_counts"], params, row=_CountRow):
-            counts[row.term] = caches.term_counts[row.term] = row.passages
+        cursor = await connection.execute(_SQL["term_counts"], params)
+        for term, count in await cursor.fetchall():
+            counts[term] = caches.term_counts[term] = count
     return counts
 
 

@@ -12,9 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from pgvector import HalfVector
 from psycopg import sql
-from psycopg.rows import class_row
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
@@ -65,12 +63,6 @@ class NullDistribution:
         return min(max((height - _NOISE_REACH) / (_CERTAIN_REACH - _NOISE_REACH), 0.0), 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class _SampleRow:
-    vector: HalfVector
-    read_rows: int
-
-
 def null_distribution(sample: VectorSample, query: Vectors) -> NullDistribution | None:
     """Return the null distribution of a unit query vector; None for too small samples."""
     if len(sample.vectors) < _MIN_SAMPLE_ROWS:
@@ -89,7 +81,7 @@ def expected_maximum(draws: int) -> float:
 async def vector_sample(
     connection: Connection, space: EmbeddingSpace, scope: SearchScope, caches: SearchCaches
 ) -> VectorSample:
-    """Return a cached random sample of the space in the scope's collections, unfiltered."""
+    """Return a cached random sample of the space in the scope's collections."""
 
     async def load() -> tuple[VectorSample, float]:
         sample = await _draw_sample(connection, space, scope.collection_ids)
@@ -126,10 +118,7 @@ async def _read_sample(
         percent=sql.Literal(percent),
     )
     params = {"collections": collection_ids, "rows": SAMPLE_ROWS, "max_read_rows": _MAX_READ_ROWS}
-    async with connection.cursor(binary=True, row_factory=class_row(_SampleRow)) as cursor:
-        await cursor.execute(query, params)
-        rows = await cursor.fetchall()
-    vectors = np.array([row.vector.to_numpy() for row in rows], dtype=np.float32)
-    return VectorSample(
-        vectors.reshape(len(rows), space.identity.dimension), rows[0].read_rows if rows else 0
-    )
+    rows = await (await connection.execute(query, params, binary=True)).fetchall()
+    vectors = np.array([vector.to_numpy() for vector, _ in rows], dtype=np.float32)
+    read_rows = next((count for _, count in rows), 0)
+    return VectorSample(vectors.reshape(len(rows), space.identity.dimension), read_rows)
