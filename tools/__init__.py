@@ -1,1 +1,1 @@
-"""What an agent can do: one module a tool, plus evidence, citation and box logic."""
+"""MCP tools, one module per tool. `registry` registers them. Empty to stay light to import."""

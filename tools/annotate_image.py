@@ -1,4 +1,4 @@
-"""``annotate_image``: draw given boxes, or find what phrases name and draw that."""
+"""``annotate_image``: draw given boxes, or locate phrases and draw their boxes."""
 
 from __future__ import annotations
 
@@ -7,61 +7,46 @@ from typing import Annotated
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.records import assets, ocr_lines
-from sightline.tools.boxes.geometry import in_pixels
-from sightline.tools.shared import annotation_uri, images
-from sightline.tools.shared.argument_types import AssetId, Box
-from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.drawing import Marked, Style, draw
-from sightline.tools.shared.references import AssetReference, refer
-from sightline.tools.shared.tool_context import Call, dependencies
-from sightline.tools.shared.tool_results import NormalisedBox, Result, as_tool_result
-from sightline.tools.view_image import load_picture
-from sightline.tools.vlm.phrase_grounding import locate, locate_words, quoted, vision_model
+from sightline.tools.boxes.geometry import to_pixels
+from sightline.tools.shared import images
+from sightline.tools.shared.argument_types import MAX_BOXES, AssetId, LabeledBox
+from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
+from sightline.tools.shared.drawing import BoxOverlay, Style, draw_resized, overlay_uri
+from sightline.tools.shared.references import AssetReference, asset_reference
+from sightline.tools.shared.tool_results import NormalizedBox, ToolModel, to_tool_result
+from sightline.tools.vlm.phrase_grounding import (
+    locate_phrases,
+    locate_text,
+    quoted_text,
+    require_vlm,
+)
 
 DESCRIPTION = """\
-Mark where things are on a picture. Give `boxes` with labels to draw them, or `phrases`: a thing,
-such as `the white van`, is looked for by the vision-language model; words in quotation marks, such
-as `"Total 30.90"`, in the text that was read on the picture, without a model. Returns the
-coordinates (0 to 1 and pixels) and the picture with the boxes on it, which can be read again at
-`uri`. A phrase that is not found is reported, not guessed. Nothing is stored: use save_annotation
-for that."""
+Mark objects on an image. Give `boxes` with labels to draw them, or `phrases`: the vision-language
+model locates an object, such as `the white van`; words in quotation marks, such as `"Total 30.90"`,
+are located in the OCR text without a model. Returns coordinates (0 to 1 and pixels) and the image
+with the boxes, also at `uri`. A phrase that is not found is reported, not guessed. Nothing is
+stored: use save_annotation for that."""
 
-MOST_BOXES = 50
-MOST_PHRASES = 8
-LABEL_CHARS = 120
+MAX_PHRASES = 8
+_MAX_EDGE_PIXELS = 1024
 
 
-class LabelledBox(BaseModel):
-    """A box to draw."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    box: Box
-    label: Annotated[str, Field(max_length=LABEL_CHARS)] = ""
-
-
-class DrawnBox(BaseModel):
-    """A box on the picture."""
-
-    model_config = ConfigDict(extra="forbid")
+class DrawnBox(ToolModel):
+    """A box on the image."""
 
     label: str
-    box: NormalisedBox
-    pixels: Annotated[list[int], Field(description="The same in pixels of the whole picture.")]
-    origin: Annotated[
-        str,
-        Field(description="'given', 'model' for one it found, 'text' for words that were read."),
-    ]
+    box: NormalizedBox
+    pixels: Annotated[list[int], Field(description="The box in pixels of the whole image.")]
+    origin: Annotated[str, Field(description="'given', 'model' (located) or 'text' (OCR).")]
 
 
-class PhraseOutcome(BaseModel):
-    """What became of a phrase."""
-
-    model_config = ConfigDict(extra="forbid")
+class PhraseOutcome(ToolModel):
+    """The outcome for a phrase."""
 
     phrase: str
     status: Annotated[
@@ -71,92 +56,94 @@ class PhraseOutcome(BaseModel):
     notes: list[str] | None = None
 
 
-class AnnotatedImage(Result):
-    """What was drawn on which picture."""
+class AnnotatedImage(ToolModel):
+    """The image with its boxes."""
 
     asset: AssetReference
     boxes: list[DrawnBox]
     phrases: list[PhraseOutcome] | None = None
-    model: Annotated[str | None, Field(description="The model that was asked.")] = None
+    model: Annotated[str | None, Field(description="The model that located phrases.")] = None
     shown_size: Annotated[
-        list[int] | None, Field(description="Width and height of the returned picture.")
+        list[int] | None, Field(description="Width and height of the returned image.")
     ] = None
-    uri: Annotated[str | None, Field(description="The picture with the boxes on it.")] = None
+    uri: Annotated[str | None, Field(description="Resource with the boxes drawn.")] = None
 
 
 async def annotate_image(
     deps: Dependencies,
     asset: str,
-    boxes: list[LabelledBox],
+    boxes: list[LabeledBox],
     phrases: list[str],
     *,
     style: Style = "box",
     inline: bool = True,
-    max_edge: int = 1024,
-) -> tuple[AnnotatedImage, list[images.EncodedPicture]]:
-    """Draw ``boxes`` and whatever ``phrases`` name; raises where there is neither.
-
-    The picture comes with it where it is wanted ``inline``, and can be read at its address anyway.
-    """
-    wanted = [flat for phrase in phrases if (flat := " ".join(phrase.split()))]
-    if not boxes and not wanted:
-        raise InvalidArgumentError("nothing to draw: give boxes, phrases, or both")
-    given = [Marked(images.parse_crop(each.box), each.label) for each in boxes]
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        record = await assets.fetch_one(conn, asset)
-        read = await ocr_lines.lines_on(conn, [record.id])
-    image = await load_picture(deps, record)
-    located = [
-        locate_words(words, read.get(record.id, ()), image.size)
-        for phrase in wanted
-        if (words := quoted(phrase))
+) -> tuple[AnnotatedImage, list[images.EncodedImage]]:
+    """Draw the boxes and the boxes of the phrases; the image is returned if ``inline``."""
+    phrases = [flat for phrase in phrases if (flat := " ".join(phrase.split()))]
+    if not boxes and not phrases:
+        raise InvalidArgumentError("Nothing to draw. Give boxes, phrases, or both.")
+    given = [BoxOverlay(images.parse_box(each.box), each.label) for each in boxes]
+    async with deps.connection() as connection:
+        record = await assets.fetch_one(connection, asset)
+        lines = await ocr_lines.asset_text_lines(connection, [record.id])
+    image = await images.load_image(deps, record)
+    locations = [
+        locate_text(words, lines.get(record.id, ()), image.size)
+        for phrase in phrases
+        if (words := quoted_text(phrase))
     ]
-    named = [phrase for phrase in wanted if not quoted(phrase)]
+    objects = [phrase for phrase in phrases if not quoted_text(phrase)]
     model_name = None
-    if named:
-        model = vision_model(deps)
+    if objects:
+        model = require_vlm(deps)
         model_name = model.model
-        located += await locate(model, image, named)
-    places = [(mark, each) for each in located for mark in each.marks if not mark.is_point]
-    found = [Marked(mark.box, mark.label or each.phrase) for mark, each in places]
+        locations += await locate_phrases(model, image, objects)
+    overlays = [(each, "given") for each in given]
+    overlays += [
+        (BoxOverlay(box.box, box.label or location.phrase), location.origin)
+        for location in locations
+        for box in location.boxes
+        if not box.is_point
+    ]
+    drawn = [each for each, _ in overlays]
 
-    def render() -> images.EncodedPicture:
-        # Drawn at the size at which it is shown, so that lines and letters stay clear.
-        shown = image.copy()
-        shown.thumbnail((max_edge, max_edge))
-        marked = draw(shown, given + found, style=style)
-        return images.encode(marked, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
+    def render() -> images.EncodedImage:
+        return draw_resized(
+            image,
+            drawn,
+            style=style,
+            max_edge=_MAX_EDGE_PIXELS,
+            max_bytes=deps.limits.max_inline_bytes,
+        )
 
-    drawn = []
+    encoded = []
     if inline:
-        drawn = [await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)]
-    origins = ["given"] * len(given) + [each.by for _, each in places]
+        encoded = [await anyio.to_thread.run_sync(render, limiter=deps.image_threads)]
     result = AnnotatedImage(
-        asset=refer(record, detailed=False),
+        asset=asset_reference(record, detailed=False),
         boxes=[
             DrawnBox(
-                label=mark.label,
-                box=list(mark.box),
-                pixels=list(in_pixels(mark.box, (record.width, record.height))),
+                label=overlay.label,
+                box=list(overlay.box),
+                pixels=list(to_pixels(overlay.box, (record.width, record.height))),
                 origin=origin,
             )
-            for mark, origin in zip(given + found, origins, strict=True)
+            for overlay, origin in overlays
         ],
         phrases=[
             PhraseOutcome(phrase=each.phrase, status=each.status, notes=list(each.notes) or None)
-            for each in located
+            for each in locations
         ]
         or None,
         model=model_name,
-        shown_size=[drawn[0].width, drawn[0].height] if drawn else None,
-        uri=annotation_uri.address(record.id, given + found, style),
+        shown_size=[encoded[0].width, encoded[0].height] if encoded else None,
+        uri=overlay_uri(record.id, drawn, style),
     )
-    return result, drawn
+    return result, encoded
 
 
 def register(mcp: MCPServer) -> None:
-    """Offer the tool."""
+    """Register the tool."""
 
     @mcp.tool(
         name="annotate_image",
@@ -168,22 +155,20 @@ def register(mcp: MCPServer) -> None:
         ctx: Call,
         asset: AssetId,
         boxes: Annotated[
-            list[LabelledBox] | None,
-            Field(max_length=MOST_BOXES, description="Boxes to draw, each with a label."),
+            list[LabeledBox] | None,
+            Field(max_length=MAX_BOXES, description="Boxes to draw, with labels."),
         ] = None,
         phrases: Annotated[
             list[Annotated[str, Field(min_length=1, max_length=200)]] | None,
             Field(
-                max_length=MOST_PHRASES,
-                description="What to look for, a phrase each; written words in quotation marks.",
+                max_length=MAX_PHRASES,
+                description="Objects to locate; written words in quotation marks.",
             ),
         ] = None,
         style: Annotated[Style, Field(description="How a box is drawn.")] = "box",
-        inline: Annotated[
-            bool, Field(description="Return the picture too, not its address alone.")
-        ] = True,
+        inline: Annotated[bool, Field(description="Return the image, not only its URI.")] = True,
     ) -> Annotated[CallToolResult, AnnotatedImage]:
-        result, drawn = await annotate_image(
+        result, encoded = await annotate_image(
             dependencies(ctx), asset, boxes or [], phrases or [], style=style, inline=inline
         )
-        return as_tool_result(result, drawn)
+        return to_tool_result(result, encoded)

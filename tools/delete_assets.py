@@ -1,4 +1,4 @@
-"""``delete_assets``: take pictures out of a collection."""
+"""``delete_assets``: delete images from their collections."""
 
 from __future__ import annotations
 
@@ -9,34 +9,25 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from sightline.storage.records import deletion
-from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.tool_context import Call, dependencies
-from sightline.tools.shared.tool_results import Result, as_tool_result
+from sightline.tools.shared.dependencies import Call, dependencies
+from sightline.tools.shared.tool_results import ToolModel, to_tool_result
 
 DESCRIPTION = """\
-Delete assets by id, with their vectors, passages and annotations. The files on disk stay as they
-are. It cannot be undone: ask the user first. All of the ids are deleted, or, if one of them does
-not exist, none."""
+Delete assets by id, with their vectors, passages and annotations. The user's own files stay. This
+cannot be undone: ask the user first. Deletes all of the ids, or none if one does not exist."""
 
-MOST_ASSETS = 100
+MAX_ASSETS = 100
 
 
-class DeletedAssets(Result):
-    """What is gone."""
+class DeletedAssets(ToolModel):
+    """What was deleted."""
 
     deleted: list[str]
-    sources: Annotated[int, Field(description="Sources that had no other asset, gone as well.")]
-
-
-async def delete_assets(deps: Dependencies, ids: list[str]) -> DeletedAssets:
-    """Delete ``ids``; raises UnknownAssetError, deleting nothing, when one does not exist."""
-    wanted = list(dict.fromkeys(ids))
-    gone = await deletion.delete_assets(await deps.database.get(), deps.objects, wanted)
-    return DeletedAssets(deleted=wanted, sources=gone.sources)
+    sources: Annotated[int, Field(description="Deleted sources, which had no other asset.")]
 
 
 def register(mcp: MCPServer) -> None:
-    """Offer the tool."""
+    """Register the tool."""
 
     @mcp.tool(
         name="delete_assets",
@@ -53,7 +44,10 @@ def register(mcp: MCPServer) -> None:
         ctx: Call,
         assets: Annotated[
             list[str],
-            Field(description="Asset ids to delete.", min_length=1, max_length=MOST_ASSETS),
+            Field(description="Asset ids to delete.", min_length=1, max_length=MAX_ASSETS),
         ],
     ) -> Annotated[CallToolResult, DeletedAssets]:
-        return as_tool_result(await delete_assets(dependencies(ctx), assets))
+        deps = dependencies(ctx)
+        ids = list(dict.fromkeys(assets))
+        result = await deletion.delete_assets(await deps.database.get(), deps.blobs, ids)
+        return to_tool_result(DeletedAssets(deleted=ids, sources=result.sources))

@@ -1,4 +1,4 @@
-"""``query_sql``: questions in SQL on the schema ``analytics``."""
+"""``query_sql``: read-only SQL on the schema ``analytics``."""
 
 from __future__ import annotations
 
@@ -6,46 +6,56 @@ from typing import Annotated
 
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from sightline.storage.analytics.sql_runner import Outline, Questions
+from sightline.storage.analytics.sql_runner import SchemaSummary, SqlRunner
 from sightline.storage.errors import NotAllowedError, SightlineError, UnknownNameError
-from sightline.tools.resources import as_resource_error
-from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.tool_context import Call, dependencies
-from sightline.tools.shared.tool_results import Milliseconds, Result, as_tool_result
+from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
+from sightline.tools.shared.tool_results import (
+    Milliseconds,
+    ToolModel,
+    to_resource_error,
+    to_tool_result,
+)
 
 DESCRIPTION = """\
-Answer questions that need counting, grouping or comparing over all collections with one read-only
-SQL statement (PostgreSQL): how many, which are missing, near-duplicates, drift between months, slow
-or empty searches. Views: assets, sources, regions, passages, annotations, embeddings, spaces,
-cluster_members, searches. Functions: nearest(asset, k), search(vector, k), duplicates(threshold),
-clusters(k), coverage(), outliers(k), centroid(collection), drift(period, period), similarity(a, b),
-overlapping_annotations().
-The resource sightline://analytics/schema describes them all; a wrong name is answered with those
-that there are. To find pictures by what they show use search_images instead."""
+Count, group or compare over all collections with one read-only SQL statement (PostgreSQL): how
+many, which are missing, near-duplicates, drift between months, slow or empty searches. Views:
+assets, sources, regions, passages, annotations, embeddings, embedding_spaces, cluster_members,
+searches. Functions: nearest(asset, k), search(vector, k), duplicates(max_distance), clusters(k),
+coverage(), outliers(k), centroid(collection), drift(period, period), similarity(a, b),
+overlapping_annotations(). The resource sightline://analytics/schema describes them all; an error
+for a wrong name lists the valid ones. To find images by content use search_images instead."""
 
-# The SDK hands a context to templates alone, so the only name is a variable.
+# The SDK passes a context only to templates, so the only page is a variable.
 _URI = "sightline://analytics/{page}"
 _PAGE = "schema"
+_SHORT_TYPES = (
+    ("timestamp with time zone", "timestamptz"),
+    ("timestamp without time zone", "timestamp"),
+    ("double precision", "float8"),
+    (" DEFAULT ", " = "),
+    ("::integer", ""),
+    ("::jsonb", ""),
+    ("integer", "int"),
+    ("::text", ""),
+)
 
 
-class ResultColumn(BaseModel):
-    """A column of the answer."""
-
-    model_config = ConfigDict(extra="forbid")
+class ResultColumn(ToolModel):
+    """A column of the result."""
 
     name: str
-    type: Annotated[str, Field(description="Postgres' name of its type.")]
+    type: Annotated[str, Field(description="Postgres type name.")]
 
 
-class QueryResult(Result):
+class QueryResult(ToolModel):
     """The rows, each a list in the order of the columns."""
 
     columns: list[ResultColumn]
     rows: list[list[JsonValue]]
     truncated: Annotated[
-        str | None, Field(description="Why there are no more rows; absent where that is all.")
+        str | None, Field(description="Why rows are missing; absent if all are here.")
     ] = None
     timings_ms: Annotated[dict[str, Milliseconds], Field(description="Milliseconds.")]
 
@@ -53,9 +63,12 @@ class QueryResult(Result):
 async def query_sql(
     deps: Dependencies, statement: str, *, limit: int, explain: bool
 ) -> QueryResult:
-    """Raises InvalidArgumentError with Postgres' own words, NotAllowedError for what may not be."""
-    questions = await _questions(deps)
-    answer = await questions.ask(statement, rows=limit, explain=explain)
+    """Run the statement.
+
+    Raises InvalidArgumentError with Postgres' message, or NotAllowedError.
+    """
+    runner = await _sql_runner(deps)
+    answer = await runner.run(statement, rows=limit, explain=explain)
     return QueryResult(
         columns=[ResultColumn(name=each.name, type=each.type) for each in answer.columns],
         rows=answer.rows,
@@ -64,13 +77,8 @@ async def query_sql(
     )
 
 
-async def describe(deps: Dependencies) -> str:
-    """The schema for a model: what there is to ask, in few words."""
-    return as_text(await (await _questions(deps)).outline())
-
-
-def as_text(outline: Outline) -> str:
-    """Views with their columns, functions with their arguments."""
+def schema_text(outline: SchemaSummary) -> str:
+    """Return the views with their columns and the functions with their arguments."""
     views = [
         f"{view.name}: {view.comment}\n  ({', '.join(view.columns)})" for view in outline.views
     ]
@@ -78,39 +86,21 @@ def as_text(outline: Outline) -> str:
         f"{each.name}({each.arguments}) -> {each.result}\n  {each.comment}"
         for each in outline.functions
     ]
-    text = "\n".join(
-        [
-            "PostgreSQL, schema analytics, read only.",
-            "",
-            "Views",
-            *views,
-            "",
-            "Functions",
-            *functions,
-        ]
-    )
-    for long, short in (
-        ("timestamp with time zone", "timestamptz"),
-        ("timestamp without time zone", "timestamp"),
-        ("double precision", "float8"),
-        (" DEFAULT ", " = "),
-        ("::integer", ""),
-        ("::jsonb", ""),
-        ("integer", "int"),
-        ("::text", ""),
-    ):
+    header = "PostgreSQL, schema analytics, read only."
+    text = "\n".join([header, "", "Views", *views, "", "Functions", *functions])
+    for long, short in _SHORT_TYPES:
         text = text.replace(long, short)
     return text
 
 
-async def _questions(deps: Dependencies) -> Questions:
-    if deps.questions is None:
-        raise NotAllowedError("questions in SQL are switched off (SIGHTLINE_ANALYTICS_ENABLED)")
-    return await deps.questions.get()
+async def _sql_runner(deps: Dependencies) -> SqlRunner:
+    if deps.sql_runner is None:
+        raise NotAllowedError("query_sql is off. Set SIGHTLINE_ANALYTICS__ENABLED to use it.")
+    return await deps.sql_runner.get()
 
 
 def register(mcp: MCPServer) -> None:
-    """Offer the tool and the description of the schema."""
+    """Register the tool and the description of the schema."""
 
     @mcp.tool(
         name="query_sql",
@@ -123,18 +113,17 @@ def register(mcp: MCPServer) -> None:
         sql: Annotated[
             str, Field(description="One statement that begins with SELECT, WITH, VALUES or TABLE.")
         ],
-        limit: Annotated[int, Field(description="Most rows to return.")] = 100,
+        limit: Annotated[int, Field(description="Maximum number of rows.")] = 100,
         explain: Annotated[
             bool, Field(description="Return the plan instead of running the statement.")
         ] = False,
     ) -> Annotated[CallToolResult, QueryResult]:
-        found = await query_sql(dependencies(ctx), sql, limit=limit, explain=explain)
-        return as_tool_result(found)
+        return to_tool_result(await query_sql(dependencies(ctx), sql, limit=limit, explain=explain))
 
     @mcp.resource(
         _URI,
         name="analytics",
-        title="What query_sql can ask",
+        title="Schema of query_sql",
         description="At sightline://analytics/schema: views with their columns, and functions.",
         mime_type="text/plain",
     )
@@ -142,6 +131,7 @@ def register(mcp: MCPServer) -> None:
         try:
             if page != _PAGE:
                 raise UnknownNameError("page", page, [_PAGE])
-            return await describe(dependencies(ctx))
+            runner = await _sql_runner(dependencies(ctx))
+            return schema_text(await runner.schema())
         except SightlineError as error:
-            raise as_resource_error(error) from error
+            raise to_resource_error(error) from error

@@ -1,4 +1,4 @@
-"""Resources: the pictures and collections behind the results, by address."""
+"""Resources: images and collections by URI."""
 
 from __future__ import annotations
 
@@ -7,114 +7,99 @@ from typing import TypeVar
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from sightline.storage.errors import (
     InvalidArgumentError,
     SightlineError,
-    UnknownAssetError,
     UnknownNameError,
     shown,
 )
-from sightline.storage.records import annotations as saved_annotations
+from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
 from sightline.storage.records.assets import Asset
-from sightline.tools.list_collections import list_collections
-from sightline.tools.shared import annotation_uri, images
-from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.drawing import Marked, Style, draw
-from sightline.tools.shared.tool_context import Call, dependencies
-from sightline.tools.view_image import load_picture
+from sightline.tools.shared import images
+from sightline.tools.shared.collection_summaries import summarize_collections
+from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
+from sightline.tools.shared.drawing import BoxOverlay, Style, decode_overlays, draw_resized
+from sightline.tools.shared.tool_results import to_resource_error
 
 T = TypeVar("T")
 
-_ID_DIGITS = 18
+_MAX_ID_DIGITS = 18
 
 
-async def asset_picture(ctx: Call, asset: str) -> bytes:
-    """The picture as JPEG, its longer edge at most the server's limit, without metadata."""
+async def asset_image(ctx: Call, asset: str) -> bytes:
+    """Return the image as JPEG without metadata, at most as large as in view_image."""
     deps = dependencies(ctx)
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        record = await assets.fetch_one(conn, asset)
-    image = await load_picture(deps, record)
-    encoded = await anyio.to_thread.run_sync(
-        lambda: images.encode(
-            image, max_edge=deps.limits.view_edge_pixels, max_bytes=deps.limits.inline_bytes
-        ),
-        limiter=deps.picture_threads,
-    )
-    return encoded.data
+    return await _render(deps, await _fetch_asset(deps, asset), [])
 
 
-async def annotated_picture(ctx: Call, asset: str, annotation: str) -> bytes:
-    """The picture as JPEG with one saved annotation drawn on it."""
+async def annotated_image(ctx: Call, asset: str, annotation: str) -> bytes:
+    """Return the image as JPEG with one saved annotation."""
     deps = dependencies(ctx)
-    if not annotation.isascii() or not annotation.isdigit() or len(annotation) > _ID_DIGITS:
-        raise InvalidArgumentError(f"{shown(annotation)} is not the id of an annotation, a number")
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        record = await assets.fetch_one(conn, asset)
-        saved = await saved_annotations.get(conn, int(annotation))
+    if not annotation.isascii() or not annotation.isdigit() or len(annotation) > _MAX_ID_DIGITS:
+        raise InvalidArgumentError(f"{shown(annotation)} is not an annotation id. Give a number.")
+    async with deps.connection() as connection:
+        record = await assets.fetch_one(connection, asset)
+        saved = await annotation_records.get(connection, int(annotation))
     if saved.asset_id != record.id:
-        raise InvalidArgumentError(f"annotation {annotation} is not on asset {record.id}")
-    return await _drawn_on(deps, record, [Marked(saved.box, saved.label)])
+        raise InvalidArgumentError(f"The annotation {annotation} is not on the asset {record.id}.")
+    return await _render(deps, record, [BoxOverlay(saved.box, saved.label)])
 
 
-async def drawn_picture(ctx: Call, asset: str, code: str) -> bytes:
-    """The picture as JPEG with the boxes drawn on it that its address holds."""
+async def drawn_image(ctx: Call, asset: str, code: str) -> bytes:
+    """Return the image as JPEG with the boxes that are encoded in the URI."""
     deps = dependencies(ctx)
-    boxes, style = annotation_uri.read(code)
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        record = await assets.fetch_one(conn, asset)
-    return await _drawn_on(deps, record, boxes, style)
-
-
-async def _drawn_on(
-    deps: Dependencies, record: Asset, boxes: Sequence[Marked], style: Style = "box"
-) -> bytes:
-    image = await load_picture(deps, record)
-    edge = deps.limits.view_edge_pixels
-
-    def render() -> bytes:
-        # Drawn at the size at which it is shown, so that lines and letters stay clear.
-        shown = image.copy()
-        shown.thumbnail((edge, edge))
-        drawn = draw(shown, boxes, style=style)
-        return images.encode(drawn, max_edge=edge, max_bytes=deps.limits.inline_bytes).data
-
-    return await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)
+    overlays, style = decode_overlays(code)
+    return await _render(deps, await _fetch_asset(deps, asset), overlays, style)
 
 
 async def asset_thumbnail(ctx: Call, asset: str) -> bytes:
-    """The small JPEG that was made at ingest."""
-    database = await dependencies(ctx).database.get()
-    async with database.connection() as conn:
-        return await assets.thumbnail(conn, asset)
+    """Return the thumbnail from ingest as JPEG."""
+    async with dependencies(ctx).connection() as connection:
+        return await assets.thumbnail(connection, asset)
 
 
 async def collection_summary(ctx: Call, name: str) -> str:
-    """What ``list_collections`` says of one collection, as JSON."""
-    listed = await list_collections(dependencies(ctx))
-    for summary in listed.collections:
-        if summary.name == name:
-            return summary.model_dump_json(exclude_none=True)
-    raise UnknownNameError("collection", name, (each.name for each in listed.collections))
+    """Return the summary of one collection as JSON."""
+    summaries = {each.name: each for each in await summarize_collections(dependencies(ctx))}
+    if name not in summaries:
+        raise UnknownNameError("collection", name, summaries)
+    return summaries[name].model_dump_json(exclude_none=True)
+
+
+async def _fetch_asset(deps: Dependencies, asset: str) -> Asset:
+    async with deps.connection() as connection:
+        return await assets.fetch_one(connection, asset)
+
+
+async def _render(
+    deps: Dependencies, record: Asset, overlays: Sequence[BoxOverlay], style: Style = "box"
+) -> bytes:
+    image = await images.load_image(deps, record)
+    edge, max_bytes = deps.limits.max_view_edge_pixels, deps.limits.max_inline_bytes
+
+    def render() -> bytes:
+        if not overlays:
+            return images.encode(image, max_edge=edge, max_bytes=max_bytes).data
+        encoded = draw_resized(image, overlays, style=style, max_edge=edge, max_bytes=max_bytes)
+        return encoded.data
+
+    return await anyio.to_thread.run_sync(render, limiter=deps.image_threads)
 
 
 def register(mcp: MCPServer) -> None:
-    """Offer the resources. What does not exist is "not found"; other failures say what failed."""
+    """Register the resources."""
 
     @mcp.resource(
         "sightline://asset/{asset}",
         name="asset",
-        title="Picture",
-        description="An asset's picture as JPEG.",
+        title="Image",
+        description="An asset's image as JPEG.",
         mime_type="image/jpeg",
     )
-    async def picture(asset: str, ctx: Call) -> bytes:
-        return await _named(asset_picture(ctx, asset))
+    async def image(asset: str, ctx: Call) -> bytes:
+        return await _with_resource_errors(asset_image(ctx, asset))
 
     @mcp.resource(
         "sightline://asset/{asset}/thumbnail",
@@ -124,52 +109,42 @@ def register(mcp: MCPServer) -> None:
         mime_type="image/jpeg",
     )
     async def thumbnail(asset: str, ctx: Call) -> bytes:
-        return await _named(asset_thumbnail(ctx, asset))
+        return await _with_resource_errors(asset_thumbnail(ctx, asset))
 
     @mcp.resource(
         "sightline://asset/{asset}/annotated/{annotation}",
         name="annotated",
-        title="Annotated picture",
-        description="An asset's picture as JPEG with one saved annotation drawn on it.",
+        title="Annotated image",
+        description="An asset's image as JPEG with one saved annotation.",
         mime_type="image/jpeg",
     )
     async def annotated(asset: str, annotation: str, ctx: Call) -> bytes:
-        return await _named(annotated_picture(ctx, asset, annotation))
+        return await _with_resource_errors(annotated_image(ctx, asset, annotation))
 
     @mcp.resource(
         "sightline://asset/{asset}/drawn/{boxes}",
         name="drawn",
-        title="Picture with boxes",
-        description="An asset's picture as JPEG with the boxes that annotate_image drew.",
+        title="Image with boxes",
+        description="An asset's image as JPEG with the boxes from annotate_image.",
         mime_type="image/jpeg",
     )
     async def drawn(asset: str, boxes: str, ctx: Call) -> bytes:
-        return await _named(drawn_picture(ctx, asset, boxes))
+        return await _with_resource_errors(drawn_image(ctx, asset, boxes))
 
     @mcp.resource(
         "sightline://collection/{name}",
         name="collection",
         title="Collection",
-        description="What a collection holds and which metadata keys filter it.",
+        description="A collection's content and the metadata keys that filter it.",
         mime_type="application/json",
     )
     async def collection(name: str, ctx: Call) -> str:
-        return await _named(collection_summary(ctx, name))
+        return await _with_resource_errors(collection_summary(ctx, name))
 
 
-async def _named(reading: Awaitable[T]) -> T:
-    """What is read; failures that we name become the SDK's."""
+async def _with_resource_errors(result: Awaitable[T]) -> T:
+    """Convert a Sightline error to the SDK's error."""
     try:
-        return await reading
+        return await result
     except SightlineError as error:
-        raise as_resource_error(error) from error
-
-
-def as_resource_error(error: SightlineError) -> ResourceError:
-    """The SDK's error for a failure that we name."""
-    kind = (
-        ResourceNotFoundError
-        if isinstance(error, UnknownAssetError | UnknownNameError)
-        else ResourceError
-    )
-    return kind(str(error))
+        raise to_resource_error(error) from error

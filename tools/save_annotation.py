@@ -1,4 +1,4 @@
-"""``save_annotation``: keep a box with its label on an asset."""
+"""``save_annotation``: save labeled boxes on an asset."""
 
 from __future__ import annotations
 
@@ -9,46 +9,35 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.records import annotations as saved_annotations
+from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
 from sightline.storage.records.annotations import NewAnnotation, Origin
-from sightline.tools.annotate_image import LABEL_CHARS, MOST_BOXES, LabelledBox
-from sightline.tools.shared import images
-from sightline.tools.shared.argument_types import AssetId, OptionalText
-from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.tool_context import Call, dependencies, principal
-from sightline.tools.shared.tool_results import Result, as_tool_result
+from sightline.tools.shared.argument_types import (
+    MAX_BOXES,
+    MAX_LABEL_CHARS,
+    AssetId,
+    LabeledBox,
+    OptionalText,
+)
+from sightline.tools.shared.dependencies import Call, dependencies, principal
+from sightline.tools.shared.images import parse_box
+from sightline.tools.shared.tool_results import ToolModel, to_tool_result
 
 DESCRIPTION = """\
-Keep boxes with their labels on an asset, so that view_image with annotated=true shows them and
-analysts can query them. Say honestly whether a person or a model drew them."""
+Save labeled boxes on an asset, for view_image with annotated=true and for analysts. State honestly
+whether a person or a model drew them. Saves all boxes, or none if one is invalid."""
 
 
-class SavedAnnotations(Result):
-    """What was kept."""
+class SavedAnnotations(ToolModel):
+    """The saved boxes."""
 
     asset: str
-    annotations: Annotated[list[int], Field(description="Their ids, in the order given.")]
+    annotations: Annotated[list[int], Field(description="Ids in the order of the boxes.")]
     uris: Annotated[list[str], Field(description="The asset with one annotation drawn on it.")]
 
 
-async def save_annotation(
-    deps: Dependencies, asset: str, new: list[NewAnnotation]
-) -> SavedAnnotations:
-    """Keep all of them or, where something is wrong, none."""
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        record = await assets.fetch_one(conn, asset)
-        ids = await saved_annotations.save(conn, record.id, new)
-    return SavedAnnotations(
-        asset=record.id,
-        annotations=ids,
-        uris=[f"sightline://asset/{record.id}/annotated/{each}" for each in ids],
-    )
-
-
 def register(mcp: MCPServer) -> None:
-    """Offer the tool."""
+    """Register the tool."""
 
     @mcp.tool(
         name="save_annotation",
@@ -65,29 +54,26 @@ def register(mcp: MCPServer) -> None:
         ctx: Call,
         asset: AssetId,
         boxes: Annotated[
-            list[LabelledBox],
-            Field(min_length=1, max_length=MOST_BOXES, description="Boxes, each with a label."),
+            list[LabeledBox],
+            Field(min_length=1, max_length=MAX_BOXES, description="Boxes with labels."),
         ],
         origin: Annotated[Origin, Field(description="Who drew them: 'person' or 'model'.")],
         model: Annotated[
-            OptionalText, Field(max_length=LABEL_CHARS, description="The model's name, if one did.")
+            OptionalText, Field(max_length=MAX_LABEL_CHARS, description="Name of the model.")
         ] = "",
         score: Annotated[
-            float | None, Field(ge=0, le=1, description="How sure the model was, 0 to 1.")
+            float | None, Field(ge=0, le=1, description="Confidence of the model, 0 to 1.")
         ] = None,
-        note: Annotated[
-            OptionalText, Field(max_length=2_000, description="Why, or what to check.")
-        ] = "",
+        note: Annotated[OptionalText, Field(max_length=2_000, description="Remark.")] = "",
     ) -> Annotated[CallToolResult, SavedAnnotations]:
         if origin == "model" and not model:
-            raise InvalidArgumentError("origin is 'model'; name the model in `model`")
-        for each in boxes:
-            if not each.label.strip():
-                raise InvalidArgumentError("every box needs a label; one has none")
+            raise InvalidArgumentError("The origin is 'model'. Name the model in `model`.")
+        if not all(each.label.strip() for each in boxes):
+            raise InvalidArgumentError("A box has no label. Give every box a label.")
         new = [
             NewAnnotation(
                 label=each.label.strip(),
-                box=images.parse_crop(each.box),
+                box=parse_box(each.box),
                 origin=origin,
                 score=score,
                 model=model or None,
@@ -96,4 +82,8 @@ def register(mcp: MCPServer) -> None:
             )
             for each in boxes
         ]
-        return as_tool_result(await save_annotation(dependencies(ctx), asset, new))
+        async with dependencies(ctx).connection() as connection:
+            record = await assets.fetch_one(connection, asset)
+            ids = await annotation_records.save(connection, record.id, new)
+        uris = [f"sightline://asset/{record.id}/annotated/{each}" for each in ids]
+        return to_tool_result(SavedAnnotations(asset=record.id, annotations=ids, uris=uris))

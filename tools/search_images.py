@@ -1,4 +1,4 @@
-"""``search_images``: pictures by words, by a picture, by examples, or by any mix."""
+"""``search_images``: search images by words, by an image, by examples, or by any combination."""
 
 from __future__ import annotations
 
@@ -9,110 +9,106 @@ from typing import Annotated
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 from PIL import Image
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.records import annotations as saved_annotations
+from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
 from sightline.storage.records.annotations import Annotation
 from sightline.storage.retrieval.search_types import (
     Example,
     ImageHit,
     ImageRequest,
-    ImageResults,
-    Selection,
+    SearchReport,
 )
-from sightline.storage.types import PassageKind
+from sightline.storage.types import Box
 from sightline.tools.shared import image_input
 from sightline.tools.shared.argument_types import (
     BOX_FRAME,
-    Box,
+    BoxCorners,
     Collection,
     Cursor,
     Detail,
     Filters,
+    ImageReference,
     Limit,
     OptionalText,
-    PictureReference,
+    selection,
 )
-from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.images import Crop, EncodedPicture
+from sightline.tools.shared.dependencies import Call, Dependencies, dependencies, principal
+from sightline.tools.shared.images import EncodedImage
 from sightline.tools.shared.references import (
+    AnnotationReference,
     AssetReference,
-    BranchScore,
-    TextEvidence,
-    branch_scores,
-    refer,
-    text_evidence,
+    MatchedPassage,
+    RetrieverRank,
+    annotation_reference,
+    asset_reference,
+    is_below_threshold,
+    matched_passage,
+    min_distance,
+    retriever_ranks,
+    thresholds,
 )
-from sightline.tools.shared.tool_context import Call, dependencies, principal
 from sightline.tools.shared.tool_results import (
-    NormalisedBox,
+    NormalizedBox,
     Reranked,
-    Result,
     Score,
+    Thresholds,
     Timings,
-    as_tool_result,
+    ToolModel,
+    to_tool_result,
 )
-from sightline.tools.view_image import StoredAnnotation, stored
 
 DESCRIPTION = """\
-Find pictures (images, document pages, video frames). Describe what should be visible in `query`
-("two white vans in front of a brick building", "白色货车"), or give a picture in `image` (only its
-part `region`, if you say so), examples in `like` and `unlike`, or any mix; words are also matched
-against captions and text in the pictures. Narrow with `filters`, `captured_after` and
-`captured_before`. Each hit carries the asset id, the source file and, where known, the box that
-matched: cite them, and look with view_image."""
+Find images, document pages and video frames. Describe what should be visible in `query` ("two white
+vans in front of a brick building", "白色货车"), or give an image in `image` (or only its part
+`region`), examples in `like` and `unlike`, or any combination. Words also match captions and text
+in the images. Narrow with `filters`, `captured_after` and `captured_before`. Each hit has the asset
+id, the source file and, where known, the box that matched: cite them, and look with view_image."""
 
-MOST_EXAMPLES = 8
-MOST_THUMBNAILS = 4
+MAX_EXAMPLES = 8
+MAX_THUMBNAILS = 4
 
 Examples = Annotated[
     list[str] | None,
-    Field(max_length=MOST_EXAMPLES, description="Asset ids, data URLs or allowed file paths."),
+    Field(max_length=MAX_EXAMPLES, description="Asset ids, data URLs or allowed file paths."),
 ]
 
 
-class FoundImage(AssetReference):
+class ImageSearchHit(AssetReference):
     """One hit, numbered for citation."""
 
-    number: Annotated[int, Field(description="Number to cite, [n].")]
-    score: Annotated[Score, Field(description="Orders this search's hits; no probability.")]
-    distance: Annotated[
-        Score | None,
-        Field(description="Least cosine distance of its picture's and text's vectors."),
-    ] = None
+    number: Annotated[int, Field(description="Number to cite, [number].")]
+    score: Annotated[Score, Field(description="Orders the hits of this search only.")]
+    distance: Annotated[Score | None, Field(description="Minimum cosine distance.")] = None
     below_threshold: Annotated[
-        bool | None,
-        Field(description="True where no signal stands out from what any picture would get."),
+        bool | None, Field(description="True: no better match than a random image.")
     ] = None
-    box: Annotated[NormalisedBox | None, Field(description="The part that matched best.")] = None
+    box: Annotated[NormalizedBox | None, Field(description="The best matching part.")] = None
     text: Annotated[
-        TextEvidence | None, Field(description="The caption or text that matched best.")
+        MatchedPassage | None, Field(description="The best matching caption or text.")
     ] = None
     retrievers: Annotated[
-        dict[str, BranchScore] | None, Field(description="Rank and score in each branch.")
+        dict[str, RetrieverRank] | None, Field(description="Rank and score by retriever.")
     ] = None
     duplicates: Annotated[
-        list[str] | None, Field(description="Ids of near-identical assets left out.")
+        list[str] | None, Field(description="Ids of near-identical assets, left out.")
     ] = None
     annotations: Annotated[
-        list[StoredAnnotation] | None, Field(description="Boxes saved on it; 'detailed' only.")
+        list[AnnotationReference] | None, Field(description="Saved boxes; 'detailed' only.")
     ] = None
 
 
-class ImageSearchResult(Result):
-    """Hits, best first; an empty list means that nothing matched."""
+class ImageSearchResult(ToolModel):
+    """Hits, best first; empty if nothing matched."""
 
-    hits: list[FoundImage]
-    thresholds: Annotated[
-        dict[str, Score],
-        Field(description="Branch score above which a hit stands out, by branch."),
-    ]
+    hits: list[ImageSearchHit]
+    thresholds: Thresholds
     notes: list[str] | None = None
     reranked: Reranked = None
     thumbnails: Annotated[
-        list[int] | None, Field(description="Numbers n of the hits whose thumbnails follow.")
+        list[int] | None, Field(description="Numbers of the hits whose thumbnails follow.")
     ] = None
     timings_ms: Timings
     next_cursor: str | None = None
@@ -120,83 +116,53 @@ class ImageSearchResult(Result):
 
 async def search_images(
     deps: Dependencies, request: ImageRequest, *, detailed: bool, thumbnails: int = 0
-) -> tuple[ImageSearchResult, list[EncodedPicture]]:
-    """Run the search; the result, and the thumbnails of its first ``thumbnails`` hits."""
-    found = await deps.image_search(request)
-    saved = await _saved(deps, found.hits) if detailed else {}
-    hits = [
-        _found(number, hit, found, saved.get(hit.asset.id, []), detailed=detailed)
-        for number, hit in enumerate(found.hits, 1)
-    ]
-    pictures = await _thumbnails(deps, found.hits[:thumbnails])
-    report = found.report
-    return (
-        ImageSearchResult(
-            hits=hits,
-            thresholds={
-                name: branch.threshold
-                for name, branch in report.branches.items()
-                if branch.threshold is not None
-            },
-            notes=list(report.notes) or None,
-            reranked=report.reranked or None,
-            thumbnails=list(range(1, len(pictures) + 1)) or None,
-            timings_ms=dict(report.timings_ms),
-            next_cursor=report.next_cursor,
-        ),
-        pictures,
+) -> tuple[ImageSearchResult, list[EncodedImage]]:
+    """Run the search; return the result and the thumbnails of its first hits."""
+    results = await deps.image_search(request)
+    report = results.report
+    saved: dict[str, list[Annotation]] = {}
+    jpegs: list[bytes] = []
+    if results.hits and (detailed or thumbnails):
+        ids = [hit.asset.id for hit in results.hits]
+        async with deps.connection() as connection:
+            if detailed:
+                saved = await annotation_records.list_by_asset(connection, ids)
+            jpegs = [await assets.thumbnail(connection, each) for each in ids[:thumbnails]]
+    result = ImageSearchResult(
+        hits=[
+            _hit(number, hit, report, saved.get(hit.asset.id, []), detailed=detailed)
+            for number, hit in enumerate(results.hits, 1)
+        ],
+        thresholds=thresholds(report),
+        notes=list(report.notes) or None,
+        reranked=report.reranked or None,
+        thumbnails=list(range(1, len(jpegs) + 1)) or None,
+        timings_ms=dict(report.timings_ms),
+        next_cursor=report.next_cursor,
     )
+    return result, [EncodedImage(jpeg, "image/jpeg", *_size(jpeg)) for jpeg in jpegs]
 
 
-def _found(
+def _hit(
     number: int,
     hit: ImageHit,
-    found: ImageResults,
+    report: SearchReport,
     saved: Sequence[Annotation],
     *,
     detailed: bool,
-) -> FoundImage:
-    reference = refer(hit.asset, detailed=detailed)
-    distances = [score.distance for score in hit.branches.values() if score.distance is not None]
-    return FoundImage(
-        **reference.model_dump(),
+) -> ImageSearchHit:
+    return ImageSearchHit(
+        **asset_reference(hit.asset, detailed=detailed).model_dump(),
         number=number,
         score=hit.score,
-        distance=min(distances, default=None),
-        below_threshold=is_weak(hit, found) or None,
+        distance=min_distance(hit),
+        below_threshold=is_below_threshold(hit, report) or None,
         box=None if hit.region is None else list(hit.region.box),
-        text=None if hit.passage is None else text_evidence(hit.passage, detailed=detailed),
-        retrievers=branch_scores(hit.branches) if detailed else None,
+        text=matched_passage(hit.passage, detailed=detailed) if hit.passage else None,
+        retrievers=retriever_ranks(hit.retrievers) if detailed else None,
         duplicates=list(hit.duplicates) or None,
-        annotations=[stored(each) for each in saved] or None,
+        annotations=[annotation_reference(each) for each in saved] or None,
     )
-
-
-def is_weak(hit: ImageHit, found: ImageResults) -> bool:
-    """Whether no branch puts the hit above its threshold.
-
-    A hit that words matched is not weak: words either stand there or do not.
-    """
-    for name, score in hit.branches.items():
-        threshold = found.report.branches[name].threshold
-        if threshold is None or score.score >= threshold:
-            return False
-    return True
-
-
-async def _saved(deps: Dependencies, hits: Sequence[ImageHit]) -> dict[str, list[Annotation]]:
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        return await saved_annotations.of_assets(conn, [hit.asset.id for hit in hits])
-
-
-async def _thumbnails(deps: Dependencies, hits: Sequence[ImageHit]) -> list[EncodedPicture]:
-    if not hits:
-        return []
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        jpegs = [await assets.thumbnail(conn, hit.asset.id) for hit in hits]
-    return [EncodedPicture(jpeg, "image/jpeg", *_size(jpeg)) for jpeg in jpegs]
 
 
 def _size(jpeg: bytes) -> tuple[int, int]:
@@ -204,8 +170,21 @@ def _size(jpeg: bytes) -> tuple[int, int]:
         return image.size
 
 
+async def _resolve_image(
+    deps: Dependencies, image: str, region: list[float] | None
+) -> tuple[Example | None, str | None, Box | None]:
+    """Return the image to search by, the asset that a crop comes from, and its box."""
+    if region is None:
+        return (await image_input.resolve_example(deps, image) if image else None), None, None
+    if not image:
+        raise InvalidArgumentError(
+            f"The region {shown(region)} is a part of `image`. Give `image` as well."
+        )
+    return await image_input.resolve_crop(deps, image, region)
+
+
 def register(mcp: MCPServer) -> None:
-    """Offer the tool."""
+    """Register the tool."""
 
     @mcp.tool(
         name="search_images",
@@ -218,14 +197,14 @@ def register(mcp: MCPServer) -> None:
         query: Annotated[
             OptionalText,
             Field(
-                description="What should be visible, or words on or about the picture (also of its "
-                'file name). Of its text, "words in quotation marks" have to stand together.'
+                description="What should be visible, or words on or about the image (also in its "
+                'file name). "Words in quotation marks" must match text exactly.'
             ),
         ] = "",
-        image: PictureReference = "",
+        image: ImageReference = "",
         region: Annotated[
-            Box | None,
-            Field(description="Search by this part of `image` alone. " + BOX_FRAME),
+            BoxCorners | None,
+            Field(description="Search by this part of `image` only. " + BOX_FRAME),
         ] = None,
         like: Examples = None,
         unlike: Examples = None,
@@ -233,18 +212,14 @@ def register(mcp: MCPServer) -> None:
         filters: Filters = None,
         captured_after: Annotated[
             OptionalText,
-            Field(description="Taken at or after: '2026-05-01' or '2026-05-01T06:00'."),
+            Field(description="Captured at or after: '2026-05-01' or '2026-05-01T06:00'."),
         ] = "",
         captured_before: Annotated[
-            OptionalText, Field(description="Taken before: '2026-05-01T17:00'.")
+            OptionalText, Field(description="Captured before: '2026-05-01T17:00'.")
         ] = "",
         visual_weight: Annotated[
             float | None,
-            Field(
-                ge=0,
-                le=1,
-                description="1: only what pictures look like; 0: only words. Leave out to balance.",
-            ),
+            Field(ge=0, le=1, description="1: appearance only; 0: words only. Omit to balance."),
         ] = None,
         diversity: Annotated[
             float, Field(ge=0, le=1, description="0: best first; towards 1: hits that differ.")
@@ -254,18 +229,18 @@ def register(mcp: MCPServer) -> None:
         detail: Detail = "concise",
         thumbnails: Annotated[
             int,
-            Field(ge=0, le=MOST_THUMBNAILS, description="Small pictures of the first hits, 0-4."),
+            Field(ge=0, le=MAX_THUMBNAILS, description="Number of hits with a thumbnail, 0 to 4."),
         ] = 0,
     ) -> Annotated[CallToolResult, ImageSearchResult]:
         deps = dependencies(ctx)
-        picture, cut_from, box = await _picture(deps, image, region)
+        example, crop_of, box = await _resolve_image(deps, image, region)
         request = ImageRequest(
             query=query,
-            picture=picture,
+            image=example,
             region=box,
-            cut_from=cut_from,
-            like=await image_input.examples(deps, like or ()),
-            unlike=await image_input.examples(deps, unlike or ()),
+            crop_of=crop_of,
+            like=await image_input.resolve_examples(deps, like or ()),
+            unlike=await image_input.resolve_examples(deps, unlike or ()),
             selection=selection(collection, filters, captured_after, captured_before),
             visual_weight=visual_weight,
             diversity=diversity,
@@ -273,37 +248,7 @@ def register(mcp: MCPServer) -> None:
             cursor=cursor or None,
             principal=principal(),
         )
-        result, pictures = await search_images(
+        result, images = await search_images(
             deps, request, detailed=detail == "detailed", thumbnails=thumbnails
         )
-        return as_tool_result(result, pictures)
-
-
-async def _picture(
-    deps: Dependencies, image: str, region: list[float] | None
-) -> tuple[Example | None, str | None, Crop | None]:
-    """The picture to search by, the asset that it was cut from, and its box there."""
-    if region is not None:
-        if not image:
-            raise InvalidArgumentError(
-                f"region {shown(region)} is a part of the picture in image; give image as well"
-            )
-        return await image_input.part_of(deps, image, region)
-    return (await image_input.example(deps, image) if image else None), None, None
-
-
-def selection(
-    collection: str,
-    filters: dict[str, JsonValue] | None,
-    captured_after: str = "",
-    captured_before: str = "",
-    kinds: Sequence[PassageKind] = (),
-) -> Selection:
-    """The arguments that narrow a search, as retrieval takes them."""
-    return Selection(
-        collections=(collection,) if collection else None,
-        filters=filters,
-        captured_after=captured_after or None,
-        captured_before=captured_before or None,
-        kinds=tuple(kinds) or None,
-    )
+        return to_tool_result(result, images)

@@ -1,4 +1,4 @@
-"""``search_text``: passages by meaning and by word."""
+"""``search_text``: search passages by meaning and by words."""
 
 from __future__ import annotations
 
@@ -6,72 +6,76 @@ from typing import Annotated
 
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sightline.storage.retrieval.search_types import PassageHit, PassageRequest
 from sightline.storage.types import PassageKind
-from sightline.tools.search_images import selection
-from sightline.tools.shared.argument_types import Collection, Cursor, Detail, Filters, Limit
-from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.argument_types import (
+    Collection,
+    Cursor,
+    Detail,
+    Filters,
+    Limit,
+    selection,
+)
+from sightline.tools.shared.dependencies import Call, Dependencies, dependencies, principal
 from sightline.tools.shared.references import (
     AssetReference,
-    BranchScore,
-    branch_scores,
-    refer,
-    shortened,
+    RetrieverRank,
+    asset_reference,
+    min_distance,
+    retriever_ranks,
+    shorten,
+    thresholds,
 )
-from sightline.tools.shared.tool_context import Call, dependencies, principal
 from sightline.tools.shared.tool_results import (
-    NormalisedBox,
+    NormalizedBox,
     Reranked,
-    Result,
     Score,
+    Thresholds,
     Timings,
-    as_tool_result,
+    ToolModel,
+    as_list,
+    to_tool_result,
 )
 
 DESCRIPTION = """\
-Find text: captions, document chunks, table rows, text read in pictures, subtitles, file names. Use
-it for names, numbers, part numbers and anything that is written. A hit says where it stands: source
-file, page, time, box, and the picture that it belongs to, which view_image shows."""
+Find text: captions, document chunks, table rows, text in images, subtitles, file names. Use it for
+names, numbers, part numbers and anything written. A hit has its source file, page, time, box, and
+the image that it belongs to, for view_image."""
 
-CONCISE_TEXT_CHARS = 400
+_MAX_TEXT_CHARS = 400
 
 
-class FoundPassage(BaseModel):
+class TextSearchHit(ToolModel):
     """One hit, numbered for citation."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    number: Annotated[int, Field(description="Number to cite, [n].")]
-    passage: Annotated[str, Field(description="Id of the passage.")]
-    kind: Annotated[str, Field(description="One of the values of the argument kinds.")]
+    number: Annotated[int, Field(description="Number to cite, [number].")]
+    passage: Annotated[str, Field(description="Passage id.")]
+    kind: Annotated[str, Field(description="A value of the argument kinds.")]
     text: str
-    source: Annotated[str, Field(description="The file it came from, as given at ingest.")]
+    source: Annotated[str, Field(description="File name at ingest.")]
     collection: str
-    score: Annotated[Score, Field(description="Orders this search's hits; no probability.")]
+    score: Annotated[Score, Field(description="Orders the hits of this search only.")]
     distance: Score | None = None
     page: int | None = None
-    box: Annotated[NormalisedBox | None, Field(description="Where it stands on the asset.")] = None
+    box: Annotated[NormalizedBox | None, Field(description="Place on the asset.")] = None
     seconds: Annotated[
         list[float] | None, Field(description="Start and end in the video, in seconds.")
     ] = None
     characters: Annotated[
         list[int] | None, Field(description="Start and end in the text file, in characters.")
     ] = None
-    confidence: Annotated[Score | None, Field(description="Of the text recognition.")] = None
-    asset: Annotated[AssetReference | None, Field(description="The picture it stands on.")] = None
-    retrievers: dict[str, BranchScore] | None = None
+    confidence: Annotated[Score | None, Field(description="Confidence of OCR.")] = None
+    asset: Annotated[AssetReference | None, Field(description="The image it is on.")] = None
+    retrievers: dict[str, RetrieverRank] | None = None
 
 
-class TextSearchResult(Result):
-    """Hits, best first; an empty list means that nothing matched."""
+class TextSearchResult(ToolModel):
+    """Hits, best first; empty if nothing matched."""
 
-    hits: list[FoundPassage]
-    thresholds: Annotated[
-        dict[str, Score],
-        Field(description="Branch score above which a hit stands out, by branch."),
-    ]
+    hits: list[TextSearchHit]
+    thresholds: Thresholds
     notes: list[str] | None = None
     reranked: Reranked = None
     timings_ms: Timings
@@ -82,15 +86,11 @@ async def search_text(
     deps: Dependencies, request: PassageRequest, *, detailed: bool
 ) -> TextSearchResult:
     """Run the search."""
-    found = await deps.passage_search(request)
-    report = found.report
+    results = await deps.passage_search(request)
+    report = results.report
     return TextSearchResult(
-        hits=[_found(number, hit, detailed=detailed) for number, hit in enumerate(found.hits, 1)],
-        thresholds={
-            name: branch.threshold
-            for name, branch in report.branches.items()
-            if branch.threshold is not None
-        },
+        hits=[_hit(number, hit, detailed=detailed) for number, hit in enumerate(results.hits, 1)],
+        thresholds=thresholds(report),
         notes=list(report.notes) or None,
         reranked=report.reranked or None,
         timings_ms=dict(report.timings_ms),
@@ -98,32 +98,31 @@ async def search_text(
     )
 
 
-def _found(number: int, hit: PassageHit, *, detailed: bool) -> FoundPassage:
+def _hit(number: int, hit: PassageHit, *, detailed: bool) -> TextSearchHit:
     passage = hit.passage
-    distances = [score.distance for score in hit.branches.values() if score.distance is not None]
-    times = (passage.start_seconds, passage.end_seconds)
+    seconds = (passage.start_seconds, passage.end_seconds)
     characters = (passage.char_start, passage.char_end)
-    return FoundPassage(
+    return TextSearchHit(
         number=number,
         passage=f"p{passage.id}",
         kind=passage.kind,
-        text=passage.text if detailed else shortened(passage.snippet, CONCISE_TEXT_CHARS),
+        text=passage.text if detailed else shorten(passage.snippet, _MAX_TEXT_CHARS),
         source=passage.source,
         collection=passage.collection,
         score=hit.score,
-        distance=min(distances, default=None),
+        distance=min_distance(hit),
         page=passage.page,
-        box=None if passage.box is None else list(passage.box),
-        seconds=[moment for moment in times if moment is not None] or None,
-        characters=[offset for offset in characters if offset is not None] or None,
+        box=as_list(passage.box),
+        seconds=[each for each in seconds if each is not None] or None,
+        characters=[each for each in characters if each is not None] or None,
         confidence=passage.confidence,
-        asset=None if hit.asset is None else refer(hit.asset, detailed=detailed),
-        retrievers=branch_scores(hit.branches) if detailed else None,
+        asset=asset_reference(hit.asset, detailed=detailed) if hit.asset else None,
+        retrievers=retriever_ranks(hit.retrievers) if detailed else None,
     )
 
 
 def register(mcp: MCPServer) -> None:
-    """Offer the tool."""
+    """Register the tool."""
 
     @mcp.tool(
         name="search_text",
@@ -135,14 +134,11 @@ def register(mcp: MCPServer) -> None:
         ctx: Call,
         query: Annotated[
             str,
-            Field(
-                description='Words to look for, or a question. "Words in quotation marks" have to '
-                "stand together, as they are."
-            ),
+            Field(description='Words or a question. "Quoted words" must match exactly.'),
         ],
         collection: Collection = "",
         kinds: Annotated[
-            list[PassageKind] | None, Field(description="Only these kinds of text. All by default.")
+            list[PassageKind] | None, Field(description="Kinds of text to search. Default: all.")
         ] = None,
         filters: Filters = None,
         limit: Limit = 5,
@@ -157,5 +153,4 @@ def register(mcp: MCPServer) -> None:
             cursor=cursor or None,
             principal=principal(),
         )
-        result = await search_text(deps, request, detailed=detail == "detailed")
-        return as_tool_result(result)
+        return to_tool_result(await search_text(deps, request, detailed=detail == "detailed"))

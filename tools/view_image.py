@@ -1,72 +1,46 @@
-"""``view_image``: one picture, large enough to read, whole or cropped."""
+"""``view_image``: show one image, whole or cropped."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.records import annotations as saved_annotations
+from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
-from sightline.storage.records.annotations import Annotation
-from sightline.storage.records.assets import Asset
 from sightline.tools.shared import images
-from sightline.tools.shared.argument_types import AssetId, Box
-from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.drawing import Marked, draw
-from sightline.tools.shared.references import AssetReference, refer
-from sightline.tools.shared.tool_context import Call, dependencies
-from sightline.tools.shared.tool_results import NormalisedBox, Result, Score, as_tool_result
+from sightline.tools.shared.argument_types import AssetId, BoxCorners
+from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
+from sightline.tools.shared.drawing import BoxOverlay, draw
+from sightline.tools.shared.references import (
+    AnnotationReference,
+    AssetReference,
+    annotation_reference,
+    asset_reference,
+)
+from sightline.tools.shared.tool_results import NormalizedBox, ToolModel, as_list, to_tool_result
 
 DESCRIPTION = """\
-Look at one picture: an image, a document page or a video frame, by the asset id of a search result.
-Use it before you claim what a picture shows, and with `crop` to read small print or check a detail
-(a hit's `box` is a good crop). The picture comes back as an image beside its facts."""
+Look at one image, document page or video frame, by the asset id of a search result. Use it before
+you claim what an image shows, and with `crop` to read small print or check a detail (a hit's `box`
+is a good crop). Returns the image and its metadata."""
 
 MIN_EDGE_PIXELS = 64
 
 
-class StoredAnnotation(BaseModel):
-    """A box that somebody has saved on the asset."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: int
-    label: str
-    box: NormalisedBox
-    score: Score | None = None
-    origin: str
-    model: str | None = None
-    author: str | None = None
-    note: str | None = None
-
-
-class ViewedImage(Result):
-    """What was shown."""
+class ViewedImage(ToolModel):
+    """The image that was shown."""
 
     asset: AssetReference
-    crop: NormalisedBox | None = None
+    crop: NormalizedBox | None = None
     annotations: Annotated[
-        list[StoredAnnotation] | None, Field(description="What is drawn on it, if asked for.")
+        list[AnnotationReference] | None, Field(description="Drawn boxes, if requested.")
     ] = None
-    shown_size: Annotated[list[int], Field(description="Width and height of the returned picture.")]
-
-
-async def load_picture(deps: Dependencies, asset: Asset) -> Image.Image:
-    """The asset's picture, upright, checked against the bytes that were ingested.
-
-    Raises MediaError where the file has changed or gone since.
-    """
-    async with deps.picture_threads:
-        read = partial(deps.objects.read, asset.location, asset.sha256, name=asset.source)
-        data = await anyio.to_thread.run_sync(read)
-        return await images.open_hostile(deps.decoder, data)
+    shown_size: Annotated[list[int], Field(description="Width and height of the returned image.")]
 
 
 async def view_image(
@@ -76,52 +50,39 @@ async def view_image(
     max_edge: int,
     *,
     annotated: bool = False,
-) -> tuple[ViewedImage, images.EncodedPicture]:
-    """The picture of ``asset`` with its longer edge at most ``max_edge`` pixels."""
-    most = deps.limits.view_edge_pixels
-    if not MIN_EDGE_PIXELS <= max_edge <= most:
+) -> tuple[ViewedImage, images.EncodedImage]:
+    """Return the image or a crop, with its longer edge at most ``max_edge`` pixels."""
+    limit = deps.limits.max_view_edge_pixels
+    if not MIN_EDGE_PIXELS <= max_edge <= limit:
         raise InvalidArgumentError(
-            f"max_edge {max_edge} is out of range; it takes {MIN_EDGE_PIXELS} to {most} pixels"
+            f"max_edge {max_edge} is out of range. Use {MIN_EDGE_PIXELS} to {limit} pixels."
         )
-    box = None if crop is None else images.parse_crop(crop)
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        record = await assets.fetch_one(conn, asset)
-        saved = (await saved_annotations.of_assets(conn, [record.id])).get(record.id, [])
-    image = await load_picture(deps, record)
+    box = None if crop is None else images.parse_box(crop)
+    async with deps.connection() as connection:
+        record = await assets.fetch_one(connection, asset)
+        by_asset = (
+            await annotation_records.list_by_asset(connection, [record.id]) if annotated else {}
+        )
+    saved = by_asset.get(record.id, [])
+    image = await images.load_image(deps, record)
 
-    def render() -> images.EncodedPicture:
-        marks = [Marked(each.box, each.label) for each in saved] if annotated else []
-        whole = draw(image, marks)
+    def render() -> images.EncodedImage:
+        whole = draw(image, [BoxOverlay(each.box, each.label) for each in saved])
         part = whole if box is None else images.crop(whole, box)
-        return images.encode(part, max_edge=max_edge, max_bytes=deps.limits.inline_bytes)
+        return images.encode(part, max_edge=max_edge, max_bytes=deps.limits.max_inline_bytes)
 
-    encoded = await anyio.to_thread.run_sync(render, limiter=deps.picture_threads)
+    encoded = await anyio.to_thread.run_sync(render, limiter=deps.image_threads)
     result = ViewedImage(
-        asset=refer(record, detailed=True),
-        crop=None if box is None else list(box),
-        annotations=[stored(each) for each in saved] if annotated else None,
+        asset=asset_reference(record, detailed=True),
+        crop=as_list(box),
+        annotations=[annotation_reference(each) for each in saved] if annotated else None,
         shown_size=[encoded.width, encoded.height],
     )
     return result, encoded
 
 
-def stored(annotation: Annotation) -> StoredAnnotation:
-    """A saved annotation as it is reported."""
-    return StoredAnnotation(
-        id=annotation.id,
-        label=annotation.label,
-        box=list(annotation.box),
-        score=annotation.score,
-        origin=annotation.origin,
-        model=annotation.model,
-        author=annotation.author,
-        note=annotation.note,
-    )
-
-
 def register(mcp: MCPServer) -> None:
-    """Offer the tool."""
+    """Register the tool."""
 
     @mcp.tool(
         name="view_image",
@@ -132,15 +93,15 @@ def register(mcp: MCPServer) -> None:
     async def tool(
         ctx: Call,
         asset: AssetId,
-        crop: Annotated[Box | None, Field(description="Show only this part, enlarged.")] = None,
+        crop: Annotated[
+            BoxCorners | None, Field(description="Show only this part, enlarged.")
+        ] = None,
         max_edge: Annotated[
-            int, Field(description="Longer edge of the returned picture in pixels, 64 to 1568.")
+            int, Field(description="Longer edge of the returned image in pixels, 64 to 1568.")
         ] = 1024,
-        annotated: Annotated[
-            bool, Field(description="Draw the saved annotations on it, and list them.")
-        ] = False,
+        annotated: Annotated[bool, Field(description="Draw and list saved annotations.")] = False,
     ) -> Annotated[CallToolResult, ViewedImage]:
-        result, picture = await view_image(
+        result, image = await view_image(
             dependencies(ctx), asset, crop, max_edge, annotated=annotated
         )
-        return as_tool_result(result, [picture])
+        return to_tool_result(result, [image])

@@ -30,8 +30,13 @@ from sightline.storage.ingest.decode.worker.subtitles import gathered, parse_sub
 from sightline.storage.ingest.decode.worker.table_rows import read_rows
 from sightline.storage.ingest.discover.caption_tables import read_table
 from sightline.storage.ingest.discover.sidecars import from_mapping, read_sidecar
-from sightline.storage.retrieval import cursors
+from sightline.storage.retrieval import ImageRequest
 from sightline.storage.retrieval.filters import filter_language
+from sightline.storage.retrieval.request_validation import (
+    decode_cursor,
+    encode_cursor,
+    request_digest,
+)
 from sightline.storage.text.analyzer import analyse
 from sightline.tools.boxes.box_parser import parse_boxes
 from sightline.tools.boxes.model_families import FAMILIES
@@ -104,7 +109,7 @@ def test_boxes(count: int) -> None:
         text, profile = given
         found = parse_boxes(text, profile, profile.place((640, 480)))
         assert found.raw == text
-        for mark in found.marks:
+        for mark in found.boxes:
             x0, y0, x1, y1 = mark.box
             assert 0 <= x0 <= x1 <= 1
             assert 0 <= y0 <= y1 <= 1
@@ -140,7 +145,7 @@ def test_replies_of_models(count: int) -> None:
 @few_and_many(40)
 def test_filters(count: int) -> None:
     operators = st.sampled_from(
-        (*filter_language.OPERATOR_NAMES, "and", "or", "not", "time_of_day", "kind")
+        (*filter_language.OPERATORS, "between", "and", "or", "not", "time_of_day", "kind")
     )
     filter_ = st.recursive(
         values(), lambda inner: st.dictionaries(operators | st.text(), inner, max_size=3)
@@ -155,8 +160,8 @@ def test_filters(count: int) -> None:
 
 @few_and_many(20)
 def test_cursors(count: int) -> None:
-    digest = cursors.query_digest(query="x")
-    whole = cursors.seal(KEY, 10, digest)
+    digest = request_digest(ImageRequest(query="x"))
+    whole = encode_cursor(KEY, 10, digest)
 
     def attempt(given: tuple[str, int]) -> None:
         text, at = given
@@ -164,7 +169,7 @@ def test_cursors(count: int) -> None:
         for cursor in (text, whole[:at] + text + whole[at:], whole[:at] + text):
             if cursor != whole:
                 with suppress(InvalidArgumentError):
-                    assert cursors.unseal(KEY, cursor, digest) == 10
+                    assert decode_cursor(KEY, cursor, digest) == 10
                     # Base64 has unused bits: another spelling of the same bytes.
                     assert len(cursor) == len(whole)
 

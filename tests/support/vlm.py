@@ -1,4 +1,4 @@
-"""The real VLM client over an endpoint that answers as a test says."""
+"""The real VLM client with a transport that returns scripted answers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import httpx
 
 from sightline.server.models.vision_language.vlm_client import VlmClient
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
-from sightline.tools.boxes.model_profiles import choose
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
+from sightline.tools.boxes.model_families import choose_profile
 
-#: Takes the text of a prompt, with <picture> for each picture, and gives the model's answer.
+#: Maps the text of a prompt, with <picture> for each image, to the answer.
 Answers = Callable[[str], str]
 
 
 def prompt_text(messages: list[dict[str, Any]]) -> str:
-    """Everything that the model reads, on one line a part."""
+    """Return the text of all messages, one part per line."""
     texts: list[str] = []
     for message in messages:
         content = message["content"]
@@ -28,20 +28,22 @@ def prompt_text(messages: list[dict[str, Any]]) -> str:
     return "\n".join(texts)
 
 
-def scripted(answers: Answers, *, model: str = "qwen3-vl", **bounds: Any) -> VlmClient:
-    """A client whose endpoint is asked nothing but ``answers``."""
+def scripted(answers: Answers, *, model: str = "qwen3-vl", **limits: Any) -> VlmClient:
+    """Return a client whose endpoint answers with ``answers``."""
 
     def respond(request: httpx.Request) -> httpx.Response:
         text = answers(prompt_text(json.loads(request.content)["messages"]))
         choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         return httpx.Response(200, json={"model": model, "choices": [choice]})
 
-    return failing(respond, model=model, **bounds)
+    return failing(respond, model=model, **limits)
 
 
 def failing(
-    respond: Callable[[httpx.Request], httpx.Response], *, model: str = "qwen3-vl", **bounds: Any
+    respond: Callable[[httpx.Request], httpx.Response], *, model: str = "qwen3-vl", **limits: Any
 ) -> VlmClient:
-    """A client whose endpoint responds so; it may raise what httpx raises."""
-    endpoint = Endpoint(base_url="http://vlm.test/v1", model=model, profile=choose(model), **bounds)
+    """Return a client whose endpoint calls ``respond``, which may raise httpx errors."""
+    endpoint = VlmEndpoint(
+        base_url="http://vlm.test/v1", model=model, profile=choose_profile(model), **limits
+    )
     return VlmClient(endpoint, transport=httpx.MockTransport(respond))

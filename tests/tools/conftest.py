@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.ingest.discover.input_paths import Root
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -33,7 +33,7 @@ async def _ingest(dsn: str, data: Path, folder: Path) -> Summary:
     try:
         return await ingest(
             database,
-            ObjectStore(data),
+            BlobStore(data),
             encoder,
             # As if it had been given so from the folder above.
             [Root("album", str(folder))],

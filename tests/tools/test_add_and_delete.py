@@ -131,8 +131,8 @@ async def test_progress_is_told_and_rises(nowhere: Place) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, ["nothing to add", "paths, uploads"]),
-        ({"uploads": []}, ["nothing to add"]),
+        ({}, ["Nothing to add", "paths, uploads"]),
+        ({"uploads": []}, ["Nothing to add"]),
         ({"uploads": [{"name": "a.jpg"}]}, ["uploads.0.data", "required"]),
         ({"uploads": [{"name": "", "data": "aa"}]}, ["uploads.0.name", "at least 1 character"]),
         ({"uploads": [{**upload(1), "size": 3}]}, ["uploads.0.size", "not permitted"]),
@@ -293,7 +293,7 @@ async def test_files_are_fetched_from_the_hosts_that_are_allowed_and_only_then(
             )
             assert served.asked == []
             added = await tools.call("add_images", collection="lots", urls=[url, f"{url}s"])
-    assert "SIGHTLINE_ALLOWED_URL_HOSTS" in off
+    assert "SIGHTLINE_URLS__ALLOWED_HOSTS" in off
     assert "localhost:" in elsewhere
     assert "secret" not in elsewhere
     assert (added["added"], added["failed"]) == (1, 1)

@@ -11,7 +11,7 @@ from mcp.types import BlobResourceContents
 from PIL import Image, ImageChops
 
 from sightline.server.models.vision_language.vlm_client import VlmClient
-from sightline.tools.shared.drawing import PALETTE, Marked, draw
+from sightline.tools.shared.drawing import PALETTE, BoxOverlay, draw
 from tests.support.vlm import scripted
 from tests.tools.toolbox import Place, near, opened
 
@@ -37,7 +37,7 @@ def _changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, in
 
 def test_a_box_is_drawn_around_what_is_in_it_in_the_colour_of_its_label() -> None:
     grey = Image.new("RGB", (400, 300), (128, 128, 128))
-    drawn = draw(grey, [Marked((0.25, 0.5, 0.75, 0.9), "van")])
+    drawn = draw(grey, [BoxOverlay((0.25, 0.5, 0.75, 0.9), "van")])
     for point in ((98, 200), (302, 200), (200, 272)):
         assert near(drawn.getpixel(point), _rgb(PALETTE[0])), point
     for point in ((101, 200), (299, 200), (200, 269), (200, 152)):
@@ -48,7 +48,8 @@ def test_a_box_is_drawn_around_what_is_in_it_in_the_colour_of_its_label() -> Non
 def test_chinese_letters_are_in_the_font_of_labels() -> None:
     blank = Image.new("RGB", (400, 300))
     van, lorry, missing = (
-        draw(blank, [Marked((0.3, 0.5, 0.7, 0.9), label)]) for label in ("白", "货", "\U0002070e")
+        draw(blank, [BoxOverlay((0.3, 0.5, 0.7, 0.9), label)])
+        for label in ("白", "货", "\U0002070e")
     )
     assert _changed(van, lorry)
     assert _changed(van, missing)
@@ -112,7 +113,7 @@ async def test_what_was_drawn_can_be_read_again_at_its_address_without_being_sto
 async def test_an_address_that_nobody_wrote_draws_nothing(place: Place, code: str) -> None:
     async with place.serving() as tools:
         asset = (await tools.ids())[GARLIC]
-        with pytest.raises(MCPError, match=r"no boxes that annotate_image wrote|not inside"):
+        with pytest.raises(MCPError, match=r"contains no valid boxes|not inside"):
             await tools.client.read_resource(f"sightline://asset/{asset}/drawn/{code}")
 
 
@@ -124,7 +125,7 @@ async def test_phrases_are_found_by_the_model_and_missing_ones_reported(place: P
     }
     async with (
         endpoint_that_says(answers) as model,
-        place.having(vision=model).serving() as tools,
+        place.having(vlm=model).serving() as tools,
     ):
         asset = (await tools.ids())[GARLIC]
         found, _ = await tools.whole("annotate_image", asset=asset, phrases=["the bulb"])
@@ -150,14 +151,14 @@ async def test_a_phrase_of_blanks_asks_no_model(place: Place) -> None:
         said = await tools.refused("annotate_image", asset=asset, phrases=["  "])
     assert len(drawn["boxes"]) == 1
     assert "phrases" not in drawn
-    assert "nothing to draw" in said
+    assert "Nothing to draw" in said
 
 
 async def test_without_a_model_phrases_are_refused_with_what_to_do(place: Place) -> None:
     async with place.serving() as tools:
         asset = (await tools.ids())[GARLIC]
         said = await tools.refused("annotate_image", asset=asset, phrases=["the bulb"])
-    assert "SIGHTLINE_VLM_BASE_URL" in said
+    assert "SIGHTLINE_VLM__BASE_URL" in said
 
 
 async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(copy: Place) -> None:
@@ -194,15 +195,15 @@ async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(copy
 @pytest.mark.parametrize(
     ("tool", "arguments", "said"),
     [
-        ("annotate_image", {}, "nothing to draw"),
+        ("annotate_image", {}, "Nothing to draw"),
         ("annotate_image", {"boxes": [{"box": [0.5, 0, 0.4, 1]}]}, "[0.5, 0.0, 0.4, 1.0]"),
-        ("annotate_image", {"boxes": [{"box": [0, 0, 2, 1]}]}, "not inside the picture"),
+        ("annotate_image", {"boxes": [{"box": [0, 0, 2, 1]}]}, "not inside the image"),
         ("annotate_image", {"boxes": [{"box": [0, 0, 1]}]}, "boxes"),
-        ("save_annotation", {"boxes": [{"box": BOX}], "origin": "person"}, "needs a label"),
+        ("save_annotation", {"boxes": [{"box": BOX}], "origin": "person"}, "has no label"),
         (
             "save_annotation",
             {"boxes": [{"box": BOX, "label": "x"}], "origin": "model"},
-            "name the model",
+            "Name the model",
         ),
         ("save_annotation", {"boxes": [{"box": BOX, "label": "x"}], "origin": "cat"}, "person"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sightline.tools.shared.dependencies import Limits
+from sightline.tools.shared.limits import Limits
 from tests.support.vlm import failing, scripted
 from tests.tools.toolbox import Place
 
@@ -51,7 +51,7 @@ def model_that_says(*answers: str, look: str = "yes") -> Any:
 
 async def ask(place: Place, model: Any, **arguments: Any) -> dict[str, Any]:
     """The result for the garlic, or for whatever the arguments say."""
-    async with model, place.having(vision=model).serving() as tools:
+    async with model, place.having(vlm=model).serving() as tools:
         arguments.setdefault("question", QUESTION)
         if arguments.get("assets") == "garlic":
             arguments["assets"] = [(await tools.ids())[GARLIC]]
@@ -182,7 +182,7 @@ async def test_an_answer_less_sure_than_asked_for_is_withheld(place: Place) -> N
     async def confidence(least: float) -> dict[str, Any]:
         model = scripted(lambda _: "garlic [1]", model="builtin-llava")
         return await ask(
-            place.having(limits=Limits(least_confidence=least)), model, assets="garlic"
+            place.having(limits=Limits(min_answer_confidence=least)), model, assets="garlic"
         )
 
     given = await confidence(0.0)
@@ -196,7 +196,7 @@ async def test_an_answer_less_sure_than_asked_for_is_withheld(place: Place) -> N
     assert withheld["claims"] == given["claims"]
     # A model that was never calibrated has no confidence to go by.
     model, _ = model_that_says(reply("garlic", claim("a bulb of garlic", 1)))
-    unknown = place.having(limits=Limits(least_confidence=1.0))
+    unknown = place.having(limits=Limits(min_answer_confidence=1.0))
     assert (await ask(unknown, model, assets="garlic"))["status"] == "answered"
 
 
@@ -204,7 +204,7 @@ async def test_without_a_model_the_evidence_comes_alone_with_the_reason(place: P
     async with place.serving() as tools:
         result = await tools.call("answer_question", question="Where is the garlic?")
     assert result["status"] == "no_model"
-    assert "SIGHTLINE_VLM_BASE_URL" in result["missing"]
+    assert "SIGHTLINE_VLM__BASE_URL" in result["missing"]
     assert result["evidence"][0]["asset"]["asset"]
 
 
@@ -222,7 +222,7 @@ async def test_without_a_model_the_evidence_comes_alone_with_the_reason(place: P
 async def test_a_broken_endpoint_leaves_the_evidence(
     place: Place, response: httpx.Response
 ) -> None:
-    result = await ask(place, failing(lambda _: response, retries=0), assets="garlic")
+    result = await ask(place, failing(lambda _: response, max_retries=0), assets="garlic")
     assert result["status"] in ("no_model", "unreadable")
     assert result["evidence"]
     assert result["missing"]
@@ -243,7 +243,7 @@ async def test_cited_pictures_come_with_their_boxes_when_asked_for(place: Place)
     model, _ = model_that_says(
         reply("garlic", claim("a bulb of garlic", 1, box=[250, 0, 750, 500]))
     )
-    async with model, place.having(vision=model).serving() as tools:
+    async with model, place.having(vlm=model).serving() as tools:
         asset = (await tools.ids())[GARLIC]
         _, shown = await tools.whole(
             "answer_question", question=QUESTION, assets=[asset], annotate=True
@@ -260,11 +260,11 @@ async def test_markup_in_passages_and_questions_does_not_reach_the_model(place: 
 
 async def test_an_empty_question_and_too_many_assets_are_refused(place: Place) -> None:
     model, _ = model_that_says(reply())
-    async with model, place.having(vision=model).serving() as tools:
+    async with model, place.having(vlm=model).serving() as tools:
         assert "empty" in await tools.refused("answer_question", question="  ")
         ids = list((await tools.ids()).values())
         said = await tools.refused("answer_question", question="What?", assets=ids[:7])
-        assert "7 assets are more than can be looked at at once, 4" in said
+        assert "7 assets are too many for one question. Give at most 4." in said
 
 
 async def test_a_model_without_a_calibration_gives_no_confidence_and_says_so(place: Place) -> None:
@@ -294,7 +294,7 @@ async def test_a_colour_that_the_picture_does_not_have_is_not_answered(place: Pl
     model, prompts = model_that_says(reply("violet", claim("a violet cloth", 1)))
     result = await ask(place, model, assets="garlic")
     assert result["status"] == "not_shown"
-    assert "nothing in the picture that it cites is purple" in result["missing"]
+    assert "nothing in the cited image is purple" in result["missing"]
     # The pixels were enough: nobody was asked again.
     assert len(prompts) == 1
 

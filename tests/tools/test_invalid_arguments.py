@@ -76,7 +76,7 @@ async def test_a_query_of_ten_thousand_words_is_ranked_by_its_first_and_says_so(
         result = await tools.call(tool, query=f"garlic {WORDS}", detail="detailed", limit=50)
     assert any("first" in note for note in result["notes"])
     ours = [hit for hit in result["hits"] if hit["source"] == "album/shop/garlic.png"]
-    assert 1 in [hit["retrievers"]["words"]["rank"] for hit in ours]  # its caption, or its name
+    assert 1 in [hit["retrievers"]["lexical"]["rank"] for hit in ours]  # its caption, or its name
 
 
 @pytest.mark.parametrize("tool", ["search_images", "search_text"])
@@ -146,7 +146,7 @@ async def test_without_roots_no_path_is_read(place: Place, tmp_path: Path) -> No
 
 
 async def test_an_upload_past_the_limit_and_a_bomb_are_refused(place: Place) -> None:
-    small = replace(place.limits, upload_bytes=1_000, picture_pixels=10_000)
+    small = replace(place.limits, max_upload_bytes=1_000, max_image_pixels=10_000)
     bomb = encoded(Image.new("1", (20_000, 20_000)), "PNG")
     async with place.serving() as tools:
         bombed = await tools.refused("search_images", image=data_url(bomb))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
-from sightline.server.models.ocr.rapid_ocr import load_reader
-from sightline.storage.blobs import ObjectStore
+from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.ingest.discover.input_paths import Root
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -70,13 +70,13 @@ async def mixed(nowhere: Place, tmp_path: Path) -> tuple[Place, Summary]:
     try:
         summary = await ingest(
             database,
-            ObjectStore(nowhere.data),
+            BlobStore(nowhere.data),
             encoder,
             [Root("all", str(folder))],
             collection="all",
             options=IngestOptions(workers=1, ocr="auto"),
             passage_encoder=encoder,
-            reader=load_reader(),
+            reader=load_ocr_engine(),
         )
     finally:
         await database.close()
@@ -152,7 +152,7 @@ async def asked(place: Place, question: str, about: str) -> tuple[dict[str, Any]
         return json.dumps(reply)
 
     model = scripted(answer)
-    async with model, place.having(vision=model).serving() as tools:
+    async with model, place.having(vlm=model).serving() as tools:
         result = await tools.call("answer_question", question=question, about=about)
     return result, prompts[0]
 
@@ -179,7 +179,7 @@ async def test_words_in_quotation_marks_are_found_where_they_were_read_without_a
     assert not any(near(edge, (255, 255, 255)) for edge in edges)
     # The words are whole: 30 is not 30.90.
     assert [each["status"] for each in result["phrases"]] == ["found", "found", "absent"]
-    assert "holds these words" in result["phrases"][2]["notes"][0]
+    assert "contains these words" in result["phrases"][2]["notes"][0]
     assert nothing["boxes"] == []
     assert "no text was read" in nothing["phrases"][0]["notes"][0]
     assert "quotation marks" in said

@@ -13,7 +13,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import TextContent, TextResourceContents
 
 from sightline.server.app import create_app
-from sightline.server.config import settings as process_settings
+from sightline.server.config import load_settings
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.registry import register_all
 
@@ -25,15 +25,15 @@ async def test_it_is_off_by_default() -> None:
 
 
 def test_it_wants_a_login_where_the_database_is_given(tmp_path: Path) -> None:
-    settings = process_settings.load(
-        data_dir=tmp_path, database_url="postgresql://x@127.0.0.1:1/x", analytics_enabled=True
+    settings = load_settings(
+        data_dir=tmp_path, database__url="postgresql://x@127.0.0.1:1/x", analytics__enabled=True
     )
     with pytest.raises(ConfigurationError, match="grant-analyst NAME, and set SIGHTLINE_ANALYTICS"):
         create_app(settings)
 
 
 async def test_an_agent_asks_the_database_that_sightline_brings(tmp_path: Path) -> None:
-    settings = process_settings.load(data_dir=tmp_path, analytics_enabled=True)
+    settings = load_settings(data_dir=tmp_path, analytics__enabled=True)
     async with Client(create_app(settings)) as client:
         assert "query_sql" in {tool.name for tool in (await client.list_tools()).tools}
         answer, refused, wrong, unknown = await asyncio.gather(

@@ -52,9 +52,9 @@ async def test_a_collection_is_what_list_collections_says_of_it(place: Place) ->
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("sightline://asset/zzzzzzzzzzzz", "no asset 'zzzzzzzzzzzz'"),
-        ("sightline://asset/zzzzzzzzzzzz/thumbnail", "no asset 'zzzzzzzzzzzz'"),
-        ("sightline://collection/holiday", "no collection 'holiday'; there are: 'album'"),
+        ("sightline://asset/zzzzzzzzzzzz", "Unknown asset 'zzzzzzzzzzzz'"),
+        ("sightline://asset/zzzzzzzzzzzz/thumbnail", "Unknown asset 'zzzzzzzzzzzz'"),
+        ("sightline://collection/holiday", "Unknown collection 'holiday'. Available: 'album'"),
         ("sightline://nothing/at/all", "nothing/at/all"),
     ],
 )

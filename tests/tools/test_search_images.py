@@ -49,7 +49,7 @@ async def test_hits_carry_scores_distances_thresholds_and_times(place: Place) ->
     scores = [hit["score"] for hit in result["hits"]]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= hit["distance"] <= 2 for hit in result["hits"])
-    assert set(result["thresholds"]) == {"picture_to_picture"}
+    assert set(result["thresholds"]) == {"image_to_image"}
     assert {"total", "encode"} <= set(result["timings_ms"])
     assert all(milliseconds >= 0 for milliseconds in result["timings_ms"].values())
 
@@ -102,8 +102,8 @@ async def test_words_and_a_picture_go_together(place: Place) -> None:
             limit=8,
         )
     by_source = {hit["source"]: hit for hit in result["hits"]}
-    assert "words" in by_source["album/shop/grape.png"]["retrievers"]
-    assert "picture_to_picture" in by_source["album/shop/pepper.png"]["retrievers"]
+    assert "lexical" in by_source["album/shop/grape.png"]["retrievers"]
+    assert "image_to_image" in by_source["album/shop/pepper.png"]["retrievers"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ async def test_detail_adds_metadata_and_branches_that_a_short_answer_leaves_out(
         detailed = await tools.call("search_images", query="garlic", limit=1, detail="detailed")
     assert not {"metadata", "retrievers"} & set(concise["hits"][0])
     assert detailed["hits"][0]["metadata"] == {"product": "Garlic", "price": 1.5, "organic": True}
-    assert detailed["hits"][0]["retrievers"]["words"]["rank"] == 1
+    assert detailed["hits"][0]["retrievers"]["lexical"]["rank"] == 1
 
 
 async def test_a_query_that_is_written_like_json_stays_words(place: Place) -> None:
@@ -311,10 +311,10 @@ async def test_a_region_cuts_an_upload_and_a_file_and_pages_on(
 @pytest.mark.parametrize(
     ("region", "said"),
     [
-        ([0.5, 0.5, 0.5, 0.9], "is not inside the picture"),
+        ([0.5, 0.5, 0.5, 0.9], "is not inside the image"),
         ([0.2, 0.2, 1.2, 0.9], "0 <= x0 < x1 <= 1"),
-        ([10, 10, 200, 100], "is not inside the picture"),
-        ([0.1, 0.1, 0.12, 0.9], "3 x 52 pixels of a picture of 96 x 64"),
+        ([10, 10, 200, 100], "is not inside the image"),
+        ([0.1, 0.1, 0.12, 0.9], "3 x 52 pixels of an image of 96 x 64"),
         ([0.1, 0.1, 0.9], "at least 4 items"),
     ],
 )
@@ -330,6 +330,6 @@ async def test_a_region_that_is_no_part_of_the_picture_is_refused_with_its_value
 async def test_a_region_needs_the_picture_that_it_is_a_part_of(place: Place) -> None:
     async with place.serving() as tools:
         said = await tools.refused("search_images", query="garlic", region=[0, 0, 0.5, 0.5])
-        assert "give image as well" in said
+        assert "Give `image` as well" in said
         said = await tools.refused("search_images", image="aaaaaaaaaaaa", region=[0, 0, 0.5, 0.5])
-        assert "no asset 'aaaaaaaaaaaa'" in said
+        assert "Unknown asset 'aaaaaaaaaaaa'" in said

@@ -19,7 +19,7 @@ async def test_a_part_number_is_found_in_a_document_with_its_place(place: Place)
     assert NOTES[start:end] == first["text"]
     assert first["passage"].startswith("p")
     assert "asset" not in first
-    assert first["retrievers"]["words"]["rank"] == 1
+    assert first["retrievers"]["lexical"]["rank"] == 1
     assert 0 <= first["retrievers"]["text_to_passage"]["distance"] <= 2
 
 

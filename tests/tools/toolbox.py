@@ -21,15 +21,16 @@ from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.server import SightlineServer
 from sightline.server.observability.metrics import Metrics
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.ingest.decode.image_decoder import Decoder
 from sightline.storage.ingest.discover.public_addresses import Allowed
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import ImageEncoder
-from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.tools.registry import register_all
-from sightline.tools.shared.dependencies import Dependencies, Limits
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.limits import Limits
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 from tests.support.encoders import ColourHistogramEncoder
 
@@ -62,7 +63,7 @@ class Place:
     urls: Allowed | None = None
     limits: Limits = field(default_factory=Limits)
     #: Asked about pictures; nobody is where it is ``None``.
-    vision: VisionLanguageModel | None = None
+    vlm: VisionLanguageModel | None = None
 
     def having(self, **changes: Any) -> Place:
         """The same with something else about it."""
@@ -72,7 +73,7 @@ class Place:
     async def serving(self, *, mode: str = "2026-07-28") -> AsyncIterator[Toolbox]:
         """All tools over the place, behind a client."""
         decoder = Decoder(
-            max_pixels=self.limits.picture_pixels, memory_mib=4096, seconds=60, workers=1
+            max_pixels=self.limits.max_image_pixels, memory_mib=4096, seconds=60, workers=1
         )
         database = await Database.open(self.dsn)
         async with AsyncExitStack() as open_:
@@ -87,7 +88,7 @@ class Place:
         encoder = self.encoder
         return Dependencies(
             database=Ready(database),
-            objects=ObjectStore(self.data),
+            blobs=BlobStore(self.data),
             encoder=Ready(encoder),
             passage_encoder=Ready(encoder),
             allowed_roots=self.roots,
@@ -97,7 +98,7 @@ class Place:
             ingest_options=IngestOptions(workers=1),
             decoder=decoder,
             limits=self.limits,
-            vision=self.vision,
+            vlm=self.vlm,
         )
 
     def _server(self, dependencies: Dependencies) -> SightlineServer:

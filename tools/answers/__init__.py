@@ -1,9 +1,8 @@
-"""Answers that stand on evidence: gather and number it, ask, read the answer, check every claim.
+"""Answers with citations: collect evidence, ask the model, parse the reply, check every claim.
 
-- `evidence`: what is shown to the model, numbered from 1.
-- `asking`: the prompt, in the form that the model's family takes.
-- `reading`: the model's answer as claims that cite evidence.
-- `checking`: a verdict for each claim, by `founding` (texts and pixels), a second look and `crops`.
-- `confidence`: how likely the answer is right.
-- `readings`: one answer, or several, where several pictures match equally.
+- `answer_context`: the numbered evidence.
+- `answer_prompts`, `answer_parser`: the request to the model and its reply as claims.
+- `claim_checks`, `claim_verification`: a verdict for each claim.
+- `confidence`: the calibrated probability that the answer is right.
+- `answer_pipeline`: all of these for one question.
 """

@@ -1,78 +1,73 @@
-"""What an answer may stand on: pictures and passages, numbered from 1."""
+"""Collect the numbered evidence for an answer: images, their OCR text, and passages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from PIL import Image
 
-from sightline.storage.records import assets
-from sightline.storage.records import ocr_lines as written
+from sightline.storage.records import assets, ocr_lines
 from sightline.storage.records.assets import Asset
-from sightline.storage.records.ocr_lines import WrittenLine
+from sightline.storage.records.ocr_lines import AssetTextLine
 from sightline.storage.retrieval.search_types import (
-    FoundRegion,
     ImageHit,
     ImageRequest,
     ImageResults,
+    MatchedRegion,
     Passage,
     PassageRequest,
     Selection,
 )
 from sightline.storage.types import PASSAGE_KINDS
-from sightline.tools.answers.text_matching import stands_in
-from sightline.tools.search_images import is_weak
+from sightline.tools.answers.text_matching import contains_phrase
 from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.view_image import load_picture
+from sightline.tools.shared.images import load_image
+from sightline.tools.shared.references import is_below_threshold
 
-#: Pictures of which a question is asked one by one, at most.
-MOST_MEANT: Final = 3
-#: Of the first hit's score, or of each branch's: what has this share may be meant as well. On the
-#: drawn world's validation split there is such a hit in 2 of 100 searches by a picture's caption.
-_AS_GOOD: Final = 0.98
-#: What a model is shown of one passage.
+#: Maximum number of images that are asked about one by one.
+MAX_AMBIGUOUS_IMAGES: Final = 3
+#: A hit with this share of the best score may be meant as well. In the validation split of the
+#: synthetic world, 2 of 100 searches by an image's caption have such a hit.
+_EQUAL_SHARE: Final = 0.98
+#: Maximum text of one passage in a prompt.
 PASSAGE_CHARS: Final = 1_200
-#: Between the lines of a text that was read.
+#: Separates OCR lines in a prompt.
 LINE_BREAK: Final = " | "
-#: Kinds of passages that say something; the name of a file says where to look.
-_TELLING: Final = tuple(kind for kind in PASSAGE_KINDS if kind != "name")
-#: Kinds of passages that were read on a picture or page.
-_READ: Final = ("ocr", "page_text")
+#: A file name is not a source of facts.
+_FACTUAL_KINDS: Final = tuple(kind for kind in PASSAGE_KINDS if kind != "name")
+_OCR_KINDS: Final = ("ocr", "page_text")
 
 
 @dataclass(frozen=True, slots=True)
-class PictureEvidence:
-    """A picture that the model is shown. ``score`` is the search's, ``None`` where it was given.
-
-    ``written`` is the text on it, as it was read at ingest.
-    """
+class ImageEvidence:
+    """An image for the model, with its OCR text. ``score`` is None for assets that were named."""
 
     number: int
     asset: Asset
     image: Image.Image
     score: float | None = None
-    region: FoundRegion | None = None
-    written: tuple[WrittenLine, ...] = ()
+    region: MatchedRegion | None = None
+    ocr_lines: tuple[AssetTextLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenEvidence:
-    """The text on a picture that is shown, as it was read at ingest: models read little of it."""
+class OcrEvidence:
+    """The OCR text of an image. Models often cannot read it in the image itself."""
 
     number: int
-    picture: PictureEvidence
+    image_evidence: ImageEvidence
 
     @property
     def text(self) -> str:
-        """Its lines from the top down."""
-        return LINE_BREAK.join(line.text for line in self.picture.written)
+        """Return the OCR lines in reading order."""
+        return LINE_BREAK.join(line.text for line in self.image_evidence.ocr_lines)
 
 
 @dataclass(frozen=True, slots=True)
 class PassageEvidence:
-    """A passage that the model is given to read."""
+    """A passage from the passage search."""
 
     number: int
     passage: Passage
@@ -81,125 +76,124 @@ class PassageEvidence:
 
     @property
     def text(self) -> str:
-        """What it says."""
+        """Return the text of the passage."""
         return self.passage.text
 
 
-TextEvidence = WrittenEvidence | PassageEvidence
-Evidence = PictureEvidence | TextEvidence
+TextEvidence = OcrEvidence | PassageEvidence
+Evidence = ImageEvidence | TextEvidence
 
 
-def picture_of(item: Evidence) -> PictureEvidence | None:
-    """The picture that is shown, or whose text it is; ``None`` for other passages."""
+def image_of(item: Evidence) -> ImageEvidence | None:
+    """Return the image of an image or OCR item, None for a passage."""
     match item:
-        case PictureEvidence():
+        case ImageEvidence():
             return item
-        case WrittenEvidence():
-            return item.picture
+        case OcrEvidence():
+            return item.image_evidence
         case PassageEvidence():
             return None
 
 
-async def given(deps: Dependencies, ids: Sequence[str]) -> list[Evidence]:
-    """The pictures that the caller named, in that order, then what is written on each.
+async def evidence_of_assets(deps: Dependencies, ids: Sequence[str]) -> list[Evidence]:
+    """Return the named assets in order, then their OCR text.
 
     Raises UnknownAssetError.
     """
     database = await deps.database.get()
     async with database.connection() as conn:
         records = await assets.fetch(conn, list(dict.fromkeys(ids)))
-        lines = await written.lines_on(conn, [record.id for record in records])
-    shown = [
-        PictureEvidence(
-            number, record, await load_picture(deps, record), written=lines.get(record.id, ())
+        lines = await ocr_lines.asset_text_lines(conn, [record.id for record in records])
+    images = [
+        ImageEvidence(
+            number, record, await load_image(deps, record), ocr_lines=lines.get(record.id, ())
         )
         for number, record in enumerate(records, 1)
     ]
-    return _with_text(shown)
+    return _with_ocr_text(images)
 
 
-async def found(
+async def search_evidence(
     deps: Dependencies,
     query: str,
     selection: Selection,
     *,
-    most: tuple[int, int],
+    max_images: int,
+    max_passages: int,
     principal: str | None,
 ) -> list[Evidence]:
-    """What the two searches bring for the query, ``most`` pictures and passages.
+    """Search images and passages; return images, their OCR text, then other passages.
 
-    Pictures come first, then what is written on each, then other passages. A caption is given as
-    what it is, a passage: what its file's author believed. For ``most`` of one picture come all
-    that match equally: it is not settled which one is meant.
+    With ``max_images=1`` all images that match equally well are returned (`MAX_AMBIGUOUS_IMAGES`),
+    because it is open which one is meant.
     """
     images = await deps.image_search(
         ImageRequest(
             query=query,
             selection=selection,
-            limit=MOST_MEANT if most[0] == 1 else most[0],
+            limit=MAX_AMBIGUOUS_IMAGES if max_images == 1 else max_images,
             principal=principal,
             tool="answer_question",
         )
     )
-    texts = await deps.passage_search(
+    passages = await deps.passage_search(
         PassageRequest(
             query=query,
-            selection=replace(selection, kinds=_TELLING),
-            limit=most[1],
+            selection=replace(selection, kinds=_FACTUAL_KINDS),
+            limit=max_passages,
             principal=principal,
             tool="answer_question",
         )
     )
-    hits = _meant(images) if most[0] == 1 else images.hits
+    hits = _equal_hits(images) if max_images == 1 else images.hits
     database = await deps.database.get()
     async with database.connection() as conn:
-        lines = await written.lines_on(conn, [hit.asset.id for hit in hits])
-    evidence = _with_text(
-        [
-            PictureEvidence(
-                number,
-                hit.asset,
-                await load_picture(deps, hit.asset),
-                hit.score,
-                hit.region,
-                lines.get(hit.asset.id, ()),
-            )
-            for number, hit in enumerate(hits, 1)
-        ]
+        lines = await ocr_lines.asset_text_lines(conn, [hit.asset.id for hit in hits])
+    evidence = _with_ocr_text(
+        [await _image_evidence(deps, number, hit, lines) for number, hit in enumerate(hits, 1)]
     )
-    read = " ".join(
-        item.text[:PASSAGE_CHARS] for item in evidence if isinstance(item, WrittenEvidence)
+    ocr_text = " ".join(
+        item.text[:PASSAGE_CHARS] for item in evidence if isinstance(item, OcrEvidence)
     )
-    for text in texts.hits:
-        if text.passage.kind in _READ and stands_in(text.passage.text, read):
-            continue  # it is among the evidence already
-        evidence.append(PassageEvidence(len(evidence) + 1, text.passage, text.score, text.asset))
+    for hit in passages.hits:
+        passage = hit.passage
+        if passage.kind in _OCR_KINDS and contains_phrase(ocr_text, passage.text):
+            continue  # already among the OCR text
+        evidence.append(PassageEvidence(len(evidence) + 1, passage, hit.score, hit.asset))
     return evidence
 
 
-def _meant(found: ImageResults) -> Sequence[ImageHit]:
-    """The first hit and what is as good; where the first does not stand out, all that there are."""
-    hits = found.hits
-    if not hits or is_weak(hits[0], found):
+async def _image_evidence(
+    deps: Dependencies, number: int, hit: ImageHit, lines: Mapping[str, tuple[AssetTextLine, ...]]
+) -> ImageEvidence:
+    asset = hit.asset
+    image = await load_image(deps, asset)
+    return ImageEvidence(number, asset, image, hit.score, hit.region, lines.get(asset.id, ()))
+
+
+def _equal_hits(results: ImageResults) -> Sequence[ImageHit]:
+    """Return the best hit and its equals; all hits if the best one is below its threshold."""
+    hits = results.hits
+    if not hits or is_below_threshold(hits[0], results.report):
         return hits
-    return [hit for hit in hits if _is_as_good(hit, hits[0])]
+    return [hit for hit in hits if _is_equal(hit, hits[0])]
 
 
-def _is_as_good(hit: ImageHit, first: ImageHit) -> bool:
-    """Whether it scores alike, or every branch finds it alike, so that places alone differ."""
-    if hit.score >= _AS_GOOD * first.score:
+def _is_equal(hit: ImageHit, best: ImageHit) -> bool:
+    """Return whether the scores, or the scores of every retriever, are nearly the same."""
+    if hit.score >= _EQUAL_SHARE * best.score:
         return True
     return all(
-        (own := hit.branches.get(name)) is not None
-        and own.score >= best.score - (1 - _AS_GOOD) * abs(best.score)
-        for name, best in first.branches.items()
+        (own := hit.retrievers.get(name)) is not None
+        and own.score >= other.score - (1 - _EQUAL_SHARE) * abs(other.score)
+        for name, other in best.retrievers.items()
     )
 
 
-def _with_text(shown: Sequence[PictureEvidence]) -> list[Evidence]:
-    """The pictures, and behind them the text on each that has any."""
-    evidence: list[Evidence] = list(shown)
-    for picture in shown:
-        if picture.written:
-            evidence.append(WrittenEvidence(len(evidence) + 1, picture))
+def _with_ocr_text(images: Sequence[ImageEvidence]) -> list[Evidence]:
+    """Append the OCR text of the images that have some."""
+    evidence: list[Evidence] = list(images)
+    for image in images:
+        if image.ocr_lines:
+            evidence.append(OcrEvidence(len(evidence) + 1, image))
     return evidence

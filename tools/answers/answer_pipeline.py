@@ -1,59 +1,69 @@
-"""One question of numbered evidence: asked, read, checked, and rated."""
+"""Answer one question from numbered evidence: ask, parse, check the claims, rate the answer."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sightline.storage.interfaces import ImageEncoder
-from sightline.storage.retrieval.stopwatch import Stopwatch
-from sightline.tools.answers.answer_context import Evidence
-from sightline.tools.answers.answer_parser import Draft, read
+from sightline.storage.retrieval.stage_runner import StageTimer
+from sightline.tools.answers.answer_context import Evidence, ImageEvidence, image_of
+from sightline.tools.answers.answer_parser import Draft, parse_reply
 from sightline.tools.answers.answer_prompts import question_request
 from sightline.tools.answers.answer_results import (
     AnswerResult,
-    Status,
+    AnswerStatus,
+    EvidenceItem,
     claim_result,
     evidence_item,
-    orders_note,
+    injection_notes,
 )
-from sightline.tools.answers.claim_verification import Checked, Checking
-from sightline.tools.answers.confidence import Features, calibration, features
-from sightline.tools.answers.rule_checks import unfounded
+from sightline.tools.answers.claim_checks import CheckContext
+from sightline.tools.answers.claim_verification import (
+    VerifiedClaim,
+    find_contradiction,
+    verify_claims,
+)
+from sightline.tools.answers.confidence import Features, compute_features, load_calibration
+from sightline.tools.answers.text_matching import contains_phrase, normalize
 from sightline.tools.vlm.vision_language_model import Reply, VisionLanguageModel
 
-_NOT_SHOWN: Final = (
-    "none of the evidence shows it: name pictures that do in `assets`, or say in `about` what to "
-    "look for"
+_NOT_SHOWN_HINT: Final = (
+    "None of the evidence shows it. Name images that do in `assets`, or say in `about` what to "
+    "look for."
+)
+AMBIGUOUS_HINT: Final = (
+    "Several images match the question equally and answer it differently. Name one in `assets`, or "
+    "describe its content in `about`."
 )
 
-#: Told how many of the stages are done, and which one begins.
-Tell = Callable[[float, str], Awaitable[None]]
+#: Receives the number of finished stages and the name of the next one.
+ReportProgress = Callable[[float, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """A question, what it is about where it does not say, and by when it is to be answered.
+class AnswerRequest:
+    """A question with its subject and deadline.
 
-    ``until`` is a time of ``time.monotonic``. Answers less sure than ``least_confidence``, where
-    that is known, are withheld.
+    ``deadline`` is a time of ``time.monotonic``. Answers with a known confidence below
+    ``min_confidence`` are withheld.
     """
 
     question: str
     about: str = ""
-    until: float | None = None
-    least_confidence: float = 0.0
+    deadline: float | None = None
+    min_confidence: float = 0.0
 
-    def left(self) -> float | None:
-        """Seconds that remain, ``None`` for no bound."""
-        return None if self.until is None else max(self.until - time.monotonic(), 0.0)
+    def seconds_left(self) -> float | None:
+        """Return the seconds before the deadline, None without one."""
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The result, and the features that its confidence was worked out from."""
+class RatedAnswer:
+    """The result, with the features from which its confidence was computed."""
 
     result: AnswerResult
     features: Features
@@ -61,116 +71,180 @@ class Answered:
 
 async def answer(
     model: VisionLanguageModel,
-    asking: Asking,
+    request: AnswerRequest,
     evidence: Sequence[Evidence],
     *,
     encoder: ImageEncoder | None,
-    tell: Tell,
-    watch: Stopwatch,
-) -> Answered:
-    """Ask, mend once, check every claim. Raises ModelError where the model gives no answer."""
-    await tell(1, f"asking {model.model}")
-    with watch.stage("answer"):
-        draft, reply, notes = await _ask(model, asking, evidence)
-    await tell(2, "checking claims")
-    with watch.stage("check"):
-        by_number = {item.number: item for item in evidence}
-        checking = Checking(model, asking.question, by_number, encoder, asking.left)
-        checked = await checking.verdicts(draft.claims)
-    known = features(draft, reply, checked, evidence)
-    result = _result(model, draft, checked, evidence, known, notes, watch)
-    return Answered(_sure(result, asking.least_confidence), known)
+    report_progress: ReportProgress,
+    timer: StageTimer,
+) -> RatedAnswer:
+    """Ask the model, retry an invalid answer once, and check every claim.
+
+    Raises ModelError if the model gives no answer.
+    """
+    by_number = {item.number: item for item in evidence}
+    context = CheckContext(model, request.question, by_number, encoder, request.seconds_left)
+    await report_progress(1, f"asking {model.model}")
+    with timer.stage("answer"):
+        draft, reply, notes = await _ask(request, evidence, context)
+    await report_progress(2, "checking claims")
+    with timer.stage("check"):
+        claims = await verify_claims(draft.claims, context)
+    features = compute_features(draft, reply, claims, evidence)
+    status, missing = _status(draft, claims)
+    calibration = load_calibration(model.model)
+    notes += injection_notes(evidence)
+    if model.profile.note:
+        notes.append(model.profile.note)
+    if calibration is None:
+        notes.append(f"no confidence: none has been calibrated for the model {model.model!r}")
+    is_rated = calibration is not None and status in ("answered", "not_shown")
+    result = AnswerResult(
+        status=status,
+        answer=draft.answer if status == "answered" else None,
+        confidence=calibration.confidence(features) if calibration and is_rated else None,
+        claims=[claim_result(each, evidence) for each in claims],
+        evidence=[evidence_item(each) for each in evidence],
+        missing=missing,
+        interpretations=list(draft.interpretations) or None,
+        model=model.model,
+        notes=notes or None,
+        timings_ms={**timer.stages, "total": timer.total()},
+    )
+    return RatedAnswer(_withhold_uncertain(result, request.min_confidence), features)
 
 
 async def _ask(
-    model: VisionLanguageModel,
-    asking: Asking,
-    evidence: Sequence[Evidence],
+    request: AnswerRequest, evidence: Sequence[Evidence], context: CheckContext
 ) -> tuple[Draft, Reply, list[str]]:
-    """The model's draft; asked once more where the first one cannot stand."""
+    """Return the model's draft, its reply and notes. Retries once if the draft is invalid."""
+    model = context.model
     profile = model.profile
-    request = question_request(
-        profile, asking.question, evidence, about=asking.about, deadline_seconds=asking.left()
-    )
-    reply = await model.ask(request)
-    draft = read(reply, profile, evidence)
-    by_number = {item.number: item for item in evidence}
+
+    async def ask(problems: Sequence[str] = ()) -> tuple[Draft, Reply]:
+        reply = await model.ask(
+            question_request(
+                profile,
+                request.question,
+                evidence,
+                about=request.about,
+                problems=problems,
+                deadline_seconds=request.seconds_left(),
+            )
+        )
+        return parse_reply(reply, profile, evidence), reply
+
+    draft, reply = await ask()
     problems = [
-        f"{claim.text[:80]!r}: {wrong}"
+        f"{claim.text[:80]!r}: {reason}"
         for claim in draft.claims
-        if (wrong := unfounded(claim, by_number)) is not None
+        if (reason := await find_contradiction(claim, context)) is not None
     ]
     if not draft.readable:
         problems = ["the reply was not the JSON object that was asked for"]
-    # The built-in model writes one form only: told of a problem, it would write the same again.
-    if not problems or profile.answers == "cited":
+    # The built-in model writes one format only: it would repeat the same answer.
+    if not problems or profile.answer_format == "cited":
         return draft, reply, []
-    request = question_request(
-        profile,
-        asking.question,
-        evidence,
-        about=asking.about,
-        problems=problems,
-        deadline_seconds=asking.left(),
-    )
-    again = await model.ask(request)
-    second = read(again, profile, evidence)
-    if not second.readable:
+    second_draft, second_reply = await ask(problems)
+    if not second_draft.readable:
         return draft, reply, ["a second try at the answer could not be read"]
-    return second, again, ["the answer was repaired once"]
+    return second_draft, second_reply, ["the answer was repaired once"]
 
 
-def _result(
-    model: VisionLanguageModel,
-    draft: Draft,
-    checked: Sequence[Checked],
-    evidence: Sequence[Evidence],
-    known: Features,
-    notes: Sequence[str],
-    watch: Stopwatch,
-) -> AnswerResult:
-    status, missing = _status(draft, checked)
-    fitted = calibration(model.model)
-    said = [*notes, *orders_note(evidence)]
-    if model.profile.note:
-        said.append(model.profile.note)
-    if fitted is None:
-        said.append(f"no confidence: none has been calibrated for the model {model.model!r}")
-    rated = fitted is not None and status in ("answered", "not_shown")
-    return AnswerResult(
-        status=status,
-        answer=draft.answer if status == "answered" else None,
-        confidence=fitted.confidence(known) if fitted is not None and rated else None,
-        claims=[claim_result(each, evidence) for each in checked],
-        evidence=[evidence_item(each) for each in evidence],
-        missing=missing,
-        interpretations=list(draft.readings) or None,
-        model=model.model,
-        notes=said or None,
-        timings_ms={**watch.stages, "total": watch.total()},
-    )
+def _status(draft: Draft, claims: Sequence[VerifiedClaim]) -> tuple[AnswerStatus, str | None]:
+    """Return the status, and what is missing if there is no answer."""
+    if not draft.readable:
+        return "unreadable", f"The model's reply could not be read: {draft.raw[:200]!r}"
+    if not draft.shown:
+        status: AnswerStatus = "ambiguous" if draft.interpretations else "not_shown"
+        return status, draft.missing or _NOT_SHOWN_HINT
+    if not any(each.verdict != "contradicted" and each.claim.citations for each in claims):
+        reasons = "; ".join(reason for each in claims for reason in each.reasons)
+        reasons = reasons or "it made none that cites evidence"
+        return "not_shown", f"The model answered, but none of its claims held: {reasons}"
+    return "answered", None
 
 
-def _sure(result: AnswerResult, least: float) -> AnswerResult:
-    """The result, or none of its answer where that is less sure than ``least``."""
-    sure = result.confidence
-    if result.status != "answered" or sure is None or sure >= least:
+def _withhold_uncertain(result: AnswerResult, min_confidence: float) -> AnswerResult:
+    """Remove an answer whose confidence is known and below ``min_confidence``."""
+    confidence = result.confidence
+    if result.status != "answered" or confidence is None or confidence >= min_confidence:
         return result
-    why = f"the answer was withheld: its confidence is {sure:.2f}, and {least:.2f} is asked for"
-    withheld = {"status": "not_shown", "answer": None, "confidence": None, "missing": why}
+    reason = (
+        f"The answer was withheld: its confidence is {confidence:.2f}, "
+        f"and {min_confidence:.2f} is required."
+    )
+    withheld = {"status": "not_shown", "answer": None, "confidence": None, "missing": reason}
     return result.model_copy(update=withheld)
 
 
-def _status(draft: Draft, checked: Sequence[Checked]) -> tuple[Status, str | None]:
-    """How the call ended, and what is missing where it ended without an answer."""
-    if not draft.readable:
-        return "unreadable", f"the model's reply could not be read: {draft.raw[:200]!r}"
-    if not draft.shown:
-        status: Status = "ambiguous" if draft.readings else "not_shown"
-        return status, draft.missing or _NOT_SHOWN
-    # An answer none of whose claims stands is no answer.
-    if not any(each.verdict != "contradicted" and each.citations for each in checked):
-        reasons = "; ".join(reason for each in checked for reason in each.reasons)
-        why = reasons or "it made none that cites evidence"
-        return "not_shown", f"the model answered, and no claim of it held: {why}"
-    return "answered", None
+def split_by_image(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
+    """Return one group per image, for models that see one image at a time.
+
+    A group has the image, its OCR text, and the passages without an image.
+    """
+    numbers = [item.number for item in evidence if isinstance(item, ImageEvidence)]
+    return [
+        [item for item in evidence if (of := image_of(item)) is None or of.number == number]
+        for number in numbers
+    ] or [list(evidence)]
+
+
+def merge_answers(question: str, answers: Sequence[RatedAnswer]) -> RatedAnswer:
+    """Merge the answers of the groups, best match first: one answer or the interpretations.
+
+    The result is ambiguous if images give different answers. An image that does not show an answer
+    does not contradict the others.
+    """
+    answered = [each for each in answers if each.result.status == "answered"]
+    best = answered[0] if answered else answers[0]
+    results = [each.result for each in answers]
+    notes = dict.fromkeys(note for each in results for note in each.notes or ())
+    items = {item.number: item for each in results for item in each.evidence}
+    merged = best.result.model_copy(
+        update={
+            "claims": [claim for each in results for claim in each.claims],
+            "evidence": [items[number] for number in sorted(items)],
+            "notes": list(notes) or None,
+            "timings_ms": results[-1].timings_ms,
+        }
+    )
+    distinct = {_answer_key(question, each.result): each.result for each in reversed(answered)}
+    if len(distinct) > 1:
+        merged = merged.model_copy(
+            update={
+                "status": "ambiguous",
+                "answer": None,
+                "confidence": None,
+                "missing": AMBIGUOUS_HINT,
+                "interpretations": [_interpretation(each) for each in reversed(distinct.values())],
+            }
+        )
+    return replace(best, result=merged)
+
+
+def _answer_key(question: str, result: AnswerResult) -> tuple[str, str | None]:
+    """Return what makes an answer distinct.
+
+    An answer that repeats words of the question says where they are, so its image counts too.
+    """
+    text = result.answer or ""
+    asset = _first_cited(result).asset
+    is_place = asset is not None and contains_phrase(question, text)
+    return normalize(text), asset.asset if asset is not None and is_place else None
+
+
+def _interpretation(result: AnswerResult) -> str:
+    cited = _first_cited(result)
+    return f"{result.answer}: [{cited.number}] {cited.source}"
+
+
+def _first_cited(result: AnswerResult) -> EvidenceItem:
+    """Return the first evidence of a claim that is not contradicted."""
+    return next(
+        item
+        for claim in result.claims
+        if claim.verdict != "contradicted"
+        for item in result.evidence
+        if item.number in claim.citations
+    )

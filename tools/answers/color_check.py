@@ -1,8 +1,7 @@
-"""Whether the colours that a claim names are in the pixels that it points at.
+"""Find color names in a text and measure their share of an image.
 
-One-sided on purpose. Light, shadow and cameras move colours far, so each name takes a wide part of
-the colour solid and names overlap; that a colour is there proves little. That no pixel at all is
-of it does prove something.
+Light and cameras shift colors, so the HSV ranges are wide and overlap: a color that is present
+proves little, a color without any pixel is evidence against a claim.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-#: The eleven basic colour terms of English (Berlin and Kay, 1969), and how each is written.
+#: The eleven basic color terms of English (Berlin and Kay, 1969) and their spellings.
 _WORDS: Final = {
     "red": ("red", "红"),
     "orange": ("orange", "橙", "橘"),
@@ -25,14 +24,14 @@ _WORDS: Final = {
     "pink": ("pink", "粉色", "粉红"),
     "brown": ("brown", "棕", "褐", "咖啡色"),
     "white": ("white", "白"),
-    "grey": ("grey", "gray", "灰"),
+    "gray": ("gray", "grey", "灰"),
     "black": ("black", "黑"),
 }
-#: Nouns that hold a colour's character or word and name no colour.
-_OTHER_WORDS: Final = re.compile(
+#: Words that contain a color word but do not name a color.
+_NOT_COLORS: Final = re.compile(
     r"白天|白菜|明白|黄瓜|黄油|黑板|黑夜|红绿灯|orange juice|oranges?\b(?= (?:fruit|slice))"
 )
-#: Hues in degrees, least saturation and range of value, each 0 to 1, wide and overlapping.
+#: Hue range in degrees, minimum saturation and range of value (0 to 1).
 _CHROMATIC: Final = {
     "red": ((335, 25), 0.25, (0.2, 1.0)),
     "orange": ((8, 50), 0.3, (0.3, 1.0)),
@@ -43,18 +42,18 @@ _CHROMATIC: Final = {
     "pink": ((285, 20), 0.08, (0.45, 1.0)),
     "brown": ((0, 55), 0.15, (0.1, 0.85)),
 }
-_WHITE_LEAST: Final = 0.55
-_BLACK_MOST: Final = 0.4
-_GREY: Final = (0.12, 0.92)
-_GREYISH: Final = 0.3
-_EDGE_PIXELS: Final = 96
-#: Under this share of the pixels, a colour is not there: JPEG alone makes some of any.
-_ABSENT_SHARE: Final = 0.004
+_WHITE_MIN_VALUE: Final = 0.55
+_BLACK_MAX_VALUE: Final = 0.4
+_GRAY_VALUES: Final = (0.12, 0.92)
+_GRAY_MAX_SATURATION: Final = 0.3
+_MAX_EDGE_PIXELS: Final = 96
+#: A color with a smaller share of the pixels is absent: JPEG artifacts produce some of any color.
+_MIN_SHARE: Final = 0.004
 
 
-def named(text: str) -> set[str]:
-    """The basic colours that a text names."""
-    flat = _OTHER_WORDS.sub(" ", text.casefold())
+def color_names(text: str) -> set[str]:
+    """Return the basic colors that a text names."""
+    flat = _NOT_COLORS.sub(" ", text.casefold())
     return {
         name
         for name, words in _WORDS.items()
@@ -65,27 +64,27 @@ def named(text: str) -> set[str]:
     }
 
 
-def absent(names: set[str], image: Image.Image) -> set[str]:
-    """Those of the colours that no part of an upright RGB picture or crop is of."""
-    found = shares(image)
-    return {name for name in names if found[name] < _ABSENT_SHARE}
+def absent_colors(names: set[str], image: Image.Image) -> set[str]:
+    """Return the named colors that no part of the RGB image has."""
+    shares = color_shares(image)
+    return {name for name in names if shares[name] < _MIN_SHARE}
 
 
-def shares(image: Image.Image) -> dict[str, float]:
-    """How much of the picture is of each colour, 0 to 1; names overlap, so the sum may pass 1."""
+def color_shares(image: Image.Image) -> dict[str, float]:
+    """Return the share of pixels (0 to 1) of each color. Colors overlap."""
     small = image.convert("RGB")
-    # The nearest pixel, not a mean: a mean of red and green lines is brown.
-    small.thumbnail((_EDGE_PIXELS, _EDGE_PIXELS), Image.Resampling.NEAREST)
+    # Nearest pixel: the mean of red and green lines would be brown.
+    small.thumbnail((_MAX_EDGE_PIXELS, _MAX_EDGE_PIXELS), Image.Resampling.NEAREST)
     hsv = np.asarray(small.convert("HSV"), dtype=np.float32)
     hue, saturation, value = hsv[..., 0] * (360 / 255), hsv[..., 1] / 255, hsv[..., 2] / 255
-    greyish = saturation <= _GREYISH
-    found: dict[str, NDArray[np.bool_]] = {
-        "white": greyish & (value >= _WHITE_LEAST),
-        "grey": greyish & (value >= _GREY[0]) & (value <= _GREY[1]),
-        "black": value <= _BLACK_MOST,
+    is_gray = saturation <= _GRAY_MAX_SATURATION
+    masks: dict[str, NDArray[np.bool_]] = {
+        "white": is_gray & (value >= _WHITE_MIN_VALUE),
+        "gray": is_gray & (value >= _GRAY_VALUES[0]) & (value <= _GRAY_VALUES[1]),
+        "black": value <= _BLACK_MAX_VALUE,
     }
-    for name, ((start, end), least, (darkest, lightest)) in _CHROMATIC.items():
+    for name, ((start, end), min_saturation, (min_value, max_value)) in _CHROMATIC.items():
         within = (hue >= start) & (hue <= end) if start < end else (hue >= start) | (hue <= end)
-        lit = (value >= darkest) & (value <= lightest)
-        found[name] = within & (saturation >= least) & lit
-    return {name: float(mask.mean()) for name, mask in found.items()}
+        bright = (value >= min_value) & (value <= max_value)
+        masks[name] = within & (saturation >= min_saturation) & bright
+    return {name: float(mask.mean()) for name, mask in masks.items()}

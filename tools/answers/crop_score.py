@@ -1,8 +1,7 @@
-"""Whether a box shows what its claim says: the crop, by the encoder, against the rest.
+"""Compare a claim's box with the rest of the image by an image-text encoder.
 
-A phrase is near to every picture that it is about, so a similarity by itself says little. What
-counts is whether the crop is nearer to the phrase than other places of the same size, and than
-the whole picture, are.
+A phrase is similar to every image of its subject, so one similarity says little. The score is
+relative: the crop against other boxes of the same size and against the whole image.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ import numpy as np
 from PIL import Image
 
 from sightline.storage.interfaces import ImageEncoder, Pixels
-from sightline.tools.boxes.geometry import Box, iou
+from sightline.storage.types import Box
+from sightline.tools.boxes.geometry import area, iou
 from sightline.tools.shared import images
 
-#: Context around a thing helps an encoder that was trained on whole pictures.
+#: Context helps an encoder that was trained on whole images.
 _MARGIN: Final = 0.1
-#: Other places share at most this much of their union with the box.
-_ELSEWHERE: Final = 0.2
-#: A box over more of the picture than this leaves nothing to compare it with.
-_MOST: Final = 0.6
-#: Crops with a shorter side, in pixels, show an encoder nothing.
-_SHORTEST_PIXELS: Final = 8
+#: Maximum IoU of another box with the claim's box.
+_MAX_OVERLAP: Final = 0.2
+#: A larger box leaves nothing to compare with.
+_MAX_AREA: Final = 0.6
+_MIN_EDGE_PIXELS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class CropSupport:
-    """Cosine similarities to the phrase: of the crop, of the whole picture, of other places."""
+class CropScore:
+    """Cosine similarities to the phrase: the crop, the whole image, and other boxes."""
 
     crop: float
     whole: float
@@ -39,56 +38,54 @@ class CropSupport:
 
     @property
     def rank(self) -> float:
-        """0 to 1: the share of the other places, the whole among them, that the crop beats."""
+        """Return the share of the other boxes and the whole image that the crop beats."""
         rivals = (self.whole, *self.others)
         return sum(self.crop > each for each in rivals) / len(rivals)
 
     @property
     def gain(self) -> float:
-        """How much nearer to the phrase the crop is than other places are on average."""
+        """Return the similarity of the crop minus the mean of the other boxes."""
         return self.crop - sum(self.others) / len(self.others)
 
 
-async def crop_support(
+async def score_crop(
     encoder: ImageEncoder, image: Image.Image, box: Box, phrase: str
-) -> CropSupport | None:
-    """How far the ``box`` (0 to 1 of the upright ``image``) supports ``phrase``.
+) -> CropScore | None:
+    """Score how well the box (normalized) of the upright image matches the phrase.
 
-    ``None`` where nothing can be compared: no words, a crop too small to see anything in, or one
-    that is most of the picture. Raises ModelError where the encoder cannot be used.
+    None if there is nothing to compare: no words, a tiny crop, or nearly the whole image. Raises
+    ModelError if the encoder is not available.
     """
     x0, y0, x1, y1 = box
-    shortest = min((x1 - x0) * image.width, (y1 - y0) * image.height)
-    elsewhere = list(other_places(box))
-    if not phrase.strip() or shortest < _SHORTEST_PIXELS or not elsewhere:
-        return None
-    if (x1 - x0) * (y1 - y0) > _MOST:
+    min_edge = min((x1 - x0) * image.width, (y1 - y0) * image.height)
+    others = list(other_boxes(box))
+    if not phrase.strip() or min_edge < _MIN_EDGE_PIXELS or not others or area(box) > _MAX_AREA:
         return None
 
-    def prepare() -> list[Pixels]:
-        crops = [images.crop(image, widened(place)) for place in (box, *elsewhere)]
+    def preprocess() -> list[Pixels]:
+        crops = [images.crop(image, add_margin(each)) for each in (box, *others)]
         return [encoder.preprocess(each) for each in (image, *crops)]
 
-    pixels = await anyio.to_thread.run_sync(prepare)
+    pixels = await anyio.to_thread.run_sync(preprocess)
     vectors = await encoder.encode_images(pixels)
-    (words,) = await encoder.encode_texts([phrase])
-    whole, crop, *others = (float(each) for each in np.asarray(vectors @ words))
-    return CropSupport(crop, whole, tuple(others))
+    (text_vector,) = await encoder.encode_texts([phrase])
+    whole, crop, *rest = (float(each) for each in np.asarray(vectors @ text_vector))
+    return CropScore(crop, whole, tuple(rest))
 
 
-def other_places(box: Box) -> Iterator[Box]:
-    """Boxes of the same size spread over the picture, apart from this one."""
+def other_boxes(box: Box) -> Iterator[Box]:
+    """Yield boxes of the same size across the image that hardly overlap the box."""
     width, height = box[2] - box[0], box[3] - box[1]
     for y in (0.0, 0.5, 1.0):
         for x in (0.0, 0.5, 1.0):
             left, top = x * (1 - width), y * (1 - height)
-            place = (left, top, left + width, top + height)
-            if iou(place, box) <= _ELSEWHERE:
-                yield place
+            other = (left, top, left + width, top + height)
+            if iou(other, box) <= _MAX_OVERLAP:
+                yield other
 
 
-def widened(box: Box) -> Box:
-    """The box with a margin around it, within the picture."""
+def add_margin(box: Box) -> Box:
+    """Return the box with a margin, clipped to the image."""
     x0, y0, x1, y1 = box
-    across, down = _MARGIN * (x1 - x0), _MARGIN * (y1 - y0)
-    return max(x0 - across, 0.0), max(y0 - down, 0.0), min(x1 + across, 1.0), min(y1 + down, 1.0)
+    dx, dy = _MARGIN * (x1 - x0), _MARGIN * (y1 - y0)
+    return max(x0 - dx, 0.0), max(y0 - dy, 0.0), min(x1 + dx, 1.0), min(y1 + dy, 1.0)

@@ -1,11 +1,10 @@
-"""Boxes as vision-language models write them, and the one form in which Sightline keeps them.
+"""Boxes as vision-language models write them.
 
-``profiles``     what a family of models wants and writes; ``families`` is the table
-``fit``          how a picture is sized for a model, and where it then lies
-``conventions``  the numbers of a family to and from pixels of the picture as sent
-``parse``        one tolerant reader of answers; ``lenient`` and ``notations`` read the text
-``write``        a box in a family's own form
-``geometry``     boxes themselves
+- `model_profiles`, `model_families`: prompt, image size and box format of each model family.
+- `letterbox`: resizes an image for a model.
+- `box_parser` (with `notations` and `tolerant_json`): parses the boxes in a reply.
+- `box_format`: writes boxes in the format of a family.
+- `geometry`: functions on boxes.
 
-The canonical form is (x0, y0, x1, y1), shares 0 to 1 of the upright original, origin top left.
+The canonical box is normalized xyxy (0 to 1 of the upright image), origin top left.
 """

@@ -1,7 +1,4 @@
-"""Annotations as files that train and measure models: COCO, and LLaVA's conversations.
-
-Pure: `sightline export-annotations` brings the rows and writes the pictures that they speak of.
-"""
+"""Convert annotations to training data: COCO and LLaVA conversations."""
 
 from __future__ import annotations
 
@@ -12,35 +9,34 @@ from pydantic import JsonValue
 
 from sightline.storage.records.annotations import Annotation
 from sightline.storage.records.assets import Asset
-from sightline.tools.boxes.box_format import write
+from sightline.tools.boxes.box_format import format_boxes
 from sightline.tools.boxes.model_profiles import Profile
 
-#: An asset with what is annotated on it, in the order of ids.
-Annotated = tuple[Asset, Sequence[Annotation]]
+#: An asset with its annotations, by id.
+AnnotatedAsset = tuple[Asset, Sequence[Annotation]]
 
 _IMAGE: Final = "<image>\n"
 
 
-def picture_file(asset: Asset) -> str:
-    """The name under which the upright picture of an asset is exported."""
+def image_file_name(asset: Asset) -> str:
+    """Return the file name of the exported upright image of an asset."""
     return f"images/{asset.id}.jpg"
 
 
-def coco(annotated: Sequence[Annotated]) -> dict[str, JsonValue]:
-    """COCO's object detection format: boxes are [left, top, width, height] in pixels.
+def to_coco(assets: Sequence[AnnotatedAsset]) -> dict[str, JsonValue]:
+    """Return COCO object detection data: boxes are [left, top, width, height] in pixels.
 
-    What COCO has no field for (who drew it, when, the model, the source) stands beside it under
-    names that its readers pass over. Ids count from 1.
+    Other facts (author, time, model, source) are in fields that COCO readers ignore.
     """
-    labels = sorted({each.label for _, marks in annotated for each in marks})
+    labels = sorted({each.label for _, items in assets for each in items})
     categories = {label: number for number, label in enumerate(labels, 1)}
     images: list[JsonValue] = []
     boxes: list[JsonValue] = []
-    for number, (asset, marks) in enumerate(annotated, 1):
+    for number, (asset, items) in enumerate(assets, 1):
         images.append(
             {
                 "id": number,
-                "file_name": picture_file(asset),
+                "file_name": image_file_name(asset),
                 "width": asset.width,
                 "height": asset.height,
                 "asset": asset.id,
@@ -49,12 +45,12 @@ def coco(annotated: Sequence[Annotated]) -> dict[str, JsonValue]:
                 "seconds": asset.frame_seconds,
             }
         )
-        boxes += [_box(mark, asset, number, categories[mark.label]) for mark in marks]
+        boxes += [_coco_box(each, asset, number, categories[each.label]) for each in items]
     for number, box in enumerate(boxes, 1):
         if isinstance(box, dict):
             box["id"] = number
     return {
-        "info": {"description": "Annotations kept by Sightline"},
+        "info": {"description": "Annotations from Sightline"},
         "licenses": [],
         "images": images,
         "categories": [{"id": number, "name": label} for label, number in categories.items()],
@@ -62,8 +58,10 @@ def coco(annotated: Sequence[Annotated]) -> dict[str, JsonValue]:
     }
 
 
-def _box(mark: Annotation, asset: Asset, image: int, category: int) -> dict[str, JsonValue]:
-    x0, y0, x1, y1 = mark.box
+def _coco_box(
+    annotation: Annotation, asset: Asset, image: int, category: int
+) -> dict[str, JsonValue]:
+    x0, y0, x1, y1 = annotation.box
     left, top = x0 * asset.width, y0 * asset.height
     width, height = (x1 - x0) * asset.width, (y1 - y0) * asset.height
     described: dict[str, JsonValue] = {
@@ -74,42 +72,41 @@ def _box(mark: Annotation, asset: Asset, image: int, category: int) -> dict[str,
         "iscrowd": 0,
         "segmentation": [],
         "attributes": {
-            "annotation": mark.id,
-            "origin": mark.origin,
-            "model": mark.model,
-            "author": mark.author,
-            "note": mark.note,
-            "created_at": mark.created_at.isoformat(),
+            "annotation": annotation.id,
+            "origin": annotation.origin,
+            "model": annotation.model,
+            "author": annotation.author,
+            "note": annotation.note,
+            "created_at": annotation.created_at.isoformat(),
         },
     }
-    if mark.score is not None:
-        described["score"] = mark.score
+    if annotation.score is not None:
+        described["score"] = annotation.score
     return described
 
 
-def conversations(annotated: Sequence[Annotated], profile: Profile) -> list[JsonValue]:
-    """LLaVA's training format: a picture and turns that ask where each label is.
+def to_llava(assets: Sequence[AnnotatedAsset], profile: Profile) -> list[JsonValue]:
+    """Return LLaVA conversations that ask for the boxes of each label.
 
-    A picture's first question holds ``<image>``. Questions and boxes are in the words and numbers
-    of ``profile``, of pictures prepared as it prepares them; several boxes of one label are
-    answered together. Raises ValueError where the profile has no boxes.
+    The first question about an image contains ``<image>``. Questions and boxes follow the profile;
+    one answer contains all boxes of a label. Raises ValueError if the profile has no boxes.
     """
-    found: list[JsonValue] = []
-    for asset, marks in annotated:
+    result: list[JsonValue] = []
+    for asset, items in assets:
         placement = profile.place((asset.width, asset.height))
         turns: list[JsonValue] = []
-        for label, named in _by_label(marks).items():
-            question = "".join(profile.locating([label]))
-            answer = write([(label, mark.box) for mark in named], profile, placement)
+        for label, named in _by_label(items).items():
+            question = "".join(profile.locate_prompt([label]))
+            answer = format_boxes([(label, each.box) for each in named], profile, placement)
             turns.append({"from": "human", "value": question if turns else _IMAGE + question})
             turns.append({"from": "gpt", "value": answer})
         if turns:
-            found.append({"id": asset.id, "image": picture_file(asset), "conversations": turns})
-    return found
+            result.append({"id": asset.id, "image": image_file_name(asset), "conversations": turns})
+    return result
 
 
-def _by_label(marks: Sequence[Annotation]) -> Mapping[str, list[Annotation]]:
-    found: dict[str, list[Annotation]] = {}
-    for mark in marks:
-        found.setdefault(mark.label, []).append(mark)
-    return found
+def _by_label(items: Sequence[Annotation]) -> Mapping[str, list[Annotation]]:
+    grouped: dict[str, list[Annotation]] = {}
+    for annotation in items:
+        grouped.setdefault(annotation.label, []).append(annotation)
+    return grouped

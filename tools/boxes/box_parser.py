@@ -1,37 +1,30 @@
-"""Boxes out of a model's answer: one reader, the convention from the profile, nothing guessed."""
+"""Parse the boxes in a model's reply by the box format of its profile. Nothing is guessed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sightline.tools.boxes.conventions import Convention
-from sightline.tools.boxes.geometry import (
-    Box,
-    Placement,
-    area,
-    clipped,
-    in_pixels,
-    ordered,
-)
-from sightline.tools.boxes.model_profiles import Profile
-from sightline.tools.boxes.notations import Group, groups
-from sightline.tools.boxes.tolerant_json import MOST_CHARS
+from sightline.storage.types import Box
+from sightline.tools.boxes.geometry import Placement, area, clip, sort_corners, to_pixels
+from sightline.tools.boxes.model_profiles import BoxFormat, Profile
+from sightline.tools.boxes.notations import LabeledNumbers, parse_notation
+from sightline.tools.boxes.tolerant_json import MAX_CHARS
 
 #: ``found``: as the family writes them. ``repaired``: found after the repairs in ``notes``.
-#: ``absent``: the model says that it is not there. ``unreadable``: no box in the text, or none that
-#: its convention allows. ``unsupported``: the profile has no boxes.
-Status = Literal["found", "repaired", "absent", "unreadable", "unsupported"]
+#: ``absent``: the model says that it is not there. ``unreadable``: no valid box in the text.
+#: ``unsupported``: the profile has no boxes.
+BoxStatus = Literal["found", "repaired", "absent", "unreadable", "unsupported"]
 
-#: How far beyond the picture, as a share of its side, a number may lie and be cut to its edge.
-_SLIGHTLY: Final = 0.05
-_MOST_MARKS: Final = 100
-#: Boxes thinner than this share of a side are no places.
-_THINNEST: Final = 1e-6
+#: A number this far outside the image, as a share of its side, is clipped to the edge.
+_TOLERANCE: Final = 0.05
+_MAX_BOXES: Final = 100
+#: Minimum width and height of a normalized box.
+_MIN_SIDE: Final = 1e-6
 
-#: What models write instead of a box, without punctuation, in lower case.
+#: What models write instead of a box, in lower case without punctuation.
 _ABSENT: Final = frozenset(
-    {
+    [
         "null",
         "none",
         "not there",
@@ -46,17 +39,17 @@ _ABSENT: Final = frozenset(
         "图中没有",
         "没有",
         "无",
-    }
+    ]
 )
 _PUNCTUATION: Final = " \t\r\n`'\"“”.,。，!！:："
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A place that a model named.
+class ParsedBox:
+    """A box or point in a reply.
 
-    ``box`` is in shares of the upright original; for a point its corners are equal.
-    ``pixels`` is the same in whole pixels of the upright original, right and lower edge exclusive.
+    ``box`` is normalized; the corners of a point are equal. ``pixels`` are whole pixels of the
+    upright original, right and lower edge exclusive.
     """
 
     label: str
@@ -66,87 +59,86 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was read of an answer, with the answer itself for the record.
+class BoxParseResult:
+    """The boxes in a reply, with the raw text.
 
-    ``absent`` are labels that the model said are not there; ``notes`` is what was repaired or left
-    out, in words.
+    ``absent`` are labels that the model said are not there. ``notes`` name every repair and
+    omission.
     """
 
-    status: Status
-    marks: tuple[Mark, ...]
+    status: BoxStatus
+    boxes: tuple[ParsedBox, ...]
     raw: str
     absent: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def parse(text: str, profile: Profile, placement: Placement) -> Found:
-    """Read the boxes in ``text``, which a model of ``profile`` wrote about a picture sent so.
+def parse_boxes(text: str, profile: Profile, placement: Placement) -> BoxParseResult:
+    """Parse the boxes in a reply about an image that was sent with ``placement``.
 
-    Never raises, whatever the text; its time is in proportion to the text's length, up to
-    ``lenient.MOST_CHARS`` characters.
+    Never raises. The time is linear in the length of the text, up to `tolerant_json.MAX_CHARS`.
     """
-    convention = profile.boxes
-    if convention is None:
-        return Found("unsupported", (), text, notes=(profile.note or "",))
-    read = groups(text, convention)
+    box_format = profile.box_format
+    if box_format is None:
+        return BoxParseResult("unsupported", (), text, notes=(profile.note or "",))
+    parsed = parse_notation(text, box_format)
     notes: list[str] = []
-    if len(text) > MOST_CHARS:
-        notes.append(f"only the first {MOST_CHARS:,} characters were read")
-    if read.truncated:
+    if len(text) > MAX_CHARS:
+        notes.append(f"only the first {MAX_CHARS:,} characters were read")
+    if parsed.truncated:
         notes.append("the answer ends inside a list; what was cut off is left out")
-    marks: list[Mark] = []
+    boxes: list[ParsedBox] = []
     absent: list[str] = []
-    for group in read.found:
-        if group.numbers is None:
-            absent.append(group.label)
-        elif len(marks) == _MOST_MARKS:
-            notes.append(f"only the first {_MOST_MARKS} boxes were read")
+    for item in parsed.items:
+        if item.numbers is None:
+            absent.append(item.label)
+        elif len(boxes) == _MAX_BOXES:
+            notes.append(f"only the first {_MAX_BOXES} boxes were read")
             break
         else:
-            mark = _mark(group, group.numbers, convention, placement, notes)
-            if mark is not None:
-                marks.append(mark)
+            box = _to_box(item, item.numbers, box_format, placement, notes)
+            if box is not None:
+                boxes.append(box)
     notes = list(dict.fromkeys(notes))
-    if marks:
-        status: Status = "repaired" if notes else "found"
-    elif absent or read.empty or text.strip(_PUNCTUATION).lower() in _ABSENT:
+    if boxes:
+        status: BoxStatus = "repaired" if notes else "found"
+    elif absent or parsed.is_empty or text.strip(_PUNCTUATION).lower() in _ABSENT:
         status = "absent"
     else:
         status = "unreadable"
-    return Found(status, tuple(marks), text, tuple(dict.fromkeys(absent)), tuple(notes))
+    return BoxParseResult(status, tuple(boxes), text, tuple(dict.fromkeys(absent)), tuple(notes))
 
 
-def _mark(
-    group: Group, numbers: Box, convention: Convention, placement: Placement, notes: list[str]
-) -> Mark | None:
-    """The place, or ``None`` with a note why it is none."""
-    if group.by_name and convention.y_first:
+def _to_box(
+    item: LabeledNumbers,
+    numbers: Box,
+    box_format: BoxFormat,
+    placement: Placement,
+    notes: list[str],
+) -> ParsedBox | None:
+    """Convert the numbers to a box, or add a note why they are none."""
+    if item.named_corners and box_format.y_first:
         x0, y0, x1, y1 = numbers
         numbers = y0, x0, y1, x1
-    sent = convention.to_sent(numbers, placement.sent)
-    shares = ordered(
-        (
-            sent[0] / placement.sent[0],
-            sent[1] / placement.sent[1],
-            sent[2] / placement.sent[0],
-            sent[3] / placement.sent[1],
-        )
-    )
-    written = "[" + ", ".join(f"{number:g}" for number in numbers) + "]"
-    if min(shares) < -_SLIGHTLY or max(shares) > 1 + _SLIGHTLY:
-        notes.append(f"{written} lies outside the picture ({convention.wording}) and is left out")
+    sent = box_format.to_sent(numbers, placement.sent)
+    width, height = placement.sent
+    x0, y0, x1, y1 = sort_corners(sent)
+    low, high = min(x0 / width, y0 / height), max(x1 / width, y1 / height)
+    text = "[" + ", ".join(f"{number:g}" for number in numbers) + "]"
+    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
+        notes.append(f"{text} is outside the image ({box_format.description}) and is left out")
         return None
-    if ordered(sent) != sent:
-        notes.append(f"the corners of {written} were in the wrong order")
-    if min(shares) < 0 or max(shares) > 1:
-        notes.append(f"{written} was cut to the picture")
-    original = placement.to_original(ordered(sent))
-    box = clipped(original)
-    if convention.points:
-        return Mark(group.label, box, in_pixels(box, placement.original), is_point=True)
-    if box[2] - box[0] < _THINNEST or box[3] - box[1] < _THINNEST:
-        where = "is empty" if area(original) <= 0 else "lies in the padding beside the picture"
-        notes.append(f"{written} {where} and is left out")
+    if sort_corners(sent) != sent:
+        notes.append(f"the corners of {text} were in the wrong order")
+    if low < 0 or high > 1:
+        notes.append(f"{text} was clipped to the image")
+    original = placement.to_original(sort_corners(sent))
+    box = clip(original)
+    pixels = to_pixels(box, placement.original)
+    if box_format.points:
+        return ParsedBox(item.label, box, pixels, is_point=True)
+    if box[2] - box[0] < _MIN_SIDE or box[3] - box[1] < _MIN_SIDE:
+        reason = "is empty" if area(original) <= 0 else "is in the padding beside the image"
+        notes.append(f"{text} {reason} and is left out")
         return None
-    return Mark(group.label, box, in_pixels(box, placement.original))
+    return ParsedBox(item.label, box, pixels)

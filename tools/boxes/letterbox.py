@@ -1,7 +1,6 @@
-"""How a picture is sized for a model, on our side, so that no server's resizing shifts a box.
+"""Resize an image for a model, so that the server's own resizing does not shift boxes.
 
-``place`` says where the original will lie, from sizes alone; ``render`` makes the picture. They
-agree by construction: both go through the same steps.
+`place` computes the placement from sizes alone; `render` makes the image with the same steps.
 """
 
 from __future__ import annotations
@@ -13,40 +12,39 @@ from typing import assert_never
 
 from PIL import Image, ImageOps
 
-from sightline.tools.boxes.geometry import Placement, Size, whole
+from sightline.tools.boxes.geometry import Placement, Size
 
-#: A picture whose square would be larger is made smaller before it is padded: a thin strip of
-#: allowed size would otherwise become a square of terabytes.
-_LARGEST_SQUARE_EDGE = 2048
+#: Larger images are reduced before they are padded: a thin strip would become a huge square.
+_MAX_SQUARE_EDGE = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class PaddedSquare:
-    """Centred on a square of ``colour``, then resized to ``edge`` by ``edge`` pixels."""
+    """Center on a square of ``color``, then resize to ``edge`` x ``edge`` pixels."""
 
     edge: int
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Resized:
-    """The whole picture, its proportions kept as far as ``multiple`` allows.
+    """Resize and keep the proportions as far as ``multiple`` allows.
 
-    Both sides are multiples of ``multiple``, neither is under ``shortest`` or over ``longest``, and
-    together they have ``most_pixels`` at most. Pictures are enlarged only to reach ``shortest``.
+    Both sides are multiples of ``multiple`` and between ``min_edge`` and ``max_edge``, with at most
+    ``max_pixels`` together. Images are enlarged only to reach ``min_edge``.
     """
 
-    longest: int
-    most_pixels: int
+    max_edge: int
+    max_pixels: int
     multiple: int = 1
-    shortest: int = 28
+    min_edge: int = 28
 
 
 Fit = PaddedSquare | Resized
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """RGB, EXIF rotation applied, transparency on white."""
+    """Return an RGB image with EXIF rotation applied and transparency on white."""
     turned = ImageOps.exif_transpose(image)
     if turned.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in turned.info:
         rgba = turned.convert("RGBA")
@@ -57,10 +55,10 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def place(fit: Fit, size: Size) -> Placement:
-    """Where an upright original of ``size`` lies in the picture that `render` makes of it."""
+    """Return where an upright original lies in the image that `render` makes."""
     match fit:
         case PaddedSquare():
-            inner = _within_largest_square(fit, size)
+            inner = _fit_max_square(fit, size)
             side = max(inner)
             left, top = _margins(inner)
             scale = fit.edge / side
@@ -72,29 +70,29 @@ def place(fit: Fit, size: Size) -> Placement:
             )
             return Placement(size, (fit.edge, fit.edge), content)
         case Resized():
-            sent = _resized(fit, size)
-            return Placement(size, sent, whole(sent).content)
+            sent = _resized_size(fit, size)
+            return Placement(size, sent, (0.0, 0.0, float(sent[0]), float(sent[1])))
         case _:
             assert_never(fit)
 
 
 def render(fit: Fit, image: Image.Image) -> Image.Image:
-    """The picture to send; ``image`` must be `upright` already."""
+    """Return the image to send. ``image`` must be upright RGB."""
     match fit:
         case PaddedSquare():
-            inner = _within_largest_square(fit, image.size)
+            inner = _fit_max_square(fit, image.size)
             if inner != image.size:
                 image = image.resize(inner, Image.Resampling.BOX)
             side = max(inner)
             if image.width != image.height:
-                square = Image.new("RGB", (side, side), fit.colour)
+                square = Image.new("RGB", (side, side), fit.color)
                 square.paste(image, _margins(inner))
                 image = square
             if side == fit.edge:
                 return image
             return image.resize((fit.edge, fit.edge), Image.Resampling.BICUBIC)
         case Resized():
-            sent = _resized(fit, image.size)
+            sent = _resized_size(fit, image.size)
             return image if sent == image.size else image.resize(sent, Image.Resampling.BICUBIC)
         case _:
             assert_never(fit)
@@ -105,29 +103,29 @@ def _margins(size: Size) -> tuple[int, int]:
     return (side - size[0]) // 2, (side - size[1]) // 2
 
 
-def _within_largest_square(fit: PaddedSquare, size: Size) -> Size:
-    most = max(2 * fit.edge, _LARGEST_SQUARE_EDGE)
+def _fit_max_square(fit: PaddedSquare, size: Size) -> Size:
+    max_side = max(2 * fit.edge, _MAX_SQUARE_EDGE)
     side = max(size)
-    if side <= most:
+    if side <= max_side:
         return size
-    scale = most / side
+    scale = max_side / side
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _resized(fit: Resized, size: Size) -> Size:
+def _resized_size(fit: Resized, size: Size) -> Size:
     width, height = size
-    scale = min(1.0, fit.longest / max(size), math.sqrt(fit.most_pixels / (width * height)))
+    scale = min(1.0, fit.max_edge / max(size), math.sqrt(fit.max_pixels / (width * height)))
     scaled = width * scale, height * scale
-    sent = _in_multiples(fit, scaled, round)
-    if sent[0] * sent[1] > fit.most_pixels:
-        sent = _in_multiples(fit, scaled, math.floor)
+    sent = _round_to_multiples(fit, scaled, round)
+    if sent[0] * sent[1] > fit.max_pixels:
+        sent = _round_to_multiples(fit, scaled, math.floor)
     return sent
 
 
-def _in_multiples(
+def _round_to_multiples(
     fit: Resized, size: tuple[float, float], whole_number: Callable[[float], int]
 ) -> Size:
-    first = math.ceil(fit.shortest / fit.multiple)
-    last = max(first, fit.longest // fit.multiple)
+    first = math.ceil(fit.min_edge / fit.multiple)
+    last = max(first, fit.max_edge // fit.multiple)
     steps = [min(max(whole_number(side / fit.multiple), first), last) for side in size]
     return steps[0] * fit.multiple, steps[1] * fit.multiple

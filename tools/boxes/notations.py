@@ -1,7 +1,6 @@
-"""Finds groups of numbers with their labels in an answer, in every notation of the table.
+"""Find labeled groups of four numbers in a reply, in every notation of `model_families`.
 
-Nothing here knows what the numbers mean. Every pattern is of bounded length and without nested
-repetition, so that the time is in proportion to the text whatever a model writes.
+Every pattern has a bounded length and no nested repetition, so the time is linear in the text.
 """
 
 from __future__ import annotations
@@ -12,53 +11,54 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from sightline.tools.boxes.conventions import Convention, Notation
-from sightline.tools.boxes.geometry import Box
-from sightline.tools.boxes.tolerant_json import MOST_CHARS, Value, documents
+from sightline.storage.types import Box
+from sightline.tools.boxes.model_profiles import BoxFormat
+from sightline.tools.boxes.tolerant_json import MAX_CHARS, Value, documents
 
 LABEL_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Four numbers as they were written, and what they belong to.
+class LabeledNumbers:
+    """Four numbers with their label; None if the model says that the object is not there.
 
-    ``numbers`` is ``None`` where the model named a thing and said that it is not there.
-    ``by_name`` marks corners that were given as x and y by name, so that their order is known.
+    ``named_corners`` means that x and y were given by name, so their order is known.
     """
 
     label: str
     numbers: Box | None
-    by_name: bool = False
+    named_corners: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
-    """What a text holds; ``truncated`` where it ends inside a list or an object."""
+class ParsedNotation:
+    """The groups in a text.
 
-    found: tuple[Group, ...]
+    ``truncated`` means that it ends inside a list or object. ``is_empty`` means that the model
+    wrote an empty list or null: it found nothing.
+    """
+
+    items: tuple[LabeledNumbers, ...]
     truncated: bool = False
-    #: An empty list or a null was written: the model looked and found nothing.
-    empty: bool = False
+    is_empty: bool = False
 
 
-def groups(text: str, convention: Convention) -> Groups:
-    """Every group in ``text``, in order, read in the notation of ``convention``."""
-    text = text[:MOST_CHARS]
-    notation: Notation = convention.notation
-    match notation:
+def parse_notation(text: str, box_format: BoxFormat) -> ParsedNotation:
+    """Find every group in the text, in order."""
+    text = text[:MAX_CHARS]
+    match box_format.notation:
         case "brackets":
-            return _brackets(text, convention)
+            return _brackets(text, box_format)
         case "paligemma":
-            return Groups(tuple(_paligemma(text)))
+            return ParsedNotation(tuple(_paligemma(text)))
         case "florence":
-            return Groups(tuple(_florence(text)))
+            return ParsedNotation(tuple(_florence(text)))
         case "kosmos":
-            return Groups(tuple(_kosmos(text)))
+            return ParsedNotation(tuple(_kosmos(text)))
         case "molmo":
-            return Groups(tuple(_molmo(text)))
+            return ParsedNotation(tuple(_molmo(text)))
         case _:
-            assert_never(notation)
+            assert_never(box_format.notation)
 
 
 # Brackets: JSON where there is an object, else numbers in the text ---------------------------
@@ -75,7 +75,7 @@ _CORNERS: Final = (
 
 _N: Final = r"[-+]?(?:\d{1,9}(?:\.\d{0,12})?|\.\d{1,12})"
 _GAP: Final = r"\s{0,8},\s{0,8}"
-_MARK: Final = re.compile(
+_GROUP: Final = re.compile(
     rf"""
       (?:<\|ref\|>|<\|object_ref_start\|>|<ref>)(?P<ref>[^<]{{0,{LABEL_CHARS}}})
     | [\[(]\s{{0,8}}(?P<a>{_N}){_GAP}(?P<b>{_N}){_GAP}(?P<c>{_N}){_GAP}(?P<d>{_N})\s{{0,8}}[\])]
@@ -84,70 +84,64 @@ _MARK: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_TOKEN: Final = re.compile(r"<[^<>]{1,40}>")
 _OPEN_END: Final = re.compile(r"[\[(][\d\s.,+-]{0,120}$")
-#: What may stand between a label and its numbers when a server has stripped the tokens between.
+#: Characters between a label and its numbers after a server removed special tokens.
 _BETWEEN: Final = " \t\r\n,;:.[]()，；：。"
 
 
-def _brackets(text: str, convention: Convention) -> Groups:
+def _brackets(text: str, box_format: BoxFormat) -> ParsedNotation:
     if "{" in text:
-        read = _json(text)
-        if read.found or read.empty:
-            return read
-    found = tuple(_marks(text, convention))
-    # From the last opening bracket, so that the pattern is tried once.
+        parsed = _json(text)
+        if parsed.items or parsed.is_empty:
+            return parsed
+    items = tuple(_bracketed(text, box_format))
+    # The pattern is tried once, from the last opening bracket.
     last = max(text.rfind("["), text.rfind("("))
     cut = last >= 0 and _OPEN_END.match(text, last) is not None
-    empty = not found and not cut and any(_says_nothing(read.value) for read in documents(text))
-    return Groups(found, truncated=cut, empty=empty)
+    is_empty = not items and not cut and any(_is_empty(each.value) for each in documents(text))
+    return ParsedNotation(items, truncated=cut, is_empty=is_empty)
 
 
-def _marks(text: str, convention: Convention) -> Iterator[Group]:
+def _bracketed(text: str, box_format: BoxFormat) -> Iterator[LabeledNumbers]:
     label, after = "", 0
-    for match in _MARK.finditer(text):
+    for match in _GROUP.finditer(text):
         if match["ref"] is not None:
             label, after = match["ref"].strip(), match.end()
             continue
         four = [match[name] for name in ("abcd" if match["a"] is not None else "efgh")]
-        if convention.label_before:
+        if box_format.label_before:
             between = text[max(after, match.start() - LABEL_CHARS) : match.start()]
-            words = _without_tokens(between).strip(_BETWEEN)
+            words = _TOKEN.sub(" ", between).strip(_BETWEEN)
             if words:
                 label = words.splitlines()[-1].strip(_BETWEEN)
         after = match.end()
-        yield Group(label, _four(four))
+        yield LabeledNumbers(label, _four(four))
 
 
-_TOKEN: Final = re.compile(r"<[^<>]{1,40}>")
-
-
-def _without_tokens(text: str) -> str:
-    return _TOKEN.sub(" ", text)
-
-
-def _json(text: str) -> Groups:
-    found: list[Group] = []
-    truncated = empty = False
+def _json(text: str) -> ParsedNotation:
+    items: list[LabeledNumbers] = []
+    truncated = is_empty = False
     for document in documents(text):
-        found += _walk(document.value, "")
+        items += _walk(document.value, "")
         truncated |= document.truncated
-        empty |= _says_nothing(document.value)
-    return Groups(tuple(found), truncated, empty=empty and not found)
+        is_empty |= _is_empty(document.value)
+    return ParsedNotation(tuple(items), truncated, is_empty=is_empty and not items)
 
 
-def _says_nothing(value: Value) -> bool:
-    """``[]``, ``{}``, ``{"boxes": []}`` and ``{"box": null}``: looked for, and not found."""
+def _is_empty(value: Value) -> bool:
+    """Return whether a value is ``[]``, ``{}``, ``{"boxes": []}`` or ``{"box": null}``."""
     if isinstance(value, dict):
         return all(item is None or item in ([], {}) for item in value.values())
     return value == []
 
 
-def _walk(value: Value, label: str) -> Iterator[Group]:
-    """The groups in a JSON value; depth is bounded by the reader that made it."""
+def _walk(value: Value, label: str) -> Iterator[LabeledNumbers]:
+    """Yield the groups in a JSON value. `documents` limits its depth."""
     if isinstance(value, list):
         four = _four_of(value)
         if four is not None:
-            yield Group(label, four)
+            yield LabeledNumbers(label, four)
         else:
             for item in value:
                 if isinstance(item, list | dict):
@@ -156,25 +150,25 @@ def _walk(value: Value, label: str) -> Iterator[Group]:
         yield from _walk_object(value, label)
 
 
-def _walk_object(members: dict[str, Value], label: str) -> Iterator[Group]:
+def _walk_object(members: dict[str, Value], label: str) -> Iterator[LabeledNumbers]:
     lowered = {key.lower(): item for key, item in members.items()}
     own = next((str(lowered[k]) for k in _LABEL_KEYS if isinstance(lowered.get(k), str)), label)
     own = " ".join(own.split())[:LABEL_CHARS]
     corners = _named_corners(lowered)
     if corners is not None:
-        yield Group(own, corners, by_name=True)
+        yield LabeledNumbers(own, corners, named_corners=True)
         return
     for key, item in members.items():
         if key.lower() in _BOX_KEYS:
             if item is None:
-                yield Group(own, None)
+                yield LabeledNumbers(own, None)
             elif isinstance(item, str):
-                yield from (Group(own, four) for four in _in_string(item))
+                yield from (LabeledNumbers(own, four) for four in _in_string(item))
             else:
                 yield from _walk(item, own)
         elif isinstance(item, list) and _four_of(item) is not None:
             # {"white van": [1, 2, 3, 4]}
-            yield Group(own or key[:LABEL_CHARS], _four_of(item))
+            yield LabeledNumbers(own or key[:LABEL_CHARS], _four_of(item))
         elif isinstance(item, list | dict):
             yield from _walk(item, own)
 
@@ -187,7 +181,7 @@ def _named_corners(members: dict[str, Value]) -> Box | None:
 
 
 def _in_string(text: str) -> Iterator[Box]:
-    for match in _MARK.finditer(text[:LABEL_CHARS]):
+    for match in _GROUP.finditer(text[:LABEL_CHARS]):
         if match["a"] is not None:
             four = _four([match[name] for name in "abcd"])
             if four is not None:
@@ -195,7 +189,7 @@ def _in_string(text: str) -> Iterator[Box]:
 
 
 def _four_of(items: list[Value]) -> Box | None:
-    """Four numbers, or four strings of numbers; ``None`` for anything else."""
+    """Return four numbers, from numbers or strings; None for anything else."""
     if len(items) != 4:
         return None
     numbers: list[str] = []
@@ -225,26 +219,25 @@ _MOLMO: Final = re.compile(r"<points?\s([^<>]{0,4000})(?:>|$)")
 _POINT: Final = re.compile(rf"\b([xy])(\d{{0,3}})\s{{0,4}}=\s{{0,4}}[\"']\s{{0,4}}({_N})")
 _COORDS: Final = re.compile(r"\bcoords\s{0,4}=\s{0,4}[\"']([\d\s.;:,]{0,4000})")
 _ALT: Final = re.compile(r"\balt\s{0,4}=\s{0,4}\"([^\"]{0,200})\"")
-_LABEL_CHARS: Final = 200
 _DECIMALS: Final = re.compile(r"\d{1,7}(?:\.\d{1,7})?")
 _DIGITS: Final = re.compile(r"\d+")
 _KOSMOS_CELLS: Final = 32
 
 
-def _paligemma(text: str) -> Iterator[Group]:
+def _paligemma(text: str) -> Iterator[LabeledNumbers]:
     for match in _PALIGEMMA.finditer(text):
-        yield Group(match[2].strip(), _four(_DIGITS.findall(match[1])))
+        yield LabeledNumbers(match[2].strip(), _four(_DIGITS.findall(match[1])))
 
 
-def _florence(text: str) -> Iterator[Group]:
+def _florence(text: str) -> Iterator[LabeledNumbers]:
     label = ""
     for match in _FLORENCE.finditer(text):
         label = match[1].strip() or label  # several boxes may follow one label
-        yield Group(label, _four(_DIGITS.findall(match[2])))
+        yield LabeledNumbers(label, _four(_DIGITS.findall(match[2])))
 
 
-def _kosmos(text: str) -> Iterator[Group]:
-    """Cells to numbers: their middles, or their edges where both lie in one row or column."""
+def _kosmos(text: str) -> Iterator[LabeledNumbers]:
+    """Convert cells to their centers, or to their edges if both are in one row or column."""
     label = ""
     for match in _KOSMOS.finditer(text):
         if match[1] is not None:
@@ -253,18 +246,18 @@ def _kosmos(text: str) -> Iterator[Group]:
         y0, x0 = divmod(int(match[2]), _KOSMOS_CELLS)
         y1, x1 = divmod(int(match[3]), _KOSMOS_CELLS)
         if x0 == x1 or y0 == y1:
-            yield Group(label, (x0, y0, x1 + 1.0, y1 + 1.0))
+            yield LabeledNumbers(label, (x0, y0, x1 + 1.0, y1 + 1.0))
         else:
-            yield Group(label, (x0 + 0.5, y0 + 0.5, x1 + 0.5, y1 + 0.5))
+            yield LabeledNumbers(label, (x0 + 0.5, y0 + 0.5, x1 + 0.5, y1 + 0.5))
 
 
-def _molmo(text: str) -> Iterator[Group]:
-    """Molmo's ``x1="10.0" y1="20.0"``, and Molmo 2's ``coords="PICTURE ID X Y ID X Y"``."""
+def _molmo(text: str) -> Iterator[LabeledNumbers]:
+    """Parse Molmo's ``x1="10.0" y1="20.0"`` and Molmo 2's ``coords="IMAGE ID X Y ID X Y"``."""
     for match in _MOLMO.finditer(text):
         alt = _ALT.search(match[1])
         coords = _COORDS.search(match[1])
         if coords is not None:
-            between = text[match.end() : match.end() + _LABEL_CHARS].partition("<")[0]
+            between = text[match.end() : match.end() + LABEL_CHARS].partition("<")[0]
             yield from _triples((alt[1] if alt else between).strip(), coords[1])
             continue
         label = alt[1].strip() if alt else ""
@@ -273,12 +266,12 @@ def _molmo(text: str) -> Iterator[Group]:
             pairs.setdefault(number, {}).setdefault(axis, float(value))
         for pair in pairs.values():
             if len(pair) == 2:
-                yield Group(label, (pair["x"], pair["y"], pair["x"], pair["y"]))
+                yield LabeledNumbers(label, (pair["x"], pair["y"], pair["x"], pair["y"]))
 
 
-def _triples(label: str, coords: str) -> Iterator[Group]:
-    """The points in the first picture: its number, then ``ID X Y`` for each."""
+def _triples(label: str, coords: str) -> Iterator[LabeledNumbers]:
+    """Yield the points in the first image: its number, then ``ID X Y`` for each."""
     numbers = [float(each) for each in _DECIMALS.findall(re.split(r"[;:\t\n]", coords)[0])]
     for at in range(1, len(numbers) - 2, 3):
         x, y = numbers[at + 1], numbers[at + 2]
-        yield Group(label, (x, y, x, y))
+        yield LabeledNumbers(label, (x, y, x, y))

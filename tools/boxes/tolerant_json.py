@@ -1,9 +1,9 @@
-"""Reads JSON as models write it: fenced, inside prose, cut off, with small slips; never evaluates.
+"""Parse JSON as models write it: fenced, inside prose, truncated, or slightly malformed.
 
 Tolerated: ``None``/``True``, single quotes, trailing or missing commas, keys without quotes, and
-the end of the text at any point. A number that touches the end is dropped, since digits may be
-missing.
-The work is bounded by a budget of steps in proportion to the text, whatever the text is.
+the end of the text at any point. A number at the end is dropped, because digits may be missing.
+Length, depth and steps are bounded, so hostile text takes linear time. The library json-repair
+needs quadratic time for such text, keeps truncated numbers and does not report truncation.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Final, TypeAlias
 
 Value: TypeAlias = "bool | float | str | list[Value] | dict[str, Value] | None"
 
-#: Longer texts are cut: an answer that holds boxes is a few thousand characters.
-MOST_CHARS: Final = 20_000
-_MOST_DEPTH: Final = 32
+#: Longer texts are cut. A reply with boxes has a few thousand characters.
+MAX_CHARS: Final = 20_000
+_MAX_DEPTH: Final = 32
 _STEPS_PER_CHAR: Final = 8
 
 _SPACE: Final = re.compile(r"\s*")
 _NUMBER: Final = re.compile(r"[-+]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][-+]?\d{1,3})?")
 _WORD: Final = re.compile(r"[A-Za-z_]\w{0,63}")
-_PLAIN: Final = {'"': re.compile(r'[^"\\]*'), "'": re.compile(r"[^'\\]*")}
+_UNQUOTED: Final = {'"': re.compile(r'[^"\\]*'), "'": re.compile(r"[^'\\]*")}
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _WORDS: Final[dict[str, Value]] = {
     "null": None,
@@ -34,40 +34,40 @@ _WORDS: Final[dict[str, Value]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A JSON value found in a text, and whether the text ended inside it."""
+class JsonDocument:
+    """A JSON value in a text, and whether the text ends inside it."""
 
     value: Value
     truncated: bool
 
 
-class _Malformed(Exception):  # noqa: N818 - it never leaves this module
-    """It is no JSON, even with goodwill."""
+class _MalformedError(Exception):
+    """The text at this position is not JSON."""
 
 
-class _Exhausted(Exception):  # noqa: N818
-    """The budget of steps is spent."""
+class _BudgetError(Exception):
+    """The step budget is used up."""
 
 
-def documents(text: str) -> list[Document]:
-    """Every list and object in ``text`` that stands in no other, in order."""
-    reader = _Reader(text[:MOST_CHARS])
-    found: list[Document] = []
+def documents(text: str) -> list[JsonDocument]:
+    """Return every outermost list and object in the text, in order."""
+    parser = _Parser(text[:MAX_CHARS])
+    result: list[JsonDocument] = []
     try:
-        while reader.seek():
-            start = reader.position
+        while parser.seek():
+            start = parser.position
             try:
-                value = reader.value(0)
-            except _Malformed:
-                reader.position = start + 1
+                value = parser.value(0)
+            except _MalformedError:
+                parser.position = start + 1
                 continue
-            found.append(Document(value, reader.truncated))
-    except _Exhausted:
-        return found
-    return found
+            result.append(JsonDocument(value, parser.truncated))
+    except _BudgetError:
+        return result
+    return result
 
 
-class _Reader:
+class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
@@ -75,7 +75,7 @@ class _Reader:
         self._steps = len(text) * _STEPS_PER_CHAR + 1000
 
     def seek(self) -> bool:
-        """Move to the next bracket; ``False`` where there is none."""
+        """Move to the next bracket; return False if there is none."""
         places = [self.text.find(bracket, self.position) for bracket in "[{"]
         places = [place for place in places if place >= 0]
         if not places:
@@ -85,14 +85,14 @@ class _Reader:
         return True
 
     def value(self, depth: int) -> Value:
-        if depth > _MOST_DEPTH:
-            raise _Malformed
+        if depth > _MAX_DEPTH:
+            raise _MalformedError
         character = self._peek()
         if character == "[":
             return self._list(depth)
         if character == "{":
             return self._object(depth)
-        if character in _PLAIN:
+        if character in _UNQUOTED:
             return self._string(character)
         number = _NUMBER.match(self.text, self.position)
         if number:
@@ -102,7 +102,7 @@ class _Reader:
         if word and word.group().lower() in _WORDS:
             self._advance(word.end())
             return _WORDS[word.group().lower()]
-        raise _Malformed
+        raise _MalformedError
 
     def _list(self, depth: int) -> list[Value]:
         items: list[Value] = []
@@ -119,7 +119,7 @@ class _Reader:
                 self._advance(self.position + 1)
                 continue
             item = self.value(depth + 1)
-            if not self._cut_number(item):
+            if not self._is_truncated_number(item):
                 items.append(item)
 
     def _object(self, depth: int) -> dict[str, Value]:
@@ -142,21 +142,21 @@ class _Reader:
                 self.truncated = True
                 return members
             if separator not in ":=":
-                raise _Malformed
+                raise _MalformedError
             self._advance(self.position + 1)
             if not self._peek():
                 self.truncated = True
                 return members
             item = self.value(depth + 1)
-            if not self._cut_number(item):
+            if not self._is_truncated_number(item):
                 members.setdefault(key, item)
 
     def _key(self, character: str) -> str:
-        if character in _PLAIN:
+        if character in _UNQUOTED:
             return self._string(character)
         word = _WORD.match(self.text, self.position)
         if word is None:
-            raise _Malformed
+            raise _MalformedError
         self._advance(word.end())
         return word.group()
 
@@ -164,7 +164,7 @@ class _Reader:
         parts: list[str] = []
         self._advance(self.position + 1)
         while True:
-            run = _PLAIN[quote].match(self.text, self.position)
+            run = _UNQUOTED[quote].match(self.text, self.position)
             if run is not None:
                 parts.append(run.group())
                 self._advance(run.end())
@@ -187,18 +187,18 @@ class _Reader:
             return ""
         self._advance(self.position + 4)
         character = chr(int(digits, 16))
-        # Half of a surrogate pair is no text that could be stored or sent.
+        # A lone surrogate cannot be stored or sent.
         return "" if "\ud800" <= character <= "\udfff" else character
 
-    def _cut_number(self, item: Value) -> bool:
-        """Whether ``item`` is a number whose last digits may lie beyond the end of the text."""
+    def _is_truncated_number(self, item: Value) -> bool:
+        """Return whether ``item`` is a number at the end whose digits may be missing."""
         if self.position < len(self.text) or isinstance(item, bool) or not isinstance(item, float):
             return False
         self.truncated = True
         return True
 
     def _peek(self) -> str:
-        """The next character that is no space, "" at the end."""
+        """Return the next character that is not a space, "" at the end."""
         space = _SPACE.match(self.text, self.position)
         if space is not None:
             self._advance(space.end())
@@ -211,4 +211,4 @@ class _Reader:
     def _spend(self, steps: int) -> None:
         self._steps -= steps + 1
         if self._steps < 0:
-            raise _Exhausted
+            raise _BudgetError

@@ -8,5 +8,5 @@ from pathlib import Path
 
 
 def label_font() -> AbstractContextManager[Path]:
-    """The font file, for the length of the block."""
+    """Return the path of the font, valid inside the block."""
     return as_file(files("sightline.tools.fonts").joinpath("NotoSansCJKsc-Bold.otf"))

@@ -1,1 +1,1 @@
-"""Code that several tools share."""
+"""Code that several tools share. Empty, because importing a submodule must stay light."""

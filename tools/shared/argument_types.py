@@ -1,56 +1,55 @@
-"""Argument types that several tools share; their descriptions teach a model when to use what."""
+"""Argument types of several tools, with the descriptions that models read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
+from sightline.storage.retrieval.search_types import Selection
+from sightline.storage.types import PassageKind
+from sightline.tools.shared.tool_results import ToolModel
 
-def _empty_for_null(value: object) -> object:
-    """Models send ``null`` for arguments that they leave out; an empty string means the same."""
-    return "" if value is None else value
+MAX_BOXES = 50
+MAX_LABEL_CHARS = 120
+BOX_FRAME = "Corners [x0, y0, x1, y1], 0 to 1 of the upright image, origin top left."
 
-
-# Optional text is `str` with "" and not `str | None`: the SDK parses JSON found in any argument
-# that is not plainly a string, which would turn the query "null" into nothing at all.
-OptionalText = Annotated[str, BeforeValidator(_empty_for_null)]
+# Optional text is `str` with "", not `str | None`: the SDK parses JSON in any argument that is not
+# a plain string, so the query "null" would become None. Models send null for omitted arguments.
+OptionalText = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
 Collection = Annotated[
     OptionalText,
-    Field(
-        description="Name of one collection, as list_collections gives it. Leave out to search all."
-    ),
+    Field(description="Name of one collection, from list_collections. Omit to search all."),
 ]
 
 Filters = Annotated[
     dict[str, JsonValue] | None,
     Field(
         description=(
-            "Keep only what matches its metadata: {'product': 'Garlic'}, "
-            "{'price': {'lte': 5}}, {'or': [{'kind': 'page'}, {'kind': 'image'}]}, {'not': {...}}. "
+            "Metadata filter: {'product': 'Garlic'}, {'price': {'lte': 5}}, "
+            "{'or': [{'kind': 'page'}, {'kind': 'image'}]}, {'not': {...}}. "
             "Operators: eq ne gt gte lt lte in nin any all contains text_match "
-            "text_match_insensitive is_empty. list_collections names each collection's keys."
+            "text_match_insensitive is_empty. list_collections lists the keys."
         )
     ),
 ]
 
-# Checked by `Limits.results`, for the upper bound is a setting.
-Limit = Annotated[int, Field(description="How many hits, 1 to 50.")]
+# `Limits.results` checks it, because the maximum is a setting.
+Limit = Annotated[int, Field(description="Number of hits, 1 to 50.")]
 
 Cursor = Annotated[
     OptionalText,
-    Field(
-        description="next_cursor of an earlier result, to continue it. Repeat its other arguments."
-    ),
+    Field(description="next_cursor of the previous result; repeat its other arguments."),
 ]
 
 Detail = Annotated[
     Literal["concise", "detailed"],
     Field(
         description=(
-            "'concise' gives what is needed to answer and cite; 'detailed' adds all metadata, "
-            "whole captions and how each branch of the search ranked the hit."
+            "'concise': what is needed to answer and cite. 'detailed': also all metadata, whole "
+            "captions and the rank of each hit by retriever."
         )
     ),
 ]
@@ -63,17 +62,38 @@ AssetId = Annotated[
     ),
 ]
 
-#: One picture named by a caller: an asset id, a data URL, or a path under an allowed root.
-PictureReference = Annotated[
+ImageReference = Annotated[
     OptionalText,
     Field(
         description=(
-            "A picture to search by: an asset id, a data URL (data:image/...;base64,...), or a "
-            "file path under a folder that the server allows."
+            "Image to search by: an asset id, a data URL (data:image/...;base64,...), or a file "
+            "path under an allowed folder."
         )
     ),
 ]
 
-BOX_FRAME = "Corners [x0, y0, x1, y1], 0 to 1 of the upright picture, origin top left."
+BoxCorners = Annotated[list[float], Field(min_length=4, max_length=4, description=BOX_FRAME)]
 
-Box = Annotated[list[float], Field(min_length=4, max_length=4, description=BOX_FRAME)]
+
+class LabeledBox(ToolModel):
+    """A box with its label."""
+
+    box: BoxCorners
+    label: Annotated[str, Field(max_length=MAX_LABEL_CHARS)] = ""
+
+
+def selection(
+    collection: str,
+    filters: dict[str, JsonValue] | None,
+    captured_after: str = "",
+    captured_before: str = "",
+    kinds: Sequence[PassageKind] = (),
+) -> Selection:
+    """Return the `Selection` of a search from the arguments of a tool."""
+    return Selection(
+        collections=(collection,) if collection else None,
+        filters=filters,
+        captured_after=captured_after or None,
+        captured_before=captured_before or None,
+        kinds=tuple(kinds) or None,
+    )

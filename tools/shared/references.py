@@ -1,4 +1,4 @@
-"""Evidence: what a result points at so that a person can look for themselves."""
+"""Descriptions of assets, annotations and search hits in results."""
 
 from __future__ import annotations
 
@@ -6,82 +6,85 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
+from sightline.storage.records.annotations import Annotation
 from sightline.storage.records.assets import Asset
-from sightline.storage.retrieval import search_types
-from sightline.tools.shared.tool_results import NormalisedBox, Score
+from sightline.storage.retrieval.search_types import (
+    ImageHit,
+    Passage,
+    PassageHit,
+    RetrieverScore,
+    SearchReport,
+)
+from sightline.tools.shared.tool_results import NormalizedBox, Score, ToolModel, as_list
 
-CONCISE_CAPTION_CHARS = 160
-CONCISE_EVIDENCE_CHARS = 200
+_MAX_CAPTION_CHARS = 160
+_MAX_PASSAGE_CHARS = 200
 
 
-class AssetReference(BaseModel):
-    """One picture, named so that it can be found, looked at and cited."""
-
-    model_config = ConfigDict(extra="forbid")
+class AssetReference(ToolModel):
+    """An asset, described so that it can be found, viewed and cited."""
 
     asset: Annotated[str, Field(description="Id for view_image and the other tools.")]
-    source: Annotated[str, Field(description="The file it came from, as it was given at ingest.")]
+    source: Annotated[str, Field(description="File name at ingest.")]
     collection: str
     kind: Annotated[str, Field(description="'image', 'page' or 'frame'.")]
     page: Annotated[int | None, Field(description="Page of the document, from 1.")] = None
     seconds: Annotated[float | None, Field(description="Time in the video, in seconds.")] = None
     size: Annotated[list[int], Field(description="Width and height in pixels, upright.")]
-    captured_at: Annotated[str | None, Field(description="When it was taken, ISO 8601.")] = None
+    captured_at: Annotated[str | None, Field(description="Capture time, ISO 8601.")] = None
     caption: str | None = None
     metadata: dict[str, JsonValue] | None = None
     uri: str
 
 
-class BranchScore(BaseModel):
-    """How one branch of the search ranked a hit."""
+class AnnotationReference(ToolModel):
+    """A saved box on the asset."""
 
-    model_config = ConfigDict(extra="forbid")
+    id: int
+    label: str
+    box: NormalizedBox
+    score: Score | None = None
+    origin: str
+    model: str | None = None
+    author: str | None = None
+    note: str | None = None
 
-    rank: Annotated[int, Field(description="Place in this branch alone, from 1.")]
+
+class RetrieverRank(ToolModel):
+    """Rank and score of a hit in one retriever."""
+
+    rank: Annotated[int, Field(description="Rank in this retriever, from 1.")]
     score: Score
-    distance: Annotated[Score | None, Field(description="Cosine distance, vector branches.")] = None
+    distance: Annotated[Score | None, Field(description="Cosine distance.")] = None
 
 
-class TextEvidence(BaseModel):
-    """The passage that a hit rests on."""
-
-    model_config = ConfigDict(extra="forbid")
+class MatchedPassage(ToolModel):
+    """The passage that matched best."""
 
     passage: str
     kind: str
     text: str
-    box: NormalisedBox | None = None
+    box: NormalizedBox | None = None
 
 
-def asset_uri(asset_id: str) -> str:
-    """The resource that holds the picture."""
-    return f"sightline://asset/{asset_id}"
-
-
-def shortened(text: str, limit: int) -> str:
-    """``text`` on one line, cut at a word with an ellipsis."""
+def shorten(text: str, limit: int) -> str:
+    """Return the text on one line, cut at a word with an ellipsis."""
     flat = " ".join(text.split())
     if len(flat) <= limit:
         return flat
     cut = flat[:limit]
-    # A cut at the last space, unless that would lose half of it (Chinese has none).
+    # Chinese has no spaces: do not cut off more than half.
     space = cut.rfind(" ")
     return (cut[:space] if space > limit // 2 else cut).rstrip() + "…"
 
 
-def local_or_utc(captured_at: datetime | None, captured_local: datetime | None) -> str | None:
-    """The moment on the wall clock of the place where known, which is what a camera shows."""
-    moment = captured_local or captured_at
-    return None if moment is None else moment.isoformat(timespec="seconds")
-
-
-def refer(asset: Asset, *, detailed: bool) -> AssetReference:
-    """What every tool says of an asset."""
+def asset_reference(asset: Asset, *, detailed: bool) -> AssetReference:
+    """Describe an asset. ``detailed`` adds the metadata and the whole caption."""
     caption = asset.caption
     if caption is not None and not detailed:
-        caption = shortened(caption, CONCISE_CAPTION_CHARS)
+        caption = shorten(caption, _MAX_CAPTION_CHARS)
     return AssetReference(
         asset=asset.id,
         source=asset.source,
@@ -90,26 +93,73 @@ def refer(asset: Asset, *, detailed: bool) -> AssetReference:
         page=asset.page,
         seconds=asset.frame_seconds,
         size=[asset.width, asset.height],
-        captured_at=local_or_utc(asset.captured_at, asset.captured_local),
+        # Cameras show local time.
+        captured_at=isoformat(asset.captured_local or asset.captured_at),
         caption=caption,
         metadata=asset.metadata if detailed and asset.metadata else None,
-        uri=asset_uri(asset.id),
+        uri=f"sightline://asset/{asset.id}",
     )
 
 
-def branch_scores(branches: Mapping[str, search_types.BranchScore]) -> dict[str, BranchScore]:
-    """Each branch's view of a hit, as it is reported."""
+def isoformat(moment: datetime | None) -> str | None:
+    """Return ISO 8601 text to the second, None for None."""
+    return None if moment is None else moment.isoformat(timespec="seconds")
+
+
+def annotation_reference(annotation: Annotation) -> AnnotationReference:
+    """Describe a saved annotation."""
+    return AnnotationReference(
+        id=annotation.id,
+        label=annotation.label,
+        box=list(annotation.box),
+        score=annotation.score,
+        origin=annotation.origin,
+        model=annotation.model,
+        author=annotation.author,
+        note=annotation.note,
+    )
+
+
+def retriever_ranks(scores: Mapping[str, RetrieverScore]) -> dict[str, RetrieverRank]:
+    """Describe the ranks of a hit by retriever."""
     return {
-        name: BranchScore(rank=score.rank, score=score.score, distance=score.distance)
-        for name, score in branches.items()
+        name: RetrieverRank(rank=score.rank, score=score.score, distance=score.distance)
+        for name, score in scores.items()
     }
 
 
-def text_evidence(passage: search_types.Passage, *, detailed: bool) -> TextEvidence:
-    """The passage behind a picture's hit."""
-    return TextEvidence(
+def matched_passage(passage: Passage, *, detailed: bool) -> MatchedPassage:
+    """Describe the passage that matched best; ``detailed`` gives its whole text."""
+    return MatchedPassage(
         passage=f"p{passage.id}",
         kind=passage.kind,
-        text=passage.text if detailed else shortened(passage.snippet, CONCISE_EVIDENCE_CHARS),
-        box=None if passage.box is None else list(passage.box),
+        text=passage.text if detailed else shorten(passage.snippet, _MAX_PASSAGE_CHARS),
+        box=as_list(passage.box),
     )
+
+
+def min_distance(hit: ImageHit | PassageHit) -> float | None:
+    """Return the minimum cosine distance of a hit over all retrievers."""
+    distances = [each.distance for each in hit.retrievers.values() if each.distance is not None]
+    return min(distances, default=None)
+
+
+def thresholds(report: SearchReport) -> dict[str, float]:
+    """Return the thresholds of the retrievers that have one."""
+    return {
+        name: retriever.threshold
+        for name, retriever in report.retrievers.items()
+        if retriever.threshold is not None
+    }
+
+
+def is_below_threshold(hit: ImageHit, report: SearchReport) -> bool:
+    """Return whether no retriever scores the hit above its threshold.
+
+    A word match has no threshold, so such a hit is never below it.
+    """
+    for name, score in hit.retrievers.items():
+        threshold = report.retrievers[name].threshold
+        if threshold is None or score.score >= threshold:
+            return False
+    return True

@@ -1,56 +1,70 @@
-"""How results reach a client: one typed model, the same JSON as first text block, then pictures.
+"""Results of tools: one typed model as JSON text and structured content, then images.
 
-Many clients read the first text block only, some turn image blocks into base64 text and some drop
-them, so the first block is complete on its own and pictures come only when they were asked for.
+Many clients read only the first text block and some drop images, so that block is complete.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from sightline.tools.shared.images import EncodedPicture
+from sightline.storage.errors import SightlineError, UnknownAssetError, UnknownNameError
+from sightline.tools.shared.images import EncodedImage
 
-#: Scores carry four decimals and times one: more is noise that a model has to read.
+#: Scores have four decimals and times one, to save tokens.
 Score = Annotated[float, PlainSerializer(lambda value: round(value, 4), return_type=float)]
 Milliseconds = Annotated[float, PlainSerializer(lambda value: round(value, 1), return_type=float)]
 Timings = Annotated[
-    dict[str, Milliseconds], Field(description="Milliseconds by stage; 'total' is all of them.")
+    dict[str, Milliseconds], Field(description="Milliseconds by stage; 'total' is their sum.")
 ]
 Reranked = Annotated[
-    bool | None,
-    Field(description="A second model put the first hits in this order; their scores did not."),
+    bool | None, Field(description="A reranker ordered the first hits, not their scores.")
 ]
-NormalisedBox = Annotated[
+Thresholds = Annotated[
+    dict[str, Score], Field(description="Score above which a hit is significant, by retriever.")
+]
+NormalizedBox = Annotated[
     list[Score],
-    Field(description="Corners [x0, y0, x1, y1], 0 to 1 of the upright picture, origin top left."),
+    Field(description="Corners [x0, y0, x1, y1], 0 to 1 of the upright image, origin top left."),
 ]
 
 
-class Result(BaseModel):
-    """Base of all tool results. Fields that are ``None`` or empty are left out of the JSON."""
+class ToolModel(BaseModel):
+    """Base of all results and arguments. The JSON of a result omits fields that are None."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-def as_tool_result(result: Result, pictures: Sequence[EncodedPicture] = ()) -> CallToolResult:
-    """The result as structured content, as text, and the pictures behind it."""
+def as_list(values: Iterable[float] | None) -> list[float] | None:
+    """Return the values as a list, None for None."""
+    return None if values is None else list(values)
+
+
+def to_tool_result(result: ToolModel, images: Sequence[EncodedImage] = ()) -> CallToolResult:
+    """Return the result as JSON text and structured content, followed by the images."""
     content: list[ContentBlock] = [
         TextContent(type="text", text=result.model_dump_json(exclude_none=True))
     ]
     content += [
         ImageContent(
             type="image",
-            data=base64.b64encode(picture.data).decode("ascii"),
-            mime_type=picture.mime_type,
+            data=base64.b64encode(image.data).decode("ascii"),
+            mime_type=image.mime_type,
         )
-        for picture in pictures
+        for image in images
     ]
     return CallToolResult(
         content=content,
         structured_content=result.model_dump(mode="json", exclude_none=True),
     )
+
+
+def to_resource_error(error: SightlineError) -> ResourceError:
+    """Convert a Sightline error to the SDK's error for resources."""
+    is_unknown = isinstance(error, UnknownAssetError | UnknownNameError)
+    return (ResourceNotFoundError if is_unknown else ResourceError)(str(error))

@@ -1,1 +1,1 @@
-"""Uses of a vision-language model by the tools."""
+"""Vision-language models: the protocol, phrase grounding and reranking."""

@@ -1,4 +1,4 @@
-"""Finding what phrases name in one picture: things by a model, quoted words by what was read."""
+"""Locate phrases in one image: objects by a model, quoted words by the OCR text."""
 
 from __future__ import annotations
 
@@ -10,85 +10,82 @@ from typing import Final, Literal
 from PIL import Image
 
 from sightline.storage.errors import ModelUnavailableError
-from sightline.storage.records.ocr_lines import WrittenLine
-from sightline.tools.answers.text_matching import stands_in
-from sightline.tools.boxes.box_parser import Mark, Status, parse
-from sightline.tools.boxes.geometry import Size, in_pixels
+from sightline.storage.records.ocr_lines import AssetTextLine
+from sightline.tools.answers.text_matching import contains_phrase
+from sightline.tools.boxes.box_parser import BoxStatus, ParsedBox, parse_boxes
+from sightline.tools.boxes.geometry import Size, to_pixels
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.vlm.vision_language_model import Request, VisionLanguageModel
 
-NO_MODEL = (
-    "no vision-language model is set, so phrases cannot be looked for: set SIGHTLINE_VLM_BASE_URL "
-    "and SIGHTLINE_VLM_MODEL, start the built-in one with `sightline vlm builtin`, put words that "
-    "are written on the picture in quotation marks, or give boxes"
+NO_VLM = (
+    "No vision-language model is set. Set SIGHTLINE_VLM__BASE_URL and SIGHTLINE_VLM__MODEL, or "
+    "start the built-in one with `sightline vlm builtin`. Without a model, put words that are "
+    "written on the image in quotation marks, or give boxes."
 )
-#: Who found a place: the model, or what was read on the picture at ingest.
-Finder = Literal["model", "text"]
-#: So many lines that hold the same words are drawn; the note says how many there are.
-MOST_LINES: Final = 20
+#: Maximum number of lines that are marked for the same words.
+_MAX_LINES: Final = 20
 _QUOTED: Final = re.compile(r"""(?:"(.+)"|“(.+)”|„(.+)[“”]|«(.+)»|「(.+)」|『(.+)』)""")
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """What was found for one phrase, or for all of them where the model takes several."""
+class PhraseLocation:
+    """The boxes of one phrase, or of several if the model takes them at once."""
 
     phrase: str
-    status: Status
-    marks: tuple[Mark, ...]
+    status: BoxStatus
+    boxes: tuple[ParsedBox, ...]
     notes: tuple[str, ...]
-    by: Finder = "model"
+    origin: Literal["model", "text"] = "model"
 
 
-def vision_model(deps: Dependencies) -> VisionLanguageModel:
-    """The model; raises ModelUnavailableError that says how to set one."""
-    if deps.vision is None:
-        raise ModelUnavailableError(NO_MODEL)
-    return deps.vision
+def require_vlm(deps: Dependencies) -> VisionLanguageModel:
+    """Return the model. Raises ModelUnavailableError that says how to set one."""
+    if deps.vlm is None:
+        raise ModelUnavailableError(NO_VLM)
+    return deps.vlm
 
 
-async def locate(
+async def locate_phrases(
     model: VisionLanguageModel, image: Image.Image, phrases: Sequence[str]
-) -> list[Located]:
-    """Ask for each phrase in an upright picture; boxes come back 0 to 1 of it.
+) -> list[PhraseLocation]:
+    """Ask the model for the boxes of each phrase in an upright image.
 
-    Raises ModelError where the model cannot be used, ModelUnavailableError where its family was
-    taught no boxes.
+    Raises ModelError, and ModelUnavailableError if its family was not trained on boxes.
     """
     profile = model.profile
-    if profile.boxes is None:
-        raise ModelUnavailableError(
-            f"the model {model.model!r} cannot point at things: {profile.note}"
-        )
-    groups = [list(phrases)] if profile.several else [[phrase] for phrase in phrases]
-    located: list[Located] = []
+    if profile.box_format is None:
+        raise ModelUnavailableError(f"The model {model.model!r} draws no boxes: {profile.note}")
+    groups = [list(phrases)] if profile.multi_phrase else [[phrase] for phrase in phrases]
+    locations: list[PhraseLocation] = []
     for group in groups:
-        reply = await model.ask(Request(parts=(image, *profile.locating(group))))
-        found = parse(reply.text, profile, reply.placements[0])
-        phrase = ", ".join(group)
-        located.append(Located(phrase, found.status, found.marks, found.notes))
-    return located
+        reply = await model.ask(Request(parts=(image, *profile.locate_prompt(group))))
+        result = parse_boxes(reply.text, profile, reply.placements[0])
+        locations.append(
+            PhraseLocation(", ".join(group), result.status, result.boxes, result.notes)
+        )
+    return locations
 
 
-def quoted(phrase: str) -> str | None:
-    """The words of a phrase that is all in quotation marks; ``None`` for any other."""
-    found = _QUOTED.fullmatch(phrase.strip())
-    words = next((group for group in found.groups() if group), "") if found else ""
+def quoted_text(phrase: str) -> str | None:
+    """Return the words of a phrase that is wholly in quotation marks, None for any other."""
+    match = _QUOTED.fullmatch(phrase.strip())
+    words = next((group for group in match.groups() if group), "") if match else ""
     return words.strip() or None
 
 
-def locate_words(words: str, lines: Sequence[WrittenLine], size: Size) -> Located:
-    """The lines that hold ``words``, of those that were read on an upright picture of ``size``.
+def locate_text(words: str, lines: Sequence[AssetTextLine], size: Size) -> PhraseLocation:
+    """Return the OCR lines that contain the words, in an upright image of ``size``.
 
-    Words stand whole and in their order; letter case and marks between them do not count.
+    Whole words must match in order; case and punctuation do not count.
     """
-    holding = [line.box for line in lines if line.box and stands_in(words, line.text)]
-    marks = tuple(Mark(words, box, in_pixels(box, size)) for box in holding[:MOST_LINES])
-    if marks:
-        many = f"{len(holding)} lines hold these words; the first {MOST_LINES} are drawn"
-        return Located(words, "found", marks, (many,) if len(holding) > MOST_LINES else (), "text")
+    matches = [line.box for line in lines if line.box and contains_phrase(line.text, words)]
+    boxes = tuple(ParsedBox(words, box, to_pixels(box, size)) for box in matches[:_MAX_LINES])
+    if boxes:
+        note = f"{len(matches)} lines contain these words; the first {_MAX_LINES} are drawn"
+        notes = (note,) if len(matches) > _MAX_LINES else ()
+        return PhraseLocation(words, "found", boxes, notes, "text")
     if any(line.box for line in lines):
-        note = "no line that was read on this picture holds these words"
+        note = "no line that was read on this image contains these words"
     else:
-        note = "no text was read on this picture when it was ingested"
-    return Located(words, "absent", (), (note,), "text")
+        note = "no text was read on this image at ingest"
+    return PhraseLocation(words, "absent", (), (note,), "text")

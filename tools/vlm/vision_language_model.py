@@ -1,12 +1,12 @@
-"""What the tools ask of a vision-language model, and the ways in which it fails.
+"""The protocol of a vision-language model, its requests, replies and errors.
 
 ModelError (sightline.storage.errors)
-├── ModelUnavailableError    not reached, or failing again and again; worth trying again later
-├── ModelOverloadedError     it has no room; worth trying again in a moment
-├── ModelTimeoutError        the deadline passed; says in which stage
-├── ModelReplyError          it answered, and the answer cannot be used
-└── ModelRefusedError        it refused the request: trying again changes nothing
-    └── UnknownModelError    the model that was asked for is not there; names those that are
+├── ModelUnavailableError    not reachable, or fails repeatedly; retry later
+├── ModelOverloadedError     at capacity; retry soon
+├── ModelTimeoutError        the deadline passed; names the stage
+├── ModelReplyError          the reply cannot be used
+└── ModelRefusedError        the request was refused; do not retry
+    └── UnknownModelError    the endpoint has no such model; names the available ones
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from pydantic import JsonValue
 
 from sightline.storage.errors import ModelError, choices, shown
 from sightline.tools.boxes.geometry import Placement
-from sightline.tools.boxes.model_profiles import Profile, Verbatim
-from sightline.tools.shared.images import EncodedPicture
+from sightline.tools.boxes.model_profiles import Profile, TrustedText
+from sightline.tools.shared.images import EncodedImage
 
-#: A part of a prompt, in the order in which the model reads it. ``str`` comes from anywhere and
-#: loses the special tokens in it; `Verbatim` is our own and keeps them. Pictures of any size.
-Part = str | Verbatim | Image.Image | EncodedPicture
+#: A part of a prompt. Special tokens are removed from ``str`` and kept in `TrustedText`. Images
+#: may have any size.
+Part = str | TrustedText | Image.Image | EncodedImage
 
-#: ``length``: cut off at the most tokens allowed. ``other``: a filter, a tool call, or unknown.
+#: ``length``: cut off at ``max_tokens``. ``other``: a filter, a tool call, or unknown.
 Finish = Literal["stop", "length", "other"]
 
 
 class ModelTimeoutError(ModelError):
-    """The deadline passed before there was an answer."""
+    """The deadline passed before the reply."""
 
 
 class ModelReplyError(ModelError):
-    """The model's server answered something that cannot be used."""
+    """The reply cannot be used."""
 
 
 class ModelRefusedError(ModelError):
-    """The model's server refused the request."""
+    """The server refused the request."""
 
 
 class UnknownModelError(ModelRefusedError):
-    """The endpoint has no model of that name."""
+    """The endpoint has no model of this name."""
 
     def __init__(self, model: str, endpoint: str, known: Sequence[str]) -> None:
         super().__init__(f"no model {shown(model)} at {endpoint}; there are: {choices(known)}")
@@ -53,13 +53,12 @@ class UnknownModelError(ModelRefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to the model.
+    """One request to the model.
 
-    ``system`` is ours and sent as it is. ``schema`` is a JSON schema for the answer, held to where
-    the server can; ``choices`` are the only answers wanted. ``deadline_seconds`` bounds everything,
-    waiting and retries too; the client's own limit holds as well. ``probabilities`` asks for the
-    log-probabilities of the answer's tokens. With ``temperature`` 0 the answer is greedy, and the
-    same request may be answered from memory.
+    ``system`` is trusted. ``schema`` is a JSON schema that the server enforces if it can;
+    ``choices`` are the only allowed answers. ``deadline_seconds`` includes waiting and retries; the
+    client's own limit applies too. ``probabilities`` requests log-probabilities. With
+    ``temperature`` 0 the reply is greedy and may come from a cache.
     """
 
     parts: tuple[Part, ...]
@@ -75,7 +74,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of an answer, its natural log-probability, and those that it was chosen from."""
+    """A token of a reply, its natural log-probability, and the alternatives."""
 
     text: str
     log_probability: float
@@ -84,7 +83,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that were read and written, as the server counts them."""
+    """Numbers of tokens, as the server counts them."""
 
     prompt_tokens: int
     answer_tokens: int
@@ -92,14 +91,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model answered.
+    """The reply of the model.
 
-    ``data`` is the JSON value in ``text`` where a schema was asked for: as it stands, or, with
-    ``data_repaired``, what a tolerant reader could make of it; ``None`` where there is none.
-    It has not been checked against the schema: not every server holds an answer to one.
-    ``choice`` is the one of the request's choices that ``text`` names, ``None`` for none of them.
-    ``tokens`` is ``None`` where log-probabilities were not asked for or are not offered.
-    ``placements`` says, for each picture in order, where it lay in what the model saw.
+    ``data`` is the JSON value in ``text`` if a schema was requested, not validated against it;
+    ``data_repaired`` means that it was malformed. ``choice`` is the requested choice that ``text``
+    names. ``tokens`` is None without log-probabilities. ``placements`` gives, for each image in
+    order, its place in the image that was sent.
     """
 
     text: str
@@ -116,48 +113,47 @@ class Reply:
 
 
 class VisionLanguageModel(Protocol):
-    """Answers questions about pictures and text."""
+    """Answers questions about images and text."""
 
     @property
     def model(self) -> str:
-        """The model's name, recorded with what it said."""
+        """Return the name of the model."""
         ...
 
     @property
     def profile(self) -> Profile:
-        """What its family wants of a prompt, and how it writes boxes."""
+        """Return the profile of its family."""
         ...
 
     async def ask(self, request: Request) -> Reply:
-        """One answer.
+        """Return the reply to a request.
 
-        Raises InvalidArgumentError for more pictures than the profile takes, MediaError for a
-        picture that cannot be read, and the ModelErrors of this module. Cancelling the call
-        gives up the request at the server.
+        Raises InvalidArgumentError for too many images, MediaError for an unreadable image, and the
+        ModelErrors of this module. Cancelling the call cancels the request at the server.
         """
         ...
 
 
 def choice_probabilities(reply: Reply, options: Sequence[str]) -> dict[str, float] | None:
-    """How the model's certainty is shared among ``options``, from the first token of its answer.
+    """Return the probability of each option, by the first token of the reply.
 
-    The shares sum to 1. An option that is not among the token's alternatives counts as likely as
-    the last of them, which is the most that it can be. ``None`` where the reply has no
-    log-probabilities, or none that begins exactly one of the options.
+    The probabilities sum to 1. An option that is not among the alternatives counts as the least
+    likely of them, its upper bound. None without log-probabilities, or if no token begins exactly
+    one option.
     """
     first = next((token for token in reply.tokens or () if token.text.strip()), None)
     if first is None:
         return None
-    seen = dict(first.alternatives) | {first.text: first.log_probability}
-    shares: dict[str, float] = {}
-    for text, log_probability in seen.items():
+    alternatives = dict(first.alternatives) | {first.text: first.log_probability}
+    probabilities: dict[str, float] = {}
+    for text, log_probability in alternatives.items():
         start = text.strip().casefold()
-        begun = [option for option in options if start and option.casefold().startswith(start)]
-        if len(begun) == 1:
-            likely = math.exp(min(log_probability, 0.0))
-            shares[begun[0]] = shares.get(begun[0], 0.0) + likely
-    least = math.exp(min(0.0, *seen.values())) if first.alternatives else 0.0
-    total = sum(shares.get(option, least) for option in options)
-    if not shares or total <= 0:
+        matches = [option for option in options if start and option.casefold().startswith(start)]
+        if len(matches) == 1:
+            probability = math.exp(min(log_probability, 0.0))
+            probabilities[matches[0]] = probabilities.get(matches[0], 0.0) + probability
+    lowest = math.exp(min(0.0, *alternatives.values())) if first.alternatives else 0.0
+    total = sum(probabilities.get(option, lowest) for option in options)
+    if not probabilities or total <= 0:
         return None
-    return {option: shares.get(option, least) / total for option in options}
+    return {option: probabilities.get(option, lowest) / total for option in options}

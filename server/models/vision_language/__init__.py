@@ -1,10 +1,12 @@
-"""The client of an OpenAI-compatible endpoint that serves a vision-language model.
+"""Client of an OpenAI-compatible endpoint that serves a vision-language model.
 
-``client``    asks: deadline, turns, retries, memory of answers; ``calls`` one of its calls
-``exchange``  one HTTP request and what can go wrong with it
-``endpoint``  where the model is, and the bounds on asking it
-``messages``  a request in OpenAI's words; ``features`` what the server turned out not to know
-``pictures``  pictures as data URLs; ``harmless`` text without special tokens
-``replies``   a hostile answer, read
-``breaker``   gives a failing endpoint rest; ``retries`` how long to wait; ``memory`` known answers
+vlm_client          one call: deadline, concurrency limit, retries, response cache
+vlm_endpoint        address, model and limits of the endpoint
+request_builder     chat completion request, with images as data URLs
+transport           one HTTP request and its errors
+response_parser     validation of untrusted responses
+unsupported_params  request fields that the endpoint rejected
+retry               retry delays and circuit breaker
+
+Empty: httpx is imported only when a client is created.
 """

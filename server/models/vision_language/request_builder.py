@@ -1,30 +1,55 @@
-"""A request in the words of OpenAI's chat completions."""
+"""Builds OpenAI chat completion requests, with images as data URLs."""
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
+from PIL import Image
 from pydantic import JsonValue
 
-from sightline.server.models.vision_language.image_encoding import SentPicture
-from sightline.server.models.vision_language.special_tokens import harmless
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
-from sightline.tools.boxes.model_profiles import Verbatim
-from sightline.tools.vlm.vision_language_model import Request
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
+from sightline.storage.text.special_tokens import escape_special_tokens
+from sightline.tools.boxes import letterbox
+from sightline.tools.boxes.geometry import Placement
+from sightline.tools.boxes.model_profiles import Profile, TrustedText
+from sightline.tools.shared import images
+from sightline.tools.vlm.vision_language_model import Part, Request
 
-#: vLLM and OpenAI both allow twenty; two answers and their spellings need no more than this.
-_ALTERNATIVES = 8
+#: Encoded images come from the tools, which check their size.
+_MAX_PIXELS = 200_000_000
+_JPEG_QUALITY = 92
+#: vLLM and OpenAI allow 20. Two choices and their spelling variants need no more than 8.
+_TOP_LOGPROBS = 8
 
 
-def chat_body(
-    request: Request, parts: Sequence[str | SentPicture], endpoint: Endpoint
+@dataclass(frozen=True, slots=True)
+class SentImage:
+    """An image as sent to the model, and the position of the original in it."""
+
+    url: str
+    placement: Placement
+
+
+def prepare_parts(parts: Sequence[Part], profile: Profile) -> list[str | SentImage]:
+    """Return the parts with encoded images. Uses CPU time: run it in a thread.
+
+    Raises MediaError for bytes that are not an image.
+    """
+    return [part if isinstance(part, str) else _encode_image(part, profile) for part in parts]
+
+
+def build_chat_request(
+    request: Request, parts: Sequence[str | SentImage], endpoint: VlmEndpoint
 ) -> dict[str, JsonValue]:
-    """The body of ``POST /chat/completions``; ``parts`` are the request's, pictures made ready."""
+    """Return the body of ``POST /chat/completions`` for the prepared ``parts``."""
     messages: list[JsonValue] = []
     if request.system:
         messages.append({"role": "system", "content": request.system})
-    messages.append({"role": "user", "content": content(parts)})
+    messages.append({"role": "user", "content": build_content(parts)})
     body: dict[str, JsonValue] = {
         "model": endpoint.model,
         "messages": messages,
@@ -35,10 +60,10 @@ def chat_body(
         body["seed"] = request.seed
     if request.probabilities:
         body["logprobs"] = True
-        body["top_logprobs"] = _ALTERNATIVES
+        body["top_logprobs"] = _TOP_LOGPROBS
     if request.choices:
         body["structured_outputs"] = {"choice": list(request.choices)}
-    elif request.schema is not None and endpoint.profile.structured:
+    elif request.schema is not None and endpoint.profile.supports_schema:
         body["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": "answer", "strict": True, "schema": dict(request.schema)},
@@ -48,28 +73,47 @@ def chat_body(
     return body
 
 
-def content(parts: Sequence[str | SentPicture]) -> list[JsonValue]:
-    """Parts of a user's message; text that stands together is one part.
+def build_content(parts: Sequence[str | SentImage]) -> list[JsonValue]:
+    """Return the content of a user message; adjacent texts become one part.
 
-    Servers put a line break between text parts for some templates and none for others. Text is
-    joined before it is made harmless, so that a special token cannot be smuggled in two halves.
+    Some chat templates put a line break between text parts, others do not. Texts are joined before
+    they are escaped, so that two halves cannot form a special token.
     """
-    joined: list[JsonValue] = []
+    content: list[JsonValue] = []
     for is_text, run in groupby(parts, lambda part: isinstance(part, str)):
         if is_text:
-            joined.append({"type": "text", "text": _text(list(run))})
+            content.append({"type": "text", "text": _join_texts(list(run))})
         else:
-            joined += [
+            content += [
                 {"type": "image_url", "image_url": {"url": part.url}}
                 for part in run
-                if isinstance(part, SentPicture)
+                if isinstance(part, SentImage)
             ]
-    return joined
+    return content
 
 
-def _text(run: Sequence[str | SentPicture]) -> str:
+def _join_texts(run: Sequence[str | SentImage]) -> str:
     texts = [part for part in run if isinstance(part, str)]
     return "".join(
-        "".join(group) if own else harmless("".join(group))
-        for own, group in groupby(texts, lambda text: isinstance(text, Verbatim))
+        "".join(group) if trusted else escape_special_tokens("".join(group))
+        for trusted, group in groupby(texts, lambda text: isinstance(text, TrustedText))
     )
+
+
+def _encode_image(part: Image.Image | images.EncodedImage, profile: Profile) -> SentImage:
+    image = (
+        images.decode_upright(part.data, max_pixels=_MAX_PIXELS)
+        if isinstance(part, images.EncodedImage)
+        else letterbox.upright(part)
+    )
+    resized = letterbox.render(profile.fit, image)
+    buffer = io.BytesIO()
+    if profile.lossless:
+        image_type = "png"
+        resized.save(buffer, "PNG")
+    else:
+        image_type = "jpeg"
+        # Chroma subsampling would blur small colored text.
+        resized.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return SentImage(f"data:image/{image_type};base64,{encoded}", profile.place(image.size))

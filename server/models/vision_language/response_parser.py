@@ -1,4 +1,4 @@
-"""Answers of a server, read as the hostile bytes that they may be."""
+"""Parses and validates responses of the endpoint, which are untrusted input."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sightline.storage.errors import shown
 from sightline.tools.boxes import tolerant_json
 from sightline.tools.vlm.vision_language_model import Finish, ModelReplyError, Token, Usage
 
-_MOST_TOKENS = 100_000
-_MOST_ALTERNATIVES = 20
+_MAX_TOKENS = 100_000
+_MAX_ALTERNATIVES = 20
 _PUNCTUATION = " \t\r\n.,;:!?\"'`*()[]。，！？：；“”"
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The useful part of a chat completion."""
+    """The used fields of a chat completion."""
 
     text: str
     finish: Finish
@@ -28,41 +28,40 @@ class Completion:
     usage: Usage | None
 
 
-def read_completion(data: bytes) -> Completion:
-    """The first answer of a chat completion.
+def parse_completion(data: bytes) -> Completion:
+    """Parse the first choice of a chat completion.
 
-    Raises ModelReplyError for anything that is none. Log-probabilities and counts that make no
-    sense are left out: the answer stands without them.
+    Raises ModelReplyError if there is none. Invalid log-probabilities and token counts are dropped.
     """
-    body = _object(data)
+    body = _parse_object(data)
     if "error" in body and not body.get("choices"):
-        raise ModelReplyError(f"the model's server failed: {error_message(data)}")
-    offered = body.get("choices")
-    if not isinstance(offered, list) or not offered or not isinstance(offered[0], dict):
-        raise ModelReplyError(f"the model's server sent no answer: {_excerpt(data)}")
-    choice = offered[0]
+        raise ModelReplyError(f"The model server failed: {parse_error_message(data)}")
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise ModelReplyError(f"The model server sent no answer: {_excerpt(data)}")
+    choice = choices[0]
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise ModelReplyError(f"the model's server sent no message: {_excerpt(data)}")
+        raise ModelReplyError(f"The model server sent no message: {_excerpt(data)}")
     return Completion(
-        _text(message.get("content"), data),
-        _finish(choice.get("finish_reason")),
-        _tokens(choice.get("logprobs")),
-        _usage(body.get("usage")),
+        _parse_text(message.get("content"), data),
+        _parse_finish(choice.get("finish_reason")),
+        _parse_tokens(choice.get("logprobs")),
+        _parse_usage(body.get("usage")),
     )
 
 
-def read_models(data: bytes) -> list[str]:
-    """The names in an answer to ``GET /models``; raises ModelReplyError for anything else."""
-    listed = _object(data).get("data")
-    if not isinstance(listed, list):
-        raise ModelReplyError(f"the model's server sent no list of models: {_excerpt(data)}")
-    names = [item.get("id") for item in listed if isinstance(item, dict)]
+def parse_models(data: bytes) -> list[str]:
+    """Return the model names of a ``GET /models`` response. Raises ModelReplyError."""
+    models = _parse_object(data).get("data")
+    if not isinstance(models, list):
+        raise ModelReplyError(f"The model server sent no list of models: {_excerpt(data)}")
+    names = [item.get("id") for item in models if isinstance(item, dict)]
     return [name for name in names if isinstance(name, str)]
 
 
-def error_message(data: bytes) -> str:
-    """What an error body says, in one line that is safe to show; its start where it is no JSON."""
+def parse_error_message(data: bytes) -> str:
+    """Return the message of an error body in one safe line, or the start of the body."""
     try:
         body = from_json(data)
     except ValueError:
@@ -73,99 +72,100 @@ def error_message(data: bytes) -> str:
     return shown(" ".join(error.split())) if isinstance(error, str) else shown(error)
 
 
-def read_data(text: str) -> tuple[JsonValue, bool]:
-    """The JSON value in an answer, and whether it took goodwill; (None, False) for none."""
+def parse_answer_json(text: str) -> tuple[JsonValue, bool]:
+    """Return the JSON value in an answer and whether it was repaired, or (None, False)."""
     try:
         value: JsonValue = from_json(text, allow_inf_nan=False)
-    except (ValueError, TypeError):  # the latter for half a surrogate pair
-        found = tolerant_json.documents(text)
-        # The largest: a model may say "[1]" before it comes to the point.
-        best = max(found, key=lambda document: _size(document.value), default=None)
-        return (None, False) if best is None else (_plain(best.value), True)
+    except (ValueError, TypeError):  # TypeError: half a surrogate pair
+        documents = tolerant_json.documents(text)
+        # Choose the largest: a model may write "[1]" before the actual answer.
+        best = max(documents, key=lambda document: _size(document.value), default=None)
+        return (None, False) if best is None else (_floats_to_ints(best.value), True)
     return value, False
 
 
-def read_choice(text: str, choices: Sequence[str]) -> str | None:
-    """The one choice that an answer names: alone, or as its first word."""
-    said = text.strip(_PUNCTUATION).casefold()
+def parse_choice(text: str, choices: Sequence[str]) -> str | None:
+    """Return the one choice that is the whole answer or its first word, else ``None``."""
+    answer = text.strip(_PUNCTUATION).casefold()
     for choice in choices:
-        if said == choice.casefold():
+        if answer == choice.casefold():
             return choice
-    begun = [
+    prefixes = [
         choice
         for choice in choices
-        if said.startswith(choice.casefold()) and not _continues(said, len(choice))
+        if answer.startswith(choice.casefold()) and not _word_continues(answer, len(choice))
     ]
-    return begun[0] if len(begun) == 1 else None
+    return prefixes[0] if len(prefixes) == 1 else None
 
 
-def _continues(said: str, length: int) -> bool:
-    """Whether a word of letters goes on beyond ``length``: "no" is not in "nothing"."""
-    return said[length : length + 1].isascii() and said[length : length + 1].isalnum()
+def _word_continues(text: str, index: int) -> bool:
+    """Return whether a word goes on at ``index``: "no" is not the answer in "nothing"."""
+    return text[index : index + 1].isascii() and text[index : index + 1].isalnum()
 
 
-def _object(data: bytes) -> dict[str, JsonValue]:
+def _parse_object(data: bytes) -> dict[str, JsonValue]:
     try:
         body = from_json(data)
     except ValueError as error:
         raise ModelReplyError(
-            f"the model's server sent something that is no JSON ({error}): {_excerpt(data)}"
+            f"The model server sent no JSON ({error}): {_excerpt(data)}"
         ) from error
     if not isinstance(body, dict):
-        raise ModelReplyError(f"the model's server sent no object: {_excerpt(data)}")
+        raise ModelReplyError(f"The model server sent no object: {_excerpt(data)}")
     return body
 
 
-def _text(content: JsonValue, data: bytes) -> str:
+def _parse_text(content: JsonValue, data: bytes) -> str:
     if content is None:
         return ""
     if isinstance(content, list):  # some servers answer in parts
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "".join(part for part in parts if isinstance(part, str))
     if not isinstance(content, str):
-        raise ModelReplyError(
-            f"the model's server sent an answer that is no text: {_excerpt(data)}"
-        )
-    # Postgres holds no NUL, and no client shows one.
+        raise ModelReplyError(f"The model server sent no text: {_excerpt(data)}")
+    # Postgres text cannot contain NUL.
     return content.replace("\x00", "")
 
 
-def _finish(reason: JsonValue) -> Finish:
+def _parse_finish(reason: JsonValue) -> Finish:
     if reason == "stop":
         return "stop"
     return "length" if reason == "length" else "other"
 
 
-def _usage(usage: JsonValue) -> Usage | None:
+def _parse_usage(usage: JsonValue) -> Usage | None:
     if not isinstance(usage, dict):
         return None
-    read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    return None if read is None or written is None else Usage(read, written)
+    prompt, answer = (
+        _parse_count(usage.get("prompt_tokens")),
+        _parse_count(usage.get("completion_tokens")),
+    )
+    return None if prompt is None or answer is None else Usage(prompt, answer)
 
 
-def _count(value: JsonValue) -> int | None:
+def _parse_count(value: JsonValue) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
         return None
     return value
 
 
-def _tokens(logprobs: JsonValue) -> tuple[Token, ...] | None:
+def _parse_tokens(logprobs: JsonValue) -> tuple[Token, ...] | None:
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list):
         return None
     tokens = []
-    for item in content[:_MOST_TOKENS]:
-        pair = _pair(item)
+    for item in content[:_MAX_TOKENS]:
+        pair = _parse_logprob(item)
         if pair is None or not isinstance(item, dict):
             return None
         top = item.get("top_logprobs")
-        others = top[:_MOST_ALTERNATIVES] if isinstance(top, list) else []
-        pairs = [other for other in map(_pair, others) if other is not None]
+        alternatives = top[:_MAX_ALTERNATIVES] if isinstance(top, list) else []
+        pairs = [other for other in map(_parse_logprob, alternatives) if other is not None]
         tokens.append(Token(pair[0], pair[1], tuple(pairs)))
     return tuple(tokens)
 
 
-def _pair(item: JsonValue) -> tuple[str, float] | None:
+def _parse_logprob(item: JsonValue) -> tuple[str, float] | None:
     if not isinstance(item, Mapping):
         return None
     text, value = item.get("token"), item.get("logprob")
@@ -186,12 +186,12 @@ def _size(value: tolerant_json.Value) -> int:
     return 1
 
 
-def _plain(value: tolerant_json.Value) -> JsonValue:
-    """Whole numbers as integers, as a strict reader gives them."""
+def _floats_to_ints(value: tolerant_json.Value) -> JsonValue:
+    """Convert whole numbers to integers, as a strict JSON parser returns them."""
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_floats_to_ints(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _floats_to_ints(item) for key, item in value.items()}
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value

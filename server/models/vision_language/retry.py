@@ -1,32 +1,36 @@
-"""How long to wait before a request is tried again."""
+"""Retry delays and a circuit breaker for a failing endpoint."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, Literal
 
-FIRST_SECONDS: Final = 0.25
-LONGEST_SECONDS: Final = 8.0
-#: A server that names a time further off than this means something else than "in a moment".
-_LONGEST_ASKED_SECONDS: Final = 3600.0
+FIRST_DELAY_SECONDS: Final = 0.25
+MAX_DELAY_SECONDS: Final = 8.0
+#: A larger ``Retry-After`` value is ignored.
+_MAX_RETRY_AFTER_SECONDS: Final = 3600.0
+
+CircuitState = Literal["closed", "open", "half-open"]
 
 
-def pause_seconds(attempt: int, asked: float | None, chance: random.Random) -> float:
-    """The pause after the failed ``attempt`` (0 is the first).
+def retry_delay_seconds(attempt: int, retry_after: float | None, rng: random.Random) -> float:
+    """Return the delay after a failed attempt; ``attempt`` 0 is the first.
 
-    What the server ``asked`` for and a little more, so that callers do not all return at once; else
-    a random share of a time that doubles.
+    The server's ``retry_after`` wins, plus jitter so that callers do not return all at once.
+    Without it the delay is exponential with jitter.
     """
-    if asked is not None:
-        return asked + chance.uniform(0, FIRST_SECONDS)
-    longest = min(FIRST_SECONDS * 2 ** min(attempt, 10), LONGEST_SECONDS)
-    return chance.uniform(longest / 2, longest)
+    if retry_after is not None:
+        return retry_after + rng.uniform(0, FIRST_DELAY_SECONDS)
+    longest = min(FIRST_DELAY_SECONDS * 2 ** min(attempt, 10), MAX_DELAY_SECONDS)
+    return rng.uniform(longest / 2, longest)
 
 
-def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Seconds of a ``Retry-After`` header, a number or a date; ``None`` where it makes no sense."""
+def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Return the seconds of a ``Retry-After`` header (number or date), or ``None``."""
     if value is None or len(value) > 100:
         return None
     try:
@@ -40,4 +44,75 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
             moment = moment.replace(tzinfo=UTC)
         seconds = (moment - (now or datetime.now(UTC))).total_seconds()
     # The comparison is false for NaN.
-    return max(seconds, 0.0) if seconds <= _LONGEST_ASKED_SECONDS else None
+    return max(seconds, 0.0) if seconds <= _MAX_RETRY_AFTER_SECONDS else None
+
+
+class CircuitOpenError(Exception):
+    """The circuit is open; the next request is allowed in ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.1f} s")
+        self.seconds = seconds
+
+
+class CircuitBreaker:
+    """Rejects requests after ``max_failures`` consecutive failures.
+
+    closed      requests pass; ``max_failures`` failures in a row open the circuit
+    open        requests are rejected for ``reset_seconds``
+    half-open   one request passes; its outcome closes or opens the circuit
+
+    ``clock`` is monotonic, in seconds.
+    """
+
+    def __init__(self, max_failures: int, reset_seconds: float, clock: Callable[[], float]) -> None:
+        self._max_failures = max_failures
+        self._reset_seconds = reset_seconds
+        self._clock = clock
+        self._failures = 0
+        self._opened_at: float | None = None
+        self._probing = False
+
+    @property
+    def state(self) -> CircuitState:
+        """Return the state for the next request."""
+        if self._opened_at is None:
+            return "closed"
+        return "half-open" if self._remaining_seconds() <= 0 else "open"
+
+    @contextmanager
+    def request(self, is_failure: Callable[[BaseException], bool | None]) -> Iterator[None]:
+        """Guard one request. Raises CircuitOpenError if it is not allowed.
+
+        ``is_failure`` classifies exceptions; ``None`` means that they do not count.
+        """
+        probe = self._opened_at is not None
+        if probe:
+            if self._probing or self._remaining_seconds() > 0:
+                raise CircuitOpenError(max(self._remaining_seconds(), 0.0))
+            self._probing = True
+        try:
+            yield
+        except BaseException as error:
+            self._record(is_failure(error), probe)
+            raise
+        else:
+            self._record(False, probe)
+        finally:
+            if probe:
+                self._probing = False
+
+    def _remaining_seconds(self) -> float:
+        if self._opened_at is None:
+            return 0.0
+        return self._opened_at + self._reset_seconds - self._clock()
+
+    def _record(self, failed: bool | None, probe: bool) -> None:
+        if failed is None:
+            return
+        if not failed:
+            self._failures, self._opened_at = 0, None
+            return
+        self._failures += 1
+        if probe or (self._opened_at is None and self._failures >= self._max_failures):
+            self._opened_at = self._clock()

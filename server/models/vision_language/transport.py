@@ -1,70 +1,70 @@
-"""One HTTP request to the endpoint, and what can go wrong with it."""
+"""One HTTP request to the endpoint, and its errors."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from http import HTTPStatus
 
 import httpx
-from pydantic import JsonValue, SecretStr
+from pydantic import JsonValue
 
-from sightline.server.models.vision_language.response_parser import error_message
-from sightline.server.models.vision_language.retry import retry_after
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.server.models.vision_language.response_parser import parse_error_message
+from sightline.server.models.vision_language.retry import parse_retry_after
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.errors import ModelError, ModelOverloadedError, ModelUnavailableError
 from sightline.tools.vlm.vision_language_model import ModelRefusedError, ModelReplyError
 
-_OVERLOADED = 429
-_NOT_FOUND = 404
-#: An error that says more than this says nothing.
-_ERROR_BYTES = 64_000
+_MAX_ERROR_BYTES = 64_000
 
 
-class Failure(Exception):  # noqa: N818 - it ends in this package; callers get its `error`
-    """A request that brought no answer. ``error`` is what callers get when it is given up.
+class EndpointError(Exception):
+    """A failed request. ``error`` is what callers get if it is not retried.
 
-    ``worth_retrying`` is 429, 5xx and loss of the connection. ``unhealthy`` tells against the
-    endpoint as a whole. ``asked_seconds`` is the pause that it asked for.
+    ``retryable`` means 429, 5xx or a lost connection. ``unhealthy`` counts for the circuit breaker.
+    ``retry_after`` is the delay in seconds that the server asked for.
     """
 
     def __init__(
         self,
         error: ModelError,
         *,
-        worth_retrying: bool = False,
+        retryable: bool = False,
         unhealthy: bool = False,
-        asked_seconds: float | None = None,
+        retry_after: float | None = None,
         status: int | None = None,
         message: str = "",
     ) -> None:
         super().__init__(str(error))
         self.error = error
-        self.worth_retrying = worth_retrying
+        self.retryable = retryable
         self.unhealthy = unhealthy
-        self.asked_seconds = asked_seconds
+        self.retry_after = retry_after
         self.status = status
         self.message = message
 
+    @property
+    def is_not_found(self) -> bool:
+        """Return whether the endpoint does not know the model or the path."""
+        return self.status == HTTPStatus.NOT_FOUND
 
-class Exchange:
-    """The HTTP side of a client: one pool of connections, to one endpoint."""
+
+class HttpTransport:
+    """The HTTP side of a client: one connection pool for one endpoint."""
 
     def __init__(
-        self, endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None
+        self, endpoint: VlmEndpoint, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._endpoint = endpoint
+        # One more than the concurrency limit, so that a health check never waits.
+        connections = endpoint.max_concurrent_requests + 1
         self._http = httpx.AsyncClient(
             transport=transport,
-            # Deadlines bound a whole call; here only reaching the server has its own.
-            timeout=httpx.Timeout(None, connect=endpoint.connect_seconds),
-            limits=httpx.Limits(
-                # One more than may ask at once, so that a look at its health never waits.
-                max_connections=endpoint.concurrency + 1,
-                max_keepalive_connections=endpoint.concurrency + 1,
-            ),
-            # A redirect would take the key to wherever an answer points.
+            # The caller sets a deadline for the whole call.
+            timeout=httpx.Timeout(None, connect=endpoint.connect_timeout_seconds),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            # A redirect would send the API key to any host.
             follow_redirects=False,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
@@ -74,13 +74,13 @@ class Exchange:
         await self._http.aclose()
 
     async def post(self, path: str, body: Mapping[str, JsonValue]) -> bytes:
-        """The body of a successful answer; raises `Failure`."""
-        # Pictures make it megabytes long.
-        content = await asyncio.to_thread(_encoded, body)
+        """Return the body of a successful response. Raises `EndpointError`."""
+        # With images the body has megabytes.
+        content = await asyncio.to_thread(_encode_json, body)
         return await self._request("POST", path, content)
 
     async def get(self, path: str) -> bytes:
-        """The body of a successful answer; raises `Failure`."""
+        """Return the body of a successful response. Raises `EndpointError`."""
         return await self._request("GET", path, None)
 
     async def _request(self, method: str, path: str, content: bytes | None) -> bytes:
@@ -89,106 +89,83 @@ class Exchange:
         if key is not None:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         url = self._endpoint.api_url + path
-        shown_url = self._endpoint.shown
+        server = f"The model server at {self._endpoint.shown}"
         try:
             async with self._http.stream(method, url, content=content, headers=headers) as response:
                 if response.is_success:
-                    return await self._body(response, self._endpoint.reply_bytes)
-                raise await self._refusal(response)
+                    return await self._read_body(response, self._endpoint.max_response_bytes)
+                raise await self._error_response(response)
         except (httpx.NetworkError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             reason = str(error) or type(error).__name__
-            raise _lost(f"the model's server at {shown_url} cannot be reached: {reason}") from error
+            raise _lost_connection(f"{server} cannot be reached: {reason}") from error
         except httpx.RemoteProtocolError as error:
-            raise _lost(
-                f"the model's server at {shown_url} broke off its answer: {error}"
-            ) from error
+            raise _lost_connection(f"{server} closed the connection: {error}") from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            # Whatever else a URL, a header or a proxy may be wrong in: the next try would be too.
-            raise Failure(
-                ModelUnavailableError(
-                    f"the model's server at {shown_url} cannot be asked: {type(error).__name__}"
-                ),
+            # Other problems of URL, headers or proxy would also fail on the next attempt.
+            raise EndpointError(
+                ModelUnavailableError(f"{server} cannot be requested: {type(error).__name__}"),
                 unhealthy=True,
-            ) from None  # the cause may hold the key
+            ) from None  # the cause may contain the key
 
-    async def _body(self, response: httpx.Response, most: int) -> bytes:
+    async def _read_body(self, response: httpx.Response, max_bytes: int) -> bytes:
         encoding = response.headers.get("content-encoding", "identity")
         if encoding != "identity":
-            raise _bad(f"compressed its answer ({encoding[:40]!r}) though asked not to")
+            raise _invalid_response(f"sent a compressed response ({encoding[:40]!r})")
         data = bytearray()
         async for chunk in response.aiter_bytes():
             data += chunk
-            if len(data) > most:
-                raise _bad(f"sent more than {most:,} bytes")
+            if len(data) > max_bytes:
+                raise _invalid_response(f"sent more than {max_bytes:,} bytes")
         return bytes(data)
 
-    async def _refusal(self, response: httpx.Response) -> Failure:
-        """What an answer without success means."""
+    async def _error_response(self, response: httpx.Response) -> EndpointError:
+        """Convert a response without success status to an error."""
         status = response.status_code
         try:
-            said = error_message(await self._body(response, _ERROR_BYTES))
-        except Failure:
-            said = "(an error that is too long or compressed)"
-        said = _without_key(said, self._endpoint.api_key)
-        where = self._endpoint.shown
-        if status == _OVERLOADED:
-            return Failure(
-                ModelOverloadedError(f"the model's server at {where} has no room now: {said}"),
-                worth_retrying=True,
-                asked_seconds=retry_after(response.headers.get("retry-after")),
+            message = parse_error_message(await self._read_body(response, _MAX_ERROR_BYTES))
+        except EndpointError:
+            message = "(the error is too long or compressed)"
+        key = self._endpoint.api_key
+        if key is not None and key.get_secret_value():
+            # A server may repeat the key that it rejects.
+            message = message.replace(key.get_secret_value(), "***")
+        server = f"The model server at {self._endpoint.shown}"
+        retry_after = parse_retry_after(response.headers.get("retry-after"))
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            return EndpointError(
+                ModelOverloadedError(f"{server} is overloaded: {message}"),
+                retryable=True,
+                retry_after=retry_after,
                 status=status,
             )
         if status >= 500:
-            return Failure(
-                ModelUnavailableError(f"the model's server at {where} failed ({status}): {said}"),
-                worth_retrying=True,
+            return EndpointError(
+                ModelUnavailableError(f"{server} failed ({status}): {message}"),
+                retryable=True,
                 unhealthy=True,
-                asked_seconds=retry_after(response.headers.get("retry-after")),
+                retry_after=retry_after,
                 status=status,
             )
         if status in (401, 403):
-            hint = "; set SIGHTLINE_VLM_API_KEY to a key that it takes"
+            hint = ". Set SIGHTLINE_VLM__API_KEY to a valid key."
         elif response.is_redirect:
-            hint = "; redirects are not followed: set SIGHTLINE_VLM_BASE_URL to where it points"
+            hint = ". Redirects are not followed: set SIGHTLINE_VLM__BASE_URL to the target."
         else:
             hint = ""
-        return Failure(
-            ModelRefusedError(
-                f"the model's server at {where} refused the request ({status}): {said}{hint}"
-            ),
+        return EndpointError(
+            ModelRefusedError(f"{server} rejected the request ({status}): {message}{hint}"),
             status=status,
-            message=said,
+            message=message,
         )
 
 
-def _encoded(body: Mapping[str, JsonValue]) -> bytes:
+def _encode_json(body: Mapping[str, JsonValue]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode("ascii")
 
 
-def not_found(failure: Failure) -> bool:
-    """Whether the endpoint knows no such model, or no such path."""
-    return failure.status == _NOT_FOUND
+def _lost_connection(message: str) -> EndpointError:
+    return EndpointError(ModelUnavailableError(message), retryable=True, unhealthy=True)
 
 
-@asynccontextmanager
-async def failing_with(error: ModelError, until: float) -> AsyncIterator[None]:
-    """Raise ``error`` when the event loop's clock reaches ``until`` before the block ends."""
-    try:
-        async with asyncio.timeout_at(until):
-            yield
-    except TimeoutError as timeout:
-        raise error from timeout
-
-
-def _lost(message: str) -> Failure:
-    return Failure(ModelUnavailableError(message), worth_retrying=True, unhealthy=True)
-
-
-def _bad(what: str) -> Failure:
-    return Failure(ModelReplyError(f"the model's server {what}"), unhealthy=True)
-
-
-def _without_key(text: str, key: SecretStr | None) -> str:
-    """A server may repeat the key that it refuses."""
-    secret = key.get_secret_value() if key is not None else ""
-    return text.replace(secret, "***") if secret else text
+def _invalid_response(problem: str) -> EndpointError:
+    return EndpointError(ModelReplyError(f"The model server {problem}"), unhealthy=True)

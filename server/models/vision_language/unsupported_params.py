@@ -1,7 +1,7 @@
-"""What a server turned out not to know: fields that it does not take are not sent to it again.
+"""Remembers request fields that the endpoint does not support and omits them.
 
-A field that it takes, and could not follow this once (a schema that it cannot compile), is left out
-of this question alone.
+If the endpoint supports a field but cannot process one value (such as a schema that it cannot
+compile), the field is omitted from that request only.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pydantic import JsonValue
 
 logger = logging.getLogger(__name__)
 
-#: Fields that an answer can do without, and how servers name them when they refuse them. The
-#: first that was sent and is named goes; so the more special ones stand first.
+#: Optional fields, and how servers name them in errors. The first match is omitted, so specific
+#: fields come first.
 _OPTIONAL: Final = {
     "skip_special_tokens": r"skip_special_tokens",
     "structured_outputs": r"structured_outputs|structured outputs|guided_choice",
@@ -27,8 +27,8 @@ _OPTIONAL: Final = {
     "temperature": r"\btemperature\b",
     "max_tokens": r"\bmax_tokens\b.*\bmax_completion_tokens\b",
 }
-#: Says of a field itself, by its name, that the server has no use for it.
-_UNKNOWN: Final = re.compile(
+#: Error texts that reject the field itself and not its value.
+_UNSUPPORTED: Final = re.compile(
     r"unknown|unrecogni[sz]ed|unsupported|not supported|does not support|not permitted|unexpected"
     r"|extra (?:inputs|fields)|additional propert",
     re.IGNORECASE,
@@ -38,49 +38,46 @@ _PATTERNS: Final = {
 }
 
 
-class Features:
-    """Remembers for one endpoint."""
+class UnsupportedParams:
+    """The unsupported fields of one endpoint."""
 
     def __init__(self) -> None:
-        self._refused: set[str] = set()
+        self._unsupported: set[str] = set()
 
-    @property
-    def refused(self) -> frozenset[str]:
-        """Fields that are no longer sent."""
-        return frozenset(self._refused)
-
-    def accepted(
-        self, body: Mapping[str, JsonValue], without: Container[str] = ()
+    def remove_from(
+        self, body: Mapping[str, JsonValue], also: Container[str] = ()
     ) -> dict[str, JsonValue]:
-        """``body`` without the refused fields and those in ``without``."""
-        kept = {
+        """Return ``body`` without the unsupported fields and without those in ``also``."""
+        filtered = {
             name: value
             for name, value in body.items()
-            if name not in self._refused and name not in without
+            if name not in self._unsupported and name not in also
         }
-        if "max_tokens" in body and "max_tokens" not in kept:
-            # Newer servers know the bound by its newer name only.
-            kept["max_completion_tokens"] = body["max_tokens"]
-        if "logprobs" not in kept:
-            kept.pop("top_logprobs", None)
-        return kept
+        if "max_tokens" in body and "max_tokens" not in filtered:
+            # Newer servers accept only the newer name.
+            filtered["max_completion_tokens"] = body["max_tokens"]
+        if "logprobs" not in filtered:
+            filtered.pop("top_logprobs", None)
+        return filtered
 
-    def learn(self, sent: Mapping[str, JsonValue], message: str) -> str | None:
-        """The optional field that was sent and that a refusal names, to be left out.
+    def record_rejection(self, sent: Mapping[str, JsonValue], message: str) -> str | None:
+        """Return the optional field that an error message names, or ``None``.
 
-        It is remembered where the server has no use for it at all.
+        The field is remembered if the endpoint does not support it at all.
         """
         for name, pattern in _PATTERNS.items():
             if name not in sent or not pattern.search(message[:2000]):
                 continue
-            if _UNKNOWN.search(message[:2000]) and _named(name, message):
-                self._refused.add(name)
-                logger.warning("the model's server does not take %s; it is no longer sent", name)
+            if _UNSUPPORTED.search(message[:2000]) and _names_field(name, message):
+                self._unsupported.add(name)
+                logger.warning(
+                    "the model server does not support %s; omitting it", name
+                )
             else:
-                logger.warning("the model's server could not follow %s: %s", name, message[:300])
+                logger.warning("the model server rejected a value of %s: %s", name, message[:300])
             return name
         return None
 
 
-def _named(name: str, message: str) -> bool:
+def _names_field(name: str, message: str) -> bool:
     return name in message or (name == "response_format" and "json_schema" in message)

@@ -1,47 +1,45 @@
-"""Asks a vision-language model behind an OpenAI-compatible endpoint."""
+"""Client of a vision-language model behind an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import httpx
+from cachetools import LRUCache
 from pydantic import JsonValue
 
-from sightline.server.models.vision_language.call_state import (
-    Call,
-    Observation,
-    Outcome,
-    check_pictures,
-    now,
-    reply_of,
+from sightline.server.models.vision_language.request_builder import (
+    SentImage,
+    build_chat_request,
+    prepare_parts,
 )
-from sightline.server.models.vision_language.circuit_breaker import Breaker, BreakerOpenError
-from sightline.server.models.vision_language.circuit_breaker import State as BreakerState
-from sightline.server.models.vision_language.image_encoding import SentPicture, prepare
-from sightline.server.models.vision_language.request_builder import chat_body
-from sightline.server.models.vision_language.response_cache import Memory, fingerprint
 from sightline.server.models.vision_language.response_parser import (
     Completion,
-    read_completion,
-    read_models,
+    parse_answer_json,
+    parse_choice,
+    parse_completion,
+    parse_models,
 )
-from sightline.server.models.vision_language.retry import pause_seconds
-from sightline.server.models.vision_language.transport import (
-    Exchange,
-    Failure,
-    failing_with,
-    not_found,
+from sightline.server.models.vision_language.retry import (
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+    retry_delay_seconds,
 )
-from sightline.server.models.vision_language.unsupported_params import Features
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
-from sightline.storage.errors import ModelError, ModelUnavailableError
+from sightline.server.models.vision_language.transport import EndpointError, HttpTransport
+from sightline.server.models.vision_language.unsupported_params import UnsupportedParams
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
+from sightline.storage.errors import InvalidArgumentError, ModelError, ModelUnavailableError
 from sightline.tools.boxes.model_profiles import Profile
 from sightline.tools.vlm.vision_language_model import (
     ModelReplyError,
@@ -56,33 +54,72 @@ logger = logging.getLogger(__name__)
 _CHAT: Final = "/chat/completions"
 _MODELS: Final = "/models"
 
+#: Outcome of a call, for metrics.
+Outcome = Literal["answered", "cached", "failed", "timed_out", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class VlmCallStats:
+    """One call, for metrics. ``requests`` is the number of its HTTP requests."""
+
+    outcome: Outcome
+    seconds: float
+    requests: int
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+
+class _Call:
+    """Deadline and statistics of one call. Times are of the event loop's clock, in seconds."""
+
+    def __init__(self, request: Request, endpoint: VlmEndpoint) -> None:
+        self.request = request
+        self.requests = 0
+        self._model = endpoint.model
+        self._timeout_seconds = endpoint.timeout_seconds
+        if request.deadline_seconds is not None:
+            self._timeout_seconds = min(request.deadline_seconds, endpoint.timeout_seconds)
+        self._started_at = _now()
+        self.deadline = self._started_at + self._timeout_seconds
+
+    @property
+    def seconds(self) -> float:
+        return _now() - self._started_at
+
+    def timeout_error(self, stage: str) -> ModelTimeoutError:
+        return ModelTimeoutError(
+            f"The request to {self._model} exceeded its {self._timeout_seconds:.1f} s {stage}."
+        )
+
 
 class VlmClient:
-    """Client of a vision-language model (`VisionLanguageModel`); an async context manager.
+    """Implements `VisionLanguageModel`; an async context manager.
 
-    ``observer`` is told of every call. ``transport``, ``pause`` and ``chance`` exist so that tests
-    can answer, wait and draw lots in their own way.
+    ``observer`` is called after every call. ``transport``, ``sleep``, ``rng`` and ``clock`` are for
+    tests.
     """
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: VlmEndpoint,
         *,
-        observer: Callable[[Observation], None] | None = None,
+        observer: Callable[[VlmCallStats], None] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        chance: random.Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._endpoint = endpoint
         self._observer = observer
-        self._pause = pause
-        self._chance = chance or random.Random()
-        self._exchange = Exchange(endpoint, transport)
-        self._turns = asyncio.Semaphore(endpoint.concurrency)
-        self._breaker = Breaker(endpoint.breaker_failures, endpoint.breaker_seconds, clock)
-        self._features = Features()
-        self._memory = Memory(endpoint.cache_entries)
+        self._sleep = sleep
+        self._rng = rng or random.Random()
+        self._transport = HttpTransport(endpoint, transport)
+        self._slots = asyncio.Semaphore(endpoint.max_concurrent_requests)
+        self._circuit = CircuitBreaker(
+            endpoint.circuit_max_failures, endpoint.circuit_reset_seconds, clock
+        )
+        self._unsupported = UnsupportedParams()
+        self._responses: LRUCache[bytes, Completion] = LRUCache(endpoint.max_cached_responses)
         self._last_failure = ""
 
     async def __aenter__(self) -> Self:
@@ -97,71 +134,65 @@ class VlmClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; calls in progress fail."""
-        await self._exchange.close()
+        """Close the connections; running calls fail."""
+        await self._transport.close()
 
     @property
     def model(self) -> str:
-        """The model's name at the endpoint."""
+        """Return the model's name at the endpoint."""
         return self._endpoint.model
 
     @property
     def profile(self) -> Profile:
-        """What its family wants of a prompt, and how it writes boxes."""
+        """Return the profile of the model's family."""
         return self._endpoint.profile
 
     @property
-    def breaker(self) -> BreakerState:
-        """Whether the endpoint is being given rest."""
-        return self._breaker.state
-
-    @property
-    def refused_features(self) -> frozenset[str]:
-        """Fields of a request that this server turned out not to take."""
-        return self._features.refused
+    def circuit_state(self) -> CircuitState:
+        """Return the state of the circuit breaker."""
+        return self._circuit.state
 
     async def get(self) -> Self:
-        """Itself: a `Provider` that is ready from the start, since nothing is opened before use."""
+        """Return itself, as a `Provider` that is always ready."""
         return self
 
     async def health(self, seconds: float | None = None) -> list[str]:
-        """The models at the endpoint, ours among them; for ``doctor`` and ``/readyz``.
+        """Return the models of the endpoint, for ``doctor`` and ``/readyz``.
 
-        It may take ``seconds``, at most and unless given the endpoint's ``connect_seconds``.
-
-        Raises ModelUnavailableError or ModelTimeoutError where the endpoint is not reached,
-        ModelRefusedError for a wrong key, ModelReplyError where it is no such endpoint, and
-        UnknownModelError, which names the models that are there.
+        ``seconds`` may shorten the endpoint's ``connect_timeout_seconds``. Raises
+        ModelUnavailableError or ModelTimeoutError if the endpoint is not reachable,
+        ModelRefusedError for a wrong key, ModelReplyError if it is not such an endpoint, and
+        UnknownModelError, which names the available models.
         """
-        where = self._endpoint.shown
-        late = ModelTimeoutError(f"the model's server at {where} did not list its models in time")
-        longest = self._endpoint.connect_seconds
-        async with failing_with(late, now() + min(seconds or longest, longest)):
-            models = await self._models()
+        url = self._endpoint.shown
+        max_seconds = self._endpoint.connect_timeout_seconds
+        timeout = ModelTimeoutError(f"The model server at {url} did not list its models in time.")
+        async with _raise_at(_now() + min(seconds or max_seconds, max_seconds), timeout):
+            models = await self._list_models()
         if self.model not in models:
-            raise UnknownModelError(self.model, where, models)
+            raise UnknownModelError(self.model, url, models)
         return models
 
     async def ask(self, request: Request) -> Reply:
         """See `VisionLanguageModel.ask`."""
-        call = Call(request, self._endpoint)
+        call = _Call(request, self._endpoint)
         outcome: Outcome = "failed"
-        answer: Completion | None = None
+        reply: Reply | None = None
         try:
-            reply, answer = await self._ask(call)
-            outcome = "remembered" if reply.cached else "answered"
+            reply = await self._ask(call)
+            outcome = "cached" if reply.cached else "answered"
             return reply
         except ModelTimeoutError:
-            outcome = "timed out"
+            outcome = "timed_out"
             raise
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
         finally:
             if self._observer is not None:
-                usage = answer.usage if answer is not None and outcome == "answered" else None
+                usage = reply.usage if reply is not None and outcome == "answered" else None
                 self._observer(
-                    Observation(
+                    VlmCallStats(
                         outcome,
                         call.seconds,
                         call.requests,
@@ -170,104 +201,142 @@ class VlmClient:
                     )
                 )
 
-    async def _ask(self, call: Call) -> tuple[Reply, Completion]:
+    async def _ask(self, call: _Call) -> Reply:
         request = call.request
-        check_pictures(request, self.profile)
-        async with failing_with(call.late("while its pictures were made ready"), call.until):
-            parts, body, key = await asyncio.to_thread(_made_ready, request, self._endpoint)
-        known = self._memory.get(key) if key is not None else None
-        answer = known
-        if answer is None:
-            answer = await self._complete(call, body)
+        images = sum(not isinstance(part, str) for part in request.parts)
+        if images > self.profile.max_images:
+            raise InvalidArgumentError(
+                f"The request has {images} images. The model profile {self.profile.name!r} takes "
+                f"at most {self.profile.max_images}."
+            )
+        async with _raise_at(call.deadline, call.timeout_error("while encoding its images")):
+            parts, body, key = await asyncio.to_thread(_prepare, request, self._endpoint)
+        completion = self._responses.get(key) if key is not None else None
+        is_cached = completion is not None
+        if completion is None:
+            completion = await self._complete(call, body)
             if key is not None:
-                self._memory.put(key, answer)
-        reply = reply_of(answer, call, parts)
-        return replace(reply, cached=known is not None), answer
+                self._responses[key] = completion
+        text = completion.text
+        data, repaired = parse_answer_json(text) if request.schema is not None else (None, False)
+        return Reply(
+            text=text,
+            finish=completion.finish,
+            model=self.model,
+            seconds=call.seconds,
+            placements=tuple(part.placement for part in parts if isinstance(part, SentImage)),
+            data=data,
+            data_repaired=repaired,
+            choice=parse_choice(text, request.choices) if request.choices else None,
+            tokens=completion.tokens,
+            usage=completion.usage,
+            cached=is_cached,
+        )
 
-    async def _complete(self, call: Call, body: dict[str, JsonValue]) -> Completion:
-        """An answer from the server, with as many tries as are allowed and fit in the time."""
+    async def _complete(self, call: _Call, body: dict[str, JsonValue]) -> Completion:
+        """Send the request; retry within the retry limit and the deadline."""
         attempt = 0
-        without: set[str] = set()
+        omitted: set[str] = set()
         while True:
-            sent = self._features.accepted(body, without)
+            sent = self._unsupported.remove_from(body, omitted)
             try:
-                return await self._try(call, sent)
-            except Failure as failure:
+                return await self._send(call, sent)
+            except EndpointError as failure:
                 if failure.status in (400, 422):
-                    field = self._features.learn(sent, failure.message)
+                    field = self._unsupported.record_rejection(sent, failure.message)
                     if field is not None:
-                        without.add(field)
-                        continue  # there are few such fields, so this ends
-                if not_found(failure):
-                    raise await self._explained(call, failure) from failure
-                if not failure.worth_retrying or attempt >= self._endpoint.retries:
+                        omitted.add(field)
+                        continue  # ends, because the number of optional fields is small
+                if failure.is_not_found:
+                    raise await self._explain_not_found(call, failure) from failure
+                if not failure.retryable or attempt >= self._endpoint.max_retries:
                     raise failure.error from failure
-                seconds = pause_seconds(attempt, failure.asked_seconds, self._chance)
-                if now() + seconds >= call.until:
+                seconds = retry_delay_seconds(attempt, failure.retry_after, self._rng)
+                if _now() + seconds >= call.deadline:
                     raise failure.error from failure
-                logger.info("trying the model again in %.1f s: %s", seconds, failure)
+                logger.info("retrying the model in %.1f s: %s", seconds, failure)
             attempt += 1
-            # The turn has been given back: others may ask while this call waits.
-            await self._pause(seconds)
+            # The slot is free meanwhile, so that other calls can run.
+            await self._sleep(seconds)
 
-    async def _try(self, call: Call, body: dict[str, JsonValue]) -> Completion:
-        """One request, in its turn; raises `Failure` or a ModelError."""
-        async with failing_with(call.late("while it waited for its turn"), call.until):
-            await self._turns.acquire()
+    async def _send(self, call: _Call, body: dict[str, JsonValue]) -> Completion:
+        """Send one request when a slot is free. Raises EndpointError or a ModelError."""
+        async with _raise_at(call.deadline, call.timeout_error("while waiting for a free slot")):
+            await self._slots.acquire()
         try:
-            with self._breaker.attempt(self._is_failure):
-                late = call.late("while the model was answering")
-                async with failing_with(late, call.until):
+            with self._circuit.request(self._is_failure):
+                timeout = call.timeout_error("while the model was answering")
+                async with _raise_at(call.deadline, timeout):
                     call.requests += 1
-                    data = await self._exchange.post(_CHAT, body)
-                return read_completion(data)
-        except BreakerOpenError as rest:
+                    data = await self._transport.post(_CHAT, body)
+                return parse_completion(data)
+        except CircuitOpenError as circuit:
             raise ModelUnavailableError(
-                f"the model's server at {self._endpoint.shown} failed several times in a row and "
-                f"is tried again in {rest.seconds:.0f} s; last: {self._last_failure}"
-            ) from rest
+                f"The model server at {self._endpoint.shown} failed several times in a row. "
+                f"Requests resume in {circuit.seconds:.0f} s. Last error: {self._last_failure}"
+            ) from circuit
         finally:
-            self._turns.release()
+            self._slots.release()
 
     def _is_failure(self, error: BaseException) -> bool | None:
-        """Whether an outcome tells against the endpoint; a cancelled call says nothing."""
+        """Return whether the circuit breaker counts the error; ``None`` for cancelled calls."""
         if isinstance(error, asyncio.CancelledError):
             return None
-        bad = isinstance(error, ModelTimeoutError | ModelReplyError)
-        bad = bad or (isinstance(error, Failure) and error.unhealthy)
-        if bad:
+        failed = isinstance(error, ModelTimeoutError | ModelReplyError) or (
+            isinstance(error, EndpointError) and error.unhealthy
+        )
+        if failed:
             self._last_failure = str(error)
-        return bad
+        return failed
 
-    async def _explained(self, call: Call, failure: Failure) -> ModelError:
-        """What a 404 means: the models that are there, where the server lists them."""
-        late = call.late("while the models at the endpoint were listed")
+    async def _explain_not_found(self, call: _Call, failure: EndpointError) -> ModelError:
+        """Return an error that names the available models, if the endpoint lists them."""
         try:
-            async with failing_with(late, call.until):
-                models = await self._models()
+            async with _raise_at(call.deadline, call.timeout_error("while listing the models")):
+                models = await self._list_models()
         except ModelError:
             return failure.error
         if self.model in models:
             return failure.error
         return UnknownModelError(self.model, self._endpoint.shown, models)
 
-    async def _models(self) -> list[str]:
+    async def _list_models(self) -> list[str]:
         try:
-            return read_models(await self._exchange.get(_MODELS))
-        except Failure as failure:
-            if not_found(failure):
+            return parse_models(await self._transport.get(_MODELS))
+        except EndpointError as failure:
+            if failure.is_not_found:
                 raise ModelReplyError(
-                    f"there is no OpenAI-compatible endpoint at {self._endpoint.shown}; its "
-                    "address usually ends in /v1"
+                    f"There is no OpenAI-compatible endpoint at {self._endpoint.shown}. Its "
+                    "address usually ends in /v1."
                 ) from failure
             raise failure.error from failure
 
 
-def _made_ready(
-    request: Request, endpoint: Endpoint
-) -> tuple[list[str | SentPicture], dict[str, JsonValue], bytes | None]:
-    """Parts, body and the key to remember its answer by; milliseconds of work for each picture."""
-    parts = prepare(request.parts, endpoint.profile)
-    body = chat_body(request, parts, endpoint)
-    greedy = request.temperature == 0
-    return parts, body, fingerprint(endpoint.api_url, body) if greedy else None
+def _prepare(
+    request: Request, endpoint: VlmEndpoint
+) -> tuple[Sequence[str | SentImage], dict[str, JsonValue], bytes | None]:
+    """Return the prepared parts, the request body and the cache key of a greedy request."""
+    parts = prepare_parts(request.parts, endpoint.profile)
+    body = build_chat_request(request, parts, endpoint)
+    is_greedy = request.temperature == 0.0 and endpoint.max_cached_responses > 0
+    return parts, body, _cache_key(endpoint.api_url, body) if is_greedy else None
+
+
+def _cache_key(url: str, body: Mapping[str, JsonValue]) -> bytes:
+    """Return the SHA-256 of everything that determines a greedy answer."""
+    text = json.dumps([url, body], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).digest()
+
+
+@asynccontextmanager
+async def _raise_at(deadline: float, error: ModelError) -> AsyncIterator[None]:
+    """Raise ``error`` if the block has not ended at ``deadline``."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError as timeout:
+        raise error from timeout
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

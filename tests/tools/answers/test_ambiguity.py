@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from sightline.tools.answers.ambiguity import settled
-from sightline.tools.answers.answer_pipeline import Answered
+from sightline.tools.answers.answer_pipeline import RatedAnswer, merge_answers
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
 from tests.support.vlm import scripted
 from tests.tools.toolbox import Place
@@ -33,7 +32,7 @@ def one_by_one(*answers: str) -> tuple[Any, list[str]]:
 
 async def ask(place: Place, model: Any, **arguments: Any) -> dict[str, Any]:
     arguments.setdefault("about", ABOUT)
-    async with model, place.having(vision=model).serving() as tools:
+    async with model, place.having(vlm=model).serving() as tools:
         return await tools.call("answer_question", question=QUESTION, **arguments)
 
 
@@ -48,7 +47,7 @@ async def test_pictures_that_match_equally_and_say_different_things_are_the_read
     assert len(sources) == 3
     assert all("shelf/" in source for source in sources)
     assert result["interpretations"] == [f"salt: [1] {sources[0]}", f"rice: [3] {sources[2]}"]
-    assert "name one in `assets`" in result["missing"]
+    assert "Name one in `assets`" in result["missing"]
     # Each claim cites the picture that it is about, by the number that the evidence has.
     assert [claim["citations"] for claim in result["claims"]] == [[1], [3]]
     assert "box" in result["claims"][1]
@@ -88,14 +87,14 @@ async def test_a_picture_that_stands_out_is_the_one_that_is_meant(place: Place) 
 
 async def test_pictures_that_the_caller_names_are_looked_at_together(place: Place) -> None:
     model, prompts = one_by_one("salt [2]")
-    async with model, place.having(vision=model).serving() as tools:
+    async with model, place.having(vlm=model).serving() as tools:
         ids = list((await tools.ids()).values())[:2]
         result = await tools.call("answer_question", question=QUESTION, assets=ids)
     assert (result["status"], len(prompts)) == ("answered", 1)
     assert prompts[0].count("<picture>") == 2
 
 
-def answered(number: int, answer: str | None, verdict: str = "unchecked") -> Answered:
+def answered(number: int, answer: str | None, verdict: str = "unchecked") -> RatedAnswer:
     asset = f"picture{number}"
     item = EvidenceItem.model_validate(
         {
@@ -126,7 +125,7 @@ def answered(number: int, answer: str | None, verdict: str = "unchecked") -> Ans
         notes=["the same note"],
         timings_ms={"total": float(number)},
     )
-    return Answered(result, {"number": float(number)})
+    return RatedAnswer(result, {"number": float(number)})
 
 
 @pytest.mark.parametrize(
@@ -143,7 +142,7 @@ def answered(number: int, answer: str | None, verdict: str = "unchecked") -> Ans
 def test_answers_are_settled_by_what_they_say(
     question: str, first: str | None, second: str | None, status: str
 ) -> None:
-    found = settled(question, [answered(1, first), answered(2, second)]).result
+    found = merge_answers(question, [answered(1, first), answered(2, second)]).result
     assert found.status == status
     assert [item.number for item in found.evidence] == [1, 2]
     assert found.notes == ["the same note"]
@@ -152,4 +151,4 @@ def test_answers_are_settled_by_what_they_say(
 
 def test_one_answer_is_settled_as_it_is() -> None:
     only = answered(1, "white")
-    assert settled("What colour is it?", [only]) == only
+    assert merge_answers("What colour is it?", [only]) == only

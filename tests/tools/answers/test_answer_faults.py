@@ -12,24 +12,24 @@ import pytest
 from starlette.types import Receive, Send
 
 from sightline.server.models.vision_language.vlm_client import VlmClient
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
-from sightline.tools.boxes.model_profiles import choose
-from sightline.tools.shared.dependencies import Limits
-from tests.support.vlm import prompt_text
-from tests.support.vlm_endpoint import (
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
+from sightline.tools.boxes.model_families import choose_profile
+from sightline.tools.shared.limits import Limits
+from tests.support.fake_vlm_server import (
     MODEL,
-    Behaviour,
-    VlmEndpoint,
-    broken_off,
+    Behavior,
+    FakeVlmServer,
+    closes_connection,
     completion,
     endless,
-    refuses,
+    rejects,
     reply,
     says,
     sends,
     serving,
     when_released,
 )
+from tests.support.vlm import prompt_text
 from tests.tools.toolbox import Place, Toolbox
 
 GARLIC = "album/shop/garlic.png"
@@ -41,7 +41,7 @@ def answer(text: str = "garlic", *, box: Any = None, number: int = 1) -> str:
     return json.dumps({"answer": text, "claims": claims, "missing": None, "interpretations": []})
 
 
-async def good(endpoint: VlmEndpoint, body: dict[str, Any], _: Receive, send: Send) -> None:
+async def good(endpoint: FakeVlmServer, body: dict[str, Any], _: Receive, send: Send) -> None:
     """A model that answers in the form that it is asked for."""
     look = "Answer yes or no." in prompt_text(body["messages"])
     await reply(send, 200, completion("yes" if look else answer(box=BOX), body["model"]))
@@ -54,24 +54,29 @@ async def no_wait(_seconds: float) -> None:
 @asynccontextmanager
 async def asked(place: Place, url: str, **bounds: Any) -> AsyncIterator[Toolbox]:
     """The tools with a client of the endpoint, as the server has them."""
-    bounds = {"model": MODEL, "retries": 1, "breaker_failures": 1000, "cache_entries": 0} | bounds
-    endpoint = Endpoint(base_url=url, profile=choose("qwen3-vl"), **bounds)
+    bounds = {
+        "model": MODEL,
+        "max_retries": 1,
+        "circuit_max_failures": 1000,
+        "max_cached_responses": 0,
+    } | bounds
+    endpoint = VlmEndpoint(base_url=url, profile=choose_profile("qwen3-vl"), **bounds)
     async with (
         VlmClient(endpoint, pause=no_wait) as client,
-        place.having(vision=client).serving() as tools,
+        place.having(vlm=client).serving() as tools,
     ):
         yield tools
 
 
 @pytest.fixture
-async def endpoint() -> VlmEndpoint:
-    made = VlmEndpoint()
-    made.otherwise = good
+async def endpoint() -> FakeVlmServer:
+    made = FakeVlmServer()
+    made.default_behavior = good
     return made
 
 
 @pytest.fixture
-async def url(endpoint: VlmEndpoint) -> AsyncIterator[str]:
+async def url(endpoint: FakeVlmServer) -> AsyncIterator[str]:
     async with serving(endpoint) as address:
         yield address
 
@@ -82,26 +87,26 @@ async def ask(tools: Toolbox, number: int = 0) -> dict[str, Any]:
 
 
 async def test_sixteen_questions_at_once_are_all_answered_and_leave_no_connection(
-    place: Place, endpoint: VlmEndpoint, url: str
+    place: Place, endpoint: FakeVlmServer, url: str
 ) -> None:
-    async with asked(place, url, concurrency=4) as tools:
+    async with asked(place, url, max_concurrent_requests=4) as tools:
         results = await asyncio.gather(*(ask(tools, n) for n in range(16)))
     assert [each["status"] for each in results] == ["answered"] * 16
     assert {each["claims"][0]["verdict"] for each in results} == {"supported"}
-    assert endpoint.most_running <= 4
+    assert endpoint.max_running <= 4
     await endpoint.quiet.wait()
     assert endpoint.connections == 0
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "status", "said"),
+    ("behavior", "status", "said"),
     [
-        (broken_off, "no_model", "broke off its answer"),
+        (closes_connection, "no_model", "closed the connection"),
         (sends(b"garbage"), "no_model", "no JSON"),
         (sends(b"<html>down</html>", 502), "no_model", "502"),
         (endless, "no_model", "more than"),
-        (refuses(429, "busy"), "no_model", "busy"),
-        (refuses(500, "engine died"), "no_model", "engine died"),
+        (rejects(429, "busy"), "no_model", "busy"),
+        (rejects(500, "engine died"), "no_model", "engine died"),
         (says(""), "unreadable", "could not be read"),
         # Half of an answer is read, and not given: the claims were cut off.
         (says('{"answer": "gar'), "not_shown", "it made none that cites evidence"),
@@ -112,39 +117,39 @@ async def test_sixteen_questions_at_once_are_all_answered_and_leave_no_connectio
 )
 async def test_each_fault_has_its_own_outcome_with_the_evidence_and_the_next_question_is_answered(
     place: Place,
-    endpoint: VlmEndpoint,
+    endpoint: FakeVlmServer,
     url: str,
-    behaviour: Behaviour,
+    behavior: Behavior,
     status: str,
     said: str,
 ) -> None:
-    async with asked(place, url, reply_bytes=100_000) as tools:
-        endpoint.otherwise = behaviour
+    async with asked(place, url, max_response_bytes=100_000) as tools:
+        endpoint.default_behavior = behavior
         result = await ask(tools)
         assert (result["status"], result.get("answer")) == (status, None)
         assert said in result["missing"]
         assert result["evidence"][0]["asset"]["source"] == GARLIC
-        endpoint.otherwise = good
+        endpoint.default_behavior = good
         assert (await ask(tools))["status"] == "answered"
     await endpoint.quiet.wait()
 
 
 @pytest.mark.parametrize("box", [[9000, 9000, 9900, 9900], [1, 2], "left", [0, 0, 0, 0]])
 async def test_a_box_that_is_no_place_is_left_out_and_said_so(
-    place: Place, endpoint: VlmEndpoint, url: str, box: object
+    place: Place, endpoint: FakeVlmServer, url: str, box: object
 ) -> None:
-    endpoint.behaviours.append(says(answer(box=box)))
+    endpoint.behaviors.append(says(answer(box=box)))
     async with asked(place, url) as tools:
         (claim,) = (await ask(tools))["claims"]
     assert "box" not in claim
-    assert "is no place in picture 1" in claim["reasons"][0]
+    assert "is not a valid box in image 1" in claim["reasons"][0]
 
 
 async def test_a_storm_of_refusals_is_weathered_by_all_who_ask(
-    place: Place, endpoint: VlmEndpoint, url: str
+    place: Place, endpoint: FakeVlmServer, url: str
 ) -> None:
-    endpoint.behaviours.extend([refuses(429, "busy"), broken_off, refuses(503)] * 5)
-    async with asked(place, url, concurrency=4, retries=20) as tools:
+    endpoint.behaviors.extend([rejects(429, "busy"), closes_connection, rejects(503)] * 5)
+    async with asked(place, url, max_concurrent_requests=4, max_retries=20) as tools:
         results = await asyncio.gather(*(ask(tools, n) for n in range(16)))
     assert [each["status"] for each in results] == ["answered"] * 16
     await endpoint.quiet.wait()
@@ -153,15 +158,15 @@ async def test_a_storm_of_refusals_is_weathered_by_all_who_ask(
 async def test_an_endpoint_killed_in_the_middle_of_answers_is_used_again_when_it_is_back(
     place: Place,
 ) -> None:
-    dying = VlmEndpoint()
-    dying.otherwise = when_released
+    dying = FakeVlmServer()
+    dying.default_behavior = when_released
     stack = serving(dying)
     url = await stack.__aenter__()
     port = int(url.removesuffix("/v1").rpartition(":")[2])
-    async with asked(place, url, retries=0) as tools:
+    async with asked(place, url, max_retries=0) as tools:
         calls = [asyncio.create_task(ask(tools, n)) for n in range(4)]
         await dying.arrivals(4)
-        dying.otherwise = broken_off
+        dying.default_behavior = closes_connection
         for transport in list(dying.transports):
             transport.abort()
         results = await asyncio.gather(*calls)
@@ -169,39 +174,39 @@ async def test_an_endpoint_killed_in_the_middle_of_answers_is_used_again_when_it
         assert all(each["evidence"] for each in results)
         await stack.__aexit__(None, None, None)
         assert "cannot be reached" in (await ask(tools))["missing"]
-        back = VlmEndpoint()
-        back.otherwise = good
+        back = FakeVlmServer()
+        back.default_behavior = good
         async with serving(back, port):
             assert (await ask(tools))["status"] == "answered"
 
 
 async def test_a_slow_endpoint_costs_no_more_than_the_call_may_take(
-    place: Place, endpoint: VlmEndpoint, url: str
+    place: Place, endpoint: FakeVlmServer, url: str
 ) -> None:
     # Searching comes out of it too, and has to leave time for the question to get there.
-    bounded = place.having(limits=Limits(answer_seconds=3))
+    bounded = place.having(limits=Limits(answer_timeout_seconds=3))
     async with asked(bounded, url) as tools:
-        endpoint.otherwise = good
+        endpoint.default_behavior = good
         await ask(tools)
-        endpoint.otherwise = when_released
+        endpoint.default_behavior = when_released
         result = await ask(tools)
         assert result["status"] == "no_model"
         assert "had 3.0 s" in result["missing"]
         assert result["evidence"]
-        await endpoint.abandoned.wait()
+        await endpoint.disconnected.wait()
         endpoint.released.set()
     await endpoint.quiet.wait()
 
 
 async def test_a_second_look_that_fails_leaves_its_claim_unchecked(
-    place: Place, endpoint: VlmEndpoint, url: str
+    place: Place, endpoint: FakeVlmServer, url: str
 ) -> None:
-    endpoint.behaviours.append(good)
-    endpoint.otherwise = refuses(500, "engine died")
+    endpoint.behaviors.append(good)
+    endpoint.default_behavior = rejects(500, "engine died")
     async with asked(place, url) as tools:
         result = await ask(tools)
     assert (result["status"], result["claims"][0]["verdict"]) == ("answered", "unchecked")
-    assert any("no second look" in each for each in result["claims"][0]["reasons"])
+    assert any("no second check" in each for each in result["claims"][0]["reasons"])
 
 
 async def test_a_model_name_that_is_not_there_is_told_with_those_that_are(
@@ -215,14 +220,14 @@ async def test_a_model_name_that_is_not_there_is_told_with_those_that_are(
 
 
 async def test_a_caller_who_leaves_takes_the_question_to_the_model_with_him(
-    place: Place, endpoint: VlmEndpoint, url: str
+    place: Place, endpoint: FakeVlmServer, url: str
 ) -> None:
-    endpoint.otherwise = when_released
+    endpoint.default_behavior = when_released
     async with asked(place, url) as tools:
         call = asyncio.create_task(ask(tools))
         await endpoint.arrivals(1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await endpoint.abandoned.wait()
+        await endpoint.disconnected.wait()
     await endpoint.quiet.wait()

@@ -7,28 +7,29 @@ from typing import cast
 from PIL import Image
 
 from sightline.storage.records.assets import Asset
-from sightline.storage.records.ocr_lines import WrittenLine
+from sightline.storage.records.ocr_lines import AssetTextLine
 from sightline.storage.retrieval.search_types import Passage
+from sightline.storage.text.special_tokens import escape_special_tokens
 from sightline.tools.answers.answer_context import (
     Evidence,
+    ImageEvidence,
+    OcrEvidence,
     PassageEvidence,
-    PictureEvidence,
-    WrittenEvidence,
 )
 from sightline.tools.answers.answer_prompts import question_request
-from sightline.tools.boxes.model_profiles import choose
+from sightline.tools.boxes.model_families import choose_profile
 from sightline.training.vlm.data import prompt
 from sightline.training.vlm.data.letterbox import Box, to_square
 
 SIZE = (200, 100)
-BUILTIN = choose("builtin-llava")
+BUILTIN = choose_profile("builtin-llava")
 
 
 def asked(*lines: tuple[str, Box | None], also: str = "") -> list[str]:
     """The passages of the prompt about a picture that these lines were read on."""
-    written = tuple(WrittenLine(text, box) for text, box in lines)
-    shown = PictureEvidence(1, cast("Asset", None), Image.new("RGB", SIZE), written=written)
-    evidence: list[Evidence] = [shown, WrittenEvidence(2, shown)]
+    written = tuple(AssetTextLine(text, box) for text, box in lines)
+    shown = ImageEvidence(1, cast("Asset", None), Image.new("RGB", SIZE), ocr_lines=written)
+    evidence: list[Evidence] = [shown, OcrEvidence(2, shown)]
     if also:
         passage = Passage(
             id=7, kind="caption", text=also, snippet=also, source="a.txt", collection="album"
@@ -70,7 +71,7 @@ def test_a_long_text_is_cut_where_the_lessons_cut_it() -> None:
     for lines in (short, long):
         (passage,) = asked(*lines)
         assert passage == taught(*lines)
-        assert len(prompt.harmless(passage)) < 600
+        assert len(escape_special_tokens(passage)) < 600
     (passage,) = asked(*short)
     assert passage.count("[0.") == prompt.PLACED_LINES
     (passage,) = asked(*long)

@@ -8,7 +8,7 @@ import pytest
 
 from sightline.server.models.model_server.builtin.openai_app import BUILTIN
 from sightline.tools.answers.answer_parser import Draft
-from sightline.tools.answers.confidence import calibration, features
+from sightline.tools.answers.confidence import compute_features, load_calibration
 from sightline.tools.vlm.vision_language_model import Reply, Token
 
 
@@ -18,38 +18,37 @@ def reply(*log_probabilities: float) -> Reply:
 
 
 def test_the_built_in_models_calibration_was_fitted_on_the_weights_that_ship() -> None:
-    fitted = calibration(BUILTIN.name)
+    fitted = load_calibration(BUILTIN.name)
     assert fitted is not None
     weights = (BUILTIN / "model.safetensors").read_bytes()
-    assert fitted.made["weights_sha256"] == hashlib.sha256(weights).hexdigest(), (
-        "the weights have changed since: run "
-        "`python -m sightline.server.evaluation.answers calibrate`, then `test`"
+    assert fitted.provenance["weights_sha256"] == hashlib.sha256(weights).hexdigest(), (
+        "the weights have changed since: run `python -m benchmarks.answers calibrate`, then `test`"
     )
 
 
 def test_its_coefficients_are_of_the_features_that_answers_have() -> None:
-    fitted = calibration(BUILTIN.name)
+    fitted = load_calibration(BUILTIN.name)
     assert fitted is not None
-    known = features(Draft("white", shown=True), reply(-0.1), [], [])
+    known = compute_features(Draft("white", shown=True), reply(-0.1), [], [])
     assert set(fitted.weights) == set(known)
     assert 0 < fitted.confidence(known) < 1
 
 
 def test_a_model_that_nothing_was_fitted_on_has_no_calibration() -> None:
-    assert calibration("qwen3-vl") is None
-    assert calibration("../builtin-llava") is None
+    assert load_calibration("qwen3-vl") is None
+    assert load_calibration("../builtin-llava") is None
 
 
 def test_the_surer_a_model_is_of_its_words_the_surer_the_features_are() -> None:
     draft = Draft("white", shown=True)
-    sure, unsure = (features(draft, reply(each, -0.1), [], []) for each in (-0.01, -3.0))
+    sure, unsure = (compute_features(draft, reply(each, -0.1), [], []) for each in (-0.01, -3.0))
     assert sure["mean_log_probability"] > unsure["mean_log_probability"]
-    assert sure["least_log_probability"] > unsure["least_log_probability"]
+    assert sure["min_log_probability"] > unsure["min_log_probability"]
     # Where a server tells no log-probabilities, the features are there all the same.
-    assert set(features(draft, reply(), [], [])) == set(sure)
+    assert set(compute_features(draft, reply(), [], [])) == set(sure)
 
 
 @pytest.mark.parametrize(("answer", "kind"), [("yes", "yes_or_no"), ("32 mm", "number")])
 def test_what_kind_of_answer_it_is_is_a_feature(answer: str, kind: str) -> None:
-    assert features(Draft(answer, shown=True), reply(), [], [])[kind] == 1
-    assert features(Draft("white", shown=True), reply(), [], [])[kind] == 0
+    assert compute_features(Draft(answer, shown=True), reply(), [], [])[kind] == 1
+    assert compute_features(Draft("white", shown=True), reply(), [], [])[kind] == 0

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sightline.storage.interfaces import Vectors
-from sightline.tools.answers.crop_score import crop_support, other_places
+from sightline.tools.answers.crop_score import other_boxes, score_crop
 from tests.support.encoders import ColourHistogramEncoder
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 200), "white": (245, 245, 245)}
@@ -34,8 +34,8 @@ def image() -> Image.Image:
 async def test_the_right_box_beats_every_other_place_and_a_wrong_one_does_not(
     image: Image.Image,
 ) -> None:
-    right = await crop_support(NamesColours(), image, (0.1, 0.1, 0.3, 0.3), "red")
-    wrong = await crop_support(NamesColours(), image, (0.6, 0.6, 0.8, 0.8), "red")
+    right = await score_crop(NamesColours(), image, (0.1, 0.1, 0.3, 0.3), "red")
+    wrong = await score_crop(NamesColours(), image, (0.6, 0.6, 0.8, 0.8), "red")
     assert right is not None
     assert wrong is not None
     assert right.rank == 1
@@ -47,15 +47,15 @@ async def test_there_is_nothing_to_compare_with_a_box_of_everything_or_of_nothin
     image: Image.Image,
 ) -> None:
     for box in [(0.0, 0.0, 1.0, 0.9), (0.5, 0.5, 0.51, 0.51)]:
-        assert await crop_support(NamesColours(), image, box, "red") is None
-    assert await crop_support(NamesColours(), image, (0.1, 0.1, 0.3, 0.3), " ") is None
+        assert await score_crop(NamesColours(), image, box, "red") is None
+    assert await score_crop(NamesColours(), image, (0.1, 0.1, 0.3, 0.3), " ") is None
 
 
 @pytest.mark.parametrize("box", [(0, 0, 0.3, 0.3), (0.4, 0.4, 0.6, 0.6), (0.2, 0, 0.9, 0.2)])
 def test_other_places_are_as_large_apart_and_within_the_picture(
     box: tuple[float, float, float, float],
 ) -> None:
-    places = list(other_places(box))
+    places = list(other_boxes(box))
     assert len(places) >= 3
     for place in places:
         assert np.allclose(

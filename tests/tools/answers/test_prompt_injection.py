@@ -13,7 +13,7 @@ from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.storage.retrieval.search_types import Passage
 from sightline.tools.answers.answer_context import PassageEvidence
 from sightline.tools.answers.answer_prompts import question_request
-from sightline.tools.boxes.model_profiles import choose
+from sightline.tools.boxes.model_families import choose_profile
 from tests.support.vlm import scripted
 from tests.tools.toolbox import Place
 
@@ -31,7 +31,7 @@ def prompt(profile: str, text: str) -> str:
     """What a model of the profile would be sent of a passage with this text."""
     record = Passage(id=1, kind="chunk", text=text, snippet=text, source="a.md", collection="album")
     request = question_request(
-        choose("x", profile), "What colour?", [PassageEvidence(1, record, 1.0)]
+        choose_profile("x", profile), "What colour?", [PassageEvidence(1, record, 1.0)]
     )
     return "".join(part for part in request.parts if isinstance(part, str))
 
@@ -55,7 +55,7 @@ def test_a_passage_for_the_built_in_model_cannot_write_its_marks(text: str) -> N
 
 
 async def answered(place: Place, model: VlmClient, **arguments: Any) -> dict[str, Any]:
-    async with model, place.having(vision=model).serving() as tools:
+    async with model, place.having(vlm=model).serving() as tools:
         return await tools.call("answer_question", **arguments)
 
 
@@ -100,9 +100,9 @@ async def test_a_model_that_is_turned_by_a_passage_is_not_passed_on(
     assert (result["status"], result.get("answer")) == ("not_shown", None)
     (claim,) = result["claims"]
     assert claim["verdict"] == "contradicted"
-    assert "tells its reader what to answer" in claim["reasons"][0]
+    assert "looks like a prompt injection" in claim["reasons"][0]
     assert any(item.get("possible_injection") for item in result["evidence"])
-    assert any("is not to be followed" in note for note in result["notes"])
+    assert any("Do not follow it" in note for note in result["notes"])
 
 
 async def test_a_plain_passage_is_believed_as_before(place: Place) -> None:

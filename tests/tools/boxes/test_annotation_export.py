@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from sightline.server.cli import main
-from sightline.tools.boxes.box_parser import parse
-from sightline.tools.boxes.model_profiles import choose
+from sightline.tools.boxes.box_parser import parse_boxes
+from sightline.tools.boxes.model_families import choose_profile
 from tests.tools.toolbox import Place
 
 GARLIC, GATE = "album/shop/garlic.png", "album/site/gate.jpg"
@@ -35,7 +35,7 @@ async def annotated(copy: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
         )
         top = [{"box": [0.0, 0.0, 1.0, 0.5], "label": "gate"}]
         await tools.call("save_annotation", asset=ids[GATE], boxes=top, origin="person")
-    monkeypatch.setenv("SIGHTLINE_DATABASE_URL", copy.dsn)
+    monkeypatch.setenv("SIGHTLINE_DATABASE__URL", copy.dsn)
     monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(copy.data))
     return copy
 
@@ -53,7 +53,7 @@ def test_coco_is_read_by_its_own_reader_with_every_box_where_it_was_saved(
     from pycocotools.coco import COCO
 
     written = export(tmp_path / "coco")
-    assert "4 annotations on 2 pictures" in capsys.readouterr().err
+    assert "4 annotations on 2 images" in capsys.readouterr().err
     read = COCO(tmp_path / "coco" / "annotations.json")
     assert sorted(each["name"] for each in read.cats.values()) == ["cloth", "gate", "大蒜 bulb"]
     (garlic,) = [each for each in read.imgs.values() if each["source"] == GARLIC]
@@ -93,8 +93,8 @@ def test_the_conversations_are_llavas_and_their_boxes_are_read_back(tmp_path: Pa
     assert turns[0]["value"].startswith("<image>\n")
     assert "大蒜 bulb" in turns[0]["value"]
     assert (tmp_path / "llava" / garlic["image"]).is_file()
-    profile = choose("llava-1.5")
-    marks = parse(turns[1]["value"], profile, profile.place((96, 64))).marks
+    profile = choose_profile("llava-1.5")
+    marks = parse_boxes(turns[1]["value"], profile, profile.place((96, 64))).boxes
     for mark, saved in zip(marks, (LEFT, RIGHT), strict=True):
         assert mark.box == pytest.approx(saved, abs=0.02)
 
@@ -123,7 +123,7 @@ def test_only_what_was_asked_for_is_exported(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--collection", "nowhere"], "no collection 'nowhere'"),
+        (["--collection", "nowhere"], "Unknown collection 'nowhere'"),
         (["--format", "llava", "--profile", "plain"], "no boxes"),
         (["--format", "llava", "--profile", "lava"], "'llava-1.5'"),
     ],

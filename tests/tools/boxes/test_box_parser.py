@@ -6,18 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.tools.boxes.box_parser import Found, parse
-from sightline.tools.boxes.model_families import FAMILIES
-from sightline.tools.boxes.model_profiles import choose
-from sightline.tools.boxes.tolerant_json import MOST_CHARS, documents
+from sightline.tools.boxes.box_parser import BoxParseResult, parse_boxes
+from sightline.tools.boxes.model_families import FAMILIES, choose_profile
+from sightline.tools.boxes.tolerant_json import MAX_CHARS, documents
 
 SQUARE = (1000, 1000)
 BOX = pytest.approx((0.1, 0.2, 0.3, 0.4))
 
 
-def read(text: str, model: str = "qwen3-vl") -> Found:
-    profile = choose(model)
-    return parse(text, profile, profile.place(SQUARE))
+def read(text: str, model: str = "qwen3-vl") -> BoxParseResult:
+    profile = choose_profile(model)
+    return parse_boxes(text, profile, profile.place(SQUARE))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,7 @@ def read(text: str, model: str = "qwen3-vl") -> Found:
 )
 def test_reads_labelled_boxes_in_many_forms(text: str) -> None:
     found = read(text)
-    assert [(m.label, m.box) for m in found.marks] == [("car", BOX)]
+    assert [(m.label, m.box) for m in found.boxes] == [("car", BOX)]
     assert found.raw == text
 
 
@@ -54,7 +53,7 @@ def test_reads_labelled_boxes_in_many_forms(text: str) -> None:
 )
 def test_reads_bare_lists(text: str) -> None:
     found = read(text)
-    assert (found.status, [m.box for m in found.marks]) == ("found", [BOX])
+    assert (found.status, [m.box for m in found.boxes]) == ("found", [BOX])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_reads_bare_lists(text: str) -> None:
 )
 def test_keeps_whole_boxes_of_a_truncated_answer_and_drops_the_cut_one(text: str) -> None:
     found = read(text)
-    assert (found.status, [m.box for m in found.marks]) == ("repaired", [BOX])
+    assert (found.status, [m.box for m in found.boxes]) == ("repaired", [BOX])
     assert "cut off" in found.notes[0]
 
 
@@ -89,39 +88,39 @@ def test_keeps_whole_boxes_of_a_truncated_answer_and_drops_the_cut_one(text: str
 )
 def test_takes_a_model_at_its_word_that_a_thing_is_not_there(text: str) -> None:
     found = read(text)
-    assert (found.status, found.marks) == ("absent", ())
+    assert (found.status, found.boxes) == ("absent", ())
 
 
 def test_names_what_a_model_said_is_absent_beside_what_it_found() -> None:
     found = read(
         '[{"label": "car", "bbox_2d": [100, 200, 300, 400]}, {"label": "dog", "bbox_2d": null}]'
     )
-    assert (found.status, found.absent, len(found.marks)) == ("found", ("dog",), 1)
+    assert (found.status, found.absent, len(found.boxes)) == ("found", ("dog",), 1)
 
 
 @pytest.mark.parametrize("text", ["[300, 400, 100, 200]", "[300, 200, 100, 400]"])
 def test_swapped_corners_are_put_in_order(text: str) -> None:
     found = read(text)
-    assert (found.status, [m.box for m in found.marks]) == ("repaired", [BOX])
+    assert (found.status, [m.box for m in found.boxes]) == ("repaired", [BOX])
     assert "wrong order" in found.notes[0]
 
 
 def test_numbers_slightly_beyond_the_picture_are_cut_to_it() -> None:
     found = read("[-20, 200, 1040, 400]")
     assert found.status == "repaired"
-    assert found.marks[0].box == pytest.approx((0, 0.2, 1, 0.4))
-    assert found.marks[0].pixels == (0, 200, 1000, 400)
+    assert found.boxes[0].box == pytest.approx((0, 0.2, 1, 0.4))
+    assert found.boxes[0].pixels == (0, 200, 1000, 400)
 
 
 def test_numbers_far_beyond_the_picture_are_left_out_and_never_read_in_another_convention() -> None:
     found = read("[100, 200, 300, 400]", "llava-1.5")
-    assert (found.status, found.marks) == ("unreadable", ())
-    assert "[100, 200, 300, 400] lies outside the picture" in found.notes[0]
+    assert (found.status, found.boxes) == ("unreadable", ())
+    assert "[100, 200, 300, 400] is outside the image" in found.notes[0]
 
 
 def test_a_box_in_the_padding_is_left_out() -> None:
-    profile = choose("llava-1.5")
-    found = parse("[0.1, 0.0, 0.9, 0.2]", profile, profile.place((1000, 500)))
+    profile = choose_profile("llava-1.5")
+    found = parse_boxes("[0.1, 0.0, 0.9, 0.2]", profile, profile.place((1000, 500)))
     assert found.status == "unreadable"
     assert "padding" in found.notes[0]
 
@@ -132,7 +131,7 @@ def test_an_empty_box_is_left_out() -> None:
 
 def test_corners_given_by_name_need_no_order() -> None:
     text = '[{"label": "car", "xmin": 100, "ymin": 200, "xmax": 300, "ymax": 400}]'
-    assert read(text, "gemma-4").marks[0].box == BOX
+    assert read(text, "gemma-4").boxes[0].box == BOX
 
 
 @pytest.mark.parametrize(
@@ -154,14 +153,14 @@ def test_corners_given_by_name_need_no_order() -> None:
 )
 def test_text_without_a_box_is_unreadable(text: str) -> None:
     for family in FAMILIES:
-        if family.boxes is not None:
-            found = parse(text, family, family.place(SQUARE))
-            assert (found.status, found.marks) == ("unreadable", ()), family.name
+        if family.box_format is not None:
+            found = parse_boxes(text, family, family.place(SQUARE))
+            assert (found.status, found.boxes) == ("unreadable", ()), family.name
 
 
 def test_no_more_than_a_hundred_boxes_are_read() -> None:
     found = read(", ".join(["[100, 200, 300, 400]"] * 101))
-    assert len(found.marks) == 100
+    assert len(found.boxes) == 100
     assert "first 100" in found.notes[0]
 
 
@@ -171,9 +170,9 @@ def test_no_more_than_a_hundred_boxes_are_read() -> None:
 )
 def test_work_stays_in_proportion_to_hostile_text(unit: str) -> None:
     # The time limit of the test run is the bound: quadratic reading would take minutes.
-    text = unit * (MOST_CHARS // len(unit))
+    text = unit * (MAX_CHARS // len(unit))
     for family in FAMILIES:
-        parse(text, family, family.place(SQUARE))
+        parse_boxes(text, family, family.place(SQUARE))
 
 
 _ANSWER_PIECES = st.sampled_from(
@@ -195,11 +194,11 @@ _ANSWER_PIECES = st.sampled_from(
 def test_whatever_a_model_writes_the_marks_lie_in_the_picture(
     text: str, family: object, width: int, height: int
 ) -> None:
-    profile = choose("", family.name)  # type: ignore[attr-defined]
-    found = parse(text, profile, profile.place((width, height)))
+    profile = choose_profile("", family.name)  # type: ignore[attr-defined]
+    found = parse_boxes(text, profile, profile.place((width, height)))
     assert found.raw == text
-    assert (found.status in ("found", "repaired")) == bool(found.marks)
-    for mark in found.marks:
+    assert (found.status in ("found", "repaired")) == bool(found.boxes)
+    for mark in found.boxes:
         x0, y0, x1, y1 = mark.box
         assert 0 <= x0 <= x1 <= 1
         assert 0 <= y0 <= y1 <= 1

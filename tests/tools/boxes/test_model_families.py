@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import pytest
 
-from sightline.tools.boxes.box_parser import Found, parse
-from sightline.tools.boxes.geometry import Box, Size
-from sightline.tools.boxes.model_profiles import choose
+from sightline.storage.types import Box
+from sightline.tools.boxes.box_parser import BoxParseResult, parse_boxes
+from sightline.tools.boxes.geometry import Size
+from sightline.tools.boxes.model_families import choose_profile
 
 WIDE = (1000, 500)
 
 
-def read(text: str, model: str, size: Size = WIDE) -> Found:
-    profile = choose(model)
-    return parse(text, profile, profile.place(size))
+def read(text: str, model: str, size: Size = WIDE) -> BoxParseResult:
+    profile = choose_profile(model)
+    return parse_boxes(text, profile, profile.place(size))
 
 
 def one(text: str, model: str, size: Size = WIDE) -> tuple[str, Box]:
     found = read(text, model, size)
     assert found.status == "found", found
-    (mark,) = found.marks
+    (mark,) = found.boxes
     return mark.label, mark.box
 
 
@@ -86,7 +87,7 @@ def test_internvl_writes_reference_and_box_tags_by_thousandths() -> None:
     # Its makers: int(x / width * 1000).
     text = "<ref>car</ref><box>[[100, 200, 300, 400], [500, 200, 600, 400]]</box>"
     found = read(text, "OpenGVLab/InternVL2_5-8B")
-    assert [(m.label, m.box) for m in found.marks] == [
+    assert [(m.label, m.box) for m in found.boxes] == [
         ("car", pytest.approx((0.1, 0.2, 0.3, 0.4))),
         ("car", pytest.approx((0.5, 0.2, 0.6, 0.4))),
     ]
@@ -104,7 +105,7 @@ def test_deepseek_vl2_writes_by_999() -> None:
 def test_paligemma_writes_location_tokens_rows_first_by_1024() -> None:
     text = "<loc0256><loc0128><loc0512><loc0768> cat ; <loc0000><loc0000><loc1023><loc1023> dog"
     found = read(text, "google/paligemma2-3b-mix-448")
-    assert [(m.label, m.box) for m in found.marks] == [
+    assert [(m.label, m.box) for m in found.boxes] == [
         ("cat", pytest.approx((128 / 1024, 256 / 1024, 768 / 1024, 512 / 1024))),
         ("dog", pytest.approx((0, 0, 1023 / 1024, 1023 / 1024))),
     ]
@@ -119,7 +120,7 @@ def test_gemma_and_gemini_write_rows_first_by_thousandths() -> None:
 def test_molmo_points_in_percent() -> None:
     text = ' <point x="61.5" y="40.4" alt="mug">mug</point>'
     found = read(text, "allenai/Molmo-7B-D-0924")
-    (mark,) = found.marks
+    (mark,) = found.boxes
     assert mark.is_point
     assert (mark.label, mark.box) == ("mug", pytest.approx((0.615, 0.404, 0.615, 0.404)))
     assert mark.pixels == (615, 202, 616, 203)
@@ -128,7 +129,7 @@ def test_molmo_points_in_percent() -> None:
 def test_molmo_writes_several_points_in_one_tag() -> None:
     text = '<points x1="10.0" y1="20.0" x2="30.0" y2="40.0" alt="cars">cars</points>'
     found = read(text, "allenai/Molmo-72B-0924")
-    assert [m.box[:2] for m in found.marks] == [
+    assert [m.box[:2] for m in found.boxes] == [
         pytest.approx((0.1, 0.2)),
         pytest.approx((0.3, 0.4)),
     ]
@@ -137,13 +138,13 @@ def test_molmo_writes_several_points_in_one_tag() -> None:
 def test_molmo_2_writes_a_picture_and_numbered_points_by_thousandths() -> None:
     text = 'Counting the <points coords="1 1 073 160 2 500 600">boats</points> shows 2.'
     found = read(text, "allenai/Molmo2-8B")
-    assert [(m.label, m.box[:2], m.is_point) for m in found.marks] == [
+    assert [(m.label, m.box[:2], m.is_point) for m in found.boxes] == [
         ("boats", pytest.approx((0.073, 0.16)), True),
         ("boats", pytest.approx((0.5, 0.6)), True),
     ]
     # What it says of a second picture is no place in the first.
     two = '<points coords="1 1 100 200;2 1 300 400">boats</points>'
-    assert len(read(two, "Molmo2-4B").marks) == 1
+    assert len(read(two, "Molmo2-4B").boxes) == 1
 
 
 def test_florence_2_writes_four_bins_after_the_label() -> None:
@@ -171,10 +172,10 @@ def test_kosmos_2_cells_of_one_row_reach_their_edges() -> None:
 
 def test_the_seed_articles_model_writes_pixels_of_its_input_in_the_text() -> None:
     # Input 336 x 336; a square original of 672 is half of it in each direction.
-    profile = choose("any-fine-tuned-llava", "llava-pixels")
+    profile = choose_profile("any-fine-tuned-llava", "llava-pixels")
     text = "The red box marks the abnormal vertebra [[84,168,168,252]]."
-    found = parse(text, profile, profile.place((672, 672)))
-    (mark,) = found.marks
+    found = parse_boxes(text, profile, profile.place((672, 672)))
+    (mark,) = found.boxes
     assert mark.label == "The red box marks the abnormal vertebra"
     assert mark.box == pytest.approx((0.25, 0.5, 0.5, 0.75))
     assert mark.pixels == (168, 336, 336, 504)
@@ -189,6 +190,6 @@ def test_the_built_in_model_writes_shares_of_the_padded_square_behind_its_source
 
 def test_an_unknown_model_has_no_boxes_and_says_so() -> None:
     found = read("[0.1, 0.2, 0.3, 0.4]", "acme/vision-9000")
-    assert (found.status, found.marks) == ("unsupported", ())
+    assert (found.status, found.boxes) == ("unsupported", ())
     assert "'plain'" in found.notes[0]
-    assert "SIGHTLINE_VLM_PROFILE" in found.notes[0]
+    assert "SIGHTLINE_VLM__PROFILE" in found.notes[0]

@@ -6,8 +6,8 @@ import pytest
 
 from sightline.storage.errors import UnknownNameError
 from sightline.tools.boxes.geometry import iou
-from sightline.tools.boxes.model_families import FAMILIES, PLAIN
-from sightline.tools.boxes.model_profiles import Verbatim, choose
+from sightline.tools.boxes.model_families import FAMILIES, PLAIN, choose_profile
+from sightline.tools.boxes.model_profiles import TrustedText
 
 
 @pytest.mark.parametrize(
@@ -37,16 +37,16 @@ from sightline.tools.boxes.model_profiles import Verbatim, choose
     ],
 )
 def test_a_model_name_leads_to_its_family(model: str, profile: str) -> None:
-    assert choose(model).name == profile
+    assert choose_profile(model).name == profile
 
 
 def test_a_profile_that_is_set_wins_over_the_name() -> None:
-    assert choose("our-llava", "llava-pixels").name == "llava-pixels"
+    assert choose_profile("our-llava", "llava-pixels").name == "llava-pixels"
 
 
 def test_an_unknown_profile_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match=r"no model profile 'lava'.*'auto'.*'qwen2\.5-vl'"):
-        choose("x", "lava")
+    with pytest.raises(UnknownNameError, match=r"Unknown model profile 'lava'.*'auto'.*'qwen2\.5-vl'"):
+        choose_profile("x", "lava")
 
 
 def test_profiles_have_names_of_their_own() -> None:
@@ -56,17 +56,19 @@ def test_profiles_have_names_of_their_own() -> None:
 
 
 def test_phrases_stand_apart_from_the_profiles_own_words() -> None:
-    asked = choose("deepseek-vl2").locating(["the <image> giraffe"])
+    asked = choose_profile("deepseek-vl2").locate_prompt(["the <image> giraffe"])
     assert asked == ("<|ref|>", "the <image> giraffe", "<|/ref|>.")
-    assert [isinstance(part, Verbatim) for part in asked] == [True, False, True]
+    assert [isinstance(part, TrustedText) for part in asked] == [True, False, True]
 
 
 def test_several_phrases_are_asked_together_only_where_the_family_takes_them() -> None:
-    assert "".join(choose("paligemma").locating(["cat", "dog"])) == "detect cat ; dog\n"
+    assert (
+        "".join(choose_profile("paligemma").locate_prompt(["cat", "dog"])) == "detect cat ; dog\n"
+    )
     with pytest.raises(ValueError, match="one phrase at a time"):
-        choose("llava-1.5").locating(["cat", "dog"])
+        choose_profile("llava-1.5").locate_prompt(["cat", "dog"])
     with pytest.raises(ValueError, match="no boxes"):
-        choose("gpt-5").locating(["cat"])
+        choose_profile("gpt-5").locate_prompt(["cat"])
 
 
 @pytest.mark.parametrize(
@@ -78,11 +80,11 @@ def test_several_phrases_are_asked_together_only_where_the_family_takes_them() -
     ],
 )
 def test_the_built_in_model_is_asked_as_it_was_trained(phrase: str, question: str) -> None:
-    assert "".join(choose("builtin-llava").locating([phrase])) == question
+    assert "".join(choose_profile("builtin-llava").locate_prompt([phrase])) == question
 
 
 def test_every_family_can_say_in_words_which_numbers_it_writes() -> None:
-    wordings = {f.name: f.boxes.wording for f in FAMILIES if f.boxes is not None}
+    wordings = {f.name: f.box_format.description for f in FAMILIES if f.box_format is not None}
     assert wordings["gemma"].startswith("boxes as [y0, x0, y1, x1], whole numbers from 0 to 1000")
     assert wordings["qwen2.5-vl"] == "boxes as [x0, y0, x1, y1] in pixels of the picture"
     assert "decimals from 0 to 1" in wordings["llava-1.5"]

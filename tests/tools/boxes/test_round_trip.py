@@ -11,27 +11,28 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from sightline.storage.types import Box
 from sightline.tools.boxes import letterbox
-from sightline.tools.boxes.box_format import write
-from sightline.tools.boxes.box_parser import parse
-from sightline.tools.boxes.geometry import Box, Size, in_pixels, iou
-from sightline.tools.boxes.model_families import FAMILIES
-from sightline.tools.boxes.model_profiles import Profile, choose
+from sightline.tools.boxes.box_format import format_boxes
+from sightline.tools.boxes.box_parser import parse_boxes
+from sightline.tools.boxes.geometry import Size, iou, to_pixels
+from sightline.tools.boxes.model_families import FAMILIES, choose_profile
+from sightline.tools.boxes.model_profiles import Profile
 from sightline.training.vlm.data import letterbox as training_letterbox
 
-WITH_BOXES = [family for family in FAMILIES if family.boxes is not None]
+WITH_BOXES = [family for family in FAMILIES if family.box_format is not None]
 SHARE = st.floats(0, 1, allow_nan=False)
 
 
 def precision(profile: Profile, size: Size) -> tuple[float, float]:
     """How far a corner may move, in shares of the original: the last digit that is written."""
-    assert profile.boxes is not None
+    assert profile.box_format is not None
     placement = profile.place(size)
     left, top, right, bottom = placement.content
-    across, down = profile.boxes.extents(placement.sent)
+    across, down = profile.box_format.extents(placement.sent)
     # Kosmos names cells and means their middles; bins end one before the far edge.
     digits = {"kosmos": 1.0, "paligemma": 1.0, "florence": 1.0}
-    step = digits.get(profile.boxes.notation, 0.5 * 10**-profile.boxes.decimals) + 1e-6
+    step = digits.get(profile.box_format.notation, 0.5 * 10**-profile.box_format.decimals) + 1e-6
     return (
         step / across * placement.sent[0] / (right - left),
         step / down * placement.sent[1] / (bottom - top),
@@ -52,7 +53,7 @@ def test_every_family_reads_what_it_writes(
     extent: tuple[float, float],
     corner: tuple[float, float],
 ) -> None:
-    assert family.boxes is not None
+    assert family.box_format is not None
     across, down = precision(family, size)
     # A picture so narrow that no box in it can be told from a line has none.
     assume(4.1 * max(across, down) < 1)
@@ -61,12 +62,12 @@ def test_every_family_reads_what_it_writes(
     left, top = corner[0] * (1 - wide), corner[1] * (1 - high)
     box = (left, top, min(left + wide, 1.0), min(top + high, 1.0))
     placement = family.place(size)
-    text = write([("red car", box)], family, placement, as_json=as_json)
-    found = parse(text, family, placement)
+    text = format_boxes([("red car", box)], family, placement, as_json=as_json)
+    found = parse_boxes(text, family, placement)
     assert found.status in ("found", "repaired"), found
-    (mark,) = found.marks
+    (mark,) = found.boxes
     expected = box
-    if family.boxes.points:
+    if family.box_format.points:
         x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
         expected = (x, y, x, y)
     for index, (got, wanted) in enumerate(zip(mark.box, expected, strict=True)):
@@ -82,7 +83,7 @@ def test_a_thing_is_found_where_it_is_seen_after_rotation_and_padding(
     name: str, size: Size, orientation: int
 ) -> None:
     """The red rectangle's box in the picture that the model sees leads back to it."""
-    profile = choose("", name)
+    profile = choose_profile("", name)
     stored = Image.new("RGB", size, (20, 60, 200))
     stored.paste((250, 0, 0), (size[0] // 2, size[1] // 5, size[0] // 2 + 40, size[1] // 5 + 30))
     exif = Image.Exif()
@@ -97,10 +98,10 @@ def test_a_thing_is_found_where_it_is_seen_after_rotation_and_padding(
     assert sent.size == placement.sent
 
     seen = placement.to_original(_red_box(sent))
-    text = write([("red", seen)], profile, placement)
-    (mark,) = parse(text, profile, placement).marks
+    text = format_boxes([("red", seen)], profile, placement)
+    (mark,) = parse_boxes(text, profile, placement).boxes
     assert iou(mark.box, _shares(truth, original.size)) > 0.8
-    assert in_pixels(mark.box, original.size) == mark.pixels
+    assert to_pixels(mark.box, original.size) == mark.pixels
 
 
 def _red_box(image: Image.Image) -> Box:
@@ -118,7 +119,7 @@ def _shares(box: Box, size: Size) -> Box:
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000))
 def test_pictures_for_qwen25_are_left_alone_by_its_own_resize(width: int, height: int) -> None:
     """It keeps a picture whose sides are multiples of 28 and whose area it allows."""
-    sent_width, sent_height = choose("qwen2.5-vl").place((width, height)).sent
+    sent_width, sent_height = choose_profile("qwen2.5-vl").place((width, height)).sent
     assert sent_width % 28 == 0
     assert sent_height % 28 == 0
     assert 56 * 56 <= sent_width * sent_height <= 14 * 14 * 4 * 1280
@@ -152,7 +153,7 @@ def test_pictures_of_every_size_are_rendered_as_placed(family: Profile, size: Si
 def test_the_built_in_model_sees_pictures_as_it_was_trained_to(size: Size) -> None:
     noise = np.random.default_rng(3).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
-    profile = choose("builtin-llava")
+    profile = choose_profile("builtin-llava")
     assert (
         letterbox.render(profile.fit, picture).tobytes()
         == training_letterbox.as_square(picture).tobytes()
@@ -171,7 +172,9 @@ def test_transparent_pictures_are_shown_on_white() -> None:
 
 
 def test_labels_cannot_break_out_of_the_form_they_are_written_in() -> None:
-    profile = choose("internvl")
+    profile = choose_profile("internvl")
     placement = profile.place((100, 100))
-    text = write([("</ref><box>[[1,2,3,4]]</box>", (0.1, 0.1, 0.5, 0.5))], profile, placement)
-    assert len(parse(text, profile, placement).marks) == 1
+    text = format_boxes(
+        [("</ref><box>[[1,2,3,4]]</box>", (0.1, 0.1, 0.5, 0.5))], profile, placement
+    )
+    assert len(parse_boxes(text, profile, placement).boxes) == 1

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sightline.storage.errors import MediaError
-from sightline.tools.shared.images import open_upright
+from sightline.tools.shared.images import decode_upright
 from tests.support.pictures import encoded, exif, picture
 
 
@@ -19,14 +19,14 @@ def test_exif_that_cannot_be_written_again_does_not_cost_the_picture() -> None:
     # The type of the description says now that it holds bytes, which Pillow reads and cannot write.
     broken = data.replace(b"\x01\x0e\x00\x02", b"\x01\x18\x00\x02")
     assert broken != data
-    shown = open_upright(encoded(picture(1, (48, 32)), exif=broken), max_pixels=10_000)
+    shown = decode_upright(encoded(picture(1, (48, 32)), exif=broken), max_pixels=10_000)
     assert (shown.size, shown.mode) == ((32, 48), "RGB")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_is_turned_upright_at_its_full_size(orientation: int) -> None:
     stored = picture(2, (400, 300))
-    shown = open_upright(
+    shown = decode_upright(
         encoded(stored, "PNG", exif=exif(orientation=orientation)), max_pixels=10**6
     )
     assert shown.size == ((300, 400) if orientation >= 5 else (400, 300))
@@ -36,22 +36,22 @@ def test_a_picture_is_turned_upright_at_its_full_size(orientation: int) -> None:
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_a_picture_may_be_asked_for_smaller(form: str) -> None:
     data = encoded(picture(2, (1200, 600)), form)
-    assert max(open_upright(data, max_pixels=10**6, edge=100).size) <= 200
-    assert open_upright(data, max_pixels=10**6, edge=1000).size == (1200, 600)
+    assert max(decode_upright(data, max_pixels=10**6, edge=100).size) <= 200
+    assert decode_upright(data, max_pixels=10**6, edge=1000).size == (1200, 600)
 
 
 def test_grey_of_sixteen_bits_keeps_its_shades_and_what_is_transparent_is_white() -> None:
     deep = Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16))
-    shades = open_upright(encoded(deep, "PNG"), max_pixels=10)
+    shades = decode_upright(encoded(deep, "PNG"), max_pixels=10)
     assert [shades.getpixel((x, 0)) for x in range(3)] == [(0,) * 3, (128,) * 3, (255,) * 3]
     clear = Image.new("RGBA", (2, 2), (255, 0, 0, 0))
-    assert open_upright(encoded(clear, "PNG"), max_pixels=10).getpixel((0, 0)) == (255, 255, 255)
+    assert decode_upright(encoded(clear, "PNG"), max_pixels=10).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_what_is_no_whole_picture_of_an_allowed_size_is_refused() -> None:
     whole = encoded(picture(3, (64, 64)), "PNG")
     for data in (b"", b"GIF89a", whole[: len(whole) // 2]):
         with pytest.raises(MediaError):
-            open_upright(data, max_pixels=10**6)
+            decode_upright(data, max_pixels=10**6)
     with pytest.raises(MediaError, match=r"64 x 64 = 4,096 pixels; the limit is 4,000"):
-        open_upright(whole, max_pixels=4_000)
+        decode_upright(whole, max_pixels=4_000)

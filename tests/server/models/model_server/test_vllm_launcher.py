@@ -1,5 +1,3 @@
-"""vLLM is started with the flags that Sightline needs, and what it cannot run on is said."""
-
 from __future__ import annotations
 
 import json
@@ -12,29 +10,31 @@ from pydantic import SecretStr
 
 from sightline.server.cli.model_commands import vlm
 from sightline.server.models.model_server.vllm_launcher import (
-    Adapter,
-    Machine,
-    Serving,
-    check,
-    command,
-    environment,
-    look,
-    read_adapter,
+    LoraAdapter,
+    VllmEnvironment,
+    VllmOptions,
+    build_command,
+    build_environment,
+    check_requirements,
+    inspect_environment,
+    parse_adapter,
 )
 from sightline.storage.errors import ConfigurationError
 
 LLAVA = "llava-hf/llava-1.5-7b-hf"
 KEY = SecretStr("sk-1")
-FIT = Machine("linux", has_vllm=True, gpus=2)
+MACHINE = VllmEnvironment("linux", has_vllm=True, gpus=2)
 
 
-def flag(line: list[str], name: str) -> str:
-    return line[line.index(name) + 1]
+def flag(command: list[str], name: str) -> str:
+    return command[command.index(name) + 1]
 
 
 def test_the_command_line_is_exact() -> None:
-    line = command(Serving(model=LLAVA, images=4, tensor_parallel=2, python="/opt/v/bin/python"))
-    assert line == [
+    command = build_command(
+        VllmOptions(model=LLAVA, max_images=4, tensor_parallel=2, python="/opt/v/bin/python")
+    )
+    assert command == [
         *("/opt/v/bin/python", "-m", "vllm.entrypoints.cli.main", "serve", LLAVA),
         *("--served-model-name", LLAVA),
         *("--host", "127.0.0.1", "--port", "8000", "--dtype", "auto"),
@@ -46,55 +46,57 @@ def test_the_command_line_is_exact() -> None:
     ]
 
 
-def test_options_change_the_line_and_what_follows_goes_through() -> None:
-    line = command(
-        Serving(
+def test_options_change_the_command_and_extra_arguments_are_appended() -> None:
+    command = build_command(
+        VllmOptions(
             model="/models/llava",
             name="llava",
-            images=1,
-            context_tokens=4096,
+            max_images=1,
+            max_context_tokens=4096,
             prefix_caching=False,
             dtype="half",
-            extra=("--quantization", "fp8"),
+            extra_arguments=("--quantization", "fp8"),
         )
     )
-    assert flag(line, "--served-model-name") == "llava"
-    assert flag(line, "--max-model-len") == "4096"
-    assert flag(line, "--dtype") == "half"
-    assert "--no-enable-prefix-caching" in line
-    assert line[-2:] == ["--quantization", "fp8"]
+    assert flag(command, "--served-model-name") == "llava"
+    assert flag(command, "--max-model-len") == "4096"
+    assert flag(command, "--dtype") == "half"
+    assert "--no-enable-prefix-caching" in command
+    assert command[-2:] == ["--quantization", "fp8"]
 
 
-@pytest.mark.parametrize(("ranks", "slots", "room"), [((8,), 2, 16), ((8, 64), 3, 64)])
-def test_there_is_one_more_place_for_adapters_than_adapters(
-    ranks: tuple[int, ...], slots: int, room: int
+@pytest.mark.parametrize(("ranks", "slots", "max_rank"), [((8,), 2, 16), ((8, 64), 3, 64)])
+def test_there_is_one_more_lora_slot_than_adapters(
+    ranks: tuple[int, ...], slots: int, max_rank: int
 ) -> None:
-    adapters = tuple(Adapter(f"a{rank}", Path(f"/lora/{rank}"), rank) for rank in ranks)
-    line = command(Serving(model=LLAVA, images=1, adapters=adapters))
-    assert flag(line, "--max-loras") == str(slots)
-    assert flag(line, "--max-lora-rank") == str(room)
-    assert line[line.index("--lora-modules") + 1 :] == [f"a{rank}=/lora/{rank}" for rank in ranks]
+    adapters = tuple(LoraAdapter(f"a{rank}", Path(f"/lora/{rank}"), rank) for rank in ranks)
+    command = build_command(VllmOptions(model=LLAVA, max_images=1, adapters=adapters))
+    assert flag(command, "--max-loras") == str(slots)
+    assert flag(command, "--max-lora-rank") == str(max_rank)
+    assert command[command.index("--lora-modules") + 1 :] == [
+        f"a{rank}=/lora/{rank}" for rank in ranks
+    ]
 
 
-def test_on_a_cpu_it_is_exact_and_not_compiled() -> None:
-    serving = Serving(model=LLAVA, images=1, device="cpu")
-    line = command(serving)
-    assert flag(line, "--dtype") == "float32"
-    assert "--enforce-eager" in line
-    assert "--tensor-parallel-size" not in line
-    assert environment(serving, {}, None)["TORCHDYNAMO_DISABLE"] == "1"
+def test_on_a_cpu_it_uses_float32_without_compilation() -> None:
+    options = VllmOptions(model=LLAVA, max_images=1, device="cpu")
+    command = build_command(options)
+    assert flag(command, "--dtype") == "float32"
+    assert "--enforce-eager" in command
+    assert "--tensor-parallel-size" not in command
+    assert build_environment(options, {}, None)["TORCHDYNAMO_DISABLE"] == "1"
 
 
 def test_the_key_is_in_the_environment_and_not_on_the_command_line() -> None:
-    serving = Serving(model=LLAVA, images=1)
-    process = environment(serving, {"PATH": "/bin", "VLLM_NO_USAGE_STATS": "0"}, KEY)
+    options = VllmOptions(model=LLAVA, max_images=1)
+    process = build_environment(options, {"PATH": "/bin", "VLLM_NO_USAGE_STATS": "0"}, KEY)
     assert process == {"PATH": "/bin", "VLLM_NO_USAGE_STATS": "0", "VLLM_API_KEY": "sk-1"}
-    assert "sk-1" not in command(serving)
+    assert "sk-1" not in build_command(options)
 
 
-def test_an_adapter_is_read_from_its_folder(tmp_path: Path) -> None:
+def test_an_adapter_is_loaded_from_its_folder(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 32}))
-    assert read_adapter(f"drawn={tmp_path}") == Adapter("drawn", tmp_path, 32)
+    assert parse_adapter(f"drawn={tmp_path}") == LoraAdapter("drawn", tmp_path, 32)
 
 
 @pytest.mark.parametrize(
@@ -102,70 +104,70 @@ def test_an_adapter_is_read_from_its_folder(tmp_path: Path) -> None:
     [
         ("drawn", None, "is not NAME=FOLDER"),
         ("=x", None, "is not NAME=FOLDER"),
-        ("drawn={folder}", None, "no LoRA adapter"),
-        ("drawn={folder}", "{", "no LoRA adapter"),
-        ("drawn={folder}", "[]", "no LoRA adapter"),
-        ("drawn={folder}", '{"r": 1000}', "has rank 1000; vLLM takes up to 512"),
+        ("drawn={folder}", None, "is not a LoRA adapter"),
+        ("drawn={folder}", "{", "is not a LoRA adapter"),
+        ("drawn={folder}", "[]", "is not a LoRA adapter"),
+        ("drawn={folder}", '{"r": 1000}', "has rank 1000. The maximum of vLLM is 512"),
         ("drawn={folder}", '{"r": "8"}', "has rank '8'"),
     ],
 )
-def test_what_is_no_adapter_is_refused(
+def test_an_invalid_adapter_is_rejected(
     tmp_path: Path, text: str, config: str | None, message: str
 ) -> None:
     if config is not None:
         (tmp_path / "adapter_config.json").write_text(config)
     with pytest.raises(ConfigurationError, match=message):
-        read_adapter(text.format(folder=tmp_path))
+        parse_adapter(text.format(folder=tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("machine", "serving", "message"),
+    ("machine", "options", "message"),
     [
         (
-            Machine("darwin", has_vllm=False, gpus=0),
-            Serving(model=LLAVA, images=1),
-            "runs on Linux, and this is darwin.*sightline vlm builtin",
+            VllmEnvironment("darwin", has_vllm=False, gpus=0),
+            VllmOptions(model=LLAVA, max_images=1),
+            "runs on Linux only; this is darwin.*sightline vlm builtin",
         ),
         (
-            Machine("linux", has_vllm=False, gpus=1),
-            Serving(model=LLAVA, images=1),
+            VllmEnvironment("linux", has_vllm=False, gpus=1),
+            VllmOptions(model=LLAVA, max_images=1),
             r"pip install 'sightline\[vllm\]'.*--python",
         ),
         (
-            Machine("linux", has_vllm=True, gpus=0),
-            Serving(model=LLAVA, images=1),
+            VllmEnvironment("linux", has_vllm=True, gpus=0),
+            VllmOptions(model=LLAVA, max_images=1),
             "no CUDA device.*--device cpu",
         ),
         (
-            FIT,
-            Serving(model=LLAVA, images=1, tensor_parallel=4),
-            "--tensor-parallel 4 needs as many GPUs; there are 2",
+            MACHINE,
+            VllmOptions(model=LLAVA, max_images=1, tensor_parallel=4),
+            "--tensor-parallel 4 needs 4 GPUs. This machine has 2",
         ),
         (
-            FIT,
-            Serving(model=LLAVA, images=1, host="0.0.0.0"),
-            "on 0.0.0.0 others could ask.*SIGHTLINE_VLM__API_KEY",
+            MACHINE,
+            VllmOptions(model=LLAVA, max_images=1, host="0.0.0.0"),
+            "everybody could use the model on 0.0.0.0.*SIGHTLINE_VLM__API_KEY",
         ),
     ],
 )
-def test_where_it_cannot_run_the_way_out_is_named(
-    machine: Machine, serving: Serving, message: str
+def test_a_missing_requirement_is_an_error_with_the_next_step(
+    machine: VllmEnvironment, options: VllmOptions, message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        check(serving, machine, None)
+        check_requirements(options, machine, None)
 
 
-def test_it_may_run_where_all_is_there() -> None:
-    check(Serving(model=LLAVA, images=1, tensor_parallel=2), FIT, None)
-    check(Serving(model=LLAVA, images=1, host="0.0.0.0"), FIT, KEY)
-    on_cpu = Machine("linux", has_vllm=True, gpus=0)
-    check(Serving(model=LLAVA, images=1, device="cpu"), on_cpu, None)
+def test_complete_requirements_are_accepted() -> None:
+    check_requirements(VllmOptions(model=LLAVA, max_images=1, tensor_parallel=2), MACHINE, None)
+    check_requirements(VllmOptions(model=LLAVA, max_images=1, host="0.0.0.0"), MACHINE, KEY)
+    on_cpu = VllmEnvironment("linux", has_vllm=True, gpus=0)
+    check_requirements(VllmOptions(model=LLAVA, max_images=1, device="cpu"), on_cpu, None)
 
 
-def test_the_interpreter_that_is_named_is_the_one_that_is_looked_at(tmp_path: Path) -> None:
-    assert look(sys.executable).platform == sys.platform
-    with pytest.raises(ConfigurationError, match="does not run"):
-        look(str(tmp_path / "python"))
+def test_the_given_interpreter_is_inspected(tmp_path: Path) -> None:
+    assert inspect_environment(sys.executable).platform == sys.platform
+    with pytest.raises(ConfigurationError, match="cannot run the interpreter"):
+        inspect_environment(str(tmp_path / "python"))
 
 
 @pytest.mark.parametrize(
@@ -177,17 +179,17 @@ def test_the_interpreter_that_is_named_is_the_one_that_is_looked_at(tmp_path: Pa
         ("gpu.lan", "http://gpu.lan:8000"),
     ],
 )
-def test_its_health_is_asked_for_where_it_listens(host: str, url: str) -> None:
-    assert Serving(model=LLAVA, images=1, host=host).base_url == url
+def test_the_base_url_is_reachable_from_this_machine(host: str, url: str) -> None:
+    assert VllmOptions(model=LLAVA, max_images=1, host=host).base_url == url
 
 
-def test_the_command_prints_what_it_would_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_command_prints_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     from argparse import ArgumentParser
 
     parser = ArgumentParser()
     vlm.configure(parser)
     given = ["serve", "Qwen/Qwen2.5-VL-7B-Instruct", "--print-command"]
     assert vlm.run(parser.parse_args([*given, "--vllm-arguments=--seed '1 2'"])) == 0
-    line = shlex.split(capsys.readouterr().out)
-    assert flag(line, "--limit-mm-per-prompt") == '{"image": 8}'
-    assert line[-2:] == ["--seed", "1 2"]
+    command = shlex.split(capsys.readouterr().out)
+    assert flag(command, "--limit-mm-per-prompt") == '{"image": 8}'
+    assert command[-2:] == ["--seed", "1 2"]

@@ -1,7 +1,4 @@
-"""`sightline vlm serve` with a real vLLM: the same greedy answers as the built-in server's.
-
-Runs where ``VLLM_PYTHON`` names the interpreter of an environment that has vLLM; a CPU build does.
-"""
+"""Needs ``VLLM_PYTHON``: the interpreter of an environment with vLLM (a CPU build is enough)."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -19,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from sightline.server.models.model_server.builtin.builtin_server import serving
 from sightline.server.models.model_server.builtin.openai_app import BUILTIN
-from sightline.server.models.vision_language.vlm_client import VlmClient
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.server.models.vision_language.vlm_client import VlmCallStats, VlmClient
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.records.assets import Asset
 from sightline.tools.answers.answer_context import ImageEvidence
 from sightline.tools.answers.answer_prompts import question_request
@@ -41,89 +38,99 @@ pytestmark = [
 ]
 
 
-async def test_vllm_is_started_answers_as_the_built_in_server_does_and_stops(
+async def test_vllm_gives_the_same_answers_as_the_built_in_server_and_stops(
     tmp_path: Path,
 ) -> None:
-    # The built-in model's own shape: vLLM takes no smaller heads.
+    # The shape of the built-in model, because vLLM does not support smaller heads.
     folder = random_llava.write(tmp_path / NAME, Shape())
     async with vllm_serving(folder) as url:
-        by_vllm = await answers(url, questions(), concurrency=16)
-        async with asked(url, model="lava") as client:
+        by_vllm = await answers(url, synthetic_requests(), max_concurrent_requests=16)
+        async with open_client(url, model="lava") as client:
             with pytest.raises(UnknownModelError, match=NAME):
                 await client.health()
     with serving(folder, name=NAME) as url:
-        by_builtin = await answers(url, questions(), concurrency=1)
-    # Of a character that the last token leaves unfinished, one shows a mark and the other nothing.
+        by_builtin = await answers(url, synthetic_requests(), max_concurrent_requests=1)
+    # They differ in how they show an incomplete character at the end.
     assert [each.text.rstrip("\ufffd") for each in by_vllm] == [
         each.text.rstrip("\ufffd") for each in by_builtin
     ]
 
 
-async def test_the_built_in_model_answers_the_drawn_world_alike_through_vllm() -> None:
-    # 162 questions about nine held-out pictures, each in the form that the tool asks in.
-    asking = drawn_questions()
+async def test_the_built_in_model_gives_the_same_answers_through_vllm() -> None:
+    # 162 questions about nine test images, with the prompt of the tool.
+    requests = world_requests()
     async with vllm_serving(BUILTIN) as url:
-        by_vllm = await answers(url, asking, concurrency=16)
+        by_vllm = await answers(url, requests, max_concurrent_requests=16)
     with serving(BUILTIN, name=NAME) as url:
-        by_builtin = await answers(url, asking, concurrency=1)
+        by_builtin = await answers(url, requests, max_concurrent_requests=1)
     differing = [
         (request.parts[-1], one.text, other.text)
-        for request, one, other in zip(asking, by_vllm, by_builtin, strict=True)
+        for request, one, other in zip(requests, by_vllm, by_builtin, strict=True)
         if one.text != other.text
     ]
-    assert not differing, f"{len(differing)} of {len(asking)}: {differing[:5]}"
+    assert not differing, f"{len(differing)} of {len(requests)}: {differing[:5]}"
 
 
-async def answers(url: str, asking: Sequence[Request], *, concurrency: int) -> list[Reply]:
-    """All at once; nothing that we send is refused."""
-    async with asked(url, concurrency=concurrency) as client:
-        replies = await asyncio.gather(*map(client.ask, asking))
-        assert client.refused_features == frozenset()
+async def answers(
+    url: str, requests: Sequence[Request], *, max_concurrent_requests: int
+) -> list[Reply]:
+    """Send all requests concurrently; the server must reject no field."""
+    calls: list[VlmCallStats] = []
+    async with open_client(
+        url, observer=calls.append, max_concurrent_requests=max_concurrent_requests
+    ) as client:
+        replies = await asyncio.gather(*map(client.ask, requests))
+    assert [call.requests for call in calls] == [1] * len(requests)
     return replies
 
 
-def questions() -> list[Request]:
-    asking: list[Request] = []
+def synthetic_requests() -> list[Request]:
+    requests: list[Request] = []
     for n in range(8):
-        picture = Image.new("RGB", (200 + n * 7, 150), (n * 30, 80, 200))
-        ImageDraw.Draw(picture).rectangle((20 + n, 30, 90, 100), fill=(255 - n * 9, n * 20, 0))
-        asking += [
-            Request((picture, f"What colour is thing {n}?"), max_tokens=12),
+        image = Image.new("RGB", (200 + n * 7, 150), (n * 30, 80, 200))
+        ImageDraw.Draw(image).rectangle((20 + n, 30, 90, 100), fill=(255 - n * 9, n * 20, 0))
+        requests += [
+            Request((image, f"What color is thing {n}?"), max_tokens=12),
             Request((f"Passage 1: hole spacing {n} mm <image>\n", "What is it?"), max_tokens=12),
-            Request((picture, "Is there a van?"), choices=("yes", "no"), probabilities=True),
+            Request((image, "Is there a van?"), choices=("yes", "no"), probabilities=True),
         ]
-    return asking
+    return requests
 
 
-def drawn_questions() -> list[Request]:
-    asking = []
+def world_requests() -> list[Request]:
+    requests = []
     for number, family in enumerate(FAMILIES):
-        picture = draw(family, seed_of("test", 500_000 + number), "test")
-        asset = cast("Asset", None)  # a prompt says nothing of where its pictures are from
-        evidence = [ImageEvidence(1, asset, picture.image)]
-        asking += [
+        scene = draw(family, seed_of("test", 500_000 + number), "test")
+        asset = cast("Asset", None)  # prompts do not use it
+        evidence = [ImageEvidence(1, asset, scene.image)]
+        requests += [
             question_request(choose_profile("builtin-llava"), each.question, evidence)
-            for each in picture.questions[:18]
+            for each in scene.questions[:18]
         ]
-    return asking
+    return requests
 
 
 @asynccontextmanager
-async def asked(url: str, model: str = NAME, concurrency: int = 8) -> AsyncIterator[VlmClient]:
-    endpoint = Endpoint(
+async def open_client(
+    url: str,
+    model: str = NAME,
+    observer: Callable[[VlmCallStats], None] | None = None,
+    max_concurrent_requests: int = 8,
+) -> AsyncIterator[VlmClient]:
+    endpoint = VlmEndpoint(
         base_url=url,
         model=model,
         profile=choose_profile("builtin-llava"),
-        concurrency=concurrency,
+        max_concurrent_requests=max_concurrent_requests,
         timeout_seconds=300,
     )
-    async with VlmClient(endpoint) as client:
+    async with VlmClient(endpoint, observer=observer) as client:
         yield client
 
 
 @asynccontextmanager
 async def vllm_serving(folder: Path) -> AsyncIterator[str]:
-    """The command as an operator runs it; yields its address when it says that it is ready."""
+    """Run the command as an operator does; yield its URL when it is ready."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "from sightline.server.cli import main; raise SystemExit(main())"),
@@ -133,16 +140,16 @@ async def vllm_serving(folder: Path) -> AsyncIterator[str]:
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
-    said: list[str] = []
+    stderr: list[str] = []
     while line := (await process.stderr.readline()).decode():
-        said.append(line)
+        stderr.append(line)
         if "ready; set SIGHTLINE_VLM__BASE_URL=" in line:
             break
-    assert process.returncode is None, "".join(said[-20:])
-    rest = asyncio.create_task(process.stderr.read())
+    assert process.returncode is None, "".join(stderr[-20:])
+    remaining = asyncio.create_task(process.stderr.read())
     try:
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.send_signal(signal.SIGTERM)
-        await rest
+        await remaining
         assert await process.wait() == 0

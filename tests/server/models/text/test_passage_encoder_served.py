@@ -44,7 +44,7 @@ async def test_passages_get_their_own_embedding_space_and_another_encoder_is_rej
     assert found.structured_content is not None
     hit = found.structured_content["hits"][0]
     assert hit["text"] == "the red van"
-    assert {"words", "text_to_passage"} <= set(hit["retrievers"])
+    assert {"lexical", "text_to_passage"} <= set(hit["retrievers"])
     with psycopg.connect(database_dsn) as connection:
         spaces = connection.execute(
             "SELECT level, encoder, dimension FROM sightline.embedding_space ORDER BY level"

@@ -1,4 +1,4 @@
-"""Clients of an endpoint, with waits that take no time and lots that always fall alike."""
+"""VLM clients with delays that take no time and a seeded random generator."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from sightline.server.models.vision_language.call_state import Observation
-from sightline.server.models.vision_language.vlm_client import VlmClient
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.server.models.vision_language.vlm_client import VlmCallStats, VlmClient
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.tools.boxes.model_families import choose_profile
-from tests.support.vlm_endpoint import MODEL
+from tests.support.fake_vlm_server import MODEL
 
 MakeClient = Callable[..., VlmClient]
 
 
-class Waits:
-    """Stands for ``asyncio.sleep``: remembers how long it was asked to wait, and does not."""
+class FakeSleep:
+    """Records the delays instead of sleeping."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -29,18 +28,20 @@ class Waits:
 
 
 @pytest.fixture
-def waits() -> Waits:
-    return Waits()
+def fake_sleep() -> FakeSleep:
+    return FakeSleep()
 
 
 @pytest.fixture
-def observed() -> list[Observation]:
+def observed() -> list[VlmCallStats]:
     return []
 
 
 @pytest.fixture
-async def make_client(waits: Waits, observed: list[Observation]) -> AsyncIterator[MakeClient]:
-    """``make_client(base_url, transport=..., **bounds)``; closed after the test."""
+async def make_client(
+    fake_sleep: FakeSleep, observed: list[VlmCallStats]
+) -> AsyncIterator[MakeClient]:
+    """Yield ``make_client(base_url, transport=..., **limits)``; clients are closed later."""
     async with AsyncExitStack() as stack:
 
         def make(
@@ -48,16 +49,16 @@ async def make_client(waits: Waits, observed: list[Observation]) -> AsyncIterato
             *,
             transport: Any = None,
             clock: Any = None,
-            **bounds: Any,
+            **limits: Any,
         ) -> VlmClient:
-            bounds.setdefault("model", MODEL)
-            bounds.setdefault("profile", choose_profile("qwen3-vl"))
+            limits.setdefault("model", MODEL)
+            limits.setdefault("profile", choose_profile("qwen3-vl"))
             client = VlmClient(
-                Endpoint(base_url=base_url, **bounds),
+                VlmEndpoint(base_url=base_url, **limits),
                 observer=observed.append,
                 transport=transport,
-                pause=waits,
-                chance=random.Random(1),
+                sleep=fake_sleep,
+                rng=random.Random(1),
                 **({} if clock is None else {"clock": clock}),
             )
             stack.push_async_callback(client.close)

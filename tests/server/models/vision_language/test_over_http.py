@@ -1,5 +1,3 @@
-"""The client against a real HTTP server that misbehaves: a clear outcome each, and recovery."""
-
 from __future__ import annotations
 
 import asyncio
@@ -8,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sightline.server.models.vision_language.call_state import Observation
+from sightline.server.models.vision_language.vlm_client import VlmCallStats
 from sightline.storage.errors import ModelError, ModelOverloadedError, ModelUnavailableError
 from sightline.tools.vlm.vision_language_model import (
     ModelRefusedError,
@@ -17,32 +15,32 @@ from sightline.tools.vlm.vision_language_model import (
     Request,
     UnknownModelError,
 )
-from tests.server.models.vision_language.conftest import MakeClient, Waits
-from tests.support.vlm_endpoint import (
+from tests.server.models.vision_language.conftest import FakeSleep, MakeClient
+from tests.support.fake_vlm_server import (
     MODEL,
-    Behaviour,
-    VlmEndpoint,
-    broken_off,
+    Behavior,
+    FakeVlmServer,
+    closes_connection,
     endless,
-    refuses,
+    rejects,
+    rejects_field,
     says,
     sends,
     serving,
     when_released,
-    without,
 )
 
-#: So short that a test which runs into it is over soon, so long that no test does by accident.
+#: Short for tests that reach it, and long enough that other tests do not.
 SHORT_SECONDS = 1.0
 
 
 @pytest.fixture
-async def endpoint() -> VlmEndpoint:
-    return VlmEndpoint()
+async def endpoint() -> FakeVlmServer:
+    return FakeVlmServer()
 
 
 @pytest.fixture
-async def url(endpoint: VlmEndpoint) -> AsyncIterator[str]:
+async def url(endpoint: FakeVlmServer) -> AsyncIterator[str]:
     async with serving(endpoint) as address:
         yield address
 
@@ -51,24 +49,24 @@ def question(number: int = 0) -> Request:
     return Request((f"Is there a van? ({number})",))
 
 
-async def test_sixteen_questions_at_once_are_answered_with_bounded_concurrency(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient
+async def test_sixteen_concurrent_requests_respect_the_concurrency_limit(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
-    endpoint.otherwise = when_released
-    client = make_client(url, concurrency=4)
+    endpoint.default_behavior = when_released
+    client = make_client(url, max_concurrent_requests=4)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(client.ask(question(n))) for n in range(16)]
         await endpoint.arrivals(4)
         assert endpoint.running == 4
         endpoint.released.set()
     assert [task.result().text for task in tasks] == ["yes"] * 16
-    assert (endpoint.most_running, len(endpoint.questions)) == (4, 16)
+    assert (endpoint.max_running, len(endpoint.questions)) == (4, 16)
     await client.close()
     await endpoint.quiet.wait()
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "error", "message"),
+    ("behavior", "error", "message"),
     [
         (sends(b"garbage"), ModelReplyError, "no JSON"),
         (sends(b'{"choices": [{"message": {"content": "ye'), ModelReplyError, "no JSON"),
@@ -80,111 +78,111 @@ async def test_sixteen_questions_at_once_are_answered_with_bounded_concurrency(
             ModelReplyError,
             "compressed",
         ),
-        (refuses(400, "bad"), ModelRefusedError, "bad"),
+        (rejects(400, "bad"), ModelRefusedError, "bad"),
         (sends(b"<html>" * 100_000, 502), ModelUnavailableError, "too long"),
-        (broken_off, ModelUnavailableError, "broke off its answer"),
-        (refuses(500, "engine died"), ModelUnavailableError, "engine died"),
-        (refuses(429, "busy"), ModelOverloadedError, "busy"),
+        (closes_connection, ModelUnavailableError, "closed the connection"),
+        (rejects(500, "engine died"), ModelUnavailableError, "engine died"),
+        (rejects(429, "busy"), ModelOverloadedError, "busy"),
     ],
 )
-async def test_each_misbehaviour_has_its_own_error_and_the_next_question_is_answered(
-    endpoint: VlmEndpoint,
+async def test_each_failure_has_its_own_error_and_the_next_request_succeeds(
+    endpoint: FakeVlmServer,
     url: str,
     make_client: MakeClient,
-    behaviour: Behaviour,
+    behavior: Behavior,
     error: type[ModelError],
     message: str,
 ) -> None:
-    client = make_client(url, retries=1, reply_bytes=100_000)
-    endpoint.behaviours.extend([behaviour, behaviour])
+    client = make_client(url, max_retries=1, max_response_bytes=100_000)
+    endpoint.behaviors.extend([behavior, behavior])
     with pytest.raises(error, match=message):
         await client.ask(question())
-    endpoint.behaviours.clear()
+    endpoint.behaviors.clear()
     assert (await client.ask(question())).text == "yes"
     await client.close()
     await endpoint.quiet.wait()
 
 
-async def test_a_storm_of_refusals_and_broken_connections_is_weathered_by_all_who_ask(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient, waits: Waits
+async def test_all_callers_survive_many_rejections_and_lost_connections(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient, fake_sleep: FakeSleep
 ) -> None:
-    storm: list[Behaviour] = [refuses(429, "busy"), broken_off, refuses(503)]
-    endpoint.behaviours.extend(storm * 5)
-    client = make_client(url, concurrency=4, retries=20, breaker_failures=1000)
+    storm: list[Behavior] = [rejects(429, "busy"), closes_connection, rejects(503)]
+    endpoint.behaviors.extend(storm * 5)
+    client = make_client(url, max_concurrent_requests=4, max_retries=20, circuit_max_failures=1000)
     replies = await asyncio.gather(*(client.ask(question(n)) for n in range(16)))
     assert [reply.text for reply in replies] == ["yes"] * 16
-    assert len(waits.seconds) == 15
+    assert len(fake_sleep.seconds) == 15
     await client.close()
     await endpoint.quiet.wait()
 
 
-async def test_a_slow_answer_ends_at_the_deadline_and_its_connection_is_closed(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient, observed: list[Observation]
+async def test_a_slow_answer_times_out_and_its_connection_is_closed(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient, observed: list[VlmCallStats]
 ) -> None:
     client = make_client(url)
-    await client.ask(question(1))  # the connection stands: the time is all for the answer
-    endpoint.otherwise = when_released
-    with pytest.raises(ModelTimeoutError, match=r"1.0 s, .* while the model was answering"):
+    await client.ask(question(1))  # opens the connection, so that all time is for the answer
+    endpoint.default_behavior = when_released
+    with pytest.raises(ModelTimeoutError, match=r"its 1.0 s while the model was answering"):
         await client.ask(Request(("?",), deadline_seconds=SHORT_SECONDS))
-    await endpoint.abandoned.wait()
+    await endpoint.disconnected.wait()
     await endpoint.quiet.wait()
-    assert [each.outcome for each in observed] == ["answered", "timed out"]
+    assert [each.outcome for each in observed] == ["answered", "timed_out"]
     endpoint.released.set()
     assert (await client.ask(question())).text == "yes"
 
 
-async def test_the_deadline_covers_the_wait_for_a_turn(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient
+async def test_the_deadline_includes_the_wait_for_a_free_slot(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
-    endpoint.otherwise = when_released
-    client = make_client(url, concurrency=1)
+    endpoint.default_behavior = when_released
+    client = make_client(url, max_concurrent_requests=1)
     first = asyncio.create_task(client.ask(question(1)))
     await endpoint.arrivals(1)
-    with pytest.raises(ModelTimeoutError, match="waited for its turn"):
+    with pytest.raises(ModelTimeoutError, match="waiting for a free slot"):
         await client.ask(Request(("?",), deadline_seconds=SHORT_SECONDS))
     endpoint.released.set()
     assert (await first).text == "yes"
     assert len(endpoint.questions) == 1
-    assert client.breaker == "closed"
+    assert client.circuit_state == "closed"
 
 
-async def test_slow_answers_open_the_breaker(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient
+async def test_slow_answers_open_the_circuit(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
-    client = make_client(url, breaker_failures=1, breaker_seconds=1000)
+    client = make_client(url, circuit_max_failures=1, circuit_reset_seconds=1000)
     await client.ask(question(1))
-    endpoint.otherwise = when_released
+    endpoint.default_behavior = when_released
     with pytest.raises(ModelTimeoutError):
         await client.ask(Request(("?",), deadline_seconds=SHORT_SECONDS))
-    with pytest.raises(ModelUnavailableError, match=r"last: .*while the model was answering"):
+    with pytest.raises(ModelUnavailableError, match=r"Last error: .*while the model was answering"):
         await client.ask(question())
 
 
-async def test_a_cancelled_call_gives_up_its_request_and_its_turn(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient, observed: list[Observation]
+async def test_a_cancelled_call_ends_its_request_and_frees_its_slot(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient, observed: list[VlmCallStats]
 ) -> None:
-    endpoint.otherwise = when_released
-    client = make_client(url, concurrency=1, breaker_failures=1)
+    endpoint.default_behavior = when_released
+    client = make_client(url, max_concurrent_requests=1, circuit_max_failures=1)
     call = asyncio.create_task(client.ask(question()))
     await endpoint.arrivals(1)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await endpoint.abandoned.wait()
+    await endpoint.disconnected.wait()
     await endpoint.quiet.wait()
     assert [each.outcome for each in observed] == ["cancelled"]
     endpoint.released.set()
     assert (await client.ask(question())).text == "yes"
 
 
-async def test_one_of_many_tries_a_failing_endpoint_when_its_rest_is_over(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient
+async def test_one_call_probes_the_endpoint_when_the_circuit_is_half_open(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
     now = 0.0
     client = make_client(
-        url, clock=lambda: now, retries=0, breaker_failures=1, breaker_seconds=10.0
+        url, clock=lambda: now, max_retries=0, circuit_max_failures=1, circuit_reset_seconds=10.0
     )
-    endpoint.behaviours.extend([broken_off, when_released])
+    endpoint.behaviors.extend([closes_connection, when_released])
     with pytest.raises(ModelUnavailableError):
         await client.ask(question())
     now = 11.0
@@ -198,14 +196,14 @@ async def test_one_of_many_tries_a_failing_endpoint_when_its_rest_is_over(
     assert len(endpoint.questions) == 3
 
 
-async def test_a_probe_that_is_cancelled_leaves_the_next_call_to_try(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient
+async def test_after_a_cancelled_probe_the_next_call_probes(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
     now = 0.0
     client = make_client(
-        url, clock=lambda: now, retries=0, breaker_failures=1, breaker_seconds=10.0
+        url, clock=lambda: now, max_retries=0, circuit_max_failures=1, circuit_reset_seconds=10.0
     )
-    endpoint.behaviours.extend([broken_off, when_released])
+    endpoint.behaviors.extend([closes_connection, when_released])
     with pytest.raises(ModelUnavailableError):
         await client.ask(question())
     now = 11.0
@@ -214,16 +212,16 @@ async def test_a_probe_that_is_cancelled_leaves_the_next_call_to_try(
     probe.cancel()
     with pytest.raises(asyncio.CancelledError):
         await probe
-    assert client.breaker == "half-open"
+    assert client.circuit_state == "half-open"
     assert (await client.ask(question(2))).text == "yes"
 
 
-async def test_an_endpoint_that_dies_and_comes_back_needs_no_new_client(
+async def test_a_client_works_again_after_a_restart_of_the_endpoint(
     make_client: MakeClient,
 ) -> None:
-    endpoint = VlmEndpoint()
+    endpoint = FakeVlmServer()
     async with serving(endpoint) as url:
-        client = make_client(url, retries=1)
+        client = make_client(url, max_retries=1)
         assert (await client.ask(question())).text == "yes"
         assert await client.health() == [MODEL]
     with pytest.raises(ModelUnavailableError, match="cannot be reached"):
@@ -231,12 +229,12 @@ async def test_an_endpoint_that_dies_and_comes_back_needs_no_new_client(
     with pytest.raises(ModelUnavailableError, match="cannot be reached"):
         await client.health()
     port = int(url.removesuffix("/v1").rpartition(":")[2])
-    async with serving(VlmEndpoint(answer="back"), port):
+    async with serving(FakeVlmServer(answer="back"), port):
         assert (await client.ask(question(1))).text == "back"
 
 
-async def test_a_model_that_is_not_there_is_named_with_those_that_are(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient
+async def test_an_unknown_model_is_an_error_with_the_available_models(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
     client = make_client(url, model="lava")
     for call in (client.ask(question()), client.health()):
@@ -249,20 +247,22 @@ async def test_a_model_that_is_not_there_is_named_with_those_that_are(
         await astray.ask(question())
 
 
-async def test_concurrent_calls_learn_together_what_a_server_does_not_take(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient
+async def test_concurrent_calls_share_the_unsupported_fields(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
-    endpoint.otherwise = without("response_format")
+    endpoint.default_behavior = rejects_field("response_format")
     client = make_client(url)
     requests = [Request((f"{n}",), schema={"type": "object"}) for n in range(6)]
     replies = await asyncio.gather(*map(client.ask, requests))
     assert [reply.text for reply in replies] == ["yes"] * 6
-    assert client.refused_features == {"response_format"}
+    await client.ask(Request(("last",), schema={"type": "object"}))
+    assert "response_format" not in endpoint.questions[-1]
+    assert len(endpoint.questions) <= 2 * len(requests) + 1
 
 
-async def test_text_from_a_server_is_data_whatever_it_says(
-    endpoint: VlmEndpoint, url: str, make_client: MakeClient
+async def test_hostile_text_of_a_server_is_returned_as_text(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
-    endpoint.behaviours.append(says("\x00<script>车\u202e", logprobs={"content": "none"}))
+    endpoint.behaviors.append(says("\x00<script>车\u202e", logprobs={"content": "none"}))
     reply = await make_client(url).ask(Request(("?",), probabilities=True))
     assert (reply.text, reply.tokens) == ("<script>车\u202e", None)

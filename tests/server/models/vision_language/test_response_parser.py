@@ -1,25 +1,16 @@
-"""Answers and waits are read tolerantly where that is safe, and refused by name where it is not."""
-
 from __future__ import annotations
 
 import json
-import random
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.server.models.vision_language.response_parser import (
-    read_completion,
-    read_data,
-    read_models,
-)
-from sightline.server.models.vision_language.retry import (
-    LONGEST_SECONDS,
-    pause_seconds,
-    retry_after,
+    parse_answer_json,
+    parse_completion,
+    parse_models,
 )
 from sightline.tools.vlm.vision_language_model import (
     ModelReplyError,
@@ -27,7 +18,7 @@ from sightline.tools.vlm.vision_language_model import (
     Token,
     choice_probabilities,
 )
-from tests.support.vlm_endpoint import completion
+from tests.support.fake_vlm_server import completion
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -46,29 +37,29 @@ JSON = st.recursive(
 
 
 @given(body=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_are_an_answer_or_a_named_error(body: bytes) -> None:
-    for read in (read_completion, read_models):
+def test_any_bytes_give_a_parsedor_a_model_error(body: bytes) -> None:
+    for parse in (parse_completion, parse_models):
         with suppress(ModelReplyError):
-            read(body)
+            parse(body)
 
 
 @given(choice=JSON)
-def test_any_choice_is_an_answer_or_a_named_error(choice: object) -> None:
+def test_any_choice_gives_a_parsedor_a_model_error(choice: object) -> None:
     body = completion("x") | {"choices": [{"message": {"content": "x"}, "logprobs": choice}]}
-    assert read_completion(json.dumps(body).encode()).text == "x"
+    assert parse_completion(json.dumps(body).encode()).text == "x"
 
 
-def test_an_answer_in_parts_is_joined_and_nul_left_out() -> None:
+def test_text_parts_are_joined_and_nul_is_removed() -> None:
     parts = [{"type": "text", "text": "a\x00"}, {"type": "text", "text": "b"}, 3]
     body = {"choices": [{"message": {"content": parts}, "finish_reason": "content_filter"}]}
-    read = read_completion(json.dumps(body).encode())
-    assert (read.text, read.finish, read.usage) == ("ab", "other", None)
+    parsed = parse_completion(json.dumps(body).encode())
+    assert (parsed.text, parsed.finish, parsed.usage) == ("ab", "other", None)
 
 
 def test_an_answer_without_text_is_empty() -> None:
     body = {"choices": [{"message": {"content": None}, "finish_reason": "length"}]}
-    read = read_completion(json.dumps(body).encode())
-    assert (read.text, read.finish) == ("", "length")
+    parsed = parse_completion(json.dumps(body).encode())
+    assert (parsed.text, parsed.finish) == ("", "length")
 
 
 @pytest.mark.parametrize(
@@ -83,42 +74,14 @@ def test_an_answer_without_text_is_empty() -> None:
         ("[" * 10_000, None, False),
     ],
 )
-def test_json_is_found_in_an_answer(text: str, value: object, repaired: bool) -> None:
+def test_json_is_extracted_from_an_answer(text: str, value: object, repaired: bool) -> None:
     if text == '{"a": NaN}':
-        assert read_data(text) == (None, False)
+        assert parse_answer_json(text) == (None, False)
     else:
-        assert read_data(text) == (value, repaired)
+        assert parse_answer_json(text) == (value, repaired)
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("3", 3.0),
-        ("0.5", 0.5),
-        ("-4", 0.0),
-        ("Sat, 01 Jan 2028 00:00:30 GMT", 30.0),
-        ("Sat, 01 Jan 2028 00:00:30", 30.0),
-        ("nan", None),
-        ("1e99", None),
-        ("soon", None),
-        ("9" * 200, None),
-        (None, None),
-    ],
-)
-def test_retry_after_is_a_number_or_a_date(value: str | None, seconds: float | None) -> None:
-    assert retry_after(value, datetime(2028, 1, 1, tzinfo=UTC)) == seconds
-
-
-def test_pauses_grow_to_a_limit_and_differ_between_callers() -> None:
-    chance = random.Random(5)
-    pauses = [pause_seconds(attempt, None, chance) for attempt in range(40)]
-    assert all(0 < pause <= LONGEST_SECONDS for pause in pauses)
-    assert pauses[0] < 0.5 < pauses[6]
-    assert len(set(pauses)) == len(pauses)
-    assert 2 <= pause_seconds(0, 2.0, chance) < 3
-
-
-def test_certainty_is_shared_among_the_choices_by_the_first_token() -> None:
+def test_the_first_token_gives_the_probabilities_of_the_choices() -> None:
     def reply(*tokens: Token) -> Reply:
         return Reply("yes", "stop", "m", 0.1, tokens=tokens)
 

@@ -1,5 +1,3 @@
-"""What the client asks and how it takes what comes back, over a transport of the test's own."""
-
 from __future__ import annotations
 
 import json
@@ -12,8 +10,8 @@ from PIL import Image
 from pydantic import SecretStr
 
 from sightline.server.config import load_settings
-from sightline.server.models.vision_language.call_state import Observation
-from sightline.server.models.vision_language.vlm_endpoint import Endpoint
+from sightline.server.models.vision_language.vlm_client import VlmCallStats
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -31,15 +29,15 @@ from sightline.tools.vlm.vision_language_model import (
     Request,
     UnknownModelError,
 )
-from tests.server.models.vision_language.conftest import MakeClient, Waits
-from tests.support.vlm_endpoint import MODEL, completion
+from tests.server.models.vision_language.conftest import FakeSleep, MakeClient
+from tests.support.fake_vlm_server import MODEL, completion
 
-QUESTION = Request(("Is there a van?",))
+REQUEST = Request(("Is there a van?",))
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class Server:
-    """A transport that gives these answers in turn and keeps the questions."""
+    """A transport that returns the given responses in order and records the requests."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -71,7 +69,7 @@ def refused(status: int, message: str = "no", **headers: str) -> httpx.Response:
     return httpx.Response(status, json={"error": {"message": message}}, headers=headers)
 
 
-async def test_a_question_is_asked_in_openais_words(make_client: MakeClient) -> None:
+async def test_a_request_is_sent_as_an_openai_chat_completion(make_client: MakeClient) -> None:
     server = Server(ok("A van."))
     client = make_client(transport=server.transport, api_key=SecretStr("sk-1"))
     picture = Image.new("RGB", (640, 480), "red")
@@ -109,7 +107,7 @@ async def test_a_question_is_asked_in_openais_words(make_client: MakeClient) -> 
     }
 
 
-async def test_a_schema_is_sent_and_its_answer_read(make_client: MakeClient) -> None:
+async def test_a_schema_is_sent_and_the_json_answer_parsed(make_client: MakeClient) -> None:
     server = Server(ok('{"answer": 3}'), ok('```json\n{"answer": 4, "claims": ["a'))
     client = make_client(transport=server.transport)
     schema: dict[str, Any] = {"type": "object", "properties": {"answer": {"type": "integer"}}}
@@ -121,7 +119,7 @@ async def test_a_schema_is_sent_and_its_answer_read(make_client: MakeClient) -> 
     assert (cut.data, cut.data_repaired) == ({"answer": 4, "claims": ["a"]}, True)
 
 
-async def test_a_family_that_cannot_follow_a_schema_is_not_sent_one(
+async def test_a_family_without_structured_output_gets_no_schema(
     make_client: MakeClient,
 ) -> None:
     server = Server(ok("white [1]"))
@@ -143,7 +141,7 @@ async def test_a_family_that_cannot_follow_a_schema_is_not_sent_one(
         ("maybe", None),
     ],
 )
-async def test_choices_are_sent_and_the_one_named_is_found(
+async def test_choices_are_sent_and_the_chosen_one_is_returned(
     make_client: MakeClient, text: str, choice: str | None
 ) -> None:
     server = Server(ok(text))
@@ -153,7 +151,7 @@ async def test_choices_are_sent_and_the_one_named_is_found(
     assert (reply.text, reply.choice) == (text, choice)
 
 
-async def test_log_probabilities_are_asked_for_and_read(make_client: MakeClient) -> None:
+async def test_log_probabilities_are_requested_and_parsed(make_client: MakeClient) -> None:
     top = [{"token": "yes", "logprob": -0.1}, {"token": "no", "logprob": -2.5}]
     logprobs = {"content": [{"token": "yes", "logprob": -0.1, "top_logprobs": top}]}
     server = Server(ok("yes", logprobs=logprobs), ok("yes", logprobs={"content": [{"token": 1}]}))
@@ -166,7 +164,7 @@ async def test_log_probabilities_are_asked_for_and_read(make_client: MakeClient)
     assert (senseless.text, senseless.tokens) == ("yes", None)
 
 
-async def test_fields_that_a_server_refuses_are_left_out_from_then_on(
+async def test_unsupported_fields_are_omitted_from_then_on(
     make_client: MakeClient,
 ) -> None:
     server = Server(
@@ -187,7 +185,7 @@ async def test_fields_that_a_server_refuses_are_left_out_from_then_on(
     assert len(server.bodies) == 5
 
 
-async def test_a_schema_that_a_server_cannot_follow_is_left_out_of_that_question_alone(
+async def test_a_rejected_schema_is_omitted_from_that_request_only(
     make_client: MakeClient,
 ) -> None:
     server = Server(
@@ -202,13 +200,13 @@ async def test_a_schema_that_a_server_cannot_follow_is_left_out_of_that_question
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-async def test_overload_and_failures_of_the_server_are_tried_again(
-    make_client: MakeClient, waits: Waits, status: int, observed: list[Observation]
+async def test_overload_and_server_errors_are_retried(
+    make_client: MakeClient, fake_sleep: FakeSleep, status: int, observed: list[VlmCallStats]
 ) -> None:
     client = make_client(transport=Server(refused(status), refused(status), ok("Yes.")).transport)
-    assert (await client.ask(QUESTION)).text == "Yes."
-    assert len(waits.seconds) == 2
-    assert waits.seconds[0] < waits.seconds[1]
+    assert (await client.ask(REQUEST)).text == "Yes."
+    assert len(fake_sleep.seconds) == 2
+    assert fake_sleep.seconds[0] < fake_sleep.seconds[1]
     assert [(each.outcome, each.requests) for each in observed] == [("answered", 3)]
 
 
@@ -221,38 +219,38 @@ async def test_overload_and_failures_of_the_server_are_tried_again(
         httpx.ConnectTimeout("too slow"),
     ],
 )
-async def test_a_lost_connection_is_tried_again(
-    make_client: MakeClient, waits: Waits, error: Exception
+async def test_a_lost_connection_is_retried(
+    make_client: MakeClient, fake_sleep: FakeSleep, error: Exception
 ) -> None:
     client = make_client(transport=Server(error, ok("Yes.")).transport)
-    assert (await client.ask(QUESTION)).text == "Yes."
-    assert len(waits.seconds) == 1
+    assert (await client.ask(REQUEST)).text == "Yes."
+    assert len(fake_sleep.seconds) == 1
 
 
-async def test_no_more_tries_are_made_than_allowed(make_client: MakeClient) -> None:
+async def test_the_number_of_retries_is_limited(make_client: MakeClient) -> None:
     server = Server(*[httpx.ConnectError("refused")] * 9)
-    client = make_client(transport=server.transport, retries=2)
+    client = make_client(transport=server.transport, max_retries=2)
     with pytest.raises(ModelUnavailableError, match=r"http://vlm.test/v1 cannot be reached"):
-        await client.ask(QUESTION)
+        await client.ask(REQUEST)
     assert len(server.requests) == 3
 
 
-async def test_the_pause_that_a_server_asks_for_is_kept(
-    make_client: MakeClient, waits: Waits
+async def test_retry_after_of_the_server_is_respected(
+    make_client: MakeClient, fake_sleep: FakeSleep
 ) -> None:
     busy = refused(429, "slow down", **{"Retry-After": "7"})
-    await make_client(transport=Server(busy, ok()).transport).ask(QUESTION)
-    assert 7 <= waits.seconds[0] < 8
+    await make_client(transport=Server(busy, ok()).transport).ask(REQUEST)
+    assert 7 <= fake_sleep.seconds[0] < 8
 
 
-async def test_a_pause_beyond_the_deadline_is_not_begun(
-    make_client: MakeClient, waits: Waits
+async def test_a_retry_after_the_deadline_is_not_started(
+    make_client: MakeClient, fake_sleep: FakeSleep
 ) -> None:
     busy = refused(429, "slow down", **{"Retry-After": "30"})
     client = make_client(transport=Server(busy, ok()).transport, timeout_seconds=20)
     with pytest.raises(ModelOverloadedError, match="slow down"):
-        await client.ask(QUESTION)
-    assert waits.seconds == []
+        await client.ask(REQUEST)
+    assert fake_sleep.seconds == []
 
 
 @pytest.mark.parametrize(
@@ -264,7 +262,7 @@ async def test_a_pause_beyond_the_deadline_is_not_begun(
         (
             httpx.Response(302, headers={"location": "http://evil.test"}),
             ModelRefusedError,
-            "redirects are not followed",
+            "Redirects are not followed",
         ),
         (refused(404), UnknownModelError, "no model 'test-model'.*'llava', 'qwen'"),
         (httpx.Response(200, text="<html>hello</html>"), ModelReplyError, "no JSON.*<html>"),
@@ -288,26 +286,26 @@ async def test_a_pause_beyond_the_deadline_is_not_begun(
         ),
     ],
 )
-async def test_answers_that_trying_again_would_not_mend_are_named_at_once(
+async def test_errors_that_a_retry_would_not_fix_are_raised_at_once(
     make_client: MakeClient,
-    waits: Waits,
+    fake_sleep: FakeSleep,
     answer: httpx.Response,
     error: type[ModelError],
     message: str,
-    observed: list[Observation],
+    observed: list[VlmCallStats],
 ) -> None:
     server = Server(answer)
     if error is ModelReplyError and "4,000" not in message:
         client = make_client(transport=server.transport)
     else:
-        client = make_client(transport=server.transport, reply_bytes=4000)
+        client = make_client(transport=server.transport, max_response_bytes=4000)
     with pytest.raises(error, match=message):
-        await client.ask(QUESTION)
-    assert waits.seconds == []
+        await client.ask(REQUEST)
+    assert fake_sleep.seconds == []
     assert [each.outcome for each in observed] == ["failed"]
 
 
-async def test_a_key_is_in_no_error_even_when_the_server_repeats_it(
+async def test_no_error_contains_the_key_even_if_the_server_repeats_it(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -316,21 +314,23 @@ async def test_a_key_is_in_no_error_even_when_the_server_repeats_it(
         "http://ann:hunter2@vlm.test/v1", transport=server.transport, api_key=SecretStr("sk-secret")
     )
     with pytest.raises(ModelRefusedError, match=r"key provided: \*\*\*") as caught:
-        await client.ask(QUESTION)
+        await client.ask(REQUEST)
     assert "hunter2" not in str(caught.value)
     assert "sk-secret" not in caplog.text + repr(client.__dict__)
 
 
-async def test_a_key_that_no_header_can_hold_is_named_without_it(make_client: MakeClient) -> None:
+async def test_the_error_for_an_invalid_key_does_not_contain_it(
+    make_client: MakeClient,
+) -> None:
     client = make_client(transport=Server().transport, api_key=SecretStr("ключ"))
-    with pytest.raises(ModelUnavailableError, match="cannot be asked") as caught:
-        await client.ask(QUESTION)
+    with pytest.raises(ModelUnavailableError, match="cannot be requested") as caught:
+        await client.ask(REQUEST)
     assert caught.value.__cause__ is not None
     assert "ключ" not in str(caught.value) + str(caught.value.__cause__)
 
 
-async def test_the_same_greedy_question_is_answered_from_memory(
-    make_client: MakeClient, observed: list[Observation]
+async def test_the_same_greedy_request_is_answered_from_the_cache(
+    make_client: MakeClient, observed: list[VlmCallStats]
 ) -> None:
     server = Server(ok("One."), ok("Two."), ok("Three."))
     client = make_client(transport=server.transport)
@@ -344,11 +344,11 @@ async def test_the_same_greedy_question_is_answered_from_memory(
         ("Two.", False),
     ]
     assert again.placements == first.placements
-    assert [each.outcome for each in observed] == ["answered", "remembered", "answered"]
+    assert [each.outcome for each in observed] == ["answered", "cached", "answered"]
     assert [each.answer_tokens for each in observed] == [3, 0, 3]
 
 
-async def test_answers_that_chance_takes_part_in_are_not_remembered(
+async def test_sampled_answers_are_not_cached(
     make_client: MakeClient,
 ) -> None:
     client = make_client(transport=Server(ok("One."), ok("Two.")).transport)
@@ -356,16 +356,16 @@ async def test_answers_that_chance_takes_part_in_are_not_remembered(
     assert [(await client.ask(warm)).text for _ in range(2)] == ["One.", "Two."]
 
 
-async def test_only_the_answers_used_last_are_remembered(make_client: MakeClient) -> None:
+async def test_only_the_most_recently_used_answers_are_cached(make_client: MakeClient) -> None:
     server = Server()
-    client = make_client(transport=server.transport, cache_entries=2)
+    client = make_client(transport=server.transport, max_cached_responses=2)
     for text in ("a", "b", "a", "c", "a", "b"):
         await client.ask(Request((text,)))
     asked = [body["messages"][0]["content"][0]["text"] for body in server.bodies]
     assert asked == ["a", "b", "c", "b"]
 
 
-async def test_a_failing_endpoint_is_left_alone_and_tried_again_after_a_rest(
+async def test_the_circuit_opens_for_a_failing_endpoint_and_closes_after_a_success(
     make_client: MakeClient,
 ) -> None:
     now = 100.0
@@ -373,52 +373,52 @@ async def test_a_failing_endpoint_is_left_alone_and_tried_again_after_a_rest(
     client = make_client(
         transport=server.transport,
         clock=lambda: now,
-        retries=0,
-        breaker_failures=2,
-        breaker_seconds=10.0,
+        max_retries=0,
+        circuit_max_failures=2,
+        circuit_reset_seconds=10.0,
     )
     for _ in range(2):
         with pytest.raises(ModelUnavailableError, match=r"failed \(503\): 'down'"):
-            await client.ask(QUESTION)
-    assert client.breaker == "open"
-    with pytest.raises(ModelUnavailableError, match=r"tried again in 10 s; last: .*down"):
-        await client.ask(QUESTION)
+            await client.ask(REQUEST)
+    assert client.circuit_state == "open"
+    with pytest.raises(ModelUnavailableError, match=r"Requests resume in 10 s. Last error: .*down"):
+        await client.ask(REQUEST)
     assert len(server.requests) == 2
 
     now = 111.0
-    assert client.breaker == "half-open"
+    assert client.circuit_state == "half-open"
     with pytest.raises(ModelUnavailableError, match=r"failed \(503\)"):
-        await client.ask(QUESTION)  # the one try; it fails, and the rest begins again
-    assert client.breaker == "open"
+        await client.ask(REQUEST)  # the probe fails, and the circuit opens again
+    assert client.circuit_state == "open"
 
     now = 122.0
-    assert (await client.ask(QUESTION)).text == "Yes."
-    assert client.breaker == "closed"
+    assert (await client.ask(REQUEST)).text == "Yes."
+    assert client.circuit_state == "closed"
 
 
-async def test_refusals_say_nothing_against_the_endpoint(make_client: MakeClient) -> None:
+async def test_rejected_requests_do_not_open_the_circuit(make_client: MakeClient) -> None:
     server = Server(*[refused(400, "too long")] * 9)
-    client = make_client(transport=server.transport, breaker_failures=1)
+    client = make_client(transport=server.transport, circuit_max_failures=1)
     for _ in range(3):
         with pytest.raises(ModelRefusedError):
-            await client.ask(QUESTION)
-    assert client.breaker == "closed"
+            await client.ask(REQUEST)
+    assert client.circuit_state == "closed"
 
 
-async def test_more_pictures_than_the_family_takes_are_refused_before_they_are_sent(
+async def test_too_many_images_are_rejected_before_sending(
     make_client: MakeClient,
 ) -> None:
     server = Server()
     client = make_client(transport=server.transport, profile=choose_profile("llava-1.5"))
     picture = Image.new("RGB", (8, 8))
-    with pytest.raises(InvalidArgumentError, match=r"2 pictures.*'llava-1.5', takes 1"):
+    with pytest.raises(InvalidArgumentError, match=r"2 images.*'llava-1.5' takes at most 1"):
         await client.ask(Request((picture, picture, "?")))
     with pytest.raises(MediaError):
         await client.ask(Request((EncodedImage(b"no picture", "image/png", 1, 1), "?")))
     assert server.requests == []
 
 
-async def test_health_names_the_models_that_are_there(make_client: MakeClient) -> None:
+async def test_health_returns_the_available_models(make_client: MakeClient) -> None:
     client = make_client(transport=Server().transport, model="llava")
     assert await client.health() == ["llava", "qwen"]
     wrong = make_client(transport=Server().transport, model="lava")
@@ -436,7 +436,7 @@ async def test_health_names_the_models_that_are_there(make_client: MakeClient) -
         (httpx.ConnectError("refused"), ModelUnavailableError, "cannot be reached"),
     ],
 )
-async def test_health_says_what_is_wrong(
+async def test_health_raises_an_error_that_names_the_problem(
     make_client: MakeClient,
     answer: httpx.Response | Exception,
     error: type[ModelError],
@@ -452,9 +452,9 @@ async def test_health_says_what_is_wrong(
         await client.health()
 
 
-def test_an_endpoint_is_made_of_settings() -> None:
-    assert Endpoint.from_settings(load_settings()) is None
-    endpoint = Endpoint.from_settings(
+def test_an_endpoint_is_created_from_settings() -> None:
+    assert VlmEndpoint.from_settings(load_settings()) is None
+    endpoint = VlmEndpoint.from_settings(
         load_settings(vlm__base_url="http://gpu:8000", vlm__model="llava-hf/llava-1.5-7b-hf")
     )
     assert endpoint is not None
@@ -464,8 +464,8 @@ def test_an_endpoint_is_made_of_settings() -> None:
         3,
     )
     with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM__MODEL is not"):
-        Endpoint.from_settings(load_settings(vlm__base_url="http://gpu:8000/v1"))
+        VlmEndpoint.from_settings(load_settings(vlm__base_url="http://gpu:8000/v1"))
     with pytest.raises(UnknownNameError, match="no model profile 'lava'"):
-        Endpoint.from_settings(
+        VlmEndpoint.from_settings(
             load_settings(vlm__base_url="http://g/v1", vlm__model="m", vlm__profile="lava")
         )

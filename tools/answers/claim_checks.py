@@ -1,0 +1,416 @@
+"""The checks of a claim against its evidence. `CHECKS` lists them, cheapest first.
+
+Each check has the signature ``check(claim, context) -> Finding | None``. `claim_verification` runs
+them in three stages (`Cost`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, Protocol
+
+from PIL import Image
+
+from sightline.storage.errors import ModelError
+from sightline.storage.interfaces import ImageEncoder
+from sightline.storage.types import Box
+from sightline.tools.answers.answer_context import (
+    Evidence,
+    ImageEvidence,
+    OcrEvidence,
+    PassageEvidence,
+    image_of,
+)
+from sightline.tools.answers.answer_parser import Claim, is_not_shown
+from sightline.tools.answers.answer_prompts import claim_check_request
+from sightline.tools.answers.color_check import absent_colors, color_names
+from sightline.tools.answers.crop_score import CropScore, add_margin, score_crop
+from sightline.tools.answers.prompt_injection import remove_injections
+from sightline.tools.answers.text_matching import (
+    contains_phrase,
+    is_negated,
+    is_no,
+    is_yes,
+    normalize,
+    numbers,
+)
+from sightline.tools.boxes.box_parser import parse_boxes
+from sightline.tools.boxes.geometry import centers_overlap, iou
+from sightline.tools.boxes.model_profiles import Profile
+from sightline.tools.shared import images
+from sightline.tools.vlm.vision_language_model import (
+    Reply,
+    VisionLanguageModel,
+    choice_probabilities,
+)
+
+#: Two boxes with this IoU are the same place.
+_SAME_BOX_IOU: Final = 0.5
+_BRACKETS: Final = re.compile(r"\[[^\]]*\]")
+#: A shorter claim says too little without its question.
+_MIN_CLAIM_WORDS: Final = 4
+#: Shorter words occur on most images with text.
+_MIN_PHRASE_CHARS: Final = 2
+#: A question about written words may have an instruction as its true answer.
+_ASKS_FOR_TEXT: Final = re.compile(
+    r"\b(?:say|says|said|written|writing|read|reads|text|words?|sign|title|caption)\b|[写说读字]",
+    re.IGNORECASE,
+)
+
+
+class Cost(IntEnum):
+    """What a check needs: the claim's text, the evidence, or a model."""
+
+    TEXT = 1
+    EVIDENCE = 2
+    MODEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check.
+
+    ``supports`` is True for the claim, False against it, None for a remark. ``is_doubtful`` means
+    that the claim's box or words need another check. ``is_final`` ends the verification. ``agrees``
+    and ``certainty`` (0 to 1, not calibrated) are the model's second answer.
+    """
+
+    reasons: tuple[str, ...] = ()
+    supports: bool | None = None
+    is_doubtful: bool = False
+    is_final: bool = False
+    agrees: bool | None = None
+    certainty: float | None = None
+    crop: CropScore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What the checks of one answer use.
+
+    ``encoder`` is None without an image-text encoder. ``seconds_left`` returns the remaining time,
+    None without a limit. ``findings`` are those of the earlier checks of the same claim.
+    """
+
+    model: VisionLanguageModel
+    question: str
+    evidence: Mapping[int, Evidence]
+    encoder: ImageEncoder | None
+    seconds_left: Callable[[], float | None] = lambda: None
+    findings: tuple[Finding, ...] = ()
+
+    def cited(self, claim: Claim) -> list[Evidence]:
+        """Return the evidence that the claim cites."""
+        return [self.evidence[number] for number in claim.citations]
+
+
+class ClaimCheck(Protocol):
+    """One check of a claim. Returns None if it does not apply."""
+
+    cost: Cost
+
+    async def check(self, claim: Claim, context: CheckContext, /) -> Finding | None:
+        """Return what the check found about the claim."""
+        ...
+
+
+class CitationsExist:
+    """A claim must cite evidence that exists."""
+
+    cost = Cost.TEXT
+
+    async def check(self, claim: Claim, _context: CheckContext) -> Finding | None:
+        if claim.citations:
+            return None
+        if claim.unknown_citations:
+            unknown = ", ".join(f"[{number}]" for number in claim.unknown_citations)
+            return Finding((f"it cites {unknown}, which does not exist",), is_final=True)
+        return Finding(("it cites no evidence",), is_final=True)
+
+
+class QuoteInPassage:
+    """A quote must be in one of the cited passages."""
+
+    cost = Cost.TEXT
+
+    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
+        texts = [item.text for item in context.cited(claim) if not isinstance(item, ImageEvidence)]
+        if claim.quote is None or not texts:
+            return None
+        if any(contains_phrase(text, claim.quote) for text in texts):
+            return None
+        return _contradiction("its quote is not in the cited passage")
+
+
+class NumbersInPassages:
+    """Every number of the claim must be in the cited passages."""
+
+    cost = Cost.TEXT
+
+    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
+        passages = _passages_only(context.cited(claim))
+        known = {number for passage in passages for number in numbers(passage.text)}
+        missing = [number for number in numbers(claim.text) if number not in known]
+        if not passages or not missing:
+            return None
+        return _contradiction(f"{missing[0]} is not in the cited passages")
+
+
+class ColorsInPassages:
+    """Passages that name colors must name the claim's colors."""
+
+    cost = Cost.TEXT
+
+    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
+        passages = _passages_only(context.cited(claim))
+        known = {name for passage in passages for name in color_names(passage.text)}
+        missing = sorted(color_names(claim.text) - known)
+        if not known or not missing:
+            return None
+        return _contradiction(f"the cited passages name other colors than {missing[0]}")
+
+
+class ParserProblems:
+    """Repeats the parser's remarks about the claim."""
+
+    cost = Cost.EVIDENCE
+
+    async def check(self, claim: Claim, _context: CheckContext) -> Finding | None:
+        return Finding(claim.problems) if claim.problems else None
+
+
+class WordsInEvidence:
+    """Words in a cited passage or on a cited image support the claim, unless injected."""
+
+    cost = Cost.EVIDENCE
+
+    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
+        phrase = claim.words
+        if is_yes(phrase) or is_no(phrase) or not normalize(phrase):
+            return None
+        found = await asyncio.to_thread(lambda: list(self._search(claim, phrase, context)))
+        if not found:
+            return None
+        supports = {each.supports for each in found}
+        return Finding(
+            tuple(reason for each in found for reason in each.reasons),
+            supports=False if False in supports else True if True in supports else None,
+            is_doubtful=any(each.is_doubtful for each in found),
+        )
+
+    def _search(self, claim: Claim, phrase: str, context: CheckContext) -> Iterator[Finding]:
+        for item in context.cited(claim):
+            if isinstance(item, ImageEvidence):
+                if len(normalize(phrase)) >= _MIN_PHRASE_CHARS:
+                    yield from self._search_image(item, claim.box, phrase, context)
+            elif contains_phrase(item.text, phrase):
+                yield self._match(item.text, phrase, context, "it is in the cited passage")
+            elif isinstance(item, OcrEvidence):
+                reason = f"it is not in the text that was read, [{item.number}]"
+                yield Finding((reason,), is_doubtful=True)
+
+    def _search_image(
+        self, item: ImageEvidence, box: Box | None, phrase: str, context: CheckContext
+    ) -> Iterator[Finding]:
+        text = " | ".join(line.text for line in item.ocr_lines)
+        if not contains_phrase(text, phrase):
+            return
+        matches = [
+            line.box for line in item.ocr_lines if line.box and contains_phrase(line.text, phrase)
+        ]
+        if (
+            box is not None
+            and matches
+            and not any(centers_overlap(match, box) for match in matches)
+        ):
+            reason = f"it is written elsewhere on [{item.number}], outside its box"
+            yield Finding((reason,), is_doubtful=True)
+        else:
+            yield self._match(text, phrase, context, f"it is written on [{item.number}]")
+
+    def _match(self, text: str, phrase: str, context: CheckContext, reason: str) -> Finding:
+        if contains_phrase(remove_injections(text), phrase):
+            return Finding((reason,), supports=True)
+        injected = ("the text looks like a prompt injection",)
+        if _ASKS_FOR_TEXT.search(context.question):
+            return Finding(injected, is_doubtful=True)
+        return Finding(injected, supports=False)
+
+
+class ColorsInImages:
+    """A color that no pixel has contradicts the claim; outside the box it casts doubt."""
+
+    cost = Cost.EVIDENCE
+
+    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
+        cited = context.cited(claim)
+        shown = [image for item in cited if (image := image_of(item)) is not None]
+        statement = _statement(context.question, claim.text)
+        names = color_names(statement)
+        if not names or is_negated(statement) or len(shown) < len(cited):
+            return None
+        return await asyncio.to_thread(self._check_pixels, claim.box, names, shown)
+
+    def _check_pixels(
+        self, box: Box | None, names: set[str], shown: Sequence[ImageEvidence]
+    ) -> Finding | None:
+        absent = set.intersection(*(absent_colors(names, item.image) for item in shown))
+        if absent:
+            return Finding((f"nothing in the cited image is {min(absent)}",), supports=False)
+        if box is None:
+            return None
+        absent = absent_colors(names, images.crop(shown[0].image, add_margin(box)))
+        if not absent:
+            return None
+        return Finding((f"nothing in its box is {min(absent)}",), is_doubtful=True)
+
+
+class WordsNotInPassages:
+    """A claim from passages alone cannot be checked on an image."""
+
+    cost = Cost.MODEL
+
+    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
+        if not _passages_only(context.cited(claim)):
+            return None
+        return Finding(("its words are not in the passage",), is_final=True)
+
+
+class SecondAnswer:
+    """Asks the model again with only the cited image, first with the crop of the box.
+
+    A no at the crop is not final: the subject may be larger than the box. The built-in model is
+    asked the same question again, which shows how stable it is and proves nothing.
+    """
+
+    cost = Cost.MODEL
+
+    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
+        item = _first_image(claim, context)
+        independent = context.model.profile.answer_format == "json"
+        reasons: tuple[str, ...] = ()
+        try:
+            if independent and claim.box is not None:
+                crop = await asyncio.to_thread(images.crop, item.image, add_margin(claim.box))
+                agrees, certainty = await self._ask(claim, crop, context)
+                if agrees:
+                    reason = f"a second check of its box in [{item.number}] agrees"
+                    return Finding((reason,), supports=True, agrees=True, certainty=certainty)
+                reasons = (f"a second check of its box in [{item.number}] does not show it",)
+            agrees, certainty = await self._ask(claim, item.image, context)
+        except ModelError as error:
+            return Finding((*reasons, f"no second check: {error}"))
+        if agrees is None:
+            return Finding((*reasons, "the second check gave no answer"))
+        result = "agrees" if agrees else "disagrees"
+        return Finding(
+            (*reasons, f"a second check of [{item.number}] {result}"),
+            supports=_support(agrees, claim) if independent else None,
+            is_final=independent and not agrees,
+            agrees=agrees,
+            certainty=certainty,
+        )
+
+    async def _ask(
+        self, claim: Claim, image: Image.Image, context: CheckContext
+    ) -> tuple[bool | None, float | None]:
+        """Return whether the model agrees, and its probability of yes."""
+        model = context.model
+        request = claim_check_request(
+            model.profile,
+            context.question,
+            claim.text,
+            image,
+            deadline_seconds=context.seconds_left(),
+        )
+        reply = await model.ask(request)
+        if not request.choices:
+            return _is_same_answer(claim, reply, model.profile), None
+        probabilities = choice_probabilities(reply, request.choices)
+        agrees = None if reply.choice is None else reply.choice == "yes"
+        return agrees, None if probabilities is None else probabilities["yes"]
+
+
+class CropComparison:
+    """Compares the box with the rest of the image by the encoder. Never contradicts."""
+
+    cost = Cost.MODEL
+
+    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
+        if context.encoder is None or claim.box is None:
+            return None
+        statement = _statement(context.question, claim.text)
+        is_short = len(statement.split()) < _MIN_CLAIM_WORDS
+        phrase = f"{context.question} {statement}" if is_short else statement
+        image = _first_image(claim, context).image
+        try:
+            crop = await score_crop(context.encoder, image, claim.box, phrase)
+        except ModelError:
+            return None  # a failed check must not block the answer
+        if crop is None:
+            return None
+        # If the question lacks the claim's few words, the score is about the question only.
+        is_telling = not is_short or contains_phrase(context.question, statement)
+        doubted = any(each.is_doubtful for each in context.findings)
+        agrees = any(each.agrees for each in context.findings)
+        supports = is_telling and crop.rank == 1 and agrees and not doubted
+        reason = f"its box shows it better than {crop.rank:.0%} of the other places"
+        return Finding((reason,), supports=supports or None, crop=crop)
+
+
+#: All checks, cheapest first.
+CHECKS: Final[Sequence[ClaimCheck]] = (
+    CitationsExist(),
+    QuoteInPassage(),
+    NumbersInPassages(),
+    ColorsInPassages(),
+    ParserProblems(),
+    WordsInEvidence(),
+    ColorsInImages(),
+    WordsNotInPassages(),
+    SecondAnswer(),
+    CropComparison(),
+)
+
+
+def _contradiction(reason: str) -> Finding:
+    return Finding((reason,), supports=False, is_final=True)
+
+
+def _statement(question: str, claim: str) -> str:
+    """Return what a claim states: a bare yes states its question."""
+    if is_yes(claim):
+        return question
+    return "" if is_no(claim) else claim
+
+
+def _passages_only(cited: Sequence[Evidence]) -> list[PassageEvidence]:
+    """Return the cited passages, or none if something else is cited: OCR is incomplete."""
+    passages = [item for item in cited if isinstance(item, PassageEvidence)]
+    return passages if len(passages) == len(cited) else []
+
+
+def _first_image(claim: Claim, context: CheckContext) -> ImageEvidence:
+    return next(image for item in context.cited(claim) if (image := image_of(item)) is not None)
+
+
+def _support(agrees: bool, claim: Claim) -> bool | None:
+    """Return the support of the whole image: with a box it cannot prove the claim."""
+    if not agrees:
+        return False
+    return True if claim.box is None else None
+
+
+def _is_same_answer(claim: Claim, reply: Reply, profile: Profile) -> bool:
+    """Return whether a repeated question got the same box or the same words."""
+    if is_not_shown(reply.text):
+        return False
+    if reply.placements and claim.box is not None:
+        boxes = parse_boxes(reply.text, profile, reply.placements[0]).boxes
+        if boxes:
+            return iou(boxes[0].box, claim.box) >= _SAME_BOX_IOU
+    return normalize(_BRACKETS.sub(" ", reply.text)) == normalize(claim.text)
