@@ -15,7 +15,7 @@ from sightline.server.http import http_server
 from tests.acceptance.gallery import CAPTIONS, TOOLS
 
 
-async def called(tools: dict[str, FunctionTool], name: str, **arguments: Any) -> Any:
+async def call_tool(tools: dict[str, FunctionTool], name: str, **arguments: Any) -> Any:
     """Return the JSON of the first text block."""
     output = await tools[name].acall(**arguments)
     blocks = output.raw_output.content
@@ -32,16 +32,16 @@ async def test_llama_index_calls_every_tool(settings: Settings, pictures: Path) 
         assert tools.keys() >= TOOLS
         assert all(tool.metadata.description for tool in tools.values())
 
-        added = await called(tools, "add_images", collection="gallery", paths=[str(pictures)])
+        added = await call_tool(tools, "add_images", collection="gallery", paths=[str(pictures)])
         assert added["added"] == len(CAPTIONS) + 1
-        listed = await called(tools, "list_collections")
+        listed = await call_tool(tools, "list_collections")
         assert listed["collections"][0]["name"] == "gallery"
-        found = await called(tools, "search_images", query="bicycles", filters={"number": 1})
+        found = await call_tool(tools, "search_images", query="bicycles", filters={"number": 1})
         assert found["hits"][0]["caption"] == CAPTIONS[1]
-        passages = await called(tools, "search_text", query="HS-4420")
+        passages = await call_tool(tools, "search_text", query="HS-4420")
         assert "42.5 mm" in passages["hits"][0]["text"]
         asset = found["hits"][0]["asset"]
-        viewed = await called(tools, "view_image", asset=asset, max_edge=64)
+        viewed = await call_tool(tools, "view_image", asset=asset, max_edge=64)
         assert viewed["asset"]["source"] == f"{pictures}/0001.jpg"
-        deleted = await called(tools, "delete_assets", assets=[asset])
+        deleted = await call_tool(tools, "delete_assets", assets=[asset])
         assert deleted["deleted"] == [asset]

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sightline.server.models.vision_language.response_parser import (
-    parse_error_message,
+    parse_answer_json,
     parse_choice,
     parse_completion,
-    parse_answer_json,
+    parse_error_message,
     parse_models,
 )
 from sightline.storage.errors import InvalidArgumentError, MediaError, ModelError
