@@ -151,7 +151,9 @@ async def start_http_server(
     bound = _bind(settings.http.host, settings.http.port)
     try:
         address = _url(settings, bound)
-        app, starlette = create_http_app(settings, address, register=register, on_failure=on_failure)
+        app, starlette = create_http_app(
+            settings, address, register=register, on_failure=on_failure
+        )
         posts, force_shutdown = InFlight(), asyncio.Event()
         server = _UvicornServer(
             uvicorn.Config(

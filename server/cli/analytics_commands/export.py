@@ -36,4 +36,6 @@ async def _export(settings: Settings, arguments: argparse.Namespace, path: Path)
     from sightline.storage.analytics.view_export import export_view
 
     async with open_database(settings) as database:
-        return await export_view(database, arguments.view, arguments.format, path, embedding_space=arguments.space)
+        return await export_view(
+            database, arguments.view, arguments.format, path, embedding_space=arguments.space
+        )

@@ -69,7 +69,9 @@ def test_all_unbound_principals_can_be_bound_together(bind: Bind, database_dsn: 
 
 
 def test_invalid_arguments_are_rejected_with_the_valid_options(bind: Bind) -> None:
-    assert "Unknown collection 'albun'. Available: 'album'" in bind("ann", "--collections", "albun")[2]
+    assert (
+        "Unknown collection 'albun'. Available: 'album'" in bind("ann", "--collections", "albun")[2]
+    )
     assert "Unknown binding of 'ann'. Available: none yet" in bind("ann", "--release")[2]
     for incomplete in (("ann",), ("--everything",)):
         code, _, error = bind(*incomplete)

@@ -153,7 +153,9 @@ def test_a_non_loopback_address_needs_authentication(
     if loopback:
         assert create_http_auth(make_settings(tmp_path, http__host=host), address) is None
     else:
-        with pytest.raises(ConfigurationError, match=r"other machines can reach.*no tokens"):
+        with pytest.raises(
+            ConfigurationError, match=r"other machines can reach.*no authentication"
+        ):
             create_http_auth(make_settings(tmp_path, http__host=host), address)
         _, token = auth.issue_token("x", ["read"])
         assert (
@@ -229,7 +231,7 @@ async def test_readyz_returns_the_state_of_each_part_only(
     async with start_http_server(settings) as (url, running), httpx2.AsyncClient() as http:
         assert (await http.get(f"{base_url(url)}/healthz")).text == "ok\n"
         assert running.app.runtime is not None
-        await running.app.runtime.opened()
+        await running.app.runtime.wait_ready()
         response = await http.get(f"{base_url(url)}/readyz")
         assert response.json() == {
             "ready": True,

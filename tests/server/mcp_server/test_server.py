@@ -144,7 +144,7 @@ async def test_a_valid_call_is_answered_and_counted(mode: str) -> None:
         (
             "serch",
             {},
-            "Unknown tool 'serch'. Available: 'fail', 'nothing', 'search', 'slow', 'wait'",
+            "Unknown tool 'serch'. Available: 'fail', 'nothing', 'search', 'slow', 'wait'.",
         ),
         ("search", {}, "search was called with invalid arguments: query: Field required"),
         (

@@ -53,7 +53,7 @@ def test_collections_are_analyzed_and_queried(capfd: pytest.CaptureFixture[str])
         "album: 29 images in 3 clusters (embedding space 1), mean distance 0."
     )
     assert output[1:] == ["48 new images compared"]
-    assert main(["sql", "--csv", "-c", "SELECT sum(assets) FROM clusters(3)"]) == 0
+    assert main(["sql", "--csv", "-c", "SELECT sum(asset_count) FROM clusters(3)"]) == 0
     assert capfd.readouterr().out == "sum\n29\n"
 
 
