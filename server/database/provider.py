@@ -30,7 +30,7 @@ def database_dsn(settings: Settings) -> Iterator[str]:
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Start Postgres if it is embedded, check the schema and connect; close all after the block.
+    """Start an embedded Postgres, check the schema, connect; close after the block.
 
     A new embedded database gets its schema here. If the embedded server dies, the next query that
     fails starts it again. Raises DatabaseUnavailableError (which may be temporary), SchemaError,
