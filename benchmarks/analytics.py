@@ -32,7 +32,7 @@ from pyarrow import parquet
 from benchmarks.tables import print_table
 from sightline.server.database import schema_migration
 from sightline.storage.analytics import cluster_analysis
-from sightline.storage.analytics.analyst_roles import ensure_query_login
+from sightline.storage.analytics.analyst_roles import ensure_query_role
 from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
 from sightline.storage.records import embedding_spaces
@@ -72,18 +72,18 @@ async def main(arguments: list[str] | None = None) -> None:
             await catalogue.load(database, options.rows, options.dimension)
             print(f"{options.rows:,} assets loaded and indexed in {_elapsed(start)}")
         async with database.connection() as connection:
-            role = await ensure_query_login(connection)
+            role = await ensure_query_role(connection)
         analyst = make_conninfo(dsn, user=role, options="-c search_path=analytics,public")
         if is_new_database:
             (duplicates, *_) = questions()
             result = await _ask(analyst, *duplicates)
             print(f"{result.title}, before analyze: {result.milliseconds:,.0f} ms")
             start = time.perf_counter()
-            for done in await cluster_analysis.cluster(database):
+            for done in await cluster_analysis.cluster_collections(database):
                 print(f"{done.assets:,} in {done.k} clusters of {done.collection}", flush=True)
             print(f"all collections clustered: {_elapsed(start)}")
             start = time.perf_counter()
-            compared = await cluster_analysis.compare(database)
+            compared = await cluster_analysis.find_near_duplicates(database)
             print(f"{compared:,} assets compared: {_elapsed(start)}")
         results = [await _ask(analyst, *each) for each in questions()]
         _print(results)
@@ -167,13 +167,13 @@ async def _export(database: Database, folder: Path) -> None:
 _EXPORT = """
 import asyncio, re, sys, time
 from pathlib import Path
-from sightline.storage.analytics.view_export import export
+from sightline.storage.analytics.view_export import export_view
 from sightline.storage.db.pool import Database
 
 async def main(dsn, format_, path):
     database = await Database.open(dsn)
     start = time.perf_counter()
-    await export(database, "embeddings", format_, Path(path))
+    await export_view(database, "embeddings", format_, Path(path))
     seconds = time.perf_counter() - start
     # Not ru_maxrss: a child inherits the value of a larger parent.
     peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks import synthetic_album
 from sightline.server.cli.eval import (
-    LOADING_WAIT_SECONDS,
+    STARTUP_TIMEOUT_SECONDS,
     add_output_arguments,
     evaluate_and_write,
 )
@@ -42,7 +42,7 @@ async def _evaluate(options: argparse.Namespace, work: Path) -> None:
         data_dir=work / "data",
         database__url=None,
         ingest__ocr="on",
-        startup_timeout_seconds=LOADING_WAIT_SECONDS,
+        startup_timeout_seconds=STARTUP_TIMEOUT_SECONDS,
         log__level="warning",
     )
     logs.configure(settings)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HELP = "measure retrieval and answers on your own queries"
 
-LOADING_WAIT_SECONDS = 600.0
+STARTUP_TIMEOUT_SECONDS = 600.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     judge = {"judge__base_url": arguments.judge, "judge__model": arguments.judge_model}
     settings = load_settings(
-        loading_wait_seconds=LOADING_WAIT_SECONDS,
+        startup_timeout_seconds=STARTUP_TIMEOUT_SECONDS,
         **{name: value for name, value in judge.items() if value is not None},
     )
     lines = load_run_file(arguments.run_file)

@@ -15,7 +15,7 @@ from io import BytesIO
 from PIL import Image
 
 from sightline.server.reports import templating
-from sightline.storage.analytics.atlas_data import Column, Map
+from sightline.storage.analytics.atlas_data import CollectionMap, MapColumn
 
 _GRID_STEPS = 65_535
 _THUMBNAIL_EDGE_PIXELS = 112
@@ -27,7 +27,7 @@ _METHODS = {
 }
 
 
-def render(map_: Map, thumbnails: Mapping[str, str], *, created_at: datetime) -> str:
+def render(map_: CollectionMap, thumbnails: Mapping[str, str], *, created_at: datetime) -> str:
     """Return the HTML page; ``thumbnails`` are results of `shrink` by asset id."""
     style, script = templating.load_static("atlas.css"), templating.load_static("atlas.js")
     policy = (
@@ -62,7 +62,7 @@ def shrink(jpeg: bytes) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _data(map_: Map, thumbnails: Mapping[str, str]) -> dict[str, object]:
+def _data(map_: CollectionMap, thumbnails: Mapping[str, str]) -> dict[str, object]:
     points = (map_.points.clip(0, 1) * _GRID_STEPS).round().astype(int)
     return {
         "grid": _GRID_STEPS,
@@ -76,7 +76,7 @@ def _data(map_: Map, thumbnails: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def _column(column: Column) -> dict[str, object]:
+def _column(column: MapColumn) -> dict[str, object]:
     """Encode categories as indexes into a list of names, the most frequent first."""
     if column.scale:
         return {"name": column.name, "times": column.times, "numbers": list(column.values)}

@@ -71,7 +71,7 @@ def test_a_run_file_is_evaluated_with_the_searches_of_the_tools(
     assert by_text["translation_minus_english"]["zh"]["fused"]["R@10"]["n"] == 18
     clip = by_text["clip_score"]
     assert clip["relevant image"]["low"] > clip["relevant image of another query"]["high"]
-    assert 0 < by_text["rank_overlap"]["text_to_image, words"]["value"] < 1
+    assert 0 < by_text["rank_overlap"]["text_to_image, lexical"]["value"] < 1
     assert by_image["systems"]["image_to_image"]["R@10"]["value"] >= 0.8
     assert passages["systems"]["fused"]["R@10"]["value"] == 0, "there is no OCR text"
 

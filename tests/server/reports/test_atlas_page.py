@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 from sightline.server.reports import atlas_page
-from sightline.storage.analytics import atlas_data, cluster_analysis, projection
-from sightline.storage.analytics.atlas_data import Column, Map
+from sightline.storage.analytics import atlas_data, cluster_analysis, vector_math
+from sightline.storage.analytics.atlas_data import CollectionMap, MapColumn
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, UnknownNameError
-from sightline.storage.records.collections import create
+from sightline.storage.records.collections import ensure
 from tests.storage.analytics.conftest import asset_id, fill
 from tests.support import browser
 
@@ -36,10 +36,10 @@ def jpeg(colour: tuple[int, int, int] = (200, 30, 40)) -> bytes:
     return file.getvalue()
 
 
-def a_map(count: int = COUNT) -> Map:
+def a_map(count: int = COUNT) -> CollectionMap:
     points = np.random.default_rng(2).random((count, 2)).astype(np.float32)
     points[:2] = [[0.1, 0.5], [0.9, 0.5]]
-    return Map(
+    return CollectionMap(
         HOSTILE,
         f"encoder {HOSTILE}",
         "pca",
@@ -49,9 +49,9 @@ def a_map(count: int = COUNT) -> Map:
         [HOSTILE if n % 2 else f"{n}.jpg" for n in range(count)],
         [HOSTILE if n < 100 else f"picture {n}" for n in range(count)],
         [
-            Column(HOSTILE, [HOSTILE if n % 3 else None for n in range(count)]),
-            Column("price", [None if n == 1 else n / 7 for n in range(count)], scale=True),
-            Column("many", [f"value {n % 20}" for n in range(count)]),
+            MapColumn(HOSTILE, [HOSTILE if n % 3 else None for n in range(count)]),
+            MapColumn("price", [None if n == 1 else n / 7 for n in range(count)], scale=True),
+            MapColumn("many", [f"value {n % 20}" for n in range(count)]),
         ],
     )
 
@@ -59,18 +59,18 @@ def a_map(count: int = COUNT) -> Map:
 def test_main_axes_keep_what_varies_most() -> None:
     angles = np.linspace(0, 1, 50)
     arc = np.stack([np.cos(angles), np.sin(angles), np.full(50, 0.01)], axis=1)
-    points = projection.project(arc, "pca")
+    points = vector_math.project(arc, "pca")
     assert points.shape == (50, 2)
     assert points.dtype == np.float32
     assert np.all(np.diff(points[:, 0]) > 0) or np.all(np.diff(points[:, 0]) < 0)
     assert points.min() >= 0
     assert points.max() <= 1
-    assert np.array_equal(points, projection.project(arc, "pca"))
+    assert np.array_equal(points, vector_math.project(arc, "pca"))
 
 
 @pytest.mark.parametrize("rows", [np.ones((1, 4)), np.ones((7, 3)), np.eye(2), np.ones((3, 1))])
 def test_few_or_equal_vectors_have_places_too(rows: np.ndarray) -> None:
-    points = projection.project(rows, "pca")
+    points = vector_math.project(rows, "pca")
     assert points.shape == (len(rows), 2)
     assert np.isfinite(points).all()
 
@@ -80,7 +80,7 @@ def test_umap_keeps_neighbours_together() -> None:
     rng = np.random.default_rng(1)
     centres = np.eye(16)[:4]
     vectors = np.repeat(centres, 40, axis=0) + 0.05 * rng.normal(size=(160, 16))
-    points = projection.project(vectors, projection.choose(None, 160))
+    points = vector_math.project(vectors, vector_math.choose_projection(None, 160))
     of = np.repeat(np.arange(4), 40)
     apart = np.linalg.norm(points[:, None] - points[None], axis=2) + 9 * np.eye(160)
     assert (of[apart.argmin(axis=1)] == of).mean() > 0.95
@@ -88,15 +88,15 @@ def test_umap_keeps_neighbours_together() -> None:
 
 @pytest.mark.skipif(find_spec("umap") is not None, reason="the extra atlas is installed")
 def test_without_umap_the_main_axes_are_taken_and_umap_by_name_is_refused() -> None:
-    assert projection.choose(None, 10_000) == "pca"
+    assert vector_math.choose_projection(None, 10_000) == "pca"
     with pytest.raises(ConfigurationError, match=r"pip install 'sightline\[atlas\]'"):
-        projection.choose("umap", 10_000)
+        vector_math.choose_projection("umap", 10_000)
 
 
 async def test_a_collection_is_laid_out_with_what_it_is_coloured_by(database: Database) -> None:
     await fill(database)
-    await cluster_analysis.cluster(database, names=["album"], k=3)
-    found = await atlas_data.lay_out(database, "album", method="pca")
+    await cluster_analysis.cluster_collections(database, names=["album"], k=3)
+    found = await atlas_data.build_map(database, "album", method="pca")
     assert found.ids[0] == asset_id("album", 0)
     assert (len(found.ids), found.total, found.points.shape) == (29, 29, (29, 2))
     assert found.titles[0] == "album0000000.jpg"
@@ -108,7 +108,9 @@ async def test_a_collection_is_laid_out_with_what_it_is_coloured_by(database: Da
     assert {str(value)[:8] for value in cluster.values} == {"cluster "}
     assert captured.scale
     assert captured.values[0] == datetime(2026, 1, 15, tzinfo=UTC).timestamp()
-    some = await atlas_data.lay_out(database, "album", method="pca", colour="cluster", most=10)
+    some = await atlas_data.build_map(
+        database, "album", method="pca", color="cluster", max_points=10
+    )
     assert (len(some.ids), some.total, some.columns[0].name) == (10, 29, "cluster")
     assert len(await atlas_data.thumbnails(database, some.ids)) == 10
 
@@ -116,15 +118,15 @@ async def test_a_collection_is_laid_out_with_what_it_is_coloured_by(database: Da
 async def test_what_cannot_be_laid_out_is_named(database: Database) -> None:
     await fill(database)
     async with database.connection() as connection:
-        await create(connection, "empty")
+        await ensure(connection, "empty")
     with pytest.raises(UnknownNameError, match=r"Unknown collection 'x'. Available: 'album'"):
-        await atlas_data.lay_out(database, "x")
+        await atlas_data.build_map(database, "x")
     with pytest.raises(UnknownNameError, match=r"color by 'price'. Available: 'captured_at'"):
-        await atlas_data.lay_out(database, "album", colour="price")
-    with pytest.raises(InvalidArgumentError, match="'empty' has no pictures with vectors"):
-        await atlas_data.lay_out(database, "empty")
-    with pytest.raises(InvalidArgumentError, match="0 points; use 1 to 20,000"):
-        await atlas_data.lay_out(database, "album", most=0)
+        await atlas_data.build_map(database, "album", color="price")
+    with pytest.raises(InvalidArgumentError, match="'empty' has no images with vectors"):
+        await atlas_data.build_map(database, "empty")
+    with pytest.raises(InvalidArgumentError, match=r"0 points is out of range. Use 1 to 20,000"):
+        await atlas_data.build_map(database, "album", max_points=0)
 
 
 def test_nothing_of_the_data_is_markup() -> None:

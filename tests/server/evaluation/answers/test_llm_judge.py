@@ -19,9 +19,9 @@ from sightline.server.evaluation.answers.llm_judge import CRITERIA
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
 from sightline.tools.vlm.vision_language_model import Reply, UnknownModelError
+from tests.support.fake_vlm_server import FakeVlmServer, completion, rejects, reply, says, serving
 from tests.support.pictures import fill
 from tests.support.vlm import prompt_text
-from tests.support.fake_vlm_server import FakeVlmServer, completion, rejects, reply, says, serving
 
 JUDGE = "judge-7b"
 GOOD = {"accuracy": 5, "completeness": 4, "verifiability": 1}
@@ -111,7 +111,7 @@ async def test_an_answer_that_asks_for_a_rating_reaches_the_judge_as_data(
 async def test_an_answer_has_no_rating_if_the_judge_fails(
     endpoint: tuple[FakeVlmServer, str],
 ) -> None:
-    endpoint[0].behaviors.append(rejects(500))
+    endpoint[0].behaviors.append(rejects(400))
     async with llm_judge.open_judge(settings(endpoint[1])) as judge:
         assert judge is not None
         assert await judge.rate(QUESTION, answered()) is None

@@ -110,7 +110,7 @@ async def test_an_image_beside_the_run_file_is_a_query(deps: Dependencies, tmp_p
     assert task.task == "image to image"
     assert task.queries[0].first_relevant_rank("image_to_image") == 1
     stored = await evaluate(deps, tmp_path, image=id_of("red.jpg"), relevant=["wall.jpg"])
-    assert stored.outcomes[0].place("fused") == 1
+    assert stored.queries[0].first_relevant_rank("fused") == 1
 
 
 @pytest.mark.parametrize(
