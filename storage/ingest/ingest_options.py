@@ -19,6 +19,9 @@ def available_cores() -> int:
 
 OcrMode = Literal["auto", "on", "off"]
 
+#: Width times height of an image that is decoded.
+MAX_IMAGE_PIXELS = 100_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
@@ -35,9 +38,9 @@ class IngestOptions:
 
     max_file_bytes: int = 256 << 20
     max_text_bytes: int = 16 << 20
-    max_pixels: int = 150_000_000
+    max_pixels: int = MAX_IMAGE_PIXELS
     """Width times height; checked before anything is decoded."""
-    file_deadline_seconds: float = 60.0
+    file_timeout_seconds: float = 60.0
     """How long one file may take before its worker is killed."""
     worker_memory_mib: int = 4096
     """Address space of a worker (on Linux)."""
@@ -63,10 +66,10 @@ class IngestOptions:
     max_video_bytes: int = 4 << 30
     """Of a film that has a file of its own: it is read as it goes."""
     max_video_seconds: int = 4 * 3600
-    max_frames: int = 300
+    max_video_frames: int = 300
     """Kept of one video; where it is long, they stand further apart."""
     max_video_work_seconds: int = 1800
-    """How long one video may take; ``file_deadline_seconds`` holds for each step on the way."""
+    """How long one video may take; ``file_timeout_seconds`` holds for each step on the way."""
     frame_seconds: int = 10
     """A frame at least so often, besides those where the scene changes."""
 

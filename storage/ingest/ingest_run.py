@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from zoneinfo import ZoneInfo
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
 from sightline.storage.ingest.decode.byte_semaphore import Budget
@@ -30,7 +30,7 @@ from sightline.storage.ingest.store.copy_rows import Spaces
 from sightline.storage.ingest.store.dedup import Identifier
 from sightline.storage.ingest.store.vector_indexes import IndexCare
 from sightline.storage.ingest.store.writer import Writer
-from sightline.storage.interfaces import ImageEncoder, TextEncoder, TextReader
+from sightline.storage.interfaces import ImageEncoder, TextEncoder, OcrEngine
 from sightline.storage.records.collections import Collection
 
 _SQL = sql_loader.load("ingest")
@@ -45,10 +45,10 @@ class Run:
         database: Database,
         encoder: ImageEncoder,
         passage_encoder: TextEncoder | None,
-        reader: TextReader | None,
+        reader: OcrEngine | None,
         ocr: Ocr,
         into: Spaces,
-        target: tuple[ObjectStore, Collection],
+        target: tuple[BlobStore, Collection],
         options: IngestOptions,
         tally: Tally,
     ) -> None:
@@ -77,7 +77,7 @@ class Run:
             memory_mib=options.worker_memory_mib,
             **{name: getattr(options, name) for name in same},
         )
-        self._pool = Pool(encoder.preprocess, asdict(limits), options.file_deadline_seconds, reader)
+        self._pool = Pool(encoder.preprocess, asdict(limits), options.file_timeout_seconds, reader)
         self._encoding = Encoding(
             BatchEncoder(encoder.encode_images, encoder.identity.dimension, options.batch_size),
             self._pictures,

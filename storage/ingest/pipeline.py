@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.ingest.decode.decode_stage import Ocr
@@ -17,14 +17,14 @@ from sightline.storage.ingest.ingest_run import Run
 from sightline.storage.ingest.progress import Progress, Summary, Tally
 from sightline.storage.ingest.store.copy_rows import Spaces
 from sightline.storage.ingest.store.tile_settings import space_of_tiles
-from sightline.storage.interfaces import ImageEncoder, TextEncoder, TextReader
+from sightline.storage.interfaces import ImageEncoder, TextEncoder, OcrEngine
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
 
 
 async def ingest(
     database: Database,
-    objects: ObjectStore,
+    objects: BlobStore,
     encoder: ImageEncoder,
     paths: Sequence[str | Path | Given],
     *,
@@ -32,7 +32,7 @@ async def ingest(
     options: IngestOptions | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     passage_encoder: TextEncoder | None = None,
-    reader: TextReader | None = None,
+    reader: OcrEngine | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Bring folders, files, patterns, archives and uploads into a collection.
@@ -65,7 +65,7 @@ async def ingest(
         if passage_space is not None:
             await embedding_spaces.assign(connection, target.id, passage_space)
         if settings:
-            target = await collections.change_settings(connection, target, settings)
+            target = await collections.update_settings(connection, target, settings)
     tile_space = await space_of_tiles(database, target, encoder.identity)
     tally = Tally(target.name, progress)
     run = Run(
@@ -82,7 +82,7 @@ async def ingest(
     return await run.all(roots)
 
 
-def _ocr(collection: Collection, options: IngestOptions, reader: TextReader | None) -> Ocr:
+def _ocr(collection: Collection, options: IngestOptions, reader: OcrEngine | None) -> Ocr:
     mode = collection.settings.get("ocr", options.ocr)
     if mode not in get_args(OcrMode):
         raise ConfigurationError(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.capture_time import (
     Captured,
@@ -27,7 +27,7 @@ from sightline.storage.ingest.decode.worker_pool import Job
 from sightline.storage.ingest.discover.sidecars import Report
 from sightline.storage.ingest.ingest_items import AssetDraft, RegionDraft, Work
 from sightline.storage.ingest.ingest_options import OcrMode
-from sightline.storage.records.assets import Kind
+from sightline.storage.records.assets import AssetKind
 
 Picture = tuple[Work, AssetDraft | RegionDraft]
 
@@ -36,7 +36,7 @@ _LOST = ("timeout", "crashed", "out_of_memory")
 _MOST_UNREAD = 3  # of one source, each at the price of reading all of it again
 
 _KINDS = {kind: kind for kind in ("image", "text", "pdf", "video")}
-_ASSET_KINDS: dict[str, Kind] = {"image": "image", "page": "page", "frame": "frame"}
+_ASSET_KINDS: dict[str, AssetKind] = {"image": "image", "page": "page", "frame": "frame"}
 
 
 class Ocr(NamedTuple):
@@ -62,7 +62,7 @@ class Reading:
         *,
         zone: tzinfo,
         report: Report,
-        objects: ObjectStore,
+        objects: BlobStore,
         ocr: Ocr,
         tiles: bool,
     ) -> None:

@@ -10,7 +10,7 @@ from sightline.storage.ingest.decode.worker.worker_protocol import Header, Proto
 from sightline.storage.ingest.discover.sidecars import clean
 from sightline.storage.ingest.embed.ocr_layout import blocks, proper_box
 from sightline.storage.ingest.ingest_items import PassageDraft, RegionDraft, Work
-from sightline.storage.interfaces import ReadLine
+from sightline.storage.interfaces import OcrLine
 from sightline.storage.types import PassageKind
 
 # What a worker may send, by what it calls it.
@@ -64,7 +64,7 @@ def add_lines(work: Work, header: Header) -> None:
         on = int(header["on"])
         page, start = header.get("page"), header.get("start")
         lines = [
-            ReadLine(str(clean(str(text))), proper_box(box), min(max(float(confidence), 0.0), 1.0))
+            OcrLine(str(clean(str(text))), proper_box(box), min(max(float(confidence), 0.0), 1.0))
             for text, box, confidence in header["lines"]
         ]
     except (KeyError, ValueError, TypeError) as error:

@@ -27,7 +27,7 @@ from sightline.storage.ingest.decode.worker.worker_protocol import (
     pack,
     receive_frame,
 )
-from sightline.storage.interfaces import Pixels, TextReader
+from sightline.storage.interfaces import Pixels, OcrEngine
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Pool:
         preprocess: Callable[[Image.Image], Pixels],
         limits: dict[str, int],
         deadline_seconds: float,
-        reader: TextReader | None = None,
+        reader: OcrEngine | None = None,
     ) -> None:
         self._deadline = deadline_seconds
         try:

@@ -72,7 +72,7 @@ class Urls:
         if not self._allowed.names(target.host.lower(), port):
             raise NotAllowedError(
                 f"{shown(_name(target))} was not fetched: this server fetches from "
-                f"{', '.join(self._allowed.hosts) or 'nowhere'} only (SIGHTLINE_ALLOWED_URL_HOSTS)"
+                f"{', '.join(self._allowed.hosts) or 'nowhere'} only (SIGHTLINE_URLS__ALLOWED_HOSTS)"
             )
         return target
 
@@ -128,7 +128,7 @@ class Urls:
             raise MediaError(
                 "not_allowed",
                 f"is at {target.host}, which is no public address; networks of your own are named "
-                "in SIGHTLINE_ALLOWED_URL_NETWORKS",
+                "in SIGHTLINE_URLS__ALLOWED_NETWORKS",
             )
         return addresses[0]
 

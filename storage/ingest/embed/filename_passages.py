@@ -6,7 +6,7 @@ import posixpath
 import re
 
 from sightline.storage.ingest.ingest_items import PassageDraft
-from sightline.storage.text.analyzer import analyse
+from sightline.storage.text.analyzer import analyze
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -22,4 +22,4 @@ def name_passage(name: str) -> PassageDraft:
     stem, suffix = posixpath.splitext(base)
     apart = _CAMEL.sub(" ", stem)
     words = dict.fromkeys([apart, apart.replace("-", " "), suffix.removeprefix(".")])
-    return PassageDraft("name", 0, base, analysis=analyse(" ".join(words)))
+    return PassageDraft("name", 0, base, analysis=analyze(" ".join(words)))

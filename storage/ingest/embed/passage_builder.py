@@ -12,7 +12,7 @@ from sightline.storage.ingest.embed.filename_passages import name_passage
 from sightline.storage.ingest.embed.text_chunks import split_text
 from sightline.storage.ingest.ingest_items import PassageDraft, Work
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.text.analyzer import analyse
+from sightline.storage.text.analyzer import analyze
 
 
 async def prepare_passages(
@@ -61,5 +61,5 @@ def _cut_and_analyse(works: Sequence[Work], options: IngestOptions) -> None:
             ]
             work.text = None
         for passage in work.passages:
-            passage.analysis = analyse(passage.text)
+            passage.analysis = analyze(passage.text)
         work.named = name_passage(work.found.name)

@@ -19,7 +19,7 @@ _LARGEST_HALF = 65504.0
 
 
 def embedding_rows(
-    space_id: int,
+    embedding_space_id: int,
     collection_id: int,
     rows: Sequence[tuple[Key, Vector]],
 ) -> bytes:
@@ -33,7 +33,7 @@ def embedding_rows(
         [
             _SIGNATURE,
             *(
-                _packed(space_id, collection_id, keys, data, present)
+                _packed(embedding_space_id, collection_id, keys, data, present)
                 for present in product((False, True), repeat=3)
             ),
             _TRAILER,
@@ -42,7 +42,7 @@ def embedding_rows(
 
 
 def _packed(
-    space_id: int,
+    embedding_space_id: int,
     collection_id: int,
     keys: Sequence[Key],
     data: NDArray[np.float32],
@@ -62,7 +62,7 @@ def _packed(
     rows = np.zeros(len(chosen), dtype=[*fields, ("vector", ">f2", (dimension,))])
     rows["columns"] = 6
     rows["l0"] = rows["l1"] = 4
-    rows["space"], rows["coll"] = space_id, collection_id
+    rows["space"], rows["coll"] = embedding_space_id, collection_id
     rows["l2"] = 12 if has_asset else -1
     rows["l3"] = 8 if has_region else -1
     rows["l4"] = 8 if has_passage else -1

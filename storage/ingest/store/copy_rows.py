@@ -20,7 +20,7 @@ from sightline.storage.ingest.ingest_items import (
     Work,
 )
 from sightline.storage.ingest.store.binary_copy import Key, embedding_rows
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 _SQL = sql_loader.load("ingest")
 
@@ -28,9 +28,9 @@ _SQL = sql_loader.load("ingest")
 class Spaces(NamedTuple):
     """Where vectors go; None where passages or parts of pictures get none."""
 
-    asset: Space
-    passage: Space | None
-    region: Space | None = None
+    asset: EmbeddingSpace
+    passage: EmbeddingSpace | None
+    region: EmbeddingSpace | None = None
 
 
 class AssetRow(NamedTuple):
@@ -79,7 +79,7 @@ class Rows:
         if self.passages:
             await self._copy_passages(connection, collection_id, spaces.passage)
 
-    async def _copy_assets(self, connection: Connection, collection_id: int, space: Space) -> None:
+    async def _copy_assets(self, connection: Connection, collection_id: int, space: EmbeddingSpace) -> None:
         rows = (_asset_values(row, collection_id) for row in self.assets)
         await _copy(connection, _SQL["copy_assets"], rows)
         thumbnails = (
@@ -95,7 +95,7 @@ class Rows:
         await _copy_vectors(connection, collection_id, space, vectors)
 
     async def _copy_regions(
-        self, connection: Connection, collection_id: int, space: Space | None
+        self, connection: Connection, collection_id: int, space: EmbeddingSpace | None
     ) -> None:
         ids = await _ids(connection, "region_ids", len(self.regions))
         numbered = list(zip(ids, self.regions, strict=True))
@@ -114,7 +114,7 @@ class Rows:
             await _copy_vectors(connection, collection_id, space, vectors)
 
     async def _copy_passages(
-        self, connection: Connection, collection_id: int, space: Space | None
+        self, connection: Connection, collection_id: int, space: EmbeddingSpace | None
     ) -> None:
         ids = await _ids(connection, "passage_ids", len(self.passages))
         numbered = list(zip(ids, self.passages, strict=True))
@@ -156,7 +156,7 @@ async def _copy(
 
 
 async def _copy_vectors(
-    connection: Connection, collection_id: int, space: Space, rows: Sequence[tuple[Key, Vector]]
+    connection: Connection, collection_id: int, space: EmbeddingSpace, rows: Sequence[tuple[Key, Vector]]
 ) -> None:
     if not rows:
         return

@@ -83,7 +83,7 @@ class Identifier:
         if stored and work.found.data is not None:
             await self._reading.restore(known.location, work.found.data)
         if work.location == known.location and (not stored or work.found.name == known.name):
-            if (sidecar.key if sidecar else None) != known.sidecar_key:
+            if (sidecar.key if sidecar else None) != known.sidecar_sha256:
                 return True
             if self._reading.wants_look(work) or not known.named:
                 return True

@@ -8,7 +8,7 @@ from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import embedding_spaces
 from sightline.storage.records.collections import Collection
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 SETTING = "tiles"
 
@@ -17,7 +17,7 @@ _SQL = sql_loader.load("ingest")
 
 async def space_of_tiles(
     database: Database, collection: Collection, identity: EncoderIdentity
-) -> Space | None:
+) -> EmbeddingSpace | None:
     """Where the vectors of tiles go; None where the collection wants none.
 
     What there is of tiles is forgotten where the setting was switched off, so that no search finds
@@ -43,7 +43,7 @@ async def space_of_tiles(
 async def _forget(database: Database, collection: Collection) -> None:
     key = {"collection_id": collection.id}
     async with database.connection() as connection:
-        if await embedding_spaces.of_collection(connection, collection.id, "region") is None:
+        if await embedding_spaces.find_for_collection(connection, collection.id, "region") is None:
             return
         for block in ("take_long", "forget_tiles", "forget_tiling", "leave_space_of_tiles"):
             await connection.execute(_SQL[block], key)

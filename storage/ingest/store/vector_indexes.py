@@ -10,7 +10,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.ingest.ingest_items import Work
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.records import embedding_spaces
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class IndexCare:
     def __init__(
         self,
         database: Database,
-        space: Space,
+        space: EmbeddingSpace,
         options: IngestOptions,
         rows_of: Callable[[Work], int],
     ) -> None:
@@ -45,7 +45,7 @@ class IndexCare:
         """Look at what is there."""
         async with self._database.connection() as connection:
             self._indexed = await embedding_spaces.has_index(connection, self._space)
-            self._rows = await embedding_spaces.count(connection, self._space)
+            self._rows = await embedding_spaces.count_vectors(connection, self._space)
 
     def notice(self, works: Sequence[Work]) -> None:
         """Count what comes of works that something is to be done about."""
@@ -76,5 +76,5 @@ class IndexCare:
 async def repair(database: Database) -> None:
     """Build the vector indexes that a cut-off load left missing."""
     async with database.connection() as connection:
-        for space in await embedding_spaces.all_spaces(connection):
+        for space in await embedding_spaces.list_spaces(connection):
             await embedding_spaces.ensure_index(connection, space)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection, Database
 from sightline.storage.errors import MediaError
@@ -23,7 +23,7 @@ from sightline.storage.ingest.store.copy_rows import (
     metadata_of,
 )
 from sightline.storage.records.collections import Collection
-from sightline.storage.records.deletion import discard_unnamed, hold_objects
+from sightline.storage.records.deletion import discard_unreferenced_blobs, hold_blobs
 
 _SQL = sql_loader.load("ingest")
 _LOCK_FAMILY = 0x51648  # any number of our own, apart from that of spaces
@@ -42,7 +42,7 @@ class Writer:
     def __init__(
         self,
         database: Database,
-        objects: ObjectStore,
+        objects: BlobStore,
         collection: Collection,
         *,
         spaces: Spaces,
@@ -84,7 +84,7 @@ class Writer:
                     outcomes[work] = await self._forestalled(connection, work)
         unused = [place for work in works if work.failure is not None for place in work.stored]
         if unused:
-            await discard_unnamed(self._database, self._objects, unused)
+            await discard_unreferenced_blobs(self._database, self._objects, unused)
         return [outcomes[work] for work in works]
 
     async def _forestalled(self, connection: Connection, work: Work) -> Outcome:
@@ -112,7 +112,7 @@ class Writer:
         stored = [work for work in taken if work.found.data is not None]
         if not stored and not any(work.stored for work in taken):
             return
-        await hold_objects(connection)
+        await hold_blobs(connection)
         for work in taken:
             if not all(self._objects.exists(place) for place in work.stored):
                 # Pictures of a source that shared them were deleted meanwhile.
@@ -139,9 +139,9 @@ class Writer:
             "mime_types": [work.mime_type for work in works],
             "byte_sizes": [work.byte_size for work in works],
             "metadata": [Jsonb(metadata_of(work)) for work in works],
-            "sidecar_keys": [_sidecar_key(work) for work in works],
-            "readers": [work.read_by for work in works],
-            "tilings": [work.tiled_by for work in works],
+            "sidecar_sha256s": [_sidecar_key(work) for work in works],
+            "readers": [work.ocr_engine for work in works],
+            "tilings": [work.tile_scheme for work in works],
             "error_codes": [work.failure.code if work.failure else None for work in works],
             "errors": [str(work.failure) if work.failure else None for work in works],
         }
@@ -174,9 +174,9 @@ class Writer:
                 "location": work.location,
                 "caption": sidecar.caption if sidecar else None,
                 "metadata": Jsonb(metadata_of(work)),
-                "sidecar_key": _sidecar_key(work),
-                "read_by": work.read_by,
-                "tiled_by": work.tiled_by,
+                "sidecar_sha256": _sidecar_key(work),
+                "ocr_engine": work.ocr_engine,
+                "tile_scheme": work.tile_scheme,
                 "captured_at": work.captured.at if work.captured else None,
                 "captured_local": work.captured.local if work.captured else None,
             }
@@ -190,13 +190,13 @@ class Writer:
     async def _forget(self, connection: Connection, work: Work, source_id: int) -> None:
         """Drop what an update writes anew."""
         kinds = {"caption", "name", *(passage.kind for passage in work.passages)}
-        if work.kind == "video" and work.known and work.known.sidecar_key != _sidecar_key(work):
+        if work.kind == "video" and work.known and work.known.sidecar_sha256 != _sidecar_key(work):
             kinds.add("subtitle")  # what stood beside it may be gone
         regions: list[str] = []
-        if work.read_by is not None:
+        if work.ocr_engine is not None:
             kinds.add("ocr")
             regions.append("ocr_line")
-        if work.tiled_by is not None:
+        if work.tile_scheme is not None:
             regions.append("tile")
         if regions:
             old = {"ids": [source_id], "kinds": regions}

@@ -23,7 +23,7 @@ from sightline.storage.ingest.decode.worker.worker_context import (
     problem_part,
     read_parts,
 )
-from sightline.storage.interfaces import ReadLine
+from sightline.storage.interfaces import OcrLine
 
 _POINTS_PER_INCH = 72
 _JPEG_QUALITY = 88
@@ -107,7 +107,7 @@ def _rendered(page: pypdfium2.PdfPage, limits: Limits) -> Image.Image:
     return image.convert("RGB")
 
 
-def _text_layer(page: pypdfium2.PdfPage) -> Iterator[ReadLine]:
+def _text_layer(page: pypdfium2.PdfPage) -> Iterator[OcrLine]:
     """Runs of text with boxes in the frame of the rendered page, in the order of the file."""
     text = page.get_textpage()
     try:
@@ -118,7 +118,7 @@ def _text_layer(page: pypdfium2.PdfPage) -> Iterator[ReadLine]:
                 x0, y0 = _on_picture(page, left, top)
                 x1, y1 = _on_picture(page, right, bottom)
                 box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-                yield ReadLine(written, box, 1.0)
+                yield OcrLine(written, box, 1.0)
     finally:
         text.close()
 

@@ -143,7 +143,7 @@ def _frames(film: Any, tools: Tools, wanted: Wanted) -> Iterator[Frame]:
             seconds = max(0.0, (frame.time or 0.0) - begin)
             if not chooser.wants(frame, seconds):
                 continue
-            if count == limits.max_frames or seconds > limits.max_video_seconds:
+            if count == limits.max_video_frames or seconds > limits.max_video_seconds:
                 yield problem_part("video_cut_short", f"ends for us at {seconds:.0f} s")
                 break
             yield from _frame(frame, count, seconds, tools, wanted)
@@ -161,7 +161,7 @@ def _chooser(film: Any, limits: Limits) -> _Chooser:
     if length > limits.max_video_seconds:
         limit = f"the limit is {limits.max_video_seconds:,} s"
         raise MediaError("too_long", f"is {length:,.0f} s long; {limit}")
-    return _Chooser(max(_LEAST_SECONDS, length / limits.max_frames), limits.frame_seconds)
+    return _Chooser(max(_LEAST_SECONDS, length / limits.max_video_frames), limits.frame_seconds)
 
 
 def _frame(

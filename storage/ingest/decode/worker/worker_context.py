@@ -12,7 +12,7 @@ from PIL import Image
 
 from sightline.storage.ingest.decode.worker.image import Picture
 from sightline.storage.ingest.decode.worker.worker_protocol import Header, pack
-from sightline.storage.interfaces import Pixels, ReadLine, TextReader
+from sightline.storage.interfaces import Pixels, OcrLine, OcrEngine
 
 Frame = list[bytes | memoryview]
 Parts = Iterator[Frame]
@@ -32,7 +32,7 @@ class Limits:
     page_pixels: int = 4_000_000
     max_video_bytes: int = 4 << 30
     max_video_seconds: int = 4 * 3600
-    max_frames: int = 300
+    max_video_frames: int = 300
     frame_seconds: int = 10
     max_video_work_seconds: int = 1800
 
@@ -53,10 +53,10 @@ class Tools:
 
     preprocess: Callable[[Image.Image], Pixels]
     limits: Limits
-    reader: TextReader | None = None
+    reader: OcrEngine | None = None
     spent: dict[str, float] = field(default_factory=dict)
 
-    def read_lines(self, image: Image.Image, mode: str) -> Iterator[ReadLine]:
+    def read_lines(self, image: Image.Image, mode: str) -> Iterator[OcrLine]:
         """The text in an upright RGB picture; ``mode`` is ``off``, ``on`` or ``auto``."""
         if self.reader is None or mode == "off":
             return
@@ -87,7 +87,7 @@ def picture_part(picture: Picture, content: bytes | None = None, **said: Any) ->
     return pack(header, [*blobs, content] if content is not None else blobs)
 
 
-def lines_part(kind: str, lines: Sequence[ReadLine], *, on: int, **said: Any) -> Frame:
+def lines_part(kind: str, lines: Sequence[OcrLine], *, on: int, **said: Any) -> Frame:
     """Lines of ``ocr`` or ``page_text``, and where they stand."""
     rows = [[line.text, list(line.box), line.confidence] for line in lines]
     return pack({"part": "lines", "kind": kind, "on": on, "lines": rows, **said})

@@ -15,7 +15,7 @@ from sightline.storage.ingest.decode.capture_time import Captured
 from sightline.storage.ingest.decode.worker.open_file import Stamp
 from sightline.storage.ingest.discover.discovered_file import Found
 from sightline.storage.interfaces import Pixels
-from sightline.storage.records.assets import Kind
+from sightline.storage.records.assets import AssetKind
 from sightline.storage.text.analyzer import Analysis
 from sightline.storage.types import Box, PassageKind
 
@@ -30,7 +30,7 @@ class AssetDraft:
     is its source.
     """
 
-    kind: Kind
+    kind: AssetKind
     ordinal: int
     width: int
     height: int
@@ -90,9 +90,9 @@ class Known:
     location: str
     kind: str
     state: str
-    sidecar_key: bytes | None
-    read_by: str | None
-    tiled_by: str | None
+    sidecar_sha256: bytes | None
+    ocr_engine: str | None
+    tile_scheme: str | None
     named: bool
 
 
@@ -122,9 +122,9 @@ class Work:
     text: str | None = None
     named: PassageDraft | None = None
     """The words of its file's name."""
-    read_by: str | None = None
+    ocr_engine: str | None = None
     """Mode and engine that read its pictures in this run; None where none did."""
-    tiled_by: str | None = None
+    tile_scheme: str | None = None
     """How its pictures were cut into tiles in this run; None where they were not."""
     reading: int | None = None
     """The picture, by its ordinal, in which a worker is reading text."""
@@ -157,7 +157,7 @@ class Work:
         self.text = None
 
 
-def asset_id(collection: str, sha256: bytes, kind: Kind, ordinal: int) -> str:
+def asset_id(collection: str, sha256: bytes, kind: AssetKind, ordinal: int) -> str:
     """12 characters, the same wherever the same bytes are ingested under the same name."""
     digest = hashlib.sha256(f"{collection}\0{sha256.hex()}\0{kind}\0{ordinal}".encode()).digest()
     return base64.b32encode(digest[:8]).decode("ascii").lower()[:12]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sightline.storage.interfaces import ReadLine
+from sightline.storage.interfaces import OcrLine
 from sightline.storage.types import Box
 
 LONGEST_CHARS = 1500
@@ -27,7 +27,7 @@ class Block:
     confidence: float
 
 
-def blocks(lines: Sequence[ReadLine], *, paragraphs: bool) -> list[Block]:
+def blocks(lines: Sequence[OcrLine], *, paragraphs: bool) -> list[Block]:
     """Passages of lines that are in reading order, each at most 1,500 characters where a line
     is not longer itself.
 
@@ -54,8 +54,8 @@ def _spread(low: float, high: float) -> tuple[float, float]:
     return low, low + _LEAST_EDGE
 
 
-def _rows(lines: Sequence[ReadLine]) -> Iterator[list[ReadLine]]:
-    row: list[ReadLine] = []
+def _rows(lines: Sequence[OcrLine]) -> Iterator[list[OcrLine]]:
+    row: list[OcrLine] = []
     for line in lines:
         if row and not (_beside(row[-1], line)):
             yield row
@@ -65,15 +65,15 @@ def _rows(lines: Sequence[ReadLine]) -> Iterator[list[ReadLine]]:
         yield row
 
 
-def _beside(left: ReadLine, right: ReadLine) -> bool:
+def _beside(left: OcrLine, right: OcrLine) -> bool:
     overlap = min(left.box[3], right.box[3]) - max(left.box[1], right.box[1])
     return overlap > _SAME_ROW * min(_height(left.box), _height(right.box))
 
 
 def _gathered(
-    rows: Iterator[list[ReadLine]], *, paragraphs: bool
-) -> Iterator[list[list[ReadLine]]]:
-    gathered: list[list[ReadLine]] = []
+    rows: Iterator[list[OcrLine]], *, paragraphs: bool
+) -> Iterator[list[list[OcrLine]]]:
+    gathered: list[list[OcrLine]] = []
     length = 0
     for row in rows:
         size = sum(len(line.text) + 1 for line in row)
@@ -94,7 +94,7 @@ def _apart(above: Box, below: Box) -> bool:
     return beside or gap > _PARAGRAPH_GAP * height or gap < -2 * height
 
 
-def _block(rows: list[list[ReadLine]]) -> Block:
+def _block(rows: list[list[OcrLine]]) -> Block:
     lines = [line for row in rows for line in row]
     weights = [len(line.text) for line in lines]
     total = sum(line.confidence * weight for line, weight in zip(lines, weights, strict=True))
@@ -105,7 +105,7 @@ def _block(rows: list[list[ReadLine]]) -> Block:
     )
 
 
-def _union(lines: Sequence[ReadLine]) -> Box:
+def _union(lines: Sequence[OcrLine]) -> Box:
     boxes = [line.box for line in lines]
     return (
         min(box[0] for box in boxes),
