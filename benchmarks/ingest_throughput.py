@@ -111,7 +111,7 @@ def _throughput(settings: Settings, folder: Path, limits: Limits, count: int) ->
     second = environment.ingest(settings, folder)
     assert summary["added"] == count, summary
     assert second["unchanged"] == count, second
-    rate = summary["pictures_per_second"]
+    rate = summary["images_per_second"]
     print_table(
         "Ingest, images per second",
         ("", "images/s", "ratio"),
@@ -202,7 +202,7 @@ def _measure_ocr(settings: Settings, folder: Path, count: int) -> None:
     summary = environment.ingest(settings, folder)
     print(
         f"\nWith OCR, {count} images: "
-        f"{summary['pictures_per_second']:.1f} images/s; "
+        f"{summary['images_per_second']:.1f} images/s; "
         + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["stages"].items())
     )
 

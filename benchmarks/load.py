@@ -67,7 +67,7 @@ async def main(arguments: list[str] | None = None) -> None:
         images = Path(folder) / "images"
         dataset.write_images(images, options.images, dataset.SMALL_SIZES)
         summary = environment.ingest(settings, images)
-        print(f"{summary['pictures']:,} images ingested")
+        print(f"{summary['images']:,} images ingested")
         with _server(settings) as (url, process):
             _run_in_processes(url, 1, 3.0)  # Warm up caches and connections.
             rows = []

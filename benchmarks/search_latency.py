@@ -61,7 +61,7 @@ async def main(arguments: list[str] | None = None) -> None:
         images = Path(folder) / "images"
         dataset.write_images(images, options.images, dataset.SMALL_SIZES)
         summary = environment.ingest(settings, images)
-        print(f"{summary['pictures']:,} images and {summary['passages']:,} captions ingested")
+        print(f"{summary['images']:,} images and {summary['passages']:,} captions ingested")
         model = environment.load_raw_model(settings)
         async with open_database(settings):
             with _server(settings) as url:

@@ -34,9 +34,8 @@ from sightline.storage.errors import (
     ModelUnavailableError,
     SightlineError,
 )
-from sightline.storage.ingest.decode.image_decoder import Decoder
-from sightline.storage.ingest.discover.public_addresses import Allowed
-from sightline.storage.ingest.ingest_options import IngestOptions, available_cores
+from sightline.storage.ingest.decode.image_decoder import ImageDecoder
+from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy, available_cores
 from sightline.storage.interfaces import TextEncoder
 from sightline.storage.retrieval import (
     ImageRequest,
@@ -295,21 +294,21 @@ def ingest_options(settings: Settings) -> IngestOptions:
     )
 
 
-def create_image_decoder(settings: Settings) -> Decoder:
+def create_image_decoder(settings: Settings) -> ImageDecoder:
     """Return a decoder for images of tool calls with up to four worker processes."""
-    return Decoder(
+    return ImageDecoder(
         max_pixels=settings.limits.max_image_pixels,
         memory_mib=settings.ingest.worker_memory_mib,
-        seconds=_DECODE_TIMEOUT_SECONDS,
+        timeout_seconds=_DECODE_TIMEOUT_SECONDS,
         workers=min(4, settings.ingest.workers or available_cores()),
     )
 
 
-def allowed_urls(settings: Settings) -> Allowed | None:
+def allowed_urls(settings: Settings) -> UrlPolicy | None:
     """Return which URLs may be fetched, or None if none may."""
     if not settings.urls.allowed_hosts:
         return None
-    return Allowed(hosts=settings.urls.allowed_hosts, networks=settings.urls.allowed_networks)
+    return UrlPolicy(hosts=settings.urls.allowed_hosts, networks=settings.urls.allowed_networks)
 
 
 def _create_vlm_client(settings: Settings, metrics: Metrics) -> VlmClient | None:

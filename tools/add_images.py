@@ -12,10 +12,9 @@ from pydantic import Field, JsonValue
 
 from sightline.storage.db import row_security
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
-from sightline.storage.ingest.discover.discovered_file import Remote, Upload
-from sightline.storage.ingest.discover.input_paths import Root
-from sightline.storage.ingest.discover.sidecars import from_mapping
-from sightline.storage.ingest.progress import Progress, Summary
+from sightline.storage.ingest.discover.input_paths import InputPath, RemoteFile, Upload
+from sightline.storage.ingest.discover.sidecars import parse_mapping
+from sightline.storage.ingest.progress import IngestProgress, IngestSummary
 from sightline.storage.records import collections
 from sightline.tools.shared import image_input
 from sightline.tools.shared.dependencies import Call, Dependencies, ProgressReporter, dependencies
@@ -76,7 +75,7 @@ async def add_images(
     paths: list[str],
     uploads: list[UploadedImage],
     urls: list[str],
-    progress: Callable[[Progress], None],
+    progress: Callable[[IngestProgress], None],
 ) -> AddedImages:
     """Ingest into the collection; return when everything is committed."""
     # Imported here: its imports would delay the start of every server.
@@ -90,7 +89,7 @@ async def add_images(
     # because network folders are slow and uploads are megabytes of base64.
     allowed, items = await anyio.to_thread.run_sync(
         lambda: (
-            [Root(path, str(image_input.resolve_allowed(deps, path))) for path in paths],
+            [InputPath(path, str(image_input.resolve_allowed(deps, path))) for path in paths],
             [_upload(deps, image) for image in uploads],
         )
     )
@@ -107,7 +106,7 @@ async def add_images(
             options=deps.ingest_options,
             progress=progress,
             passage_encoder=passage_encoder,
-            reader=deps.ocr_engine,
+            ocr_engine=deps.ocr_engine,
         )
     return _to_result(summary)
 
@@ -119,7 +118,7 @@ async def _require_binding(deps: Dependencies, collection: str) -> None:
             await collections.get(connection, collection)
 
 
-def _remote_files(deps: Dependencies, urls: list[str]) -> list[Remote]:
+def _remote_files(deps: Dependencies, urls: list[str]) -> list[RemoteFile]:
     if not urls:
         return []
     if deps.urls is None:
@@ -127,10 +126,10 @@ def _remote_files(deps: Dependencies, urls: list[str]) -> list[Remote]:
             "This server fetches no URLs. Set SIGHTLINE_URLS__ALLOWED_HOSTS to allowed hosts, or "
             "send the images as uploads."
         )
-    from sightline.storage.ingest.discover.urls import Urls
+    from sightline.storage.ingest.discover.urls import UrlFetcher
 
-    fetcher = Urls(deps.urls)
-    return [fetcher.remote(url) for url in urls]
+    fetcher = UrlFetcher(deps.urls)
+    return [fetcher.remote_file(url) for url in urls]
 
 
 def _upload(deps: Dependencies, image: UploadedImage) -> Upload:
@@ -149,13 +148,13 @@ def _upload(deps: Dependencies, image: UploadedImage) -> Upload:
         "metadata": image.metadata,
     }
     try:
-        sidecar = from_mapping({key: value for key, value in fields.items() if value is not None})
+        sidecar = parse_mapping({key: value for key, value in fields.items() if value is not None})
     except ValueError as error:
         raise InvalidArgumentError(f"The upload {shown(image.name)}: {error}") from error
     return Upload(image.name, data, sidecar)
 
 
-def _to_result(summary: Summary) -> AddedImages:
+def _to_result(summary: IngestSummary) -> AddedImages:
     return AddedImages(
         collection=summary.collection,
         added=summary.added + summary.replaced,
@@ -168,7 +167,7 @@ def _to_result(summary: Summary) -> AddedImages:
             for code, noted in summary.failures.items()
             for name, reason in noted.examples
         ],
-        assets=summary.pictures,
+        assets=summary.images,
         passages=summary.passages,
         seconds=round(summary.seconds, 2),
     )

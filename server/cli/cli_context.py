@@ -13,8 +13,8 @@ from sightline.server.config import Settings
 from sightline.storage.errors import SightlineError
 
 if TYPE_CHECKING:
-    from sightline.storage.ingest.discover.input_paths import Given
-    from sightline.storage.ingest.progress import Progress, Summary
+    from sightline.storage.ingest.discover.input_paths import IngestInput
+    from sightline.storage.ingest.progress import IngestProgress, IngestSummary
     from sightline.tools.shared.dependencies import Dependencies
 
 
@@ -30,12 +30,12 @@ async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
 
 async def ingest(
     deps: Dependencies,
-    paths: Sequence[str | Path | Given],
+    paths: Sequence[str | Path | IngestInput],
     collection: str,
     *,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Callable[[IngestProgress], None] = lambda _: None,
     settings: Mapping[str, Any] | None = None,
-) -> Summary:
+) -> IngestSummary:
     """Ingest paths into a collection; ``settings`` are those of the collection."""
     from sightline.storage.ingest import pipeline
 
@@ -49,7 +49,7 @@ async def ingest(
         options=deps.ingest_options,
         progress=progress,
         passage_encoder=await passages.get(),
-        reader=deps.ocr_engine,
+        ocr_engine=deps.ocr_engine,
         settings=settings,
     )
 

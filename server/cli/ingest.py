@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sightline.storage.ingest.discover.discovered_file import Remote
-    from sightline.storage.ingest.progress import Progress, Summary
+    from sightline.storage.ingest.discover.input_paths import RemoteFile
+    from sightline.storage.ingest.progress import IngestProgress, IngestSummary
 
 HELP = "add images, documents and text files to a collection"
 
@@ -70,13 +70,13 @@ async def ingest_paths(
     settings: Settings,
     paths: Sequence[str | Path],
     collection: str,
-    progress: Callable[[Progress], None],
+    progress: Callable[[IngestProgress], None],
     *,
     tiles: bool | None = None,
-) -> Summary:
+) -> IngestSummary:
     """Ingest paths with the configured models; ``tiles=None`` keeps the setting."""
     from sightline.server.cli import cli_context
-    from sightline.storage.ingest.store.tile_settings import SETTING
+    from sightline.storage.ingest.pipeline import TILES_SETTING
 
     inputs = [_parse_input(settings, path) for path in paths]
     async with cli_context.open_dependencies(settings) as deps:
@@ -85,15 +85,15 @@ async def ingest_paths(
             inputs,
             collection,
             progress=progress,
-            settings=None if tiles is None else {SETTING: tiles},
+            settings=None if tiles is None else {TILES_SETTING: tiles},
         )
 
 
-def _parse_input(settings: Settings, path: str | Path) -> str | Path | Remote:
+def _parse_input(settings: Settings, path: str | Path) -> str | Path | RemoteFile:
     if isinstance(path, Path) or not path.lower().startswith(("https://", "http://")):
         return path
     from sightline.server.runtime import allowed_urls
-    from sightline.storage.ingest.discover.urls import Urls
+    from sightline.storage.ingest.discover.urls import UrlFetcher
 
     allowed = allowed_urls(settings)
     if allowed is None:
@@ -101,11 +101,11 @@ def _parse_input(settings: Settings, path: str | Path) -> str | Path | Remote:
             f"{shown(path.partition('?')[0])} was not fetched. Set "
             f"{variable('urls.allowed_hosts')} to the allowed hosts."
         )
-    return Urls(allowed).remote(path)
+    return UrlFetcher(allowed).remote_file(path)
 
 
 @contextmanager
-def progress_bar(console: Console, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
+def progress_bar(console: Console, *, shown: bool) -> Iterator[Callable[[IngestProgress], None]]:
     """Show a progress bar; yield the callback that updates it."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -120,7 +120,7 @@ def progress_bar(console: Console, *, shown: bool) -> Iterator[Callable[[Progres
     with Bar(*columns, console=console, disable=not shown) as bar:
         task = bar.add_task("opening", total=None, rate="")
 
-        def update(progress: Progress) -> None:
+        def update(progress: IngestProgress) -> None:
             bar.update(
                 task,
                 description="indexing" if progress.stage == "index" else "ingesting",
@@ -132,7 +132,7 @@ def progress_bar(console: Console, *, shown: bool) -> Iterator[Callable[[Progres
         yield update
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(summary: IngestSummary, console: Console) -> None:
     """Print the number of files by outcome, the times and the problems."""
     from rich.text import Text
 
@@ -142,9 +142,9 @@ def print_summary(summary: Summary, console: Console) -> None:
     )
     console.print(
         Text(
-            f"{summary.collection}: {outcomes or 'no files'}; {summary.pictures} images and "
+            f"{summary.collection}: {outcomes or 'no files'}; {summary.images} images and "
             f"{summary.passages} passages in {summary.seconds:.1f} s "
-            f"({summary.pictures_per_second:.1f} images/s)"
+            f"({summary.images_per_second:.1f} images/s)"
         )
     )
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.stages.items())
@@ -154,7 +154,7 @@ def print_summary(summary: Summary, console: Console) -> None:
             f"memory: {summary.peak_rss_mib:.0f} MiB, worker {summary.worker_peak_rss_mib:.0f} MiB"
         )
     )
-    for title, noted_by_code in (("failed", summary.failures), ("warning", summary.problems)):
+    for title, noted_by_code in (("failed", summary.failures), ("warning", summary.warnings)):
         for code, noted in noted_by_code.items():
             console.print(Text(f"{title}: {code}, {noted.count}"))
             for name, reason in noted.examples:

@@ -1,10 +1,5 @@
-"""From files to rows: find, read, encode, write.
+"""From files to rows: discover, hash, dedup, decode, embed, write.
 
-Kept empty of imports: the worker processes load this package and must stay light.
-
-- `pipeline.ingest` is the way in; `options` and `progress` are what it takes and gives.
-- `discovery`, `archives`, `sidecars`, `tables`: what there is and what is said about it.
-- `worker/`: reads one hostile file in a process that may be killed; `pool` drives the processes.
-- `identify`: what is new, known, moved or there twice. `indexes`: the vector index of a load.
-- `encoding`, `passages`, `writing`, `copying`: vectors, text and transactions.
+Empty on purpose: the worker processes import this package and must start fast. The API is
+`pipeline.ingest` with `ingest_options` and `progress`; `stage_types` has the data of each stage.
 """

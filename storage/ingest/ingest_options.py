@@ -1,7 +1,8 @@
-"""Everything that can be set about an ingest, with its unit in its name."""
+"""Options of an ingest, and the policy for fetching URLs."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
@@ -11,91 +12,95 @@ from sightline.storage.errors import ConfigurationError, shown
 
 
 def available_cores() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 OcrMode = Literal["auto", "on", "off"]
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: Width times height of an image that is decoded.
+HTTPS_PORT = 443
 MAX_IMAGE_PIXELS = 100_000_000
+"""Width times height of an image that is decoded."""
+# Ranges that embed an IPv4 address, which would be the one that is reached.
+_TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")))
 
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """Limits and sizes of one ingest. The defaults suit a desktop machine."""
+    """Limits and sizes of one ingest. The defaults suit a desktop computer."""
 
     workers: int = 0
-    """Processes that decode; 0 means one for each core."""
+    """Number of decoder processes; 0 means one per core."""
     batch_size: int = 64
-    """Pictures that the encoder is given at once."""
+    """Images per encoder batch."""
     write_rows: int = 512
-    """Sources that one transaction may hold."""
+    """Maximum sources per transaction."""
     lookahead_mib: int = 256
-    """Bytes of files (archive members, uploads) that may wait in memory."""
+    """Maximum size of files (archive members, uploads) that wait in memory."""
 
     max_file_bytes: int = 256 << 20
     max_text_bytes: int = 16 << 20
     max_pixels: int = MAX_IMAGE_PIXELS
-    """Width times height; checked before anything is decoded."""
+    """Width times height; checked before decoding."""
     file_timeout_seconds: float = 60.0
-    """How long one file may take before its worker is killed."""
+    """Time limit per file; then its worker is killed."""
     worker_memory_mib: int = 4096
-    """Address space of a worker (on Linux)."""
+    """Address space of a worker (Linux only)."""
 
     max_sidecar_bytes: int = 1 << 20
-    """Of `name.txt` and `name.json`, and of one row of a table."""
+    """For `name.txt`, `name.json` and one row of a caption table."""
     max_table_bytes: int = 256 << 20
-    """Of `captions.csv`, `metadata.csv` and `metadata.jsonl`."""
+    """For `captions.csv`, `metadata.csv` and `metadata.jsonl`."""
     max_archive_members: int = 200_000
     max_archive_ratio: int = 200
-    """Bytes that an archive may unpack to for each of its own, past the first 64 MiB."""
+    """Maximum ratio of unpacked to packed bytes, after the first 64 MiB."""
 
     ocr: OcrMode = "off"
-    """Whether text in pictures is read: ``auto`` reads where a quick look finds some. The
-    setting ``ocr`` of a collection comes before it."""
+    """OCR of images: ``auto`` runs it only if a quick detection finds text. The setting ``ocr`` of
+    a collection has priority."""
 
     max_rows: int = 100_000
-    """Of one CSV or JSON Lines file: each is a passage."""
+    """Rows of one CSV or JSON Lines file; each becomes a passage."""
     max_pages: int = 2000
     page_dpi: int = 150
     page_pixels: int = 4_000_000
-    """Most that a rendered page has, width times height."""
+    """Maximum width times height of a rendered page."""
     max_video_bytes: int = 4 << 30
-    """Of a film that has a file of its own: it is read as it goes."""
+    """For a video with a file of its own, which is streamed."""
     max_video_seconds: int = 4 * 3600
     max_video_frames: int = 300
-    """Kept of one video; where it is long, they stand further apart."""
+    """Maximum frames per video; in a long video they are further apart."""
     max_video_work_seconds: int = 1800
-    """How long one video may take; ``file_timeout_seconds`` holds for each step on the way."""
+    """Time limit per video; ``file_timeout_seconds`` applies to each step of it."""
     frame_seconds: int = 10
-    """A frame at least so often, besides those where the scene changes."""
+    """Maximum time between frames if the image changes; scene changes add frames."""
 
     chunk_tokens: int = 256
-    """Length of a passage of a text file, in words or Chinese characters."""
+    """Length of a text chunk, in words or CJK characters."""
     chunk_overlap_tokens: int = 32
     timezone: str = "UTC"
-    """Where a capture time without an offset is taken to be: an IANA name."""
+    """IANA time zone of capture times without an offset."""
 
     bulk_rows: int = 500
     bulk_fraction: float = 0.15
-    """From so many new rows, and so large a share of the partition, the vector index is built
-    after the load: adding to it is eight times slower."""
+    """Above both this number of new rows and this fraction of the partition, the vector index is
+    built after the load: inserting into it is eight times slower."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, naming it."""
+        """Validate the values. Raises ConfigurationError."""
         for field in fields(self):
             value = getattr(self, field.name)
-            zero_is_fine = field.name in ("workers", "chunk_overlap_tokens", "bulk_rows")
-            if isinstance(value, int | float) and (value < 0 or (value == 0 and not zero_is_fine)):
-                raise ConfigurationError(f"{field.name} is {value}; it must be above 0")
+            may_be_zero = field.name in ("workers", "chunk_overlap_tokens", "bulk_rows")
+            if isinstance(value, int | float) and (value < 0 or (value == 0 and not may_be_zero)):
+                raise ConfigurationError(f"{field.name} is {value}; it must be greater than 0")
         if self.ocr not in get_args(OcrMode):
             raise ConfigurationError(f"ocr is {shown(self.ocr)}; use 'auto', 'on' or 'off'")
         if self.chunk_overlap_tokens >= self.chunk_tokens:
             raise ConfigurationError(
-                f"chunk_overlap_tokens is {self.chunk_overlap_tokens}; it must be below "
+                f"chunk_overlap_tokens is {self.chunk_overlap_tokens}; it must be less than "
                 f"chunk_tokens, which is {self.chunk_tokens}"
             )
         try:
@@ -107,5 +112,39 @@ class IngestOptions:
 
     @property
     def worker_count(self) -> int:
-        """Processes that decode."""
+        """Return the number of decoder processes."""
         return self.workers or available_cores()
+
+
+@dataclass(frozen=True, slots=True)
+class UrlPolicy:
+    """Which URLs may be fetched.
+
+    ``hosts`` are names, ``name:port`` for a port other than 443, or ``*.name`` for subdomains.
+    ``networks`` are private networks that are allowed besides all public addresses.
+    """
+
+    hosts: tuple[str, ...]
+    networks: tuple[IpNetwork, ...] = ()
+    max_bytes: int = 50_000_000
+    timeout_seconds: float = 30.0
+    """For one file, including redirects."""
+
+    def allows_host(self, host: str, port: int) -> bool:
+        """Return whether a host is on the list."""
+        for entry in self.hosts:
+            name, _, number = entry.lower().partition(":")
+            if int(number or HTTPS_PORT) != port:
+                continue
+            if host == name or (name.startswith("*.") and host.endswith(name[1:])):
+                return True
+        return False
+
+    def allows_address(self, address: str) -> bool:
+        """Return whether an IP address may be connected to."""
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        if any(ip in network for network in self.networks):
+            return True
+        return ip.is_global and not ip.is_multicast and not any(ip in net for net in _TRANSLATED)

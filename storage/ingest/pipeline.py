@@ -1,58 +1,87 @@
-"""The way in: `ingest` finds, reads, encodes and writes, all at once and none too far ahead."""
+"""Ingest files into a collection: concurrent stages with bounded queues between them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
+from zoneinfo import ZoneInfo
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db.pool import Database
+from sightline.storage.db import sql_loader
+from sightline.storage.db.pool import Connection, Database
 from sightline.storage.errors import ConfigurationError, shown
-from sightline.storage.ingest.decode.decode_stage import Ocr
-from sightline.storage.ingest.discover.input_paths import Given, resolve
+from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
+from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage, OcrPolicy
+from sightline.storage.ingest.decode.worker.tile_cutter import TYPICAL_TILES
+from sightline.storage.ingest.decode.worker.worker_context import WorkerLimits
+from sightline.storage.ingest.decode.worker_pool import WorkerPool
+from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_inputs
+from sightline.storage.ingest.discover.walk import count, discover, next_batch
+from sightline.storage.ingest.embed.batch_encoder import BatchEncoder
+from sightline.storage.ingest.embed.embed_stage import EmbedStage
+from sightline.storage.ingest.embed.text_passages import add_passages
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
-from sightline.storage.ingest.ingest_run import Run
-from sightline.storage.ingest.progress import Progress, Summary, Tally
-from sightline.storage.ingest.store.copy_rows import Spaces
-from sightline.storage.ingest.store.tile_settings import space_of_tiles
-from sightline.storage.interfaces import ImageEncoder, TextEncoder, OcrEngine
+from sightline.storage.ingest.progress import IngestProgress, IngestStats, IngestSummary
+from sightline.storage.ingest.stage_types import (
+    ChangedSource,
+    DecodedSource,
+    DedupDecision,
+    DuplicateFile,
+    EncodeRequest,
+    FailedSource,
+    HashedFile,
+    NewSource,
+    UnchangedSource,
+    file_of,
+)
+from sightline.storage.ingest.store.copy_rows import TargetSpaces
+from sightline.storage.ingest.store.dedup import Deduplicator, hash_files
+from sightline.storage.ingest.store.vector_indexes import MIN_ANALYZE_ROWS, VectorIndexMaintainer
+from sightline.storage.ingest.store.writer import FinishedSource, IngestWriter
+from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, OcrEngine, TextEncoder
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+
+TILES_SETTING = "tiles"
+"""The collection setting that turns on search by tiles."""
+
+_SQL = sql_loader.load("ingest")
 
 
 async def ingest(
     database: Database,
-    objects: BlobStore,
+    blobs: BlobStore,
     encoder: ImageEncoder,
-    paths: Sequence[str | Path | Given],
+    paths: Sequence[str | Path | IngestInput],
     *,
     collection: str,
     options: IngestOptions | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Callable[[IngestProgress], None] = lambda _: None,
     passage_encoder: TextEncoder | None = None,
-    reader: OcrEngine | None = None,
+    ocr_engine: OcrEngine | None = None,
     settings: Mapping[str, Any] | None = None,
-) -> Summary:
-    """Bring folders, files, patterns, archives and uploads into a collection.
+) -> IngestSummary:
+    """Ingest folders, files, patterns, archives, uploads and URLs into a collection.
 
-    The collection is made where there is none. ``passage_encoder`` gives captions and text files
-    vectors; without one they are found by their words alone. ``reader`` reads the text in
-    pictures, as the collection's setting ``ocr``, or else the options, say. ``settings`` are set
-    on the collection first: ``tiles`` true has its pictures searched by their parts as well, those
-    that are there already included. ``progress`` is called often, from the event loop, and only
-    ever counts what is committed: cancel this, or kill the process, and whole batches are there or
-    not; the next run goes on from there.
+    A missing collection is created; ``settings`` are set on it first. ``passage_encoder`` adds
+    vectors to passages; without it they are found by their terms only. ``ocr_engine`` is used if
+    the collection's setting ``ocr``, or else the options, say so. ``progress`` is called from the
+    event loop and counts committed files only: after a cancel or a kill, whole batches are
+    committed or not, and the next run continues.
 
-    Raises InvalidArgumentError for paths that lead nowhere, ConfigurationError where text is to
-    be read and there is no ``reader``, SpaceMismatchError where the
-    collection's vectors are of another encoder, ModelError where the encoder fails on everything,
-    StorageError. Files that fail are no error: they are recorded, counted, and tried again by the
-    next run.
+    Files that fail are recorded and counted, and the next run tries them again. Raises
+    InvalidArgumentError for paths without a match, ConfigurationError, SpaceMismatchError if the
+    collection's vectors are from another encoder, ModelError if the encoder fails on everything,
+    and StorageError.
     """
     options = options or IngestOptions()
-    roots = await asyncio.to_thread(resolve, paths)
+    inputs = await asyncio.to_thread(resolve_inputs, paths)
     async with database.connection() as connection:
         asset_space = await embedding_spaces.get_or_create(connection, encoder.identity, "asset")
         passage_space = None
@@ -66,23 +95,62 @@ async def ingest(
             await embedding_spaces.assign(connection, target.id, passage_space)
         if settings:
             target = await collections.update_settings(connection, target, settings)
-    tile_space = await space_of_tiles(database, target, encoder.identity)
-    tally = Tally(target.name, progress)
-    run = Run(
-        database,
-        encoder,
-        passage_encoder,
-        reader,
-        _ocr(target, options, reader),
-        Spaces(asset_space, passage_space, tile_space),
-        (objects, target),
-        options,
-        tally,
+    tile_space = await _tile_space(database, target, encoder.identity)
+    run = _IngestRun(
+        database=database,
+        blobs=blobs,
+        collection=target,
+        spaces=TargetSpaces(asset_space, passage_space, tile_space),
+        encoder=encoder,
+        passage_encoder=passage_encoder,
+        ocr_engine=ocr_engine,
+        planner=DecodePlanner(_ocr_policy(target, options, ocr_engine), tile_space is not None),
+        options=options,
+        stats=IngestStats(target.name, progress),
     )
-    return await run.all(roots)
+    return await run.run(inputs)
 
 
-def _ocr(collection: Collection, options: IngestOptions, reader: OcrEngine | None) -> Ocr:
+async def _tile_space(
+    database: Database, collection: Collection, identity: EncoderIdentity
+) -> EmbeddingSpace | None:
+    """Return the embedding space of tiles, or None if the collection does not want tiles.
+
+    Deletes existing tiles if the setting was turned off, so that no search finds tiles of only some
+    images. Raises ConfigurationError for an invalid setting, and SpaceMismatchError.
+    """
+    wanted = collection.settings.get(TILES_SETTING, False)
+    if not isinstance(wanted, bool):
+        raise ConfigurationError(
+            f"the setting {TILES_SETTING!r} of collection {collection.name!r} is {shown(wanted)}; "
+            "use true or false"
+        )
+    async with database.connection() as connection:
+        if not wanted:
+            await _delete_tiles(connection, collection)
+            return None
+        space = await embedding_spaces.get_or_create(connection, identity, "region")
+    async with database.connection() as connection:
+        await embedding_spaces.assign(connection, collection.id, space)
+    return space
+
+
+async def _delete_tiles(connection: Connection, collection: Collection) -> None:
+    if await embedding_spaces.find_for_collection(connection, collection.id, "region") is None:
+        return
+    values = {"collection_id": collection.id}
+    for block in (
+        "no_statement_timeout",
+        "delete_tiles",
+        "clear_tile_scheme",
+        "unassign_tile_space",
+    ):
+        await connection.execute(_SQL[block], values)
+
+
+def _ocr_policy(
+    collection: Collection, options: IngestOptions, ocr_engine: OcrEngine | None
+) -> OcrPolicy:
     mode = collection.settings.get("ocr", options.ocr)
     if mode not in get_args(OcrMode):
         raise ConfigurationError(
@@ -90,7 +158,237 @@ def _ocr(collection: Collection, options: IngestOptions, reader: OcrEngine | Non
             "'auto', 'on' or 'off'"
         )
     if mode == "off":
-        return Ocr("off", "")
-    if reader is None:
-        raise ConfigurationError(f"ocr is {mode!r} and there is nothing that reads; set it 'off'")
-    return Ocr(mode, reader.name)
+        return OcrPolicy("off", "")
+    if ocr_engine is None:
+        raise ConfigurationError(f"ocr is {mode!r} but there is no OCR engine; set it to 'off'")
+    return OcrPolicy(mode, ocr_engine.name)
+
+
+@dataclass(kw_only=True)
+class _IngestRun:
+    """One ingest: its stages and the queues between them."""
+
+    database: Database
+    blobs: BlobStore
+    collection: Collection
+    spaces: TargetSpaces
+    encoder: ImageEncoder
+    passage_encoder: TextEncoder | None
+    ocr_engine: OcrEngine | None
+    planner: DecodePlanner
+    options: IngestOptions
+    stats: IngestStats
+
+    def __post_init__(self) -> None:
+        options, batch_size = self.options, self.options.batch_size
+        self._queue = DecodeQueue(max_decode_jobs=4 * options.worker_count + batch_size)
+        self._hashed: asyncio.Queue[asyncio.Task[list[HashedFile | FailedSource]] | None] = (
+            asyncio.Queue(4)
+        )
+        self._requests: asyncio.Queue[EncodeRequest | None] = asyncio.Queue(2 * batch_size)
+        max_sources = 2 * options.write_rows
+        self._decoded: asyncio.Queue[DecodedSource | FailedSource | None] = asyncio.Queue(
+            max_sources
+        )
+        self._embedded: asyncio.Queue[FinishedSource | None] = asyncio.Queue(max_sources)
+        self._lookahead = ByteSemaphore(options.lookahead_mib << 20)
+        self._dedup = Deduplicator(
+            self.database,
+            self.blobs,
+            self.collection,
+            hash_file=self._queue.hash_file,
+            needs_decode=self.planner.needs_decode,
+        )
+        self._decode_stage = DecodeStage(
+            self._queue,
+            self._requests,
+            self._decoded,
+            self.planner,
+            zone=ZoneInfo(options.timezone),
+            warn=self.stats.warn,
+            blobs=self.blobs,
+        )
+        limits = {
+            each.name: getattr(options, each.name)
+            for each in fields(WorkerLimits)
+            if each.name != "memory_mib"
+        }
+        self._pool = WorkerPool(
+            self.encoder.preprocess,
+            WorkerLimits(memory_mib=options.worker_memory_mib, **limits),
+            options.file_timeout_seconds,
+            self.ocr_engine,
+        )
+        dimension = self.encoder.identity.dimension
+        self._embed_stage = EmbedStage(
+            BatchEncoder(self.encoder.encode_images, dimension, batch_size),
+            self._requests,
+            self._decoded,
+            self._embedded,
+            self.stats,
+        )
+        self._text_encoder: BatchEncoder[str] | None = None
+        if self.passage_encoder is not None:
+            dimension = self.passage_encoder.identity.dimension
+            encode = self.passage_encoder.encode_texts
+            self._text_encoder = BatchEncoder(encode, dimension, batch_size)
+        self._writer = IngestWriter(self.database, self.blobs, self.collection, spaces=self.spaces)
+        self._indexes = {
+            space: VectorIndexMaintainer(self.database, space, options)
+            for space in self.spaces
+            if space is not None
+        }
+        self._decided = 0
+
+    async def run(self, inputs: Sequence[IngestInput]) -> IngestSummary:
+        """Run all stages to their end."""
+        for index in self._indexes.values():
+            await index.start()
+        self.stats.notify()
+        try:
+            async with asyncio.TaskGroup() as stages:
+                counting = stages.create_task(self._count(inputs))
+                stages.create_task(self._discover(inputs))
+                stages.create_task(self._deduplicate())
+                stages.create_task(self._decode())
+                stages.create_task(self._embed_stage.encode_requests())
+                stages.create_task(self._embed_stage.join_sources())
+                stages.create_task(self._write(counting))
+        except BaseExceptionGroup as group:
+            raise _first_error(group) from group
+        await self._finish()
+        stage_seconds = self._pool.stage_seconds
+        self.stats.add_time("decode", self._pool.busy_seconds - sum(stage_seconds.values()))
+        for stage, seconds in stage_seconds.items():
+            self.stats.add_time(stage, seconds)
+        self.stats.notify("done")
+        return self.stats.summary(self.options.worker_count, self._pool.peak_rss_kib)
+
+    async def _count(self, inputs: Sequence[IngestInput]) -> None:
+        total = await asyncio.to_thread(count, inputs)
+        self.stats.total = max(self.stats.total, total)
+
+    async def _discover(self, inputs: Sequence[IngestInput]) -> None:
+        """Walk the inputs in a thread and start hashing what it finds."""
+        loop = asyncio.get_running_loop()
+        files = discover(inputs, self.options, self.stats.warn)
+        thread = ThreadPoolExecutor(1, "discovery")
+        try:
+            async with asyncio.TaskGroup() as hashing:
+                while True:
+                    batch, seconds = await loop.run_in_executor(thread, next_batch, files)
+                    self.stats.add_time("discover", seconds)
+                    if not batch:
+                        break
+                    await self._lookahead.acquire(sum(len(file.data or b"") for file in batch))
+                    task = hashing.create_task(hash_files(batch, self._queue.hash_file))
+                    await self._hashed.put(task)
+        finally:
+            # After whatever still runs there: it may have archives open.
+            thread.submit(files.close)
+            thread.shutdown(wait=False)
+        await self._hashed.put(None)
+
+    async def _deduplicate(self) -> None:
+        """Pass on new, changed and failed sources, in discovery order."""
+        while (task := await self._hashed.get()) is not None:
+            decisions = await self._dedup.decide(await task)
+            self._decided += len(decisions)
+            self.stats.total = max(self.stats.total, self._decided)
+            for decision in decisions:
+                await self._account(decision)
+            for decision in decisions:
+                match decision:
+                    case NewSource() | ChangedSource():
+                        await self._decode_stage.submit(decision)
+                    case FailedSource():
+                        await self._decoded.put(decision)
+            self.stats.notify()
+        await self._queue.close()
+
+    async def _account(self, decision: DedupDecision) -> None:
+        """Count a decision, release the bytes of skipped files, and expect new vectors."""
+        match decision:
+            case NewSource() | ChangedSource():
+                existing = decision.existing if isinstance(decision, ChangedSource) else None
+                tiles = TYPICAL_TILES if self.planner.needs_tiles(existing) else 0
+                for space, index in self._indexes.items():
+                    is_new = existing is None
+                    index.add_expected(tiles if space is self.spaces.region else int(is_new))
+            case UnchangedSource():
+                self.stats.count("unchanged")
+                await self._lookahead.release(len(file_of(decision).data or b""))
+            case DuplicateFile():
+                if not decision.pending:
+                    self.stats.count("duplicate")
+                await self._lookahead.release(len(file_of(decision).data or b""))
+
+    async def _decode(self) -> None:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self.options.worker_count):
+                workers.create_task(self._pool.run(self._queue.take))
+        await self._requests.put(None)
+        await self._decoded.put(None)
+
+    async def _write(self, counting: asyncio.Task[None]) -> None:
+        while batch := await self._next_batch():
+            await counting
+            scale = self.stats.total / max(1, self._decided)
+            for index in self._indexes.values():
+                await index.drop_if_large(scale)
+            started = time.perf_counter()
+            batch = await add_passages(batch, self._text_encoder, self.options, self.stats.warn)
+            self.stats.add_time("passages", time.perf_counter() - started)
+            started = time.perf_counter()
+            await self._commit(batch)
+            self.stats.add_time("write", time.perf_counter() - started)
+            self.stats.notify()
+
+    async def _next_batch(self) -> list[FinishedSource]:
+        """Return all sources that wait, at most ``write_rows``; none at the end."""
+        first = await self._embedded.get()
+        batch = [] if first is None else [first]
+        while batch and len(batch) < self.options.write_rows and not self._embedded.empty():
+            source = self._embedded.get_nowait()
+            if source is None:
+                self._embedded.put_nowait(None)
+                break
+            batch.append(source)
+        return batch
+
+    async def _commit(self, batch: Sequence[FinishedSource]) -> None:
+        for result in await self._writer.write(batch):
+            source, file = result.source, file_of(result.source)
+            accepted = source.source if isinstance(source, FailedSource) else source.decoded.source
+            duplicates = self._dedup.release(accepted)
+            await self._lookahead.release(len(file.data or b""))
+            if isinstance(source, FailedSource):
+                for name in (file.name, *duplicates):
+                    self.stats.fail(source.failure.code, name, str(source.failure))
+                continue
+            self.stats.count(result.outcome)
+            self.stats.count("duplicate", len(duplicates))
+            if result.outcome != "unchanged":
+                names = [each for each in source.passages if each.draft.kind == "name"]
+                self.stats.images += len(source.assets)
+                self.stats.passages += len(source.passages) - len(names)
+
+    async def _finish(self) -> None:
+        """Build missing indexes and update the statistics of the planner."""
+        self.stats.notify("index")
+        started = time.perf_counter()
+        added = self.stats.images + self.stats.passages
+        for index in self._indexes.values():
+            await index.finish(added)
+        if added >= MIN_ANALYZE_ROWS:
+            async with self.database.connection() as connection:
+                await connection.execute(_SQL["analyze"])
+        self.stats.add_time("index", time.perf_counter() - started)
+
+
+def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that caused the others."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,4 +1,4 @@
-"""What an ingest says of itself: while it runs, and at its end."""
+"""Progress, statistics and summary of an ingest."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Outcome = Literal["added", "replaced", "updated", "unchanged", "duplicate", "failed"]
 Stage = Literal["files", "index", "done"]
 
-EXAMPLES = 5
+MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """A moment of an ingest. All counts are of files, and of what is committed.
+class IngestProgress:
+    """The state of a running ingest. Counts are files, and only committed ones.
 
-    ``total`` grows when an archive turns out to hold more than one file.
+    ``total`` grows when an archive contains more than one file.
     """
 
     stage: Stage
@@ -34,36 +34,30 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Files that are dealt with."""
-        counted = self.added + self.replaced + self.updated
-        return counted + self.unchanged + self.duplicate + self.failed
+        """Return the number of finished files."""
+        ingested = self.added + self.replaced + self.updated
+        return ingested + self.unchanged + self.duplicate + self.failed
 
     @property
     def files_per_second(self) -> float:
-        """Since the start."""
+        """Return the rate since the start."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
-    @property
-    def seconds_left(self) -> float | None:
-        """At the rate so far; None before there is one."""
-        rate = self.files_per_second
-        return max(0, self.total - self.done) / rate if rate else None
+
+@dataclass(frozen=True, slots=True)
+class IssueSummary:
+    """How often an issue occurred, and the first cases as (name, reason)."""
+
+    count: int = 0
+    examples: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
-    """How often something went wrong, and the first cases: name and reason."""
+class IngestSummary:
+    """The result of an ingest. ``stages`` are seconds per stage.
 
-    count: int
-    examples: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What an ingest did. ``stages`` is where the time went, in seconds.
-
-    The stages overlap: ``read_decode`` is summed over the worker processes, the others are what
-    their own part of the pipeline spent. Memory is in MiB, the largest that it was.
+    Stages overlap: ``decode`` is summed over the workers, the others over their own tasks. Memory
+    is the peak, in MiB.
     """
 
     collection: str
@@ -73,10 +67,10 @@ class Summary:
     unchanged: int
     duplicate: int
     failed: int
-    pictures: int
+    images: int
     passages: int
-    failures: Mapping[str, Noted]
-    problems: Mapping[str, Noted]
+    failures: Mapping[str, IssueSummary]
+    warnings: Mapping[str, IssueSummary]
     seconds: float
     workers: int
     stages: Mapping[str, float]
@@ -84,96 +78,92 @@ class Summary:
     worker_peak_rss_mib: float
 
     @property
-    def pictures_per_second(self) -> float:
-        """Pictures written, over the whole time."""
-        return self.pictures / self.seconds if self.seconds > 0 else 0.0
+    def images_per_second(self) -> float:
+        """Return images written per second of the whole ingest."""
+        return self.images / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def nothing_ingested(self) -> bool:
-        """Whether not one file is in the collection after this."""
-        kept = self.added + self.replaced + self.updated + self.unchanged + self.duplicate
-        return kept == 0
+        """Return whether the collection has none of the files."""
+        return not any(getattr(self, outcome) for outcome in get_args(Outcome)[:-1])
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts: plain values only."""
+        """Return plain values for scripts."""
         values = asdict(self)
-        for name in ("failures", "problems"):
+        for name in ("failures", "warnings"):
             values[name] = {
                 code: {
-                    "count": noted.count,
-                    "examples": [{"name": n, "reason": r} for n, r in noted.examples],
+                    "count": issue.count,
+                    "examples": [{"name": n, "reason": r} for n, r in issue.examples],
                 }
-                for code, noted in getattr(self, name).items()
+                for code, issue in getattr(self, name).items()
             }
         values["stages"] = {name: round(s, 3) for name, s in self.stages.items()}
         for name in ("seconds", "peak_rss_mib", "worker_peak_rss_mib"):
             values[name] = round(values[name], 3)
-        return {**values, "pictures_per_second": round(self.pictures_per_second, 2)}
+        return {**values, "images_per_second": round(self.images_per_second, 2)}
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts as an ingest goes, and tells its listener."""
+class IngestStats:
+    """Counts during an ingest, and notifies the listener."""
 
     collection: str
-    listener: Callable[[Progress], None]
+    listener: Callable[[IngestProgress], None]
     total: int = 0
     counts: dict[Outcome, int] = field(default_factory=dict)
-    pictures: int = 0
+    images: int = 0
     passages: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
-    _failures: dict[str, Noted] = field(default_factory=dict)
-    _problems: dict[str, Noted] = field(default_factory=dict)
+    _failures: dict[str, IssueSummary] = field(default_factory=dict)
+    _warnings: dict[str, IssueSummary] = field(default_factory=dict)
 
-    def count(self, outcome: Outcome) -> None:
-        """One file more is dealt with, for good."""
-        self.counts[outcome] = self.counts.get(outcome, 0) + 1
+    def count(self, outcome: Outcome, files: int = 1) -> None:
+        """Count finished files."""
+        self.counts[outcome] = self.counts.get(outcome, 0) + files
         self.total = max(self.total, sum(self.counts.values()))
 
     def fail(self, code: str, name: str, reason: str) -> None:
-        """One file has failed, and that is recorded."""
+        """Count a failed file whose failure is recorded."""
         self.count("failed")
-        _note(self._failures, code, name, reason)
+        _add_issue(self._failures, code, name, reason)
 
-    def problem(self, code: str, name: str, reason: str) -> None:
-        """Something is wrong that costs no file."""
-        _note(self._problems, code, name, reason)
+    def warn(self, code: str, name: str, reason: str) -> None:
+        """Add a problem that does not fail its file."""
+        _add_issue(self._warnings, code, name, reason)
 
-    def spend(self, stage: str, seconds: float) -> None:
-        """Account for time."""
+    def add_time(self, stage: str, seconds: float) -> None:
+        """Add time to a stage."""
         self.stages[stage] = self.stages.get(stage, 0.0) + seconds
 
-    def tell(self, stage: Stage = "files") -> None:
-        """Let the listener know."""
+    def notify(self, stage: Stage = "files") -> None:
+        """Send the progress to the listener."""
         seconds = time.perf_counter() - self.started
-        self.listener(Progress(stage, self.total, seconds, **self.counts))
+        self.listener(IngestProgress(stage, self.total, seconds, **self.counts))
 
-    def summary(self, workers: int, worker_peak_kib: int) -> Summary:
-        """The end."""
-        counts = {o: self.counts.get(o, 0) for o in Progress.__dataclass_fields__ if o in _OUTCOMES}
+    def summary(self, workers: int, worker_peak_rss_kib: int) -> IngestSummary:
+        """Return the summary at the end."""
         scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
-        return Summary(
+        outcomes: dict[Outcome, int] = {
+            each: self.counts.get(each, 0) for each in get_args(Outcome)
+        }
+        return IngestSummary(
             collection=self.collection,
-            **counts,
-            pictures=self.pictures,
+            **outcomes,
+            images=self.images,
             passages=self.passages,
             failures=dict(self._failures),
-            problems=dict(self._problems),
+            warnings=dict(self._warnings),
             seconds=time.perf_counter() - self.started,
             workers=workers,
             stages=dict(self.stages),
             peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale,
-            worker_peak_rss_mib=worker_peak_kib / scale,
+            worker_peak_rss_mib=worker_peak_rss_kib / scale,
         )
 
 
-_OUTCOMES: tuple[Outcome, ...] = (
-    "added", "replaced", "updated", "unchanged", "duplicate", "failed",
-)  # fmt: skip
-
-
-def _note(noted: dict[str, Noted], code: str, name: str, reason: str) -> None:
-    before = noted.get(code, Noted(0, ()))
-    more = ((name, reason),) if len(before.examples) < EXAMPLES else ()
-    noted[code] = Noted(before.count + 1, before.examples + more)
+def _add_issue(issues: dict[str, IssueSummary], code: str, name: str, reason: str) -> None:
+    issue = issues.get(code, IssueSummary())
+    more = ((name, reason),) if len(issue.examples) < MAX_EXAMPLES else ()
+    issues[code] = IssueSummary(issue.count + 1, issue.examples + more)

@@ -1,88 +1,81 @@
-"""What becomes of one source on its way from a file to rows."""
+"""Data of the ingest pipeline: one immutable type per stage.
+
+discover   `DiscoveredFile`
+hash       `HashedFile`
+dedup      `NewSource` | `ChangedSource` | `UnchangedSource` | `DuplicateFile`
+decode     `DecodedSource`
+embed      `EmbeddedSource`, which the writer stores
+
+`FailedSource` leaves any stage after discovery and goes straight to the writer.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.capture_time import Captured
-from sightline.storage.ingest.decode.worker.open_file import Stamp
-from sightline.storage.ingest.discover.discovered_file import Found
+from sightline.storage.ingest.decode.capture_time import CaptureTime
+from sightline.storage.ingest.decode.worker.open_file import FileStamp
+from sightline.storage.ingest.discover.sidecars import Sidecar
 from sightline.storage.interfaces import Pixels
 from sightline.storage.records.assets import AssetKind
 from sightline.storage.text.analyzer import Analysis
 from sightline.storage.types import Box, PassageKind
 
 Vector = NDArray[np.float32]
-
-
-@dataclass(slots=True)
-class AssetDraft:
-    """A picture to be. ``pixels`` are dropped once there is a vector.
-
-    ``stored`` is the SHA-256 of a page or a frame, whose bytes are in the object store; an image
-    is its source.
-    """
-
-    kind: AssetKind
-    ordinal: int
-    width: int
-    height: int
-    thumbnail: bytes
-    thumbnail_size: tuple[int, int]
-    perceptual_hash: int
-    pixels: Pixels | None
-    page: int | None = None
-    frame_seconds: float | None = None
-    stored: bytes | None = None
-    vector: Vector | None = None
-
-
-@dataclass(slots=True, eq=False)
-class RegionDraft:
-    """A part of a picture, by the picture's ordinal: a line of text, or a tile.
-
-    A tile's ``pixels`` are dropped once there is a vector.
-    """
-
-    kind: Literal["ocr_line", "tile"]
-    on_asset: int
-    ordinal: int
-    box: Box
-    label: str | None = None
-    score: float | None = None
-    pixels: Pixels | None = None
-    vector: Vector | None = None
-
-
-@dataclass(slots=True)
-class PassageDraft:
-    """Text to be found. ``on_asset`` is the ordinal of the picture that it speaks of."""
-
-    kind: PassageKind
-    ordinal: int
-    text: str
-    on_asset: int | None = None
-    page: int | None = None
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    char_start: int | None = None
-    char_end: int | None = None
-    box: Box | None = None
-    confidence: float | None = None
-    vector: Vector | None = None
-    analysis: Analysis | None = None
+Draft = TypeVar("Draft")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A source that the collection has."""
+class DiscoveredFile:
+    """A file, an archive member, an upload or a URL; or why it cannot be read.
+
+    ``name`` is as the user gave it. ``path`` is real and absolute; ``load`` returns the bytes of
+    files without a path and may raise MediaError. ``place`` identifies failures without bytes.
+    """
+
+    name: str
+    place: str
+    path: str | None = None
+    load: Callable[[], bytes] | None = None
+    data: bytes | None = field(default=None, repr=False)
+    sidecar: Sidecar | None = None
+    failure: MediaError | None = None
+
+    @property
+    def failure_location(self) -> str:
+        """Return the location of a failed source: ``file:`` and a path, or a name."""
+        return printable_path(f"file:{self.place}" if self.place.startswith("/") else self.place)
+
+    @property
+    def failure_key(self) -> bytes:
+        """Return the replacement for the SHA-256 of bytes that could not be read."""
+        return hashlib.sha256(b"path:" + os.fsencode(self.place)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class HashedFile:
+    """A file with the SHA-256 of its bytes as ``content_key``, and where its bytes are."""
+
+    file: DiscoveredFile
+    content_key: bytes
+    location: str
+    byte_size: int
+    stamp: FileStamp | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingSource:
+    """A source that the collection already has."""
 
     id: int
     content_key: bytes
@@ -93,71 +86,227 @@ class Known:
     sidecar_sha256: bytes | None
     ocr_engine: str | None
     tile_scheme: str | None
-    named: bool
+    has_name_passage: bool
 
 
-@dataclass(slots=True, eq=False)
-class Work:
-    """One source. ``content_key`` is the SHA-256 of its bytes, or stands in for it.
+@dataclass(frozen=True, slots=True, eq=False)
+class NewSource:
+    """Bytes that the collection does not have; ``replaces`` if the file had other bytes before."""
 
-    ``known`` is the row that is to be brought up to date. ``unfinished`` counts the pictures that
-    wait for vectors; ``ended`` says that no more of them come.
+    hashed: HashedFile
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangedSource:
+    """A known source to update: moved, with a changed sidecar, or to be decoded again."""
+
+    hashed: HashedFile
+    existing: ExistingSource
+
+
+@dataclass(frozen=True, slots=True)
+class UnchangedSource:
+    """A known source without any change."""
+
+    hashed: HashedFile
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateFile:
+    """Bytes that another file has; ``pending`` if that file is not written yet."""
+
+    hashed: HashedFile
+    pending: bool
+
+
+AcceptedSource = NewSource | ChangedSource
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FailedSource:
+    """A source that could not be ingested.
+
+    ``source`` is None if it failed before dedup. ``stored_blobs`` are blobs to remove again.
     """
 
-    found: Found
+    file: DiscoveredFile
     content_key: bytes
     location: str
-    stamp: Stamp | None = None
-    known: Known | None = None
-    replaces: bool = False
-    """Whether the collection has other bytes of the same file."""
-    failure: MediaError | None = None
+    failure: MediaError
+    source: AcceptedSource | None = None
     kind: str = "unknown"
     mime_type: str | None = None
     byte_size: int | None = None
-    captured: Captured | None = None
-    assets: list[AssetDraft] = field(default_factory=list)
-    passages: list[PassageDraft] = field(default_factory=list)
-    regions: list[RegionDraft] = field(default_factory=list)
+    stored_blobs: tuple[str, ...] = ()
+
+
+DedupDecision = NewSource | ChangedSource | UnchangedSource | DuplicateFile | FailedSource
+
+
+@dataclass(frozen=True, slots=True)
+class AssetDraft:
+    """An image to store.
+
+    ``content_sha256`` is that of a page or frame, whose bytes are in the blob store; an image's
+    bytes are its source's. ``thumbnail_size`` is (width, height).
+    """
+
+    kind: AssetKind
+    ordinal: int
+    width: int
+    height: int
+    thumbnail: bytes
+    thumbnail_size: tuple[int, int]
+    perceptual_hash: int
+    page: int | None = None
+    frame_seconds: float | None = None
+    content_sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegionDraft:
+    """A part of an image: an OCR line or a tile. ``asset`` is the ordinal of the image."""
+
+    kind: Literal["ocr_line", "tile"]
+    asset: int
+    ordinal: int
+    box: Box
+    label: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PassageDraft:
+    """A passage to store. ``asset`` is the ordinal of the image that it describes."""
+
+    kind: PassageKind
+    ordinal: int
+    text: str
+    asset: int | None = None
+    page: int | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    char_start: int | None = None
+    char_end: int | None = None
+    box: Box | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeRequest:
+    """Pixels for the image encoder, and the future that receives the result."""
+
+    pixels: Pixels
+    vector: asyncio.Future[Vector | MediaError]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding(Generic[Draft]):
+    """A draft with the future of its vector, or of the error of the encoder."""
+
+    draft: Draft
+    vector: asyncio.Future[Vector | MediaError]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded(Generic[Draft]):
+    """A draft with its vector; None if it gets none."""
+
+    draft: Draft
+    vector: Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzedPassage:
+    """A passage with its terms and, if there is a text encoder, its vector."""
+
+    draft: PassageDraft
+    analysis: Analysis
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedSource:
+    """All parts of a source. Vectors of images and tiles may still be computing.
+
+    ``ocr_engine`` and ``tile_scheme`` are recorded if OCR or tiling ran; ``text`` is the content of
+    a text file.
+    """
+
+    source: AcceptedSource
+    kind: str
+    mime_type: str | None = None
+    byte_size: int | None = None
+    captured: CaptureTime | None = None
+    assets: tuple[Encoding[AssetDraft], ...] = ()
+    tiles: tuple[Encoding[RegionDraft], ...] = ()
+    ocr_lines: tuple[RegionDraft, ...] = ()
+    passages: tuple[PassageDraft, ...] = ()
     text: str | None = None
-    named: PassageDraft | None = None
-    """The words of its file's name."""
     ocr_engine: str | None = None
-    """Mode and engine that read its pictures in this run; None where none did."""
     tile_scheme: str | None = None
-    """How its pictures were cut into tiles in this run; None where they were not."""
-    reading: int | None = None
-    """The picture, by its ordinal, in which a worker is reading text."""
-    unread: list[int] = field(default_factory=list)
-    """Pictures whose text could not be read."""
-    stored: list[str] = field(default_factory=list)
-    """Locations of pages and frames that are in the object store already."""
-    unfinished: int = 0
-    ended: bool = False
-    twins: list[Found] = field(default_factory=list)
-    """Later files of this run with the same bytes: they share its fate."""
+    stored_blobs: tuple[str, ...] = ()
 
-    @property
-    def ready(self) -> bool:
-        """Whether all that it needs to be written is there."""
-        return self.ended and (self.unfinished == 0 or self.failure is not None)
 
-    def fail(self, failure: MediaError) -> None:
-        """Give up; what was made so far is dropped."""
-        self.failure = failure
-        if self.found.data is not None:
-            self.location = self.found.place_location  # its bytes will not be kept
-        self.forget()
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedSource:
+    """A source with all vectors of its images; ready to be written with its passages."""
 
-    def forget(self) -> None:
-        """Drop what was made so far."""
-        self.assets.clear()
-        self.passages.clear()
-        self.regions.clear()
-        self.text = None
+    decoded: DecodedSource
+    assets: tuple[Embedded[AssetDraft], ...] = ()
+    regions: tuple[Embedded[RegionDraft], ...] = ()
+    passages: tuple[AnalyzedPassage, ...] = ()
+
+
+def fail_source(
+    source: AcceptedSource, failure: MediaError, decoded: DecodedSource | None = None
+) -> FailedSource:
+    """Return the failure of an accepted source."""
+    hashed = source.hashed
+    # Uploaded bytes are not stored after a failure, so their location would be wrong.
+    uploaded = hashed.file.data is not None
+    return FailedSource(
+        file=hashed.file,
+        content_key=hashed.content_key,
+        location=hashed.file.failure_location if uploaded else hashed.location,
+        failure=failure,
+        source=source,
+        kind=decoded.kind if decoded else "unknown",
+        mime_type=decoded.mime_type if decoded else None,
+        byte_size=hashed.byte_size,
+        stored_blobs=decoded.stored_blobs if decoded else (),
+    )
+
+
+def file_of(item: DedupDecision | DecodedSource | EmbeddedSource) -> DiscoveredFile:
+    """Return the discovered file behind the data of any later stage."""
+    match item:
+        case FailedSource():
+            return item.file
+        case DecodedSource():
+            return item.source.hashed.file
+        case EmbeddedSource():
+            return item.decoded.source.hashed.file
+        case _:
+            return item.hashed.file
 
 
 def asset_id(collection: str, sha256: bytes, kind: AssetKind, ordinal: int) -> str:
-    """12 characters, the same wherever the same bytes are ingested under the same name."""
+    """Return the 12-character id: the same for the same bytes in a collection of the same name."""
     digest = hashlib.sha256(f"{collection}\0{sha256.hex()}\0{kind}\0{ordinal}".encode()).digest()
     return base64.b32encode(digest[:8]).decode("ascii").lower()[:12]
+
+
+def printable_path(path: str) -> str:
+    r"""Return a path for people: bytes that are not UTF-8 as ``\xNN``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def is_utf8(path: str) -> bool:
+    """Return whether a path is valid UTF-8."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

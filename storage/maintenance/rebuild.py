@@ -1,189 +1,213 @@
-"""Thumbnails, vectors and postings made again from what is stored."""
+"""Rebuilds missing thumbnails, vectors and postings from stored data."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-import numpy as np
 from pgvector import HalfVector
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Database
+from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.rows import fetch_all
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.worker_context import Limits
-from sightline.storage.ingest.decode.worker.worker_protocol import Frame, Header, ProtocolError
-from sightline.storage.ingest.decode.worker_pool import Job, Pool
+from sightline.storage.ingest.decode.decode_stage import pixels_of
+from sightline.storage.ingest.decode.worker.worker_context import WorkerLimits
+from sightline.storage.ingest.decode.worker.worker_protocol import (
+    DecodeRequest,
+    ImagePart,
+    JobPart,
+)
+from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool
 from sightline.storage.ingest.embed.batch_encoder import BatchEncoder
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import ImageEncoder, Pixels, TextEncoder
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.text.analyzer import analyse
+from sightline.storage.text.analyzer import analyze
 
 _SQL = sql_loader.load("repair")
-_AT_ONCE = 64
+_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """What a worker makes of a picture."""
+class _AssetRow:
+    id: str
+    collection_id: int
+    location: str
+    sha256: bytes
+    embedding_space_id: int | None
+    lacks_thumbnail: bool
+    lacks_vector: bool
 
+
+@dataclass(frozen=True, slots=True)
+class _PassageRow:
+    id: int
+    collection_id: int
+    asset_id: str | None
+    text: str
+    embedding_space_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _DecodedImage:
     pixels: Pixels
     thumbnail: bytes
-    size: tuple[int, int]
+    thumbnail_size: tuple[int, int]
 
 
-async def reread_pictures(
+async def rebuild_assets(
     database: Database,
-    objects: BlobStore,
+    blobs: BlobStore,
     ids: Sequence[str],
     encoder: ImageEncoder,
     spaces: dict[int, EmbeddingSpace],
     options: IngestOptions,
 ) -> int:
-    """Give assets the thumbnails and vectors that they lack; how many got all they lacked.
+    """Create missing thumbnails and vectors; return how many assets are complete again.
 
-    Left as they are: pictures whose bytes are gone or changed, and those whose collection uses
-    the vectors of another encoder.
+    Skips assets whose bytes are gone or changed, and vectors of other encoders.
     """
-    limits = Limits(
+    limits = WorkerLimits(
         max_file_bytes=options.max_file_bytes,
         max_text_bytes=options.max_text_bytes,
         max_pixels=options.max_pixels,
         memory_mib=options.worker_memory_mib,
     )
-    pool = Pool(encoder.preprocess, asdict(limits), options.file_timeout_seconds)
+    pool = WorkerPool(encoder.preprocess, limits, options.file_timeout_seconds)
     encode = BatchEncoder(encoder.encode_images, encoder.identity.dimension, options.batch_size)
-    done = 0
-    for start in range(0, len(ids), _AT_ONCE):
+    completed = 0
+    for start in range(0, len(ids), _BATCH_SIZE):
         async with database.connection() as connection:
-            values = {"ids": list(ids[start : start + _AT_ONCE])}
-            rows = await (await connection.execute(_SQL["pictures_to_read"], values)).fetchall()
+            params = {"ids": list(ids[start : start + _BATCH_SIZE])}
+            rows = await fetch_all(connection, _SQL["incomplete_assets"], params, row=_AssetRow)
         contents = await asyncio.to_thread(
-            lambda rows: [_content(objects, row[2], row[3]) for row in rows], rows
+            lambda rows: [_read_blob(blobs, row) for row in rows], rows
         )
-        reads = await _read(pool, contents)
-        theirs = [_is_of(encoder, spaces.get(row[4])) for row in rows]
-        wanted = [at for at, row in enumerate(rows) if reads[at] and row[6] and theirs[at]]
-        vectors = dict(
-            zip(wanted, await encode([_pixels(reads[at]) for at in wanted]), strict=True)
-        )
+        images = await _decode(pool, contents)
+        pixels = {
+            row.id: image.pixels
+            for row, image in zip(rows, images, strict=True)
+            if image is not None and row.lacks_vector and _matches(encoder, spaces, row)
+        }
+        vectors = dict(zip(pixels, await encode(list(pixels.values())), strict=True))
         async with database.connection() as connection:
-            for at, (id_, collection, _, _, space, no_thumbnail, no_vector) in enumerate(rows):
-                read, vector = reads[at], vectors.get(at)
-                if read is None:
+            for row, image in zip(rows, images, strict=True):
+                if image is None:
                     continue
-                if no_thumbnail:
-                    width, height = read.size
-                    picture = {"jpeg": read.thumbnail, "width": width, "height": height}
-                    await connection.execute(_SQL["insert_thumbnail"], {"asset_id": id_, **picture})
+                if row.lacks_thumbnail:
+                    width, height = image.thumbnail_size
+                    thumbnail = {"jpeg": image.thumbnail, "width": width, "height": height}
+                    await connection.execute(
+                        _SQL["insert_thumbnail"], {"asset_id": row.id, **thumbnail}
+                    )
+                vector = vectors.get(row.id)
                 if vector is not None and not isinstance(vector, MediaError):
-                    key = {"embedding_space_id": space, "collection_id": collection}
-                    stands = {"asset_id": id_, "passage_id": None, "vector": HalfVector(vector)}
-                    await connection.execute(_SQL["insert_vector"], {**key, **stands})
-                elif no_vector:
+                    await _insert_vector(connection, row, HalfVector(vector), row.id, None)
+                elif row.lacks_vector:
                     continue
-                done += 1
-    return done
+                completed += 1
+    return completed
 
 
-async def reread_passages(
+async def rebuild_passage_vectors(
     database: Database, ids: Sequence[int], encoder: TextEncoder, spaces: dict[int, EmbeddingSpace]
 ) -> int:
-    """Give passages the vectors that they lack; how many got one."""
-    encode = BatchEncoder(encoder.encode_texts, encoder.identity.dimension, _AT_ONCE)
-    done = 0
-    for start in range(0, len(ids), _AT_ONCE):
+    """Create missing vectors of passages; return how many were created."""
+    encode = BatchEncoder(encoder.encode_texts, encoder.identity.dimension, _BATCH_SIZE)
+    created = 0
+    for start in range(0, len(ids), _BATCH_SIZE):
+        rows = await _fetch_passages(database, ids[start : start + _BATCH_SIZE])
+        rows = [row for row in rows if _matches(encoder, spaces, row)]
+        vectors = await encode([row.text for row in rows])
         async with database.connection() as connection:
-            values = {"ids": list(ids[start : start + _AT_ONCE])}
-            rows = await (await connection.execute(_SQL["passages"], values)).fetchall()
-        rows = [row for row in rows if _is_of(encoder, spaces.get(row[4]))]
-        vectors = await encode([row[3] for row in rows])
-        async with database.connection() as connection:
-            for (id_, collection, asset, _, space), vector in zip(rows, vectors, strict=True):
+            for row, vector in zip(rows, vectors, strict=True):
                 if isinstance(vector, MediaError):
                     continue
-                key = {"embedding_space_id": space, "collection_id": collection}
-                stands = {"asset_id": asset, "passage_id": id_, "vector": HalfVector(vector)}
-                await connection.execute(_SQL["insert_vector"], {**key, **stands})
-                done += 1
-    return done
+                await _insert_vector(connection, row, HalfVector(vector), row.asset_id, row.id)
+                created += 1
+    return created
 
 
-async def repost_passages(database: Database, ids: Sequence[int]) -> int:
-    """Give passages the postings that they lack; how many got some."""
-    for start in range(0, len(ids), _AT_ONCE):
-        async with database.connection() as connection:
-            values = {"ids": list(ids[start : start + _AT_ONCE])}
-            rows = await (await connection.execute(_SQL["passages"], values)).fetchall()
-            postings = [
-                {"term": term, "passage_id": row[0], "frequency": frequency}
-                for row in rows
-                for term, frequency in analyse(row[3]).frequencies.items()
-            ]
-            async with connection.cursor() as cursor:
-                await cursor.executemany(_SQL["insert_posting"], postings)
+async def rebuild_postings(database: Database, ids: Sequence[int]) -> int:
+    """Create missing postings of passages; return the number of passages."""
+    for start in range(0, len(ids), _BATCH_SIZE):
+        rows = await _fetch_passages(database, ids[start : start + _BATCH_SIZE])
+        postings = [
+            {"term": term, "passage_id": row.id, "frequency": frequency}
+            for row in rows
+            for term, frequency in analyze(row.text).frequencies.items()
+        ]
+        async with database.connection() as connection, connection.cursor() as cursor:
+            await cursor.executemany(_SQL["insert_posting"], postings)
     return len(ids)
 
 
-def _content(objects: BlobStore, location: str, sha256: bytes) -> bytes | None:
+async def _fetch_passages(database: Database, ids: Sequence[int]) -> list[_PassageRow]:
+    async with database.connection() as connection:
+        return await fetch_all(connection, _SQL["passages"], {"ids": list(ids)}, row=_PassageRow)
+
+
+async def _insert_vector(
+    connection: Connection,
+    row: _AssetRow | _PassageRow,
+    vector: HalfVector,
+    asset_id: str | None,
+    passage_id: int | None,
+) -> None:
+    params = {
+        "embedding_space_id": row.embedding_space_id,
+        "collection_id": row.collection_id,
+        "asset_id": asset_id,
+        "passage_id": passage_id,
+        "vector": vector,
+    }
+    await connection.execute(_SQL["insert_vector"], params)
+
+
+def _matches(
+    encoder: TextEncoder, spaces: dict[int, EmbeddingSpace], row: _AssetRow | _PassageRow
+) -> bool:
+    space = None if row.embedding_space_id is None else spaces.get(row.embedding_space_id)
+    return space is not None and space.identity == encoder.identity
+
+
+def _read_blob(blobs: BlobStore, row: _AssetRow) -> bytes | None:
     try:
-        return objects.read(location, sha256, name=location)
+        return blobs.read(row.location, row.sha256, name=row.location)
     except MediaError:
         return None
 
 
-def _is_of(encoder: TextEncoder, space: EmbeddingSpace | None) -> bool:
-    return space is not None and space.identity == encoder.identity
+async def _decode(pool: WorkerPool, contents: Sequence[bytes | None]) -> list[_DecodedImage | None]:
+    """Decode images in worker processes; None for those that fail."""
+    results: list[_DecodedImage | None] = [None] * len(contents)
 
+    def job(index: int, content: bytes) -> Job:
+        async def on_part(part: JobPart) -> None:
+            if isinstance(part, ImagePart):
+                pixels = pixels_of(part)
+                results[index] = _DecodedImage(pixels, part.thumbnail, part.thumbnail_size)
 
-def _pixels(read: _Read | None) -> Pixels:
-    if read is None:
-        raise ValueError("a picture that was not read")
-    return read.pixels
-
-
-async def _read(pool: Pool, contents: Sequence[bytes | None]) -> list[_Read | None]:
-    """Each picture as a worker reads it; None for those that cannot be read."""
-    results: list[_Read | None] = [None] * len(contents)
-
-    def job(at: int, content: bytes) -> Job:
-        async def part(frame: Frame) -> None:
-            if frame[0].get("part") == "picture":
-                results[at] = _picture(frame)
-
-        async def done(_: Header) -> None:
+        async def on_done() -> None:
             pass
 
-        async def failed(_: MediaError, __: Header) -> None:
-            results[at] = None
+        async def on_failed(_: MediaError) -> None:
+            results[index] = None
 
-        header: Header = {"job": "read", "name": "picture.jpg", "path": None, "sha256": ""}
-        return Job({**header, "stamp": None, "look_only": False}, (content,), part, done, failed)
+        return Job(DecodeRequest("image.jpg", data=content), on_part, on_done, on_failed)
 
-    jobs = [job(at, content) for at, content in enumerate(contents) if content is not None]
-    await pool.run(_once(jobs))
+    jobs = [job(index, content) for index, content in enumerate(contents) if content is not None]
+    await pool.run(_take_once(jobs))
     return results
 
 
-def _once(jobs: list[Job]) -> Callable[[], Awaitable[list[Job]]]:
+def _take_once(jobs: list[Job]) -> Callable[[], Awaitable[list[Job]]]:
     async def take() -> list[Job]:
         taken = jobs[:]
         jobs.clear()
         return taken
 
     return take
-
-
-def _picture(frame: Frame) -> _Read:
-    """Checked: it comes from a process that has read hostile bytes."""
-    header, blobs = frame
-    try:
-        height, width, channels = map(int, header["shape"])
-        across, down = map(int, header["thumbnail_size"])
-        pixels = np.frombuffer(blobs[0], np.uint8).reshape(height, width, channels)
-        return _Read(pixels, blobs[1], (across, down))
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise ProtocolError(f"not a picture: {error}") from error

@@ -1,23 +1,24 @@
--- Writing what an ingest has read. One transaction for each batch.
+-- Writes of an ingest. One transaction per batch.
 
--- name: known
--- What the collection has of these bytes or at these places.
+-- name: existing_sources
+-- Sources with these bytes or at these locations.
 SELECT
     id, content_key, name, location, kind, state, sidecar_sha256, ocr_engine, tile_scheme,
     EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id AND kind = 'name')
+        AS has_name_passage
 FROM sightline.source
 WHERE collection_id = %(collection_id)s
 AND (content_key = ANY (%(keys)s) OR location = ANY (%(locations)s))
 
--- name: take_turn
--- Writers of one collection take turns, so that none waits for a row of another that waits for
--- it. No time limit: a writer may have to wait while an index is built.
+-- name: lock_collection
+-- Writers of one collection run one after another; otherwise they could deadlock on rows. Without
+-- a time limit: a writer may have to wait while an index is built.
 SELECT
     set_config('statement_timeout', '0', true),
     pg_advisory_xact_lock(%(family)s, %(collection_id)s)
 
--- name: forget_failures
--- Of files that are tried again, and of what was no file (an upload, an address, a member).
+-- name: delete_failures
+-- Of files that are tried again. A place identifies failures without a file (upload, URL, member).
 DELETE FROM sightline.source
 WHERE collection_id = %(collection_id)s AND state = 'failed'
 AND (
@@ -26,7 +27,7 @@ AND (
 )
 
 -- name: insert_sources
--- Gives no row where another process was first.
+-- Returns no row for a source that another process inserted first.
 INSERT INTO sightline.source (
     collection_id, content_key, name, location, kind, mime_type, byte_size, metadata,
     sidecar_sha256, ocr_engine, tile_scheme, state, error_code, error
@@ -38,7 +39,7 @@ SELECT
 FROM unnest(
     %(keys)s::bytea[], %(names)s::text[], %(locations)s::text[], %(kinds)s::text[],
     %(mime_types)s::text[], %(byte_sizes)s::bigint[], %(metadata)s::jsonb[],
-    %(sidecar_sha256s)s::bytea[], %(readers)s::text[], %(tilings)s::text[],
+    %(sidecar_sha256s)s::bytea[], %(ocr_engines)s::text[], %(tile_schemes)s::text[],
     %(error_codes)s::text[], %(errors)s::text[]
 ) AS t (
     content_key, name, location, kind, mime_type, byte_size, metadata, sidecar_sha256, ocr_engine,
@@ -47,16 +48,16 @@ FROM unnest(
 ON CONFLICT (collection_id, content_key) DO NOTHING
 RETURNING id, content_key
 
--- name: forget_replaced
--- Sources whose file holds other bytes by now.
+-- name: delete_replaced
+-- Sources whose file has other bytes now.
 DELETE FROM sightline.source AS old
 USING sightline.source AS new
 WHERE new.id = ANY (%(new_ids)s) AND new.location LIKE 'file:%%'
 AND old.collection_id = new.collection_id AND old.location = new.location AND old.id <> new.id
-RETURNING new.content_key
+RETURNING new.id
 
 -- name: update_source
--- A changed sidecar, or a file that was moved.
+-- After a sidecar changed or the file was moved.
 UPDATE sightline.source
 SET name = %(name)s, location = %(location)s, metadata = %(metadata)s,
     sidecar_sha256 = %(sidecar_sha256)s, ocr_engine = coalesce(%(ocr_engine)s, ocr_engine),
@@ -70,35 +71,35 @@ SET location = %(location)s, caption = %(caption)s, metadata = %(metadata)s,
     captured_at = %(captured_at)s, captured_local = %(captured_local)s
 WHERE source_id = %(id)s AND kind = 'image'
 
--- name: forget_passages
--- Of the kinds that an update writes anew.
+-- name: delete_passages
+-- Of the kinds that an update writes again.
 DELETE FROM sightline.passage WHERE source_id = ANY (%(ids)s) AND kind = ANY (%(kinds)s)
 
--- name: forget_regions
--- That another reading or another tiling of the pictures replaces.
+-- name: delete_regions
+-- That new OCR or new tiles replace.
 DELETE FROM sightline.region
 USING sightline.asset
 WHERE asset.source_id = ANY (%(ids)s) AND region.asset_id = asset.id AND region.kind = ANY (%(kinds)s)
 
--- name: take_long
+-- name: no_statement_timeout
 SET LOCAL statement_timeout = 0
 
--- name: forget_tiles
--- Of a whole collection; their vectors go with them.
+-- name: delete_tiles
+-- Of a whole collection; their vectors are deleted by cascade.
 DELETE FROM sightline.region
 USING sightline.asset
 WHERE asset.collection_id = %(collection_id)s AND region.asset_id = asset.id
 AND region.kind = 'tile'
 
--- name: forget_tiling
+-- name: clear_tile_scheme
 UPDATE sightline.source SET tile_scheme = NULL
 WHERE collection_id = %(collection_id)s AND tile_scheme IS NOT NULL
 
--- name: leave_space_of_tiles
+-- name: unassign_tile_space
 DELETE FROM sightline.collection_embedding_space
 WHERE collection_id = %(collection_id)s AND level = 'region'
 
--- name: pictures_of
+-- name: assets_of_sources
 SELECT source_id, ordinal, id, frame_seconds FROM sightline.asset
 WHERE source_id = ANY (%(ids)s)
 

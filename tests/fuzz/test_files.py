@@ -11,12 +11,12 @@ import pytest
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.image_decoder import Decoder
-from sightline.storage.ingest.discover.discovered_file import Upload
-from sightline.storage.ingest.discover.sidecars import from_mapping
+from sightline.storage.ingest.decode.image_decoder import ImageDecoder
+from sightline.storage.ingest.discover.input_paths import Upload
+from sightline.storage.ingest.discover.sidecars import parse_mapping
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
-from sightline.storage.ingest.progress import Summary
+from sightline.storage.ingest.progress import IngestSummary
 from sightline.storage.maintenance.integrity_check import check
 from tests.fuzz.inputs import TEXTS, archives, few_and_many, mutants, seeds
 from tests.support.encoders import ColourHistogramEncoder
@@ -30,7 +30,7 @@ _DEATHS = {"timeout", "crashed", "out_of_memory"}
 _SECONDS = 30.0
 
 
-async def take(database: Database, data: Path, given: list[Upload | Path]) -> Summary:
+async def take(database: Database, data: Path, given: list[Upload | Path]) -> IngestSummary:
     encoder = ColourHistogramEncoder()
     options = IngestOptions(
         workers=1,
@@ -51,9 +51,9 @@ async def take(database: Database, data: Path, given: list[Upload | Path]) -> Su
     )
 
 
-def accounted(summary: Summary) -> int:
+def accounted(summary: IngestSummary) -> int:
     """Count processed files; check that each failure has a code and a reason."""
-    for code, noted in (*summary.failures.items(), *summary.problems.items()):
+    for code, noted in (*summary.failures.items(), *summary.warnings.items()):
         assert _CODE.fullmatch(code), code
         for name, reason in noted.examples:
             assert "Traceback" not in reason
@@ -130,7 +130,7 @@ async def test_hostile_text_in_every_field_is_stored_or_refused(
         for key in ("caption", "captured_at", "metadata"):
             value = {text[:200]: text, "tags": [text]} if key == "metadata" else text
             try:
-                sidecar = from_mapping({key: value})
+                sidecar = parse_mapping({key: value})
             except ValueError:
                 refused += 1
                 continue
@@ -155,11 +155,11 @@ async def test_a_caption_of_ten_megabytes_does_not_hang(database: Database, tmp_
 async def test_damaged_images_in_calls_are_shown_or_refused(count: int) -> None:
     pictures = {name: data for name, data in seeds().items() if name < "h"}
     opened, codes = 0, dict[str, str]()
-    async with Decoder(max_pixels=10**6, memory_mib=1024, seconds=_SECONDS, workers=1) as decoder:
+    async with ImageDecoder(max_pixels=10**6, memory_mib=1024, timeout_seconds=_SECONDS, workers=1) as decoder:
         for name, data in mutants(pictures, count, seed=4):
             try:
                 async with asyncio.timeout(2 * _SECONDS):
-                    opened += (await decoder.upright(data)).mode == "RGB"
+                    opened += (await decoder.load_upright(data)).mode == "RGB"
             except MediaError as error:
                 codes[error.code] = name
     assert 0 < opened < count

@@ -21,15 +21,15 @@ from sightline.server.models.vision_language.response_parser import (
 from sightline.storage.errors import InvalidArgumentError, MediaError, ModelError
 from sightline.storage.ingest.decode.capture_time import (
     from_exif,
-    from_moment,
-    from_name,
+    from_filename,
     from_text,
+    from_video,
 )
-from sightline.storage.ingest.decode.worker.html_text import visible_text
-from sightline.storage.ingest.decode.worker.subtitles import gathered, parse_subtitles
-from sightline.storage.ingest.decode.worker.table_rows import read_rows
-from sightline.storage.ingest.discover.caption_tables import read_table
-from sightline.storage.ingest.discover.sidecars import from_mapping, read_sidecar
+from sightline.storage.ingest.decode.worker.subtitles import join_sentences, parse_subtitles
+from sightline.storage.ingest.decode.worker.table_rows import parse_rows
+from sightline.storage.ingest.decode.worker.text_files import extract_visible_text
+from sightline.storage.ingest.discover.caption_tables import parse_caption_table
+from sightline.storage.ingest.discover.sidecars import parse_mapping, parse_sidecar
 from sightline.storage.retrieval import ImageRequest
 from sightline.storage.retrieval.filters import filter_language
 from sightline.storage.retrieval.request_validation import (
@@ -37,7 +37,7 @@ from sightline.storage.retrieval.request_validation import (
     encode_cursor,
     request_digest,
 )
-from sightline.storage.text.analyzer import analyse
+from sightline.storage.text.analyzer import analyze
 from sightline.tools.boxes.box_parser import parse_boxes
 from sightline.tools.boxes.model_families import FAMILIES
 from sightline.tools.boxes.model_profiles import Profile
@@ -188,19 +188,19 @@ def test_tables_sidecars_and_times(count: int) -> None:
         data = _bytes(text)
         for name in ("metadata.jsonl", "metadata.csv", "captions.csv"):
             for content in (data, b"file_name,text\n" + data, _bytes(_dumped(value))):
-                read_table(name, content, 10_000, note)
+                parse_caption_table(name, content, 10_000, note)
         for name in ("a.txt", "a.json", "a.srt", "a.vtt"):
             with suppress(ValueError):
-                read_sidecar(name, data)
+                parse_sidecar(name, data)
         for said in ({"caption": value}, {"metadata": value}, {"captured_at": value}, value):
             if isinstance(said, dict):
                 with suppress(ValueError):
-                    from_mapping(said)
+                    parse_mapping(said)
         with suppress(ValueError):
             from_text(text, UTC)
         from_exif(text, text, UTC)
-        from_moment(text, UTC)
-        from_name(text, UTC)
+        from_video(text, UTC)
+        from_filename(text, UTC)
 
     tries(count, st.tuples(nearly(), values()), attempt)
     assert all(len(reason) < 2_000 for _, _, reason in noted)
@@ -242,15 +242,15 @@ def test_documents_and_their_words(count: int) -> None:
     text = st.lists(st.sampled_from(pieces), max_size=60).map("".join) | nearly()
 
     def attempt(text: str) -> None:
-        analysed = analyse(text)
+        analysed = analyze(text)
         assert "\0" not in analysed.tsvector
         text = text.encode("utf-8", "replace").decode()  # files are decoded earlier
-        list(gathered(parse_subtitles(text)))
+        list(join_sentences(parse_subtitles(text)))
         with suppress(MediaError):
-            visible_text(text)
+            extract_visible_text(text)
         for suffix in (".csv", ".tsv", ".jsonl"):
             with suppress(MediaError):
-                for row in read_rows(text, suffix, 1_000):
+                for row in parse_rows(text, suffix, 1_000):
                     assert 0 <= row.start <= row.end
 
     tries(count, text, attempt)

@@ -16,10 +16,10 @@ from sightline.server.database import schema_migration
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, StorageError
-from sightline.storage.ingest.discover.discovered_file import Upload
+from sightline.storage.ingest.discover.input_paths import Upload
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
-from sightline.storage.ingest.progress import Summary
+from sightline.storage.ingest.progress import IngestSummary
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.postgres import EmbeddedPostgres
 from tests.support.encoders import ColourHistogramEncoder
@@ -47,7 +47,7 @@ def small_disk() -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", name], check=True)
 
 
-async def take(database: Database, data: Path, *given: Path | Upload) -> Summary:
+async def take(database: Database, data: Path, *given: Path | Upload) -> IngestSummary:
     encoder = ColourHistogramEncoder()
     return await ingest(
         database,

@@ -1,6 +1,6 @@
 """Two collections as analysts find them, by the thousand and without pixels.
 
-Everything that the questions of docs/analytics.md look for is there and is known: pictures that
+Everything that the questions of docs/how-to/analyze.md look for is there and is known: pictures that
 are nearly the same in both collections, products that are rare, a month that differs, boxes that
 persons and models draw differently, pictures without a vector, searches that found nothing.
 """
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
-from sightline.storage.ingest.store.binary_copy import embedding_rows
+from sightline.storage.ingest.store.copy_rows import embedding_rows
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from tests.support.vectors import Matrix, make, unit
 
 NAMES = ("album", "archive")
@@ -35,7 +35,7 @@ class Catalogue:
     ``twins`` are pairs of numbers, the second of which is nearly the first.
     """
 
-    space: Space
+    space: EmbeddingSpace
     vectors: Matrix
     twins: NDArray[np.int64]
 
@@ -58,7 +58,7 @@ async def load(
     vectors, twins = _vectors(rows, dimension, seed)
     identity = EncoderIdentity("random-vectors", "0" * 16, "0" * 16, dimension)
     async with database.connection() as connection:
-        made = [await collections.create(connection, name) for name in NAMES]
+        made = [await collections.ensure(connection, name) for name in NAMES]
         space = await embedding_spaces.get_or_create(connection, identity, "asset")
         for each in made:
             await embedding_spaces.assign(connection, each.id, space)
@@ -146,7 +146,7 @@ CROSS JOIN LATERAL (VALUES
 
 _SEARCHES = """
 INSERT INTO retrieval_log (
-    at, tool, collection, query, timings_ms, total_ms, result_count, results
+    created_at, tool, collection, query, timings_ms, total_ms, result_count, results
 )
 SELECT
     timestamptz '2026-02-01Z' + n * interval '1 minute', 'search_images', 'album',

@@ -13,11 +13,11 @@ import json
 import sys
 from pathlib import Path
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
-from sightline.storage.ingest.progress import Progress
+from sightline.storage.ingest.progress import IngestProgress
 from tests.support.encoders import ColourHistogramEncoder
 
 
@@ -25,7 +25,7 @@ async def main(dsn: str, data: str, collection: str, *paths: str) -> None:
     """One worker, small batches: many commits to be killed between."""
     said = (-1, -1)
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: IngestProgress) -> None:
         nonlocal said
         now = (progress.done, progress.added)
         if now != said:
@@ -37,7 +37,7 @@ async def main(dsn: str, data: str, collection: str, *paths: str) -> None:
     options = IngestOptions(workers=1, batch_size=8, write_rows=8)
     summary = await ingest(
         database,
-        ObjectStore(Path(data)),
+        BlobStore(Path(data)),
         encoder,
         paths,
         collection=collection,

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.storage.db.pool import Database
-from sightline.storage.ingest.store.binary_copy import embedding_rows
+from sightline.storage.ingest.store.copy_rows import embedding_rows
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 SHARES = (0.001, 0.01, 0.1, 0.5)
 _BATCH = 20_000
@@ -90,11 +90,11 @@ def make(rows: int, dimension: int = 128, seed: int = 7) -> VectorWorld:
     return VectorWorld(vectors, matches, clusters, seed)
 
 
-async def load(database: Database, world: VectorWorld, collection: str = "vectors") -> Space:
+async def load(database: Database, world: VectorWorld, collection: str = "vectors") -> EmbeddingSpace:
     """Write the world as one collection, with its index built after the load."""
     rows = len(world.vectors)
     async with database.connection() as connection:
-        made = await collections.create(connection, collection)
+        made = await collections.ensure(connection, collection)
         space = await embedding_spaces.get_or_create(connection, world.identity, "asset")
         await embedding_spaces.assign(connection, made.id, space)
         await embedding_spaces.drop_index(connection, space)
@@ -124,7 +124,7 @@ async def load(database: Database, world: VectorWorld, collection: str = "vector
                 space.id, made.id, [((id_of(p), None, None), world.vectors[p]) for p in places]
             )
             copy_in = (
-                f"COPY embedding_{space.id} (space_id, collection_id, asset_id, region_id, "
+                f"COPY embedding_{space.id} (embedding_space_id, collection_id, asset_id, region_id, "
                 "passage_id, embedding) FROM STDIN (FORMAT binary)"
             )
             async with connection.cursor() as cursor, cursor.copy(copy_in) as copy:  # type: ignore[arg-type]

@@ -20,11 +20,11 @@ from pathlib import Path
 import av  # noqa: F401 - what a worker of the parent would load
 import mcp  # noqa: F401
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
-from sightline.storage.ingest.progress import Progress
+from sightline.storage.ingest.progress import IngestProgress
 from sightline.storage.records import collections
 from tests.support.encoders import ColourHistogramEncoder
 from tests.tools.toolbox import Place
@@ -42,7 +42,7 @@ async def live(dsn: str, data: str, folder: str) -> None:
     """Small batches, tiles, an index dropped and built again: much to be killed between."""
     added = -1
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: IngestProgress) -> None:
         nonlocal added
         if progress.added > added:
             added = progress.added
@@ -52,11 +52,11 @@ async def live(dsn: str, data: str, folder: str) -> None:
     database = await Database.open(dsn)
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
-        await collections.change_settings(connection, album, {"tiles": True})
+        await collections.update_settings(connection, album, {"tiles": True})
     say("begin")
     await ingest(
         database,
-        ObjectStore(Path(data)),
+        BlobStore(Path(data)),
         encoder,
         [folder],
         collection="album",

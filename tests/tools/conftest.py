@@ -15,10 +15,10 @@ from psycopg.conninfo import make_conninfo
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
-from sightline.storage.ingest.discover.input_paths import Root
+from sightline.storage.ingest.discover.input_paths import InputPath
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
-from sightline.storage.ingest.progress import Summary
+from sightline.storage.ingest.progress import IngestSummary
 from tests.support.encoders import ColourHistogramEncoder
 from tests.tools import album
 from tests.tools.toolbox import Place
@@ -27,7 +27,7 @@ _ALBUM = "tools_album"
 _copies = itertools.count()
 
 
-async def _ingest(dsn: str, data: Path, folder: Path) -> Summary:
+async def _ingest(dsn: str, data: Path, folder: Path) -> IngestSummary:
     encoder = ColourHistogramEncoder()
     database = await Database.open(dsn)
     try:
@@ -36,7 +36,7 @@ async def _ingest(dsn: str, data: Path, folder: Path) -> Summary:
             BlobStore(data),
             encoder,
             # As if it had been given so from the folder above.
-            [Root("album", str(folder))],
+            [InputPath("album", str(folder))],
             collection="album",
             options=IngestOptions(workers=1),
             passage_encoder=encoder,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp.types import Tool
 
-from sightline.storage.ingest.discover.public_addresses import Allowed
+from sightline.storage.ingest.ingest_options import UrlPolicy
 from tests.support.https_site import page, site
 from tests.support.pictures import encoded, exif, fill, jpeg, picture
 from tests.tools.album import PICTURES
@@ -283,7 +283,7 @@ async def test_files_are_fetched_from_the_hosts_that_are_allowed_and_only_then(
         url = f"https://localhost:{served.port}/lot.jpg"
         async with nowhere.serving() as tools:
             off = await tools.refused("add_images", collection="lots", urls=[url])
-        allowed = Allowed(
+        allowed = UrlPolicy(
             (f"localhost:{served.port}",),
             tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128"))),
         )

@@ -13,10 +13,10 @@ from reportlab.pdfgen.canvas import Canvas
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
-from sightline.storage.ingest.discover.input_paths import Root
+from sightline.storage.ingest.discover.input_paths import InputPath
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
-from sightline.storage.ingest.progress import Summary
+from sightline.storage.ingest.progress import IngestSummary
 from tests.support.encoders import ColourHistogramEncoder
 from tests.support.media import BLUE, GREEN, RED, film, pdf, sign
 from tests.support.pictures import fill
@@ -61,7 +61,7 @@ def build(folder: Path) -> None:
 
 
 @pytest.fixture
-async def mixed(nowhere: Place, tmp_path: Path) -> tuple[Place, Summary]:
+async def mixed(nowhere: Place, tmp_path: Path) -> tuple[Place, IngestSummary]:
     folder = tmp_path / "all"
     folder.mkdir()
     build(folder)
@@ -72,11 +72,11 @@ async def mixed(nowhere: Place, tmp_path: Path) -> tuple[Place, Summary]:
             database,
             BlobStore(nowhere.data),
             encoder,
-            [Root("all", str(folder))],
+            [InputPath("all", str(folder))],
             collection="all",
             options=IngestOptions(workers=1, ocr="auto"),
             passage_encoder=encoder,
-            reader=load_ocr_engine(),
+            ocr_engine=load_ocr_engine(),
         )
     finally:
         await database.close()
@@ -84,7 +84,7 @@ async def mixed(nowhere: Place, tmp_path: Path) -> tuple[Place, Summary]:
 
 
 async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
-    mixed: tuple[Place, Summary],
+    mixed: tuple[Place, IngestSummary],
 ) -> None:
     place, summary = mixed
     assert summary.added == 8
@@ -158,7 +158,7 @@ async def asked(place: Place, question: str, about: str) -> tuple[dict[str, Any]
 
 
 async def test_words_in_quotation_marks_are_found_where_they_were_read_without_a_model(
-    mixed: tuple[Place, Summary],
+    mixed: tuple[Place, IngestSummary],
 ) -> None:
     place, _ = mixed
     async with place.serving() as tools:

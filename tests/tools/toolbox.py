@@ -23,9 +23,8 @@ from sightline.server.mcp_server.server import SightlineServer
 from sightline.server.observability.metrics import Metrics
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
-from sightline.storage.ingest.decode.image_decoder import Decoder
-from sightline.storage.ingest.discover.public_addresses import Allowed
-from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.decode.image_decoder import ImageDecoder
+from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
 from sightline.storage.interfaces import ImageEncoder
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.tools.registry import register_all
@@ -60,7 +59,7 @@ class Place:
     #: Folders that callers may name files of.
     roots: tuple[Path, ...] = ()
     #: What callers may have fetched by its address.
-    urls: Allowed | None = None
+    urls: UrlPolicy | None = None
     limits: Limits = field(default_factory=Limits)
     #: Asked about pictures; nobody is where it is ``None``.
     vlm: VisionLanguageModel | None = None
@@ -72,8 +71,8 @@ class Place:
     @asynccontextmanager
     async def serving(self, *, mode: str = "2026-07-28") -> AsyncIterator[Toolbox]:
         """All tools over the place, behind a client."""
-        decoder = Decoder(
-            max_pixels=self.limits.max_image_pixels, memory_mib=4096, seconds=60, workers=1
+        decoder = ImageDecoder(
+            max_pixels=self.limits.max_image_pixels, memory_mib=4096, timeout_seconds=60, workers=1
         )
         database = await Database.open(self.dsn)
         async with AsyncExitStack() as open_:
@@ -84,7 +83,7 @@ class Place:
             tools = (await client.list_tools()).tools
             yield Toolbox(client, database, {tool.name: tool for tool in tools})
 
-    def _dependencies(self, database: Database, decoder: Decoder) -> Dependencies:
+    def _dependencies(self, database: Database, decoder: ImageDecoder) -> Dependencies:
         encoder = self.encoder
         return Dependencies(
             database=Ready(database),

@@ -17,9 +17,8 @@ from mcp.server.mcpserver import Context
 from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Connection, Database
-from sightline.storage.ingest.decode.image_decoder import Decoder
-from sightline.storage.ingest.discover.public_addresses import Allowed
-from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.decode.image_decoder import ImageDecoder
+from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
 from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder
 from sightline.storage.retrieval.search_types import (
     ImageRequest,
@@ -59,11 +58,11 @@ class Dependencies:
     passage_search: Callable[[PassageRequest], Awaitable[PassageResults]]
     ingest_options: IngestOptions
     #: Decodes untrusted images in worker processes.
-    decoder: Decoder
+    decoder: ImageDecoder
     #: A large image needs up to a gigabyte while it is decoded or drawn on.
     image_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
     #: Hosts from which ``add_images`` may fetch; None refuses every URL.
-    urls: Allowed | None = None
+    urls: UrlPolicy | None = None
     #: None switches OCR off.
     ocr_engine: OcrEngine | None = None
     #: None without a vision-language model.

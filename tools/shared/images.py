@@ -11,8 +11,8 @@ import anyio.to_thread
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, MediaError, shown
-from sightline.storage.ingest.decode.image_decoder import Decoder
-from sightline.storage.ingest.decode.worker.image import upright
+from sightline.storage.ingest.decode.image_decoder import ImageDecoder
+from sightline.storage.ingest.decode.worker.image import load_upright
 from sightline.storage.records.assets import Asset
 from sightline.storage.types import Box
 
@@ -46,11 +46,11 @@ async def load_image(deps: Dependencies, asset: Asset) -> Image.Image:
 
 
 async def decode_untrusted(
-    decoder: Decoder, data: bytes, *, edge: int | None = None
+    decoder: ImageDecoder, data: bytes, *, edge: int | None = None
 ) -> Image.Image:
     """Decode as `decode_upright`, in a process that may crash or hang. Raises MediaError."""
     try:
-        return await decoder.upright(data, edge=edge)
+        return await decoder.load_upright(data, edge=edge)
     except MediaError as error:
         raise MediaError(error.code, f"the file {error}; give a {_FORMATS}") from error
 
@@ -62,7 +62,7 @@ def decode_upright(data: bytes, *, max_pixels: int, edge: int | None = None) -> 
     but a whole image of an allowed format and size.
     """
     try:
-        return upright(data, max_pixels, edge=edge)
+        return load_upright(data, max_pixels, edge=edge)
     except MediaError as error:
         raise MediaError(error.code, f"the file {error}; give a {_FORMATS}") from error
     except Exception as error:  # Pillow's decoders raise any exception

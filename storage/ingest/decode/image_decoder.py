@@ -1,11 +1,10 @@
-"""Open single pictures in worker processes, so that what a decoder does ends with its process."""
+"""Decode single images in worker processes, so that a decoder crash costs one call."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
@@ -13,27 +12,34 @@ import numpy as np
 from PIL import Image
 
 from sightline.storage.errors import MediaError, ModelOverloadedError
-from sightline.storage.ingest.decode.worker.worker_context import Limits
-from sightline.storage.ingest.decode.worker.worker_protocol import Frame, Header, ProtocolError
-from sightline.storage.ingest.decode.worker_pool import Job, Pool
+from sightline.storage.ingest.decode.worker.worker_context import WorkerLimits
+from sightline.storage.ingest.decode.worker.worker_protocol import (
+    JobPart,
+    LoadedImage,
+    LoadImageRequest,
+    ProtocolError,
+)
+from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool
 from sightline.storage.interfaces import Pixels
 
-_MOST_WAITING = 256
+_MAX_WAITING = 256
 
 
-class Decoder:
-    """Worker processes that start when they are first needed; needs a running event loop.
+class ImageDecoder:
+    """Starts worker processes on first use; needs a running event loop.
 
-    A picture that crashes its worker, or takes longer than ``seconds``, costs that call alone.
+    An image that crashes its worker, or takes longer than ``timeout_seconds``, fails only its call.
     """
 
-    def __init__(self, *, max_pixels: int, memory_mib: int, seconds: float, workers: int) -> None:
-        limits = Limits(
+    def __init__(
+        self, *, max_pixels: int, memory_mib: int, timeout_seconds: float, workers: int
+    ) -> None:
+        limits = WorkerLimits(
             max_file_bytes=0, max_text_bytes=0, max_pixels=max_pixels, memory_mib=memory_mib
         )
-        self._pool = Pool(_unused, asdict(limits), seconds)
-        self._most = workers
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue(_MOST_WAITING)
+        self._pool = WorkerPool(_no_preprocess, limits, timeout_seconds)
+        self._max_workers = workers
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue(_MAX_WAITING)
         self._idle = 0
         self._workers: set[asyncio.Task[None]] = set()
         self._waiting: set[asyncio.Future[Image.Image]] = set()
@@ -49,29 +55,29 @@ class Decoder:
     ) -> None:
         await self.close()
 
-    async def upright(self, data: bytes, *, edge: int | None = None) -> Image.Image:
-        """The whole picture, upright, RGB on white; with ``edge`` at most twice as long as that.
+    async def load_upright(self, data: bytes, *, edge: int | None = None) -> Image.Image:
+        """Return the whole image, upright, RGB on white.
 
-        Raises MediaError, ModelOverloadedError where too many wait, ConfigurationError where no
-        process can be started.
+        With ``edge`` the longer side is at most twice that. Raises MediaError,
+        ModelOverloadedError if too many calls wait, ConfigurationError if no process starts.
         """
-        opened: asyncio.Future[Image.Image] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[Image.Image] = asyncio.get_running_loop().create_future()
         try:
-            self._jobs.put_nowait(_job(data, edge, opened))
+            self._jobs.put_nowait(_job(data, edge, result))
         except asyncio.QueueFull as error:
-            raise ModelOverloadedError("too many pictures wait to be opened; try again") from error
-        self._waiting.add(opened)
-        opened.add_done_callback(self._waiting.discard)
-        if self._idle < self._jobs.qsize() and len(self._workers) < self._most:
-            worker = asyncio.create_task(self._pool.run(self._take), name="decoder")
+            raise ModelOverloadedError("too many images wait to be decoded; try again") from error
+        self._waiting.add(result)
+        result.add_done_callback(self._waiting.discard)
+        if self._idle < self._jobs.qsize() and len(self._workers) < self._max_workers:
+            worker = asyncio.create_task(self._pool.run(self._take), name="image-decoder")
             self._workers.add(worker)
-            worker.add_done_callback(self._ended)
-        return await opened
+            worker.add_done_callback(self._on_worker_end)
+        return await result
 
     async def close(self) -> None:
-        """End the processes; who still waits is cancelled."""
-        for opened in tuple(self._waiting):
-            opened.cancel()
+        """Stop the processes and cancel the calls that wait."""
+        for result in tuple(self._waiting):
+            result.cancel()
         workers = tuple(self._workers)
         for worker in workers:
             worker.cancel()
@@ -86,50 +92,44 @@ class Decoder:
         finally:
             self._idle -= 1
 
-    def _ended(self, worker: asyncio.Task[None]) -> None:
-        """A worker ends only because none can be started: then nobody else's will be served."""
+    def _on_worker_end(self, worker: asyncio.Task[None]) -> None:
+        """Fail all calls: a worker task ends only if no process can be started."""
         self._workers.discard(worker)
         if worker.cancelled() or (error := worker.exception()) is None:
             return
         while not self._jobs.empty():
             self._jobs.get_nowait()
-        for opened in tuple(self._waiting):
-            if not opened.done():
-                opened.set_exception(error)
+        for result in tuple(self._waiting):
+            if not result.done():
+                result.set_exception(error)
 
 
-def _job(data: bytes, edge: int | None, opened: asyncio.Future[Image.Image]) -> Job:
-    parts: list[Image.Image] = []
+def _job(data: bytes, edge: int | None, result: asyncio.Future[Image.Image]) -> Job:
+    images: list[Image.Image] = []
 
-    async def part(frame: Frame) -> None:
-        parts.append(_picture(frame))
+    async def on_part(part: JobPart) -> None:
+        if not isinstance(part, LoadedImage):
+            raise ProtocolError(f"a part of type {part.type!r} for an image")
+        images.append(_image_of(part))
 
-    async def done(_: Header) -> None:
-        if len(parts) != 1:
-            raise ProtocolError(f"{len(parts)} pictures for one")
-        if not opened.done():
-            opened.set_result(parts[0])
+    async def on_done() -> None:
+        if len(images) != 1:
+            raise ProtocolError(f"{len(images)} images for one request")
+        if not result.done():
+            result.set_result(images[0])
 
-    async def failed(error: MediaError, _: Header) -> None:
-        if not opened.done():
-            opened.set_exception(error)
+    async def on_failed(error: MediaError) -> None:
+        if not result.done():
+            result.set_exception(error)
 
-    header: Header = {"job": "upright", "name": "picture", "edge": edge}
-    return Job(header, (data,), part, done, failed)
-
-
-def _picture(frame: Frame) -> Image.Image:
-    """Checked: it comes from a process that has read hostile bytes."""
-    header, blobs = frame
-    try:
-        (pixels,) = blobs
-        size = (int(header["width"]), int(header["height"]))
-        if min(size) < 1 or len(pixels) != 3 * size[0] * size[1]:
-            raise ValueError(f"{len(pixels)} bytes for {size}")
-        return Image.frombuffer("RGB", size, pixels, "raw", "RGB", 0, 1)
-    except (KeyError, ValueError, TypeError) as error:
-        raise ProtocolError(f"not a picture: {error}") from error
+    return Job(LoadImageRequest(data, edge), on_part, on_done, on_failed)
 
 
-def _unused(image: Image.Image) -> Pixels:
+def _image_of(part: LoadedImage) -> Image.Image:
+    if min(part.width, part.height) < 1 or len(part.pixels) != 3 * part.width * part.height:
+        raise ProtocolError(f"{len(part.pixels)} bytes for {part.width} x {part.height} pixels")
+    return Image.frombuffer("RGB", (part.width, part.height), part.pixels, "raw", "RGB", 0, 1)
+
+
+def _no_preprocess(image: Image.Image) -> Pixels:
     return np.asarray(image.convert("RGB"))

@@ -1,7 +1,7 @@
-"""From lines of text with boxes to passages: what stands together is found together.
+"""Group text lines with boxes into passages.
 
-A receipt's total means nothing without its company, so what is read in a picture stays one
-passage up to a length; a page's text layer is cut at its paragraphs.
+A total on a receipt means nothing without the company, so the OCR text of an image stays one
+passage up to a length; the text layer of a page is split at its paragraphs.
 """
 
 from __future__ import annotations
@@ -12,52 +12,51 @@ from dataclasses import dataclass
 from sightline.storage.interfaces import OcrLine
 from sightline.storage.types import Box
 
-LONGEST_CHARS = 1500
-_LEAST_EDGE = 1e-4  # a box has an area, also after rounding to 32 bits
-_PARAGRAPH_GAP = 0.9  # in heights of a line
-_SAME_ROW = 0.5  # of the height of the lower one of two
+_MAX_BLOCK_CHARS = 1500
+_MIN_EDGE = 1e-4  # a box must have an area also after rounding to 32 bits
+_PARAGRAPH_GAP = 0.9  # in line heights
+_ROW_OVERLAP = 0.5  # of the height of the lower of two lines
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Lines as one text, with the box around them and the mean confidence by length."""
+class TextBlock:
+    """Lines as one text, with their common box and mean confidence, weighted by length."""
 
     text: str
     box: Box
     confidence: float
 
 
-def blocks(lines: Sequence[OcrLine], *, paragraphs: bool) -> list[Block]:
-    """Passages of lines that are in reading order, each at most 1,500 characters where a line
-    is not longer itself.
+def group_lines(lines: Sequence[OcrLine], *, paragraphs: bool) -> list[TextBlock]:
+    """Group lines in reading order into blocks of at most 1,500 characters.
 
-    Lines side by side stand in one row of the text. ``paragraphs`` starts a block also at a gap
-    between rows and where the next row does not stand below the last one.
+    Lines side by side form one row of text. ``paragraphs`` also splits at a gap between rows and
+    where the next row is not below the last one. A single longer line is not cut.
     """
-    return [_block(rows) for rows in _gathered(_rows(lines), paragraphs=paragraphs)]
+    return [_block(rows) for rows in _group_rows(_rows(lines), paragraphs=paragraphs)]
 
 
-def proper_box(values: Sequence[float]) -> Box:
-    """Corners within the picture, with an area. Raises ValueError for what is not four numbers."""
+def normalize_box(values: Sequence[float]) -> Box:
+    """Clip a box to 0..1, order its corners and give it an area. Raises ValueError for NaN."""
     x0, y0, x1, y1 = (min(max(float(value), 0.0), 1.0) for value in values)
-    x0, x1 = _spread(min(x0, x1), max(x0, x1))
-    y0, y1 = _spread(min(y0, y1), max(y0, y1))
+    x0, x1 = _widen(min(x0, x1), max(x0, x1))
+    y0, y1 = _widen(min(y0, y1), max(y0, y1))
     if not (x0 < x1 and y0 < y1):  # NaN
-        raise ValueError(f"{values} is no box")
+        raise ValueError(f"{values} is not a box")
     return x0, y0, x1, y1
 
 
-def _spread(low: float, high: float) -> tuple[float, float]:
-    if high - low >= _LEAST_EDGE:
+def _widen(low: float, high: float) -> tuple[float, float]:
+    if high - low >= _MIN_EDGE:
         return low, high
-    low = min(low, 1.0 - _LEAST_EDGE)
-    return low, low + _LEAST_EDGE
+    low = min(low, 1.0 - _MIN_EDGE)
+    return low, low + _MIN_EDGE
 
 
 def _rows(lines: Sequence[OcrLine]) -> Iterator[list[OcrLine]]:
     row: list[OcrLine] = []
     for line in lines:
-        if row and not (_beside(row[-1], line)):
+        if row and not _is_same_row(row[-1], line):
             yield row
             row = []
         row.append(line)
@@ -65,40 +64,40 @@ def _rows(lines: Sequence[OcrLine]) -> Iterator[list[OcrLine]]:
         yield row
 
 
-def _beside(left: OcrLine, right: OcrLine) -> bool:
+def _is_same_row(left: OcrLine, right: OcrLine) -> bool:
     overlap = min(left.box[3], right.box[3]) - max(left.box[1], right.box[1])
-    return overlap > _SAME_ROW * min(_height(left.box), _height(right.box))
+    return overlap > _ROW_OVERLAP * min(_height(left.box), _height(right.box))
 
 
-def _gathered(
+def _group_rows(
     rows: Iterator[list[OcrLine]], *, paragraphs: bool
 ) -> Iterator[list[list[OcrLine]]]:
-    gathered: list[list[OcrLine]] = []
+    group: list[list[OcrLine]] = []
     length = 0
     for row in rows:
         size = sum(len(line.text) + 1 for line in row)
-        apart = paragraphs and gathered and _apart(_union(gathered[-1]), _union(row))
-        if gathered and (apart or length + size > LONGEST_CHARS):
-            yield gathered
-            gathered, length = [], 0
-        gathered.append(row)
+        new_paragraph = paragraphs and group and _is_new_paragraph(_union(group[-1]), _union(row))
+        if group and (new_paragraph or length + size > _MAX_BLOCK_CHARS):
+            yield group
+            group, length = [], 0
+        group.append(row)
         length += size
-    if gathered:
-        yield gathered
+    if group:
+        yield group
 
 
-def _apart(above: Box, below: Box) -> bool:
+def _is_new_paragraph(above: Box, below: Box) -> bool:
     gap = below[1] - above[3]
     height = min(_height(above), _height(below))
     beside = below[0] > above[2] or below[2] < above[0]
     return beside or gap > _PARAGRAPH_GAP * height or gap < -2 * height
 
 
-def _block(rows: list[list[OcrLine]]) -> Block:
+def _block(rows: list[list[OcrLine]]) -> TextBlock:
     lines = [line for row in rows for line in row]
     weights = [len(line.text) for line in lines]
     total = sum(line.confidence * weight for line, weight in zip(lines, weights, strict=True))
-    return Block(
+    return TextBlock(
         text="\n".join(" ".join(line.text for line in row) for row in rows),
         box=_union(lines),
         confidence=total / max(1, sum(weights)),
@@ -106,13 +105,8 @@ def _block(rows: list[list[OcrLine]]) -> Block:
 
 
 def _union(lines: Sequence[OcrLine]) -> Box:
-    boxes = [line.box for line in lines]
-    return (
-        min(box[0] for box in boxes),
-        min(box[1] for box in boxes),
-        max(box[2] for box in boxes),
-        max(box[3] for box in boxes),
-    )
+    x0, y0, x1, y1 = zip(*(line.box for line in lines), strict=True)
+    return min(x0), min(y0), max(x1), max(y1)
 
 
 def _height(box: Box) -> float:

@@ -1,7 +1,7 @@
 """Worker processes that may crash, hang or be killed, each time at the cost of one file.
 
-Not `concurrent.futures`: there, one dead worker breaks the whole pool, a hanging one cannot be
-stopped, and results are unpickled from processes that have read hostile files.
+Not `concurrent.futures`: there one dead worker breaks the pool, a hanging one cannot be stopped,
+and results are unpickled from processes that decoded hostile files.
 """
 
 from __future__ import annotations
@@ -14,27 +14,38 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
 
 from PIL import Image
 
 from sightline.storage.errors import ConfigurationError, MediaError
+from sightline.storage.ingest.decode.worker.worker_context import WorkerLimits
 from sightline.storage.ingest.decode.worker.worker_protocol import (
-    Frame,
-    Header,
+    JobEnd,
+    JobPart,
     ProtocolError,
-    pack,
+    Request,
+    WorkerAlive,
+    WorkerMessage,
+    WorkerReady,
+    pack_frame,
+    pack_request,
     receive_frame,
 )
-from sightline.storage.interfaces import Pixels, OcrEngine
+from sightline.storage.ingest.discover.sidecars import clean_json
+from sightline.storage.interfaces import OcrEngine, Pixels
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+logger = logging.getLogger(__name__)
 
 _STREAM_LIMIT = 1 << 20
-_START_DEADLINE_SECONDS = 60.0  # more than the import of a worker takes on a crowded machine
-_END_DEADLINE_SECONDS = 5.0  # for a process whose pipe has closed: it is ending, or it misbehaves
-# What a worker needs of the environment: not the passwords and tokens that may stand there.
+_START_DEADLINE_SECONDS = 60.0  # imports are slow on a busy machine
+_EXIT_DEADLINE_SECONDS = 5.0  # for a process that closed its pipe
+# Variables that a worker needs; passwords and tokens are not passed on.
 _ENVIRONMENT = (
     *("PATH", "HOME", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV", "PYTHONPATH"),
     *("PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LC_ALL", "LC_CTYPE"),
@@ -43,44 +54,65 @@ _ENVIRONMENT = (
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request, and who is told: ``part`` for each part, then ``done`` or ``failed`` once."""
+    """A request with its callbacks: ``on_part`` per part, then ``on_done`` or ``on_failed``."""
 
-    header: Header
-    blobs: Sequence[bytes]
-    part: Callable[[Frame], Awaitable[None]]
-    done: Callable[[Header], Awaitable[None]]
-    failed: Callable[[MediaError, Header], Awaitable[None]]
+    request: Request
+    on_part: Callable[[JobPart], Awaitable[None]]
+    on_done: Callable[[], Awaitable[None]]
+    on_failed: Callable[[MediaError], Awaitable[None]]
 
 
-class Pool:
-    """Runs jobs on worker processes. Use as an async context manager; `run` in a task each."""
+def parse_message(values: dict[str, Any]) -> WorkerMessage:
+    """Validate the values of a worker's frame. Raises ProtocolError.
+
+    The worker decoded hostile files, so its messages are hostile too. Strings come out without NUL
+    characters and surrogates, which Postgres refuses.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _message_adapter().validate_python(clean_json(values))
+    except (ValidationError, RecursionError) as error:
+        raise ProtocolError(f"an invalid message: {str(error)[:500]}") from error
+
+
+@cache
+def _message_adapter() -> TypeAdapter[WorkerMessage]:
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[WorkerMessage, Field(discriminator="type")])
+
+
+class WorkerPool:
+    """Runs jobs on worker processes. Await `run` once per worker, each in its own task."""
 
     def __init__(
         self,
         preprocess: Callable[[Image.Image], Pixels],
-        limits: dict[str, int],
+        limits: WorkerLimits,
         deadline_seconds: float,
-        reader: OcrEngine | None = None,
+        ocr_engine: OcrEngine | None = None,
     ) -> None:
         self._deadline = deadline_seconds
         try:
-            code = pickle.dumps((preprocess, reader))
+            code = pickle.dumps((preprocess, ocr_engine))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise ConfigurationError(
-                f"the preprocess or the reader cannot be sent to worker processes: {error}"
+                f"the preprocessing or OCR engine cannot be sent to worker processes: {error}"
             ) from error
-        self._first = pack({"import_path": sys.path, "limits": limits}, [code])
+        configuration = {"import_path": sys.path, "limits": asdict(limits)}
+        self._configuration = pack_frame(configuration, {"code": code})
         self.busy_seconds = 0.0
-        """Time spent on jobs, summed over the workers, as they report it."""
-        self.spent: dict[str, float] = {}
-        """The parts of that time that have a name, such as ``ocr``."""
-        self.peak_kib = 0
-        """Largest resident size that a worker has reported."""
+        """Time spent on jobs, summed over workers, as they report it."""
+        self.stage_seconds: dict[str, float] = {}
+        """Named parts of that time, such as ``ocr``."""
+        self.peak_rss_kib = 0
+        """Largest resident size that a worker reported."""
 
     async def run(self, take: Callable[[], Awaitable[Sequence[Job]]]) -> None:
-        """Drive one worker with the jobs that ``take`` gives until it gives none.
+        """Run the jobs that ``take`` returns on one worker, until it returns none.
 
-        A job whose worker dies or exceeds the deadline fails alone; those behind it are sent
+        A job whose worker dies or misses the deadline fails alone; the jobs behind it are sent
         again to a new worker.
         """
         worker: _Worker | None = None
@@ -88,7 +120,7 @@ class Pool:
             while jobs := deque(await take()):
                 while jobs:
                     if worker is None:
-                        worker = await _Worker.start(self._first)
+                        worker = await _Worker.start(self._configuration)
                     if not await self._serve(worker, jobs):
                         await worker.kill()
                         worker = None
@@ -97,45 +129,56 @@ class Pool:
                 await worker.kill()
 
     async def _serve(self, worker: _Worker, jobs: deque[Job]) -> bool:
-        """Send ``jobs`` and deliver the answers, popping each; False when the worker is lost."""
+        """Send ``jobs`` and dispatch the answers, popping each; False if the worker is lost."""
         worker.send(jobs)
         while jobs:
             job = jobs[0]
             try:
                 async with asyncio.timeout(self._deadline):
-                    header, blobs = await worker.receive()
-                if header.get("part") != "end":
-                    await job.part((header, blobs))  # waits while the encoder is behind
-                    continue
-                if "failed" not in header:
-                    await job.done(header)
+                    message = await worker.receive()
+                match message:
+                    case WorkerAlive():
+                        continue
+                    case JobEnd():
+                        end = message
+                    case WorkerReady():
+                        raise ProtocolError("'ready' during a job")
+                    case _:
+                        await job.on_part(message)  # waits while the encoder is behind
+                        continue
+                if end.code is None:
+                    await job.on_done()
             except TimeoutError:
                 jobs.popleft()
-                message = f"took longer than {self._deadline:g} s to read"
-                await job.failed(MediaError("timeout", message), {})
+                error = MediaError("timeout", f"took longer than {self._deadline:g} s to decode")
+                await job.on_failed(error)
                 return False
             except (asyncio.IncompleteReadError, ConnectionResetError):
                 jobs.popleft()
-                await job.failed(await worker.post_mortem(), {})
+                await job.on_failed(await worker.exit_error())
                 return False
             except ProtocolError as error:
                 jobs.popleft()
-                message = f"made its worker send {error}"
-                await job.failed(MediaError("crashed", message), {})
+                await job.on_failed(
+                    MediaError("crashed", f"corrupted its decoder process: {error}")
+                )
                 return False
             jobs.popleft()
-            self.busy_seconds += float(header.get("seconds", 0.0))
-            for stage, seconds in header.get("spent", {}).items():
-                self.spent[stage] = self.spent.get(stage, 0.0) + float(seconds)
-            self.peak_kib = max(self.peak_kib, int(header.get("peak_kib", 0)))
-            if (code := header.get("failed")) is None:
+            self._account(end)
+            if end.code is None:
                 continue
-            if trace := header.get("trace"):
-                log.debug("a worker failed on %s:\n%s", job.header.get("name"), trace)
-            await job.failed(MediaError(str(code), str(header.get("message"))), header)
-            if code == "out_of_memory":
-                return False  # what the allocator holds now would make the next file fail too
+            if end.traceback:
+                logger.debug("worker failed on %s:\n%s", _name(job.request), end.traceback)
+            await job.on_failed(MediaError(end.code, end.message))
+            if end.code == "out_of_memory":
+                return False  # the memory that the allocator holds would fail the next file too
         return True
+
+    def _account(self, end: JobEnd) -> None:
+        self.busy_seconds += end.seconds
+        for stage, seconds in end.stage_seconds.items():
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
+        self.peak_rss_kib = max(self.peak_rss_kib, end.peak_rss_kib)
 
 
 class _Worker:
@@ -154,67 +197,70 @@ class _Worker:
         self._process = asyncio.subprocess.Process(transport, protocol, asyncio.get_running_loop())
 
     @classmethod
-    async def start(cls, first: Sequence[Any]) -> _Worker:
+    async def start(cls, configuration: Sequence[bytes]) -> _Worker:
         """Start a process and wait until it is ready. Raises ConfigurationError."""
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        # One thread each: the workers together are what uses all cores.
+        # One thread per worker: the workers together use all cores.
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.subprocess_exec(
             lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=_STREAM_LIMIT, loop=loop),
             sys.executable,
-            "-P",  # or a file called numpy.py in the current folder would be run
+            "-P",  # without it, a numpy.py in the current folder would run
             *("-m", "sightline.storage.ingest.decode.worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,  # decoders complain there about hostile files
+            stderr=asyncio.subprocess.DEVNULL,  # decoders print warnings about hostile files
             env=environment,
         )
         worker = cls(transport, protocol)
         try:
-            worker._stdin.writelines(first)
+            worker._stdin.writelines(configuration)
             async with asyncio.timeout(_START_DEADLINE_SECONDS):
-                header, _ = await worker.receive()
+                message = await worker.receive()
         except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
-            end = await worker.post_mortem()
-            raise ConfigurationError(f"a decoding process does not start: {end}") from error
+            reason = await worker.exit_error()
+            raise ConfigurationError(f"a decoder process does not start: {reason}") from error
         except BaseException:
             await worker.kill()
             raise
-        if message := header.get("error"):
+        if isinstance(message, WorkerReady) and message.error is not None:
             await worker.kill()
-            raise ConfigurationError(f"a decoding process does not start:\n{message}")
+            raise ConfigurationError(f"a decoder process does not start:\n{message.error}")
         return worker
 
     def send(self, jobs: deque[Job]) -> None:
-        """Send requests; the worker reads them one by one as it goes.
+        """Send requests; the worker reads them one by one.
 
-        Without waiting for room in the pipe: the worker may itself be waiting for room in the
-        other one, and what was taken is small enough to hold.
+        Does not drain the pipe: the worker may be waiting for room in the other pipe, and the
+        requests that were taken fit into memory.
         """
         for job in jobs:
-            self._stdin.writelines(pack(job.header, job.blobs))
+            self._stdin.writelines(pack_request(job.request))
 
-    async def receive(self) -> Frame:
-        return await receive_frame(self._stdout)
+    async def receive(self) -> WorkerMessage:
+        return parse_message(await receive_frame(self._stdout))
 
-    async def post_mortem(self) -> MediaError:
-        """What to say of the file at which the process died.
+    async def exit_error(self) -> MediaError:
+        """Return the error for the file at which the process died.
 
-        It is let end by itself first: `kill` asks the system whether the process lives, and where
-        that question is what meets its end, the event loop never learns how it ended (255).
+        Waits first: if `kill` meets the exit, the event loop never learns the status (255).
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(_END_DEADLINE_SECONDS):
+            async with asyncio.timeout(_EXIT_DEADLINE_SECONDS):
                 await self._process.wait()
         await self.kill()
         status = self._transport.get_returncode()
         how = f"signal {-status}" if status is not None and status < 0 else f"status {status}"
-        return MediaError("crashed", f"crashed the process that decoded it ({how})")
+        return MediaError("crashed", f"crashed its decoder process ({how})")
 
     async def kill(self) -> None:
-        """End the process and close its pipes."""
+        """Kill the process and close its pipes."""
         if self._transport.get_returncode() is None:
             self._transport.kill()
         await self._process.wait()
         self._transport.close()
+
+
+def _name(request: Request) -> str:
+    return str(getattr(request, "name", getattr(request, "path", "an image")))

@@ -1,4 +1,4 @@
-"""What a file claims to be, by its name."""
+"""Determine the type of a file from its name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Container
 from pathlib import PurePosixPath
 from typing import Literal
 
-Claim = Literal["image", "text", "rows", "pdf", "video", "subtitles", "archive", "unknown"]
+FileType = Literal["image", "text", "rows", "pdf", "video", "subtitles", "archive", "unknown"]
 
 _IMAGE = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -39,41 +39,41 @@ _VIDEO = {
     ".mpg": "video/mpeg",
     ".mpeg": "video/mpeg",
 }
-_OTHERS = {".pdf": "application/pdf"}
-_MIME_TYPES = {**_TEXT, **_ROWS, **_SUBTITLES, **_VIDEO, **_OTHERS}
-_CLAIMS: tuple[tuple[Container[str], Claim], ...] = (
+_PDF = {".pdf": "application/pdf"}
+_MIME_TYPES = {**_TEXT, **_ROWS, **_SUBTITLES, **_VIDEO, **_PDF}
+_FILE_TYPES: tuple[tuple[Container[str], FileType], ...] = (
     (_IMAGE, "image"),
     (_TEXT, "text"),
     (_ROWS, "rows"),
-    (_OTHERS, "pdf"),
+    (_PDF, "pdf"),
     (_VIDEO, "video"),
     (_SUBTITLES, "subtitles"),
     (_ARCHIVE, "archive"),
 )
 
-# Left behind by file managers; nobody means them.
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+# Files of file managers, never wanted.
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
-def claim(name: str) -> Claim:
-    """What the last suffix of ``name`` says; ``unknown`` files are looked into all the same."""
+def file_type_of(name: str) -> FileType:
+    """Return the type for the suffix of ``name``; ``unknown`` files are still opened."""
     path = PurePosixPath(name.lower())
     suffix = path.suffix
     if path.suffixes[-2:] == [".tar", ".gz"]:
         return "archive"
-    return next((kind for suffixes, kind in _CLAIMS if suffix in suffixes), "unknown")
+    return next((kind for suffixes, kind in _FILE_TYPES if suffix in suffixes), "unknown")
 
 
 def suffix_of(name: str) -> str:
-    """The last suffix in lower case, with its dot."""
+    """Return the last suffix in lower case, with its dot."""
     return PurePosixPath(name.lower()).suffix
 
 
-def mime_type(name: str) -> str:
-    """The media type by the name of what is no picture."""
+def mime_type_of(name: str) -> str:
+    """Return the MIME type for the name of a file that is not an image."""
     return _MIME_TYPES.get(PurePosixPath(name.lower()).suffix, "text/plain")
 
 
-def hidden(part: str) -> bool:
-    """Whether a file or folder of this name is skipped without a word."""
-    return (part.startswith(".") and part not in (".", "..")) or part.lower() in _LITTER
+def is_hidden(part: str) -> bool:
+    """Return whether a file or folder of this name is skipped silently."""
+    return (part.startswith(".") and part not in (".", "..")) or part.lower() in _SYSTEM_FILES

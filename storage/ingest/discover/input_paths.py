@@ -1,42 +1,57 @@
-"""What the arguments of an ingest mean: files, folders, patterns, uploads."""
+"""Resolve the inputs of an ingest: files, folders, patterns, uploads and URLs."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.ingest.discover.discovered_file import Remote, Upload
-from sightline.storage.ingest.discover.file_types import hidden
+from sightline.storage.ingest.discover.file_types import is_hidden
+from sightline.storage.ingest.discover.sidecars import Sidecar
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
-    """An argument: how results name it, and where it really is."""
+class Upload:
+    """Bytes to ingest under a name, with an optional sidecar."""
+
+    name: str
+    data: bytes
+    sidecar: Sidecar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file that ``load`` fetches in the calling thread. ``load`` raises MediaError."""
+
+    name: str
+    load: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class InputPath:
+    """A file or folder: its path as given, used in names, and its real path."""
 
     given: str
     real: str
 
 
-#: What an ingest is given once its arguments are resolved.
-Given = Root | Upload | Remote
+IngestInput = InputPath | Upload | RemoteFile
 
 
-def resolve(paths: Sequence[str | Path | Given]) -> list[Given]:
-    """Expand patterns and drop what stands in a folder that is taken anyway.
+def resolve_inputs(paths: Sequence[str | Path | IngestInput]) -> list[IngestInput]:
+    """Expand patterns and drop paths inside folders that are ingested anyway.
 
-    A `Root` is taken as it is: its caller has resolved it, and may have checked where it leads.
-
-    Raises InvalidArgumentError that names every argument that leads nowhere.
+    An `InputPath` is not resolved again: the caller may have checked where it leads. Raises
+    InvalidArgumentError that names every path without a match.
     """
-    roots: list[Given] = []
+    inputs: list[IngestInput] = []
     missing: list[str] = []
     for path in paths:
-        if isinstance(path, Root | Upload | Remote):
-            roots.append(path)
+        if isinstance(path, InputPath | Upload | RemoteFile):
+            inputs.append(path)
             continue
         given = os.path.expanduser(os.fspath(path))  # noqa: PTH111 - keeps names as they are given
         if os.path.lexists(given):
@@ -45,42 +60,43 @@ def resolve(paths: Sequence[str | Path | Given]) -> list[Given]:
             matches = sorted(glob.glob(given, recursive=True), key=os.fsencode)  # noqa: PTH207
         if not matches:
             missing.append(given)
-        roots += [Root(_tidy(match), os.path.realpath(match)) for match in matches]
-    if missing or not roots:
+        inputs += [InputPath(_normalized(match), os.path.realpath(match)) for match in matches]
+    if missing or not inputs:
         listed = ", ".join(shown(path) for path in missing) or "nothing"
         raise InvalidArgumentError(
-            f"no file, folder or match for {listed}; give a folder, a picture, a pattern such as "
+            f"no file, folder or match for {listed}; give a folder, a file, a pattern such as "
             "'photos/**/*.jpg', a .zip or a .tar"
         )
-    return _outermost(roots)
+    return _without_nested(inputs)
 
 
-def _tidy(given: str) -> str:
-    """``pics/`` is ``pics`` and ``./pics`` too; ``.`` gives names that start with the file's."""
-    tidy = os.path.normpath(given)
-    return "" if tidy == "." else tidy
+def _normalized(given: str) -> str:
+    """Return ``pics`` for ``pics/`` and ``./pics``; ``.`` adds nothing to names."""
+    path = os.path.normpath(given)
+    return "" if path == "." else path
 
 
-def _outermost(roots: list[Given]) -> list[Given]:
-    folders = {root.real for root in roots if isinstance(root, Root) and Path(root.real).is_dir()}
-    kept: list[Given] = []
+def _without_nested(inputs: list[IngestInput]) -> list[IngestInput]:
+    paths = [each for each in inputs if isinstance(each, InputPath)]
+    folders = {path.real for path in paths if Path(path.real).is_dir()}
+    unique: list[IngestInput] = []
     seen: set[str] = set()
-    for root in roots:
-        if isinstance(root, Root):
-            if root.real in seen or _covered(root.real, folders):
+    for each in inputs:
+        if isinstance(each, InputPath):
+            if each.real in seen or _is_covered(each.real, folders):
                 continue
-            seen.add(root.real)
-        kept.append(root)
-    return kept
+            seen.add(each.real)
+        unique.append(each)
+    return unique
 
 
-def _covered(real: str, folders: set[str]) -> bool:
-    """Whether a walk of one of ``folders`` comes to ``real`` without passing what is hidden."""
-    below = Path(real)
-    for parent in below.parents:
-        if hidden(below.name):
+def _is_covered(real: str, folders: set[str]) -> bool:
+    """Return whether a walk of one of ``folders`` reaches ``real``, not through hidden names."""
+    path = Path(real)
+    for parent in path.parents:
+        if is_hidden(path.name):
             return False
         if str(parent) in folders:
             return True
-        below = parent
+        path = parent
     return False

@@ -1,8 +1,8 @@
-"""What is said about a picture beside it: captions, metadata, capture times.
+"""Parse sidecar files: captions, metadata, capture times and subtitles of images and videos.
 
-Forms, the closest first: ``name.txt`` (a caption), ``name.json`` (caption and metadata),
-``captions.csv``, and ``metadata.jsonl`` or ``metadata.csv`` as in Hugging Face's ImageFolder, in
-the picture's folder or one above it. Nothing here stops an ingest: what is broken is reported.
+Closest first: ``name.txt`` (caption), ``name.json`` (caption and metadata), then the caption tables
+``captions.csv``, ``metadata.jsonl`` and ``metadata.csv`` (as in Hugging Face's ImageFolder) in the
+same folder or above. A broken sidecar is a warning and never stops an ingest.
 """
 
 from __future__ import annotations
@@ -14,39 +14,43 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from sightline.storage.ingest.decode.worker.subtitles import Cue, gathered, parse_subtitles
-from sightline.storage.ingest.discover.file_types import claim
+from sightline.storage.ingest.decode.worker.subtitles import (
+    SubtitleCue,
+    join_sentences,
+    parse_subtitles,
+)
+from sightline.storage.ingest.discover.file_types import file_type_of
 
 CAPTION_KEYS = ("caption", "text", "description")
 CAPTURED_KEY = "captured_at"
 TABLE_NAMES = ("captions.csv", "metadata.csv", "metadata.jsonl")
 
-Report = Callable[[str, str, str], None]
-"""Takes a code, the name of the file, and what is wrong with it."""
+WarningSink = Callable[[str, str, str], None]
+"""Receives a warning: code, file name, reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """What was said. ``captured`` is the capture time as written."""
+    """The content of all sidecars of one file. ``captured_at`` is the time as written."""
 
     caption: str | None
     metadata: Mapping[str, Any]
-    captured: str | None
-    subtitles: tuple[Cue, ...] = ()
+    captured_at: str | None
+    subtitles: tuple[SubtitleCue, ...] = ()
 
     @property
-    def key(self) -> bytes:
-        """SHA-256 of all of it, by which a change is noticed."""
-        said: list[object] = [self.caption, self.metadata, self.captured]
-        said += [[cue.start, cue.end, cue.text] for cue in self.subtitles]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode("ascii")).digest()
+    def sha256(self) -> bytes:
+        """Return the SHA-256 of the content, to detect changes."""
+        content: list[object] = [self.caption, self.metadata, self.captured_at]
+        content += [[cue.start, cue.end, cue.text] for cue in self.subtitles]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).digest()
 
 
-def from_mapping(values: Mapping[str, Any]) -> Sidecar:
-    """A sidecar of the columns of a row or the keys of a JSON object.
+def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
+    """Return the sidecar for the columns of a row or the keys of a JSON object.
 
-    ``caption``, ``text`` or ``description`` is the caption; a ``metadata`` object is merged in;
-    everything else is metadata. Raises ValueError where a value cannot be kept.
+    ``caption``, ``text`` or ``description`` is the caption; a ``metadata`` object is merged in; all
+    other values are metadata. Raises ValueError for a value of a wrong type.
     """
     metadata = {str(key): value for key, value in values.items() if value is not None}
     nested = metadata.pop("metadata", None)
@@ -57,49 +61,42 @@ def from_mapping(values: Mapping[str, Any]) -> Sidecar:
     caption = next(
         (metadata.pop(key) for key in CAPTION_KEYS if isinstance(metadata.get(key), str)), None
     )
-    captured = metadata.pop(CAPTURED_KEY, None)
-    if captured is not None and not isinstance(captured, str):
-        raise ValueError(f"{CAPTURED_KEY} is {captured!r}; it must be an ISO 8601 text")
-    return Sidecar(_caption(caption), cast("dict[str, Any]", clean(metadata)), captured)
+    captured_at = metadata.pop(CAPTURED_KEY, None)
+    if captured_at is not None and not isinstance(captured_at, str):
+        raise ValueError(f"{CAPTURED_KEY} is {captured_at!r}; it must be an ISO 8601 string")
+    cleaned = cast("dict[str, Any]", clean_json(metadata))
+    return Sidecar(_clean_caption(caption), cleaned, captured_at)
 
 
-def merged(parts: list[Sidecar]) -> Sidecar | None:
-    """All that was said, where the earlier parts win; None where nothing was."""
-    if not parts:
+def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
+    """Merge sidecars; earlier ones win. Returns None if there are none."""
+    if not sidecars:
         return None
     metadata: dict[str, Any] = {}
-    for part in reversed(parts):
-        metadata |= part.metadata
+    for each in reversed(sidecars):
+        metadata |= each.metadata
     return Sidecar(
-        caption=next((part.caption for part in parts if part.caption), None),
+        caption=next((each.caption for each in sidecars if each.caption), None),
         metadata=metadata,
-        captured=next((part.captured for part in parts if part.captured), None),
-        subtitles=tuple(cue for part in parts for cue in part.subtitles),
+        captured_at=next((each.captured_at for each in sidecars if each.captured_at), None),
+        subtitles=tuple(cue for each in sidecars for cue in each.subtitles),
     )
 
 
-def read_sidecar(name: str, data: bytes) -> Sidecar:
-    """What a file beside a picture or a video says, by its name. Raises ValueError."""
-    if claim(name) == "subtitles":
-        cues = parse_subtitles(str(clean(data.decode("utf-8-sig"))))
+def parse_sidecar(name: str, data: bytes) -> Sidecar:
+    """Parse a ``.txt``, ``.json`` or subtitle file. Raises ValueError if it is invalid."""
+    if file_type_of(name) == "subtitles":
+        cues = parse_subtitles(str(clean_json(data.decode("utf-8-sig"))))
         if not cues:
-            raise ValueError("holds no subtitles")
-        return Sidecar(None, {}, None, tuple(gathered(cues)))
-    return read_caption(data) if name.endswith(".txt") else read_object(data)
-
-
-def read_caption(data: bytes) -> Sidecar:
-    """``name.txt``. Raises ValueError where it is not UTF-8."""
-    return Sidecar(_caption(data.decode("utf-8-sig")), {}, None)
-
-
-def read_object(data: bytes) -> Sidecar:
-    """``name.json``. Raises ValueError where it is not one JSON object."""
-    return from_mapping(parse_object(data))
+            raise ValueError("contains no subtitles")
+        return Sidecar(None, {}, None, tuple(join_sentences(cues)))
+    if name.endswith(".txt"):
+        return Sidecar(_clean_caption(data.decode("utf-8-sig")), {}, None)
+    return parse_mapping(parse_object(data))
 
 
 def parse_object(data: bytes | str) -> dict[str, Any]:
-    """One JSON object, without NaN, which Postgres could not keep. Raises ValueError."""
+    """Parse one JSON object; NaN is refused, as Postgres does. Raises ValueError."""
     text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
@@ -110,44 +107,44 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
     return value
 
 
-def clean(value: object) -> object:
-    """A JSON value that Postgres keeps: without NUL characters and halves of surrogate pairs."""
+def clean_json(value: object) -> Any:
+    """Return a JSON value without NUL characters and surrogates, which Postgres refuses."""
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
-        return {str(clean(key)): clean(item) for key, item in value.items()}
+        return {str(clean_json(key)): clean_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [clean(item) for item in value]
+        return [clean_json(item) for item in value]
     return value
 
 
 def sidecars_of(names: list[str]) -> dict[str, list[str]]:
-    """Of the files of one folder: picture to its own sidecars, the closest first.
+    """Map the images and videos of one folder to their sidecar files, closest first.
 
     ``a.jpg`` has ``a.txt`` and ``a.json``, or ``a.jpg.txt`` and ``a.jpg.json``; ``a.mp4`` has
-    ``a.json``, ``a.srt``, ``a.en.vtt`` and the like.
+    ``a.json``, ``a.srt``, ``a.en.vtt`` and so on.
     """
-    there = set(names)
-    subtitles = [name for name in names if claim(name) == "subtitles"]
-    found: dict[str, list[str]] = {}
+    existing = set(names)
+    subtitles = [name for name in names if file_type_of(name) == "subtitles"]
+    sidecars: dict[str, list[str]] = {}
     for name in names:
-        kind = claim(name)
-        if kind not in ("image", "video"):
+        file_type = file_type_of(name)
+        if file_type not in ("image", "video"):
             continue
         stem = str(PurePosixPath(name).with_suffix(""))
-        ends = (".txt", ".json") if kind == "image" else (".json",)
-        beside = [f"{base}{end}" for end in ends for base in (name, stem)]
-        own = [candidate for candidate in beside if candidate in there]
-        if kind == "video":
+        suffixes = (".txt", ".json") if file_type == "image" else (".json",)
+        candidates = [f"{base}{suffix}" for suffix in suffixes for base in (name, stem)]
+        own = [candidate for candidate in candidates if candidate in existing]
+        if file_type == "video":
             own += [each for each in subtitles if each.startswith(f"{stem}.")]
         if own:
-            found[name] = own
-    return found
+            sidecars[name] = own
+    return sidecars
 
 
-def _caption(text: str | None) -> str | None:
-    return str(clean(text)).strip() or None if text is not None else None
+def _clean_caption(text: str | None) -> str | None:
+    return str(clean_json(text)).strip() or None if text is not None else None
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"holds {name}, which is not JSON")
+    raise ValueError(f"contains {name}, which is not valid JSON")

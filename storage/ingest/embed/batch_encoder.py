@@ -15,7 +15,7 @@ from sightline.storage.errors import (
     ModelOverloadedError,
     ModelUnavailableError,
 )
-from sightline.storage.ingest.ingest_items import Vector
+from sightline.storage.ingest.stage_types import Vector
 from sightline.storage.interfaces import Vectors
 
 logger = logging.getLogger(__name__)

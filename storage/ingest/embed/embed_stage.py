@@ -1,4 +1,4 @@
-"""The stage between the decoders and the database: pictures in, finished work out."""
+"""Encode the pixels of all sources in batches, and join the vectors to their sources."""
 
 from __future__ import annotations
 
@@ -6,73 +6,97 @@ import asyncio
 import time
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.decode_stage import Picture
 from sightline.storage.ingest.embed.batch_encoder import BatchEncoder
-from sightline.storage.ingest.ingest_items import AssetDraft, Work
-from sightline.storage.ingest.progress import Tally
+from sightline.storage.ingest.progress import IngestStats
+from sightline.storage.ingest.stage_types import (
+    AssetDraft,
+    DecodedSource,
+    Embedded,
+    EmbeddedSource,
+    EncodeRequest,
+    FailedSource,
+    RegionDraft,
+    fail_source,
+    file_of,
+)
 from sightline.storage.interfaces import Pixels
 
 _BATCH_WAIT_SECONDS = 0.25
-_BATCHES_IN_FLIGHT = 2  # one in the model, one ready for it
+_MAX_BATCHES_IN_FLIGHT = 2  # one in the model, one ready for it
 
 
-class Encoding:
-    """Gathers pictures of whatever sources into batches of the encoder's size."""
+class EmbedStage:
+    """Encodes ``requests`` in batches and turns ``decoded`` sources into ``embedded`` ones."""
 
     def __init__(
         self,
         encoder: BatchEncoder[Pixels],
-        pictures: asyncio.Queue[Picture | None],
-        finished: asyncio.Queue[Work | None],
-        tally: Tally,
+        requests: asyncio.Queue[EncodeRequest | None],
+        decoded: asyncio.Queue[DecodedSource | FailedSource | None],
+        embedded: asyncio.Queue[EmbeddedSource | FailedSource | None],
+        stats: IngestStats,
     ) -> None:
         self._encoder = encoder
-        self._pictures = pictures
-        self._finished = finished
-        self._tally = tally
+        self._requests = requests
+        self._decoded = decoded
+        self._embedded = embedded
+        self._stats = stats
 
-    async def run(self) -> None:
-        """Until the pictures end; then says to ``finished`` that nothing more comes."""
-        slots = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
+    async def encode_requests(self) -> None:
+        """Encode until the requests end."""
+        slots = asyncio.Semaphore(_MAX_BATCHES_IN_FLIGHT)
         async with asyncio.TaskGroup() as batches:
-            while pictures := await self._next_pictures():
+            while requests := await self._next_batch():
                 await slots.acquire()
-                batches.create_task(self._encode_batch(pictures, slots))
-        await self._finished.put(None)
+                batches.create_task(self._encode_batch(requests, slots))
 
-    async def _next_pictures(self) -> list[Picture]:
-        """A full batch, or what there is when no more came for a moment; none at the end."""
-        first = await self._pictures.get()
-        pictures = [] if first is None else [first]
-        while pictures and len(pictures) < self._encoder.batch_size:
+    async def join_sources(self) -> None:
+        """Wait for the vectors of each decoded source, in order, until the sources end."""
+        while (source := await self._decoded.get()) is not None:
+            await self._embedded.put(
+                source if isinstance(source, FailedSource) else await self._join(source)
+            )
+        await self._embedded.put(None)
+
+    async def _next_batch(self) -> list[EncodeRequest]:
+        """Return a full batch, or fewer if no more arrive for a moment; none at the end."""
+        first = await self._requests.get()
+        requests = [] if first is None else [first]
+        while requests and len(requests) < self._encoder.batch_size:
             try:
                 async with asyncio.timeout(_BATCH_WAIT_SECONDS):
-                    more = await self._pictures.get()
+                    request = await self._requests.get()
             except TimeoutError:
                 break
-            if more is None:
-                await self._pictures.put(None)
+            if request is None:
+                await self._requests.put(None)
                 break
-            pictures.append(more)
-        return pictures
+            requests.append(request)
+        return requests
 
-    async def _encode_batch(self, pictures: list[Picture], slots: asyncio.Semaphore) -> None:
+    async def _encode_batch(self, requests: list[EncodeRequest], slots: asyncio.Semaphore) -> None:
         try:
-            wanted = [(w, d, d.pixels) for w, d in pictures if d.pixels is not None]
             started = time.perf_counter()
-            results = await self._encoder([pixels for _, _, pixels in wanted])
-            self._tally.spend("encode", time.perf_counter() - started)
-            for (work, draft, _), result in zip(wanted, results, strict=True):
-                draft.pixels = None
-                work.unfinished -= 1
-                told = work.failure is not None and work.ended
-                if not isinstance(result, MediaError):
-                    draft.vector = result
-                elif isinstance(draft, AssetDraft):
-                    work.fail(result)
-                else:
-                    self._tally.problem("tile_not_encoded", work.found.name, str(result))
-                if work.ready and not told:
-                    await self._finished.put(work)
+            results = await self._encoder([request.pixels for request in requests])
+            self._stats.add_time("encode", time.perf_counter() - started)
+            for request, result in zip(requests, results, strict=True):
+                if not request.vector.done():  # cancelled with its source
+                    request.vector.set_result(result)
         finally:
             slots.release()
+
+    async def _join(self, decoded: DecodedSource) -> EmbeddedSource | FailedSource:
+        assets: list[Embedded[AssetDraft]] = []
+        for asset in decoded.assets:
+            vector = await asset.vector
+            if isinstance(vector, MediaError):
+                return fail_source(decoded.source, vector, decoded)
+            assets.append(Embedded(asset.draft, vector))
+        regions: list[Embedded[RegionDraft]] = [Embedded(line, None) for line in decoded.ocr_lines]
+        for tile in decoded.tiles:
+            vector = await tile.vector
+            if isinstance(vector, MediaError):
+                self._stats.warn("tile_not_encoded", file_of(decoded).name, str(vector))
+            else:
+                regions.append(Embedded(tile.draft, vector))
+        return EmbeddedSource(decoded, tuple(assets), tuple(regions))

@@ -1,32 +1,43 @@
-"""Copy the rows of a batch into their tables, in the order in which they name each other."""
+"""Copy the rows of a batch into their tables, referenced tables first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import product
 from typing import LiteralString, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
-from sightline.storage.ingest.ingest_items import (
+from sightline.storage.db.rows import fetch_values
+from sightline.storage.ingest.stage_types import (
+    AnalyzedPassage,
     AssetDraft,
-    PassageDraft,
+    DecodedSource,
+    Embedded,
     RegionDraft,
     Vector,
-    Work,
+    file_of,
 )
-from sightline.storage.ingest.store.binary_copy import Key, embedding_rows
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 _SQL = sql_loader.load("ingest")
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # signature, flags, length of the extension
+_COPY_TRAILER = b"\xff\xff"
+_MAX_HALF = 65504.0
+
+EmbeddingKey = tuple[str | None, int | None, int | None]
+"""Ids of asset, region and passage."""
 
 
-class Spaces(NamedTuple):
-    """Where vectors go; None where passages or parts of pictures get none."""
+class TargetSpaces(NamedTuple):
+    """The embedding spaces of a collection; None if passages or tiles get no vectors."""
 
     asset: EmbeddingSpace
     passage: EmbeddingSpace | None
@@ -34,44 +45,39 @@ class Spaces(NamedTuple):
 
 
 class AssetRow(NamedTuple):
-    """A picture, and the source that it is of."""
+    """A new asset of a source."""
 
     id: str
     source_id: int
-    work: Work
-    draft: AssetDraft
-
-
-class PassageRow(NamedTuple):
-    """A passage, and where it stands."""
-
-    source_id: int
-    asset_id: str | None
-    draft: PassageDraft
+    decoded: DecodedSource
+    asset: Embedded[AssetDraft]
 
 
 class RegionRow(NamedTuple):
-    """A part of a picture."""
+    """A new region of an asset."""
 
     asset_id: str
-    draft: RegionDraft
+    region: Embedded[RegionDraft]
 
 
-def metadata_of(work: Work) -> dict[str, object]:
-    """What the sidecar says."""
-    return dict(work.found.sidecar.metadata) if work.found.sidecar else {}
+class PassageRow(NamedTuple):
+    """A new passage of a source, and the asset that it describes."""
+
+    source_id: int
+    asset_id: str | None
+    passage: AnalyzedPassage
 
 
 @dataclass(slots=True)
-class Rows:
-    """What a batch adds."""
+class BatchRows:
+    """The new rows of a batch."""
 
     assets: list[AssetRow] = field(default_factory=list)
     regions: list[RegionRow] = field(default_factory=list)
     passages: list[PassageRow] = field(default_factory=list)
 
-    async def copy(self, connection: Connection, collection_id: int, spaces: Spaces) -> None:
-        """Write everything."""
+    async def copy(self, connection: Connection, collection_id: int, spaces: TargetSpaces) -> None:
+        """Write all rows."""
         if self.assets:
             await self._copy_assets(connection, collection_id, spaces.asset)
         if self.regions:
@@ -79,66 +85,93 @@ class Rows:
         if self.passages:
             await self._copy_passages(connection, collection_id, spaces.passage)
 
-    async def _copy_assets(self, connection: Connection, collection_id: int, space: EmbeddingSpace) -> None:
+    async def _copy_assets(
+        self, connection: Connection, collection_id: int, space: EmbeddingSpace
+    ) -> None:
         rows = (_asset_values(row, collection_id) for row in self.assets)
         await _copy(connection, _SQL["copy_assets"], rows)
-        thumbnails = (
-            (row.id, row.draft.thumbnail, *row.draft.thumbnail_size) for row in self.assets
-        )
+        drafts = [(row.id, row.asset.draft) for row in self.assets]
+        thumbnails = ((id_, draft.thumbnail, *draft.thumbnail_size) for id_, draft in drafts)
         types = ["text", "bytea", "int4", "int4"]
         await _copy(connection, _SQL["copy_thumbnails"], thumbnails, types)
-        vectors: list[tuple[Key, Vector]] = [
-            ((row.id, None, None), row.draft.vector)
-            for row in self.assets
-            if row.draft.vector is not None
-        ]
+        vectors = [((row.id, None, None), row.asset.vector) for row in self.assets]
         await _copy_vectors(connection, collection_id, space, vectors)
 
     async def _copy_regions(
         self, connection: Connection, collection_id: int, space: EmbeddingSpace | None
     ) -> None:
-        ids = await _ids(connection, "region_ids", len(self.regions))
+        ids = await fetch_values(connection, _SQL["region_ids"], {"count": len(self.regions)})
         numbered = list(zip(ids, self.regions, strict=True))
-        rows = (
-            (id_, row.asset_id, d.kind, d.ordinal, *d.box, d.label, d.score)
-            for id_, row in numbered
-            for d in (row.draft,)
-        )
+        rows = (_region_values(id_, row) for id_, row in numbered)
         await _copy(connection, _SQL["copy_regions"], rows)
-        if space is not None:
-            vectors: list[tuple[Key, Vector]] = [
-                ((row.asset_id, id_, None), row.draft.vector)
-                for id_, row in numbered
-                if row.draft.vector is not None
-            ]
-            await _copy_vectors(connection, collection_id, space, vectors)
+        vectors = [((row.asset_id, id_, None), row.region.vector) for id_, row in numbered]
+        await _copy_vectors(connection, collection_id, space, vectors)
 
     async def _copy_passages(
         self, connection: Connection, collection_id: int, space: EmbeddingSpace | None
     ) -> None:
-        ids = await _ids(connection, "passage_ids", len(self.passages))
+        ids = await fetch_values(connection, _SQL["passage_ids"], {"count": len(self.passages)})
         numbered = list(zip(ids, self.passages, strict=True))
         rows = (_passage_values(id_, row, collection_id) for id_, row in numbered)
         await _copy(connection, _SQL["copy_passages"], rows)
         postings = (
             (term, id_, frequency)
             for id_, row in numbered
-            if row.draft.analysis is not None
-            for term, frequency in row.draft.analysis.frequencies.items()
+            for term, frequency in row.passage.analysis.frequencies.items()
         )
         await _copy(connection, _SQL["copy_postings"], postings, ["text", "int8", "int2"])
-        if space is not None:
-            vectors: list[tuple[Key, Vector]] = [
-                ((row.asset_id, None, id_), row.draft.vector)
-                for id_, row in numbered
-                if row.draft.vector is not None
-            ]
-            await _copy_vectors(connection, collection_id, space, vectors)
+        vectors = [((row.asset_id, None, id_), row.passage.vector) for id_, row in numbered]
+        await _copy_vectors(connection, collection_id, space, vectors)
 
 
-async def _ids(connection: Connection, block: str, count: int) -> list[int]:
-    cursor = await connection.execute(_SQL[block], {"count": count})
-    return [int(row[0]) for row in await cursor.fetchall()]
+def embedding_rows(
+    embedding_space_id: int, collection_id: int, rows: Sequence[tuple[EmbeddingKey, Vector]]
+) -> bytes:
+    """Return a binary COPY of ``embedding`` for keys and vectors, packed by numpy.
+
+    Twenty times as fast as adapting row by row. Asset ids are 12 ASCII characters.
+    """
+    keys = [key for key, _ in rows]
+    vectors = np.stack([vector for _, vector in rows])
+    # A record array needs rows with the same null columns.
+    groups = (
+        _pack_group(embedding_space_id, collection_id, keys, vectors, present)
+        for present in product((False, True), repeat=3)
+    )
+    return b"".join([_COPY_HEADER, *groups, _COPY_TRAILER])
+
+
+def _pack_group(
+    embedding_space_id: int,
+    collection_id: int,
+    keys: Sequence[EmbeddingKey],
+    vectors: NDArray[np.float32],
+    present: tuple[bool, ...],
+) -> bytes:
+    """Pack the rows whose key has exactly the ids in ``present``."""
+    chosen = [
+        index for index, key in enumerate(keys) if tuple(id_ is not None for id_ in key) == present
+    ]
+    if not chosen:
+        return b""
+    dimension = vectors.shape[1]
+    key_columns = (("asset", "S12", 12), ("region", ">i8", 8), ("passage", ">i8", 8))
+    fields = [("columns", ">i2"), ("l0", ">i4"), ("space", ">i4"), ("l1", ">i4"), ("coll", ">i4")]
+    for (name, kind, _), is_present in zip(key_columns, present, strict=True):
+        fields += [(f"{name}_length", ">i4"), *([(name, kind)] if is_present else [])]
+    fields += [("l5", ">i4"), ("dimension", ">i2"), ("unused", ">i2")]
+    rows = np.zeros(len(chosen), dtype=[*fields, ("vector", ">f2", (dimension,))])
+    rows["columns"] = 6
+    rows["l0"] = rows["l1"] = 4
+    rows["space"], rows["coll"] = embedding_space_id, collection_id
+    for column, ((name, _, size), is_present) in enumerate(zip(key_columns, present, strict=True)):
+        rows[f"{name}_length"] = size if is_present else -1
+        if is_present:
+            rows[name] = [keys[index][column] for index in chosen]
+    rows["l5"] = 4 + 2 * dimension
+    rows["dimension"] = dimension
+    rows["vector"] = np.clip(vectors[chosen], -_MAX_HALF, _MAX_HALF)
+    return rows.tobytes()
 
 
 async def _copy(
@@ -147,7 +180,7 @@ async def _copy(
     rows: Iterable[Sequence[object]],
     types: Sequence[str] | None = None,
 ) -> None:
-    """``types`` are for the binary format."""
+    """Copy rows; ``types`` are the column types of the binary format."""
     async with connection.cursor() as cursor, cursor.copy(statement) as copy:
         if types is not None:
             copy.set_types(types)
@@ -156,22 +189,24 @@ async def _copy(
 
 
 async def _copy_vectors(
-    connection: Connection, collection_id: int, space: EmbeddingSpace, rows: Sequence[tuple[Key, Vector]]
+    connection: Connection,
+    collection_id: int,
+    space: EmbeddingSpace | None,
+    rows: Sequence[tuple[EmbeddingKey, Vector | None]],
 ) -> None:
-    if not rows:
+    present = [(key, vector) for key, vector in rows if vector is not None]
+    if space is None or not present:
         return
-    data = embedding_rows(space.id, collection_id, rows)
-    async with (
-        connection.cursor() as cursor,
-        cursor.copy(space.compose(_SQL["copy_embeddings"])) as copy,
-    ):
-        await copy.write(data)
+    statement = space.compose(_SQL["copy_embeddings"])
+    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        await copy.write(embedding_rows(space.id, collection_id, present))
 
 
 def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
-    work, draft = row.work, row.draft
-    stored = draft.stored
-    captured = work.captured
+    decoded, draft = row.decoded, row.asset.draft
+    hashed, captured = decoded.source.hashed, decoded.captured
+    sidecar = file_of(decoded).sidecar
+    content_sha256 = draft.content_sha256
     offset = timedelta(seconds=draft.frame_seconds or 0.0)
     return (
         row.id,
@@ -181,22 +216,25 @@ def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
         draft.ordinal,
         draft.page,
         draft.frame_seconds,
-        work.location if stored is None else f"object:{stored.hex()}",
-        work.content_key if stored is None else stored,
+        hashed.location if content_sha256 is None else f"object:{content_sha256.hex()}",
+        hashed.content_key if content_sha256 is None else content_sha256,
         draft.width,
         draft.height,
         captured.at + offset if captured else None,
         captured.local + offset if captured and captured.local else None,
-        work.found.sidecar.caption if work.found.sidecar else None,
-        Jsonb(metadata_of(work)),
+        sidecar.caption if sidecar else None,
+        Jsonb(dict(sidecar.metadata) if sidecar else {}),
         draft.perceptual_hash,
     )
 
 
+def _region_values(id_: int, row: RegionRow) -> tuple[object, ...]:
+    draft = row.region.draft
+    return (id_, row.asset_id, draft.kind, draft.ordinal, *draft.box, draft.label, draft.score)
+
+
 def _passage_values(id_: int, row: PassageRow, collection_id: int) -> tuple[object, ...]:
-    draft = row.draft
-    if draft.analysis is None:
-        raise ValueError("a passage is analysed before it is written")
+    draft, analysis = row.passage.draft, row.passage.analysis
     return (
         id_,
         collection_id,
@@ -205,7 +243,7 @@ def _passage_values(id_: int, row: PassageRow, collection_id: int) -> tuple[obje
         draft.kind,
         draft.ordinal,
         draft.text,
-        draft.analysis.language,
+        analysis.language,
         draft.page,
         draft.start_seconds,
         draft.end_seconds,
@@ -213,6 +251,6 @@ def _passage_values(id_: int, row: PassageRow, collection_id: int) -> tuple[obje
         draft.char_end,
         *(draft.box or (None, None, None, None)),
         draft.confidence,
-        draft.analysis.tsvector,
-        draft.analysis.token_count,
+        analysis.tsvector,
+        analysis.token_count,
     )

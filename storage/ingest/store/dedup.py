@@ -1,136 +1,160 @@
-"""What is new, what is known, what is there twice: decided by content, in the order of names."""
+"""Decide by content what is new, changed, unchanged or a duplicate, in discovery order."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
+from sightline.storage.db.rows import fetch_all
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.decode_stage import Reading
-from sightline.storage.ingest.decode.worker.open_file import Stamp
-from sightline.storage.ingest.discover.discovered_file import Found
-from sightline.storage.ingest.ingest_items import Known, Work
-from sightline.storage.ingest.progress import Tally
+from sightline.storage.ingest.decode.worker.open_file import FileStamp
+from sightline.storage.ingest.discover.sidecars import Sidecar
+from sightline.storage.ingest.stage_types import (
+    AcceptedSource,
+    ChangedSource,
+    DedupDecision,
+    DiscoveredFile,
+    DuplicateFile,
+    ExistingSource,
+    FailedSource,
+    HashedFile,
+    NewSource,
+    UnchangedSource,
+)
 from sightline.storage.records.collections import Collection
 
 _SQL = sql_loader.load("ingest")
 _FILE = "file:"
 
+HashFile = Callable[[str], Awaitable[tuple[bytes, FileStamp]]]
+"""Returns the SHA-256 and the stamp of a file. Raises MediaError."""
 
-class Identifier:
-    """Decides for one collection; ``open_works`` are those of this run that are not written."""
+
+async def hash_files(
+    files: Sequence[DiscoveredFile], hash_file: HashFile
+) -> list[HashedFile | FailedSource]:
+    """Hash all files; those whose bytes cannot be read fail."""
+    async with asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(_hash(file, hash_file)) for file in files]
+    return [task.result() for task in started]
+
+
+class Deduplicator:
+    """Compares files with one collection and with the pending sources of this run."""
 
     def __init__(
         self,
         database: Database,
+        blobs: BlobStore,
         collection: Collection,
-        reading: Reading,
-        tally: Tally,
+        *,
+        hash_file: HashFile,
+        needs_decode: Callable[[ExistingSource, Sidecar | None], bool],
     ) -> None:
         self._database = database
+        self._blobs = blobs
         self._collection = collection
-        self._reading = reading
-        self._tally = tally
-        self._open: dict[bytes, Work] = {}
+        self._hash_file = hash_file
+        self._needs_decode = needs_decode
+        self._pending: dict[bytes, tuple[NewSource, list[str]]] = {}
 
-    def close(self, work: Work) -> None:
-        """It is written (or has failed): from now on the database knows about it."""
-        if self._open.get(work.content_key) is work:
-            del self._open[work.content_key]
+    async def decide(self, files: Sequence[HashedFile | FailedSource]) -> list[DedupDecision]:
+        """Return one decision per file, in order; failures pass through."""
+        by_key, by_location = await self._existing(
+            [each for each in files if isinstance(each, HashedFile)]
+        )
+        decisions: list[DedupDecision] = []
+        for hashed in files:
+            if isinstance(hashed, FailedSource):
+                decisions.append(hashed)
+                continue
+            existing = by_key.get(hashed.content_key)
+            pending = self._pending.get(hashed.content_key)
+            if existing is not None and existing.state == "done":
+                decisions.append(await self._compare(hashed, existing))
+            elif pending is not None:
+                pending[1].append(hashed.file.name)
+                decisions.append(DuplicateFile(hashed, pending=True))
+            else:
+                previous = by_location.get(hashed.location)
+                replaces = previous is not None and previous.state == "done"
+                source = NewSource(hashed, replaces)
+                self._pending[hashed.content_key] = (source, [])
+                decisions.append(source)
+        return decisions
 
-    async def hash_all(self, batch: Sequence[Found]) -> list[Work]:
-        """Work for each, with its content key, or failed where the bytes cannot be read."""
-        async with asyncio.TaskGroup() as tasks:
-            started = [tasks.create_task(self._hash(found)) for found in batch]
-        return [task.result() for task in started]
+    def release(self, source: AcceptedSource | None) -> list[str]:
+        """Forget a source that is written or failed; return the names of its duplicates.
 
-    async def decide(self, works: Sequence[Work]) -> list[Work]:
-        """Those that something is to be done about; the others are counted.
-
-        Returned are failures, new sources, and known ones (``known`` is set) whose sidecar
-        changed or whose file was moved.
+        From now on the database knows the source.
         """
-        by_key, by_place = await self._known(works)
-        todo: list[Work] = []
-        for work in works:
-            if work.failure is not None:
-                todo.append(work)
-                continue
-            known = by_key.get(work.content_key)
-            if known is not None and known.state == "done":
-                work.known, work.kind = known, known.kind
-                if await self._changed(work, known):
-                    todo.append(work)
-                continue
-            twin = self._open.get(work.content_key)
-            if twin is not None:
-                twin.twins.append(work.found)
-                continue
-            there = by_place.get(work.location)
-            work.replaces = there is not None and there.state == "done"
-            self._open[work.content_key] = work
-            todo.append(work)
-        return todo
+        key = source.hashed.content_key if source is not None else b""
+        pending = self._pending.get(key)
+        if pending is None or pending[0] is not source:
+            return []
+        del self._pending[key]
+        return pending[1]
 
-    async def _changed(self, work: Work, known: Known) -> bool:
-        """Whether the row of these bytes has to be brought up to date; else it is counted."""
-        sidecar = work.found.sidecar
-        # Stored bytes have one place, whatever they are called.
-        stored = not known.location.startswith(_FILE)
-        if stored and work.found.data is not None:
-            await self._reading.restore(known.location, work.found.data)
-        if work.location == known.location and (not stored or work.found.name == known.name):
-            if (sidecar.key if sidecar else None) != known.sidecar_sha256:
-                return True
-            if self._reading.wants_look(work) or not known.named:
-                return True
-            self._tally.count("unchanged")
-            return False
-        if stored or await self._still_there(known):
-            self._tally.count("duplicate")
-            return False
-        return True  # the file was moved
+    async def _compare(self, hashed: HashedFile, existing: ExistingSource) -> DedupDecision:
+        file = hashed.file
+        # Stored bytes have one location, whatever their name.
+        stored = not existing.location.startswith(_FILE)
+        if stored and file.data is not None and not self._blobs.exists(existing.location):
+            await asyncio.to_thread(self._blobs.put, file.data)
+        same_name = not stored or file.name == existing.name
+        if hashed.location == existing.location and same_name:
+            changed = (
+                (file.sidecar.sha256 if file.sidecar else None) != existing.sidecar_sha256
+                or self._needs_decode(existing, file.sidecar)
+                or not existing.has_name_passage
+            )
+            return ChangedSource(hashed, existing) if changed else UnchangedSource(hashed)
+        if stored or await self._is_unmoved(existing):
+            return DuplicateFile(hashed, pending=False)
+        return ChangedSource(hashed, existing)
 
-    async def _still_there(self, known: Known) -> bool:
-        """Whether the place that a row names still holds its bytes."""
+    async def _is_unmoved(self, existing: ExistingSource) -> bool:
+        """Return whether the location of an existing source still has its bytes."""
         try:
-            digest, _ = await self._reading.hash(known.location.removeprefix(_FILE))
+            digest, _ = await self._hash_file(existing.location.removeprefix(_FILE))
         except MediaError:
             return False
-        return digest == known.content_key
+        return digest == existing.content_key
 
-    async def _hash(self, found: Found) -> Work:
-        if found.failure is None:
-            try:
-                return await self._identified(found)
-            except MediaError as error:
-                found.failure = error
-        location = found.place_location
-        return Work(found, found.place_key, location, failure=found.failure, ended=True)
-
-    async def _identified(self, found: Found) -> Work:
-        if found.data is not None:
-            digest = await asyncio.to_thread(lambda data: hashlib.sha256(data).digest(), found.data)
-            return Work(found, digest, f"object:{digest.hex()}", byte_size=len(found.data))
-        if found.path is None:
-            raise ValueError(f"{found.name} has neither a path nor bytes")
-        stamp: Stamp
-        digest, stamp = await self._reading.hash(found.path)
-        return Work(found, digest, f"{_FILE}{found.path}", stamp, byte_size=stamp.size)
-
-    async def _known(self, works: Sequence[Work]) -> tuple[dict[bytes, Known], dict[str, Known]]:
-        readable = [work for work in works if work.failure is None]
-        if not readable:
+    async def _existing(
+        self, files: Sequence[HashedFile]
+    ) -> tuple[dict[bytes, ExistingSource], dict[str, ExistingSource]]:
+        if not files:
             return {}, {}
         values = {
             "collection_id": self._collection.id,
-            "keys": [work.content_key for work in readable],
-            "locations": [w.location for w in readable if w.location.startswith(_FILE)],
+            "keys": [each.content_key for each in files],
+            "locations": [each.location for each in files if each.location.startswith(_FILE)],
         }
         async with self._database.connection() as connection:
-            rows = await (await connection.execute(_SQL["known"], values)).fetchall()
-        known = [Known(*row) for row in rows]
-        return {k.content_key: k for k in known}, {k.location: k for k in known}
+            sources = await fetch_all(
+                connection, _SQL["existing_sources"], values, row=ExistingSource
+            )
+        return {each.content_key: each for each in sources}, {
+            each.location: each for each in sources
+        }
+
+
+async def _hash(file: DiscoveredFile, hash_file: HashFile) -> HashedFile | FailedSource:
+    failure = file.failure
+    try:
+        if failure is None and file.data is not None:
+            digest = await asyncio.to_thread(lambda data: hashlib.sha256(data).digest(), file.data)
+            return HashedFile(file, digest, f"object:{digest.hex()}", len(file.data))
+        if failure is None and file.path is not None:
+            digest, stamp = await hash_file(file.path)
+            return HashedFile(file, digest, f"{_FILE}{file.path}", stamp.size, stamp)
+    except MediaError as error:
+        failure = error
+    if failure is None:
+        raise ValueError(f"{file.name} has neither a path nor bytes")
+    return FailedSource(file, file.failure_key, file.failure_location, failure)

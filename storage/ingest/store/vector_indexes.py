@@ -1,80 +1,71 @@
-"""The vector index during a load: kept up to date by small ones, built after large ones."""
+"""Maintain the vector index during an ingest: update it for small loads, rebuild for large ones."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
-from sightline.storage.ingest.ingest_items import Work
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.records import embedding_spaces
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _SQL = sql_loader.load("ingest")
-_ANALYZE_ROWS = 100  # fewer change no plan
+MIN_ANALYZE_ROWS = 100
+"""Fewer new rows do not change query plans."""
 
 
-class IndexCare:
-    """Looks after the index of one space through an ingest.
+class VectorIndexMaintainer:
+    """Maintains the index of one embedding space during an ingest.
 
-    A load that was cut off leaves a space without its index: the next `finish`, of an ingest or
-    at the start of a server (`repair`), builds it.
+    An interrupted load leaves the space without an index. The next `finish`, or
+    `build_missing_indexes` at the start of a server, builds it.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        space: EmbeddingSpace,
-        options: IngestOptions,
-        rows_of: Callable[[Work], int],
-    ) -> None:
-        """``rows_of`` says about how many vectors a work brings."""
-        self._rows_of = rows_of
-        self._coming = 0
+    def __init__(self, database: Database, space: EmbeddingSpace, options: IngestOptions) -> None:
         self._database = database
         self._space = space
         self._options = options
-        self._rows = 0
-        self._indexed = True
+        self._expected_rows = 0
+        self._existing_rows = 0
+        self._has_index = True
 
     async def start(self) -> None:
-        """Look at what is there."""
+        """Read the current state of the space."""
         async with self._database.connection() as connection:
-            self._indexed = await embedding_spaces.has_index(connection, self._space)
-            self._rows = await embedding_spaces.count_vectors(connection, self._space)
+            self._has_index = await embedding_spaces.has_index(connection, self._space)
+            self._existing_rows = await embedding_spaces.count_vectors(connection, self._space)
 
-    def notice(self, works: Sequence[Work]) -> None:
-        """Count what comes of works that something is to be done about."""
-        self._coming += sum(self._rows_of(work) for work in works if work.failure is None)
+    def add_expected(self, rows: int) -> None:
+        """Add the vectors that the sources accepted so far will have."""
+        self._expected_rows += rows
 
-    async def expect(self, scale: float) -> None:
-        """Drop the index if building it afterwards is faster.
+    async def drop_if_large(self, scale: float) -> None:
+        """Drop the index if it is faster to build it after the load.
 
-        ``scale`` is how many times what was noticed so far is to come in all.
+        ``scale`` is the ratio of all files to those that were accepted or skipped so far.
         """
-        rows = round(self._coming * scale)
-        large = rows > self._options.bulk_rows and rows > self._options.bulk_fraction * self._rows
-        if not self._indexed or not large:
+        rows = round(self._expected_rows * scale)
+        min_rows = max(self._options.bulk_rows, self._options.bulk_fraction * self._existing_rows)
+        if not self._has_index or rows <= min_rows:
             return
-        log.info("about %d vectors to come: the index is built after them", rows)
+        logger.info("expecting about %d vectors: building the index after the load", rows)
         async with self._database.connection() as connection:
             await embedding_spaces.drop_index(connection, self._space)
-        self._indexed = False
+        self._has_index = False
 
-    async def finish(self, rows_added: int) -> None:
-        """Build the index where it is missing, and tell the planner what is new."""
+    async def finish(self, added_rows: int) -> None:
+        """Build a missing index and update the statistics of the planner."""
         async with self._database.connection() as connection:
             await embedding_spaces.ensure_index(connection, self._space)
-            if rows_added >= _ANALYZE_ROWS:
+            if added_rows >= MIN_ANALYZE_ROWS:
                 await connection.execute(self._space.compose(_SQL["analyze_partition"]))
 
 
-async def repair(database: Database) -> None:
-    """Build the vector indexes that a cut-off load left missing."""
+async def build_missing_indexes(database: Database) -> None:
+    """Build the vector indexes that an interrupted load left missing."""
     async with database.connection() as connection:
         for space in await embedding_spaces.list_spaces(connection):
             await embedding_spaces.ensure_index(connection, space)

@@ -1,251 +1,322 @@
-"""Write finished work: all of a batch in one transaction, or nothing."""
+"""Write finished sources: all of a batch in one transaction, or nothing."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.rows import fetch_all, fetch_one, fetch_value, fetch_values
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.ingest_items import PassageDraft, Work, asset_id
 from sightline.storage.ingest.progress import Outcome
+from sightline.storage.ingest.stage_types import (
+    ChangedSource,
+    EmbeddedSource,
+    ExistingSource,
+    FailedSource,
+    NewSource,
+    PassageDraft,
+    asset_id,
+    fail_source,
+    file_of,
+)
 from sightline.storage.ingest.store.copy_rows import (
     AssetRow,
+    BatchRows,
     PassageRow,
     RegionRow,
-    Rows,
-    Spaces,
-    metadata_of,
+    TargetSpaces,
 )
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.deletion import discard_unreferenced_blobs, hold_blobs
 
 _SQL = sql_loader.load("ingest")
-_LOCK_FAMILY = 0x51648  # any number of our own, apart from that of spaces
+_LOCK_FAMILY = 0x51648  # arbitrary; different from the lock family of embedding spaces
+
+FinishedSource = EmbeddedSource | FailedSource
 
 
-class Standing(NamedTuple):
-    """A picture of a source; ``seconds`` of a frame."""
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """A written source and its outcome; ``source`` may have failed during the write."""
 
+    source: FinishedSource
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingAsset:
+    """An asset of a source; ``frame_seconds`` for video frames only."""
+
+    source_id: int
+    ordinal: int
     id: str
-    seconds: float | None
+    frame_seconds: float | None
 
 
-class Writer:
-    """Writes into one collection."""
+@dataclass(frozen=True, slots=True)
+class _SourceId:
+    id: int
+    content_key: bytes
+
+
+class IngestWriter:
+    """Writes batches into one collection."""
 
     def __init__(
         self,
         database: Database,
-        objects: BlobStore,
+        blobs: BlobStore,
         collection: Collection,
         *,
-        spaces: Spaces,
+        spaces: TargetSpaces,
     ) -> None:
         self._database = database
-        self._objects = objects
+        self._blobs = blobs
         self._collection = collection
         self._spaces = spaces
 
-    async def write(self, works: Sequence[Work]) -> list[Outcome]:
-        """Commit a batch; what became of each of ``works``, in order.
+    async def write(self, batch: Sequence[FinishedSource]) -> list[WriteResult]:
+        """Commit a batch and return the results in order.
 
-        What another process has written meanwhile is ``unchanged`` or ``duplicate``.
+        Sources that another process wrote in the meantime are ``unchanged`` or ``duplicate``.
         """
-        await self._store(works)
-        updates = [work for work in works if work.known is not None and work.failure is None]
-        fresh = [work for work in works if work.known is None or work.failure is not None]
-        outcomes: dict[Work, Outcome] = {}
+        await self._store_uploads(batch)
+        outcomes: dict[FinishedSource, Outcome] = {}
         async with self._database.connection() as connection:
-            turn = {"family": _LOCK_FAMILY, "collection_id": self._collection.id}
-            await connection.execute(_SQL["take_turn"], turn)
-            await self._hold(connection, fresh)
-            rows = Rows()
-            ours = await self._sources(connection, fresh)
-            for work, source_id in ours:
-                outcomes[work] = "failed" if work.failure is not None else "added"
-                self._collect(rows, work, source_id, {})
-            for work in await self._replaced(connection, ours):
-                outcomes[work] = "replaced"
-            updated = await self._update(connection, updates)
-            pictures = await self._pictures_of(connection, updated)
-            for work in updated:
-                outcomes[work] = "updated"
-                if work.known is not None:
-                    self._collect(rows, work, work.known.id, pictures.get(work, {}))
+            lock = {"family": _LOCK_FAMILY, "collection_id": self._collection.id}
+            await connection.execute(_SQL["lock_collection"], lock)
+            sources = await self._check_blobs(connection, batch)
+            rows = BatchRows()
+            inserted = await self._insert_sources(
+                connection, [each for each in sources if _existing_of(each) is None]
+            )
+            for source, id_ in inserted.items():
+                outcomes[source] = "failed" if isinstance(source, FailedSource) else "added"
+                self._add_rows(rows, source, id_, [])
+            for source in await self._delete_replaced(connection, inserted):
+                outcomes[source] = "replaced"
+            updated = await self._update_sources(connection, sources)
+            assets = await fetch_all(
+                connection,
+                _SQL["assets_of_sources"],
+                {"ids": list(updated.values())},
+                row=ExistingAsset,
+            )
+            for source, id_ in updated.items():
+                outcomes[source] = "updated"
+                own = [asset for asset in assets if asset.source_id == id_]
+                self._add_rows(rows, source, id_, own)
             await rows.copy(connection, self._collection.id, self._spaces)
-            for work in works:
-                if work not in outcomes:
-                    outcomes[work] = await self._forestalled(connection, work)
-        unused = [place for work in works if work.failure is not None for place in work.stored]
-        if unused:
-            await discard_unreferenced_blobs(self._database, self._objects, unused)
-        return [outcomes[work] for work in works]
+            for source in sources:
+                if source not in outcomes:
+                    outcomes[source] = await self._outcome_of_unwritten(connection, source)
+        failed = [each for each in sources if isinstance(each, FailedSource)]
+        if unused := [location for each in failed for location in each.stored_blobs]:
+            await discard_unreferenced_blobs(self._database, self._blobs, unused)
+        return [WriteResult(source, outcomes[source]) for source in sources]
 
-    async def _forestalled(self, connection: Connection, work: Work) -> Outcome:
-        """What to call it when the bytes were there already: the same file, or another."""
-        if work.failure is not None:
+    async def _outcome_of_unwritten(
+        self, connection: Connection, source: FinishedSource
+    ) -> Outcome:
+        """Return the outcome of bytes that another process wrote: the same file or another."""
+        if isinstance(source, FailedSource):
             return "failed"
+        hashed = source.decoded.source.hashed
         values = {
             "collection_id": self._collection.id,
-            "keys": [work.content_key],
+            "keys": [hashed.content_key],
             "locations": [],
         }
-        row = await (await connection.execute(_SQL["known"], values)).fetchone()
-        return "duplicate" if row is not None and row[3] != work.location else "unchanged"
+        row = await fetch_one(connection, _SQL["existing_sources"], values, row=ExistingSource)
+        return "duplicate" if row is not None and row.location != hashed.location else "unchanged"
 
-    async def _store(self, works: Sequence[Work]) -> None:
-        """Keep the bytes that have no file of their own; before the rows that name them."""
+    async def _store_uploads(self, batch: Sequence[FinishedSource]) -> None:
+        """Store bytes without a file, before the rows that reference them."""
         async with asyncio.TaskGroup() as tasks:
-            for work in works:
-                if work.found.data is not None and work.failure is None:
-                    tasks.create_task(asyncio.to_thread(self._objects.put, work.found.data))
+            for source in batch:
+                data = file_of(source).data
+                if data is not None and isinstance(source, EmbeddedSource):
+                    tasks.create_task(asyncio.to_thread(self._blobs.put, data))
 
-    async def _hold(self, connection: Connection, fresh: Sequence[Work]) -> None:
-        """See to it that stored bytes stay until the rows are there, and are still there now."""
-        taken = [work for work in fresh if work.failure is None]
-        stored = [work for work in taken if work.found.data is not None]
-        if not stored and not any(work.stored for work in taken):
-            return
+    async def _check_blobs(
+        self, connection: Connection, batch: Sequence[FinishedSource]
+    ) -> list[FinishedSource]:
+        """Lock stored blobs until the commit, and fail sources whose blobs are gone."""
+        new = [
+            each for each in batch if isinstance(each, EmbeddedSource) and not _existing_of(each)
+        ]
+        if not any(each.decoded.stored_blobs or file_of(each).data is not None for each in new):
+            return list(batch)
         await hold_blobs(connection)
-        for work in taken:
-            if not all(self._objects.exists(place) for place in work.stored):
-                # Pictures of a source that shared them were deleted meanwhile.
-                work.fail(MediaError("changed", "lost a page or frame on the way; run again"))
-        for work in stored:
-            if work.found.data is not None and not self._objects.exists(work.location):
-                await asyncio.to_thread(self._objects.put, work.found.data)
+        failed: dict[FinishedSource, FailedSource] = {}
+        for source in new:
+            decoded, data = source.decoded, file_of(source).data
+            if not all(map(self._blobs.exists, decoded.stored_blobs)):
+                # Assets of another source that shared them were deleted in the meantime.
+                failure = MediaError("changed", "lost a page or frame; run the ingest again")
+                failed[source] = fail_source(decoded.source, failure, decoded)
+            elif data is not None and not self._blobs.exists(decoded.source.hashed.location):
+                await asyncio.to_thread(self._blobs.put, data)
+        return [failed.get(each, each) for each in batch]
 
-    async def _sources(
-        self, connection: Connection, fresh: Sequence[Work]
-    ) -> list[tuple[Work, int]]:
-        """Insert sources, done and failed; those that are now ours with their ids."""
-        if not fresh:
-            return []
-        by_key = {work.content_key: work for work in fresh}
-        works = [by_key[key] for key in sorted(by_key)]
-        values = {
-            "collection_id": self._collection.id,
-            "keys": [work.content_key for work in works],
-            "names": [work.found.name for work in works],
-            "locations": [work.location for work in works],
-            "places": [work.found.place_location for work in works],
-            "kinds": [work.kind for work in works],
-            "mime_types": [work.mime_type for work in works],
-            "byte_sizes": [work.byte_size for work in works],
-            "metadata": [Jsonb(metadata_of(work)) for work in works],
-            "sidecar_sha256s": [_sidecar_key(work) for work in works],
-            "readers": [work.ocr_engine for work in works],
-            "tilings": [work.tile_scheme for work in works],
-            "error_codes": [work.failure.code if work.failure else None for work in works],
-            "errors": [str(work.failure) if work.failure else None for work in works],
+    async def _insert_sources(
+        self, connection: Connection, sources: Sequence[FinishedSource]
+    ) -> dict[FinishedSource, int]:
+        """Insert new and failed sources; return the ids of those that no other process has."""
+        if not sources:
+            return {}
+        by_key = {_source_values(each)["keys"]: each for each in sources}
+        rows = [_source_values(by_key[key]) for key in sorted(by_key)]
+        values: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+        values["collection_id"] = self._collection.id
+        await connection.execute(_SQL["delete_failures"], values)
+        inserted = await fetch_all(connection, _SQL["insert_sources"], values, row=_SourceId)
+        return {by_key[row.content_key]: row.id for row in inserted}
+
+    async def _delete_replaced(
+        self, connection: Connection, inserted: Mapping[FinishedSource, int]
+    ) -> list[FinishedSource]:
+        """Delete the sources whose file now has these new bytes; return the new sources."""
+        by_id = {
+            id_: source
+            for source, id_ in inserted.items()
+            if isinstance(source, EmbeddedSource)
+            and isinstance(source.decoded.source, NewSource)
+            and source.decoded.source.replaces
         }
-        await connection.execute(_SQL["forget_failures"], values)
-        cursor = await connection.execute(_SQL["insert_sources"], values)
-        return [(by_key[bytes(key)], id_) for id_, key in await cursor.fetchall()]
-
-    async def _replaced(
-        self, connection: Connection, ours: Sequence[tuple[Work, int]]
-    ) -> list[Work]:
-        """Forget the sources whose file holds these new bytes now; the works that did it."""
-        works = {work.content_key: work for work, _ in ours}
-        ids = [id_ for work, id_ in ours if work.replaces and work.failure is None]
-        if not ids:
+        if not by_id:
             return []
-        cursor = await connection.execute(_SQL["forget_replaced"], {"new_ids": ids})
-        return [works[bytes(key)] for (key,) in await cursor.fetchall()]
+        ids = await fetch_values(connection, _SQL["delete_replaced"], {"new_ids": list(by_id)})
+        return [by_id[id_] for id_ in ids]
 
-    async def _update(self, connection: Connection, updates: Sequence[Work]) -> list[Work]:
-        """Bring what is said about known sources up to date; those that are still there."""
-        done = []
-        for work in updates:
-            if work.known is None:
+    async def _update_sources(
+        self, connection: Connection, sources: Sequence[FinishedSource]
+    ) -> dict[EmbeddedSource, int]:
+        """Update changed sources; return the ids of those that still exist."""
+        updated: dict[EmbeddedSource, int] = {}
+        for source in sources:
+            existing = _existing_of(source)
+            if existing is None or not isinstance(source, EmbeddedSource):
                 continue
-            sidecar = work.found.sidecar
+            decoded, sidecar = source.decoded, file_of(source).sidecar
             values = {
-                "id": work.known.id,
+                "id": existing.id,
                 "collection_id": self._collection.id,
-                "name": work.found.name,
-                "location": work.location,
+                "name": file_of(source).name,
+                "location": decoded.source.hashed.location,
                 "caption": sidecar.caption if sidecar else None,
-                "metadata": Jsonb(metadata_of(work)),
-                "sidecar_sha256": _sidecar_key(work),
-                "ocr_engine": work.ocr_engine,
-                "tile_scheme": work.tile_scheme,
-                "captured_at": work.captured.at if work.captured else None,
-                "captured_local": work.captured.local if work.captured else None,
+                "metadata": Jsonb(dict(sidecar.metadata) if sidecar else {}),
+                "sidecar_sha256": sidecar.sha256 if sidecar else None,
+                "ocr_engine": decoded.ocr_engine,
+                "tile_scheme": decoded.tile_scheme,
+                "captured_at": decoded.captured.at if decoded.captured else None,
+                "captured_local": decoded.captured.local if decoded.captured else None,
             }
-            cursor = await connection.execute(_SQL["update_source"], values)
-            if await cursor.fetchone() is not None:
+            if await fetch_value(connection, _SQL["update_source"], values) is not None:
                 await connection.execute(_SQL["update_asset"], values)
-                await self._forget(connection, work, work.known.id)
-                done.append(work)
-        return done
+                await self._delete_outdated(connection, source, existing)
+                updated[source] = existing.id
+        return updated
 
-    async def _forget(self, connection: Connection, work: Work, source_id: int) -> None:
-        """Drop what an update writes anew."""
-        kinds = {"caption", "name", *(passage.kind for passage in work.passages)}
-        if work.kind == "video" and work.known and work.known.sidecar_sha256 != _sidecar_key(work):
-            kinds.add("subtitle")  # what stood beside it may be gone
+    async def _delete_outdated(
+        self, connection: Connection, source: EmbeddedSource, existing: ExistingSource
+    ) -> None:
+        """Delete the passages and regions that an update writes again."""
+        kinds = {"caption", "name", *(passage.draft.kind for passage in source.passages)}
+        sidecar = file_of(source).sidecar
+        if existing.kind == "video" and existing.sidecar_sha256 != (
+            sidecar.sha256 if sidecar else None
+        ):
+            kinds.add("subtitle")  # the subtitle file may have been removed
         regions: list[str] = []
-        if work.ocr_engine is not None:
+        if source.decoded.ocr_engine is not None:
             kinds.add("ocr")
             regions.append("ocr_line")
-        if work.tile_scheme is not None:
+        if source.decoded.tile_scheme is not None:
             regions.append("tile")
         if regions:
-            old = {"ids": [source_id], "kinds": regions}
-            await connection.execute(_SQL["forget_regions"], old)
-        values = {"ids": [source_id], "kinds": sorted(kinds)}
-        await connection.execute(_SQL["forget_passages"], values)
+            values = {"ids": [existing.id], "kinds": regions}
+            await connection.execute(_SQL["delete_regions"], values)
+        values = {"ids": [existing.id], "kinds": sorted(kinds)}
+        await connection.execute(_SQL["delete_passages"], values)
 
-    async def _pictures_of(
-        self, connection: Connection, updates: Sequence[Work]
-    ) -> dict[Work, dict[int, Standing]]:
-        """Known pictures by their ordinals."""
-        by_source = {work.known.id: work for work in updates if work.known is not None}
-        cursor = await connection.execute(_SQL["pictures_of"], {"ids": list(by_source)})
-        found: dict[Work, dict[int, Standing]] = {}
-        for source_id, ordinal, id_, seconds in await cursor.fetchall():
-            found.setdefault(by_source[source_id], {})[ordinal] = Standing(id_, seconds)
-        return found
-
-    def _collect(
-        self, rows: Rows, work: Work, source_id: int, known: Mapping[int, Standing]
+    def _add_rows(
+        self,
+        rows: BatchRows,
+        source: FinishedSource,
+        source_id: int,
+        existing: Sequence[ExistingAsset],
     ) -> None:
-        """Spread finished work over the tables. Text on a picture that was deleted is dropped."""
-        there = dict(known)
-        for asset in work.assets:
-            id_ = asset_id(self._collection.name, work.content_key, asset.kind, asset.ordinal)
-            there[asset.ordinal] = Standing(id_, asset.frame_seconds)
-            rows.assets.append(AssetRow(id_, source_id, work, asset))
-        for region in work.regions:
-            encoded = region.kind != "tile" or region.vector is not None
-            if encoded and region.on_asset in there:
-                rows.regions.append(RegionRow(there[region.on_asset].id, region))
-        if work.named is not None:
-            first = there[min(there)].id if there else None
-            rows.passages.append(PassageRow(source_id, first, work.named))
-        for passage in work.passages:
-            if passage.on_asset is None:
-                rows.passages.append(PassageRow(source_id, _shown_at(passage, there), passage))
-            elif passage.on_asset in there:
-                rows.passages.append(PassageRow(source_id, there[passage.on_asset].id, passage))
+        """Add the rows of a source. Text on an image that was deleted is dropped."""
+        if isinstance(source, FailedSource):
+            return
+        assets = {asset.ordinal: asset for asset in existing}
+        key = source.decoded.source.hashed.content_key
+        for asset in source.assets:
+            draft = asset.draft
+            id_ = asset_id(self._collection.name, key, draft.kind, draft.ordinal)
+            assets[draft.ordinal] = ExistingAsset(
+                source_id, draft.ordinal, id_, draft.frame_seconds
+            )
+            rows.assets.append(AssetRow(id_, source_id, source.decoded, asset))
+        for region in source.regions:
+            if region.draft.asset in assets:
+                rows.regions.append(RegionRow(assets[region.draft.asset].id, region))
+        for passage in source.passages:
+            draft_asset = passage.draft.asset
+            if passage.draft.kind == "name":
+                first = assets[min(assets)].id if assets else None
+                rows.passages.append(PassageRow(source_id, first, passage))
+            elif draft_asset is None:
+                nearest = _nearest_frame(passage.draft, list(assets.values()))
+                rows.passages.append(PassageRow(source_id, nearest, passage))
+            elif draft_asset in assets:
+                rows.passages.append(PassageRow(source_id, assets[draft_asset].id, passage))
 
 
-def _shown_at(passage: PassageDraft, there: Mapping[int, Standing]) -> str | None:
-    """The frame nearest to the middle of a subtitle; None for text that is not of a film."""
-    frames = [(each.seconds, each.id) for each in there.values() if each.seconds is not None]
+def _existing_of(source: FinishedSource) -> ExistingSource | None:
+    """Return the row that a source updates; a failure never updates one."""
+    if isinstance(source, EmbeddedSource) and isinstance(source.decoded.source, ChangedSource):
+        return source.decoded.source.existing
+    return None
+
+
+def _source_values(source: FinishedSource) -> dict[str, Any]:
+    """Return the parameters of ``insert_sources`` for one source."""
+    file = file_of(source)
+    facts = source if isinstance(source, FailedSource) else source.decoded
+    hashed = source if isinstance(source, FailedSource) else source.decoded.source.hashed
+    failure = source.failure if isinstance(source, FailedSource) else None
+    decoded = source.decoded if isinstance(source, EmbeddedSource) else None
+    sidecar = file.sidecar
+    return {
+        "keys": hashed.content_key,
+        "names": file.name,
+        "locations": hashed.location,
+        "places": file.failure_location,
+        "kinds": facts.kind,
+        "mime_types": facts.mime_type,
+        "byte_sizes": facts.byte_size,
+        "metadata": Jsonb(dict(sidecar.metadata) if sidecar else {}),
+        "sidecar_sha256s": sidecar.sha256 if sidecar else None,
+        "ocr_engines": decoded.ocr_engine if decoded else None,
+        "tile_schemes": decoded.tile_scheme if decoded else None,
+        "error_codes": failure.code if failure else None,
+        "errors": str(failure) if failure else None,
+    }
+
+
+def _nearest_frame(passage: PassageDraft, assets: Sequence[ExistingAsset]) -> str | None:
+    """Return the frame nearest to the middle of a subtitle; None for other text."""
+    frames = [(each.frame_seconds, each.id) for each in assets if each.frame_seconds is not None]
     if passage.start_seconds is None or not frames:
         return None
     middle = (passage.start_seconds + (passage.end_seconds or passage.start_seconds)) / 2
     return min(frames, key=lambda frame: abs(frame[0] - middle))[1]
-
-
-def _sidecar_key(work: Work) -> bytes | None:
-    return work.found.sidecar.key if work.found.sidecar else None

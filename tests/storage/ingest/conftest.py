@@ -1,4 +1,4 @@
-"""Ingest into a fresh database, and look at what it left there."""
+"""An empty database to ingest into, and helpers to query the result."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from typing import Any
 
 import pytest
 
-from sightline.storage.blobs import ObjectStore
+from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
-from sightline.storage.ingest.discover.discovered_file import Upload
+from sightline.storage.ingest.discover.input_paths import Upload
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
-from sightline.storage.ingest.progress import Progress, Summary
-from sightline.storage.interfaces import ImageEncoder, TextReader
+from sightline.storage.ingest.progress import IngestProgress, IngestSummary
+from sightline.storage.interfaces import ImageEncoder, OcrEngine
 from tests.support.encoders import ColourHistogramEncoder
 
-TABLES = ("source", "asset", "thumbnail", "said", "posting", "embedding")
-# Every source has a passage of its name as well, which most tests do not ask for.
-_SAID = "CREATE VIEW sightline.said AS SELECT * FROM sightline.passage WHERE kind <> 'name'"
+TABLES = ("source", "asset", "thumbnail", "content_passage", "posting", "embedding")
+# Every source also has a passage for its file name, which most tests do not need.
+_CONTENT_PASSAGES = (
+    "CREATE VIEW sightline.content_passage AS SELECT * FROM sightline.passage WHERE kind <> 'name'"
+)
 
 
 @dataclass
 class Bench:
-    """A database, an object store, an encoder, and short ways to use them."""
+    """A database, a blob store and an encoder, with short methods to use them."""
 
     database: Database
-    objects: ObjectStore
+    blobs: BlobStore
     encoder: ImageEncoder = field(default_factory=ColourHistogramEncoder)
-    reader: TextReader | None = None
-    progress: list[Progress] = field(default_factory=list)
+    ocr_engine: OcrEngine | None = None
+    progress: list[IngestProgress] = field(default_factory=list)
 
     async def ingest(
         self,
@@ -40,18 +42,18 @@ class Bench:
         encoder: ImageEncoder | None = None,
         settings: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> Summary:
-        """With one worker, unless told otherwise."""
+    ) -> IngestSummary:
+        """Ingest with one worker unless ``workers`` is given."""
         return await ingest(
             self.database,
-            self.objects,
+            self.blobs,
             encoder or self.encoder,
             paths,
             collection=collection,
             options=IngestOptions(**{"workers": 1, **options}),
             progress=self.progress.append,
             passage_encoder=self.encoder,
-            reader=self.reader,
+            ocr_engine=self.ocr_engine,
             settings=settings,
         )
 
@@ -60,14 +62,14 @@ class Bench:
             return await (await connection.execute(query, values)).fetchall()
 
     async def counts(self) -> dict[str, int]:
-        """Rows of each table."""
+        """Return the number of rows per table."""
         return {
             table: (await self.rows(f"SELECT count(*) FROM sightline.{table}"))[0][0]
             for table in TABLES
         }
 
     async def failures(self) -> dict[str, str]:
-        """Name to code of what is recorded as failed."""
+        """Return the error code of each failed source, by name."""
         query = "SELECT name, error_code FROM sightline.source WHERE state = 'failed'"
         return dict(await self.rows(query))
 
@@ -75,16 +77,16 @@ class Bench:
 @pytest.fixture
 async def bench(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     async with database.connection() as connection:
-        await connection.execute(_SAID)
-    return Bench(database, ObjectStore(tmp_path_factory.mktemp("data")))
+        await connection.execute(_CONTENT_PASSAGES)
+    return Bench(database, BlobStore(tmp_path_factory.mktemp("data")))
 
 
-Ingest = Callable[..., Awaitable[Summary]]
+Ingest = Callable[..., Awaitable[IngestSummary]]
 
 
 @pytest.fixture
 def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder ``album`` in the current folder, so that names are short."""
+    """Return an empty folder ``album`` in the current folder, so that names are short."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "album"
     folder.mkdir()

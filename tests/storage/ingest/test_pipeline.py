@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError
-from sightline.storage.ingest.discover.discovered_file import Upload
+from sightline.storage.ingest.discover.input_paths import Upload
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import assets
 from sightline.storage.records.deletion import delete_assets
-from sightline.storage.text.analyzer import analyse
+from sightline.storage.text.analyzer import analyze
 from tests.storage.ingest.conftest import TABLES, Bench
 from tests.support.encoders import ColourHistogramEncoder
 from tests.support.misbehaving import CRASH, HANG, MisbehavingEncoder
@@ -28,7 +28,7 @@ async def test_a_folder_becomes_assets_with_vectors_thumbnails_and_captions(
     fill(album, 3)
     (album / "0001.txt").write_text("a red door")
     summary = await bench.ingest("album")
-    assert (summary.added, summary.failed, summary.pictures, summary.passages) == (3, 0, 3, 1)
+    assert (summary.added, summary.failed, summary.images, summary.passages) == (3, 0, 3, 1)
     found = await bench.rows(
         "SELECT a.id, s.name, s.location, a.location, a.width, a.height, a.sha256, s.mime_type, "
         "e.embedding FROM sightline.asset a JOIN sightline.source s ON s.id = a.source_id "
@@ -41,7 +41,7 @@ async def test_a_folder_becomes_assets_with_vectors_thumbnails_and_captions(
         path = album / f"{number:04}.jpg"
         assert source_place == place == f"file:{path}"
         assert (width, height, mime) == (48, 32, "image/jpeg")
-        assert bench.objects.read(place, sha256, name="it") == path.read_bytes()
+        assert bench.blobs.read(place, sha256, name="it") == path.read_bytes()
         pixels = bench.encoder.preprocess(Image.open(path))
         expected = (await bench.encoder.encode_images([pixels]))[0]
         assert np.allclose(vector.to_numpy().astype(np.float32), expected, atol=2e-3)
@@ -59,16 +59,18 @@ async def test_a_caption_is_a_passage_on_its_asset_with_terms_and_a_vector(
     (album / "0000.txt").write_text("Two white dogs, 两只白狗")
     await bench.ingest("album")
     ((id_, kind, text, asset, count),) = await bench.rows(
-        "SELECT p.id, p.kind, text, a.id, token_count FROM sightline.said p "
+        "SELECT p.id, p.kind, text, a.id, token_count FROM sightline.content_passage p "
         "JOIN sightline.asset a ON a.id = p.asset_id"
     )
-    analysis = analyse(text)
+    analysis = analyze(text)
     assert (kind, text, count) == ("caption", "Two white dogs, 两只白狗", analysis.token_count)
     terms = await bench.rows(
-        "SELECT term, frequency FROM sightline.posting JOIN sightline.said ON id = passage_id"
+        "SELECT term, frequency FROM sightline.posting JOIN sightline.content_passage ON id = passage_id"
     )
     assert dict(terms) == analysis.frequencies
-    assert await bench.rows("SELECT id FROM sightline.said WHERE tokens @@ 'dog'::tsquery")
+    assert await bench.rows(
+        "SELECT id FROM sightline.content_passage WHERE tokens @@ 'dog'::tsquery"
+    )
     ((vector, on),) = await bench.rows(
         "SELECT embedding, asset_id FROM sightline.embedding WHERE passage_id = %s", id_
     )
@@ -85,7 +87,7 @@ async def test_text_files_become_chunks_that_know_their_place(bench: Bench, albu
     assert summary.added == 2
     rows = await bench.rows(
         "SELECT s.name, s.kind, s.mime_type, p.kind, p.text, p.char_start, p.char_end "
-        "FROM sightline.said p JOIN sightline.source s ON s.id = p.source_id "
+        "FROM sightline.content_passage p JOIN sightline.source s ON s.id = p.source_id "
         "ORDER BY s.name, p.ordinal"
     )
     assert rows[-1][:5] == ("album/utf16.txt", "text", "text/plain", "chunk", "weiße Wände")
@@ -101,7 +103,7 @@ async def test_the_same_bytes_twice_change_nothing(bench: Bench, album: Path) ->
     await bench.ingest("album")
     before = {table: await bench.rows(f"SELECT * FROM sightline.{table}") for table in TABLES}
     again = await bench.ingest("album")
-    assert (again.unchanged, again.added, again.updated, again.pictures) == (6, 0, 0, 0)
+    assert (again.unchanged, again.added, again.updated, again.images) == (6, 0, 0, 0)
     after = {table: await bench.rows(f"SELECT * FROM sightline.{table}") for table in TABLES}
     assert str(after) == str(before)
 
@@ -129,7 +131,7 @@ async def test_ids_do_not_depend_on_the_order_or_on_the_run(bench: Bench, album:
     paths = fill(album, 12)
     await bench.ingest("album")
     ids = sorted(await bench.rows("SELECT id, sha256 FROM sightline.asset"))
-    await delete_assets(bench.database, bench.objects, [row[0] for row in ids])
+    await delete_assets(bench.database, bench.blobs, [row[0] for row in ids])
     assert sum((await bench.counts()).values()) == 0
     random.Random(1).shuffle(paths)
     await bench.ingest(*paths[:5])
@@ -148,7 +150,7 @@ async def test_a_changed_sidecar_is_taken_in_without_decoding(bench: Bench, albu
     caption.write_text("a new gate")
     (album / "0000.json").write_text('{"room": 7, "captured_at": "2024-05-03T17:00:00+02:00"}')
     changed = await bench.ingest("album")
-    assert (changed.updated, changed.added, changed.pictures) == (1, 0, 0)
+    assert (changed.updated, changed.added, changed.images) == (1, 0, 0)
     query = "SELECT caption, metadata, captured_at, captured_local FROM sightline.asset"
     assert await bench.rows(query) == [
         (
@@ -158,14 +160,14 @@ async def test_a_changed_sidecar_is_taken_in_without_decoding(bench: Bench, albu
             datetime(2024, 5, 3, 17),
         )
     ]
-    assert await bench.rows("SELECT text FROM sightline.said") == [("a new gate",)]
+    assert await bench.rows("SELECT text FROM sightline.content_passage") == [("a new gate",)]
     terms = {
         row[0]
         for row in await bench.rows(
-            "SELECT term FROM sightline.posting JOIN sightline.said ON id = passage_id"
+            "SELECT term FROM sightline.posting JOIN sightline.content_passage ON id = passage_id"
         )
     }
-    assert terms == set(analyse("a new gate").frequencies)
+    assert terms == set(analyze("a new gate").frequencies)
     assert (await bench.counts())["embedding"] == 2
     assert await bench.rows("SELECT id, created_at FROM sightline.asset") == before
 
@@ -175,7 +177,7 @@ async def test_a_changed_sidecar_is_taken_in_without_decoding(bench: Bench, albu
     # The time that the camera wrote holds again.
     at = datetime(2020, 1, 1, 10, tzinfo=UTC)
     assert await bench.rows(query) == [(None, {}, at, datetime(2020, 1, 1, 10))]
-    assert (await bench.counts())["said"] == 0
+    assert (await bench.counts())["content_passage"] == 0
     assert (await bench.ingest("album")).unchanged == 1
 
 
@@ -201,7 +203,7 @@ async def test_files_that_swapped_names_are_told_apart(bench: Bench, album: Path
     (album / "x").replace(two)
     assert (await bench.ingest("album")).updated == 2
     for location, sha256 in await bench.rows("SELECT location, sha256 FROM sightline.asset"):
-        bench.objects.read(location, sha256, name="it")
+        bench.blobs.read(location, sha256, name="it")
     assert (await bench.ingest("album")).unchanged == 2
 
 
@@ -213,7 +215,7 @@ async def test_a_file_with_new_bytes_replaces_what_it_was(bench: Bench, album: P
     summary = await bench.ingest("album")
     assert (summary.replaced, summary.added, summary.unchanged) == (1, 0, 1)
     counts = await bench.counts()
-    assert (counts["source"], counts["asset"], counts["said"]) == (2, 2, 1)
+    assert (counts["source"], counts["asset"], counts["content_passage"]) == (2, 2, 1)
 
 
 async def test_bad_files_are_recorded_with_their_reason_and_stop_nothing(
@@ -289,7 +291,7 @@ async def test_files_that_crash_or_hang_a_decoder_fail_alone(bench: Bench, album
     for name, colour in (("crash.png", CRASH), ("hang.png", HANG)):
         (album / name).write_bytes(encoded(Image.new("RGB", (8, 8), colour), "PNG"))
     # One file runs into it; on a busy machine the others must not.
-    summary = await bench.ingest("album", encoder=MisbehavingEncoder(), file_deadline_seconds=8.0)
+    summary = await bench.ingest("album", encoder=MisbehavingEncoder(), file_timeout_seconds=8.0)
     assert summary.added == 6
     assert await bench.failures() == {"album/crash.png": "crashed", "album/hang.png": "timeout"}
 
@@ -313,9 +315,9 @@ async def test_archives_and_uploads_keep_their_bytes_in_the_object_store(
         ("album/x.zip/in/broken.jpg", "failed"),
         ("dropped.jpg", "done"),
     ]
-    assert bench.objects.read(rows[0][1], rows[0][2], name="it") == jpeg(1)
-    assert bench.objects.read(rows[2][1], rows[2][2], name="it") == jpeg(2)
-    assert len(list(bench.objects.stored())) == 2
+    assert bench.blobs.read(rows[0][1], rows[0][2], name="it") == jpeg(1)
+    assert bench.blobs.read(rows[2][1], rows[2][2], name="it") == jpeg(2)
+    assert len(list(bench.blobs.locations())) == 2
     again = await bench.ingest("album", upload)
     assert (again.unchanged, again.duplicate, again.failed) == (2, 1, 1)
 
@@ -329,7 +331,7 @@ async def test_capture_times_come_from_sidecar_then_camera(bench: Bench, album: 
         '{"file_name": "broken.jpg", "captured_at": "long ago"}\n'
     )
     summary = await bench.ingest("album")
-    assert summary.problems["sidecar_broken"].count == 1
+    assert summary.warnings["sidecar_broken"].count == 1
     rows = await bench.rows(
         "SELECT name, captured_at, captured_local FROM sightline.asset a JOIN sightline.source s "
         "ON s.id = source_id"
@@ -355,7 +357,7 @@ async def test_progress_counts_to_the_end_and_the_summary_says_where_time_went(
     plain = summary.as_json()
     assert plain["added"] == 20
     assert plain["failures"]["empty"]["examples"][0]["name"] == "album/bad.jpg"
-    assert set(plain["stages"]) >= {"discover", "read_decode", "encode", "write", "index"}
+    assert set(plain["stages"]) >= {"discover", "decode", "encode", "write", "index"}
     assert plain["peak_rss_mib"] > 1
     assert plain["worker_peak_rss_mib"] > 1
 

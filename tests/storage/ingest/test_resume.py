@@ -13,7 +13,7 @@ from PIL import Image
 
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import DatabaseUnavailableError
-from sightline.storage.ingest.decode.worker.tile_cutter import boxes
+from sightline.storage.ingest.decode.worker.tile_cutter import tile_boxes
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.records import collections
 from tests.storage.ingest.conftest import Bench
@@ -63,7 +63,7 @@ async def whole(bench: Bench) -> int:
     """The number of pictures, after seeing that each has all its rows and none has too many."""
     counts = await bench.counts()
     assert counts["source"] == counts["asset"] == counts["thumbnail"]
-    assert counts["embedding"] == counts["asset"] + counts["said"]
+    assert counts["embedding"] == counts["asset"] + counts["content_passage"]
     ((double,),) = await bench.rows("SELECT count(*) - count(DISTINCT sha256) FROM sightline.asset")
     assert double == 0
     return counts["asset"]
@@ -92,21 +92,21 @@ async def test_a_killed_ingest_has_what_it_said_and_the_next_one_goes_on(
     assert summary.unchanged == there
     assert summary.added == PICTURES - there
     assert await whole(bench) == PICTURES
-    assert (await bench.counts())["said"] == PICTURES // 3
+    assert (await bench.counts())["content_passage"] == PICTURES // 3
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["with the pictures", "after them"])
 async def test_a_killed_ingest_leaves_each_picture_all_of_its_tiles_or_none_and_the_next_cuts_them(
     bench: Bench, database_dsn: str, album: Path, tmp_path: Path, later: bool
 ) -> None:
-    count, each = 40, len(boxes(150, 150))
+    count, each = 40, len(tile_boxes(150, 150))
     for number in range(count):
         Image.new("RGB", (150, 150), (5 * number, 90, 200)).save(album / f"{number}.png")
     if later:
         await bench.ingest(album)
     async with bench.database.connection() as connection:
         owner = await collections.ensure(connection, "album")
-        await collections.change_settings(connection, owner, {"tiles": True})
+        await collections.update_settings(connection, owner, {"tiles": True})
     async with ingest_process(database_dsn, tmp_path, album) as process:
         async for done, _ in counts_said(process):
             if done > 0:
@@ -120,7 +120,7 @@ async def test_a_killed_ingest_leaves_each_picture_all_of_its_tiles_or_none_and_
     assert summary.failed == 0
     assert await _tiles(bench) == dict.fromkeys(await _assets(bench), each)
     assert len(await _assets(bench)) == count
-    assert await check(bench.database, bench.objects) == []
+    assert await check(bench.database, bench.blobs) == []
 
 
 async def _assets(bench: Bench) -> list[str]:

@@ -1,5 +1,5 @@
-"""What runs in the worker processes: opens, checks and decodes files that nobody vouches for.
+"""Worker processes: open, check and decode files that nobody vouches for.
 
-Nothing here may import torch, LlamaIndex or the database: a worker starts in a fraction of a
-second and is killed without regret.
+Empty on purpose. Modules here must not import pydantic, torch, LlamaIndex or the database: a
+worker starts in a fraction of a second and may be killed at any time.
 """

@@ -1,4 +1,4 @@
-"""Open one file, whatever it turns out to be."""
+"""Open, hash and read files that nobody vouches for."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from dataclasses import dataclass
 
 from sightline.storage.errors import MediaError
 
-_CHUNK = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
-    """What tells that a file is still the one that was hashed."""
+class FileStamp:
+    """Identifies the state of a file: if it differs, the file must be hashed again."""
 
     size: int
     modified_ns: int
     inode: int
 
 
-def open_file(path: str, max_bytes: int) -> tuple[int, Stamp]:
-    """A descriptor of a regular file and its stamp; the caller closes it.
+def open_file(path: str, max_bytes: int) -> tuple[int, FileStamp]:
+    """Open a regular file and return its descriptor and stamp.
 
-    ``path`` is already resolved: a link in its last place has appeared since and is refused.
+    The caller closes the descriptor. ``path`` is resolved: a link as the last component is refused.
     Raises MediaError ``unreadable``, ``not_a_file``, ``empty`` or ``too_large``.
     """
-    # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+    # Without O_NONBLOCK, opening a named pipe waits for a writer forever.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags)
@@ -49,27 +47,24 @@ def open_file(path: str, max_bytes: int) -> tuple[int, Stamp]:
     return descriptor, stamp_of(descriptor)
 
 
-def stamp_of(descriptor: int) -> Stamp:
-    """The stamp of an open file as it is now."""
+def stamp_of(descriptor: int) -> FileStamp:
+    """Return the current stamp of an open file."""
     status = os.fstat(descriptor)
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+    return FileStamp(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def hash_file(path: str, max_bytes: int) -> tuple[bytes, Stamp]:
-    """SHA-256 of a file's bytes (32 bytes) and its stamp. Raises MediaError as `open_file`."""
+def hash_file(path: str, max_bytes: int) -> tuple[bytes, FileStamp]:
+    """Return the SHA-256 of a file and its stamp. Raises MediaError like `open_file`."""
     descriptor, stamp = open_file(path, max_bytes)
-    digest = hashlib.sha256()
     try:
         with os.fdopen(descriptor, "rb", buffering=0) as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+            return hashlib.file_digest(file, "sha256").digest(), stamp
     except OSError as error:
         raise MediaError("unreadable", f"cannot be read: {error.strerror}") from error
-    return digest.digest(), stamp
 
 
-def read_file(path: str, max_bytes: int) -> tuple[bytes, Stamp]:
-    """A file's bytes and its stamp. Raises MediaError as `open_file`."""
+def read_file(path: str, max_bytes: int) -> tuple[bytes, FileStamp]:
+    """Return the bytes of a file and its stamp. Raises MediaError like `open_file`."""
     descriptor, stamp = open_file(path, max_bytes)
     try:
         with os.fdopen(descriptor, "rb", buffering=0) as file:
@@ -79,5 +74,5 @@ def read_file(path: str, max_bytes: int) -> tuple[bytes, Stamp]:
     except OSError as error:
         raise MediaError("unreadable", f"cannot be read: {error.strerror}") from error
     if len(data) > max_bytes:
-        raise MediaError("too_large", f"grew past the limit of {max_bytes:,} bytes")
+        raise MediaError("too_large", f"grew above the limit of {max_bytes:,} bytes")
     return data, stamp

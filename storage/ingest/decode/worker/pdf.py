@@ -1,9 +1,7 @@
-"""Pages of a PDF: each rendered once, with its text layer or, where it has none, read."""
+"""Decode PDF pages: render each page once and take its text layer, or its OCR text."""
 
 from __future__ import annotations
 
-import io
-import time
 from collections.abc import Iterator
 
 import pypdfium2
@@ -11,47 +9,47 @@ import pypdfium2.raw as pdfium
 from PIL import Image
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.image import made_picture
-from sightline.storage.ingest.decode.worker.tile_cutter import tile_parts
+from sightline.storage.ingest.decode.worker.image import encode_image
+from sightline.storage.ingest.decode.worker.tile_cutter import cut_tiles
 from sightline.storage.ingest.decode.worker.worker_context import (
-    Frame,
-    Limits,
-    Tools,
-    Wanted,
-    lines_part,
-    picture_part,
-    problem_part,
-    read_parts,
+    WorkerContext,
+    WorkerLimits,
+    text_lines,
+)
+from sightline.storage.ingest.decode.worker.worker_protocol import (
+    DecodeRequest,
+    JobPart,
+    PartWarning,
 )
 from sightline.storage.interfaces import OcrLine
 
 _POINTS_PER_INCH = 72
-_JPEG_QUALITY = 88
-_LEAST_TEXT = 8  # characters: a page number alone is no text layer
-_MOST_LINES = 5000
-_GRID = 100_000  # steps to a page's edge
+_MIN_TEXT_CHARS = 8  # a page number alone is not a text layer
+_MAX_LINES = 5000
+_DEVICE_UNITS = 100_000  # resolution of box coordinates along each side of a page
 
 
-def read_pdf(data: bytes, tools: Tools, wanted: Wanted) -> Iterator[Frame]:
-    """Parts of every page. One that is broken is a problem; if all are, MediaError.
+def decode_pdf(data: bytes, context: WorkerContext, request: DecodeRequest) -> Iterator[JobPart]:
+    """Yield the parts of every page.
 
-    ``look_only`` gives the tiles, and what is read in pages without a text layer, and nothing else.
+    A broken page is a warning; MediaError if all pages are broken. OCR runs only on pages without
+    a text layer.
     """
     document = _open(data)
     try:
         count = len(document)
         if count == 0:
             raise MediaError("broken", "has no pages")
-        if count > tools.limits.max_pages:
-            limit = f"the limit is {tools.limits.max_pages:,}"
+        if count > context.limits.max_pages:
+            limit = f"the limit is {context.limits.max_pages:,}"
             raise MediaError("too_many_pages", f"has {count:,} pages; {limit}")
         broken = 0
         for index in range(count):
             try:
-                yield from _page(document, index, tools, wanted)
+                yield from _page_parts(document, index, context, request)
             except (pypdfium2.PdfiumError, MediaError, ValueError, OSError) as error:
                 broken += 1
-                yield problem_part("page_broken", f"page {index + 1}: {error}")
+                yield PartWarning(code="page_broken", reason=f"page {index + 1}: {error}")
         if broken == count:
             raise MediaError("broken", f"has {count} pages and none of them can be rendered")
     finally:
@@ -63,68 +61,63 @@ def _open(data: bytes) -> pypdfium2.PdfDocument:
         return pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         if pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD or "assword" in str(error):
-            raise MediaError("encrypted", "is a PDF that wants a password") from error
-        raise MediaError("broken", f"is not a PDF that can be read: {error}") from error
+            raise MediaError("encrypted", "is a PDF that needs a password") from error
+        raise MediaError("broken", f"is not a valid PDF: {error}") from error
 
 
-def _page(
-    document: pypdfium2.PdfDocument, index: int, tools: Tools, wanted: Wanted
-) -> Iterator[Frame]:
+def _page_parts(
+    document: pypdfium2.PdfDocument, index: int, context: WorkerContext, request: DecodeRequest
+) -> Iterator[JobPart]:
     page = document[index]
     try:
-        where = {"on": index, "page": index + 1}
         lines = list(_text_layer(page))
-        written = sum(len(line.text.strip()) for line in lines) >= _LEAST_TEXT
-        if wanted.look_only and written and not wanted.tiles:
+        has_text_layer = sum(len(line.text.strip()) for line in lines) >= _MIN_TEXT_CHARS
+        if request.metadata_only and has_text_layer and not request.tiles:
             return
-        started = time.perf_counter()
-        image = _rendered(page, tools.limits)
-        spent = time.perf_counter() - started
-        tools.spent["render"] = tools.spent.get("render", 0.0) + spent
-        if not wanted.look_only:
-            content = io.BytesIO()
-            image.save(content, "JPEG", quality=_JPEG_QUALITY)
-            said = {"kind": "page", "ordinal": index, "page": index + 1}
-            picture = made_picture(image, tools.preprocess)
-            yield picture_part(picture, content.getvalue(), **said)
+        with context.timed("render"):
+            image = _render(page, context.limits)
+        if not request.metadata_only:
+            yield encode_image(
+                image, context.preprocess, kind="page", ordinal=index, page=index + 1
+            )
             if lines:
-                yield lines_part("page_text", lines, **where)
-        if wanted.tiles:
-            yield from tile_parts(image, index, tools.preprocess)
-        if not written:
-            yield from read_parts(image, tools, wanted, **where)
+                yield text_lines(lines, "page_text", index, page=index + 1)
+        if request.tiles:
+            yield from cut_tiles(image, index, context.preprocess)
+        if not has_text_layer:
+            yield from context.ocr_parts(image, request, index, page=index + 1)
     finally:
         page.close()
 
 
-def _rendered(page: pypdfium2.PdfPage, limits: Limits) -> Image.Image:
-    """RGB at the resolution of the limits, or less where that would be too many pixels."""
+def _render(page: pypdfium2.PdfPage, limits: WorkerLimits) -> Image.Image:
+    """Return the page in RGB at ``page_dpi``, or at less if it had too many pixels."""
     width, height = page.get_size()
     if not (0 < width < 1e6 and 0 < height < 1e6):
-        raise MediaError("broken", f"is {width} x {height} points large")
+        raise MediaError("broken", f"has a size of {width} x {height} points")
     scale = min(limits.page_dpi / _POINTS_PER_INCH, (limits.page_pixels / (width * height)) ** 0.5)
     image: Image.Image = page.render(scale=scale).to_pil()
     return image.convert("RGB")
 
 
 def _text_layer(page: pypdfium2.PdfPage) -> Iterator[OcrLine]:
-    """Runs of text with boxes in the frame of the rendered page, in the order of the file."""
+    """Yield text runs in file order, with boxes in the frame of the rendered page."""
     text = page.get_textpage()
     try:
-        for number in range(min(text.count_rects(), _MOST_LINES)):
+        for number in range(min(text.count_rects(), _MAX_LINES)):
             left, bottom, right, top = text.get_rect(number)
-            written = " ".join(text.get_text_bounded(left, bottom, right, top).split())
-            if written:
-                x0, y0 = _on_picture(page, left, top)
-                x1, y1 = _on_picture(page, right, bottom)
+            run = " ".join(text.get_text_bounded(left, bottom, right, top).split())
+            if run:
+                x0, y0 = _normalized(page, left, top)
+                x1, y1 = _normalized(page, right, bottom)
                 box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-                yield OcrLine(written, box, 1.0)
+                yield OcrLine(run, box, 1.0)
     finally:
         text.close()
 
 
-def _on_picture(page: pypdfium2.PdfPage, x: float, y: float) -> tuple[float, float]:
-    """From PDF's own frame, which begins at the bottom and may be turned and cropped."""
+def _normalized(page: pypdfium2.PdfPage, x: float, y: float) -> tuple[float, float]:
+    """Convert from PDF coordinates (origin bottom left, maybe rotated and cropped) to 0..1."""
     across, down = pdfium.c_int(), pdfium.c_int()
-    pdfium.FPDF_PageToDevice(page, 0, 0, _GRID, _GRID, 0, x, y, across, down)
-    return across.value / _GRID, down.value / _GRID
+    pdfium.FPDF_PageToDevice(page, 0, 0, _DEVICE_UNITS, _DEVICE_UNITS, 0, x, y, across, down)
+    return across.value / _DEVICE_UNITS, down.value / _DEVICE_UNITS

@@ -1,4 +1,4 @@
-"""SubRip and WebVTT: who says what when. Without dependencies, for both sides use it."""
+"""Parse SubRip and WebVTT subtitles. Standard library only: parent and worker use it."""
 
 from __future__ import annotations
 
@@ -13,63 +13,63 @@ _TAG = re.compile(r"<[^>\n]{0,200}>|\{\\[^}\n]{0,200}\}")
 _NUMBER = re.compile(r"\n[^\S\n]*\d+\Z")
 _NOTE = re.compile(r"\n\s*\n.*", re.DOTALL)
 _SENTENCE_END = re.compile(r"[.!?。！？…][\"'”’）)]*$")
-_LONGEST_CHARS = 200
-_LONGEST_PAUSE_SECONDS = 2.0
+_MAX_CHARS = 200
+_MAX_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cue:
-    """A line of speech; times are in seconds from the start of the film."""
+class SubtitleCue:
+    """One line of speech. Times are in seconds from the start of the video."""
 
     start: float
     end: float
     text: str
 
 
-def parse_subtitles(text: str) -> list[Cue]:
-    """The cues of an SRT or VTT file in the order of their times; empty where there is none."""
+def parse_subtitles(text: str) -> list[SubtitleCue]:
+    """Return the cues of an SRT or VTT file by start time; empty if there are none."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     marks = list(_CUE.finditer(text))
-    cues: list[Cue] = []
-    for number, mark in enumerate(marks):
-        if number + 1 < len(marks):  # what stands before the next one is its number
-            said = _NUMBER.sub("", text[mark.end() : marks[number + 1].start()].rstrip())
+    cues: list[SubtitleCue] = []
+    for index, mark in enumerate(marks):
+        if index + 1 < len(marks):  # the line before the next cue is its number
+            body = _NUMBER.sub("", text[mark.end() : marks[index + 1].start()].rstrip())
         else:
-            said = text[mark.end() :]
-        said = _NOTE.sub("", said.lstrip("\n"))
-        said = plain(said)
+            body = text[mark.end() :]
+        body = strip_markup(_NOTE.sub("", body.lstrip("\n")))
         start, end = _seconds(mark.groups()[:4]), _seconds(mark.groups()[4:])
-        if said and end >= start:
-            cues.append(Cue(start, end, said))
+        if body and end >= start:
+            cues.append(SubtitleCue(start, end, body))
     return sorted(cues, key=lambda cue: cue.start)
 
 
-def plain(said: str) -> str:
-    """On one line, without the marks of style that players act on."""
-    unbroken = _TAG.sub("", said).replace("\\N", " ").replace("\\n", " ")
-    return " ".join(html.unescape(unbroken).split())
+def strip_markup(text: str) -> str:
+    """Return the text on one line, without style tags."""
+    one_line = _TAG.sub("", text).replace("\\N", " ").replace("\\n", " ")
+    return " ".join(html.unescape(one_line).split())
 
 
-def gathered(cues: Iterable[Cue]) -> Iterator[Cue]:
-    """Sentences that go over several cues as one: half a sentence is hard to find."""
-    open_: Cue | None = None
+def join_sentences(cues: Iterable[SubtitleCue]) -> Iterator[SubtitleCue]:
+    """Join cues that share one sentence: half a sentence is hard to find."""
+    current: SubtitleCue | None = None
     for cue in cues:
-        if open_ is not None and (
-            _SENTENCE_END.search(open_.text)
-            or cue.start - open_.end > _LONGEST_PAUSE_SECONDS
-            or len(open_.text) + len(cue.text) > _LONGEST_CHARS
+        if current is not None and (
+            _SENTENCE_END.search(current.text)
+            or cue.start - current.end > _MAX_PAUSE_SECONDS
+            or len(current.text) + len(cue.text) > _MAX_CHARS
         ):
-            yield open_
-            open_ = None
-        if open_ is None:
-            open_ = cue
+            yield current
+            current = None
+        if current is None:
+            current = cue
         else:
-            open_ = Cue(open_.start, max(open_.end, cue.end), f"{open_.text} {cue.text}")
-    if open_ is not None:
-        yield open_
+            end = max(current.end, cue.end)
+            current = SubtitleCue(current.start, end, f"{current.text} {cue.text}")
+    if current is not None:
+        yield current
 
 
-def _seconds(fields: tuple[str | None, ...]) -> float:
-    hours, minutes, seconds, fraction = fields
+def _seconds(groups: tuple[str | None, ...]) -> float:
+    hours, minutes, seconds, fraction = groups
     whole = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
     return whole + int((fraction or "0").ljust(3, "0")) / 1000

@@ -1,33 +1,99 @@
-"""Decode a plain text file."""
+"""Decode plain text files and extract the visible text of HTML files."""
 
 from __future__ import annotations
 
 import codecs
+import re
+import warnings
+from typing import TYPE_CHECKING
 
 from sightline.storage.errors import MediaError
 
-_MARKS = (
+if TYPE_CHECKING:
+    from bs4.element import Tag
+
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is its beginning
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is a prefix of this one
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_INVISIBLE = ("script", "style", "template", "noscript", "head", "svg", "math", "iframe", "object")
+_BLOCKS = re.compile(
+    r"^(?:address|article|aside|blockquote|body|br|dd|div|dl|dt|fieldset|figcaption|figure|footer|"
+    r"form|h[1-6]|header|hr|li|main|nav|ol|p|pre|section|table|tbody|td|th|thead|tr|ul)$"
+)
+_MAX_DEPTH = 400
 
 
-def read_text(data: bytes, max_bytes: int) -> str:
-    """UTF-8, or UTF-16/32 with a byte order mark. Raises MediaError ``too_large``, ``not_text``."""
+def decode_text(data: bytes, max_bytes: int) -> str:
+    """Decode UTF-8, or UTF-16/32 with a byte order mark.
+
+    Raises MediaError ``too_large``, ``not_text`` or ``empty``.
+    """
     if len(data) > max_bytes:
         raise MediaError(
             "too_large", f"has {len(data):,} bytes of text; the limit is {max_bytes:,}"
         )
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    marks = (name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark))
+    encoding = next(marks, "utf-8")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise MediaError("not_text", f"is not {encoding} text (byte {error.start:,})") from error
     if "\0" in text:
-        raise MediaError("not_text", "holds NUL characters, so it is not text")
+        raise MediaError("not_text", "contains NUL characters, so it is not text")
     if not text.strip():
-        raise MediaError("empty", "holds no text")
+        raise MediaError("empty", "contains no text")
     return text
+
+
+def extract_visible_text(html: str) -> str:
+    """Return the title and the visible text, one block or cell per line.
+
+    Raises MediaError: ``empty``, and ``broken`` for markup that is nested too deeply.
+    """
+    from bs4 import BeautifulSoup
+    from bs4.builder import ParserRejectedMarkup
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # such as "looks like a file name"
+            page = BeautifulSoup(html, "html.parser")
+        title = page.title.get_text(" ", strip=True) if page.title else ""
+        pieces: list[str] = [title, "\n"]
+        _collect_text(page, pieces, 0)
+    except RecursionError:
+        raise MediaError("broken", "is nested too deeply") from None
+    except ParserRejectedMarkup as error:
+        raise MediaError("broken", f"cannot be parsed: {error}") from error
+    lines = (" ".join(line.split()) for line in "".join(pieces).split("\n"))
+    text = "\n".join(line for line in lines if line)
+    if not text:
+        raise MediaError("empty", "contains no visible text")
+    return text
+
+
+def _collect_text(tag: Tag, pieces: list[str], depth: int) -> None:
+    from bs4.element import Comment, Doctype, NavigableString, ProcessingInstruction, Tag
+
+    if depth > _MAX_DEPTH:
+        raise RecursionError
+    for child in tag.children:
+        if isinstance(child, Tag):
+            if child.name in _INVISIBLE or _is_hidden(child):
+                continue
+            edge = "\n" if _BLOCKS.match(child.name) else ""
+            pieces.append(edge)
+            _collect_text(child, pieces, depth + 1)
+            pieces.append(edge)
+        elif isinstance(child, NavigableString) and not isinstance(
+            child, Comment | Doctype | ProcessingInstruction
+        ):
+            pieces.append(re.sub(r"\s+", " ", child))
+
+
+def _is_hidden(tag: Tag) -> bool:
+    style = str(tag.get("style", "")).replace(" ", "").lower()
+    return tag.has_attr("hidden") or "display:none" in style or "visibility:hidden" in style

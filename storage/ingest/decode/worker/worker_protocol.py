@@ -1,8 +1,9 @@
-"""Frames between the parent and a worker: a JSON header and raw blobs.
+"""Messages between the parent and a worker, and how they are framed on the pipes.
 
-``u32 header length | header | blob | blob ...`` (big-endian; the header's ``blobs`` gives their
-lengths). Nothing that a worker says is unpickled: it has read hostile files, so the parent
-believes it no more than it believes them.
+A frame is ``u32 header length | JSON header | blob | blob ...`` (big-endian). The header's
+``blobs`` maps field names to lengths. Nothing from a worker is unpickled: a worker has decoded
+hostile files, so `worker_pool` bounds and validates every message. This module uses only the
+standard library, so that workers start fast.
 """
 
 from __future__ import annotations
@@ -10,57 +11,324 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+from dataclasses import dataclass, field, fields
+from typing import Any, BinaryIO, Literal
+
+from sightline.storage.ingest.decode.worker.open_file import FileStamp
 
 _LENGTH = struct.Struct(">I")
 _MAX_HEADER_BYTES = 16 << 20
 _MAX_BLOB_BYTES = 2 << 30
-
-Header = dict[str, Any]
-Frame = tuple[Header, list[bytes]]
+# Sent as a JSON blob: the rows of a table can exceed the header limit.
+_JSON_BLOBS = frozenset({"passages"})
 
 
 class ProtocolError(Exception):
-    """The other side sent something that is not a frame."""
+    """The other side sent something that is not a valid message."""
 
 
-def pack(header: Header, blobs: Sequence[bytes | memoryview] = ()) -> list[bytes | memoryview]:
-    """The pieces of a frame, in order, for ``writelines``."""
-    sizes = [memoryview(blob).nbytes for blob in blobs]
-    text = json.dumps({**header, "blobs": sizes}).encode("ascii")
-    return [_LENGTH.pack(len(text)), text, *blobs]
+# Requests: parent to worker.
 
 
-def read_frame(stream: BinaryIO) -> Frame | None:
-    """The next frame, or None at the end of the stream."""
+@dataclass(frozen=True, slots=True)
+class HashRequest:
+    """Return the SHA-256 of a file as one `FileHash`."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadImageRequest:
+    """Return one whole upright image as a `LoadedImage`."""
+
+    data: bytes
+    edge: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRequest:
+    """Decode one source: a path, or bytes sent along.
+
+    ``sha256`` (hex) is valid while the file still has ``stamp``. ``metadata_only`` skips images
+    and text that the collection already has; OCR, tiles and subtitles are still done if requested.
+    ``skip_ocr`` lists ordinals of images whose OCR failed before.
+    """
+
+    name: str
+    path: str | None = None
+    data: bytes | None = None
+    sha256: str = ""
+    stamp: FileStamp | None = None
+    metadata_only: bool = False
+    ocr: str = "off"
+    tiles: bool = False
+    subtitles: bool = False
+    skip_ocr: tuple[int, ...] = ()
+
+
+Request = HashRequest | LoadImageRequest | DecodeRequest
+
+
+# Messages: worker to parent. ``type`` is the tag of the union.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReady:
+    """The worker started; ``error`` is the traceback if it could not."""
+
+    error: str | None = None
+    type: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerAlive:
+    """The worker makes progress; resets the deadline."""
+
+    type: Literal["alive"] = "alive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileHash:
+    """SHA-256 (hex) of a file and the stamp of the file that was hashed."""
+
+    sha256: str
+    stamp: FileStamp
+    type: Literal["file_hash"] = "file_hash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedImage:
+    """RGB bytes of an upright image, row by row."""
+
+    width: int
+    height: int
+    pixels: bytes
+    type: Literal["loaded_image"] = "loaded_image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePart:
+    """One decoded image, page or frame.
+
+    ``pixels`` is the encoder input, uint8 of ``shape`` (height, width, 3). ``content`` is the JPEG
+    of a page or frame. ``exif_time`` is (time, offset) as written.
+    """
+
+    kind: Literal["image", "page", "frame"]
+    ordinal: int
+    width: int
+    height: int
+    shape: tuple[int, int, int]
+    thumbnail_size: tuple[int, int]
+    perceptual_hash: int
+    pixels: bytes
+    thumbnail: bytes
+    content: bytes | None = None
+    page: int | None = None
+    frame_seconds: float | None = None
+    exif_time: tuple[str, str | None] | None = None
+    type: Literal["image"] = "image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TilePart:
+    """One tile of an image; ``box`` is normalized, ``pixels`` as in `ImagePart`."""
+
+    asset: int
+    ordinal: int
+    box: tuple[float, float, float, float]
+    shape: tuple[int, int, int]
+    pixels: bytes
+    type: Literal["tile"] = "tile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OcrStarted:
+    """OCR of an image starts: if the worker dies now, OCR is to blame."""
+
+    asset: int
+    type: Literal["ocr_started"] = "ocr_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextLines:
+    """Lines of one image as (text, normalized box, confidence 0..1), in reading order."""
+
+    kind: Literal["ocr", "page_text"]
+    asset: int
+    lines: list[tuple[str, tuple[float, float, float, float], float]]
+    page: int | None = None
+    start_seconds: float | None = None
+    type: Literal["lines"] = "lines"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextContent:
+    """The text of a text file, in UTF-8."""
+
+    text: bytes
+    type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPassage:
+    """One row or subtitle: a range of characters, or of seconds."""
+
+    text: str
+    chars: tuple[int, int] | None = None
+    seconds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPassages:
+    """Rows of a table, or subtitles."""
+
+    kind: Literal["row", "subtitle"]
+    passages: list[TextPassage]
+    type: Literal["passages"] = "passages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartWarning:
+    """A problem with a part of a source; the rest is still ingested."""
+
+    code: str
+    reason: str
+    type: Literal["warning"] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInfo:
+    """Facts about a whole source; the last part of a decode job."""
+
+    kind: Literal["image", "text", "pdf", "video"]
+    sha256: str
+    size: int
+    mime_type: str | None
+    exif_time: tuple[str, str | None] | None = None
+    created: str | None = None
+    type: Literal["source"] = "source"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnd:
+    """The end of a job, failed if ``code`` is set. Times are in seconds."""
+
+    seconds: float
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    peak_rss_kib: int = 0
+    code: str | None = None
+    message: str = ""
+    traceback: str | None = None
+    type: Literal["end"] = "end"
+
+
+JobPart = (
+    WorkerAlive
+    | FileHash
+    | LoadedImage
+    | ImagePart
+    | TilePart
+    | OcrStarted
+    | TextLines
+    | TextContent
+    | TextPassages
+    | PartWarning
+    | SourceInfo
+)
+WorkerMessage = WorkerReady | JobPart | JobEnd
+
+_REQUESTS = {each.__name__: each for each in (HashRequest, LoadImageRequest, DecodeRequest)}
+
+
+def pack_request(request: Request) -> list[bytes]:
+    """Return the pieces of a request's frame, in order."""
+    header, blobs = _split(request)
+    return pack_frame({"type": type(request).__name__, **header}, blobs)
+
+
+def parse_request(values: dict[str, Any]) -> Request:
+    """Return the request in a frame. The parent sends it, so only its form is checked."""
+    values = dict(values)
+    if (stamp := values.get("stamp")) is not None:
+        values["stamp"] = FileStamp(**stamp)
+    return _REQUESTS[values.pop("type")](**values)
+
+
+def pack_message(message: WorkerMessage) -> list[bytes]:
+    """Return the pieces of a message's frame, in order."""
+    return pack_frame(*_split(message))
+
+
+def pack_frame(header: dict[str, Any], blobs: dict[str, bytes]) -> list[bytes]:
+    """Return the pieces of a frame, in order."""
+    sizes = {name: len(blob) for name, blob in blobs.items()}
+    text = json.dumps({**header, "blobs": sizes}, default=_plain).encode("ascii")
+    return [_LENGTH.pack(len(text)), text, *blobs.values()]
+
+
+def read_frame(stream: BinaryIO) -> dict[str, Any] | None:
+    """Return the values of the next frame, or None at the end of the stream."""
     size = stream.read(_LENGTH.size)
     if len(size) < _LENGTH.size:
         return None
-    header, sizes = _header(stream.read(_header_size(size)))
-    return header, [stream.read(n) for n in sizes]
+    header, sizes = _parse_header(stream.read(_header_size(size)))
+    return _join(header, {name: stream.read(count) for name, count in sizes.items()})
 
 
-async def receive_frame(stream: asyncio.StreamReader) -> Frame:
-    """The next frame; ``asyncio.IncompleteReadError`` where the stream ends, ProtocolError."""
+async def receive_frame(stream: asyncio.StreamReader) -> dict[str, Any]:
+    """Return the values of the next frame.
+
+    Raises ProtocolError, and asyncio.IncompleteReadError at the end of the stream.
+    """
     size = await stream.readexactly(_LENGTH.size)
-    header, sizes = _header(await stream.readexactly(_header_size(size)))
-    return header, [await stream.readexactly(n) for n in sizes]
+    header, sizes = _parse_header(await stream.readexactly(_header_size(size)))
+    blobs = {name: await stream.readexactly(count) for name, count in sizes.items()}
+    return _join(header, blobs)
 
 
-def _header_size(field: bytes) -> int:
-    (size,) = _LENGTH.unpack(field)
+def _split(message: Request | WorkerMessage) -> tuple[dict[str, Any], dict[str, bytes]]:
+    header: dict[str, Any] = {}
+    blobs: dict[str, bytes] = {}
+    for each in fields(message):
+        value = getattr(message, each.name)
+        if each.name in _JSON_BLOBS:
+            blobs[each.name] = json.dumps(value, default=_plain).encode("ascii")
+        elif isinstance(value, bytes):
+            blobs[each.name] = value
+        else:
+            header[each.name] = value
+    return header, blobs
+
+
+def _join(header: dict[str, Any], blobs: dict[str, bytes]) -> dict[str, Any]:
+    try:
+        values = {
+            name: json.loads(blob) if name in _JSON_BLOBS else blob for name, blob in blobs.items()
+        }
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"a frame that cannot be parsed: {error}") from error
+    return {**header, **values}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Return a JSON object for a dataclass inside a message."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
+def _header_size(field_: bytes) -> int:
+    (size,) = _LENGTH.unpack(field_)
     if not 2 <= size <= _MAX_HEADER_BYTES:
         raise ProtocolError(f"a header of {size} bytes")
     return int(size)
 
 
-def _header(text: bytes) -> tuple[Header, list[int]]:
+def _parse_header(text: bytes) -> tuple[dict[str, Any], dict[str, int]]:
     try:
         header = json.loads(text)
-        sizes = [int(n) for n in header.pop("blobs")]
+        sizes = {str(name): int(size) for name, size in header.pop("blobs").items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ProtocolError(f"not a frame: {error}") from error
-    if any(not 0 <= n <= _MAX_BLOB_BYTES for n in sizes):
-        raise ProtocolError(f"blobs of {sizes} bytes")
+        raise ProtocolError(f"a frame that cannot be parsed: {error}") from error
+    if any(not 0 <= size <= _MAX_BLOB_BYTES for size in sizes.values()):
+        raise ProtocolError(f"blobs of {list(sizes.values())} bytes")
     return header, sizes

@@ -6,25 +6,25 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sightline.storage.ingest.decode.capture_time import (
-    Captured,
+    CaptureTime,
     from_exif,
-    from_moment,
-    from_name,
+    from_filename,
     from_text,
+    from_video,
 )
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def test_an_exif_time_with_an_offset_keeps_the_moment_and_the_wall_clock() -> None:
-    assert from_exif("2024:05:03 17:22:10", "+08:00", BERLIN) == Captured(
+    assert from_exif("2024:05:03 17:22:10", "+08:00", BERLIN) == CaptureTime(
         datetime(2024, 5, 3, 9, 22, 10, tzinfo=UTC), datetime(2024, 5, 3, 17, 22, 10)
     )
 
 
 def test_an_exif_time_without_an_offset_is_on_the_clock_of_the_zone_that_is_set() -> None:
     captured = from_exif("2024:07:01 12:00:00\0", None, BERLIN)
-    assert captured == Captured(datetime(2024, 7, 1, 10, tzinfo=UTC), datetime(2024, 7, 1, 12))
+    assert captured == CaptureTime(datetime(2024, 7, 1, 10, tzinfo=UTC), datetime(2024, 7, 1, 12))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_times_at_the_ends_of_the_calendar_do_not_fail(value: str, offset: str |
 def test_a_sidecars_time_is_read_in_the_forms_people_write(
     text: str, at: tuple[int, ...], local: tuple[int, ...] | None
 ) -> None:
-    expected = Captured(datetime(*at, tzinfo=UTC), datetime(*local) if local else None)
+    expected = CaptureTime(datetime(*at, tzinfo=UTC), datetime(*local) if local else None)
     assert from_text(text, UTC) == expected
 
 
@@ -85,7 +85,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     ],
 )
 def test_file_names_of_cameras_say_when(name: str, local: str) -> None:
-    captured = from_name(name, ZoneInfo("Europe/Berlin"))
+    captured = from_filename(name, ZoneInfo("Europe/Berlin"))
     assert captured is not None
     assert captured.local == datetime.fromisoformat(local)
     assert captured.at == datetime(2026, 5, 1, 14, 40, tzinfo=UTC)
@@ -93,7 +93,7 @@ def test_file_names_of_cameras_say_when(name: str, local: str) -> None:
 
 @pytest.mark.parametrize("name", ["IMG-20260501-WA0003.jpg", "2026-05-01 the harbour.jpg"])
 def test_a_day_in_a_name_has_no_wall_clock(name: str) -> None:
-    captured = from_name(name, ZoneInfo("UTC"))
+    captured = from_filename(name, ZoneInfo("UTC"))
     assert captured is not None
     assert (captured.at, captured.local) == (datetime(2026, 5, 1, tzinfo=UTC), None)
 
@@ -103,12 +103,12 @@ def test_a_day_in_a_name_has_no_wall_clock(name: str) -> None:
     ["000000000025.jpg", "IMG_20261501_164000.jpg", "20260501.jpg", "9555916500133.png", "a.jpg"],
 )
 def test_numbers_that_are_no_time_say_nothing(name: str) -> None:
-    assert from_name(name, ZoneInfo("UTC")) is None
+    assert from_filename(name, ZoneInfo("UTC")) is None
 
 
 def test_a_film_without_an_offset_is_in_utc_and_1904_is_no_year() -> None:
-    captured = from_moment("2026-05-01T16:40:00", ZoneInfo("Asia/Tokyo"))
+    captured = from_video("2026-05-01T16:40:00", ZoneInfo("Asia/Tokyo"))
     assert captured is not None
     assert captured.local == datetime(2026, 5, 2, 1, 40)
-    assert from_moment("1904-01-01T00:00:00Z", ZoneInfo("UTC")) is None
-    assert from_moment("yesterday", ZoneInfo("UTC")) is None
+    assert from_video("1904-01-01T00:00:00Z", ZoneInfo("UTC")) is None
+    assert from_video("yesterday", ZoneInfo("UTC")) is None

@@ -11,9 +11,9 @@ from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from sightline.server.models.ocr.rapid_ocr import load_reader
-from sightline.storage.ingest.decode.worker.table_rows import read_rows
-from sightline.storage.ingest.discover.column_names import told_apart
+from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
+from sightline.storage.ingest.decode.worker.table_rows import parse_rows
+from sightline.storage.ingest.discover.caption_tables import dedupe_headers
 from sightline.storage.records.deletion import delete_assets
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import pdf
@@ -37,7 +37,7 @@ async def test_each_page_is_a_picture_with_its_paragraphs_and_their_boxes(
 ) -> None:
     (album / "manual.pdf").write_bytes(pdf(boards, lambda c: c.rect(100, 100, 200, 200, fill=1)))
     summary = await bench.ingest("album")
-    assert (summary.added, summary.pictures, summary.passages) == (1, 2, 2)
+    assert (summary.added, summary.images, summary.passages) == (1, 2, 2)
     assert summary.stages["render"] > 0
     pages = await bench.rows(
         "SELECT a.kind, page, ordinal, width, height, a.location, a.sha256, s.kind, mime_type "
@@ -47,10 +47,10 @@ async def test_each_page_is_a_picture_with_its_paragraphs_and_their_boxes(
     for *_, width, height, location, sha256, kind, mime in pages:
         assert (kind, mime) == ("pdf", "application/pdf")
         assert location.startswith("object:")
-        rendered = Image.open(io.BytesIO(bench.objects.read(location, sha256, name="it")))
+        rendered = Image.open(io.BytesIO(bench.blobs.read(location, sha256, name="it")))
         assert rendered.size == (width, height) == (875, 1241)
     passages = await bench.rows(
-        "SELECT kind, text, page, x0, y0, x1, y1 FROM sightline.said ORDER BY ordinal"
+        "SELECT kind, text, page, x0, y0, x1, y1 FROM sightline.content_passage ORDER BY ordinal"
     )
     assert [row[:3] for row in passages] == [
         ("page_text", "The AM4 board has holes\nninety millimetres apart.", 1),
@@ -73,16 +73,16 @@ async def test_a_turned_page_has_its_boxes_turned(bench: Bench, album: Path) -> 
     await bench.ingest("album")
     ((width, height),) = await bench.rows("SELECT width, height FROM sightline.asset")
     assert width > height
-    ((x0, y0),) = await bench.rows("SELECT x0, y0 FROM sightline.said")
+    ((x0, y0),) = await bench.rows("SELECT x0, y0 FROM sightline.content_passage")
     assert x0 > 0.8
     assert y0 < 0.2
 
 
 async def test_only_pages_without_a_text_layer_are_read(bench: Bench, album: Path) -> None:
-    bench.reader = load_reader()
+    bench.ocr_engine = load_ocr_engine()
     (album / "mixed.pdf").write_bytes(pdf(boards, scan))
     await bench.ingest("album")
-    query = "SELECT kind, text, page FROM sightline.said ORDER BY page, ordinal"
+    query = "SELECT kind, text, page FROM sightline.content_passage ORDER BY page, ordinal"
     plain = await bench.rows(query)
     assert {row[0] for row in plain} == {"page_text"}
     assert (await bench.ingest("album", ocr="auto")).updated == 1
@@ -106,7 +106,7 @@ async def test_hostile_pdfs_fail_by_name_and_leave_nothing(bench: Bench, album: 
         "album/c-noise.pdf": "broken",
         "album/d-long.pdf": "too_many_pages",
     }
-    assert len(list(bench.objects.stored())) == 1
+    assert len(list(bench.blobs.locations())) == 1
 
 
 async def test_a_poster_is_rendered_within_the_limit(bench: Bench, album: Path) -> None:
@@ -119,8 +119,8 @@ async def test_deleting_pages_deletes_their_pictures(bench: Bench, album: Path) 
     (album / "manual.pdf").write_bytes(pdf(boards, scan))
     await bench.ingest("album")
     ids = [row[0] for row in await bench.rows("SELECT id FROM sightline.asset")]
-    deleted = await delete_assets(bench.database, bench.objects, ids)
-    assert (deleted.assets, deleted.sources, deleted.objects) == (2, 1, 2)
+    deleted = await delete_assets(bench.database, bench.blobs, ids)
+    assert (deleted.assets, deleted.sources, deleted.blobs) == (2, 1, 2)
     assert (album / "manual.pdf").exists()
 
 
@@ -131,7 +131,7 @@ async def test_a_web_page_says_what_a_person_sees(bench: Bench, album: Path) -> 
         "<div style='display: none'>never</div><ul><li>one<li>two</ul></body></html>"
     )
     await bench.ingest("album")
-    assert await bench.rows("SELECT kind, text FROM sightline.said") == [
+    assert await bench.rows("SELECT kind, text FROM sightline.content_passage") == [
         ("chunk", "Boards\nNinety millimetres\none\ntwo")
     ]
     assert await bench.rows("SELECT mime_type FROM sightline.source") == [("text/html",)]
@@ -145,7 +145,7 @@ async def test_rows_of_tables_are_passages_with_their_place(bench: Bench, album:
     (album / "more.jsonl").write_text(lines)
     await bench.ingest("album")
     rows = await bench.rows(
-        "SELECT p.kind, text, char_start, char_end, mime_type FROM sightline.said p "
+        "SELECT p.kind, text, char_start, char_end, mime_type FROM sightline.content_passage p "
         "JOIN sightline.source s ON s.id = p.source_id ORDER BY name, ordinal"
     )
     assert {row[0] for row in rows} == {"row"}
@@ -177,7 +177,7 @@ async def test_broken_documents_are_named(bench: Bench, album: Path) -> None:
 
 def test_columns_of_one_name_are_both_kept() -> None:
     table = "part,price,,price\nshackle,3,blue,4,left over\n"
-    (row,) = read_rows(table, ".csv", 10)
+    (row,) = parse_rows(table, ".csv", 10)
     assert row.text.split("\n") == [
         "part: shackle",
         "price: 3",
@@ -198,4 +198,4 @@ def test_columns_of_one_name_are_both_kept() -> None:
     ],
 )
 def test_repeated_columns_get_a_number(names: list[str], apart: list[str]) -> None:
-    assert told_apart(names) == apart
+    assert dedupe_headers(names) == apart

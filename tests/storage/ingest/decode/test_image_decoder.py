@@ -1,4 +1,4 @@
-"""Pictures of calls are opened in processes of their own, which may end."""
+"""Images of calls are decoded in processes that may crash."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from PIL import Image
 
 from sightline.storage.errors import ConfigurationError, MediaError
 from sightline.storage.ingest.decode import worker_pool
-from sightline.storage.ingest.decode.image_decoder import Decoder
+from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from tests.support.pictures import encoded, exif, jpeg, picture
 
 
-def decoder(**changes: float) -> Decoder:
-    told = {"max_pixels": 10_000, "memory_mib": 2048, "seconds": 60, "workers": 2, **changes}
-    return Decoder(**told)  # type: ignore[arg-type]
+def decoder(**changes: float) -> ImageDecoder:
+    arguments = {
+        "max_pixels": 10_000,
+        "memory_mib": 2048,
+        "timeout_seconds": 60,
+        "workers": 2,
+        **changes,
+    }
+    return ImageDecoder(**arguments)  # type: ignore[arg-type]
 
 
 def children() -> list[int]:
@@ -29,7 +35,9 @@ def children() -> list[int]:
 async def test_a_picture_comes_upright_whole_and_without_what_its_file_says() -> None:
     turned = encoded(picture(1), "PNG", exif=exif(taken="2026:05:01 16:40:00", orientation=6))
     async with decoder() as opens:
-        image, small = await asyncio.gather(opens.upright(turned), opens.upright(turned, edge=8))
+        image, small = await asyncio.gather(
+            opens.load_upright(turned), opens.load_upright(turned, edge=8)
+        )
     expected = picture(1).transpose(Image.Transpose.ROTATE_270)
     assert (image.mode, image.size, image.info) == ("RGB", expected.size, {})
     assert image.tobytes() == expected.tobytes()
@@ -48,41 +56,41 @@ async def test_a_picture_comes_upright_whole_and_without_what_its_file_says() ->
 async def test_what_is_no_picture_is_named_and_the_next_one_opens(data: bytes, code: str) -> None:
     async with decoder(workers=1) as opens:
         with pytest.raises(MediaError) as raised:
-            await opens.upright(data)
-        assert (await opens.upright(jpeg(1))).size == picture(1).size
+            await opens.load_upright(data)
+        assert (await opens.load_upright(jpeg(1))).size == picture(1).size
     assert raised.value.code == code
 
 
 async def test_a_process_that_is_killed_costs_one_call() -> None:
     async with decoder(workers=1) as opens:
-        await opens.upright(jpeg(1))
+        await opens.load_upright(jpeg(1))
         (process,) = children()
         os.kill(process, signal.SIGSTOP)  # so that the call is in its hands when it dies
-        call = asyncio.create_task(opens.upright(jpeg(2)))
+        call = asyncio.create_task(opens.load_upright(jpeg(2)))
         await asyncio.sleep(0)
         os.kill(process, signal.SIGKILL)
-        with pytest.raises(MediaError, match="crashed the process that decoded it"):
+        with pytest.raises(MediaError, match="crashed its decoder process"):
             await call
-        assert (await opens.upright(jpeg(3))).size == picture(3).size
+        assert (await opens.load_upright(jpeg(3))).size == picture(3).size
     assert children() == []
 
 
 async def test_a_picture_that_takes_too_long_costs_one_call() -> None:
-    async with decoder(workers=1, seconds=5.0) as opens:
-        await opens.upright(jpeg(1))
+    async with decoder(workers=1, timeout_seconds=5.0) as opens:
+        await opens.load_upright(jpeg(1))
         (process,) = children()
         os.kill(process, signal.SIGSTOP)
         with pytest.raises(MediaError, match="took longer than 5 s"):
-            await opens.upright(jpeg(2))
-        assert (await opens.upright(jpeg(3))).size == picture(3).size
+            await opens.load_upright(jpeg(2))
+        assert (await opens.load_upright(jpeg(3))).size == picture(3).size
 
 
 async def test_no_more_processes_than_are_needed_are_started() -> None:
     async with decoder(workers=2) as opens:
         for number in range(3):
-            await opens.upright(jpeg(number))
+            await opens.load_upright(jpeg(number))
         assert len(children()) == 1
-        await asyncio.gather(*(opens.upright(jpeg(number)) for number in range(9)))
+        await asyncio.gather(*(opens.load_upright(jpeg(number)) for number in range(9)))
         assert len(children()) == 2
 
 
@@ -91,8 +99,8 @@ async def test_a_process_that_does_not_start_is_an_error_of_every_call_and_not_a
 ) -> None:
     async with decoder(workers=1) as opens:
         monkeypatch.setattr(worker_pool.sys, "executable", "/bin/false")
-        calls = [opens.upright(jpeg(number)) for number in range(3)]
+        calls = [opens.load_upright(jpeg(number)) for number in range(3)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(result) for result in results} == {ConfigurationError}
         monkeypatch.undo()
-        assert (await opens.upright(jpeg(1))).size == picture(1).size
+        assert (await opens.load_upright(jpeg(1))).size == picture(1).size

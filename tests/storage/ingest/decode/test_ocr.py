@@ -1,4 +1,4 @@
-"""Text in pictures: read by the real engine, written as regions and passages, found by words."""
+"""OCR with the real engine: text becomes regions and passages."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 from PIL.ImageFont import load_default
 
-from sightline.server.models.ocr.rapid_ocr import load_reader
+from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.storage.errors import ConfigurationError
-from sightline.storage.ingest.embed.ocr_layout import blocks, proper_box
-from sightline.storage.interfaces import ReadLine
+from sightline.storage.ingest.decode.ocr_layout import group_lines, normalize_box
+from sightline.storage.interfaces import OcrLine
 from sightline.storage.records import collections
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import sign
@@ -18,7 +18,7 @@ from tests.support.pictures import fill
 
 @pytest.fixture
 def reading(bench: Bench) -> Bench:
-    bench.reader = load_reader()
+    bench.ocr_engine = load_ocr_engine()
     return bench
 
 
@@ -34,7 +34,7 @@ async def test_lines_become_regions_and_one_passage_with_a_box(reading: Bench, a
     assert 0.05 < regions[0][1] < regions[0][2] < 0.35
     assert all(row[3] > 0.8 for row in regions)
     ((kind, text, x0, y1, confidence, asset),) = await reading.rows(
-        "SELECT kind, text, x0, y1, confidence, asset_id FROM sightline.said"
+        "SELECT kind, text, x0, y1, confidence, asset_id FROM sightline.content_passage"
     )
     assert (kind, text) == ("ocr", "HARBOUR HARDWARE\nDate 14/03/2018\nTotal 30.90")
     assert 0 < x0 < 0.1
@@ -47,7 +47,7 @@ async def test_auto_leaves_pictures_without_text_alone(reading: Bench, album: Pa
     fill(album, 2)
     sign(album / "sign.png", "NO PARKING")
     await reading.ingest("album", ocr="auto")
-    assert await reading.rows("SELECT text FROM sightline.said") == [("NO PARKING",)]
+    assert await reading.rows("SELECT text FROM sightline.content_passage") == [("NO PARKING",)]
 
 
 async def test_text_is_added_to_known_pictures_without_encoding_them_again(
@@ -58,9 +58,9 @@ async def test_text_is_added_to_known_pictures_without_encoding_them_again(
     await reading.ingest("album")
     before = await reading.rows("SELECT id, created_at FROM sightline.asset")
     added = await reading.ingest("album", ocr="auto")
-    assert (added.updated, added.pictures) == (1, 0)
+    assert (added.updated, added.images) == (1, 0)
     assert await reading.rows("SELECT id, created_at FROM sightline.asset") == before
-    kinds = "SELECT kind, text FROM sightline.said ORDER BY kind"
+    kinds = "SELECT kind, text FROM sightline.content_passage ORDER BY kind"
     assert await reading.rows(kinds) == [("caption", "a sign"), ("ocr", "NO PARKING")]
     assert (await reading.ingest("album", ocr="auto")).unchanged == 1
     again = await reading.ingest("album", ocr="on")  # more than auto promised
@@ -75,20 +75,20 @@ async def test_a_changed_caption_keeps_what_was_read(reading: Bench, album: Path
     await reading.ingest("album", ocr="on")
     (album / "sign.txt").write_text("a sign")
     assert (await reading.ingest("album", ocr="on")).updated == 1
-    kinds = "SELECT kind FROM sightline.said ORDER BY kind"
+    kinds = "SELECT kind FROM sightline.content_passage ORDER BY kind"
     assert await reading.rows(kinds) == [("caption",), ("ocr",)]
 
 
 async def test_the_setting_of_the_collection_comes_first(reading: Bench, album: Path) -> None:
     sign(album / "sign.png", "NO PARKING")
     async with reading.database.connection() as connection:
-        await collections.create(connection, "album", {"ocr": "off"})
+        await collections.ensure(connection, "album", {"ocr": "off"})
     assert (await reading.ingest("album", ocr="on")).passages == 0
 
 
 async def test_reading_without_a_reader_is_refused(bench: Bench, album: Path) -> None:
     fill(album, 1)
-    with pytest.raises(ConfigurationError, match="nothing that reads"):
+    with pytest.raises(ConfigurationError, match="there is no OCR engine"):
         await bench.ingest("album", ocr="on")
     with pytest.raises(ConfigurationError, match="use 'auto', 'on' or 'off'"):
         await bench.ingest("album", ocr="perhaps")
@@ -101,7 +101,7 @@ def test_the_box_of_a_line_fits_its_letters(degrees: int) -> None:
     drawn = drawn.rotate(degrees, fillcolor="white")
     letters = ImageOps.invert(drawn.convert("L")).getbbox()
     assert letters is not None
-    (line,) = load_reader().read(drawn)
+    (line,) = load_ocr_engine().read(drawn)
     found = [edge * side for edge, side in zip(line.box, (640, 320) * 2, strict=True)]
     # With the margin that the detector leaves they are 7 and 9 pixels apart.
     assert max(abs(a - b) for a, b in zip(found, letters, strict=True)) < 4
@@ -109,26 +109,26 @@ def test_the_box_of_a_line_fits_its_letters(degrees: int) -> None:
 
 def test_lines_side_by_side_stand_in_one_row() -> None:
     lines = [
-        ReadLine("Total", (0.1, 0.5, 0.3, 0.55), 0.9),
-        ReadLine("30.90", (0.7, 0.502, 0.8, 0.55), 0.9),
-        ReadLine("Thank you", (0.1, 0.8, 0.4, 0.85), 0.6),
+        OcrLine("Total", (0.1, 0.5, 0.3, 0.55), 0.9),
+        OcrLine("30.90", (0.7, 0.502, 0.8, 0.55), 0.9),
+        OcrLine("Thank you", (0.1, 0.8, 0.4, 0.85), 0.6),
     ]
-    (whole,) = blocks(lines, paragraphs=False)
+    (whole,) = group_lines(lines, paragraphs=False)
     assert whole.text == "Total 30.90\nThank you"
     assert whole.box == (0.1, 0.5, 0.8, 0.85)
     assert 0.6 < whole.confidence < 0.9
-    assert [b.text for b in blocks(lines, paragraphs=True)] == ["Total 30.90", "Thank you"]
+    assert [b.text for b in group_lines(lines, paragraphs=True)] == ["Total 30.90", "Thank you"]
 
 
 def test_long_text_is_cut_between_rows() -> None:
-    lines = [ReadLine("x" * 100, (0, n / 40, 1, (n + 0.9) / 40), 1.0) for n in range(40)]
-    parts = blocks(lines, paragraphs=False)
+    lines = [OcrLine("x" * 100, (0, n / 40, 1, (n + 0.9) / 40), 1.0) for n in range(40)]
+    parts = group_lines(lines, paragraphs=False)
     assert len(parts) == 3
     assert all(len(part.text) <= 1500 for part in parts)
 
 
 def test_a_box_without_area_gets_some() -> None:
-    assert proper_box((1, 1, 1, 1)) == (0.9999, 0.9999, 1.0, 1.0)
-    assert proper_box((0.5, 2, 0.2, -1)) == (0.2, 0.0, 0.5, 1.0)
-    with pytest.raises(ValueError, match="no box"):
-        proper_box((float("nan"), 0, 1, 1))
+    assert normalize_box((1, 1, 1, 1)) == (0.9999, 0.9999, 1.0, 1.0)
+    assert normalize_box((0.5, 2, 0.2, -1)) == (0.2, 0.0, 0.5, 1.0)
+    with pytest.raises(ValueError, match="not a box"):
+        normalize_box((float("nan"), 0, 1, 1))

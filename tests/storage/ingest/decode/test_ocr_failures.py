@@ -41,17 +41,17 @@ async def test_a_picture_that_cannot_be_read_is_added_and_read_by_the_next_run(
 ) -> None:
     Image.new("RGB", (200, 200), RED).save(album / "red.png")
     Image.new("RGB", (200, 200), GREEN).save(album / "green.png")
-    bench.reader = DangerousReader(does)
-    summary = await bench.ingest("album", ocr="on", file_deadline_seconds=6)
-    assert (summary.added, summary.failed, summary.pictures) == (2, 0, 2)
-    ((name, reason),) = summary.problems["text_not_read"].examples
+    bench.ocr_engine = DangerousReader(does)
+    summary = await bench.ingest("album", ocr="on", file_timeout_seconds=6)
+    assert (summary.added, summary.failed, summary.images) == (2, 0, 2)
+    ((name, reason),) = summary.warnings["ocr_failed"].examples
     assert name == "album/red.png"
-    assert "the next run tries again" in reason
+    assert "the next run retries it" in reason
     assert await bench.rows(READ) == [("album/green.png", 0, "what stands there")]
     before = await bench.rows("SELECT id, created_at FROM sightline.asset ORDER BY id")
-    bench.reader = DangerousReader("nothing")
+    bench.ocr_engine = DangerousReader("nothing")
     again = await bench.ingest("album", ocr="on")
-    assert (again.updated, again.unchanged, again.pictures) == (1, 1, 0)
+    assert (again.updated, again.unchanged, again.images) == (1, 1, 0)
     assert [row[0] for row in await bench.rows(READ)] == ["album/green.png", "album/red.png"]
     assert await bench.rows("SELECT id, created_at FROM sightline.asset ORDER BY id") == before
     assert (await bench.ingest("album", ocr="on")).unchanged == 2
@@ -61,19 +61,19 @@ async def test_one_page_that_cannot_be_read_costs_the_others_nothing(
     bench: Bench, album: Path
 ) -> None:
     (album / "scan.pdf").write_bytes(scanned(GREEN, RED, GREEN))
-    bench.reader = DangerousReader("crash")
+    bench.ocr_engine = DangerousReader("crash")
     summary = await bench.ingest("album", ocr="on")
-    assert (summary.added, summary.pictures) == (1, 3)
+    assert (summary.added, summary.images) == (1, 3)
     assert [row[1] for row in await bench.rows(READ)] == [0, 2]
-    assert await bench.rows("SELECT read_by FROM sightline.source") == [("late: dangerous",)]
+    assert await bench.rows("SELECT ocr_engine FROM sightline.source") == [("late: dangerous",)]
 
 
 async def test_pages_that_cannot_be_read_one_after_the_other_end_the_reading(
     bench: Bench, album: Path
 ) -> None:
     (album / "scan.pdf").write_bytes(scanned(*[RED] * 6, GREEN))
-    bench.reader = DangerousReader("crash")
+    bench.ocr_engine = DangerousReader("crash")
     summary = await bench.ingest("album", ocr="on")
-    assert (summary.added, summary.pictures) == (1, 7)
-    assert summary.problems["text_not_read"].count == 4
+    assert (summary.added, summary.images) == (1, 7)
+    assert summary.warnings["ocr_failed"].count == 4
     assert await bench.rows(READ) == []

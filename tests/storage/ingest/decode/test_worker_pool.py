@@ -9,38 +9,42 @@ from PIL import Image
 
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.storage.errors import ConfigurationError, MediaError
-from sightline.storage.ingest.decode.worker.worker_protocol import Frame, Header
-from sightline.storage.ingest.decode.worker_pool import Job, Pool
+from sightline.storage.ingest.decode.worker.worker_context import WorkerLimits
+from sightline.storage.ingest.decode.worker.worker_protocol import (
+    DecodeRequest,
+    JobPart,
+    PartWarning,
+    ProtocolError,
+    SourceInfo,
+)
+from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool, parse_message
 from tests.support import misbehaving
 from tests.support.pictures import encoded, jpeg
 
-LIMITS = {
-    "max_file_bytes": 1 << 20,
-    "max_text_bytes": 1 << 16,
-    "max_pixels": 1_000_000,
-    "memory_mib": 2048,
-}
+LIMITS = WorkerLimits(
+    max_file_bytes=1 << 20, max_text_bytes=1 << 16, max_pixels=1_000_000, memory_mib=2048
+)
 Outcomes = dict[str, str]
 
 
 async def outcomes(
     preprocess: Callable[[Image.Image], Any], files: dict[str, bytes], deadline: float = 60
 ) -> Outcomes:
-    """What becomes of files that one worker is given all at once, in the order it says so."""
+    """Return the outcome of each file, in order, after one worker got all of them at once."""
     results: Outcomes = {}
 
     def job(name: str, data: bytes) -> Job:
-        async def part(_: Frame) -> None:
-            pass
+        async def on_part(part: JobPart) -> None:
+            if isinstance(part, SourceInfo):
+                results[name] = part.kind
 
-        async def done(header: Header) -> None:
-            results[name] = str(header["kind"])
+        async def on_done() -> None:
+            assert name in results
 
-        async def failed(error: MediaError, _: Header) -> None:
+        async def on_failed(error: MediaError) -> None:
             results[name] = f"{error.code}: {error}"
 
-        header = {"job": "read", "name": name, "path": None, "sha256": "", "stamp": None}
-        return Job({**header, "look_only": False}, [data], part, done, failed)
+        return Job(DecodeRequest(name, data=data), on_part, on_done, on_failed)
 
     waiting = [job(name, data) for name, data in files.items()]
 
@@ -49,7 +53,7 @@ async def outcomes(
         waiting.clear()
         return taken
 
-    await Pool(preprocess, LIMITS, deadline).run(take)
+    await WorkerPool(preprocess, LIMITS, deadline).run(take)
     return results
 
 
@@ -58,46 +62,54 @@ def plain(colour: tuple[int, int, int]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("colour", "said", "deadline"),
+    ("colour", "outcome", "deadline"),
     [
-        (misbehaving.CRASH, r"crashed: crashed the process that decoded it \(signal 11\)", 60),
-        # Short, for the test waits it out; long enough for the files beside it on a busy machine.
-        (misbehaving.HANG, r"timeout: took longer than 8 s to read", 8),
-        (misbehaving.HOG, r"out_of_memory: needs over 2048 MiB", 60),
+        (misbehaving.CRASH, r"crashed: crashed its decoder process \(signal 11\)", 60),
+        # Short because the test waits for it; long enough for the other files on a busy machine.
+        (misbehaving.HANG, r"timeout: took longer than 8 s to decode", 8),
+        (misbehaving.HOG, r"out_of_memory: needs more than 2048 MiB", 60),
     ],
     ids=["crash", "hang", "hog"],
 )
-async def test_what_a_file_does_to_its_worker_fails_that_file_alone(
-    colour: tuple[int, int, int], said: str, deadline: float
+async def test_a_file_that_breaks_its_worker_fails_alone(
+    colour: tuple[int, int, int], outcome: str, deadline: float
 ) -> None:
     files = {"a.jpg": jpeg(1), "bad.png": plain(colour), "b.jpg": jpeg(2), "c.jpg": jpeg(3)}
     got = await outcomes(misbehaving.obey_the_colour, files, deadline)
-    assert re.fullmatch(said, got.pop("bad.png"))
+    assert re.fullmatch(outcome, got.pop("bad.png"))
     assert got == {"a.jpg": "image", "b.jpg": "image", "c.jpg": "image"}
 
 
 async def test_files_that_all_crash_all_fail() -> None:
     files = {f"{n}.png": plain(misbehaving.CRASH) for n in range(3)}
     got = await outcomes(misbehaving.obey_the_colour, files)
-    assert [said.split(":")[0] for said in got.values()] == ["crashed"] * 3
+    assert [outcome.split(":")[0] for outcome in got.values()] == ["crashed"] * 3
 
 
-async def test_workers_load_no_models_and_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    (said,) = (await outcomes(misbehaving.imported_modules, {"a.jpg": jpeg(1)})).values()
-    loaded = set(said.split())
+async def test_workers_load_no_models_database_or_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
+    (outcome,) = (await outcomes(misbehaving.imported_modules, {"a.jpg": jpeg(1)})).values()
+    loaded = set(outcome.split())
     assert "PIL" in loaded
-    assert not loaded & {"torch", "llama_index", "psycopg", "transformers", "onnxruntime", "mcp"}
+    assert not loaded & {
+        "torch",
+        "llama_index",
+        "psycopg",
+        "transformers",
+        "onnxruntime",
+        "mcp",
+        "pydantic",
+    }
 
 
-async def test_the_shipped_preprocessing_loads_no_models_either() -> None:
+async def test_the_shipped_preprocessing_loads_no_models() -> None:
     got = await outcomes(Preprocess(height=64, width=64), {"a.jpg": jpeg(1)})
     assert got == {"a.jpg": "image"}
-    got = await outcomes(_ShippedThenTell(), {"a.jpg": jpeg(1)})
+    got = await outcomes(_PreprocessThenListModules(), {"a.jpg": jpeg(1)})
     assert not set(got["a.jpg"].split()) & {"torch", "llama_index", "psycopg", "transformers"}
 
 
-class _ShippedThenTell:
-    """Uses the shipped preprocessing, then says what that loaded."""
+class _PreprocessThenListModules:
+    """Use the shipped preprocessing, then list the loaded modules."""
 
     def __call__(self, image: Image.Image) -> Any:
         Preprocess(height=64, width=64)(image)
@@ -105,12 +117,12 @@ class _ShippedThenTell:
 
 
 async def test_workers_do_not_see_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGHTLINE_DATABASE_URL", "postgresql://u:secret@h/d")
+    monkeypatch.setenv("SIGHTLINE_DATABASE__URL", "postgresql://u:secret@h/d")
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    (said,) = (await outcomes(misbehaving.environment, {"a.jpg": jpeg(1)})).values()
-    assert "PATH" in said
-    assert "SIGHTLINE" not in said
-    assert "KEY" not in said
+    (outcome,) = (await outcomes(misbehaving.environment, {"a.jpg": jpeg(1)})).values()
+    assert "PATH" in outcome
+    assert "SIGHTLINE" not in outcome
+    assert "KEY" not in outcome
 
 
 async def test_modules_in_the_current_folder_are_not_run(
@@ -122,16 +134,49 @@ async def test_modules_in_the_current_folder_are_not_run(
     assert got == {"a.jpg": "image"}
 
 
-async def test_a_preprocessing_that_cannot_be_sent_is_named() -> None:
+async def test_a_preprocessing_that_cannot_be_pickled_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="cannot be sent to worker processes"):
-        Pool(lambda image: image, LIMITS, 1)  # type: ignore[arg-type,return-value]
+        WorkerPool(lambda image: image, LIMITS, 1)  # type: ignore[arg-type,return-value]
 
 
-class _BreaksOnArrival:
+class _BreaksOnUnpickling:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.listdir, ("/nothing/here",)
 
 
-async def test_a_worker_that_does_not_start_stops_everything_and_says_why() -> None:
+async def test_a_worker_that_does_not_start_stops_the_ingest_with_the_reason() -> None:
     with pytest.raises(ConfigurationError, match="/nothing/here"):
-        await outcomes(_BreaksOnArrival(), {"a.jpg": jpeg(1)})  # type: ignore[arg-type]
+        await outcomes(_BreaksOnUnpickling(), {"a.jpg": jpeg(1)})  # type: ignore[arg-type]
+
+
+END = {"type": "end", "seconds": 1.0}
+TILE = {"type": "tile", "asset": 0, "ordinal": 0, "shape": [1, 1, 3], "pixels": b"abc"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"type": "unknown"},
+        {"type": "end"},
+        {**END, "seconds": "long"},
+        {**END, "stage_seconds": [1]},
+        {**TILE, "box": [0, 0, 1]},
+        {**TILE, "box": [0, 0, 1, "x"]},
+        {**TILE, "box": [0, 0, 1, 1], "shape": [1, 1]},
+        {"type": "lines", "kind": "person", "asset": 0, "lines": []},
+        {"type": "lines", "kind": "ocr", "asset": 0, "lines": [["text", [0, 0, 1, 1]]]},
+        {"type": "passages", "kind": "row", "passages": [{"chars": [0, 1]}]},
+        {"type": "passages", "kind": "row", "passages": [{"text": "a", "chars": [0]}]},
+        {"type": "source", "kind": "program", "sha256": "", "size": 1, "mime_type": None},
+    ],
+    ids=str,
+)
+def test_invalid_worker_messages_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError, match="invalid message"):
+        parse_message(values)
+
+
+def test_worker_messages_contain_no_characters_that_postgres_refuses() -> None:
+    values = {"type": "warning", "code": "a\0b", "reason": "\ud800"}
+    assert parse_message(values) == PartWarning(code="ab", reason="?")

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from sightline.storage.errors import MediaError
-from sightline.storage.ingest.discover.discovered_file import Found
-from sightline.storage.ingest.discover.input_paths import resolve
-from sightline.storage.ingest.discover.walk import discover
+from sightline.storage.ingest.discover.input_paths import resolve_inputs
+from sightline.storage.ingest.discover.walk import discover, next_batch
 from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.stage_types import DiscoveredFile
 
 Files = list[tuple[str, bytes]]
 Pack = Callable[[Path, Files], Path]
@@ -45,28 +44,23 @@ def _pack_tar(path: Path, files: Files, mode: Any) -> Path:
 every_kind = pytest.mark.parametrize("pack", [pack_zip, pack_tar, pack_tgz])
 
 
-def found(path: Path, **options: int) -> list[Found]:
-    return list(_loaded(path, **options))
-
-
-def _loaded(path: Path, **options: int) -> Any:
-    for each in discover(resolve([path.name]), IngestOptions(**options), lambda *_: None):
-        if each.load is not None and each.failure is None:
-            try:
-                each.data = each.load()
-            except MediaError as error:
-                each.failure = error
-        yield each
+def discovered(path: Path, **options: int) -> list[DiscoveredFile]:
+    files = discover(resolve_inputs([path.name]), IngestOptions(**options), lambda *_: None)
+    loaded: list[DiscoveredFile] = []
+    while batch := next_batch(files)[0]:
+        loaded += batch
+    return loaded
 
 
 def codes(path: Path, **options: int) -> dict[str, str | None]:
     return {
-        each.name: each.failure.code if each.failure else None for each in found(path, **options)
+        each.name: each.failure.code if each.failure else None
+        for each in discovered(path, **options)
     }
 
 
 @every_kind
-def test_members_come_in_order_with_their_bytes_and_sidecars(album: Path, pack: Pack) -> None:
+def test_members_are_in_order_with_their_bytes_and_sidecars(album: Path, pack: Pack) -> None:
     files = [
         ("pics/b.jpg", b"B"),
         ("pics/a.txt", b"a cat"),
@@ -75,7 +69,7 @@ def test_members_come_in_order_with_their_bytes_and_sidecars(album: Path, pack: 
         ("metadata.jsonl", b'{"file_name": "pics/b.jpg", "room": 7}'),
     ]
     path = pack(album.parent / "x", files)
-    first, second = found(path)
+    first, second = discovered(path)
     assert (first.name, first.data) == (f"{path.name}/pics/a.jpg", b"A")
     assert (second.name, second.data) == (f"{path.name}/pics/b.jpg", b"B")
     assert first.sidecar is not None
@@ -93,18 +87,18 @@ def test_names_that_lead_out_of_the_archive_are_refused(album: Path, pack: Pack,
 
 
 @every_kind
-def test_nothing_is_unpacked_beside_the_archive(album: Path, pack: Pack) -> None:
+def test_nothing_is_unpacked_next_to_the_archive(album: Path, pack: Pack) -> None:
     path = pack(album.parent / "x", [("a.jpg", b"A")])
-    found(path)
+    discovered(path)
     assert sorted(p.name for p in album.parent.iterdir()) == sorted(["album", path.name])
 
 
 @every_kind
-def test_a_bomb_is_cut_off(album: Path, pack: Pack) -> None:
+def test_an_archive_bomb_is_stopped(album: Path, pack: Pack) -> None:
     files = [(f"{n}.jpg", bytes(16 << 20)) for n in range(6)]
     path = pack(album.parent / "x", files)
     if path.suffix == ".tar":
-        path.rename(path.with_suffix(".txt"))  # is no bomb: it is as large as what it holds
+        path.rename(path.with_suffix(".txt"))  # not a bomb: as large as its content
         return
     assert "archive_bomb" in codes(path, max_archive_ratio=10).values()
 
@@ -123,7 +117,7 @@ def test_too_many_members_are_refused(album: Path, pack: Pack) -> None:
 
 
 @every_kind
-def test_an_archive_within_an_archive_is_named_and_not_opened(album: Path, pack: Pack) -> None:
+def test_an_archive_inside_an_archive_fails_and_is_not_opened(album: Path, pack: Pack) -> None:
     path = pack(album.parent / "x", [("inner.zip", b"PK"), ("empty.jpg", b"")])
     assert codes(path) == {
         f"{path.name}/inner.zip": "unsupported",
@@ -133,13 +127,13 @@ def test_an_archive_within_an_archive_is_named_and_not_opened(album: Path, pack:
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tgz"])
 @pytest.mark.parametrize("data", [b"PK nothing", b"\x1f\x8b broken"])
-def test_what_is_no_archive_is_a_failure(album: Path, name: str, data: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_a_failure(album: Path, name: str, data: bytes) -> None:
     path = album.parent / name
     path.write_bytes(data)
     assert codes(path) == {name: "archive_broken"}
 
 
-def test_a_cut_off_tar_is_a_failure(album: Path) -> None:
+def test_a_truncated_tar_is_a_failure(album: Path) -> None:
     path = pack_tgz(album.parent / "x", [("a.jpg", bytes(range(256)) * 4000)])
     path.write_bytes(path.read_bytes()[:-2000])
     assert codes(path) == {path.name: "archive_broken"}
@@ -154,7 +148,7 @@ def test_links_in_a_tar_are_not_followed(album: Path) -> None:
     assert codes(path) == {"x.tar/link.jpg": "not_a_file"}
 
 
-def test_a_forged_tar_header_does_not_make_us_read_it_all(album: Path) -> None:
+def test_a_forged_tar_header_does_not_cause_a_huge_read(album: Path) -> None:
     path = album.parent / "x.tar"
     entry = tarfile.TarInfo("pax")
     entry.type, entry.size = tarfile.XHDTYPE, 1 << 40
@@ -180,8 +174,8 @@ def test_a_member_with_a_wrong_checksum_fails_alone(album: Path) -> None:
     assert codes(path) == {"x.zip/a.jpg": "broken", "x.zip/b.jpg": None}
 
 
-def test_a_member_that_is_there_twice_is_taken_once(album: Path) -> None:
+def test_a_repeated_member_is_ingested_once(album: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = pack_zip(album.parent / "x", [("a.jpg", b"1"), ("a.jpg", b"2")])
-    assert [each.data for each in found(path)] == [b"2"]
+    assert [each.data for each in discovered(path)] == [b"2"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sightline.storage.errors import InvalidArgumentError, MediaError, NotAllowedError
-from sightline.storage.ingest.discover.public_addresses import Allowed
-from sightline.storage.ingest.discover.urls import Urls
+from sightline.storage.ingest.discover.urls import UrlFetcher
+from sightline.storage.ingest.ingest_options import UrlPolicy
 from tests.storage.ingest.conftest import Bench
 from tests.support.https_site import Site, moved, page, site
 from tests.support.pictures import jpeg
@@ -48,24 +48,26 @@ async def here(host: str, port: int) -> Sequence[str]:
     return ["127.0.0.1"]
 
 
-def fetcher(pictures: Site, **changes: object) -> Urls:
+def fetcher(pictures: Site, **changes: object) -> UrlFetcher:
     told = {
         "hosts": (f"pictures.test:{pictures.port}", f"*.below.test:{pictures.port}"),
         "networks": LOOPBACK,
         "max_bytes": 100_000,
-        "seconds": 10.0,
+        "timeout_seconds": 10.0,
     }
     resolve = changes.pop("resolve", here)
-    allowed = Allowed(**{**told, **changes})  # type: ignore[arg-type]
-    return Urls(allowed, resolve=resolve, context=pictures.context())  # type: ignore[arg-type]
+    allowed = UrlPolicy(**{**told, **changes})  # type: ignore[arg-type]
+    return UrlFetcher(allowed, resolve=resolve, context=pictures.context())  # type: ignore[arg-type]
 
 
-async def fetch(urls: Urls, pictures: Site, path: str, host: str = "pictures.test") -> bytes:
-    remote = urls.remote(f"https://{host}:{pictures.port}{path}")
+async def fetch(urls: UrlFetcher, pictures: Site, path: str, host: str = "pictures.test") -> bytes:
+    remote = urls.remote_file(f"https://{host}:{pictures.port}{path}")
     return await asyncio.to_thread(remote.load)
 
 
-async def failure(urls: Urls, pictures: Site, path: str, host: str = "pictures.test") -> MediaError:
+async def failure(
+    urls: UrlFetcher, pictures: Site, path: str, host: str = "pictures.test"
+) -> MediaError:
     with pytest.raises(MediaError) as raised:
         await fetch(urls, pictures, path, host)
     assert "secret" not in str(raised.value)
@@ -125,7 +127,7 @@ async def test_what_a_site_does_wrong_is_named(pictures: Site, path: str, code: 
 
 @pytest.mark.parametrize("path", ["/slow-body", "/slow-head"])
 async def test_a_site_that_drips_is_left(pictures: Site, path: str) -> None:
-    assert (await failure(fetcher(pictures, seconds=1.0), pictures, path)).code == "timeout"
+    assert (await failure(fetcher(pictures, timeout_seconds=1.0), pictures, path)).code == "timeout"
 
 
 @pytest.mark.parametrize(
@@ -145,8 +147,8 @@ async def test_no_address_of_a_private_network_is_connected_to(
     urls = fetcher(pictures, networks=(), resolve=resolve)
     assert (await failure(urls, pictures, "/a.jpg")).code == "not_allowed"
     assert pictures.asked == []
-    assert Allowed(()).reaches("8.8.8.8")
-    assert Allowed(()).reaches("2001:4860:4860::8888")
+    assert UrlPolicy(()).allows_address("8.8.8.8")
+    assert UrlPolicy(()).allows_address("2001:4860:4860::8888")
 
 
 async def test_a_certificate_of_another_name_is_refused(pictures: Site) -> None:
@@ -174,7 +176,7 @@ async def test_other_addresses_are_refused_before_anything_is_asked(
     pictures: Site, url: str
 ) -> None:
     with pytest.raises(NotAllowedError) as raised:
-        fetcher(pictures).remote(url.format(port=pictures.port))
+        fetcher(pictures).remote_file(url.format(port=pictures.port))
     assert "secret" not in str(raised.value)
 
 
@@ -183,7 +185,7 @@ async def test_other_addresses_are_refused_before_anything_is_asked(
 )
 def test_what_is_no_address_is_named(url: str) -> None:
     with pytest.raises((InvalidArgumentError, NotAllowedError)) as raised:
-        Urls(Allowed(("a.test",))).remote(url)
+        UrlFetcher(UrlPolicy(("a.test",))).remote_file(url)
     assert len(str(raised.value)) < 1000
 
 
@@ -192,7 +194,7 @@ async def test_fetched_files_are_ingested_under_their_address_without_its_query(
 ) -> None:
     urls = fetcher(pictures)
     remote = [
-        urls.remote(f"https://pictures.test:{pictures.port}/{path}")
+        urls.remote_file(f"https://pictures.test:{pictures.port}/{path}")
         for path in ("a.jpg?key=secret", "late.jpg", "cut")
     ]
     first = await bench.ingest(*remote)

@@ -4,22 +4,22 @@ from pathlib import Path
 import pytest
 
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.ingest.discover.discovered_file import Found, Upload
-from sightline.storage.ingest.discover.input_paths import resolve
+from sightline.storage.ingest.discover.input_paths import Upload, resolve_inputs
 from sightline.storage.ingest.discover.walk import count, discover
 from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.stage_types import DiscoveredFile
 
 
-def found(*paths: str | Path | Upload) -> list[Found]:
-    return list(discover(resolve(paths), IngestOptions(), lambda *_: None))
+def discovered(*paths: str | Path | Upload) -> list[DiscoveredFile]:
+    return list(discover(resolve_inputs(paths), IngestOptions(), lambda *_: None))
 
 
 def names(*paths: str | Path | Upload) -> list[str]:
-    return [each.name for each in found(*paths)]
+    return [each.name for each in discovered(*paths)]
 
 
 def codes(*paths: str | Path) -> dict[str, str]:
-    return {each.name: each.failure.code for each in found(*paths) if each.failure is not None}
+    return {each.name: each.failure.code for each in discovered(*paths) if each.failure is not None}
 
 
 def make(folder: Path, *files: str) -> None:
@@ -54,12 +54,12 @@ def test_the_order_depends_on_names_alone(album: Path) -> None:
     ]
 
 
-def test_hidden_files_and_litter_are_skipped(album: Path) -> None:
+def test_hidden_and_system_files_are_skipped(album: Path) -> None:
     make(album, ".hidden.jpg", ".git/a.jpg", "Thumbs.db", "__MACOSX/a.jpg", "a.jpg")
     assert names("album") == ["album/a.jpg"]
 
 
-def test_a_hidden_file_that_is_named_itself_is_taken(album: Path) -> None:
+def test_a_hidden_file_is_ingested_if_given_by_name(album: Path) -> None:
     make(album, ".hidden.jpg")
     assert names("album", "album/.hidden.jpg") == ["album/.hidden.jpg"]
 
@@ -74,37 +74,39 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(album: Path) -> Non
     assert names("album/a[1].jpg") == ["album/a[1].jpg"]
 
 
-def test_what_is_given_twice_is_found_once(album: Path) -> None:
+def test_a_file_given_twice_is_discovered_once(album: Path) -> None:
     make(album, "in/a.jpg")
     assert names("album/in/a.jpg", "album", "album/in", album / "in" / "a.jpg") == [
         "album/in/a.jpg"
     ]
 
 
-def test_paths_that_lead_nowhere_are_all_named(album: Path) -> None:
+def test_all_paths_without_a_match_are_named(album: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"'nothing', 'none/\*\.jpg'"):
-        resolve(["nothing", "album", "none/*.jpg"])
+        resolve_inputs(["nothing", "album", "none/*.jpg"])
 
 
-def test_sidecars_are_not_found_as_texts(album: Path) -> None:
+def test_sidecars_are_not_ingested_as_text_files(album: Path) -> None:
     make(album, "a.jpg", "a.txt", "a.json", "metadata.jsonl", "captions.csv", "notes.txt")
     assert names("album") == ["album/a.jpg", "album/notes.txt"]
 
 
-def test_a_single_picture_has_the_sidecars_beside_it(album: Path) -> None:
+def test_a_single_image_has_the_sidecars_in_its_folder(album: Path) -> None:
     make(album, "a.jpg")
     (album / "a.txt").write_text("a cat")
     (album / "metadata.jsonl").write_text('{"file_name": "a.jpg", "room": 7}')
-    (one,) = found("album/a.jpg")
+    (one,) = discovered("album/a.jpg")
     assert one.sidecar is not None
     assert (one.sidecar.caption, one.sidecar.metadata) == ("a cat", {"room": 7})
 
 
-def test_a_table_above_names_files_below(album: Path) -> None:
+def test_a_caption_table_applies_to_subfolders(album: Path) -> None:
     make(album, "train/a.jpg", "train/b.jpg")
     (album / "metadata.csv").write_text("file_name,text\ntrain/b.jpg,below\n")
-    said = {each.name: each.sidecar.caption if each.sidecar else None for each in found("album")}
-    assert said == {"album/train/a.jpg": None, "album/train/b.jpg": "below"}
+    captions = {
+        each.name: each.sidecar.caption if each.sidecar else None for each in discovered("album")
+    }
+    assert captions == {"album/train/a.jpg": None, "album/train/b.jpg": "below"}
 
 
 def test_links_within_the_folder_are_followed_and_links_out_of_it_are_not(album: Path) -> None:
@@ -119,7 +121,7 @@ def test_links_within_the_folder_are_followed_and_links_out_of_it_are_not(album:
         "album/folder": "link_outside",
         "album/gone.jpg": "unreadable",
     }
-    assert [each.path for each in found("album") if each.name == "album/in.jpg"] == [
+    assert [each.path for each in discovered("album") if each.name == "album/in.jpg"] == [
         str(album / "a.jpg")
     ]
 
@@ -129,15 +131,15 @@ def test_a_sidecar_that_links_out_of_the_folder_is_not_read(album: Path) -> None
     secret = album.parent / "secret.txt"
     secret.write_text("a secret")
     (album / "a.txt").symlink_to(secret)
-    reports: list[tuple[str, str, str]] = []
-    (one,) = discover(resolve(["album"]), IngestOptions(), lambda *r: reports.append(r))
+    warnings: list[tuple[str, str, str]] = []
+    (one,) = discover(resolve_inputs(["album"]), IngestOptions(), lambda *r: warnings.append(r))
     assert one.sidecar is None
-    assert reports == [
-        ("sidecar_unreadable", "album/a.txt", "is a link that leads out of the folder given")
+    assert warnings == [
+        ("sidecar_unreadable", "album/a.txt", "is a link that leads out of the given folder")
     ]
 
 
-def test_a_circle_of_links_ends(album: Path) -> None:
+def test_circular_links_end(album: Path) -> None:
     make(album, "in/a.jpg")
     (album / "in" / "up").symlink_to("..")
     assert names("album") == ["album/in/a.jpg"]
@@ -163,7 +165,7 @@ def test_a_folder_that_may_not_be_listed_is_a_failure(album: Path) -> None:
         (album / "shut").chmod(0o700)
 
 
-def test_the_count_is_that_of_what_is_found(album: Path) -> None:
+def test_the_count_equals_the_discovered_files(album: Path) -> None:
     make(album, "a.jpg", "a.txt", "in/b.jpg", "in/.c.jpg", "notes.md")
-    roots = resolve(["album", Upload("u.jpg", b"x")])
-    assert count(roots, IngestOptions()) == len(names("album", Upload("u.jpg", b"x"))) == 4
+    inputs = resolve_inputs(["album", Upload("u.jpg", b"x")])
+    assert count(inputs) == len(names("album", Upload("u.jpg", b"x"))) == 4

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sightline.storage.ingest.embed.filename_passages import name_passage
+from sightline.storage.ingest.embed.text_passages import filename_passage
 from sightline.storage.maintenance import integrity_check
-from sightline.storage.retrieval.search import ImageSearch, PassageSearch
+from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import RED, film, pdf
@@ -54,7 +54,7 @@ async def test_each_kind_of_file_is_found_by_the_words_of_its_name(
     rows = await bench.rows(NAMES)
     assert ("site_plan_A12.pdf", "page", 0) in rows
     assert ("tide tables.md", None, None) in rows
-    assert await integrity_check.check(bench.database, bench.objects) == []
+    assert await integrity_check.check(bench.database, bench.blobs) == []
 
 
 async def test_a_name_changes_with_its_file_and_once_is_enough(bench: Bench, album: Path) -> None:
@@ -77,7 +77,7 @@ async def test_what_an_earlier_version_ingested_gets_its_name_with_the_next_run(
     async with bench.database.connection() as connection:
         await connection.execute("DELETE FROM passage WHERE kind = 'name'")
     summary = await bench.ingest("album")
-    assert (summary.updated, summary.pictures) == (2, 0)
+    assert (summary.updated, summary.images) == (2, 0)
     assert len(await bench.rows(NAMES)) == 2
     assert await bench.rows(vectors) == before
 
@@ -93,7 +93,6 @@ async def test_what_an_earlier_version_ingested_gets_its_name_with_the_next_run(
     ],
 )
 def test_joined_words_are_told_apart(name: str, terms: set[str]) -> None:
-    passage = name_passage(name)
-    assert passage.analysis is not None
+    passage = filename_passage(name)
     assert terms <= set(passage.analysis.frequencies)
-    assert passage.text == name.rpartition("/")[2]
+    assert passage.draft.text == name.rpartition("/")[2]

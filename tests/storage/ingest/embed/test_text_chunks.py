@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.storage.ingest.embed.text_chunks import split_text
+from sightline.storage.ingest.embed.text_passages import split_text
 
 TEXTS = st.text(alphabet="ab .。，\n你好x1!?", max_size=3000) | st.text(max_size=500)
 

@@ -2,17 +2,18 @@ from pathlib import Path
 
 import pytest
 
-from sightline.storage.ingest.discover.discovered_file import Found
-from sightline.storage.ingest.ingest_items import Work
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.ingest.store.vector_indexes import IndexCare, repair
+from sightline.storage.ingest.store.vector_indexes import (
+    VectorIndexMaintainer,
+    build_missing_indexes,
+)
 from sightline.storage.records import embedding_spaces
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from tests.storage.ingest.conftest import Bench
 from tests.support.pictures import fill
 
 
-async def asset_space(bench: Bench) -> Space:
+async def asset_space(bench: Bench) -> EmbeddingSpace:
     async with bench.database.connection() as connection:
         return await embedding_spaces.get_or_create(connection, bench.encoder.identity, "asset")
 
@@ -32,34 +33,35 @@ async def test_a_large_load_builds_the_index_after_it(bench: Bench, album: Path)
 
 
 @pytest.mark.parametrize(
-    ("there", "to_come", "dropped"), [(0, 30, True), (30, 5, False), (30, 12, True), (0, 9, False)]
+    ("existing", "expected", "dropped"),
+    [(0, 30, True), (30, 5, False), (30, 12, True), (0, 9, False)],
 )
 async def test_the_index_is_dropped_for_many_new_rows_and_a_large_share(
-    bench: Bench, album: Path, there: int, to_come: int, dropped: bool
+    bench: Bench, album: Path, existing: int, expected: int, dropped: bool
 ) -> None:
-    fill(album, there)
+    fill(album, existing)
     await bench.ingest("album")
     options = IngestOptions(bulk_rows=10, bulk_fraction=0.3)
-    care = IndexCare(bench.database, await asset_space(bench), options, lambda _: 1)
-    await care.start()
-    care.notice([Work(Found("x"), b"", "file:/x")])
-    await care.expect(to_come)
+    maintainer = VectorIndexMaintainer(bench.database, await asset_space(bench), options)
+    await maintainer.start()
+    maintainer.add_expected(1)
+    await maintainer.drop_if_large(expected)
     assert await indexed(bench) == (not dropped)
-    await care.finish(0)
+    await maintainer.finish(0)
     assert await indexed(bench)
 
 
-@pytest.mark.parametrize("mended_by", ["the next ingest", "the start of a server"])
-async def test_an_index_that_a_crashed_load_left_missing_is_built(
-    bench: Bench, album: Path, mended_by: str
+@pytest.mark.parametrize("rebuilt_by", ["the next ingest", "the start of a server"])
+async def test_an_index_missing_after_a_crashed_load_is_built(
+    bench: Bench, album: Path, rebuilt_by: str
 ) -> None:
     fill(album, 3)
     await bench.ingest("album")
     async with bench.database.connection() as connection:
         await embedding_spaces.drop_index(connection, await asset_space(bench))
     assert not await indexed(bench)
-    if mended_by == "the next ingest":
+    if rebuilt_by == "the next ingest":
         await bench.ingest("album")
     else:
-        await repair(bench.database)
+        await build_missing_indexes(bench.database)
     assert await indexed(bench)

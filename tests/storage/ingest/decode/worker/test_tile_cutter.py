@@ -10,7 +10,7 @@ from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
 from sightline.storage.errors import ConfigurationError, SpaceMismatchError
-from sightline.storage.ingest.decode.worker.tile_cutter import SCHEME, boxes
+from sightline.storage.ingest.decode.worker.tile_cutter import TILE_SCHEME, tile_boxes
 from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
 from sightline.storage.maintenance import integrity_check
 from sightline.storage.records import collections
@@ -24,7 +24,7 @@ from tests.support.media import BLUE, GREEN, RED, film, pdf
 TILES = (
     "SELECT r.asset_id, r.ordinal, r.x0, r.y0, r.x1, r.y1 FROM sightline.region AS r "
     "JOIN sightline.embedding AS e ON e.region_id = r.id AND e.asset_id = r.asset_id "
-    "JOIN sightline.space AS s ON s.id = e.space_id AND s.grain = 'region' "
+    "JOIN sightline.embedding_space AS s ON s.id = e.embedding_space_id AND s.level = 'region' "
     "WHERE r.kind = 'tile' ORDER BY r.asset_id, r.ordinal"
 )
 ON = {"tiles": True}
@@ -52,7 +52,7 @@ def patch(path: Path, place: tuple[int, int], colour: tuple[int, int, int]) -> P
     ],
 )
 def test_tiles_overlap_and_cover_all_of_the_picture(size: tuple[int, int], count: int) -> None:
-    found = boxes(*size)
+    found = tile_boxes(*size)
     assert len(found) == count
     covered = np.zeros((100, 100), int)
     for x0, y0, x1, y1 in found:
@@ -66,7 +66,7 @@ def test_tiles_overlap_and_cover_all_of_the_picture(size: tuple[int, int], count
 
 async def found_by(bench: Bench, picture: Image.Image) -> list[ImageHit]:
     search = ImageSearch(bench.database, bench.encoder, bench.encoder, signing_key=b"a key")
-    results = await search.search(ImageRequest(picture=picture, selection=Selection()))
+    results = await search.search(ImageRequest(image=picture, selection=Selection()))
     return list(results.hits)
 
 
@@ -76,8 +76,8 @@ async def test_a_part_of_a_picture_is_found_with_its_box(bench: Bench, album: Pa
     await bench.ingest("album", settings=ON)
     hit, *others = await found_by(bench, Image.new("RGB", (90, 90), RED))
     assert hit.asset.source == "album/corner.png"
-    assert {"picture_to_region", "picture_to_picture"} <= set(hit.branches)
-    assert hit.branches["picture_to_region"].rank == 1
+    assert {"image_to_region", "image_to_image"} <= set(hit.retrievers)
+    assert hit.retrievers["image_to_region"].rank == 1
     assert hit.region is not None
     assert hit.region.kind == "tile"
     x0, y0, x1, y1 = hit.region.box
@@ -126,10 +126,10 @@ async def test_pictures_that_are_there_get_tiles_later_and_keep_their_vectors(
     before = await bench.rows(pictures)
     assert await bench.rows(TILES) == []
     summary = await bench.ingest("album", settings=ON)
-    assert (summary.updated, summary.pictures) == (3, 0)
+    assert (summary.updated, summary.images) == (3, 0)
     assert await bench.rows(pictures) == before
     assert len({row[0] for row in await bench.rows(TILES)}) == 4
-    assert await integrity_check.check(bench.database, bench.objects) == []
+    assert await integrity_check.check(bench.database, bench.blobs) == []
     assert (await bench.ingest("album")).unchanged == 3
 
 
@@ -140,7 +140,7 @@ async def test_switched_off_they_are_forgotten(bench: Bench, album: Path) -> Non
     assert await bench.rows(TILES) == []
     assert await bench.rows("SELECT FROM sightline.embedding WHERE region_id IS NOT NULL") == []
     (hit,) = await found_by(bench, Image.new("RGB", (90, 90), RED))
-    assert (hit.region, list(hit.branches)) == (None, ["picture_to_picture"])
+    assert (hit.region, list(hit.retrievers)) == (None, ["image_to_image"])
     assert (await bench.ingest("album", settings=ON)).updated == 1
     assert len(await bench.rows(TILES)) == 13
 
@@ -150,14 +150,14 @@ async def test_they_go_with_their_picture(bench: Bench, album: Path) -> None:
     patch(album / "b.png", (10, 10), RED)
     await bench.ingest("album", settings=ON)
     first = (await bench.rows(TILES))[0][0]
-    await delete_assets(bench.database, bench.objects, [first])
+    await delete_assets(bench.database, bench.blobs, [first])
     assert {row[0] for row in await bench.rows(TILES)} == {
         row[0] for row in await bench.rows("SELECT id FROM sightline.asset")
     }
     patch(album / "b.png", (150, 10), BLUE)  # other bytes: what was cut of the old ones goes
     await bench.ingest("album")
     assert len(await bench.rows(TILES)) == 2 * 13
-    assert await integrity_check.check(bench.database, bench.objects) == []
+    assert await integrity_check.check(bench.database, bench.blobs) == []
 
 
 async def test_the_check_names_what_has_no_tiles(bench: Bench, album: Path) -> None:
@@ -165,11 +165,11 @@ async def test_the_check_names_what_has_no_tiles(bench: Bench, album: Path) -> N
     patch(album / "b.png", (10, 10), RED)
     await bench.ingest("album", settings=ON)
     async with bench.database.connection() as connection:
-        await connection.execute("UPDATE source SET tiled_by = NULL WHERE name = 'album/a.png'")
+        await connection.execute("UPDATE source SET tile_scheme = NULL WHERE name = 'album/a.png'")
         await connection.execute(
             "DELETE FROM embedding WHERE region_id = (SELECT max(id) FROM region)"
         )
-    found = {each.code: each for each in await integrity_check.check(bench.database, bench.objects)}
+    found = {each.code: each for each in await integrity_check.check(bench.database, bench.blobs)}
     assert set(found) == {"source_without_tiles", "tile_without_vector"}
     assert found["source_without_tiles"].examples == ("album/a.png",)
 
@@ -181,7 +181,9 @@ async def test_analysts_see_regions_and_their_coverage(bench: Bench, album: Path
     assert await bench.rows("SELECT kind, count(*) FROM analytics.regions GROUP BY kind") == [
         ("tile", 13)
     ]
-    (space,) = await bench.rows("SELECT space_id FROM analytics.spaces WHERE grain = 'region'")
+    (space,) = await bench.rows(
+        "SELECT embedding_space_id FROM analytics.embedding_spaces WHERE level = 'region'"
+    )
     assert await bench.rows("SELECT * FROM analytics.coverage(%s)", *space) == [("album", 2, 1, 1)]
     assert await bench.rows("SELECT * FROM analytics.coverage()") == [("album", 2, 2, 0)]
     nearest = await bench.rows(
@@ -207,8 +209,8 @@ async def test_a_part_that_cannot_be_encoded_costs_no_picture(bench: Bench, albu
     image.save(album / "a.png")
     summary = await bench.ingest("album", settings=ON, encoder=Choking())
     assert (summary.added, summary.failed) == (1, 0)
-    assert summary.problems["tile_not_encoded"].count == 13 - len(await bench.rows(TILES)) > 0
-    assert await integrity_check.check(bench.database, bench.objects) == []
+    assert summary.warnings["tile_not_encoded"].count == 13 - len(await bench.rows(TILES)) > 0
+    assert await integrity_check.check(bench.database, bench.blobs) == []
 
 
 async def test_what_is_no_setting_and_another_encoder_are_refused(
@@ -216,11 +218,11 @@ async def test_what_is_no_setting_and_another_encoder_are_refused(
 ) -> None:
     patch(album / "a.png", (150, 150), RED)
     async with bench.database.connection() as connection:
-        made = await collections.create(connection, "album", {"tiles": "perhaps"})
+        made = await collections.ensure(connection, "album", {"tiles": "perhaps"})
     with pytest.raises(ConfigurationError, match="'tiles' of collection 'album' is 'perhaps'"):
         await bench.ingest("album")
     async with bench.database.connection() as connection:
-        await collections.change_settings(connection, made, ON)
+        await collections.update_settings(connection, made, ON)
     await bench.ingest("album")
 
     class Other(ColourHistogramEncoder):
@@ -230,4 +232,6 @@ async def test_what_is_no_setting_and_another_encoder_are_refused(
 
     with pytest.raises(SpaceMismatchError, match=r"test-colour-histogram.*other"):
         await bench.ingest("album", encoder=Other())
-    assert (await bench.rows("SELECT DISTINCT tiled_by FROM sightline.source")) == [(SCHEME,)]
+    assert (await bench.rows("SELECT DISTINCT tile_scheme FROM sightline.source")) == [
+        (TILE_SCHEME,)
+    ]

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.storage.ingest.decode.worker.subtitles import Cue, gathered, parse_subtitles
+from sightline.storage.ingest.decode.worker.subtitles import (
+    SubtitleCue,
+    join_sentences,
+    parse_subtitles,
+)
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import BLUE, GREEN, RED, film
 
@@ -44,14 +48,14 @@ async def test_one_frame_of_each_scene_is_kept_with_its_time_and_picture(
         creation_time="2026-05-01T16:40:00.000000Z",
     )
     summary = await bench.ingest("album", timezone="Europe/Berlin")
-    assert (summary.added, summary.pictures) == (1, 3)
+    assert (summary.added, summary.images) == (1, 3)
     frames = await bench.rows(FRAMES)
     assert [row[:4] for row in frames] == [
         (0, 0.0, 160, 96),
         (1, pytest.approx(2.0), 160, 96),
         (2, pytest.approx(4.0), 160, 96),
     ]
-    picture = Image.open(io.BytesIO(bench.objects.read(frames[1][4], frames[1][5], name="it")))
+    picture = Image.open(io.BytesIO(bench.blobs.read(frames[1][4], frames[1][5], name="it")))
     assert np.abs(np.array(picture.getpixel((5, 5))) - GREEN).max() < 25
     assert frames[1][6] == datetime(2026, 5, 1, 16, 40, 2, tzinfo=UTC)
     local = "SELECT captured_local FROM sightline.asset WHERE ordinal = 0"
@@ -65,7 +69,7 @@ async def test_a_still_film_is_one_frame_and_a_long_one_stays_within_its_number(
 ) -> None:
     film(album / "still.mp4", [(RED, 12)])
     film(album / "busy.avi", [(RED, 1), (GREEN, 1), (BLUE, 1)] * 3)
-    await bench.ingest("album", max_frames=4, frame_seconds=2)
+    await bench.ingest("album", max_video_frames=4, frame_seconds=2)
     counted = await bench.rows(
         "SELECT s.name, count(*) FROM sightline.source s JOIN sightline.asset a "
         "ON a.source_id = s.id GROUP BY s.name ORDER BY s.name"
@@ -104,7 +108,7 @@ async def test_changed_subtitles_are_taken_in_without_decoding(bench: Bench, alb
     await bench.ingest("album")
     (album / "clip.srt").write_text("1\n00:00:02,000 --> 00:00:03,000\nNew words.\n")
     summary = await bench.ingest("album")
-    assert (summary.updated, summary.pictures) == (1, 0)
+    assert (summary.updated, summary.images) == (1, 0)
     assert await bench.rows(SAID) == [("New words.", 2.0, 3.0, pytest.approx(2.0))]
 
 
@@ -120,7 +124,7 @@ async def test_subtitles_that_are_gone_give_way_to_those_within_the_film(
     (album / "clip.srt").unlink()
     (album / "mute.srt").unlink()
     summary = await bench.ingest("album")
-    assert (summary.updated, summary.pictures) == (2, 0)
+    assert (summary.updated, summary.images) == (2, 0)
     assert await bench.rows(SAID) == [("Within the film.", 2.5, 3.5, pytest.approx(2.0))]
     assert (await bench.ingest("album")).unchanged == 2
 
@@ -160,15 +164,15 @@ async def test_films_that_cannot_be_taken_are_named(bench: Bench, album: Path) -
         "album/e-words.srt": "broken",
     }
     assert summary.added == 2
-    assert len(list(bench.objects.stored())) == len(
+    assert len(list(bench.blobs.locations())) == len(
         set(await bench.rows("SELECT location FROM sightline.asset"))
     )
 
 
 def test_sentences_over_several_cues_are_one() -> None:
-    assert list(gathered(parse_subtitles(SRT))) == [
-        Cue(0.5, 2.0, "The kettle is on the stove."),
-        Cue(4.2, 5.0, "猫在沙发上。"),
+    assert list(join_sentences(parse_subtitles(SRT))) == [
+        SubtitleCue(0.5, 2.0, "The kettle is on the stove."),
+        SubtitleCue(4.2, 5.0, "猫在沙发上。"),
     ]
 
 
@@ -178,11 +182,14 @@ def test_sentences_over_several_cues_are_one() -> None:
         ("", []),
         ("WEBVTT\n\nNOTE nothing\n", []),
         ("0:00:02.000 --> 0:00:01.000\nbackwards", []),
-        ("1\r\n00:00:01,5 --> 00:00:02,25\r\n{\\an8}Up\r\nthere\r\n", [Cue(1.5, 2.25, "Up there")]),
-        ("100:00:00,000 --> 100:00:01,000\n42\n", [Cue(360000, 360001, "42")]),
+        (
+            "1\r\n00:00:01,5 --> 00:00:02,25\r\n{\\an8}Up\r\nthere\r\n",
+            [SubtitleCue(1.5, 2.25, "Up there")],
+        ),
+        ("100:00:00,000 --> 100:00:01,000\n42\n", [SubtitleCue(360000, 360001, "42")]),
     ],
 )
-def test_subtitle_files_are_read_as_players_read_them(text: str, cues: list[Cue]) -> None:
+def test_subtitle_files_are_read_as_players_read_them(text: str, cues: list[SubtitleCue]) -> None:
     assert parse_subtitles(text) == cues
 
 
