@@ -1,4 +1,4 @@
-"""``python -m sightline.training.encoder``: draw, train, export, evaluate; or one of them."""
+"""``python -m sightline.training.encoder``: draw, train, export and evaluate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sightline.training.encoder.recipe import SMOKE, Recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 2 and a message on stderr when it cannot be done."""
+    """Run the command line. Return 2 and print a message on an error."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr, force=True

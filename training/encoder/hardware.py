@@ -1,4 +1,4 @@
-"""The machine a run is on: device, precision and its name for the model card."""
+"""Device, precision and hardware name of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` takes CUDA where there is one."""
+    """Return the device of a name; ``auto`` prefers CUDA."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -25,13 +25,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """bf16 where the device computes it natively (``auto``), or as told."""
+    """Return the precision; ``auto`` is bf16 if the device supports it natively."""
     wanted = precision == "bf16" or (precision == "auto" and _native_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
 def describe(device: torch.device) -> str:
-    """``AMD EPYC ..., 1 thread`` or the GPU's name."""
+    """Return the name of the CPU with its threads, or of the GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""The stages of making builtin-clip, each of which can be run again on what the others left."""
+"""Stages of the training of builtin-clip; each one can be repeated."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ CARD: Final = "MODEL_CARD.md"
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """``runs`` keeps pictures, tokenizer and checkpoint; the finished model goes to ``out``.
+    """Paths and options of a run.
 
-    ``tower`` is a LLaVA's folder whose vision tower the picture tower starts as; ``start`` is an
-    encoder's whose tokenizer and text tower are gone on with.
+    ``runs`` contains images, tokenizer and checkpoint; ``out`` gets the model. ``tower`` is a
+    LLaVA folder that initializes the image tower; ``start`` is an encoder folder that provides the
+    tokenizer and the text tower.
     """
 
     runs: Path
@@ -46,7 +47,7 @@ class Workshop:
     start: Path | None = None
 
     def draw(self) -> None:
-        """Draw the pictures that are missing, and learn the tokenizer unless there is one."""
+        """Draw missing images, and train the tokenizer if there is none."""
         wanted: tuple[tuple[Split, int], ...] = (
             ("validation", self.recipe.validation_pictures),
             ("train", self.recipe.pictures),
@@ -61,7 +62,7 @@ class Workshop:
             tokenizer.write(tokenizer.learn(texts), self._tokens)
 
     def train(self) -> Progress:
-        """Train to the recipe's last step, from the checkpoint if there is one."""
+        """Train to the last step, from the checkpoint if there is one."""
         run = Run(
             self.runs,
             self.recipe,
@@ -76,7 +77,7 @@ class Workshop:
         return run.run()
 
     def export(self) -> None:
-        """Write the averaged weights of the checkpoint as a folder that open_clip loads."""
+        """Export the averaged weights of the checkpoint for open_clip."""
         path = self.runs / CHECKPOINT
         if not path.exists():
             raise InvalidArgumentError(f"no checkpoint in {str(self.runs)!r}; train first")
@@ -88,7 +89,7 @@ class Workshop:
         export.write_json(self.out / TRAINING, training)
 
     def queries(self) -> None:
-        """Teach the exported model short wordings, and write it back with what that took."""
+        """Fine-tune the exported model with short queries, and write it back."""
         model, _, tokens = export.load(self.out, self.device)
         stage = self.recipe.short
         album.draw(self.runs / "album", "train", stage.pictures, IMAGE_PX, logger.info)
@@ -114,7 +115,7 @@ class Workshop:
         export.write_json(self.out / TRAINING, training)
 
     def evaluate(self) -> dict[str, Any]:
-        """Examine the exported model and write the figures and the card beside it."""
+        """Evaluate the exported model, and write its figures and model card."""
         figures = evaluate.evaluate(self.out, self.recipe.test_pictures, self.device)
         figures["speed"] = speed.measure(self.out, self.device)
         export.write_json(self.out / FIGURES, figures)

@@ -1,9 +1,8 @@
-"""The second stage: the text tower learns short wordings, the picture tower stays as it is.
+"""Second stage: fine-tune the text tower with short queries; the image tower is frozen.
 
-Pictures are encoded once; what is trained are texts against those fixed vectors, which takes
-minutes. A query is drawn to every picture that it fits and away from those that it does not; the
-other pictures that fit are left out of the comparison, since they are not wrong. Captions are held
-where they were, so that whole captions are found as before.
+Images are encoded once, so the stage takes minutes. A query is pulled to every image that matches and
+pushed from those that do not; other matches are not negatives. Captions are held at their vectors, so
+that retrieval by caption does not change.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What can be looked for in an album, and ``fits`` (wanted, pictures): where it is found."""
+    """Query targets of an album, and ``fits`` (targets, images): their matches."""
 
     wanted: list[Wanted]
     fits: Tensor
 
     @classmethod
     def of(cls, entries: Sequence[Entry], fewest: int = 1) -> Lookup:
-        """All that at least ``fewest`` pictures show."""
+        """Return the targets that at least ``fewest`` images show."""
         rows: dict[Wanted, list[int]] = {}
         for index, entry in enumerate(entries):
             for one in entry.wanted:
@@ -60,7 +59,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The held-out pictures, what can be looked for in them, and their vectors."""
+    """Held-out images with query targets and vectors."""
 
     album: Album
     lookup: Lookup
@@ -68,7 +67,7 @@ class Held:
 
     @classmethod
     def of(cls, album: Album, model: CustomTextCLIP, device: torch.device) -> Held:
-        """Those of ``album`` as ``model`` sees them."""
+        """Return the image vectors of ``album``."""
         return cls(album, Lookup.of(album.entries), picture_vectors(model, album, device))
 
 
@@ -81,7 +80,7 @@ def learn(
     device: torch.device,
     precision_kind: hardware.Precision = "auto",
 ) -> dict[str, Any]:
-    """Train ``model``'s text tower in place; returns recipe, seconds and validation curve."""
+    """Train the text tower in place. Return recipe, seconds and validation curve."""
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     seen = torch.from_numpy(picture_vectors(model, train, device)).to(device)
@@ -136,7 +135,7 @@ def _cosine(done: float) -> float:
 
 
 def _captions(entries: Sequence[Entry], rng: np.random.Generator, count: int) -> list[str]:
-    """Captions of any wording in either language, the most exact one of each half the time."""
+    """Sample captions in either language; half of them are exact captions."""
     found = []
     for row in rng.integers(len(entries), size=count):
         texts = entries[row].captions[LANGUAGES[int(rng.integers(2))]]
@@ -151,7 +150,7 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Tensor:
 def examine(
     model: CustomTextCLIP, tokenizer: PreTrainedTokenizerFast, held: Held, device: torch.device
 ) -> dict[str, float]:
-    """Recall of whole captions and precision of short wordings, in both languages."""
+    """Return recall of captions and precision of short queries, in both languages."""
     figures = validate(model, tokenizer, held.album, device, held.seen)
     wanted, fits = held.lookup.wanted, held.lookup.fits.numpy()
     for language in LANGUAGES:

@@ -1,4 +1,4 @@
-"""What is trained and how: the towers' shapes, the data and the schedule, in one frozen value."""
+"""Recipe of a run: tower shapes, data and schedule, in one frozen value."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ CONTEXT_TOKENS: Final = 64
 VOCABULARY: Final = 4096
 PAD_ID, START_ID, END_ID = 0, 1, 2
 
-#: Of the drawn world's pixels, roughly: a middle grey, and the spread around it.
+#: Approximate mean and standard deviation of the pixels of the synthetic world.
 PIXEL_MEAN: Final = (0.5, 0.5, 0.5)
 PIXEL_STD: Final = (0.25, 0.25, 0.25)
 
 
 def model_config(vocabulary: int = VOCABULARY) -> dict[str, Any]:
-    """open_clip's ``model_cfg``: both towers as ``open_clip_config.json`` describes them.
+    """Return open_clip's ``model_cfg`` of both towers.
 
-    The picture tower has the shape of builtin-llava's, from which it starts, and a pooler over all
-    patches. The text tower is causal and reads the state at the end token, so that padding never
-    changes a vector and training can cut every batch to its longest text.
+    The image tower has the shape of builtin-llava's tower and a pooler over all patches. The text
+    tower is causal and uses the state at the end token, so that padding does not change a vector and
+    batches can be cut to their longest text.
     """
     return {
         "embed_dim": EMBED_DIM,
@@ -53,7 +53,7 @@ def model_config(vocabulary: int = VOCABULARY) -> dict[str, Any]:
 
 
 def preprocess_config() -> dict[str, Any]:
-    """open_clip's ``preprocess_cfg``: squash, so that nothing at the edges is cropped away."""
+    """Return open_clip's ``preprocess_cfg``: squash, so that nothing is cropped."""
     return {
         "size": [IMAGE_PX, IMAGE_PX],
         "mode": "RGB",
@@ -67,11 +67,10 @@ def preprocess_config() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """The second stage, on short wordings (see ``queries``).
+    """Recipe of the second stage, with short queries (see ``query_finetune``).
 
-    ``queries`` wordings in each language and ``captions`` captions a step; ``pool`` pictures to
-    tell apart; ``hold`` is the weight of leaving captions where they were; what fewer than
-    ``fewest`` pictures show is not taught.
+    Each step has ``queries`` queries per language, ``captions`` captions and ``pool`` images. ``hold``
+    is the weight of keeping the caption vectors. Targets in fewer than ``fewest`` images are skipped.
     """
 
     pictures: int = 9_216
@@ -90,7 +89,7 @@ class Queries:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One training run. Everything that changes its result is here."""
+    """All parameters that change the result of a run."""
 
     pictures: int = 18_432
     validation_pictures: int = 500
@@ -98,20 +97,20 @@ class Recipe:
     steps: int = 900
     batch: int = 128
     learning_rate: float = 1e-3
-    #: The share of the learning rate that the part of the picture tower gets which sees already.
+    #: Learning rate factor of the pretrained part of the image tower.
     tower_share: float = 0.5
     weight_decay: float = 0.05
     warmup_steps: int = 60
     exact_caption_share: float = 0.6
     words_weight: float = 0.3
     languages_weight: float = 0.3
-    #: Of short wordings ("a red bus"): how many a step, and the weight and sharpness of their loss.
+    #: Short queries: number per step, and weight and temperature of their loss.
     queries: int = 96
     queries_weight: float = 1.0
     queries_scale: float = 30.0
     average_decay: float = 0.99
     shift_px: int = 5
-    #: How often a family is drawn, against 1 for all others: the first differ in small print.
+    #: Sampling weight of a family; 1 for all others. These families differ in small text.
     family_weights: dict[str, float] = field(
         default_factory=lambda: {
             "spine": 3.0,
@@ -127,11 +126,11 @@ class Recipe:
     short: Queries = field(default_factory=Queries)
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as plain JSON."""
+        """Return the recipe as plain JSON."""
         return asdict(self)
 
 
-#: Five minutes on one core of a plain CPU: enough to see that learning happens.
+#: Five minutes on one CPU core: enough to show that the model learns.
 SMOKE: Final = Recipe(
     pictures=960,
     validation_pictures=96,

@@ -1,4 +1,4 @@
-"""The training loop: AdamW on a cosine, an average of the weights, resumable checkpoints."""
+"""Training loop: AdamW, cosine schedule, EMA, resumable checkpoints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sightline.training.encoder.recipe import Recipe
 logger = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.json"
-#: May differ between a checkpoint and the run that resumes it.
+#: Fields that may differ between a checkpoint and the run that resumes it.
 _MAY_CHANGE = frozenset(
     {
         "steps",
@@ -47,7 +47,7 @@ _MAY_CHANGE = frozenset(
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run has come: ``steps`` done, ``seconds`` spent training, validation ``curve``."""
+    """Progress of a run: ``steps`` done, ``seconds`` of training, validation ``curve``."""
 
     steps: int = 0
     seconds: float = 0.0
@@ -55,10 +55,10 @@ class Progress:
 
 
 class Run:
-    """One training run in a folder, which it resumes if there is a checkpoint in it.
+    """A training run in a folder; it resumes from a checkpoint in the folder.
 
-    A run that begins takes its picture tower from the LLaVA in ``tower`` and its text tower from
-    the encoder in ``start``, where they are given.
+    A new run initializes the image tower from the LLaVA in ``tower`` and the text tower from the
+    encoder in ``start``, if given.
     """
 
     def __init__(
@@ -92,17 +92,17 @@ class Run:
 
     @property
     def model(self) -> CustomTextCLIP:
-        """The model as the last step left it."""
+        """Return the model after the last step."""
         return self.objective.model
 
     def averaged(self) -> CustomTextCLIP:
-        """The model with the averaged weights, ready for use."""
+        """Return the model with the averaged weights."""
         model = build(len(self.tokenizer)).to(self.device)
         model.load_state_dict(self.average.weights)
         return model.eval()
 
     def run(self) -> Progress:
-        """Train to the recipe's last step."""
+        """Train to the last step of the recipe."""
         recipe, progress = self.recipe, self.progress
         while progress.steps < recipe.steps:
             began = time.monotonic()
@@ -119,7 +119,7 @@ class Run:
         return progress
 
     def step(self, number: int) -> Losses:
-        """One step of the optimizer on batch ``number``."""
+        """Run one optimizer step on batch ``number``."""
         self.objective.train()
         rate = learning_rate(number, self.recipe)
         for group in self.optimizer.param_groups:
@@ -136,7 +136,7 @@ class Run:
         return losses
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint atomically."""
         buffer = io.BytesIO()
         state = {
             "recipe": self.recipe.as_dict(),
@@ -199,12 +199,12 @@ class Run:
 
 
 def _kernels(device: torch.device) -> AbstractContextManager[object]:
-    """Attention over few tokens, written out, takes a third of the fused kernel's time on CPUs."""
+    """Use explicit attention: for few tokens it takes a third of the fused kernel's time."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine down to a hundredth."""
+    """Return the learning rate factor: linear warm-up, then cosine to 1/100."""
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
@@ -212,9 +212,9 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def _groups(objective: Objective, recipe: Recipe) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels alone; not for norms, biases, positions, the scale.
+    """Return parameter groups; only matrices and kernels have weight decay.
 
-    ``share`` is the part of the learning rate that a group gets.
+    ``share`` is the learning rate factor of a group.
     """
     seeing = {id(p) for p in trunk(objective.model)}
     groups = []

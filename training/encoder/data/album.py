@@ -1,10 +1,10 @@
-"""The drawn pictures on disk: pixels as the encoder sees them, captions and what they are.
+"""Drawn images on disk: encoder pixels, captions and labels.
 
-A split is drawn once, in shards that are written whole or not at all, so drawing can be broken off
-and taken up again, and training can begin on the shards that are there.
+A split is drawn once, in shards that are written atomically. Drawing can be interrupted and
+resumed, and training can start with the existing shards.
 
     FOLDER/train/00000.npy     (n, px, px, 3) uint8, RGB
-    FOLDER/train/00000.jsonl   one ``Entry`` a line, in the same order
+    FOLDER/train/00000.jsonl   one ``Entry`` per line, in the same order
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHARD = 512
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of one drawn picture; ``wanted`` is all that one could look for in it."""
+    """Labels of one drawn image; ``wanted`` lists all query targets in it."""
 
     family: str
     seed: int
@@ -44,7 +44,7 @@ class Entry:
 
     @classmethod
     def of(cls, picture: Picture) -> Entry:
-        """What is known of ``picture``."""
+        """Return the labels of ``picture``."""
         return cls(
             picture.family,
             picture.seed,
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Album:
-    """The pictures of one split: ``pixels(i)`` and ``entries[i]`` belong together."""
+    """The images of one split: ``pixels(i)`` belongs to ``entries[i]``."""
 
     shards: tuple[Pixels, ...]
     entries: tuple[Entry, ...]
@@ -67,14 +67,14 @@ class Album:
         return len(self.entries)
 
     def pixels(self, index: int) -> Pixels:
-        """Picture ``index`` as (px, px, 3) uint8."""
+        """Return image ``index`` as (px, px, 3) uint8."""
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         picture: Pixels = self.shards[shard][index - self.starts[shard]]
         return picture
 
 
 def through_jpeg(picture: Picture) -> Image.Image:
-    """The picture as the world writes it to a file, with the traces of its JPEG quality."""
+    """Encode and decode the image as JPEG, like an exported file."""
     quality = int(picture.metadata.get("jpeg_quality", 90))
     buffer = io.BytesIO()
     picture.image.convert("RGB").save(buffer, "JPEG", quality=quality)
@@ -82,12 +82,12 @@ def through_jpeg(picture: Picture) -> Image.Image:
 
 
 def squash(image: Image.Image, px: int) -> Pixels:
-    """The image as (px, px, 3) uint8, as open_clip's ``squash`` preprocessing makes it."""
+    """Resize to (px, px, 3) uint8 like open_clip's ``squash`` preprocessing."""
     return np.asarray(image.resize((px, px), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
 def pictures(split: Split, start: int, stop: int) -> Iterator[Picture]:
-    """Pictures ``start`` to ``stop`` of a split, the families taking turns."""
+    """Draw images ``start`` to ``stop`` of a split, one family after another."""
     names = list(families.FAMILIES)
     for number in range(start, stop):
         yield families.draw(names[number % len(names)], seed_of(split, number), split)
@@ -96,7 +96,7 @@ def pictures(split: Split, start: int, stop: int) -> Iterator[Picture]:
 def draw(
     folder: Path, split: Split, count: int, px: int, say: Callable[[str], None] = print
 ) -> None:
-    """Draw what is missing of the first ``count`` pictures of a split under ``folder``."""
+    """Draw the missing ones of the first ``count`` images of a split."""
     target = folder / split
     target.mkdir(parents=True, exist_ok=True)
     for number, start in enumerate(range(0, count, SHARD)):
@@ -117,7 +117,7 @@ def draw(
 
 
 def load(folder: Path, split: Split, count: int | None = None) -> Album:
-    """The first ``count`` drawn pictures of a split (all by default), pixels left on disk."""
+    """Open the first ``count`` images of a split; pixels stay on disk."""
     shards: list[Pixels] = []
     entries: list[Entry] = []
     starts: list[int] = []
@@ -131,7 +131,7 @@ def load(folder: Path, split: Split, count: int | None = None) -> Album:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write a file atomically."""
     beside = path.with_name(path.name + ".tmp")
     with beside.open("wb") as file:
         file.write(data)

@@ -1,8 +1,8 @@
-"""What one training step sees: pictures of all families, with their captions.
+"""Training batches: images of all families with their captions.
 
-Captions of one family differ in few words, so the other pictures of a family are the hard
-negatives; each batch holds as many of every family as fit. Families are mixed rather than taken one
-a batch because batch normalisation would otherwise see other statistics in training than in use.
+Captions of one family differ in few words, so the other images of the family are hard negatives.
+Each batch contains equal shares of all families. Separate batches per family would give batch
+normalization other statistics than inference.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ Tokens = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``pixels`` (n, 3, px, px) float32 normalised; ``english`` and ``chinese`` (n, longest) ids.
+    """Tensors of one step: normalized pixels and token ids.
 
-    Row i of both languages is the same wording, translated. ``words`` (n, vocabulary) marks the
-    tokens of picture i's most exact captions, special tokens left out. ``queries`` (q, longest) are
-    short wordings, of which ``fits`` (q, n) says which pictures they fit.
+    ``pixels`` is (n, 3, px, px) float32; ``english`` and ``chinese`` are (n, length) ids, and row i
+    is the same caption in both languages. ``words`` (n, vocabulary) marks the tokens of the exact
+    captions of image i, without special tokens. ``queries`` (q, length) are short queries, and
+    ``fits`` (q, n) marks the images that match them.
     """
 
     pixels: Tensor
@@ -40,13 +41,13 @@ class Batch:
     fits: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
+        """Move the batch to another device."""
         parts = (getattr(self, field.name) for field in fields(self))
         return Batch(*(part.to(device) for part in parts))
 
 
 class Captions:
-    """The token ids of every caption of an album, looked up by picture and wording."""
+    """Token ids of all captions of an album, by image and caption."""
 
     def __init__(self, entries: Sequence[Entry], tokenizer: PreTrainedTokenizerFast) -> None:
         self._ids: list[dict[str, list[list[int]]]] = []
@@ -57,7 +58,7 @@ class Captions:
             self._ids.append({language: self.encode(texts) for language, texts in found})
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of any texts, from the start token to the end token."""
+        """Return token ids of texts, with start and end token."""
         limit = self._tokenizer.model_max_length
         ids: list[list[int]] = self._tokenizer(list(texts), truncation=True, max_length=limit)[
             "input_ids"
@@ -65,19 +66,19 @@ class Captions:
         return ids
 
     def wordings(self, picture: int) -> int:
-        """How many wordings picture has in every language."""
+        """Return the number of captions of an image in each language."""
         return min(len(texts) for texts in self._ids[picture].values())
 
     def ids(self, language: str, picture: int, wording: int) -> list[int]:
-        """Token ids from the start token to the end token."""
+        """Return token ids with start and end token."""
         return self._ids[picture][language][wording]
 
     def padded(self, language: str, pictures: Sequence[int], wordings: Sequence[int]) -> Tensor:
-        """(n, longest) int64, padded behind the end token."""
+        """Return (n, length) int64, padded after the end token."""
         return padded([self.ids(language, p, w) for p, w in zip(pictures, wordings, strict=True)])
 
     def words(self, pictures: Sequence[int]) -> Tensor:
-        """(n, vocabulary) float32: 1 where the most exact captions have the token."""
+        """Return (n, vocabulary) float32: 1 if the exact captions contain the token."""
         marks = torch.zeros(len(pictures), self.vocabulary)
         for row, picture in enumerate(pictures):
             for language in LANGUAGES:
@@ -85,7 +86,7 @@ class Captions:
         return marks
 
     def word_frequency(self) -> Tensor:
-        """(vocabulary,) float32: the share of pictures whose most exact captions have the token."""
+        """Return (vocabulary,) float32: share of images with the token in an exact caption."""
         count = np.zeros(self.vocabulary, dtype=np.float32)
         for encoded in self._ids:
             count[list({*encoded["en"][0][1:-1], *encoded["zh"][0][1:-1]})] += 1
@@ -93,7 +94,7 @@ class Captions:
 
 
 class Sampler:
-    """Draws the batches of a run. Batch ``step`` depends on the seed and ``step`` alone."""
+    """Samples batches. Batch ``step`` depends only on the seed and ``step``."""
 
     def __init__(self, album: Album, captions: Captions, recipe: Recipe) -> None:
         self._album, self._captions, self._recipe = album, captions, recipe
@@ -106,7 +107,7 @@ class Sampler:
         self._orders: dict[tuple[int, int], npt.NDArray[np.int64]] = {}
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
+        """Return the batch of a step, counted from 0."""
         recipe = self._recipe
         rng = np.random.default_rng((recipe.seed, step))
         chosen = [int(i) for i in self.chosen(step)]
@@ -122,7 +123,7 @@ class Sampler:
         )
 
     def chosen(self, step: int) -> list[int]:
-        """The pictures of a step: each family goes through its own in a new order each epoch."""
+        """Choose the images of a step; each family is shuffled in each epoch."""
         chosen: list[int] = []
         for number, (indices, share) in enumerate(zip(self._families, self._shares, strict=True)):
             for position in range(step * share, (step + 1) * share):
@@ -139,7 +140,7 @@ class Sampler:
         return self._orders[key]
 
     def _queries(self, rng: np.random.Generator, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Short wordings in either language that fit some of ``chosen``, and which."""
+        """Sample short queries that match some of ``chosen``, and mark the matches."""
         shown = [set(self._album.entries[i].wanted) for i in chosen]
         wanted = sorted(set().union(*shown))
         rows = rng.permutation(len(wanted))[: self._recipe.queries]
@@ -158,7 +159,7 @@ class Sampler:
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    """(n, longest) int64, padded behind each row's last token."""
+    """Pad rows to (n, length) int64."""
     filled = torch.full((len(rows), max(map(len, rows))), PAD_ID, dtype=torch.long)
     for row, ids in enumerate(rows):
         filled[row, : len(ids)] = torch.tensor(ids)
@@ -166,14 +167,14 @@ def padded(rows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def normalised(pixels: Pixels) -> Tensor:
-    """(n, px, px, 3) uint8 to (n, 3, px, px) float32, channels last in memory."""
+    """Convert (n, px, px, 3) uint8 to normalized (n, 3, px, px) float32, channels last."""
     scaled = torch.from_numpy(pixels.astype(np.float32)).div_(255.0)
     scaled.sub_(torch.tensor(PIXEL_MEAN)).div_(torch.tensor(PIXEL_STD))
     return scaled.permute(0, 3, 1, 2)
 
 
 def _shift(picture: Pixels, rng: np.random.Generator, most: int) -> Pixels:
-    """The picture moved by up to ``most`` pixels each way, its edges drawn out."""
+    """Shift images by up to ``most`` pixels in each direction; repeat the edges."""
     if most == 0:
         return picture
     px = picture.shape[0]
@@ -185,7 +186,7 @@ def _shift(picture: Pixels, rng: np.random.Generator, most: int) -> Pixels:
 
 
 def _light(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Other exposure and contrast for each picture, alike in all channels: colours are content."""
+    """Change exposure and contrast per image, equally in all channels to keep colors."""
     n = pixels.shape[0]
     contrast = torch.from_numpy(rng.uniform(0.85, 1.15, n)).to(pixels).view(n, 1, 1, 1)
     exposure = torch.from_numpy(rng.uniform(-0.2, 0.2, n)).to(pixels).view(n, 1, 1, 1)

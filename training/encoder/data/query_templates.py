@@ -1,8 +1,8 @@
-"""Short wordings: what a person types who looks for one thing, and which pictures it fits.
+"""Short queries for one object, and the images that match them.
 
-"a red bus" fits every picture with a red bus. Captions tell a picture from all others, so training
-on them alone teaches nothing of such queries, and a contrastive loss would punish every other
-picture that fits. Whether a picture fits is known here from its things and its captions.
+"a red bus" matches every image with a red bus. Captions identify one image, so training on captions
+alone does not teach such queries: the contrastive loss would treat the other matches as negatives.
+The matches are known from the objects and captions of the images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sightline.training.world.room.furniture import PIECES
 from sightline.training.world.shapes.words import SHAPES
 from sightline.training.world.street.vehicles import VEHICLES
 
-#: What a thing is called; a lamp for sale and one in a room are both lamps.
+#: Common names of objects: a lamp for sale and a lamp in a room are both lamps.
 THINGS: Final[dict[str, str]] = {
     **{name: zh for name, (zh, *_) in VEHICLES.items()},
     **{name: zh for name, (zh, *_) in ITEMS.items()},
@@ -31,7 +31,7 @@ _GROUPS: Final[dict[str, frozenset[str]]] = {
     "products": frozenset(ITEMS),
     "shapes": frozenset(SHAPES),
 }
-#: What a whole picture is called in both languages, and the words by which its captions say so.
+#: Names of image kinds in both languages, and the words of captions that identify them.
 _KINDS: Final[list[tuple[str, str, str]]] = [
     *((name, zh, name) for name, zh in KINDS.values()),
     ("flowchart", "流程图", "flowchart"),
@@ -54,7 +54,7 @@ _TEMPLATES: Final[dict[Language, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Wanted:
-    """One thing to look for: ``colour`` is empty where any will do; a kind of picture has none."""
+    """One query target; ``colour`` is empty if any color matches."""
 
     colour: str
     name: str
@@ -62,7 +62,7 @@ class Wanted:
 
     @property
     def group(self) -> str:
-        """What sort of thing it is, for figures: ``vehicles``, ``shapes`` ..."""
+        """Return the group for reports: ``vehicles``, ``shapes``, ..."""
         for group, names in _GROUPS.items():
             if self.name in names:
                 return group
@@ -70,23 +70,23 @@ class Wanted:
 
     @property
     def english(self) -> str:
-        """``red bus``."""
+        """Return the English name, such as ``red bus``."""
         return f"{self.colour} {self.name}".strip()
 
     @property
     def chinese(self) -> str:
-        """``红色公共汽车``."""
+        """Return the Chinese name, such as ``红色公共汽车``."""
         return f"{CHINESE[self.colour]}{self.zh}" if self.colour else self.zh
 
     def query(self, language: Language, template: int = 0) -> str:
-        """The query in words, ``template`` counted round."""
+        """Format the query; ``template`` is taken modulo the number of templates."""
         bare = self.english if language == "en" else self.chinese
         forms = _TEMPLATES[language]
         return forms[template % len(forms)].format(a=article(bare), bare=bare)
 
 
 def wanted_of(picture: Picture) -> list[Wanted]:
-    """All that one could look for and would want to find ``picture``, sorted."""
+    """Return all query targets of an image, sorted."""
     found = set()
     for thing in picture.things:
         if thing.label in THINGS and picture.family != "geometry":

@@ -1,8 +1,7 @@
-"""The tokenizer of both languages: byte-level BPE learnt from the drawn world's captions.
+"""Byte-level BPE tokenizer for both languages, trained on the captions.
 
-Words, single Chinese characters, single digits and single signs are its pieces; merges happen
-within them, and what it has never seen falls apart into bytes, so that no text fails and numbers
-that never occurred in training are read digit by digit.
+Pre-tokens are words, single Chinese characters, digits and signs; merges stay within them. Unknown
+text becomes bytes, and unknown numbers become digits.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _PIECES: Final = r"\p{Han}|\p{N}|[\p{L}&&[^\p{Han}]]+|[^\s\p{L}\p{N}]"
 
 
 def learn(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
-    """A tokenizer of at most ``vocabulary`` tokens; the same texts give the same tokenizer."""
+    """Train a tokenizer of at most ``vocabulary`` tokens; deterministic."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -52,7 +51,7 @@ def learn(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTrainedToken
         bos_token=start,
         eos_token=end,
         model_max_length=CONTEXT_TOKENS,
-        # Special tokens written out in a caption or a query are text like any other.
+        # Special tokens in the text of a caption or query are ordinary text.
         split_special_tokens=True,
     )
 
@@ -60,7 +59,7 @@ def learn(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTrainedToken
 def write(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write ``tokenizer.json`` and ``tokenizer_config.json`` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    # How the last texts were cut and padded would be saved along.
+    # Truncation and padding of the last call must not be saved.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(str(folder))
@@ -72,5 +71,5 @@ def write(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
 
 
 def read(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer that ``write`` left in a folder."""
+    """Load the tokenizer of a folder."""
     return PreTrainedTokenizerFast.from_pretrained(str(folder))

@@ -1,7 +1,7 @@
-"""Retrieval on held-out test pictures: both languages, both directions, by family, seen and unseen.
+"""Evaluate retrieval on test images: languages, directions, families, seen and unseen.
 
-The exported folder is what is evaluated, loaded and preprocessed by open_clip, beside chance and
-beside an untrained twin. Every query competes with all candidates, in whichever group it counts.
+The exported folder is loaded and preprocessed by open_clip, and compared with chance and with an
+untrained model. Every query is ranked against all candidates.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """Test pictures as tensors (n, 3, px, px), with what they are; no caption occurs twice."""
+    """Test images as (n, 3, px, px) tensors with labels; captions are unique."""
 
     pixels: torch.Tensor
     entries: tuple[Entry, ...]
 
     def texts(self, language: Language) -> list[str]:
-        """The most exact caption of every picture."""
+        """Return the exact caption of every image."""
         return [entry.captions[language][0] for entry in self.entries]
 
 
 def draw_exam(pictures_wanted: int, preprocess: Callable[..., torch.Tensor]) -> Exam:
-    """Test pictures from the first on, leaving out those whose exact caption was there before."""
+    """Draw test images and skip those with a caption that occurred before."""
     tensors: list[torch.Tensor] = []
     entries: list[Entry] = []
     for picture in _unique(pictures_wanted):
@@ -55,7 +55,7 @@ def draw_exam(pictures_wanted: int, preprocess: Callable[..., torch.Tensor]) -> 
 
 
 def evaluate(folder: Path, pictures_wanted: int, device: torch.device, seed: int = 0) -> Figures:
-    """Figures of the model in ``folder`` and of its untrained twin, as plain JSON."""
+    """Return figures of the model and of an untrained model, as plain JSON."""
     model, preprocess, tokenizer = export.load(folder, device)
     exam = draw_exam(pictures_wanted, preprocess)
     torch.manual_seed(seed)
@@ -126,7 +126,7 @@ def _unique(wanted: int) -> Iterator[Picture]:
 
 
 def table(figures: Figures) -> str:
-    """The figures as a Markdown table: recall at 1, 5 and 10 of every group."""
+    """Format recall at 1, 5 and 10 per group as a Markdown table."""
     head = "| pictures of | n | " + " | ".join(
         f"{language} {arrow} R@1 / 5 / 10"
         for language in LANGUAGES
@@ -145,7 +145,7 @@ def table(figures: Figures) -> str:
 
 
 def short_table(figures: Figures) -> str:
-    """The figures of short queries as a Markdown table: precision at 3 and 10 of every group."""
+    """Format precision at 3 and 10 of short queries as a Markdown table."""
     lines = ["| short queries | n | en P@3 / 10 | zh P@3 / 10 | chance |", "|---|---|---|---|---|"]
     for name, key in (("", "trained"), (", untrained twin", "untrained")):
         both = [figures[key][language]["short_queries"] for language in LANGUAGES]

@@ -1,4 +1,4 @@
-"""The model card beside the weights: data, recipe, time, hardware, figures and limits."""
+"""Write the model card: data, recipe, time, hardware, figures and limits."""
 
 from __future__ import annotations
 
@@ -117,10 +117,10 @@ context.
 
 
 def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any]) -> str:
-    """The text of ``MODEL_CARD.md``.
+    """Return the text of ``MODEL_CARD.md``.
 
-    ``training`` is ``training.json``, ``figures`` is ``figures.json``; ``model`` holds open_clip's
-    ``model_cfg`` and the counts ``parameters``, ``image_parameters`` and ``text_parameters``.
+    ``training`` is ``training.json``, ``figures`` is ``figures.json``; ``model`` contains
+    open_clip's ``model_cfg`` and the counts ``parameters``, ``image_parameters`` and ``text_parameters``.
     """
     recipe, speed, config = training["recipe"], figures["speed"], model["config"]
     short = training["queries"]
@@ -180,7 +180,7 @@ def _millions(count: int) -> str:
 
 
 def _thinned(curve: Sequence[dict[str, float]], rows: int = 12) -> list[dict[str, float]]:
-    """At most about ``rows`` points, evenly spaced, the last one among them."""
+    """Return about ``rows`` evenly spaced points, including the last one."""
     stride = max(1, len(curve) // rows)
     return list(curve[::-1][::stride][::-1])
 

@@ -1,4 +1,4 @@
-"""How many of the first pictures that a short query finds are right."""
+"""Precision of short queries at several depths."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def precision(
     language: Language,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Precision of the plain wording of every ``wanted``, by the sort of thing.
+    """Return precision of the plain query of every target, by group.
 
-    ``fits`` (wanted, pictures) is the truth, ``seen`` (pictures, dimension) the pictures' vectors.
+    ``fits`` (targets, images) marks the matches; ``seen`` (images, dimension) are image vectors.
     """
     texts = [one.query(language) for one in wanted]
     right = shares(text_vectors(model, tokenizer, texts, device) @ seen.T, fits)
@@ -54,10 +54,10 @@ def precision(
 
 
 def shares(scores: Vectors, fits: Fits) -> dict[int, Vectors]:
-    """For each depth k, every query's share of right pictures among the first k.
+    """Return the share of matches among the first k images, per query and k.
 
-    Where fewer than k pictures fit, among as many as fit, so that 1 can always be reached. Ties go
-    against the query.
+    If fewer than k images match, the depth is the number of matches, so that 1 is always possible.
+    Ties count against the query.
     """
     order = np.lexsort((fits, -scores), axis=1)
     ranked = np.take_along_axis(fits, order, axis=1)

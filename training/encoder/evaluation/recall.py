@@ -1,4 +1,4 @@
-"""Recall of one set of vectors in another: pure functions on arrays."""
+"""Recall at k: pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEPTHS = (1, 5, 10)
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """The share of ``queries`` whose match is among the first 1, 5 and 10 of ``candidates``."""
+    """Share of queries whose match is among the first 1, 5 and 10 candidates."""
 
     at: dict[int, float]
     chance: dict[int, float]
@@ -24,10 +24,10 @@ class Recall:
 
 
 def ranks(queries: Vectors, candidates: Vectors) -> Ranks:
-    """For query i, how many candidates are nearer than candidate i: 0 is a perfect answer.
+    """Return for query i the number of candidates nearer than candidate i.
 
-    Both are (n, d) and unit length. Ties count against the match, so that vectors that are all
-    alike do not look perfect.
+    Both are (n, d) unit vectors. Ties count against the match, so that equal vectors do not look
+    perfect.
     """
     scores = queries @ candidates.T
     match = np.diagonal(scores)[:, None]
@@ -36,7 +36,7 @@ def ranks(queries: Vectors, candidates: Vectors) -> Ranks:
 
 
 def recall(rank: Ranks, candidates: int, among: Sequence[bool] | None = None) -> Recall:
-    """Recall over all queries, or over those marked in ``among``, against all candidates."""
+    """Return recall over all queries, or over those marked in ``among``."""
     kept = rank if among is None else rank[np.asarray(among, dtype=bool)]
     return Recall(
         at={k: float((kept < k).mean()) if len(kept) else float("nan") for k in DEPTHS},

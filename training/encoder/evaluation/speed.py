@@ -1,4 +1,4 @@
-"""How many pictures and texts a second the exported model embeds, at several batch sizes."""
+"""Measure images and texts per second of the exported model by batch size."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _ROUNDS = 15
 
 @torch.no_grad()
 def measure(folder: Path, device: torch.device) -> dict[str, Any]:
-    """Rates of the towers alone, in fp32: no decoding, no tokenizing; texts fill the context.
+    """Measure the towers only, in fp32, with texts that fill the context.
 
-    The best of several rounds counts, since other work on the machine slows the others.
+    The best of several rounds counts, because other programs slow down the others.
     """
     model, _, _ = export.load(folder, device)
     rates: dict[str, Any] = {"hardware": hardware.describe(device), "images": {}, "texts": {}}

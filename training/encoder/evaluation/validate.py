@@ -1,4 +1,4 @@
-"""Vectors of an album, and the few figures that are followed while training goes on."""
+"""Vectors of an album, and validation figures during training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCH = 64
 
 @torch.no_grad()
 def picture_vectors(model: CustomTextCLIP, album: Album, device: torch.device) -> Vectors:
-    """(n, dimension) unit vectors of an album's pictures, in fp32."""
+    """Return (n, dimension) unit vectors of the images of an album, in fp32."""
     parts: list[Vectors] = []
     for start in range(0, len(album), _BATCH):
         stop = min(start + _BATCH, len(album))
@@ -39,7 +39,7 @@ def text_vectors(
     texts: Sequence[str],
     device: torch.device,
 ) -> Vectors:
-    """(n, dimension) unit vectors of texts, in fp32."""
+    """Return (n, dimension) unit vectors of texts, in fp32."""
     parts: list[Vectors] = []
     for start in range(0, len(texts), _BATCH):
         tokens = tokenizer(
@@ -55,7 +55,7 @@ def text_vectors(
 
 
 def first_unique(texts: Sequence[str]) -> list[int]:
-    """Where each text occurs first: a caption of several pictures has no one right answer."""
+    """Return the first index of each text: duplicate captions have no unique match."""
     seen: dict[str, int] = {}
     for index, text in enumerate(texts):
         seen.setdefault(text, index)
@@ -63,7 +63,7 @@ def first_unique(texts: Sequence[str]) -> list[int]:
 
 
 def exact_captions(album: Album, language: Language) -> list[str]:
-    """The most exact caption of every picture."""
+    """Return the exact caption of every image."""
     return [entry.captions[language][0] for entry in album.entries]
 
 
@@ -74,9 +74,9 @@ def validate(
     device: torch.device,
     seen: Vectors | None = None,
 ) -> dict[str, float]:
-    """Text-to-picture R@1 and R@5 in both languages, over unique captions.
+    """Return text-to-image R@1 and R@5 in both languages, over unique captions.
 
-    ``seen`` are the album's vectors, for those who have them already.
+    ``seen`` are the image vectors, if they are already known.
     """
     kept = first_unique(exact_captions(album, "en"))
     pictures = (picture_vectors(model, album, device) if seen is None else seen)[kept]

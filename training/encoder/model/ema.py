@@ -1,4 +1,4 @@
-"""A running average of a model's weights, which validates and ships better than the last step's."""
+"""Exponential moving average (EMA) of model weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Average:
-    """An exponential moving average of every tensor of a model, batch statistics included."""
+    """EMA of every tensor of a model, including batch statistics."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -17,7 +17,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after ``step`` (from 0); early steps count for more."""
+        """Update with the weights after ``step`` (from 0); early steps have more weight."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
             kept = self.weights[name]
@@ -27,6 +27,6 @@ class Average:
                 kept.copy_(value)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the average of a checkpoint."""
+        """Load the average of a checkpoint."""
         for name, kept in self.weights.items():
             kept.copy_(weights[name])

@@ -1,4 +1,4 @@
-"""The trained model as a folder that open_clip loads: configuration, fp16 weights and tokenizer."""
+"""Export a folder for open_clip: configuration, fp16 weights and tokenizer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WEIGHTS: Final = "open_clip_model.safetensors"
 
 
 def export(weights: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the folder; what was in these files before is replaced, other files stay."""
+    """Write the folder. Existing files of the same name are replaced."""
     tokenizers.write(tokenizer, folder)
     config = {
         "model_cfg": model_config(len(tokenizer)),
@@ -38,12 +38,12 @@ def export(weights: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerFast, fo
 
 
 def load(folder: Path, device: torch.device) -> tuple[CustomTextCLIP, Any, PreTrainedTokenizerFast]:
-    """Model, preprocessing and tokenizer, read by open_clip as it reads any checkpoint."""
+    """Load model, preprocessing and tokenizer with open_clip."""
     name = f"local-dir:{folder}"
     model, preprocess = open_clip.create_model_from_pretrained(name, device=device)
     return model.eval(), preprocess, open_clip.get_tokenizer(name).tokenizer
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write indented JSON, whole or not at all."""
+    """Write indented JSON atomically."""
     write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())

@@ -1,13 +1,11 @@
-"""The loss: open_clip's contrastive loss in both languages, and what captions do not teach.
+"""Losses of the dual encoder.
 
-* contrastive: pictures against English captions, pictures against Chinese captions (``ClipLoss``);
-* queries: short wordings ("a red bus"), drawn to every picture of the batch that they fit and away
-  from those that they do not. Captions tell a picture from all others; they never say that two
-  pictures show the same thing;
-* languages: an English caption against its translation, which ties Chinese to English;
-* words: which tokens the exact captions hold, told from the picture's vector. It gives every
-  attribute a gradient of its own long before the contrastive loss tells near-identical captions
-  apart. Its layer is not exported.
+* contrastive: images against English and against Chinese captions (open_clip's ``ClipLoss``);
+* queries: short queries ("a red bus") against all matching images of the batch. Captions never
+  express that two images show the same object;
+* languages: an English caption against its translation;
+* words: the tokens of the exact captions, predicted from the image vector. Every attribute gets a
+  gradient long before the contrastive loss separates similar captions. Its layer is not exported.
 """
 
 from __future__ import annotations
@@ -23,13 +21,13 @@ from torch.nn import functional
 from sightline.training.encoder.data.batches import Batch
 from sightline.training.encoder.recipe import EMBED_DIM, Recipe
 
-#: As in CLIP: a sharper temperature than 1/100 no longer helps and can diverge.
+#: As in CLIP: a temperature below 1/100 does not help and can diverge.
 HIGHEST_LOG_SCALE = 4.6052
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """The parts of one step's loss, unweighted, and their weighted ``total``."""
+    """Loss terms of one step, unweighted, and their weighted ``total``."""
 
     total: Tensor
     contrastive: Tensor
@@ -39,7 +37,7 @@ class Losses:
 
 
 class Objective(nn.Module):
-    """The model together with what only training needs."""
+    """The model with the layers that only training needs."""
 
     word_weight: Tensor
 
@@ -51,7 +49,7 @@ class Objective(nn.Module):
         self.register_buffer("word_weight", word_weights(word_frequency))
 
     def forward(self, batch: Batch) -> Losses:
-        """The losses of a batch."""
+        """Compute the losses of a batch."""
         image = self.model.visual(batch.pixels)
         picture = functional.normalize(image.float(), dim=-1)
         english = functional.normalize(encode_text(self.model, batch.english).float(), dim=-1)
@@ -74,10 +72,10 @@ class Objective(nn.Module):
 
 
 def encode_text(model: CustomTextCLIP, tokens: Tensor) -> Tensor:
-    """(n, length) ids to (n, dimension), for any length up to the context.
+    """Encode (n, length) ids to (n, dimension), for any length up to the context.
 
-    The same vectors as ``model.encode_text`` on texts padded to the full context, since the tower
-    is causal; open_clip only fails to cut its mask to shorter texts.
+    The vectors equal those of ``model.encode_text`` with padding, because the tower is causal.
+    open_clip does not shorten its mask for shorter texts.
     """
     tower = model.text
     full = tower.attn_mask
@@ -91,26 +89,27 @@ def encode_text(model: CustomTextCLIP, tokens: Tensor) -> Tensor:
 
 
 def word_weights(frequency: Tensor) -> Tensor:
-    """How much each token counts: nothing if it is in all captions or in none, rare ones most.
+    """Return the weight of each token: rare tokens count most.
 
-    ``frequency`` (vocabulary,) is the share of pictures whose exact captions hold the token.
+    ``frequency`` (vocabulary,) is the share of images whose exact captions contain the token.
+    Tokens of all or of no captions have weight 0.
     """
     weight = -torch.log(frequency.clamp(min=1e-3))
     return torch.where(frequency > 0, weight, torch.zeros_like(weight))
 
 
 def word_loss(logits: Tensor, words: Tensor, weight: Tensor) -> Tensor:
-    """Cross entropy of (n, vocabulary) logits against the weighted tokens of each picture."""
+    """Return the cross entropy of (n, vocabulary) logits and weighted tokens."""
     target = words * weight
     target = target / target.sum(dim=1, keepdim=True).clamp(min=1e-6)
     return -(target * functional.log_softmax(logits, dim=-1)).sum(dim=1).mean()
 
 
 def fit_loss(logits: Tensor, fits: Tensor) -> Tensor:
-    """How far the pictures that fit are from coming first.
+    """Return the ranking loss of matching images.
 
-    ``logits`` and ``fits`` (queries, pictures). Each picture that fits competes with all that do
-    not fit, never with another that does. Queries that fit nothing or everything count nothing.
+    ``logits`` and ``fits`` are (queries, images). Each match competes with all non-matches and with
+    no other match. Queries that match nothing or everything are ignored.
     """
     others = logits.masked_fill(fits, -torch.inf).logsumexp(1, keepdim=True)
     each = functional.softplus(others - logits)

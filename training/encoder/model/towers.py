@@ -1,8 +1,8 @@
-"""Both towers, built from the recipe as open_clip's factory would build them, and where they start.
+"""Build both towers as open_clip's factory does, and initialize them.
 
-The picture tower starts as the one of builtin-llava, which was taught the truth of every patch and
-so sees things and colours from the first step. Pairs of pictures and captions alone take ten times
-as long to teach that, and never teach which colour is whose.
+The image tower starts with the weights of builtin-llava, which was trained with patch labels and
+recognizes objects and colors. Image-caption pairs alone need ten times as long for this and do not
+teach which color belongs to which object.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _MAPS: Final = {
 
 
 def build(vocabulary: int) -> CustomTextCLIP:
-    """The model with random weights (from torch's global generator)."""
+    """Create the model with random weights (torch's global generator)."""
     config = {k: v for k, v in model_config(vocabulary).items() if k != "custom_text"}
     return CustomTextCLIP(**config)
 
 
 def parameters(model: CustomTextCLIP) -> int:
-    """How many numbers the model has learnt."""
+    """Return the number of parameters."""
     return sum(p.numel() for p in model.parameters())
 
 
 def trunk(model: CustomTextCLIP) -> Iterator[nn.Parameter]:
-    """What ``take_tower`` sets of the picture tower: all but the pooler and what follows."""
+    """Return the parameters that ``take_tower`` sets: all but the pooler and later layers."""
     yield model.visual.conv1.weight
     yield model.visual.positional_embedding
     yield from model.visual.transformer.parameters()
@@ -48,10 +48,10 @@ def trunk(model: CustomTextCLIP) -> Iterator[nn.Parameter]:
 
 @torch.no_grad()
 def take_tower(model: CustomTextCLIP, folder: Path) -> None:
-    """Set the picture tower to the vision tower of the LLaVA in ``folder``, as ``vlm`` exports it.
+    """Load the vision tower of the LLaVA in ``folder`` into the image tower.
 
-    The class token, which that tower lacks, starts as nothing at all. Raises
-    ``ConfigurationError`` where there is no such tower or it has another shape.
+    The class token, which that tower does not have, starts at zero. Raises ``ConfigurationError``
+    if there is no such tower or its shape differs.
     """
     path = folder / "model.safetensors"
     if not path.exists():
@@ -73,9 +73,9 @@ def take_tower(model: CustomTextCLIP, folder: Path) -> None:
 
 @torch.no_grad()
 def take_text(model: CustomTextCLIP, folder: Path) -> None:
-    """Set the text tower to that of the encoder in ``folder``, which has the same tokenizer.
+    """Load the text tower of the encoder in ``folder``, which has the same tokenizer.
 
-    Raises ``ConfigurationError`` where it has another shape.
+    Raises ``ConfigurationError`` if its shape differs.
     """
     path = folder / "open_clip_model.safetensors"
     if not path.exists():
@@ -95,7 +95,7 @@ def take_text(model: CustomTextCLIP, folder: Path) -> None:
 
 
 def _renamed(found: dict[str, Tensor], layers: int) -> Iterator[tuple[str, Tensor]]:
-    """SigLIP's weights under open_clip's names; patches have no bias there, places take it over."""
+    """Map SigLIP weights to open_clip names; the patch bias moves to the positions."""
     yield "conv1.weight", found["embeddings.patch_embedding.weight"]
     places = found["embeddings.position_embedding.weight"]
     places = places + found["embeddings.patch_embedding.bias"]
