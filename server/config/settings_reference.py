@@ -1,6 +1,6 @@
 """Generate ``docs/reference/settings.md`` from the settings model.
 
-Run ``python -m sightline.server.config.settings_reference > docs/reference/settings.md``.
+``make reference`` writes the page.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sightline.server.config.settings_loader import variable
 _INTRODUCTION = """\
 # Settings
 
-This page is generated from the settings model. `make docs` updates it.
+This page is generated from the settings model. `make reference` updates it.
 
 Sources, from low to high priority: defaults, configuration file, environment variables, options of
 a command. `sightline config` prints all values and their sources.

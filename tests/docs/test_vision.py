@@ -1,4 +1,4 @@
-"""The page on the vision-language model names what there is."""
+"""Tests of the pages about the vision-language model."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from sightline.server.config.settings_reference import list_settings
 from sightline.server.observability.metrics import Metrics
 from sightline.tools.boxes.model_families import FAMILIES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "grounding.md").read_text(
-    encoding="utf-8"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = "".join(
+    (DOCS / page).read_text(encoding="utf-8")
+    for page in ("how-to/answer.md", "explanation/grounding.md")
 )
 
 
-def test_every_profile_is_in_its_table() -> None:
+def test_every_profile_is_documented() -> None:
     assert [family.name for family in FAMILIES if f"`{family.name}`" not in PAGE] == []
 
 
-def test_every_setting_and_metric_that_it_names_exists() -> None:
+def test_every_documented_setting_and_metric_exists() -> None:
     words = {word.strip("`().,;") for word in PAGE.replace("=", " ").split()}
     settings = {row.variable for row in list_settings()}
     assert {word for word in words if word.startswith("SIGHTLINE_")} <= settings
-    shown = Metrics().exposition().decode()
-    named = {word for word in words if word.startswith("sightline_vision")}
-    assert len(named) == 4
-    assert all(f"# TYPE {word}" in shown for word in named)
+    exposition = Metrics().exposition().decode()
+    metrics = {word for word in words if word.startswith("sightline_vision")}
+    assert len(metrics) == 4
+    assert all(f"# TYPE {word}" in exposition for word in metrics)

@@ -94,7 +94,9 @@ async def test_a_vlm_without_log_probabilities_keeps_the_order_and_doctor_report
     for result in (await run_searches(changed, tmp_path)).values():
         assert "reranked" not in result
         (note,) = result["notes"]
-        assert note.startswith("not reranked: the server of test-model gives no log-probabilities")
+        assert note.startswith(
+            "Not reranked: The server of test-model returns no log-probabilities"
+        )
         assert len(result["hits"]) == 2
     diagnosis = await doctor._reranker(changed)
     assert diagnosis.status == "error"
@@ -110,7 +112,7 @@ async def test_a_cross_encoder_reranks_text_and_reports_results_without_text(
     assert results["search_text"]["reranked"] is True
     assert "reranked" not in results["search_images"]  # images without text
     assert results["search_images"]["notes"] == [
-        "not reranked: none of the results has what the judge judges by"
+        "Not reranked: no result has content that the model can score."
     ]
     assert (await doctor._reranker(changed)).status == "ok"
 
@@ -125,7 +127,7 @@ async def test_a_missing_cross_encoder_is_an_error_of_every_search(
         )
         refused = await client.call_tool("search_text", {"query": "red van"})
     assert refused.is_error
-    assert "is no cross-encoder" in str(refused.content)
+    assert "is not a cross-encoder" in str(refused.content)
     assert (await doctor._reranker(changed)).status == "error"
 
 
