@@ -1,8 +1,8 @@
 """Second stage: fine-tune the text tower with short queries; the image tower is frozen.
 
-Images are encoded once, so the stage takes minutes. A query is pulled to every image that matches and
-pushed from those that do not; other matches are not negatives. Captions are held at their vectors, so
-that retrieval by caption does not change.
+Images are encoded once, so the stage takes minutes. A query is pulled to every image that matches
+and pushed from those that do not; other matches are not negatives. Captions are held at their
+vectors, so that retrieval by caption does not change.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ def model_config(vocabulary: int = VOCABULARY) -> dict[str, Any]:
     """Return open_clip's ``model_cfg`` of both towers.
 
     The image tower has the shape of builtin-llava's tower and a pooler over all patches. The text
-    tower is causal and uses the state at the end token, so that padding does not change a vector and
-    batches can be cut to their longest text.
+    tower is causal and uses the state at the end token, so that padding does not change a vector
+    and batches can be cut to their longest text.
     """
     return {
         "embed_dim": EMBED_DIM,
@@ -69,8 +69,9 @@ def preprocess_config() -> dict[str, Any]:
 class Queries:
     """Recipe of the second stage, with short queries (see ``query_finetune``).
 
-    Each step has ``queries`` queries per language, ``captions`` captions and ``pool`` images. ``hold``
-    is the weight of keeping the caption vectors. Targets in fewer than ``fewest`` images are skipped.
+    Each step has ``queries`` queries per language, ``captions`` captions and ``pool`` images.
+    ``hold`` is the weight of keeping the caption vectors. Targets in fewer than ``fewest`` images
+    are skipped.
     """
 
     pictures: int = 9_216

@@ -120,7 +120,8 @@ def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any
     """Return the text of ``MODEL_CARD.md``.
 
     ``training`` is ``training.json``, ``figures`` is ``figures.json``; ``model`` contains
-    open_clip's ``model_cfg`` and the counts ``parameters``, ``image_parameters`` and ``text_parameters``.
+    open_clip's ``model_cfg`` and the counts ``parameters``, ``image_parameters`` and
+    ``text_parameters``.
     """
     recipe, speed, config = training["recipe"], figures["speed"], model["config"]
     short = training["queries"]
