@@ -1,4 +1,4 @@
-"""Runs a server as a child: waits until it is healthy, passes signals on, gives its exit code."""
+"""Runs a server as a child process: health check, signal forwarding, exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import suppress
 import httpx
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_HEALTH_SECONDS = 5.0
+_HEALTH_TIMEOUT_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -22,44 +22,44 @@ async def supervise(
     environment: Mapping[str, str],
     health_url: str,
     *,
-    tell: Callable[[str], None],
-    ready: Callable[[], None],
-    patience_seconds: float,
-    look_seconds: float = 1.0,
-    tell_seconds: float = 15.0,
+    report: Callable[[str], None],
+    on_ready: Callable[[], None],
+    startup_timeout_seconds: float,
+    poll_seconds: float = 1.0,
+    report_seconds: float = 15.0,
 ) -> int:
-    """Run ``command`` to its end; its exit code, or 128 plus the signal that ended it.
+    """Run ``command`` and return its exit code, or 128 plus the signal that ended it.
 
-    ``ready`` is called once, when ``health_url`` answers 200; until then ``tell`` is given a line
-    every ``tell_seconds``. A child that is not healthy after ``patience_seconds`` is ended, code 1.
-    SIGINT, SIGTERM and SIGHUP go to the child; at the second one it is killed, and so is
-    whatever it leaves behind. Where we are killed ourselves, Linux tells the child to end.
+    ``on_ready`` is called once when ``health_url`` answers 200; until then ``report`` gets a line
+    every ``report_seconds``. A child that is not healthy in time is terminated, with code 1.
+    SIGINT, SIGTERM and SIGHUP go to the child; the second one kills it and all processes that it
+    started. If this process is killed, Linux terminates the child.
     """
-    # A session of its own: Ctrl-C in a terminal reaches it once, through us.
+    # In its own session, so that Ctrl-C in a terminal reaches it only once, from here.
     child = await asyncio.create_subprocess_exec(
         *command,
         env=dict(environment),
         start_new_session=True,
-        preexec_fn=_ending_with(os.getpid()) if sys.platform == "linux" else None,
+        preexec_fn=_end_with_parent(os.getpid()) if sys.platform == "linux" else None,
     )
     loop = asyncio.get_running_loop()
-    seen: list[int] = []
+    received: list[int] = []
 
-    def pass_on(number: int) -> None:
-        seen.append(number)
-        _send(child, number if len(seen) == 1 else signal.SIGKILL)
+    def forward(number: int) -> None:
+        received.append(number)
+        _send_signal(child, number if len(received) == 1 else signal.SIGKILL)
 
     for number in _SIGNALS:
-        loop.add_signal_handler(number, pass_on, number)
+        loop.add_signal_handler(number, forward, number)
     try:
-        healthy = await _until_healthy(
-            child, health_url, tell, patience_seconds, look_seconds, tell_seconds
+        healthy = await _wait_until_healthy(
+            child, health_url, report, startup_timeout_seconds, poll_seconds, report_seconds
         )
         if healthy:
-            ready()
+            on_ready()
         elif child.returncode is None:
-            tell(f"not ready after {patience_seconds:.0f} s; giving up")
-            _send(child, signal.SIGTERM)
+            report(f"not ready after {startup_timeout_seconds:.0f} s; stopping it")
+            _send_signal(child, signal.SIGTERM)
             await child.wait()
             return 1
         code = await child.wait()
@@ -72,53 +72,50 @@ async def supervise(
     return code if code >= 0 else 128 - code
 
 
-def _send(child: asyncio.subprocess.Process, number: int) -> None:
-    """A signal for the child, if it lives.
+def _send_signal(child: asyncio.subprocess.Process, number: int) -> None:
+    """Send a signal to a running child.
 
-    Not by the child's own method: that asks the system first how the child ended, and where it just
-    did, the event loop never learns it (255).
+    ``child.send_signal`` polls the exit status first; if the child has just ended, the event loop
+    then loses its exit code (255).
     """
     if child.returncode is None:
         with suppress(ProcessLookupError):
             os.kill(child.pid, number)
 
 
-def _ending_with(parent: int) -> Callable[[], None]:
-    """What a child does before its program: asks for SIGTERM when its parent dies.
+def _end_with_parent(parent: int) -> Callable[[], None]:
+    """Return a ``preexec_fn`` that requests SIGTERM when the parent dies."""
+    libc = ctypes.CDLL(None)  # loaded here, because a forked child should load nothing
 
-    Its own children end then, as they do when an operator stops it.
-    """
-    libc = ctypes.CDLL(None)  # here: a forked child should load nothing
-
-    def ask() -> None:
+    def request_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before that was asked for
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(1)
 
-    return ask
+    return request_signal
 
 
-async def _until_healthy(
+async def _wait_until_healthy(
     child: asyncio.subprocess.Process,
     url: str,
-    tell: Callable[[str], None],
-    patience_seconds: float,
-    look_seconds: float,
-    tell_seconds: float,
+    report: Callable[[str], None],
+    timeout_seconds: float,
+    poll_seconds: float,
+    report_seconds: float,
 ) -> bool:
-    """Whether it became healthy; ``False`` when it ended first or the patience did."""
+    """Return whether the child became healthy before it ended and before the timeout."""
     loop = asyncio.get_running_loop()
-    began = told = loop.time()
-    # Straight to the child: a proxy of the environment has no way to this machine.
-    async with httpx.AsyncClient(timeout=_HEALTH_SECONDS, trust_env=False) as http:
-        while loop.time() - began < patience_seconds:
+    started_at = reported_at = loop.time()
+    # Without proxies of the environment, which cannot reach this machine.
+    async with httpx.AsyncClient(timeout=_HEALTH_TIMEOUT_SECONDS, trust_env=False) as http:
+        while loop.time() - started_at < timeout_seconds:
             with suppress(httpx.HTTPError):
                 if (await http.get(url)).is_success:
                     return child.returncode is None
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(child.wait()), look_seconds)
+                await asyncio.wait_for(asyncio.shield(child.wait()), poll_seconds)
                 return False
-            if loop.time() - told >= tell_seconds:
-                told = loop.time()
-                tell(f"loading, {told - began:.0f} s so far")
+            if loop.time() - reported_at >= report_seconds:
+                reported_at = loop.time()
+                report(f"loading for {reported_at - started_at:.0f} s")
     return False

@@ -1,7 +1,7 @@
-"""What ``sightline vlm serve`` runs: vLLM's own server, with the flags that Sightline needs.
+"""Command line, environment and requirements of vLLM's server for ``sightline vlm serve``.
 
-`command` and `environment` are pure. vLLM may live in another environment than Sightline (each pins
-its own torch): ``python`` names that environment's interpreter.
+vLLM may be installed in another environment than Sightline, because both pin torch: ``python``
+is the interpreter of that environment.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from pydantic import SecretStr
 
 from sightline.storage.errors import ConfigurationError, shown
 
-#: The ranks that vLLM can be told to make room for.
+#: Values that vLLM accepts for ``--max-lora-rank``.
 _RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 _DEFAULT_RANK: Final = 16
-_ELSEWHERE: Final = (
-    "Serve the model on such a machine and set SIGHTLINE_VLM_BASE_URL here, or use "
-    "`sightline vlm builtin`, which runs anywhere."
+_ALTERNATIVES: Final = (
+    "Serve the model on another machine and set SIGHTLINE_VLM__BASE_URL here, or use "
+    "`sightline vlm builtin`, which runs everywhere."
 )
-#: Small models fill their answers with blanks unless JSON is held to a form without any.
+#: Small models fill JSON with whitespace if it is allowed.
 _STRUCTURED: Final = {"backend": "xgrammar", "disable_any_whitespace": True}
-_LOOK: Final = """
+_INSPECT: Final = """
 import importlib.util, json
-found = importlib.util.find_spec("vllm") is not None
+has_vllm = importlib.util.find_spec("vllm") is not None
 gpus = 0
-if found:
+if has_vllm:
     import torch
     gpus = torch.cuda.device_count()
-print(json.dumps({"vllm": found, "gpus": gpus}))
+print(json.dumps({"vllm": has_vllm, "gpus": gpus}))
 """
-_LOOK_SECONDS: Final = 120
+_INSPECT_TIMEOUT_SECONDS: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
-    """A LoRA adapter: the model name that it is served under, its folder and its rank."""
+class LoraAdapter:
+    """A LoRA adapter: served name, folder and rank."""
 
     name: str
     folder: Path
@@ -49,146 +49,152 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
-    """What to serve and how. ``extra`` is handed to vLLM as it is."""
+class VllmOptions:
+    """Model and options of the server. ``extra_arguments`` are passed to vLLM unchanged."""
 
     model: str
-    images: int
+    max_images: int
     name: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
-    adapters: tuple[Adapter, ...] = ()
+    adapters: tuple[LoraAdapter, ...] = ()
     tensor_parallel: int = 1
-    context_tokens: int | None = None
+    max_context_tokens: int | None = None
     dtype: str = "auto"
     prefix_caching: bool = True
     device: Literal["cuda", "cpu"] = "cuda"
     python: str = field(default_factory=lambda: sys.executable)
-    extra: tuple[str, ...] = ()
+    extra_arguments: tuple[str, ...] = ()
 
     @property
     def served_name(self) -> str:
-        """The model name that clients ask for."""
+        """Return the model name for clients."""
         return self.name or self.model
 
     @property
     def base_url(self) -> str:
-        """Where clients on this machine reach it."""
+        """Return the URL for clients on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What bears on running vLLM here."""
+class VllmEnvironment:
+    """The properties of this machine that vLLM depends on."""
 
     platform: str
     has_vllm: bool
     gpus: int
 
 
-def command(serving: Serving) -> list[str]:
-    """The exact command line."""
-    dtype = "float32" if serving.device == "cpu" and serving.dtype == "auto" else serving.dtype
-    line = [serving.python, "-m", "vllm.entrypoints.cli.main", "serve", serving.model]
-    line += ["--served-model-name", serving.served_name]
-    line += ["--host", serving.host, "--port", str(serving.port), "--dtype", dtype]
-    line += ["--limit-mm-per-prompt", json.dumps({"image": serving.images})]
-    line += ["--structured-outputs-config", json.dumps(_STRUCTURED)]
-    caching = "enable" if serving.prefix_caching else "no-enable"
-    line += [f"--{caching}-prefix-caching"]
-    if serving.device == "cuda":
-        line += ["--tensor-parallel-size", str(serving.tensor_parallel)]
+def build_command(options: VllmOptions) -> list[str]:
+    """Return the command line."""
+    dtype = "float32" if options.device == "cpu" and options.dtype == "auto" else options.dtype
+    command = [options.python, "-m", "vllm.entrypoints.cli.main", "serve", options.model]
+    command += ["--served-model-name", options.served_name]
+    command += ["--host", options.host, "--port", str(options.port), "--dtype", dtype]
+    command += ["--limit-mm-per-prompt", json.dumps({"image": options.max_images})]
+    command += ["--structured-outputs-config", json.dumps(_STRUCTURED)]
+    caching = "enable" if options.prefix_caching else "no-enable"
+    command += [f"--{caching}-prefix-caching"]
+    if options.device == "cuda":
+        command += ["--tensor-parallel-size", str(options.tensor_parallel)]
     else:
-        line += ["--enforce-eager"]  # compiling for the CPU takes longer than it saves
-    if serving.context_tokens is not None:
-        line += ["--max-model-len", str(serving.context_tokens)]
-    return line + _lora(serving.adapters) + list(serving.extra)
+        command += ["--enforce-eager"]  # compilation for the CPU takes longer than it saves
+    if options.max_context_tokens is not None:
+        command += ["--max-model-len", str(options.max_context_tokens)]
+    return command + _lora_arguments(options.adapters) + list(options.extra_arguments)
 
 
-def _lora(adapters: Sequence[Adapter]) -> list[str]:
+def _lora_arguments(adapters: Sequence[LoraAdapter]) -> list[str]:
     if not adapters:
         return []
     rank = max(adapter.rank for adapter in adapters)
-    room = next(size for size in _RANKS if size >= max(rank, _DEFAULT_RANK))
+    max_rank = next(size for size in _RANKS if size >= max(rank, _DEFAULT_RANK))
     modules = [f"{adapter.name}={adapter.folder}" for adapter in adapters]
-    # One more than there are: with as many as there are, requests to the base model that share a
-    # batch with an adapter's come back corrupt.
+    # With exactly one slot per adapter, requests to the base model in the same batch as an
+    # adapter's requests return corrupt answers.
     slots = len(adapters) + 1
-    flags = ["--enable-lora", "--max-loras", str(slots), "--max-lora-rank", str(room)]
+    flags = ["--enable-lora", "--max-loras", str(slots), "--max-lora-rank", str(max_rank)]
     return [*flags, "--lora-modules", *modules]
 
 
-def environment(
-    serving: Serving, inherited: Mapping[str, str], api_key: SecretStr | None
+def build_environment(
+    options: VllmOptions, inherited: Mapping[str, str], api_key: SecretStr | None
 ) -> dict[str, str]:
-    """The environment of vLLM's process: the key is here, where no list of processes shows it."""
-    ours = {"VLLM_NO_USAGE_STATS": "1"}
-    if serving.device == "cpu":
-        # Without the first, a request with log-probabilities is compiled for half a minute.
-        ours |= {"TORCHDYNAMO_DISABLE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    # What the caller has set wins, the key aside.
-    merged = ours | dict(inherited)
+    """Return the environment of vLLM. It contains the key, which `ps` does not show."""
+    defaults = {"VLLM_NO_USAGE_STATS": "1"}
+    if options.device == "cpu":
+        # With TorchDynamo, the first request with log-probabilities compiles for 30 seconds.
+        defaults |= {"TORCHDYNAMO_DISABLE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    # Variables of the caller have priority, except for the key.
+    merged = defaults | dict(inherited)
     if api_key is not None:
         merged["VLLM_API_KEY"] = api_key.get_secret_value()
     return merged
 
 
-def read_adapter(text: str) -> Adapter:
-    """An adapter of ``NAME=FOLDER``, as peft writes them; raises ConfigurationError."""
+def parse_adapter(text: str) -> LoraAdapter:
+    """Parse ``NAME=FOLDER`` of a PEFT adapter. Raises ConfigurationError."""
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
-        raise ConfigurationError(f"the adapter {shown(text)} is not NAME=FOLDER")
+        raise ConfigurationError(f"The adapter {shown(text)} is not NAME=FOLDER.")
     path = Path(folder).expanduser().absolute()
     try:
         config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
         rank = config["r"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"{str(path)!r} holds no LoRA adapter of peft (adapter_config.json): {error}"
+            f"{str(path)!r} is not a LoRA adapter of PEFT (adapter_config.json): {error}"
         ) from error
     if not isinstance(rank, int) or not 0 < rank <= _RANKS[-1]:
         raise ConfigurationError(
-            f"the adapter {name!r} has rank {shown(rank)}; vLLM takes up to {_RANKS[-1]}"
+            f"The adapter {name!r} has rank {shown(rank)}. The maximum of vLLM is {_RANKS[-1]}."
         )
-    return Adapter(name, path, rank)
+    return LoraAdapter(name, path, rank)
 
 
-def look(python: str) -> Machine:
-    """What there is; starts ``python``, which takes seconds. Raises ConfigurationError."""
+def inspect_environment(python: str) -> VllmEnvironment:
+    """Run ``python`` to find vLLM and GPUs. Takes seconds. Raises ConfigurationError."""
     try:
-        done = subprocess.run(  # noqa: S603 - the interpreter that the user names
-            [python, "-c", _LOOK], capture_output=True, text=True, timeout=_LOOK_SECONDS, check=True
+        process = subprocess.run(  # noqa: S603 - the interpreter comes from the user
+            [python, "-c", _INSPECT],
+            capture_output=True,
+            text=True,
+            timeout=_INSPECT_TIMEOUT_SECONDS,
+            check=True,
         )
-        found = json.loads(done.stdout.splitlines()[-1])
+        result = json.loads(process.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-        raise ConfigurationError(f"the interpreter {python!r} does not run: {error}") from error
-    return Machine(sys.platform, bool(found["vllm"]), int(found["gpus"]))
+        raise ConfigurationError(f"cannot run the interpreter {python!r}: {error}") from error
+    return VllmEnvironment(sys.platform, bool(result["vllm"]), int(result["gpus"]))
 
 
-def check(serving: Serving, machine: Machine, api_key: SecretStr | None) -> None:
-    """Raises ConfigurationError that says what is missing and what to do instead."""
+def check_requirements(
+    options: VllmOptions, machine: VllmEnvironment, api_key: SecretStr | None
+) -> None:
+    """Raise ConfigurationError with the missing requirement and the next step."""
     if machine.platform != "linux":
         raise ConfigurationError(
-            f"vLLM runs on Linux, and this is {machine.platform}. {_ELSEWHERE}"
+            f"vLLM runs on Linux only; this is {machine.platform}. {_ALTERNATIVES}"
         )
     if not machine.has_vllm:
         raise ConfigurationError(
-            f"vLLM is not installed for {serving.python}: `pip install 'sightline[vllm]'` there, "
-            f"or name the interpreter that has it with --python. {_ELSEWHERE}"
+            f"vLLM is not installed for {options.python}. Run `pip install 'sightline[vllm]'` in that "
+            f"environment, or set --python to one that has vLLM. {_ALTERNATIVES}"
         )
-    if serving.device == "cuda" and machine.gpus == 0:
+    if options.device == "cuda" and machine.gpus == 0:
         raise ConfigurationError(
-            "there is no CUDA device that torch can use. With a CPU build of vLLM, give "
-            f"--device cpu; it is slow. {_ELSEWHERE}"
+            "There is no CUDA device. With a CPU build of vLLM, use --device cpu, which is slow. "
+            f"{_ALTERNATIVES}"
         )
-    if serving.device == "cuda" and serving.tensor_parallel > machine.gpus:
+    if options.device == "cuda" and options.tensor_parallel > machine.gpus:
         raise ConfigurationError(
-            f"--tensor-parallel {serving.tensor_parallel} needs as many GPUs; there are "
-            f"{machine.gpus}"
+            f"--tensor-parallel {options.tensor_parallel} needs {options.tensor_parallel} GPUs. "
+            f"This machine has {machine.gpus}."
         )
-    if serving.host not in ("127.0.0.1", "localhost", "::1") and api_key is None:
+    if options.host not in ("127.0.0.1", "localhost", "::1") and api_key is None:
         raise ConfigurationError(
-            f"on {serving.host} others could ask the model: set SIGHTLINE_VLM_API_KEY, or serve on "
-            "127.0.0.1"
+            f"Without a key everybody could use the model on {options.host}. Set "
+            "SIGHTLINE_VLM__API_KEY, or serve on 127.0.0.1."
         )

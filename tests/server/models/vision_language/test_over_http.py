@@ -238,7 +238,7 @@ async def test_an_unknown_model_is_an_error_with_the_available_models(
 ) -> None:
     client = make_client(url, model="lava")
     for call in (client.ask(question()), client.health()):
-        with pytest.raises(UnknownModelError, match=rf"no model 'lava' at {url}.*'{MODEL}'"):
+        with pytest.raises(UnknownModelError, match=rf"Unknown model 'lava' at {url}.*'{MODEL}'"):
             await call
     astray = make_client(url.removesuffix("/v1") + "/v2")
     with pytest.raises(ModelReplyError, match="usually ends in /v1"):

@@ -264,7 +264,7 @@ async def test_a_retry_after_the_deadline_is_not_started(
             ModelRefusedError,
             "Redirects are not followed",
         ),
-        (refused(404), UnknownModelError, "no model 'test-model'.*'llava', 'qwen'"),
+        (refused(404), UnknownModelError, "Unknown model 'test-model'.*'llava', 'qwen'"),
         (httpx.Response(200, text="<html>hello</html>"), ModelReplyError, "no JSON.*<html>"),
         (httpx.Response(200, json=[1]), ModelReplyError, "no object"),
         (httpx.Response(200, json={"choices": []}), ModelReplyError, "no answer"),
@@ -422,7 +422,7 @@ async def test_health_returns_the_available_models(make_client: MakeClient) -> N
     client = make_client(transport=Server().transport, model="llava")
     assert await client.health() == ["llava", "qwen"]
     wrong = make_client(transport=Server().transport, model="lava")
-    with pytest.raises(UnknownModelError, match=r"no model 'lava'.*'llava', 'qwen'"):
+    with pytest.raises(UnknownModelError, match=r"Unknown model 'lava'.*'llava', 'qwen'"):
         await wrong.health()
 
 
@@ -458,7 +458,7 @@ def test_an_endpoint_is_created_from_settings() -> None:
         load_settings(vlm__base_url="http://gpu:8000", vlm__model="llava-hf/llava-1.5-7b-hf")
     )
     assert endpoint is not None
-    assert (endpoint.api_url, endpoint.profile.name, endpoint.retries) == (
+    assert (endpoint.api_url, endpoint.profile.name, endpoint.max_retries) == (
         "http://gpu:8000/v1",
         "llava-1.5",
         3,

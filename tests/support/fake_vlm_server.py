@@ -1,7 +1,7 @@
-"""An OpenAI-compatible endpoint over real HTTP that misbehaves when it is told to.
+"""Fake OpenAI-compatible server over real HTTP that can misbehave.
 
-It answers from a list of behaviours, one a question, and then well. It runs in the test's own event
-loop, so that tests wait for what happens in it through events and never by sleeping.
+It uses one of ``behaviors`` per request, then ``default_behavior``. It runs in the event loop of
+the test, so that tests wait for events instead of sleeping.
 """
 
 from __future__ import annotations
@@ -20,46 +20,44 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MODEL = "test-model"
 
-#: Answers one question over ASGI.
-Behaviour = Callable[["VlmEndpoint", dict[str, Any], Receive, Send], Awaitable[None]]
+#: Answers one chat request over ASGI.
+Behavior = Callable[["FakeVlmServer", dict[str, Any], Receive, Send], Awaitable[None]]
 
 
-class BrokenOffError(Exception):
-    """Raised inside the server to break a connection in the middle of an answer."""
+class ConnectionClosedError(Exception):
+    """Raised in the server to close a connection in the middle of a response."""
 
 
-class VlmEndpoint:
-    """The ASGI application, and what it saw."""
+class FakeVlmServer:
+    """The ASGI application; records the requests that it received."""
 
     def __init__(self, *, models: tuple[str, ...] = (MODEL,), answer: str = "yes") -> None:
         self.models = models
         self.answer = answer
-        self.behaviours: deque[Behaviour] = deque()
-        #: What is done when the list is empty.
-        self.otherwise: Behaviour = well
+        self.behaviors: deque[Behavior] = deque()
+        self.default_behavior: Behavior = well
         self.questions: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.running = 0
-        self.most_running = 0
+        self.max_running = 0
         self.connections = 0
-        #: Of the open connections: a test may abort them, as the kernel does for a killed process.
+        #: Open connections. A test may abort them, as the kernel does for a killed process.
         self.transports: set[asyncio.Transport] = set()
-        #: Set while no connection is open.
+        #: Set while there are no connections.
         self.quiet = asyncio.Event()
         self.quiet.set()
-        #: Set by the test to let answers go that wait for it.
+        #: Set by the test to release waiting responses.
         self.released = asyncio.Event()
-        #: Set when a client has gone before it was answered.
-        self.abandoned = asyncio.Event()
+        #: Set when a client disconnects before the response.
+        self.disconnected = asyncio.Event()
         self._arrived = asyncio.Condition()
 
     async def arrivals(self, count: int) -> None:
-        """Return when ``count`` questions have come since the start."""
+        """Wait until ``count`` chat requests have arrived since the start."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: len(self.questions) >= count)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         if scope["type"] != "http":
             return
         if scope["path"] == "/v1/models":
@@ -78,77 +76,77 @@ class VlmEndpoint:
             self.headers.append({k.decode(): v.decode() for k, v in scope["headers"]})
             self._arrived.notify_all()
         self.running += 1
-        self.most_running = max(self.most_running, self.running)
+        self.max_running = max(self.max_running, self.running)
         try:
             if body["model"] not in self.models:
                 message = f"The model `{body['model']}` does not exist."
                 await reply(send, 404, {"error": {"message": message, "code": 404}})
                 return
-            behaviour = self.behaviours.popleft() if self.behaviours else self.otherwise
-            await behaviour(self, body, receive, send)
+            behavior = self.behaviors.popleft() if self.behaviors else self.default_behavior
+            await behavior(self, body, receive, send)
         finally:
             self.running -= 1
 
 
-async def well(endpoint: VlmEndpoint, body: dict[str, Any], _: Receive, send: Send) -> None:
-    """The answer, at once."""
+async def well(endpoint: FakeVlmServer, body: dict[str, Any], _: Receive, send: Send) -> None:
+    """Answer at once."""
     await reply(send, 200, completion(endpoint.answer, body["model"]))
 
 
 async def when_released(
-    endpoint: VlmEndpoint, body: dict[str, Any], receive: Receive, send: Send
+    endpoint: FakeVlmServer, body: dict[str, Any], receive: Receive, send: Send
 ) -> None:
-    """The answer when the test allows it; notices a client that goes before."""
+    """Answer when the test sets ``released``; detects clients that disconnect earlier."""
     released = asyncio.create_task(endpoint.released.wait())
-    gone = asyncio.create_task(_departure(receive))
+    disconnect = asyncio.create_task(_wait_for_disconnect(receive))
     try:
-        await asyncio.wait({released, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({released, disconnect}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (released, gone):
+        for task in (released, disconnect):
             task.cancel()
-        await asyncio.gather(released, gone, return_exceptions=True)
+        await asyncio.gather(released, disconnect, return_exceptions=True)
     if endpoint.released.is_set():
         await well(endpoint, body, receive, send)
     else:
-        endpoint.abandoned.set()
+        endpoint.disconnected.set()
 
 
-async def broken_off(_e: VlmEndpoint, _b: dict[str, Any], _r: Receive, send: Send) -> None:
-    """Half of an answer, then the connection is gone."""
+async def closes_connection(_e: FakeVlmServer, _b: dict[str, Any], _r: Receive, send: Send) -> None:
+    """Send half of a response, then close the connection."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b'{"choices": [', "more_body": True})
-    raise BrokenOffError
+    raise ConnectionClosedError
 
 
-def sends(data: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Behaviour:
-    """Exactly these bytes."""
+def sends(data: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Behavior:
+    """Return a behavior that sends exactly these bytes."""
 
-    async def behave(_e: VlmEndpoint, _b: dict[str, Any], _r: Receive, send: Send) -> None:
+    async def behave(_e: FakeVlmServer, _b: dict[str, Any], _r: Receive, send: Send) -> None:
         await _send(send, status, data, headers or {})
 
     return behave
 
 
-def says(text: str, **more: object) -> Behaviour:
-    """A well-formed answer with this text; ``more`` goes into its choice."""
+def says(text: str, **more: object) -> Behavior:
+    """Return a behavior that answers with this text; ``more`` goes into the choice."""
 
-    async def behave(_e: VlmEndpoint, body: dict[str, Any], _r: Receive, send: Send) -> None:
+    async def behave(_e: FakeVlmServer, body: dict[str, Any], _r: Receive, send: Send) -> None:
         await reply(send, 200, completion(text, body["model"], **more))
 
     return behave
 
 
-def refuses(status: int, message: str = "no", headers: dict[str, str] | None = None) -> Behaviour:
-    """An error in OpenAI's form."""
+def rejects(status: int, message: str = "no", headers: dict[str, str] | None = None) -> Behavior:
+    """Return a behavior that sends an error in OpenAI's format."""
     return sends(json.dumps({"error": {"message": message}}).encode(), status, headers)
 
 
-def without(field: str) -> Behaviour:
-    """Refuses questions that have ``field``, as servers do that do not know it."""
+def rejects_field(field: str) -> Behavior:
+    """Return a behavior that rejects requests with an unsupported ``field``."""
 
     async def behave(
-        endpoint: VlmEndpoint, body: dict[str, Any], receive: Receive, send: Send
+        endpoint: FakeVlmServer, body: dict[str, Any], receive: Receive, send: Send
     ) -> None:
         if field in body:
             await reply(send, 400, {"error": {"message": f"Unknown parameter: '{field}'."}})
@@ -158,18 +156,18 @@ def without(field: str) -> Behaviour:
     return behave
 
 
-async def endless(_e: VlmEndpoint, _b: dict[str, Any], receive: Receive, send: Send) -> None:
-    """An answer without end, until the client goes."""
+async def endless(_e: FakeVlmServer, _b: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Send an endless response until the client disconnects."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    gone = asyncio.create_task(_departure(receive))
-    while not gone.done():
+    disconnect = asyncio.create_task(_wait_for_disconnect(receive))
+    while not disconnect.done():
         await send({"type": "http.response.body", "body": b" " * 65536, "more_body": True})
         await asyncio.sleep(0)
-    await gone
+    await disconnect
 
 
 def completion(text: str, model: str = MODEL, **more: object) -> dict[str, object]:
-    """A chat completion as OpenAI and vLLM write it."""
+    """Return a chat completion in the format of OpenAI and vLLM."""
     message = {"role": "assistant", "content": text}
     return {
         "id": "chatcmpl-1",
@@ -182,13 +180,13 @@ def completion(text: str, model: str = MODEL, **more: object) -> dict[str, objec
 
 
 async def reply(send: Send, status: int, body: object) -> None:
-    """A JSON answer."""
+    """Send a JSON response."""
     await _send(send, status, json.dumps(body).encode(), {"content-type": "application/json"})
 
 
 @asynccontextmanager
-async def serving(endpoint: VlmEndpoint, port: int = 0) -> AsyncIterator[str]:
-    """Serve over HTTP on this machine; yields the base URL, with its ``/v1``. 0 is a free port."""
+async def serving(endpoint: FakeVlmServer, port: int = 0) -> AsyncIterator[str]:
+    """Serve on localhost and yield the base URL with ``/v1``. Port 0 is a free port."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
@@ -224,14 +222,14 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the test run's own."""
+        """Leave signals to pytest."""
         yield
 
 
-def _tracking(endpoint: VlmEndpoint) -> type[asyncio.Protocol]:
-    """uvicorn's protocol, counting the endpoint's open connections."""
+def _tracking(endpoint: FakeVlmServer) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol, extended to count connections."""
 
-    class Tracking(H11Protocol):
+    class TrackingProtocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             endpoint.connections += 1
             endpoint.transports.add(transport)
@@ -245,10 +243,10 @@ def _tracking(endpoint: VlmEndpoint) -> type[asyncio.Protocol]:
                 endpoint.quiet.set()
             super().connection_lost(exc)
 
-    return Tracking
+    return TrackingProtocol
 
 
-async def _departure(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
