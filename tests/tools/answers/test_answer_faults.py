@@ -62,7 +62,7 @@ async def asked(place: Place, url: str, **bounds: Any) -> AsyncIterator[Toolbox]
     } | bounds
     endpoint = VlmEndpoint(base_url=url, profile=choose_profile("qwen3-vl"), **bounds)
     async with (
-        VlmClient(endpoint, pause=no_wait) as client,
+        VlmClient(endpoint, sleep=no_wait) as client,
         place.having(vlm=client).serving() as tools,
     ):
         yield tools
@@ -215,7 +215,7 @@ async def test_a_model_name_that_is_not_there_is_told_with_those_that_are(
     async with asked(place, url, model="lava") as tools:
         result = await ask(tools)
     assert result["status"] == "no_model"
-    assert "no model 'lava'" in result["missing"]
+    assert "Unknown model 'lava'" in result["missing"]
     assert MODEL in result["missing"]
 
 
