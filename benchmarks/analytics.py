@@ -177,7 +177,7 @@ async def main(dsn, format_, path):
     seconds = time.perf_counter() - start
     # Not ru_maxrss: a child inherits the value of a larger parent.
     peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]
-    print(taken, int(peak) / 1024)
+    print(seconds, int(peak) / 1024)
     await database.close()
 
 asyncio.run(main(*sys.argv[1:]))
