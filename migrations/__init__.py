@@ -1,1 +1,1 @@
-"""Alembic migrations; they run from the installed package as well as from a checkout."""
+"""Alembic migrations, for the installed package and for a checkout."""

@@ -16,10 +16,10 @@ from psycopg import errors, sql
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-# Any number that is always the same: the name of the lock that migrations take.
+# Arbitrary key of the advisory lock.
 _LOCK = 0x51647_11E
 _POLL_SECONDS = 0.2
-_PGVECTOR_AT_LEAST = (0, 8)
+_MIN_PGVECTOR = (0, 8)
 
 
 def _dsn() -> str:
@@ -30,7 +30,7 @@ def _dsn() -> str:
 
 
 def _ensure_extension(connection: psycopg.Connection[Any]) -> str:
-    """Makes pgvector available; returns the schema that it is in."""
+    """Install pgvector if missing; return its schema."""
     if _extension(connection) is None:
         try:
             connection.execute("CREATE EXTENSION vector WITH SCHEMA public")
@@ -46,11 +46,11 @@ def _ensure_extension(connection: psycopg.Connection[Any]) -> str:
                 "(https://github.com/pgvector/pgvector), or unset SIGHTLINE_DATABASE__URL to use "
                 "the Postgres that Sightline brings"
             ) from error
-    found = _extension(connection)
-    if found is None:
-        raise RuntimeError("pgvector was installed and is not there")
-    schema, version = found
-    if tuple(int(part) for part in version.split(".")[:2]) < _PGVECTOR_AT_LEAST:
+    extension = _extension(connection)
+    if extension is None:
+        raise RuntimeError("pgvector was installed but cannot be found.")
+    schema, version = extension
+    if tuple(int(part) for part in version.split(".")[:2]) < _MIN_PGVECTOR:
         raise RuntimeError(
             f"pgvector is {version} in this database and Sightline needs 0.8 or newer; upgrade "
             "it on the server, then run: ALTER EXTENSION vector UPDATE"
@@ -59,7 +59,7 @@ def _ensure_extension(connection: psycopg.Connection[Any]) -> str:
 
 
 def _ensure_schema(connection: psycopg.Connection[Any], name: LiteralString) -> None:
-    # IF NOT EXISTS would ask for the right to make it even where it exists.
+    # IF NOT EXISTS would need the right to create it even if it exists.
     if connection.execute("SELECT to_regnamespace(%s)", [name]).fetchone() != (None,):
         return
     try:
@@ -73,7 +73,7 @@ def _ensure_schema(connection: psycopg.Connection[Any], name: LiteralString) -> 
 
 
 def _extension(connection: psycopg.Connection[Any]) -> tuple[str, str] | None:
-    """Schema and version of pgvector in this database."""
+    """Return schema and version of pgvector."""
     return connection.execute(
         "SELECT nspname, extversion FROM pg_extension "
         "JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
@@ -81,9 +81,9 @@ def _extension(connection: psycopg.Connection[Any]) -> tuple[str, str] | None:
 
 
 def _lock(connection: psycopg.Connection[Any]) -> None:
-    """Waits for the lock by asking again and again.
+    """Poll for the advisory lock.
 
-    A blocking wait would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for those.
+    A blocking wait would hold a snapshot, which blocks CREATE INDEX CONCURRENTLY.
     """
     while True:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
@@ -93,9 +93,9 @@ def _lock(connection: psycopg.Connection[Any]) -> None:
 
 
 def run() -> None:
-    """Runs the versions that were asked for, each in its transaction."""
+    """Run the requested migrations, each in its own transaction."""
     dsn = _dsn()
-    # Closing the connection gives the lock back.
+    # Closing the connection releases the lock.
     with psycopg.connect(dsn, autocommit=True) as guard:
         _lock(guard)
         extension_schema = _ensure_extension(guard)

@@ -1,8 +1,8 @@
-"""One file that holds all that Sightline knows: a dump of the database, and the stored objects.
+"""Backup file: a database dump and all stored blobs.
 
-A tar of ``manifest.json``, ``database.dump`` (pg_dump's custom format) and ``objects/<sha256>``.
-Everything in it is checked by its SHA-256 when it is read. The users' own files, which are named
-and not stored, are not in it, and neither are logins and passwords.
+A tar of ``manifest.json``, ``database.dump`` (custom format of pg_dump) and ``objects/<sha256>``.
+Restore checks the SHA-256 of every member. The users' own files, roles and passwords are not
+included.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 import psycopg
+from psycopg.rows import scalar_row
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
@@ -32,13 +33,13 @@ FORMAT = 1
 SCHEMAS = ("sightline", "analytics")
 
 _CHECKS = sql_loader.load("check")
-_OBJECT = re.compile(r"objects/([0-9a-f]{64})")
-_CHUNK = 1 << 20
+_BLOB_MEMBER = re.compile(r"objects/([0-9a-f]{64})")
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup says of itself. ``revision`` is of the schema, ``postgres`` a major version."""
+    """Manifest of a backup: schema ``revision``, major version of ``postgres``."""
 
     format: int
     sightline: str
@@ -48,101 +49,99 @@ class Manifest:
     objects: int
 
 
-def write(dsn: str, objects: BlobStore, file: Path, *, version: str, revision: str) -> Manifest:
-    """Write a backup; the file is there whole or not at all.
+def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str) -> Manifest:
+    """Write a complete backup file.
 
-    Others may go on reading and adding; removing stored files waits until it is done.
-    Raises StorageError, also where stored files are missing (``sightline check`` says which).
+    Reading and adding can go on; the deletion of blobs waits. Raises StorageError, also for
+    missing blobs (``sightline check`` lists them).
     """
     with (
-        tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.absolute().parent) as beside,
+        tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.absolute().parent) as folder,
         psycopg.connect(dsn) as connection,
     ):
         hold_blobs_sync(connection)
-        dump = Path(beside) / "database.dump"
+        dump = Path(folder) / "database.dump"
         dumps.dump(dsn, SCHEMAS, dump)
-        rows = connection.execute(_CHECKS["locations"]).fetchall()
-        stored = sorted(location for location, _ in rows if location.startswith("object:"))
+        cursor = connection.cursor(row_factory=scalar_row).execute(_CHECKS["locations"])
+        stored = sorted(location for location in cursor if location.startswith("object:"))
         manifest = Manifest(
             format=FORMAT,
             sightline=version,
             revision=revision,
-            postgres=dumps.server_major(dsn),
-            dump_sha256=_digest(dump),
+            postgres=dumps.server_major_version(dsn),
+            dump_sha256=_sha256(dump),
             objects=len(stored),
         )
-        unfinished = Path(beside) / "backup.tar"
-        with unfinished.open("xb") as out, tarfile.open(fileobj=out, mode="w") as archive:
+        partial = Path(folder) / "backup.tar"
+        with partial.open("xb") as out, tarfile.open(fileobj=out, mode="w") as archive:
             _add(archive, "manifest.json", json.dumps(asdict(manifest), indent=2).encode())
-            archive.add(dump, "database.dump", filter=_anonymous)
+            archive.add(dump, "database.dump", filter=_remove_owner)
             for location in stored:
                 name = location.removeprefix("object:")
                 try:
-                    content = objects.read(location, bytes.fromhex(name), name=location)
+                    content = blobs.read(location, bytes.fromhex(name), name=location)
                 except MediaError as error:
-                    raise StorageError(f"no backup was written: {error}") from error
+                    raise StorageError(f"The backup was not written: {error}") from error
                 _add(archive, f"objects/{name}", content)
             archive.close()
             out.flush()
             os.fsync(out.fileno())
-        unfinished.replace(file)
+        partial.replace(file)
     return manifest
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
-    """A backup and what it says of itself. Raises ConfigurationError where it is none."""
+def open_backup(file: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
+    """Open a backup and its manifest. Raises ConfigurationError if it is not a backup."""
     try:
         with tarfile.open(file, "r:") as archive:
             first = archive.next()
-            if first is None or first.name != "manifest.json" or first.size > _CHUNK:
-                raise ValueError("its first member is no manifest")
-            said = json.loads(_reader(archive, first).read())
-            manifest = Manifest(**said)
+            if first is None or first.name != "manifest.json" or first.size > _CHUNK_BYTES:
+                raise ValueError("its first member is not the manifest")
+            manifest = Manifest(**json.loads(_open_member(archive, first).read()))
             if manifest.format != FORMAT:
                 raise ConfigurationError(
-                    f"{file} is of format {manifest.format}, and this version of Sightline reads "
-                    f"format {FORMAT}; use the version that wrote it, {manifest.sightline}"
+                    f"{file} has format {manifest.format}; this version of Sightline reads format "
+                    f"{FORMAT}. Use the version that wrote it: {manifest.sightline}."
                 )
             yield manifest, archive
     except (tarfile.TarError, EOFError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"{file} is no whole backup of Sightline: {error}") from error
+        raise ConfigurationError(f"{file} is not a complete Sightline backup: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def extract(manifest: Manifest, archive: tarfile.TarFile, objects: BlobStore, folder: Path) -> Path:
-    """Put the objects of a backup into the store, and the dump into ``folder``; its path.
+def extract(manifest: Manifest, archive: tarfile.TarFile, blobs: BlobStore, folder: Path) -> Path:
+    """Extract the blobs into the store and the dump into ``folder``; return the dump's path.
 
-    All is checked: where anything is missing or damaged there is no dump, and at most there are
-    files that nothing names. Raises StorageError, and ValueError and tarfile.TarError, which
-    `opened` names.
+    Checks everything. Raises StorageError, and ValueError and tarfile.TarError, which
+    ``open_backup`` converts; then at most unreferenced blobs remain.
     """
     dump = folder / "database.dump"
-    found = 0
+    blob_count = 0
     while (member := archive.next()) is not None:
-        match = _OBJECT.fullmatch(member.name)
+        match = _BLOB_MEMBER.fullmatch(member.name)
         if match is not None and member.isreg():
-            content = _reader(archive, member).read()
+            content = _open_member(archive, member).read()
             if hashlib.sha256(content).hexdigest() != match[1]:
                 raise ValueError(f"{member.name} is damaged")
-            objects.put(content)
-            found += 1
+            blobs.put(content)
+            blob_count += 1
         elif member.name == "database.dump" and member.isreg():
             with dump.open("xb") as out:
-                source = _reader(archive, member)
-                while chunk := source.read(_CHUNK):
+                source = _open_member(archive, member)
+                while chunk := source.read(_CHUNK_BYTES):
                     out.write(chunk)
         else:
-            raise ValueError(f"{member.name!r} does not belong there")
-    if found != manifest.objects:
-        raise ValueError(f"it holds {found} of {manifest.objects} stored files")
-    if not dump.exists() or _digest(dump) != manifest.dump_sha256:
-        raise ValueError("its dump of the database is missing or damaged")
+            raise ValueError(f"{member.name!r} is unexpected")
+    if blob_count != manifest.objects:
+        raise ValueError(f"it contains {blob_count} of {manifest.objects} stored files")
+    if not dump.exists() or _sha256(dump) != manifest.dump_sha256:
+        raise ValueError("its database dump is missing or damaged")
     return dump
 
 
-def _digest(path: Path) -> str:
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -153,15 +152,14 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without the names of accounts of this machine."""
+def _remove_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
 
 
-def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     file = archive.extractfile(member)
     if file is None:
-        raise ValueError(f"{member.name} is no file")
+        raise ValueError(f"{member.name} is not a file")
     return file

@@ -1,25 +1,25 @@
-"""Looks for what must never be: rows that miss their other half, bytes that nothing names."""
+"""Checks the integrity of stored data: incomplete rows, missing and unreferenced files."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.rows import fetch_all, fetch_values
 
 Severity = Literal["error", "warning"]
 
 _SQL = sql_loader.load("check")
-_SHOWN_EXAMPLES = 5
+_MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An invariant that does not hold.
+    """A violated invariant.
 
     An ``error`` makes results wrong or incomplete; a ``warning`` costs space or time.
     """
@@ -29,7 +29,7 @@ class Finding:
     count: int
     examples: tuple[str, ...]
     message: str
-    """What it means and how it is mended."""
+    """What it means and how to repair it."""
 
     def __str__(self) -> str:
         examples = ", ".join(self.examples)
@@ -37,61 +37,63 @@ class Finding:
 
 
 _INGEST = "ingest the source again"
-_ROWS: dict[str, tuple[Severity, str]] = {
-    "asset_without_vector": ("error", f"pictures that no search by look finds; {_INGEST}"),
-    "source_without_tiles": ("warning", f"pictures whose parts no search finds; {_INGEST}"),
-    "tile_without_vector": ("error", f"parts of pictures that no search finds; {_INGEST}"),
-    "asset_without_thumbnail": ("error", f"pictures without a thumbnail; {_INGEST}"),
-    "passage_without_vector": ("error", f"passages that no search by meaning finds; {_INGEST}"),
-    "passage_without_postings": ("error", f"passages that no search by words finds; {_INGEST}"),
-    "posting_without_passage": ("error", "words of passages that are gone; delete and ingest anew"),
-    "source_without_content": ("warning", "sources with neither a picture nor a text"),
-    "vector_of_another_collection": ("error", "vectors filed under another collection"),
+_ROW_CHECKS: dict[str, tuple[Severity, str]] = {
+    "asset_without_vector": ("error", f"images that no visual search finds; {_INGEST}"),
+    "source_without_tiles": ("warning", f"sources whose images have no tiles; {_INGEST}"),
+    "tile_without_vector": ("error", f"images with tiles that no search finds; {_INGEST}"),
+    "asset_without_thumbnail": ("error", f"images without a thumbnail; {_INGEST}"),
+    "passage_without_vector": ("error", f"passages that no semantic search finds; {_INGEST}"),
+    "passage_without_postings": ("error", f"passages that no keyword search finds; {_INGEST}"),
+    "posting_without_passage": ("error", "postings of deleted passages; delete and ingest again"),
+    "source_without_content": ("warning", "sources with neither an image nor a text"),
+    "vector_of_another_collection": ("error", "vectors stored under the wrong collection"),
     "vector_in_an_unused_space": ("warning", "vectors that their collection does not use"),
-    "space_without_partition": ("error", f"spaces without a table for their vectors; {_INGEST}"),
+    "space_without_partition": ("error", f"embedding spaces without a table; {_INGEST}"),
     "space_without_index": (
         "warning",
-        "spaces without a vector index, which are searched slowly; the next ingest builds it",
+        "embedding spaces without a vector index, with slow searches; the next ingest builds it",
     ),
 }
-_FILES: dict[str, tuple[Severity, str]] = {
-    "object_missing": ("error", f"stored pictures that are gone; {_INGEST}"),
-    "file_missing": ("warning", "files that are not where they were ingested from; put them back"),
-    "object_unreferenced": (
+_FILE_CHECKS: dict[str, tuple[Severity, str]] = {
+    "blob_missing": ("error", f"stored images that are missing; {_INGEST}"),
+    "file_missing": ("warning", "ingested files that are missing; restore them"),
+    "blob_unreferenced": (
         "warning",
-        "stored files that nothing names: an ingest that runs, or was interrupted",
+        "stored files that no row references, of a running or interrupted ingest",
     ),
-    "object_unfinished": ("warning", "halves of files that a killed process was writing"),
+    "partial_file": ("warning", "incomplete files of a killed process"),
 }
 
 
-async def check(database: Database, objects: BlobStore) -> list[Finding]:
-    """What is wrong, errors first; empty when all is well. Reads everything and changes nothing."""
-    # The files first: an ingest stores a file before the row that names it, so what is named now
-    # and was not stored then is found to be missing only if it is.
-    stored = await asyncio.to_thread(lambda: set(objects.locations()))
+@dataclass(frozen=True, slots=True)
+class _Location:
+    location: str
+    referenced_by: str
+
+
+async def check(database: Database, blobs: BlobStore) -> list[Finding]:
+    """Return all findings, errors first. Reads everything and changes nothing."""
+    # List files before rows: an ingest stores a file before the row that references it.
+    stored = await asyncio.to_thread(lambda: set(blobs.locations()))
     async with database.connection() as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await connection.execute(_SQL["settings"])
         findings = [
-            _finding(code, severity, await _texts(connection, code), message)
-            for code, (severity, message) in _ROWS.items()
+            _finding(code, severity, await fetch_values(connection, _SQL[code]), message)
+            for code, (severity, message) in _ROW_CHECKS.items()
         ]
-        rows = await (await connection.execute(_SQL["locations"])).fetchall()
-    named: dict[str, str] = dict(rows)
-    gone = await asyncio.to_thread(
-        lambda: [location for location in named if not objects.exists(location)]
+        referenced = await fetch_locations(connection)
+    missing = await asyncio.to_thread(
+        lambda: [location for location in referenced if not blobs.exists(location)]
     )
     by_code = {
-        "object_missing": [each for each in gone if each.startswith("object:")],
-        "file_missing": [each for each in gone if each.startswith("file:")],
-        "object_unreferenced": sorted(stored - named.keys()),
-        "object_unfinished": await asyncio.to_thread(
-            lambda: list(map(str, objects.partial_files()))
-        ),
+        "blob_missing": [each for each in missing if each.startswith("object:")],
+        "file_missing": [each for each in missing if each.startswith("file:")],
+        "blob_unreferenced": sorted(stored - referenced.keys()),
+        "partial_file": await asyncio.to_thread(lambda: list(map(str, blobs.partial_files()))),
     }
-    for code, (severity, message) in _FILES.items():
-        examples = [named.get(location, location) for location in by_code[code]]
+    for code, (severity, message) in _FILE_CHECKS.items():
+        examples = [referenced.get(location, location) for location in by_code[code]]
         findings.append(_finding(code, severity, examples, message))
     return sorted(
         (finding for finding in findings if finding.count),
@@ -99,10 +101,11 @@ async def check(database: Database, objects: BlobStore) -> list[Finding]:
     )
 
 
-async def _texts(connection: Connection, block: str) -> list[str]:
-    return [row[0] for row in await (await connection.execute(_SQL[block])).fetchall()]
+async def fetch_locations(connection: Connection) -> dict[str, str]:
+    """Return every referenced location with one asset id or source name that references it."""
+    rows = await fetch_all(connection, _SQL["locations"], row=_Location)
+    return {row.location: row.referenced_by for row in rows}
 
 
-def _finding(code: str, severity: Severity, found: Iterable[str], message: str) -> Finding:
-    listed = list(found)
-    return Finding(code, severity, len(listed), tuple(listed[:_SHOWN_EXAMPLES]), message)
+def _finding(code: str, severity: Severity, examples: list[str], message: str) -> Finding:
+    return Finding(code, severity, len(examples), tuple(examples[:_MAX_EXAMPLES]), message)

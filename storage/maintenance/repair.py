@@ -1,4 +1,4 @@
-"""Mends what `check` finds, as far as what is stored is enough to mend it from."""
+"""Repairs what ``integrity_check`` finds, as far as the stored data allows."""
 
 from __future__ import annotations
 
@@ -8,150 +8,166 @@ from dataclasses import dataclass, field
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
+from sightline.storage.db.rows import fetch_one, fetch_values
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import ImageEncoder
-from sightline.storage.maintenance.integrity_check import check
-from sightline.storage.maintenance.rebuild import repost_passages, reread_passages, reread_pictures
+from sightline.storage.maintenance.integrity_check import check, fetch_locations
+from sightline.storage.maintenance.rebuild import (
+    rebuild_assets,
+    rebuild_passage_vectors,
+    rebuild_postings,
+)
 from sightline.storage.records import embedding_spaces
 from sightline.storage.records.deletion import discard_unreferenced_blobs
 
 _SQL = sql_loader.load("repair")
 _CHECKS = sql_loader.load("check")
+_DROPPED_FOR_REINGEST = "dropped; the next ingest adds them again"
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
-    """What was done about the findings of one code, and to how many things."""
+class RepairAction:
+    """What was done about the findings of one code, and for how many rows or files."""
 
     code: str
     count: int
-    what: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class _PartitionState:
+    table_exists: bool
+    attached: bool
 
 
 @dataclass(slots=True)
 class Repair:
-    """One repair. ``encoder`` is asked for only where there is something to encode.
+    """One repair run. ``encoder`` is called only if something must be encoded.
 
-    Safe beside a running server and an ingest. Nothing that a person made is dropped: what only
-    the original files can mend is forgotten, so that the next ingest takes it in again, and not
-    even that where somebody has drawn on it.
+    Safe beside a running server and ingest. Keeps everything made by people: sources that only
+    the original files can repair are dropped for the next ingest, unless they have annotations.
     """
 
     database: Database
-    objects: BlobStore
+    blobs: BlobStore
     encoder: Callable[[], Awaitable[ImageEncoder]]
     options: IngestOptions = field(default_factory=IngestOptions)
-    done: list[Mended] = field(default_factory=list)
+    actions: list[RepairAction] = field(default_factory=list)
 
-    async def run(self) -> list[Mended]:
-        """Mend all that can be; afterwards `check` finds what could not. StorageError, ModelError.
+    async def run(self) -> list[RepairAction]:
+        """Repair everything possible. Raises StorageError and ModelError.
 
-        The order matters: what is filed rightly before what is missing, the indexes last.
+        The order matters: first wrong rows, then missing rows, indexes last.
         """
-        found = {finding.code for finding in await check(self.database, self.objects)}
-        for code, mend in {
-            "space_without_partition": self._partitions,
-            "posting_without_passage": self._delete("posting_without_passage", "dropped"),
-            "vector_of_another_collection": self._delete("vector_of_another_collection", "refiled"),
-            "vector_in_an_unused_space": self._delete("vector_in_an_unused_space", "dropped"),
-            "object_missing": self._forget,
-            "source_without_content": self._delete("source_without_content", _FORGOTTEN),
+        codes = await self._finding_codes()
+        for code, repair in {
+            "space_without_partition": self._create_partitions,
+            "posting_without_passage": self._execute("posting_without_passage", "dropped"),
+            "vector_of_another_collection": self._execute(
+                "vector_of_another_collection", "moved to the right collection"
+            ),
+            "vector_in_an_unused_space": self._execute("vector_in_an_unused_space", "dropped"),
+            "blob_missing": self._drop_for_reingest,
+            "source_without_content": self._execute(
+                "source_without_content", _DROPPED_FOR_REINGEST
+            ),
         }.items():
-            if code in found:
-                await mend()
-        if found & {"space_without_partition", "vector_in_an_unused_space"}:
-            # Vectors may be missing now that were not looked for.
-            found = {finding.code for finding in await check(self.database, self.objects)}
-        if found & {"asset_without_vector", "asset_without_thumbnail"}:
-            await self._pictures()
-        if "passage_without_vector" in found:
-            await self._passages()
-        if "passage_without_postings" in found:
+            if code in codes:
+                await repair()
+        if codes & {"space_without_partition", "vector_in_an_unused_space"}:
+            codes = await self._finding_codes()  # these repairs can reveal missing vectors
+        if codes & {"asset_without_vector", "asset_without_thumbnail"}:
+            await self._rebuild_assets()
+        if "passage_without_vector" in codes:
+            await self._rebuild_passage_vectors()
+        if "passage_without_postings" in codes:
             ids = await self._passage_ids("passage_without_postings")
-            count = await repost_passages(self.database, ids)
-            self._note("passage_without_postings", count, "analysed again")
-        await self._indexes()
-        await self._files()
-        return self.done
+            count = await rebuild_postings(self.database, ids)
+            self._add("passage_without_postings", count, "analyzed again")
+        await self._build_indexes()
+        await self._delete_files()
+        return self.actions
 
-    def _note(self, code: str, count: int, what: str) -> None:
+    async def _finding_codes(self) -> set[str]:
+        return {finding.code for finding in await check(self.database, self.blobs)}
+
+    def _add(self, code: str, count: int, action: str) -> None:
         if count:
-            self.done.append(Mended(code, count, what))
+            self.actions.append(RepairAction(code, count, action))
 
-    def _delete(self, code: str, what: str) -> Callable[[], Awaitable[None]]:
-        async def mend() -> None:
+    def _execute(self, code: str, action: str) -> Callable[[], Awaitable[None]]:
+        async def repair() -> None:
             async with self.database.connection() as connection:
                 await connection.execute(_SQL["no_time_limit"])
-                self._note(code, (await connection.execute(_SQL[code])).rowcount, what)
+                self._add(code, (await connection.execute(_SQL[code])).rowcount, action)
 
-        return mend
+        return repair
 
-    async def _partitions(self) -> None:
+    async def _create_partitions(self) -> None:
         async with self.database.connection() as connection:
             for space in await embedding_spaces.list_spaces(connection):
-                name = {"partition": f"sightline.{space.partition}"}
-                row = await (await connection.execute(_SQL["detached_partition"], name)).fetchone()
-                stands, attached = row or (False, False)
-                if attached:
+                params = {"partition": f"sightline.{space.partition}"}
+                state = await fetch_one(
+                    connection, _SQL["partition_state"], params, row=_PartitionState
+                )
+                if state is not None and state.attached:
                     continue
-                if stands:
+                if state is not None and state.table_exists:
                     await connection.execute(space.compose(_SQL["attach_partition"]))
+                    self._add("space_without_partition", 1, "attached")
                 else:
                     await embedding_spaces.create_partition(connection, space)
-                self._note("space_without_partition", 1, "attached" if stands else "made anew")
+                    self._add("space_without_partition", 1, "created")
 
-    async def _forget(self) -> None:
-        """Sources whose pages or frames are gone; `discard_unreferenced_blobs` comes later."""
+    async def _drop_for_reingest(self) -> None:
+        """Drop sources with missing blobs; ``_delete_files`` removes their other blobs."""
         async with self.database.connection() as connection:
-            rows = await (await connection.execute(_CHECKS["locations"])).fetchall()
-            gone = [
+            missing = [
                 location
-                for location, _ in rows
-                if location.startswith("object:") and not self.objects.exists(location)
+                for location in await fetch_locations(connection)
+                if location.startswith("object:") and not self.blobs.exists(location)
             ]
-            cursor = await connection.execute(_SQL["forget_without_objects"], {"locations": gone})
-            self._note("object_missing", cursor.rowcount, _FORGOTTEN)
+            params = {"locations": missing}
+            cursor = await connection.execute(_SQL["drop_sources_without_blobs"], params)
+            self._add("blob_missing", cursor.rowcount, _DROPPED_FOR_REINGEST)
 
-    async def _pictures(self) -> None:
-        ids = sorted(
-            {
-                *await self._ids("asset_without_vector"),
-                *await self._ids("asset_without_thumbnail"),
-            }
-        )
-        count = await reread_pictures(
+    async def _rebuild_assets(self) -> None:
+        ids = {
+            *await self._ids("asset_without_vector"),
+            *await self._ids("asset_without_thumbnail"),
+        }
+        count = await rebuild_assets(
             self.database,
-            self.objects,
-            ids,
+            self.blobs,
+            sorted(ids),
             await self.encoder(),
             await self._spaces(),
             self.options,
         )
-        self._note("asset_without_vector or _thumbnail", count, "read again")
+        self._add("asset_without_vector or _thumbnail", count, "decoded and encoded again")
 
-    async def _passages(self) -> None:
+    async def _rebuild_passage_vectors(self) -> None:
         ids = await self._passage_ids("passage_without_vector")
         encoder = await self.encoder()
-        count = await reread_passages(self.database, ids, encoder, await self._spaces())
-        self._note("passage_without_vector", count, "encoded again")
+        count = await rebuild_passage_vectors(self.database, ids, encoder, await self._spaces())
+        self._add("passage_without_vector", count, "encoded again")
 
-    async def _indexes(self) -> None:
+    async def _build_indexes(self) -> None:
         async with self.database.connection() as connection:
             for space in await embedding_spaces.list_spaces(connection):
                 if not await embedding_spaces.has_index(connection, space):
                     await embedding_spaces.ensure_index(connection, space)
-                    self._note("space_without_index", 1, "built")
+                    self._add("space_without_index", 1, "built")
 
-    async def _files(self) -> None:
+    async def _delete_files(self) -> None:
         async with self.database.connection() as connection:
-            rows = await (await connection.execute(_CHECKS["locations"])).fetchall()
-        named = {location for location, _ in rows}
-        unnamed = [location for location in self.objects.locations() if location not in named]
-        removed = (
-            await discard_unreferenced_blobs(self.database, self.objects, unnamed) if unnamed else 0
-        )
-        self._note("object_unreferenced", removed, "removed")
-        self._note("object_unfinished", self.objects.discard_partial_files(), "removed")
+            referenced = await fetch_locations(connection)
+        unreferenced = [each for each in self.blobs.locations() if each not in referenced]
+        removed = 0
+        if unreferenced:
+            removed = await discard_unreferenced_blobs(self.database, self.blobs, unreferenced)
+        self._add("blob_unreferenced", removed, "deleted")
+        self._add("partial_file", self.blobs.discard_partial_files(), "deleted")
 
     async def _spaces(self) -> dict[int, embedding_spaces.EmbeddingSpace]:
         async with self.database.connection() as connection:
@@ -160,10 +176,7 @@ class Repair:
     async def _ids(self, code: str) -> list[str]:
         async with self.database.connection() as connection:
             await connection.execute(_CHECKS["settings"])
-            return [row[0] for row in await (await connection.execute(_CHECKS[code])).fetchall()]
+            return await fetch_values(connection, _CHECKS[code])
 
     async def _passage_ids(self, code: str) -> list[int]:
         return [int(each.removeprefix("p")) for each in await self._ids(code)]
-
-
-_FORGOTTEN = "forgotten, so that the next ingest takes them in again"

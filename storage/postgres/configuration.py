@@ -1,21 +1,21 @@
-"""The configuration of the embedded Postgres, sized to the machine at every start."""
+"""Renders the configuration of the embedded Postgres for the memory of the machine."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# Of the socket's name only: no network port is opened.
+# Only part of the socket's name: no network port is opened.
 PORT = 5432
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - asked for its size, never written
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only its size is read
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def memory_bytes() -> int:
-    """The memory that this process may use: the machine's, or its container's if that is less."""
+    """Return the memory of the machine, or of the container if that is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = int(_CGROUP_LIMIT.read_text(encoding="ascii"))
@@ -25,11 +25,11 @@ def memory_bytes() -> int:
 
 
 def render(socket_folder: Path, *, durable: bool) -> str:
-    """The text of the configuration file.
+    """Return the text of the configuration file.
 
-    Vector search wants index and heap in ``shared_buffers`` and the graph of a build in
-    ``maintenance_work_mem``. ``durable=False`` is for tests: quick to start, small, and a crash may
-    lose anything.
+    For vector search, index and heap should fit into ``shared_buffers``, and the graph of an index
+    build into ``maintenance_work_mem``. ``durable=False`` is for tests: it starts fast and may
+    lose data in a crash.
     """
     memory = memory_bytes()
     settings = {
@@ -43,7 +43,7 @@ def render(socket_folder: Path, *, durable: bool) -> str:
         "effective_cache_size": _megabytes(memory // 2, 256 * _MIB, 1024 * _GIB),
         "random_page_cost": "1.1",
         "jit": "off",
-        # Nothing replicates from here, so loads and index builds need not be logged twice.
+        # Without replication, loads and index builds need no WAL copy.
         "wal_level": "minimal",
         "max_wal_senders": "0",
         "max_wal_size": "2GB",
@@ -53,17 +53,17 @@ def render(socket_folder: Path, *, durable: bool) -> str:
         "log_min_messages": "warning",
     }
     if _SHARED_MEMORY.is_dir() and _shared_memory_bytes() < 2 * _GIB:
-        # Containers have 64 MB there by default, where a parallel index build dies.
+        # The default of containers (64 MB) is too small for a parallel index build.
         settings["dynamic_shared_memory_type"] = "mmap"
     if not durable:
         settings |= {
             "fsync": "off",
             "synchronous_commit": "off",
             "full_page_writes": "off",
-            "shared_buffers": "128MB",  # the least to set up at every start
+            "shared_buffers": "128MB",  # fastest to set up
         }
     lines = [f"{name} = {_quoted(value)}" for name, value in settings.items()]
-    return "# Written by Sightline at every start. Yours: ALTER SYSTEM SET ...\n" + "\n".join(
+    return "# Overwritten at every start. For own settings use: ALTER SYSTEM SET ...\n" + "\n".join(
         [*lines, ""]
     )
 
@@ -73,8 +73,8 @@ def _shared_memory_bytes() -> int:
     return status.f_frsize * status.f_blocks
 
 
-def _megabytes(size: int, least: int, most: int) -> str:
-    return f"{min(max(size, least), most) // _MIB}MB"
+def _megabytes(size: int, min_bytes: int, max_bytes: int) -> str:
+    return f"{min(max(size, min_bytes), max_bytes) // _MIB}MB"
 
 
 def _quoted(value: str) -> str:

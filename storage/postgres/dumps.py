@@ -1,4 +1,4 @@
-"""Runs ``pg_dump`` and ``pg_restore`` on any Postgres, with the programs that fit it."""
+"""Runs ``pg_dump`` and ``pg_restore`` of a version that fits the server."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sightline.storage.errors import ConfigurationError, DatabaseUnavailableError, StorageError
 from sightline.storage.postgres.binaries import installed
 
-_SHOWN_CHARS = 2_000
+_MAX_ERROR_CHARS = 2_000
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
-def server_major(dsn: str) -> int:
-    """The major version of a server. Raises DatabaseUnavailableError."""
+def server_major_version(dsn: str) -> int:
+    """Return the major version of a server. Raises DatabaseUnavailableError."""
     try:
         with psycopg.connect(dsn) as connection:
             return connection.info.server_version // 10_000
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailableError(f"the database cannot be reached: {error}") from error
+        raise DatabaseUnavailableError(f"The database cannot be reached: {error}") from error
 
 
 def dump(dsn: str, schemas: Sequence[str], file: Path) -> None:
-    """Write the schemas of a database to ``file``, compressed, in Postgres' own format.
+    """Write a consistent dump of the schemas to ``file``, in the custom format of pg_dump.
 
-    It is what the database held at one moment. Raises StorageError, ConfigurationError.
+    Raises StorageError, ConfigurationError.
     """
-    chosen = [f"--schema={schema}" for schema in schemas]
-    _run("pg_dump", dsn, "--format=custom", "--no-owner", *chosen, f"--file={file}")
+    options = [f"--schema={schema}" for schema in schemas]
+    _run("pg_dump", dsn, "--format=custom", "--no-owner", *options, f"--file={file}")
 
 
-def load(dsn: str, file: Path) -> None:
-    """Bring what `dump` wrote into a database that has none of its schemas: all or nothing.
+def restore(dsn: str, file: Path) -> None:
+    """Restore a dump in one transaction into a database without its schemas.
 
     Raises StorageError, ConfigurationError.
     """
@@ -49,33 +49,33 @@ def _run(program: str, dsn: str, *arguments: str) -> None:
     target = conninfo_to_dict(dsn)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
     if password := target.pop("password", None):
-        environment["PGPASSWORD"] = str(password)  # anybody may read a command line
+        environment["PGPASSWORD"] = str(password)  # command lines are public
     database = make_conninfo(**{name: str(value) for name, value in target.items()})
-    done = subprocess.run(
-        [_program(program, server_major(dsn)), "--no-password", f"--dbname={database}", *arguments],
+    result = subprocess.run(
+        [_find_program(program, server_major_version(dsn)), "--no-password", f"--dbname={database}", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=environment,
         check=False,
     )
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip()[-_SHOWN_CHARS:]
-        raise StorageError(f"{program} failed: {said}")
+    if result.returncode != 0:
+        message = result.stderr.decode("utf-8", "replace").strip()[-_MAX_ERROR_CHARS:]
+        raise StorageError(f"{program} failed: {message}")
 
 
-def _program(name: str, major: int) -> str:
-    """One that is at least as new as the server: ours, or one on the path."""
+def _find_program(name: str, major: int) -> str:
+    """Return a program at least as new as the server: embedded, or from the PATH."""
     for binaries in installed():
         if binaries.major >= major and Path(binaries.program(name)).exists():
             return binaries.program(name)
     found = shutil.which(name)
     if found is not None:
-        said = subprocess.run([found, "--version"], capture_output=True, check=False).stdout
-        match = _VERSION.search(said.decode("utf-8", "replace"))
+        output = subprocess.run([found, "--version"], capture_output=True, check=False).stdout
+        match = _VERSION.search(output.decode("utf-8", "replace"))
         if match is not None and int(match.group(1)) >= major:
             return found
     raise ConfigurationError(
-        f"the database runs on Postgres {major}, and there is no {name} of that version or a newer "
-        f"one; install the client programs of Postgres {major}"
+        f"The database runs on Postgres {major}, but no {name} of that version or newer was found. "
+        f"Install the client programs of Postgres {major}."
     )

@@ -1,16 +1,15 @@
 """Starts, shares and stops the embedded Postgres of a data folder.
 
-Any number of processes may use one data folder. Each holds a shared lock on ``users.lock`` for
-as long as it uses the server; the one that comes first starts the server and a watchdog, and the
-last one to close stops the server. Where the last one is killed, the watchdog, which waits for
-that lock, stops it instead. Nobody counts, so nothing can be miscounted.
+Any number of processes can use one data folder. Each user holds a shared lock on ``users.lock``.
+The first user starts the server and a watchdog; the last one stops the server. If the last user is
+killed, the watchdog gets the lock and stops the server instead.
 
 Layout of ``<data folder>/postgres`` (mode 0700)::
 
-    data/         the cluster; owned by the account that Postgres runs as
+    data/         the cluster; owned by the account that runs Postgres
     run           the socket's folder, or a link to one with a shorter path
     log/          the server's log
-    server.conf   our configuration, written anew at every start
+    server.conf   configuration, overwritten at every start
     *.lock        start.lock, users.lock, watchdog.lock
 """
 
@@ -31,27 +30,27 @@ from sightline.storage.errors import ConfigurationError, StorageError
 from sightline.storage.postgres import configuration, locks, pidfile, postmaster
 from sightline.storage.postgres.account import account_for
 from sightline.storage.postgres.binaries import for_cluster
-from sightline.storage.postgres.programs import SIGN_OF_LIFE_SECONDS, Programs
+from sightline.storage.postgres.programs import REPORT_SECONDS, Programs
 from sightline.storage.postgres.sockets import remove_linked_folder, socket_folder
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 DATABASE = "sightline"
 _SUPERUSER = "sightline"
 
 
 class EmbeddedPostgres:
-    """A running server of one data folder; a use of it that ``close`` ends.
+    """One use of the server of a data folder, until ``close``.
 
-    All methods block: an event loop calls them in a thread.
+    All methods block: call them in a thread from an event loop.
     """
 
     def __init__(self, data_dir: Path, *, durable: bool = True, stop_seconds: float = 60.0) -> None:
-        """Starts the server of ``data_dir`` or joins the one that runs.
+        """Start the server of ``data_dir``, or join the running one.
 
-        ``stop_seconds`` is how long `close` waits for the server's end. Raises ConfigurationError
-        where the folder cannot be used, StorageError where Postgres does not start, with the end
-        of its log. ``durable=False`` is for tests.
+        ``stop_seconds``: maximum time that ``close`` waits. Raises ConfigurationError for an
+        unusable folder, StorageError with the end of the log if Postgres does not start.
+        ``durable=False`` is for tests.
         """
         self._control = data_dir.absolute() / "postgres"
         self._data = self._control / "data"
@@ -66,8 +65,8 @@ class EmbeddedPostgres:
         except OSError as error:
             self.close()
             raise ConfigurationError(
-                f"the data folder {str(data_dir)!r} cannot be used: {error.strerror} "
-                f"({error.filename}); choose another with SIGHTLINE_DATA_DIR"
+                f"The data folder {str(data_dir)!r} cannot be used: {error.strerror} "
+                f"({error.filename}). Choose another with SIGHTLINE_DATA_DIR."
             ) from error
         except BaseException:
             self.close()
@@ -85,33 +84,33 @@ class EmbeddedPostgres:
         self.close()
 
     def dsn(self, database: str = DATABASE) -> str:
-        """The connection string of a database on this server."""
+        """Return the connection string of a database on this server."""
         running = pidfile.read(self._data)
         if running is None or not running.socket_folder:
-            raise StorageError(f"the Postgres of {self._control.parent} is not running")
+            raise StorageError(f"The Postgres of {self._control.parent} is not running.")
         return _dsn(running, database)
 
     def ensure_running(self) -> None:
-        """Starts the server where it does not run, also after it died under us."""
+        """Start the server if it does not run, also after a crash."""
         if self._users < 0:
-            raise StorageError(f"the Postgres of {self._control.parent} was closed")
+            raise StorageError(f"The Postgres of {self._control.parent} was closed.")
         with locks.exclusive(self._control / "start.lock", self._owner):
             programs = self._programs()
             if not (self._data / "PG_VERSION").exists():
-                self._initialise(programs)
-            # Before the server: whoever is killed while it starts leaves none behind.
+                self._initialize(programs)
+            # Before the server, so that a kill during the start leaves no server behind.
             self._ensure_watchdog(programs)
-            # Waits for one that is starting or stopping just now.
+            # Wait for a server that is starting or stopping.
             if not postmaster.wait_until_settled(
-                self._data, lambda running: _dsn(running, "postgres"), SIGN_OF_LIFE_SECONDS
+                self._data, lambda running: _dsn(running, "postgres"), REPORT_SECONDS
             ):
                 self._start(programs)
             self._create_database()
 
     def close(self) -> None:
-        """Ends this use; the last user stops the server. Does nothing the second time.
+        """End this use; the last user stops the server. Idempotent.
 
-        Waits for the server's end for ``stop_seconds`` at most; it then goes on ending by itself.
+        Waits at most ``stop_seconds``; the server then continues to stop by itself.
         """
         if self._users < 0:
             return
@@ -122,29 +121,29 @@ class EmbeddedPostgres:
                 if pidfile.find(self._data) is None:
                     remove_linked_folder(self._control)
                 else:
-                    self._tell_of_stopping(self._stop_seconds)
-            # Either others use it, or the watchdog was quicker and stops it: then wait.
+                    self._report_stopping(self._stop_seconds)
+            # Others use it, or the watchdog is stopping it: wait for the watchdog.
             elif not locks.wait_shared(
-                self._users, seconds=self._stop_seconds, tell=self._tell_of_stopping
+                self._users, seconds=self._stop_seconds, report=self._report_stopping
             ):
-                self._tell_of_stopping(self._stop_seconds)
+                self._report_stopping(self._stop_seconds)
         finally:
             locks.release(self._users)
             self._users = -1
 
     def _join(self) -> int:
-        """The lock that says that we use the server; waits while somebody stops it."""
+        """Take the shared lock of the users; wait while the server is being stopped."""
         users = locks.open_lock(self._users_lock, self._owner)
         try:
-            locks.wait_shared(users, tell=self._tell_of_stopping)
+            locks.wait_shared(users, report=self._report_stopping)
         except BaseException:
             os.close(users)
             raise
         return users
 
-    def _tell_of_stopping(self, seconds: float) -> None:
-        _log.warning(
-            "the Postgres of %s is still being stopped, for %.0f s so far",
+    def _report_stopping(self, seconds: float) -> None:
+        logger.warning(
+            "the Postgres of %s has been stopping for %.0f s",
             self._control.parent,
             seconds,
         )
@@ -160,46 +159,46 @@ class EmbeddedPostgres:
     def _programs(self) -> Programs:
         return Programs(for_cluster(self._data), self._account, self._control)
 
-    def _initialise(self, programs: Programs) -> None:
-        """Makes the cluster under another name first, so that half of one is never taken for it."""
-        _log.info("making a database in %s", self._control.parent)
-        unfinished = self._control / "data.unfinished"
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
-        self._account.own(self._control / "log")
-        self._account.own(unfinished)
-        programs.initialise(unfinished.name, _SUPERUSER, durable=self._durable)
-        with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as file:
+    def _initialize(self, programs: Programs) -> None:
+        """Create the cluster under a temporary name, so that it is always complete."""
+        logger.info("creating a database in %s", self._control.parent)
+        partial = self._control / "data.partial"
+        if partial.exists():
+            shutil.rmtree(partial)
+        self._account.create_folder(self._control / "log")
+        self._account.create_folder(partial)
+        programs.initialize(partial.name, _SUPERUSER, durable=self._durable)
+        with (partial / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("\ninclude = '../server.conf'\n")
-        unfinished.rename(self._data)
+        partial.rename(self._data)
 
     def _start(self, programs: Programs) -> None:
-        self._account.own(self._control / "log")
+        self._account.create_folder(self._control / "log")
         sockets = socket_folder(self._control, self._account)
-        # Left behind by a kill, and taken for a living server's where the number is in use.
+        # A killed server leaves sockets; with a reused process id they would look alive.
         for stale in sockets.glob(".s.PGSQL.*"):
             stale.unlink()
-        postmaster.end_orphans(self._data)
+        postmaster.kill_orphans(self._data)
         settings = self._control / "server.conf"
         settings.write_text(configuration.render(sockets, durable=self._durable), encoding="utf-8")
-        self._account.give(settings)
+        self._account.take_ownership(settings)
         programs.start()
 
     def _create_database(self) -> None:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            found = connection.execute(
+            exists = connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
             ).fetchone()
-            if found is None:
+            if exists is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
     def _ensure_watchdog(self, programs: Programs) -> None:
         lock = locks.open_lock(self._control / "watchdog.lock", self._owner)
         try:
-            if locks.try_exclusive(lock):  # or else one is on duty
+            if locks.try_exclusive(lock):  # else one is running
                 programs.start_watchdog(self._users_lock, lock, self._stop_seconds)
         finally:
-            os.close(lock)  # the watchdog holds it on through its own copy
+            os.close(lock)  # the watchdog keeps the lock through its copy
 
 
 def _dsn(running: pidfile.Postmaster, database: str) -> str:

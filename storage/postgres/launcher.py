@@ -1,13 +1,14 @@
-"""Gives up root, then becomes the command: Postgres refuses to run as root.
+"""Drops root rights and runs a command, because Postgres refuses to run as root.
 
-A script of its own (standard library only), run by root before Postgres' programs:
+A separate script (standard library only), started by root:
 
     python launcher.py UID GID FOLDER COMMAND...
 
-The account is one without rights, and a folder below ``/root`` (or any private home) is closed
-to it. Rather than widen the mode of anybody's folders or move the data elsewhere, the command
-keeps one Linux capability: CAP_DAC_READ_SEARCH (pass through folders and read), or, where a
-container runtime withholds that, CAP_DAC_OVERRIDE. It can gain nothing else again.
+The unprivileged account cannot enter a folder below ``/root`` or another private home. Instead of
+changing folder modes, the command keeps one Linux capability: CAP_DAC_READ_SEARCH (read and
+traverse folders), or CAP_DAC_OVERRIDE if a container runtime withholds the first. It cannot gain
+other rights again. util-linux ``setpriv`` could replace most of this, but is missing on macOS and
+in minimal images, and could not try the two capabilities in turn.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class _Sets(ctypes.Structure):
 
 
 def _keep_only(libc: ctypes.CDLL, capability: int | None) -> bool:
-    """Reduces this process to one capability that survives exec, or none; False if refused."""
+    """Keep only one capability (or none), also across exec; return False if refused."""
     header = _Header(_CAPABILITY_VERSION_3, 0)
     bit = 0 if capability is None else 1 << capability
     sets = (_Sets * 2)(_Sets(bit, bit, bit), _Sets(0, 0, 0))
@@ -51,10 +52,10 @@ def _keep_only(libc: ctypes.CDLL, capability: int | None) -> bool:
     return bool(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0)
 
 
-def _works(program: str, folder: str, capability: int | None, libc: ctypes.CDLL | None) -> bool:
-    """Tries in a child whether folder and program can be reached with that capability.
+def _suffices(program: str, folder: str, capability: int | None, libc: ctypes.CDLL | None) -> bool:
+    """Test in a child process whether the capability suffices for folder and program.
 
-    In a child, because a capability that was given up cannot be regained.
+    In a child, because a dropped capability cannot be regained.
     """
     child = os.fork()
     if child == 0:
@@ -63,9 +64,9 @@ def _works(program: str, folder: str, capability: int | None, libc: ctypes.CDLL 
                 os._exit(1)
             if not (os.access(program, os.X_OK) and os.access(folder, os.R_OK | os.W_OK)):
                 os._exit(1)
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
             os.execv(program, [program, "--version"])
         except OSError:
             os._exit(1)
@@ -73,12 +74,12 @@ def _works(program: str, folder: str, capability: int | None, libc: ctypes.CDLL 
 
 
 def main(uid: int, gid: int, folder: str, command: list[str]) -> None:
-    """Never returns."""
+    """Replace this process by the command; never returns."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     if libc is not None:
         libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
-        # Without this, access(2) looks away from the capabilities of anybody but root, and
-        # Postgres' programs find each other through access(2).
+        # Without this, access(2) ignores the capabilities of unprivileged users. The programs of
+        # Postgres find each other with access(2).
         libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     try:
         os.setgroups([])
@@ -86,21 +87,21 @@ def main(uid: int, gid: int, folder: str, command: list[str]) -> None:
         os.setuid(uid)
     except OSError as error:
         sys.exit(
-            f"Postgres refuses to run as root, and root may not become uid {uid} here "
-            f"({error.strerror}); run Sightline as an ordinary user, or set SIGHTLINE_DATABASE__URL"
+            f"Postgres refuses to run as root, and root cannot change to uid {uid} here "
+            f"({error.strerror}). Run Sightline as an ordinary user, or set SIGHTLINE_DATABASE__URL."
         )
-    kept: tuple[int | None, ...] = (None,)
+    capabilities: tuple[int | None, ...] = (None,)
     if libc is not None:
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        kept = (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE, None)
-    for capability in kept:
-        if _works(command[0], folder, capability, libc):
+        capabilities = (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE, None)
+    for capability in capabilities:
+        if _suffices(command[0], folder, capability, libc):
             if libc is not None:
                 _keep_only(libc, capability)
             os.execv(command[0], command)
     sys.exit(
-        f"uid {uid} cannot reach {folder} or {command[0]}, and root has no capability to lend it "
-        "here; run Sightline as an ordinary user, or set SIGHTLINE_DATABASE__URL"
+        f"uid {uid} cannot access {folder} or {command[0]}, and no capability helps here. Run "
+        "Sightline as an ordinary user, or set SIGHTLINE_DATABASE__URL."
     )
 
 

@@ -1,4 +1,4 @@
-"""Advisory locks on files; the kernel drops them when their holder dies, however it dies."""
+"""Advisory file locks. The kernel releases them when a holder dies, even by kill -9."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _POLL_SECONDS = 0.05
-_TELL_SECONDS = 10.0
+_REPORT_SECONDS = 10.0
 
 
 def open_lock(path: Path, owner: int) -> int:
-    """A descriptor of the lock file, made where it is missing and given to uid ``owner``."""
+    """Open the lock file, create it if missing with uid ``owner``; return its descriptor."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if os.fstat(descriptor).st_uid != owner and os.geteuid() == 0:
         os.fchown(descriptor, owner, -1)
@@ -22,7 +22,7 @@ def open_lock(path: Path, owner: int) -> int:
 
 
 def try_exclusive(descriptor: int) -> bool:
-    """Takes the lock for one holder, or says False at once."""
+    """Take the exclusive lock without waiting; return whether that succeeded."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -31,38 +31,37 @@ def try_exclusive(descriptor: int) -> bool:
 
 
 def wait_shared(
-    descriptor: int, *, seconds: float | None = None, tell: Callable[[float], None]
+    descriptor: int, *, seconds: float | None = None, report: Callable[[float], None]
 ) -> bool:
-    """Waits until nobody holds the lock exclusively, then takes it among others.
+    """Take the shared lock; return False after a timeout of ``seconds``.
 
-    False where that took longer than ``seconds``. ``tell`` is given the seconds waited so far,
-    now and then.
+    ``report`` is called from time to time with the seconds waited.
     """
-    began = told = time.monotonic()
+    started = reported = time.monotonic()
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             now = time.monotonic()
-            if seconds is not None and now - began >= seconds:
+            if seconds is not None and now - started >= seconds:
                 return False
-            if now - told >= _TELL_SECONDS:
-                told = now
-                tell(now - began)
+            if now - reported >= _REPORT_SECONDS:
+                reported = now
+                report(now - started)
             time.sleep(_POLL_SECONDS)
         else:
             return True
 
 
 def release(descriptor: int) -> None:
-    """Drops the lock and the descriptor, also where a forked child has inherited it."""
+    """Release the lock, also one inherited by a forked child, and close the descriptor."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 
 @contextmanager
 def exclusive(path: Path, owner: int) -> Iterator[None]:
-    """Holds the lock for the length of the block; waits for it."""
+    """Hold the exclusive lock during the block; wait for it."""
     descriptor = open_lock(path, owner)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

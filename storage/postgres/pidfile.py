@@ -1,6 +1,6 @@
-"""Whether a cluster's server runs: its pid file may be stale, and its number another process's.
+"""Finds the server process of a cluster. Detects stale pid files and reused process ids.
 
-Standard library only, since the watchdog runs this file outside any environment.
+Standard library only: the watchdog runs this file without the environment's packages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _STATUS = re.compile(r"^(Name|State|Uid):\s+(\S+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Postmaster:
-    """What ``postmaster.pid`` says; the socket's folder is empty until the server listens."""
+    """Content of ``postmaster.pid``. ``socket_folder`` is empty until the server listens."""
 
     pid: int
     socket_folder: str
@@ -24,12 +24,12 @@ class Postmaster:
 
     @property
     def has_socket(self) -> bool:
-        """Whether its socket is still where it made it."""
+        """Return whether the socket still exists."""
         return any(Path(self.socket_folder).glob(".s.PGSQL.*"))
 
 
 def read(data: Path) -> Postmaster | None:
-    """The content of the pid file; None where there is none or a crash left it empty."""
+    """Return the content of the pid file, or None if it is missing or empty."""
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -41,15 +41,15 @@ def read(data: Path) -> Postmaster | None:
 
 
 def find(data: Path) -> Postmaster | None:
-    """The cluster's server if its process lives. A stale pid file counts as no server."""
+    """Return the running server of the cluster; None for a stale pid file."""
     found = read(data)
-    return found if found is not None and _serves(found.pid, data) else None
+    return found if found is not None and _is_server_of(found.pid, data) else None
 
 
-def works_in(pid: int, data: Path) -> bool:
-    """Whether the process is a Postgres of this cluster. One that has ended is not (a zombie).
+def is_postgres_of(pid: int, data: Path) -> bool:
+    """Return whether the process is a live Postgres of this cluster (no zombie).
 
-    Raises PermissionError where this process may not see where the other works.
+    Raises PermissionError if the working folder of the process is not visible.
     """
     try:
         return _status(pid)["Name"] == "postgres" and (PROC / str(pid) / "cwd").samefile(data)
@@ -57,16 +57,16 @@ def works_in(pid: int, data: Path) -> bool:
         return False
 
 
-def _serves(pid: int, data: Path) -> bool:
-    """Whether process ``pid`` is the server of ``data`` and not a later process of that number."""
+def _is_server_of(pid: int, data: Path) -> bool:
+    """Return whether ``pid`` is the server of ``data``, not a process that reused the id."""
     if (PROC / "self").exists():
         try:
-            return works_in(pid, data)
+            return is_postgres_of(pid, data)
         except PermissionError:
-            # Root in a container may not look into other accounts' processes (CAP_SYS_PTRACE).
+            # Without CAP_SYS_PTRACE, root in a container cannot see processes of other accounts.
             return _is_live_postgres_of(pid, data.stat().st_uid)
     command = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607 - wherever the system has it
+        ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607 - its path depends on the system
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""Waits for a cluster's server to come or to go, and ends what a killed one left running."""
+"""Waits for a server to start or stop; kills orphans of a crashed server."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 import psycopg
 
 from sightline.storage.errors import StorageError
-from sightline.storage.postgres.pidfile import PROC, Postmaster, find, works_in
+from sightline.storage.postgres.pidfile import PROC, Postmaster, find, is_postgres_of
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
 
 
-def end_orphans(data: Path) -> None:
-    """Ends what a killed server left running, and waits until it is gone.
+def kill_orphans(data: Path) -> None:
+    """Kill the child processes of a crashed server and wait for their end.
 
-    Orphans end by themselves, but only when they next wait for something, and while one runs no
-    server can start. They hold nothing worth keeping: recovery goes by the log. Where there is
-    no /proc, or we may not look into it, the server's refusal to start says what to do.
+    Orphans end by themselves only when they next wait, and no server can start before. They hold
+    no data: recovery uses the WAL. Does nothing without access to /proc; then the error message of
+    Postgres says what to do.
     """
     if not (PROC / "self").exists():
         return
@@ -34,7 +34,7 @@ def end_orphans(data: Path) -> None:
         orphans = []
         for pid in pids:
             with suppress(PermissionError):
-                if works_in(pid, data):
+                if is_postgres_of(pid, data):
                     orphans.append(pid)
         if not orphans:
             return
@@ -45,22 +45,20 @@ def end_orphans(data: Path) -> None:
 
 
 def wait_until_settled(
-    data: Path, dsn: Callable[[Postmaster], str], sign_of_life_seconds: float
+    data: Path, dsn: Callable[[Postmaster], str], report_seconds: float
 ) -> bool:
-    """True once the server accepts connections, False once no server runs.
+    """Return True when the server accepts connections, False when no server runs.
 
-    Called under the start lock. A server that neither answers nor has gone is starting,
-    recovering or stopping; that is waited for without a deadline. A stale pid file is removed,
-    since Postgres takes any living process of that number for its server.
-
-    Raises StorageError where the server cannot be reached because its socket was removed.
+    Call it with the start lock. Waits without a deadline for a server that starts, recovers or
+    stops. Removes a stale pid file, because Postgres would take any process with that id for its
+    server. Raises StorageError if the socket was removed.
     """
     waited = 0.0
     while (found := find(data)) is not None:
         if found.ready and not found.has_socket:
             raise StorageError(
-                f"Postgres runs as process {found.pid}, and somebody removed its socket from "
-                f"{found.socket_folder}; stop it with: kill -INT {found.pid}"
+                f"Postgres runs as process {found.pid}, but its socket was removed from "
+                f"{found.socket_folder}. Stop it with: kill -INT {found.pid}"
             )
         reason = "it does not listen yet"
         if found.socket_folder:
@@ -72,7 +70,7 @@ def wait_until_settled(
                 return True
         time.sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
-        if waited % sign_of_life_seconds < _POLL_SECONDS:
-            _log.warning("waiting for Postgres, for %.0f s so far: %s", waited, reason)
+        if waited % report_seconds < _POLL_SECONDS:
+            logger.warning("waiting for Postgres for %.0f s: %s", waited, reason)
     (data / "postmaster.pid").unlink(missing_ok=True)
     return False

@@ -1,4 +1,4 @@
-"""Runs Postgres' own programs for one cluster, as the account that owns it."""
+"""Runs the programs of Postgres for one cluster, as the account that owns it."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from sightline.storage.errors import StorageError
 from sightline.storage.postgres.account import Account
 from sightline.storage.postgres.binaries import Binaries
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-# Recovery after a crash takes as long as it takes: there is no deadline, only a sign of life.
-SIGN_OF_LIFE_SECONDS = 10.0
+# Crash recovery has no deadline; progress is logged at this interval.
+REPORT_SECONDS = 10.0
 _NO_DEADLINE = "--timeout=86400"
-_LOG_KEPT_BYTES = 10 * 1024 * 1024
-_LOG_SHOWN_LINES = 12
+_MAX_LOG_BYTES = 10 * 1024 * 1024
+_LOG_TAIL_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """``control`` is the folder that holds the cluster (``data``) and its log (``log``).
+    """``control`` is the folder of the cluster (``data``) and its log (``log``).
 
-    Programs work in that folder and get relative paths: ``pg_ctl`` hands them to a shell.
+    Programs run in that folder with relative paths, because ``pg_ctl`` passes paths to a shell.
     """
 
     binaries: Binaries
     account: Account
     control: Path
 
-    def initialise(self, folder: str, superuser: str, *, durable: bool) -> None:
-        """Makes a cluster in the empty ``folder`` of the control folder."""
+    def initialize(self, folder: str, superuser: str, *, durable: bool) -> None:
+        """Create a cluster in the empty ``folder`` of the control folder."""
         self._run(
             "initdb",
             f"--pgdata={folder}",
             f"--username={superuser}",
-            # The socket's folder admits the owner alone.
+            # Only the owner can enter the socket folder.
             "--auth=trust",
             "--encoding=UTF8",
             "--locale-provider=builtin",
@@ -52,16 +52,16 @@ class Programs:
             "--text-search-config=simple",
             "--no-instructions",
             *([] if durable else ["--no-sync"]),
-            doing="making the database",
+            action="creating the database",
         )
 
     def start(self) -> None:
-        """Starts the server; returns when it accepts connections.
+        """Start the server and wait until it accepts connections.
 
-        Raises StorageError with the end of its log.
+        Raises StorageError with the end of the log.
         """
         log = self._log_path
-        if log.exists() and log.stat().st_size > _LOG_KEPT_BYTES:
+        if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
             log.replace(log.with_suffix(".old"))
         self._run(
             "pg_ctl",
@@ -70,27 +70,27 @@ class Programs:
             "--log=log/postgres.log",
             "--wait",
             _NO_DEADLINE,
-            doing="starting Postgres",
+            action="starting Postgres",
         )
 
     def stop(self, seconds: float) -> None:
-        """Ends all sessions and the server, and waits ``seconds`` at most for that.
+        """End all sessions and stop the server; wait at most ``seconds``.
 
-        Only for a server that lives: the program signals whichever process has its number.
+        Call it only for a running server: ``pg_ctl`` signals any process with the stored id.
         """
-        _quietly(self._stop_command(seconds))
+        _run_silently(self._stop_command(seconds))
 
     def start_watchdog(self, users_lock: Path, own_lock: int, seconds: float) -> None:
-        """Starts the process that stops the server behind its last user; see ``watchdog.py``."""
+        """Start the process that stops the server after its last user; see ``watchdog.py``."""
         script = Path(__file__).with_name("watchdog.py")
         python = [sys.executable, "-I", "-S", str(script)]
         given = [str(users_lock), str(own_lock), str(self._data)]
         command = [*python, *given, *self._stop_command(seconds)]
-        _quietly(command, pass_fds=[own_lock]).check_returncode()
+        _run_silently(command, pass_fds=[own_lock]).check_returncode()
 
     @property
     def _data(self) -> Path:
-        # Absolute, since the watchdog works elsewhere; no shell sees it.
+        # Absolute, because the watchdog runs in another folder. It is not passed to a shell.
         return self.control / "data"
 
     def _stop_command(self, seconds: float) -> list[str]:
@@ -102,9 +102,9 @@ class Programs:
             self.control / "log", self.binaries.program(program), *arguments
         )
 
-    def _run(self, program: str, *arguments: str, doing: str) -> None:
-        """Runs a program to its end and says now and then that it still runs."""
-        # A pipe would stay open in the server and never end, so the output goes to a file.
+    def _run(self, program: str, *arguments: str, action: str) -> None:
+        """Run a program to its end and log its progress."""
+        # The server would inherit a pipe and keep it open, so the output goes to a file.
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 self._command(program, *arguments),
@@ -114,20 +114,20 @@ class Programs:
                 cwd=self.control,
                 env=_environment(),
             )
-            status = self._wait(process, doing)
+            status = self._wait(process, action)
             output.seek(0)
-            said = output.read().decode(errors="replace").strip()
+            text = output.read().decode(errors="replace").strip()
         if status != 0:
-            raise StorageError(f"{doing} failed: {said}\n{self._log_tail()}".strip())
+            raise StorageError(f"{action} failed: {text}\n{self._log_tail()}".strip())
 
-    def _wait(self, process: subprocess.Popen[bytes], doing: str) -> int:
+    def _wait(self, process: subprocess.Popen[bytes], action: str) -> int:
         started = time.monotonic()
         while True:
             try:
-                return process.wait(timeout=SIGN_OF_LIFE_SECONDS)
+                return process.wait(timeout=REPORT_SECONDS)
             except subprocess.TimeoutExpired:
                 waited = time.monotonic() - started
-                _log.warning("%s, for %.0f s so far (%s)", doing, waited, self._log_path)
+                logger.warning("%s for %.0f s (%s)", action, waited, self._log_path)
             except BaseException:
                 process.terminate()
                 process.wait()
@@ -142,10 +142,10 @@ class Programs:
             lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return ""
-        return "\n".join(lines[-_LOG_SHOWN_LINES:])
+        return "\n".join(lines[-_LOG_TAIL_LINES:])
 
 
-def _quietly(
+def _run_silently(
     command: list[str], pass_fds: Sequence[int] = ()
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
@@ -161,5 +161,5 @@ def _quietly(
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would steer Postgres' programs (PGPORT, PGDATA, PGOPTIONS...)."""
+    """Return the environment without settings of Postgres (PGPORT, PGDATA, ...)."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}

@@ -1,15 +1,15 @@
-"""Runs a command once nobody holds a lock any more: stops Postgres behind its last user.
+"""Stops Postgres after its last user, even if that user is killed.
 
-A script of its own (standard library only), since it outlives the process that starts it:
+A separate script (standard library only) that outlives the process that starts it:
 
     python watchdog.py USERS_LOCK OWN_LOCK_FD DATA COMMAND...
 
-Each user of the server holds a shared lock on USERS_LOCK, which the kernel drops even on
-``kill -9``; so to wait for an exclusive one is to wait until the last user is gone, without
-polling. OWN_LOCK_FD is an inherited descriptor whose lock says that a watchdog is on duty.
+Each user of the server holds a shared lock on USERS_LOCK, which the kernel releases even on
+``kill -9``. The exclusive lock is therefore free when the last user is gone; no polling is needed.
+OWN_LOCK_FD is an inherited descriptor whose lock means that a watchdog is running.
 
-The command is run only where the server of the cluster DATA lives: ``pg_ctl stop`` signals
-whichever process has the number in the pid file, and the server may have died long ago.
+COMMAND runs only if the server of the cluster DATA is alive: ``pg_ctl stop`` signals any process
+with the id in the pid file.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pathlib import Path
 
 
 def main(users_lock: str, own_lock: int, data: Path, command: list[str]) -> None:
-    """Detaches, waits, runs the command."""
+    """Detach, wait for the lock, run the command."""
     if os.fork() > 0:
-        os._exit(0)  # the starter waits for this one only, so no zombie is left to it
+        os._exit(0)  # the starter waits only for this process: no zombie remains
     find = runpy.run_path(str(Path(__file__).with_name("pidfile.py")))["find"]
     os.setsid()
     os.chdir("/")
@@ -33,7 +33,7 @@ def main(users_lock: str, own_lock: int, data: Path, command: list[str]) -> None
     fcntl.flock(users, fcntl.LOCK_EX)
     if find(data) is not None:
         subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
-    # In this order: whoever gets the users' lock next must find that no watchdog is on duty.
+    # In this order: the next user must see that no watchdog is running.
     os.close(own_lock)
     os.close(users)
 

@@ -1,8 +1,8 @@
--- Each block lists what breaks one invariant: an id that a person can look up.
+-- Each block lists the ids of rows that violate one invariant.
 
 -- name: settings
--- Until the end of the transaction. Whole tables are joined here, and where their statistics are
--- young a nested loop looks cheap: 200 s instead of 0.1 for 50,000 assets.
+-- Until the end of the transaction. These queries join whole tables; with stale statistics the
+-- planner would choose nested loops (200 s instead of 0.1 s for 50,000 assets).
 SELECT
     set_config('statement_timeout', '0', true),
     set_config('enable_nestloop', 'off', true)
@@ -20,7 +20,7 @@ WHERE NOT EXISTS (
 )
 
 -- name: source_without_tiles
--- Of collections whose pictures are searched by their parts as well.
+-- In collections with tiles.
 SELECT name
 FROM sightline.source
 JOIN sightline.collection_embedding_space
@@ -64,7 +64,7 @@ WHERE token_count > 0
 AND NOT EXISTS (SELECT FROM sightline.posting WHERE passage_id = passage.id)
 
 -- name: posting_without_passage
--- A foreign key holds this, unless somebody disabled it.
+-- Only possible if the foreign key was disabled.
 SELECT 'p' || passage_id
 FROM sightline.posting
 WHERE NOT EXISTS (SELECT FROM sightline.passage WHERE id = passage_id)
@@ -80,7 +80,6 @@ AND NOT EXISTS (
 )
 
 -- name: vector_of_another_collection
--- A vector says the same collection as what it stands for.
 SELECT coalesce(embedding.asset_id, 'p' || embedding.passage_id)
 FROM sightline.embedding
 LEFT JOIN sightline.asset ON asset.id = embedding.asset_id
@@ -115,11 +114,11 @@ WHERE NOT EXISTS (
 )
 
 -- name: locations
--- Every place where bytes are said to be, with one asset or source that says so.
-SELECT location, min(named_by)
+-- Every referenced location with one asset or source that references it.
+SELECT location, min(referenced_by) AS referenced_by
 FROM (
-    SELECT location, id AS named_by FROM sightline.asset
+    SELECT location, id AS referenced_by FROM sightline.asset
     UNION ALL
     SELECT location, name FROM sightline.source WHERE state = 'done'
-) AS named
+) AS reference
 GROUP BY location

@@ -1,18 +1,17 @@
--- Mending what breaks an invariant; the blocks of check.sql say which.
+-- Repairs of `sightline check --repair`; names match the blocks of check.sql.
 
 -- name: no_time_limit
 -- Until the end of the transaction.
 SELECT set_config('statement_timeout', '0', true)
 
--- name: detached_partition
--- Whether the table of a space stands there without being a part of its parent.
+-- name: partition_state
 SELECT
-    to_regclass(%(partition)s) IS NOT NULL,
+    to_regclass(%(partition)s) IS NOT NULL AS table_exists,
     EXISTS (
         SELECT FROM pg_inherits
         WHERE inhparent = 'sightline.embedding'::regclass
         AND inhrelid = to_regclass(%(partition)s)
-    )
+    ) AS attached
 
 -- name: attach_partition
 ALTER TABLE sightline.embedding ATTACH PARTITION sightline.{partition} FOR VALUES IN ({embedding_space_id})
@@ -44,23 +43,22 @@ WHERE NOT EXISTS (
 )
 
 -- name: source_without_content
--- The next ingest takes it in as if it were new.
+-- The next ingest adds it again.
 DELETE FROM sightline.source
 WHERE state = 'done'
 AND NOT EXISTS (SELECT FROM sightline.asset WHERE source_id = source.id)
 AND NOT EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id)
 
--- name: pictures_to_read
--- Those without a thumbnail or a vector, and the space that the vector belongs in.
+-- name: incomplete_assets
 SELECT
     asset.id, asset.collection_id, asset.location, asset.sha256, embedding_space_id,
-    NOT EXISTS (SELECT FROM sightline.thumbnail WHERE asset_id = asset.id),
+    NOT EXISTS (SELECT FROM sightline.thumbnail WHERE asset_id = asset.id) AS lacks_thumbnail,
     embedding_space_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM sightline.embedding
         WHERE embedding.asset_id = asset.id
         AND embedding.embedding_space_id = collection_embedding_space.embedding_space_id
         AND region_id IS NULL AND passage_id IS NULL
-    )
+    ) AS lacks_vector
 FROM sightline.asset
 LEFT JOIN sightline.collection_embedding_space
     ON collection_embedding_space.collection_id = asset.collection_id AND level = 'asset'
@@ -90,9 +88,9 @@ INSERT INTO sightline.posting (term, passage_id, frequency)
 VALUES (%(term)s, %(passage_id)s, %(frequency)s)
 ON CONFLICT DO NOTHING
 
--- name: forget_without_objects
--- Sources whose pages or frames are gone, where nobody has drawn on them: the next ingest makes
--- them anew under the same ids.
+-- name: drop_sources_without_blobs
+-- Sources with missing pages or frames and without annotations. The next ingest creates them again
+-- with the same ids.
 DELETE FROM sightline.source
 WHERE location <> ALL (%(locations)s)
 AND EXISTS (

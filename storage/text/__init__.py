@@ -1,1 +1,1 @@
-"""How text becomes terms: one analysis for what is stored and for what is asked."""
+"""Text analysis: normalization, tokens, stems, queries and special tokens."""

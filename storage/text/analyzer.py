@@ -1,9 +1,9 @@
-"""One analysis for passages and for queries.
+"""Turns text into search terms, the same way for passages and queries.
 
-English words are stemmed; accents are kept and folded as well; part numbers are kept whole,
-squashed and in parts; Chinese becomes words, which rank, and pairs of characters, which make sure
-that it is found however a sentence was cut. Stop words stay: their inverse document frequency is
-near 0 where they are common, and "The Who" can still be found.
+English words are stemmed. Accented words are indexed with and without accents. Part numbers are
+indexed whole, without separators, and in parts. Chinese text is indexed as words, for ranking, and
+as character pairs, for recall independent of segmentation. Stop words stay: BM25 gives common words
+a weight near 0, and "The Who" can still be found.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Literal
 
 import snowballstemmer
 
-from sightline.storage.text.lexer import HAN, KANA, SPACED_WORD, Lexeme, lexemes
-from sightline.storage.text.normalization import fold_accents, normalise
+from sightline.storage.text.lexer import HAN, KANA, SPACED_WORD, Lexeme, tokenize
+from sightline.storage.text.normalization import fold_accents, normalize
 
 MAX_CHARS = 262_144
-"""Characters of one text that are analysed; a passage is far shorter, hostile text is not."""
+"""Characters of a text that are analyzed. Only hostile text is longer."""
 MAX_TERM_CHARS = 64
 _MAX_TOKENS = 50_000
 _MAX_TSVECTOR_BYTES = 900_000  # Postgres refuses a tsvector of 1,048,576
-_MAX_POSITION = 16_383  # and clamps positions here,
-_MAX_POSITIONS = 255  # of which it keeps so many a lexeme
+_MAX_POSITION = 16_383  # of a tsvector
+_MAX_POSITIONS = 255  # per lexeme of a tsvector
 _MAX_FREQUENCY = 32_767  # smallint
 
 Language = Literal["en", "zh", "other"]
@@ -34,7 +34,7 @@ Language = Literal["en", "zh", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A term where it stands; several terms may share a position."""
+    """A term at a position. Several terms may share a position."""
 
     term: str
     position: int
@@ -42,11 +42,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What is stored of a passage's text.
+    """Search data of a passage.
 
-    ``tokens`` and ``tsvector`` hold words with positions (from 1); ``frequencies`` are the terms
-    for ranking, pairs of characters included, at most 32,767 each; ``token_count`` is the length
-    in words.
+    ``tokens`` and ``tsvector`` contain words with positions from 1. ``frequencies`` are all terms
+    for ranking, with character pairs. ``token_count`` is the length in words.
     """
 
     language: Language
@@ -56,20 +55,20 @@ class Analysis:
     token_count: int
 
 
-def analyse(text: str) -> Analysis:
-    """Analyse a passage. Never fails: any string gives an analysis, if an empty one."""
-    clean = normalise(text, MAX_CHARS)
+def analyze(text: str) -> Analysis:
+    """Analyze a passage. Accepts any string; the result may be empty."""
+    clean = normalize(text, MAX_CHARS)
     tokens: list[Token] = []
     frequencies: Counter[str] = Counter()
     count = 0
-    for place in lexemes(clean):
+    for lexeme in tokenize(clean):
         if count == _MAX_TOKENS:
             break
         count += 1
-        words = word_terms(place)
+        words = word_terms(lexeme)
         tokens.extend(Token(term, count) for term in words)
         frequencies.update(words)
-        frequencies.update(gram_terms(place, words))
+        frequencies.update(gram_terms(lexeme, words))
     return Analysis(
         language=guess_language(clean),
         tokens=tuple(tokens),
@@ -79,18 +78,18 @@ def analyse(text: str) -> Analysis:
     )
 
 
-def word_terms(place: Lexeme) -> tuple[str, ...]:
-    """The terms of a place that count as words, without repeats."""
-    return tuple(dict.fromkeys(_terms_of(place)))
+def word_terms(lexeme: Lexeme) -> tuple[str, ...]:
+    """Return the distinct terms of a lexeme that count as words."""
+    return tuple(dict.fromkeys(_lexeme_terms(lexeme)))
 
 
-def gram_terms(place: Lexeme, words: tuple[str, ...]) -> tuple[str, ...]:
-    """The terms of a place that only help to find it."""
-    return tuple(gram for gram in place.grams if gram not in words)
+def gram_terms(lexeme: Lexeme, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the terms of a lexeme that only improve recall."""
+    return tuple(gram for gram in lexeme.grams if gram not in words)
 
 
 def guess_language(text: str) -> Language:
-    """By script: a Chinese character weighs as half a word; kana makes it Japanese, so other."""
+    """Guess by script. A Chinese character counts as half a word; kana means Japanese."""
     han = len(HAN.findall(text))
     if len(KANA.findall(text)) * 10 > han > 0:
         return "other"
@@ -101,18 +100,18 @@ def guess_language(text: str) -> Language:
     return "en" if latin and latin * 10 >= len(words) * 8 else "other"
 
 
-def _terms_of(place: Lexeme) -> Iterator[str]:
-    if place.plain is not None:
-        folded = fold_accents(place.plain)
-        yield _stem(_short(folded))
-        if folded != place.plain:
-            yield _short(place.plain)
-    for name in place.names:
-        yield _short(name)
+def _lexeme_terms(lexeme: Lexeme) -> Iterator[str]:
+    if lexeme.word is not None:
+        folded = fold_accents(lexeme.word)
+        yield _stem(_limit_length(folded))
+        if folded != lexeme.word:
+            yield _limit_length(lexeme.word)
+    for name in lexeme.names:
+        yield _limit_length(name)
 
 
-def _short(term: str) -> str:
-    """A term of at most 64 characters: longer ones are cut and told apart by a hash."""
+def _limit_length(term: str) -> str:
+    """Cut a term to 64 characters; a hash keeps long terms distinct."""
     if len(term) <= MAX_TERM_CHARS:
         return term
     digest = hashlib.blake2b(term.encode("utf-8"), digest_size=8).hexdigest()
@@ -121,34 +120,34 @@ def _short(term: str) -> str:
 
 @lru_cache(maxsize=100_000)
 def _stem(word: str) -> str:
-    """English stems of words in plain Latin letters; others as they are."""
+    """Return the English stem of an ASCII word; return other words unchanged."""
     if not (word.isascii() and word.isalpha()) or len(word) == MAX_TERM_CHARS:
         return word
-    # The stemmer keeps state: one each call is what makes this safe in threads.
+    # The stemmer has state: a new one per call is thread-safe.
     stem: str = snowballstemmer.stemmer("english").stemWord(word)
     return stem
 
 
 def _tsvector(tokens: list[Token]) -> str:
-    """The literal ``'term':1,5 'other':2``, within Postgres' limits."""
-    places: dict[str, list[int]] = {}
+    """Return the literal ``'term':1,5 'other':2`` within the limits of Postgres."""
+    by_term: dict[str, list[int]] = {}
     size = 0
     for token in tokens:
-        found = places.get(token.term)
-        if found is None:
+        positions = by_term.get(token.term)
+        if positions is None:
             size += len(token.term.encode("utf-8")) + 8
             if size > _MAX_TSVECTOR_BYTES:
                 break
-            found = places[token.term] = []
-        if token.position <= _MAX_POSITION and len(found) < _MAX_POSITIONS:
+            positions = by_term[token.term] = []
+        if token.position <= _MAX_POSITION and len(positions) < _MAX_POSITIONS:
             size += 2
-            found.append(token.position)
+            positions.append(token.position)
     return " ".join(
-        quoted(term) + (":" + ",".join(map(str, positions)) if positions else "")
-        for term, positions in sorted(places.items())
+        quote_term(term) + (":" + ",".join(map(str, positions)) if positions else "")
+        for term, positions in sorted(by_term.items())
     )
 
 
-def quoted(term: str) -> str:
-    """A term as tsvector and tsquery literals hold it, whatever characters it has."""
+def quote_term(term: str) -> str:
+    """Quote a term for tsvector and tsquery literals."""
     return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""Writing without spaces: Chinese words from jieba, pairs of characters for everything."""
+"""Segments text without spaces: Chinese words (jieba) and character pairs."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ class _Segmenter(Protocol):
     def lcut(self, sentence: str) -> list[str]: ...
 
 
-def words(run: str) -> list[str]:
-    """The words of a run of Han characters, in order; joined, they are the run."""
-    with _lock:  # the first caller loads for all
+def segment_words(run: str) -> list[str]:
+    """Split a run of Han characters into words."""
+    with _lock:  # load once
         segmenter = _segmenter()
     return segmenter.lcut(run)
 
 
-def pairs(run: str) -> list[str]:
-    """Every two neighbours, then the last character alone.
+def character_pairs(run: str) -> list[str]:
+    """Return all adjacent pairs, then the last character alone.
 
-    So each character begins exactly one term: any substring of two or more characters is found
-    through pairs that it shares, and a single character as the beginning of a term.
+    Each character starts exactly one term: a longer substring matches through shared pairs, a
+    single character as the prefix of a term.
     """
     return [run[start : start + 2] for start in range(len(run))]
 
 
 @cache
 def _segmenter() -> _Segmenter:
-    """Jieba with its dictionary, loaded on first use (about a second).
+    """Load jieba with its dictionary (about one second).
 
-    jieba would read a marshalled cache from the shared temporary folder, where anybody could
-    plant one, and log its loading to the console; so its tables are built here.
+    Builds its tables here, because jieba would unmarshal a cache from the shared temporary folder,
+    where another user could place a malicious one.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes and pkg_resources in its own source
+        warnings.simplefilter("ignore")  # invalid escapes and pkg_resources in jieba
         import jieba
 
     jieba.setLogLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Cuts normalised text into lexemes: words, numbers, part numbers, symbols, unspaced runs."""
+"""Splits normalized text into words, numbers, part numbers, symbols and unspaced runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HAN = (
 _HANGUL = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"
 _KANA = r"\u3041-\u309f\u30a0-\u30ff\u31f0-\u31ff"
 _UNSPACED = _KANA + r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-# Marks that stand inside words and are no word characters to `re`.
+# Combining marks inside words, which `\w` does not match.
 _MARKS = (
     r"\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     r"\u0900-\u0963\u0966-\u0dff"
@@ -29,7 +29,7 @@ SPACED_WORD = re.compile(rf"(?:(?![{_HAN}{_UNSPACED}])[^\W\d_])+")
 
 _CHAR = rf"(?:(?![{_HAN}{_HANGUL}{_UNSPACED}_])[\w{_MARKS}])"
 _JOINT = r"(?:[-‐‑–./'’+&@#]|(?<=\d)[,:](?=\d))"
-# A part number has few joints; an endless "a-a-a-..." is just words.
+# At most 8 joints: a part number has few, and an endless "a-a-a-..." is just words.
 _LEXEME = re.compile(
     rf"(?P<han>[{_HAN}]+)"
     rf"|(?P<hangul>[{_HANGUL}]+)"
@@ -46,42 +46,41 @@ _SEPARATOR = re.compile(rf"[^\w{_MARKS}]+")
 
 
 class Lexeme(NamedTuple):
-    """What stands at one place of the text.
+    """One position of the text.
 
-    ``plain`` is an ordinary word, which may be stemmed. ``names`` are terms that are kept as they
-    are: a number, a part number whole and squashed, a Chinese word. ``grams`` help to find the
-    place and do not count as words.
+    ``word`` is an ordinary word that may be stemmed. ``names`` are terms without stemming: numbers,
+    part numbers, Chinese words. ``grams`` are for recall only and do not count as words.
     """
 
-    plain: str | None = None
+    word: str | None = None
     names: tuple[str, ...] = ()
     grams: tuple[str, ...] = ()
 
 
-def lexemes(text: str) -> Iterator[Lexeme]:
-    """Lexemes of normalised text in reading order."""
+def tokenize(text: str) -> Iterator[Lexeme]:
+    """Yield the lexemes of normalized text in reading order."""
     for match in _LEXEME.finditer(text):
         run = match.group()
         match match.lastgroup:
             case "han":
                 yield from _han(run)
             case "hangul":
-                yield Lexeme(names=(run,), grams=tuple(cjk_segmenter.pairs(run)))
+                yield Lexeme(names=(run,), grams=tuple(cjk_segmenter.character_pairs(run)))
             case "unspaced":
-                yield from (Lexeme(names=(pair,)) for pair in cjk_segmenter.pairs(run))
+                yield from (Lexeme(names=(pair,)) for pair in cjk_segmenter.character_pairs(run))
             case "word":
                 yield from _word(run)
             case _:
-                # Emoji, pictographs and currency are terms; punctuation and mathematics are not.
+                # Emoji and currency signs are terms; punctuation and math are not.
                 if unicodedata.category(run) in ("So", "Sc"):
                     yield Lexeme(names=(run,))
 
 
 def _han(run: str) -> Iterator[Lexeme]:
-    """Jieba's words, each with the pairs that begin in it (the last reaches into the next)."""
-    pairs = cjk_segmenter.pairs(run)
+    """Yield the words, each with the character pairs that start in it."""
+    pairs = cjk_segmenter.character_pairs(run)
     start = 0
-    for word in cjk_segmenter.words(run):
+    for word in cjk_segmenter.segment_words(run):
         yield Lexeme(names=(word,), grams=tuple(pairs[start : start + len(word)]))
         start += len(word)
 
@@ -89,7 +88,7 @@ def _han(run: str) -> Iterator[Lexeme]:
 def _word(run: str) -> Iterator[Lexeme]:
     run = _POSSESSIVE.sub("", run)
     if _PLAIN.fullmatch(run):
-        yield Lexeme(plain=run)
+        yield Lexeme(word=run)
         return
     if _GROUPED.fullmatch(run):  # 1,299.00 is the number 1299
         run = run.replace(",", "")
@@ -101,15 +100,15 @@ def _word(run: str) -> Iterator[Lexeme]:
 
 
 def _compound(run: str) -> Iterator[Lexeme]:
-    """``a-12/3.5``: whole and squashed where it begins, and part by part."""
+    """Yield ``a-12/3.5`` whole and without separators, and its parts."""
     parts: list[str] = _PART.findall(run)
-    squashed = _SEPARATOR.sub("", run)
+    joined = _SEPARATOR.sub("", run)
     exact = any(char.isdigit() for char in run) or run.endswith(("+", "#"))  # c++ is not c
-    wholes = dict.fromkeys([run, squashed] if exact else [squashed])
-    names = tuple(name for name in wholes if name and name not in parts)
-    for place, part in enumerate(parts or [""]):
-        whole = names if place == 0 else ()
+    variants = dict.fromkeys([run, joined] if exact else [joined])
+    names = tuple(name for name in variants if name and name not in parts)
+    for index, part in enumerate(parts or [""]):
+        whole = names if index == 0 else ()
         if _PLAIN.fullmatch(part):
-            yield Lexeme(plain=part, names=whole)
+            yield Lexeme(word=part, names=whole)
         elif part or whole:
             yield Lexeme(names=(*whole, part) if part else whole)

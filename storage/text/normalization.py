@@ -1,4 +1,4 @@
-"""Text from anywhere, brought to one form before it is cut into terms."""
+"""Normalizes untrusted text before it is split into terms."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-# Format characters (Cf: zero-width, direction, soft hyphen, BOM) join what they stand between;
-# control characters (Cc, NUL among them) part it; surrogates cannot be stored at all.
+# Control characters (Cc) and surrogates become spaces. Format characters (Cf, such as zero-width
+# characters, soft hyphen and BOM) are removed.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-_MARK_RUN_LIMIT = 30  # of the Unicode Stream-Safe Text Format
+_MAX_MARK_RUN = 30  # of the Unicode Stream-Safe Text Format
 
 
-def normalise(text: str, max_chars: int) -> str:
-    """NFKC, case folded, without control and format characters, at most ``max_chars`` long.
+def normalize(text: str, max_chars: int) -> str:
+    """Return text in NFKC, case folded, without control and format characters.
 
-    Safe on hostile text: the cost is linear, though NFKC sorts runs of combining marks in
-    quadratic time and lengthens some characters 18 times.
+    The result has at most ``max_chars``. Linear time on hostile text: limits runs of combining
+    marks, which NFKC sorts in quadratic time, and characters that NFKC expands 18 times.
     """
     text = _CONTROL.sub(" ", text[:max_chars])
     if not text.isascii():
         text = "".join(_without_format(_limit_marks(text)))
         text = unicodedata.normalize("NFKC", text)[:max_chars]
-    # Case folding can take a character out of NFKC ("İ"): a second pass makes it stable.
+    # Case folding can undo NFKC ("İ"): normalize again.
     folded = text.casefold()
     return folded if folded.isascii() else unicodedata.normalize("NFKC", folded)[:max_chars]
 
 
 def fold_accents(word: str) -> str:
-    """``café`` to ``cafe``: what is left of a word without its combining marks."""
+    """Remove combining marks: ``café`` becomes ``cafe``."""
     if word.isascii():
         return word
     decomposed = unicodedata.normalize("NFD", word)
@@ -37,7 +37,7 @@ def fold_accents(word: str) -> str:
 
 
 def storable(text: str) -> str:
-    """The text as Postgres can hold it: no NUL, no lone surrogates; all else untouched."""
+    """Remove NUL and replace lone surrogates, which Postgres cannot store."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -45,7 +45,7 @@ def _limit_marks(text: str) -> Iterator[str]:
     run = 0
     for char in text:
         run = run + 1 if unicodedata.combining(char) else 0
-        if run <= _MARK_RUN_LIMIT:
+        if run <= _MAX_MARK_RUN:
             yield char
 
 

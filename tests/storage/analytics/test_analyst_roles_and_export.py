@@ -169,6 +169,6 @@ async def test_what_cannot_be_exported_is_named(filled: Database, tmp_path: Path
         await export_view(filled, "asset", "csv", tmp_path / "x")
     with pytest.raises(InvalidArgumentError, match="'assets' contains no vectors"):
         await export_view(filled, "assets", "npy", tmp_path / "x")
-    with pytest.raises(InvalidArgumentError, match=r"of one space; there are: .*test-encoder"):
+    with pytest.raises(InvalidArgumentError, match=r"of one embedding space\. Available: .*test-encoder"):
         await export_view(filled, "embeddings", "npy", tmp_path / "x", embedding_space=99)
     assert names(tmp_path) == []

@@ -177,7 +177,7 @@ async def test_a_statement_that_takes_too_long_is_ended(filled: Database) -> Non
         max_rows=5,
         max_bytes=999,
     )
-    with pytest.raises(InvalidArgumentError, match=r"longer than 0\.2 s; Narrow"):
+    with pytest.raises(InvalidArgumentError, match=r"longer than 0\.2 s. Narrow"):
         await questions.run("SELECT count(*) FROM generate_series(1, 1000000000)", rows=1)
 
 

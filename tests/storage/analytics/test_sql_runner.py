@@ -58,7 +58,7 @@ async def test_rows_and_bytes_are_bounded_and_it_says_so(questions: SqlRunner) -
     assert answer.truncated == "further rows would exceed 100,000 bytes"
     assert len(answer.rows) < 100
     assert (await questions.run("SELECT 1", rows=1)).truncated is None
-    with pytest.raises(InvalidArgumentError, match="limit is 0; use 1 to 1000"):
+    with pytest.raises(InvalidArgumentError, match="limit is 0. Use 1 to 1000"):
         await questions.run("SELECT 1", rows=0)
 
 

@@ -192,7 +192,7 @@ async def kill(folder: Path) -> None:
     found = pidfile.find(data)
     assert found is not None
     os.kill(found.pid, signal.SIGKILL)
-    await asyncio.to_thread(postmaster.end_orphans, data)
+    await asyncio.to_thread(postmaster.kill_orphans, data)
 
 
 async def test_lost_database_is_reported_and_found_again_when_it_returns(

@@ -57,7 +57,7 @@ async def test_sound_database_has_no_findings(database: Database, objects: BlobS
             {"asset_without_vector", "space_without_partition"},
         ),
         (b"DELETE FROM asset", {"source_without_content"}),
-        (b"DELETE FROM source", {"object_unreferenced"}),
+        (b"DELETE FROM source", {"blob_unreferenced"}),
         (
             b"""
             WITH other AS (INSERT INTO collection (name) VALUES ('other') RETURNING id)
@@ -97,17 +97,15 @@ async def test_missing_files_are_told_apart(
             "INSERT INTO embedding (embedding_space_id, collection_id, passage_id, embedding) "
             "SELECT 2, collection_id, max(id), '[1,0]' FROM passage GROUP BY collection_id"
         )
-    assert await codes(database, objects) == {"object_missing": 1, "file_missing": 1}
+    assert await codes(database, objects) == {"blob_missing": 1, "file_missing": 1}
     picture.write_bytes(b"")
     (finding,) = await check(database, objects)
-    assert (finding.code, finding.severity) == ("object_missing", "error")
+    assert (finding.code, finding.severity) == ("blob_missing", "error")
     assert finding.examples in {(A,), ("a.jpg",)}
 
 
-async def test_file_that_nothing_names_is_a_warning(
-    database: Database, objects: BlobStore
-) -> None:
+async def test_file_that_nothing_names_is_a_warning(database: Database, objects: BlobStore) -> None:
     location = objects.put(b"left over")
     (finding,) = await check(database, objects)
-    assert (finding.code, finding.severity) == ("object_unreferenced", "warning")
+    assert (finding.code, finding.severity) == ("blob_unreferenced", "warning")
     assert finding.examples == (location,)

@@ -187,8 +187,8 @@ async def test_what_only_the_files_can_mend_is_mended_by_the_next_ingest(stock: 
     stock.objects.discard(list(stock.objects.locations()))
     async with stock.database.connection() as connection:
         await connection.execute("DELETE FROM passage WHERE text LIKE 'chapter%'")
-    assert await stock.findings() == {"object_missing"}
-    assert await stock.repair() == {"object_missing": 1}
+    assert await stock.findings() == {"blob_missing"}
+    assert await stock.repair() == {"blob_missing": 1}
     await stock.ingest()
     assert await stock.findings() == set()
     assert await stock.rows("SELECT id FROM asset ORDER BY id") == ids
@@ -203,7 +203,7 @@ async def test_pages_that_somebody_drew_on_are_not_forgotten(stock: Stock) -> No
             "SELECT id, 'a', 0, 0, 1, 1, 'person' FROM asset WHERE page = 1"
         )
     assert await stock.repair() == {}
-    assert await stock.findings() == {"object_missing"}
+    assert await stock.findings() == {"blob_missing"}
     assert await stock.rows("SELECT count(*) FROM annotation") == [(1,)]
 
 
@@ -228,8 +228,8 @@ async def test_files_that_nothing_names_are_removed_and_unfinished_ones_too(stoc
         unfinished.write_bytes(b"half")
         written = unfinished.stat().st_mtime - age
         os.utime(unfinished, (written, written))
-    assert await stock.findings() == {"object_unreferenced", "object_unfinished"}
-    assert await stock.repair() == {"object_unreferenced": 1, "object_unfinished": 1}
+    assert await stock.findings() == {"blob_unreferenced", "partial_file"}
+    assert await stock.repair() == {"blob_unreferenced": 1, "partial_file": 1}
     assert await stock.findings() == set()
     assert set(stock.objects.locations()) == kept
     assert stray not in kept

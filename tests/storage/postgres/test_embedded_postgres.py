@@ -237,7 +237,7 @@ def test_watchdog_leaves_a_process_alone_that_has_the_number_of_a_dead_server(
     stale = control / "data" / "postmaster.pid"
     with EmbeddedPostgres(folder, durable=False):
         held = locks.open_lock(control / "users.lock", os.geteuid())
-        locks.wait_shared(held, tell=lambda _: None)
+        locks.wait_shared(held, report=lambda _: None)
     found = running(folder)
     assert found is not None
     lines = stale.read_text().splitlines()
@@ -264,7 +264,7 @@ def test_closing_goes_on_without_a_server_that_does_not_end(
         server.close()
     finally:
         os.kill(found.pid, signal.SIGCONT)
-    assert f"the Postgres of {folder} is still being stopped" in caplog.text
+    assert f"the Postgres of {folder} has been stopping" in caplog.text
     with EmbeddedPostgres(folder, durable=False) as again:  # waits for the end of the first
         assert answer(again.dsn()) == 1
     assert running(folder) is None
@@ -277,7 +277,7 @@ def test_closing_waits_no_longer_than_it_may_for_who_stops_the_server(
     fcntl.flock(server._users, fcntl.LOCK_UN)  # as between the two steps of its own try
     with locks.exclusive(folder / "postgres" / "users.lock", os.geteuid()):
         server.close()
-    assert f"the Postgres of {folder} is still being stopped" in caplog.text
+    assert f"the Postgres of {folder} has been stopping" in caplog.text
     wait_for_watchdog(folder)
     assert running(folder) is None
 
@@ -306,7 +306,7 @@ def test_server_whose_socket_was_removed_is_named(folder: Path) -> None:
 
 
 def test_database_that_was_half_made_is_made_anew(tmp_path: Path) -> None:
-    unfinished = tmp_path / "postgres" / "data.unfinished"
+    unfinished = tmp_path / "postgres" / "data.partial"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
     with EmbeddedPostgres(tmp_path, durable=False) as server:
@@ -324,7 +324,7 @@ def test_database_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
     data = tmp_path / "postgres" / "data"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("11\n")
-    with pytest.raises(ConfigurationError, match=r"made by Postgres 11, .* carries 18"):
+    with pytest.raises(ConfigurationError, match=r"needs Postgres 11, .* has 18"):
         EmbeddedPostgres(tmp_path)
 
 
@@ -373,7 +373,7 @@ def test_programs_in_a_private_folder_are_reached_with_one_capability(
 ) -> None:
     (tmp_path / "private").mkdir(mode=0o700)
     nobody = Account(65534, 65534)
-    nobody.own(tmp_path / "private" / "data")
+    nobody.create_folder(tmp_path / "private" / "data")
     program = tmp_path / "private" / "program"
     program.write_text("#!/bin/sh\nid -u\ngrep -h CapEff /proc/self/status\n")
     program.chmod(mode)
@@ -392,7 +392,7 @@ def test_ordinary_user_has_a_database_that_root_opens_as_that_user(
     tmp_path: Path, hold: Callable[..., Holder]
 ) -> None:
     nobody = Account(65534, 65534)
-    nobody.own(tmp_path / "home")
+    nobody.create_folder(tmp_path / "home")
     folder = tmp_path / "home" / "data"
     user = hold(folder, *nobody.command(tmp_path / "home", sys.executable)[:-1])
     assert answer(user.dsn()) == 1
@@ -409,7 +409,7 @@ def test_ordinary_user_is_told_whose_the_folder_is(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir(mode=0o755)
     (tmp_path / "home").mkdir()
     nobody = Account(65534, 65534)
-    nobody.own(tmp_path / "home")
+    nobody.create_folder(tmp_path / "home")
     refused = subprocess.run(
         nobody.command(tmp_path / "home", sys.executable, "-c", HOLDER, str(tmp_path)),
         capture_output=True,

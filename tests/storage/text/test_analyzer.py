@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.storage.text.analyzer import MAX_TERM_CHARS, analyse
-from sightline.storage.text.text_query import MAX_NEIGHBOURS, MAX_QUERY_TERMS, analyse_query
+from sightline.storage.text.analyzer import MAX_TERM_CHARS, analyze
+from sightline.storage.text.text_query import MAX_QUERY_TERMS, MAX_WORD_PAIRS, analyze_query
 
 
 def terms(text: str) -> set[str]:
-    return set(analyse(text).frequencies)
+    return set(analyze(text).frequencies)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def terms(text: str) -> set[str]:
     ],
 )
 def test_what_is_stored_is_found_by_what_is_asked(stored: str, asked: str) -> None:
-    assert set(analyse_query(asked).terms) & terms(stored)
+    assert set(analyze_query(asked).terms) & terms(stored)
 
 
 def test_part_numbers_are_kept_whole_and_in_parts() -> None:
@@ -61,15 +61,15 @@ def test_every_chinese_character_begins_a_term() -> None:
 
 
 def test_words_of_a_chinese_query_weigh_more_than_its_pairs() -> None:
-    query = analyse_query("研究生命")
+    query = analyze_query("研究生命")
     weights = dict(zip(query.terms, query.weights, strict=True))
     assert weights["研究"] == weights["生命"] == 1
     assert weights["究生"] < 1
 
 
 def test_a_lone_chinese_character_asks_for_terms_that_begin_with_it() -> None:
-    assert analyse_query("a 猫").beginnings == ("猫",)
-    assert analyse_query("小猫").beginnings == ()
+    assert analyze_query("a 猫").prefixes == ("猫",)
+    assert analyze_query("小猫").prefixes == ()
 
 
 @pytest.mark.parametrize(
@@ -85,23 +85,23 @@ def test_a_lone_chinese_character_asks_for_terms_that_begin_with_it() -> None:
     ],
 )
 def test_language_is_told_by_script(text: str, language: str) -> None:
-    assert analyse(text).language == language
+    assert analyze(text).language == language
 
 
 def test_positions_count_words_and_the_length_counts_no_pairs() -> None:
-    analysis = analyse("red car, 红色汽车")
+    analysis = analyze("red car, 红色汽车")
     places = {token.term: token.position for token in analysis.tokens}
     assert (places["red"], places["car"]) == (1, 2)
     assert analysis.token_count == max(places.values())
 
 
 def test_quotes_and_backslashes_are_no_part_of_terms() -> None:
-    analysis = analyse("it''s \\ '; DROP TABLE x; --")
+    analysis = analyze("it''s \\ '; DROP TABLE x; --")
     assert analysis.tsvector == "'drop':3 'it':1 's':2 'tabl':4 'x':5"
 
 
 def test_control_characters_and_lone_surrogates_leave_no_trace() -> None:
-    analysis = analyse("a\x00b\ud800c\x1b[31m")
+    analysis = analyze("a\x00b\ud800c\x1b[31m")
     assert "\x00" not in analysis.tsvector
     analysis.tsvector.encode("utf-8")
 
@@ -123,7 +123,7 @@ def test_control_characters_and_lone_surrogates_leave_no_trace() -> None:
 )
 @pytest.mark.timeout(60)
 def test_ten_megabytes_of_anything_stay_within_postgres_limits(text: str) -> None:
-    analysis = analyse(text)
+    analysis = analyze(text)
     assert len(analysis.tsvector.encode()) < 1_048_575 * 2
     assert all(0 < n <= 32_767 for n in analysis.frequencies.values())
     assert all(len(term) <= MAX_TERM_CHARS for term in analysis.frequencies)
@@ -136,20 +136,20 @@ def test_long_tokens_are_cut_and_still_told_apart() -> None:
 
 
 def test_a_query_of_ten_thousand_words_is_cut_and_says_so() -> None:
-    query = analyse_query(" ".join(f"word{n}" for n in range(10_000)))
+    query = analyze_query(" ".join(f"word{n}" for n in range(10_000)))
     assert len(query.terms) == MAX_QUERY_TERMS
     assert query.truncated
 
 
 @pytest.mark.parametrize("text", ["", " ", "\x00", "...", "?!", "\u200b", "(((", "''"])
 def test_a_query_without_words_has_no_terms(text: str) -> None:
-    assert not analyse_query(text)
+    assert not analyze_query(text)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text())
 def test_a_text_is_always_found_by_itself(text: str) -> None:
-    asked = analyse_query(text)
+    asked = analyze_query(text)
     if not asked.truncated:
         assert set(asked.terms) <= terms(text)
 
@@ -157,12 +157,12 @@ def test_a_text_is_always_found_by_itself(text: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.text())
 def test_analysis_is_stable_under_case_and_repetition(text: str) -> None:
-    assert analyse(text) == analyse(text)
-    assert bool(analyse(text).frequencies) == (analyse(text).token_count > 0)
+    assert analyze(text) == analyze(text)
+    assert bool(analyze(text).frequencies) == (analyze(text).token_count > 0)
 
 
 def test_words_side_by_side_are_neighbours_each_pair_once() -> None:
-    query = analyse_query("red bus, red vans red bus bus")
-    pairs = [(query.terms[one], query.terms[other]) for one, other in query.neighbours]
+    query = analyze_query("red bus, red vans red bus bus")
+    pairs = [(query.terms[one], query.terms[other]) for one, other in query.word_pairs]
     assert pairs == [("red", "bus"), ("bus", "red"), ("red", "van"), ("van", "red")]
-    assert len(analyse_query(" ".join(f"word{n}" for n in range(99))).neighbours) == MAX_NEIGHBOURS
+    assert len(analyze_query(" ".join(f"word{n}" for n in range(99))).word_pairs) == MAX_WORD_PAIRS
