@@ -26,7 +26,7 @@ from sightline.storage.retrieval.retrievers.null_distribution import vector_samp
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_pipeline import ScopeStage, SearchPipeline, ValidRequest
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest
-from sightline.storage.text.text_query import analyse_query
+from sightline.storage.text.text_query import analyze_query
 from sightline.storage.types import Level
 
 
@@ -138,7 +138,7 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit, ExampleVectors]):
         self, connection: Connection, query: str, page: DiversifiedHits
     ) -> dict[Key, ImageHit]:
         records = await assets.find(connection, [str(hit.key) for hit in page.hits])
-        terms = analyse_query(query).terms
+        terms = analyze_query(query).terms
         passages = await load_passages(connection, [hit.passage_id for hit in page.hits], terms)
         regions = await load_regions(connection, [hit.region_id for hit in page.hits])
         return {

@@ -21,8 +21,7 @@ from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetrie
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_pipeline import ScopeStage, SearchPipeline, ValidRequest
 from sightline.storage.retrieval.search_types import PassageHit, PassageRequest
-from sightline.storage.text.quoted_phrases import unquoted
-from sightline.storage.text.text_query import analyse_query
+from sightline.storage.text.text_query import analyze_query, remove_quotes
 from sightline.storage.types import Level
 
 
@@ -86,7 +85,7 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit, None]):
         passages = scope.spaces.get("passage")
         if self._encoder is None or passages is None or not self._has_encoded_kinds(scope):
             return retrievers
-        vectors = await self._encoder.encode_texts([unquoted(query)])
+        vectors = await self._encoder.encode_texts([remove_quotes(query)])
         retrievers.append(
             VectorRetriever(
                 name="text_to_passage",
@@ -119,7 +118,7 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit, None]):
     async def _hydrate(
         self, connection: Connection, query: str, page: DiversifiedHits
     ) -> dict[Key, PassageHit]:
-        terms = analyse_query(query).terms
+        terms = analyze_query(query).terms
         passages = await load_passages(connection, [int(hit.key) for hit in page.hits], terms)
         records = await assets.find(
             connection, [p.asset_id for p in passages.values() if p.asset_id is not None]

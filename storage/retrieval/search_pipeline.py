@@ -43,7 +43,7 @@ from sightline.storage.retrieval.search_types import (
     SearchResults,
 )
 from sightline.storage.retrieval.stage_runner import StageTimer, gather_or_cancel
-from sightline.storage.text.quoted_phrases import unquoted
+from sightline.storage.text.text_query import remove_quotes
 from sightline.storage.types import Level
 
 RequestT = TypeVar("RequestT", bound=Request)
@@ -186,7 +186,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT, ContextT]):
         head = hits[: self._reranker.max_candidates]
         async with self._database.connection(autocommit=True) as connection:
             candidates = await self._rerank_candidates(connection, head)
-        order, problem = await self._reranker.order(unquoted(query), candidates)
+        order, problem = await self._reranker.order(remove_quotes(query), candidates)
         reordered = [*(head[index] for index in order), *hits[len(head) :]]
         return RerankResult(reordered, problem is None, () if problem is None else (problem,))
 

@@ -26,7 +26,7 @@ from sightline.storage.retrieval.filters.filter_language import Comparison, Filt
 from sightline.storage.retrieval.filters.filter_schema import FilterSchema
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
-from sightline.storage.text.quoted_phrases import phrases
+from sightline.storage.text.text_query import parse_phrases
 from sightline.storage.types import PASSAGE_KINDS, Level
 
 _SQL = sql_loader.load("retrieval")
@@ -135,7 +135,7 @@ async def resolve_scope(
 
 def require_phrases(scope: SearchScope, query: str) -> SearchScope:
     """Restrict the scope to passages that contain all quoted phrases of the query."""
-    quoted = phrases(query)
+    quoted = parse_phrases(query)
     if not quoted:
         return scope
     conditions = [scope.condition.sql]
@@ -150,7 +150,7 @@ def require_phrases(scope: SearchScope, query: str) -> SearchScope:
 
 def missing_phrases_note(query: str) -> tuple[str, ...]:
     """Return a note for a query whose quoted phrases no passage contains."""
-    quoted = ", ".join(repr(each.text) for each in phrases(query))
+    quoted = ", ".join(repr(each.text) for each in parse_phrases(query))
     return (f"No text contains the quoted phrases: {quoted}.",) if quoted else ()
 
 

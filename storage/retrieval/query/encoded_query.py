@@ -17,7 +17,7 @@ from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.retrievers.knn import asset_vectors, unit_vector
 from sightline.storage.retrieval.search_types import Example, ImageRequest
 from sightline.storage.retrieval.stage_runner import gather_or_cancel
-from sightline.storage.text.quoted_phrases import unquoted
+from sightline.storage.text.text_query import remove_quotes
 from sightline.storage.types import ASSET_ID
 
 UNLIKE_WEIGHT = 0.5
@@ -81,7 +81,7 @@ async def encode_query(
     async def encode_text(encoder: TextEncoder | None) -> Vectors | None:
         if not query or encoder is None:
             return None
-        vector: Vectors = (await encoder.encode_texts([unquoted(query)]))[0]
+        vector: Vectors = (await encoder.encode_texts([remove_quotes(query)]))[0]
         return vector
 
     async def encode_images() -> Vectors | None:

@@ -23,8 +23,8 @@ from sightline.storage.retrieval.retrievers.base_retriever import (
     best_per_key,
 )
 from sightline.storage.retrieval.search_caches import SearchCaches
-from sightline.storage.text.analyzer import quoted
-from sightline.storage.text.text_query import MAX_QUERY_TERMS, Query, analyse_query
+from sightline.storage.text.analyzer import quote_term
+from sightline.storage.text.text_query import MAX_QUERY_TERMS, TextQuery, analyze_query
 
 _SQL = sql_loader.load("retrieval")
 
@@ -103,7 +103,7 @@ class LexicalRetriever:
 
     async def retrieve(self) -> RetrieverResult:
         """Return the best passages or assets by BM25."""
-        query = analyse_query(self.query)
+        query = analyze_query(self.query)
         if not query:
             return RetrieverResult((), notes=("The query has no word to search for in text.",))
         notes: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class LexicalRetriever:
                 hits.append(Hit(key, row.score, confidence=confidence, passage_id=row.passage_id))
         return hits
 
-    async def _terms(self, connection: Connection, query: Query, passages: int) -> Terms:
+    async def _terms(self, connection: Connection, query: TextQuery, passages: int) -> Terms:
         leading = [
             LeadingTerm(term, concept, weight)
             for concept, (term, weight) in enumerate(zip(query.terms, query.weights, strict=True))
@@ -153,14 +153,16 @@ class LexicalRetriever:
             counts = await term_counts(connection, query.terms, self.caches)
             leading, common = _split_terms(leading, counts, total)
         for term in tuple(leading):
-            if term.term in query.beginnings:
+            if term.term in query.prefixes:
                 expansions = await _expand_prefix(connection, term.term)
                 leading += [LeadingTerm(each, term.concept, 1.0) for each in expansions]
         pairs = [
             AdjacentPair(
-                f"{quoted(query.terms[first])} <-> {quoted(query.terms[second])}", first, second
+                f"{quote_term(query.terms[first])} <-> {quote_term(query.terms[second])}",
+                first,
+                second,
             )
-            for first, second in query.neighbours
+            for first, second in query.word_pairs
         ]
         return Terms(leading, common, pairs)
 

@@ -7,7 +7,7 @@ import pytest
 from sightline.storage.db.pool import Database
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest
-from sightline.storage.text.quoted_phrases import MOST_PHRASES, phrases, unquoted
+from sightline.storage.text.text_query import MAX_PHRASES, parse_phrases, remove_quotes
 from tests.support.corpus import Corpus, id_of
 
 TEXTS = [
@@ -52,7 +52,7 @@ async def test_quoted_words_must_be_adjacent(
     results = await passages.search(PassageRequest(query=query))
     texts = {hit.passage.text for hit in results.hits if "lexical" in hit.retrievers}
     assert texts == {TEXTS[index] for index in indexes}
-    if phrases(query):  # vector search returns only passages with the phrases
+    if parse_phrases(query):  # vector search returns only passages with the phrases
         assert {hit.passage.text for hit in results.hits} == texts
         assert bool(results.report.notes) == (not indexes)
 
@@ -79,6 +79,6 @@ async def test_images_with_the_phrase_come_first_and_others_follow_by_appearance
 
 def test_the_number_of_phrases_is_limited_and_each_contains_a_word() -> None:
     many = " ".join(f'"word{n} again"' for n in range(30))
-    assert len(phrases(many)) == MOST_PHRASES
-    assert phrases('""  "  " "!?" no quotes') == ()
-    assert unquoted('a "white van" of “two”') == "a white van of two"
+    assert len(parse_phrases(many)) == MAX_PHRASES
+    assert parse_phrases('""  "  " "!?" no quotes') == ()
+    assert remove_quotes('a "white van" of “two”') == "a white van of two"
