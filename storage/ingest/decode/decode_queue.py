@@ -81,7 +81,7 @@ class DecodeQueue:
 
         async def on_part(part: JobPart) -> None:
             if not isinstance(part, FileHash):
-                raise ProtocolError(f"a part of type {part.type!r} for a hash")
+                raise ProtocolError(f"a {type(part).__name__} for a hash")
             try:
                 hashes.append((bytes.fromhex(part.sha256), part.stamp))
             except ValueError as error:

@@ -228,7 +228,7 @@ class _DecodeAttempt:
                 case SourceInfo():
                     self._info = part
                 case _:
-                    raise ProtocolError(f"a part of type {part.type!r} for a source")
+                    raise ProtocolError(f"a {type(part).__name__} for a source")
         except ValueError as error:
             raise ProtocolError(f"an invalid part: {error}") from error
 

@@ -109,7 +109,7 @@ def _job(data: bytes, edge: int | None, result: asyncio.Future[Image.Image]) -> 
 
     async def on_part(part: JobPart) -> None:
         if not isinstance(part, LoadedImage):
-            raise ProtocolError(f"a part of type {part.type!r} for an image")
+            raise ProtocolError(f"a {type(part).__name__} for an image")
         images.append(_image_of(part))
 
     async def on_done() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from PIL import Image
 
@@ -31,7 +31,7 @@ from sightline.storage.ingest.decode.worker.worker_protocol import (
     WorkerMessage,
     WorkerReady,
     pack_frame,
-    pack_request,
+    pack_message,
     receive_frame,
 )
 from sightline.storage.ingest.discover.sidecars import clean_json
@@ -63,7 +63,7 @@ class Job:
 
 
 def parse_message(values: dict[str, Any]) -> WorkerMessage:
-    """Validate the values of a worker's frame. Raises ProtocolError.
+    """Validate the values of a worker's frame, tagged by ``type``. Raises ProtocolError.
 
     The worker decoded hostile files, so its messages are hostile too. Strings come out without NUL
     characters and surrogates, which Postgres refuses.
@@ -71,16 +71,17 @@ def parse_message(values: dict[str, Any]) -> WorkerMessage:
     from pydantic import ValidationError
 
     try:
-        return _message_adapter().validate_python(clean_json(values))
-    except (ValidationError, RecursionError) as error:
+        adapter = _message_adapters()[values.pop("type", None)]
+        return adapter.validate_python(clean_json(values))
+    except (KeyError, TypeError, ValidationError, RecursionError) as error:
         raise ProtocolError(f"an invalid message: {str(error)[:500]}") from error
 
 
 @cache
-def _message_adapter() -> TypeAdapter[WorkerMessage]:
-    from pydantic import Field, TypeAdapter
+def _message_adapters() -> dict[str, TypeAdapter[WorkerMessage]]:
+    from pydantic import TypeAdapter
 
-    return TypeAdapter(Annotated[WorkerMessage, Field(discriminator="type")])
+    return {each.__name__: TypeAdapter(each) for each in get_args(WorkerMessage)}
 
 
 class WorkerPool:
@@ -236,7 +237,7 @@ class _Worker:
         requests that were taken fit into memory.
         """
         for job in jobs:
-            self._stdin.writelines(pack_request(job.request))
+            self._stdin.writelines(pack_message(job.request))
 
     async def receive(self) -> WorkerMessage:
         return parse_message(await receive_frame(self._stdout))

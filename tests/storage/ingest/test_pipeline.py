@@ -65,7 +65,8 @@ async def test_a_caption_is_a_passage_on_its_asset_with_terms_and_a_vector(
     analysis = analyze(text)
     assert (kind, text, count) == ("caption", "Two white dogs, 两只白狗", analysis.token_count)
     terms = await bench.rows(
-        "SELECT term, frequency FROM sightline.posting JOIN sightline.content_passage ON id = passage_id"
+        "SELECT term, frequency FROM sightline.posting "
+        "JOIN sightline.content_passage ON id = passage_id"
     )
     assert dict(terms) == analysis.frequencies
     assert await bench.rows(
@@ -79,7 +80,7 @@ async def test_a_caption_is_a_passage_on_its_asset_with_terms_and_a_vector(
     assert np.allclose(vector.to_numpy().astype(np.float32), expected, atol=2e-3)
 
 
-async def test_text_files_become_chunks_that_know_their_place(bench: Bench, album: Path) -> None:
+async def test_text_files_become_chunks_with_offsets(bench: Bench, album: Path) -> None:
     text = "# Boards\n\n" + "The AM4 board has holes 90 mm apart. 孔距为九十毫米。\n" * 60
     (album / "boards.md").write_text(text)
     (album / "utf16.txt").write_text("weiße Wände", encoding="utf-16")
@@ -139,7 +140,7 @@ async def test_ids_do_not_depend_on_the_order_or_on_the_run(bench: Bench, album:
     assert sorted(await bench.rows("SELECT id, sha256 FROM sightline.asset")) == ids
 
 
-async def test_a_changed_sidecar_is_taken_in_without_decoding(bench: Bench, album: Path) -> None:
+async def test_a_changed_sidecar_is_updated_without_decoding(bench: Bench, album: Path) -> None:
     (path,) = fill(album, 1)
     path.write_bytes(encoded(picture(0), exif=exif(taken="2020:01:01 10:00:00")))
     caption = album / "0000.txt"
@@ -181,7 +182,7 @@ async def test_a_changed_sidecar_is_taken_in_without_decoding(bench: Bench, albu
     assert (await bench.ingest("album")).unchanged == 1
 
 
-async def test_a_file_that_was_moved_is_followed(bench: Bench, album: Path) -> None:
+async def test_a_moved_file_keeps_its_asset(bench: Bench, album: Path) -> None:
     (path,) = fill(album, 1)
     await bench.ingest("album")
     moved = album / "in" / "new.jpg"
@@ -195,7 +196,7 @@ async def test_a_file_that_was_moved_is_followed(bench: Bench, album: Path) -> N
     assert rows == [("album/in/new.jpg", f"file:{moved}", f"file:{moved}")]
 
 
-async def test_files_that_swapped_names_are_told_apart(bench: Bench, album: Path) -> None:
+async def test_files_that_swapped_names_are_both_updated(bench: Bench, album: Path) -> None:
     one, two = fill(album, 2)
     await bench.ingest("album")
     (album / "x").write_bytes(one.read_bytes())
@@ -207,7 +208,7 @@ async def test_files_that_swapped_names_are_told_apart(bench: Bench, album: Path
     assert (await bench.ingest("album")).unchanged == 2
 
 
-async def test_a_file_with_new_bytes_replaces_what_it_was(bench: Bench, album: Path) -> None:
+async def test_a_file_with_new_bytes_replaces_its_old_source(bench: Bench, album: Path) -> None:
     one, _ = fill(album, 2)
     (album / "0000.txt").write_text("a door")
     await bench.ingest("album")
@@ -268,7 +269,7 @@ async def test_a_file_that_may_not_be_read_is_recorded(bench: Bench, album: Path
     assert summary.nothing_ingested
 
 
-async def test_a_file_that_failed_is_tried_again_and_its_failure_forgotten(
+async def test_a_failed_file_is_tried_again_and_its_failure_deleted(
     bench: Bench, album: Path
 ) -> None:
     (mended,) = fill(album, 1)
@@ -288,15 +289,15 @@ async def test_a_file_that_failed_is_tried_again_and_its_failure_forgotten(
 
 async def test_files_that_crash_or_hang_a_decoder_fail_alone(bench: Bench, album: Path) -> None:
     fill(album, 6)
-    for name, colour in (("crash.png", CRASH), ("hang.png", HANG)):
-        (album / name).write_bytes(encoded(Image.new("RGB", (8, 8), colour), "PNG"))
+    for name, color in (("crash.png", CRASH), ("hang.png", HANG)):
+        (album / name).write_bytes(encoded(Image.new("RGB", (8, 8), color), "PNG"))
     # One file runs into it; on a busy machine the others must not.
     summary = await bench.ingest("album", encoder=MisbehavingEncoder(), file_timeout_seconds=8.0)
     assert summary.added == 6
     assert await bench.failures() == {"album/crash.png": "crashed", "album/hang.png": "timeout"}
 
 
-async def test_archives_and_uploads_keep_their_bytes_in_the_object_store(
+async def test_bytes_of_archives_and_uploads_are_in_the_blob_store(
     bench: Bench, album: Path
 ) -> None:
     with zipfile.ZipFile(album / "x.zip", "w") as archive:
@@ -344,7 +345,7 @@ async def test_capture_times_come_from_sidecar_then_camera(bench: Bench, album: 
     }
 
 
-async def test_progress_counts_to_the_end_and_the_summary_says_where_time_went(
+async def test_progress_reaches_the_total_and_the_summary_has_stage_times(
     bench: Bench, album: Path
 ) -> None:
     fill(album, 20)
@@ -362,7 +363,7 @@ async def test_progress_counts_to_the_end_and_the_summary_says_where_time_went(
     assert plain["worker_peak_rss_mib"] > 1
 
 
-async def test_another_encoder_is_refused_by_both_names(bench: Bench, album: Path) -> None:
+async def test_another_encoder_is_refused_with_both_names(bench: Bench, album: Path) -> None:
     class Other(ColourHistogramEncoder):
         @property
         def identity(self) -> EncoderIdentity:
@@ -375,7 +376,7 @@ async def test_another_encoder_is_refused_by_both_names(bench: Bench, album: Pat
     assert (await bench.counts())["asset"] == 2
 
 
-async def test_paths_that_lead_nowhere_stop_before_anything_is_made(bench: Bench) -> None:
+async def test_paths_without_a_match_stop_before_a_collection_is_created(bench: Bench) -> None:
     with pytest.raises(InvalidArgumentError, match="no file, folder or match for 'nowhere'"):
         await bench.ingest("nowhere")
     assert await bench.rows("SELECT * FROM sightline.collection") == []

@@ -20,7 +20,7 @@ from tests.storage.ingest.conftest import Bench
 from tests.support.pictures import fill
 
 ROOT = Path(__file__).parents[3]
-PICTURES = 120
+IMAGES = 120
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def ingest_process(
         await process.wait()
 
 
-async def counts_said(process: asyncio.subprocess.Process) -> AsyncIterator[tuple[int, int]]:
+async def reported_counts(process: asyncio.subprocess.Process) -> AsyncIterator[tuple[int, int]]:
     assert process.stdout is not None
     async for line in process.stdout:
         if not line.startswith(b"{"):
@@ -55,12 +55,12 @@ def children(pid: int) -> list[int]:
 
 
 def commands_of(processes: list[int]) -> dict[int, str]:
-    """What each process runs, so that a failure says what was left."""
+    """Return the command of each process, to show which ones are left."""
     return {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in processes}
 
 
-async def whole(bench: Bench) -> int:
-    """The number of pictures, after seeing that each has all its rows and none has too many."""
+async def count_whole_assets(bench: Bench) -> int:
+    """Check that every asset has exactly its rows; return the number of assets."""
     counts = await bench.counts()
     assert counts["source"] == counts["asset"] == counts["thumbnail"]
     assert counts["embedding"] == counts["asset"] + counts["content_passage"]
@@ -70,14 +70,14 @@ async def whole(bench: Bench) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
-async def test_a_killed_ingest_has_what_it_said_and_the_next_one_goes_on(
+async def test_a_killed_ingest_keeps_what_it_reported_and_the_next_one_continues(
     bench: Bench, database_dsn: str, album: Path, tmp_path: Path
 ) -> None:
-    for path in fill(album, PICTURES)[::3]:
+    for path in fill(album, IMAGES)[::3]:
         path.with_suffix(".txt").write_text(f"picture {path.stem}")
     async with ingest_process(database_dsn, tmp_path, album) as process:
-        async for _, added in counts_said(process):
-            if added >= PICTURES // 4:
+        async for _, added in reported_counts(process):
+            if added >= IMAGES // 4:
                 break
         workers = [os.pidfd_open(pid) for pid in children(process.pid)]
         process.send_signal(signal.SIGKILL)
@@ -86,17 +86,17 @@ async def test_a_killed_ingest_has_what_it_said_and_the_next_one_goes_on(
             ready, _, _ = await asyncio.to_thread(select.select, [worker], [], [], 60)
             assert ready
             os.close(worker)
-    there = await whole(bench)
-    assert added <= there < PICTURES
+    existing = await count_whole_assets(bench)
+    assert added <= existing < IMAGES
     summary = await bench.ingest(album)
-    assert summary.unchanged == there
-    assert summary.added == PICTURES - there
-    assert await whole(bench) == PICTURES
-    assert (await bench.counts())["content_passage"] == PICTURES // 3
+    assert summary.unchanged == existing
+    assert summary.added == IMAGES - existing
+    assert await count_whole_assets(bench) == IMAGES
+    assert (await bench.counts())["content_passage"] == IMAGES // 3
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["with the pictures", "after them"])
-async def test_a_killed_ingest_leaves_each_picture_all_of_its_tiles_or_none_and_the_next_cuts_them(
+async def test_a_killed_ingest_leaves_all_tiles_of_an_image_or_none(
     bench: Bench, database_dsn: str, album: Path, tmp_path: Path, later: bool
 ) -> None:
     count, each = 40, len(tile_boxes(150, 150))
@@ -108,7 +108,7 @@ async def test_a_killed_ingest_leaves_each_picture_all_of_its_tiles_or_none_and_
         owner = await collections.ensure(connection, "album")
         await collections.update_settings(connection, owner, {"tiles": True})
     async with ingest_process(database_dsn, tmp_path, album) as process:
-        async for done, _ in counts_said(process):
+        async for done, _ in reported_counts(process):
             if done > 0:
                 break
         with suppress(ProcessLookupError):  # it was quicker
@@ -128,7 +128,7 @@ async def _assets(bench: Bench) -> list[str]:
 
 
 async def _tiles(bench: Bench) -> dict[str, int]:
-    """How many different tiles with a vector of their own each asset has, and no more."""
+    """Return the tiles per asset; all are different and have their own vector."""
     rows = await bench.rows(
         "SELECT r.asset_id, count(*), count(DISTINCT r.ordinal), count(e.region_id) "
         "FROM sightline.region AS r LEFT JOIN sightline.embedding AS e ON e.region_id = r.id "
@@ -139,40 +139,40 @@ async def _tiles(bench: Bench) -> dict[str, int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
-async def test_a_cancelled_ingest_leaves_whole_batches_and_no_processes(
+async def test_a_canceled_ingest_leaves_whole_batches_and_no_processes(
     bench: Bench, album: Path
 ) -> None:
-    fill(album, PICTURES)
+    fill(album, IMAGES)
     others = commands_of(children(os.getpid()))
-    told = asyncio.Event()
-    bench.progress = _Watch(told)
+    added = asyncio.Event()
+    bench.progress = _Watch(added)
     task = asyncio.create_task(bench.ingest("album", batch_size=8, write_rows=8))
-    await told.wait()
+    await added.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert commands_of(children(os.getpid())).items() <= others.items()
-    there = await whole(bench)
-    assert 0 < there < PICTURES
-    assert (await bench.ingest("album")).added == PICTURES - there
+    existing = await count_whole_assets(bench)
+    assert 0 < existing < IMAGES
+    assert (await bench.ingest("album")).added == IMAGES - existing
 
 
 class _Watch(list):  # type: ignore[type-arg]
-    """Tells when something has been added."""
+    """Sets an event when a file was added."""
 
-    def __init__(self, told: asyncio.Event) -> None:
+    def __init__(self, added: asyncio.Event) -> None:
         super().__init__()
-        self._told = told
+        self._added = added
 
     def append(self, progress) -> None:  # type: ignore[no-untyped-def]
         if progress.added:
-            self._told.set()
+            self._added.set()
 
 
 async def test_two_processes_on_one_folder_make_no_duplicates_and_no_failures(
     bench: Bench, database_dsn: str, album: Path, tmp_path: Path
 ) -> None:
-    fill(album, PICTURES)
+    fill(album, IMAGES)
     (album / "bad.jpg").write_bytes(b"")
 
     async def run() -> dict[str, int]:
@@ -183,20 +183,18 @@ async def test_two_processes_on_one_folder_make_no_duplicates_and_no_failures(
         return summary
 
     one, two = await asyncio.gather(run(), run())
-    assert one["added"] + two["added"] == PICTURES
+    assert one["added"] + two["added"] == IMAGES
     assert one["failed"] == two["failed"] == 1
-    assert one["added"] + one["unchanged"] == two["added"] + two["unchanged"] == PICTURES
+    assert one["added"] + one["unchanged"] == two["added"] + two["unchanged"] == IMAGES
     counts = await bench.counts()
     assert (counts["source"], counts["asset"], counts["embedding"]) == (
-        PICTURES + 1,
-        PICTURES,
-        PICTURES,
+        IMAGES + 1,
+        IMAGES,
+        IMAGES,
     )
 
 
-async def test_the_database_going_away_is_named(
-    bench: Bench, database: Database, album: Path
-) -> None:
+async def test_a_lost_database_is_an_error(bench: Bench, database: Database, album: Path) -> None:
 
     fill(album, 2)
     await database.close()

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from dataclasses import dataclass, field, fields
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
+from sightline.storage.types import Box
 
 _LENGTH = struct.Struct(">I")
 _MAX_HEADER_BYTES = 16 << 20
@@ -30,27 +30,24 @@ class ProtocolError(Exception):
 # Requests: parent to worker.
 
 
-@dataclass(frozen=True, slots=True)
-class HashRequest:
+class HashRequest(NamedTuple):
     """Return the SHA-256 of a file as one `FileHash`."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoadImageRequest:
+class LoadImageRequest(NamedTuple):
     """Return one whole upright image as a `LoadedImage`."""
 
     data: bytes
     edge: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeRequest:
+class DecodeRequest(NamedTuple):
     """Decode one source: a path, or bytes sent along.
 
-    ``sha256`` (hex) is valid while the file still has ``stamp``. ``metadata_only`` skips images
-    and text that the collection already has; OCR, tiles and subtitles are still done if requested.
+    ``sha256`` (hex) is valid while the file still has ``stamp``. ``metadata_only`` skips images and
+    text that the collection already has; OCR, tiles and subtitles are still done if requested.
     ``skip_ocr`` lists ordinals of images whose OCR failed before.
     """
 
@@ -66,48 +63,35 @@ class DecodeRequest:
     skip_ocr: tuple[int, ...] = ()
 
 
-Request = HashRequest | LoadImageRequest | DecodeRequest
+# Messages: worker to parent.
 
 
-# Messages: worker to parent. ``type`` is the tag of the union.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerReady:
+class WorkerReady(NamedTuple):
     """The worker started; ``error`` is the traceback if it could not."""
 
     error: str | None = None
-    type: Literal["ready"] = "ready"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerAlive:
+class WorkerAlive(NamedTuple):
     """The worker makes progress; resets the deadline."""
 
-    type: Literal["alive"] = "alive"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileHash:
+class FileHash(NamedTuple):
     """SHA-256 (hex) of a file and the stamp of the file that was hashed."""
 
     sha256: str
     stamp: FileStamp
-    type: Literal["file_hash"] = "file_hash"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedImage:
+class LoadedImage(NamedTuple):
     """RGB bytes of an upright image, row by row."""
 
     width: int
     height: int
     pixels: bytes
-    type: Literal["loaded_image"] = "loaded_image"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImagePart:
+class ImagePart(NamedTuple):
     """One decoded image, page or frame.
 
     ``pixels`` is the encoder input, uint8 of ``shape`` (height, width, 3). ``content`` is the JPEG
@@ -127,51 +111,41 @@ class ImagePart:
     page: int | None = None
     frame_seconds: float | None = None
     exif_time: tuple[str, str | None] | None = None
-    type: Literal["image"] = "image"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TilePart:
-    """One tile of an image; ``box`` is normalized, ``pixels`` as in `ImagePart`."""
+class TilePart(NamedTuple):
+    """One tile of an image; ``pixels`` as in `ImagePart`."""
 
     asset: int
     ordinal: int
-    box: tuple[float, float, float, float]
+    box: Box
     shape: tuple[int, int, int]
     pixels: bytes
-    type: Literal["tile"] = "tile"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OcrStarted:
+class OcrStarted(NamedTuple):
     """OCR of an image starts: if the worker dies now, OCR is to blame."""
 
     asset: int
-    type: Literal["ocr_started"] = "ocr_started"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextLines:
-    """Lines of one image as (text, normalized box, confidence 0..1), in reading order."""
+class TextLines(NamedTuple):
+    """Lines of one image as (text, box, confidence 0..1), in reading order."""
 
     kind: Literal["ocr", "page_text"]
     asset: int
-    lines: list[tuple[str, tuple[float, float, float, float], float]]
+    lines: list[tuple[str, Box, float]]
     page: int | None = None
     start_seconds: float | None = None
-    type: Literal["lines"] = "lines"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextContent:
+class TextContent(NamedTuple):
     """The text of a text file, in UTF-8."""
 
     text: bytes
-    type: Literal["text"] = "text"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPassage:
+class TextPassage(NamedTuple):
     """One row or subtitle: a range of characters, or of seconds."""
 
     text: str
@@ -179,26 +153,21 @@ class TextPassage:
     seconds: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPassages:
+class TextPassages(NamedTuple):
     """Rows of a table, or subtitles."""
 
     kind: Literal["row", "subtitle"]
     passages: list[TextPassage]
-    type: Literal["passages"] = "passages"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartWarning:
+class PartWarning(NamedTuple):
     """A problem with a part of a source; the rest is still ingested."""
 
     code: str
     reason: str
-    type: Literal["warning"] = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceInfo:
+class SourceInfo(NamedTuple):
     """Facts about a whole source; the last part of a decode job."""
 
     kind: Literal["image", "text", "pdf", "video"]
@@ -207,63 +176,48 @@ class SourceInfo:
     mime_type: str | None
     exif_time: tuple[str, str | None] | None = None
     created: str | None = None
-    type: Literal["source"] = "source"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobEnd:
+class JobEnd(NamedTuple):
     """The end of a job, failed if ``code`` is set. Times are in seconds."""
 
     seconds: float
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    peak_rss_kib: int = 0
+    stage_seconds: dict[str, float]
+    peak_rss_kib: int
     code: str | None = None
     message: str = ""
     traceback: str | None = None
-    type: Literal["end"] = "end"
 
 
+Request = HashRequest | LoadImageRequest | DecodeRequest
 JobPart = (
-    WorkerAlive
-    | FileHash
-    | LoadedImage
-    | ImagePart
-    | TilePart
-    | OcrStarted
-    | TextLines
-    | TextContent
-    | TextPassages
-    | PartWarning
-    | SourceInfo
-)
+    WorkerAlive | FileHash | LoadedImage | ImagePart | TilePart | OcrStarted | TextLines
+    | TextContent | TextPassages | PartWarning | SourceInfo
+)  # fmt: skip
 WorkerMessage = WorkerReady | JobPart | JobEnd
 
-_REQUESTS = {each.__name__: each for each in (HashRequest, LoadImageRequest, DecodeRequest)}
 
-
-def pack_request(request: Request) -> list[bytes]:
-    """Return the pieces of a request's frame, in order."""
-    header, blobs = _split(request)
-    return pack_frame({"type": type(request).__name__, **header}, blobs)
+def pack_message(message: Request | WorkerMessage) -> list[bytes]:
+    """Return the pieces of a message's frame, in order; its ``type`` is the class name."""
+    values = {"type": type(message).__name__, **message._asdict()}
+    for name in _JSON_BLOBS & values.keys():
+        values[name] = json.dumps(values[name]).encode("ascii")
+    blobs = {name: value for name, value in values.items() if isinstance(value, bytes)}
+    return pack_frame({name: values[name] for name in values.keys() - blobs.keys()}, blobs)
 
 
 def parse_request(values: dict[str, Any]) -> Request:
     """Return the request in a frame. The parent sends it, so only its form is checked."""
-    values = dict(values)
+    requests = {each.__name__: each for each in (HashRequest, LoadImageRequest, DecodeRequest)}
     if (stamp := values.get("stamp")) is not None:
-        values["stamp"] = FileStamp(**stamp)
-    return _REQUESTS[values.pop("type")](**values)
-
-
-def pack_message(message: WorkerMessage) -> list[bytes]:
-    """Return the pieces of a message's frame, in order."""
-    return pack_frame(*_split(message))
+        values["stamp"] = FileStamp(*stamp)
+    return requests[values.pop("type")](**values)
 
 
 def pack_frame(header: dict[str, Any], blobs: dict[str, bytes]) -> list[bytes]:
     """Return the pieces of a frame, in order."""
     sizes = {name: len(blob) for name, blob in blobs.items()}
-    text = json.dumps({**header, "blobs": sizes}, default=_plain).encode("ascii")
+    text = json.dumps({**header, "blobs": sizes}).encode("ascii")
     return [_LENGTH.pack(len(text)), text, *blobs.values()]
 
 
@@ -287,20 +241,6 @@ async def receive_frame(stream: asyncio.StreamReader) -> dict[str, Any]:
     return _join(header, blobs)
 
 
-def _split(message: Request | WorkerMessage) -> tuple[dict[str, Any], dict[str, bytes]]:
-    header: dict[str, Any] = {}
-    blobs: dict[str, bytes] = {}
-    for each in fields(message):
-        value = getattr(message, each.name)
-        if each.name in _JSON_BLOBS:
-            blobs[each.name] = json.dumps(value, default=_plain).encode("ascii")
-        elif isinstance(value, bytes):
-            blobs[each.name] = value
-        else:
-            header[each.name] = value
-    return header, blobs
-
-
 def _join(header: dict[str, Any], blobs: dict[str, bytes]) -> dict[str, Any]:
     try:
         values = {
@@ -309,11 +249,6 @@ def _join(header: dict[str, Any], blobs: dict[str, bytes]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame that cannot be parsed: {error}") from error
     return {**header, **values}
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    """Return a JSON object for a dataclass inside a message."""
-    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 def _header_size(field_: bytes) -> int:

@@ -16,13 +16,13 @@ from sightline.storage.ingest.decode.capture_time import (
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def test_an_exif_time_with_an_offset_keeps_the_moment_and_the_wall_clock() -> None:
+def test_an_exif_time_with_an_offset_keeps_both_utc_and_local_time() -> None:
     assert from_exif("2024:05:03 17:22:10", "+08:00", BERLIN) == CaptureTime(
         datetime(2024, 5, 3, 9, 22, 10, tzinfo=UTC), datetime(2024, 5, 3, 17, 22, 10)
     )
 
 
-def test_an_exif_time_without_an_offset_is_on_the_clock_of_the_zone_that_is_set() -> None:
+def test_an_exif_time_without_an_offset_is_in_the_configured_zone() -> None:
     captured = from_exif("2024:07:01 12:00:00\0", None, BERLIN)
     assert captured == CaptureTime(datetime(2024, 7, 1, 10, tzinfo=UTC), datetime(2024, 7, 1, 12))
 
@@ -30,12 +30,12 @@ def test_an_exif_time_without_an_offset_is_on_the_clock_of_the_zone_that_is_set(
 @pytest.mark.parametrize(
     "value", ["0000:00:00 00:00:00", "", "yesterday", "2024:13:01 00:00:00", "2024:02:30 10:00:00"]
 )
-def test_what_is_no_exif_time_is_none(value: str) -> None:
+def test_an_invalid_exif_time_is_none(value: str) -> None:
     assert from_exif(value, None, UTC) is None
 
 
 @pytest.mark.parametrize("offset", ["+99:99", "east", ""])
-def test_a_broken_offset_leaves_the_clock(offset: str) -> None:
+def test_a_broken_offset_keeps_the_local_time(offset: str) -> None:
     captured = from_exif("2024:05:03 17:22:10", offset, UTC)
     assert captured is not None
     assert captured.local == datetime(2024, 5, 3, 17, 22, 10)
@@ -43,7 +43,7 @@ def test_a_broken_offset_leaves_the_clock(offset: str) -> None:
 
 @pytest.mark.parametrize("value", ["0001:01:01 00:00:00", "9999:12:31 23:59:59"])
 @pytest.mark.parametrize("offset", ["+14:00", "-14:00", None])
-def test_times_at_the_ends_of_the_calendar_do_not_fail(value: str, offset: str | None) -> None:
+def test_times_at_the_limits_of_the_calendar_do_not_fail(value: str, offset: str | None) -> None:
     from_exif(value, offset, ZoneInfo("Pacific/Kiritimati"))
 
 
@@ -57,7 +57,7 @@ def test_times_at_the_ends_of_the_calendar_do_not_fail(value: str, offset: str |
         ("2024-05-03", (2024, 5, 3), None),
     ],
 )
-def test_a_sidecars_time_is_read_in_the_forms_people_write(
+def test_sidecar_times_are_parsed_in_common_formats(
     text: str, at: tuple[int, ...], local: tuple[int, ...] | None
 ) -> None:
     expected = CaptureTime(datetime(*at, tzinfo=UTC), datetime(*local) if local else None)
@@ -65,7 +65,7 @@ def test_a_sidecars_time_is_read_in_the_forms_people_write(
 
 
 @pytest.mark.parametrize("text", ["", "noon", "2024-13-01", "9999-12-31T23:59:59-14:00"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         from_text(text, UTC)
 
@@ -84,7 +84,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ("20260501_164000.jpg", "2026-05-01T16:40:00"),
     ],
 )
-def test_file_names_of_cameras_say_when(name: str, local: str) -> None:
+def test_capture_times_are_parsed_from_file_names(name: str, local: str) -> None:
     captured = from_filename(name, ZoneInfo("Europe/Berlin"))
     assert captured is not None
     assert captured.local == datetime.fromisoformat(local)
@@ -92,7 +92,7 @@ def test_file_names_of_cameras_say_when(name: str, local: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["IMG-20260501-WA0003.jpg", "2026-05-01 the harbour.jpg"])
-def test_a_day_in_a_name_has_no_wall_clock(name: str) -> None:
+def test_a_day_in_a_file_name_has_no_local_time(name: str) -> None:
     captured = from_filename(name, ZoneInfo("UTC"))
     assert captured is not None
     assert (captured.at, captured.local) == (datetime(2026, 5, 1, tzinfo=UTC), None)
@@ -102,11 +102,11 @@ def test_a_day_in_a_name_has_no_wall_clock(name: str) -> None:
     "name",
     ["000000000025.jpg", "IMG_20261501_164000.jpg", "20260501.jpg", "9555916500133.png", "a.jpg"],
 )
-def test_numbers_that_are_no_time_say_nothing(name: str) -> None:
+def test_numbers_that_are_not_a_time_are_ignored(name: str) -> None:
     assert from_filename(name, ZoneInfo("UTC")) is None
 
 
-def test_a_film_without_an_offset_is_in_utc_and_1904_is_no_year() -> None:
+def test_a_video_time_without_an_offset_is_utc_and_1904_is_ignored() -> None:
     captured = from_video("2026-05-01T16:40:00", ZoneInfo("Asia/Tokyo"))
     assert captured is not None
     assert captured.local == datetime(2026, 5, 2, 1, 40)

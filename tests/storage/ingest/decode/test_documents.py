@@ -1,4 +1,4 @@
-"""PDF pages, web pages and tables become pictures and text that know where they stand."""
+"""PDF pages, web pages and tables become images and text with positions."""
 
 import io
 from pathlib import Path
@@ -32,7 +32,7 @@ def scan(canvas: Canvas) -> None:
     canvas.drawImage(ImageReader(image), 20, 300, 380, 127)
 
 
-async def test_each_page_is_a_picture_with_its_paragraphs_and_their_boxes(
+async def test_each_page_is_an_image_with_its_paragraphs_and_their_boxes(
     bench: Bench, album: Path
 ) -> None:
     (album / "manual.pdf").write_bytes(pdf(boards, lambda c: c.rect(100, 100, 200, 200, fill=1)))
@@ -63,7 +63,7 @@ async def test_each_page_is_a_picture_with_its_paragraphs_and_their_boxes(
     assert passages[1][4] > 0.85
 
 
-async def test_a_turned_page_has_its_boxes_turned(bench: Bench, album: Path) -> None:
+async def test_a_rotated_page_has_rotated_boxes(bench: Bench, album: Path) -> None:
     def turned(canvas: Canvas) -> None:
         canvas.drawString(50, 540, "upper left corner of the sheet")
 
@@ -78,7 +78,7 @@ async def test_a_turned_page_has_its_boxes_turned(bench: Bench, album: Path) -> 
     assert y0 < 0.2
 
 
-async def test_only_pages_without_a_text_layer_are_read(bench: Bench, album: Path) -> None:
+async def test_ocr_runs_only_on_pages_without_a_text_layer(bench: Bench, album: Path) -> None:
     bench.ocr_engine = load_ocr_engine()
     (album / "mixed.pdf").write_bytes(pdf(boards, scan))
     await bench.ingest("album")
@@ -115,7 +115,7 @@ async def test_a_poster_is_rendered_within_the_limit(bench: Bench, album: Path) 
     assert await bench.rows("SELECT width, height FROM sightline.asset") == [(500, 500)]
 
 
-async def test_deleting_pages_deletes_their_pictures(bench: Bench, album: Path) -> None:
+async def test_deleting_pages_deletes_their_images(bench: Bench, album: Path) -> None:
     (album / "manual.pdf").write_bytes(pdf(boards, scan))
     await bench.ingest("album")
     ids = [row[0] for row in await bench.rows("SELECT id FROM sightline.asset")]
@@ -124,7 +124,7 @@ async def test_deleting_pages_deletes_their_pictures(bench: Bench, album: Path) 
     assert (album / "manual.pdf").exists()
 
 
-async def test_a_web_page_says_what_a_person_sees(bench: Bench, album: Path) -> None:
+async def test_a_web_page_becomes_its_visible_text(bench: Bench, album: Path) -> None:
     (album / "page.html").write_text(
         "<html><head><title>Boards</title><style>p {}</style><script>steal()</script></head>"
         "<body><!-- secret --><p>Ninety <b>milli</b>metres</p><p hidden>no</p>"
@@ -137,7 +137,7 @@ async def test_a_web_page_says_what_a_person_sees(bench: Bench, album: Path) -> 
     assert await bench.rows("SELECT mime_type FROM sightline.source") == [("text/html",)]
 
 
-async def test_rows_of_tables_are_passages_with_their_place(bench: Bench, album: Path) -> None:
+async def test_rows_of_tables_are_passages_with_their_offsets(bench: Bench, album: Path) -> None:
     table = 'part,spacing,note\nAM4,90 mm,"two\nlines"\nLGA1700,78 mm,\n'
     (album / "parts.csv").write_text(table)
     # A line separator within a string is JSON, and no end of the row.
@@ -159,7 +159,7 @@ async def test_rows_of_tables_are_passages_with_their_place(bench: Bench, album:
     assert table[rows[2][2] : rows[2][3]] == 'AM4,90 mm,"two\nlines"\n'
 
 
-async def test_broken_documents_are_named(bench: Bench, album: Path) -> None:
+async def test_broken_documents_are_failures_with_a_code(bench: Bench, album: Path) -> None:
     (album / "a.jsonl").write_text('{"x": 1}\n{"x"')
     (album / "b.csv").write_text("a,b\n")
     (album / "c.html").write_text("<p>" * 3000 + "deep")
@@ -175,7 +175,7 @@ async def test_broken_documents_are_named(bench: Bench, album: Path) -> None:
     }
 
 
-def test_columns_of_one_name_are_both_kept() -> None:
+def test_repeated_columns_of_a_table_are_both_kept() -> None:
     table = "part,price,,price\nshackle,3,blue,4,left over\n"
     (row,) = parse_rows(table, ".csv", 10)
     assert row.text.split("\n") == [

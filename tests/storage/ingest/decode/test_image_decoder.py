@@ -32,7 +32,7 @@ def children() -> list[int]:
     return [int(each) for each in text.split()]
 
 
-async def test_a_picture_comes_upright_whole_and_without_what_its_file_says() -> None:
+async def test_an_image_is_loaded_upright_and_without_metadata() -> None:
     turned = encoded(picture(1), "PNG", exif=exif(taken="2026:05:01 16:40:00", orientation=6))
     async with decoder() as opens:
         image, small = await asyncio.gather(
@@ -53,7 +53,7 @@ async def test_a_picture_comes_upright_whole_and_without_what_its_file_says() ->
         (jpeg(1)[:-200], "broken"),
     ],
 )
-async def test_what_is_no_picture_is_named_and_the_next_one_opens(data: bytes, code: str) -> None:
+async def test_an_invalid_image_is_an_error_and_the_next_one_loads(data: bytes, code: str) -> None:
     async with decoder(workers=1) as opens:
         with pytest.raises(MediaError) as raised:
             await opens.load_upright(data)
@@ -61,7 +61,7 @@ async def test_what_is_no_picture_is_named_and_the_next_one_opens(data: bytes, c
     assert raised.value.code == code
 
 
-async def test_a_process_that_is_killed_costs_one_call() -> None:
+async def test_a_killed_process_fails_one_call() -> None:
     async with decoder(workers=1) as opens:
         await opens.load_upright(jpeg(1))
         (process,) = children()
@@ -75,7 +75,7 @@ async def test_a_process_that_is_killed_costs_one_call() -> None:
     assert children() == []
 
 
-async def test_a_picture_that_takes_too_long_costs_one_call() -> None:
+async def test_an_image_that_takes_too_long_fails_one_call() -> None:
     async with decoder(workers=1, timeout_seconds=5.0) as opens:
         await opens.load_upright(jpeg(1))
         (process,) = children()
@@ -85,7 +85,7 @@ async def test_a_picture_that_takes_too_long_costs_one_call() -> None:
         assert (await opens.load_upright(jpeg(3))).size == picture(3).size
 
 
-async def test_no_more_processes_than_are_needed_are_started() -> None:
+async def test_no_more_processes_than_needed_are_started() -> None:
     async with decoder(workers=2) as opens:
         for number in range(3):
             await opens.load_upright(jpeg(number))
@@ -94,7 +94,7 @@ async def test_no_more_processes_than_are_needed_are_started() -> None:
         assert len(children()) == 2
 
 
-async def test_a_process_that_does_not_start_is_an_error_of_every_call_and_not_a_wait(
+async def test_a_process_that_does_not_start_fails_every_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with decoder(workers=1) as opens:

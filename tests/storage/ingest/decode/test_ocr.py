@@ -17,23 +17,25 @@ from tests.support.pictures import fill
 
 
 @pytest.fixture
-def reading(bench: Bench) -> Bench:
+def ocr_bench(bench: Bench) -> Bench:
     bench.ocr_engine = load_ocr_engine()
     return bench
 
 
-async def test_lines_become_regions_and_one_passage_with_a_box(reading: Bench, album: Path) -> None:
+async def test_lines_become_regions_and_one_passage_with_a_box(
+    ocr_bench: Bench, album: Path
+) -> None:
     sign(album / "receipt.png", "HARBOUR HARDWARE", "Date 14/03/2018", "Total 30.90")
-    summary = await reading.ingest("album", ocr="on")
+    summary = await ocr_bench.ingest("album", ocr="on")
     assert (summary.added, summary.passages) == (1, 1)
     assert summary.stages["ocr"] > 0
-    regions = await reading.rows(
+    regions = await ocr_bench.rows(
         "SELECT label, y0, y1, score FROM sightline.region WHERE kind = 'ocr_line' ORDER BY ordinal"
     )
     assert [row[0] for row in regions] == ["HARBOUR HARDWARE", "Date 14/03/2018", "Total 30.90"]
     assert 0.05 < regions[0][1] < regions[0][2] < 0.35
     assert all(row[3] > 0.8 for row in regions)
-    ((kind, text, x0, y1, confidence, asset),) = await reading.rows(
+    ((kind, text, x0, y1, confidence, asset),) = await ocr_bench.rows(
         "SELECT kind, text, x0, y1, confidence, asset_id FROM sightline.content_passage"
     )
     assert (kind, text) == ("ocr", "HARBOUR HARDWARE\nDate 14/03/2018\nTotal 30.90")
@@ -43,50 +45,50 @@ async def test_lines_become_regions_and_one_passage_with_a_box(reading: Bench, a
     assert asset is not None
 
 
-async def test_auto_leaves_pictures_without_text_alone(reading: Bench, album: Path) -> None:
+async def test_auto_skips_images_without_text(ocr_bench: Bench, album: Path) -> None:
     fill(album, 2)
     sign(album / "sign.png", "NO PARKING")
-    await reading.ingest("album", ocr="auto")
-    assert await reading.rows("SELECT text FROM sightline.content_passage") == [("NO PARKING",)]
+    await ocr_bench.ingest("album", ocr="auto")
+    assert await ocr_bench.rows("SELECT text FROM sightline.content_passage") == [("NO PARKING",)]
 
 
-async def test_text_is_added_to_known_pictures_without_encoding_them_again(
-    reading: Bench, album: Path
+async def test_ocr_text_is_added_to_existing_images_without_encoding_them_again(
+    ocr_bench: Bench, album: Path
 ) -> None:
     sign(album / "sign.png", "NO PARKING")
     (album / "sign.txt").write_text("a sign")
-    await reading.ingest("album")
-    before = await reading.rows("SELECT id, created_at FROM sightline.asset")
-    added = await reading.ingest("album", ocr="auto")
+    await ocr_bench.ingest("album")
+    before = await ocr_bench.rows("SELECT id, created_at FROM sightline.asset")
+    added = await ocr_bench.ingest("album", ocr="auto")
     assert (added.updated, added.images) == (1, 0)
-    assert await reading.rows("SELECT id, created_at FROM sightline.asset") == before
+    assert await ocr_bench.rows("SELECT id, created_at FROM sightline.asset") == before
     kinds = "SELECT kind, text FROM sightline.content_passage ORDER BY kind"
-    assert await reading.rows(kinds) == [("caption", "a sign"), ("ocr", "NO PARKING")]
-    assert (await reading.ingest("album", ocr="auto")).unchanged == 1
-    again = await reading.ingest("album", ocr="on")  # more than auto promised
+    assert await ocr_bench.rows(kinds) == [("caption", "a sign"), ("ocr", "NO PARKING")]
+    assert (await ocr_bench.ingest("album", ocr="auto")).unchanged == 1
+    again = await ocr_bench.ingest("album", ocr="on")  # more than auto promised
     assert again.updated == 1
-    assert len(await reading.rows("SELECT id FROM sightline.region")) == 1
-    assert len(await reading.rows(kinds)) == 2
-    assert (await reading.ingest("album", ocr="auto")).unchanged == 1
+    assert len(await ocr_bench.rows("SELECT id FROM sightline.region")) == 1
+    assert len(await ocr_bench.rows(kinds)) == 2
+    assert (await ocr_bench.ingest("album", ocr="auto")).unchanged == 1
 
 
-async def test_a_changed_caption_keeps_what_was_read(reading: Bench, album: Path) -> None:
+async def test_a_changed_caption_keeps_the_ocr_text(ocr_bench: Bench, album: Path) -> None:
     sign(album / "sign.png", "NO PARKING")
-    await reading.ingest("album", ocr="on")
+    await ocr_bench.ingest("album", ocr="on")
     (album / "sign.txt").write_text("a sign")
-    assert (await reading.ingest("album", ocr="on")).updated == 1
+    assert (await ocr_bench.ingest("album", ocr="on")).updated == 1
     kinds = "SELECT kind FROM sightline.content_passage ORDER BY kind"
-    assert await reading.rows(kinds) == [("caption",), ("ocr",)]
+    assert await ocr_bench.rows(kinds) == [("caption",), ("ocr",)]
 
 
-async def test_the_setting_of_the_collection_comes_first(reading: Bench, album: Path) -> None:
+async def test_the_setting_of_the_collection_has_priority(ocr_bench: Bench, album: Path) -> None:
     sign(album / "sign.png", "NO PARKING")
-    async with reading.database.connection() as connection:
+    async with ocr_bench.database.connection() as connection:
         await collections.ensure(connection, "album", {"ocr": "off"})
-    assert (await reading.ingest("album", ocr="on")).passages == 0
+    assert (await ocr_bench.ingest("album", ocr="on")).passages == 0
 
 
-async def test_reading_without_a_reader_is_refused(bench: Bench, album: Path) -> None:
+async def test_ocr_without_an_engine_is_refused(bench: Bench, album: Path) -> None:
     fill(album, 1)
     with pytest.raises(ConfigurationError, match="there is no OCR engine"):
         await bench.ingest("album", ocr="on")
@@ -95,7 +97,7 @@ async def test_reading_without_a_reader_is_refused(bench: Bench, album: Path) ->
 
 
 @pytest.mark.parametrize("degrees", [0, 8])
-def test_the_box_of_a_line_fits_its_letters(degrees: int) -> None:
+def test_the_box_of_an_ocr_line_fits_its_letters(degrees: int) -> None:
     drawn = Image.new("RGB", (640, 320), "white")
     ImageDraw.Draw(drawn).text((60, 120), "HOLE SPACING", "black", load_default(40))
     drawn = drawn.rotate(degrees, fillcolor="white")
@@ -107,7 +109,7 @@ def test_the_box_of_a_line_fits_its_letters(degrees: int) -> None:
     assert max(abs(a - b) for a, b in zip(found, letters, strict=True)) < 4
 
 
-def test_lines_side_by_side_stand_in_one_row() -> None:
+def test_lines_side_by_side_form_one_row() -> None:
     lines = [
         OcrLine("Total", (0.1, 0.5, 0.3, 0.55), 0.9),
         OcrLine("30.90", (0.7, 0.502, 0.8, 0.55), 0.9),
@@ -127,7 +129,7 @@ def test_long_text_is_cut_between_rows() -> None:
     assert all(len(part.text) <= 1500 for part in parts)
 
 
-def test_a_box_without_area_gets_some() -> None:
+def test_a_box_without_an_area_is_widened() -> None:
     assert normalize_box((1, 1, 1, 1)) == (0.9999, 0.9999, 1.0, 1.0)
     assert normalize_box((0.5, 2, 0.2, -1)) == (0.2, 0.0, 0.5, 1.0)
     with pytest.raises(ValueError, match="not a box"):

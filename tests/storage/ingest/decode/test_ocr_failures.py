@@ -1,4 +1,4 @@
-"""Reading the text in a picture may fail or take for ever: the picture is there all the same."""
+"""OCR may fail or hang: the image is ingested without its text."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ READ += "ON s.id = a.source_id WHERE p.kind = 'ocr' ORDER BY 1, 2"
 
 
 def scanned(*colours: tuple[int, int, int]) -> bytes:
-    """A PDF of pages that are pictures, as scanners write it."""
+    """Return a PDF whose pages are images, as scanners write it."""
 
-    def page(colour: tuple[int, int, int]):  # type: ignore[no-untyped-def]
+    def page(color: tuple[int, int, int]):  # type: ignore[no-untyped-def]
         content = io.BytesIO()
-        Image.new("RGB", (40, 60), colour).save(content, "PNG")
+        Image.new("RGB", (40, 60), color).save(content, "PNG")
         return lambda canvas: draw(canvas, content)
 
     def draw(canvas: Canvas, content: io.BytesIO) -> None:
@@ -36,7 +36,7 @@ def scanned(*colours: tuple[int, int, int]) -> bytes:
 
 
 @pytest.mark.parametrize("does", ["crash", "hang"])
-async def test_a_picture_that_cannot_be_read_is_added_and_read_by_the_next_run(
+async def test_an_image_whose_ocr_fails_is_added_and_ocr_is_retried_by_the_next_run(
     bench: Bench, album: Path, does: Literal["crash", "hang"]
 ) -> None:
     Image.new("RGB", (200, 200), RED).save(album / "red.png")
@@ -57,7 +57,7 @@ async def test_a_picture_that_cannot_be_read_is_added_and_read_by_the_next_run(
     assert (await bench.ingest("album", ocr="on")).unchanged == 2
 
 
-async def test_one_page_that_cannot_be_read_costs_the_others_nothing(
+async def test_one_page_whose_ocr_fails_does_not_affect_the_others(
     bench: Bench, album: Path
 ) -> None:
     (album / "scan.pdf").write_bytes(scanned(GREEN, RED, GREEN))
@@ -68,9 +68,7 @@ async def test_one_page_that_cannot_be_read_costs_the_others_nothing(
     assert await bench.rows("SELECT ocr_engine FROM sightline.source") == [("late: dangerous",)]
 
 
-async def test_pages_that_cannot_be_read_one_after_the_other_end_the_reading(
-    bench: Bench, album: Path
-) -> None:
+async def test_repeated_ocr_failures_disable_ocr_of_the_source(bench: Bench, album: Path) -> None:
     (album / "scan.pdf").write_bytes(scanned(*[RED] * 6, GREEN))
     bench.ocr_engine = DangerousReader("crash")
     summary = await bench.ingest("album", ocr="on")

@@ -57,12 +57,12 @@ async def outcomes(
     return results
 
 
-def plain(colour: tuple[int, int, int]) -> bytes:
-    return encoded(Image.new("RGB", (8, 8), colour), "PNG")
+def plain(color: tuple[int, int, int]) -> bytes:
+    return encoded(Image.new("RGB", (8, 8), color), "PNG")
 
 
 @pytest.mark.parametrize(
-    ("colour", "outcome", "deadline"),
+    ("color", "outcome", "deadline"),
     [
         (misbehaving.CRASH, r"crashed: crashed its decoder process \(signal 11\)", 60),
         # Short because the test waits for it; long enough for the other files on a busy machine.
@@ -72,9 +72,9 @@ def plain(colour: tuple[int, int, int]) -> bytes:
     ids=["crash", "hang", "hog"],
 )
 async def test_a_file_that_breaks_its_worker_fails_alone(
-    colour: tuple[int, int, int], outcome: str, deadline: float
+    color: tuple[int, int, int], outcome: str, deadline: float
 ) -> None:
-    files = {"a.jpg": jpeg(1), "bad.png": plain(colour), "b.jpg": jpeg(2), "c.jpg": jpeg(3)}
+    files = {"a.jpg": jpeg(1), "bad.png": plain(color), "b.jpg": jpeg(2), "c.jpg": jpeg(3)}
     got = await outcomes(misbehaving.obey_the_colour, files, deadline)
     assert re.fullmatch(outcome, got.pop("bad.png"))
     assert got == {"a.jpg": "image", "b.jpg": "image", "c.jpg": "image"}
@@ -149,8 +149,8 @@ async def test_a_worker_that_does_not_start_stops_the_ingest_with_the_reason() -
         await outcomes(_BreaksOnUnpickling(), {"a.jpg": jpeg(1)})  # type: ignore[arg-type]
 
 
-END = {"type": "end", "seconds": 1.0}
-TILE = {"type": "tile", "asset": 0, "ordinal": 0, "shape": [1, 1, 3], "pixels": b"abc"}
+END = {"type": "JobEnd", "seconds": 1.0, "stage_seconds": {}, "peak_rss_kib": 1}
+TILE = {"type": "TilePart", "asset": 0, "ordinal": 0, "shape": [1, 1, 3], "pixels": b"abc"}
 
 
 @pytest.mark.parametrize(
@@ -158,17 +158,19 @@ TILE = {"type": "tile", "asset": 0, "ordinal": 0, "shape": [1, 1, 3], "pixels": 
     [
         {},
         {"type": "unknown"},
-        {"type": "end"},
+        {"type": ["JobEnd"]},
+        {**END, "unknown": 1},
+        {"type": "JobEnd"},
         {**END, "seconds": "long"},
         {**END, "stage_seconds": [1]},
         {**TILE, "box": [0, 0, 1]},
         {**TILE, "box": [0, 0, 1, "x"]},
         {**TILE, "box": [0, 0, 1, 1], "shape": [1, 1]},
-        {"type": "lines", "kind": "person", "asset": 0, "lines": []},
-        {"type": "lines", "kind": "ocr", "asset": 0, "lines": [["text", [0, 0, 1, 1]]]},
-        {"type": "passages", "kind": "row", "passages": [{"chars": [0, 1]}]},
-        {"type": "passages", "kind": "row", "passages": [{"text": "a", "chars": [0]}]},
-        {"type": "source", "kind": "program", "sha256": "", "size": 1, "mime_type": None},
+        {"type": "TextLines", "kind": "person", "asset": 0, "lines": []},
+        {"type": "TextLines", "kind": "ocr", "asset": 0, "lines": [["text", [0, 0, 1, 1]]]},
+        {"type": "TextPassages", "kind": "row", "passages": [{"chars": [0, 1]}]},
+        {"type": "TextPassages", "kind": "row", "passages": [{"text": "a", "chars": [0]}]},
+        {"type": "SourceInfo", "kind": "program", "sha256": "", "size": 1, "mime_type": None},
     ],
     ids=str,
 )
@@ -178,5 +180,5 @@ def test_invalid_worker_messages_are_refused(values: dict[str, Any]) -> None:
 
 
 def test_worker_messages_contain_no_characters_that_postgres_refuses() -> None:
-    values = {"type": "warning", "code": "a\0b", "reason": "\ud800"}
+    values = {"type": "PartWarning", "code": "a\0b", "reason": "\ud800"}
     assert parse_message(values) == PartWarning(code="ab", reason="?")

@@ -143,11 +143,11 @@ def test_tables_apply_to_the_folders_below_them() -> None:
 
 def test_repeated_columns_are_numbered_and_are_a_warning() -> None:
     parsed: list[tuple[str, str, str]] = []
-    text = b"file_name,colour,colour\n0000.jpg,red,green\n"
+    text = b"file_name,color,color\n0000.jpg,red,green\n"
     table = parse_caption_table("metadata.csv", text, 1000, lambda *report: parsed.append(report))
     row = table.lookup("0000.jpg", lambda *report: parsed.append(report))
     assert row is not None
-    assert row.metadata == {"colour": "red", "colour (2)": "green"}
+    assert row.metadata == {"color": "red", "color (2)": "green"}
     ((code, name, reason),) = parsed
     assert (code, name) == ("column_repeated", "metadata.csv")
-    assert "'colour'" in reason
+    assert "'color'" in reason

@@ -1,4 +1,4 @@
-"""Files are fetched from the hosts that are named, at the address that was checked."""
+"""Files are fetched only from allowed hosts, at the address that was checked."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ async def here(host: str, port: int) -> Sequence[str]:
 
 
 def fetcher(pictures: Site, **changes: object) -> UrlFetcher:
-    told = {
+    arguments = {
         "hosts": (f"pictures.test:{pictures.port}", f"*.below.test:{pictures.port}"),
         "networks": LOOPBACK,
         "max_bytes": 100_000,
         "timeout_seconds": 10.0,
     }
     resolve = changes.pop("resolve", here)
-    allowed = UrlPolicy(**{**told, **changes})  # type: ignore[arg-type]
+    allowed = UrlPolicy(**{**arguments, **changes})  # type: ignore[arg-type]
     return UrlFetcher(allowed, resolve=resolve, context=pictures.context())  # type: ignore[arg-type]
 
 
@@ -81,7 +81,7 @@ async def test_a_file_is_fetched_by_its_name_from_the_address_that_was_checked(
     assert pictures.asked == [("/a.jpg?key=secret", f"pictures.test:{pictures.port}")]
 
 
-async def test_the_name_is_resolved_once_so_that_a_second_answer_leads_nowhere(
+async def test_the_host_is_resolved_once_so_that_a_second_answer_has_no_effect(
     pictures: Site,
 ) -> None:
     answers = [["127.0.0.1"], ["169.254.169.254"]]
@@ -121,12 +121,12 @@ async def test_a_redirect_is_resolved_and_checked_again(pictures: Site) -> None:
         ("/cut", "unreachable"),
     ],
 )
-async def test_what_a_site_does_wrong_is_named(pictures: Site, path: str, code: str) -> None:
+async def test_errors_of_a_site_have_a_code(pictures: Site, path: str, code: str) -> None:
     assert (await failure(fetcher(pictures), pictures, path)).code == code
 
 
 @pytest.mark.parametrize("path", ["/slow-body", "/slow-head"])
-async def test_a_site_that_drips_is_left(pictures: Site, path: str) -> None:
+async def test_a_slow_site_times_out(pictures: Site, path: str) -> None:
     assert (await failure(fetcher(pictures, timeout_seconds=1.0), pictures, path)).code == "timeout"
 
 
@@ -172,9 +172,7 @@ async def test_a_certificate_of_another_name_is_refused(pictures: Site) -> None:
         "",
     ],
 )
-async def test_other_addresses_are_refused_before_anything_is_asked(
-    pictures: Site, url: str
-) -> None:
+async def test_other_urls_are_refused_before_any_request(pictures: Site, url: str) -> None:
     with pytest.raises(NotAllowedError) as raised:
         fetcher(pictures).remote_file(url.format(port=pictures.port))
     assert "secret" not in str(raised.value)
@@ -183,13 +181,13 @@ async def test_other_addresses_are_refused_before_anything_is_asked(
 @pytest.mark.parametrize(
     "url", ["https://[::1", "https://a.test:99999999/", "https://\0/", "a" * 10**6]
 )
-def test_what_is_no_address_is_named(url: str) -> None:
+def test_an_invalid_url_is_an_error(url: str) -> None:
     with pytest.raises((InvalidArgumentError, NotAllowedError)) as raised:
         UrlFetcher(UrlPolicy(("a.test",))).remote_file(url)
     assert len(str(raised.value)) < 1000
 
 
-async def test_fetched_files_are_ingested_under_their_address_without_its_query(
+async def test_fetched_files_are_named_by_their_url_without_its_query(
     bench: Bench, pictures: Site
 ) -> None:
     urls = fetcher(pictures)

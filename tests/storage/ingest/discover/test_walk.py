@@ -47,7 +47,7 @@ def test_the_current_folder_adds_nothing_to_names(
     assert names("../album") == ["../album/a.jpg"]
 
 
-def test_the_order_depends_on_names_alone(album: Path) -> None:
+def test_the_order_depends_only_on_names(album: Path) -> None:
     make(album, "b.jpg", "a/2.jpg", "a/1.jpg", "Ä.jpg", "B.jpg")
     assert names("album") == [
         f"album/{n}" for n in ("B.jpg", "a/1.jpg", "a/2.jpg", "b.jpg", "Ä.jpg")

@@ -1,4 +1,4 @@
-"""The words of file names find what the files hold."""
+"""Files are found by the words of their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES += "LEFT JOIN sightline.asset AS a ON a.id = p.asset_id WHERE p.kind = 'na
 
 
 async def first(bench: Bench, query: str, kinds: tuple[str, ...] | None = None) -> list[str]:
-    """Sources of the best picture and of the best text."""
+    """Return the sources of the best image and the best passage."""
     # Without vectors of passages: the test encoder's mean little.
     images = ImageSearch(bench.database, bench.encoder, None, signing_key=b"a key")
     texts = PassageSearch(bench.database, None, signing_key=b"a key")
@@ -31,7 +31,7 @@ async def first(bench: Bench, query: str, kinds: tuple[str, ...] | None = None) 
     ]
 
 
-async def test_each_kind_of_file_is_found_by_the_words_of_its_name(
+async def test_each_type_of_file_is_found_by_the_words_of_its_name(
     bench: Bench, album: Path
 ) -> None:
     fill(album, 3)
@@ -57,7 +57,9 @@ async def test_each_kind_of_file_is_found_by_the_words_of_its_name(
     assert await integrity_check.check(bench.database, bench.blobs) == []
 
 
-async def test_a_name_changes_with_its_file_and_once_is_enough(bench: Bench, album: Path) -> None:
+async def test_a_name_passage_is_updated_when_its_file_is_renamed(
+    bench: Bench, album: Path
+) -> None:
     (old,) = fill(album, 1)
     await bench.ingest("album")
     assert (await bench.ingest("album")).unchanged == 1
@@ -67,7 +69,7 @@ async def test_a_name_changes_with_its_file_and_once_is_enough(bench: Bench, alb
     assert (await bench.ingest("album")).unchanged == 1
 
 
-async def test_what_an_earlier_version_ingested_gets_its_name_with_the_next_run(
+async def test_sources_without_a_name_passage_get_it_with_the_next_run(
     bench: Bench, album: Path
 ) -> None:
     fill(album, 2)
@@ -92,7 +94,7 @@ async def test_what_an_earlier_version_ingested_gets_its_name_with_the_next_run(
         ("LGA1700-bracket (2).JPG", {"lga1700", "bracket", "2", "jpg"}),
     ],
 )
-def test_joined_words_are_told_apart(name: str, terms: set[str]) -> None:
+def test_joined_words_are_separate_terms(name: str, terms: set[str]) -> None:
     passage = filename_passage(name)
     assert terms <= set(passage.analysis.frequencies)
     assert passage.draft.text == name.rpartition("/")[2]

@@ -34,7 +34,7 @@ def thumbnail(part: ImagePart) -> Image.Image:
         ("TIFF", "image/tiff"),
     ],
 )
-def test_the_formats_of_the_list_are_decode(form: str, mime_type: str) -> None:
+def test_supported_formats_are_decoded(form: str, mime_type: str) -> None:
     data = encoded(picture(1, (400, 200)), form)
     got, found_type = decode_image(data, colour_grid, 1_000_000)
     assert (got.width, got.height, found_type) == (400, 200, mime_type)
@@ -43,7 +43,7 @@ def test_the_formats_of_the_list_are_decode(form: str, mime_type: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["PPM", "ICO", "TGA", "EPS", "PDF"])
-def test_formats_that_are_not_on_the_list_are_refused_though_pillow_knows_them(form: str) -> None:
+def test_unsupported_formats_are_refused_even_if_pillow_supports_them(form: str) -> None:
     with pytest.raises(MediaError, match="not an image of a supported format") as caught:
         decode(encoded(picture(1), form))
     assert caught.value.code == "not_an_image"
@@ -71,12 +71,12 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     assert np.abs(pixels_of(got).astype(int) - expected).max() <= 1
 
 
-def test_transparency_is_laid_on_white() -> None:
+def test_transparency_becomes_white() -> None:
     clear = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     assert np.asarray(thumbnail(decode(encoded(clear, "PNG")))).min() > 250
 
 
-def test_palettes_with_a_transparent_colour_are_laid_on_white() -> None:
+def test_transparent_palette_colors_become_white() -> None:
     image = Image.new("P", (64, 64), 0)
     image.putpalette([0, 0, 0, 255, 0, 0])
     data = encoded(image, "PNG", transparency=0)
@@ -84,18 +84,18 @@ def test_palettes_with_a_transparent_colour_are_laid_on_white() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "CMYK", "I;16", "P", "RGBA", "YCbCr"])
-def test_every_mode_of_pixels_is_decode(mode: str) -> None:
+def test_every_pixel_mode_is_decoded(mode: str) -> None:
     if mode == "I;16":
         image = Image.fromarray(np.full((40, 40), 32_768, np.uint16))
     else:
         image = Image.new("RGB", (40, 40), (128, 128, 128)).convert(mode)
     form = "TIFF" if mode in ("CMYK", "YCbCr") else "PNG"
-    grey = np.asarray(thumbnail(decode(encoded(image, form))).convert("L"), int)
-    assert abs(grey.mean() - 128) < 6
+    gray = np.asarray(thumbnail(decode(encoded(image, form))).convert("L"), int)
+    assert abs(gray.mean() - 128) < 6
 
 
 def test_an_animation_is_its_first_frame() -> None:
-    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert thumbnail(decode(data)).getpixel((16, 16))[0] > 240  # type: ignore[index]
 
@@ -112,12 +112,12 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
-def test_truncated_files_are_errors(form: str, kept: float) -> None:
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_truncated_files_are_errors(form: str, share: float) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     data = encoded(noise, form)
     with pytest.raises((OSError, MediaError, SyntaxError, ValueError)):
-        decode(data[: int(len(data) * kept)])
+        decode(data[: int(len(data) * share)])
 
 
 def test_the_time_is_as_the_camera_wrote_it() -> None:
@@ -126,14 +126,14 @@ def test_the_time_is_as_the_camera_wrote_it() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_broken_exif_costs_the_time_and_not_the_picture(seed: int) -> None:
+def test_broken_exif_loses_the_time_but_not_the_image(seed: int) -> None:
     junk = b"Exif\0\0II*\0\x08\0\0\0" + np.random.default_rng(seed).bytes(64)
     got = decode(encoded(picture(1), exif=junk))
     assert got.exif_time is None
     assert got.width == 48
 
 
-def test_looks_are_hashed_and_not_bytes() -> None:
+def test_the_perceptual_hash_depends_on_content_and_not_on_bytes() -> None:
     rng = np.random.default_rng(5)
     one, other = (
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((300, 200)) for _ in "ab"
@@ -151,6 +151,6 @@ def test_looks_are_hashed_and_not_bytes() -> None:
     assert all(-(2**63) <= value < 2**63 for value in hashes)
 
 
-def test_random_bytes_are_no_picture() -> None:
+def test_random_bytes_are_not_an_image() -> None:
     with pytest.raises(MediaError):
         decode(os.urandom(1000))

@@ -1,4 +1,4 @@
-"""Parts of pictures: cut at two scales, encoded at ingest, found with their boxes."""
+"""Tiles: cut at two scales, encoded at ingest, found with their boxes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ TILES = (
 ON = {"tiles": True}
 
 
-def patch(path: Path, place: tuple[int, int], colour: tuple[int, int, int]) -> Path:
-    """A grey picture with one patch of a colour, 60 pixels large, on 240 by 240."""
+def patch(path: Path, place: tuple[int, int], color: tuple[int, int, int]) -> Path:
+    """Write a gray image of 240 by 240 pixels with one patch of a color."""
     image = Image.new("RGB", (240, 240), (127, 127, 127))
-    image.paste(colour, (place[0], place[1], place[0] + 90, place[1] + 90))
+    image.paste(color, (place[0], place[1], place[0] + 90, place[1] + 90))
     image.save(path)
     return path
 
@@ -51,7 +51,7 @@ def patch(path: Path, place: tuple[int, int], colour: tuple[int, int, int]) -> P
         ((1, 4000), 0),
     ],
 )
-def test_tiles_overlap_and_cover_all_of_the_picture(size: tuple[int, int], count: int) -> None:
+def test_tiles_overlap_and_cover_the_whole_image(size: tuple[int, int], count: int) -> None:
     found = tile_boxes(*size)
     assert len(found) == count
     covered = np.zeros((100, 100), int)
@@ -64,17 +64,17 @@ def test_tiles_overlap_and_cover_all_of_the_picture(size: tuple[int, int], count
         assert covered.max() > 2
 
 
-async def found_by(bench: Bench, picture: Image.Image) -> list[ImageHit]:
+async def find(bench: Bench, picture: Image.Image) -> list[ImageHit]:
     search = ImageSearch(bench.database, bench.encoder, bench.encoder, signing_key=b"a key")
     results = await search.search(ImageRequest(image=picture, selection=Selection()))
     return list(results.hits)
 
 
-async def test_a_part_of_a_picture_is_found_with_its_box(bench: Bench, album: Path) -> None:
+async def test_a_part_of_an_image_is_found_with_its_box(bench: Bench, album: Path) -> None:
     patch(album / "corner.png", (150, 150), RED)
     patch(album / "middle.png", (75, 75), GREEN)
     await bench.ingest("album", settings=ON)
-    hit, *others = await found_by(bench, Image.new("RGB", (90, 90), RED))
+    hit, *others = await find(bench, Image.new("RGB", (90, 90), RED))
     assert hit.asset.source == "album/corner.png"
     assert {"image_to_region", "image_to_image"} <= set(hit.retrievers)
     assert hit.retrievers["image_to_region"].rank == 1
@@ -86,7 +86,7 @@ async def test_a_part_of_a_picture_is_found_with_its_box(bench: Bench, album: Pa
     assert [other.asset.source for other in others] == ["album/middle.png"]
 
 
-async def test_pages_and_frames_are_cut_too(bench: Bench, album: Path) -> None:
+async def test_pages_and_frames_get_tiles_too(bench: Bench, album: Path) -> None:
     def page(canvas: Canvas) -> None:
         canvas.drawString(60, 300, "Mounting holes")
 
@@ -103,7 +103,7 @@ async def test_pages_and_frames_are_cut_too(bench: Bench, album: Path) -> None:
     assert len(await bench.rows(TILES)) == 4 * 18
 
 
-async def test_the_same_again_changes_nothing(bench: Bench, album: Path) -> None:
+async def test_a_second_ingest_changes_no_tiles(bench: Bench, album: Path) -> None:
     patch(album / "a.png", (150, 150), RED)
     await bench.ingest("album", settings=ON)
     before = await bench.rows(TILES)
@@ -115,7 +115,7 @@ async def test_the_same_again_changes_nothing(bench: Bench, album: Path) -> None
     assert await bench.rows(TILES) == before
 
 
-async def test_pictures_that_are_there_get_tiles_later_and_keep_their_vectors(
+async def test_existing_images_get_tiles_later_and_keep_their_vectors(
     bench: Bench, album: Path
 ) -> None:
     patch(album / "a.png", (150, 150), RED)
@@ -133,19 +133,19 @@ async def test_pictures_that_are_there_get_tiles_later_and_keep_their_vectors(
     assert (await bench.ingest("album")).unchanged == 3
 
 
-async def test_switched_off_they_are_forgotten(bench: Bench, album: Path) -> None:
+async def test_tiles_are_deleted_when_the_setting_is_turned_off(bench: Bench, album: Path) -> None:
     patch(album / "a.png", (150, 150), RED)
     await bench.ingest("album", settings=ON)
     await bench.ingest("album", settings={"tiles": False})
     assert await bench.rows(TILES) == []
     assert await bench.rows("SELECT FROM sightline.embedding WHERE region_id IS NOT NULL") == []
-    (hit,) = await found_by(bench, Image.new("RGB", (90, 90), RED))
+    (hit,) = await find(bench, Image.new("RGB", (90, 90), RED))
     assert (hit.region, list(hit.retrievers)) == (None, ["image_to_image"])
     assert (await bench.ingest("album", settings=ON)).updated == 1
     assert len(await bench.rows(TILES)) == 13
 
 
-async def test_they_go_with_their_picture(bench: Bench, album: Path) -> None:
+async def test_tiles_are_deleted_with_their_image(bench: Bench, album: Path) -> None:
     patch(album / "a.png", (150, 150), RED)
     patch(album / "b.png", (10, 10), RED)
     await bench.ingest("album", settings=ON)
@@ -160,7 +160,7 @@ async def test_they_go_with_their_picture(bench: Bench, album: Path) -> None:
     assert await integrity_check.check(bench.database, bench.blobs) == []
 
 
-async def test_the_check_names_what_has_no_tiles(bench: Bench, album: Path) -> None:
+async def test_the_integrity_check_reports_missing_tiles(bench: Bench, album: Path) -> None:
     patch(album / "a.png", (150, 150), RED)
     patch(album / "b.png", (10, 10), RED)
     await bench.ingest("album", settings=ON)
@@ -195,7 +195,7 @@ async def test_analysts_see_regions_and_their_coverage(bench: Bench, album: Path
 
 
 class Choking(ColourHistogramEncoder):
-    """Cannot encode what is blue all over."""
+    """Fails on images that are completely blue."""
 
     async def encode_images(self, pixels: list[Pixels]) -> Vectors:  # type: ignore[override]
         if any((each.reshape(-1, 3) == BLUE).all() for each in pixels):
@@ -203,7 +203,9 @@ class Choking(ColourHistogramEncoder):
         return await super().encode_images(pixels)
 
 
-async def test_a_part_that_cannot_be_encoded_costs_no_picture(bench: Bench, album: Path) -> None:
+async def test_a_tile_that_cannot_be_encoded_does_not_fail_its_image(
+    bench: Bench, album: Path
+) -> None:
     image = Image.new("RGB", (240, 240), (127, 127, 127))
     image.paste(BLUE, (0, 0, 110, 110))
     image.save(album / "a.png")
@@ -213,7 +215,7 @@ async def test_a_part_that_cannot_be_encoded_costs_no_picture(bench: Bench, albu
     assert await integrity_check.check(bench.database, bench.blobs) == []
 
 
-async def test_what_is_no_setting_and_another_encoder_are_refused(
+async def test_an_invalid_setting_and_another_encoder_are_refused(
     bench: Bench, album: Path
 ) -> None:
     patch(album / "a.png", (150, 150), RED)

@@ -1,4 +1,4 @@
-"""Films become frames that know their time, with what is said in them."""
+"""Videos become frames with their times, and subtitles."""
 
 import io
 from datetime import UTC, datetime
@@ -33,13 +33,13 @@ FRAMES = (
     "SELECT a.ordinal, a.frame_seconds, a.width, a.height, a.location, a.sha256, a.captured_at "
     "FROM sightline.asset a WHERE kind = 'frame' ORDER BY ordinal"
 )
-SAID = (
+PASSAGES = (
     "SELECT p.text, p.start_seconds, p.end_seconds, a.frame_seconds FROM sightline.passage p "
     "LEFT JOIN sightline.asset a ON a.id = p.asset_id WHERE p.kind = 'subtitle' ORDER BY p.ordinal"
 )
 
 
-async def test_one_frame_of_each_scene_is_kept_with_its_time_and_picture(
+async def test_one_frame_per_scene_is_kept_with_its_time_and_image(
     bench: Bench, album: Path
 ) -> None:
     film(
@@ -64,7 +64,7 @@ async def test_one_frame_of_each_scene_is_kept_with_its_time_and_picture(
     assert await bench.rows(kinds) == [("video", "video/mp4")]
 
 
-async def test_a_still_film_is_one_frame_and_a_long_one_stays_within_its_number(
+async def test_a_still_video_is_one_frame_and_a_long_one_has_a_limit(
     bench: Bench, album: Path
 ) -> None:
     film(album / "still.mp4", [(RED, 12)])
@@ -78,41 +78,39 @@ async def test_a_still_film_is_one_frame_and_a_long_one_stays_within_its_number(
     assert 2 <= counted[0][1] <= 4
 
 
-async def test_subtitles_beside_a_film_bring_the_frame_nearest_to_them(
-    bench: Bench, album: Path
-) -> None:
+async def test_subtitles_of_a_video_reference_the_nearest_frame(bench: Bench, album: Path) -> None:
     film(album / "clip.mp4", [(RED, 2), (GREEN, 2), (BLUE, 2)])
     (album / "clip.en.srt").write_text(SRT)
     summary = await bench.ingest("album")
     assert (summary.added, summary.passages) == (1, 2)
     times = pytest.approx
-    assert await bench.rows(SAID) == [
+    assert await bench.rows(PASSAGES) == [
         ("The kettle is on the stove.", times(0.5), times(2.0), times(2.0)),
         ("猫在沙发上。", times(4.2), times(5.0), times(4.0)),
     ]
 
 
-async def test_subtitles_within_a_film_are_found_too(bench: Bench, album: Path) -> None:
+async def test_embedded_subtitles_are_passages_too(bench: Bench, album: Path) -> None:
     cues = [(0.2, 1.0, "<b>The kettle sings.</b>"), (2.5, 3.5, "It is quiet now.")]
     film(album / "clip.mkv", [(RED, 2), (GREEN, 2)], cues=cues)
     await bench.ingest("album")
-    assert await bench.rows(SAID) == [
+    assert await bench.rows(PASSAGES) == [
         ("The kettle sings.", pytest.approx(0.2), pytest.approx(1.0), 0.0),
         ("It is quiet now.", pytest.approx(2.5), pytest.approx(3.5), pytest.approx(2.0)),
     ]
 
 
-async def test_changed_subtitles_are_taken_in_without_decoding(bench: Bench, album: Path) -> None:
+async def test_changed_subtitles_are_updated_without_decoding(bench: Bench, album: Path) -> None:
     film(album / "clip.mp4", [(RED, 2), (GREEN, 2)])
     (album / "clip.srt").write_text(SRT)
     await bench.ingest("album")
     (album / "clip.srt").write_text("1\n00:00:02,000 --> 00:00:03,000\nNew words.\n")
     summary = await bench.ingest("album")
     assert (summary.updated, summary.images) == (1, 0)
-    assert await bench.rows(SAID) == [("New words.", 2.0, 3.0, pytest.approx(2.0))]
+    assert await bench.rows(PASSAGES) == [("New words.", 2.0, 3.0, pytest.approx(2.0))]
 
 
-async def test_subtitles_that_are_gone_give_way_to_those_within_the_film(
+async def test_removed_subtitle_files_are_replaced_by_embedded_subtitles(
     bench: Bench, album: Path
 ) -> None:
     film(album / "clip.mkv", [(RED, 2), (GREEN, 2)], cues=[(2.5, 3.5, "Within the film.")])
@@ -120,18 +118,16 @@ async def test_subtitles_that_are_gone_give_way_to_those_within_the_film(
     for name in ("clip", "mute"):
         (album / f"{name}.srt").write_text(SRT)
     await bench.ingest("album")
-    assert len(await bench.rows(SAID)) == 4
+    assert len(await bench.rows(PASSAGES)) == 4
     (album / "clip.srt").unlink()
     (album / "mute.srt").unlink()
     summary = await bench.ingest("album")
     assert (summary.updated, summary.images) == (2, 0)
-    assert await bench.rows(SAID) == [("Within the film.", 2.5, 3.5, pytest.approx(2.0))]
+    assert await bench.rows(PASSAGES) == [("Within the film.", 2.5, 3.5, pytest.approx(2.0))]
     assert (await bench.ingest("album")).unchanged == 2
 
 
-async def test_a_film_is_read_from_its_file_and_has_a_limit_of_its_own(
-    bench: Bench, album: Path
-) -> None:
+async def test_a_video_is_streamed_and_has_its_own_size_limit(bench: Bench, album: Path) -> None:
     film(album / "a.mp4", [(RED, 1), (GREEN, 1)])
     size = (album / "a.mp4").stat().st_size
     assert (await bench.ingest("album", max_file_bytes=size // 2)).added == 1
@@ -141,14 +137,14 @@ async def test_a_film_is_read_from_its_file_and_has_a_limit_of_its_own(
     assert await bench.failures() == {"album/b.mp4": "too_large"}
 
 
-async def test_subtitles_without_a_film_are_found_by_their_times(bench: Bench, album: Path) -> None:
+async def test_subtitles_without_a_video_are_passages_with_times(bench: Bench, album: Path) -> None:
     cue = "00:01.000 --> 00:02.500 align:start\nHello &amp; hi."
     (album / "talk.vtt").write_text(f"WEBVTT\n\n{cue}")
     await bench.ingest("album")
-    assert await bench.rows(SAID) == [("Hello & hi.", 1.0, 2.5, None)]
+    assert await bench.rows(PASSAGES) == [("Hello & hi.", 1.0, 2.5, None)]
 
 
-async def test_films_that_cannot_be_taken_are_named(bench: Bench, album: Path) -> None:
+async def test_videos_that_cannot_be_decoded_are_failures(bench: Bench, album: Path) -> None:
     whole = film(album / "good.avi", [(RED, 1), (GREEN, 2)]).read_bytes()
     (album / "a-noise.mp4").write_bytes(bytes(range(256)) * 64)
     (album / "b-playlist.mp4").write_bytes(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n")
@@ -189,12 +185,12 @@ def test_sentences_over_several_cues_are_one() -> None:
         ("100:00:00,000 --> 100:00:01,000\n42\n", [SubtitleCue(360000, 360001, "42")]),
     ],
 )
-def test_subtitle_files_are_read_as_players_read_them(text: str, cues: list[SubtitleCue]) -> None:
+def test_subtitle_files_are_parsed_as_players_do(text: str, cues: list[SubtitleCue]) -> None:
     assert parse_subtitles(text) == cues
 
 
 @pytest.mark.timeout(60)
-def test_subtitles_are_read_in_a_time_in_proportion_to_their_length() -> None:
+def test_subtitles_are_parsed_in_linear_time() -> None:
     cue = "{n}\n00:00:01,000 --> 00:00:02,000\nline {n}\n\n"
     many = "".join(cue.format(n=n) for n in range(60_000)) + "\n" * 200_000 + "x\n"
     hollow = "00:00:01,000 --> 00:00:02,000\na" + "\n" * 200_000 + "x\n" + cue.format(n=1)

@@ -19,7 +19,7 @@ def test_chunks_are_slices_in_order_that_leave_out_only_space(text: str) -> None
     assert not text[end:].strip()
 
 
-def test_repeated_sentences_get_places_of_their_own() -> None:
+def test_repeated_sentences_get_different_offsets() -> None:
     text = "The door is shut. " * 40
     chunks = split_text(text, 16, 0)
     assert len({chunk.start for chunk in chunks}) == len(chunks)
@@ -40,7 +40,7 @@ def test_one_endless_word_is_cut() -> None:
 
 @pytest.mark.timeout(60)  # once it took the square of the length: hours for these
 @pytest.mark.parametrize("unit", ["!?", ". . .", "((", ".)", "中", "\n", "。”", "a!"])
-def test_a_megabyte_of_signs_is_cut_in_a_time_in_proportion_to_its_length(unit: str) -> None:
+def test_a_megabyte_of_punctuation_is_split_in_linear_time(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
     chunks = split_text(text, 4096, 0)
     assert all(text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
