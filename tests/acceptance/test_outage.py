@@ -129,7 +129,7 @@ async def test_calls_without_a_free_connection_fail_and_later_calls_work(
             answer = await call
             if call in refused:
                 assert answer.is_error
-                assert said(answer) == ("All 2 database connections were busy for 1 s. Try again")
+                assert said(answer) == "All 2 database connections were busy for 1 s. Try again."
             else:
                 assert answer.structured_content == {"collections": []}
         for _ in range(3):

@@ -15,8 +15,8 @@ URL = "https://pictures.test/a.jpg?key=secret"
     ("hosts", "url", "message"),
     [
         ("", URL, "Set SIGHTLINE_URLS__ALLOWED_HOSTS to the allowed hosts"),
-        ("elsewhere.test", URL, "fetches from elsewhere.test only"),
-        ("pictures.test", "http://pictures.test/a.jpg", "give an https:// address"),
+        ("elsewhere.test", URL, "only fetches from elsewhere.test"),
+        ("pictures.test", "http://pictures.test/a.jpg", "give an https:// URL"),
     ],
 )
 def test_urls_that_are_not_allowed_are_rejected_before_anything_is_created(

@@ -465,7 +465,7 @@ def test_an_endpoint_is_created_from_settings() -> None:
     )
     with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM__MODEL is not"):
         VlmEndpoint.from_settings(load_settings(vlm__base_url="http://gpu:8000/v1"))
-    with pytest.raises(UnknownNameError, match="no model profile 'lava'"):
+    with pytest.raises(UnknownNameError, match="Unknown model profile 'lava'"):
         VlmEndpoint.from_settings(
             load_settings(vlm__base_url="http://g/v1", vlm__model="m", vlm__profile="lava")
         )
