@@ -35,12 +35,12 @@ from sightline.server.evaluation.answers.answer_metrics import AnswerScore
 from sightline.server.evaluation.answers.answer_sections import answer_section, answers_to_jsonl
 from sightline.server.evaluation.markdown_report import render_markdown
 from sightline.server.evaluation.report_model import EvalReport, ReportSection
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
 from sightline.tools.answers import confidence
 from sightline.tools.answers.confidence import Calibration
 from sightline.training.world.core.picture import Split
 
-CALIBRATION = Path(confidence.__file__).parent / confidence.FOLDER / f"{BUILTIN.name}.json"
+CALIBRATION = Path(confidence.__file__).parent / confidence.FOLDER / f"{BUILTIN_VLM.name}.json"
 DIAGRAM = "reliability.png"
 ANSWERS = "answers.jsonl"
 
@@ -84,15 +84,15 @@ def _calibrate(scores: Scores) -> None:
     pooled = [score for each in scores.values() for score in each]
     provenance = {
         "command": "python -m benchmarks.answers calibrate",
-        "weights_sha256": calibration.sha256_of(BUILTIN / "model.safetensors"),
+        "weights_sha256": calibration.sha256_of(BUILTIN_VLM / "model.safetensors"),
         "answers": len(pooled),
         "accuracy": round(sum(score.correct for score in pooled) / len(pooled), 4),
         "split": "validation",
         "conditions": list(scores),
     }
     intercept, weights = calibration.fit(pooled)
-    calibration.write_calibration(CALIBRATION, BUILTIN.name, (intercept, weights), provenance)
-    fitted = Calibration(BUILTIN.name, intercept, weights, provenance)
+    calibration.write_calibration(CALIBRATION, BUILTIN_VLM.name, (intercept, weights), provenance)
+    fitted = Calibration(BUILTIN_VLM.name, intercept, weights, provenance)
     rated = [
         replace(each, confidence=fitted.confidence(each.features) if each.features else None)
         for each in pooled

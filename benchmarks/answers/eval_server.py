@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sightline.server.cli import cli_context
 from sightline.server.config import load_settings
-from sightline.server.models.model_server.builtin.builtin_server import serving
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN
+from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
 from sightline.storage.errors import InvalidArgumentError
 from sightline.tools.shared.dependencies import Dependencies
 
@@ -22,14 +22,14 @@ async def open_dependencies(
 
     The built-in models are used, whatever the environment says.
     """
-    with serving(BUILTIN) as url:
+    with run_server_in_thread(BUILTIN_VLM) as url:
         settings = load_settings(
             data_dir=folder / "data",
             database__url=None,
             encoder__model="builtin",
             ingest__ocr="on",
             vlm__base_url=url,
-            vlm__model=BUILTIN.name,
+            vlm__model=BUILTIN_VLM.name,
             vlm__timeout_seconds=600,
             limits__answer_timeout_seconds=3600,
             limits__min_answer_confidence=0,

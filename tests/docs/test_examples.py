@@ -22,9 +22,9 @@ from mcp import Client
 
 from sightline.server.app import create_app
 from sightline.server.cli.ingest import ingest_paths
-from sightline.server.config.settings import Settings, load
-from sightline.server.models.model_server.builtin.builtin_server import serving
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN
+from sightline.server.config import Settings, load_settings
+from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
 from sightline.training.world.export import export
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -57,18 +57,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     rows = {row["file_name"]: row for row in _rows(folder / "album" / "metadata.jsonl")}
     for truth in ("questions.jsonl", "instances.json"):
         (folder / "album" / truth).unlink()
-    with serving(BUILTIN) as url:
-        settings = load(
+    with run_server_in_thread(BUILTIN_VLM) as url:
+        settings = load_settings(
             data_dir=folder / "data",
-            database_url=None,
-            encoder="builtin",
-            ocr="on",
-            vlm_base_url=url,
-            vlm_model=BUILTIN.name,
-            vlm_timeout_seconds=600,
-            answer_timeout_seconds=600,
-            loading_wait_seconds=600,
-            pool_wait_seconds=600,
+            database__url=None,
+            encoder__model="builtin",
+            ingest__ocr="on",
+            vlm__base_url=url,
+            vlm__model=BUILTIN_VLM.name,
+            vlm__timeout_seconds=600,
+            limits__answer_timeout_seconds=600,
+            startup_timeout_seconds=600,
+            database__acquire_timeout_seconds=600,
         )
         asyncio.run(ingest_paths(settings, [folder / "album"], COLLECTION, lambda _: None))
         yield World(settings, rows, questions)

@@ -121,8 +121,7 @@ def test_an_embedded_database_in_a_read_only_folder_is_refused(
 ASKS_THE_CLOCK = {
     "storage/blobs.py": "the age of files that a killed process left",
     "server/models/vision_language/retry.py": "Retry-After as a date",
-    "server/models/model_server/builtin/chat_response.py": "when an answer was made",
-    "server/models/model_server/builtin/openai_app.py": "when the model was loaded",
+    "server/models/model_server/builtin/openai_app.py": "created times of models and answers",
     "server/mcp_server/audit.py": "when somebody called",
     "server/cli/analytics_commands/atlas.py": "when a map was drawn",
 }

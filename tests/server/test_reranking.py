@@ -13,8 +13,8 @@ from PIL import Image
 from sightline.server.app import create_app
 from sightline.server.cli import doctor
 from sightline.server.config import Settings, load_settings
-from sightline.server.models.model_server.builtin.builtin_server import serving as serving_builtin
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN
+from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
 from sightline.storage.errors import ConfigurationError
 from tests.support import random_cross_encoder
 from tests.support.fake_vlm_server import MODEL, FakeVlmServer, serving
@@ -25,7 +25,7 @@ NAME = "builtin-llava"
 @pytest.fixture(scope="module")
 def builtin() -> Iterator[str]:
     """URL of the built-in server with its model."""
-    with serving_builtin(BUILTIN) as address:
+    with run_server_in_thread(BUILTIN_VLM) as address:
         yield address
 
 

@@ -64,11 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
 @contextmanager
 def _builtin_vlm() -> Iterator[dict[str, str]]:
     """Serve the built-in model that answers questions; yield its settings."""
-    from sightline.server.models.model_server.builtin.builtin_server import serving
-    from sightline.server.models.model_server.builtin.openai_app import BUILTIN
+    from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
+    from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
 
-    with serving(BUILTIN) as url:
-        yield {"vlm__base_url": url, "vlm__model": BUILTIN.name}
+    with run_server_in_thread(BUILTIN_VLM) as url:
+        yield {"vlm__base_url": url, "vlm__model": BUILTIN_VLM.name}
 
 
 async def _serve(

@@ -31,11 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.kind == "serve":
         return vllm.run(arguments)
     # Slow import, which parsing the command line must not wait for.
-    from sightline.server.models.model_server.builtin.builtin_server import main
-    from sightline.server.models.model_server.builtin.openai_app import BUILTIN
+    from sightline.server.models.model_server.builtin.builtin_server import run_server
+    from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
 
-    return main(
-        arguments.model or BUILTIN,
+    return run_server(
+        arguments.model or BUILTIN_VLM,
         host=arguments.host,
         port=arguments.port,
         name=arguments.name,

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from starlette.types import Receive, Send
 
-from sightline.server.models.model_server.builtin.builtin_server import serving as serving_builtin
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN
+from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
@@ -75,7 +75,7 @@ async def client(endpoint: FakeVlmServer) -> AsyncIterator[VlmClient]:
 @pytest.fixture(scope="module")
 def builtin() -> Iterator[str]:
     """The built-in server with the model that it ships."""
-    with serving_builtin(BUILTIN) as address:
+    with run_server_in_thread(BUILTIN_VLM) as address:
         yield address
 
 
@@ -135,7 +135,7 @@ async def test_a_server_without_log_probabilities_is_named_and_the_order_stays(
     )
     assert places == [0, 1]
     assert problem is not None
-    assert problem.startswith("not reranked: the server of test-model gives no log-probabilities")
+    assert problem.startswith("Not reranked: The server of test-model returns no log-probabilities")
     assert "SIGHTLINE_RERANKER__MODEL" in problem
 
 
@@ -148,7 +148,7 @@ async def test_a_model_that_is_late_is_left_and_its_questions_are_given_up(
         "q", [RerankCandidate(1, "one"), RerankCandidate(2, "two, longer")]
     )
     assert places == [0, 1]
-    assert problem == "not reranked: the judge took over 0.05 s"
+    assert problem == "Not reranked: the model took longer than 0.05 s."
     async with asyncio.timeout(60):
         await endpoint.quiet.wait()
     # Being late here says nothing against the endpoint, which others give more time.

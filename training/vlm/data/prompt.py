@@ -37,6 +37,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from sightline.storage.text.special_tokens import escape_special_tokens
 from sightline.training.vlm.data.letterbox import Box
 
 SYSTEM: Final = "Answer from the evidence."
@@ -57,7 +58,6 @@ Status = Literal["answered", "not shown", "empty"]
 
 _BOX: Final = re.compile(r"\[\s*(\d?\.?\d+(?:\s*,\s*\d?\.?\d+){3})\s*\]")
 _SOURCE: Final = re.compile(r"\[(\d{1,3})\]")
-_MARKUP: Final = re.compile(r"<(?=/?\|?(?:image|s|pad|unk|system|user|assistant)\|?>)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,6 @@ class Answer:
     box: Box | None = None
 
 
-def harmless(text: str) -> str:
-    """``text`` with the model's own markup (``<image>``, ``<|user|>`` ...) broken up."""
-    return _MARKUP.sub("< ", text)
-
-
 def existence_question(phrase: str) -> str:
     """The yes/no question by which a claim about a picture or crop is checked."""
     return f"Is there {_with_article(phrase)}? {YES_OR_NO}"
@@ -99,7 +94,7 @@ def existence_question(phrase: str) -> str:
 
 def _with_article(phrase: str) -> str:
     """``white van`` as "a white van"; a phrase that has an article keeps it."""
-    phrase = " ".join(harmless(phrase).split())
+    phrase = " ".join(escape_special_tokens(phrase).split())
     if phrase.lower().startswith(("a ", "an ", "the ", "some ")):
         return phrase
     return f"{'an' if phrase[:1].lower() in set('aeiou') else 'a'} {phrase}"
@@ -124,7 +119,7 @@ def passage_text(lines: Sequence[tuple[str, Box | None]]) -> str:
 
 def passage_line(number: int, text: str) -> str:
     """One passage as it stands in the prompt, with its line break."""
-    return f"Passage {number}: {harmless(' '.join(text.split()))}\n"
+    return f"Passage {number}: {escape_special_tokens(' '.join(text.split()))}\n"
 
 
 def picture_head(number: int) -> str:
@@ -134,7 +129,7 @@ def picture_head(number: int) -> str:
 
 def question_line(question: str) -> str:
     """The question of the grounded form."""
-    return f"Question: {harmless(' '.join(question.split()))}"
+    return f"Question: {escape_special_tokens(' '.join(question.split()))}"
 
 
 def grounded_messages(question: str, evidence: Sequence[Evidence]) -> list[Message]:
@@ -154,7 +149,7 @@ def plain_messages(question: str, picture: Shown) -> list[Message]:
     """The chat messages of the plain form."""
     parts: list[Part] = [
         {"type": "image_url", "image_url": {"url": picture.url}},
-        {"type": "text", "text": harmless(" ".join(question.split()))},
+        {"type": "text", "text": escape_special_tokens(" ".join(question.split()))},
     ]
     return [{"role": "user", "content": parts}]
 

@@ -1,6 +1,9 @@
-"""A small OpenAI-compatible server for one LLaVA folder: ``sightline vlm builtin``.
+"""Small OpenAI-compatible server for one Hugging Face LLaVA folder: ``sightline vlm builtin``.
 
-``messages`` reads requests, ``images`` their pictures, ``guide`` holds output to a schema,
-``engine`` generates, ``app`` speaks HTTP. Made for the built-in model; any Hugging Face LLaVA
-folder works.
+builtin_server        process or thread that runs the server
+openai_app            HTTP routes and responses
+chat_request          request validation, messages and images
+request_limits        limits and errors
+constrained_decoding  JSON schema, choice and regular expression
+generation_engine     generation; detokenizer turns tokens into text
 """

@@ -1,6 +1,6 @@
-"""Holds the output to a JSON schema, a choice or an expression, with llguidance.
+"""Constrains the output to a JSON schema, a choice or a regular expression, with llguidance.
 
-JSON is written without free white space: a small model would fill its answer with it.
+JSON has no optional whitespace: a small model would fill its answer with it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from sightline.server.models.model_server.builtin.chat_request import ChatRequest
-from sightline.server.models.model_server.builtin.openai_errors import Refusal
-from sightline.server.models.model_server.builtin.request_limits import Limits
+from sightline.server.models.model_server.builtin.request_limits import RequestError, RequestLimits
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
@@ -27,76 +26,83 @@ _COMPACT: Final[JsonCompileOptions] = {
     "item_separator": ",",
     "key_separator": ":",
 }
-_PARAM: Final = "response_format"
+_RESPONSE_FORMAT: Final = "response_format"
+_STRUCTURED_OUTPUTS: Final = "structured_outputs"
 
 
-class Guide:
-    """What may come next in one answer."""
+class ConstrainedDecoder:
+    """The grammar state of one answer."""
 
     def __init__(self, tokens: LLTokenizer, grammar: str) -> None:
         self._matcher = LLMatcher(tokens, grammar)
         self._check()
 
-    def allowed(self) -> Tensor:
-        """Which tokens may come next: (vocabulary,) bool."""
+    def allowed_tokens(self) -> Tensor:
+        """Return a bool mask of shape (vocabulary,) for the next token."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self._check()
         return torch.from_numpy(np.unpackbits(bits, bitorder="little").astype(bool))
 
-    def take(self, token: int) -> bool:
-        """Note the token that was chosen; whether the answer is now complete."""
+    def consume(self, token: int) -> bool:
+        """Advance by the chosen token and return whether the answer is complete."""
         self._matcher.consume_token(token)
         self._check()
         return bool(self._matcher.is_stopped())
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise Refusal(f"the schema cannot be followed: {self._matcher.get_error()}", _PARAM)
+            raise RequestError(
+                f"the schema is not supported: {self._matcher.get_error()}", _RESPONSE_FORMAT
+            )
 
 
-def token_table(tokenizer: PreTrainedTokenizerFast, width: int) -> LLTokenizer:
-    """Llguidance's view of a tokenizer whose model has ``width`` logits."""
-    return llguidance.hf.from_tokenizer(tokenizer, n_vocab=width)
+def create_token_table(tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> LLTokenizer:
+    """Return llguidance's view of a tokenizer whose model has ``vocabulary`` logits."""
+    return llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary)
 
 
-def grammar_of(request: ChatRequest, limits: Limits) -> str | None:
-    """The grammar that a request asks for; ``None`` for free text."""
-    asked = request.structured_outputs
-    if asked is not None:
-        if asked.choice is not None:
-            if not asked.choice or not all(asked.choice):
-                raise Refusal(
-                    "choice must list at least one text, none empty", "structured_outputs"
+def build_grammar(request: ChatRequest, limits: RequestLimits) -> str | None:
+    """Return the grammar of the requested format, or ``None`` for free text."""
+    outputs = request.structured_outputs
+    if outputs is not None:
+        if outputs.choice is not None:
+            if not outputs.choice or not all(outputs.choice):
+                raise RequestError(
+                    "choice must list at least one text, none empty", _STRUCTURED_OUTPUTS
                 )
-            options = " | ".join(json.dumps(text, ensure_ascii=False) for text in asked.choice)
-            return _sized(LLMatcher.grammar_from_lark(f"start: {options}"), limits)
-        if asked.regex is not None:
-            return _sized(LLMatcher.grammar_from_regex(asked.regex), limits)
-        if asked.json_ is not None:
-            return _from_schema(asked.json_, limits)
-    form = request.response_format
-    if form is None or form.type == "text":
+            options = " | ".join(json.dumps(text, ensure_ascii=False) for text in outputs.choice)
+            return _check_size(LLMatcher.grammar_from_lark(f"start: {options}"), limits)
+        if outputs.regex is not None:
+            return _check_size(LLMatcher.grammar_from_regex(outputs.regex), limits)
+        if outputs.json_ is not None:
+            return _grammar_from_schema(outputs.json_, limits)
+    response_format = request.response_format
+    if response_format is None or response_format.type == "text":
         return None
-    if form.type == "json_object":
-        return _from_schema({"type": "object"}, limits)
-    if form.json_schema is None:
-        raise Refusal("response_format of type json_schema needs json_schema.schema", _PARAM)
-    return _from_schema(form.json_schema.schema_, limits)
+    if response_format.type == "json_object":
+        return _grammar_from_schema({"type": "object"}, limits)
+    if response_format.json_schema is None:
+        raise RequestError(
+            "response_format of type json_schema needs json_schema.schema", _RESPONSE_FORMAT
+        )
+    return _grammar_from_schema(response_format.json_schema.schema_, limits)
 
 
-def _from_schema(schema: object, limits: Limits) -> str:
+def _grammar_from_schema(schema: object, limits: RequestLimits) -> str:
     text = json.dumps(schema)
-    if len(text) > limits.schema_chars:
-        raise Refusal(f"a schema may have {limits.schema_chars:,} characters", _PARAM)
+    if len(text) > limits.max_schema_chars:
+        raise RequestError(
+            f"a schema may have {limits.max_schema_chars:,} characters", _RESPONSE_FORMAT
+        )
     try:
         return LLMatcher.grammar_from_json_schema(text, overrides=_COMPACT)
     except ValueError as error:
-        raise Refusal(f"the schema is not one: {error}", _PARAM) from error
+        raise RequestError(f"the schema is invalid: {error}", _RESPONSE_FORMAT) from error
 
 
-def _sized(grammar: str, limits: Limits) -> str:
-    if len(grammar) > limits.schema_chars:
-        raise Refusal(
-            f"a grammar may have {limits.schema_chars:,} characters", "structured_outputs"
+def _check_size(grammar: str, limits: RequestLimits) -> str:
+    if len(grammar) > limits.max_schema_chars:
+        raise RequestError(
+            f"a grammar may have {limits.max_schema_chars:,} characters", _STRUCTURED_OUTPUTS
         )
     return grammar

@@ -1,4 +1,4 @@
-"""Turns tokens into text as they come, and stops at stop strings."""
+"""Incremental detokenizer with stop strings."""
 
 from __future__ import annotations
 
@@ -7,49 +7,50 @@ from typing import Final
 
 from transformers import PreTrainedTokenizerFast
 
-_UNFINISHED: Final = "\ufffd"
+_INCOMPLETE_CHARACTER: Final = "\ufffd"
 
 
-class Writer:
-    """The text of one answer. What may yet become a stop string, or half a character, waits."""
+class Detokenizer:
+    """Converts the tokens of one answer to text.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, stops: Sequence[str]) -> None:
+    Text that may become a stop string, and incomplete characters, are held back.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, stop_strings: Sequence[str]) -> None:
         self._tokenizer = tokenizer
-        self._stops = stops
+        self._stop_strings = stop_strings
         self._tokens: list[int] = []
-        self._sent = 0
+        self._emitted = 0
         self.stopped = False
 
     def add(self, token: int) -> str:
-        """The text that is sure after one more token."""
+        """Add a token and return the new text that is final."""
         self._tokens.append(token)
-        text = self._text()
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
+        text = self._decode()
+        stops = [at for stop in self._stop_strings if (at := text.find(stop)) >= 0]
+        if stops:
             self.stopped = True
-            return self._send(text[: min(found)])
-        return self._send(text[: len(text) - self._uncertain(text)])
+            return self._emit(text[: min(stops)])
+        return self._emit(text[: len(text) - self._uncertain_length(text)])
 
     def finish(self) -> str:
-        """What was held back, when no more tokens come."""
-        if self.stopped:
-            return ""
-        return self._send(self._text())
+        """Return the text that was held back, after the last token."""
+        return "" if self.stopped else self._emit(self._decode())
 
-    def _text(self) -> str:
+    def _decode(self) -> str:
         return str(self._tokenizer.decode(self._tokens, skip_special_tokens=True))
 
-    def _send(self, text: str) -> str:
-        new = text[self._sent :]
-        self._sent = max(self._sent, len(text))
+    def _emit(self, text: str) -> str:
+        new = text[self._emitted :]
+        self._emitted = max(self._emitted, len(text))
         return new
 
-    def _uncertain(self, text: str) -> int:
-        """How many characters at the end may still change or turn out to begin a stop string."""
-        held = len(text) - len(text.rstrip(_UNFINISHED))
-        for stop in self._stops:
+    def _uncertain_length(self, text: str) -> int:
+        """Return how many characters at the end may change or begin a stop string."""
+        length = len(text) - len(text.rstrip(_INCOMPLETE_CHARACTER))
+        for stop in self._stop_strings:
             for size in range(min(len(stop) - 1, len(text)), 0, -1):
                 if text.endswith(stop[:size]):
-                    held = max(held, size)
+                    length = max(length, size)
                     break
-        return held
+        return length

@@ -1,4 +1,4 @@
-"""The HTTP face: ``/v1/chat/completions``, ``/v1/models`` and ``/health``, as OpenAI has them."""
+"""ASGI app with ``/v1/chat/completions``, ``/v1/models`` and ``/health`` in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,53 +20,56 @@ from starlette.routing import Route
 
 from sightline.server.models.model_server.builtin.chat_request import (
     ChatRequest,
-    conversation_of,
+    parse_conversation,
     parse_request,
 )
-from sightline.server.models.model_server.builtin.chat_response import (
-    chunk_of,
-    completion_of,
-    usage_of,
+from sightline.server.models.model_server.builtin.constrained_decoding import build_grammar
+from sightline.server.models.model_server.builtin.generation_engine import (
+    GenerationEngine,
+    GenerationRequest,
+    OutputChunk,
+    TokenLogprob,
 )
-from sightline.server.models.model_server.builtin.constrained_decoding import grammar_of
-from sightline.server.models.model_server.builtin.generation_engine import Asked, Engine, Piece
-from sightline.server.models.model_server.builtin.openai_errors import (
-    Overloaded,
-    Refusal,
-    TooLarge,
-    UnknownModel,
+from sightline.server.models.model_server.builtin.request_limits import (
+    BodyTooLargeError,
+    ModelNotFoundError,
+    QueueFullError,
+    RequestError,
+    RequestLimits,
 )
-from sightline.server.models.model_server.builtin.request_limits import Limits
 
-_log = logging.getLogger(__name__)
-#: The built-in model's folder.
-BUILTIN: Final = Path(__file__).parents[2] / "weights" / "builtin-llava"
+logger = logging.getLogger(__name__)
+
+#: Folder of the built-in model.
+BUILTIN_VLM: Final = Path(__file__).parents[2] / "weights" / "builtin-llava"
+_CLIENT_CLOSED_REQUEST: Final = 499
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What the routes need: the engine and the name that it is served under."""
+class ServedModel:
+    """The engine, its served name and the start time in Unix seconds."""
 
-    engine: Engine
+    engine: GenerationEngine
     name: str
-    started: int
+    started_at: int
 
 
 def create_app(
-    folder: Path = BUILTIN,
+    folder: Path = BUILTIN_VLM,
     *,
     name: str | None = None,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
     device: str = "cpu",
 ) -> Starlette:
-    """The application for one LLaVA folder; the model is loaded when it starts."""
-    bounds = limits or Limits()
+    """Create the app for a LLaVA folder; the model is loaded at startup."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        engine = await asyncio.to_thread(Engine, folder, bounds, device)
-        app.state.service = Service(engine, name or folder.name, int(time.time()))
-        _log.info("serving %s", app.state.service.name)
+        engine = await asyncio.to_thread(
+            GenerationEngine, folder, limits or RequestLimits(), device
+        )
+        app.state.served = ServedModel(engine, name or folder.name, int(time.time()))
+        logger.info("serving %s", app.state.served.name)
         try:
             yield
         finally:
@@ -76,10 +79,10 @@ def create_app(
         routes=[
             Route("/health", _health),
             Route("/v1/models", _models),
-            Route("/v1/chat/completions", _chat, methods=["POST"]),
+            Route("/v1/chat/completions", _chat_completions, methods=["POST"]),
         ],
         lifespan=lifespan,
-        exception_handlers={Refusal: _refused, 404: _no_route, 405: _no_route},
+        exception_handlers={RequestError: _error_response, 404: _no_route, 405: _no_route},
     )
 
 
@@ -88,93 +91,100 @@ async def _health(_: Request) -> Response:
 
 
 async def _models(request: Request) -> Response:
-    service: Service = request.app.state.service
+    served: ServedModel = request.app.state.served
     model = {
-        "id": service.name,
+        "id": served.name,
         "object": "model",
-        "created": service.started,
+        "created": served.started_at,
         "owned_by": "sightline",
-        "max_model_len": service.engine.context,
+        "max_model_len": served.engine.max_context_tokens,
     }
     return JSONResponse({"object": "list", "data": [model]})
 
 
-async def _chat(request: Request) -> Response:
-    service: Service = request.app.state.service
-    limits = service.engine.limits
+async def _chat_completions(request: Request) -> Response:
+    served: ServedModel = request.app.state.served
+    engine = served.engine
+    limits = engine.limits
     try:
-        body = await _body(request, limits.body_bytes)
+        body = await _read_body(request, limits.max_body_bytes)
     except ClientDisconnect:
-        return Response(status_code=499)
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
     chat = parse_request(body, limits)
-    if chat.model != service.name:
-        raise UnknownModel(chat.model, [service.name])
-    # Decoding pictures takes long enough to hold up other requests.
-    conversation = await asyncio.to_thread(conversation_of, chat, service.engine.markup, limits)
-    asked = Asked(
-        conversation,
-        chat.most_tokens,
-        chat.temperature,
-        chat.top_p,
-        chat.seed,
-        tuple(chat.stops),
-        grammar_of(chat, limits),
-        chat.top_logprobs if chat.logprobs else None,
+    if chat.model != served.name:
+        raise ModelNotFoundError(chat.model, [served.name])
+    # Decoding images would block other requests.
+    conversation = await asyncio.to_thread(parse_conversation, chat, engine.special_tokens, limits)
+    chunks = engine.generate(
+        GenerationRequest(
+            conversation,
+            chat.max_completion_tokens or chat.max_tokens,
+            chat.temperature,
+            chat.top_p,
+            chat.seed,
+            tuple(chat.stop_strings),
+            build_grammar(chat, limits),
+            chat.top_logprobs if chat.logprobs else None,
+        )
     )
-    pieces = service.engine.generate(asked)
-    name = f"chatcmpl-{uuid.uuid4().hex}"
+    completion_id = f"chatcmpl-{uuid.uuid4().hex}"
     if not chat.stream:
-        return await _whole(request, service, pieces, name)
-    # The first piece comes before the status line, so that a refusal still has its own.
-    first = await anext(pieces)
+        return await _complete_response(request, served.name, chunks, completion_id)
+    # Wait for the first chunk before the status line, so that errors have their own status.
+    first = await anext(chunks)
     return StreamingResponse(
-        _events(service, chat, first, pieces, name), media_type="text/event-stream"
+        _stream_events(served.name, chat, first, chunks, completion_id),
+        media_type="text/event-stream",
     )
 
 
-async def _whole(
-    request: Request, service: Service, pieces: AsyncIterator[Piece], name: str
+async def _complete_response(
+    request: Request, model: str, chunks: AsyncIterator[OutputChunk], completion_id: str
 ) -> Response:
-    """The complete answer, given up when the client goes away."""
+    """Return the complete answer; cancel it if the client disconnects."""
 
-    async def collect() -> list[Piece]:
-        return [piece async for piece in pieces]
+    async def collect() -> list[OutputChunk]:
+        return [chunk async for chunk in chunks]
 
     answer = asyncio.create_task(collect())
-    left = asyncio.create_task(_departure(request))
+    disconnected = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({answer, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            return Response(status_code=499)
-        return JSONResponse(completion_of(answer.result(), service.name, name))
+            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+        return JSONResponse(_completion(answer.result(), model, completion_id))
     finally:
-        for task in (answer, left):
+        for task in (answer, disconnected):
             task.cancel()
-        await asyncio.gather(answer, left, return_exceptions=True)
+        await asyncio.gather(answer, disconnected, return_exceptions=True)
 
 
-async def _departure(request: Request) -> None:
-    """Returns when the client has gone."""
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _events(
-    service: Service, chat: ChatRequest, first: Piece, rest: AsyncIterator[Piece], name: str
+async def _stream_events(
+    model: str,
+    chat: ChatRequest,
+    first: OutputChunk,
+    rest: AsyncIterator[OutputChunk],
+    completion_id: str,
 ) -> AsyncIterator[str]:
-    """Server-sent events; Starlette closes this when the client goes, which gives the answer up."""
+    """Yield server-sent events. Starlette closes it when the client disconnects."""
     async with contextlib.aclosing(rest):  # type: ignore[type-var]
-        yield _event(chunk_of(None, service.name, name))
+        yield _event(_completion_chunk(None, model, completion_id))
         last = first
-        yield _event(chunk_of(first, service.name, name))
+        yield _event(_completion_chunk(first, model, completion_id))
         try:
-            async for piece in rest:
-                last = piece
-                yield _event(chunk_of(piece, service.name, name))
-        except Refusal as refusal:
-            yield _event(refusal.body())
+            async for chunk in rest:
+                last = chunk
+                yield _event(_completion_chunk(chunk, model, completion_id))
+        except RequestError as error:
+            yield _event(error.body())
         if chat.stream_options is not None and chat.stream_options.include_usage:
-            yield _event({**chunk_of(None, service.name, name), "choices": [], **usage_of(last)})
+            opening = _completion_chunk(None, model, completion_id)
+            yield _event({**opening, "choices": [], "usage": _usage(last)})
         yield "data: [DONE]\n\n"
 
 
@@ -182,23 +192,78 @@ def _event(data: dict[str, object]) -> str:
     return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """The body, never more than ``most`` bytes of it."""
+def _completion(chunks: Sequence[OutputChunk], model: str, completion_id: str) -> dict[str, object]:
+    """Return a ``chat.completion`` object."""
+    logprobs = [each for chunk in chunks for each in chunk.logprobs]
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "".join(chunk.text for chunk in chunks)},
+        "logprobs": _logprobs(logprobs),
+        "finish_reason": chunks[-1].finish_reason,
+    }
+    head = _head("chat.completion", model, completion_id)
+    return {**head, "choices": [choice], "usage": _usage(chunks[-1])}
+
+
+def _completion_chunk(
+    chunk: OutputChunk | None, model: str, completion_id: str
+) -> dict[str, object]:
+    """Return a ``chat.completion.chunk`` object; ``None`` gives the opening chunk."""
+    choice = {
+        "index": 0,
+        "delta": {"content": chunk.text} if chunk else {"role": "assistant"},
+        "logprobs": _logprobs(chunk.logprobs) if chunk else None,
+        "finish_reason": chunk.finish_reason if chunk else None,
+    }
+    return {**_head("chat.completion.chunk", model, completion_id), "choices": [choice]}
+
+
+def _head(kind: str, model: str, completion_id: str) -> dict[str, object]:
+    return {"id": completion_id, "object": kind, "created": int(time.time()), "model": model}
+
+
+def _usage(last: OutputChunk) -> dict[str, int]:
+    return {
+        "prompt_tokens": last.prompt_tokens,
+        "completion_tokens": last.completion_tokens,
+        "total_tokens": last.prompt_tokens + last.completion_tokens,
+    }
+
+
+def _logprobs(logprobs: Sequence[TokenLogprob]) -> dict[str, object] | None:
+    content = [
+        {
+            "token": each.token,
+            "logprob": each.logprob,
+            "bytes": list(each.data),
+            "top_logprobs": [
+                {"token": token, "logprob": value, "bytes": list(data)}
+                for token, value, data in each.top
+            ],
+        }
+        for each in logprobs
+    ]
+    return {"content": content} if content else None
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > most:
-            raise TooLarge(f"the body may have {most:,} bytes")
+        if len(body) > max_bytes:
+            raise BodyTooLargeError(f"the body may have {max_bytes:,} bytes")
     return bytes(body)
 
 
-async def _refused(_: Request, error: Exception) -> Response:
-    if not isinstance(error, Refusal):
+async def _error_response(_: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestError):
         raise error
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Overloaded) else None
+    headers = None
+    if isinstance(error, QueueFullError):
+        headers = {"Retry-After": str(error.retry_after_seconds)}
     return JSONResponse(error.body(), error.status, headers)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
-    refusal = Refusal(f"there is no {request.method} {request.url.path} here")
-    return JSONResponse(refusal.body(), getattr(error, "status_code", 404))
+    not_found = RequestError(f"Unknown endpoint {request.method} {request.url.path}.")
+    return JSONResponse(not_found.body(), getattr(error, "status_code", 404))

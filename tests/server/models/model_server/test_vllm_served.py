@@ -14,8 +14,8 @@ from typing import cast
 import pytest
 from PIL import Image, ImageDraw
 
-from sightline.server.models.model_server.builtin.builtin_server import serving
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN
+from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
 from sightline.server.models.vision_language.vlm_client import VlmCallStats, VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.records.assets import Asset
@@ -48,7 +48,7 @@ async def test_vllm_gives_the_same_answers_as_the_built_in_server_and_stops(
         async with open_client(url, model="lava") as client:
             with pytest.raises(UnknownModelError, match=NAME):
                 await client.health()
-    with serving(folder, name=NAME) as url:
+    with run_server_in_thread(folder, name=NAME) as url:
         by_builtin = await answers(url, synthetic_requests(), max_concurrent_requests=1)
     # They differ in how they show an incomplete character at the end.
     assert [each.text.rstrip("\ufffd") for each in by_vllm] == [
@@ -59,9 +59,9 @@ async def test_vllm_gives_the_same_answers_as_the_built_in_server_and_stops(
 async def test_the_built_in_model_gives_the_same_answers_through_vllm() -> None:
     # 162 questions about nine test images, with the prompt of the tool.
     requests = world_requests()
-    async with vllm_serving(BUILTIN) as url:
+    async with vllm_serving(BUILTIN_VLM) as url:
         by_vllm = await answers(url, requests, max_concurrent_requests=16)
-    with serving(BUILTIN, name=NAME) as url:
+    with run_server_in_thread(BUILTIN_VLM, name=NAME) as url:
         by_builtin = await answers(url, requests, max_concurrent_requests=1)
     differing = [
         (request.parts[-1], one.text, other.text)

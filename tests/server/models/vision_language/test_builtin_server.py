@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from sightline.server.models.model_server.builtin.builtin_server import serving
+from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
 from sightline.server.models.vision_language.vlm_client import VlmCallStats
 from sightline.tools.boxes.model_families import choose_profile
 from sightline.tools.vlm.vision_language_model import (
@@ -23,7 +23,7 @@ NAME = "random-llava"
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = random_llava.write(tmp_path_factory.mktemp("models") / NAME)
-    with serving(folder) as address:
+    with run_server_in_thread(folder) as address:
         yield address
 
 

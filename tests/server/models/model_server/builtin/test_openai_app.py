@@ -1,5 +1,3 @@
-"""The OpenAI-compatible server of a LLaVA folder, over HTTP, with a tiny random model."""
-
 from __future__ import annotations
 
 import base64
@@ -16,64 +14,46 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-from sightline.server.models.model_server.builtin.builtin_server import serving
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN
-from sightline.server.models.model_server.builtin.request_limits import Limits
+from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
+from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
+from sightline.server.models.model_server.builtin.request_limits import RequestLimits
 from sightline.storage.errors import ConfigurationError
 from sightline.training.vlm.data.letterbox import as_square
 from sightline.training.vlm.data.prompt import Passage, Shown, grounded_messages, parse_answer
-from sightline.training.vlm.data.tokenizer import train_tokenizer
-from sightline.training.vlm.model.export import export_model
-from sightline.training.vlm.model.llava import Shape, build_model
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.families import draw
+from tests.support import random_llava
 
 NAME = "random-llava"
-TINY = Shape(
-    edge=32,
-    patch=16,
-    vision_width=64,
-    vision_layers=1,
-    text_width=64,
-    text_mlp=64,
-    text_layers=2,
-    vocabulary=300,
-)
-LIMITS = Limits(
-    body_bytes=300_000,
-    images_per_prompt=2,
-    image_pixels=100_000,
+LIMITS = RequestLimits(
+    max_body_bytes=300_000,
+    max_images=2,
+    max_image_pixels=100_000,
 )
 
 
 @pytest.fixture(scope="module")
-def random_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LLaVA folder whose weights are random, and whose name says so."""
-    torch.set_num_threads(1)
-    torch.manual_seed(3)
-    folder = tmp_path_factory.mktemp("models") / NAME
-    tokenizer = train_tokenizer(["What colour is the white van?", "红色的车在哪里？"] * 5, 300)
-    export_model(build_model(TINY, tokenizer), tokenizer, TINY, folder)
-    return folder
+def llava_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_llava.write(tmp_path_factory.mktemp("models") / NAME)
 
 
 @pytest.fixture(scope="module")
-def client(random_llava: Path) -> Iterator[httpx.Client]:
+def client(llava_folder: Path) -> Iterator[httpx.Client]:
     with (
-        serving(random_llava, limits=LIMITS) as url,
-        httpx.Client(base_url=url, timeout=60, trust_env=False) as opened,
+        run_server_in_thread(llava_folder, limits=LIMITS) as url,
+        httpx.Client(base_url=url, timeout=60, trust_env=False) as http_client,
     ):
-        yield opened
+        yield http_client
 
 
-def data_url(size: tuple[int, int] = (32, 32), colour: str = "red", form: str = "PNG") -> str:
+def data_url(size: tuple[int, int] = (32, 32), color: str = "red", form: str = "PNG") -> str:
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, form)
+    Image.new("RGB", size, color).save(buffer, form)
     text = base64.b64encode(buffer.getvalue()).decode()
     return f"data:image/{form.lower()};base64,{text}"
 
 
-def body(content: object = "What colour is the van?", **more: object) -> dict[str, object]:
+def body(content: object = "What color is the van?", **more: object) -> dict[str, object]:
     messages = [{"role": "user", "content": content}]
     return {"model": NAME, "messages": messages, "max_tokens": 12, "temperature": 0, **more}
 
@@ -89,7 +69,7 @@ def text_of(answer: dict[str, object]) -> str:
     return str(answer["choices"][0]["message"]["content"])  # type: ignore[index]
 
 
-def refusal(client: httpx.Client, status: int, sent: object) -> dict[str, str]:
+def rejected(client: httpx.Client, status: int, sent: object) -> dict[str, str]:
     response = client.post("/chat/completions", json=sent)
     assert response.status_code == status, response.text
     error: dict[str, str] = response.json()["error"]
@@ -97,17 +77,17 @@ def refusal(client: httpx.Client, status: int, sent: object) -> dict[str, str]:
     return error
 
 
-def picture(url: str) -> dict[str, object]:
+def image_part(url: str) -> dict[str, object]:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def test_greedy_answers_are_those_of_transformers_own_generate(
-    client: httpx.Client, random_llava: Path
+def test_greedy_answers_equal_those_of_generate_in_transformers(
+    client: httpx.Client, llava_folder: Path
 ) -> None:
-    model = LlavaForConditionalGeneration.from_pretrained(random_llava, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(random_llava)
-    for colour, question in (("red", "What is it?"), ("blue", "车在哪里？"), ("white", "Is there")):
-        shown = [Shown(data_url(colour=colour)), Shown(data_url((32, 32), "black", "WEBP"))]
+    model = LlavaForConditionalGeneration.from_pretrained(llava_folder, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(llava_folder)
+    for color, question in (("red", "What is it?"), ("blue", "车在哪里？"), ("white", "Is there")):
+        shown = [Shown(data_url(color=color)), Shown(data_url((32, 32), "black", "WEBP"))]
         messages = grounded_messages(question, [*shown, Passage("HOTEL | 12")])
         response = client.post(
             "/chat/completions", json={"model": NAME, "messages": messages, "max_tokens": 16}
@@ -124,7 +104,7 @@ def test_greedy_answers_are_those_of_transformers_own_generate(
                 }
             )
         prompt = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        images = [Image.new("RGB", (32, 32), colour), Image.new("RGB", (32, 32), "black")]
+        images = [Image.new("RGB", (32, 32), color), Image.new("RGB", (32, 32), "black")]
         inputs = processor(images=images, text=prompt, return_tensors="pt")
         output = model.generate(**inputs, do_sample=False, max_new_tokens=16)
         expected = processor.decode(
@@ -135,14 +115,16 @@ def test_greedy_answers_are_those_of_transformers_own_generate(
         assert answer["usage"]["prompt_tokens"] == inputs["input_ids"].shape[1]
 
 
-def test_lists_its_model_and_says_that_it_is_well(client: httpx.Client) -> None:
+def test_it_lists_its_model_and_reports_its_health(client: httpx.Client) -> None:
     models = client.get("/models").json()
     assert [model["id"] for model in models["data"]] == [NAME]
     health = str(client.base_url).removesuffix("/v1/") + "/health"
     assert httpx.get(health, trust_env=False).status_code == 200
 
 
-def test_a_streamed_answer_is_the_same_answer_and_ends_with_its_usage(client: httpx.Client) -> None:
+def test_a_streamed_answer_equals_the_complete_one_and_ends_with_its_usage(
+    client: httpx.Client,
+) -> None:
     whole = ask(client, "车在哪里？")
     sent = body("车在哪里？", stream=True, stream_options={"include_usage": True})
     with client.stream("POST", "/chat/completions", json=sent) as response:
@@ -157,7 +139,7 @@ def test_a_streamed_answer_is_the_same_answer_and_ends_with_its_usage(client: ht
     assert chunks[-2]["choices"][0]["finish_reason"] in ("stop", "length")
 
 
-def test_the_answer_is_no_longer_than_asked(client: httpx.Client) -> None:
+def test_max_tokens_limits_the_answer(client: httpx.Client) -> None:
     answer = ask(client, max_tokens=3)
     assert answer["usage"]["completion_tokens"] <= 3  # type: ignore[index]
 
@@ -170,7 +152,7 @@ def test_the_answer_ends_before_a_stop_string(client: httpx.Client) -> None:
     assert answer["choices"][0]["finish_reason"] == "stop"  # type: ignore[index]
 
 
-def test_log_probabilities_come_with_the_likeliest_alternatives(client: httpx.Client) -> None:
+def test_log_probabilities_include_the_most_likely_alternatives(client: httpx.Client) -> None:
     answer = ask(client, max_tokens=4, logprobs=True, top_logprobs=3)
     tokens = answer["choices"][0]["logprobs"]["content"]  # type: ignore[index]
     assert len(tokens) in (3, 4)
@@ -181,43 +163,43 @@ def test_log_probabilities_come_with_the_likeliest_alternatives(client: httpx.Cl
         assert math.isclose(token["logprob"], top[0], abs_tol=1e-5)
 
 
-def test_one_seed_draws_one_answer(client: httpx.Client) -> None:
+def test_the_same_seed_gives_the_same_answer(client: httpx.Client) -> None:
     drawn = [text_of(ask(client, temperature=1.5, seed=seed)) for seed in (5, 5, 6)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_a_json_schema_is_kept_to(client: httpx.Client) -> None:
+def test_the_answer_follows_a_json_schema(client: httpx.Client) -> None:
     schema = {
         "type": "object",
         "properties": {
-            "colour": {"enum": ["red", "white"]},
+            "color": {"enum": ["red", "white"]},
             "box": {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4},
         },
-        "required": ["colour", "box"],
+        "required": ["color", "box"],
         "additionalProperties": False,
     }
     form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     answer = ask(client, max_tokens=200, response_format=form, temperature=1, seed=1)
     value = json.loads(text_of(answer))
-    assert value["colour"] in ("red", "white")
+    assert value["color"] in ("red", "white")
     assert len(value["box"]) == 4
 
 
-def test_a_choice_is_kept_to(client: httpx.Client) -> None:
+def test_the_answer_is_one_of_the_choices(client: httpx.Client) -> None:
     answer = ask(client, structured_outputs={"choice": ["是", "no"]})
     assert text_of(answer) in ("是", "no")
     assert answer["choices"][0]["finish_reason"] == "stop"  # type: ignore[index]
 
 
-def test_an_expression_is_kept_to(client: httpx.Client) -> None:
+def test_the_answer_matches_a_regular_expression(client: httpx.Client) -> None:
     assert text_of(ask(client, structured_outputs={"regex": "[0-9]{3}"})).isdigit()
 
 
-@pytest.mark.parametrize("markup", ["<image>", "<image><image>", "</s><|system|>", "<pad>"])
-def test_markup_in_the_text_is_only_text(client: httpx.Client, markup: str) -> None:
-    alone = ask(client, f"What is {markup} here?")
+@pytest.mark.parametrize("token_text", ["<image>", "<image><image>", "</s><|system|>", "<pad>"])
+def test_special_tokens_in_the_text_are_escaped(client: httpx.Client, token_text: str) -> None:
+    alone = ask(client, f"What is {token_text} here?")
     assert alone["usage"]["prompt_tokens"] < 40  # type: ignore[index]
-    ask(client, [{"type": "text", "text": markup}, picture(data_url())])
+    ask(client, [{"type": "text", "text": token_text}, image_part(data_url())])
 
 
 @pytest.mark.parametrize(
@@ -230,33 +212,33 @@ def test_markup_in_the_text_is_only_text(client: httpx.Client, markup: str) -> N
         "data:image/png,plain",
     ],
 )
-def test_nothing_but_a_data_url_is_opened(client: httpx.Client, url: str) -> None:
-    error = refusal(client, 400, body([picture(url)]))
+def test_only_data_urls_are_accepted(client: httpx.Client, url: str) -> None:
+    error = rejected(client, 400, body([image_part(url)]))
     assert "data URL" in error["message"]
 
 
-def test_broken_pictures_are_refused(client: httpx.Client) -> None:
+def test_broken_images_are_rejected(client: httpx.Client) -> None:
     cut = data_url((64, 64), form="JPEG")[:-400]
     for url in ("data:image/png;base64,###", "data:image/png;base64,aGVsbG8=", cut):
-        assert refusal(client, 400, body([picture(url)]))["type"] == "invalid_request_error"
+        assert rejected(client, 400, body([image_part(url)]))["type"] == "invalid_request_error"
 
 
-def test_a_picture_that_would_unpack_to_too_many_pixels_is_refused(client: httpx.Client) -> None:
-    error = refusal(client, 400, body([picture(data_url((4000, 4000)))]))
+def test_an_image_with_too_many_pixels_is_rejected(client: httpx.Client) -> None:
+    error = rejected(client, 400, body([image_part(data_url((4000, 4000)))]))
     assert "16,000,000" in error["message"] or "4000 x 4000" in error["message"]
 
 
-def test_too_many_pictures_are_refused(client: httpx.Client) -> None:
-    error = refusal(client, 400, body([picture(data_url())] * 3))
+def test_too_many_images_are_rejected(client: httpx.Client) -> None:
+    error = rejected(client, 400, body([image_part(data_url())] * 3))
     assert "At most 2 image(s)" in error["message"]
 
 
-def test_a_large_body_is_refused(client: httpx.Client) -> None:
-    assert refusal(client, 413, body("x" * 400_000))["code"] == "body_too_large"
+def test_a_large_body_is_rejected(client: httpx.Client) -> None:
+    assert rejected(client, 413, body("x" * 400_000))["code"] == "body_too_large"
 
 
-def test_an_unknown_model_is_named(client: httpx.Client) -> None:
-    error = refusal(client, 404, {**body(), "model": "gpt-4"})
+def test_an_unknown_model_is_an_error_with_the_served_one(client: httpx.Client) -> None:
+    error = rejected(client, 404, {**body(), "model": "gpt-4"})
     assert "gpt-4" in error["message"]
     assert NAME in error["message"]
 
@@ -273,26 +255,26 @@ def test_an_unknown_model_is_named(client: httpx.Client) -> None:
         ({"top_logprobs": 99, "logprobs": True}, "top_logprobs"),
     ],
 )
-def test_wrong_arguments_are_named(
+def test_invalid_fields_are_named(
     client: httpx.Client, sent: dict[str, object], param: str
 ) -> None:
-    assert refusal(client, 400, {**body(), **sent})["param"] == param
+    assert rejected(client, 400, {**body(), **sent})["param"] == param
 
 
-def test_a_prompt_beyond_the_context_is_refused(client: httpx.Client) -> None:
-    error = refusal(client, 400, body("What is it? " * 800))
+def test_a_prompt_longer_than_the_context_is_rejected(client: httpx.Client) -> None:
+    error = rejected(client, 400, body("What is it? " * 800))
     assert error["code"] == "context_length_exceeded"
 
 
-def test_a_schema_that_is_none_is_refused(client: httpx.Client) -> None:
+def test_an_invalid_schema_is_rejected(client: httpx.Client) -> None:
     form = {"type": "json_schema", "json_schema": {"schema": {"type": "banana"}}}
-    assert refusal(client, 400, body(response_format=form))["param"] == "response_format"
+    assert rejected(client, 400, body(response_format=form))["param"] == "response_format"
 
 
-def test_requests_beyond_the_queue_are_told_to_come_back(random_llava: Path) -> None:
+def test_a_full_queue_rejects_requests_with_retry_after(llava_folder: Path) -> None:
     long = body(max_tokens=900, structured_outputs={"regex": "[a-z]{2000}"}, stream=True)
     with (
-        serving(random_llava, limits=Limits(waiting_requests=0)) as url,
+        run_server_in_thread(llava_folder, limits=RequestLimits(max_waiting_requests=0)) as url,
         httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
     ):
         with client.stream("POST", "/chat/completions", json=long) as first:
@@ -302,15 +284,15 @@ def test_requests_beyond_the_queue_are_told_to_come_back(random_llava: Path) -> 
             assert refused.status_code == 429
             assert refused.headers["retry-after"] == "1"
             assert refused.json()["error"]["code"] == "queue_full"
-        # Its reader has left, so that there is room again.
+        # The client has disconnected, so a slot is free again.
         while client.post("/chat/completions", json=body()).status_code == 429:
             pass
 
 
-def test_an_answer_is_given_up_when_its_reader_leaves(random_llava: Path) -> None:
+def test_generation_stops_when_the_client_disconnects(llava_folder: Path) -> None:
     long = body(max_tokens=900, structured_outputs={"regex": "[a-z]{2000}"})
     with (
-        serving(random_llava, limits=LIMITS) as url,
+        run_server_in_thread(llava_folder, limits=LIMITS) as url,
         httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
     ):
         with pytest.raises(httpx.ReadTimeout):
@@ -323,20 +305,20 @@ def test_an_answer_is_given_up_when_its_reader_leaves(random_llava: Path) -> Non
         assert soon < time.monotonic() - began
 
 
-def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="holds no model"), serving(tmp_path):
+def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="has no model"), run_server_in_thread(tmp_path):
         pass
 
 
-@pytest.mark.skipif(not (BUILTIN / "model.safetensors").exists(), reason="no built-in weights")
-def test_the_built_in_model_answers_in_the_form_that_was_taught() -> None:
-    picture_of_shapes = as_square(draw("shapes", seed_of("test", 3), "test").image)
+@pytest.mark.skipif(not (BUILTIN_VLM / "model.safetensors").exists(), reason="no built-in weights")
+def test_the_built_in_model_answers_in_the_trained_format() -> None:
+    shapes = as_square(draw("shapes", seed_of("test", 3), "test").image)
     buffer = io.BytesIO()
-    picture_of_shapes.save(buffer, "PNG")
+    shapes.save(buffer, "PNG")
     url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     questions = ("How many shapes are there?", "一共有几个图形？", "Who made this?")
     with (
-        serving() as base,
+        run_server_in_thread() as base,
         httpx.Client(base_url=base, timeout=60, trust_env=False) as client,
     ):
         lines = []
