@@ -1,1 +1,1 @@
-"""The process: command line, settings, MCP application and transports, and the models."""
+"""The Sightline process: commands, MCP server, transports and models."""

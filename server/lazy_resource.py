@@ -45,7 +45,7 @@ C = TypeVar("C", bound=Closeable)
 
 
 class LazyResource(Generic[T]):
-    """Opens an async context manager in a task; closes it at the end of ``async with``."""
+    """Opens an async context manager in a task, and closes it at the end."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Resources of a running server: opened in the background, closed by one AsyncExitStack."""
+"""Resources of a server: opened in the background, closed by one AsyncExitStack."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ class Runtime:
 
 
 def ingest_options(settings: Settings) -> IngestOptions:
-    """Return the options of ingest; raises ConfigurationError for an unknown time zone."""
+    """Return the ingest options; raise ConfigurationError for an unknown time zone."""
     return IngestOptions(
         batch_size=settings.encoder.batch_size,
         max_pixels=settings.limits.max_image_pixels,

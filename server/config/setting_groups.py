@@ -1,4 +1,7 @@
-"""Groups of settings. Their defaults are defined here, or in the component that uses them."""
+"""Groups of settings.
+
+Defaults are defined here, or in the component of storage or tools that uses them.
+"""
 
 from __future__ import annotations
 

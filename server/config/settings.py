@@ -133,7 +133,7 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_file(environment: Mapping[str, str]) -> Path | None:
-    """Return the configuration file, or None if none is named and the default is absent.
+    """Return the named configuration file, or the default one if it exists.
 
     Raises ConfigurationError if a named file does not exist.
     """

@@ -29,7 +29,7 @@ _GROUPS = {key.rpartition(".")[0] for key in _FIELDS} - {""}
 
 
 def variable(key: str) -> str:
-    """Return the environment variable of a setting: ``SIGHTLINE_HTTP__PORT`` for ``http.port``."""
+    """Return the variable of a setting: ``SIGHTLINE_HTTP__PORT`` for ``http.port``."""
     return PREFIX + key.replace(".", DELIMITER).upper()
 
 
@@ -128,7 +128,7 @@ class _Sources:
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:
-    """Raise ConfigurationError for an unknown nested setting and for a value of a group."""
+    """Raise ConfigurationError for unknown nested variables and values of groups."""
     known = {variable(key) for key in _FIELDS}
     unknown = [
         f"Unknown setting {name}.{_suggestion(name, known)}"

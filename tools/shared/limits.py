@@ -1,4 +1,7 @@
-"""Limits of one tool call. Light to import, because the settings take their defaults from here."""
+"""Limits of one tool call.
+
+Importing this is fast, because the settings take their defaults from here.
+"""
 
 from __future__ import annotations
 
