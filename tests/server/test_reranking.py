@@ -1,4 +1,4 @@
-"""Tests of reranking, from the setting to the tool result and ``sightline doctor``."""
+"""Tests of reranking: setting, tool result and ``sightline doctor``."""
 
 from __future__ import annotations
 

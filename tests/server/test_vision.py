@@ -1,4 +1,4 @@
-"""Tests of the vision-language model in the runtime, the metrics and ``sightline doctor``."""
+"""Tests of the vision-language model: runtime, metrics, ``sightline doctor``."""
 
 from __future__ import annotations
 
