@@ -1,4 +1,4 @@
-"""Ingest files into a collection: concurrent stages with bounded queues between them."""
+"""Run an ingest: concurrent stages with bounded queues between them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def ingest(
 async def _tile_space(
     database: Database, collection: Collection, identity: EncoderIdentity
 ) -> EmbeddingSpace | None:
-    """Return the embedding space of tiles, or None if the collection does not want tiles.
+    """Return the embedding space of tiles, or None if tiles are off.
 
     Deletes existing tiles if the setting was turned off, so that no search finds tiles of only some
     images. Raises ConfigurationError for an invalid setting, and SpaceMismatchError.

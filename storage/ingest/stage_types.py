@@ -64,7 +64,7 @@ class DiscoveredFile:
 
 @dataclass(frozen=True, slots=True)
 class HashedFile:
-    """A file with the SHA-256 of its bytes as ``content_key``, and where its bytes are."""
+    """A file with its location and the SHA-256 of its bytes, ``content_key``."""
 
     file: DiscoveredFile
     content_key: bytes
@@ -91,7 +91,7 @@ class ExistingSource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewSource:
-    """Bytes that the collection does not have; ``replaces`` if the file had other bytes before."""
+    """New bytes; ``replaces`` is set if the file had other bytes before."""
 
     hashed: HashedFile
     replaces: bool = False
@@ -166,7 +166,7 @@ class AssetDraft:
 
 @dataclass(frozen=True, slots=True)
 class RegionDraft:
-    """A part of an image: an OCR line or a tile. ``asset`` is the ordinal of the image."""
+    """An OCR line or a tile. ``asset`` is the ordinal of the image."""
 
     kind: Literal["ocr_line", "tile"]
     asset: int
@@ -293,7 +293,7 @@ def file_of(item: DedupDecision | DecodedSource | EmbeddedSource) -> DiscoveredF
 
 
 def asset_id(collection: str, sha256: bytes, kind: AssetKind, ordinal: int) -> str:
-    """Return the 12-character id: the same for the same bytes in a collection of the same name."""
+    """Return an id of 12 characters that depends only on the arguments."""
     digest = hashlib.sha256(f"{collection}\0{sha256.hex()}\0{kind}\0{ordinal}".encode()).digest()
     return base64.b32encode(digest[:8]).decode("ascii").lower()[:12]
 

@@ -58,7 +58,7 @@ def from_exif(value: str, offset: str | None, zone: tzinfo) -> CaptureTime | Non
 
 
 def from_video(value: str, zone: tzinfo) -> CaptureTime | None:
-    """Parse the ISO 8601 time of a video, UTC unless it has an offset; local time in ``zone``.
+    """Parse the ISO 8601 time of a video; UTC unless it has an offset.
 
     Returns None if it is not a time, or is 1904, the epoch of camera clocks.
     """

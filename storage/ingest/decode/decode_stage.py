@@ -1,8 +1,9 @@
-"""Decode accepted sources: plan the work, send it to the workers, collect the parts."""
+"""Plan the decoding of sources, send it to the workers and collect the parts."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ class DecodePlanner(NamedTuple):
     tiles: bool
 
     def needs_ocr(self, existing: ExistingSource | None) -> bool:
-        """Return whether OCR is missing, or was done by another engine or in a weaker mode."""
+        """Return whether OCR is missing, or was by another engine or a weaker mode."""
         if self.ocr.mode == "off" or (existing and existing.kind == "text"):
             return False
         return existing is None or existing.ocr_engine not in (
@@ -108,30 +109,20 @@ class DecodePlanner(NamedTuple):
         )
 
 
+@dataclass(slots=True)
 class DecodeStage:
     """Sends sources to the workers.
 
     Pixels go to ``requests`` as soon as they arrive; decoded and failed sources go to ``decoded``.
     """
 
-    def __init__(
-        self,
-        queue: DecodeQueue,
-        requests: asyncio.Queue[EncodeRequest | None],
-        decoded: asyncio.Queue[DecodedSource | FailedSource | None],
-        planner: DecodePlanner,
-        *,
-        zone: tzinfo,
-        warn: WarningSink,
-        blobs: BlobStore,
-    ) -> None:
-        self.queue = queue
-        self.requests = requests
-        self.decoded = decoded
-        self.planner = planner
-        self.zone = zone
-        self.warn = warn
-        self.blobs = blobs
+    queue: DecodeQueue
+    requests: asyncio.Queue[EncodeRequest | None]
+    decoded: asyncio.Queue[DecodedSource | FailedSource | None]
+    planner: DecodePlanner
+    zone: tzinfo
+    warn: WarningSink
+    blobs: BlobStore
 
     async def submit(self, source: AcceptedSource) -> None:
         """Queue a source; one that needs no decoding is finished at once."""
@@ -351,7 +342,7 @@ class _DecodeAttempt:
 
 
 def pixels_of(part: ImagePart | TilePart) -> Pixels:
-    """Return the encoder input of a part. Raises ProtocolError if the shape does not fit."""
+    """Return the encoder input of a part. Raises ProtocolError for a wrong shape."""
     try:
         return np.frombuffer(part.pixels, np.uint8).reshape(part.shape)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Decode single images in worker processes, so that a decoder crash costs one call."""
+"""Decode single images in worker processes: a crash fails one call only."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _ROW_OVERLAP = 0.5  # of the height of the lower of two lines
 
 @dataclass(frozen=True, slots=True)
 class TextBlock:
-    """Lines as one text, with their common box and mean confidence, weighted by length."""
+    """Lines as one text, with their common box and mean confidence."""
 
     text: str
     box: Box
@@ -37,7 +37,7 @@ def group_lines(lines: Sequence[OcrLine], *, paragraphs: bool) -> list[TextBlock
 
 
 def normalize_box(values: Sequence[float]) -> Box:
-    """Clip a box to 0..1, order its corners and give it an area. Raises ValueError for NaN."""
+    """Clip a box to 0..1 and give it an area. Raises ValueError for NaN."""
     x0, y0, x1, y1 = (min(max(float(value), 0.0), 1.0) for value in values)
     x0, x1 = _widen(min(x0, x1), max(x0, x1))
     y0, y1 = _widen(min(y0, y1), max(y0, y1))

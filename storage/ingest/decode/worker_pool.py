@@ -1,4 +1,4 @@
-"""Worker processes that may crash, hang or be killed, each time at the cost of one file.
+"""Run jobs in worker processes. A crash or hang fails one file only.
 
 Not `concurrent.futures`: there one dead worker breaks the pool, a hanging one cannot be stopped,
 and results are unpickled from processes that decoded hostile files.
@@ -54,7 +54,7 @@ _ENVIRONMENT = (
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request with its callbacks: ``on_part`` per part, then ``on_done`` or ``on_failed``."""
+    """A request; ``on_part`` is called per part, then ``on_done`` or ``on_failed``."""
 
     request: Request
     on_part: Callable[[JobPart], Awaitable[None]]
@@ -63,7 +63,7 @@ class Job:
 
 
 def parse_message(values: dict[str, Any]) -> WorkerMessage:
-    """Validate the values of a worker's frame, tagged by ``type``. Raises ProtocolError.
+    """Validate a worker's frame, tagged by ``type``. Raises ProtocolError.
 
     The worker decoded hostile files, so its messages are hostile too. Strings come out without NUL
     characters and surrogates, which Postgres refuses.
@@ -85,7 +85,7 @@ def _message_adapters() -> dict[str, TypeAdapter[WorkerMessage]]:
 
 
 class WorkerPool:
-    """Runs jobs on worker processes. Await `run` once per worker, each in its own task."""
+    """Runs jobs on worker processes. Await `run` in one task per worker."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class WorkerPool:
                 await worker.kill()
 
     async def _serve(self, worker: _Worker, jobs: deque[Job]) -> bool:
-        """Send ``jobs`` and dispatch the answers, popping each; False if the worker is lost."""
+        """Send ``jobs`` and pop each when it ends. Returns False if the worker is lost."""
         worker.send(jobs)
         while jobs:
             job = jobs[0]

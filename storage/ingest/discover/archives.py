@@ -57,7 +57,7 @@ class UnpackBudget:
 
 @contextlib.contextmanager
 def open_archive(path: str, name: str, options: IngestOptions) -> Iterator[ArchiveTree]:
-    """Open the archive at ``path``, shown as ``name``. Raises MediaError if it is broken."""
+    """Open the archive at ``path``. Raises MediaError if it is broken."""
     descriptor, stamp = open_file(path, 1 << 62)
     budget = UnpackBudget(stamp.size, options.max_archive_ratio)
     with contextlib.ExitStack() as stack:
@@ -74,7 +74,7 @@ def open_archive(path: str, name: str, options: IngestOptions) -> Iterator[Archi
 
 
 class ArchiveTree:
-    """The members of one archive as a `FileTree`. ``name`` and ``place`` are the archive's."""
+    """The members of one archive as a `FileTree`."""
 
     def __init__(
         self,

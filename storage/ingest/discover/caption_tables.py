@@ -1,4 +1,4 @@
-"""Parse tables of captions and metadata: one row per file, parsed when the file is found."""
+"""Parse tables of captions and metadata: one row per file, parsed on lookup."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class CaptionTable:
 
 
 class CaptionTableStack:
-    """The tables that apply to the current folder: its own and those of the folders above."""
+    """The tables of the current folder and of the folders above it."""
 
     def __init__(self) -> None:
         self._stack: list[tuple[str, list[CaptionTable]]] = []
@@ -70,7 +70,7 @@ class CaptionTableStack:
             self._stack.pop()
 
     def lookup(self, path: str, warn: WarningSink) -> list[Sidecar]:
-        """Return the sidecars for a path below the root, from the closest table to the root's."""
+        """Return the rows for a path relative to the root, closest table first."""
         sidecars = []
         for folder, tables in reversed(self._stack):
             if not _is_below(path, folder):

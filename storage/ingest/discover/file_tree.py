@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sightline.storage.errors import MediaError
@@ -79,14 +79,14 @@ def files_of(paths: list[str]) -> Iterator[TreeFile]:
             yield TreeFile(path, tuple(own.get(path, ())))
 
 
+@dataclass(slots=True)
 class SidecarLoader:
     """Loads the sidecars and caption tables of a tree during its walk."""
 
-    def __init__(self, tree: FileTree, options: IngestOptions, warn: WarningSink) -> None:
-        self._tree = tree
-        self._options = options
-        self._warn = warn
-        self._tables = CaptionTableStack()
+    tree: FileTree
+    options: IngestOptions
+    warn: WarningSink
+    _tables: CaptionTableStack = field(default_factory=CaptionTableStack)
 
     def enter(self, folder: TreeFolder) -> None:
         """Load the caption tables of a folder."""
@@ -95,10 +95,10 @@ class SidecarLoader:
             path = join_path(folder.path, name)
             if path not in folder.files:
                 continue
-            if (data := self._read(path, self._options.max_table_bytes)) is not None:
-                max_row_bytes = self._options.max_sidecar_bytes
-                display_name = self._tree.display_name(path)
-                tables.append(parse_caption_table(display_name, data, max_row_bytes, self._warn))
+            if (data := self._read(path, self.options.max_table_bytes)) is not None:
+                max_row_bytes = self.options.max_sidecar_bytes
+                display_name = self.tree.display_name(path)
+                tables.append(parse_caption_table(display_name, data, max_row_bytes, self.warn))
         self._tables.enter(folder.path, tables)
 
     def load(self, file: TreeFile) -> Sidecar | None:
@@ -106,16 +106,16 @@ class SidecarLoader:
         sidecars: list[Sidecar] = []
         for path in file.sidecars:
             try:
-                if (data := self._read(path, self._options.max_sidecar_bytes)) is not None:
+                if (data := self._read(path, self.options.max_sidecar_bytes)) is not None:
                     sidecars.append(parse_sidecar(path, data))
             except ValueError as error:
-                self._warn("sidecar_broken", self._tree.display_name(path), str(error))
-        return merge_sidecars(sidecars + self._tables.lookup(file.path, self._warn))
+                self.warn("sidecar_broken", self.tree.display_name(path), str(error))
+        return merge_sidecars(sidecars + self._tables.lookup(file.path, self.warn))
 
     def _read(self, path: str, max_bytes: int) -> bytes | None:
         try:
-            return self._tree.read(path, max_bytes)
+            return self.tree.read(path, max_bytes)
         except MediaError as error:
             if error.code != "empty":
-                self._warn("sidecar_unreadable", self._tree.display_name(path), str(error))
+                self.warn("sidecar_unreadable", self.tree.display_name(path), str(error))
             return None

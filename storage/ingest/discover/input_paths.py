@@ -91,7 +91,7 @@ def _without_nested(inputs: list[IngestInput]) -> list[IngestInput]:
 
 
 def _is_covered(real: str, folders: set[str]) -> bool:
-    """Return whether a walk of one of ``folders`` reaches ``real``, not through hidden names."""
+    """Return whether a walk of ``folders`` reaches ``real``; it skips hidden names."""
     path = Path(real)
     for parent in path.parents:
         if is_hidden(path.name):

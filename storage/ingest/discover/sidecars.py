@@ -1,4 +1,4 @@
-"""Parse sidecar files: captions, metadata, capture times and subtitles of images and videos.
+"""Parse sidecars: captions, metadata, capture times and subtitles.
 
 Closest first: ``name.txt`` (caption), ``name.json`` (caption and metadata), then the caption tables
 ``captions.csv``, ``metadata.jsonl`` and ``metadata.csv`` (as in Hugging Face's ImageFolder) in the
@@ -84,7 +84,7 @@ def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
 
 
 def parse_sidecar(name: str, data: bytes) -> Sidecar:
-    """Parse a ``.txt``, ``.json`` or subtitle file. Raises ValueError if it is invalid."""
+    """Parse a ``.txt``, ``.json`` or subtitle file. Raises ValueError."""
     if file_type_of(name) == "subtitles":
         cues = parse_subtitles(str(clean_json(data.decode("utf-8-sig"))))
         if not cues:
@@ -108,7 +108,7 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
 
 
 def clean_json(value: object) -> Any:
-    """Return a JSON value without NUL characters and surrogates, which Postgres refuses."""
+    """Remove NUL characters and surrogates, which Postgres refuses."""
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Fetch files by URL, only from hosts that the operator allows (protection against SSRF).
+"""Fetch files by URL from allowed hosts only (protection against SSRF).
 
 The host is resolved once, the IP address is checked, and the connection goes to that address, so a
 second DNS answer has no effect. Every redirect is checked like a new URL. Proxies of the
@@ -34,7 +34,7 @@ async def resolve_host(host: str, port: int) -> Sequence[str]:
 
 
 class UrlFetcher:
-    """Turns URLs into files to ingest. ``resolve`` and ``context`` default to the system's."""
+    """Turns URLs into files. ``resolve`` and ``context`` default to the system's."""
 
     def __init__(
         self,

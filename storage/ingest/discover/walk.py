@@ -22,12 +22,7 @@ from sightline.storage.ingest.discover.file_tree import (
     join_path,
 )
 from sightline.storage.ingest.discover.file_types import file_type_of, is_hidden
-from sightline.storage.ingest.discover.input_paths import (
-    IngestInput,
-    InputPath,
-    RemoteFile,
-    Upload,
-)
+from sightline.storage.ingest.discover.input_paths import IngestInput, InputPath, RemoteFile, Upload
 from sightline.storage.ingest.discover.sidecars import WarningSink, clean_json, sidecars_of
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.stage_types import DiscoveredFile, is_utf8, printable_path
@@ -65,7 +60,7 @@ def count(inputs: Sequence[IngestInput]) -> int:
 
 
 def next_batch(files: Iterator[DiscoveredFile]) -> tuple[list[DiscoveredFile], float]:
-    """Return the next files, with the bytes of those without a path, and the seconds it took."""
+    """Return the next files, loaded if they have no path, and the seconds it took."""
     started = time.perf_counter()
     batch: list[DiscoveredFile] = []
     size = 0
@@ -124,7 +119,7 @@ def _discover_archive(
 
 
 class DirectoryTree:
-    """A folder on disk as a `FileTree`; with ``only`` = (name, name as given) a single file."""
+    """A folder as a `FileTree`; ``only`` (name, name as given) selects one file."""
 
     def __init__(self, root: InputPath, *, only: tuple[str, str] | None = None) -> None:
         self._root = root
@@ -159,7 +154,7 @@ class DirectoryTree:
         return None if real is None else DiscoveredFile(name, place=place, path=real)
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
-        """Return the bytes of a sidecar, or None for a link to a folder. Raises MediaError."""
+        """Return the bytes of a file; None for a link to a folder. Raises MediaError."""
         real = self._resolve(path)
         return read_file(real, max_bytes)[0] if real is not None else None
 

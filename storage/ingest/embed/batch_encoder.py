@@ -1,4 +1,4 @@
-"""Encodes items in batches. An item that the encoder rejects does not fail the others."""
+"""Encodes items in batches. A rejected item does not fail the others."""
 
 from __future__ import annotations
 

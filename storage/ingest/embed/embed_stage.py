@@ -1,9 +1,10 @@
-"""Encode the pixels of all sources in batches, and join the vectors to their sources."""
+"""Encode pixels in batches and join the vectors to their sources."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.embed.batch_encoder import BatchEncoder
@@ -25,22 +26,15 @@ _BATCH_WAIT_SECONDS = 0.25
 _MAX_BATCHES_IN_FLIGHT = 2  # one in the model, one ready for it
 
 
+@dataclass(slots=True)
 class EmbedStage:
-    """Encodes ``requests`` in batches and turns ``decoded`` sources into ``embedded`` ones."""
+    """Encodes ``requests`` and turns ``decoded`` sources into ``embedded`` ones."""
 
-    def __init__(
-        self,
-        encoder: BatchEncoder[Pixels],
-        requests: asyncio.Queue[EncodeRequest | None],
-        decoded: asyncio.Queue[DecodedSource | FailedSource | None],
-        embedded: asyncio.Queue[EmbeddedSource | FailedSource | None],
-        stats: IngestStats,
-    ) -> None:
-        self._encoder = encoder
-        self._requests = requests
-        self._decoded = decoded
-        self._embedded = embedded
-        self._stats = stats
+    encoder: BatchEncoder[Pixels]
+    requests: asyncio.Queue[EncodeRequest | None]
+    decoded: asyncio.Queue[DecodedSource | FailedSource | None]
+    embedded: asyncio.Queue[EmbeddedSource | FailedSource | None]
+    stats: IngestStats
 
     async def encode_requests(self) -> None:
         """Encode until the requests end."""
@@ -52,24 +46,24 @@ class EmbedStage:
 
     async def join_sources(self) -> None:
         """Wait for the vectors of each decoded source, in order, until the sources end."""
-        while (source := await self._decoded.get()) is not None:
-            await self._embedded.put(
+        while (source := await self.decoded.get()) is not None:
+            await self.embedded.put(
                 source if isinstance(source, FailedSource) else await self._join(source)
             )
-        await self._embedded.put(None)
+        await self.embedded.put(None)
 
     async def _next_batch(self) -> list[EncodeRequest]:
         """Return a full batch, or fewer if no more arrive for a moment; none at the end."""
-        first = await self._requests.get()
+        first = await self.requests.get()
         requests = [] if first is None else [first]
-        while requests and len(requests) < self._encoder.batch_size:
+        while requests and len(requests) < self.encoder.batch_size:
             try:
                 async with asyncio.timeout(_BATCH_WAIT_SECONDS):
-                    request = await self._requests.get()
+                    request = await self.requests.get()
             except TimeoutError:
                 break
             if request is None:
-                await self._requests.put(None)
+                await self.requests.put(None)
                 break
             requests.append(request)
         return requests
@@ -77,8 +71,8 @@ class EmbedStage:
     async def _encode_batch(self, requests: list[EncodeRequest], slots: asyncio.Semaphore) -> None:
         try:
             started = time.perf_counter()
-            results = await self._encoder([request.pixels for request in requests])
-            self._stats.add_time("encode", time.perf_counter() - started)
+            results = await self.encoder([request.pixels for request in requests])
+            self.stats.add_time("encode", time.perf_counter() - started)
             for request, result in zip(requests, results, strict=True):
                 if not request.vector.done():  # cancelled with its source
                     request.vector.set_result(result)
@@ -96,7 +90,7 @@ class EmbedStage:
         for tile in decoded.tiles:
             vector = await tile.vector
             if isinstance(vector, MediaError):
-                self._stats.warn("tile_not_encoded", file_of(decoded).name, str(vector))
+                self.stats.warn("tile_not_encoded", file_of(decoded).name, str(vector))
             else:
                 regions.append(Embedded(tile.draft, vector))
         return EmbeddedSource(decoded, tuple(assets), tuple(regions))

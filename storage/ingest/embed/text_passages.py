@@ -52,7 +52,7 @@ async def add_passages(
     options: IngestOptions,
     warn: WarningSink,
 ) -> list[EmbeddedSource | FailedSource]:
-    """Return the sources with their passages, analyzed and, if there is an encoder, embedded.
+    """Return the sources with their passages, analyzed and embedded.
 
     A passage that the encoder rejects is a warning: it can still be found by its terms. Passages of
     file names get no vector, because names are searched as they are written.
@@ -105,7 +105,7 @@ def filename_passage(name: str) -> AnalyzedPassage:
 
 
 def split_text(text: str, chunk_tokens: int, overlap_tokens: int) -> list[TextChunk]:
-    """Split text into chunks of whole sentences, up to ``chunk_tokens`` words or CJK characters.
+    """Split text into chunks of whole sentences, up to ``chunk_tokens`` long.
 
     Neighbors share up to ``overlap_tokens``. LlamaIndex splits; the offsets are searched here,
     because its own are wrong for repeated text.

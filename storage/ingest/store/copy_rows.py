@@ -206,20 +206,13 @@ def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
     decoded, draft = row.decoded, row.asset.draft
     hashed, captured = decoded.source.hashed, decoded.captured
     sidecar = file_of(decoded).sidecar
-    content_sha256 = draft.content_sha256
     offset = timedelta(seconds=draft.frame_seconds or 0.0)
+    location, sha256 = hashed.location, hashed.content_key
+    if draft.content_sha256 is not None:
+        location, sha256 = f"object:{draft.content_sha256.hex()}", draft.content_sha256
     return (
-        row.id,
-        collection_id,
-        row.source_id,
-        draft.kind,
-        draft.ordinal,
-        draft.page,
-        draft.frame_seconds,
-        hashed.location if content_sha256 is None else f"object:{content_sha256.hex()}",
-        hashed.content_key if content_sha256 is None else content_sha256,
-        draft.width,
-        draft.height,
+        *(row.id, collection_id, row.source_id, draft.kind, draft.ordinal, draft.page),
+        *(draft.frame_seconds, location, sha256, draft.width, draft.height),
         captured.at + offset if captured else None,
         captured.local + offset if captured and captured.local else None,
         sidecar.caption if sidecar else None,
@@ -235,22 +228,11 @@ def _region_values(id_: int, row: RegionRow) -> tuple[object, ...]:
 
 def _passage_values(id_: int, row: PassageRow, collection_id: int) -> tuple[object, ...]:
     draft, analysis = row.passage.draft, row.passage.analysis
+    seconds = (draft.start_seconds, draft.end_seconds)
+    chars = (draft.char_start, draft.char_end)
+    box = draft.box or (None, None, None, None)
     return (
-        id_,
-        collection_id,
-        row.source_id,
-        row.asset_id,
-        draft.kind,
-        draft.ordinal,
-        draft.text,
-        analysis.language,
-        draft.page,
-        draft.start_seconds,
-        draft.end_seconds,
-        draft.char_start,
-        draft.char_end,
-        *(draft.box or (None, None, None, None)),
-        draft.confidence,
-        analysis.tsvector,
-        analysis.token_count,
+        *(id_, collection_id, row.source_id, row.asset_id, draft.kind, draft.ordinal, draft.text),
+        *(analysis.language, draft.page, *seconds, *chars, *box, draft.confidence),
+        *(analysis.tsvector, analysis.token_count),
     )

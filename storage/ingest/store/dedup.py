@@ -1,10 +1,11 @@
-"""Decide by content what is new, changed, unchanged or a duplicate, in discovery order."""
+"""Decide by content what is new, changed, unchanged or a duplicate."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db import sql_loader
@@ -43,24 +44,16 @@ async def hash_files(
     return [task.result() for task in started]
 
 
+@dataclass(slots=True)
 class Deduplicator:
     """Compares files with one collection and with the pending sources of this run."""
 
-    def __init__(
-        self,
-        database: Database,
-        blobs: BlobStore,
-        collection: Collection,
-        *,
-        hash_file: HashFile,
-        needs_decode: Callable[[ExistingSource, Sidecar | None], bool],
-    ) -> None:
-        self._database = database
-        self._blobs = blobs
-        self._collection = collection
-        self._hash_file = hash_file
-        self._needs_decode = needs_decode
-        self._pending: dict[bytes, tuple[NewSource, list[str]]] = {}
+    database: Database
+    blobs: BlobStore
+    collection: Collection
+    hash_file: HashFile
+    needs_decode: Callable[[ExistingSource, Sidecar | None], bool]
+    _pending: dict[bytes, tuple[NewSource, list[str]]] = field(default_factory=dict)
 
     async def decide(self, files: Sequence[HashedFile | FailedSource]) -> list[DedupDecision]:
         """Return one decision per file, in order; failures pass through."""
@@ -103,13 +96,13 @@ class Deduplicator:
         file = hashed.file
         # Stored bytes have one location, whatever their name.
         stored = not existing.location.startswith(_FILE)
-        if stored and file.data is not None and not self._blobs.exists(existing.location):
-            await asyncio.to_thread(self._blobs.put, file.data)
+        if stored and file.data is not None and not self.blobs.exists(existing.location):
+            await asyncio.to_thread(self.blobs.put, file.data)
         same_name = not stored or file.name == existing.name
         if hashed.location == existing.location and same_name:
             changed = (
                 (file.sidecar.sha256 if file.sidecar else None) != existing.sidecar_sha256
-                or self._needs_decode(existing, file.sidecar)
+                or self.needs_decode(existing, file.sidecar)
                 or not existing.has_name_passage
             )
             return ChangedSource(hashed, existing) if changed else UnchangedSource(hashed)
@@ -120,7 +113,7 @@ class Deduplicator:
     async def _is_unmoved(self, existing: ExistingSource) -> bool:
         """Return whether the location of an existing source still has its bytes."""
         try:
-            digest, _ = await self._hash_file(existing.location.removeprefix(_FILE))
+            digest, _ = await self.hash_file(existing.location.removeprefix(_FILE))
         except MediaError:
             return False
         return digest == existing.content_key
@@ -131,11 +124,11 @@ class Deduplicator:
         if not files:
             return {}, {}
         values = {
-            "collection_id": self._collection.id,
+            "collection_id": self.collection.id,
             "keys": [each.content_key for each in files],
             "locations": [each.location for each in files if each.location.startswith(_FILE)],
         }
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             sources = await fetch_all(
                 connection, _SQL["existing_sources"], values, row=ExistingSource
             )

@@ -1,8 +1,9 @@
-"""Maintain the vector index during an ingest: update it for small loads, rebuild for large ones."""
+"""Maintain vector indexes: update them in small loads, rebuild after large ones."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
@@ -17,6 +18,7 @@ MIN_ANALYZE_ROWS = 100
 """Fewer new rows do not change query plans."""
 
 
+@dataclass(slots=True)
 class VectorIndexMaintainer:
     """Maintains the index of one embedding space during an ingest.
 
@@ -24,19 +26,18 @@ class VectorIndexMaintainer:
     `build_missing_indexes` at the start of a server, builds it.
     """
 
-    def __init__(self, database: Database, space: EmbeddingSpace, options: IngestOptions) -> None:
-        self._database = database
-        self._space = space
-        self._options = options
-        self._expected_rows = 0
-        self._existing_rows = 0
-        self._has_index = True
+    database: Database
+    space: EmbeddingSpace
+    options: IngestOptions
+    _expected_rows: int = 0
+    _existing_rows: int = 0
+    _has_index: bool = True
 
     async def start(self) -> None:
         """Read the current state of the space."""
-        async with self._database.connection() as connection:
-            self._has_index = await embedding_spaces.has_index(connection, self._space)
-            self._existing_rows = await embedding_spaces.count_vectors(connection, self._space)
+        async with self.database.connection() as connection:
+            self._has_index = await embedding_spaces.has_index(connection, self.space)
+            self._existing_rows = await embedding_spaces.count_vectors(connection, self.space)
 
     def add_expected(self, rows: int) -> None:
         """Add the vectors that the sources accepted so far will have."""
@@ -48,20 +49,20 @@ class VectorIndexMaintainer:
         ``scale`` is the ratio of all files to those that were accepted or skipped so far.
         """
         rows = round(self._expected_rows * scale)
-        min_rows = max(self._options.bulk_rows, self._options.bulk_fraction * self._existing_rows)
+        min_rows = max(self.options.bulk_rows, self.options.bulk_fraction * self._existing_rows)
         if not self._has_index or rows <= min_rows:
             return
         logger.info("expecting about %d vectors: building the index after the load", rows)
-        async with self._database.connection() as connection:
-            await embedding_spaces.drop_index(connection, self._space)
+        async with self.database.connection() as connection:
+            await embedding_spaces.drop_index(connection, self.space)
         self._has_index = False
 
     async def finish(self, added_rows: int) -> None:
         """Build a missing index and update the statistics of the planner."""
-        async with self._database.connection() as connection:
-            await embedding_spaces.ensure_index(connection, self._space)
+        async with self.database.connection() as connection:
+            await embedding_spaces.ensure_index(connection, self.space)
             if added_rows >= MIN_ANALYZE_ROWS:
-                await connection.execute(self._space.compose(_SQL["analyze_partition"]))
+                await connection.execute(self.space.compose(_SQL["analyze_partition"]))
 
 
 async def build_missing_indexes(database: Database) -> None:

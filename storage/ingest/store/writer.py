@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,21 +67,14 @@ class _SourceId:
     content_key: bytes
 
 
+@dataclass(slots=True)
 class IngestWriter:
     """Writes batches into one collection."""
 
-    def __init__(
-        self,
-        database: Database,
-        blobs: BlobStore,
-        collection: Collection,
-        *,
-        spaces: TargetSpaces,
-    ) -> None:
-        self._database = database
-        self._blobs = blobs
-        self._collection = collection
-        self._spaces = spaces
+    database: Database
+    blobs: BlobStore
+    collection: Collection
+    spaces: TargetSpaces
 
     async def write(self, batch: Sequence[FinishedSource]) -> list[WriteResult]:
         """Commit a batch and return the results in order.
@@ -89,8 +83,8 @@ class IngestWriter:
         """
         await self._store_uploads(batch)
         outcomes: dict[FinishedSource, Outcome] = {}
-        async with self._database.connection() as connection:
-            lock = {"family": _LOCK_FAMILY, "collection_id": self._collection.id}
+        async with self.database.connection() as connection:
+            lock = {"family": _LOCK_FAMILY, "collection_id": self.collection.id}
             await connection.execute(_SQL["lock_collection"], lock)
             sources = await self._check_blobs(connection, batch)
             rows = BatchRows()
@@ -103,34 +97,33 @@ class IngestWriter:
             for source in await self._delete_replaced(connection, inserted):
                 outcomes[source] = "replaced"
             updated = await self._update_sources(connection, sources)
-            assets = await fetch_all(
-                connection,
-                _SQL["assets_of_sources"],
-                {"ids": list(updated.values())},
-                row=ExistingAsset,
-            )
+            values = {"ids": list(updated.values())}
+            assets: defaultdict[int, list[ExistingAsset]] = defaultdict(list)
+            for asset in await fetch_all(
+                connection, _SQL["assets_of_sources"], values, row=ExistingAsset
+            ):
+                assets[asset.source_id].append(asset)
             for source, id_ in updated.items():
                 outcomes[source] = "updated"
-                own = [asset for asset in assets if asset.source_id == id_]
-                self._add_rows(rows, source, id_, own)
-            await rows.copy(connection, self._collection.id, self._spaces)
+                self._add_rows(rows, source, id_, assets[id_])
+            await rows.copy(connection, self.collection.id, self.spaces)
             for source in sources:
                 if source not in outcomes:
                     outcomes[source] = await self._outcome_of_unwritten(connection, source)
         failed = [each for each in sources if isinstance(each, FailedSource)]
         if unused := [location for each in failed for location in each.stored_blobs]:
-            await discard_unreferenced_blobs(self._database, self._blobs, unused)
+            await discard_unreferenced_blobs(self.database, self.blobs, unused)
         return [WriteResult(source, outcomes[source]) for source in sources]
 
     async def _outcome_of_unwritten(
         self, connection: Connection, source: FinishedSource
     ) -> Outcome:
-        """Return the outcome of bytes that another process wrote: the same file or another."""
+        """Return the outcome for bytes that another process wrote."""
         if isinstance(source, FailedSource):
             return "failed"
         hashed = source.decoded.source.hashed
         values = {
-            "collection_id": self._collection.id,
+            "collection_id": self.collection.id,
             "keys": [hashed.content_key],
             "locations": [],
         }
@@ -143,7 +136,7 @@ class IngestWriter:
             for source in batch:
                 data = file_of(source).data
                 if data is not None and isinstance(source, EmbeddedSource):
-                    tasks.create_task(asyncio.to_thread(self._blobs.put, data))
+                    tasks.create_task(asyncio.to_thread(self.blobs.put, data))
 
     async def _check_blobs(
         self, connection: Connection, batch: Sequence[FinishedSource]
@@ -158,24 +151,24 @@ class IngestWriter:
         failed: dict[FinishedSource, FailedSource] = {}
         for source in new:
             decoded, data = source.decoded, file_of(source).data
-            if not all(map(self._blobs.exists, decoded.stored_blobs)):
+            if not all(map(self.blobs.exists, decoded.stored_blobs)):
                 # Assets of another source that shared them were deleted in the meantime.
                 failure = MediaError("changed", "lost a page or frame; run the ingest again")
                 failed[source] = fail_source(decoded.source, failure, decoded)
-            elif data is not None and not self._blobs.exists(decoded.source.hashed.location):
-                await asyncio.to_thread(self._blobs.put, data)
+            elif data is not None and not self.blobs.exists(decoded.source.hashed.location):
+                await asyncio.to_thread(self.blobs.put, data)
         return [failed.get(each, each) for each in batch]
 
     async def _insert_sources(
         self, connection: Connection, sources: Sequence[FinishedSource]
     ) -> dict[FinishedSource, int]:
-        """Insert new and failed sources; return the ids of those that no other process has."""
+        """Insert new and failed sources; return the ids of the inserted ones."""
         if not sources:
             return {}
         by_key = {_source_values(each)["keys"]: each for each in sources}
         rows = [_source_values(by_key[key]) for key in sorted(by_key)]
         values: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
-        values["collection_id"] = self._collection.id
+        values["collection_id"] = self.collection.id
         await connection.execute(_SQL["delete_failures"], values)
         inserted = await fetch_all(connection, _SQL["insert_sources"], values, row=_SourceId)
         return {by_key[row.content_key]: row.id for row in inserted}
@@ -208,7 +201,7 @@ class IngestWriter:
             decoded, sidecar = source.decoded, file_of(source).sidecar
             values = {
                 "id": existing.id,
-                "collection_id": self._collection.id,
+                "collection_id": self.collection.id,
                 "name": file_of(source).name,
                 "location": decoded.source.hashed.location,
                 "caption": sidecar.caption if sidecar else None,
@@ -261,7 +254,7 @@ class IngestWriter:
         key = source.decoded.source.hashed.content_key
         for asset in source.assets:
             draft = asset.draft
-            id_ = asset_id(self._collection.name, key, draft.kind, draft.ordinal)
+            id_ = asset_id(self.collection.name, key, draft.kind, draft.ordinal)
             assets[draft.ordinal] = ExistingAsset(
                 source_id, draft.ordinal, id_, draft.frame_seconds
             )

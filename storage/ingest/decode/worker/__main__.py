@@ -1,4 +1,4 @@
-"""Worker process: reads requests from standard input, writes messages to standard output.
+"""Worker process: requests on standard input, messages on standard output.
 
 The first frame configures the worker (import path, preprocessing, limits). Each later frame is one
 request. The answer is any number of parts and one `JobEnd`.

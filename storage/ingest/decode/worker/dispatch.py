@@ -49,7 +49,7 @@ from sightline.storage.ingest.discover.file_types import file_type_of, mime_type
 
 
 def run_request(request: Request, context: WorkerContext) -> Iterator[JobPart]:
-    """Yield the parts of the answer. Raises MediaError; decoders raise other errors too."""
+    """Yield the parts of the answer. Raises MediaError and errors of decoders."""
     limits = context.limits
     match request:
         case HashRequest():

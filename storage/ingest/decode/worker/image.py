@@ -54,7 +54,7 @@ _HASH_FREQUENCIES = 8
 
 
 def open_image(data: bytes, max_pixels: int) -> Image.Image:
-    """Parse the header only. Raises MediaError ``not_an_image`` or ``too_many_pixels``."""
+    """Parse the header only. Raises ``not_an_image`` or ``too_many_pixels``."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own limit below is an error
@@ -213,7 +213,7 @@ def _thumbnail(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _flatten(image: Image.Image, orientation: int, size: tuple[int, int]) -> Image.Image:
-    """Return the image upright, RGB on white, without EXIF; ``size`` bounds it before turning."""
+    """Return the image upright, RGB on white; ``size`` bounds it before turning."""
     if image.mode.startswith("I;16"):
         # 16-bit gray (X-rays, depth maps): Pillow alone would clip it to white.
         image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))

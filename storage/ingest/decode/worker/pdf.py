@@ -1,4 +1,4 @@
-"""Decode PDF pages: render each page once and take its text layer, or its OCR text."""
+"""Render PDF pages and take their text layer, or their OCR text."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _text_layer(page: pypdfium2.PdfPage) -> Iterator[OcrLine]:
 
 
 def _normalized(page: pypdfium2.PdfPage, x: float, y: float) -> tuple[float, float]:
-    """Convert from PDF coordinates (origin bottom left, maybe rotated and cropped) to 0..1."""
+    """Convert PDF coordinates (origin bottom left, maybe rotated) to 0..1."""
     across, down = pdfium.c_int(), pdfium.c_int()
     pdfium.FPDF_PageToDevice(page, 0, 0, _DEVICE_UNITS, _DEVICE_UNITS, 0, x, y, across, down)
     return across.value / _DEVICE_UNITS, down.value / _DEVICE_UNITS

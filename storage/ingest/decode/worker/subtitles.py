@@ -1,4 +1,4 @@
-"""Parse SubRip and WebVTT subtitles. Standard library only: parent and worker use it."""
+"""Parse SubRip and WebVTT subtitles, in parent and worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cut images into overlapping tiles at two scales, so that a search can find small parts.
+"""Cut images into overlapping tiles at two scales, to find small parts.
 
 Neighbors overlap by a quarter, so that something cut by one tile is whole in the next. Tiles of
 common image shapes are square, because encoders squeeze or crop other shapes.

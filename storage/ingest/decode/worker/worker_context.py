@@ -43,7 +43,7 @@ class WorkerLimits:
 
 @dataclass(slots=True)
 class WorkerContext:
-    """State of one worker. ``stage_seconds`` is the time of named stages in the current job."""
+    """State of one worker. ``stage_seconds`` are of the current job."""
 
     preprocess: Callable[[Image.Image], Pixels]
     limits: WorkerLimits

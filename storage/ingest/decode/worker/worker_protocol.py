@@ -198,7 +198,7 @@ WorkerMessage = WorkerReady | JobPart | JobEnd
 
 
 def pack_message(message: Request | WorkerMessage) -> list[bytes]:
-    """Return the pieces of a message's frame, in order; its ``type`` is the class name."""
+    """Return the pieces of a message's frame; its ``type`` is the class name."""
     values = {"type": type(message).__name__, **message._asdict()}
     for name in _JSON_BLOBS & values.keys():
         values[name] = json.dumps(values[name]).encode("ascii")
