@@ -186,12 +186,12 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_architecture_is_rejected_with_the_available_ones(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="architecture 'ViT-Z-9'; Available: 'EVA01"):
+    with pytest.raises(UnknownNameError, match="architecture 'ViT-Z-9'. Available: 'EVA01"):
         _load(tmp_path, "ViT-Z-9/openai")
 
 
 def test_unknown_weights_are_rejected_with_the_available_ones(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"ViT-B-32 'mine'; .*'laion2b_s34b_b79k'"):
+    with pytest.raises(UnknownNameError, match=r"ViT-B-32 'mine'. .*'laion2b_s34b_b79k'"):
         _load(tmp_path, "ViT-B-32/mine")
 
 
