@@ -1,7 +1,7 @@
-"""What Alembic runs around the versions: one connection, one lock, one schema.
+"""Alembic environment: runs migrations under a lock, after creating schemas and extension.
 
-The caller passes the DSN as ``config.attributes["dsn"]``; a developer who runs the `alembic`
-command sets SIGHTLINE_DATABASE__URL.
+The caller passes the DSN as ``config.attributes["dsn"]``. The `alembic` command reads it from
+SIGHTLINE_DATABASE__URL.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _MIN_PGVECTOR = (0, 8)
 
 
 def _dsn() -> str:
-    given = context.config.attributes.get("dsn") or os.environ.get("SIGHTLINE_DATABASE__URL")
-    if not given:
-        raise SystemExit("set SIGHTLINE_DATABASE__URL to the database to migrate")
-    return str(given)
+    dsn = context.config.attributes.get("dsn") or os.environ.get("SIGHTLINE_DATABASE__URL")
+    if not dsn:
+        raise SystemExit("Set SIGHTLINE_DATABASE__URL to the database to migrate.")
+    return str(dsn)
 
 
 def _ensure_extension(connection: psycopg.Connection[Any]) -> str:
@@ -36,15 +36,15 @@ def _ensure_extension(connection: psycopg.Connection[Any]) -> str:
             connection.execute("CREATE EXTENSION vector WITH SCHEMA public")
         except errors.InsufficientPrivilege as error:
             raise RuntimeError(
-                f"the role {connection.info.user!r} may not install pgvector in the database "
-                f"{connection.info.dbname!r}; have its administrator run there: "
+                f"The role {connection.info.user!r} may not install pgvector in the database "
+                f"{connection.info.dbname!r}. An administrator must run there: "
                 "CREATE EXTENSION vector"
             ) from error
         except (errors.UndefinedFile, errors.FeatureNotSupported) as error:
             raise RuntimeError(
-                "this Postgres has no pgvector; install 0.8 or newer on its machine "
+                "This Postgres has no pgvector. Install version 0.8 or newer on its machine "
                 "(https://github.com/pgvector/pgvector), or unset SIGHTLINE_DATABASE__URL to use "
-                "the Postgres that Sightline brings"
+                "the embedded Postgres."
             ) from error
     extension = _extension(connection)
     if extension is None:
@@ -52,7 +52,7 @@ def _ensure_extension(connection: psycopg.Connection[Any]) -> str:
     schema, version = extension
     if tuple(int(part) for part in version.split(".")[:2]) < _MIN_PGVECTOR:
         raise RuntimeError(
-            f"pgvector is {version} in this database and Sightline needs 0.8 or newer; upgrade "
+            f"pgvector is {version} in this database and Sightline needs 0.8 or newer. Upgrade "
             "it on the server, then run: ALTER EXTENSION vector UPDATE"
         )
     return schema
@@ -66,8 +66,8 @@ def _ensure_schema(connection: psycopg.Connection[Any], name: LiteralString) -> 
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
     except errors.InsufficientPrivilege as error:
         raise RuntimeError(
-            f"the role {connection.info.user!r} may not make the schema {name!r} in the "
-            f"database {connection.info.dbname!r}; have its administrator run there: "
+            f"The role {connection.info.user!r} may not create the schema {name!r} in the "
+            f"database {connection.info.dbname!r}. An administrator must run there: "
             f"CREATE SCHEMA {name} AUTHORIZATION {connection.info.user}"
         ) from error
 

@@ -52,7 +52,12 @@ def _run(program: str, dsn: str, *arguments: str) -> None:
         environment["PGPASSWORD"] = str(password)  # command lines are public
     database = make_conninfo(**{name: str(value) for name, value in target.items()})
     result = subprocess.run(
-        [_find_program(program, server_major_version(dsn)), "--no-password", f"--dbname={database}", *arguments],
+        [
+            _find_program(program, server_major_version(dsn)),
+            "--no-password",
+            f"--dbname={database}",
+            *arguments,
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -88,7 +88,8 @@ def main(uid: int, gid: int, folder: str, command: list[str]) -> None:
     except OSError as error:
         sys.exit(
             f"Postgres refuses to run as root, and root cannot change to uid {uid} here "
-            f"({error.strerror}). Run Sightline as an ordinary user, or set SIGHTLINE_DATABASE__URL."
+            f"({error.strerror}). Run Sightline as an ordinary user, or set "
+            "SIGHTLINE_DATABASE__URL."
         )
     capabilities: tuple[int | None, ...] = (None,)
     if libc is not None:

@@ -44,9 +44,7 @@ def kill_orphans(data: Path) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def wait_until_settled(
-    data: Path, dsn: Callable[[Postmaster], str], report_seconds: float
-) -> bool:
+def wait_until_settled(data: Path, dsn: Callable[[Postmaster], str], report_seconds: float) -> bool:
     """Return True when the server accepts connections, False when no server runs.
 
     Call it with the start lock. Waits without a deadline for a server that starts, recovers or

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_all, fetch_value
+from sightline.storage.db.rows import fetch_all
 from sightline.storage.errors import UnknownAssetError
 
 AssetKind = Literal["image", "page", "frame"]

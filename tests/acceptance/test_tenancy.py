@@ -24,7 +24,7 @@ from sightline.server.http.http_server import start_http_server
 from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
-from tests.support.pictures import fill
+from tests.support.sample_images import fill
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

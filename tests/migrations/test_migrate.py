@@ -18,7 +18,7 @@ from sightline.storage.postgres import EmbeddedPostgres
 
 
 def run(dsn: str, *statements: bytes) -> list[tuple[object, ...]]:
-    """Executes statements; the rows of the last one."""
+    """Execute statements; return the rows of the last one."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         for statement in statements:
             cursor = connection.execute(statement)
@@ -26,7 +26,7 @@ def run(dsn: str, *statements: bytes) -> list[tuple[object, ...]]:
 
 
 def objects(dsn: str) -> list[tuple[object, ...]]:
-    """Everything in both schemas but the table that holds the version."""
+    """Return all objects of both schemas except the version table."""
     return run(
         dsn,
         b"SELECT relname::text FROM pg_class WHERE relnamespace = 'sightline'::regnamespace "
@@ -41,13 +41,13 @@ def test_schema_goes_up_and_down_and_up_again(empty_dsn: str) -> None:
     assert schema_migration.current(empty_dsn) is None
     schema_migration.upgrade(empty_dsn)
     assert schema_migration.current(empty_dsn) == schema_migration.head()
-    made = objects(empty_dsn)
-    assert ("embedding",) in made
+    created = objects(empty_dsn)
+    assert ("embedding",) in created
     schema_migration.downgrade(empty_dsn, "base")
     assert schema_migration.current(empty_dsn) is None
     assert objects(empty_dsn) == []
     schema_migration.upgrade(empty_dsn)
-    assert objects(empty_dsn) == made
+    assert objects(empty_dsn) == created
 
 
 def test_schema_goes_down_with_data_and_partitions(database_dsn: str) -> None:
@@ -60,22 +60,25 @@ def test_schema_goes_down_with_data_and_partitions(database_dsn: str) -> None:
     assert objects(database_dsn) == []
 
 
-def test_upgrading_what_is_at_head_changes_nothing(database_dsn: str) -> None:
-    made = objects(database_dsn)
+def test_an_upgrade_at_head_changes_nothing(database_dsn: str) -> None:
+    before = objects(database_dsn)
     schema_migration.upgrade(database_dsn)
-    assert objects(database_dsn) == made
+    assert objects(database_dsn) == before
     schema_migration.require_head(database_dsn)
 
 
-def test_threads_that_migrate_at_once_agree(empty_dsn: str) -> None:
+def test_concurrent_threads_can_migrate(empty_dsn: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         for done in [threads.submit(schema_migration.upgrade, empty_dsn) for _ in range(4)]:
             done.result()
     assert schema_migration.current(empty_dsn) == schema_migration.head()
 
 
-def test_processes_that_migrate_at_once_agree(empty_dsn: str) -> None:
-    code = "import sys; from sightline.server.database import schema_migration; schema_migration.upgrade(sys.argv[1])"
+def test_concurrent_processes_can_migrate(empty_dsn: str) -> None:
+    code = (
+        "import sys; from sightline.server.database import schema_migration; "
+        "schema_migration.upgrade(sys.argv[1])"
+    )
     processes = [
         subprocess.Popen([sys.executable, "-c", code, empty_dsn], stderr=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -85,7 +88,7 @@ def test_processes_that_migrate_at_once_agree(empty_dsn: str) -> None:
     schema_migration.require_head(empty_dsn)
 
 
-def test_schema_that_is_behind_says_what_to_run(empty_dsn: str) -> None:
+def test_an_outdated_schema_error_names_the_command(empty_dsn: str) -> None:
     with pytest.raises(
         SchemaError,
         match=rf"at nothing,? .* needs {schema_migration.head()}; run: sightline migrate",
@@ -93,19 +96,19 @@ def test_schema_that_is_behind_says_what_to_run(empty_dsn: str) -> None:
         schema_migration.require_head(empty_dsn)
 
 
-def test_schema_of_a_newer_version_is_left_alone(database_dsn: str) -> None:
+def test_a_schema_of_a_newer_version_is_not_changed(database_dsn: str) -> None:
     run(database_dsn, b"UPDATE sightline.schema_version SET version_num = '9999'")
     for act in (schema_migration.require_head, schema_migration.upgrade):
         with pytest.raises(SchemaError, match=r"at 9999, .* use the newer version"):
             act(database_dsn)
 
 
-def test_database_that_is_down_says_so(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailableError, match="cannot be reached"):
         schema_migration.upgrade(f"host={tmp_path} dbname=x")
 
 
-def test_old_pgvector_is_named_with_the_version_needed(empty_dsn: str) -> None:
+def test_an_old_pgvector_error_names_the_required_version(empty_dsn: str) -> None:
     run(
         empty_dsn,
         b"CREATE EXTENSION vector",
@@ -115,7 +118,7 @@ def test_old_pgvector_is_named_with_the_version_needed(empty_dsn: str) -> None:
         schema_migration.upgrade(empty_dsn)
 
 
-async def test_pgvector_may_be_in_a_schema_of_its_own(empty_dsn: str) -> None:
+async def test_pgvector_can_be_in_its_own_schema(empty_dsn: str) -> None:
     run(empty_dsn, b'CREATE SCHEMA "Ext"', b'CREATE EXTENSION vector WITH SCHEMA "Ext"')
     schema_migration.upgrade(empty_dsn)
     database = await Database.open(empty_dsn)
@@ -127,7 +130,7 @@ async def test_pgvector_may_be_in_a_schema_of_its_own(empty_dsn: str) -> None:
 
 @pytest.fixture
 def guest_dsn(postgres_dsn: str, empty_dsn: str) -> Iterator[str]:
-    """The DSN of a role that owns nothing in the database."""
+    """Return the DSN of a role that owns nothing in the database."""
     run(postgres_dsn, b"CREATE ROLE guest LOGIN")
     yield make_conninfo(empty_dsn, user="guest")
     with psycopg.connect(empty_dsn, autocommit=True) as connection:
@@ -135,18 +138,18 @@ def guest_dsn(postgres_dsn: str, empty_dsn: str) -> Iterator[str]:
         connection.execute("DROP ROLE guest")
 
 
-def test_role_that_may_not_install_pgvector_is_told_who_may(guest_dsn: str) -> None:
+def test_missing_rights_for_pgvector_are_explained(guest_dsn: str) -> None:
     with pytest.raises(SchemaError, match=r"'guest' may not install pgvector .* CREATE EXTENSION"):
         schema_migration.upgrade(guest_dsn)
 
 
-def test_role_that_may_not_make_the_schema_is_told_who_may(guest_dsn: str, empty_dsn: str) -> None:
+def test_missing_rights_for_the_schema_are_explained(guest_dsn: str, empty_dsn: str) -> None:
     run(empty_dsn, b"CREATE EXTENSION vector")
-    with pytest.raises(SchemaError, match=r"'guest' may not make the schema .* AUTHORIZATION"):
+    with pytest.raises(SchemaError, match=r"'guest' may not create the schema .* AUTHORIZATION"):
         schema_migration.upgrade(guest_dsn)
 
 
-async def test_role_without_superuser_can_do_everything_in_its_schema(
+async def test_a_role_without_superuser_rights_can_use_its_schema(
     guest_dsn: str, empty_dsn: str
 ) -> None:
     run(
@@ -162,20 +165,20 @@ async def test_role_without_superuser_can_do_everything_in_its_schema(
     await database.close()
 
 
-def test_server_fixture_runs_the_version_that_we_ship(postgres_server: EmbeddedPostgres) -> None:
+def test_the_server_fixture_runs_the_embedded_version(postgres_server: EmbeddedPostgres) -> None:
     ((version,),) = run(postgres_server.dsn("postgres"), b"SHOW server_version_num")
     assert int(str(version)) >= 180000
 
 
-def test_each_version_has_its_two_scripts_and_nothing_else() -> None:
+def test_each_version_has_exactly_two_sql_files() -> None:
     versions = Path(__file__).parents[2] / "migrations" / "versions"
     stems = {path.stem for path in versions.glob("0*.py")}
     scripts = {path.name for path in versions.glob("*.sql")}
     assert scripts == {f"{stem}.{way}.sql" for stem in stems for way in ("up", "down")}
 
 
-def test_developers_alembic_reads_the_same_versions(empty_dsn: str) -> None:
-    said = subprocess.run(
+def test_the_alembic_command_uses_the_same_versions(empty_dsn: str) -> None:
+    result = subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "SIGHTLINE_DATABASE__URL": empty_dsn},
@@ -183,5 +186,5 @@ def test_developers_alembic_reads_the_same_versions(empty_dsn: str) -> None:
         text=True,
         check=False,
     )
-    assert said.returncode == 0, said.stderr
+    assert result.returncode == 0, result.stderr
     schema_migration.require_head(empty_dsn)

@@ -1,4 +1,4 @@
-"""A database of every version that was released, with data in it, comes up and goes down again."""
+"""Every schema version is upgraded and downgraded with data."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from sightline.storage.maintenance.integrity_check import check
 VERSIONS = Path(__file__).parents[2] / "migrations" / "versions"
 REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
 
-#: One row of every table that 0001 made, by the columns that it made them with.
+# Rows for the tables of version 0001.
 DATA = b"""
 INSERT INTO sightline.collection (name, settings) VALUES ('album', '{"ocr": "off"}');
 INSERT INTO sightline.embedding_space (encoder, weights, preprocessing, dimension, level)
 VALUES ('small', 'aa', 'cc', 2, 'asset'), ('small', 'aa', 'cc', 2, 'passage');
 INSERT INTO sightline.collection_embedding_space VALUES (1, 'asset', 1), (1, 'passage', 2);
 CREATE TABLE sightline.embedding_1 (
-    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (embedding_space_id = 1));
+    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS,
+    CHECK (embedding_space_id = 1));
 CREATE TABLE sightline.embedding_2 (
-    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (embedding_space_id = 2));
+    LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS,
+    CHECK (embedding_space_id = 2));
 ALTER TABLE sightline.embedding ATTACH PARTITION sightline.embedding_1 FOR VALUES IN (1);
 ALTER TABLE sightline.embedding ATTACH PARTITION sightline.embedding_2 FOR VALUES IN (2);
 CREATE INDEX embedding_1_hnsw ON sightline.embedding_1
@@ -56,11 +58,21 @@ INSERT INTO sightline.annotation (asset_id, label, x0, y0, x1, y1, score, origin
 VALUES ('aaaaaaaaaaaa', 'apple', 0.1, 0.2, 0.3, 0.4, 0.9, 'model', 'm', 'alice');
 INSERT INTO sightline.retrieval_log (tool, query, total_ms, result_count)
 VALUES ('search_images', 'apple', 3.5, 1);
+INSERT INTO sightline.cluster (
+    embedding_space_id, collection_id, k, number, asset_count, representative_asset_id,
+    mean_distance, analyzed_at)
+VALUES (1, 1, 1, 0, 1, 'aaaaaaaaaaaa', 0, '2026-05-01Z');
+INSERT INTO sightline.cluster_member VALUES (1, 1, 1, 0, 'aaaaaaaaaaaa', 0);
+INSERT INTO sightline.compared_asset VALUES (1, 1, 'aaaaaaaaaaaa');
+INSERT INTO sightline.near_duplicate VALUES (1, 1, 'aaaaaaaaaaaa', 'aaaaaaaaaaaa', 0);
+INSERT INTO sightline.principal (name) VALUES ('alice');
+INSERT INTO sightline.principal (name, all_collections) VALUES ('boss', true);
+INSERT INTO sightline.collection_binding VALUES (1, 1);
 """
 
 
-def held(dsn: str, like: dict[str, list[str]] | None = None) -> dict[str, Any]:
-    """All rows, by table and column; of the columns that ``like`` names where it is given."""
+def read_rows(dsn: str, like: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """Return all rows by table; only the columns of ``like`` if given."""
     with psycopg.connect(dsn) as connection:
         columns = like or dict(
             connection.execute(
@@ -74,7 +86,7 @@ def held(dsn: str, like: dict[str, list[str]] | None = None) -> dict[str, Any]:
         rows = {}
         for table, names in columns.items():
             listed = sql.SQL(", ").join(
-                sql.SQL("{}::text").format(sql.Identifier(n)) for n in names
+                sql.SQL("{}::text").format(sql.Identifier(name)) for name in names
             )
             rows[table] = connection.execute(
                 sql.SQL("SELECT {} FROM sightline.{} ORDER BY 1").format(
@@ -84,38 +96,72 @@ def held(dsn: str, like: dict[str, list[str]] | None = None) -> dict[str, Any]:
         return {"columns": columns, "rows": rows}
 
 
+def insert_data(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(DATA)
+
+
 @pytest.mark.parametrize(
     "revision",
     [
-        # The ends in the normal suite, what lies between in the slow one.
+        # The first and last versions run in the normal suite, the others in the slow one.
         pytest.param(
             each, marks=() if each in (*REVISIONS[:2], REVISIONS[-1]) else pytest.mark.slow
         )
         for each in REVISIONS
     ],
 )
-async def test_data_of_each_version_comes_up_whole_and_goes_down_again(
+async def test_data_of_each_version_survives_upgrade_and_downgrade(
     empty_dsn: str, revision: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     schema_migration.upgrade(empty_dsn, revision)
     assert schema_migration.current(empty_dsn) == revision
-    with psycopg.connect(empty_dsn, autocommit=True) as connection:
-        connection.execute(DATA)
-    before = held(empty_dsn)
+    insert_data(empty_dsn)
+    before = read_rows(empty_dsn)
     assert all(before["rows"][table] for table in ("asset", "posting", "embedding", "annotation"))
     schema_migration.upgrade(empty_dsn)
     schema_migration.require_head(empty_dsn)
-    assert held(empty_dsn, before["columns"]) == before
+    assert read_rows(empty_dsn, before["columns"]) == before
     database = await Database.open(empty_dsn)
-    found = await check(database, BlobStore(tmp_path_factory.mktemp("data")))
+    findings = await check(database, BlobStore(tmp_path_factory.mktemp("data")))
     await database.close()
-    assert [finding for finding in found if finding.severity == "error"] == []
+    assert [finding for finding in findings if finding.severity == "error"] == []
     schema_migration.downgrade(empty_dsn, revision)
-    assert held(empty_dsn) == before
+    assert read_rows(empty_dsn) == before
     schema_migration.upgrade(empty_dsn)
-    assert held(empty_dsn, before["columns"]) == before
+    assert read_rows(empty_dsn, before["columns"]) == before
 
 
-def test_every_version_is_tried() -> None:
+def test_a_database_with_data_goes_down_to_base_and_up_again(empty_dsn: str) -> None:
+    schema_migration.upgrade(empty_dsn)
+    empty = read_rows(empty_dsn)
+    insert_data(empty_dsn)
+    filled = read_rows(empty_dsn)
+    schema_migration.downgrade(empty_dsn, "base")
+    assert schema_migration.current(empty_dsn) is None
+    schema_migration.upgrade(empty_dsn)
+    assert read_rows(empty_dsn) == empty
+    insert_data(empty_dsn)
+    assert read_rows(empty_dsn)["columns"] == filled["columns"]
+
+
+def test_every_table_has_a_row_in_the_data(empty_dsn: str) -> None:
+    schema_migration.upgrade(empty_dsn)
+    insert_data(empty_dsn)
+    assert [table for table, rows in read_rows(empty_dsn)["rows"].items() if not rows] == []
+
+
+def test_tables_and_columns_for_analysts_have_comments(empty_dsn: str) -> None:
+    schema_migration.upgrade(empty_dsn)
+    with psycopg.connect(empty_dsn) as connection:
+        missing = connection.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v') "
+            "AND relnamespace IN ('sightline'::regnamespace, 'analytics'::regnamespace) "
+            "AND relname <> 'schema_version' AND obj_description(oid, 'pg_class') IS NULL"
+        ).fetchall()
+    assert missing == []
+
+
+def test_the_parametrized_versions_are_complete() -> None:
     assert schema_migration.head() == REVISIONS[-1]
     assert REVISIONS[0] == "0001"

@@ -14,7 +14,7 @@ CONTENT = b"some bytes"
 DIGEST = hashlib.sha256(CONTENT).digest()
 
 
-def test_bytes_come_back_from_where_they_were_put(tmp_path: Path) -> None:
+def test_stored_bytes_can_be_read(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     location = store.put(CONTENT)
     assert location == f"object:{DIGEST.hex()}"
@@ -23,7 +23,7 @@ def test_bytes_come_back_from_where_they_were_put(tmp_path: Path) -> None:
     assert list(store.locations()) == [location]
 
 
-def test_same_bytes_are_one_object_however_many_put_them_at_once(tmp_path: Path) -> None:
+def test_concurrent_puts_of_equal_bytes_create_one_blob(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     with ThreadPoolExecutor(8) as threads:
         locations = set(threads.map(store.put, [CONTENT] * 64))
@@ -40,7 +40,7 @@ def test_stored_files_are_private(tmp_path: Path) -> None:
     assert modes == {0}
 
 
-def test_file_of_the_user_is_read_where_it_is(tmp_path: Path) -> None:
+def test_a_user_file_is_read_and_never_deleted(tmp_path: Path) -> None:
     picture = tmp_path / "a picture é.jpg"
     picture.write_bytes(CONTENT)
     store = BlobStore(tmp_path / "data")
@@ -49,7 +49,7 @@ def test_file_of_the_user_is_read_where_it_is(tmp_path: Path) -> None:
     assert picture.exists()
 
 
-def test_file_that_changed_since_is_refused(tmp_path: Path) -> None:
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(CONTENT + b"!")
     with pytest.raises(MediaError, match="has changed since ingest") as raised:
@@ -57,14 +57,14 @@ def test_file_that_changed_since_is_refused(tmp_path: Path) -> None:
     assert raised.value.code == "changed"
 
 
-def test_file_that_vanished_says_so(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_without_its_path(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"^album/it\.jpg no longer exists") as raised:
         BlobStore(tmp_path).read(f"file:{tmp_path}/gone.jpg", DIGEST, name="album/it.jpg")
     assert raised.value.code == "missing"
     assert str(tmp_path) not in str(raised.value)
 
 
-def test_damaged_object_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_blob_is_refused(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     location = store.put(CONTENT)
     (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
@@ -74,19 +74,19 @@ def test_damaged_object_is_refused(tmp_path: Path) -> None:
     assert raised.value.code == "changed"
 
 
-def test_pipe_in_place_of_a_file_does_not_hang(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(MediaError, match="not a file") as raised:
         BlobStore(tmp_path).read(f"file:{tmp_path}/pipe.jpg", DIGEST, name="album/it.jpg")
     assert raised.value.code == "unreadable"
 
 
-def test_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="not a file"):
         BlobStore(tmp_path).read(f"file:{tmp_path}", DIGEST, name="album/it.jpg")
 
 
-def test_file_over_the_limit_is_refused_without_being_read_whole(tmp_path: Path) -> None:
+def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(CONTENT)
     with pytest.raises(MediaError, match="limit is 4") as raised:
@@ -94,7 +94,7 @@ def test_file_over_the_limit_is_refused_without_being_read_whole(tmp_path: Path)
     assert raised.value.code == "too_large"
 
 
-def test_discarding_removes_objects_once(tmp_path: Path) -> None:
+def test_discard_deletes_a_blob_once(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     location = store.put(CONTENT)
     assert store.discard([location, location]) == 1
@@ -116,12 +116,12 @@ def test_discarding_removes_objects_once(tmp_path: Path) -> None:
         "http://example.org/",
     ],
 )
-def test_location_of_another_form_is_refused(tmp_path: Path, location: str) -> None:
+def test_an_invalid_location_is_refused(tmp_path: Path, location: str) -> None:
     with pytest.raises(StorageError, match="is not a location"):
         BlobStore(tmp_path).read(location, DIGEST, name="album/it.jpg")
 
 
-def test_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_an_unwritable_store_is_reported(tmp_path: Path) -> None:
     (tmp_path / "objects").write_bytes(b"in the way")
     with pytest.raises(StorageError, match="could not be stored"):
         BlobStore(tmp_path).put(CONTENT)

@@ -14,7 +14,7 @@ from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
-from tests.support.rows import add_asset, add_passage, add_source, add_vector
+from tests.support.database_rows import add_asset, add_passage, add_source, add_vector
 
 DIMENSION = 8
 IDENTITY = EncoderIdentity("test-encoder", "0" * 16, "0" * 16, DIMENSION)
@@ -91,7 +91,7 @@ async def filled(database: Database) -> Database:
 
 
 @pytest.fixture
-def questions(filled: Database) -> SqlRunner:
+def runner(filled: Database) -> SqlRunner:
     """What the tool asks through: the login that may only read."""
     return SqlRunner(
         make_conninfo(filled.dsn, user=QUERY_ROLE),

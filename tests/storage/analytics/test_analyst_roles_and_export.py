@@ -21,7 +21,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, UnknownNameError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
-from tests.support.rows import add_vector
+from tests.support.database_rows import add_vector
 
 
 def drop(dsn: str, name: str) -> None:
@@ -38,7 +38,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-async def test_an_analyst_reads_the_schema_and_nothing_else(filled: Database) -> None:
+async def test_an_analyst_can_only_read_the_schema(filled: Database) -> None:
     dsn = await grant_analyst(filled.dsn, "alice")
     try:
         with psycopg.connect(dsn, autocommit=True) as connection:
@@ -52,15 +52,15 @@ async def test_an_analyst_reads_the_schema_and_nothing_else(filled: Database) ->
             for text in ("TABLE sightline.asset", "DELETE FROM searches", "SET ROLE sightline"):
                 with pytest.raises(errors.InsufficientPrivilege):
                     connection.execute(text.encode())
-        questions = SqlRunner(dsn, timeout_seconds=60, max_rows=5, max_bytes=1_000)
-        assert (await questions.run("SELECT count(*) FROM assets", rows=1)).rows == [[50]]
+        runner = SqlRunner(dsn, timeout_seconds=60, max_rows=5, max_bytes=1_000)
+        assert (await runner.run("SELECT count(*) FROM assets", rows=1)).rows == [[50]]
         again = await grant_analyst(filled.dsn, "alice")
         assert conninfo_to_dict(again)["password"] != conninfo_to_dict(dsn)["password"]
     finally:
         drop(filled.dsn, "alice")
 
 
-async def test_a_role_that_is_no_analyst_is_left_alone(filled: Database) -> None:
+async def test_a_role_that_is_not_an_analyst_is_not_changed(filled: Database) -> None:
     with psycopg.connect(filled.dsn, autocommit=True) as connection:
         connection.execute("CREATE ROLE boss LOGIN")
     try:
@@ -72,12 +72,12 @@ async def test_a_role_that_is_no_analyst_is_left_alone(filled: Database) -> None
 
 
 @pytest.mark.parametrize("name", ["", "Alice", "a-b", "pg_alice", "x; DROP", "sightline_analyst"])
-async def test_a_name_that_will_not_do_is_refused(database_dsn: str, name: str) -> None:
+async def test_an_invalid_role_name_is_refused(database_dsn: str, name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="is not a valid role name"):
         await grant_analyst(database_dsn, name)
 
 
-async def test_who_may_not_make_roles_is_told_who_may(filled: Database) -> None:
+async def test_missing_rights_to_create_roles_are_explained(filled: Database) -> None:
     dsn = await grant_analyst(filled.dsn, "carol")
     try:
         with pytest.raises(NotAllowedError, match="as a database administrator"):
@@ -86,7 +86,7 @@ async def test_who_may_not_make_roles_is_told_who_may(filled: Database) -> None:
         drop(filled.dsn, "carol")
 
 
-async def test_vectors_come_back_to_the_same_bits(filled: Database, tmp_path: Path) -> None:
+async def test_exported_vectors_are_bit_identical(filled: Database, tmp_path: Path) -> None:
     async with filled.connection() as connection:
         cursor = await connection.execute("SELECT asset_id, embedding FROM embedding")
         stored = {
@@ -118,7 +118,9 @@ async def test_vectors_come_back_to_the_same_bits(filled: Database, tmp_path: Pa
     assert names(tmp_path) == ["e.csv", "e.jsonl", "vectors.npy", "vectors.npy.keys.jsonl"]
 
 
-async def test_a_parquet_file_has_types_and_the_same_bits(filled: Database, tmp_path: Path) -> None:
+async def test_a_parquet_file_has_types_and_bit_identical_vectors(
+    filled: Database, tmp_path: Path
+) -> None:
     path = tmp_path / "e.parquet"
     assert await export_view(filled, "embeddings", "parquet", path) == 48
     table = parquet.read_table(path)
@@ -150,7 +152,7 @@ async def test_every_view_is_exported_as_parquet(
     assert parquet.read_table(tmp_path / "v.parquet").num_rows == rows
 
 
-async def test_spaces_of_two_dimensions_go_into_one_parquet_file(
+async def test_spaces_of_two_dimensions_fit_into_one_parquet_file(
     filled: Database, tmp_path: Path
 ) -> None:
     async with filled.connection() as connection:
@@ -164,11 +166,15 @@ async def test_spaces_of_two_dimensions_go_into_one_parquet_file(
     assert {len(row["embedding"]) for row in rows} == {4, 8}
 
 
-async def test_what_cannot_be_exported_is_named(filled: Database, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="Unknown view 'asset'. Available: 'annotations'"):
+async def test_invalid_exports_are_refused_with_valid_options(
+    filled: Database, tmp_path: Path
+) -> None:
+    with pytest.raises(UnknownNameError, match=r"Unknown view 'asset'\. Available: 'annotations'"):
         await export_view(filled, "asset", "csv", tmp_path / "x")
     with pytest.raises(InvalidArgumentError, match="'assets' contains no vectors"):
         await export_view(filled, "assets", "npy", tmp_path / "x")
-    with pytest.raises(InvalidArgumentError, match=r"of one embedding space\. Available: .*test-encoder"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"of one embedding space\. Available: .*test-encoder"
+    ):
         await export_view(filled, "embeddings", "npy", tmp_path / "x", embedding_space=99)
     assert names(tmp_path) == []

@@ -11,8 +11,8 @@ from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.records import collections, embedding_spaces
 from tests.storage.analytics.conftest import asset_id
-from tests.support.rows import add_asset, add_vector
-from tests.support.vectors import Matrix
+from tests.support.database_rows import add_asset, add_vector
+from tests.support.vector_dataset import Matrix
 
 
 def around(directions: Matrix, each: int, noise: float, seed: int = 5) -> Matrix:
@@ -21,7 +21,7 @@ def around(directions: Matrix, each: int, noise: float, seed: int = 5) -> Matrix
     return vector_math.normalize_rows(np.repeat(directions, each, axis=0) + noise * spread)
 
 
-def test_groups_that_stand_apart_are_found() -> None:
+def test_separate_clusters_are_found() -> None:
     directions = np.eye(6, dtype=np.float32)[:4]
     vectors = around(directions, 50, 0.05)
     found = vector_math.kmeans(vectors, 4)
@@ -41,13 +41,13 @@ def test_groups_that_stand_apart_are_found() -> None:
         (np.eye(4, dtype=np.float32), 4),  # one each
     ],
 )
-def test_awkward_vectors_have_centres_too(vectors: Matrix, k: int) -> None:
+def test_degenerate_vectors_have_centroids(vectors: Matrix, k: int) -> None:
     found = vector_math.kmeans(vector_math.normalize_rows(vectors), k)
     assert found.shape == (k, vectors.shape[1])
     assert np.isfinite(found).all()
 
 
-def test_more_clusters_never_lie_further_apart_from_their_pictures() -> None:
+def test_more_clusters_reduce_the_mean_distance() -> None:
     vectors = vector_math.normalize_rows(np.random.default_rng(1).normal(size=(600, 16)))
     means = [
         float(vector_math.assign_clusters(vectors, vector_math.kmeans(vectors, k))[1].mean())
@@ -56,12 +56,12 @@ def test_more_clusters_never_lie_further_apart_from_their_pictures() -> None:
     assert means == sorted(means, reverse=True)
 
 
-async def rows(questions: SqlRunner, text: str) -> list[list[object]]:
-    return [list(row) for row in (await questions.run(text, rows=1000)).rows]
+async def rows(runner: SqlRunner, text: str) -> list[list[object]]:
+    return [list(row) for row in (await runner.run(text, rows=1000)).rows]
 
 
-async def test_every_picture_is_in_one_cluster_of_its_collection(
-    filled: Database, questions: SqlRunner
+async def test_every_asset_is_in_one_cluster_of_its_collection(
+    filled: Database, runner: SqlRunner
 ) -> None:
     done = await cluster_analysis.cluster_collections(filled, k=3)
     assert [(each.collection, each.k, each.assets) for each in done] == [
@@ -69,70 +69,69 @@ async def test_every_picture_is_in_one_cluster_of_its_collection(
         ("other", 3, 19),
     ]
     found = await rows(
-        questions, "SELECT collection, asset_count, representative_asset_id FROM clusters(3)"
+        runner, "SELECT collection, asset_count, representative_asset_id FROM clusters(3)"
     )
     assert sum(int(str(row[1])) for row in found if row[0] == "album") == 29
     assert {str(row[2])[:5] for row in found if row[0] == "other"} == {"other"}
     assert await rows(
-        questions,
+        runner,
         "SELECT collection, count(*), count(DISTINCT asset_id), min(k) FROM cluster_members "
         "GROUP BY 1 ORDER BY 1",
     ) == [["album", 29, 29, 3], ["other", 19, 19, 3]]
     # The central picture is the nearest of its cluster to the centre.
     assert await rows(
-        questions,
+        runner,
         "SELECT count(*) FROM clusters(3) AS c JOIN cluster_members AS m "
-        "ON m.asset_id = c.representative_asset_id AND m.k = 3 WHERE m.distance > (SELECT min(distance) "
+        "ON m.asset_id = c.representative_asset_id AND m.k = 3 "
+        "WHERE m.distance > (SELECT min(distance) "
         "FROM cluster_members AS o WHERE o.collection = c.collection AND o.cluster = c.cluster)",
     ) == [[0]]
 
 
-async def test_a_sample_gives_the_centres_and_all_are_assigned(filled: Database) -> None:
+async def test_all_assets_are_assigned_to_centroids_of_a_sample(filled: Database) -> None:
     (done, _) = await cluster_analysis.cluster_collections(filled, k=2, max_sample_bytes=10 * 4 * 8)
     assert done.assets == 29
 
 
-async def test_an_analysis_takes_the_place_of_the_one_before(
-    filled: Database, questions: SqlRunner
-) -> None:
+async def test_an_analysis_replaces_the_previous_one(filled: Database, runner: SqlRunner) -> None:
     for _ in range(2):
         await cluster_analysis.cluster_collections(filled, names=["album"], k=2)
-    assert await rows(questions, "SELECT count(*) FROM cluster_members") == [[29]]
+    assert await rows(runner, "SELECT count(*) FROM cluster_members") == [[29]]
     await cluster_analysis.cluster_collections(filled, names=["album"], k=5)
-    assert await rows(questions, "SELECT count(*) FROM clusters()") == [[5]]  # the latest
-    assert await rows(questions, "SELECT count(*) FROM clusters(2)") == [[2]]
+    assert await rows(runner, "SELECT count(*) FROM clusters()") == [[5]]  # the latest
+    assert await rows(runner, "SELECT count(*) FROM clusters(2)") == [[2]]
     (default,) = await cluster_analysis.cluster_collections(filled, names=["album"])
     assert default.k == round((29 / 2) ** 0.5)
 
 
-async def test_clusters_that_are_not_there_are_answered_with_those_that_are(
-    filled: Database, questions: SqlRunner
+async def test_missing_clusters_are_refused_with_the_available_ones(
+    filled: Database, runner: SqlRunner
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=r"none yet\. To create others run: sightline"):
-        await questions.run("SELECT * FROM clusters()", rows=1)
+        await runner.run("SELECT * FROM clusters()", rows=1)
     await cluster_analysis.cluster_collections(filled, k=3)
     with pytest.raises(InvalidArgumentError, match="Available: k=3 of album, k=3 of other"):
-        await questions.run("SELECT * FROM clusters(7)", rows=1)
+        await runner.run("SELECT * FROM clusters(7)", rows=1)
 
 
-async def test_wrong_numbers_and_names_are_refused(filled: Database) -> None:
-    with pytest.raises(InvalidArgumentError, match="0 clusters is out of range. Use 1 to 1,000"):
+async def test_invalid_numbers_and_names_are_refused(filled: Database) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"0 clusters is out of range\. Use 1 to 1,000"):
         await cluster_analysis.cluster_collections(filled, k=0)
     with pytest.raises(
-        UnknownNameError, match="Unknown collection 'x'. Available: 'album', 'other'"
+        UnknownNameError, match=r"Unknown collection 'x'\. Available: 'album', 'other'"
     ):
         await cluster_analysis.cluster_collections(filled, names=["album", "x"])
 
 
-async def test_what_goes_takes_its_place_in_an_analysis_with_it(
-    filled: Database, questions: SqlRunner
+async def test_a_deleted_asset_is_removed_from_the_analysis(
+    filled: Database, runner: SqlRunner
 ) -> None:
     await cluster_analysis.cluster_collections(filled, k=3)
     await cluster_analysis.find_near_duplicates(filled)
     async with filled.connection() as connection:
         await connection.execute("DELETE FROM asset WHERE collection_id = 1")
-    assert await rows(questions, "SELECT count(*) FROM cluster_members") == [[19]]
-    assert await rows(questions, "SELECT * FROM duplicates(0.001)") == []
+    assert await rows(runner, "SELECT count(*) FROM cluster_members") == [[19]]
+    assert await rows(runner, "SELECT * FROM duplicates(0.001)") == []
 
 
 DUPLICATES = [[asset_id("album", n), "album", asset_id("other", n), "other", 0.0] for n in range(5)]
@@ -140,27 +139,27 @@ DUPLICATES = [[asset_id("album", n), "album", asset_id("other", n), "other", 0.0
 
 @pytest.mark.parametrize("analysed", [False, True])
 async def test_duplicates_are_the_same_before_and_after_an_analysis(
-    filled: Database, questions: SqlRunner, analysed: bool
+    filled: Database, runner: SqlRunner, analysed: bool
 ) -> None:
     if analysed:
         assert await cluster_analysis.find_near_duplicates(filled) == 48
         assert await cluster_analysis.find_near_duplicates(filled) == 0
-    assert await rows(questions, "SELECT * FROM duplicates(0.001)") == DUPLICATES
+    assert await rows(runner, "SELECT * FROM duplicates(0.001)") == DUPLICATES
     for arguments in (
         "0.001, collection_name => 'other'",
         "0.001, max_neighbors => 3",
         "0.001, max_neighbors => 30",
     ):
-        assert await rows(questions, f"SELECT * FROM duplicates({arguments})") == DUPLICATES
-    wide = await rows(questions, "SELECT count(*) FROM duplicates(0.5)")
+        assert await rows(runner, f"SELECT * FROM duplicates({arguments})") == DUPLICATES
+    wide = await rows(runner, "SELECT count(*) FROM duplicates(0.5)")
     assert int(str(wide[0][0])) > 100
 
 
 @pytest.mark.parametrize(
     "collection", ["", ", collection_name => 'album'", ", collection_name => 'other'"]
 )
-async def test_a_picture_that_came_after_an_analysis_is_compared_with_all(
-    filled: Database, questions: SqlRunner, collection: str
+async def test_an_asset_added_after_an_analysis_is_compared_with_all(
+    filled: Database, runner: SqlRunner, collection: str
 ) -> None:
     await cluster_analysis.find_near_duplicates(filled)
     async with filled.connection() as connection:
@@ -173,14 +172,14 @@ async def test_a_picture_that_came_after_an_analysis_is_compared_with_all(
         ((vector,),) = await cursor.fetchall()
         await add_asset(connection, other, "late00000000")
         await add_vector(connection, other, space, vector.to_list(), "late00000000")
-    found = await rows(questions, f"SELECT * FROM duplicates(0.001{collection})")
+    found = await rows(runner, f"SELECT * FROM duplicates(0.001{collection})")
     assert [asset_id("album", 20), "album", "late00000000", "other", 0.0] in found
     assert len(found) == 6
     assert await cluster_analysis.find_near_duplicates(filled) == 1
 
 
-async def test_many_likenesses_elsewhere_do_not_hide_one_in_the_same_collection(
-    filled: Database, questions: SqlRunner
+async def test_duplicates_elsewhere_do_not_hide_one_in_the_same_collection(
+    filled: Database, runner: SqlRunner
 ) -> None:
     async with filled.connection() as connection:
         album, other = [await collections.get(connection, name) for name in ("album", "other")]
@@ -200,14 +199,14 @@ async def test_many_likenesses_elsewhere_do_not_hide_one_in_the_same_collection(
             await add_vector(connection, other, space, between.tolist(), f"copy{n:08}")
     await cluster_analysis.find_near_duplicates(filled)
     found = await rows(
-        questions,
+        runner,
         "SELECT asset_id, other_asset_id FROM duplicates(0.2) "
         "WHERE collection = 'album' AND other_collection = 'album'",
     )
     assert [asset_id("album", 20), "twin00000000"] in found
 
 
-async def test_what_was_compared_is_not_looked_up_again(filled: Database) -> None:
+async def test_compared_assets_are_not_compared_again(filled: Database) -> None:
     scans = (
         "SELECT pg_stat_get_xact_numscans(oid) FROM pg_class WHERE relname LIKE 'embedding%hnsw'"
     )

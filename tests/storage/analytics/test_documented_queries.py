@@ -1,4 +1,4 @@
-"""The questions of docs/how-to/analyze.md, run as an agent runs them."""
+"""The queries of docs/how-to/analyze.md, run as an agent runs them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ PAGE = (DOCS / "how-to" / "analyze.md").read_text(encoding="utf-8")
 SCHEMA = (DOCS / "reference" / "analytics-schema.md").read_text(encoding="utf-8")
 
 
-async def test_the_questions_of_the_page_have_answers(
-    filled: Database, questions: SqlRunner
-) -> None:
+async def test_the_queries_of_the_page_return_rows(filled: Database, runner: SqlRunner) -> None:
     await cluster_analysis.cluster_collections(filled)
     found = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert len(found) == 11  # ten, and one on what was analysed
     for question in found:
-        assert (await questions.run(question, rows=100)).rows, question
+        assert (await runner.run(question, rows=100)).rows, question
 
 
-async def test_the_page_names_all_that_there_is(questions: SqlRunner) -> None:
-    outline = await questions.schema()
+async def test_the_page_lists_all_views_and_functions(runner: SqlRunner) -> None:
+    outline = await runner.schema()
     listed = re.findall(r"^\| `(\w+)(?:\(([^)]*)\))?`", SCHEMA, re.MULTILINE)
     assert {name for name, arguments in listed if not arguments} == {
         view.name for view in outline.views

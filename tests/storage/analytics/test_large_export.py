@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from sightline.storage.db.pool import Database
-from tests.support import catalogue
+from tests.support import analytics_catalog
 
 ROWS, DIMENSION = 100_000, 256
 #: What a half can be: none of these may change on the way.
@@ -25,7 +25,7 @@ EDGES = [0.0, -0.0, 1.0, -1.0, 65504.0, -65504.0, 2.0**-14, 2.0**-24, -(2.0**-24
 _EXPORT = """
 import asyncio, re, sys
 from pathlib import Path
-from sightline.storage.analytics.export import export
+from sightline.storage.analytics.view_export import export_view
 from sightline.storage.database import Database
 
 def peak():
@@ -34,9 +34,10 @@ def peak():
 
 async def main(dsn, format_, path):
     database = await Database.open(dsn)
-    await export(database, "embedding_spaces", "parquet" if format_ == "parquet" else "csv", Path(path))
+    spaces_format = "parquet" if format_ == "parquet" else "csv"
+    await export_view(database, "embedding_spaces", spaces_format, Path(path))
     before = peak()
-    rows = await export(database, "embeddings", format_, Path(path))
+    rows = await export_view(database, "embeddings", format_, Path(path))
     print(rows, peak() - before)
     await database.close()
 
@@ -65,21 +66,21 @@ def vectors_of(path: Path, format_: str) -> Iterator[tuple[str, NDArray[np.float
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 @pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("format_", ["csv", "jsonl", "npy", "parquet"])
-async def test_a_hundred_thousand_vectors_come_back_to_the_same_bits(
+async def test_a_hundred_thousand_exported_vectors_are_bit_identical(
     database: Database, tmp_path: Path, format_: str
 ) -> None:
-    made = await catalogue.load(database, ROWS, DIMENSION, index=False)
+    made = await analytics_catalog.load(database, ROWS, DIMENSION, index=False)
     edges = np.resize(np.array(EDGES, dtype=np.float16), DIMENSION)
     async with database.connection() as connection:
         text = "[" + ",".join(repr(float(number)) for number in edges) + "]"
         await connection.execute(
             "UPDATE embedding SET embedding = %s::halfvec WHERE asset_id = %s",
-            [text, catalogue.id_of(0)],
+            [text, analytics_catalog.id_of(0)],
         )
     expected = {
-        catalogue.id_of(n): made.vectors[n].astype(np.float16) for n in made.with_vector.tolist()
+        analytics_catalog.id_of(n): made.vectors[n].astype(np.float16) for n in made.with_vector.tolist()
     }
-    expected[catalogue.id_of(0)] = edges
+    expected[analytics_catalog.id_of(0)] = edges
     path = tmp_path / f"vectors.{format_}"
     done = await asyncio.to_thread(
         subprocess.run,

@@ -95,11 +95,11 @@ ESCAPES = [
 
 
 @pytest.mark.parametrize("explain", [False, True])
-async def test_each_way_out_is_refused(questions: SqlRunner, explain: bool) -> None:
+async def test_each_escape_is_refused(runner: SqlRunner, explain: bool) -> None:
     got_out = []
     for text in ESCAPES:
         try:
-            await questions.run(text, rows=10, explain=explain)
+            await runner.run(text, rows=10, explain=explain)
         except (NotAllowedError, InvalidArgumentError):
             continue
         got_out.append(text)
@@ -141,7 +141,7 @@ BEYOND = [
 ]
 
 
-def test_the_login_itself_may_not_even_where_it_may_write(filled: Database) -> None:
+def test_the_role_has_no_rights_even_in_a_writable_transaction(filled: Database) -> None:
     dsn = make_conninfo(filled.dsn, user=QUERY_ROLE)
     with psycopg.connect(dsn, autocommit=True) as connection:
         for text in BEYOND:
@@ -150,11 +150,11 @@ def test_the_login_itself_may_not_even_where_it_may_write(filled: Database) -> N
             assert isinstance(refusal.value, REFUSALS), text
 
 
-async def test_the_transaction_is_read_only_and_single(filled: Database) -> None:
-    questions = SqlRunner(
+async def test_the_transaction_is_read_only_with_one_statement(filled: Database) -> None:
+    runner = SqlRunner(
         make_conninfo(filled.dsn, user=QUERY_ROLE), timeout_seconds=60, max_rows=5, max_bytes=999
     )
-    async with questions._session() as connection:
+    async with runner._session() as connection:
         with pytest.raises(errors.ReadOnlySqlTransaction):
             await connection.execute("CREATE TEMP TABLE x (y int)")
         await connection.rollback()
@@ -164,21 +164,21 @@ async def test_the_transaction_is_read_only_and_single(filled: Database) -> None
                     pass
 
 
-async def test_questions_do_not_run_as_a_role_that_may_more(filled: Database) -> None:
-    questions = SqlRunner(filled.dsn, timeout_seconds=60, max_rows=5, max_bytes=999)
+async def test_queries_do_not_run_as_a_role_with_more_rights(filled: Database) -> None:
+    runner = SqlRunner(filled.dsn, timeout_seconds=60, max_rows=5, max_bytes=999)
     with pytest.raises(ConfigurationError, match=r"administrator rights.* grant-analyst"):
-        await questions.run("SELECT 1", rows=1)
+        await runner.run("SELECT 1", rows=1)
 
 
-async def test_a_statement_that_takes_too_long_is_ended(filled: Database) -> None:
-    questions = SqlRunner(
+async def test_a_slow_statement_is_canceled(filled: Database) -> None:
+    runner = SqlRunner(
         make_conninfo(filled.dsn, user=QUERY_ROLE),
         timeout_seconds=0.2,
         max_rows=5,
         max_bytes=999,
     )
     with pytest.raises(InvalidArgumentError, match=r"longer than 0\.2 s. Narrow"):
-        await questions.run("SELECT count(*) FROM generate_series(1, 1000000000)", rows=1)
+        await runner.run("SELECT count(*) FROM generate_series(1, 1000000000)", rows=1)
 
 
 PLAIN = [
@@ -196,12 +196,12 @@ PLAIN = [
 ]
 
 
-async def test_plain_questions_are_let_through(questions: SqlRunner) -> None:
+async def test_plain_queries_are_allowed(runner: SqlRunner) -> None:
     for text in PLAIN:
-        assert (await questions.run(text, rows=10)).rows
+        assert (await runner.run(text, rows=10)).rows
 
 
-def test_names_are_read_as_postgres_folds_them() -> None:
+def test_names_are_folded_like_in_postgres() -> None:
     found = sql_guard.check_statement('SELECT "Count"(x), Lower(y), (r).Len, "a""b" FROM t')
     assert found.called_names == ("Count", "len", "lower")
     assert 'a"b' in found.names

@@ -11,8 +11,8 @@ from sightline.storage.errors import InvalidArgumentError
 from tests.storage.analytics.conftest import asset_id
 
 
-async def test_values_come_with_their_types(questions: SqlRunner) -> None:
-    answer = await questions.run(
+async def test_values_come_with_their_types(runner: SqlRunner) -> None:
+    answer = await runner.run(
         "SELECT 1 AS n, 2.5::numeric AS m, 'x' AS t, NULL::date AS d, "
         "timestamptz '2026-01-02 03:04Z' AS a, '{\"a\": [1]}'::jsonb AS j, ARRAY[1, 2] AS l, "
         "'\\x00ff'::bytea AS b, 'NaN'::float8 AS f, true AS y, interval '90 s' AS i",
@@ -40,30 +40,28 @@ async def test_values_come_with_their_types(questions: SqlRunner) -> None:
     assert row[5:] == [{"a": [1]}, [1, 2], "\\x00ff", "nan", True, "0:01:30"]
 
 
-async def test_vectors_and_long_texts_are_shortened(questions: SqlRunner) -> None:
-    answer = await questions.run(
-        "SELECT embedding, repeat('x', 5000) FROM embeddings LIMIT 1", rows=5
-    )
+async def test_vectors_and_long_texts_are_shortened(runner: SqlRunner) -> None:
+    answer = await runner.run("SELECT embedding, repeat('x', 5000) FROM embeddings LIMIT 1", rows=5)
     ((vector, text),) = answer.rows
     assert answer.columns[0].type == "halfvec"
     assert str(vector).endswith(", … 2 more numbers]")
     assert str(text).endswith("… (5,000 characters)")
 
 
-async def test_rows_and_bytes_are_bounded_and_it_says_so(questions: SqlRunner) -> None:
-    answer = await questions.run("SELECT generate_series(1, 100000000)", rows=7)
+async def test_rows_and_bytes_are_limited_and_truncation_is_reported(runner: SqlRunner) -> None:
+    answer = await runner.run("SELECT generate_series(1, 100000000)", rows=7)
     assert answer.rows == [[n] for n in range(1, 8)]
     assert answer.truncated == "there are more than 7 rows"
-    answer = await questions.run("SELECT repeat('x', 1000) FROM generate_series(1, 900)", rows=900)
+    answer = await runner.run("SELECT repeat('x', 1000) FROM generate_series(1, 900)", rows=900)
     assert answer.truncated == "further rows would exceed 100,000 bytes"
     assert len(answer.rows) < 100
-    assert (await questions.run("SELECT 1", rows=1)).truncated is None
-    with pytest.raises(InvalidArgumentError, match="limit is 0. Use 1 to 1000"):
-        await questions.run("SELECT 1", rows=0)
+    assert (await runner.run("SELECT 1", rows=1)).truncated is None
+    with pytest.raises(InvalidArgumentError, match=r"limit is 0\. Use 1 to 1000"):
+        await runner.run("SELECT 1", rows=0)
 
 
-async def test_a_plan_is_given_instead_of_rows(questions: SqlRunner) -> None:
-    answer = await questions.run("SELECT * FROM assets", rows=100, explain=True)
+async def test_explain_returns_the_plan(runner: SqlRunner) -> None:
+    answer = await runner.run("SELECT * FROM assets", rows=100, explain=True)
     assert [column.name for column in answer.columns] == ["QUERY PLAN"]
     assert any("asset" in str(row[0]) for row in answer.rows)
 
@@ -88,70 +86,68 @@ async def test_a_plan_is_given_instead_of_rows(questions: SqlRunner) -> None:
         ("SELECT * FROM search('[1,2]')", ["has 2 dimensions", "has 8"]),
     ],
 )
-async def test_errors_are_postgres_own_with_the_names_that_there_are(
-    questions: SqlRunner, text: str, words: list[str]
+async def test_errors_contain_the_postgres_message_and_available_names(
+    runner: SqlRunner, text: str, words: list[str]
 ) -> None:
     with pytest.raises(InvalidArgumentError) as refusal:
-        await questions.run(text, rows=5)
+        await runner.run(text, rows=5)
     for word in words:
         assert word in str(refusal.value)
 
 
-async def answers(questions: SqlRunner, text: str) -> list[list[object]]:
-    return [list(row) for row in (await questions.run(text, rows=1000)).rows]
+async def answers(runner: SqlRunner, text: str) -> list[list[object]]:
+    return [list(row) for row in (await runner.run(text, rows=1000)).rows]
 
 
-async def test_functions_answer_as_they_should(questions: SqlRunner) -> None:
+async def test_functions_return_correct_results(runner: SqlRunner) -> None:
     first = asset_id("album", 0)
-    nearest = await answers(questions, f"SELECT * FROM nearest('{first}', 3)")
+    nearest = await answers(runner, f"SELECT * FROM nearest('{first}', 3)")
     assert nearest[0][:2] == [asset_id("other", 0), "other"]
     assert abs(float(str(nearest[0][2]))) < 1e-3
     assert [row[0] for row in nearest].count(first) == 0
     assert len(nearest) == 3
 
     searched = await answers(
-        questions,
+        runner,
         f"SELECT s.* FROM search((SELECT embedding FROM embeddings WHERE asset_id = '{first}'), "
         "2, collection_name => 'album') AS s",
     )
     assert searched[0][0] == first
     assert {row[3] for row in searched} == {"album"}
 
-    pairs = await answers(questions, "SELECT * FROM duplicates(0.001)")
+    pairs = await answers(runner, "SELECT * FROM duplicates(0.001)")
     assert sorted((row[0], row[2]) for row in pairs) == [
         (asset_id("album", n), asset_id("other", n)) for n in range(5)
     ]
 
-    assert await answers(questions, "SELECT * FROM coverage()") == [
+    assert await answers(runner, "SELECT * FROM coverage()") == [
         ["album", 30, 29, 1],
         ["other", 20, 19, 1],
     ]
-    ((same,),) = await answers(questions, f"SELECT similarity('{first}', '{asset_id('other', 0)}')")
+    ((same,),) = await answers(runner, f"SELECT similarity('{first}', '{asset_id('other', 0)}')")
     assert float(str(same)) > 0.999
-    (found,) = await answers(
-        questions, "SELECT * FROM centroid('album', '{\"product\": \"Onion\"}')"
-    )
+    (found,) = await answers(runner, "SELECT * FROM centroid('album', '{\"product\": \"Onion\"}')")
     assert found[1] == 6
-    outlying = await answers(questions, "SELECT * FROM outliers(2, collection_name => 'album')")
+    outlying = await answers(runner, "SELECT * FROM outliers(2, collection_name => 'album')")
     assert outlying[0][0] == asset_id("album", 29)
 
     drifted = await answers(
-        questions, "SELECT * FROM drift('[2026-01-01,2026-02-01)', '[2026-02-01,2026-03-01)')"
+        runner, "SELECT * FROM drift('[2026-01-01,2026-02-01)', '[2026-02-01,2026-03-01)')"
     )
     by_name = {row[0]: row for row in drifted}
     assert by_name["album"][1:3] == [10, 19]
     assert all(0 <= float(str(row[3])) <= 2 for row in drifted)
 
-    overlaps = await answers(questions, "SELECT * FROM overlapping_annotations()")
+    overlaps = await answers(runner, "SELECT * FROM overlapping_annotations()")
     assert [(row[0], row[3], row[6]) for row in overlaps] == [
         (asset_id("album", 0), "van", "car"),
         (asset_id("album", 1), "van", "van"),
     ]
     assert [round(float(str(row[8])), 3) for row in overlaps] == [1.0, 0.333]
-    assert len(await answers(questions, "SELECT * FROM overlapping_annotations(0.5)")) == 1
+    assert len(await answers(runner, "SELECT * FROM overlapping_annotations(0.5)")) == 1
 
 
-async def test_each_view_has_its_rows(questions: SqlRunner) -> None:
+async def test_each_view_returns_its_rows(runner: SqlRunner) -> None:
     expected = {
         "assets": 50,
         "sources": 50,
@@ -162,14 +158,14 @@ async def test_each_view_has_its_rows(questions: SqlRunner) -> None:
         "searches": 2,
     }
     for view, rows in expected.items():
-        assert await answers(questions, f"SELECT count(*) FROM {view}") == [[rows]]
-    assert await answers(questions, "SELECT vector_count, collections FROM embedding_spaces") == [
+        assert await answers(runner, f"SELECT count(*) FROM {view}") == [[rows]]
+    assert await answers(runner, "SELECT vector_count, collections FROM embedding_spaces") == [
         [48, ["album", "other"]]
     ]
 
 
-async def test_everything_in_the_schema_is_described(questions: SqlRunner) -> None:
-    outline = await questions.schema()
+async def test_every_view_and_function_has_a_comment(runner: SqlRunner) -> None:
+    outline = await runner.schema()
     assert len(outline.views) == 9
     assert len(outline.functions) == 10
     assert all(each.comment for each in (*outline.views, *outline.functions))
@@ -208,7 +204,7 @@ SCANS = [
 ]
 
 
-async def test_each_question_reads_what_it_has_to_and_no_more(filled: Database) -> None:
+async def test_each_query_scans_only_what_it_needs(filled: Database) -> None:
     await cluster_analysis.cluster_collections(filled, k=3)
     async with filled.connection(autocommit=True) as connection:
         await connection.execute("ANALYZE")

@@ -23,7 +23,7 @@ async def one(database: Database, query: bytes) -> object:
     return row[0]
 
 
-async def test_half_vectors_travel_both_ways(database: Database) -> None:
+async def test_half_vectors_are_sent_and_received(database: Database) -> None:
     async with database.connection() as connection:
         cursor = await connection.execute(
             "SELECT %b::halfvec, vector_dims(%b)", [HalfVector([1, 2.5])] * 2
@@ -34,7 +34,7 @@ async def test_half_vectors_travel_both_ways(database: Database) -> None:
     assert row[1] == 2
 
 
-async def test_block_is_one_transaction(database: Database) -> None:
+async def test_a_connection_block_is_one_transaction(database: Database) -> None:
     async def half_done() -> None:
         async with database.connection() as connection:
             await connection.execute("INSERT INTO collection (name) VALUES ('a')")
@@ -45,7 +45,7 @@ async def test_block_is_one_transaction(database: Database) -> None:
     assert await one(database, b"SELECT count(*) FROM collection") == 0
 
 
-async def test_with_autocommit_each_statement_is_its_own(database: Database) -> None:
+async def test_with_autocommit_each_statement_is_a_transaction(database: Database) -> None:
     async def half_done() -> None:
         async with database.connection(autocommit=True) as connection:
             await connection.execute("INSERT INTO collection (name) VALUES ('a')")
@@ -56,7 +56,7 @@ async def test_with_autocommit_each_statement_is_its_own(database: Database) -> 
     assert await one(database, b"SELECT count(*) FROM collection") == 1
 
 
-async def test_errors_of_our_own_pass_through_unchanged(database: Database) -> None:
+async def test_other_errors_are_not_wrapped(database: Database) -> None:
     async def fail() -> None:
         async with database.connection():
             raise KeyError("ours")
@@ -65,14 +65,14 @@ async def test_errors_of_our_own_pass_through_unchanged(database: Database) -> N
         await fail()
 
 
-async def test_connections_are_set_for_vector_search(database: Database) -> None:
+async def test_connections_are_configured_for_vector_search(database: Database) -> None:
     assert await one(database, b"SHOW search_path") == '"sightline", "public"'
     assert await one(database, b"SHOW hnsw.ef_search") == "100"
     assert await one(database, b"SHOW hnsw.iterative_scan") == "relaxed_order"
     assert await one(database, b"SHOW jit") == "off"
 
 
-async def test_statement_that_takes_too_long_is_given_up(database_dsn: str) -> None:
+async def test_a_slow_statement_is_canceled(database_dsn: str) -> None:
     database = await Database.open(database_dsn, statement_timeout_seconds=0.1)
     with pytest.raises(StorageError, match="statement timeout"):
         await one(database, b"SELECT pg_sleep(60)")
@@ -80,7 +80,7 @@ async def test_statement_that_takes_too_long_is_given_up(database_dsn: str) -> N
     await database.close()
 
 
-def test_an_error_past_a_database_that_is_not_closed_ends_the_loop(database_dsn: str) -> None:
+def test_the_loop_ends_if_an_error_skips_close(database_dsn: str) -> None:
     async def forget() -> None:
         await Database.open(database_dsn)
         raise RuntimeError("forgotten")
@@ -89,7 +89,7 @@ def test_an_error_past_a_database_that_is_not_closed_ends_the_loop(database_dsn:
         asyncio.run(forget())
 
 
-async def test_caller_who_finds_all_connections_busy_is_told(database_dsn: str) -> None:
+async def test_a_busy_pool_is_reported(database_dsn: str) -> None:
     database = await Database.open(database_dsn, max_connections=1, acquire_timeout_seconds=2)
     async with database.connection():
         with pytest.raises(DatabaseUnavailableError, match=r"All 1 .* busy for 2 s"):
@@ -98,7 +98,7 @@ async def test_caller_who_finds_all_connections_busy_is_told(database_dsn: str) 
     await database.close()
 
 
-async def test_callers_in_a_long_queue_wait_for_the_others_and_do_not_doubt_the_database(
+async def test_callers_in_a_long_queue_do_not_probe_the_database(
     database_dsn: str, tmp_path: Path
 ) -> None:
     lines: list[asyncio.Task[None]] = []
@@ -127,7 +127,7 @@ async def test_callers_in_a_long_queue_wait_for_the_others_and_do_not_doubt_the_
     await door.wait_closed()
 
 
-async def test_cancelled_caller_gives_its_connection_back(database_dsn: str) -> None:
+async def test_a_canceled_caller_releases_its_connection(database_dsn: str) -> None:
     database = await Database.open(database_dsn, max_connections=1)
     started = asyncio.Event()
 
@@ -146,14 +146,14 @@ async def test_cancelled_caller_gives_its_connection_back(database_dsn: str) -> 
     await database.close()
 
 
-async def test_closed_database_says_so(database_dsn: str) -> None:
+async def test_a_closed_database_is_reported(database_dsn: str) -> None:
     database = await Database.open(database_dsn)
     await database.close()
     with pytest.raises(DatabaseUnavailableError, match="closed"):
         await one(database, b"SELECT 1")
 
 
-async def test_database_without_tables_says_what_to_run(empty_dsn: str) -> None:
+async def test_a_database_without_schema_error_names_the_command(empty_dsn: str) -> None:
     with pytest.raises(SchemaError, match="sightline migrate"):
         await Database.open(empty_dsn)
 
@@ -165,7 +165,7 @@ async def test_old_pgvector_is_refused(database_dsn: str) -> None:
         await Database.open(database_dsn)
 
 
-async def test_address_where_nobody_listens_is_an_error_at_once(tmp_path: Path) -> None:
+async def test_a_wrong_address_fails_at_once(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailableError, match="No such file or directory"):
         await Database.open(f"host={tmp_path} dbname=x")
 
@@ -195,7 +195,7 @@ async def kill(folder: Path) -> None:
     await asyncio.to_thread(postmaster.kill_orphans, data)
 
 
-async def test_lost_database_is_reported_and_found_again_when_it_returns(
+async def test_a_crashed_database_is_reported_until_it_returns(
     lost: Database, own_server: EmbeddedPostgres
 ) -> None:
     for _ in range(4):
@@ -205,7 +205,7 @@ async def test_lost_database_is_reported_and_found_again_when_it_returns(
     assert await asyncio.gather(*(one(lost, b"SELECT 1") for _ in range(20))) == [1] * 20
 
 
-async def test_connection_that_breaks_in_use_is_reported(
+async def test_a_broken_connection_is_reported(
     own_server: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     database = await Database.open(own_server.dsn())
@@ -223,7 +223,7 @@ async def test_connection_that_breaks_in_use_is_reported(
     await database.close()
 
 
-async def test_dead_server_of_our_own_is_started_again_for_the_caller(
+async def test_a_crashed_embedded_server_is_restarted_for_the_caller(
     own_server: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     database = await Database.open(own_server.dsn(), restart=own_server.ensure_running)
@@ -232,7 +232,7 @@ async def test_dead_server_of_our_own_is_started_again_for_the_caller(
     await database.close()
 
 
-async def test_connection_that_the_server_ended_is_replaced_unseen(
+async def test_a_terminated_idle_connection_is_replaced(
     database: Database, postgres_dsn: str
 ) -> None:
     pid = await one(database, b"SELECT pg_backend_pid()")

@@ -9,7 +9,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.records import collections, embedding_spaces
-from tests.support.rows import add_asset, add_passage, add_source, add_vector
+from tests.support.database_rows import add_asset, add_passage, add_source, add_vector
 
 A = "a" * 12
 SMALL = EncoderIdentity("small", "aa" * 8, "cc" * 8, 2)
@@ -36,7 +36,7 @@ async def codes(database: Database, objects: BlobStore) -> dict[str, int]:
     return {finding.code: finding.count for finding in await check(database, objects)}
 
 
-async def test_sound_database_has_no_findings(database: Database, objects: BlobStore) -> None:
+async def test_an_intact_database_has_no_findings(database: Database, objects: BlobStore) -> None:
     assert await check(database, objects) == []
 
 
@@ -84,7 +84,7 @@ async def test_damage_is_found(
     assert set(await codes(database, objects)) == found
 
 
-async def test_missing_files_are_told_apart(
+async def test_missing_blobs_and_missing_files_are_different_findings(
     database: Database, objects: BlobStore, tmp_path: Path
 ) -> None:
     objects.discard(list(objects.locations()))
@@ -104,7 +104,7 @@ async def test_missing_files_are_told_apart(
     assert finding.examples in {(A,), ("a.jpg",)}
 
 
-async def test_file_that_nothing_names_is_a_warning(database: Database, objects: BlobStore) -> None:
+async def test_an_unreferenced_blob_is_a_warning(database: Database, objects: BlobStore) -> None:
     location = objects.put(b"left over")
     (finding,) = await check(database, objects)
     assert (finding.code, finding.severity) == ("blob_unreferenced", "warning")

@@ -21,7 +21,7 @@ from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest
 from tests.support.encoders import ColourHistogramEncoder
 from tests.support.media import pdf
-from tests.support.pictures import fill, jpeg
+from tests.support.sample_images import fill, jpeg
 
 ENCODER = ColourHistogramEncoder()
 
@@ -140,7 +140,7 @@ async def stock(database: Database, tmp_path: Path) -> Stock:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-async def test_damage_is_mended_and_everything_is_found_as_before(
+async def test_damage_is_repaired_and_search_results_are_the_same(
     stock: Stock, damage: bytes, mended: dict[str, int]
 ) -> None:
     before = await stock.found()
@@ -153,7 +153,7 @@ async def test_damage_is_mended_and_everything_is_found_as_before(
     assert await stock.repair() == {}
 
 
-async def test_a_space_whose_table_is_gone_gets_another_and_its_vectors_again(
+async def test_a_dropped_partition_is_rebuilt_with_its_vectors(
     stock: Stock,
 ) -> None:
     before = await stock.found()
@@ -167,21 +167,21 @@ async def test_a_space_whose_table_is_gone_gets_another_and_its_vectors_again(
     assert [hit for hit, _ in (await stock.found())[0]] == [hit for hit, _ in before[0]]
 
 
-async def test_vectors_that_nobody_uses_are_dropped(stock: Stock) -> None:
+async def test_unused_vectors_are_dropped(stock: Stock) -> None:
     async with stock.database.connection() as connection:
         await connection.execute("DELETE FROM collection_embedding_space WHERE level = 'passage'")
     assert await stock.repair() == {"vector_in_an_unused_space": 6}
     assert await stock.findings() == set()
 
 
-async def test_vectors_of_another_encoder_are_left_to_it(stock: Stock) -> None:
+async def test_vectors_of_another_encoder_are_not_rebuilt(stock: Stock) -> None:
     async with stock.database.connection() as connection:
         await connection.execute("DELETE FROM embedding WHERE passage_id IS NULL")
     assert await stock.repair(AnotherEncoder()) == {}
     assert await stock.findings() == {"asset_without_vector"}
 
 
-async def test_what_only_the_files_can_mend_is_mended_by_the_next_ingest(stock: Stock) -> None:
+async def test_the_next_ingest_repairs_what_needs_the_original_files(stock: Stock) -> None:
     before = things(await stock.found())
     ids = await stock.rows("SELECT id FROM asset ORDER BY id")
     stock.objects.discard(list(stock.objects.locations()))
@@ -195,7 +195,7 @@ async def test_what_only_the_files_can_mend_is_mended_by_the_next_ingest(stock: 
     assert things(await stock.found()) == before
 
 
-async def test_pages_that_somebody_drew_on_are_not_forgotten(stock: Stock) -> None:
+async def test_annotated_pages_are_not_dropped(stock: Stock) -> None:
     stock.objects.discard(list(stock.objects.locations()))
     async with stock.database.connection() as connection:
         await connection.execute(
@@ -207,7 +207,7 @@ async def test_pages_that_somebody_drew_on_are_not_forgotten(stock: Stock) -> No
     assert await stock.rows("SELECT count(*) FROM annotation") == [(1,)]
 
 
-async def test_a_source_with_nothing_in_it_is_taken_in_again(stock: Stock) -> None:
+async def test_an_empty_source_is_ingested_again(stock: Stock) -> None:
     before = things(await stock.found())
     async with stock.database.connection() as connection:
         await connection.execute(
@@ -220,7 +220,7 @@ async def test_a_source_with_nothing_in_it_is_taken_in_again(stock: Stock) -> No
     assert things(await stock.found()) == before
 
 
-async def test_files_that_nothing_names_are_removed_and_unfinished_ones_too(stock: Stock) -> None:
+async def test_unreferenced_blobs_and_old_partial_files_are_deleted(stock: Stock) -> None:
     kept = set(stock.objects.locations())
     stray = stock.objects.put(b"left behind by a kill")
     for name, age in (("old.tmp", 7200), ("young.tmp", 0)):

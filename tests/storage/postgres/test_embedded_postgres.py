@@ -116,7 +116,7 @@ def answer(dsn: str, query: str = "SELECT 1") -> object:
     return row[0]
 
 
-def test_database_is_made_on_first_use_and_found_again(tmp_path: Path) -> None:
+def test_the_database_is_created_on_first_use_and_kept(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path, durable=False) as server:
         assert answer(server.dsn(), "SELECT lower('É')") == "é"
         with psycopg.connect(server.dsn()) as connection:
@@ -131,7 +131,7 @@ def test_database_is_made_on_first_use_and_found_again(tmp_path: Path) -> None:
     ["a b,c'\"$(exit 1)`日本語", "x" * 120],
     ids=["every character", "too long for a socket"],
 )
-def test_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+def test_the_data_folder_can_have_any_name(tmp_path: Path, name: str) -> None:
     with EmbeddedPostgres(tmp_path / name, durable=False) as server:
         assert answer(server.dsn()) == 1
         folder = Path(conninfo_to_dict(server.dsn())["host"])
@@ -140,7 +140,7 @@ def test_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert not folder.exists()
 
 
-def test_server_listens_on_a_private_socket_only(folder: Path) -> None:
+def test_the_server_listens_only_on_a_private_socket(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False) as server:
         assert answer(server.dsn(), "SHOW listen_addresses") == ""
     assert (folder / "postgres").stat().st_mode & 0o077 == 0
@@ -158,7 +158,7 @@ def test_processes_share_a_server_and_the_last_one_stops_it(
     assert running(folder) is None
 
 
-def test_uses_within_one_process_are_counted_too(folder: Path) -> None:
+def test_uses_within_one_process_share_a_server(folder: Path) -> None:
     first = EmbeddedPostgres(folder, durable=False)
     second = EmbeddedPostgres(folder, durable=False)
     first.close()
@@ -168,7 +168,7 @@ def test_uses_within_one_process_are_counted_too(folder: Path) -> None:
     assert running(folder) is None
 
 
-def test_child_of_a_fork_does_not_keep_the_server_from_being_stopped_and_started(
+def test_a_forked_child_does_not_block_stop_and_start(
     folder: Path,
 ) -> None:
     subprocess.run(
@@ -177,7 +177,7 @@ def test_child_of_a_fork_does_not_keep_the_server_from_being_stopped_and_started
     assert running(folder) is None
 
 
-def test_closed_use_starts_no_server(folder: Path) -> None:
+def test_a_closed_use_starts_no_server(folder: Path) -> None:
     server = EmbeddedPostgres(folder, durable=False)
     server.close()
     with pytest.raises(StorageError, match="was closed"):
@@ -185,7 +185,7 @@ def test_closed_use_starts_no_server(folder: Path) -> None:
     assert running(folder) is None
 
 
-def test_server_survives_the_killing_of_who_started_it(
+def test_the_server_survives_a_kill_of_the_process_that_started_it(
     folder: Path, hold: Callable[..., Holder]
 ) -> None:
     owner = hold(folder)
@@ -196,7 +196,7 @@ def test_server_survives_the_killing_of_who_started_it(
     assert running(folder) is None
 
 
-def test_server_stops_when_its_last_user_is_killed(
+def test_the_server_stops_when_its_last_user_is_killed(
     folder: Path, hold: Callable[..., Holder]
 ) -> None:
     owner = hold(folder)
@@ -207,7 +207,7 @@ def test_server_stops_when_its_last_user_is_killed(
     assert running(folder) is None
 
 
-def test_server_that_was_killed_is_started_again_with_its_data(folder: Path) -> None:
+def test_a_killed_server_is_restarted_with_its_data(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False) as server:
         with psycopg.connect(server.dsn()) as connection:
             connection.execute("SET synchronous_commit = on")
@@ -219,7 +219,7 @@ def test_server_that_was_killed_is_started_again_with_its_data(folder: Path) -> 
         assert answer(server.dsn(), "SELECT count(*) FROM kept") == 0
 
 
-def test_pid_file_of_a_dead_server_whose_number_another_process_has_is_stale(
+def test_a_pid_file_with_a_reused_process_id_is_stale(
     folder: Path,
 ) -> None:
     with EmbeddedPostgres(folder, durable=False):
@@ -230,7 +230,7 @@ def test_pid_file_of_a_dead_server_whose_number_another_process_has_is_stale(
         assert answer(server.dsn()) == 1
 
 
-def test_watchdog_leaves_a_process_alone_that_has_the_number_of_a_dead_server(
+def test_the_watchdog_does_not_signal_a_reused_process_id(
     folder: Path,
 ) -> None:
     control = folder / "postgres"
@@ -253,7 +253,7 @@ def test_watchdog_leaves_a_process_alone_that_has_the_number_of_a_dead_server(
         bystander.kill()
 
 
-def test_closing_goes_on_without_a_server_that_does_not_end(
+def test_close_returns_if_the_server_does_not_stop(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = EmbeddedPostgres(folder, durable=False, stop_seconds=1)
@@ -270,7 +270,7 @@ def test_closing_goes_on_without_a_server_that_does_not_end(
     assert running(folder) is None
 
 
-def test_closing_waits_no_longer_than_it_may_for_who_stops_the_server(
+def test_close_waits_at_most_the_timeout_for_another_stopper(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = EmbeddedPostgres(folder, durable=False, stop_seconds=0.1)
@@ -283,7 +283,7 @@ def test_closing_waits_no_longer_than_it_may_for_who_stops_the_server(
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_opening_that_is_interrupted_while_it_waits_ends_at_once(folder: Path) -> None:
+def test_an_interrupt_ends_a_waiting_open_at_once(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False):
         pass
     wait_for_watchdog(folder)
@@ -294,7 +294,7 @@ def test_opening_that_is_interrupted_while_it_waits_ends_at_once(folder: Path) -
             EmbeddedPostgres(folder, durable=False)
 
 
-def test_server_whose_socket_was_removed_is_named(folder: Path) -> None:
+def test_a_removed_socket_is_reported_with_the_process(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False):
         found = running(folder)
         assert found is not None
@@ -305,7 +305,7 @@ def test_server_whose_socket_was_removed_is_named(folder: Path) -> None:
     assert running(folder) is None
 
 
-def test_database_that_was_half_made_is_made_anew(tmp_path: Path) -> None:
+def test_an_incomplete_cluster_is_created_again(tmp_path: Path) -> None:
     unfinished = tmp_path / "postgres" / "data.partial"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
@@ -313,14 +313,16 @@ def test_database_that_was_half_made_is_made_anew(tmp_path: Path) -> None:
         assert answer(server.dsn()) == 1
 
 
-def test_many_may_start_at_once(tmp_path: Path, hold: Callable[..., Holder]) -> None:
+def test_concurrent_processes_can_start_the_server(
+    tmp_path: Path, hold: Callable[..., Holder]
+) -> None:
     holders = [hold(tmp_path) for _ in range(4)]
     assert {answer(holder.dsn()) for holder in holders} == {1}
     assert [holder.finish() for holder in holders] == [0] * 4
     assert running(tmp_path) is None
 
 
-def test_database_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_cluster_of_another_version_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "postgres" / "data"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("11\n")
@@ -328,13 +330,13 @@ def test_database_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
         EmbeddedPostgres(tmp_path)
 
 
-def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="file/data' cannot be used: Not a directory"):
         EmbeddedPostgres(tmp_path / "file" / "data")
 
 
-def test_server_that_does_not_start_shows_its_log(folder: Path) -> None:
+def test_a_failed_start_shows_the_log(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False):
         settings = folder / "postgres/data/postgresql.auto.conf"
         sound = settings.read_text()
@@ -345,7 +347,7 @@ def test_server_that_does_not_start_shows_its_log(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_root_runs_the_server_as_an_account_that_can_only_read(folder: Path) -> None:
+def test_root_runs_the_server_with_only_the_read_capability(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False):
         found = running(folder)
         assert found is not None
@@ -368,7 +370,7 @@ def test_root_runs_the_server_as_an_account_that_can_only_read(folder: Path) -> 
     [(0o755, 2), (0o700, 1)],
     ids=["installed for all", "installed for root alone"],
 )
-def test_programs_in_a_private_folder_are_reached_with_one_capability(
+def test_programs_in_a_private_folder_run_with_one_capability(
     tmp_path: Path, mode: int, capability: int
 ) -> None:
     (tmp_path / "private").mkdir(mode=0o700)
@@ -388,7 +390,7 @@ def test_programs_in_a_private_folder_are_reached_with_one_capability(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_ordinary_user_has_a_database_that_root_opens_as_that_user(
+def test_root_opens_the_database_of_a_user_as_that_user(
     tmp_path: Path, hold: Callable[..., Holder]
 ) -> None:
     nobody = Account(65534, 65534)
@@ -405,7 +407,7 @@ def test_ordinary_user_has_a_database_that_root_opens_as_that_user(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_ordinary_user_is_told_whose_the_folder_is(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir(mode=0o755)
     (tmp_path / "home").mkdir()
     nobody = Account(65534, 65534)
@@ -422,7 +424,7 @@ def test_ordinary_user_is_told_whose_the_folder_is(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
-def test_root_who_may_not_look_into_other_processes_shares_and_stops_the_server(
+def test_root_without_ptrace_shares_and_stops_the_server(
     folder: Path, hold: Callable[..., Holder]
 ) -> None:
     as_in_a_container = ("setpriv", "--bounding-set", "-sys_ptrace")

@@ -7,12 +7,12 @@ import pytest
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import UnknownAssetError
 from sightline.storage.records import assets, collections
-from tests.support.rows import JPEG, add_asset
+from tests.support.database_rows import JPEG, add_asset
 
 A, B = "a" * 12, "b" * 12
 
 
-async def test_asset_carries_everything_a_result_says(database: Database) -> None:
+async def test_an_asset_has_everything_that_results_show(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A, metadata={"shop": "Aldi"}, caption="a red apple")
@@ -25,7 +25,7 @@ async def test_asset_carries_everything_a_result_says(database: Database) -> Non
     assert (asset.page, asset.frame_seconds, asset.captured_at, asset.captured_local) == (None,) * 4
 
 
-async def test_assets_come_in_the_order_asked_for(database: Database) -> None:
+async def test_assets_have_the_order_of_the_ids(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A)
@@ -36,7 +36,7 @@ async def test_assets_come_in_the_order_asked_for(database: Database) -> None:
 
 
 @pytest.mark.parametrize("unknown", ["z" * 12, "", "p12", "A" * 12, "a\0b", "'; DROP TABLE asset"])
-async def test_unknown_id_is_named(database: Database, unknown: str) -> None:
+async def test_an_unknown_id_is_reported(database: Database, unknown: str) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A)
@@ -51,7 +51,7 @@ async def test_unknown_id_is_named(database: Database, unknown: str) -> None:
         }
 
 
-async def test_thumbnail_is_the_stored_jpeg(database: Database) -> None:
+async def test_the_thumbnail_is_the_stored_jpeg(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A)

@@ -7,7 +7,7 @@ import pytest
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.records import collections
-from tests.support.rows import add_asset
+from tests.support.database_rows import add_asset
 
 
 @pytest.mark.parametrize("name", ["album", "holiday-2024", "北京照片", "é", "a" * 64, "v1.2_b"])
@@ -15,19 +15,19 @@ def test_names_of_any_script_are_valid(name: str) -> None:
     assert collections.validate_name(name) == name
 
 
-def test_two_spellings_of_an_accent_are_one_name() -> None:
+def test_names_are_normalized_to_nfc() -> None:
     assert collections.validate_name("e\u0301te\u0301") == "\u00e9t\u00e9"
 
 
 @pytest.mark.parametrize(
     "name", ["", " ", "a b", "a'b", 'a"b', "a/b", "../a", "-a", ".a", "a\n", "a\0", "a" * 65, "a;b"]
 )
-def test_names_that_would_need_quoting_are_refused(name: str) -> None:
+def test_names_that_need_quotes_are_refused(name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="cannot name a collection"):
         collections.validate_name(name)
 
 
-async def test_unknown_collection_says_which_there_are(database: Database) -> None:
+async def test_an_unknown_collection_error_lists_the_known_ones(database: Database) -> None:
     async with database.connection() as connection:
         await collections.ensure(connection, "album")
         await collections.ensure(connection, "receipts")
@@ -35,7 +35,7 @@ async def test_unknown_collection_says_which_there_are(database: Database) -> No
             await collections.get(connection, "x")
 
 
-async def test_collection_is_made_once_however_many_ask_at_once(database: Database) -> None:
+async def test_concurrent_callers_create_one_collection(database: Database) -> None:
     async def ask() -> collections.Collection:
         async with database.connection() as connection:
             return await collections.ensure(connection, "album", {"ocr": "auto"})
@@ -45,7 +45,7 @@ async def test_collection_is_made_once_however_many_ask_at_once(database: Databa
     assert asked[0].settings == {"ocr": "auto"}
 
 
-async def test_settings_change_by_key(database: Database) -> None:
+async def test_settings_are_updated_by_key(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album", {"ocr": "auto", "tiles": 4})
         changed = await collections.update_settings(connection, album, {"ocr": "off"})
@@ -53,7 +53,7 @@ async def test_settings_change_by_key(database: Database) -> None:
         assert await collections.get(connection, "album") == changed
 
 
-async def test_empty_collection_is_summarised_with_zeros(database: Database) -> None:
+async def test_an_empty_collection_has_zero_counts(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         (overview,) = await collections.list_overviews(connection)
@@ -64,7 +64,7 @@ async def test_empty_collection_is_summarised_with_zeros(database: Database) -> 
     assert overview.metadata_keys == ()
 
 
-async def test_overview_counts_and_names_the_metadata_keys(database: Database) -> None:
+async def test_the_overview_has_counts_and_metadata_keys(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         await collections.ensure(connection, "empty")

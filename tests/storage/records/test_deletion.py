@@ -10,7 +10,7 @@ from sightline.storage.errors import UnknownAssetError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import assets, collections, embedding_spaces
 from sightline.storage.records.deletion import DeletionResult, delete_assets
-from tests.support.rows import add_asset, add_passage, add_source, add_vector
+from tests.support.database_rows import add_asset, add_passage, add_source, add_vector
 
 A, B, C = "a" * 12, "b" * 12, "c" * 12
 SMALL = EncoderIdentity("small", "aa" * 8, "cc" * 8, 2)
@@ -25,9 +25,7 @@ async def rows(connection: Connection) -> dict[str, int]:
     return counted
 
 
-async def test_everything_that_hangs_on_an_asset_goes_with_it(
-    database: Database, tmp_path: Path
-) -> None:
+async def test_dependent_rows_are_deleted_with_an_asset(database: Database, tmp_path: Path) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
@@ -49,9 +47,7 @@ async def test_everything_that_hangs_on_an_asset_goes_with_it(
         assert (await assets.fetch_one(connection, B)).id == B
 
 
-async def test_nothing_is_deleted_where_one_id_is_unknown(
-    database: Database, tmp_path: Path
-) -> None:
+async def test_nothing_is_deleted_if_one_id_is_unknown(database: Database, tmp_path: Path) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         await add_asset(connection, album, A)
@@ -61,9 +57,7 @@ async def test_nothing_is_deleted_where_one_id_is_unknown(
         assert (await rows(connection))["asset"] == 1
 
 
-async def test_source_stays_until_the_last_of_its_pages_goes(
-    database: Database, tmp_path: Path
-) -> None:
+async def test_a_source_is_deleted_with_its_last_page(database: Database, tmp_path: Path) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         source = await add_source(connection, album, "report.pdf", kind="pdf")
@@ -81,9 +75,7 @@ async def test_source_stays_until_the_last_of_its_pages_goes(
         assert set((await rows(connection)).values()) == {0}
 
 
-async def test_stored_picture_goes_with_the_last_asset_that_shows_it(
-    database: Database, tmp_path: Path
-) -> None:
+async def test_a_blob_is_deleted_with_its_last_asset(database: Database, tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     location = store.put(b"a picture")
     async with database.connection() as connection:

@@ -14,7 +14,7 @@ SMALL = EncoderIdentity("small", "aa" * 8, "cc" * 8, 4)
 OTHER = EncoderIdentity("other", "bb" * 8, "cc" * 8, 4)
 
 
-async def test_space_is_made_once_however_many_ask_at_once(database: Database) -> None:
+async def test_concurrent_callers_create_one_space(database: Database) -> None:
     async def ask() -> embedding_spaces.EmbeddingSpace:
         async with database.connection() as connection:
             return await embedding_spaces.get_or_create(connection, SMALL, "asset")
@@ -26,7 +26,7 @@ async def test_space_is_made_once_however_many_ask_at_once(database: Database) -
         assert await embedding_spaces.has_index(connection, asked[0])
 
 
-async def test_grains_of_one_encoder_are_spaces_apart(database: Database) -> None:
+async def test_levels_of_one_encoder_are_different_spaces(database: Database) -> None:
     async with database.connection() as connection:
         made = [
             await embedding_spaces.get_or_create(connection, SMALL, level)
@@ -35,7 +35,7 @@ async def test_grains_of_one_encoder_are_spaces_apart(database: Database) -> Non
     assert len({space.id for space in made}) == 3
 
 
-async def test_collection_keeps_to_the_encoder_it_began_with(database: Database) -> None:
+async def test_a_collection_refuses_a_second_encoder(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         first = await embedding_spaces.get_or_create(connection, SMALL, "asset")
@@ -48,20 +48,23 @@ async def test_collection_keeps_to_the_encoder_it_began_with(database: Database)
         assert await embedding_spaces.find_for_collection(connection, album.id, "region") is None
 
 
-async def test_vector_of_another_dimension_is_refused(database: Database) -> None:
+async def test_a_vector_of_another_dimension_is_refused(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
         space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
     with pytest.raises(StorageError, match="dimension"):
         async with database.connection() as connection:
             await connection.execute(
-                "INSERT INTO embedding (embedding_space_id, collection_id, embedding) VALUES (%s, %s, %b)",
+                "INSERT INTO embedding (embedding_space_id, collection_id, embedding) "
+                "VALUES (%s, %s, %b)",
                 [space.id, album.id, HalfVector([1, 2, 3])],
             )
 
 
 @pytest.mark.parametrize("dimension", [0, -1, 4001])
-async def test_dimension_that_no_index_takes_is_refused(database: Database, dimension: int) -> None:
+async def test_a_dimension_beyond_the_index_limit_is_refused(
+    database: Database, dimension: int
+) -> None:
     async with database.connection() as connection:
         with pytest.raises(InvalidArgumentError, match=str(dimension)):
             await embedding_spaces.get_or_create(
@@ -69,7 +72,7 @@ async def test_dimension_that_no_index_takes_is_refused(database: Database, dime
             )
 
 
-async def test_index_is_dropped_for_a_load_and_built_after(database: Database) -> None:
+async def test_an_index_is_dropped_for_a_load_and_built_again(database: Database) -> None:
     async with database.connection() as connection:
         space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
         await embedding_spaces.drop_index(connection, space)
@@ -80,13 +83,14 @@ async def test_index_is_dropped_for_a_load_and_built_after(database: Database) -
         assert await embedding_spaces.has_index(connection, space)
 
 
-async def test_nearest_neighbours_are_found_through_the_index(database: Database) -> None:
+async def test_nearest_neighbors_use_the_index(database: Database) -> None:
     async with database.connection() as connection:
         space = await embedding_spaces.get_or_create(connection, SMALL, "asset")
         await connection.execute("SET LOCAL enable_sort = off")  # the table is empty
         cursor = await connection.execute(
             space.compose(
-                "EXPLAIN SELECT asset_id FROM embedding WHERE embedding_space_id = {embedding_space_id} "
+                "EXPLAIN SELECT asset_id FROM embedding "
+                "WHERE embedding_space_id = {embedding_space_id} "
                 "ORDER BY embedding::halfvec({dimension}) <=> '[1,0,0,0]' LIMIT 10"
             )
         )

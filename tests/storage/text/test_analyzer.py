@@ -35,11 +35,11 @@ def terms(text: str) -> set[str]:
         ("this is 👍🏽", "👍"),
     ],
 )
-def test_what_is_stored_is_found_by_what_is_asked(stored: str, asked: str) -> None:
+def test_queries_match_equivalent_text(stored: str, asked: str) -> None:
     assert set(analyze_query(asked).terms) & terms(stored)
 
 
-def test_part_numbers_are_kept_whole_and_in_parts() -> None:
+def test_part_numbers_are_indexed_whole_and_in_parts() -> None:
     assert {"a-12/3.5", "a1235", "a", "12", "3.5"} <= terms("A-12/3.5")
 
 
@@ -48,26 +48,26 @@ def test_a_part_number_is_not_another_with_the_same_digits() -> None:
     assert "am4" not in terms("AM5 4 fans")
 
 
-def test_any_substring_of_chinese_is_covered_by_pairs_of_characters() -> None:
+def test_character_pairs_cover_any_chinese_substring() -> None:
     text = "北京大学生前来应聘自动化岗位"
     stored = terms(text)
     for start in range(len(text) - 1):
         assert text[start : start + 2] in stored
 
 
-def test_every_chinese_character_begins_a_term() -> None:
+def test_every_chinese_character_starts_a_term() -> None:
     stored = terms("黑猫警长")
     assert all(any(term.startswith(char) for term in stored) for char in "黑猫警长")
 
 
-def test_words_of_a_chinese_query_weigh_more_than_its_pairs() -> None:
+def test_chinese_words_have_more_weight_than_character_pairs() -> None:
     query = analyze_query("研究生命")
     weights = dict(zip(query.terms, query.weights, strict=True))
     assert weights["研究"] == weights["生命"] == 1
     assert weights["究生"] < 1
 
 
-def test_a_lone_chinese_character_asks_for_terms_that_begin_with_it() -> None:
+def test_a_single_chinese_character_is_a_prefix() -> None:
     assert analyze_query("a 猫").prefixes == ("猫",)
     assert analyze_query("小猫").prefixes == ()
 
@@ -84,23 +84,23 @@ def test_a_lone_chinese_character_asks_for_terms_that_begin_with_it() -> None:
         ("42", "other"),
     ],
 )
-def test_language_is_told_by_script(text: str, language: str) -> None:
+def test_the_language_is_guessed_by_script(text: str, language: str) -> None:
     assert analyze(text).language == language
 
 
-def test_positions_count_words_and_the_length_counts_no_pairs() -> None:
+def test_positions_and_length_count_words_only() -> None:
     analysis = analyze("red car, 红色汽车")
     places = {token.term: token.position for token in analysis.tokens}
     assert (places["red"], places["car"]) == (1, 2)
     assert analysis.token_count == max(places.values())
 
 
-def test_quotes_and_backslashes_are_no_part_of_terms() -> None:
+def test_terms_contain_no_quotes_or_backslashes() -> None:
     analysis = analyze("it''s \\ '; DROP TABLE x; --")
     assert analysis.tsvector == "'drop':3 'it':1 's':2 'tabl':4 'x':5"
 
 
-def test_control_characters_and_lone_surrogates_leave_no_trace() -> None:
+def test_control_characters_and_lone_surrogates_are_removed() -> None:
     analysis = analyze("a\x00b\ud800c\x1b[31m")
     assert "\x00" not in analysis.tsvector
     analysis.tsvector.encode("utf-8")
@@ -122,20 +122,20 @@ def test_control_characters_and_lone_surrogates_leave_no_trace() -> None:
     ids=["words", "chinese", "one", "joints", "marks", "expanding", "quotes", "emoji", "all"],
 )
 @pytest.mark.timeout(60)
-def test_ten_megabytes_of_anything_stay_within_postgres_limits(text: str) -> None:
+def test_ten_megabytes_stay_within_postgres_limits(text: str) -> None:
     analysis = analyze(text)
     assert len(analysis.tsvector.encode()) < 1_048_575 * 2
     assert all(0 < n <= 32_767 for n in analysis.frequencies.values())
     assert all(len(term) <= MAX_TERM_CHARS for term in analysis.frequencies)
 
 
-def test_long_tokens_are_cut_and_still_told_apart() -> None:
+def test_long_tokens_are_cut_and_stay_distinct() -> None:
     one, other = terms("x" * 500 + "1a"), terms("x" * 500 + "1b")
     assert max(map(len, one)) == MAX_TERM_CHARS
     assert one != other
 
 
-def test_a_query_of_ten_thousand_words_is_cut_and_says_so() -> None:
+def test_a_query_of_ten_thousand_words_is_truncated() -> None:
     query = analyze_query(" ".join(f"word{n}" for n in range(10_000)))
     assert len(query.terms) == MAX_QUERY_TERMS
     assert query.truncated
@@ -148,7 +148,7 @@ def test_a_query_without_words_has_no_terms(text: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text())
-def test_a_text_is_always_found_by_itself(text: str) -> None:
+def test_a_text_matches_itself(text: str) -> None:
     asked = analyze_query(text)
     if not asked.truncated:
         assert set(asked.terms) <= terms(text)
@@ -161,7 +161,7 @@ def test_analysis_is_stable_under_case_and_repetition(text: str) -> None:
     assert bool(analyze(text).frequencies) == (analyze(text).token_count > 0)
 
 
-def test_words_side_by_side_are_neighbours_each_pair_once() -> None:
+def test_adjacent_words_are_pairs_without_repeats() -> None:
     query = analyze_query("red bus, red vans red bus bus")
     pairs = [(query.terms[one], query.terms[other]) for one, other in query.word_pairs]
     assert pairs == [("red", "bus"), ("bus", "red"), ("red", "van"), ("van", "red")]

@@ -6,7 +6,7 @@ from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColourHistogramEncoder
 
 
-async def test_pictures_and_passages_are_found_by_the_end_of_their_files_name(
+async def test_assets_and_passages_are_found_by_file_name(
     database: Database,
 ) -> None:
     corpus = Corpus(database, ColourHistogramEncoder())
