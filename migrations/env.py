@@ -1,4 +1,4 @@
-"""Alembic environment: runs migrations under a lock, after creating schemas and extension.
+"""Alembic environment: creates schemas and extension, then runs migrations.
 
 The caller passes the DSN as ``config.attributes["dsn"]``. The `alembic` command reads it from
 SIGHTLINE_DATABASE__URL.

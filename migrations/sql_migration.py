@@ -1,4 +1,4 @@
-"""Migrations in plain SQL: ``0001_initial.py`` runs ``0001_initial.up.sql`` or ``.down.sql``."""
+"""Runs the ``.up.sql`` and ``.down.sql`` file of a schema version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protocols for the models that storage and tools use; ``server.models`` implements them."""
+"""Protocols of the models; ``server.models`` implements them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Initial schema: tables, row-level security, and views and functions for analysts."""
+"""Initial schema: tables, row-level security, views and functions."""
 
 from __future__ import annotations
 

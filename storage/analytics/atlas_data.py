@@ -49,7 +49,7 @@ class MapColumn:
 
 @dataclass(frozen=True, slots=True)
 class CollectionMap:
-    """A collection as points: ``points`` is float32 (n, 2) in 0..1, in the order of ``ids``."""
+    """A collection as points, float32 (n, 2) in 0..1, in the order of ``ids``."""
 
     collection: str
     encoder: str

@@ -39,7 +39,7 @@ ProgressCallback = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class ClusteringResult:
-    """Clusters of one collection. ``mean_distance``: cosine distance from the centroid."""
+    """Clusters of a collection. ``mean_distance``: cosine, from the centroid."""
 
     collection: str
     embedding_space_id: int

@@ -147,7 +147,7 @@ def check_statement(statement: str) -> Statement:
 
 
 def _called_names(tokens: list[Token]) -> Iterator[str]:
-    """Yield names before a parenthesis or after a dot: ``(row).function`` is also a call."""
+    """Yield names before a parenthesis or after a dot (``(row).function``)."""
     for index, token in enumerate(tokens):
         after_dot = index > 0 and tokens[index - 1].text == "."
         before_arguments = index + 1 < len(tokens) and tokens[index + 1].text == "("

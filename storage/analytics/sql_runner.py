@@ -226,7 +226,7 @@ async def _fetch_schema(connection: Connection) -> SchemaSummary:
 async def _to_argument_error(
     connection: Connection, statement: Statement, error: psycopg.Error
 ) -> InvalidArgumentError:
-    """Return the message, detail and hint of Postgres; list available names for a wrong name."""
+    """Return an error with the message of Postgres and the available names."""
     diagnosis = error.diag
     parts = [diagnosis.message_primary or str(error)]
     parts += [each for each in (diagnosis.message_detail, diagnosis.message_hint) if each]

@@ -1,4 +1,4 @@
-"""Vector math of the analytics: spherical k-means, and projection to two dimensions."""
+"""Vector math: spherical k-means and projection to two dimensions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def normalize_rows(vectors: NDArray[np.floating]) -> Matrix:
 
 
 def assign_clusters(vectors: Matrix, centroids: Matrix) -> tuple[NDArray[np.int64], Matrix]:
-    """Return the nearest centroid of each unit vector and its cosine distance, both (n,)."""
+    """Return nearest centroid and cosine distance of each unit vector, both (n,)."""
     similarity = vectors @ centroids.T
     nearest = similarity.argmax(axis=1)
     distance = 1 - similarity[np.arange(len(vectors)), nearest]
@@ -37,7 +37,7 @@ def assign_clusters(vectors: Matrix, centroids: Matrix) -> tuple[NDArray[np.int6
 
 
 def kmeans(vectors: Matrix, k: int, *, seed: int = 0) -> Matrix:
-    """Return ``k`` unit centroids, float32 (k, dimension), of unit vectors (n, dimension).
+    """Return unit centroids (k, dimension) of unit vectors (n, dimension).
 
     Needs 1 <= k <= n. Deterministic for the same vectors in the same order. Initialized by
     k-means++; ends when the mean distance stops falling. An empty cluster moves to the vector
@@ -98,7 +98,7 @@ def choose_projection(requested: ProjectionMethod | None, count: int) -> Project
 
 
 def project(vectors: NDArray[np.floating], method: ProjectionMethod) -> Matrix:
-    """Project (n, dimension) vectors, compared by cosine, to float32 points (n, 2) in 0..1.
+    """Project (n, dimension) vectors by cosine to points (n, 2) in 0..1.
 
     Both axes have the same scale. Deterministic.
     """

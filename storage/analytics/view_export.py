@@ -1,4 +1,4 @@
-"""Exports views to files: CSV, JSON lines, NumPy or Parquet, with few rows in memory."""
+"""Exports views as CSV, JSON lines, NumPy or Parquet, few rows at a time."""
 
 from __future__ import annotations
 

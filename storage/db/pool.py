@@ -69,7 +69,7 @@ def wrap_driver_errors() -> Iterator[None]:
 
 
 class Database:
-    """An open database, one per process and event loop. Create it with ``Database.open``."""
+    """An open database, one per event loop. Create it with ``Database.open``."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class Database:
         return time.monotonic() - self._last_acquired < _PROBE_AFTER_SECONDS
 
     async def _require_reachable(self) -> None:
-        """Raise DatabaseUnavailableError if no connection can be made, even after a restart."""
+        """Raise DatabaseUnavailableError if no connection is possible after a restart."""
         async with self._probe_lock:
             if self._acquired_recently():  # another caller probed meanwhile
                 return

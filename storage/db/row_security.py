@@ -1,4 +1,4 @@
-"""Row-level security: which principal a connection works for, and which collections it may see.
+"""Row-level security: binds connections to principals and their collections.
 
 Every connection acquired inside ``as_principal`` is limited to that principal. Outside of it, the
 server works without limits. A principal is the name of a token. An analyst is a database role,

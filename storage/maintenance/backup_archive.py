@@ -112,7 +112,7 @@ def open_backup(file: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
 
 
 def extract(manifest: Manifest, archive: tarfile.TarFile, blobs: BlobStore, folder: Path) -> Path:
-    """Extract the blobs into the store and the dump into ``folder``; return the dump's path.
+    """Extract the blobs into the store and the dump into ``folder``; return its path.
 
     Checks everything. Raises StorageError, and ValueError and tarfile.TarError, which
     ``open_backup`` converts; then at most unreferenced blobs remain.

@@ -1,4 +1,4 @@
-"""Checks the integrity of stored data: incomplete rows, missing and unreferenced files."""
+"""Checks the integrity of rows and files."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def check(database: Database, blobs: BlobStore) -> list[Finding]:
 
 
 async def fetch_locations(connection: Connection) -> dict[str, str]:
-    """Return every referenced location with one asset id or source name that references it."""
+    """Return all referenced locations with an asset id or source name that uses each."""
     rows = await fetch_all(connection, _SQL["locations"], row=_Location)
     return {row.location: row.referenced_by for row in rows}
 

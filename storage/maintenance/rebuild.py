@@ -66,7 +66,7 @@ async def rebuild_assets(
     spaces: dict[int, EmbeddingSpace],
     options: IngestOptions,
 ) -> int:
-    """Create missing thumbnails and vectors; return how many assets are complete again.
+    """Create missing thumbnails and vectors; return how many assets are complete.
 
     Skips assets whose bytes are gone or changed, and vectors of other encoders.
     """

@@ -28,7 +28,7 @@ class Account:
         return self.uid == os.geteuid()
 
     def command(self, folder: Path, *arguments: str) -> list[str]:
-        """Return the command that runs ``arguments`` as this account, which owns ``folder``."""
+        """Return the command that runs ``arguments`` as this account, owner of ``folder``."""
         if self.is_current:
             return list(arguments)
         launcher = Path(__file__).with_name("launcher.py")

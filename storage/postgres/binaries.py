@@ -70,7 +70,7 @@ def _major(program: Path) -> int:
 
 
 def for_cluster(data: Path) -> Binaries:
-    """Return the installation for the cluster in ``data``, or the newest for a new cluster.
+    """Return the installation for the cluster in ``data``; the newest if it is new.
 
     Raises ConfigurationError if the cluster needs a version that is not installed.
     """

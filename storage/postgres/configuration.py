@@ -1,4 +1,4 @@
-"""Renders the configuration of the embedded Postgres for the memory of the machine."""
+"""Renders the configuration of Postgres for the memory of the machine."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def server_major_version(dsn: str) -> int:
 
 
 def dump(dsn: str, schemas: Sequence[str], file: Path) -> None:
-    """Write a consistent dump of the schemas to ``file``, in the custom format of pg_dump.
+    """Write a consistent dump of the schemas in the custom format of pg_dump.
 
     Raises StorageError, ConfigurationError.
     """

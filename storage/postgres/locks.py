@@ -1,4 +1,4 @@
-"""Advisory file locks. The kernel releases them when a holder dies, even by kill -9."""
+"""Advisory file locks. The kernel releases them even after kill -9."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REPORT_SECONDS = 10.0
 
 
 def open_lock(path: Path, owner: int) -> int:
-    """Open the lock file, create it if missing with uid ``owner``; return its descriptor."""
+    """Open or create the lock file with uid ``owner``; return its descriptor."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if os.fstat(descriptor).st_uid != owner and os.geteuid() == 0:
         os.fchown(descriptor, owner, -1)
@@ -54,7 +54,7 @@ def wait_shared(
 
 
 def release(descriptor: int) -> None:
-    """Release the lock, also one inherited by a forked child, and close the descriptor."""
+    """Release the lock, also in forked children, and close the descriptor."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 

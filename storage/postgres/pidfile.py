@@ -1,4 +1,4 @@
-"""Finds the server process of a cluster. Detects stale pid files and reused process ids.
+"""Finds the server process of a cluster; detects stale pid files.
 
 Standard library only: the watchdog runs this file without the environment's packages.
 """
@@ -16,7 +16,7 @@ _STATUS = re.compile(r"^(Name|State|Uid):\s+(\S+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Postmaster:
-    """Content of ``postmaster.pid``. ``socket_folder`` is empty until the server listens."""
+    """Content of ``postmaster.pid``; no ``socket_folder`` before the server listens."""
 
     pid: int
     socket_folder: str
@@ -58,7 +58,7 @@ def is_postgres_of(pid: int, data: Path) -> bool:
 
 
 def _is_server_of(pid: int, data: Path) -> bool:
-    """Return whether ``pid`` is the server of ``data``, not a process that reused the id."""
+    """Return whether ``pid`` is the server of ``data``, not a reused process id."""
     if (PROC / "self").exists():
         try:
             return is_postgres_of(pid, data)

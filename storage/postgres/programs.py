@@ -81,7 +81,7 @@ class Programs:
         _run_silently(self._stop_command(seconds))
 
     def start_watchdog(self, users_lock: Path, own_lock: int, seconds: float) -> None:
-        """Start the process that stops the server after its last user; see ``watchdog.py``."""
+        """Start the watchdog, which stops the server after its last user."""
         script = Path(__file__).with_name("watchdog.py")
         python = [sys.executable, "-I", "-S", str(script)]
         given = [str(users_lock), str(own_lock), str(self._data)]

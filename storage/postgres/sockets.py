@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"/[A-Za-z0-9/._+-]*")
 
 
 def socket_folder(control: Path, account: Account) -> Path:
-    """Return a folder with a short, plain path that only ``account`` and root can enter.
+    """Return a folder with a short path that only ``account`` and root can enter.
 
     It is ``control/run`` if that path is suitable, else a temporary folder with a link there.
     """

@@ -53,7 +53,7 @@ class Annotation:
 async def save(
     connection: Connection, asset_id: str, annotations: Sequence[NewAnnotation]
 ) -> list[int]:
-    """Save the annotations of an existing asset, all or none; return their ids in order."""
+    """Save annotations of an existing asset, all or none; return their ids."""
     return [
         await fetch_value(
             connection,

@@ -112,7 +112,7 @@ class FilePassage:
 async def find_by_filename(
     connection: Connection, files: Iterable[str], collection: str | None
 ) -> list[FileAsset]:
-    """Return the assets of sources with one of the file names; None means all collections."""
+    """Return the assets of sources with these file names; None: all collections."""
     params = _filename_params(files, collection)
     return await fetch_all(connection, _SQL["find_by_filename"], params, row=FileAsset)
 

@@ -1,4 +1,4 @@
-"""Embedding spaces: each is one partition of ``embedding`` with its own vector index.
+"""Embedding spaces: each is a partition of ``embedding`` with a vector index.
 
 Queries contain the partition and the dimension as literals (``EmbeddingSpace.compose``): with bound
 values Postgres would plan for all partitions.
@@ -172,7 +172,7 @@ async def drop_index(connection: Connection, space: EmbeddingSpace) -> None:
 async def ensure_index(
     connection: Connection, space: EmbeddingSpace, *, memory_limit_bytes: int = 2 * _GIB
 ) -> None:
-    """Build the vector index if it is missing. Writers wait meanwhile, searches do not.
+    """Build the vector index if it is missing. Writers wait, searches do not.
 
     The build uses as much memory as the graph needs, up to the limit.
     """

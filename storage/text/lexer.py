@@ -1,4 +1,4 @@
-"""Splits normalized text into words, numbers, part numbers, symbols and unspaced runs."""
+"""Splits normalized text into words, numbers, symbols and unspaced runs."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def analyze_query(text: str) -> TextQuery:
 
 
 def parse_phrases(query: str) -> tuple[Phrase, ...]:
-    """Return the first phrases in quotation marks ("…", “…”, 「…」, 『…』) that contain a word."""
+    """Return the first phrases in quotation marks that contain a word."""
     found: dict[str, Phrase] = {}
     for match in _QUOTED.finditer(query):
         phrase = _parse_phrase(" ".join(_quoted_text(match).split()))

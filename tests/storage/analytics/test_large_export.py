@@ -26,7 +26,7 @@ _EXPORT = """
 import asyncio, re, sys
 from pathlib import Path
 from sightline.storage.analytics.view_export import export_view
-from sightline.storage.database import Database
+from sightline.storage.db.pool import Database
 
 def peak():
     # Not ru_maxrss: that is the parent's, where the parent was larger.
@@ -78,7 +78,8 @@ async def test_a_hundred_thousand_exported_vectors_are_bit_identical(
             [text, analytics_catalog.id_of(0)],
         )
     expected = {
-        analytics_catalog.id_of(n): made.vectors[n].astype(np.float16) for n in made.with_vector.tolist()
+        analytics_catalog.id_of(n): made.vectors[n].astype(np.float16)
+        for n in made.with_vector.tolist()
     }
     expected[analytics_catalog.id_of(0)] = edges
     path = tmp_path / f"vectors.{format_}"

@@ -19,14 +19,14 @@ from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.maintenance.repair import Repair
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 from tests.support.media import pdf
 from tests.support.sample_images import fill, jpeg
 
-ENCODER = ColourHistogramEncoder()
+ENCODER = ColorHistogramEncoder()
 
 
-class AnotherEncoder(ColourHistogramEncoder):
+class AnotherEncoder(ColorHistogramEncoder):
     """The same vectors under another name."""
 
     @property

@@ -3,13 +3,13 @@ from __future__ import annotations
 from sightline.storage.db.pool import Database
 from sightline.storage.records import assets
 from tests.support.corpus import Corpus, id_of
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 
 async def test_assets_and_passages_are_found_by_file_name(
     database: Database,
 ) -> None:
-    corpus = Corpus(database, ColourHistogramEncoder())
+    corpus = Corpus(database, ColorHistogramEncoder())
     await corpus.add("a/cat.jpg", caption="a cat")
     await corpus.add("b/cat.jpg", collection="other")
     await corpus.add("a/cat.jpg.png")
