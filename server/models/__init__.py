@@ -1,1 +1,1 @@
-"""Everything that runs a model. Empty: the server starts before it imports a model library."""
+"""Models. Empty: the server starts before it imports a model library."""

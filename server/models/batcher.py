@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -226,3 +226,19 @@ class Batcher:
         if self._observer is not None:
             self._observer(kind, len(items), time.monotonic() - started_at)
         return rows
+
+
+class BatchedModel:
+    """Base of models that own a batcher: use it as a context manager or call `close`."""
+
+    _batcher: Batcher
+
+    def close(self) -> None:
+        """Stop after the running batch; waiting calls fail with ModelUnavailableError."""
+        self._batcher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

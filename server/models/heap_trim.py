@@ -13,7 +13,7 @@ _TRIM_INTERVAL_ITEMS = 1024
 
 
 class HeapTrimmer:
-    """Counts encoded items and trims the heap every 1,024 items. Does nothing without glibc."""
+    """Trims the heap every 1,024 encoded items. Does nothing without glibc."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL(None) if sys.platform == "linux" else None

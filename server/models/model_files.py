@@ -1,4 +1,4 @@
-"""Model files: local folders, downloads from the Hugging Face hub, SHA-256 fingerprints."""
+"""Model files: local folders, downloads from the hub, fingerprints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOKENIZER_FILES = (
 
 
 def local_folder(name: str) -> tuple[Path, str] | None:
-    """Return folder and display name of ``local-dir:PATH``, or ``None`` for other names."""
+    """Return folder and display name of ``local-dir:PATH``, else ``None``."""
     if not name.startswith(LOCAL_DIR):
         return None
     path = Path(name.removeprefix(LOCAL_DIR)).expanduser().absolute()

@@ -12,7 +12,7 @@ from sightline.storage.interfaces import Vectors
 
 
 class TextVectorCache:
-    """Encodes texts through one kind of a batcher and caches up to ``max_entries`` vectors."""
+    """Encodes texts through a batcher and caches ``max_entries`` vectors."""
 
     def __init__(self, batcher: Batcher, kind: str, dimension: int, max_entries: int) -> None:
         self._batcher = batcher
@@ -21,9 +21,9 @@ class TextVectorCache:
         self._rows: LRUCache[str, Vectors] = LRUCache(max_entries)
 
     async def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return a new float32 array of shape (n, dimension); equal texts are encoded once.
+        """Return a new float32 array of shape (n, dimension).
 
-        Raises ModelOverloadedError if the queue is full.
+        Equal texts are encoded once. Raises ModelOverloadedError if the queue is full.
         """
         if not texts:
             return np.empty((0, self._dimension), np.float32)

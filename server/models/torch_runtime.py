@@ -1,4 +1,4 @@
-"""Torch helpers for all models: device, precision, out-of-memory handling, unit vectors."""
+"""Torch helpers: device, precision, out-of-memory handling, unit vectors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> Precision:
-    """Return the precision. ``auto`` is fp16 on CUDA, else fp32 (fp16 is slow on CPUs)."""
+    """Return the precision. ``auto`` is fp16 on CUDA, else fp32."""
     if precision == "auto":
         return "fp16" if device.type == "cuda" else "fp32"
     for known in ("fp32", "fp16", "bf16"):
@@ -85,7 +85,7 @@ class MemoryAwareRunner:
 
 
 def unit_vectors(features: torch.Tensor) -> Vectors:
-    """Return the rows scaled to length 1, float32. Raises ModelError for zero, inf or NaN."""
+    """Return float32 rows of length 1. Raises ModelError for zero, inf or NaN."""
     vectors = features.float()
     lengths = vectors.norm(dim=-1, keepdim=True)
     if not bool(torch.isfinite(lengths).all()) or not bool((lengths > 0).all()):

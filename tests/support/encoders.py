@@ -1,8 +1,8 @@
-"""A tiny, honest encoder: what it says about a picture is true, there is only little of it.
+"""A small deterministic encoder without weights.
 
-Pictures become the mean colours of a 4 x 4 grid; text becomes a hashed bag of words. The two
-share a dimension and not a meaning: a query finds a picture by words only through its caption,
-while a picture finds pictures of like colours. It has no weights, so it is exact and quick.
+Images become the mean colors of a 4 x 4 grid, texts a hashed bag of words. They share a dimension
+but no meaning: a text query finds an image only through its caption, an image query finds images
+with similar colors.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ DIMENSION = GRID * GRID * 3
 _WORD = re.compile(r"\w+")
 
 
-def colour_grid(image: Image.Image) -> Pixels:
-    """The upright picture on white, squeezed to uint8 of shape (32, 32, 3)."""
+def color_grid(image: Image.Image) -> Pixels:
+    """Return the upright image on white as uint8 of shape (32, 32, 3)."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         rgba = upright.convert("RGBA")
@@ -35,13 +35,13 @@ def colour_grid(image: Image.Image) -> Pixels:
     return np.asarray(small, dtype=np.uint8)
 
 
-class ColourHistogramEncoder:
-    """Implements `ImageEncoder`: mean colours on a grid, hashed bag of words for text."""
+class ColorHistogramEncoder:
+    """Implements `ImageEncoder`: mean colors on a grid, hashed bag of words."""
 
     @property
     def identity(self) -> EncoderIdentity:
         return EncoderIdentity(
-            name="test-colour-histogram",
+            name="test-color-histogram",
             weights=hashlib.sha256(b"none").hexdigest()[:16],
             preprocessing=hashlib.sha256(b"box-32").hexdigest()[:16],
             dimension=DIMENSION,
@@ -49,10 +49,10 @@ class ColourHistogramEncoder:
 
     @property
     def preprocess(self) -> Callable[[Image.Image], Pixels]:
-        return colour_grid
+        return color_grid
 
     async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Unit vectors of shape (len(pixels), 48): colours of cells, away from mid-grey."""
+        """Return unit vectors of shape (n, 48): cell colors relative to mid-gray."""
         if not pixels:
             return np.zeros((0, DIMENSION), dtype=np.float32)
         stack = np.stack(pixels).astype(np.float32)
@@ -61,10 +61,10 @@ class ColourHistogramEncoder:
         return _unit(cells.reshape(len(stack), -1) - 127.25)
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors of shape (len(texts), 48): words hashed to signed places."""
+        """Return unit vectors of shape (n, 48): words hashed to signed indexes."""
         vectors = np.zeros((len(texts), DIMENSION), dtype=np.float32)
         for row, text in zip(vectors, texts, strict=True):
-            row[0] = 1e-3  # text without a word still has a direction
+            row[0] = 1e-3  # a text without words still has a direction
             for word in _WORD.findall(text.lower()):
                 digest = hashlib.sha256(word.encode()).digest()
                 row[int.from_bytes(digest[:4], "big") % DIMENSION] += 1 if digest[4] & 1 else -1

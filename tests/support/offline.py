@@ -1,4 +1,4 @@
-"""Runs a program without access to the Hugging Face hub and with an empty model cache."""
+"""Runs a program without network access and with an empty model cache."""
 
 from __future__ import annotations
 

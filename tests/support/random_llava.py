@@ -26,6 +26,6 @@ def write(folder: Path, shape: Shape = TINY) -> Path:
 
     torch.set_num_threads(1)
     torch.manual_seed(3)
-    tokenizer = train_tokenizer(["What colour is the white van?", "红色的车在哪里？"] * 5, 300)
+    tokenizer = train_tokenizer(["What color is the white van?", "红色的车在哪里？"] * 5, 300)
     export_model(build_model(shape, tokenizer), tokenizer, shape, folder)
     return folder

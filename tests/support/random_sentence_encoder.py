@@ -1,4 +1,4 @@
-"""Writes a small sentence encoder with random weights in the sentence-transformers format."""
+"""Writes a small sentence-transformers folder with random weights."""
 
 from __future__ import annotations
 

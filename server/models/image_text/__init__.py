@@ -1,1 +1,1 @@
-"""Image and text encoders. Empty: worker processes import `preprocess` without torch."""
+"""Image and text encoders. Empty: workers import `preprocess` without torch."""

@@ -1,4 +1,4 @@
-"""Model folders in open_clip's layout, and their fingerprint. Imports neither torch nor open_clip.
+"""Model folders in open_clip's layout, and their fingerprint. Imports no torch.
 
 Such a folder contains ``open_clip_config.json``, the weights and, for some models, tokenizer files.
 """
@@ -38,7 +38,7 @@ class OpenClipFolder:
 
     @classmethod
     def open(cls, path: Path) -> OpenClipFolder:
-        """Validate a folder. Raises ConfigurationError that names the missing or broken file."""
+        """Validate a folder. Raises ConfigurationError that names the invalid file."""
         if not path.is_dir():
             raise ConfigurationError(f"The encoder folder {str(path)!r} does not exist.")
         file = path / _CONFIG

@@ -10,13 +10,13 @@ import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 
 from sightline.server.config.setting_groups import EncoderSettings
 from sightline.server.lazy_resource import import_lock
-from sightline.server.models.batcher import Batcher, BatchObserver
+from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.server.models.model_files import FingerprintCache, local_folder
@@ -50,11 +50,8 @@ class ImageTextModel(Protocol):
         ...
 
 
-class ImageTextEncoder:
-    """An `ImageEncoder` over a model: batches concurrent calls and caches text vectors.
-
-    It owns a thread: use it as a context manager or call `close`.
-    """
+class ImageTextEncoder(BatchedModel):
+    """An `ImageEncoder` that batches concurrent calls and caches text vectors."""
 
     def __init__(
         self,
@@ -106,21 +103,11 @@ class ImageTextEncoder:
         return await self._batcher.submit("image", pixels)
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors, float32 of shape (n, dimension); equal texts are encoded once.
+        """Return unit vectors, float32 of shape (n, dimension).
 
         Raises ModelOverloadedError if the queue is full.
         """
         return await self._texts.encode(texts)
-
-    def close(self) -> None:
-        """Stop after the running batch; waiting calls fail with ModelUnavailableError."""
-        self._batcher.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def load(

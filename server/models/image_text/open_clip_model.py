@@ -1,4 +1,4 @@
-"""Loads and runs open_clip models. Imports torch: use `image_text_encoder.load` to reach it.
+"""open_clip models. Imports torch: use `image_text_encoder.load` instead.
 
 Only named weights are loaded. A model never gets random weights; missing files are errors.
 """
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model whose files are on this machine: what to pass to open_clip, and a fingerprint."""
+    """A model with local files: arguments for open_clip, and a fingerprint."""
 
     #: Display name; part of the embedding space's identity.
     name: str
@@ -81,7 +81,7 @@ def _pretrained_config(architecture: str, tag: str) -> dict[str, Any]:
 
 
 class OpenClipModel:
-    """A loaded model on its device. Not thread-safe: call it from one thread (see `batcher`)."""
+    """A model on its device. Not thread-safe: call it from one thread."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class OpenClipModel:
         return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of texts, float32 of shape (n, dimension); truncates long texts."""
+        """Return unit vectors of (truncated) texts, float32 of shape (n, dimension)."""
 
         def forward(batch: Sequence[str]) -> Vectors:
             return unit_vectors(self._encode_tokens(self._tokenize(list(batch)).to(self._device)))

@@ -38,7 +38,7 @@ _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """Converts an image to uint8 of shape (height, width, 3). Picklable; needs no torch.
+    """Converts an image to uint8 of shape (height, width, 3). Picklable.
 
     ``mean`` and ``std`` are per channel, 0..1. ``fill`` is the gray level of padding, 0..255.
     """
@@ -114,7 +114,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
-    """Convert a 16 or 32-bit gray image to 8 bits; values within 0..255 stay unchanged."""
+    """Convert a 16 or 32-bit gray image to 8 bits; keep values within 0..255."""
     values = np.asarray(image).astype(np.float32)
     if values.max() > 255:
         values /= 257
@@ -139,7 +139,7 @@ def _resize(image: Image.Image, size: Size, resample: Image.Resampling) -> Image
 
 
 def _short_edge_size(image: Image.Image, edge: int) -> Size:
-    """Return (height, width) with the short edge ``edge``; rounds down like torchvision."""
+    """Return (height, width) for a short edge; rounds down like torchvision."""
     width, height = image.size
     if width <= height:
         return int(edge * height / width), edge

@@ -1,1 +1,1 @@
-"""Servers for vision-language models: vLLM as a subprocess, and a small built-in one."""
+"""Servers for vision-language models: vLLM, and a small built-in one."""

@@ -1,4 +1,4 @@
-"""Command line, environment and requirements of vLLM's server for ``sightline vlm serve``.
+"""Command line, environment and requirements of vLLM's server.
 
 vLLM may be installed in another environment than Sightline, because both pin torch: ``python``
 is the interpreter of that environment.
@@ -50,7 +50,7 @@ class LoraAdapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmOptions:
-    """Model and options of the server. ``extra_arguments`` are passed to vLLM unchanged."""
+    """Options of the server. ``extra_arguments`` are passed to vLLM unchanged."""
 
     model: str
     max_images: int

@@ -1,1 +1,1 @@
-"""Passage encoders and cross-encoder rerankers. Empty: importing it must stay cheap."""
+"""Passage encoders and rerankers. Empty: importing it must stay cheap."""

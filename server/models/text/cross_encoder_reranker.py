@@ -7,11 +7,11 @@ hub. It scores text only. Only `load` imports torch and transformers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 from sightline.server.config.setting_groups import EncoderSettings
 from sightline.server.lazy_resource import import_lock
-from sightline.server.models.batcher import Batcher, BatchObserver
+from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
 from sightline.server.models.model_files import download_snapshot, local_folder
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.interfaces import Vectors
@@ -34,11 +34,8 @@ class PairScorer(Protocol):
         ...
 
 
-class CrossEncoderReranker:
-    """A `RerankModel` over a cross-encoder. Concurrent searches share batches.
-
-    It owns a thread: use it as a context manager or call `close`.
-    """
+class CrossEncoderReranker(BatchedModel):
+    """A `RerankModel` over a cross-encoder. Concurrent searches share batches."""
 
     uses_images = False
 
@@ -73,16 +70,6 @@ class CrossEncoderReranker:
             for index, score in zip(with_text, rows, strict=True):
                 scores[index] = float(score)
         return scores
-
-    def close(self) -> None:
-        """Stop after the running batch; waiting calls fail with ModelUnavailableError."""
-        self._batcher.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def check(model: str, vlm_base_url: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The encoder of passages, if it is not the text tower of the image encoder; loaded by name.
+"""The passage encoder, loaded by name, if it is not the image encoder.
 
 ``minilm`` is the model in the package of the extra ``minilm``, ``local-dir:PATH`` a
 sentence-transformers folder, ``OWNER/MODEL`` a model on the Hugging Face hub. Only `load` imports
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 from sightline.server.config.setting_groups import EncoderSettings
 from sightline.server.lazy_resource import import_lock
-from sightline.server.models.batcher import Batcher, BatchObserver
+from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
 from sightline.server.models.model_files import FingerprintCache, download_snapshot, local_folder
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
 from sightline.server.models.text_cache import TextVectorCache
@@ -45,11 +45,8 @@ class PassageModel(Protocol):
         ...
 
 
-class PassageEncoder:
-    """A `TextEncoder` of passages; ``queries`` is the `TextEncoder` of queries for them.
-
-    Concurrent calls share batches. It owns a thread: use it as a context manager or call `close`.
-    """
+class PassageEncoder(BatchedModel):
+    """A `TextEncoder` of passages; ``queries`` is that of queries."""
 
     def __init__(
         self,
@@ -78,16 +75,6 @@ class PassageEncoder:
         Raises ModelOverloadedError if the queue is full.
         """
         return await self._passages.encode(texts)
-
-    def close(self) -> None:
-        """Stop after the running batch; waiting calls fail with ModelUnavailableError."""
-        self._batcher.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _QueryEncoder:

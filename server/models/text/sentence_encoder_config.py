@@ -1,4 +1,4 @@
-"""Configuration of a sentence-transformers folder. Imports neither torch nor transformers.
+"""Configuration of a sentence-transformers folder. Imports no torch.
 
 ``modules.json`` lists the modules (transformer, pooling, normalization), each with an optional
 configuration. ``config_sentence_transformers.json`` may contain prompts for queries and passages.
@@ -26,7 +26,7 @@ _REVISION = 1
 
 @dataclass(frozen=True, slots=True)
 class SentenceEncoderConfig:
-    """How a text becomes a vector. The prompts are put in front of queries and passages."""
+    """How a text becomes a vector. The prompts are prepended to the texts."""
 
     pooling: Pooling = "mean"
     max_tokens: int | None = None
@@ -52,7 +52,7 @@ class SentenceEncoderFolder:
 
     @classmethod
     def open(cls, path: Path) -> SentenceEncoderFolder:
-        """Validate a folder. Raises ConfigurationError that names the missing or broken file."""
+        """Validate a folder. Raises ConfigurationError that names the invalid file."""
         if not path.is_dir():
             raise ConfigurationError(f"The passage encoder folder {str(path)!r} does not exist.")
         # Without modules.json, sentence-transformers uses the transformer with mean pooling.

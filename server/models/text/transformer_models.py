@@ -69,7 +69,7 @@ class SentenceEncoderModel:
         logger.info("loaded passage encoder %s on %s", self.identity, self._device)
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of stored texts, float32 of shape (n, dimension); may truncate."""
+        """Return unit vectors of (truncated) passages, float32 of shape (n, dimension)."""
         return self._encode([self._config.passage_prompt + text for text in texts])
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
@@ -93,7 +93,7 @@ class SentenceEncoderModel:
         return unit_vectors(self._pool(tokens, batch["attention_mask"]))
 
     def _pool(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Pool tokens (n, length, dimension) with a 0/1 mask (n, length) to (n, dimension)."""
+        """Pool tokens (n, length, dimension) with a mask (n, length) of 0 and 1."""
         present = mask.unsqueeze(-1).float()
         match self._config.pooling:
             case "mean":

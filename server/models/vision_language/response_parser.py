@@ -73,7 +73,7 @@ def parse_error_message(data: bytes) -> str:
 
 
 def parse_answer_json(text: str) -> tuple[JsonValue, bool]:
-    """Return the JSON value in an answer and whether it was repaired, or (None, False)."""
+    """Return the JSON value of an answer and whether it was repaired."""
     try:
         value: JsonValue = from_json(text, allow_inf_nan=False)
     except (ValueError, TypeError):  # TypeError: half a surrogate pair

@@ -70,9 +70,7 @@ class UnsupportedParams:
                 continue
             if _UNSUPPORTED.search(message[:2000]) and _names_field(name, message):
                 self._unsupported.add(name)
-                logger.warning(
-                    "the model server does not support %s; omitting it", name
-                )
+                logger.warning("the model server does not support %s; omitting it", name)
             else:
                 logger.warning("the model server rejected a value of %s: %s", name, message[:300])
             return name

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Literal, Self
 
 import httpx
@@ -70,7 +69,7 @@ class VlmCallStats:
 
 
 class _Call:
-    """Deadline and statistics of one call. Times are of the event loop's clock, in seconds."""
+    """Deadline and statistics of one call, in seconds of the event loop's clock."""
 
     def __init__(self, request: Request, endpoint: VlmEndpoint) -> None:
         self.request = request
@@ -125,12 +124,7 @@ class VlmClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -279,7 +273,7 @@ class VlmClient:
             self._slots.release()
 
     def _is_failure(self, error: BaseException) -> bool | None:
-        """Return whether the circuit breaker counts the error; ``None`` for cancelled calls."""
+        """Return whether the error is a failure; ``None`` for cancelled calls."""
         if isinstance(error, asyncio.CancelledError):
             return None
         failed = isinstance(error, ModelTimeoutError | ModelReplyError) or (
@@ -315,7 +309,7 @@ class VlmClient:
 def _prepare(
     request: Request, endpoint: VlmEndpoint
 ) -> tuple[Sequence[str | SentImage], dict[str, JsonValue], bytes | None]:
-    """Return the prepared parts, the request body and the cache key of a greedy request."""
+    """Return the prepared parts, the body and the cache key of a greedy request."""
     parts = prepare_parts(request.parts, endpoint.profile)
     body = build_chat_request(request, parts, endpoint)
     is_greedy = request.temperature == 0.0 and endpoint.max_cached_responses > 0

@@ -16,7 +16,7 @@ from sightline.storage.interfaces import Vectors
 
 
 class Model:
-    """Returns its inputs as vectors; can be paused in a batch; fails on negative numbers."""
+    """Returns its inputs as vectors; can be paused; fails on negative numbers."""
 
     def __init__(self) -> None:
         self.batches: list[list[float]] = []

@@ -1,4 +1,4 @@
-"""Small OpenAI-compatible server for one Hugging Face LLaVA folder: ``sightline vlm builtin``.
+"""Small OpenAI-compatible server for one LLaVA: ``sightline vlm builtin``.
 
 builtin_server        process or thread that runs the server
 openai_app            HTTP routes and responses

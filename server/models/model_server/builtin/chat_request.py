@@ -115,7 +115,7 @@ class ChatRequest(_OpenAiModel):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Messages for the chat template, with image placeholders, and the images in order."""
+    """Messages with image placeholders for the chat template, and the images."""
 
     messages: list[dict[str, object]] = field(default_factory=list)
     images: list[Image.Image] = field(default_factory=list)
@@ -145,7 +145,7 @@ def parse_request(body: bytes, limits: RequestLimits) -> ChatRequest:
 def parse_conversation(
     request: ChatRequest, special_tokens: Sequence[str], limits: RequestLimits
 ) -> Conversation:
-    """Return messages and images of a request, with escaped ``special_tokens`` in texts.
+    """Return messages and images; escape ``special_tokens`` in texts.
 
     Otherwise ``<image>`` in a text would stand for a missing image, and ``<|system|>`` would start
     a system message.

@@ -1,4 +1,4 @@
-"""Constrains the output to a JSON schema, a choice or a regular expression, with llguidance.
+"""Constrained decoding with llguidance: JSON schema, choice or regex.
 
 JSON has no optional whitespace: a small model would fill its answer with it.
 """

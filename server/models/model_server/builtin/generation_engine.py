@@ -233,7 +233,7 @@ class GenerationEngine:
 
 
 def _sample(logits: Tensor, request: GenerationRequest, rng: torch.Generator) -> int:
-    """Return the most likely token at temperature 0, else a sample from the top ``top_p``."""
+    """Return the most likely token (temperature 0) or a top-p sample."""
     if request.temperature == 0.0:
         return int(logits.argmax())
     probabilities, order = (logits / request.temperature).softmax(-1).sort(descending=True)

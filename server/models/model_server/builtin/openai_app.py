@@ -1,4 +1,4 @@
-"""ASGI app with ``/v1/chat/completions``, ``/v1/models`` and ``/health`` in OpenAI's format."""
+"""OpenAI-compatible ASGI app: chat completions, models and health."""
 
 from __future__ import annotations
 

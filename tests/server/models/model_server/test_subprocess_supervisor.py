@@ -37,7 +37,7 @@ def port() -> int:
 
 
 class SupervisorRun:
-    """Calls `supervise` and records its reports; ``on_ready`` runs when the child is ready."""
+    """Calls `supervise` and records its reports."""
 
     def __init__(self, on_ready: Callable[[], None] = lambda: None) -> None:
         self.reports: list[str] = []

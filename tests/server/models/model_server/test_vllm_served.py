@@ -1,4 +1,4 @@
-"""Needs ``VLLM_PYTHON``: the interpreter of an environment with vLLM (a CPU build is enough)."""
+"""Needs ``VLLM_PYTHON``: the interpreter of an environment with vLLM."""
 
 from __future__ import annotations
 

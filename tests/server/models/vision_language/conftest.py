@@ -41,7 +41,7 @@ def observed() -> list[VlmCallStats]:
 async def make_client(
     fake_sleep: FakeSleep, observed: list[VlmCallStats]
 ) -> AsyncIterator[MakeClient]:
-    """Yield ``make_client(base_url, transport=..., **limits)``; clients are closed later."""
+    """Yield ``make_client(base_url, transport=..., **limits)``."""
     async with AsyncExitStack() as stack:
 
         def make(

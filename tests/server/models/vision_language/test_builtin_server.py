@@ -31,9 +31,9 @@ async def test_a_yes_or_no_question_is_answered_with_its_probabilities(
     url: str, make_client: MakeClient, observed: list[VlmCallStats]
 ) -> None:
     client = make_client(url, model=NAME, profile=choose_profile("builtin-llava"))
-    picture = Image.radial_gradient("L").resize((120, 90))
+    image = Image.radial_gradient("L").resize((120, 90))
     reply = await client.ask(
-        Request((picture, "Is there a van?"), choices=("yes", "no"), probabilities=True)
+        Request((image, "Is there a van?"), choices=("yes", "no"), probabilities=True)
     )
     assert reply.choice in ("yes", "no")
     assert reply.text == reply.choice

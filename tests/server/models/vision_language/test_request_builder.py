@@ -43,12 +43,12 @@ def test_families_with_box_tokens_ask_the_server_to_keep_special_tokens() -> Non
 
 def test_the_prompt_of_the_built_in_model_equals_its_training_prompt() -> None:
     profile = choose_profile("builtin-llava")
-    picture = Image.radial_gradient("L").resize((120, 90)).convert("RGB")
+    image = Image.radial_gradient("L").resize((120, 90)).convert("RGB")
     question = "What is the hole spacing?"
     request = Request(
         (
             TrustedText(prompt.picture_head(1)),
-            picture,
+            image,
             prompt.passage_line(2, "HEAT SINK | hole spacing 32 mm <image>"),
             prompt.question_line(question),
         ),

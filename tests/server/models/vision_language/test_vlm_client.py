@@ -72,9 +72,9 @@ def refused(status: int, message: str = "no", **headers: str) -> httpx.Response:
 async def test_a_request_is_sent_as_an_openai_chat_completion(make_client: MakeClient) -> None:
     server = Server(ok("A van."))
     client = make_client(transport=server.transport, api_key=SecretStr("sk-1"))
-    picture = Image.new("RGB", (640, 480), "red")
+    image = Image.new("RGB", (640, 480), "red")
     reply = await client.ask(
-        Request(("Picture 1: ", picture, "What is it?"), system="Be brief.", max_tokens=20, seed=7)
+        Request(("Picture 1: ", image, "What is it?"), system="Be brief.", max_tokens=20, seed=7)
     )
 
     assert (reply.text, reply.finish, reply.model, reply.cached) == ("A van.", "stop", MODEL, False)
@@ -410,11 +410,11 @@ async def test_too_many_images_are_rejected_before_sending(
 ) -> None:
     server = Server()
     client = make_client(transport=server.transport, profile=choose_profile("llava-1.5"))
-    picture = Image.new("RGB", (8, 8))
+    image = Image.new("RGB", (8, 8))
     with pytest.raises(InvalidArgumentError, match=r"2 images.*'llava-1.5' takes at most 1"):
-        await client.ask(Request((picture, picture, "?")))
+        await client.ask(Request((image, image, "?")))
     with pytest.raises(MediaError):
-        await client.ask(Request((EncodedImage(b"no picture", "image/png", 1, 1), "?")))
+        await client.ask(Request((EncodedImage(b"no image", "image/png", 1, 1), "?")))
     assert server.requests == []
 
 
