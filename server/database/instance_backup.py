@@ -63,7 +63,7 @@ def restore(settings: Settings, file: Path, *, replace: bool = False) -> backup_
     successful restore. Raises ConfigurationError, SchemaError, StorageError.
     """
     objects = BlobStore(settings.data_dir)
-    with backup_archive.opened(file) as (manifest, archive), database_dsn(settings) as dsn:
+    with backup_archive.open_backup(file) as (manifest, archive), database_dsn(settings) as dsn:
         _require_compatible(manifest, file, dsn)
         if not replace and _has_collections(dsn):
             raise ConfigurationError(
@@ -77,7 +77,7 @@ def restore(settings: Settings, file: Path, *, replace: bool = False) -> backup_
                 # Creates the extension and the roles that the dump refers to.
                 schema_migration.upgrade(dsn, manifest.revision)
             with _keep_until_success(dsn):
-                dumps.load(dsn, dump)
+                dumps.restore(dsn, dump)
                 _arrange_roles(dsn)
                 schema_migration.upgrade(dsn)
     return manifest
@@ -111,7 +111,7 @@ def _require_compatible(manifest: backup_archive.Manifest, file: Path, dsn: str)
             f"{file} has the schema {manifest.revision}, which this version of Sightline does not "
             f"know. Use Sightline {manifest.sightline}, which wrote the file, or a newer version."
         )
-    major = dumps.server_major(dsn)
+    major = dumps.server_major_version(dsn)
     if major < manifest.postgres:
         raise ConfigurationError(
             f"{file} was written by Postgres {manifest.postgres}, but this is Postgres {major}. "

@@ -31,7 +31,7 @@ async def _repair(settings: Settings) -> None:
             await deps.database.get(), deps.blobs, deps.encoder.get, deps.ingest_options
         )
         for action in await repair.run():
-            print(f"repaired: {action.code}, {action.count}: {action.what}")
+            print(f"repaired: {action.code}, {action.count}: {action.action}")
 
 
 async def _check(settings: Settings) -> int:

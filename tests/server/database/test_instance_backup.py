@@ -24,11 +24,11 @@ from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 from tests.support.media import pdf
-from tests.support.pictures import fill
+from tests.support.sample_images import fill
 
-ENCODER = ColourHistogramEncoder()
+ENCODER = ColorHistogramEncoder()
 
 
 def configured(data: Path, dsn: str) -> Settings:
@@ -194,7 +194,7 @@ def flipped(part: str) -> Callable[[str, bytes], bytes]:
         (
             lambda f: rewritten(f, lambda n, c: None if n.startswith("objects/") else c),
             ConfigurationError,
-            "holds 0 of 2 stored files",
+            "contains 0 of 2 stored files",
         ),
         (
             lambda f: rewritten(f, lambda n, c: None if n == "database.dump" else c),
@@ -204,10 +204,14 @@ def flipped(part: str) -> Callable[[str, bytes], bytes]:
         (
             lambda f: f.write_bytes(f.read_bytes()[: f.stat().st_size // 2]),
             ConfigurationError,
-            "no whole backup|stored files",
+            "not a complete Sightline backup|stored files",
         ),
-        (lambda f: f.write_bytes(b"no tar at all"), ConfigurationError, "no whole backup"),
-        (lambda f: rewritten(f, untouched, format=2), ConfigurationError, "of format 2"),
+        (
+            lambda f: f.write_bytes(b"no tar at all"),
+            ConfigurationError,
+            "not a complete Sightline backup",
+        ),
+        (lambda f: rewritten(f, untouched, format=2), ConfigurationError, "has format 2"),
         (lambda f: rewritten(f, untouched, revision="9999"), SchemaError, "the schema 9999"),
         (lambda f: rewritten(f, untouched, postgres=99), ConfigurationError, "Postgres 99"),
         (lambda f: f.unlink(), ConfigurationError, "cannot be read"),
@@ -236,7 +240,7 @@ def test_a_member_outside_the_blob_store_is_rejected(source: Settings, tmp_path:
     instance_backup.write(source, file)
     with tarfile.open(file, "a") as archive:
         _add(archive, "objects/../../outside", b"x")
-    with pytest.raises(ConfigurationError, match="does not belong there"):
+    with pytest.raises(ConfigurationError, match="is unexpected"):
         instance_backup.restore(source, file, replace=True)
     assert not (tmp_path / "outside").exists()
 
@@ -254,7 +258,7 @@ def test_existing_data_is_kept_if_the_dump_cannot_be_loaded(
             connection.execute("CREATE SCHEMA sightline")
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(instance_backup.dumps, "load", fails)
+    monkeypatch.setattr(instance_backup.dumps, "restore", fails)
     with pytest.raises(StorageError, match="the disk is full"):
         instance_backup.restore(source, file, replace=True)
     assert everything(database_dsn) == before
@@ -270,7 +274,7 @@ def test_a_backup_is_not_overwritten_and_needs_all_stored_files(
         instance_backup.write(source, file)
     objects = BlobStore(source.data_dir)
     objects.discard(list(objects.locations())[:1])
-    with pytest.raises(StorageError, match="no backup was written"):
+    with pytest.raises(StorageError, match="backup was not written"):
         instance_backup.write(source, file, overwrite=True)
     assert file.read_bytes() == b"kept"
     assert sorted(tmp_path.glob("*a.backup*")) == [file]
