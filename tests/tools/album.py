@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.support.pictures import encoded, exif, picture
+from tests.support.sample_images import encoded, exif, picture
 
 Colour = tuple[int, int, int]
 

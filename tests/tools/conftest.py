@@ -19,7 +19,7 @@ from sightline.storage.ingest.discover.input_paths import InputPath
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestSummary
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 from tests.tools import album
 from tests.tools.toolbox import Place
 
@@ -28,7 +28,7 @@ _copies = itertools.count()
 
 
 async def _ingest(dsn: str, data: Path, folder: Path) -> IngestSummary:
-    encoder = ColourHistogramEncoder()
+    encoder = ColorHistogramEncoder()
     database = await Database.open(dsn)
     try:
         return await ingest(

@@ -12,7 +12,7 @@ from mcp.types import Tool
 
 from sightline.storage.ingest.ingest_options import UrlPolicy
 from tests.support.https_site import page, site
-from tests.support.pictures import encoded, exif, fill, jpeg, picture
+from tests.support.sample_images import encoded, exif, fill, jpeg, picture
 from tests.tools.album import PICTURES
 from tests.tools.toolbox import Place, data_url
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.tools.shared.drawing import PALETTE, BoxOverlay, draw
-from tests.support.vlm import scripted
+from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import Place, near, opened
 
 GARLIC = "album/shop/garlic.png"

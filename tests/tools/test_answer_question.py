@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from sightline.tools.shared.limits import Limits
-from tests.support.vlm import failing, scripted
+from tests.support.scripted_vlm import failing, scripted
 from tests.tools.toolbox import Place
 
 GARLIC = "album/shop/garlic.png"

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from sightline.storage.interfaces import EncoderIdentity
-from tests.support.encoders import ColourHistogramEncoder
-from tests.support.pictures import encoded, jpeg, picture
+from tests.support.encoders import ColorHistogramEncoder
+from tests.support.sample_images import encoded, jpeg, picture
 from tests.tools.toolbox import Place, data_url
 
 #: Ten thousand words that stand nowhere in the album.
@@ -23,9 +23,9 @@ WORDS = " ".join("zq" + "".join(letters) for letters in product("abcdefghij", re
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, ["nothing to look for", "words, a picture"]),
-        ({"query": ""}, ["nothing to look for", "words, a picture"]),
-        ({"query": "  \n "}, ["nothing to look for", "words, a picture"]),
+        ({}, ["The request is empty", "Give a query, an image"]),
+        ({"query": ""}, ["The request is empty", "Give a query, an image"]),
+        ({"query": "  \n "}, ["The request is empty", "Give a query, an image"]),
         ({"query": "x", "collection": "holiday"}, ["'holiday'", "'album'"]),
         ({"query": "x", "collection": "'; DROP TABLE asset; --"}, ["DROP TABLE", "'album'"]),
         ({"query": "x", "collection": 'al"bum'}, ["'al\"bum'", "'album'"]),
@@ -99,7 +99,7 @@ async def test_a_cursor_goes_on_with_its_own_query_only(place: Place) -> None:
         text = await tools.refused("search_text", query="garlic", cursor=cursor)
     for refusal in (other, tampered, filtered, text):
         assert "was not made for this query" in refusal
-        assert "leave it out to start again" in refusal
+        assert "omit the cursor to start again" in refusal
 
 
 async def test_a_path_is_read_only_where_roots_allow_it(place: Place, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ async def test_an_upload_past_the_limit_and_a_bomb_are_refused(place: Place) -> 
 
 
 @dataclass(frozen=True)
-class OtherWeights(ColourHistogramEncoder):
+class OtherWeights(ColorHistogramEncoder):
     """The same encoder under other weights."""
 
     @property
@@ -178,8 +178,8 @@ async def test_an_encoder_that_does_not_match_the_space_is_refused_with_both_nam
         everywhere = await tools.refused("search_images", query="garlic")
         added = await tools.refused("add_images", collection="album", uploads=[upload])
     for text in (searched, everywhere, added):
-        assert "test-colour-histogram (weights 01234567" in text
-        assert text.count("test-colour-histogram") == 2
+        assert "test-color-histogram (weights 01234567" in text
+        assert text.count("test-color-histogram") == 2
         assert "new collection" in text
 
 
@@ -224,4 +224,4 @@ async def test_a_query_of_nothing_or_without_end_is_refused(place: Place, query:
     async with place.serving() as tools:
         for tool in ("search_images", "search_text"):
             said = await tools.refused(tool, query=query)
-            assert "nothing to look for" in said or "use at most 131,072" in said
+            assert "The request is empty" in said or "Use at most 131,072" in said

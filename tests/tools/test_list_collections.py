@@ -15,7 +15,7 @@ async def test_a_collection_tells_its_size_its_times_and_what_filters_it(place: 
     assert album["name"] == "album"
     assert album["assets"] == PICTURES
     assert album["failed_sources"] == 1
-    assert album["encoder"] == "test-colour-histogram"
+    assert album["encoder"] == "test-color-histogram"
     assert album["captured_from"] == album["captured_to"]
     assert album["captured_from"].startswith("2026-05-01T")
     keys = {key["key"]: key for key in album["metadata_keys"]}
@@ -44,7 +44,7 @@ async def test_an_empty_place_has_no_collections(nowhere: Place) -> None:
 
 
 async def test_many_keys_are_cut_and_the_rest_is_counted(nowhere: Place, tmp_path: Path) -> None:
-    from tests.support.pictures import jpeg
+    from tests.support.sample_images import jpeg
     from tests.tools.toolbox import data_url
 
     upload = {
@@ -64,4 +64,4 @@ async def test_many_keys_are_cut_and_the_rest_is_counted(nowhere: Place, tmp_pat
 async def test_it_takes_no_arguments(place: Place) -> None:
     async with place.serving() as tools:
         text = await tools.refused("list_collections", name="album")
-    assert text == "list_collections has no argument 'name' (it takes none)"
+    assert text == "list_collections has no argument 'name' (it has no arguments)"

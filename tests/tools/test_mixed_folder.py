@@ -17,10 +17,10 @@ from sightline.storage.ingest.discover.input_paths import InputPath
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestSummary
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 from tests.support.media import BLUE, GREEN, RED, film, pdf, sign
-from tests.support.pictures import fill
-from tests.support.vlm import scripted
+from tests.support.sample_images import fill
+from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import Place, near
 
 SRT = "1\n00:00:02,500 --> 00:00:03,500\nThe harbour crane is lifted now.\n"
@@ -65,7 +65,7 @@ async def mixed(nowhere: Place, tmp_path: Path) -> tuple[Place, IngestSummary]:
     folder = tmp_path / "all"
     folder.mkdir()
     build(folder)
-    encoder = ColourHistogramEncoder()
+    encoder = ColorHistogramEncoder()
     database = await Database.open(nowhere.dsn)
     try:
         summary = await ingest(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.support.pictures import encoded
+from tests.support.sample_images import encoded
 from tests.tools.album import BLACK, GREEN, PICTURES, RED, SHOP, quarters
 from tests.tools.toolbox import Place, Toolbox, data_url, near
 

@@ -76,8 +76,8 @@ async def test_pages_do_not_overlap(place: Place) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"query": ""}, ["nothing to look for"]),
-        ({"query": " \n\t "}, ["nothing to look for"]),
+        ({"query": ""}, ["The request is empty. Give a query."]),
+        ({"query": " \n\t "}, ["The request is empty. Give a query."]),
         ({}, ["query", "required"]),
         ({"query": "x", "kinds": ["words"]}, ["kinds", "'caption'", "'words'"]),
         ({"query": "x", "kinds": "caption"}, ["kinds", "valid list", "'caption'"]),

@@ -31,7 +31,7 @@ from sightline.tools.registry import register_all
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.limits import Limits
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 SIGNING_KEY = b"a key of the tests of the tools!"
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{200,}")
@@ -55,7 +55,7 @@ class Place:
 
     dsn: str
     data: Path
-    encoder: ImageEncoder = field(default_factory=ColourHistogramEncoder)
+    encoder: ImageEncoder = field(default_factory=ColorHistogramEncoder)
     #: Folders that callers may name files of.
     roots: tuple[Path, ...] = ()
     #: What callers may have fetched by its address.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final
 
 from PIL import Image
 
@@ -108,272 +108,160 @@ class CheckContext:
         return [self.evidence[number] for number in claim.citations]
 
 
-class ClaimCheck(Protocol):
-    """One check of a claim. Returns None if it does not apply."""
+@dataclass(frozen=True, slots=True)
+class ClaimCheck:
+    """One check of a claim. ``check`` returns None if there is nothing to say."""
 
     cost: Cost
-
-    async def check(self, claim: Claim, context: CheckContext, /) -> Finding | None:
-        """Return what the check found about the claim."""
-        ...
+    check: Callable[[Claim, CheckContext], Awaitable[Finding | None]]
 
 
-class CitationsExist:
+async def citations_exist(claim: Claim, _context: CheckContext) -> Finding | None:
     """A claim must cite evidence that exists."""
-
-    cost = Cost.TEXT
-
-    async def check(self, claim: Claim, _context: CheckContext) -> Finding | None:
-        if claim.citations:
-            return None
-        if claim.unknown_citations:
-            unknown = ", ".join(f"[{number}]" for number in claim.unknown_citations)
-            return Finding((f"it cites {unknown}, which does not exist",), is_final=True)
-        return Finding(("it cites no evidence",), is_final=True)
+    if claim.citations:
+        return None
+    unknown = ", ".join(f"[{number}]" for number in claim.unknown_citations)
+    reason = f"it cites {unknown}, which does not exist" if unknown else "it cites no evidence"
+    return Finding((reason,), is_final=True)
 
 
-class QuoteInPassage:
-    """A quote must be in one of the cited passages."""
-
-    cost = Cost.TEXT
-
-    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
-        texts = [item.text for item in context.cited(claim) if not isinstance(item, ImageEvidence)]
-        if claim.quote is None or not texts:
-            return None
-        if any(contains_phrase(text, claim.quote) for text in texts):
-            return None
-        return _contradiction("its quote is not in the cited passage")
+async def quote_in_passage(claim: Claim, context: CheckContext) -> Finding | None:
+    """A quote must be in one of the cited texts."""
+    texts = [item.text for item in context.cited(claim) if not isinstance(item, ImageEvidence)]
+    quote = claim.quote
+    if quote is None or not texts or any(contains_phrase(text, quote) for text in texts):
+        return None
+    return _contradiction("its quote is not in the cited passage")
 
 
-class NumbersInPassages:
+async def numbers_in_passages(claim: Claim, context: CheckContext) -> Finding | None:
     """Every number of the claim must be in the cited passages."""
-
-    cost = Cost.TEXT
-
-    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
-        passages = _passages_only(context.cited(claim))
-        known = {number for passage in passages for number in numbers(passage.text)}
-        missing = [number for number in numbers(claim.text) if number not in known]
-        if not passages or not missing:
-            return None
-        return _contradiction(f"{missing[0]} is not in the cited passages")
+    passages = _passages_only(context.cited(claim))
+    known = {number for passage in passages for number in numbers(passage.text)}
+    missing = [number for number in numbers(claim.text) if number not in known]
+    if not passages or not missing:
+        return None
+    return _contradiction(f"{missing[0]} is not in the cited passages")
 
 
-class ColorsInPassages:
-    """Passages that name colors must name the claim's colors."""
-
-    cost = Cost.TEXT
-
-    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
-        passages = _passages_only(context.cited(claim))
-        known = {name for passage in passages for name in color_names(passage.text)}
-        missing = sorted(color_names(claim.text) - known)
-        if not known or not missing:
-            return None
-        return _contradiction(f"the cited passages name other colors than {missing[0]}")
+async def colors_in_passages(claim: Claim, context: CheckContext) -> Finding | None:
+    """Cited passages that name colors must name the claim's colors."""
+    passages = _passages_only(context.cited(claim))
+    known = {name for passage in passages for name in color_names(passage.text)}
+    missing = sorted(color_names(claim.text) - known)
+    if not known or not missing:
+        return None
+    return _contradiction(f"the cited passages name other colors than {missing[0]}")
 
 
-class ParserProblems:
-    """Repeats the parser's remarks about the claim."""
-
-    cost = Cost.EVIDENCE
-
-    async def check(self, claim: Claim, _context: CheckContext) -> Finding | None:
-        return Finding(claim.problems) if claim.problems else None
+async def parser_problems(claim: Claim, _context: CheckContext) -> Finding | None:
+    """Repeat the parser's remarks on the box."""
+    return Finding(claim.problems) if claim.problems else None
 
 
-class WordsInEvidence:
-    """Words in a cited passage or on a cited image support the claim, unless injected."""
-
-    cost = Cost.EVIDENCE
-
-    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
-        phrase = claim.words
-        if is_yes(phrase) or is_no(phrase) or not normalize(phrase):
-            return None
-        found = await asyncio.to_thread(lambda: list(self._search(claim, phrase, context)))
-        if not found:
-            return None
-        supports = {each.supports for each in found}
-        return Finding(
-            tuple(reason for each in found for reason in each.reasons),
-            supports=False if False in supports else True if True in supports else None,
-            is_doubtful=any(each.is_doubtful for each in found),
-        )
-
-    def _search(self, claim: Claim, phrase: str, context: CheckContext) -> Iterator[Finding]:
-        for item in context.cited(claim):
-            if isinstance(item, ImageEvidence):
-                if len(normalize(phrase)) >= _MIN_PHRASE_CHARS:
-                    yield from self._search_image(item, claim.box, phrase, context)
-            elif contains_phrase(item.text, phrase):
-                yield self._match(item.text, phrase, context, "it is in the cited passage")
-            elif isinstance(item, OcrEvidence):
-                reason = f"it is not in the text that was read, [{item.number}]"
-                yield Finding((reason,), is_doubtful=True)
-
-    def _search_image(
-        self, item: ImageEvidence, box: Box | None, phrase: str, context: CheckContext
-    ) -> Iterator[Finding]:
-        text = " | ".join(line.text for line in item.ocr_lines)
-        if not contains_phrase(text, phrase):
-            return
-        matches = [
-            line.box for line in item.ocr_lines if line.box and contains_phrase(line.text, phrase)
-        ]
-        if (
-            box is not None
-            and matches
-            and not any(centers_overlap(match, box) for match in matches)
-        ):
-            reason = f"it is written elsewhere on [{item.number}], outside its box"
-            yield Finding((reason,), is_doubtful=True)
-        else:
-            yield self._match(text, phrase, context, f"it is written on [{item.number}]")
-
-    def _match(self, text: str, phrase: str, context: CheckContext, reason: str) -> Finding:
-        if contains_phrase(remove_injections(text), phrase):
-            return Finding((reason,), supports=True)
-        injected = ("the text looks like a prompt injection",)
-        if _ASKS_FOR_TEXT.search(context.question):
-            return Finding(injected, is_doubtful=True)
-        return Finding(injected, supports=False)
+async def words_in_evidence(claim: Claim, context: CheckContext) -> Finding | None:
+    """Words in a cited text or on a cited image support the claim, unless injected."""
+    phrase = claim.words
+    if is_yes(phrase) or is_no(phrase) or not normalize(phrase):
+        return None
+    found = await asyncio.to_thread(lambda: list(_search_words(claim, context)))
+    if not found:
+        return None
+    supports = {each.supports for each in found}
+    return Finding(
+        tuple(reason for each in found for reason in each.reasons),
+        supports=False if False in supports else True if True in supports else None,
+        is_doubtful=any(each.is_doubtful for each in found),
+    )
 
 
-class ColorsInImages:
-    """A color that no pixel has contradicts the claim; outside the box it casts doubt."""
-
-    cost = Cost.EVIDENCE
-
-    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
-        cited = context.cited(claim)
-        shown = [image for item in cited if (image := image_of(item)) is not None]
-        statement = _statement(context.question, claim.text)
-        names = color_names(statement)
-        if not names or is_negated(statement) or len(shown) < len(cited):
-            return None
-        return await asyncio.to_thread(self._check_pixels, claim.box, names, shown)
-
-    def _check_pixels(
-        self, box: Box | None, names: set[str], shown: Sequence[ImageEvidence]
-    ) -> Finding | None:
-        absent = set.intersection(*(absent_colors(names, item.image) for item in shown))
-        if absent:
-            return Finding((f"nothing in the cited image is {min(absent)}",), supports=False)
-        if box is None:
-            return None
-        absent = absent_colors(names, images.crop(shown[0].image, add_margin(box)))
-        if not absent:
-            return None
-        return Finding((f"nothing in its box is {min(absent)}",), is_doubtful=True)
+async def colors_in_images(claim: Claim, context: CheckContext) -> Finding | None:
+    """A color without pixels contradicts the claim; outside the box it casts doubt."""
+    cited = context.cited(claim)
+    shown = [image for item in cited if (image := image_of(item)) is not None]
+    statement = _statement(context.question, claim.text)
+    names = color_names(statement)
+    if not names or is_negated(statement) or len(shown) < len(cited):
+        return None
+    return await asyncio.to_thread(_search_colors, claim.box, names, shown)
 
 
-class WordsNotInPassages:
-    """A claim from passages alone cannot be checked on an image."""
-
-    cost = Cost.MODEL
-
-    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
-        if not _passages_only(context.cited(claim)):
-            return None
-        return Finding(("its words are not in the passage",), is_final=True)
+async def only_passages(claim: Claim, context: CheckContext) -> Finding | None:
+    """A claim that cites only passages cannot be checked on an image."""
+    if not _passages_only(context.cited(claim)):
+        return None
+    return Finding(("its words are not in the passage",), is_final=True)
 
 
-class SecondAnswer:
-    """Asks the model again with only the cited image, first with the crop of the box.
+async def second_answer(claim: Claim, context: CheckContext) -> Finding | None:
+    """Ask the model again with only the cited image, first with the crop of the box.
 
     A no at the crop is not final: the subject may be larger than the box. The built-in model is
     asked the same question again, which shows how stable it is and proves nothing.
     """
-
-    cost = Cost.MODEL
-
-    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
-        item = _first_image(claim, context)
-        independent = context.model.profile.answer_format == "json"
-        reasons: tuple[str, ...] = ()
-        try:
-            if independent and claim.box is not None:
-                crop = await asyncio.to_thread(images.crop, item.image, add_margin(claim.box))
-                agrees, certainty = await self._ask(claim, crop, context)
-                if agrees:
-                    reason = f"a second check of its box in [{item.number}] agrees"
-                    return Finding((reason,), supports=True, agrees=True, certainty=certainty)
-                reasons = (f"a second check of its box in [{item.number}] does not show it",)
-            agrees, certainty = await self._ask(claim, item.image, context)
-        except ModelError as error:
-            return Finding((*reasons, f"no second check: {error}"))
-        if agrees is None:
-            return Finding((*reasons, "the second check gave no answer"))
-        result = "agrees" if agrees else "disagrees"
-        return Finding(
-            (*reasons, f"a second check of [{item.number}] {result}"),
-            supports=_support(agrees, claim) if independent else None,
-            is_final=independent and not agrees,
-            agrees=agrees,
-            certainty=certainty,
-        )
-
-    async def _ask(
-        self, claim: Claim, image: Image.Image, context: CheckContext
-    ) -> tuple[bool | None, float | None]:
-        """Return whether the model agrees, and its probability of yes."""
-        model = context.model
-        request = claim_check_request(
-            model.profile,
-            context.question,
-            claim.text,
-            image,
-            deadline_seconds=context.seconds_left(),
-        )
-        reply = await model.ask(request)
-        if not request.choices:
-            return _is_same_answer(claim, reply, model.profile), None
-        probabilities = choice_probabilities(reply, request.choices)
-        agrees = None if reply.choice is None else reply.choice == "yes"
-        return agrees, None if probabilities is None else probabilities["yes"]
+    item = _first_image(claim, context)
+    independent = context.model.profile.answer_format == "json"
+    reasons: tuple[str, ...] = ()
+    try:
+        if independent and claim.box is not None:
+            crop = await asyncio.to_thread(images.crop, item.image, add_margin(claim.box))
+            agrees, certainty = await _ask_again(claim, crop, context)
+            if agrees:
+                reason = f"a second check of its box in [{item.number}] agrees"
+                return Finding((reason,), supports=True, agrees=True, certainty=certainty)
+            reasons = (f"a second check of its box in [{item.number}] does not show it",)
+        agrees, certainty = await _ask_again(claim, item.image, context)
+    except ModelError as error:
+        return Finding((*reasons, f"no second check: {error}"))
+    if agrees is None:
+        return Finding((*reasons, "the second check gave no answer"))
+    reason = f"a second check of [{item.number}] {'agrees' if agrees else 'disagrees'}"
+    # The whole image cannot prove that the claim is true of its box.
+    supports = True if agrees and claim.box is None else None if agrees else False
+    return Finding(
+        (*reasons, reason),
+        supports=supports if independent else None,
+        is_final=independent and not agrees,
+        agrees=agrees,
+        certainty=certainty,
+    )
 
 
-class CropComparison:
-    """Compares the box with the rest of the image by the encoder. Never contradicts."""
-
-    cost = Cost.MODEL
-
-    async def check(self, claim: Claim, context: CheckContext) -> Finding | None:
-        if context.encoder is None or claim.box is None:
-            return None
-        statement = _statement(context.question, claim.text)
-        is_short = len(statement.split()) < _MIN_CLAIM_WORDS
-        phrase = f"{context.question} {statement}" if is_short else statement
-        image = _first_image(claim, context).image
-        try:
-            crop = await score_crop(context.encoder, image, claim.box, phrase)
-        except ModelError:
-            return None  # a failed check must not block the answer
-        if crop is None:
-            return None
-        # If the question lacks the claim's few words, the score is about the question only.
-        is_telling = not is_short or contains_phrase(context.question, statement)
-        doubted = any(each.is_doubtful for each in context.findings)
-        agrees = any(each.agrees for each in context.findings)
-        supports = is_telling and crop.rank == 1 and agrees and not doubted
-        reason = f"its box shows it better than {crop.rank:.0%} of the other places"
-        return Finding((reason,), supports=supports or None, crop=crop)
+async def crop_comparison(claim: Claim, context: CheckContext) -> Finding | None:
+    """Compare the box with the rest of the image by the encoder. Never contradicts."""
+    if context.encoder is None or claim.box is None:
+        return None
+    statement = _statement(context.question, claim.text)
+    is_short = len(statement.split()) < _MIN_CLAIM_WORDS
+    phrase = f"{context.question} {statement}" if is_short else statement
+    image = _first_image(claim, context).image
+    try:
+        crop = await score_crop(context.encoder, image, claim.box, phrase)
+    except ModelError:
+        return None  # a failed check must not block the answer
+    if crop is None:
+        return None
+    # If the question lacks the claim's few words, the score is about the question only.
+    is_telling = not is_short or contains_phrase(context.question, statement)
+    is_doubted = any(each.is_doubtful for each in context.findings)
+    agrees = any(each.agrees for each in context.findings)
+    supports = is_telling and crop.rank == 1 and agrees and not is_doubted
+    reason = f"its box shows it better than {crop.rank:.0%} of the other places"
+    return Finding((reason,), supports=supports or None, crop=crop)
 
 
 #: All checks, cheapest first.
 CHECKS: Final[Sequence[ClaimCheck]] = (
-    CitationsExist(),
-    QuoteInPassage(),
-    NumbersInPassages(),
-    ColorsInPassages(),
-    ParserProblems(),
-    WordsInEvidence(),
-    ColorsInImages(),
-    WordsNotInPassages(),
-    SecondAnswer(),
-    CropComparison(),
+    ClaimCheck(Cost.TEXT, citations_exist),
+    ClaimCheck(Cost.TEXT, quote_in_passage),
+    ClaimCheck(Cost.TEXT, numbers_in_passages),
+    ClaimCheck(Cost.TEXT, colors_in_passages),
+    ClaimCheck(Cost.EVIDENCE, parser_problems),
+    ClaimCheck(Cost.EVIDENCE, words_in_evidence),
+    ClaimCheck(Cost.EVIDENCE, colors_in_images),
+    ClaimCheck(Cost.MODEL, only_passages),
+    ClaimCheck(Cost.MODEL, second_answer),
+    ClaimCheck(Cost.MODEL, crop_comparison),
 )
 
 
@@ -389,7 +277,7 @@ def _statement(question: str, claim: str) -> str:
 
 
 def _passages_only(cited: Sequence[Evidence]) -> list[PassageEvidence]:
-    """Return the cited passages, or none if something else is cited: OCR is incomplete."""
+    """Return the cited passages, or none if images or OCR text are cited too."""
     passages = [item for item in cited if isinstance(item, PassageEvidence)]
     return passages if len(passages) == len(cited) else []
 
@@ -398,11 +286,67 @@ def _first_image(claim: Claim, context: CheckContext) -> ImageEvidence:
     return next(image for item in context.cited(claim) if (image := image_of(item)) is not None)
 
 
-def _support(agrees: bool, claim: Claim) -> bool | None:
-    """Return the support of the whole image: with a box it cannot prove the claim."""
-    if not agrees:
-        return False
-    return True if claim.box is None else None
+def _search_words(claim: Claim, context: CheckContext) -> Iterator[Finding]:
+    phrase = claim.words
+    for item in context.cited(claim):
+        if isinstance(item, ImageEvidence):
+            if len(normalize(phrase)) >= _MIN_PHRASE_CHARS:
+                yield from _search_ocr(item, claim.box, phrase, context.question)
+        elif contains_phrase(item.text, phrase):
+            yield _match(item.text, phrase, context.question, "it is in the cited passage")
+        elif isinstance(item, OcrEvidence):
+            reason = f"it is not in the text that was read, [{item.number}]"
+            yield Finding((reason,), is_doubtful=True)
+
+
+def _search_ocr(
+    item: ImageEvidence, box: Box | None, phrase: str, question: str
+) -> Iterator[Finding]:
+    text = " | ".join(line.text for line in item.ocr_lines)
+    if not contains_phrase(text, phrase):
+        return
+    lines = [line for line in item.ocr_lines if line.box and contains_phrase(line.text, phrase)]
+    if box and lines and not any(line.box and centers_overlap(line.box, box) for line in lines):
+        reason = f"it is written elsewhere on [{item.number}], outside its box"
+        yield Finding((reason,), is_doubtful=True)
+    else:
+        yield _match(text, phrase, question, f"it is written on [{item.number}]")
+
+
+def _match(text: str, phrase: str, question: str, reason: str) -> Finding:
+    if contains_phrase(remove_injections(text), phrase):
+        return Finding((reason,), supports=True)
+    injected = ("the text looks like a prompt injection",)
+    if _ASKS_FOR_TEXT.search(question):
+        return Finding(injected, is_doubtful=True)
+    return Finding(injected, supports=False)
+
+
+def _search_colors(
+    box: Box | None, names: set[str], shown: Sequence[ImageEvidence]
+) -> Finding | None:
+    absent = set.intersection(*(absent_colors(names, item.image) for item in shown))
+    if absent:
+        return Finding((f"nothing in the cited image is {min(absent)}",), supports=False)
+    if box is not None:
+        absent = absent_colors(names, images.crop(shown[0].image, add_margin(box)))
+    return Finding((f"nothing in its box is {min(absent)}",), is_doubtful=True) if absent else None
+
+
+async def _ask_again(
+    claim: Claim, image: Image.Image, context: CheckContext
+) -> tuple[bool | None, float | None]:
+    """Return whether the model agrees, and its probability of yes."""
+    profile, seconds = context.model.profile, context.seconds_left()
+    request = claim_check_request(
+        profile, context.question, claim.text, image, deadline_seconds=seconds
+    )
+    reply = await context.model.ask(request)
+    if not request.choices:
+        return _is_same_answer(claim, reply, profile), None
+    probabilities = choice_probabilities(reply, request.choices)
+    agrees = None if reply.choice is None else reply.choice == "yes"
+    return agrees, None if probabilities is None else probabilities["yes"]
 
 
 def _is_same_answer(claim: Claim, reply: Reply, profile: Profile) -> bool:

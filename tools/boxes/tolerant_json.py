@@ -20,9 +20,15 @@ _MAX_DEPTH: Final = 32
 _STEPS_PER_CHAR: Final = 8
 
 _SPACE: Final = re.compile(r"\s*")
+_BRACKET: Final = re.compile(r"[\[{]")
 _NUMBER: Final = re.compile(r"[-+]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][-+]?\d{1,3})?")
 _WORD: Final = re.compile(r"[A-Za-z_]\w{0,63}")
-_UNQUOTED: Final = {'"': re.compile(r'[^"\\]*'), "'": re.compile(r"[^'\\]*")}
+#: A string up to its closing quote or the end of the text.
+_STRINGS: Final = {
+    '"': re.compile(r'"((?:[^"\\]|\\.?)*)', re.DOTALL),
+    "'": re.compile(r"'((?:[^'\\]|\\.?)*)", re.DOTALL),
+}
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})?|(.?))", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _WORDS: Final[dict[str, Value]] = {
     "null": None,
@@ -60,10 +66,10 @@ def documents(text: str) -> list[JsonDocument]:
                 value = parser.value(0)
             except _MalformedError:
                 parser.position = start + 1
-                continue
-            result.append(JsonDocument(value, parser.truncated))
+            else:
+                result.append(JsonDocument(value, parser.truncated))
     except _BudgetError:
-        return result
+        pass
     return result
 
 
@@ -76,13 +82,10 @@ class _Parser:
 
     def seek(self) -> bool:
         """Move to the next bracket; return False if there is none."""
-        places = [self.text.find(bracket, self.position) for bracket in "[{"]
-        places = [place for place in places if place >= 0]
-        if not places:
-            return False
-        self._spend(min(places) - self.position)
-        self.position = min(places)
-        return True
+        bracket = _BRACKET.search(self.text, self.position)
+        if bracket is not None:
+            self._advance(bracket.start())
+        return bracket is not None
 
     def value(self, depth: int) -> Value:
         if depth > _MAX_DEPTH:
@@ -92,68 +95,54 @@ class _Parser:
             return self._list(depth)
         if character == "{":
             return self._object(depth)
-        if character in _UNQUOTED:
+        if character in _STRINGS:
             return self._string(character)
         number = _NUMBER.match(self.text, self.position)
         if number:
             self._advance(number.end())
             return float(number.group())
-        word = _WORD.match(self.text, self.position)
-        if word and word.group().lower() in _WORDS:
-            self._advance(word.end())
-            return _WORDS[word.group().lower()]
-        raise _MalformedError
+        word = self._word().lower()
+        if word not in _WORDS:
+            raise _MalformedError
+        return _WORDS[word]
 
     def _list(self, depth: int) -> list[Value]:
         items: list[Value] = []
         self._advance(self.position + 1)
-        while True:
-            character = self._peek()
-            if character == "]":
-                self._advance(self.position + 1)
-                return items
-            if not character:
-                self.truncated = True
-                return items
-            if character == ",":
-                self._advance(self.position + 1)
-                continue
+        while self._next_item("]"):
             item = self.value(depth + 1)
             if not self._is_truncated_number(item):
                 items.append(item)
+        return items
 
     def _object(self, depth: int) -> dict[str, Value]:
         members: dict[str, Value] = {}
         self._advance(self.position + 1)
-        while True:
-            character = self._peek()
-            if character == "}":
-                self._advance(self.position + 1)
-                return members
-            if not character:
-                self.truncated = True
-                return members
-            if character == ",":
-                self._advance(self.position + 1)
-                continue
-            key = self._key(character)
+        while character := self._next_item("}"):
+            key = self._string(character) if character in _STRINGS else self._word()
             separator = self._peek()
-            if not separator:
-                self.truncated = True
-                return members
-            if separator not in ":=":
+            if separator and separator not in ":=":
                 raise _MalformedError
-            self._advance(self.position + 1)
+            self._advance(self.position + len(separator))
             if not self._peek():
                 self.truncated = True
-                return members
+                break
             item = self.value(depth + 1)
             if not self._is_truncated_number(item):
                 members.setdefault(key, item)
+        return members
 
-    def _key(self, character: str) -> str:
-        if character in _UNQUOTED:
-            return self._string(character)
+    def _next_item(self, end: str) -> str:
+        """Skip commas; return the first character of the next item, "" after the last one."""
+        while (character := self._peek()) == ",":
+            self._advance(self.position + 1)
+        if character == end:
+            self._advance(self.position + 1)
+            return ""
+        self.truncated |= not character
+        return character
+
+    def _word(self) -> str:
         word = _WORD.match(self.text, self.position)
         if word is None:
             raise _MalformedError
@@ -161,34 +150,15 @@ class _Parser:
         return word.group()
 
     def _string(self, quote: str) -> str:
-        parts: list[str] = []
-        self._advance(self.position + 1)
-        while True:
-            run = _UNQUOTED[quote].match(self.text, self.position)
-            if run is not None:
-                parts.append(run.group())
-                self._advance(run.end())
-            ending = self.text[self.position : self.position + 1]
-            if ending == quote:
-                self._advance(self.position + 1)
-                return "".join(parts)
-            if not ending:
-                self.truncated = True
-                return "".join(parts)
-            parts.append(self._escape())
-
-    def _escape(self) -> str:
-        code = self.text[self.position + 1 : self.position + 2]
-        self._advance(self.position + 1 + len(code))
-        if code != "u":
-            return _ESCAPES.get(code, code)
-        digits = self.text[self.position : self.position + 4]
-        if re.fullmatch(r"[0-9a-fA-F]{4}", digits) is None:
-            return ""
-        self._advance(self.position + 4)
-        character = chr(int(digits, 16))
-        # A lone surrogate cannot be stored or sent.
-        return "" if "\ud800" <= character <= "\udfff" else character
+        string = _STRINGS[quote].match(self.text, self.position)
+        if string is None:
+            raise _MalformedError
+        self._advance(string.end())
+        if self.position < len(self.text):
+            self._advance(self.position + 1)
+        else:
+            self.truncated = True
+        return _ESCAPE.sub(_unescape, string.group(1))
 
     def _is_truncated_number(self, item: Value) -> bool:
         """Return whether ``item`` is a number at the end whose digits may be missing."""
@@ -205,10 +175,16 @@ class _Parser:
         return self.text[self.position : self.position + 1]
 
     def _advance(self, position: int) -> None:
-        self._spend(position - self.position)
-        self.position = position
-
-    def _spend(self, steps: int) -> None:
-        self._steps -= steps + 1
+        self._steps -= position - self.position + 1
         if self._steps < 0:
             raise _BudgetError
+        self.position = position
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    digits, code = escape.groups()
+    if code is not None:
+        return _ESCAPES.get(code, code)
+    character = chr(int(digits, 16)) if digits else ""
+    # A lone surrogate cannot be stored or sent.
+    return "" if "\ud800" <= character <= "\udfff" else character

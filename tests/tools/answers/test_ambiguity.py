@@ -9,7 +9,7 @@ import pytest
 
 from sightline.tools.answers.answer_pipeline import RatedAnswer, merge_answers
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
-from tests.support.vlm import scripted
+from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import Place
 
 QUESTION = "What is there?"

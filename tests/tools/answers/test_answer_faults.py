@@ -29,7 +29,7 @@ from tests.support.fake_vlm_server import (
     serving,
     when_released,
 )
-from tests.support.vlm import prompt_text
+from tests.support.scripted_vlm import prompt_text
 from tests.tools.toolbox import Place, Toolbox
 
 GARLIC = "album/shop/garlic.png"
@@ -191,7 +191,7 @@ async def test_a_slow_endpoint_costs_no_more_than_the_call_may_take(
         endpoint.default_behavior = when_released
         result = await ask(tools)
         assert result["status"] == "no_model"
-        assert "had 3.0 s" in result["missing"]
+        assert "exceeded its 3.0 s" in result["missing"]
         assert result["evidence"]
         await endpoint.disconnected.wait()
         endpoint.released.set()

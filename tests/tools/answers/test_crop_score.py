@@ -10,12 +10,12 @@ from PIL import Image
 
 from sightline.storage.interfaces import Vectors
 from sightline.tools.answers.crop_score import other_boxes, score_crop
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 200), "white": (245, 245, 245)}
 
 
-class NamesColours(ColourHistogramEncoder):
+class NamesColours(ColorHistogramEncoder):
     """Here text and pictures do mean the same: a colour's name is a sheet of it."""
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:

@@ -14,7 +14,7 @@ from sightline.storage.retrieval.search_types import Passage
 from sightline.tools.answers.answer_context import PassageEvidence
 from sightline.tools.answers.answer_prompts import question_request
 from sightline.tools.boxes.model_families import choose_profile
-from tests.support.vlm import scripted
+from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import Place
 
 HOSTILE = (

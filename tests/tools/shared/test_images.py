@@ -8,7 +8,7 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.tools.shared.images import decode_upright
-from tests.support.pictures import encoded, exif, picture
+from tests.support.sample_images import encoded, exif, picture
 
 
 def test_exif_that_cannot_be_written_again_does_not_cost_the_picture() -> None:

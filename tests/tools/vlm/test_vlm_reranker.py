@@ -30,7 +30,7 @@ from tests.support.fake_vlm_server import (
     serving,
     when_released,
 )
-from tests.support.vlm import prompt_text
+from tests.support.scripted_vlm import prompt_text
 
 NAME = "builtin-llava"
 
