@@ -91,7 +91,7 @@ def settings_count(found: list[Module]) -> int:
     classes = {
         node.name: node
         for each in found
-        if each.path.parts[0] == "server" and each.path.stem == "settings"
+        if each.path.parts[:2] == ("server", "config") or each.path.stem == "settings"
         for node in each.tree.body
         if isinstance(node, ast.ClassDef)
     }

@@ -1,4 +1,4 @@
-"""Which vertebra is abnormal? A red box on the film, and the box kept for a person to check."""
+"""Mark the abnormal vertebra in an X-ray and save the box for a person to check."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ PHRASE = "the abnormal vertebra"
 
 
 async def show(client: Client, collection: str, say: Say) -> dict[str, Any]:
-    """Find a film, have the model mark the vertebra, and keep what it marked as the model's."""
-    films = await call(
+    """Find an X-ray, let the model mark the vertebra, and save its boxes."""
+    xrays = await call(
         client,
         "search_images",
-        query="X-ray film of a spine with an abnormal vertebra",
+        query="X-ray of a spine with an abnormal vertebra",
         collection=collection,
         limit=3,
     )
-    film = films["hits"][0]
-    marked = await call(client, "annotate_image", asset=film["asset"], phrases=[PHRASE])
-    (outcome,) = marked["phrases"]
-    say(f"{film['source']}: {PHRASE} is {outcome['status']} at {marked['boxes']}")
-    kept: list[int] = []
-    if marked["boxes"]:
-        boxes = [{"box": each["box"], "label": "abnormal?"} for each in marked["boxes"]]
+    xray = xrays["hits"][0]
+    result = await call(client, "annotate_image", asset=xray["asset"], phrases=[PHRASE])
+    (outcome,) = result["phrases"]
+    say(f"{xray['source']}: {PHRASE} is {outcome['status']} at {result['boxes']}")
+    saved_ids: list[int] = []
+    if result["boxes"]:
+        boxes = [{"box": each["box"], "label": "abnormal?"} for each in result["boxes"]]
         saved = await call(
             client,
             "save_annotation",
-            asset=film["asset"],
+            asset=xray["asset"],
             boxes=boxes,
             origin="model",
-            model=marked["model"],
-            note="marked by a model, not checked",
+            model=result["model"],
+            note="found by a model, not checked",
         )
-        kept = saved["annotations"]
-    return {"source": film["source"], "asset": film["asset"], "kept": kept, **marked}
+        saved_ids = saved["annotations"]
+    return {"source": xray["source"], "asset": xray["asset"], "saved": saved_ids, **result}
 
 
 if __name__ == "__main__":

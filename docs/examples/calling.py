@@ -1,4 +1,4 @@
-"""What the examples share: a client of a server, and calls that fail loudly."""
+"""Shared code of the examples: call tools and print results."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Example = Callable[[Client, str, Say], Awaitable[Any]]
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    """The structured result of one call; raises RuntimeError with what the tool said."""
-    return dict((await whole(client, tool, **arguments)).structured_content or {})
+    """Return the structured result of a call; raise RuntimeError for a tool error."""
+    return dict((await call_tool(client, tool, **arguments)).structured_content or {})
 
 
-async def whole(client: Client, tool: str, **arguments: Any) -> CallToolResult:
-    """The result with its pictures."""
+async def call_tool(client: Client, tool: str, **arguments: Any) -> CallToolResult:
+    """Return the complete result, including images."""
     result = await client.call_tool(tool, arguments)
     if result.is_error:
         texts = [block.text for block in result.content if isinstance(block, TextContent)]
@@ -30,18 +30,18 @@ async def whole(client: Client, tool: str, **arguments: Any) -> CallToolResult:
 
 
 def say(line: str) -> None:
-    """To the terminal."""
+    """Print a line."""
     sys.stdout.write(line + "\n")
 
 
 def main(example: Example) -> None:
-    """Run it against the server and collection of the command line."""
+    """Run an example with the server and collection of the command line."""
     url = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8765/mcp"
     collection = sys.argv[2] if len(sys.argv) > 2 else "demo"
 
     async def run() -> None:
         async with Client(url) as client:
-            found = await example(client, collection, say)
-            say(json.dumps(found, ensure_ascii=False, indent=2))
+            result = await example(client, collection, say)
+            say(json.dumps(result, ensure_ascii=False, indent=2))
 
     asyncio.run(run())

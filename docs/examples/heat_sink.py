@@ -1,4 +1,4 @@
-"""How far apart are the holes of this heat sink? What is written there, and what the model says."""
+"""Answer a question about a technical drawing: the hole spacing of a heat sink."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ QUESTION = "What is the horizontal hole spacing in mm?"
 
 
 async def show(client: Client, collection: str, say: Say, part: str = "") -> dict[str, Any]:
-    """Find the drawing by its part number, read it, ask."""
-    read = await call(
+    """Find the drawing by its part number, then ask about it."""
+    texts = await call(
         client, "search_text", query=part or "heat sink", collection=collection, kinds=["ocr"]
     )
-    drawing = read["hits"][0]["asset"]
-    say(f"{drawing['source']}: {read['hits'][0]['text']}")
+    drawing = texts["hits"][0]["asset"]
+    say(f"{drawing['source']}: {texts['hits'][0]['text']}")
     answer = await call(client, "answer_question", question=QUESTION, assets=[drawing["asset"]])
     say(f"{QUESTION} {answer.get('answer') or answer['missing']}")
     for claim in answer["claims"]:
-        say(f"  {claim['verdict']}: {'; '.join(claim['why'])}")
-    return {"asset": drawing["asset"], "read": [hit["text"] for hit in read["hits"]], **answer}
+        say(f"  {claim['verdict']}: {'; '.join(claim['reasons'])}")
+    return {"asset": drawing["asset"], "texts": [hit["text"] for hit in texts["hits"]], **answer}
 
 
 if __name__ == "__main__":

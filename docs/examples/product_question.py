@@ -1,10 +1,10 @@
-"""What does this product cost? One product by its id, and the place on the card drawn."""
+"""Ask for the price of one product and draw its position."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from calling import Say, main, whole
+from calling import Say, call_tool, main
 from mcp import Client
 from mcp.types import ImageContent
 
@@ -12,8 +12,8 @@ QUESTION = "What is the price?"
 
 
 async def show(client: Client, collection: str, say: Say, product: str = "") -> dict[str, Any]:
-    """The filter leaves one card: whatever the model says, it can be of no other product."""
-    result = await whole(
+    """Ask with a filter, so that only one product card is evidence."""
+    result = await call_tool(
         client,
         "answer_question",
         question=QUESTION,
@@ -22,12 +22,12 @@ async def show(client: Client, collection: str, say: Say, product: str = "") -> 
         annotate=True,
     )
     answer = dict(result.structured_content or {})
-    pictures = [block for block in result.content if isinstance(block, ImageContent)]
+    images = [block for block in result.content if isinstance(block, ImageContent)]
     say(f"{QUESTION} {answer.get('answer') or answer['missing']}")
     for claim in answer["claims"]:
-        say(f"  {claim['verdict']}: {'; '.join(claim['why'])}")
-    say(f"{len(pictures)} annotated pictures")
-    return {**answer, "pictures": len(pictures)}
+        say(f"  {claim['verdict']}: {'; '.join(claim['reasons'])}")
+    say(f"{len(images)} annotated images")
+    return {**answer, "images": len(images)}
 
 
 if __name__ == "__main__":

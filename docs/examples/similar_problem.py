@@ -1,4 +1,4 @@
-"""Have we seen this problem before? A screenshot of a geometry problem finds it, and its like."""
+"""Find a geometry problem from a screenshot of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mcp.types import BlobResourceContents
 from PIL import Image
 
 
-def screenshot(picture: Image.Image) -> str:
-    """The picture as a person would send it: smaller, in a window, saved as JPEG."""
-    shown = picture.convert("RGB").resize((picture.width * 4 // 5, picture.height * 4 // 5))
+def screenshot(image: Image.Image) -> str:
+    """Return a screenshot: the image smaller, in a window, as JPEG data URL."""
+    shown = image.convert("RGB").resize((image.width * 4 // 5, image.height * 4 // 5))
     window = Image.new("RGB", (shown.width + 24, shown.height + 48), (222, 225, 230))
     window.paste(shown, (12, 36))
     buffer = io.BytesIO()
@@ -23,21 +23,21 @@ def screenshot(picture: Image.Image) -> str:
 
 
 async def show(client: Client, collection: str, say: Say) -> dict[str, Any]:
-    """Take any problem of the collection, make a screenshot of it, and search by that alone."""
-    words = await call(
+    """Make a screenshot of any problem and search with it."""
+    problems = await call(
         client, "search_images", query="a geometry problem", collection=collection, limit=1
     )
-    original = words["hits"][0]
+    original = problems["hits"][0]
     resource = await client.read_resource(original["uri"])
     (content,) = resource.contents
     if not isinstance(content, BlobResourceContents):
-        raise RuntimeError(f"{original['uri']} is no picture")
-    with Image.open(io.BytesIO(base64.b64decode(content.blob))) as picture:
-        sent = screenshot(picture)
-    found = await call(client, "search_images", image=sent, collection=collection, limit=3)
-    for hit in found["hits"]:
+        raise RuntimeError(f"{original['uri']} is not an image")
+    with Image.open(io.BytesIO(base64.b64decode(content.blob))) as image:
+        query = screenshot(image)
+    similar = await call(client, "search_images", image=query, collection=collection, limit=3)
+    for hit in similar["hits"]:
         say(f"{hit['score']} {hit['source']}")
-    sources = [hit["source"] for hit in found["hits"]]
+    sources = [hit["source"] for hit in similar["hits"]]
     return {"original": original["source"], "sources": sources}
 
 

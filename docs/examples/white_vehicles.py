@@ -1,4 +1,4 @@
-"""Which white vehicles were parked before 5 pm? Words for what is seen, a filter for the time."""
+"""Find white vehicles before 5 pm with words and a time filter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from mcp import Client
 
 
 async def show(client: Client, collection: str, say: Say) -> dict[str, Any]:
-    """A search with a time of day: no picture of a later hour can come."""
-    found = await call(
+    """Search by words, limited to a time of day."""
+    result = await call(
         client,
         "search_images",
         query="a white vehicle parked in the street",
@@ -18,9 +18,9 @@ async def show(client: Client, collection: str, say: Say) -> dict[str, Any]:
         collection=collection,
         limit=5,
     )
-    for hit in found["hits"]:
+    for hit in result["hits"]:
         say(f"{hit['captured_at']} {hit['source']} {hit.get('caption') or ''}")
-    return found
+    return result
 
 
 if __name__ == "__main__":

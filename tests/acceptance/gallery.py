@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.support.pictures import fill
+from tests.support.sample_images import fill
 
 CAPTIONS = (
     "A white van behind the north fence",

@@ -15,7 +15,7 @@ from PIL import Image
 from sightline.server.config import Settings
 from tests.acceptance.conftest import Connect
 from tests.acceptance.gallery import CAPTIONS, TOOLS
-from tests.support.pictures import jpeg
+from tests.support.sample_images import jpeg
 
 
 async def answered(

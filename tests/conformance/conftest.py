@@ -12,18 +12,17 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from sightline.server.config import settings as process_settings
-from sightline.server.config.settings import Settings
+from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
 from sightline.tools.registry import register_all
 from tests.acceptance import gallery
 from tests.conformance import fixtures
+from tests.support.settings import NO_DATABASE
 
 MODULES = Path(__file__).parent / "node_modules"
 SUITE = MODULES / "@modelcontextprotocol/conformance/dist/index.js"
 INSPECTOR = MODULES / "@modelcontextprotocol/inspector/clients/launcher/build/index.js"
 
-_NOWHERE = "postgresql://nobody@127.0.0.1:1/x"
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,13 @@ async def tools_url(tmp_path: Path) -> AsyncIterator[str]:
 
 
 def _idle(tmp_path: Path) -> Settings:
-    return process_settings.load(
+    return load_settings(
         data_dir=tmp_path / "data",
-        database_url=_NOWHERE,
-        analytics_enabled=True,
-        analytics_database_url=_NOWHERE,
-        encoder=f"local-dir:{tmp_path / 'nowhere'}",
-        http_port=0,
+        database__url=NO_DATABASE,
+        analytics__enabled=True,
+        analytics__database_url=NO_DATABASE,
+        encoder__model=f"local-dir:{tmp_path / 'nowhere'}",
+        http__port=0,
     )
 
 
@@ -95,14 +94,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def server_url(tmp_path: Path, pictures: Path) -> AsyncIterator[str]:
     """A server as it is installed, with its own Postgres and encoder and every tool switched on."""
-    settings = process_settings.load(
+    settings = load_settings(
         data_dir=tmp_path / "data",
         allowed_roots=(pictures,),
-        analytics_enabled=True,
-        encoder_threads=1,
-        ingest_workers=1,
-        loading_wait_seconds=100,
-        http_port=0,
+        analytics__enabled=True,
+        encoder__threads=1,
+        ingest__workers=1,
+        startup_timeout_seconds=100,
+        http__port=0,
     )
     async with start_http_server(settings) as (url, _):
         yield url

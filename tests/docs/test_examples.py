@@ -1,7 +1,7 @@
-"""The examples of the documentation, run on a drawn album with the built-in models.
+"""The documented examples run on a synthetic album with the built-in models.
 
-What retrieval, OCR and the checks bring has to stand. The tiny model may be wrong: then nothing may
-have vouched for it.
+Results of retrieval, OCR and checks must be correct. The built-in VLM may be wrong, but then no
+check may support its claim.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 @dataclass(frozen=True)
 class World:
-    """A server's settings over the album, and what is true of its pictures, by file."""
+    """Settings of a server with the album, and the labels of its images by file."""
 
     settings: Settings
     rows: dict[str, dict[str, Any]]
@@ -82,7 +82,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 async def shown(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str, **arguments: str
 ) -> AsyncIterator[dict[str, Any]]:
-    """What an example returns; its file is imported as its own folder's scripts import it."""
+    """Run an example and yield its result; import it from its own folder."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     sys.modules.pop(name, None)
     example = import_module(name)
@@ -94,7 +94,7 @@ def file_of(source: str) -> str:
     return "images/" + source.rsplit("/", 1)[-1]
 
 
-async def test_the_drawing_is_found_by_what_is_written_on_it_and_no_number_is_vouched_for_falsely(
+async def test_the_drawing_is_found_by_its_text_and_no_wrong_number_is_supported(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file_name, row = next(
@@ -105,25 +105,25 @@ async def test_the_drawing_is_found_by_what_is_written_on_it_and_no_number_is_vo
     found = re.search(r"[A-Z]{2}-\d{2}", row["caption"])
     assert found is not None
     async with shown(world, monkeypatch, "heat_sink", part=found.group()) as result:
-        (picture,) = [item for item in result["evidence"] if item["kind"] == "image"]
-        assert file_of(picture["asset"]["source"]) == file_name
-        assert any(found.group() in text for text in result["read"])
+        (image,) = [item for item in result["evidence"] if item["kind"] == "image"]
+        assert file_of(image["asset"]["source"]) == file_name
+        assert any(found.group() in text for text in result["texts"])
         for claim in result["claims"]:
             if claim["verdict"] == "supported" and claim["text"].isdigit():
-                assert any(claim["text"] in text for text in result["read"])
+                assert any(claim["text"] in text for text in result["texts"])
 
 
-async def test_a_film_is_found_and_what_the_model_marks_is_kept_as_the_models(
+async def test_an_xray_is_found_and_the_boxes_of_the_model_are_saved_as_such(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with shown(world, monkeypatch, "abnormal_vertebra") as result:
         assert world.rows[file_of(result["source"])]["family"] == "spine"
         assert {each["origin"] for each in result["boxes"]} <= {"model"}
-        assert len(result["kept"]) == len(result["boxes"])
+        assert len(result["saved"]) == len(result["boxes"])
         assert result["phrases"][0]["status"] in ("found", "repaired", "absent")
 
 
-async def test_no_vehicle_of_a_later_hour_is_found(
+async def test_no_vehicle_of_a_later_time_is_found(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     early = [
@@ -138,7 +138,7 @@ async def test_no_vehicle_of_a_later_hour_is_found(
             assert world.rows[file_of(hit["source"])]["family"] == "street"
 
 
-async def test_only_the_product_that_is_named_is_looked_at(
+async def test_only_the_filtered_product_is_evidence(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file_name, row = next(
@@ -151,10 +151,10 @@ async def test_only_the_product_that_is_named_is_looked_at(
         assert (result["status"], claim["verdict"]) == ("answered", "supported")
         assert claim["text"].strip("$¥") in world.truth(file_name, "What is the price?")
         assert "box" in claim
-        assert result["pictures"] == 1
+        assert result["images"] == 1
 
 
-async def test_a_problem_is_found_again_from_a_screenshot_before_any_other(
+async def test_a_problem_is_found_first_from_its_screenshot(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with shown(world, monkeypatch, "similar_problem") as result:
@@ -162,7 +162,7 @@ async def test_a_problem_is_found_again_from_a_screenshot_before_any_other(
         assert result["sources"][0] == result["original"]
 
 
-def test_every_example_is_in_the_table_of_its_page() -> None:
+def test_every_example_is_in_the_table() -> None:
     page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     scripts = {path.name for path in EXAMPLES.glob("*.py")} - {"calling.py"}
     assert set(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == scripts

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.support.media import GREEN, RED, film, pdf
-from tests.support.pictures import encoded, exif, jpeg, picture
+from tests.support.sample_images import encoded, exif, jpeg, picture
 
 #: Factor between the inputs of `make fuzz` and of the normal suite.
 WHOLE = 25

@@ -19,8 +19,8 @@ from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestSummary
 from sightline.storage.maintenance.integrity_check import check
 from tests.fuzz.inputs import TEXTS, archives, few_and_many, mutants, seeds
-from tests.support.encoders import ColourHistogramEncoder
-from tests.support.pictures import jpeg
+from tests.support.encoders import ColorHistogramEncoder
+from tests.support.sample_images import jpeg
 
 _AT_ONCE = 400
 _CODE = re.compile(r"[a-z0-9_]{2,40}")
@@ -31,7 +31,7 @@ _SECONDS = 30.0
 
 
 async def take(database: Database, data: Path, given: list[Upload | Path]) -> IngestSummary:
-    encoder = ColourHistogramEncoder()
+    encoder = ColorHistogramEncoder()
     options = IngestOptions(
         workers=1,
         file_timeout_seconds=_SECONDS,

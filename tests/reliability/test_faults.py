@@ -22,8 +22,8 @@ from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestSummary
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.postgres import EmbeddedPostgres
-from tests.support.encoders import ColourHistogramEncoder
-from tests.support.pictures import fill, jpeg
+from tests.support.encoders import ColorHistogramEncoder
+from tests.support.sample_images import fill, jpeg
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
@@ -48,7 +48,7 @@ def small_disk() -> Iterator[Path]:
 
 
 async def take(database: Database, data: Path, *given: Path | Upload) -> IngestSummary:
-    encoder = ColourHistogramEncoder()
+    encoder = ColorHistogramEncoder()
     return await ingest(
         database,
         BlobStore(data),

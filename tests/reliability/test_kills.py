@@ -30,7 +30,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.postgres import EmbeddedPostgres
 from tests.support.media import BLUE, GREEN, RED, film, pdf
-from tests.support.pictures import fill, jpeg
+from tests.support.sample_images import fill, jpeg
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 TEMPLATE = "template_kills"
 TABLES = ("source", "asset", "thumbnail", "region", "passage", "posting", "embedding")
 #: Leftovers that a kill may cause; they cost space or time until the next run.
-HARMLESS = {"object_unreferenced", "object_unfinished", "space_without_index"}
+HARMLESS = {"blob_unreferenced", "partial_file", "space_without_index"}
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Nursery:
 @asynccontextmanager
 async def nursery() -> AsyncIterator[Nursery]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.victim"),
+        *(sys.executable, "-m", "tests.support.killed_process"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, told what to do through its debugging pipe."""
+"""Headless Chromium, controlled through its debugging pipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROGRAM = next(
     None,
 )
 
-# The descriptors that the protocol is spoken on; copied away first, for they may be each other's.
+# Moves the pipe ends to descriptors 3 and 4; copies them first, because they may overlap.
 _ON_3_AND_4 = """
 import os, sys
 reads, writes = (os.dup(os.dup(int(each))) for each in sys.argv[1:3])
@@ -34,7 +34,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class Page:
-    """One page; every call waits for the browser's answer."""
+    """A page; every call waits for the response of the browser."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to, self._from = to_browser, from_browser
@@ -50,7 +50,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """The result of a method of the protocol."""
+        """Call a protocol method and return its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
@@ -63,14 +63,14 @@ class Page:
         return dict(answer["result"])
 
     def open(self, url: str) -> None:
-        """Load a page to its end."""
+        """Load a page and wait for its load event."""
         self.call("Page.navigate", url=url)
         while not any(each.get("method") == "Page.loadEventFired" for each in self.messages):
             self.messages.append(self._read())
         self.messages = [m for m in self.messages if m.get("method") != "Page.loadEventFired"]
 
     def evaluate(self, expression: str) -> Any:
-        """A value of the page after its next frame; raises where the expression does."""
+        """Evaluate an expression after the next frame; raise if it raises."""
         later = f"setTimeout(() => done({expression}))"
         code = f"new Promise(done => requestAnimationFrame(() => {later}))"
         result = self.call(
@@ -81,24 +81,24 @@ class Page:
         return result["result"].get("value")
 
     def press(self, key: str) -> None:
-        """A key, down and up."""
+        """Press and release a key."""
         text = {"text": key} if len(key) == 1 else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def mouse(self, kind: str, x: float, y: float) -> None:
-        """``mouseMoved``, ``mousePressed`` or ``mouseReleased`` at a place of the window."""
+        """Send ``mouseMoved``, ``mousePressed`` or ``mouseReleased`` at a position."""
         button = "none" if kind == "mouseMoved" else "left"
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1)
 
     def screenshot(self, path: Path) -> None:
-        """A PNG of the window."""
+        """Write a PNG of the window."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._unread:
             if not (more := os.read(self._from, 1 << 20)):
-                raise RuntimeError("the browser has gone")
+                raise RuntimeError("the browser has ended")
             self._unread += more
         message, self._unread = self._unread.split(b"\0", 1)
         return dict(json.loads(message))
@@ -106,7 +106,7 @@ class Page:
 
 @contextmanager
 def browser(width: int = 1280, height: int = 800) -> Iterator[Page]:
-    """A browser with one empty page, which ends with the block."""
+    """Run a browser with one empty page; end it after the block."""
     assert PROGRAM is not None
     for_browser, to_browser = os.pipe()
     from_browser, by_browser = os.pipe()

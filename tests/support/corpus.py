@@ -1,4 +1,4 @@
-"""Pictures with captions and lines of text, written as ingest writes them, with real vectors."""
+"""Assets with captions and OCR lines, written as ingest does, with real vectors."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from sightline.storage.db.pool import Connection, Database
 from sightline.storage.interfaces import ImageEncoder, Vectors
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
-from sightline.storage.records.embedding_spaces import Space
-from sightline.storage.text.analyzer import analyse
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.text.analyzer import analyze
+from sightline.storage.types import Level
 
 Box = tuple[float, float, float, float]
 
 
 def id_of(name: str) -> str:
-    """The asset id of a picture that is called so."""
+    """Return the asset id of a name."""
     return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
 class Corpus:
-    """Collections of one database; every picture is encoded, and every caption and line too."""
+    """Collections of a database; all images, captions and lines have vectors."""
 
     def __init__(self, database: Database, encoder: ImageEncoder) -> None:
         self.database = database
@@ -136,7 +137,7 @@ class Corpus:
         asset_id: str | None,
         box: Box | None = None,
     ) -> int:
-        analysis = analyse(text)
+        analysis = analyze(text)
         row = await (
             await connection.execute(
                 "INSERT INTO passage (collection_id, source_id, asset_id, kind, text, language, "
@@ -166,15 +167,15 @@ class Corpus:
         self,
         connection: Connection,
         owner: Collection,
-        grain: embedding_spaces.Grain,
+        level: Level,
         vector: Vectors,
         *,
         asset_id: str | None = None,
         region_id: int | None = None,
         passage_id: int | None = None,
     ) -> None:
-        space: Space = await embedding_spaces.get_or_create(
-            connection, self.encoder.identity, grain
+        space: EmbeddingSpace = await embedding_spaces.get_or_create(
+            connection, self.encoder.identity, level
         )
         await embedding_spaces.assign(connection, owner.id, space)
         await connection.execute(

@@ -1,4 +1,4 @@
-"""An HTTPS site on this machine with a certificate of its own authority: well-behaved or not."""
+"""A local HTTPS server with its own certificate authority, valid or faulty."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cryptography.x509.oid import NameOID
 
 @dataclass
 class Site:
-    """``port`` listens on 127.0.0.1; ``asked`` are the paths and Host headers that came."""
+    """``port`` on 127.0.0.1; ``asked`` are the requested paths and Host headers."""
 
     port: int
     authority: Path
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def context(self) -> ssl.SSLContext:
-        """What a client needs to trust it."""
+        """Return a TLS context that trusts the server."""
         return ssl.create_default_context(cafile=str(self.authority))
 
 
@@ -33,8 +33,9 @@ class Site:
 async def site(
     folder: Path, pages: dict[str, bytes], names: tuple[str, ...] = ("pictures.test", "localhost")
 ) -> AsyncIterator[Site]:
-    """Serves ``pages``: path to the bytes of a whole answer; one that ends in ``<drip>`` goes on
-    for ever with a byte at a time, one that ends in ``<flood>`` with a lot.
+    """Serve ``pages``: path to complete response.
+
+    A response that ends in ``<drip>`` continues forever byte by byte, ``<flood>`` in large blocks.
     """
     key, certificate = _certificate(folder, names)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -60,11 +61,11 @@ async def site(
             while whole != said:
                 writer.write(b"x" * (1 if mark == b"<drip>" else 1 << 16))
                 await writer.drain()
-                # Even for a flood: drain alone lets nobody else run while the socket takes it all,
-                # and so never learns that the client has gone.
+                # Also for a flood: drain alone does not yield while the socket accepts data, so a
+                # disconnect would not be noticed.
                 await asyncio.sleep(0.05 if mark == b"<drip>" else 0)
         except (OSError, asyncio.IncompleteReadError):
-            pass  # the client has seen enough
+            pass  # the client disconnected
         finally:
             writers.discard(writer)
             with suppress(OSError):
@@ -82,18 +83,18 @@ async def site(
 
 
 def page(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """A whole answer."""
+    """Return a complete response."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def moved(to: str) -> bytes:
-    """A redirect."""
+    """Return a redirect."""
     return page(b"", f"Location: {to}", status="302 Found")
 
 
 def _certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
-    """A key, and a certificate that is its own authority."""
+    """Create a key and a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.datetime.now(datetime.UTC)

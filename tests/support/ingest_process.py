@@ -1,5 +1,5 @@
-# ruff: noqa: T201 - printing is what it is for
-"""Ingest in a process of its own, which can be killed: says how many files are committed.
+# ruff: noqa: T201 - the parent reads the output
+"""Ingest in a separate process that a test can kill.
 
     python -m tests.support.ingest_process DSN DATA_FOLDER COLLECTION PATH...
 
@@ -18,11 +18,11 @@ from sightline.storage.db.pool import Database
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestProgress
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 
 async def main(dsn: str, data: str, collection: str, *paths: str) -> None:
-    """One worker, small batches: many commits to be killed between."""
+    """Ingest with one worker and small batches, for many commits."""
     said = (-1, -1)
 
     def tell(progress: IngestProgress) -> None:
@@ -32,7 +32,7 @@ async def main(dsn: str, data: str, collection: str, *paths: str) -> None:
             said = now
             print(*now, flush=True)
 
-    encoder = ColourHistogramEncoder()
+    encoder = ColorHistogramEncoder()
     database = await Database.open(dsn)
     options = IngestOptions(workers=1, batch_size=8, write_rows=8)
     summary = await ingest(

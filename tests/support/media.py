@@ -1,4 +1,4 @@
-"""Films, PDFs and pictures of text for tests, made by the tools that people use."""
+"""Videos, PDFs and images of text for tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def film(
     cues: Sequence[tuple[float, float, str]] = (),
     **metadata: str,
 ) -> Path:
-    """Shots of a colour for so many seconds, at ten frames a second."""
+    """Write a video of shots: a color and seconds each, at ten frames per second."""
     with av.open(str(path), "w") as out:
         out.metadata.update(metadata)
         stream = out.add_stream("mpeg4", rate=10)
@@ -48,7 +48,7 @@ def film(
 
 
 def pdf(*pages: Callable[[Canvas], None], size: tuple[float, float] = A5, **how: object) -> bytes:
-    """A PDF of the pages that are drawn."""
+    """Return a PDF with the drawn pages."""
     file = io.BytesIO()
     canvas = Canvas(file, pagesize=size, **how)
     for draw in pages:
@@ -59,7 +59,7 @@ def pdf(*pages: Callable[[Canvas], None], size: tuple[float, float] = A5, **how:
 
 
 def sign(path: Path, *lines: str) -> Path:
-    """A white picture with black lines of text."""
+    """Write a white image with black lines of text."""
     image = Image.new("RGB", (480, 160), "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(28)

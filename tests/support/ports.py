@@ -1,4 +1,4 @@
-"""Ports for servers that are told theirs before they run."""
+"""Free ports for servers that need a port number in advance."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import random
 import socket
 from contextlib import suppress
 
-#: Below those that the system hands out by itself, so that no connection takes one meanwhile.
+#: Below the ephemeral ports, so that no connection takes one.
 _OURS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return a port without a listener."""
     for port in random.sample(_OURS, 100):
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))

@@ -15,8 +15,8 @@ from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
 from sightline.storage.errors import ConfigurationError
 from tests.server.http.test_http_server import connect, post
-from tests.support.issuer import Issuer, RsaKey, run_issuer
 from tests.support.settings import NO_DATABASE, make_settings
+from tests.support.token_issuer import Issuer, RsaKey, run_issuer
 
 KEY = RsaKey("one")
 ADDRESS = "http://127.0.0.1:1/mcp"

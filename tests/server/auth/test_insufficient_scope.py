@@ -18,8 +18,8 @@ from mcp.shared.exceptions import MCPError
 from sightline.server.auth import static_tokens
 from sightline.server.http.http_server import MAX_BODY_BYTES, start_http_server
 from tests.server.http.test_http_server import MODES, connect, text_of
-from tests.support.issuer import RsaKey, run_issuer
 from tests.support.settings import make_settings
+from tests.support.token_issuer import RsaKey, run_issuer
 
 KEY = RsaKey("one")
 DELETE = {"name": "delete_assets", "arguments": {"assets": ["0" * 12]}}

@@ -18,7 +18,7 @@ from sightline.server.auth import jwks
 from sightline.server.auth.jwks import JwksClient
 from sightline.server.auth.jwt_verifier import JwtVerifier
 from sightline.storage.errors import ConfigurationError
-from tests.support.issuer import AUDIENCE, EcKey, Issuer, RsaKey, payload, run_issuer
+from tests.support.token_issuer import AUDIENCE, EcKey, Issuer, RsaKey, payload, run_issuer
 
 KEY = RsaKey("2026-11")
 

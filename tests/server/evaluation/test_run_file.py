@@ -13,7 +13,7 @@ from sightline.server.evaluation.retrieval.qrels import JudgedQuery, RunQuery, l
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError
 from tests.support.corpus import Corpus, id_of
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 VALID = {"query": "a cat", "relevant": ["cat.jpg"]}
 
@@ -94,7 +94,7 @@ async def judged(database: Database, values: Mapping[str, Any], where: str | Non
 
 @pytest.fixture
 async def corpus(database: Database) -> Corpus:
-    corpus = Corpus(database, ColourHistogramEncoder())
+    corpus = Corpus(database, ColorHistogramEncoder())
     await corpus.add("a/cat.jpg", lines=[("Price $12", (0.1, 0.1, 0.2, 0.2))])
     await corpus.add("b/cat.jpg")
     await corpus.add("dog.jpg", collection="others")

@@ -16,7 +16,7 @@ from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestProgress, IngestSummary
 from sightline.storage.interfaces import ImageEncoder, OcrEngine
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 TABLES = ("source", "asset", "thumbnail", "content_passage", "posting", "embedding")
 # Every source also has a passage for its file name, which most tests do not need.
@@ -31,7 +31,7 @@ class Bench:
 
     database: Database
     blobs: BlobStore
-    encoder: ImageEncoder = field(default_factory=ColourHistogramEncoder)
+    encoder: ImageEncoder = field(default_factory=ColorHistogramEncoder)
     ocr_engine: OcrEngine | None = None
     progress: list[IngestProgress] = field(default_factory=list)
 

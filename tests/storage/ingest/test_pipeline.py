@@ -17,9 +17,9 @@ from sightline.storage.records import assets
 from sightline.storage.records.deletion import delete_assets
 from sightline.storage.text.analyzer import analyze
 from tests.storage.ingest.conftest import TABLES, Bench
-from tests.support.encoders import ColourHistogramEncoder
-from tests.support.misbehaving import CRASH, HANG, MisbehavingEncoder
-from tests.support.pictures import encoded, exif, fill, jpeg, picture
+from tests.support.encoders import ColorHistogramEncoder
+from tests.support.faulty_preprocessing import CRASH, HANG, MisbehavingEncoder
+from tests.support.sample_images import encoded, exif, fill, jpeg, picture
 
 
 async def test_a_folder_becomes_assets_with_vectors_thumbnails_and_captions(
@@ -364,14 +364,14 @@ async def test_progress_reaches_the_total_and_the_summary_has_stage_times(
 
 
 async def test_another_encoder_is_refused_with_both_names(bench: Bench, album: Path) -> None:
-    class Other(ColourHistogramEncoder):
+    class Other(ColorHistogramEncoder):
         @property
         def identity(self) -> EncoderIdentity:
             return EncoderIdentity("other-encoder", "0" * 16, "1" * 16, 48)
 
     fill(album, 2)
     await bench.ingest("album")
-    with pytest.raises(SpaceMismatchError, match=r"test-colour-histogram.*other-encoder"):
+    with pytest.raises(SpaceMismatchError, match=r"test-color-histogram.*other-encoder"):
         await bench.ingest("album", encoder=Other())
     assert (await bench.counts())["asset"] == 2
 

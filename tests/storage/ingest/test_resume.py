@@ -17,7 +17,7 @@ from sightline.storage.ingest.decode.worker.tile_cutter import tile_boxes
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.records import collections
 from tests.storage.ingest.conftest import Bench
-from tests.support.pictures import fill
+from tests.support.sample_images import fill
 
 ROOT = Path(__file__).parents[3]
 IMAGES = 120

@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from sightline.storage.db.pool import Database
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from tests.support.corpus import Corpus
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 SIGNING_KEY = b"test signing key"
 
@@ -28,20 +28,20 @@ def module_dsn(postgres_dsn: str, _template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def encoder() -> ColourHistogramEncoder:
-    return ColourHistogramEncoder()
+def encoder() -> ColorHistogramEncoder:
+    return ColorHistogramEncoder()
 
 
 @pytest.fixture
-def corpus(database: Database, encoder: ColourHistogramEncoder) -> Corpus:
+def corpus(database: Database, encoder: ColorHistogramEncoder) -> Corpus:
     return Corpus(database, encoder)
 
 
 @pytest.fixture
-def images(database: Database, encoder: ColourHistogramEncoder) -> ImageSearch:
+def images(database: Database, encoder: ColorHistogramEncoder) -> ImageSearch:
     return ImageSearch(database, encoder, encoder, signing_key=SIGNING_KEY)
 
 
 @pytest.fixture
-def passages(database: Database, encoder: ColourHistogramEncoder) -> PassageSearch:
+def passages(database: Database, encoder: ColorHistogramEncoder) -> PassageSearch:
     return PassageSearch(database, encoder, signing_key=SIGNING_KEY)

@@ -13,7 +13,7 @@ from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
 from tests.support.corpus import Corpus, id_of
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 QUERIES = {
     "sql": "'; DROP TABLE sightline.asset; --",
@@ -47,7 +47,7 @@ QUERIES = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def street(module_dsn: str) -> AsyncIterator[Corpus]:
     database = await Database.open(module_dsn)
-    corpus = Corpus(database, ColourHistogramEncoder())
+    corpus = Corpus(database, ColorHistogramEncoder())
     await corpus.add("car", caption="the red car 红色的汽车 is here 🚗 of")
     yield corpus
     await database.close()

@@ -30,7 +30,7 @@ from sightline.storage.retrieval.search_types import (
     Selection,
 )
 from tests.support.corpus import Corpus, id_of
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 RED, GREEN, BLUE, WHITE = ("#d02020", "#20c040", "#2030d0", "#f8f8f8")
 
@@ -210,7 +210,7 @@ async def test_every_hit_reports_its_retrievers(album: Corpus, images: ImageSear
 async def test_captions_are_searched_by_meaning_if_images_have_another_encoder(
     corpus: Corpus, database: Database
 ) -> None:
-    class Another(ColourHistogramEncoder):
+    class Another(ColorHistogramEncoder):
         @property
         def identity(self) -> EncoderIdentity:
             return replace(super().identity, name="another")
@@ -341,7 +341,7 @@ async def test_an_unknown_collection_is_rejected_with_the_available_ones(
         await images.search(ImageRequest(query="a", selection=Selection(collections=(name,))))
 
 
-class OtherEncoder(ColourHistogramEncoder):
+class OtherEncoder(ColorHistogramEncoder):
     """The same encoder with another name."""
 
     @property
@@ -354,7 +354,7 @@ async def test_vectors_of_another_encoder_are_not_compared(
 ) -> None:
     other = OtherEncoder()
     search = ImageSearch(database, other, other, signing_key=b"k")
-    with pytest.raises(SpaceMismatchError, match=r"test-colour-histogram.*another"):
+    with pytest.raises(SpaceMismatchError, match=r"test-color-histogram.*another"):
         await search.search(ImageRequest(query="sea"))
     await Corpus(database, other).add("theirs", collection="other", caption="the sea")
     results = await search.search(ImageRequest(query="sea"))

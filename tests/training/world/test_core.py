@@ -36,7 +36,7 @@ def test_a_seed_of_another_split_is_refused() -> None:
 
 
 def test_an_unknown_family_is_named_with_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match=r"no family 'zoo'; there are: .*'street'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown family 'zoo'. Available: .*'street'"):
         draw("zoo", 0, "train")
 
 

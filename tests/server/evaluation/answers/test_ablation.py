@@ -25,9 +25,9 @@ from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
-from tests.support.encoders import ColourHistogramEncoder
-from tests.support.pictures import fill
-from tests.support.vlm import scripted
+from tests.support.encoders import ColorHistogramEncoder
+from tests.support.sample_images import fill
+from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import Ready
 
 CAPTIONS = ("a white van", "a red door", "a blue boat")
@@ -42,7 +42,7 @@ async def gallery(
     files = fill(folder, len(CAPTIONS))
     for path, caption in zip(files, CAPTIONS, strict=True):
         path.with_suffix(".txt").write_text(caption, encoding="utf-8")
-    encoder, objects = ColourHistogramEncoder(), BlobStore(tmp_path / "data")
+    encoder, objects = ColorHistogramEncoder(), BlobStore(tmp_path / "data")
     await ingest(
         database,
         objects,
@@ -72,7 +72,7 @@ async def gallery(
 def _dependencies(
     database: Database,
     objects: BlobStore,
-    encoder: ColourHistogramEncoder,
+    encoder: ColorHistogramEncoder,
     model: VisionLanguageModel | None,
 ) -> Dependencies:
     from sightline.server.config import load_settings

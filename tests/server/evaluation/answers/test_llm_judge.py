@@ -20,8 +20,8 @@ from sightline.storage.errors import ConfigurationError
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
 from sightline.tools.vlm.vision_language_model import Reply, UnknownModelError
 from tests.support.fake_vlm_server import FakeVlmServer, completion, rejects, reply, says, serving
-from tests.support.pictures import fill
-from tests.support.vlm import prompt_text
+from tests.support.sample_images import fill
+from tests.support.scripted_vlm import prompt_text
 
 JUDGE = "judge-7b"
 GOOD = {"accuracy": 5, "completeness": 4, "verifiability": 1}

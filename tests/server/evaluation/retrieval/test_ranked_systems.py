@@ -22,7 +22,7 @@ from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
 from sightline.tools.shared.dependencies import Dependencies
 from tests.support.corpus import Corpus, id_of
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 from tests.tools.toolbox import Ready
 
 KEY = b"a key for the tests"
@@ -41,7 +41,7 @@ class PrefersRoses:
 
 @pytest.fixture
 async def deps(database: Database, tmp_path: Path) -> Dependencies:
-    encoder = ColourHistogramEncoder()
+    encoder = ColorHistogramEncoder()
     corpus = Corpus(database, encoder)
     for name, colour, caption in (
         ("red.jpg", "#d02020", "a red flower, called rose"),

@@ -13,7 +13,7 @@ from PIL import Image
 from sightline.storage.errors import ConfigurationError, MediaError
 from sightline.storage.ingest.decode import worker_pool
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
-from tests.support.pictures import encoded, exif, jpeg, picture
+from tests.support.sample_images import encoded, exif, jpeg, picture
 
 
 def decoder(**changes: float) -> ImageDecoder:

@@ -13,7 +13,7 @@ from sightline.storage.interfaces import OcrLine
 from sightline.storage.records import collections
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import sign
-from tests.support.pictures import fill
+from tests.support.sample_images import fill
 
 
 @pytest.fixture

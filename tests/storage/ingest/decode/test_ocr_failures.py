@@ -12,8 +12,8 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from tests.storage.ingest.conftest import Bench
+from tests.support.faulty_preprocessing import DangerousReader
 from tests.support.media import pdf
-from tests.support.misbehaving import DangerousReader
 
 RED, GREEN = (220, 20, 20), (20, 180, 40)
 READ = "SELECT s.name, a.ordinal, p.text FROM sightline.passage AS p "

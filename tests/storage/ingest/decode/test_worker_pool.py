@@ -18,8 +18,8 @@ from sightline.storage.ingest.decode.worker.worker_protocol import (
     SourceInfo,
 )
 from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool, parse_message
-from tests.support import misbehaving
-from tests.support.pictures import encoded, jpeg
+from tests.support import faulty_preprocessing
+from tests.support.sample_images import encoded, jpeg
 
 LIMITS = WorkerLimits(
     max_file_bytes=1 << 20, max_text_bytes=1 << 16, max_pixels=1_000_000, memory_mib=2048
@@ -64,10 +64,10 @@ def plain(color: tuple[int, int, int]) -> bytes:
 @pytest.mark.parametrize(
     ("color", "outcome", "deadline"),
     [
-        (misbehaving.CRASH, r"crashed: crashed its decoder process \(signal 11\)", 60),
+        (faulty_preprocessing.CRASH, r"crashed: crashed its decoder process \(signal 11\)", 60),
         # Short because the test waits for it; long enough for the other files on a busy machine.
-        (misbehaving.HANG, r"timeout: took longer than 8 s to decode", 8),
-        (misbehaving.HOG, r"out_of_memory: needs more than 2048 MiB", 60),
+        (faulty_preprocessing.HANG, r"timeout: took longer than 8 s to decode", 8),
+        (faulty_preprocessing.HOG, r"out_of_memory: needs more than 2048 MiB", 60),
     ],
     ids=["crash", "hang", "hog"],
 )
@@ -75,19 +75,21 @@ async def test_a_file_that_breaks_its_worker_fails_alone(
     color: tuple[int, int, int], outcome: str, deadline: float
 ) -> None:
     files = {"a.jpg": jpeg(1), "bad.png": plain(color), "b.jpg": jpeg(2), "c.jpg": jpeg(3)}
-    got = await outcomes(misbehaving.obey_the_colour, files, deadline)
+    got = await outcomes(faulty_preprocessing.obey_the_colour, files, deadline)
     assert re.fullmatch(outcome, got.pop("bad.png"))
     assert got == {"a.jpg": "image", "b.jpg": "image", "c.jpg": "image"}
 
 
 async def test_files_that_all_crash_all_fail() -> None:
-    files = {f"{n}.png": plain(misbehaving.CRASH) for n in range(3)}
-    got = await outcomes(misbehaving.obey_the_colour, files)
+    files = {f"{n}.png": plain(faulty_preprocessing.CRASH) for n in range(3)}
+    got = await outcomes(faulty_preprocessing.obey_the_colour, files)
     assert [outcome.split(":")[0] for outcome in got.values()] == ["crashed"] * 3
 
 
 async def test_workers_load_no_models_database_or_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
-    (outcome,) = (await outcomes(misbehaving.imported_modules, {"a.jpg": jpeg(1)})).values()
+    (outcome,) = (
+        await outcomes(faulty_preprocessing.imported_modules, {"a.jpg": jpeg(1)})
+    ).values()
     loaded = set(outcome.split())
     assert "PIL" in loaded
     assert not loaded & {
@@ -113,13 +115,13 @@ class _PreprocessThenListModules:
 
     def __call__(self, image: Image.Image) -> Any:
         Preprocess(height=64, width=64)(image)
-        return misbehaving.imported_modules(image)
+        return faulty_preprocessing.imported_modules(image)
 
 
 async def test_workers_do_not_see_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGHTLINE_DATABASE__URL", "postgresql://u:secret@h/d")
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    (outcome,) = (await outcomes(misbehaving.environment, {"a.jpg": jpeg(1)})).values()
+    (outcome,) = (await outcomes(faulty_preprocessing.environment, {"a.jpg": jpeg(1)})).values()
     assert "PATH" in outcome
     assert "SIGHTLINE" not in outcome
     assert "KEY" not in outcome

@@ -14,7 +14,7 @@ from sightline.storage.ingest.discover.urls import UrlFetcher
 from sightline.storage.ingest.ingest_options import UrlPolicy
 from tests.storage.ingest.conftest import Bench
 from tests.support.https_site import Site, moved, page, site
-from tests.support.pictures import jpeg
+from tests.support.sample_images import jpeg
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 PICTURE = jpeg(1)

@@ -12,7 +12,7 @@ from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import RED, film, pdf
-from tests.support.pictures import fill, jpeg
+from tests.support.sample_images import fill, jpeg
 
 NAMES = "SELECT text, a.kind, a.ordinal FROM sightline.passage AS p "
 NAMES += "LEFT JOIN sightline.asset AS a ON a.id = p.asset_id WHERE p.kind = 'name' ORDER BY text"

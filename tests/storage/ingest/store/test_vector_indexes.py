@@ -10,7 +10,7 @@ from sightline.storage.ingest.store.vector_indexes import (
 from sightline.storage.records import embedding_spaces
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from tests.storage.ingest.conftest import Bench
-from tests.support.pictures import fill
+from tests.support.sample_images import fill
 
 
 async def asset_space(bench: Bench) -> EmbeddingSpace:

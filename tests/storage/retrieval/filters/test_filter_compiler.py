@@ -14,7 +14,7 @@ from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.retrieval import ImageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, Selection
 from tests.support.corpus import Corpus, id_of
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 
 CARDS: Mapping[str, dict[str, Any]] = {
     "garlic": {"product": "Garlic", "price": 2.5, "tags": ["fresh", "bulb"], "organic": True},
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(module_dsn: str) -> AsyncIterator[Corpus]:
     database = await Database.open(module_dsn)
-    yield await _fill(Corpus(database, ColourHistogramEncoder()))
+    yield await _fill(Corpus(database, ColorHistogramEncoder()))
     await database.close()
 
 

@@ -27,7 +27,7 @@ from sightline.storage.retrieval.retrievers.null_distribution import (
 )
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
-from tests.support.vectors import SHARES, Matrix, VectorWorld, load, make, name_of
+from tests.support.vector_dataset import SHARES, Matrix, VectorWorld, load, make, name_of
 
 ROWS = 20_000
 QUERIES = 25

@@ -9,12 +9,12 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.decode_stage import pixels_of
 from sightline.storage.ingest.decode.worker.image import decode_image, open_image
 from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart
-from tests.support.encoders import colour_grid
-from tests.support.pictures import encoded, exif, picture
+from tests.support.encoders import color_grid
+from tests.support.sample_images import encoded, exif, picture
 
 
 def decode(data: bytes, max_pixels: int = 1_000_000) -> ImagePart:
-    return decode_image(data, colour_grid, max_pixels)[0]
+    return decode_image(data, color_grid, max_pixels)[0]
 
 
 def thumbnail(part: ImagePart) -> Image.Image:
@@ -36,7 +36,7 @@ def thumbnail(part: ImagePart) -> Image.Image:
 )
 def test_supported_formats_are_decoded(form: str, mime_type: str) -> None:
     data = encoded(picture(1, (400, 200)), form)
-    got, found_type = decode_image(data, colour_grid, 1_000_000)
+    got, found_type = decode_image(data, color_grid, 1_000_000)
     assert (got.width, got.height, found_type) == (400, 200, mime_type)
     assert got.shape == (32, 32, 3)
     assert thumbnail(got).size == got.thumbnail_size == (256, 128)
@@ -67,7 +67,7 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     assert (got.width, got.height) == small.size == (40, 20)
     assert np.abs(np.asarray(small, int) - np.asarray(upright, int)).mean() < 12
     assert not small.getexif()
-    expected = colour_grid(upright).astype(int)
+    expected = color_grid(upright).astype(int)
     assert np.abs(pixels_of(got).astype(int) - expected).max() <= 1
 
 

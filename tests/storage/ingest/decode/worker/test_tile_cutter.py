@@ -18,7 +18,7 @@ from sightline.storage.records.deletion import delete_assets
 from sightline.storage.retrieval.image_search import ImageSearch
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest, Selection
 from tests.storage.ingest.conftest import Bench
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 from tests.support.media import BLUE, GREEN, RED, film, pdf
 
 TILES = (
@@ -194,7 +194,7 @@ async def test_analysts_see_regions_and_their_coverage(bench: Bench, album: Path
     assert nearest == await bench.rows("SELECT max(region_id) FROM analytics.regions")
 
 
-class Choking(ColourHistogramEncoder):
+class Choking(ColorHistogramEncoder):
     """Fails on images that are completely blue."""
 
     async def encode_images(self, pixels: list[Pixels]) -> Vectors:  # type: ignore[override]
@@ -227,12 +227,12 @@ async def test_an_invalid_setting_and_another_encoder_are_refused(
         await collections.update_settings(connection, made, ON)
     await bench.ingest("album")
 
-    class Other(ColourHistogramEncoder):
+    class Other(ColorHistogramEncoder):
         @property
         def identity(self) -> EncoderIdentity:
             return EncoderIdentity("other", "w", "p", 48)
 
-    with pytest.raises(SpaceMismatchError, match=r"test-colour-histogram.*other"):
+    with pytest.raises(SpaceMismatchError, match=r"test-color-histogram.*other"):
         await bench.ingest("album", encoder=Other())
     assert (await bench.rows("SELECT DISTINCT tile_scheme FROM sightline.source")) == [
         (TILE_SCHEME,)

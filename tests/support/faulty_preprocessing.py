@@ -1,4 +1,4 @@
-"""Preprocessing that does to its process what a decoder's bug would do."""
+"""Preprocessing that crashes, hangs or fails like a faulty decoder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 
 from PIL import Image
 
-from sightline.storage.interfaces import Pixels, ReadLine
-from tests.support.encoders import ColourHistogramEncoder, colour_grid
+from sightline.storage.interfaces import OcrLine, Pixels
+from tests.support.encoders import ColorHistogramEncoder, color_grid
 
 CRASH, HANG, HOG = (255, 0, 0), (0, 0, 255), (0, 255, 0)
 
@@ -23,10 +23,10 @@ def obey_the_colour(image: Image.Image) -> Pixels:
         signal.pause()
     if colour == HOG:
         bytearray(1 << 40)
-    return colour_grid(image)
+    return color_grid(image)
 
 
-class MisbehavingEncoder(ColourHistogramEncoder):
+class MisbehavingEncoder(ColorHistogramEncoder):
     """Right but for its preprocessing."""
 
     @property
@@ -59,11 +59,11 @@ class DangerousReader:
     def has_text(self, image: Image.Image) -> bool:
         return True
 
-    def read(self, image: Image.Image) -> list[ReadLine]:
+    def read(self, image: Image.Image) -> list[OcrLine]:
         red, green, _ = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))  # type: ignore[misc]
         if red > 2 * green:
             if self._does == "crash":
                 os.kill(os.getpid(), signal.SIGKILL)
             if self._does == "hang":
                 signal.pause()
-        return [ReadLine("what stands there", (0.1, 0.1, 0.9, 0.2), 0.9)]
+        return [OcrLine("what stands there", (0.1, 0.1, 0.9, 0.2), 0.9)]

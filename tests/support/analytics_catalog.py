@@ -1,8 +1,8 @@
-"""Two collections as analysts find them, by the thousand and without pixels.
+"""Two large collections without pixels, for analytics tests.
 
-Everything that the questions of docs/how-to/analyze.md look for is there and is known: pictures that
-are nearly the same in both collections, products that are rare, a month that differs, boxes that
-persons and models draw differently, pictures without a vector, searches that found nothing.
+They contain known answers to the queries of docs/how-to/analyze.md: near-duplicates across
+collections, rare products, a month that differs, boxes on which people and models disagree, assets
+without a vector, and searches without results.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sightline.storage.ingest.store.copy_rows import embedding_rows
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from tests.support.vectors import Matrix, make, unit
+from tests.support.vector_dataset import Matrix, make, unit
 
 NAMES = ("album", "archive")
 PRODUCTS = ("Garlic", "Onion", "Leek", "Plum", "Kettle", "Lamp", "Door", "Fence", "Crane", "Van")
-#: One in so many has no vector, and one in so many is nearly another of the other collection.
+#: One of so many assets has no vector; one of so many is a near-duplicate.
 _MISSING = 1_000
 _TWINS = 100
 _BATCH = 20_000
@@ -30,9 +30,9 @@ _BATCH = 20_000
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What was written. ``vectors`` are float32 of shape (n, dimension), by the number in the id.
+    """The written data. ``vectors`` is (n, dimension) float32, by the number in the id.
 
-    ``twins`` are pairs of numbers, the second of which is nearly the first.
+    ``twins`` are pairs of numbers of near-duplicates.
     """
 
     space: EmbeddingSpace
@@ -41,20 +41,20 @@ class Catalogue:
 
     @property
     def with_vector(self) -> NDArray[np.int64]:
-        """Numbers of the assets that have one."""
+        """Return the numbers of assets with a vector."""
         numbers = np.arange(len(self.vectors))
         return numbers[numbers % _MISSING != _MISSING - 1]
 
 
 def id_of(number: int) -> str:
-    """The asset id of a number."""
+    """Return the asset id of a number."""
     return f"{number:012d}"
 
 
 async def load(
     database: Database, rows: int, dimension: int, *, seed: int = 11, index: bool = True
 ) -> Catalogue:
-    """Write ``rows`` assets, the first two thirds of them into "album", and build the index."""
+    """Write ``rows`` assets, two thirds into "album", and build the index."""
     vectors, twins = _vectors(rows, dimension, seed)
     identity = EncoderIdentity("random-vectors", "0" * 16, "0" * 16, dimension)
     async with database.connection() as connection:
@@ -98,7 +98,7 @@ async def load(
 def _vectors(rows: int, dimension: int, seed: int) -> tuple[Matrix, NDArray[np.int64]]:
     rng = np.random.default_rng(seed)
     vectors = make(rows, dimension, seed).vectors
-    # The second month looks a little another way.
+    # The vectors of the second month are shifted.
     months = np.arange(rows) % len(PRODUCTS) >= len(PRODUCTS) // 2
     vectors[months] = unit(vectors[months] + 0.2 * unit(rng.normal(size=dimension)))
     count = max(rows // _TWINS, 1)
@@ -128,7 +128,7 @@ SELECT
     timestamptz '2026-01-01Z' + (n %% 10 / 5) * interval '31 days' + n %% 28 * interval '1 day',
     timestamp '2026-01-01' + (n %% 10 / 5) * interval '31 days' + n %% 28 * interval '1 day',
     'picture ' || n,
-    -- The first product is the commonest; the tenth is one in a hundred.
+    -- The first product is the most frequent; the tenth is one in a hundred.
     jsonb_build_object('product', (ARRAY[
         'Garlic', 'Onion', 'Leek', 'Plum', 'Kettle', 'Lamp', 'Door', 'Fence', 'Crane', 'Van'
     ])[1 + floor(10 * ((n * 7919) %% 1000 / 1000.0) ^ 2)], 'number', n)

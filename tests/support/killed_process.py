@@ -1,11 +1,10 @@
-"""Processes to be killed: each ingests a folder, then annotates what it found.
+"""Processes that a test kills: each ingests a folder, then annotates assets.
 
-    python -m tests.support.victim
+    python -m tests.support.killed_process
 
-Reads one JSON object a line (``dsn``, ``data``, ``folder``) and forks a process for each, so that
-none spends its life on imports. The process prints ``pid N``, ``begin``, ``added N`` for what it
-was told is committed, ``saved ID`` for each annotation that it was told is kept, and ``end``; then
-``ended STATUS`` follows.
+Reads one JSON object per line (``dsn``, ``data``, ``folder``) and forks a process for each, to save
+the imports. The process prints ``pid N``, ``begin``, ``added N`` for committed files, ``saved ID``
+for each saved annotation, and ``end``; then ``ended STATUS`` follows.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import sys
 import traceback
 from pathlib import Path
 
-import av  # noqa: F401 - what a worker of the parent would load
+import av  # noqa: F401 - loaded before the fork
 import mcp  # noqa: F401
 
 from sightline.storage.blobs import BlobStore
@@ -26,7 +25,7 @@ from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestProgress
 from sightline.storage.records import collections
-from tests.support.encoders import ColourHistogramEncoder
+from tests.support.encoders import ColorHistogramEncoder
 from tests.tools.toolbox import Place
 
 BOXES = [{"label": "corner", "box": [0.1, 0.1, 0.4, 0.5]}]
@@ -34,12 +33,12 @@ _ANNOTATED = 6
 
 
 def say(*words: object) -> None:
-    """A line in one piece: of what ``print`` writes a kill can leave the first word."""
+    """Write a line in one call: a kill could truncate the output of ``print``."""
     os.write(sys.stdout.fileno(), (" ".join(map(str, words)) + "\n").encode())
 
 
 async def live(dsn: str, data: str, folder: str) -> None:
-    """Small batches, tiles, an index dropped and built again: much to be killed between."""
+    """Ingest with small batches and tiles, and rebuild an index."""
     added = -1
 
     def tell(progress: IngestProgress) -> None:
@@ -48,7 +47,7 @@ async def live(dsn: str, data: str, folder: str) -> None:
             added = progress.added
             say("added", added)
 
-    encoder = ColourHistogramEncoder()
+    encoder = ColorHistogramEncoder()
     database = await Database.open(dsn)
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")

@@ -1,4 +1,4 @@
-"""Writes rows as ingest does, for tests of what reads and deletes them."""
+"""Write rows as ingest does."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from psycopg.types.json import Jsonb
 
 from sightline.storage.db.pool import Connection
 from sightline.storage.records.collections import Collection
-from sightline.storage.records.embedding_spaces import Space
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 JPEG = b"\xff\xd8 not a real picture \xff\xd9"
 
 
 async def add_source(connection: Connection, collection: Collection, name: str, **over: Any) -> int:
-    """A source that was read without failure; returns its id."""
+    """Insert an ingested source and return its id."""
     values = {
         "collection_id": collection.id,
         "content_key": hashlib.sha256(name.encode()).digest(),
@@ -45,7 +45,7 @@ async def add_asset(
     metadata: Mapping[str, Any] | None = None,
     **over: Any,
 ) -> None:
-    """A picture with a thumbnail, of a source of its own where none is given."""
+    """Insert an asset with a thumbnail; create its source if none is given."""
     if source_id is None:
         source_id = await add_source(connection, collection, f"{id_}.jpg")
     values = {
@@ -98,14 +98,14 @@ async def add_passage(
 async def add_vector(
     connection: Connection,
     collection: Collection,
-    space: Space,
+    space: EmbeddingSpace,
     values: list[float],
     asset_id: str | None = None,
     passage_id: int | None = None,
 ) -> None:
     """A vector of an asset or a passage."""
     await connection.execute(
-        "INSERT INTO embedding (space_id, collection_id, asset_id, passage_id, embedding) "
-        "VALUES (%s, %s, %s, %s, %b)",
+        "INSERT INTO embedding (embedding_space_id, collection_id, asset_id, passage_id, "
+        "embedding) VALUES (%s, %s, %s, %s, %b)",
         [space.id, collection.id, asset_id, passage_id, HalfVector(values)],
     )

@@ -1,4 +1,4 @@
-"""Pictures by the thousand without pixels: clustered vectors, and filters of known selectivity."""
+"""Clustered vectors without images, and filters of known selectivity."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Matrix = NDArray[np.float32]
 
 
 def name_of(share: float, *, clustered: bool) -> str:
-    """The metadata key that is true on such a share of the assets."""
+    """Return the metadata key that is true for a share of the assets."""
     return f"{'near' if clustered else 'any'}_{share:g}"
 
 
 @dataclass(frozen=True)
 class VectorWorld:
-    """Assets with vectors, float32 of shape (n, dimension), and who matches which filter."""
+    """Assets with (n, dimension) float32 vectors, and the matches of each filter."""
 
     vectors: Matrix
     matches: dict[str, NDArray[np.bool_]]
@@ -35,13 +35,13 @@ class VectorWorld:
 
     @property
     def identity(self) -> EncoderIdentity:
-        """Who is said to have made the vectors."""
+        """Return the encoder identity of the vectors."""
         return EncoderIdentity("random-vectors", "0" * 16, "0" * 16, self.vectors.shape[1])
 
     def queries(self, count: int) -> Matrix:
-        """Unit vectors near some of the assets, and away from all of them by one offset.
+        """Return unit vectors near some assets, moved by one offset.
 
-        The offset is what sets apart words from pictures in a dual encoder.
+        The offset simulates the modality gap of a dual encoder.
         """
         rng = np.random.default_rng(self.seed + 1)
         chosen = self.vectors[rng.integers(len(self.vectors), size=count)]
@@ -50,7 +50,7 @@ class VectorWorld:
         return unit(chosen + 0.6 * noise + 0.8 * offset)
 
     def nearest(self, query: Matrix, share_name: str | None, k: int) -> list[str]:
-        """Ids of the exact nearest, best first. Vectors are stored as halves: so they are here."""
+        """Return ids of the exact nearest vectors in half precision, best first."""
         similarity = self.vectors.astype(np.float16).astype(np.float32) @ query
         if share_name is not None:
             similarity = np.where(self.matches[share_name], similarity, -np.inf)
@@ -90,7 +90,9 @@ def make(rows: int, dimension: int = 128, seed: int = 7) -> VectorWorld:
     return VectorWorld(vectors, matches, clusters, seed)
 
 
-async def load(database: Database, world: VectorWorld, collection: str = "vectors") -> EmbeddingSpace:
+async def load(
+    database: Database, world: VectorWorld, collection: str = "vectors"
+) -> EmbeddingSpace:
     """Write the world as one collection, with its index built after the load."""
     rows = len(world.vectors)
     async with database.connection() as connection:
@@ -124,8 +126,8 @@ async def load(database: Database, world: VectorWorld, collection: str = "vector
                 space.id, made.id, [((id_of(p), None, None), world.vectors[p]) for p in places]
             )
             copy_in = (
-                f"COPY embedding_{space.id} (embedding_space_id, collection_id, asset_id, region_id, "
-                "passage_id, embedding) FROM STDIN (FORMAT binary)"
+                f"COPY embedding_{space.id} (embedding_space_id, collection_id, asset_id, "
+                "region_id, passage_id, embedding) FROM STDIN (FORMAT binary)"
             )
             async with connection.cursor() as cursor, cursor.copy(copy_in) as copy:  # type: ignore[arg-type]
                 await copy.write(packed)
