@@ -28,7 +28,7 @@ class _OpenAiModel(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class TextPart(_OpenAiModel):
+class TextContent(_OpenAiModel):
     """Text in a message."""
 
     type: Literal["text"]
@@ -41,14 +41,14 @@ class ImageUrl(_OpenAiModel):
     url: str
 
 
-class ImagePart(_OpenAiModel):
+class ImageContent(_OpenAiModel):
     """An image in a message."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
-ContentPart = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+ContentPart = Annotated[TextContent | ImageContent, Field(discriminator="type")]
 
 
 class ChatMessage(_OpenAiModel):
@@ -155,9 +155,9 @@ def parse_conversation(
     for message in request.messages:
         parts: list[dict[str, str]] = []
         content = message.content
-        given = [TextPart(type="text", text=content)] if isinstance(content, str) else content
+        given = [TextContent(type="text", text=content)] if isinstance(content, str) else content
         for part in given:
-            if isinstance(part, TextPart):
+            if isinstance(part, TextContent):
                 chars += len(part.text)
                 parts.append({"type": "text", "text": escape_tokens(part.text, special_tokens)})
                 continue
