@@ -49,14 +49,14 @@ _TOKEN = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class SqlToken:
     """A token. The text of a word is in lower case, as Postgres folds it."""
 
     kind: Literal["word", "quoted", "text", "number", "mark"]
     text: str
 
 
-def tokenize(statement: str) -> Iterator[Token]:
+def tokenize(statement: str) -> Iterator[SqlToken]:
     """Yield the tokens without spaces and comments.
 
     Raises InvalidArgumentError if it cannot parse the text like Postgres.
@@ -74,15 +74,15 @@ def tokenize(statement: str) -> Iterator[Token]:
                 "U& strings and names are not supported. Write the characters directly."
             )
         elif kind == "word":
-            yield Token("word", text.lower())
+            yield SqlToken("word", text.lower())
         elif kind == "quoted":
-            yield Token("quoted", text[1:-1].replace('""', '"'))
+            yield SqlToken("quoted", text[1:-1].replace('""', '"'))
         elif kind in ("text", "escaped_text", "dollar", "tag"):
-            yield Token("text", text)
+            yield SqlToken("text", text)
         elif kind == "mark" and text in "'\"":
             raise InvalidArgumentError(f"Unclosed quote: {shown(statement[position - 1 :])}")
         elif kind != "space":
-            yield Token("number" if kind in ("number", "parameter") else "mark", text)
+            yield SqlToken("number" if kind in ("number", "parameter") else "mark", text)
 
 
 def _end_of_comment(statement: str, position: int) -> int:
@@ -118,11 +118,11 @@ def check_statement(statement: str) -> Statement:
     if "\x00" in statement:
         raise InvalidArgumentError("The statement contains a NUL character.")
     tokens = list(tokenize(statement))
-    while tokens and tokens[-1] == Token("mark", ";"):
+    while tokens and tokens[-1] == SqlToken("mark", ";"):
         tokens.pop()
-    if Token("mark", ";") in tokens:
+    if SqlToken("mark", ";") in tokens:
         raise NotAllowedError("Only one statement is allowed. Remove everything after the first ;.")
-    first = next((each for each in tokens if each != Token("mark", "(")), None)
+    first = next((each for each in tokens if each != SqlToken("mark", "(")), None)
     if first is None:
         raise InvalidArgumentError("The statement is empty. Start with SELECT.")
     if first.kind != "word" or first.text not in _FIRST_KEYWORDS:
@@ -130,7 +130,7 @@ def check_statement(statement: str) -> Statement:
             f"A statement must start with SELECT, WITH, VALUES or TABLE, not {shown(first.text)}. "
             "For the query plan, set explain=true."
         )
-    if Token("word", "into") in tokens:
+    if SqlToken("word", "into") in tokens:
         raise NotAllowedError("SELECT INTO creates a table and is not allowed.")
     names = [each.text for each in tokens if each.kind in ("word", "quoted")]
     for name in names:
@@ -146,7 +146,7 @@ def check_statement(statement: str) -> Statement:
     )
 
 
-def _called_names(tokens: list[Token]) -> Iterator[str]:
+def _called_names(tokens: list[SqlToken]) -> Iterator[str]:
     """Yield names before a parenthesis or after a dot (``(row).function``)."""
     for index, token in enumerate(tokens):
         after_dot = index > 0 and tokens[index - 1].text == "."

@@ -54,7 +54,7 @@ _MAX_BYTES_SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True)
-class ResultColumn:
+class SqlColumn:
     """A column of a result, with the Postgres name of its type."""
 
     name: str
@@ -65,7 +65,7 @@ class ResultColumn:
 class SqlResult:
     """Rows in the order of the columns. ``truncated``: why there are no more rows."""
 
-    columns: list[ResultColumn]
+    columns: list[SqlColumn]
     rows: list[list[JsonValue]]
     truncated: str | None
     milliseconds: float
@@ -142,7 +142,7 @@ class SqlRunner:
 
     async def _stream(
         self, connection: Connection, query: str, max_rows: int
-    ) -> tuple[list[ResultColumn], list[list[JsonValue]], str | None]:
+    ) -> tuple[list[SqlColumn], list[list[JsonValue]], str | None]:
         rows: list[list[JsonValue]] = []
         size = 0
         truncated = None
@@ -161,7 +161,7 @@ class SqlRunner:
                         truncated = f"further rows would exceed {self._max_bytes:,} bytes"
                         break
                     rows.append(values)
-            columns = [ResultColumn(c.name, c.type_display) for c in cursor.description or ()]
+            columns = [SqlColumn(c.name, c.type_display) for c in cursor.description or ()]
         return columns, rows, truncated
 
     async def _check_functions(self, connection: Connection, statement: Statement) -> None:

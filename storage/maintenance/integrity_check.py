@@ -18,7 +18,7 @@ _MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class IntegrityFinding:
     """A violated invariant.
 
     An ``error`` makes results wrong or incomplete; a ``warning`` costs space or time.
@@ -71,7 +71,7 @@ class _Location:
     referenced_by: str
 
 
-async def check(database: Database, blobs: BlobStore) -> list[Finding]:
+async def check(database: Database, blobs: BlobStore) -> list[IntegrityFinding]:
     """Return all findings, errors first. Reads everything and changes nothing."""
     # List files before rows: an ingest stores a file before the row that references it.
     stored = await asyncio.to_thread(lambda: set(blobs.locations()))
@@ -107,5 +107,5 @@ async def fetch_locations(connection: Connection) -> dict[str, str]:
     return {row.location: row.referenced_by for row in rows}
 
 
-def _finding(code: str, severity: Severity, examples: list[str], message: str) -> Finding:
-    return Finding(code, severity, len(examples), tuple(examples[:_MAX_EXAMPLES]), message)
+def _finding(code: str, severity: Severity, examples: list[str], message: str) -> IntegrityFinding:
+    return IntegrityFinding(code, severity, len(examples), tuple(examples[:_MAX_EXAMPLES]), message)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Literal
 
 import snowballstemmer
@@ -33,7 +33,7 @@ Language = Literal["en", "zh", "other"]
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class TermPosition:
     """A term at a position. Several terms may share a position."""
 
     term: str
@@ -49,7 +49,7 @@ class Analysis:
     """
 
     language: Language
-    tokens: tuple[Token, ...]
+    tokens: tuple[TermPosition, ...]
     tsvector: str
     frequencies: dict[str, int]
     token_count: int
@@ -58,20 +58,16 @@ class Analysis:
 def analyze(text: str) -> Analysis:
     """Analyze a passage. Accepts any string; the result may be empty."""
     clean = normalize(text, MAX_CHARS)
-    tokens: list[Token] = []
+    tokens: list[tuple[str, int]] = []
     frequencies: Counter[str] = Counter()
     count = 0
-    for lexeme in tokenize(clean):
-        if count == _MAX_TOKENS:
-            break
-        count += 1
+    for count, lexeme in enumerate(islice(tokenize(clean), _MAX_TOKENS), start=1):
         words = word_terms(lexeme)
-        tokens.extend(Token(term, count) for term in words)
+        tokens.extend((term, count) for term in words)
         frequencies.update(words)
-        frequencies.update(gram_terms(lexeme, words))
+        frequencies.update(gram for gram in lexeme.grams if gram not in words)
     return Analysis(
         language=guess_language(clean),
-        tokens=tuple(tokens),
         tsvector=_tsvector(tokens),
         frequencies={term: min(n, _MAX_FREQUENCY) for term, n in frequencies.items()},
         token_count=count,
@@ -80,12 +76,13 @@ def analyze(text: str) -> Analysis:
 
 def word_terms(lexeme: Lexeme) -> tuple[str, ...]:
     """Return the distinct terms of a lexeme that count as words."""
-    return tuple(dict.fromkeys(_lexeme_terms(lexeme)))
-
-
-def gram_terms(lexeme: Lexeme, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the terms of a lexeme that only improve recall."""
-    return tuple(gram for gram in lexeme.grams if gram not in words)
+    terms: list[str] = []
+    if lexeme.word is not None:
+        folded = fold_accents(lexeme.word)
+        terms.append(_stem(_limit_length(folded)))
+        if folded != lexeme.word:
+            terms.append(_limit_length(lexeme.word))
+    return tuple(dict.fromkeys([*terms, *map(_limit_length, lexeme.names)]))
 
 
 def guess_language(text: str) -> Language:
@@ -94,27 +91,17 @@ def guess_language(text: str) -> Language:
     if len(KANA.findall(text)) * 10 > han > 0:
         return "other"
     words = SPACED_WORD.findall(text)
-    latin = sum(1 for word in words if word.isascii())
+    latin = sum(map(str.isascii, words))
     if han / 2 > len(words):
         return "zh"
     return "en" if latin and latin * 10 >= len(words) * 8 else "other"
-
-
-def _lexeme_terms(lexeme: Lexeme) -> Iterator[str]:
-    if lexeme.word is not None:
-        folded = fold_accents(lexeme.word)
-        yield _stem(_limit_length(folded))
-        if folded != lexeme.word:
-            yield _limit_length(lexeme.word)
-    for name in lexeme.names:
-        yield _limit_length(name)
 
 
 def _limit_length(term: str) -> str:
     """Cut a term to 64 characters; a hash keeps long terms distinct."""
     if len(term) <= MAX_TERM_CHARS:
         return term
-    digest = hashlib.blake2b(term.encode("utf-8"), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(term.encode(), digest_size=8).hexdigest()
     return f"{term[: MAX_TERM_CHARS - 17]}~{digest}"
 
 
@@ -128,20 +115,19 @@ def _stem(word: str) -> str:
     return stem
 
 
-def _tsvector(tokens: list[Token]) -> str:
+def _tsvector(tokens: list[tuple[str, int]]) -> str:
     """Return the literal ``'term':1,5 'other':2`` within the limits of Postgres."""
     by_term: dict[str, list[int]] = {}
     size = 0
-    for token in tokens:
-        positions = by_term.get(token.term)
-        if positions is None:
-            size += len(token.term.encode("utf-8")) + 8
+    for term, position in tokens:
+        if term not in by_term:
+            size += len(term.encode()) + 8
             if size > _MAX_TSVECTOR_BYTES:
                 break
-            positions = by_term[token.term] = []
-        if token.position <= _MAX_POSITION and len(positions) < _MAX_POSITIONS:
+        positions = by_term.setdefault(term, [])
+        if position <= _MAX_POSITION and len(positions) < _MAX_POSITIONS:
             size += 2
-            positions.append(token.position)
+            positions.append(position)
     return " ".join(
         quote_term(term) + (":" + ",".join(map(str, positions)) if positions else "")
         for term, positions in sorted(by_term.items())

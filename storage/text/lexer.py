@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import threading
 import unicodedata
+import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
-
-from sightline.storage.text import cjk_segmenter
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
 
 _HAN = (
     r"\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -44,12 +47,14 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PART = re.compile(rf"\d+(?:\.\d+)?|(?:[^\W\d_]|[{_MARKS}])+")
 _SEPARATOR = re.compile(rf"[^\w{_MARKS}]+")
 
+_segmenter_lock = threading.Lock()
+
 
 class Lexeme(NamedTuple):
     """One position of the text.
 
-    ``word`` is an ordinary word that may be stemmed. ``names`` are terms without stemming: numbers,
-    part numbers, Chinese words. ``grams`` are for recall only and do not count as words.
+    ``word`` may be stemmed. ``names`` are terms without stemming: numbers, part numbers, Chinese
+    words. ``grams`` are for recall only and do not count as words.
     """
 
     word: str | None = None
@@ -65,9 +70,9 @@ def tokenize(text: str) -> Iterator[Lexeme]:
             case "han":
                 yield from _han(run)
             case "hangul":
-                yield Lexeme(names=(run,), grams=tuple(cjk_segmenter.character_pairs(run)))
+                yield Lexeme(names=(run,), grams=tuple(_character_pairs(run)))
             case "unspaced":
-                yield from (Lexeme(names=(pair,)) for pair in cjk_segmenter.character_pairs(run))
+                yield from (Lexeme(names=(pair,)) for pair in _character_pairs(run))
             case "word":
                 yield from _word(run)
             case _:
@@ -78,9 +83,11 @@ def tokenize(text: str) -> Iterator[Lexeme]:
 
 def _han(run: str) -> Iterator[Lexeme]:
     """Yield the words, each with the character pairs that start in it."""
-    pairs = cjk_segmenter.character_pairs(run)
+    with _segmenter_lock:  # load once
+        segmenter = _segmenter()
+    pairs = _character_pairs(run)
     start = 0
-    for word in cjk_segmenter.segment_words(run):
+    for word in segmenter.lcut(run):
         yield Lexeme(names=(word,), grams=tuple(pairs[start : start + len(word)]))
         start += len(word)
 
@@ -112,3 +119,31 @@ def _compound(run: str) -> Iterator[Lexeme]:
             yield Lexeme(word=part, names=whole)
         elif part or whole:
             yield Lexeme(names=(*whole, part) if part else whole)
+
+
+def _character_pairs(run: str) -> list[str]:
+    """Return all adjacent pairs, then the last character alone.
+
+    Each character starts exactly one term: a longer substring matches through shared pairs, a
+    single character as the prefix of a term.
+    """
+    return [run[start : start + 2] for start in range(len(run))]
+
+
+@cache
+def _segmenter() -> Any:
+    """Load jieba with its dictionary (about one second).
+
+    Builds its tables here, because jieba would unmarshal a cache from the shared temporary folder,
+    where another user could place a malicious one.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes and pkg_resources in jieba
+        import jieba
+
+    jieba.setLogLevel(logging.WARNING)
+    tokenizer = jieba.Tokenizer()
+    with files("jieba").joinpath("dict.txt").open("rb") as dictionary:
+        tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(dictionary)
+    tokenizer.initialized = True
+    return tokenizer

@@ -20,8 +20,8 @@ def normalize(text: str, max_chars: int) -> str:
     """
     text = _CONTROL.sub(" ", text[:max_chars])
     if not text.isascii():
-        text = "".join(_without_format(_limit_marks(text)))
-        text = unicodedata.normalize("NFKC", text)[:max_chars]
+        visible = (char for char in _limit_marks(text) if unicodedata.category(char) != "Cf")
+        text = unicodedata.normalize("NFKC", "".join(visible))[:max_chars]
     # Case folding can undo NFKC ("İ"): normalize again.
     folded = text.casefold()
     return folded if folded.isascii() else unicodedata.normalize("NFKC", folded)[:max_chars]
@@ -38,7 +38,7 @@ def fold_accents(word: str) -> str:
 
 def storable(text: str) -> str:
     """Remove NUL and replace lone surrogates, which Postgres cannot store."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\x00", "").encode(errors="replace").decode()
 
 
 def _limit_marks(text: str) -> Iterator[str]:
@@ -47,7 +47,3 @@ def _limit_marks(text: str) -> Iterator[str]:
         run = run + 1 if unicodedata.combining(char) else 0
         if run <= _MAX_MARK_RUN:
             yield char
-
-
-def _without_format(chars: Iterator[str]) -> Iterator[str]:
-    return (char for char in chars if unicodedata.category(char) != "Cf")

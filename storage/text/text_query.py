@@ -5,13 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sightline.storage.text.analyzer import (
-    Language,
-    gram_terms,
-    guess_language,
-    quote_term,
-    word_terms,
-)
+from sightline.storage.text.analyzer import Language, guess_language, quote_term, word_terms
 from sightline.storage.text.lexer import HAN, UNSPACED, tokenize
 from sightline.storage.text.normalization import normalize
 
@@ -27,7 +21,6 @@ _MAX_PHRASE_CHARS = 1_000
 _MAX_PHRASE_WORDS = 64
 # An inch mark (5" x 7") follows a digit and opens no quotation.
 _QUOTED = re.compile(r'(?<!\w)"([^"]+)"(?!\w)|“([^“”]+)”|「([^「」]+)」|『([^『』]+)』')
-_SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +40,6 @@ class TextQuery:
     truncated: bool
 
     def __bool__(self) -> bool:
-        """Return whether there are any terms."""
         return bool(self.terms)
 
 
@@ -77,12 +69,11 @@ def analyze_query(text: str) -> TextQuery:
             truncated = True
             break
         words = word_terms(lexeme)
-        for word in words:
-            weights[word] = 1.0
+        weights.update(dict.fromkeys(words, 1.0))
         if previous is not None and words and previous != words[0]:
             word_pairs[previous, words[0]] = None
         previous = words[0] if words else None
-        for gram in gram_terms(lexeme, words):
+        for gram in lexeme.grams:
             weights.setdefault(gram, GRAM_WEIGHT)
         if len(lexeme.grams) == 1 and words == lexeme.grams and HAN.fullmatch(words[0]):
             prefixes[words[0]] = None
@@ -118,13 +109,13 @@ def remove_quotes(query: str) -> str:
 
 
 def _quoted_text(match: re.Match[str]) -> str:
-    return next(group for group in match.groups() if group is not None)
+    return match[match.lastindex or 0]
 
 
 def _parse_phrase(text: str) -> Phrase | None:
     clean = normalize(text, _MAX_PHRASE_CHARS)
     if UNSPACED.search(clean):
-        return Phrase(text, characters=_SPACE.sub("", clean))
+        return Phrase(text, characters="".join(clean.split()))
     words = [terms[0] for lexeme in tokenize(clean) if (terms := word_terms(lexeme))]
     if not words:
         return None
