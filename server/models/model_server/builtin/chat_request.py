@@ -28,7 +28,7 @@ class _OpenAiModel(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class TextContent(_OpenAiModel):
+class TextContentPart(_OpenAiModel):
     """Text in a message."""
 
     type: Literal["text"]
@@ -41,14 +41,14 @@ class ImageUrl(_OpenAiModel):
     url: str
 
 
-class ImageContent(_OpenAiModel):
+class ImageContentPart(_OpenAiModel):
     """An image in a message."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
-ContentPart = Annotated[TextContent | ImageContent, Field(discriminator="type")]
+ContentPart = Annotated[TextContentPart | ImageContentPart, Field(discriminator="type")]
 
 
 class ChatMessage(_OpenAiModel):
@@ -155,9 +155,11 @@ def parse_conversation(
     for message in request.messages:
         parts: list[dict[str, str]] = []
         content = message.content
-        given = [TextContent(type="text", text=content)] if isinstance(content, str) else content
+        given = (
+            [TextContentPart(type="text", text=content)] if isinstance(content, str) else content
+        )
         for part in given:
-            if isinstance(part, TextContent):
+            if isinstance(part, TextContentPart):
                 chars += len(part.text)
                 parts.append({"type": "text", "text": escape_tokens(part.text, special_tokens)})
                 continue
