@@ -26,7 +26,7 @@ from sightline.storage.retrieval.retrievers.null_distribution import vector_samp
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_pipeline import ScopeStage, SearchPipeline, ValidRequest
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest
-from sightline.storage.text.text_query import analyze_query
+from sightline.storage.text.analyzer import analyze_query
 from sightline.storage.types import Level
 
 

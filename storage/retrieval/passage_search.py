@@ -21,7 +21,7 @@ from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetrie
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_pipeline import ScopeStage, SearchPipeline, ValidRequest
 from sightline.storage.retrieval.search_types import PassageHit, PassageRequest
-from sightline.storage.text.text_query import analyze_query, remove_quotes
+from sightline.storage.text.analyzer import analyze_query, remove_quotes
 from sightline.storage.types import Level
 
 

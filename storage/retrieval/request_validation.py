@@ -14,8 +14,8 @@ from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
+from sightline.storage.text.analyzer import MAX_QUERY_CHARS
 from sightline.storage.text.normalization import storable
-from sightline.storage.text.text_query import MAX_QUERY_CHARS
 
 MAX_RESULTS = 100
 """Number of hits that each retriever returns, and the last result that paging reaches."""

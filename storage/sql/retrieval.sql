@@ -172,7 +172,7 @@ FROM (
 LIMIT %(max_terms)s
 
 -- name: contains_words
--- Adjacent tokens; see `storage/text/text_query.py`.
+-- Adjacent tokens; see `storage/text/analyzer.py`.
 (p.tokens @@ {phrase}::tsquery)
 
 -- name: contains_characters

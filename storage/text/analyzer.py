@@ -9,6 +9,7 @@ a weight near 0, and "The Who" can still be found.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,7 @@ from typing import Literal
 
 import snowballstemmer
 
-from sightline.storage.text.lexer import HAN, KANA, SPACED_WORD, Lexeme, tokenize
+from sightline.storage.text.lexer import HAN, KANA, SPACED_WORD, UNSPACED, Lexeme, tokenize
 from sightline.storage.text.normalization import fold_accents, normalize
 
 MAX_CHARS = 262_144
@@ -28,31 +29,65 @@ _MAX_TSVECTOR_BYTES = 900_000  # Postgres refuses a tsvector of 1,048,576
 _MAX_POSITION = 16_383  # of a tsvector
 _MAX_POSITIONS = 255  # per lexeme of a tsvector
 _MAX_FREQUENCY = 32_767  # smallint
+MAX_QUERY_CHARS = 131_072
+MAX_QUERY_TERMS = 256
+"""Distinct terms that rank. Of a longer query, the first ones."""
+MAX_WORD_PAIRS = 16
+"""Adjacent word pairs that rank. Of a longer query, the first ones."""
+GRAM_WEIGHT = 0.4
+"""Weight of a character pair beside a word: words are for precision, pairs for recall."""
+MAX_PHRASES = 8
+_MAX_PHRASE_CHARS = 1_000
+_MAX_PHRASE_WORDS = 64
+# An inch mark (5" x 7") follows a digit and opens no quotation.
+_QUOTED = re.compile(r'(?<!\w)"([^"]+)"(?!\w)|“([^“”]+)”|「([^「」]+)」|『([^『』]+)』')
 
 Language = Literal["en", "zh", "other"]
-
-
-@dataclass(frozen=True, slots=True)
-class TermPosition:
-    """A term at a position. Several terms may share a position."""
-
-    term: str
-    position: int
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """Search data of a passage.
 
-    ``tokens`` and ``tsvector`` contain words with positions from 1. ``frequencies`` are all terms
-    for ranking, with character pairs. ``token_count`` is the length in words.
+    ``tsvector`` contains words with positions from 1. ``frequencies`` are all terms for ranking,
+    with character pairs. ``token_count`` is the length in words.
     """
 
     language: Language
-    tokens: tuple[TermPosition, ...]
     tsvector: str
     frequencies: dict[str, int]
     token_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    """Terms of a query with their ``weights`` (0 to 1, same order).
+
+    ``prefixes`` are single Chinese characters: they match any term that starts with one.
+    ``word_pairs`` are indexes into ``terms`` of adjacent words. ``truncated``: the query was too
+    long to use all of it.
+    """
+
+    terms: tuple[str, ...]
+    weights: tuple[float, ...]
+    prefixes: tuple[str, ...]
+    word_pairs: tuple[tuple[int, int], ...]
+    truncated: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A quoted phrase: a tsquery of adjacent ``words``, or ``characters`` without spaces.
+
+    Scripts without spaces use characters, because their segmentation depends on the sentence.
+    """
+
+    text: str
+    words: str | None = None
+    characters: str | None = None
 
 
 def analyze(text: str) -> Analysis:
@@ -62,20 +97,78 @@ def analyze(text: str) -> Analysis:
     frequencies: Counter[str] = Counter()
     count = 0
     for count, lexeme in enumerate(islice(tokenize(clean), _MAX_TOKENS), start=1):
-        words = word_terms(lexeme)
+        words = _word_terms(lexeme)
         tokens.extend((term, count) for term in words)
         frequencies.update(words)
         frequencies.update(gram for gram in lexeme.grams if gram not in words)
     return Analysis(
-        language=guess_language(clean),
+        language=_guess_language(clean),
         tsvector=_tsvector(tokens),
         frequencies={term: min(n, _MAX_FREQUENCY) for term, n in frequencies.items()},
         token_count=count,
     )
 
 
-def word_terms(lexeme: Lexeme) -> tuple[str, ...]:
-    """Return the distinct terms of a lexeme that count as words."""
+def analyze_query(text: str) -> TextQuery:
+    """Analyze a query. Accepts any text; without words the result has no terms."""
+    weights: dict[str, float] = {}
+    prefixes: dict[str, None] = {}
+    word_pairs: dict[tuple[str, str], None] = {}
+    previous: str | None = None
+    truncated = len(text) > MAX_QUERY_CHARS
+    for lexeme in tokenize(normalize(text, MAX_QUERY_CHARS)):
+        if len(weights) >= MAX_QUERY_TERMS:
+            truncated = True
+            break
+        words = _word_terms(lexeme)
+        weights.update(dict.fromkeys(words, 1.0))
+        if previous is not None and words and previous != words[0]:
+            word_pairs[previous, words[0]] = None
+        previous = words[0] if words else None
+        for gram in lexeme.grams:
+            weights.setdefault(gram, GRAM_WEIGHT)
+        if len(lexeme.grams) == 1 and words == lexeme.grams and HAN.fullmatch(words[0]):
+            prefixes[words[0]] = None
+    terms = list(weights)[:MAX_QUERY_TERMS]
+    index = {term: position for position, term in enumerate(terms)}
+    pairs = [(index[one], index[two]) for one, two in word_pairs if one in index and two in index]
+    return TextQuery(
+        terms=tuple(terms),
+        weights=tuple(weights[term] for term in terms),
+        prefixes=tuple(prefixes),
+        word_pairs=tuple(pairs[:MAX_WORD_PAIRS]),
+        truncated=truncated,
+    )
+
+
+def parse_phrases(query: str) -> tuple[Phrase, ...]:
+    """Return the first phrases in quotation marks that contain a word."""
+    found: dict[str, Phrase] = {}
+    for match in _QUOTED.finditer(query):
+        phrase = _parse_phrase(" ".join(_quoted_text(match).split()))
+        if phrase is not None:
+            found.setdefault(phrase.text, phrase)
+    return tuple(found.values())[:MAX_PHRASES]
+
+
+def remove_quotes(query: str) -> str:
+    """Remove the quotation marks of phrases, for encoders."""
+    return _QUOTED.sub(_quoted_text, query)
+
+
+def _quoted_text(match: re.Match[str]) -> str:
+    return match[match.lastindex or 0]
+
+
+def _parse_phrase(text: str) -> Phrase | None:
+    clean = normalize(text, _MAX_PHRASE_CHARS)
+    if UNSPACED.search(clean):
+        return Phrase(text, characters="".join(clean.split()))
+    words = [quote_term(terms[0]) for each in tokenize(clean) if (terms := _word_terms(each))]
+    return Phrase(text, words=" <-> ".join(words[:_MAX_PHRASE_WORDS])) if words else None
+
+
+def _word_terms(lexeme: Lexeme) -> tuple[str, ...]:
     terms: list[str] = []
     if lexeme.word is not None:
         folded = fold_accents(lexeme.word)
@@ -85,7 +178,7 @@ def word_terms(lexeme: Lexeme) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*terms, *map(_limit_length, lexeme.names)]))
 
 
-def guess_language(text: str) -> Language:
+def _guess_language(text: str) -> Language:
     """Guess by script. A Chinese character counts as half a word; kana means Japanese."""
     han = len(HAN.findall(text))
     if len(KANA.findall(text)) * 10 > han > 0:
@@ -111,8 +204,7 @@ def _stem(word: str) -> str:
     if not (word.isascii() and word.isalpha()) or len(word) == MAX_TERM_CHARS:
         return word
     # The stemmer has state: a new one per call is thread-safe.
-    stem: str = snowballstemmer.stemmer("english").stemWord(word)
-    return stem
+    return str(snowballstemmer.stemmer("english").stemWord(word))
 
 
 def _tsvector(tokens: list[tuple[str, int]]) -> str:
@@ -135,5 +227,4 @@ def _tsvector(tokens: list[tuple[str, int]]) -> str:
 
 
 def quote_term(term: str) -> str:
-    """Quote a term for tsvector and tsquery literals."""
     return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -10,13 +10,11 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-_NAMES: Final = "|".join(
-    (
-        "image|images|video|audio|img|img_context|image_pad|image_soft_token",
-        "start_of_image|end_of_image|start_of_turn|end_of_turn|bos|eos|pad|unk|mask|s",
-        "system|user|assistant|human|grounding|phrase|object|ref|box|quad|loc\\d{4}|loc_\\d{1,4}",
-        "patch_index_\\d{4}|think|tool_call|tool_response|begin_of_sentence|end_of_sentence",
-    )
+_NAMES: Final = (
+    "image|images|video|audio|img|img_context|image_pad|image_soft_token|"
+    "start_of_image|end_of_image|start_of_turn|end_of_turn|bos|eos|pad|unk|mask|s|"
+    "system|user|assistant|human|grounding|phrase|object|ref|box|quad|loc\\d{4}|loc_\\d{1,4}|"
+    "patch_index_\\d{4}|think|tool_call|tool_response|begin_of_sentence|end_of_sentence"
 )
 #: ``<|anything|>`` (with both kinds of bar), and names of known model families in brackets.
 _SPECIAL_TOKEN: Final = re.compile(
@@ -30,7 +28,7 @@ def escape_special_tokens(text: str) -> str:
 
     Lone surrogates and NUL characters, which no server accepts, are removed.
     """
-    text = text.encode("utf-8", "ignore").decode("utf-8").replace("\x00", "")
+    text = text.encode(errors="ignore").decode().replace("\x00", "")
     return _SPECIAL_TOKEN.sub(lambda match: match.group() + " ", text)
 
 

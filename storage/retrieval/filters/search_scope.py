@@ -26,7 +26,7 @@ from sightline.storage.retrieval.filters.filter_language import Comparison, Filt
 from sightline.storage.retrieval.filters.filter_schema import FilterSchema
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
-from sightline.storage.text.text_query import parse_phrases
+from sightline.storage.text.analyzer import parse_phrases
 from sightline.storage.types import PASSAGE_KINDS, Level
 
 _SQL = sql_loader.load("retrieval")

@@ -17,7 +17,7 @@ from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.retrievers.knn import asset_vectors, unit_vector
 from sightline.storage.retrieval.search_types import Example, ImageRequest
 from sightline.storage.retrieval.stage_runner import gather_or_cancel
-from sightline.storage.text.text_query import remove_quotes
+from sightline.storage.text.analyzer import remove_quotes
 from sightline.storage.types import ASSET_ID
 
 UNLIKE_WEIGHT = 0.5

@@ -23,8 +23,7 @@ from sightline.storage.retrieval.retrievers.base_retriever import (
     best_per_key,
 )
 from sightline.storage.retrieval.search_caches import SearchCaches
-from sightline.storage.text.analyzer import quote_term
-from sightline.storage.text.text_query import MAX_QUERY_TERMS, TextQuery, analyze_query
+from sightline.storage.text.analyzer import MAX_QUERY_TERMS, TextQuery, analyze_query, quote_term
 
 _SQL = sql_loader.load("retrieval")
 

@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.storage.text.analyzer import MAX_TERM_CHARS, analyze
-from sightline.storage.text.text_query import MAX_QUERY_TERMS, MAX_WORD_PAIRS, analyze_query
+from sightline.storage.text.analyzer import (
+    MAX_QUERY_TERMS,
+    MAX_TERM_CHARS,
+    MAX_WORD_PAIRS,
+    analyze,
+    analyze_query,
+)
 
 
 def terms(text: str) -> set[str]:
