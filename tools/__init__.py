@@ -1,1 +1,4 @@
-"""MCP tools, one module per tool. `registry` registers them. Empty to stay light to import."""
+"""MCP tools, one module per tool.
+
+`registry` registers them. Empty, because importing a submodule must stay light.
+"""

@@ -17,7 +17,12 @@ from sightline.storage.ingest.discover.sidecars import parse_mapping
 from sightline.storage.ingest.progress import IngestProgress, IngestSummary
 from sightline.storage.records import collections
 from sightline.tools.shared import image_input
-from sightline.tools.shared.dependencies import Call, Dependencies, ProgressReporter, dependencies
+from sightline.tools.shared.dependencies import (
+    Call,
+    Dependencies,
+    dependencies,
+    progress_reporter,
+)
 from sightline.tools.shared.tool_results import ToolModel, to_tool_result
 
 DESCRIPTION = """\
@@ -203,13 +208,13 @@ def register(mcp: MCPServer) -> None:
             Field(max_length=MAX_ITEMS, description="https:// URLs to fetch."),
         ] = None,
     ) -> Annotated[CallToolResult, AddedImages]:
-        async with ProgressReporter(ctx) as reporter:
+        async with progress_reporter(ctx) as report:
             result = await add_images(
                 dependencies(ctx),
                 collection,
                 paths or [],
                 uploads or [],
                 urls or [],
-                lambda progress: reporter.report(progress.done, progress.total),
+                lambda progress: report(progress.done, progress.total),
             )
         return to_tool_result(result)

@@ -78,7 +78,7 @@ async def annotate_image(
     style: Style = "box",
     inline: bool = True,
 ) -> tuple[AnnotatedImage, list[images.EncodedImage]]:
-    """Draw the boxes and the boxes of the phrases; the image is returned if ``inline``."""
+    """Draw given boxes and located phrases; return the image if ``inline``."""
     phrases = [flat for phrase in phrases if (flat := " ".join(phrase.split()))]
     if not boxes and not phrases:
         raise InvalidArgumentError("Nothing to draw. Give boxes, phrases, or both.")

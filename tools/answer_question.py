@@ -55,34 +55,6 @@ _ANNOTATED_EDGE_PIXELS = 768
 async def _no_progress(_done: float, _message: str) -> None: ...
 
 
-async def answer_question(
-    deps: Dependencies,
-    question: str,
-    *,
-    about: str = "",
-    assets: Sequence[str] = (),
-    chosen: Selection,
-    principal: str | None = None,
-    annotate: bool = False,
-    report_progress: ReportProgress = _no_progress,
-) -> tuple[AnswerResult, list[EncodedImage]]:
-    """Return the answer and, with ``annotate``, the cited images with the claims' boxes."""
-    rated, evidence = await answer_with_evidence(
-        deps,
-        question,
-        about=about,
-        assets=assets,
-        chosen=chosen,
-        principal=principal,
-        report_progress=report_progress,
-    )
-    if not annotate:
-        return rated.result, []
-    return rated.result, await anyio.to_thread.run_sync(
-        _draw_claims, deps, rated.result, evidence, limiter=deps.image_threads
-    )
-
-
 async def answer_with_evidence(
     deps: Dependencies,
     question: str,
@@ -240,14 +212,19 @@ def register(mcp: MCPServer) -> None:
         async def report_progress(done: float, message: str) -> None:
             await ctx.report_progress(done, 3, message)
 
-        result, images = await answer_question(
-            dependencies(ctx),
+        deps = dependencies(ctx)
+        rated, evidence = await answer_with_evidence(
+            deps,
             question,
             about=about,
             assets=assets or (),
             chosen=selection(collection, filters, captured_after, captured_before),
             principal=principal(),
-            annotate=annotate,
             report_progress=report_progress,
         )
-        return to_tool_result(result, images)
+        images: list[EncodedImage] = []
+        if annotate:
+            images = await anyio.to_thread.run_sync(
+                _draw_claims, deps, rated.result, evidence, limiter=deps.image_threads
+            )
+        return to_tool_result(rated.result, images)

@@ -70,7 +70,7 @@ async def query_sql(
     runner = await _sql_runner(deps)
     answer = await runner.run(statement, rows=limit, explain=explain)
     return QueryResult(
-        columns=[ResultColumn(name=each.name, type=each.type) for each in answer.columns],
+        columns=[ResultColumn.model_validate(each) for each in answer.columns],
         rows=answer.rows,
         truncated=answer.truncated,
         timings_ms={"total": answer.milliseconds},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
@@ -23,18 +24,19 @@ from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
 from sightline.tools.shared.drawing import BoxOverlay, Style, decode_overlays, draw_resized
 from sightline.tools.shared.tool_results import to_resource_error
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _MAX_ID_DIGITS = 18
 
 
-async def asset_image(ctx: Call, asset: str) -> bytes:
+async def asset_image(asset: str, ctx: Call) -> bytes:
     """Return the image as JPEG without metadata, at most as large as in view_image."""
     deps = dependencies(ctx)
     return await _render(deps, await _fetch_asset(deps, asset), [])
 
 
-async def annotated_image(ctx: Call, asset: str, annotation: str) -> bytes:
+async def annotated_image(asset: str, annotation: str, ctx: Call) -> bytes:
     """Return the image as JPEG with one saved annotation."""
     deps = dependencies(ctx)
     if not annotation.isascii() or not annotation.isdigit() or len(annotation) > _MAX_ID_DIGITS:
@@ -47,20 +49,20 @@ async def annotated_image(ctx: Call, asset: str, annotation: str) -> bytes:
     return await _render(deps, record, [BoxOverlay(saved.box, saved.label)])
 
 
-async def drawn_image(ctx: Call, asset: str, code: str) -> bytes:
+async def drawn_image(asset: str, boxes: str, ctx: Call) -> bytes:
     """Return the image as JPEG with the boxes that are encoded in the URI."""
     deps = dependencies(ctx)
-    overlays, style = decode_overlays(code)
+    overlays, style = decode_overlays(boxes)
     return await _render(deps, await _fetch_asset(deps, asset), overlays, style)
 
 
-async def asset_thumbnail(ctx: Call, asset: str) -> bytes:
+async def asset_thumbnail(asset: str, ctx: Call) -> bytes:
     """Return the thumbnail from ingest as JPEG."""
     async with dependencies(ctx).connection() as connection:
         return await assets.thumbnail(connection, asset)
 
 
-async def collection_summary(ctx: Call, name: str) -> str:
+async def collection_summary(name: str, ctx: Call) -> str:
     """Return the summary of one collection as JSON."""
     summaries = {each.name: each for each in await summarize_collections(dependencies(ctx))}
     if name not in summaries:
@@ -90,61 +92,50 @@ async def _render(
 
 def register(mcp: MCPServer) -> None:
     """Register the resources."""
-
-    @mcp.resource(
-        "sightline://asset/{asset}",
-        name="asset",
-        title="Image",
-        description="An asset's image as JPEG.",
-        mime_type="image/jpeg",
+    images = (
+        ("", "asset", "Image", "An asset's image as JPEG.", asset_image),
+        ("/thumbnail", "thumbnail", "Thumbnail", "An asset's thumbnail as JPEG.", asset_thumbnail),
+        (
+            "/annotated/{annotation}",
+            "annotated",
+            "Annotated image",
+            "An asset's image as JPEG with one saved annotation.",
+            annotated_image,
+        ),
+        (
+            "/drawn/{boxes}",
+            "drawn",
+            "Image with boxes",
+            "An asset's image as JPEG with the boxes from annotate_image.",
+            drawn_image,
+        ),
     )
-    async def image(asset: str, ctx: Call) -> bytes:
-        return await _with_resource_errors(asset_image(ctx, asset))
-
-    @mcp.resource(
-        "sightline://asset/{asset}/thumbnail",
-        name="thumbnail",
-        title="Thumbnail",
-        description="An asset's thumbnail as JPEG.",
-        mime_type="image/jpeg",
-    )
-    async def thumbnail(asset: str, ctx: Call) -> bytes:
-        return await _with_resource_errors(asset_thumbnail(ctx, asset))
-
-    @mcp.resource(
-        "sightline://asset/{asset}/annotated/{annotation}",
-        name="annotated",
-        title="Annotated image",
-        description="An asset's image as JPEG with one saved annotation.",
-        mime_type="image/jpeg",
-    )
-    async def annotated(asset: str, annotation: str, ctx: Call) -> bytes:
-        return await _with_resource_errors(annotated_image(ctx, asset, annotation))
-
-    @mcp.resource(
-        "sightline://asset/{asset}/drawn/{boxes}",
-        name="drawn",
-        title="Image with boxes",
-        description="An asset's image as JPEG with the boxes from annotate_image.",
-        mime_type="image/jpeg",
-    )
-    async def drawn(asset: str, boxes: str, ctx: Call) -> bytes:
-        return await _with_resource_errors(drawn_image(ctx, asset, boxes))
-
-    @mcp.resource(
+    for path, name, title, description, function in images:
+        register_image = mcp.resource(
+            "sightline://asset/{asset}" + path,
+            name=name,
+            title=title,
+            description=description,
+            mime_type="image/jpeg",
+        )
+        register_image(_with_resource_errors(function))
+    mcp.resource(
         "sightline://collection/{name}",
         name="collection",
         title="Collection",
         description="A collection's content and the metadata keys that filter it.",
         mime_type="application/json",
-    )
-    async def collection(name: str, ctx: Call) -> str:
-        return await _with_resource_errors(collection_summary(ctx, name))
+    )(_with_resource_errors(collection_summary))
 
 
-async def _with_resource_errors(result: Awaitable[T]) -> T:
-    """Convert a Sightline error to the SDK's error."""
-    try:
-        return await result
-    except SightlineError as error:
-        raise to_resource_error(error) from error
+def _with_resource_errors(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Convert Sightline errors of the function to the SDK's errors."""
+
+    @wraps(function)
+    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await function(*args, **kwargs)
+        except SightlineError as error:
+            raise to_resource_error(error) from error
+
+    return wrapped

@@ -1,4 +1,4 @@
-"""``search_images``: search images by words, by an image, by examples, or by any combination."""
+"""``search_images``: search images by words, by an image or by examples."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ from sightline.tools.shared.references import (
     AssetReference,
     MatchedPassage,
     RetrieverRank,
-    annotation_reference,
     asset_reference,
     is_below_threshold,
     matched_passage,
@@ -161,7 +160,7 @@ def _hit(
         text=matched_passage(hit.passage, detailed=detailed) if hit.passage else None,
         retrievers=retriever_ranks(hit.retrievers) if detailed else None,
         duplicates=list(hit.duplicates) or None,
-        annotations=[annotation_reference(each) for each in saved] or None,
+        annotations=[AnnotationReference.model_validate(each) for each in saved] or None,
     )
 
 

@@ -19,7 +19,6 @@ from sightline.tools.shared.drawing import BoxOverlay, draw
 from sightline.tools.shared.references import (
     AnnotationReference,
     AssetReference,
-    annotation_reference,
     asset_reference,
 )
 from sightline.tools.shared.tool_results import NormalizedBox, ToolModel, as_list, to_tool_result
@@ -72,10 +71,11 @@ async def view_image(
         return images.encode(part, max_edge=max_edge, max_bytes=deps.limits.max_inline_bytes)
 
     encoded = await anyio.to_thread.run_sync(render, limiter=deps.image_threads)
+    listed = [AnnotationReference.model_validate(each) for each in saved]
     result = ViewedImage(
         asset=asset_reference(record, detailed=True),
         crop=as_list(box),
-        annotations=[annotation_reference(each) for each in saved] if annotated else None,
+        annotations=listed if annotated else None,
         shown_size=[encoded.width, encoded.height],
     )
     return result, encoded

@@ -54,9 +54,9 @@ WORDS = " ".join("zq" + "".join(letters) for letters in product("abcdefghij", re
         ({"image": "file:///etc/passwd"}, ["file:///etc/passwd", "data URL"]),
         ({"image": "data:text/plain;base64,aGVsbG8="}, ["data:text/plain", "data:image/"]),
         ({"image": "data:image/png;base64,#!"}, ["not base64"]),
-        ({"image": data_url(b"no picture at all")}, ["not a picture", "JPEG, PNG"]),
+        ({"image": data_url(b"no picture at all")}, ["not an image of a supported format", "JPEG, PNG"]),
         ({"image": data_url(jpeg(1)[:400])}, ["cannot be decoded"]),
-        ({"image": data_url(b"")}, ["not a picture", "JPEG, PNG"]),
+        ({"image": data_url(b"")}, ["not an image of a supported format", "JPEG, PNG"]),
     ],
 )
 async def test_a_search_that_makes_no_sense_is_refused_with_what_would(
@@ -133,7 +133,7 @@ async def test_a_path_is_read_only_where_roots_allow_it(place: Place, tmp_path: 
         assert str(allowed) in refusal
     assert "not a regular file" in pipe
     assert "not a regular file" in folder
-    assert "not a picture" in text
+    assert "not an image of a supported format" in text
 
 
 async def test_without_roots_no_path_is_read(place: Place, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Answers with citations: collect evidence, ask the model, parse the reply, check every claim.
+"""Answers with citations and checked claims.
 
 - `answer_context`: the numbered evidence.
 - `answer_prompts`, `answer_parser`: the request to the model and its reply as claims.

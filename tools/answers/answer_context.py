@@ -1,4 +1,4 @@
-"""Collect the numbered evidence for an answer: images, their OCR text, and passages."""
+"""Collect the numbered evidence: images, their OCR text, and passages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OCR_KINDS: Final = ("ocr", "page_text")
 
 @dataclass(frozen=True, slots=True)
 class ImageEvidence:
-    """An image for the model, with its OCR text. ``score`` is None for assets that were named."""
+    """An image with its OCR text; ``score`` is None for a named asset."""
 
     number: int
     asset: Asset
@@ -172,7 +172,7 @@ async def _image_evidence(
 
 
 def _equal_hits(results: ImageResults) -> Sequence[ImageHit]:
-    """Return the best hit and its equals; all hits if the best one is below its threshold."""
+    """Return the best hit and its equals; all if the best is insignificant."""
     hits = results.hits
     if not hits or is_below_threshold(hits[0], results.report):
         return hits
@@ -180,7 +180,7 @@ def _equal_hits(results: ImageResults) -> Sequence[ImageHit]:
 
 
 def _is_equal(hit: ImageHit, best: ImageHit) -> bool:
-    """Return whether the scores, or the scores of every retriever, are nearly the same."""
+    """Return whether the scores, or those of all retrievers, are nearly equal."""
     if hit.score >= _EQUAL_SHARE * best.score:
         return True
     return all(

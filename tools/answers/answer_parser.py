@@ -1,4 +1,4 @@
-"""Parse a model's reply into claims that cite evidence. Never raises, whatever the reply."""
+"""Parse a model's reply into claims that cite evidence. Never raises."""
 
 from __future__ import annotations
 

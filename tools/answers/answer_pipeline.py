@@ -1,4 +1,4 @@
-"""Answer one question from numbered evidence: ask, parse, check the claims, rate the answer."""
+"""Answer a question from evidence: ask, parse, check the claims, rate."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def answer(
 async def _ask(
     request: AnswerRequest, evidence: Sequence[Evidence], context: CheckContext
 ) -> tuple[Draft, Reply, list[str]]:
-    """Return the model's draft, its reply and notes. Retries once if the draft is invalid."""
+    """Return the draft, reply and notes. Retries once if the draft is invalid."""
     model = context.model
     profile = model.profile
 
@@ -191,7 +191,7 @@ def split_by_image(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
 
 
 def merge_answers(question: str, answers: Sequence[RatedAnswer]) -> RatedAnswer:
-    """Merge the answers of the groups, best match first: one answer or the interpretations.
+    """Merge the answers of the groups, best match first.
 
     The result is ambiguous if images give different answers. An image that does not show an answer
     does not contradict the others.

@@ -1,4 +1,4 @@
-"""Requests to the model: the question with its numbered evidence, and the check of one claim."""
+"""Requests to the model: a question with its evidence, or a claim to check."""
 
 from __future__ import annotations
 
@@ -160,12 +160,12 @@ def claim_check_request(
 
 
 def json_passage(text: str) -> str:
-    """Return the text as one JSON string. Its own quotes are escaped, so it cannot end early."""
+    """Return one JSON string. Quotes in the text are escaped and cannot end it."""
     return json.dumps(" ".join(text.split())[:PASSAGE_CHARS], ensure_ascii=False)
 
 
 def cited_passage(text: str) -> str:
-    """Return the text as in the built-in model's training, without the model's own marks."""
+    """Return the text as in the built-in model's training, without its marks."""
     flat = " ".join(text.split())[:_CITED_PASSAGE_CHARS]
     return _CITED_SOURCE.sub("(", _CITED_MARKS.sub(r"\1\2 ", flat))
 
@@ -191,7 +191,7 @@ def _number(
 
 
 def _cited_evidence(profile: Profile, item: TextEvidence) -> str:
-    """Return a passage, or OCR lines with their boxes, as in the built-in model's training."""
+    """Return a passage, or OCR lines with boxes, as in the model's training."""
     if not isinstance(item, OcrEvidence):
         return cited_passage(item.text)
     placement = profile.place(item.image_evidence.image.size)

@@ -1,4 +1,4 @@
-"""The result of `answer_question`: claims with verdicts, and the numbered evidence."""
+"""The result of an answer: claims with verdicts, and numbered evidence."""
 
 from __future__ import annotations
 

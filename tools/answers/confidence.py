@@ -31,7 +31,7 @@ Features = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Coefficients for one model, by feature. ``provenance`` says how they were fitted."""
+    """Coefficients by feature for one model; ``provenance`` is their origin."""
 
     model: str
     intercept: float
@@ -60,7 +60,7 @@ def load_calibration(model: str) -> Calibration | None:
 def compute_features(
     draft: Draft, reply: Reply, claims: Sequence[VerifiedClaim], evidence: Sequence[Evidence]
 ) -> Features:
-    """Return the features of a parsed answer, or of its absence. All are of magnitude 1."""
+    """Return the features of an answer or its absence, all of magnitude 1."""
     tokens = [max(token.log_probability, _MIN_LOG_PROBABILITY) for token in reply.tokens or ()]
     crops = [each.crop for each in claims if each.crop is not None]
     images = [item for item in evidence if isinstance(item, ImageEvidence)]

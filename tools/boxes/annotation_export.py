@@ -24,7 +24,7 @@ def image_file_name(asset: Asset) -> str:
 
 
 def to_coco(assets: Sequence[AnnotatedAsset]) -> dict[str, JsonValue]:
-    """Return COCO object detection data: boxes are [left, top, width, height] in pixels.
+    """Return COCO data: boxes are [left, top, width, height] in pixels.
 
     Other facts (author, time, model, source) are in fields that COCO readers ignore.
     """

@@ -1,4 +1,4 @@
-"""Parse the boxes in a model's reply by the box format of its profile. Nothing is guessed."""
+"""Parse the boxes in a model's reply by the box format of its profile."""
 
 from __future__ import annotations
 

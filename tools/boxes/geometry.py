@@ -17,7 +17,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The place of the original in the sent image; ``content`` is its box there, in pixels."""
+    """Where the original is in the sent image: ``content``, in pixels."""
 
     original: Size
     sent: Size

@@ -1,4 +1,4 @@
-"""Resize an image for a model, so that the server's own resizing does not shift boxes.
+"""Resize an image for a model, so that its server does not shift boxes.
 
 `place` computes the placement from sizes alone; `render` makes the image with the same steps.
 """

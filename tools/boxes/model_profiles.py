@@ -27,7 +27,7 @@ _ARTICLES = ("the ", "a ", "an ", "all ")
 
 
 class TrustedText(str):
-    """Our own prompt text. It keeps special tokens; they are removed from all other text."""
+    """Our own prompt text, which keeps its special tokens."""
 
     __slots__ = ()
 
@@ -74,7 +74,7 @@ class BoxFormat:
         return x0 * width / right, y0 * height / bottom, x1 * width / right, y1 * height / bottom
 
     def from_sent(self, box: Box, sent: Size) -> Box:
-        """Convert pixels of the sent image to the family's numbers, rounded as it writes them."""
+        """Convert pixels of the sent image to the family's rounded numbers."""
         right, bottom = self.extents(sent)
         width, height = sent
         x0, y0, x1, y1 = box

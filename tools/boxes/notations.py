@@ -1,4 +1,4 @@
-"""Find labeled groups of four numbers in a reply, in every notation of `model_families`.
+"""Find labeled groups of four numbers in a reply, in every notation.
 
 Every pattern has a bounded length and no nested repetition, so the time is linear in the text.
 """
@@ -20,7 +20,7 @@ LABEL_CHARS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class LabeledNumbers:
-    """Four numbers with their label; None if the model says that the object is not there.
+    """Four numbers with their label; None for an object that is not there.
 
     ``named_corners`` means that x and y were given by name, so their order is known.
     """
@@ -130,7 +130,7 @@ def _json(text: str) -> ParsedNotation:
 
 
 def _is_empty(value: Value) -> bool:
-    """Return whether a value is ``[]``, ``{}``, ``{"boxes": []}`` or ``{"box": null}``."""
+    """Return whether a value is an empty list, or an object without values."""
     if isinstance(value, dict):
         return all(item is None or item in ([], {}) for item in value.values())
     return value == []
@@ -237,7 +237,7 @@ def _florence(text: str) -> Iterator[LabeledNumbers]:
 
 
 def _kosmos(text: str) -> Iterator[LabeledNumbers]:
-    """Convert cells to their centers, or to their edges if both are in one row or column."""
+    """Convert cells to their centers, or to edges within one row or column."""
     label = ""
     for match in _KOSMOS.finditer(text):
         if match[1] is not None:
@@ -252,7 +252,7 @@ def _kosmos(text: str) -> Iterator[LabeledNumbers]:
 
 
 def _molmo(text: str) -> Iterator[LabeledNumbers]:
-    """Parse Molmo's ``x1="10.0" y1="20.0"`` and Molmo 2's ``coords="IMAGE ID X Y ID X Y"``."""
+    """Parse ``x1="10.0" y1="20.0"`` (Molmo) and ``coords="IMAGE ID X Y"``."""
     for match in _MOLMO.finditer(text):
         alt = _ALT.search(match[1])
         coords = _COORDS.search(match[1])

@@ -1,4 +1,4 @@
-"""Parse JSON as models write it: fenced, inside prose, truncated, or slightly malformed.
+"""Parse JSON as models write it: inside prose, truncated or malformed.
 
 Tolerated: ``None``/``True``, single quotes, trailing or missing commas, keys without quotes, and
 the end of the text at any point. A number at the end is dropped, because digits may be missing.

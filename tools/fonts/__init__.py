@@ -1,4 +1,4 @@
-"""The font of labels: Noto Sans CJK SC, cut to Latin and the characters of GB 2312 (OFL-1.1)."""
+"""The font of labels: Noto Sans CJK SC, Latin and GB 2312 only (OFL-1.1)."""
 
 from __future__ import annotations
 

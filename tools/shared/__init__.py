@@ -1,1 +1,1 @@
-"""Code that several tools share. Empty, because importing a submodule must stay light."""
+"""Code that several tools share. Empty, to keep imports light."""

@@ -1,4 +1,4 @@
-"""Describe collections, for the tool ``list_collections`` and the collection resource."""
+"""Summaries of collections, for ``list_collections`` and the resource."""
 
 from __future__ import annotations
 
@@ -55,11 +55,6 @@ def _summarize(overview: CollectionOverview, max_keys: int) -> CollectionSummary
         captured_from=isoformat(overview.captured_from),
         captured_to=isoformat(overview.captured_to),
         encoder=overview.encoder,
-        metadata_keys=[
-            MetadataKeySummary(
-                key=key.key, type=key.type, assets=key.assets, examples=list(key.examples)
-            )
-            for key in keys[:max_keys]
-        ],
+        metadata_keys=[MetadataKeySummary.model_validate(key) for key in keys[:max_keys]],
         more_metadata_keys=max(0, len(keys) - max_keys) or None,
     )

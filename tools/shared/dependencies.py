@@ -1,4 +1,4 @@
-"""The dependencies of the tools. The composition root creates them; every call receives them."""
+"""The dependencies of the tools, created by the composition root."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from anyio import CapacityLimiter
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -94,25 +93,16 @@ def principal() -> str | None:
     return None if token is None else token.client_id
 
 
-class ProgressReporter:
-    """Sends progress from code that cannot await. Leaving the block waits for all messages."""
+@asynccontextmanager
+async def progress_reporter(ctx: Call) -> AsyncIterator[Callable[[float, float | None], None]]:
+    """Yield a function that reports progress; wait for all messages at the end."""
+    tasks: list[asyncio.Task[None]] = []
 
-    def __init__(self, ctx: Call) -> None:
-        self._ctx = ctx
-        self._tasks: list[asyncio.Task[None]] = []
+    def report(done: float, total: float | None = None) -> None:
+        tasks.append(asyncio.create_task(ctx.report_progress(done, total)))
 
-    def report(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Report progress; ``done`` must not decrease within a call."""
-        self._tasks.append(asyncio.create_task(self._ctx.report_progress(done, total, message)))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    try:
+        yield report
+    finally:
         # The client may have disconnected; that does not undo the work.
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

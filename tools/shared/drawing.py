@@ -94,7 +94,7 @@ def draw_resized(
     max_edge: int,
     max_bytes: int,
 ) -> images.EncodedImage:
-    """Draw at the size of the result, so that lines and letters stay sharp, and encode."""
+    """Encode with the boxes drawn at the final size, so that lines stay sharp."""
     resized = image.copy()
     resized.thumbnail((max_edge, max_edge))
     drawn = draw(resized, overlays, style=style)
@@ -102,7 +102,7 @@ def draw_resized(
 
 
 def overlay_uri(asset: str, overlays: Sequence[BoxOverlay], style: Style) -> str | None:
-    """Return the URI of the asset with these boxes, None if they are too many for a URI."""
+    """Return the URI of the asset with these boxes, None if it is too long."""
     boxes = [
         [*(round(value, _DECIMALS) for value in overlay.box), overlay.label[:LABEL_CHARS]]
         for overlay in overlays

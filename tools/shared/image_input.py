@@ -1,4 +1,4 @@
-"""Resolve an image argument: an asset id, a data URL, or a path under an allowed folder."""
+"""Resolve an image argument: an asset id, a data URL, or an allowed path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MIN_EDGE_PIXELS = 8
 
 
 async def resolve_example(deps: Dependencies, reference: str) -> str | Image.Image:
-    """Return an asset id, or the upright image of a data URL or an allowed path, reduced.
+    """Return an asset id, or the reduced upright image of a URL or path.
 
     Raises InvalidArgumentError, NotAllowedError or MediaError. No error reveals whether a file
     outside the allowed folders exists.
@@ -46,7 +46,7 @@ async def resolve_examples(
 async def resolve_crop(
     deps: Dependencies, reference: str, region: list[float]
 ) -> tuple[Image.Image, str | None, Box]:
-    """Return the part inside ``region``, the asset id that it comes from, and the valid box.
+    """Return the part inside ``region``, its asset id, and the valid box.
 
     Raises the errors of `resolve_example`, and InvalidArgumentError for an invalid or tiny box.
     """

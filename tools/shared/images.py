@@ -48,11 +48,11 @@ async def load_image(deps: Dependencies, asset: Asset) -> Image.Image:
 async def decode_untrusted(
     decoder: ImageDecoder, data: bytes, *, edge: int | None = None
 ) -> Image.Image:
-    """Decode as `decode_upright`, in a process that may crash or hang. Raises MediaError."""
+    """Decode in a process that may crash or hang. See `decode_upright`."""
     try:
         return await decoder.load_upright(data, edge=edge)
     except MediaError as error:
-        raise MediaError(error.code, f"the file {error}; give a {_FORMATS}") from error
+        raise MediaError(error.code, f"The file {error}. Give a {_FORMATS}.") from error
 
 
 def decode_upright(data: bytes, *, max_pixels: int, edge: int | None = None) -> Image.Image:
@@ -64,7 +64,7 @@ def decode_upright(data: bytes, *, max_pixels: int, edge: int | None = None) -> 
     try:
         return load_upright(data, max_pixels, edge=edge)
     except MediaError as error:
-        raise MediaError(error.code, f"the file {error}; give a {_FORMATS}") from error
+        raise MediaError(error.code, f"The file {error}. Give a {_FORMATS}.") from error
     except Exception as error:  # Pillow's decoders raise any exception
         raise MediaError("not_an_image", f"the image cannot be decoded: {error}") from error
 
@@ -95,7 +95,7 @@ def crop(image: Image.Image, box: Box) -> Image.Image:
 
 
 def encode(image: Image.Image, *, max_edge: int, max_bytes: int) -> EncodedImage:
-    """Encode as JPEG without metadata, reduced to the limits. Images are never enlarged."""
+    """Encode as JPEG without metadata, reduced to the limits."""
     image = image if image.mode == "RGB" else image.convert("RGB")
     edge = min(max_edge, max(image.size))
     while True:

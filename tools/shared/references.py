@@ -8,7 +8,6 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from sightline.storage.records.annotations import Annotation
 from sightline.storage.records.assets import Asset
 from sightline.storage.retrieval.search_types import (
     ImageHit,
@@ -106,26 +105,9 @@ def isoformat(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
-def annotation_reference(annotation: Annotation) -> AnnotationReference:
-    """Describe a saved annotation."""
-    return AnnotationReference(
-        id=annotation.id,
-        label=annotation.label,
-        box=list(annotation.box),
-        score=annotation.score,
-        origin=annotation.origin,
-        model=annotation.model,
-        author=annotation.author,
-        note=annotation.note,
-    )
-
-
 def retriever_ranks(scores: Mapping[str, RetrieverScore]) -> dict[str, RetrieverRank]:
     """Describe the ranks of a hit by retriever."""
-    return {
-        name: RetrieverRank(rank=score.rank, score=score.score, distance=score.distance)
-        for name, score in scores.items()
-    }
+    return {name: RetrieverRank.model_validate(score._asdict()) for name, score in scores.items()}
 
 
 def matched_passage(passage: Passage, *, detailed: bool) -> MatchedPassage:

@@ -1,4 +1,4 @@
-"""Results of tools: one typed model as JSON text and structured content, then images.
+"""Results of tools: JSON text, the same as structured content, then images.
 
 Many clients read only the first text block and some drop images, so that block is complete.
 """
@@ -35,9 +35,9 @@ NormalizedBox = Annotated[
 
 
 class ToolModel(BaseModel):
-    """Base of all results and arguments. The JSON of a result omits fields that are None."""
+    """Base of all results and arguments. Results omit fields that are None."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
 def as_list(values: Iterable[float] | None) -> list[float] | None:

@@ -67,7 +67,7 @@ async def locate_phrases(
 
 
 def quoted_text(phrase: str) -> str | None:
-    """Return the words of a phrase that is wholly in quotation marks, None for any other."""
+    """Return the words of a quoted phrase, None for any other."""
     match = _QUOTED.fullmatch(phrase.strip())
     words = next((group for group in match.groups() if group), "") if match else ""
     return words.strip() or None

@@ -48,7 +48,9 @@ class UnknownModelError(ModelRefusedError):
     """The endpoint has no model of this name."""
 
     def __init__(self, model: str, endpoint: str, known: Sequence[str]) -> None:
-        super().__init__(f"Unknown model {shown(model)} at {endpoint}. Available: {choices(known)}.")
+        super().__init__(
+            f"Unknown model {shown(model)} at {endpoint}. Available: {choices(known)}."
+        )
 
 
 @dataclass(frozen=True, slots=True)

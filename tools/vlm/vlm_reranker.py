@@ -31,7 +31,7 @@ _CHINESE = ("是", "否")
 
 
 class VlmReranker:
-    """A `RerankModel` that asks a vision-language model whether each result answers the query.
+    """Scores results by asking the model whether each one answers the query.
 
     The score is the probability of yes against no, from the log-probabilities of the first token.
     All results are asked at once; the client limits the concurrency.
@@ -74,7 +74,7 @@ class VlmReranker:
 
 
 def relevance_request(profile: Profile, query: str, text: str, image: Part | None) -> Request:
-    """Ask whether a result answers the query. ``choices`` are yes and no, in that order.
+    """Ask whether a result answers the query. ``choices`` are yes, then no.
 
     The built-in model is asked whether the image contains the query.
     """
