@@ -148,7 +148,7 @@ def figures(root: Path) -> dict[str, str]:
         "duplicate public classes": f"{sum(n > 1 for n in public_classes(found).values())}",
         "most modules in a folder": f"{count} ({folder})",
         "import lines, share": f"{import_lines(found) / total:.1%}",
-        "retrieval modules of a search": f"{modules_on_search_path(found)}",
+        "retrieval modules that a search imports": f"{modules_on_search_path(found)}",
         "settings": f"{settings_count(found)}",
         "docstring first lines above 80": f"{len(long_docstrings(found))}",
     }
