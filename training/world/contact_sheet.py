@@ -1,4 +1,4 @@
-"""Contact sheets: ``python -m sightline.training.world.contact_sheet [FAMILY ...]``."""
+"""Write contact sheets: ``python -m sightline.training.world.contact_sheet``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_BYTES = 245_000
 
 
 def sheet(family: str, split: Split = "test", first: int = 0) -> Image.Image:
-    """Twenty pictures of a family, from the ``first``-th on."""
+    """Draw twenty images of a family, starting at number ``first``."""
     page = Image.new("RGB", (CELL[0] * COLUMNS, CELL[1] * ROWS), (255, 255, 255))
     for i in range(COLUMNS * ROWS):
         picture = draw(family, seed_of(split, first + i), split).image
@@ -32,10 +32,10 @@ def sheet(family: str, split: Split = "test", first: int = 0) -> Image.Image:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write a sheet of each family named, or of all."""
+    """Write a contact sheet for each named family (default: all)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("families", nargs="*", default=sorted(FAMILIES))
-    parser.add_argument("--out", type=Path, default=Path("docs/world"))
+    parser.add_argument("--out", type=Path, default=Path("docs/images/world"))
     parser.add_argument("--first", type=int, default=0)
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
-"""Write pictures of the drawn world as a folder that people, tools and tests can read.
+"""Export images of the synthetic world to a folder.
 
-OUT/images/<family>-<number>.jpg    the pictures, with their capture time in EXIF if they have one
-OUT/metadata.jsonl                  one line a picture: file_name, captions and what is known of it
-OUT/questions.jsonl                 one line a question: file_name, kind, question, answer, box
-OUT/instances.json                  things and text with their boxes, in COCO's format
+OUT/images/<family>-<number>.jpg    images, with the capture time in EXIF if there is one
+OUT/metadata.jsonl                  one line per image: file_name, captions and attributes
+OUT/questions.jsonl                 one line per question: file_name, kind, question, answer, box
+OUT/instances.json                  objects and texts with boxes, in COCO format
 
-Everything is a function of split, count, seed and families: the same call writes the same bytes.
-The first English caption of every picture is unique within the folder.
+The output depends only on split, count, seed and families: the same call writes the same bytes.
+The first English caption of each image is unique within the folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sightline.training.world.core.picture import Box, Picture, Split
 from sightline.training.world.core.splits import SEEDS, seed_of
 from sightline.training.world.families import FAMILIES, draw
 
-#: Pictures that one ``seed`` may hold; the next seed's begin after them.
+#: Maximum number of images per ``seed``; the next seed starts after them.
 PICTURES_PER_SEED: Final = 1_000_000
 _CHUNK: Final = 16
 _TEXT: Final = "text"
@@ -42,7 +42,7 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was written."""
+    """Counts of an export."""
 
     folder: Path
     pictures: dict[str, int]
@@ -51,7 +51,7 @@ class Summary:
 
 
 class Drawn(TypedDict):
-    """One picture as it will be written."""
+    """One encoded image with its records."""
 
     jpeg: bytes
     size: tuple[int, int]
@@ -61,7 +61,7 @@ class Drawn(TypedDict):
 
 
 def jpeg_bytes(picture: Picture) -> bytes:
-    """The picture as JPEG, in the quality that its metadata names."""
+    """Encode the image as JPEG with the quality from its metadata."""
     exif = Image.Exif()
     if picture.captured_at:
         stamp = picture.captured_at.strftime("%Y:%m:%d %H:%M:%S")
@@ -81,15 +81,15 @@ def export(
     families: Sequence[str] = (),
     workers: int = 1,
 ) -> Summary:
-    """Write ``count`` pictures of ``split``, the families in turn (all of them if none is named).
+    """Write ``count`` images of ``split``, alternating between families.
 
-    ``out`` must not hold anything yet; it appears complete or not at all.
+    An empty ``families`` means all. ``out`` must be new or empty; it is written atomically.
     """
     names = list(families) or sorted(FAMILIES)
     _check(out, split, count, seed, names)
     first = seed * PICTURES_PER_SEED
     jobs = [(names[i % len(names)], split, first + i) for i in range(count)]
-    # Pictures whose caption is taken are replaced by these, which no other picture uses.
+    # Images with a duplicate caption are replaced by unused numbers.
     spare = first + count
     taken: set[str] = set()
     with _appearing(out) as folder, _pool(workers) as pool:
@@ -112,14 +112,14 @@ def _check(out: Path, split: Split, count: int, seed: int, families: list[str]) 
         if family not in FAMILIES:
             raise UnknownNameError("family", family, FAMILIES)
     if not 1 <= count <= PICTURES_PER_SEED // 2:
-        raise ConfigurationError(f"count is {count}; it must be 1 to {PICTURES_PER_SEED // 2}")
+        raise ConfigurationError(f"Invalid count {count}. Allowed: 1 to {PICTURES_PER_SEED // 2}.")
     seeds = len(SEEDS[split]) // PICTURES_PER_SEED
     if not 0 <= seed < seeds:
-        raise ConfigurationError(f"seed is {seed}; it must be 0 to {seeds - 1}")
+        raise ConfigurationError(f"Invalid seed {seed}. Allowed: 0 to {seeds - 1}.")
     if out.exists() and not out.is_dir():
-        raise ConfigurationError(f"{out} is a file; name a folder that is new or empty")
+        raise ConfigurationError(f"{out} is a file. Choose a new or empty folder.")
     if out.exists() and any(out.iterdir()):
-        raise ConfigurationError(f"{out} is not empty; name a folder that is new or empty")
+        raise ConfigurationError(f"{out} is not empty. Choose a new or empty folder.")
 
 
 def _draw(job: tuple[str, Split, int]) -> Drawn:
@@ -161,7 +161,7 @@ def _draw(job: tuple[str, Split, int]) -> Drawn:
 
 
 class _Writer:
-    """Writes pictures as they come, and the COCO file when all are there."""
+    """Writes images as they arrive and the COCO file at the end."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "images").mkdir()
@@ -233,7 +233,7 @@ def _line(file: io.TextIOBase, value: Json) -> None:
 
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that takes its name once it is complete, and goes if it fails."""
+    """Create a temporary folder and rename it to ``out`` on success."""
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
     try:
@@ -247,28 +247,28 @@ def _appearing(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Worker processes, or none where one is enough."""
+    """Start worker processes, or none for one worker."""
     if workers <= 1:
         yield None
         return
-    # Spawned, not forked: the caller may hold threads, and torch's do not survive a fork.
+    # Spawn, because torch threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         yield pool
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``sightline world``."""
-    parser.add_argument("out", type=Path, help="a folder that is new or empty")
+    """Add the arguments of ``sightline world``."""
+    parser.add_argument("out", type=Path, help="new or empty output folder")
     parser.add_argument("--split", choices=list(SEEDS), default="test")
-    parser.add_argument("--count", type=int, default=900, help="pictures in all (%(default)s)")
+    parser.add_argument("--count", type=int, default=900, help="number of images (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--families", nargs="+", choices=sorted(FAMILIES), default=[])
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw (%(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="number of worker processes (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write pictures and say what was written."""
+    """Export images and print a summary."""
     summary = export(
         arguments.out,
         split=arguments.split,

@@ -1,7 +1,7 @@
-"""The scene families, and ``draw``: a family, a seed and a split in, the same picture out.
+"""Registry of scene families and deterministic drawing by family, seed and split.
 
-A family is a module with ``draw(rng, seed, split) -> Picture``. It takes its attributes with
-``splits.choose``, draws on a ``stage.Stage`` and says there what it drew.
+A family is a module with ``draw(rng, seed, split) -> SceneImage``. It samples its attributes with
+``splits.sample_attributes`` and draws with a ``SceneBuilder``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FAMILIES: Final[dict[str, Drawer]] = {
 
 
 def draw(family: str, seed: int, split: Split) -> Picture:
-    """Draw one picture; ``seed`` must be one of the split's (see ``splits.seed_of``)."""
+    """Draw one image; ``seed`` must belong to the split (``seed_of``)."""
     if family not in FAMILIES:
         raise UnknownNameError("family", family, FAMILIES)
     check_seed(seed, split)

@@ -1,4 +1,4 @@
-"""How a chart is painted, and what it shows."""
+"""Content and drawing of a chart."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ MARKS: Final[dict[str, Words]] = {
 }
 ROUND: Final = ("pie", "ring")
 SURFACES: Final = (WHITE, YELLOW, GREY, PINK, GRID, GREEN_BOARD, BLACK_BOARD)
-#: Bold, and narrow enough for six names in a row.
+#: Narrow enough for six names in a row.
 _NAMES: Final = "condensed"
 SIZES: Final = ((360, 270), (384, 288), (400, 300), (440, 320), (360, 320))
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What a chart shows; ``colours`` has one name a category."""
+    """Content of a chart; ``colors`` has one color name per category."""
 
     kind: str
     title: str
@@ -67,28 +67,28 @@ class Chart:
 
     @property
     def combinations(self) -> tuple[str, ...]:
-        """The attributes that are combined: kind and number of categories, kind and colour."""
+        """Combinations: kind and number of categories, kind and color."""
         first = "mixed" if self.mixed else self.colours[0]
         return f"chart/{self.kind}/{len(self.names)}", f"chart/{self.kind}/{first}"
 
     @property
     def mixed(self) -> bool:
-        """Whether the categories have colours of their own."""
+        """Whether the categories have different colors."""
         return len(set(self.colours)) > 1
 
     @property
     def largest(self) -> str:
-        """The category with the greatest value."""
+        """Category with the largest value."""
         return self.names[self.values.index(max(self.values))]
 
     @property
     def smallest(self) -> str:
-        """The category with the least value."""
+        """Category with the smallest value."""
         return self.names[self.values.index(min(self.values))]
 
 
 def paint(sheet: Sheet, chart: Chart) -> tuple[list[Area], Box]:
-    """Paint the chart; returns the box of each category's mark and the title's box."""
+    """Draw the chart and return the area of each mark and the title box."""
     rng = sheet.rng
     x0, y0, x1, y1 = sheet.canvas.safe
     font = rng.choice(("sans", "bold", "slab", "serif"))
@@ -160,7 +160,7 @@ def _line(sheet: Sheet, chart: Chart, area: Box, size: float) -> list[Area]:
     x0, y0, x1, y1 = area
     base, top = y1 - size * 1.5, y0 + size * 1.4
     slot = (x1 - x0) / len(chart.names)
-    # Low points keep room below for their values.
+    # Reserve space for values below low points.
     low = base - size * 1.3
     points = [
         (x0 + slot * (i + 0.5), low - (low - top) * v / 100) for i, v in enumerate(chart.values)
@@ -173,7 +173,7 @@ def _line(sheet: Sheet, chart: Chart, area: Box, size: float) -> list[Area]:
     boxes: list[Area] = []
     for i, (x, y) in enumerate(points):
         boxes.append(_mark(sheet, chart, i, canvas.circle((x, y), 5.5, colour, sheet.ink, 1)))
-        # A value stands on the side where the line does not pass.
+        # Put the value on the side without the line.
         beside = [points[j][1] for j in (i - 1, i + 1) if 0 <= j < len(points)]
         under = sum(beside) / len(beside) < y
         sheet.write((x, y + size * (1.0 if under else -1.0)), str(chart.values[i]), size,

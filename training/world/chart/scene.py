@@ -1,4 +1,4 @@
-"""Charts: bars, rows, lines, pies and rings, with a title, categories and their values."""
+"""Charts: bar, row, line, pie and ring, with title, categories and values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sightline.training.world.core.stage import Area
 
 
 def draw(rng: random.Random, seed: int, split: Split) -> Picture:
-    """Draw the chart of ``seed``."""
+    """Draw a chart with captions and questions."""
     chart, unseen = choose(rng, split, lambda: _invent(rng), lambda c: c.combinations)
     sheet = Sheet("chart", rng, seed, split, rng.choice(SIZES), chart.surface)
     boxes, title = paint(sheet, chart)
@@ -51,7 +51,7 @@ def _invent(rng: random.Random) -> Chart:
 
 
 def _shares(rng: random.Random, count: int) -> tuple[int, ...]:
-    """``count`` different multiples of 5, at least 10 each, that add up to 100."""
+    """Sample ``count`` different multiples of 5 (at least 10) with sum 100."""
     while True:
         cuts = sorted(rng.sample(range(1, 20), count - 1))
         parts = [5 * (b - a) for a, b in zip([0, *cuts], [*cuts, 20], strict=True)]

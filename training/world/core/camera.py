@@ -1,9 +1,8 @@
-"""The camera: a slight rotation and perspective that carries every box along.
+"""Camera model: a slight rotation and perspective, applied to pixels and boxes.
 
-A camera is a homography between the canvas (what a family draws on) and the finished picture. It
-looks at a quadrilateral just inside the canvas, so that the picture has no empty corners; families
-keep what matters inside ``Canvas.safe``. ``develop`` then adds what a real camera adds: uneven
-light, blur and noise.
+A camera is a homography between the canvas and the final image. It views a quadrilateral inside the
+canvas, so the image has no empty corners. Families draw important content inside ``Canvas.safe``.
+``add_camera_effects`` adds uneven light, blur and noise.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Where the corners of the picture (TL, TR, BR, BL) lie on the canvas, in canvas pixels."""
+    """Image corners (TL, TR, BR, BL) on the canvas, in canvas pixels."""
 
     size: tuple[int, int]
     corners: tuple[Point, Point, Point, Point]
 
     @classmethod
     def straight(cls, size: tuple[int, int]) -> Camera:
-        """A camera that shows the canvas as it was drawn."""
+        """Return a camera without rotation and perspective."""
         w, h = size
         return cls(size, ((0, 0), (w, 0), (w, h), (0, h)))
 
     @classmethod
     def handheld(cls, rng: random.Random, size: tuple[int, int], strength: float = 1.0) -> Camera:
-        """A camera held by hand: up to about 2.5 degrees and 2% of perspective at strength 1."""
+        """Sample a camera with up to 2.5 degrees and 2% perspective."""
         w, h = size
         angle = math.radians(rng.uniform(-2.5, 2.5) * strength)
         lean = 0.02 * strength
@@ -49,7 +48,7 @@ class Camera:
         return cls(size, (corners[0], corners[1], corners[2], corners[3]))
 
     def _to_canvas(self) -> tuple[float, ...]:
-        """The homography from picture pixels to canvas pixels, as nine numbers, last one 1."""
+        """Return the homography from image to canvas pixels as nine numbers."""
         (x0, y0), (x1, y1), (x2, y2), (x3, y3) = self.corners
         w, h = self.size
         dx1, dx2, sx = x1 - x2, x3 - x2, x0 - x1 + x2 - x3
@@ -62,7 +61,7 @@ class Camera:
         return (a / w, b / h, x0, d / w, e / h, y0, g / w, k / h, 1.0)
 
     def shoot(self, canvas: Image.Image, scale: int) -> Image.Image:
-        """The picture of a canvas that was drawn ``scale`` times as large."""
+        """Warp a canvas that was drawn ``scale`` times larger into an image."""
         a, b, c, d, e, f, g, h, _ = self._to_canvas()
         if self == Camera.straight(self.size):
             return canvas.reduce(scale)
@@ -75,7 +74,7 @@ class Camera:
         )
 
     def point(self, x: float, y: float) -> Point:
-        """Where a point of the canvas lies in the picture."""
+        """Map a canvas point to image pixels."""
         a, b, c, d, e, f, g, h, _ = self._to_canvas()
         # The inverse of a 3x3 matrix up to scale is its adjugate.
         u = (e - f * h) * x + (c * h - b) * y + (b * f - c * e)
@@ -84,7 +83,7 @@ class Camera:
         return u / z, v / z
 
     def box(self, outline: Iterable[Point]) -> Box:
-        """The box, clipped to the picture, around points of the canvas."""
+        """Return the box around canvas points, clipped to the image."""
         points = [self.point(x, y) for x, y in outline]
         w, h = self.size
         xs = [round(min(max(x, 0.0), w), 1) for x, _ in points]
@@ -95,7 +94,7 @@ class Camera:
 def develop(
     picture: Image.Image, rng: random.Random, *, light: float, noise: float, blur: float
 ) -> Image.Image:
-    """Light a picture unevenly (0 to 1), blur it (radius in pixels) and add noise (of 255)."""
+    """Add uneven light (0 to 1), blur (pixels) and noise (0 to 255)."""
     if light:
         tint = [rng.uniform(0, 0.025) for _ in range(3)]
         levels = [1 - light * rng.random() for _ in range(9)]

@@ -1,8 +1,8 @@
-"""What every family draws on: a supersampled canvas in coordinates of the finished picture.
+"""Supersampled drawing canvas in coordinates of the final image.
 
-Everything is drawn twice as large and reduced once at the end, through the camera. All chance
-comes from the ``random.Random`` that is handed in and all text from the shipped fonts, so one seed
-gives the same bytes on every machine. Colours are RGB, or RGBA to blend over what is there.
+The canvas is drawn at twice the size and reduced once, by the camera. All randomness comes from the
+``random.Random`` argument and all text from the included fonts, so a seed gives the same bytes on
+every machine. Colors are RGB, or RGBA to blend with the existing pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SCALE: Final = 2
 
 
 def mix(a: RGB, b: RGB, share: float) -> RGB:
-    """``a`` with ``share`` (0 to 1) of ``b`` in it."""
+    """Mix ``share`` (0 to 1) of ``b`` into ``a``."""
     return (
         round(a[0] + (b[0] - a[0]) * share),
         round(a[1] + (b[1] - a[1]) * share),
@@ -32,35 +32,35 @@ def mix(a: RGB, b: RGB, share: float) -> RGB:
 
 
 def darker(colour: RGB, share: float = 0.25) -> RGB:
-    """``colour`` with ``share`` of black."""
+    """Mix ``share`` of black into ``color``."""
     return mix(colour, (0, 0, 0), share)
 
 
 def lighter(colour: RGB, share: float = 0.25) -> RGB:
-    """``colour`` with ``share`` of white."""
+    """Mix ``share`` of white into ``color``."""
     return mix(colour, (255, 255, 255), share)
 
 
 def jitter(rng: random.Random, colour: RGB, amount: int = 10) -> RGB:
-    """``colour`` made lighter or darker by up to ``amount``, its hue moved by a third of that."""
+    """Vary brightness by up to ``amount`` and each channel by a third of it."""
     level, hue = rng.randint(-amount, amount), amount // 3
     r, g, b = (min(255, max(0, c + level + rng.randint(-hue, hue))) for c in colour)
     return r, g, b
 
 
 def box_of(points: Sequence[Point]) -> Box:
-    """The box around points."""
+    """Return the box around points."""
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     return min(xs), min(ys), max(xs), max(ys)
 
 
 def overlap(a: Box, b: Box) -> bool:
-    """Whether two boxes share a point."""
+    """Return whether two boxes overlap."""
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 class Canvas:
-    """A picture in the making. ``size`` is that of the finished picture."""
+    """A drawing surface. ``size`` is the size of the final image."""
 
     def __init__(self, size: tuple[int, int], ground: RGB = (255, 255, 255)) -> None:
         self.size = size
@@ -69,18 +69,18 @@ class Canvas:
         self._blend = ImageDraw.Draw(self.image, "RGBA")
 
     def _pen(self, *colours: Colour | None) -> ImageDraw.ImageDraw:
-        """Blending costs several times as much as covering, so it is done only where asked for."""
+        """Return the blending pen only for RGBA colors, because it is slower."""
         blends = any(colour is not None and len(colour) == 4 for colour in colours)
         return self._blend if blends else self._opaque
 
     @property
     def full(self) -> Box:
-        """The box of the whole canvas."""
+        """Box of the whole canvas."""
         return 0, 0, *self.size
 
     @property
     def safe(self) -> Box:
-        """The box that a hand-held camera never cuts."""
+        """Box that a hand-held camera never cuts."""
         w, h = self.size
         return 0.07 * w, 0.07 * h, 0.93 * w, 0.93 * h
 
@@ -93,7 +93,7 @@ class Canvas:
         outline: Colour | None = None,
         width: float = 1,
     ) -> Box:
-        """Draw a polygon; returns the box around it."""
+        """Draw a polygon and return its box."""
         scaled = [(x * SCALE, y * SCALE) for x, y in points]
         self._pen(fill).polygon(scaled, fill)
         if outline is not None:
@@ -109,7 +109,7 @@ class Canvas:
         width: float = 1,
         radius: float = 0,
     ) -> Box:
-        """Draw a rectangle, with round corners where ``radius`` is given; returns its box."""
+        """Draw a rectangle (rounded if ``radius`` > 0) and return its box."""
         x0, y0, x1, y1 = _scaled(box)
         pen, draw = max(1, round(width * SCALE)), self._pen(fill, outline)
         if radius:
@@ -125,7 +125,7 @@ class Canvas:
         outline: Colour | None = None,
         width: float = 1,
     ) -> Box:
-        """Draw an ellipse; returns its box."""
+        """Draw an ellipse and return its box."""
         pen = max(1, round(width * SCALE))
         self._pen(fill, outline).ellipse(_scaled(box), fill, outline, pen)
         return box
@@ -138,22 +138,22 @@ class Canvas:
         outline: Colour | None = None,
         width: float = 1,
     ) -> Box:
-        """Draw a circle; returns its box."""
+        """Draw a circle and return its box."""
         x, y = centre
         return self.ellipse((x - radius, y - radius, x + radius, y + radius), fill, outline, width)
 
     def pieslice(
         self, box: Box, start: float, end: float, fill: Colour, outline: Colour | None = None
     ) -> None:
-        """Draw a slice of a pie from ``start`` to ``end``, degrees clockwise from 3 o'clock."""
+        """Draw a pie slice; angles in degrees clockwise from 3 o'clock."""
         self._pen(fill, outline).pieslice(_scaled(box), start, end, fill, outline, SCALE)
 
     def arc(self, box: Box, start: float, end: float, fill: Colour, width: float = 1) -> None:
-        """Draw part of an ellipse's outline, degrees clockwise from 3 o'clock."""
+        """Draw an ellipse arc; angles in degrees clockwise from 3 o'clock."""
         self._pen(fill).arc(_scaled(box), start, end, fill, max(1, round(width * SCALE)))
 
     def line(self, points: Sequence[Point], fill: Colour, width: float = 1) -> Box:
-        """Draw a line through points; returns the box around it, without the pen's width."""
+        """Draw a line and return the box of its points, without line width."""
         scaled = [(x * SCALE, y * SCALE) for x, y in points]
         self._pen(fill).line(scaled, fill, max(1, round(width * SCALE)), joint="curve")
         return box_of(points)
@@ -174,7 +174,7 @@ class Canvas:
     def text_box(
         self, at: Point, text: str, size: float, font: str = "sans", anchor: str = "la"
     ) -> Box:
-        """Where ``text`` would have its ink, without drawing it."""
+        """Return the ink box of ``text`` without drawing it."""
         face = font_for(text, font, round(size * SCALE))
         x0, y0, x1, y1 = self._opaque.textbbox(
             (at[0] * SCALE, at[1] * SCALE), text, font=face, anchor=anchor
@@ -190,10 +190,10 @@ class Canvas:
         font: str = "sans",
         anchor: str = "la",
     ) -> Box:
-        """Draw one line of text, ``size`` pixels high; returns the box of its ink.
+        """Draw one line of text, ``size`` pixels high, and return its ink box.
 
-        ``anchor`` is Pillow's: "la" left and ascender, "mm" the middle. Text with Chinese in it
-        is set in the Chinese font whatever ``font`` says.
+        ``anchor`` is a Pillow anchor: "la" is left and ascender, "mm" is the middle. Text with
+        Chinese characters always uses the Chinese font.
         """
         face = font_for(text, font, round(size * SCALE))
         at = (at[0] * SCALE, at[1] * SCALE)
@@ -211,7 +211,7 @@ class Canvas:
         *,
         font: str = "sans",
     ) -> Box:
-        """Draw text about ``centre``, turned counter-clockwise; returns the box of its ink."""
+        """Draw text rotated counter-clockwise and return its ink box."""
         face = font_for(text, font, round(size * SCALE))
         x0, y0, x1, y1 = face.getbbox(text)
         mask = Image.new("L", (round(x1 - x0) + 4, round(y1 - y0) + 4))
@@ -231,7 +231,7 @@ class Canvas:
     # Surfaces -------------------------------------------------------------------------------
 
     def gradient(self, box: Box, first: RGB, last: RGB, *, across: bool = False) -> None:
-        """Fill a box from ``first`` (top) to ``last`` (bottom), or from left to right."""
+        """Fill a box with a gradient, top to bottom or left to right."""
         steps = 128
         strip = Image.new("RGB", (steps, 1) if across else (1, steps))
         strip.putdata([mix(first, last, i / (steps - 1)) for i in range(steps)])
@@ -240,7 +240,7 @@ class Canvas:
         self.image.paste(strip.resize(size, Image.Resampling.NEAREST), (x0, y0))
 
     def texture(self, rng: random.Random, box: Box, amount: int, grain: float = 3) -> None:
-        """Darken a box unevenly, by up to 1.5 ``amount`` of 255, in spots of ``grain`` pixels."""
+        """Darken random spots of ``grain`` pixels by up to 1.5 * ``amount``."""
         x0, y0, x1, y1 = (round(v) for v in _clipped(_scaled(box), self.image.size))
         if x1 <= x0 or y1 <= y0:
             return
@@ -252,7 +252,7 @@ class Canvas:
         self.image.paste((0, 0, 0), (x0, y0), spots)
 
     def shadow(self, box: Box, strength: float = 0.45) -> None:
-        """Darken a soft-edged ellipse that fills ``box``, as under a thing that stands."""
+        """Draw a soft elliptical shadow that fills ``box``."""
         x0, y0, x1, y1 = _scaled(box)
         mask = Image.new("L", (24, 24))
         ImageDraw.Draw(mask).ellipse((4, 4, 19, 19), round(255 * strength))
@@ -263,10 +263,7 @@ class Canvas:
         self.image.paste((8, 8, 12), at, mask)
 
     def paste(self, picture: Image.Image, box: Box, mask: Image.Image | None = None) -> None:
-        """Put a picture, resized, into a box; ``mask`` (mode L) says where it shows."""
-        self._paste(picture, box, mask)
-
-    def _paste(self, picture: Image.Image, box: Box, mask: Image.Image | None = None) -> None:
+        """Paste an image into a box, resized; ``mask`` (mode L) is its opacity."""
         x0, y0, x1, y1 = (round(v) for v in _scaled(box))
         size = max(1, x1 - x0), max(1, y1 - y0)
         fitted = picture.resize(size, Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""The time in a picture: a clock on a post or the stamp of a camera, and the light of the hour."""
+"""Time in an image: clock, camera timestamp and daylight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sightline.training.world.core.camera import Point
 from sightline.training.world.core.canvas import RGB, Canvas, jitter, overlap
 from sightline.training.world.core.picture import Box
 
-#: Daylight to (Chinese, as it stands in a caption, hours from and to).
+#: Daylight to (Chinese name, English caption phrase, hours from and to).
 DAYLIGHT: Final[dict[str, tuple[str, str, tuple[int, int]]]] = {
     "day": ("白天", "by day", (7, 17)),
     "evening": ("傍晚", "in the evening", (17, 20)),
@@ -26,16 +26,16 @@ _SKIES: Final[dict[str, list[tuple[RGB, RGB]]]] = {
 
 
 def moment(rng: random.Random) -> tuple[str, datetime]:
-    """A daylight and a moment in 2026 that fits it, on a multiple of five minutes."""
+    """Sample a daylight and a matching time in 2026, in 5-minute steps."""
     daylight = rng.choice(list(DAYLIGHT))
     first, last = DAYLIGHT[daylight][2]
     minutes = rng.randrange(first * 60, last * 60, 5) % (24 * 60)
-    day = datetime(2026, 1, 1) + timedelta(days=rng.randrange(365))  # noqa: DTZ001 (a camera's own)
+    day = datetime(2026, 1, 1) + timedelta(days=rng.randrange(365))  # noqa: DTZ001 (local time)
     return daylight, day + timedelta(minutes=minutes)
 
 
 def sky(canvas: Canvas, rng: random.Random, daylight: str, horizon: float) -> None:
-    """Paint the sky down to ``horizon``, with clouds or stars."""
+    """Draw the sky down to ``horizon``, with clouds or stars."""
     w, _ = canvas.size
     top, low = rng.choice(_SKIES[daylight])
     canvas.gradient((0, 0, w, horizon), jitter(rng, top), jitter(rng, low))
@@ -51,7 +51,7 @@ def sky(canvas: Canvas, rng: random.Random, daylight: str, horizon: float) -> No
 
 
 def clock(canvas: Canvas, centre: Point, radius: float, when: datetime, post: float) -> Box:
-    """A clock with hands on a post that ends at height ``post``; returns the box of its face."""
+    """Draw an analog clock on a post and return the box of its face."""
     x, y = centre
     rim = (38, 44, 50)
     canvas.rectangle((x - radius * 0.13, y, x + radius * 0.13, post), rim)
@@ -76,7 +76,7 @@ def clock(canvas: Canvas, centre: Point, radius: float, when: datetime, post: fl
 def stamp(
     canvas: Canvas, rng: random.Random, when: datetime, taken: Sequence[Box]
 ) -> tuple[str, Box]:
-    """The date and time that a camera writes into a corner, off the boxes ``taken`` if it can.
+    """Draw a camera timestamp in a corner, outside the boxes if possible.
 
     Returns its text and box.
     """

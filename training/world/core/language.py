@@ -1,7 +1,6 @@
-"""Words for what is drawn: colours, things, numbers and plurals, in English and Chinese.
+"""English and Chinese words for colors, directions, numbers and plurals.
 
-Every word here is an English name with what Chinese calls it. Answers use these words and no
-others, so that one thing has one name.
+Answers use only these words, so that each object and value has exactly one name.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from typing import Final
 
 from sightline.training.world.core.canvas import RGB
 
-#: The colours that a person tells apart at a glance, as drawn.
+#: Clearly distinguishable colors with the RGB values used for drawing.
 COLOURS: Final[dict[str, RGB]] = {
     "red": (200, 38, 38),
     "orange": (238, 130, 28),
@@ -25,7 +24,7 @@ COLOURS: Final[dict[str, RGB]] = {
     "white": (240, 240, 238),
 }
 
-#: Chinese for every English word that may be an answer or stand in a caption.
+#: Chinese translation of English words in answers and captions.
 CHINESE: Final[dict[str, str]] = {
     "red": "红色",
     "orange": "橙色",
@@ -75,31 +74,31 @@ _ODD_PLURALS: Final = {
 
 
 def plural(noun: str, count: int = 2) -> str:
-    """``noun`` as it stands behind ``count``."""
+    """Return the form of ``noun`` after ``count``."""
     if count == 1:
         return noun
     return _ODD_PLURALS.get(noun, f"{noun}s")
 
 
 def article(phrase: str) -> str:
-    """``phrase`` behind "a" or "an"."""
+    """Put "a" or "an" before ``phrase``."""
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
 
 
 def number(count: int) -> str:
-    """``count`` as an English word up to twelve, else its digits."""
+    """Return ``count`` as an English word up to twelve, else as digits."""
     return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
 def number_zh(count: int) -> str:
-    """``count`` as Chinese says it before a measure word: two is 两."""
+    """Return ``count`` in Chinese before a measure word; 2 is 两."""
     if count == 2:
         return "两"
     return _CHINESE_NUMBERS[count] if count <= 10 else str(count)
 
 
 def counted(count: int, phrase: str) -> str:
-    """``2, "white van"`` gives "two white vans"; one gives "a white van"."""
+    """Combine a count and a phrase: "two white vans", "a white van"."""
     if count == 1:
         return article(phrase)
     head, _, noun = phrase.rpartition(" ")
@@ -107,15 +106,15 @@ def counted(count: int, phrase: str) -> str:
 
 
 def listed(parts: list[str]) -> str:
-    """``a, b and c``."""
+    """Join parts as "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def listed_zh(parts: list[str]) -> str:
-    """``甲、乙和丙``."""
+    """Join parts as "甲、乙和丙"."""
     return parts[0] if len(parts) == 1 else f"{'、'.join(parts[:-1])}和{parts[-1]}"
 
 
 def yes_no(fact: bool) -> tuple[str, str]:
-    """The answer to an existence or comparison question, in English and Chinese."""
+    """Return "yes" or "no" in English and Chinese."""
     return ("yes", "是") if fact else ("no", "否")

@@ -1,4 +1,4 @@
-"""What one drawn picture consists of: the pixels and everything that is true of them."""
+"""Data types of a drawn image: pixels and complete ground truth."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ QuestionKind = Literal[
     "unanswerable",
 ]
 
-#: Corners (x0, y0, x1, y1) in pixels of the finished picture, origin top left, x1 and y1 exclusive.
+#: Corners (x0, y0, x1, y1) in image pixels, origin top left, x1 and y1 exclusive.
 Box = tuple[float, float, float, float]
 
-#: The answer to every ``unanswerable`` question, by language.
+#: Answer to every ``unanswerable`` question, by language.
 NOT_SHOWN: dict[Language, str] = {"en": "not shown", "zh": "图中没有"}
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """An object in the picture: ``Thing("car", {"colour": "red"}, (10, 20, 60, 50))``."""
+    """An object in the image, e.g. ``("car", {"colour": "red"}, (10, 20, 60, 50))``."""
 
     label: str
     attributes: dict[str, str]
@@ -40,7 +40,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Text that is drawn in the picture, with the box of its ink."""
+    """Text in the image with the box of its ink."""
 
     text: str
     box: Box
@@ -48,10 +48,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about one picture with its one right answer.
+    """A question about one image with its only correct answer.
 
-    ``box`` is where the answer can be seen; it is the answer itself for kind ``location`` (whose
-    ``answer`` is the phrase that was asked for) and ``None`` where the picture does not say.
+    ``box`` shows where the answer is visible; ``None`` if no single place shows it. For kind
+    ``location``, ``box`` is the answer and ``answer`` is the phrase of the question.
     """
 
     kind: QuestionKind
@@ -63,12 +63,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One drawn picture with its ground truth.
+    """One drawn image with its ground truth.
 
-    ``combination`` names the attributes that were combined ("car/red", "lamp/left of/sofa"); every
-    combination belongs to one split, or, where ``unseen`` is true, to the test split alone.
-    ``captions`` holds several wordings a language, most exact first: the first one tells this
-    picture from the others of its family.
+    ``combination`` names the combined attributes ("car/red", "lamp/left of/sofa"). ``unseen`` is
+    true for combinations that occur only in the test split. ``captions`` contains several captions
+    per language; the first is the most exact and identifies the image within its family.
     """
 
     image: Image.Image

@@ -1,8 +1,8 @@
-"""A drawn sheet: a surface, a pen and a record of everything that was drawn and can be asked.
+"""Scene builder for flat sheets: paper, boards and X-ray films.
 
-Charts, flowcharts, geometry problems, technical drawings and X-ray films are flat sheets that
-somebody photographed or scanned. A ``Sheet`` is a ``Stage`` with a surface; its words come in
-pairs, English first.
+Charts, flowcharts, geometry problems, technical drawings and X-ray films are photographed or
+scanned sheets. A ``Sheet`` is a ``SceneBuilder`` with a surface. Its texts are bilingual pairs,
+English first.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Words = tuple[str, str]
 
 
 def same(text: object) -> Words:
-    """What reads alike in both languages: a number, a name or letters in the picture."""
+    """Return a text that is equal in both languages, e.g. a number or name."""
     return str(text), str(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What a sheet is made of: its colours, its ruling and its name."""
+    """Material of a sheet: name, colors and ruling."""
 
     name: Words
     ground: RGB
@@ -38,7 +38,7 @@ class Surface:
 
     @property
     def dark(self) -> bool:
-        """Whether light ink stands on a dark ground."""
+        """Whether the ink is lighter than the ground."""
         return sum(self.ground) < sum(self.ink)
 
 
@@ -52,12 +52,12 @@ LINED: Final = Surface(("lined paper", "横线纸"), (250, 246, 230), (30, 30, 5
 GREEN_BOARD: Final = Surface(("a green board", "绿板"), (38, 92, 68), (240, 244, 236), "chalk")
 BLACK_BOARD: Final = Surface(("a blackboard", "黑板"), (34, 36, 38), (240, 240, 236), "chalk")
 
-#: Pens and fills that tell well from each other when a picture is reduced to 128 pixels.
+#: Colors that stay distinguishable in an image of 128 pixels.
 PENS: Final = ("red", "blue", "green", "orange", "purple", "yellow")
 
 
 class Sheet(Stage):
-    """A stage with a surface to draw on; see the module. ``shake`` is the camera's strength."""
+    """A scene builder with a surface; ``shake`` is the camera strength."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Sheet(Stage):
         font: str = "sans",
         anchor: str = "mm",
     ) -> Box:
-        """Draw text and note it as a reading; returns the box of its ink."""
+        """Draw text, record it and return its ink box."""
         ink = self.canvas.text(at, text, size, fill or self.ink, font, anchor)
         self.read(text, ink)
         return ink
@@ -114,11 +114,11 @@ class Sheet(Stage):
     def pose(
         self, kind: QuestionKind, question: Words, answer: Words, area: Area | None = None
     ) -> None:
-        """Add a question and its answer, each in both languages."""
+        """Add a question and an answer, each as a bilingual pair."""
         self.ask(kind, (question[0], answer[0]), (question[1], answer[1]), area)
 
     def keep(self, most: int) -> None:
-        """Keep at most ``most`` questions a language, one of every kind before a second."""
+        """Keep at most ``limit`` questions per language, balanced over kinds."""
         asked = [self._questions[i : i + 2] for i in range(0, len(self._questions), 2)]
         self.rng.shuffle(asked)
         seen: dict[str, int] = {}
@@ -138,6 +138,6 @@ class Sheet(Stage):
         noise: float = 7,
         blur: float = 0.0,
     ) -> Picture:
-        """Finish; of several combinations, an unseen one is named where there is one."""
+        """Render the image; store an unseen combination if there is one."""
         named = next((c for c in combinations if is_unseen(c)), combinations[0])
         return self.finish(named, unseen, camera=self._camera, light=light, noise=noise, blur=blur)

@@ -1,7 +1,7 @@
-"""One picture in the making: its canvas and all that is true of it.
+"""Scene builder: collects a drawing and its ground truth.
 
-A family draws on ``stage.canvas`` and says what it drew, all in canvas coordinates; ``finish``
-takes the picture and carries every box through the camera.
+A family draws on ``builder.canvas`` and records objects, texts, captions and questions, all in
+canvas coordinates. ``render`` applies the camera to the pixels and to all boxes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Wording = tuple[str, str]
 
 
 class Stage:
-    """Collects what a family draws. An area is a box, or the points of an outline.
+    """Collects the drawing and the ground truth of one image.
 
-    An outline keeps a box tight when the camera turns: give points around the ink of a thing that
-    does not fill its box.
+    An area is a box or the points of an outline. Use an outline for an object that does not fill
+    its box; its box then stays tight when the camera rotates.
     """
 
     def __init__(
@@ -52,29 +52,29 @@ class Stage:
         self._questions: list[tuple[QuestionKind, Language, str, str, Area | None]] = []
 
     def thing(self, label: str, area: Area, **attributes: str) -> None:
-        """Note an object that was drawn."""
+        """Record a drawn object."""
         self._things.append((label, attributes, area))
 
     def read(self, text: str, area: Area) -> None:
-        """Note text that was drawn, with the box of its ink."""
+        """Record drawn text with its ink box."""
         self._readings.append((text, area))
 
     def caption(self, en: str, zh: str) -> None:
-        """Add a wording in each language; call it for the most exact one first."""
+        """Add a caption in each language, the most exact one first."""
         self._captions["en"].append(en)
         self._captions["zh"].append(zh)
 
     def ask(self, kind: QuestionKind, en: Wording, zh: Wording, area: Area | None = None) -> None:
-        """Add a question and its answer in each language, and where the answer can be seen."""
+        """Add a (question, answer) pair per language and its visible area."""
         self._questions.append((kind, "en", *en, area))
         self._questions.append((kind, "zh", *zh, area))
 
     def ask_where(self, en: str, zh: str, area: Area) -> None:
-        """Add the location question for a thing named by a phrase that fits it alone."""
+        """Add a location question; the phrase must be unique in the image."""
         self.ask("location", (f"Where is {en}?", en), (f"{zh}在哪里？", zh), area)
 
     def ask_in_vain(self, en: str, zh: str) -> None:
-        """Add a question that the picture cannot answer."""
+        """Add a question that the image does not answer."""
         self.ask("unanswerable", (en, NOT_SHOWN["en"]), (zh, NOT_SHOWN["zh"]))
 
     def finish(
@@ -89,7 +89,7 @@ class Stage:
         captured_at: datetime | None = None,
         metadata: dict[str, str | int | float] | None = None,
     ) -> Picture:
-        """Take the picture. ``metadata`` gains ``jpeg_quality``, which writing it will use."""
+        """Render the image and add ``jpeg_quality`` to its metadata."""
         camera = camera or Camera.straight(self.canvas.size)
         quality = self.rng.randint(60, 95)
         image = camera.shoot(self.canvas.image, SCALE)
@@ -118,7 +118,7 @@ class Stage:
 
 
 def outline(area: Area) -> list[Point]:
-    """The corners of a box, or the outline as it is."""
+    """Return the outline points of an area."""
     if isinstance(area, tuple) and len(area) == 4 and isinstance(area[0], int | float):
         x0, y0, x1, y1 = area
         return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
@@ -126,7 +126,7 @@ def outline(area: Area) -> list[Point]:
 
 
 def around(box: Box) -> list[Point]:
-    """Eight points of the ellipse that fills a box: the outline of a round thing."""
+    """Return eight points of the ellipse in a box."""
     x0, y0, x1, y1 = box
     cx, cy, rx, ry = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
     unit = ((1, 0), (0.707, 0.707), (0, 1), (-0.707, 0.707))

@@ -1,4 +1,4 @@
-"""How a flowchart is laid out and drawn, and what it says."""
+"""Content, layout and drawing of a flowchart."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ SIZES: Final[dict[str, tuple[tuple[int, int], ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a flowchart says: its steps in order, and what follows a decision.
+    """Content of a flowchart.
 
-    In a fork ``steps`` are the start, a step, the yes way and the no way; the decision stands
-    after the second.
+    In layout "fork", ``steps`` are the start, a step, the "yes" step and the "no" step; the
+    decision follows the second step.
     """
 
     layout: str
@@ -63,19 +63,19 @@ class Flow:
 
     @property
     def combinations(self) -> tuple[str, ...]:
-        """The attributes that are combined: layout and size, layout and colours."""
+        """Combinations: layout, size and color; color and marked color."""
         return (
             f"flowchart/{self.layout}/{len(self.steps)}/{self.colour}",
             f"flowchart/{self.colour}/{self.marked_colour}",
         )
 
     def colour_of(self, step: str) -> str:
-        """The colour of a step's box; the marked one has another than the rest."""
+        """Return the box color of a step; the marked step has its own color."""
         return self.marked_colour if step == self.marked else self.colour
 
 
 class Plan:
-    """One flowchart being drawn."""
+    """Computes the layout of a flowchart and draws it."""
 
     def __init__(self, sheet: Sheet, flow: Flow) -> None:
         self.sheet, self.flow = sheet, flow
@@ -83,7 +83,7 @@ class Plan:
         self.size = 0.0
 
     def paint(self) -> dict[str, Box]:
-        """Draw all; returns the box of every step, and of the decision."""
+        """Draw everything and return the box of each step and the decision."""
         sheet, flow = self.sheet, self.flow
         x0, y0, x1, y1 = sheet.canvas.safe
         w, h = x1 - x0, y1 - y0
@@ -121,7 +121,7 @@ class Plan:
         cell_w, cell_h = w / columns, h / rows
         wide = 0.58 * w if columns == 1 else cell_w * (0.86 if flow.layout == "fork" else 0.78)
         high = min(cell_h * 0.62, wide * 0.62)
-        # The longest label fits its box; ten is a size to measure it at.
+        # The longest label must fit its box; measure it at font size 10.
         boxes = [sheet.canvas.text_box((0, 0), s, 10, "bold") for s in flow.steps]
         longest = max(box[2] - box[0] for box in boxes) / 10
         self.size = min(high * 0.66, 0.86 * wide / longest)
@@ -133,7 +133,7 @@ class Plan:
         return self.boxes
 
     def _fill(self, name: str) -> tuple[RGB, RGB]:
-        """The colour of a box, and that of the ink that can be read on it."""
+        """Return fill color and a readable ink color."""
         colour = self.flow.colour_of(name)
         rgb = COLOURS[colour]
         light = colour in ("yellow", "orange")
@@ -196,7 +196,7 @@ class Plan:
                              self.size * 0.95, font="bold")  # fmt: skip
 
     def _join(self, a: Box, b: Box) -> None:
-        """An arrow from the edge of one box to the nearest edge of the other."""
+        """Draw an arrow between the facing edges of two boxes."""
         ax, ay, bx, by = (a[0] + a[2]) / 2, (a[1] + a[3]) / 2, (b[0] + b[2]) / 2, (b[1] + b[3]) / 2
         if b[1] > a[3]:
             self._arrow([(ax, a[3] + 2), (bx, b[1] - 2)])

@@ -1,4 +1,4 @@
-"""Flowcharts: steps in boxes, arrows, and in some a decision with its two ways."""
+"""Flowcharts: steps, arrows and optionally a decision with two branches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sightline.training.world.flowchart.art import (
 
 
 def draw(rng: random.Random, seed: int, split: Split) -> Picture:
-    """Draw the flowchart of ``seed``."""
+    """Draw a flowchart with captions and questions."""
     flow, unseen = choose(rng, split, lambda: _invent(rng), lambda f: f.combinations)
     sheet = Sheet("flowchart", rng, seed, split, rng.choice(SIZES[flow.layout]), flow.surface)
     _ask(sheet, flow, Plan(sheet, flow).paint())

@@ -1,8 +1,8 @@
-"""The shipped fonts: subsets of free fonts, so that text looks the same on every machine.
+"""Included fonts: subsets of free fonts, for equal text on every machine.
 
 Names: ``sans``, ``bold``, ``condensed``, ``serif``, ``slab``, and ``cjk`` for Chinese. The Latin
-fonts hold ASCII and a few signs (``LATIN``); the Chinese one holds every Chinese character that
-stands in the world's own source, so after drawing a new one, run ``subset.py``.
+fonts contain the characters in ``LATIN``. The Chinese font contains all Chinese characters in the
+source code of ``training/world``; run ``subset.py`` after adding a new one.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LATIN: Final = "".join(map(chr, range(32, 127))) + "°×±÷·€£¥²³–—�
 
 
 def is_chinese(text: str) -> bool:
-    """Whether the text needs the Chinese font."""
+    """Return whether the text needs the Chinese font."""
     return any("⺀" <= c <= "鿿" or "＀" <= c <= "￯" for c in text)
 
 
 def font_for(text: str, name: str, pixels: int) -> ImageFont.FreeTypeFont:
-    """The font called ``name`` at a size in pixels, or the Chinese one where the text needs it."""
+    """Return a font by name, or the Chinese font if the text needs it."""
     return _face("cjk" if is_chinese(text) else name, max(4, pixels))
 
 
@@ -40,6 +40,6 @@ def font_for(text: str, name: str, pixels: int) -> ImageFont.FreeTypeFont:
 def _face(name: str, pixels: int) -> ImageFont.FreeTypeFont:
     if name not in FILES:
         raise UnknownNameError("font", name, FILES)
-    # The basic layout is in every build of Pillow; Raqm is not, and places glyphs differently.
+    # Not every Pillow build has Raqm, and Raqm places glyphs differently.
     path = Path(__file__).parent / FILES[name]
     return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)

@@ -1,8 +1,7 @@
-"""Make the shipped subsets: ``python -m sightline.training.world.fonts.subset DIR``.
+"""Create the font subsets: ``python -m sightline.training.world.fonts.subset DIR``.
 
-DIR is searched, folders within it too, for the full fonts (on Debian: fonts-open-sans,
-fonts-crosextra-caladea, fonts-roboto-slab, fonts-noto-cjk). Needs fonttools, which nothing else
-here does.
+DIR is searched recursively for the full fonts (Debian packages: fonts-open-sans,
+fonts-crosextra-caladea, fonts-roboto-slab, fonts-noto-cjk). Requires fonttools.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ HERE = Path(__file__).parent
 
 
 def drawn_characters() -> str:
-    """Every Chinese character in the source of the world."""
-    sources = sorted(HERE.parent.glob("*.py"))
+    """Return all Chinese characters in the source code of the world."""
+    sources = sorted(path for path in HERE.parent.rglob("*.py") if path.parent != HERE)
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
     return "".join(sorted({c for c in text if is_chinese(c)}))
 
@@ -33,11 +32,11 @@ def _open(folder: Path, name: str) -> TTFont:
         if font["name"].getDebugName(6) == "NotoSansCJKsc-Bold":
             font.recalcTimestamp = False
             return font
-    raise SystemExit("NotoSansCJK-Bold.ttc holds no NotoSansCJKsc-Bold")
+    raise SystemExit("Font NotoSansCJKsc-Bold not found in NotoSansCJK-Bold.ttc.")
 
 
 def main(folder: Path) -> None:
-    """Write every subset beside this file."""
+    """Write all subsets next to this file."""
     for kind, name in FILES.items():
         options = subset.Options(hinting=False, layout_features=["kern"], notdef_outline=True)
         cutter = subset.Subsetter(options)

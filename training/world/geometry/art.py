@@ -1,4 +1,4 @@
-"""How a geometry problem is drawn, with its letters and numbers."""
+"""Content and drawing of a geometry problem."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SIZES: Final = ((360, 320), (384, 320), (400, 320), (380, 340), (360, 360))
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A figure with its letters, pen and surface."""
+    """A figure with its letters, color and surface."""
 
     figure: Figure
     letters: str
@@ -52,14 +52,14 @@ class Problem:
 
     @property
     def combinations(self) -> tuple[str, ...]:
-        """The attributes that are combined: figure and colour, figure and what is asked."""
+        """Combinations: figure and color; figure, goal and style."""
         return (
             f"geometry/{self.figure.kind}/{self.colour}",
             f"geometry/{self.figure.kind}/{self.figure.goal}/{self.style}",
         )
 
     def named(self, points: str) -> Words:
-        """What ``points`` names: the side "01" is AB, the angle "012" is angle ABC."""
+        """Name points: "01" is side AB, "012" is angle ABC."""
         if any(int(c) >= self.figure.vertices for c in points):
             return "the height", "高"
         letters = "".join(self.letters[int(c)] for c in points)
@@ -67,24 +67,24 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """The figure by its letters: ABC, or the centre of a circle."""
+        """Letters of the figure, e.g. ABC."""
         return self.letters[: self.figure.vertices]
 
     @property
     def goal(self) -> Words:
-        """What is asked, in words: "the area", or the letters of a side or an angle."""
+        """Unknown value in words, e.g. "the area" or "angle ABC"."""
         goal = self.figure.goal
         return _GOALS[goal] if goal in _GOALS else self.named(goal)
 
     @property
     def sought(self) -> str:
-        """What is asked, as written in the picture: "AB = ?"."""
+        """Question text in the image, e.g. "AB = ?"."""
         return f"{self.goal[0].removeprefix('the ')} = ?"
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where things stand: figure, letters, given numbers by what they are of, and the question."""
+    """Positions of figure, letters, given values and question text."""
 
     outline: Area
     vertices: dict[str, Box]
@@ -94,7 +94,7 @@ class Places:
 
 
 class Board:
-    """One problem being drawn."""
+    """Computes the layout of a problem and draws it."""
 
     def __init__(self, sheet: Sheet, problem: Problem) -> None:
         self.sheet, self.problem = sheet, problem
@@ -115,7 +115,7 @@ class Board:
         self.colour: RGB = lighter(colour, 0.3) if problem.surface.dark else colour
 
     def _place(self, points: tuple[Point, ...]) -> list[Point]:
-        """The figure turned a little, and made to fit the area."""
+        """Rotate the figure slightly and scale it to the area."""
         rng, (x0, y0, x1, y1) = self.sheet.rng, self.area
         turn = math.radians(rng.uniform(-14, 14)) if self.problem.figure.turns else 0.0
         flip = rng.choice((-1, 1)) if self.problem.figure.flips else 1
@@ -128,7 +128,7 @@ class Board:
         return [(x * scale + dx, y * scale + dy) for x, y in turned]
 
     def paint(self) -> Places:
-        """Draw all."""
+        """Draw everything and return the positions."""
         sheet, problem, figure = self.sheet, self.problem, self.problem.figure
         outline = self._circle() if figure.kind == "circle" else self._polygon()
         sheet.thing(figure.name[0], outline, colour=problem.colour, style=problem.style,
@@ -161,14 +161,14 @@ class Board:
         return self.points[index]
 
     def _square(self, corner: tuple[int, int, int]) -> None:
-        """The mark of a right angle at the first point, between the two others."""
+        """Draw the right-angle mark at the first point of (corner, arm, arm)."""
         p, a, b = (self.points[i] for i in corner)
         u, v = _toward(p, a, self.size * 0.5), _toward(p, b, self.size * 0.5)
         tip = (u[0] + v[0] - p[0], u[1] + v[1] - p[1])
         self.sheet.canvas.line([u, tip, v], self.sheet.ink, 2)
 
     def _circle(self) -> Area:
-        """A circle about point 0 through point 1; the points after are the frame's corners."""
+        """Draw a circle around point 0 through point 1."""
         canvas, figure = self.sheet.canvas, self.problem.figure
         centre, rim = self.points[0], self.points[1]
         radius = math.dist(centre, rim)
@@ -179,11 +179,11 @@ class Board:
         return around(box)
 
     def _letter(self, index: int, letter: str) -> Box:
-        """Write a vertex's letter beyond the vertex, away from the middle of the figure."""
+        """Write the letter of a vertex outside the figure."""
         p = self.points[index]
         if self.problem.figure.kind == "circle":
             rim = self.points[1]
-            # The centre's letter stands beside the line, the others beyond the rim.
+            # The letter of the center is beside the line, the others outside the circle.
             beside = (p[0] + rim[1] - p[1], p[1] - rim[0] + p[0])
             away = _toward(p, beside, self.size * 0.75)
             if index:
@@ -193,7 +193,7 @@ class Board:
         return self.sheet.write(away, letter, self.size, font="bold")
 
     def _given(self, what: str, value: str) -> Box:
-        """Write a given length beside its line, or a given angle inside its corner."""
+        """Write a length beside its line or an angle inside its corner."""
         size = self.size * 1.0
         if len(what) == 3:
             corner = self.points[int(what[1])]
@@ -207,7 +207,7 @@ class Board:
         mid = (a[0] + b[0]) / 2, (a[1] + b[1]) / 2
         nx, ny = b[1] - a[1], a[0] - b[0]
         length = math.hypot(nx, ny)
-        # In a circle the centre's letter stands on the other side of the line.
+        # In a circle, the letter of the center is on the other side of the line.
         round_ = self.problem.figure.kind == "circle"
         outside = (mid[0] - self.centre[0]) * nx + (mid[1] - self.centre[1]) * ny
         way = (
@@ -220,7 +220,7 @@ class Board:
 
 
 def _toward(start: Point, end: Point, distance: float) -> Point:
-    """The point ``distance`` from ``start`` in the direction of ``end``."""
+    """Return the point at ``distance`` from ``start`` towards ``end``."""
     length = math.dist(start, end) or 1.0
     return (
         start[0] + (end[0] - start[0]) * distance / length,

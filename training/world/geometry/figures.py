@@ -1,7 +1,7 @@
-"""The figures of geometry problems: points, what is given, what is asked, and its answer.
+"""Figures of geometry problems: points, given values, goal and answer.
 
-A length is named by its two points ("01"), an angle by three ("012", the corner in the middle).
-Points are in the problem's own units with y downwards, true to scale.
+A length is named by two points ("01"), an angle by three ("012", the corner in the middle). Points
+use the units of the problem, y points down, and they are true to scale.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ TRIPLES: Final = ((3, 4, 5), (6, 8, 10), (5, 12, 13), (8, 15, 17), (9, 12, 15), 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure and its problem. ``points`` begins with the ``vertices`` that have letters.
+    """A figure and its problem.
 
-    ``right_angles`` holds (corner, arm, arm) of each marked right angle, ``inner`` the
-    dashed lines. A figure that turns or flips may be turned a little or mirrored.
+    The first ``vertices`` points have letters. ``right_angles`` lists the marked right angles as
+    (corner, arm, arm); ``inner`` lists the dashed lines. ``turns`` and ``flips`` allow rotation and
+    mirroring.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class Figure:
 
 
 def right_triangle(rng: random.Random) -> Figure:
-    """Two sides are given; the third is asked. The right angle is at point 1."""
+    """Ask for the third side; the right angle is at point 1."""
     a, b, c = rng.choice(TRIPLES)
     if rng.random() < 0.5:
         a, b = b, a
@@ -55,7 +56,7 @@ def right_triangle(rng: random.Random) -> Figure:
 
 
 def triangle(rng: random.Random) -> Figure:
-    """Two angles are given; the third is asked."""
+    """Ask for the third angle."""
     a, b = rng.sample(range(35, 65, 5), 2)
     x = math.tan(math.radians(b)) / (math.tan(math.radians(a)) + math.tan(math.radians(b)))
     top = (10 * x, -10 * x * math.tan(math.radians(a)))
@@ -66,7 +67,7 @@ def triangle(rng: random.Random) -> Figure:
 
 
 def rectangle(rng: random.Random) -> Figure:
-    """Two sides are given; area or perimeter is asked."""
+    """Ask for area or perimeter from two sides."""
     a, b = rng.choice([(a, b) for a in range(4, 13) for b in range(3, 10) if 1.25 < a / b < 2.6])
     goal = rng.choice(("area", "perimeter"))
     return Figure(
@@ -77,7 +78,7 @@ def rectangle(rng: random.Random) -> Figure:
 
 
 def square(rng: random.Random) -> Figure:
-    """A side is given; area or perimeter is asked."""
+    """Ask for area or perimeter from one side."""
     a = rng.randint(3, 12)
     goal = rng.choice(("area", "perimeter"))
     return Figure(
@@ -88,7 +89,7 @@ def square(rng: random.Random) -> Figure:
 
 
 def parallelogram(rng: random.Random) -> Figure:
-    """An angle is given and the next asked, or two sides and the perimeter."""
+    """Ask for the next angle, or for the perimeter from two sides."""
     angle = rng.randrange(50, 75, 5)
     a, b = rng.choice([(a, b) for a in range(6, 13) for b in range(3, 8) if 1.3 < a / b < 2.2])
     c, s = math.cos(math.radians(angle)) * b, math.sin(math.radians(angle)) * b
@@ -102,7 +103,7 @@ def parallelogram(rng: random.Random) -> Figure:
 
 
 def isosceles(rng: random.Random) -> Figure:
-    """Base and height are given, the height dashed; the area is asked."""
+    """Ask for the area from base and dashed height."""
     base = rng.choice((8, 10, 12, 14))
     height = rng.choice([h for h in (5, 6, 7, 9, 11) if 0.5 < h / base < 1])
     points: tuple[Point, ...] = ((0, 0), (base / 2, -height), (base, 0), (base / 2, 0))
@@ -114,7 +115,7 @@ def isosceles(rng: random.Random) -> Figure:
 
 
 def trapezoid(rng: random.Random) -> Figure:
-    """Both bases and the right side are given; the area is asked."""
+    """Ask for the area from both bases and the height."""
     long, short, height = rng.choice(
         [(a, b, h) for a in range(8, 14) for b in range(4, 9) for h in range(5, 9)
          if (a + b) % 2 == 0 and 3 <= a - b <= 6]
@@ -128,9 +129,9 @@ def trapezoid(rng: random.Random) -> Figure:
 
 
 def circle(rng: random.Random) -> Figure:
-    """The radius is given and the diameter asked, or the other way about.
+    """Ask for the diameter from the radius, or the reverse.
 
-    Point 0 is the centre; where the diameter is drawn it runs from point 2 to point 1.
+    Point 0 is the center. A drawn diameter goes from point 2 to point 1.
     """
     radius = rng.randint(2, 12)
     turn = math.radians(rng.choice((-30, -15, 15, 30, 150, 165, 195, 210)))

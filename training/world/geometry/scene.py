@@ -1,4 +1,4 @@
-"""Geometry problems: a labelled figure with what is given, and what is to be found."""
+"""Geometry problems: a labeled figure with given values and a question."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sightline.training.world.geometry.figures import FIGURES
 
 
 def draw(rng: random.Random, seed: int, split: Split) -> Picture:
-    """Draw the problem of ``seed``."""
+    """Draw a geometry problem with captions and questions."""
     problem, unseen = choose(rng, split, lambda: _invent(rng), lambda p: p.combinations)
     sheet = Sheet("geometry", rng, seed, split, rng.choice(SIZES), problem.surface)
     _ask(sheet, problem, Board(sheet, problem).paint())

@@ -1,4 +1,4 @@
-"""How a heat sink is drawn, to scale and with its dimensions, and what the drawing shows."""
+"""Content and drawing of a heat sink, to scale and with dimensions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sightline.training.world.core.sheet import (
     Words,
 )
 
-#: Spacing of a board's mounting holes in millimetres, across and along.
+#: Socket to the spacing of its mounting holes in millimeters (horizontal, vertical).
 SOCKETS: Final[dict[str, tuple[int, int]]] = {
     "AM4": (90, 54),
     "AM3": (96, 48),
@@ -31,7 +31,7 @@ SOCKETS: Final[dict[str, tuple[int, int]]] = {
     "LGA775": (72, 72),
 }
 OTHER: Final = (50, 56, 60, 64, 66, 70, 84, 88, 92, 98)
-#: What is seen on the plate; from below, its polished base and no fins.
+#: Visible side of the plate: fins from above, or the polished base from below.
 FINS: Final[dict[str, Words]] = {
     "upright": ("upright fins", "竖鳍片"),
     "flat": ("flat fins", "横鳍片"),
@@ -51,7 +51,7 @@ CORNERS: Final[dict[Point, Words]] = {
 
 @dataclass(frozen=True, slots=True)
 class HeatSink:
-    """What a drawing shows. With two holes, in a row across, ``along`` is 0."""
+    """Content of a drawing; with two holes, ``along`` is 0."""
 
     part: str
     fins: str
@@ -66,30 +66,30 @@ class HeatSink:
 
     @property
     def view(self) -> Words:
-        """From where the heat sink is drawn."""
+        """Name of the drawn view."""
         return ("bottom view", "底视图") if self.fins == "base" else ("top view", "俯视图")
 
     @property
     def title(self) -> str:
-        """What stands across from the part number: the socket, the view, or nothing."""
+        """Title: the socket, the view, or empty."""
         return self.socket or (self.view[0].upper() if self.view_named else "")
 
     @property
     def combinations(self) -> tuple[str, ...]:
-        """The attributes that are combined: fins and paper, fins and spacing."""
+        """Combinations: fins and paper, fins and spacing."""
         return (
             f"heatsink/{self.fins}/{self.surface.name[0]}",
             f"heatsink/{self.fins}/{self.across}x{self.along}",
         )
 
     def fits(self, socket: str) -> bool:
-        """Whether four holes stand as the board of ``socket`` has them."""
+        """Return whether the four holes match ``socket``."""
         return self.holes == 4 and (self.across, self.along) == SOCKETS[socket]
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the parts of a drawing stand: the plate, its holes by corner, and the texts."""
+    """Boxes of plate, holes by corner, and texts."""
 
     plate: Box
     holes: dict[Point, Box]
@@ -100,7 +100,7 @@ class Places:
 
 
 class Drawing:
-    """One drawing in the making: places, then ink."""
+    """Computes the layout of a drawing and draws it."""
 
     def __init__(self, sheet: Sheet, sink: HeatSink) -> None:
         self.sheet, self.sink, self.rng = sheet, sink, sheet.rng
@@ -111,7 +111,7 @@ class Drawing:
         if sink.title:
             top, bottom = (top, bottom - self.size * 1.0) if sink.part_above else (
                 top + self.size * 1.0, bottom)  # fmt: skip
-        # Dimensions stand above the plate and on one side of it.
+        # Dimensions are above the plate and on one side.
         self.side = self.rng.choice((-1, 1))
         room = self.size * 2.3
         left, right = (x0 + room, x1 - 4) if self.side < 0 else (x0 + 4, x1 - room)
@@ -141,7 +141,7 @@ class Drawing:
         )
 
     def paint(self) -> Places:
-        """Paint all."""
+        """Draw everything and return the boxes."""
         sheet, sink, size = self.sheet, self.sink, self.size
         canvas, ink = sheet.canvas, sheet.ink
         x0, y0, x1, y1 = canvas.safe
@@ -215,7 +215,7 @@ class Drawing:
             canvas.rectangle(fin, fill, ink, 1.3)
 
     def _across(self) -> Box:
-        """The dimension above the plate; returns the box of its number."""
+        """Draw the dimension above the plate and return its number box."""
         sheet, canvas, ink, size = self.sheet, self.sheet.canvas, self.sheet.ink, self.size
         (xa, ya), (xb, _) = self.hole((-1, -1)), self.hole((1, -1))
         y = self.plate[1] - size * 0.65
@@ -234,7 +234,7 @@ class Drawing:
         return number
 
     def _along(self) -> Box:
-        """The dimension beside the plate; returns the box of its number."""
+        """Draw the dimension beside the plate and return its number box."""
         sheet, canvas, ink, size = self.sheet, self.sheet.canvas, self.sheet.ink, self.size
         (xa, ya), (_, yb) = self.hole((self.side, -1)), self.hole((self.side, 1))
         x = (self.plate[0] if self.side < 0 else self.plate[2]) + self.side * size * 1.0

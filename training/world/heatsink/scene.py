@@ -1,7 +1,7 @@
-"""Technical drawings of heat sinks: mounting holes, their spacing in millimetres, a part number.
+"""Technical drawings of heat sinks: mounting holes, spacing and part number.
 
-What one asks such a drawing is whether the holes fit a board, so the spacings of real sockets occur
-as often as others, and the plate is drawn to scale.
+The typical question is whether the holes fit a board. Spacings of real sockets are therefore as
+frequent as others, and the plate is drawn to scale.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sightline.training.world.heatsink.art import (
 
 
 def draw(rng: random.Random, seed: int, split: Split) -> Picture:
-    """Draw the heat sink of ``seed``."""
+    """Draw a heat sink with captions and questions."""
     sink, unseen = choose(rng, split, lambda: _invent(rng), lambda s: s.combinations)
     sheet = Sheet("heatsink", rng, seed, split, rng.choice(SIZES), sink.surface)
     _ask(sheet, sink, Drawing(sheet, sink).paint())

@@ -1,4 +1,4 @@
-"""Things that are for sale, drawn into a square box. Shares run right and down from its corner."""
+"""Products, drawn into a square box."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _METAL: Final[RGB] = (184, 188, 194)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Draws in shares of a square box."""
+    """Drawing context in box coordinates (0 to 1, origin top left)."""
 
     canvas: Canvas
     left: float
@@ -156,7 +156,7 @@ def _ball(f: Frame, c: RGB) -> None:
     f.arc((0.6, 0.08, 1.5, 0.92), 122, 238, darker(c, 0.45), 0.025)
 
 
-#: English name to (Chinese name, how it is drawn).
+#: English name to (Chinese name, draw function).
 ITEMS: Final[dict[str, tuple[str, Callable[[Frame, RGB], None]]]] = {
     "mug": ("马克杯", _mug),
     "bottle": ("瓶子", _bottle),
@@ -171,7 +171,7 @@ ITEMS: Final[dict[str, tuple[str, Callable[[Frame, RGB], None]]]] = {
     "phone": ("手机", _phone),
     "ball": ("球", _ball),
 }
-#: The part of the square box that an item's ink takes up.
+#: Ink box of each item in box coordinates.
 INK: Final[dict[str, Box]] = {
     "mug": (0.14, 0.13, 0.94, 0.86),
     "bottle": (0.3, 0.04, 0.7, 0.96),
@@ -189,7 +189,7 @@ INK: Final[dict[str, Box]] = {
 
 
 def item(frame: Frame, kind: str, colour: RGB) -> Box:
-    """Draw an item with its shadow; returns the box of its ink."""
+    """Draw an item with its shadow and return its ink box."""
     frame.canvas.shadow(frame.box(0.12, 0.86, 0.88, 1.04), 0.35)
     ITEMS[kind][1](frame, colour)
     return frame.box(*INK[kind])

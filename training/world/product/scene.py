@@ -1,6 +1,6 @@
-"""Product cards: a picture of the product, its name, price, rating, details and number.
+"""Drawing of product cards: product, name, price, rating, details and number.
 
-Combinations: ``product/<item>/<colour>`` and ``product/<item>/<side of its picture>``.
+Combinations: ``product/<item>/<color>`` and ``product/<item>/<side of the product>``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightline.training.world.product import words
 from sightline.training.world.product.items import ITEMS, Frame, item
 from sightline.training.world.shapes.scene import polygon
 
-#: Card to its colour; each has a name of its own among ``COLOURS``.
+#: Card color name to RGB; the names are also in ``COLORS``.
 CARDS: Final[dict[str, RGB]] = {
     "white": (246, 245, 240),
     "blue": (186, 208, 238),
@@ -72,7 +72,7 @@ BADGES: Final[dict[str, tuple[str, RGB]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be drawn. ``side`` is where the product stands: left, right or above."""
+    """Content of a card; ``side`` of the product is left, right or above."""
 
     kind: str
     colour: str
@@ -92,7 +92,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Drawn:
-    """The boxes of what was drawn."""
+    """Boxes of the drawn parts."""
 
     item: Box
     price: Box
@@ -107,7 +107,7 @@ LABELS: Final = {"Material": "材质", "Weight": "重量", "Width": "宽度", "W
 
 
 def draw(rng: random.Random, seed: int, split: Split) -> Picture:
-    """Draw a product card."""
+    """Draw a product card with captions and questions."""
     plan, unseen = choose(rng, split, lambda: _plan(rng), Plan.combinations)
     wide = plan.side != "above"
     size = rng.choice([(400, 280), (420, 300), (384, 288)] if wide else [(320, 400), (320, 380)])

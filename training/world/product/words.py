@@ -1,4 +1,4 @@
-"""What is said and asked about a product card."""
+"""Captions and questions of a product card."""
 
 from __future__ import annotations
 

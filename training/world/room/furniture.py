@@ -1,4 +1,4 @@
-"""Furniture and appliances seen from the front, each drawn into a box that its ink fills."""
+"""Furniture and appliances in front view; each fills its box."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STEEL: Final[RGB] = (70, 72, 78)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Draws in shares of a box: x to the right and y down from its top left corner."""
+    """Drawing context in box coordinates (0 to 1, origin top left)."""
 
     canvas: Canvas
     rng: random.Random
@@ -201,9 +201,9 @@ def _plant(p: Place, c: RGB, _on: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A kind of furniture: its Chinese name, its size in shares of the picture, how to draw it.
+    """A kind of furniture: Chinese name, size relative to the image, draw function.
 
-    ``switched`` things are on or off; a thing that is not ``painted`` has no colour of its own.
+    ``switched`` pieces are on or off. Pieces that are not ``painted`` have no color attribute.
     """
 
     zh: str
@@ -231,7 +231,7 @@ PIECES: Final[dict[str, Piece]] = {
 
 
 def furnish(place: Place, kind: str, colour: RGB, *, on: bool) -> None:
-    """Draw a piece with the shadow under it."""
+    """Draw a piece of furniture with its shadow."""
     x0, _, x1, y1 = place.box
     place.canvas.shadow((x0, y1 - 5, x1, y1 + 6), 0.4)
     PIECES[kind].draw(place, colour, on)

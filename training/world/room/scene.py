@@ -1,6 +1,6 @@
-"""Rooms of a home: two or three pieces of furniture, windows, a wall clock; lamps on or off.
+"""Drawing of rooms: furniture, windows, a wall clock, lamps on or off.
 
-Combinations: ``room/<piece>/<colour>`` and ``room/<piece>/left of/<piece>`` of neighbours.
+Combinations: ``room/<piece>/<color>`` and ``room/<piece>/left of/<piece>`` for neighbors.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sightline.training.world.core.stage import Stage
 from sightline.training.world.room import words
 from sightline.training.world.room.furniture import PIECES, Place, furnish
 
-#: Room to what may stand in it.
+#: Room to its possible furniture.
 ROOMS: Final = {
     "living room": ("sofa", "TV", "lamp", "table", "plant", "bookshelf", "chair"),
     "kitchen": ("fridge", "oven", "table", "chair", "plant", "lamp"),
     "bedroom": ("bed", "wardrobe", "lamp", "chair", "plant", "TV"),
     "study": ("desk", "bookshelf", "lamp", "chair", "plant"),
 }
-#: The piece that tells which room it is; it is always there.
+#: Room to the furniture that identifies it; one piece is always present.
 _TELLING: Final = {
     "living room": ("sofa",),
     "kitchen": ("fridge", "oven"),
@@ -46,7 +46,7 @@ PAINTS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "brown", 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A piece in the room; ``colour`` is empty where it has none of its own."""
+    """A piece of furniture; ``color`` is empty if it has no color attribute."""
 
     kind: str
     colour: str
@@ -55,7 +55,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be drawn, pieces from left to right; ``time`` is the wall clock's or empty."""
+    """Content of a room; ``items`` from left to right, ``time`` may be empty."""
 
     room: str
     wall: str
@@ -73,7 +73,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Drawn:
-    """Boxes of what was drawn; ``clock`` is that of its digits."""
+    """Boxes of the drawn objects; ``clock`` is the box of its digits."""
 
     items: list[Box] = field(default_factory=list)
     windows: list[Box] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Drawn:
 
 
 def draw(rng: random.Random, seed: int, split: Split) -> Picture:
-    """Draw a room."""
+    """Draw a room with captions and questions."""
     plan, unseen = choose(rng, split, lambda: _plan(rng), Plan.combinations)
     size = rng.choice([(400, 300), (384, 288), (420, 290), (360, 300)])
     stage = Stage("room", rng, seed, split, size)
@@ -115,7 +115,7 @@ def _plan(rng: random.Random) -> Plan:
     kinds = [rng.choice(_TELLING[room])]
     others = list(ROOMS[room])
     rng.shuffle(others)
-    # Lamps and screens first: whether they are on is what people ask about a home.
+    # Lamps and screens first, because questions ask whether they are on.
     others.sort(key=lambda kind: kind not in ("lamp", "TV") or rng.random() < 0.4)
     for kind in others:
         if len(kinds) < 3 and kind not in kinds and _width([*kinds, kind]) <= 0.96:
@@ -128,7 +128,7 @@ def _plan(rng: random.Random) -> Plan:
     for kind, colour in zip(kinds, colours, strict=True):
         piece = PIECES[kind]
         on = piece.switched and rng.random() < 0.5
-        # Two of a kind are alike, so that "the lamps" have one colour and one state.
+        # Pieces of one kind are equal, so that "the lamps" have one color and one state.
         chosen.setdefault(kind, Item(kind, colour if piece.painted else "", on))
     windows = rng.randint(0, 2)
     curtains = rng.choice(
@@ -196,7 +196,7 @@ def _floor(canvas: Canvas, rng: random.Random, top: float, *, night: bool) -> No
 
 
 def _wall_things(stage: Stage, plan: Plan, drawn: Drawn) -> None:
-    """Windows and a clock, hung in thirds of the wall; the furniture stands before them."""
+    """Draw windows and a clock in thirds of the wall, behind the furniture."""
     rng, canvas = stage.rng, stage.canvas
     w, h = canvas.size
     thirds = rng.sample([0.22, 0.5, 0.78], 3)

@@ -1,4 +1,4 @@
-"""What is said and asked about a room."""
+"""Captions and questions of a room."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Plain shapes in relation: one to five blocks on a table, a sheet or a cloth.
+"""Drawing of plain shapes on a table, sheet or cloth, in spatial relations.
 
-Combinations: ``shapes/<shape>/<colour>`` and ``shapes/<shape>/<relation>/<shape>``.
+Combinations: ``shapes/<shape>/<color>`` and ``shapes/<shape>/<relation>/<shape>``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GROUNDS: Final[dict[str, RGB]] = {
     "on grey stone": (158, 156, 150),
     "on green felt": (72, 118, 84),
 }
-#: Colours that would be lost on a ground.
+#: Colors with too little contrast on a ground.
 LOST: Final = {
     "on white paper": {"white"},
     "on a wooden table": {"brown", "orange"},
@@ -36,7 +36,7 @@ LOST: Final = {
     "on grey stone": {"grey"},
     "on green felt": {"green"},
 }
-#: Layout: where the shapes stand, in shares of the picture (x, y, radius).
+#: Layout to the positions of its shapes (x, y, radius), relative to the image.
 LAYOUTS: Final = {
     "row": [(0.28, 0.5, 0.24), (0.72, 0.5, 0.24)],
     "column": [(0.5, 0.28, 0.2), (0.5, 0.72, 0.2)],
@@ -49,13 +49,13 @@ LAYOUTS: Final = {
 }
 
 
-#: Centre x, centre y, radius, turn in radians.
+#: Center x, center y, radius, rotation in radians.
 Spot = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be drawn; ``repeats`` is how often the first shape stands in a group."""
+    """Content of an image; ``repeats`` counts the first shape in a group."""
 
     layout: str
     ground: str
@@ -70,7 +70,7 @@ class Plan:
         return [f"{CHINESE[colour]}{SHAPES[shape]}" for shape, colour in self.shapes]
 
     def relations(self) -> list[tuple[int, str, int]]:
-        """The pairs of shapes that stand in a relation which nobody would dispute."""
+        """Return the unambiguous relations between pairs of shapes."""
         match self.layout:
             case "row":
                 return [(0, "left of", 1)]
@@ -90,7 +90,7 @@ class Plan:
                 return []
 
     def kind(self, spot: int) -> int:
-        """Which of the shapes stands in a spot."""
+        """Return the index of the shape at a position."""
         return (0 if spot < self.repeats else 1) if self.layout == "group" else spot
 
     def combinations(self) -> list[str]:
@@ -102,14 +102,14 @@ class Plan:
 
 
 def draw(rng: random.Random, seed: int, split: Split) -> Picture:
-    """Draw shapes in relation."""
+    """Draw shapes in relation, with captions and questions."""
     plan, unseen = choose(rng, split, lambda: _plan(rng), Plan.combinations)
     size = rng.choice([(320, 240), (320, 320), (400, 300), (360, 300), (300, 340)])
     stage = Stage("shapes", rng, seed, split, size, GROUNDS[plan.ground])
     _ground(stage, plan)
     spots = _spots(rng, plan, size)
     outlines: list[list[Point]] = []
-    # In "inside" the outer shape comes second and must be drawn first.
+    # In the layout "inside" the outer shape is second but must be drawn first.
     order = reversed(range(len(spots))) if plan.layout == "inside" else range(len(spots))
     placed: dict[int, list[Point]] = {}
     for i in order:
@@ -155,7 +155,7 @@ def _plan(rng: random.Random) -> Plan:
 def _spots(
     rng: random.Random, plan: Plan, size: tuple[int, int]
 ) -> list[tuple[float, float, float, float]]:
-    """Where every shape stands, and how large."""
+    """Sample position, size and rotation of each shape."""
     w, h = size
     short = min(w, h)
     if plan.layout == "group":
@@ -166,7 +166,7 @@ def _spots(
     spots = []
     for x, y, radius in places:
         loose = 0.0 if plan.layout == "inside" else 0.025
-        # Three abreast must not touch where the picture is narrow.
+        # Three shapes in a row must not touch in a narrow image.
         widest = 0.148 * w if plan.layout in ("row of three", "group") else float(w)
         r = min(radius * short, widest) * rng.uniform(0.82, 1.0)
         cx = w * (x + rng.uniform(-loose, loose))
@@ -220,7 +220,7 @@ def _block(canvas: Canvas, shape: str, colour: RGB, spot: Spot) -> list[Point]:
 
 
 def polygon(shape: str, cx: float, cy: float, radius: float, turn: float) -> list[Point]:
-    """The outline of a shape about a centre, turned by radians."""
+    """Return the outline of a shape; ``turn`` in radians."""
     match shape:
         case "circle":
             unit = _ring(40)

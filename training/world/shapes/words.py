@@ -1,4 +1,4 @@
-"""What is said and asked about shapes in relation."""
+"""Captions and questions of shapes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GROUNDS_ZH: Final = {
 
 
 def write(stage: Stage, plan: Plan, outlines: list[list[Point]]) -> None:
-    """Add the captions and questions; ``outlines`` are the shapes' in the order of their spots."""
+    """Add captions and questions; ``outlines`` in the order of positions."""
     _caption(stage, plan)
     _ask(stage, plan, outlines)
 

@@ -1,4 +1,4 @@
-"""How an X-ray film of a spine is drawn, and what it shows."""
+"""Content and drawing of a spine X-ray."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SIZES: Final = ((320, 384), (320, 400), (340, 360), (360, 400), (330, 330))
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """What a film shows; ``level`` is the abnormal vertebra, 0 where all are normal."""
+    """Content of an X-ray; ``level`` is the abnormal vertebra or 0."""
 
     first: int
     last: int
@@ -59,23 +59,23 @@ class Film:
 
     @property
     def combinations(self) -> tuple[str, ...]:
-        """The attributes that are combined: level and finding, finding and film."""
+        """Combinations: level and finding, finding and film."""
         film = f"spine/{self.finding}/{self.film.name[0]}"
         return (f"spine/L{self.level}/{self.finding}", film) if self.level else (film,)
 
     @property
     def levels(self) -> range:
-        """The numbers of the vertebrae that have letters."""
+        """Numbers of the labeled vertebrae."""
         return range(self.first, self.last + 1)
 
     def state(self, level: int) -> Words:
-        """What is to be said of a vertebra."""
+        """Return the state of a vertebra in words."""
         return FINDINGS[self.finding] if level == self.level else NORMAL
 
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """Where a vertebra stands: centre, half width, half height, and turn in radians."""
+    """Geometry of a vertebra: center, half width, half height, rotation (rad)."""
 
     centre: Point
     rx: float
@@ -83,14 +83,14 @@ class _Body:
     turn: float
 
     def at(self, u: float, v: float) -> Point:
-        """The point at ``u`` half widths right and ``v`` half heights down."""
+        """Return the point at ``u`` half widths right, ``v`` half heights down."""
         x, y = u * self.rx, v * self.ry
         c, s = math.cos(self.turn), math.sin(self.turn)
         return self.centre[0] + c * x - s * y, self.centre[1] + s * x + c * y
 
 
 def expose(sheet: Sheet, film: Film) -> tuple[dict[int, list[Point]], dict[int, Box], Box]:
-    """Draw the film; returns each vertebra's outline, its letters' box, and the number's box."""
+    """Draw the X-ray; return vertebra outlines, label boxes, number box."""
     rng, canvas = sheet.rng, sheet.canvas
     w, h = canvas.size
     x0, y0, x1, y1 = canvas.safe
@@ -114,7 +114,7 @@ def expose(sheet: Sheet, film: Film) -> tuple[dict[int, list[Point]], dict[int, 
 
     bone = Image.new("L", (w, h))
     pen = ImageDraw.Draw(bone)
-    # The neighbours that have no letters: the spine goes on beyond the film's range.
+    # Also draw the unlabeled neighbors above and below.
     levels = range(film.first - 1, film.last + 2)
     bodies = {level: place(level) for level in levels}
     if film.level and film.finding == "shifted":
@@ -154,7 +154,7 @@ def expose(sheet: Sheet, film: Film) -> tuple[dict[int, list[Point]], dict[int, 
 
 
 def _glow(sheet: Sheet, film: Film, middle: float) -> Image.Image:
-    """The soft tissue about the spine, and the dark beside the body, as a mask."""
+    """Return a mask of the soft tissue around the spine."""
     small = Image.new("L", (24, 24))
     pen = ImageDraw.Draw(small)
     at = 24 * middle / sheet.canvas.size[0]
@@ -176,7 +176,7 @@ def _polygon(pen: ImageDraw.ImageDraw, points: list[Point], fill: int, edge: int
 
 
 def _body(pen: ImageDraw.ImageDraw, b: _Body, finding: str, side: int) -> list[Point]:
-    """The body of a vertebra, with a waist and hollow end plates; returns its outline."""
+    """Draw a vertebral body and return its outline."""
     left = right = 1.0
     if finding == "flat":
         left = right = 0.42
@@ -194,7 +194,7 @@ def _body(pen: ImageDraw.ImageDraw, b: _Body, finding: str, side: int) -> list[P
 
 
 def _crack(pen: ImageDraw.ImageDraw, rng: random.Random, b: _Body) -> None:
-    """A dark jagged line from one end plate to the other."""
+    """Draw a jagged dark fracture line between the end plates."""
     lean = rng.choice((-1, 1)) * 0.45
     line = [
         b.at(lean * v + (0.22 if i % 2 else -0.22), v)
@@ -204,14 +204,14 @@ def _crack(pen: ImageDraw.ImageDraw, rng: random.Random, b: _Body) -> None:
 
 
 def _behind_front(pen: ImageDraw.ImageDraw, b: _Body, *, ribs: bool) -> None:
-    """Transverse processes; ribs hang from the vertebra above L1."""
+    """Draw transverse processes, or ribs for the vertebra above L1."""
     for way in (-1, 1):
         tip = b.at(way * (2.6 if ribs else 1.75), 1.2 if ribs else -0.25)
         pen.polygon([b.at(way * 0.8, -0.6), tip, b.at(way * 0.8, 0.25)], 92)
 
 
 def _before_front(pen: ImageDraw.ImageDraw, b: _Body, finding: str) -> None:
-    """Pedicles as bright rings, and the spinous process between them."""
+    """Draw pedicles as bright rings and the spinous process between them."""
     if finding in ("flat", "bright"):
         return
     for way in (-0.55, 0.55):
@@ -222,7 +222,7 @@ def _before_front(pen: ImageDraw.ImageDraw, b: _Body, finding: str) -> None:
 
 
 def _behind_side(pen: ImageDraw.ImageDraw, b: _Body, back: int) -> None:
-    """Pedicle, joint and spinous process behind the body."""
+    """Draw pedicle, joint and spinous process behind the body."""
     pen.polygon([b.at(back * 0.9, -0.6), b.at(back * 1.5, -0.5), b.at(back * 1.5, 0.1),
                  b.at(back * 0.9, -0.1)], 128)  # fmt: skip
     pen.polygon([b.at(back * 1.4, -1.0), b.at(back * 1.7, -0.9), b.at(back * 1.75, 0.9),
@@ -232,6 +232,6 @@ def _behind_side(pen: ImageDraw.ImageDraw, b: _Body, back: int) -> None:
 
 
 def _sacrum(pen: ImageDraw.ImageDraw, b: _Body) -> None:
-    """The top of the sacrum under L5."""
+    """Draw the top of the sacrum under L5."""
     points = [b.at(-1.25, -0.9), b.at(1.25, -0.9), b.at(0.7, 3.0), b.at(-0.7, 3.0)]
     _polygon(pen, points, 118, 176, 3)

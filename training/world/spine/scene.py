@@ -1,6 +1,6 @@
-"""X-ray films of the lumbar spine: L1 to L5 with their letters, and at most one abnormal vertebra.
+"""X-rays of the lumbar spine: L1 to L5 with labels, at most one abnormal vertebra.
 
-The findings are drawn, not medical: they look like what their names say.
+The findings are schematic drawings, not realistic medical findings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sightline.training.world.spine.art import (
 
 
 def draw(rng: random.Random, seed: int, split: Split) -> Picture:
-    """Draw the film of ``seed``."""
+    """Draw a spine X-ray with captions and questions."""
     film, unseen = choose(rng, split, lambda: _invent(rng), lambda f: f.combinations)
     sheet = Sheet("spine", rng, seed, split, rng.choice(SIZES), film.film)
     bodies, letters, number = expose(sheet, film)

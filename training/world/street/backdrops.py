@@ -1,4 +1,4 @@
-"""What stands behind the vehicles of a street: buildings, shops, houses, a park or a car park."""
+"""Backdrops of streets: buildings, shops, houses, park, car park."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from sightline.training.world.core.canvas import RGB, Canvas, darker, jitter, lighter
 from sightline.training.world.core.picture import Box
 
-#: Place to (where the vehicles are, in English; the same in Chinese).
+#: Place to its caption phrase (English, Chinese).
 PLACES: Final[dict[str, tuple[str, str]]] = {
     "brick building": ("in front of a brick building", "砖楼前"),
     "glass office": ("in front of a glass office", "玻璃写字楼前"),
@@ -20,7 +20,7 @@ PLACES: Final[dict[str, tuple[str, str]]] = {
     "bookshop": ("in front of a bookshop", "书店前"),
     "hotel": ("in front of a hotel", "酒店前"),
 }
-#: The sign over a shop and the colour of its awning.
+#: Place to (shop sign, awning color).
 SIGNS: Final[dict[str, tuple[str, RGB]]] = {
     "cafe": ("CAFE", (120, 70, 40)),
     "bakery": ("BAKERY", (214, 140, 40)),
@@ -33,7 +33,7 @@ _LIT: Final[RGB] = (255, 226, 140)
 def backdrop(
     canvas: Canvas, rng: random.Random, place: str, horizon: float, *, night: bool
 ) -> tuple[str, Box] | None:
-    """Draw a place down to ``horizon`` (pixels from the top); returns its sign, if it has one."""
+    """Draw a place down to ``horizon`` (pixels) and return its sign, if any."""
     w, _ = canvas.size
     match place:
         case "brick building":

@@ -1,6 +1,6 @@
-"""Streets and car parks: one to five vehicles, a place, an hour that a clock or a stamp shows.
+"""Drawing of streets and car parks: vehicles, a place, and a clock or timestamp.
 
-Combinations: ``street/<vehicle>/<colour>`` and ``street/<vehicle>/<relation>/<vehicle>``.
+Combinations: ``street/<vehicle>/<color>`` and ``street/<vehicle>/<relation>/<vehicle>``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAINTS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "black", 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Vehicles of one kind and colour that stand together."""
+    """Adjacent vehicles of one kind and color."""
 
     kind: str
     colour: str
@@ -35,8 +35,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be drawn. ``relation`` is that of the first group to the second, if there is one:
-    it stands left of it in the same row, or behind it in a row of its own.
+    """Content of a street.
+
+    ``relation`` relates the first group to the second: "left of" in the same row, "behind" in a row
+    further away, or empty for a single group.
     """
 
     groups: tuple[Group, ...]
@@ -56,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Where things came to stand: outlines by group, and the time and sign that can be read."""
+    """Positions of drawn objects: outlines by group, clock, timestamp, sign."""
 
     outlines: list[list[list[Point]]]
     clock: Box | None = None
@@ -65,7 +67,7 @@ class Drawn:
 
 
 def draw(rng: random.Random, seed: int, split: Split) -> Picture:
-    """Draw a street or a car park."""
+    """Draw a street or car park with captions and questions."""
     plan, unseen = choose(rng, split, lambda: _plan(rng), Plan.combinations)
     size = rng.choice([(400, 300), (420, 280), (384, 288), (440, 300)])
     stage = Stage("street", rng, seed, split, size)
@@ -154,9 +156,9 @@ def _paint(stage: Stage, plan: Plan) -> Drawn:
 
 
 def _vehicles(stage: Stage, plan: Plan) -> list[list[list[Point]]]:
-    """Stand the vehicles in one row, or in two of which the first is further away.
+    """Draw the vehicles in one row or two and return outlines by group.
 
-    Returns outlines by group.
+    With two rows, the first one is further away.
     """
     rng = stage.rng
     w, h = stage.canvas.size
@@ -179,9 +181,10 @@ def _row(
     unit: float,
     share: float,
 ) -> list[list[list[Point]]]:
-    """Draw groups side by side about ``centre``, the middle of the ground that they stand on.
+    """Draw groups side by side around ``center``, the middle of their ground line.
 
-    A car is ``unit`` of the picture's width long, or less, so that the row takes up ``share``.
+    The length of a car is at most ``unit`` of the image width, and the row takes at most ``share``
+    of the image width.
     """
     rng, canvas = stage.rng, stage.canvas
     w, _ = canvas.size

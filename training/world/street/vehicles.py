@@ -1,4 +1,4 @@
-"""Vehicles from the side, drawn from outlines in shares of their length."""
+"""Vehicles in side view, drawn in units of their length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from sightline.training.world.core.camera import Point
 from sightline.training.world.core.canvas import RGB, Canvas, Colour, darker, lighter
 
-#: English name to (Chinese name, length in car lengths, height in shares of its own length).
+#: English name to (Chinese name, length in car lengths, height relative to length).
 VEHICLES: Final[dict[str, tuple[str, float, float]]] = {
     "car": ("轿车", 1.0, 0.43),
     "van": ("面包车", 1.08, 0.55),
@@ -25,7 +25,7 @@ _LAMP: Final[RGB] = (255, 244, 200)
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """Draws in shares of a vehicle's length: x from its tail to its nose, y up from the ground."""
+    """Drawing context in vehicle lengths: x from tail to nose, y upwards."""
 
     canvas: Canvas
     left: float
@@ -60,7 +60,7 @@ class Pen:
 
 
 def vehicle(pen: Pen, kind: str, colour: RGB, *, lit: bool) -> list[Point]:
-    """Draw a vehicle with its shadow; returns an outline. ``lit`` switches the lamps on."""
+    """Draw a vehicle with its shadow and return its outline."""
     x0, y0 = pen.left, pen.ground
     box = (x0, y0 - 0.07 * pen.length, x0 + pen.length, y0 + 0.05 * pen.length)
     pen.canvas.shadow(box, 0.6)

@@ -1,4 +1,4 @@
-"""What is said and asked about a street: captions and questions."""
+"""Captions and questions of a street."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RELATIONS: Final = {"left of": "左边", "behind": "后面"}
 
 
 def clock_time(when: datetime) -> str:
-    """The time as a clock with hands shows it: ``4:05`` for five past four, day or night."""
+    """Return the time on an analog clock (12 hours), e.g. ``4:05``."""
     return f"{when.hour % 12 or 12}:{when.minute:02d}"
 
 
@@ -195,8 +195,8 @@ def _ask_time(stage: Stage, plan: Plan, drawn: Drawn) -> None:
 
 
 def around_clock(drawn: Drawn) -> tuple[float, float, float, float]:
-    """The box of the clock, which the caller knows to be there."""
-    assert drawn.clock is not None  # noqa: S101 (asked for only where a clock was drawn)
+    """Return the box of the clock; requires that a clock was drawn."""
+    assert drawn.clock is not None  # noqa: S101 (checked by the caller)
     return drawn.clock
 
 
