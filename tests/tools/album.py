@@ -1,4 +1,4 @@
-"""An album on disk of which everything is known, for tests of what the tools say about it.
+"""An album on disk with known content.
 
 shop/       eight pictures of four flat quarters with a caption, a product and a price
 shelf/      twenty-four pictures with nothing but a caption
@@ -25,7 +25,7 @@ BLACK, YELLOW, GREY, VIOLET = (10, 10, 10), (240, 220, 30), (120, 120, 120), (13
 
 @dataclass(frozen=True)
 class Product:
-    """A picture of the shop: its quarters, row by row, and what is said of it."""
+    """An image of the shop: its quarters, row by row, and what is said of it."""
 
     name: str
     quarters: tuple[Colour, Colour, Colour, Colour]
@@ -62,9 +62,9 @@ PICTURES = len(SHOP) + SHELVES + 2
 TAKEN = "2026:05:01 16:40:00"
 
 
-def quarters(colours: tuple[Colour, Colour, Colour, Colour], size: tuple[int, int]) -> Image.Image:
+def quarters(colors: tuple[Colour, Colour, Colour, Colour], size: tuple[int, int]) -> Image.Image:
     """Four flat quarters: top left, top right, bottom left, bottom right."""
-    cells = np.array(colours, dtype=np.uint8).reshape(2, 2, 3)
+    cells = np.array(colors, dtype=np.uint8).reshape(2, 2, 3)
     return Image.fromarray(cells).resize(size, Image.Resampling.NEAREST)
 
 

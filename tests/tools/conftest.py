@@ -1,4 +1,4 @@
-"""One album, ingested once by the real pipeline; tests that write get a copy of its database."""
+"""One ingested album; tests that write get a copy of its database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestSummary
 from tests.support.encoders import ColorHistogramEncoder
 from tests.tools import album
-from tests.tools.toolbox import Place
+from tests.tools.toolbox import ToolEnvironment
 
 _ALBUM = "tools_album"
 _copies = itertools.count()
@@ -47,7 +47,7 @@ async def _ingest(dsn: str, data: Path, folder: Path) -> IngestSummary:
 
 @pytest.fixture(scope="session")
 def album_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The album's files. Nobody changes them."""
+    """The files of the album, read-only."""
     folder = Path(os.path.realpath(tmp_path_factory.mktemp("pictures"))) / "album"
     album.build(folder)
     return folder
@@ -60,7 +60,7 @@ def album_dsn(
     album_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
-    """A database that holds the album. Nobody writes to it."""
+    """A database with the album, read-only."""
     _copy(postgres_dsn, _template, _ALBUM)
     dsn = make_conninfo(postgres_dsn, dbname=_ALBUM)
     summary = asyncio.run(_ingest(dsn, tmp_path_factory.mktemp("data"), album_folder))
@@ -69,25 +69,27 @@ def album_dsn(
 
 
 @pytest.fixture
-def place(album_dsn: str, tmp_path: Path) -> Place:
-    """The album to read."""
-    return Place(album_dsn, tmp_path / "data")
+def environment(album_dsn: str, tmp_path: Path) -> ToolEnvironment:
+    """The album, read-only."""
+    return ToolEnvironment(album_dsn, tmp_path / "data")
 
 
 @pytest.fixture
-def copy(album_dsn: str, postgres_dsn: str, tmp_path: Path) -> Iterator[Place]:
-    """The album to write to."""
+def environment_copy(
+    album_dsn: str, postgres_dsn: str, tmp_path: Path
+) -> Iterator[ToolEnvironment]:
+    """A copy of the album for tests that write."""
     name = f"{_ALBUM}_{next(_copies)}"
     _copy(postgres_dsn, _ALBUM, name)
-    yield Place(make_conninfo(postgres_dsn, dbname=name), tmp_path / "data")
+    yield ToolEnvironment(make_conninfo(postgres_dsn, dbname=name), tmp_path / "data")
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
-def nowhere(database_dsn: str, tmp_path: Path) -> Place:
-    """A place with nothing in it."""
-    return Place(database_dsn, tmp_path / "data")
+def empty_environment(database_dsn: str, tmp_path: Path) -> ToolEnvironment:
+    """An empty database."""
+    return ToolEnvironment(database_dsn, tmp_path / "data")
 
 
 def _copy(postgres_dsn: str, template: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""add_images and delete_assets change what is stored, wholly or not at all."""
+"""add_images and delete_assets change everything or nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sightline.storage.ingest.ingest_options import UrlPolicy
 from tests.support.https_site import page, site
 from tests.support.sample_images import encoded, exif, fill, jpeg, picture
 from tests.tools.album import PICTURES
-from tests.tools.toolbox import Place, data_url
+from tests.tools.toolbox import ToolEnvironment, data_url
 
 
 def upload(seed: int, **said: Any) -> dict[str, Any]:
@@ -22,9 +22,9 @@ def upload(seed: int, **said: Any) -> dict[str, Any]:
 
 
 async def test_uploads_are_found_by_caption_metadata_and_time_and_can_be_looked_at(
-    nowhere: Place,
+    empty_environment: ToolEnvironment,
 ) -> None:
-    async with nowhere.serving() as tools:
+    async with empty_environment.serve() as tools:
         added = await tools.call(
             "add_images",
             collection="lots",
@@ -42,7 +42,7 @@ async def test_uploads_are_found_by_caption_metadata_and_time_and_can_be_looked_
         by_key = await tools.call("search_images", query="x", filters={"lot": 3})
         by_time = await tools.call("search_images", query="x", captured_after="2026-01-01")
         (asset,) = [hit["asset"] for hit in by_key["hits"]]
-        viewed, (seen,) = await tools.whole("view_image", asset=asset)
+        viewed, (seen,) = await tools.call_with_images("view_image", asset=asset)
     assert (added["collection"], added["added"], added["failed"]) == ("lots", 2, 0)
     assert (added["assets"], added["passages"]) == (2, 1)
     for result in (by_word, by_key, by_time):
@@ -52,17 +52,17 @@ async def test_uploads_are_found_by_caption_metadata_and_time_and_can_be_looked_
     assert seen.size == picture(1).size
 
 
-async def test_plain_base64_is_an_upload_too(nowhere: Place) -> None:
+async def test_plain_base64_is_an_upload_too(empty_environment: ToolEnvironment) -> None:
     plain = {"name": "a.jpg", "data": base64.b64encode(jpeg(1)).decode()}
-    async with nowhere.serving() as tools:
+    async with empty_environment.serve() as tools:
         added = await tools.call("add_images", collection="lots", uploads=[plain])
     assert added["added"] == 1
 
 
 async def test_the_same_bytes_twice_change_nothing_and_a_new_caption_is_an_update(
-    nowhere: Place,
+    empty_environment: ToolEnvironment,
 ) -> None:
-    async with nowhere.serving() as tools:
+    async with empty_environment.serve() as tools:
 
         async def add(*uploads: dict[str, Any]) -> dict[str, Any]:
             return await tools.call("add_images", collection="lots", uploads=list(uploads))
@@ -82,12 +82,12 @@ async def test_the_same_bytes_twice_change_nothing_and_a_new_caption_is_an_updat
 
 
 async def test_folders_and_files_under_an_allowed_root_are_named_as_they_were_given(
-    nowhere: Place, tmp_path: Path
+    empty_environment: ToolEnvironment, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     fill(root / "folder", 3)
     (single,) = fill(root, 1, start=9)
-    async with nowhere.having(roots=(root,)).serving() as tools:
+    async with empty_environment.replace(roots=(root,)).serve() as tools:
         added = await tools.call(
             "add_images", collection="lots", paths=[str(root / "folder"), str(single)]
         )
@@ -97,11 +97,11 @@ async def test_folders_and_files_under_an_allowed_root_are_named_as_they_were_gi
 
 
 async def test_files_that_cannot_be_read_are_named_with_the_reason_and_the_rest_is_added(
-    nowhere: Place,
+    empty_environment: ToolEnvironment,
 ) -> None:
     broken = {"name": "broken.jpg", "data": data_url(b"\xff\xd8 nothing")}
     cut = {"name": "cut.jpg", "data": data_url(jpeg(5)[:500])}
-    async with nowhere.serving() as tools:
+    async with empty_environment.serve() as tools:
         added = await tools.call("add_images", collection="lots", uploads=[broken, upload(1), cut])
         (lots,) = (await tools.call("list_collections"))["collections"]
     assert (added["added"], added["failed"]) == (1, 2)
@@ -110,13 +110,13 @@ async def test_files_that_cannot_be_read_are_named_with_the_reason_and_the_rest_
     assert lots["failed_sources"] == 2
 
 
-async def test_progress_is_told_and_rises(nowhere: Place) -> None:
+async def test_progress_is_reported_and_increases(empty_environment: ToolEnvironment) -> None:
     told: list[tuple[float, float | None]] = []
 
     async def heard(progress: float, total: float | None, message: str | None) -> None:
         told.append((progress, total))
 
-    async with nowhere.serving() as tools:
+    async with empty_environment.serve() as tools:
         result = await tools.client.call_tool(
             "add_images",
             {"collection": "lots", "uploads": [upload(n) for n in range(4)]},
@@ -148,10 +148,10 @@ async def test_progress_is_told_and_rises(nowhere: Place) -> None:
     ],
 )
 async def test_what_cannot_be_added_is_refused_and_nothing_is_made(
-    nowhere: Place, arguments: dict[str, Any], words: list[str]
+    empty_environment: ToolEnvironment, arguments: dict[str, Any], words: list[str]
 ) -> None:
-    async with nowhere.serving() as tools:
-        text = await tools.refused("add_images", **{"collection": "lots", **arguments})
+    async with empty_environment.serve() as tools:
+        text = await tools.call_error("add_images", **{"collection": "lots", **arguments})
         listed = await tools.call("list_collections")
     for word in words:
         assert word in text
@@ -159,42 +159,42 @@ async def test_what_cannot_be_added_is_refused_and_nothing_is_made(
 
 
 async def test_paths_out_of_the_roots_are_refused_and_nothing_is_added(
-    nowhere: Place, tmp_path: Path
+    empty_environment: ToolEnvironment, tmp_path: Path
 ) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     fill(root, 1)
     fill(outside, 1, start=5)
     (root / "way").symlink_to(outside)
     ways = [str(outside), f"{root}/../outside", str(root / "way"), str(root / "way" / "0005.jpg")]
-    async with nowhere.having(roots=(root,)).serving() as tools:
+    async with empty_environment.replace(roots=(root,)).serve() as tools:
         for way in ways:
-            text = await tools.refused("add_images", collection="lots", paths=[str(root), way])
+            text = await tools.call_error("add_images", collection="lots", paths=[str(root), way])
             assert repr(way) in text
             assert "not a file under the folders" in text
         assert await tools.ids() == {}
 
 
 async def test_a_link_inside_a_folder_that_leads_out_of_it_is_not_followed(
-    nowhere: Place, tmp_path: Path
+    empty_environment: ToolEnvironment, tmp_path: Path
 ) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     fill(root / "folder", 1)
     fill(outside, 1, start=5)
     (root / "folder" / "link.jpg").symlink_to(outside / "0005.jpg")
-    async with nowhere.having(roots=(root,)).serving() as tools:
+    async with empty_environment.replace(roots=(root,)).serve() as tools:
         added = await tools.call("add_images", collection="lots", paths=[str(root / "folder")])
     assert (added["added"], added["failed"]) == (1, 1)
     assert added["failures"][0]["code"] == "link_outside"
 
 
-async def test_deleted_assets_are_gone_from_every_tool(copy: Place) -> None:
-    async with copy.serving() as tools:
+async def test_deleted_assets_are_gone_from_every_tool(environment_copy: ToolEnvironment) -> None:
+    async with environment_copy.serve() as tools:
         ids = await tools.ids()
         gone = [ids["album/shop/garlic.png"], ids["album/shop/onion.png"]]
         result = await tools.call("delete_assets", assets=[*gone, gone[0]])
         found = await tools.call("search_images", query="garlic", limit=50)
         text = await tools.call("search_text", query="garlic", limit=50)
-        refused = await tools.refused("view_image", asset=gone[0])
+        refused = await tools.call_error("view_image", asset=gone[0])
         (album,) = (await tools.call("list_collections"))["collections"]
     assert result == {"deleted": gone, "sources": 2}
     assert not set(gone) & {hit["asset"] for hit in found["hits"]}
@@ -203,11 +203,11 @@ async def test_deleted_assets_are_gone_from_every_tool(copy: Place) -> None:
     assert album["assets"] == PICTURES - 2
 
 
-async def test_where_one_id_is_unknown_none_is_deleted(copy: Place) -> None:
-    async with copy.serving() as tools:
+async def test_where_one_id_is_unknown_none_is_deleted(environment_copy: ToolEnvironment) -> None:
+    async with environment_copy.serve() as tools:
         before = await tools.ids()
         known = before["album/shop/garlic.png"]
-        text = await tools.refused("delete_assets", assets=[known, "zzzzzzzzzzzz", "nonsense"])
+        text = await tools.call_error("delete_assets", assets=[known, "zzzzzzzzzzzz", "nonsense"])
         after = await tools.ids()
     assert "'zzzzzzzzzzzz'" in text
     assert "'nonsense'" in text
@@ -227,23 +227,25 @@ async def test_where_one_id_is_unknown_none_is_deleted(copy: Place) -> None:
     ],
 )
 async def test_what_cannot_be_deleted_is_refused(
-    copy: Place, arguments: dict[str, Any], words: list[str]
+    environment_copy: ToolEnvironment, arguments: dict[str, Any], words: list[str]
 ) -> None:
-    async with copy.serving() as tools:
-        text = await tools.refused("delete_assets", **arguments)
+    async with environment_copy.serve() as tools:
+        text = await tools.call_error("delete_assets", **arguments)
         assert len(await tools.ids()) == PICTURES
     for word in words:
         assert word in text
 
 
 async def test_uploaded_bytes_go_with_their_asset_and_files_of_others_stay(
-    nowhere: Place, tmp_path: Path
+    empty_environment: ToolEnvironment, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     (file,) = fill(root, 1)
-    async with nowhere.having(roots=(root,)).serving() as tools:
+    async with empty_environment.replace(roots=(root,)).serve() as tools:
         await tools.call("add_images", collection="lots", paths=[str(file)], uploads=[upload(7)])
-        stored = [path for path in (nowhere.data / "objects").rglob("*") if path.is_file()]
+        stored = [
+            path for path in (empty_environment.data / "objects").rglob("*") if path.is_file()
+        ]
         ids = await tools.ids()
         await tools.call("delete_assets", assets=list(ids.values()))
     assert len(stored) == 1
@@ -251,21 +253,21 @@ async def test_uploaded_bytes_go_with_their_asset_and_files_of_others_stay(
     assert file.exists()
 
 
-async def test_tools_that_write_say_so(place: Place) -> None:
+async def test_tools_that_write_say_so(environment: ToolEnvironment) -> None:
     def hints(tool: Tool) -> tuple[bool | None, bool | None]:
         assert tool.annotations is not None
         return tool.annotations.read_only_hint, tool.annotations.destructive_hint
 
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         assert hints(tools.tools["add_images"]) == (False, False)
         assert hints(tools.tools["delete_assets"]) == (False, True)
         for name in ("list_collections", "search_images", "search_text", "view_image"):
             assert hints(tools.tools[name])[0] is True
 
 
-async def test_the_camera_of_an_upload_is_believed(nowhere: Place) -> None:
+async def test_an_uploads_exif_capture_time_is_used(empty_environment: ToolEnvironment) -> None:
     taken = encoded(picture(3), exif=exif(taken="2026:03:04 05:06:07", offset="+01:00"))
-    async with nowhere.serving() as tools:
+    async with empty_environment.serve() as tools:
         await tools.call(
             "add_images",
             collection="lots",
@@ -276,19 +278,19 @@ async def test_the_camera_of_an_upload_is_believed(nowhere: Place) -> None:
 
 
 async def test_files_are_fetched_from_the_hosts_that_are_allowed_and_only_then(
-    nowhere: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_environment: ToolEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with site(tmp_path / "site", {"/lot.jpg": page(jpeg(1))}) as served:
         monkeypatch.setenv("SSL_CERT_FILE", str(served.authority))
         url = f"https://localhost:{served.port}/lot.jpg"
-        async with nowhere.serving() as tools:
-            off = await tools.refused("add_images", collection="lots", urls=[url])
+        async with empty_environment.serve() as tools:
+            off = await tools.call_error("add_images", collection="lots", urls=[url])
         allowed = UrlPolicy(
             (f"localhost:{served.port}",),
             tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128"))),
         )
-        async with nowhere.having(urls=allowed).serving() as tools:
-            elsewhere = await tools.refused(
+        async with empty_environment.replace(urls=allowed).serve() as tools:
+            elsewhere = await tools.call_error(
                 "add_images", collection="lots", urls=[url, "https://localhost/lot.jpg?key=secret"]
             )
             assert served.asked == []

@@ -1,4 +1,4 @@
-"""Boxes: drawn where they were given or found, kept with who drew them, and shown again."""
+"""Tests of annotate_image and save_annotation."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from PIL import Image, ImageChops
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.tools.shared.drawing import PALETTE, BoxOverlay, draw
 from tests.support.scripted_vlm import scripted
-from tests.tools.toolbox import Place, near, opened
+from tests.tools.toolbox import ToolEnvironment, is_near_color, open_image
 
 GARLIC = "album/shop/garlic.png"
 LARGE = "album/site/large.jpg"
 BOX = [0.25, 0.25, 0.75, 0.75]
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
 def endpoint_that_says(answers: dict[str, str]) -> VlmClient:
@@ -35,11 +35,11 @@ def _changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, in
     return box
 
 
-def test_a_box_is_drawn_around_what_is_in_it_in_the_colour_of_its_label() -> None:
+def test_a_box_is_drawn_around_what_is_in_it_in_the_color_of_its_label() -> None:
     grey = Image.new("RGB", (400, 300), (128, 128, 128))
     drawn = draw(grey, [BoxOverlay((0.25, 0.5, 0.75, 0.9), "van")])
     for point in ((98, 200), (302, 200), (200, 272)):
-        assert near(drawn.getpixel(point), _rgb(PALETTE[0])), point
+        assert is_near_color(drawn.getpixel(point), _rgb(PALETTE[0])), point
     for point in ((101, 200), (299, 200), (200, 269), (200, 152)):
         assert drawn.getpixel(point) == (128, 128, 128)
     assert grey.getpixel((100, 200)) == (128, 128, 128)
@@ -57,12 +57,12 @@ def test_chinese_letters_are_in_the_font_of_labels() -> None:
 
 @pytest.mark.parametrize("style", ["box", "corners", "shade"])
 async def test_given_boxes_come_back_in_shares_and_pixels_and_drawn(
-    place: Place, style: str
+    environment: ToolEnvironment, style: str
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         asset = (await tools.ids())[LARGE]
-        _, (plain,) = await tools.whole("view_image", asset=asset)
-        result, (drawn,) = await tools.whole(
+        _, (plain,) = await tools.call_with_images("view_image", asset=asset)
+        result, (drawn,) = await tools.call_with_images(
             "annotate_image", asset=asset, boxes=[{"box": BOX, "label": "middle"}], style=style
         )
     assert result["boxes"] == [
@@ -70,18 +70,18 @@ async def test_given_boxes_come_back_in_shares_and_pixels_and_drawn(
     ]
     assert drawn.size == plain.size
     centre, corner = (512, 341), (20, 600)
-    assert near(drawn.getpixel(corner), plain.getpixel(corner))  # type: ignore[arg-type]
-    assert near(drawn.getpixel(centre), plain.getpixel(centre)) == (style != "shade")  # type: ignore[arg-type]
+    assert is_near_color(drawn.getpixel(corner), plain.getpixel(corner))  # type: ignore[arg-type]
+    assert is_near_color(drawn.getpixel(centre), plain.getpixel(centre)) == (style != "shade")  # type: ignore[arg-type]
 
 
 async def test_what_was_drawn_can_be_read_again_at_its_address_without_being_stored(
-    place: Place,
+    environment: ToolEnvironment,
 ) -> None:
     boxes = [{"box": BOX, "label": "白色货车"}, {"box": [0, 0, 0.1, 0.1], "label": "a/b?c"}]
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         asset = (await tools.ids())[GARLIC]
-        result, (drawn,) = await tools.whole("annotate_image", asset=asset, boxes=boxes)
-        alone, nothing = await tools.whole(
+        result, (drawn,) = await tools.call_with_images("annotate_image", asset=asset, boxes=boxes)
+        alone, nothing = await tools.call_with_images(
             "annotate_image", asset=asset, boxes=boxes, inline=False, style="shade"
         )
         (content,) = (await tools.client.read_resource(result["uri"])).contents
@@ -89,7 +89,9 @@ async def test_what_was_drawn_can_be_read_again_at_its_address_without_being_sto
         listed = await tools.client.list_resource_templates()
     assert isinstance(content, BlobResourceContents)
     assert isinstance(shaded, BlobResourceContents)
-    assert ImageChops.difference(opened(base64.b64decode(content.blob)), drawn).getbbox() is None
+    assert (
+        ImageChops.difference(open_image(base64.b64decode(content.blob)), drawn).getbbox() is None
+    )
     assert content.blob != shaded.blob
     assert (nothing, "shown_size" in alone) == ([], False)
     assert alone["boxes"] == result["boxes"]
@@ -110,14 +112,16 @@ async def test_what_was_drawn_can_be_read_again_at_its_address_without_being_sto
         "A" * 60_000,
     ],
 )
-async def test_an_address_that_nobody_wrote_draws_nothing(place: Place, code: str) -> None:
-    async with place.serving() as tools:
+async def test_an_invalid_overlay_uri_is_rejected(environment: ToolEnvironment, code: str) -> None:
+    async with environment.serve() as tools:
         asset = (await tools.ids())[GARLIC]
         with pytest.raises(MCPError, match=r"contains no valid boxes|not inside"):
             await tools.client.read_resource(f"sightline://asset/{asset}/drawn/{code}")
 
 
-async def test_phrases_are_found_by_the_model_and_missing_ones_reported(place: Place) -> None:
+async def test_phrases_are_found_by_the_model_and_missing_ones_reported(
+    environment: ToolEnvironment,
+) -> None:
     answers = {
         "the bulb": '[{"bbox_2d": [250, 100, 750, 900], "label": "bulb"}]',
         "a giraffe": "none",
@@ -125,12 +129,14 @@ async def test_phrases_are_found_by_the_model_and_missing_ones_reported(place: P
     }
     async with (
         endpoint_that_says(answers) as model,
-        place.having(vlm=model).serving() as tools,
+        environment.replace(vlm=model).serve() as tools,
     ):
         asset = (await tools.ids())[GARLIC]
-        found, _ = await tools.whole("annotate_image", asset=asset, phrases=["the bulb"])
-        absent, _ = await tools.whole("annotate_image", asset=asset, phrases=["a giraffe"])
-        lost, _ = await tools.whole("annotate_image", asset=asset, phrases=["the cloth"])
+        found, _ = await tools.call_with_images("annotate_image", asset=asset, phrases=["the bulb"])
+        absent, _ = await tools.call_with_images(
+            "annotate_image", asset=asset, phrases=["a giraffe"]
+        )
+        lost, _ = await tools.call_with_images("annotate_image", asset=asset, phrases=["the cloth"])
     assert found["model"] == "qwen3-vl"
     (box,) = found["boxes"]
     assert box["origin"] == "model"
@@ -142,27 +148,31 @@ async def test_phrases_are_found_by_the_model_and_missing_ones_reported(place: P
     assert lost["phrases"][0]["status"] == "unreadable"
 
 
-async def test_a_phrase_of_blanks_asks_no_model(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_phrase_of_blanks_asks_no_model(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         asset = (await tools.ids())[GARLIC]
-        drawn, _ = await tools.whole(
+        drawn, _ = await tools.call_with_images(
             "annotate_image", asset=asset, boxes=[{"box": BOX}], phrases=["  "]
         )
-        said = await tools.refused("annotate_image", asset=asset, phrases=["  "])
+        said = await tools.call_error("annotate_image", asset=asset, phrases=["  "])
     assert len(drawn["boxes"]) == 1
     assert "phrases" not in drawn
     assert "Nothing to draw" in said
 
 
-async def test_without_a_model_phrases_are_refused_with_what_to_do(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_without_a_model_phrases_are_refused_with_what_to_do(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         asset = (await tools.ids())[GARLIC]
-        said = await tools.refused("annotate_image", asset=asset, phrases=["the bulb"])
+        said = await tools.call_error("annotate_image", asset=asset, phrases=["the bulb"])
     assert "SIGHTLINE_VLM__BASE_URL" in said
 
 
-async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(copy: Place) -> None:
-    async with copy.serving() as tools:
+async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(
+    environment_copy: ToolEnvironment,
+) -> None:
+    async with environment_copy.serve() as tools:
         asset = (await tools.ids())[LARGE]
         saved = await tools.call(
             "save_annotation",
@@ -173,8 +183,8 @@ async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(copy
             score=0.75,
             note="by the gate",
         )
-        _, (plain,) = await tools.whole("view_image", asset=asset)
-        result, (drawn,) = await tools.whole("view_image", asset=asset, annotated=True)
+        _, (plain,) = await tools.call_with_images("view_image", asset=asset)
+        result, (drawn,) = await tools.call_with_images("view_image", asset=asset, annotated=True)
         read = await tools.client.read_resource(saved["uris"][0])
         await tools.call("delete_assets", assets=[asset])
         async with tools.database.connection() as connection:
@@ -189,7 +199,7 @@ async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(copy
     assert _changed(plain, drawn)
     (content,) = read.contents
     assert isinstance(content, BlobResourceContents)
-    assert opened(base64.b64decode(content.blob)).format == "JPEG"
+    assert open_image(base64.b64decode(content.blob)).format == "JPEG"
 
 
 @pytest.mark.parametrize(
@@ -209,25 +219,25 @@ async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(copy
     ],
 )
 async def test_wrong_boxes_are_named(
-    place: Place, tool: str, arguments: dict[str, Any], said: str
+    environment: ToolEnvironment, tool: str, arguments: dict[str, Any], said: str
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         asset = (await tools.ids())[GARLIC]
-        assert said in await tools.refused(tool, asset=asset, **arguments)
+        assert said in await tools.call_error(tool, asset=asset, **arguments)
 
 
 @pytest.mark.parametrize("annotation", ["x", "999999", "99999999999999999999999"])
-async def test_an_annotation_that_does_not_exist_is_no_resource(
-    place: Place, annotation: str
+async def test_an_unknown_annotation_is_rejected(
+    environment: ToolEnvironment, annotation: str
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         asset = (await tools.ids())[GARLIC]
         with pytest.raises(Exception, match=annotation):
             await tools.client.read_resource(f"sightline://asset/{asset}/annotated/{annotation}")
 
 
-async def test_a_search_in_detail_tells_the_boxes_that_were_saved(copy: Place) -> None:
-    async with copy.serving() as tools:
+async def test_a_detailed_search_lists_saved_boxes(environment_copy: ToolEnvironment) -> None:
+    async with environment_copy.serve() as tools:
         asset = (await tools.ids())[GARLIC]
         boxes = [{"box": BOX, "label": "大蒜"}]
         await tools.call("save_annotation", asset=asset, boxes=boxes, origin="person")

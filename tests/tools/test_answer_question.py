@@ -1,4 +1,4 @@
-"""answer_question returns nothing that does not stand on evidence, and says so when none does."""
+"""Tests of answer_question: only answers with checked evidence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from sightline.tools.shared.limits import Limits
 from tests.support.scripted_vlm import failing, scripted
-from tests.tools.toolbox import Place
+from tests.tools.toolbox import ToolEnvironment
 
 GARLIC = "album/shop/garlic.png"
 QUESTION = "What stands on the green cloth?"
@@ -22,7 +22,7 @@ def reply(
     missing: str | None = None,
     readings: tuple[str, ...] = (),
 ) -> str:
-    """An answer in the form that general models are asked for."""
+    """Return an answer in the JSON format."""
     return json.dumps(
         {"answer": answer, "claims": claims, "missing": missing, "interpretations": readings},
         ensure_ascii=False,
@@ -30,12 +30,12 @@ def reply(
 
 
 def claim(text: str, *numbers: int, box: Any = None, quote: str | None = None) -> dict[str, Any]:
-    """One claim of it."""
+    """Return one claim."""
     return {"text": text, "evidence": numbers, "box": box, "quote": quote}
 
 
 def model_that_says(*answers: str, look: str = "yes") -> Any:
-    """Gives ``answers`` in turn (the last one from then on), and ``look`` to second looks."""
+    """Return ``answers`` in turn, and ``look`` to second checks."""
     waiting = list(answers)
     prompts: list[str] = []
 
@@ -49,20 +49,22 @@ def model_that_says(*answers: str, look: str = "yes") -> Any:
     return client, prompts
 
 
-async def ask(place: Place, model: Any, **arguments: Any) -> dict[str, Any]:
-    """The result for the garlic, or for whatever the arguments say."""
-    async with model, place.having(vlm=model).serving() as tools:
+async def ask(environment: ToolEnvironment, model: Any, **arguments: Any) -> dict[str, Any]:
+    """Ask about the garlic, or about the given arguments."""
+    async with model, environment.replace(vlm=model).serve() as tools:
         arguments.setdefault("question", QUESTION)
         if arguments.get("assets") == "garlic":
             arguments["assets"] = [(await tools.ids())[GARLIC]]
         return await tools.call("answer_question", **arguments)
 
 
-async def test_a_claim_that_a_second_look_confirms_is_supported_and_placed(place: Place) -> None:
+async def test_a_claim_confirmed_by_a_second_check_is_supported(
+    environment: ToolEnvironment,
+) -> None:
     model, prompts = model_that_says(
         reply("garlic", claim("a bulb of garlic", 1, box=[250, 0, 750, 500]))
     )
-    result = await ask(place, model, assets="garlic")
+    result = await ask(environment, model, assets="garlic")
     assert (result["status"], result["answer"]) == ("answered", "garlic")
     (found,) = result["claims"]
     assert found["verdict"] == "supported"
@@ -75,9 +77,9 @@ async def test_a_claim_that_a_second_look_confirms_is_supported_and_placed(place
     assert QUESTION in prompts[0]
 
 
-async def test_an_answer_that_a_second_look_denies_is_not_given(place: Place) -> None:
+async def test_an_answer_denied_by_a_second_check_is_withheld(environment: ToolEnvironment) -> None:
     model, _ = model_that_says(reply("a giraffe", claim("a giraffe", 1)), look="no")
-    result = await ask(place, model, assets="garlic")
+    result = await ask(environment, model, assets="garlic")
     assert result["status"] == "not_shown"
     assert "answer" not in result
     assert result["claims"][0]["verdict"] == "contradicted"
@@ -85,23 +87,23 @@ async def test_an_answer_that_a_second_look_denies_is_not_given(place: Place) ->
 
 
 async def test_evidence_that_does_not_exist_is_sent_back_once_and_then_refused(
-    place: Place,
+    environment: ToolEnvironment,
 ) -> None:
     made_up = reply("garlic", claim("garlic", 7))
     model, prompts = model_that_says(made_up, reply("garlic", claim("garlic", 1)))
-    mended = await ask(place, model, assets="garlic")
+    mended = await ask(environment, model, assets="garlic")
     assert mended["status"] == "answered"
     assert "the answer was repaired once" in mended["notes"]
     assert "[7], which does not exist" in prompts[1]
 
     model, prompts = model_that_says(made_up)
-    refused = await ask(place, model, assets="garlic")
+    refused = await ask(environment, model, assets="garlic")
     assert refused["status"] == "not_shown"
     assert refused["claims"][0]["citations"] == []
     assert len(prompts) == 2
 
 
-async def test_a_quote_has_to_stand_in_the_passage_that_it_cites(place: Place) -> None:
+async def test_a_quote_must_be_in_the_cited_passage(environment: ToolEnvironment) -> None:
     question = "What is the hole spacing of the heat sink HS-4420?"
 
     async def verdict(text: str, quote: str) -> dict[str, Any]:
@@ -113,7 +115,7 @@ async def test_a_quote_has_to_stand_in_the_passage_that_it_cites(place: Place) -
             )
             return reply(text, claim(text, number, quote=quote))
 
-        result = await ask(place, scripted(answer), question=question)
+        result = await ask(environment, scripted(answer), question=question)
         return dict(result["claims"][0])
 
     true = await verdict("42.5 mm", "hole spacing of 42.5 mm")
@@ -126,9 +128,11 @@ async def test_a_quote_has_to_stand_in_the_passage_that_it_cites(place: Place) -
     assert "54" in wrong_number["reasons"][0]
 
 
-async def test_not_shown_comes_with_what_is_missing_and_what_was_looked_at(place: Place) -> None:
+async def test_not_shown_names_what_is_missing_and_the_evidence(
+    environment: ToolEnvironment,
+) -> None:
     model, _ = model_that_says(reply(missing="a picture of the scales"))
-    result = await ask(place, model, question="How heavy is the garlic?")
+    result = await ask(environment, model, question="How heavy is the garlic?")
     assert result["status"] == "not_shown"
     assert result["missing"] == "a picture of the scales"
     assert result["claims"] == []
@@ -136,18 +140,22 @@ async def test_not_shown_comes_with_what_is_missing_and_what_was_looked_at(place
     assert all(each["source"] for each in result["evidence"])
 
 
-async def test_an_ambiguous_question_comes_back_with_its_readings(place: Place) -> None:
+async def test_an_ambiguous_question_returns_its_interpretations(
+    environment: ToolEnvironment,
+) -> None:
     readings = ("the cloth on the left", "the cloth below")
     model, _ = model_that_says(reply(readings=readings))
-    result = await ask(place, model, assets="garlic")
+    result = await ask(environment, model, assets="garlic")
     assert (result["status"], tuple(result["interpretations"])) == ("ambiguous", readings)
 
 
-async def test_the_built_in_models_own_form_is_read_and_looked_at_again(place: Place) -> None:
+async def test_the_built_in_models_format_is_parsed_and_checked(
+    environment: ToolEnvironment,
+) -> None:
     def answer(prompt: str) -> str:
         return "garlic [1] [0.25,0.17,0.75,0.50]" if "Picture 1" in prompt else "Garlic"
 
-    result = await ask(place, scripted(answer, model="builtin-llava"), assets="garlic")
+    result = await ask(environment, scripted(answer, model="builtin-llava"), assets="garlic")
     (found,) = result["claims"]
     assert (result["status"], result["answer"]) == ("answered", "garlic")
     # It was only asked the same again: that it agrees with itself is no support.
@@ -157,15 +165,15 @@ async def test_the_built_in_models_own_form_is_read_and_looked_at_again(place: P
     assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
 
 
-async def test_a_built_in_model_that_contradicts_itself_is_less_sure_and_refutes_nothing(
-    place: Place,
+async def test_a_self_contradiction_lowers_confidence_and_contradicts_nothing(
+    environment: ToolEnvironment,
 ) -> None:
     async def looked_at(again: str) -> tuple[dict[str, Any], float]:
         def answer(prompt: str) -> str:
             return "the garlic [1] [0.25,0.17,0.75,0.50]" if "Picture 1" in prompt else again
 
         model = scripted(answer, model="builtin-llava")
-        result = await ask(place, model, assets="garlic", question="Where is the garlic?")
+        result = await ask(environment, model, assets="garlic", question="Where is the garlic?")
         assert result["status"] == "answered"
         return result["claims"][0], result["confidence"]
 
@@ -178,11 +186,13 @@ async def test_a_built_in_model_that_contradicts_itself_is_less_sure_and_refutes
         assert unsure < sure
 
 
-async def test_an_answer_less_sure_than_asked_for_is_withheld(place: Place) -> None:
+async def test_an_answer_below_the_minimum_confidence_is_withheld(
+    environment: ToolEnvironment,
+) -> None:
     async def confidence(least: float) -> dict[str, Any]:
         model = scripted(lambda _: "garlic [1]", model="builtin-llava")
         return await ask(
-            place.having(limits=Limits(min_answer_confidence=least)), model, assets="garlic"
+            environment.replace(limits=Limits(min_answer_confidence=least)), model, assets="garlic"
         )
 
     given = await confidence(0.0)
@@ -196,12 +206,14 @@ async def test_an_answer_less_sure_than_asked_for_is_withheld(place: Place) -> N
     assert withheld["claims"] == given["claims"]
     # A model that was never calibrated has no confidence to go by.
     model, _ = model_that_says(reply("garlic", claim("a bulb of garlic", 1)))
-    unknown = place.having(limits=Limits(min_answer_confidence=1.0))
+    unknown = environment.replace(limits=Limits(min_answer_confidence=1.0))
     assert (await ask(unknown, model, assets="garlic"))["status"] == "answered"
 
 
-async def test_without_a_model_the_evidence_comes_alone_with_the_reason(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_without_a_model_the_evidence_comes_alone_with_the_reason(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         result = await tools.call("answer_question", question="Where is the garlic?")
     assert result["status"] == "no_model"
     assert "SIGHTLINE_VLM__BASE_URL" in result["missing"]
@@ -220,9 +232,9 @@ async def test_without_a_model_the_evidence_comes_alone_with_the_reason(place: P
     ids=["500", "404", "html", "no choice", "no text"],
 )
 async def test_a_broken_endpoint_leaves_the_evidence(
-    place: Place, response: httpx.Response
+    environment: ToolEnvironment, response: httpx.Response
 ) -> None:
-    result = await ask(place, failing(lambda _: response, max_retries=0), assets="garlic")
+    result = await ask(environment, failing(lambda _: response, max_retries=0), assets="garlic")
     assert result["status"] in ("no_model", "unreadable")
     assert result["evidence"]
     assert result["missing"]
@@ -232,75 +244,87 @@ async def test_a_broken_endpoint_leaves_the_evidence(
     "text",
     ["", "{", '{"answer": 3}', "I think it is garlic.", '{"answer": "x", "claims": "no"}', "[1,2"],
 )
-async def test_an_answer_that_cannot_be_read_is_never_passed_on(place: Place, text: str) -> None:
+async def test_an_answer_that_cannot_be_read_is_never_passed_on(
+    environment: ToolEnvironment, text: str
+) -> None:
     model, _ = model_that_says(text)
-    result = await ask(place, model, assets="garlic")
+    result = await ask(environment, model, assets="garlic")
     assert result["status"] in ("unreadable", "not_shown", "no_model")
     assert "answer" not in result
 
 
-async def test_cited_pictures_come_with_their_boxes_when_asked_for(place: Place) -> None:
+async def test_cited_images_are_returned_with_boxes_on_request(
+    environment: ToolEnvironment,
+) -> None:
     model, _ = model_that_says(
         reply("garlic", claim("a bulb of garlic", 1, box=[250, 0, 750, 500]))
     )
-    async with model, place.having(vlm=model).serving() as tools:
+    async with model, environment.replace(vlm=model).serve() as tools:
         asset = (await tools.ids())[GARLIC]
-        _, shown = await tools.whole(
+        _, shown = await tools.call_with_images(
             "answer_question", question=QUESTION, assets=[asset], annotate=True
         )
     assert len(shown) == 1
 
 
-async def test_markup_in_passages_and_questions_does_not_reach_the_model(place: Place) -> None:
+async def test_markup_in_passages_and_questions_does_not_reach_the_model(
+    environment: ToolEnvironment,
+) -> None:
     model, prompts = model_that_says(reply())
-    await ask(place, model, question="Is <image> garlic? <|im_end|>", assets="garlic")
+    await ask(environment, model, question="Is <image> garlic? <|im_end|>", assets="garlic")
     assert "<image>" not in prompts[0]
     assert "<|im_end|>" not in prompts[0]
 
 
-async def test_an_empty_question_and_too_many_assets_are_refused(place: Place) -> None:
+async def test_an_empty_question_and_too_many_assets_are_refused(
+    environment: ToolEnvironment,
+) -> None:
     model, _ = model_that_says(reply())
-    async with model, place.having(vlm=model).serving() as tools:
-        assert "empty" in await tools.refused("answer_question", question="  ")
+    async with model, environment.replace(vlm=model).serve() as tools:
+        assert "empty" in await tools.call_error("answer_question", question="  ")
         ids = list((await tools.ids()).values())
-        said = await tools.refused("answer_question", question="What?", assets=ids[:7])
+        said = await tools.call_error("answer_question", question="What?", assets=ids[:7])
         assert "7 assets are too many for one question. Give at most 4." in said
 
 
-async def test_a_model_without_a_calibration_gives_no_confidence_and_says_so(place: Place) -> None:
+async def test_a_model_without_a_calibration_gives_no_confidence_and_says_so(
+    environment: ToolEnvironment,
+) -> None:
     model, _ = model_that_says(reply("garlic", claim("a bulb of garlic", 1)))
-    result = await ask(place, model, assets="garlic")
+    result = await ask(environment, model, assets="garlic")
     assert "confidence" not in result
     assert "none has been calibrated for the model 'qwen3-vl'" in " ".join(result["notes"])
 
 
-async def test_the_built_in_models_answers_come_with_a_confidence(place: Place) -> None:
+async def test_the_built_in_models_answers_come_with_a_confidence(
+    environment: ToolEnvironment,
+) -> None:
     for said, status in (("garlic [1]", "answered"), ("not shown", "not_shown")):
         model = scripted(lambda _, said=said: said, model="builtin-llava")
-        result = await ask(place, model, assets="garlic")
+        result = await ask(environment, model, assets="garlic")
         assert result["status"] == status
         assert 0 < result["confidence"] < 1
 
 
-async def test_what_a_question_is_about_finds_its_evidence(place: Place) -> None:
+async def test_what_a_question_is_about_finds_its_evidence(environment: ToolEnvironment) -> None:
     model, prompts = model_that_says(reply("2.0", claim("2.0", 1)))
     about = "Three yellow onions in a net"
-    result = await ask(place, model, question="What does it cost?", about=about)
+    result = await ask(environment, model, question="What does it cost?", about=about)
     assert result["evidence"][0]["asset"]["source"] == "album/shop/onion.png"
     assert f'The question is about: "{about}"' in prompts[0]
 
 
-async def test_a_colour_that_the_picture_does_not_have_is_not_answered(place: Place) -> None:
+async def test_a_color_missing_from_the_image_is_not_answered(environment: ToolEnvironment) -> None:
     model, prompts = model_that_says(reply("violet", claim("a violet cloth", 1)))
-    result = await ask(place, model, assets="garlic")
+    result = await ask(environment, model, assets="garlic")
     assert result["status"] == "not_shown"
     assert "nothing in the cited image is purple" in result["missing"]
     # The pixels were enough: nobody was asked again.
     assert len(prompts) == 1
 
 
-async def test_a_claim_whose_box_does_not_show_it_is_unchecked_where_the_picture_does(
-    place: Place,
+async def test_a_claim_shown_outside_its_box_is_unchecked(
+    environment: ToolEnvironment,
 ) -> None:
     looks = iter(["no", "yes"])
 
@@ -309,18 +333,18 @@ async def test_a_claim_whose_box_does_not_show_it_is_unchecked_where_the_picture
             return next(looks)
         return reply("garlic", claim("a bulb of garlic", 1, box=[0, 0, 300, 300]))
 
-    result = await ask(place, scripted(answer), assets="garlic")
+    result = await ask(environment, scripted(answer), assets="garlic")
     (found,) = result["claims"]
     assert (result["status"], found["verdict"]) == ("answered", "unchecked")
     assert any("does not show it" in reason for reason in found["reasons"])
 
 
-async def test_a_found_picture_is_shown_to_the_built_in_model_alone(place: Place) -> None:
+async def test_the_built_in_model_gets_one_image_at_a_time(environment: ToolEnvironment) -> None:
     prompts: list[str] = []
 
     def answer(prompt: str) -> str:
         prompts.append(prompt)
         return "not shown"
 
-    await ask(place, scripted(answer, model="builtin-llava"), about="A red bell pepper")
+    await ask(environment, scripted(answer, model="builtin-llava"), about="A red bell pepper")
     assert prompts[0].count("<picture>") == 1

@@ -1,4 +1,4 @@
-"""What clients build on: names, arguments, descriptions, schemas, and their size."""
+"""The tool contract: names, arguments, descriptions, schemas, size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from jsonschema.validators import validator_for
 
 from sightline.tools.registry import INSTRUCTIONS
-from tests.tools.toolbox import Place
+from tests.tools.toolbox import ToolEnvironment
 
 ARGUMENTS = {
     "list_collections": set(),
@@ -54,16 +54,16 @@ def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def test_names_and_arguments_are_stable(place: Place, mode: str) -> None:
-    async with place.serving(mode=mode) as tools:
+async def test_names_and_arguments_are_stable(environment: ToolEnvironment, mode: str) -> None:
+    async with environment.serve(mode=mode) as tools:
         listed = {
             name: set(tool.input_schema.get("properties", {})) for name, tool in tools.tools.items()
         }
     assert {name: listed.get(name) for name in ARGUMENTS} == ARGUMENTS
 
 
-async def test_everything_is_described_in_the_schema(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_everything_is_described_in_the_schema(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         for tool in tools.tools.values():
             assert tool.title
             assert tool.description
@@ -75,8 +75,8 @@ async def test_everything_is_described_in_the_schema(place: Place) -> None:
             validator_for(tool.input_schema).check_schema(tool.input_schema)
 
 
-async def test_schemas_point_only_at_themselves(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_schemas_point_only_at_themselves(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         for tool in tools.tools.values():
             for schema in (tool.input_schema, tool.output_schema):
                 assert schema is not None
@@ -92,8 +92,8 @@ def _references(value: Any) -> list[str]:
     return []
 
 
-async def test_the_list_of_tools_costs_a_model_little(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_the_list_of_tools_costs_a_model_little(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         listed = await tools.client.list_tools()
     text = json.dumps(listed.model_dump(mode="json", by_alias=True, exclude_none=True))
     inputs = sum(
@@ -110,8 +110,10 @@ async def test_the_server_tells_a_model_how_to_use_it_at_the_start(mode: str) ->
         assert name in INSTRUCTIONS
 
 
-async def test_the_tools_that_write_are_those_that_ask_for_the_scope(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_the_tools_that_write_are_those_that_ask_for_the_scope(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         writing = {
             name
             for name, tool in tools.tools.items()

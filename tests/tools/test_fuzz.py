@@ -1,4 +1,4 @@
-"""Anything in any argument of any tool, through a real client: answered, or refused by name."""
+"""Hostile values in every argument are answered or rejected by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mcp.types import Tool
 from psycopg.conninfo import make_conninfo
 
 from tests.fuzz.inputs import NUMBERS, OTHERS, TEXTS, few_and_many, seeds
-from tests.tools.toolbox import Place, Toolbox, data_url, text_of
+from tests.tools.toolbox import ToolClient, ToolEnvironment, data_url, text_of
 
 SECRET = "hunter2-of-the-database"
 _SECONDS = 60.0
@@ -81,8 +81,8 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(inner)
 
 
-async def call(tools: Toolbox, tool: str, arguments: dict[str, Any]) -> str:
-    """``ok``, ``refused`` or ``protocol``; fails on a hang, a traceback or an unnamed error."""
+async def call(tools: ToolClient, tool: str, arguments: dict[str, Any]) -> str:
+    """Return the outcome; fail on a hang, a traceback or an unnamed error."""
     try:
         async with asyncio.timeout(_SECONDS):
             result = await tools.client.call_tool(tool, arguments)
@@ -98,13 +98,13 @@ async def call(tools: Toolbox, tool: str, arguments: dict[str, Any]) -> str:
 
 @few_and_many(60)
 async def test_hostile_arguments_are_answered_or_refused_by_name(
-    copy: Place, count: int, caplog: pytest.LogCaptureFixture
+    environment_copy: ToolEnvironment, count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     chance = random.Random(5)
-    place = copy.having(dsn=make_conninfo(copy.dsn, password=SECRET))
+    environment = environment_copy.replace(dsn=make_conninfo(environment_copy.dsn, password=SECRET))
     outcomes = dict.fromkeys(("ok", "refused", "protocol"), 0)
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         assert set(CALLS) == set(tools.tools)
         asset = sorted((await tools.ids()).values())[0]
         whole = json.dumps(CALLS).replace("{asset}", asset)
@@ -126,8 +126,10 @@ async def test_hostile_arguments_are_answered_or_refused_by_name(
 @pytest.mark.parametrize(
     "step", [pytest.param(12, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
 )
-async def test_every_text_in_every_argument_that_takes_one(copy: Place, step: int) -> None:
-    async with copy.serving() as tools:
+async def test_every_text_in_every_argument_that_takes_one(
+    environment_copy: ToolEnvironment, step: int
+) -> None:
+    async with environment_copy.serve() as tools:
         asset = sorted((await tools.ids()).values())[0]
         for tool, name in _texts(tools.tools):
             if tool == "add_images":
@@ -145,8 +147,10 @@ def _texts(tools: dict[str, Tool]) -> Iterator[tuple[str, str]]:
                 yield tool.name, name
 
 
-async def test_ten_megabytes_in_an_argument_are_refused_and_not_repeated(place: Place) -> None:
+async def test_ten_megabytes_in_an_argument_are_refused_and_not_repeated(
+    environment: ToolEnvironment,
+) -> None:
     text = "x" * 10_000_000
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         for tool, name in _texts(tools.tools):
             assert await call(tools, tool, {name: text}) in ("refused", "protocol")

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a search, the answer names the value and what would be valid."""
+"""Errors name the invalid value and the valid options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from sightline.storage.interfaces import EncoderIdentity
 from tests.support.encoders import ColorHistogramEncoder
 from tests.support.sample_images import encoded, jpeg, picture
-from tests.tools.toolbox import Place, data_url
+from tests.tools.toolbox import ToolEnvironment, data_url
 
 #: Ten thousand words that stand nowhere in the album.
 WORDS = " ".join("zq" + "".join(letters) for letters in product("abcdefghij", repeat=4))
@@ -54,25 +54,28 @@ WORDS = " ".join("zq" + "".join(letters) for letters in product("abcdefghij", re
         ({"image": "file:///etc/passwd"}, ["file:///etc/passwd", "data URL"]),
         ({"image": "data:text/plain;base64,aGVsbG8="}, ["data:text/plain", "data:image/"]),
         ({"image": "data:image/png;base64,#!"}, ["not base64"]),
-        ({"image": data_url(b"no picture at all")}, ["not an image of a supported format", "JPEG, PNG"]),
+        (
+            {"image": data_url(b"no picture at all")},
+            ["not an image of a supported format", "JPEG, PNG"],
+        ),
         ({"image": data_url(jpeg(1)[:400])}, ["cannot be decoded"]),
         ({"image": data_url(b"")}, ["not an image of a supported format", "JPEG, PNG"]),
     ],
 )
-async def test_a_search_that_makes_no_sense_is_refused_with_what_would(
-    place: Place, arguments: dict[str, object], words: list[str]
+async def test_an_invalid_search_is_rejected_with_valid_options(
+    environment: ToolEnvironment, arguments: dict[str, object], words: list[str]
 ) -> None:
-    async with place.serving() as tools:
-        text = await tools.refused("search_images", **arguments)
+    async with environment.serve() as tools:
+        text = await tools.call_error("search_images", **arguments)
     for word in words:
         assert word in text
 
 
 @pytest.mark.parametrize("tool", ["search_images", "search_text"])
 async def test_a_query_of_ten_thousand_words_is_ranked_by_its_first_and_says_so(
-    place: Place, tool: str
+    environment: ToolEnvironment, tool: str
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         result = await tools.call(tool, query=f"garlic {WORDS}", detail="detailed", limit=50)
     assert any("first" in note for note in result["notes"])
     ours = [hit for hit in result["hits"] if hit["source"] == "album/shop/garlic.png"]
@@ -80,29 +83,31 @@ async def test_a_query_of_ten_thousand_words_is_ranked_by_its_first_and_says_so(
 
 
 @pytest.mark.parametrize("tool", ["search_images", "search_text"])
-async def test_a_query_far_too_long_is_refused(place: Place, tool: str) -> None:
-    async with place.serving() as tools:
-        text = await tools.refused(tool, query="garlic " * 100_000)
+async def test_a_query_far_too_long_is_refused(environment: ToolEnvironment, tool: str) -> None:
+    async with environment.serve() as tools:
+        text = await tools.call_error(tool, query="garlic " * 100_000)
     assert "700,000 characters" in text
     assert "at most" in text
 
 
-async def test_a_cursor_goes_on_with_its_own_query_only(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_cursor_goes_on_with_its_own_query_only(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         cursor = (await tools.call("search_images", query="garlic", limit=2))["next_cursor"]
-        other = await tools.refused("search_images", query="onion", limit=2, cursor=cursor)
+        other = await tools.call_error("search_images", query="onion", limit=2, cursor=cursor)
         swapped = cursor[:-2] + ("AB" if not cursor.endswith("AB") else "CD")
-        tampered = await tools.refused("search_images", query="garlic", limit=2, cursor=swapped)
-        filtered = await tools.refused(
+        tampered = await tools.call_error("search_images", query="garlic", limit=2, cursor=swapped)
+        filtered = await tools.call_error(
             "search_images", query="garlic", filters={"price": 1.5}, cursor=cursor
         )
-        text = await tools.refused("search_text", query="garlic", cursor=cursor)
+        text = await tools.call_error("search_text", query="garlic", cursor=cursor)
     for refusal in (other, tampered, filtered, text):
         assert "was not made for this query" in refusal
         assert "omit the cursor to start again" in refusal
 
 
-async def test_a_path_is_read_only_where_roots_allow_it(place: Place, tmp_path: Path) -> None:
+async def test_a_path_is_read_only_where_roots_allow_it(
+    environment: ToolEnvironment, tmp_path: Path
+) -> None:
     allowed, outside = tmp_path / "allowed", tmp_path / "outside"
     allowed.mkdir()
     outside.mkdir()
@@ -121,11 +126,11 @@ async def test_a_path_is_read_only_where_roots_allow_it(place: Place, tmp_path: 
         "../outside/secret.png",
     ]
     absent = [str(outside / "nothing.png"), str(allowed / "nothing.png"), "a\x00b", "x" * 5_000]
-    async with place.having(roots=(allowed,)).serving() as tools:
-        refusals = [await tools.refused("search_images", image=path) for path in there + absent]
-        pipe = await tools.refused("search_images", image=str(allowed / "pipe.png"))
-        folder = await tools.refused("search_images", image=str(allowed))
-        text = await tools.refused("search_images", image=str(allowed / "notes.txt"))
+    async with environment.replace(roots=(allowed,)).serve() as tools:
+        refusals = [await tools.call_error("search_images", image=path) for path in there + absent]
+        pipe = await tools.call_error("search_images", image=str(allowed / "pipe.png"))
+        folder = await tools.call_error("search_images", image=str(allowed))
+        text = await tools.call_error("search_images", image=str(allowed / "notes.txt"))
     for path, refusal in zip(there + absent, refusals, strict=True):
         # The same words whether or not anything is there: nobody can feel their way about.
         assert repr(path)[:100] in refusal
@@ -136,23 +141,25 @@ async def test_a_path_is_read_only_where_roots_allow_it(place: Place, tmp_path: 
     assert "not an image of a supported format" in text
 
 
-async def test_without_roots_no_path_is_read(place: Place, tmp_path: Path) -> None:
+async def test_without_roots_no_path_is_read(environment: ToolEnvironment, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(picture(1), "PNG"))
-    async with place.serving() as tools:
-        text = await tools.refused("search_images", image=str(path))
+    async with environment.serve() as tools:
+        text = await tools.call_error("search_images", image=str(path))
     assert "reads no files by path" in text
     assert "SIGHTLINE_ALLOWED_ROOTS" in text
 
 
-async def test_an_upload_past_the_limit_and_a_bomb_are_refused(place: Place) -> None:
-    small = replace(place.limits, max_upload_bytes=1_000, max_image_pixels=10_000)
+async def test_an_upload_past_the_limit_and_a_bomb_are_refused(
+    environment: ToolEnvironment,
+) -> None:
+    small = replace(environment.limits, max_upload_bytes=1_000, max_image_pixels=10_000)
     bomb = encoded(Image.new("1", (20_000, 20_000)), "PNG")
-    async with place.serving() as tools:
-        bombed = await tools.refused("search_images", image=data_url(bomb))
-    async with place.having(limits=small).serving() as tools:
-        large = await tools.refused("search_images", image=data_url(b"x" * 2_000))
-        wide = await tools.refused(
+    async with environment.serve() as tools:
+        bombed = await tools.call_error("search_images", image=data_url(bomb))
+    async with environment.replace(limits=small).serve() as tools:
+        large = await tools.call_error("search_images", image=data_url(b"x" * 2_000))
+        wide = await tools.call_error(
             "search_images", image=data_url(encoded(Image.new("1", (200, 200)), "PNG"))
         )
     assert "400,000,000 pixels; the limit is 100,000,000" in bombed
@@ -170,13 +177,13 @@ class OtherWeights(ColorHistogramEncoder):
 
 
 async def test_an_encoder_that_does_not_match_the_space_is_refused_with_both_names(
-    copy: Place,
+    environment_copy: ToolEnvironment,
 ) -> None:
     upload = {"name": "a.jpg", "data": base64.b64encode(jpeg(1)).decode()}
-    async with copy.having(encoder=OtherWeights()).serving() as tools:
-        searched = await tools.refused("search_images", query="garlic", collection="album")
-        everywhere = await tools.refused("search_images", query="garlic")
-        added = await tools.refused("add_images", collection="album", uploads=[upload])
+    async with environment_copy.replace(encoder=OtherWeights()).serve() as tools:
+        searched = await tools.call_error("search_images", query="garlic", collection="album")
+        everywhere = await tools.call_error("search_images", query="garlic")
+        added = await tools.call_error("add_images", collection="album", uploads=[upload])
     for text in (searched, everywhere, added):
         assert "test-color-histogram (weights 01234567" in text
         assert text.count("test-color-histogram") == 2
@@ -184,10 +191,10 @@ async def test_an_encoder_that_does_not_match_the_space_is_refused_with_both_nam
 
 
 async def test_of_all_collections_those_of_another_encoder_are_left_out_and_named(
-    copy: Place,
+    environment_copy: ToolEnvironment,
 ) -> None:
     upload = {"name": "a.jpg", "data": base64.b64encode(jpeg(1)).decode(), "caption": "garlic"}
-    async with copy.having(encoder=OtherWeights()).serving() as tools:
+    async with environment_copy.replace(encoder=OtherWeights()).serve() as tools:
         await tools.call("add_images", collection="other", uploads=[upload])
         result = await tools.call("search_images", query="garlic")
     assert [hit["collection"] for hit in result["hits"]] == ["other"]
@@ -211,8 +218,8 @@ async def test_of_all_collections_those_of_another_encoder_are_left_out_and_name
     ],
     ids=lambda query: f"{len(query)} characters, {query[:12]}",
 )
-async def test_odd_queries_are_answered(place: Place, query: str) -> None:
-    async with place.serving() as tools:
+async def test_odd_queries_are_answered(environment: ToolEnvironment, query: str) -> None:
+    async with environment.serve() as tools:
         for tool in ("search_images", "search_text"):
             result = await tools.call(tool, query=query, limit=3)
             assert result["timings_ms"]["total"] >= 0
@@ -220,8 +227,10 @@ async def test_odd_queries_are_answered(place: Place, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "   ", "\n\t", "x" * 200_000])
-async def test_a_query_of_nothing_or_without_end_is_refused(place: Place, query: str) -> None:
-    async with place.serving() as tools:
+async def test_a_query_of_nothing_or_without_end_is_refused(
+    environment: ToolEnvironment, query: str
+) -> None:
+    async with environment.serve() as tools:
         for tool in ("search_images", "search_text"):
-            said = await tools.refused(tool, query=query)
+            said = await tools.call_error(tool, query=query)
             assert "The request is empty" in said or "Use at most 131,072" in said

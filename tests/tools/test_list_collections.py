@@ -1,15 +1,17 @@
-"""list_collections says what there is to search and how it can be filtered."""
+"""Tests of list_collections."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tests.tools.album import PICTURES, SHOP
-from tests.tools.toolbox import Place
+from tests.tools.toolbox import ToolEnvironment
 
 
-async def test_a_collection_tells_its_size_its_times_and_what_filters_it(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_collection_lists_counts_times_and_metadata_keys(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         result = await tools.call("list_collections")
     (album,) = result["collections"]
     assert album["name"] == "album"
@@ -31,19 +33,21 @@ async def test_a_collection_tells_its_size_its_times_and_what_filters_it(place: 
     assert keys["price"]["examples"]
 
 
-async def test_captions_and_documents_are_counted_as_passages(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_captions_and_documents_are_counted_as_passages(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         (album,) = (await tools.call("list_collections"))["collections"]
-    # A caption for each picture of the shop and the shelves, and one chunk of the notes.
+    # A caption for each image of the shop and the shelves, and one chunk of the notes.
     assert album["passages"] == PICTURES - 2 + 1
 
 
-async def test_an_empty_place_has_no_collections(nowhere: Place) -> None:
-    async with nowhere.serving() as tools:
+async def test_an_empty_place_has_no_collections(empty_environment: ToolEnvironment) -> None:
+    async with empty_environment.serve() as tools:
         assert await tools.call("list_collections") == {"collections": []}
 
 
-async def test_many_keys_are_cut_and_the_rest_is_counted(nowhere: Place, tmp_path: Path) -> None:
+async def test_many_keys_are_cut_and_the_rest_is_counted(
+    empty_environment: ToolEnvironment, tmp_path: Path
+) -> None:
     from tests.support.sample_images import jpeg
     from tests.tools.toolbox import data_url
 
@@ -52,7 +56,7 @@ async def test_many_keys_are_cut_and_the_rest_is_counted(nowhere: Place, tmp_pat
         "data": data_url(jpeg(1)),
         "metadata": {f"key{number:02}": number for number in range(30)},
     }
-    async with nowhere.serving() as tools:
+    async with empty_environment.serve() as tools:
         await tools.call("add_images", collection="many", uploads=[upload])
         (many,) = (await tools.call("list_collections"))["collections"]
         found = await tools.call("search_images", query="x", filters={"key29": 29})
@@ -61,7 +65,7 @@ async def test_many_keys_are_cut_and_the_rest_is_counted(nowhere: Place, tmp_pat
     assert len(found["hits"]) == 1
 
 
-async def test_it_takes_no_arguments(place: Place) -> None:
-    async with place.serving() as tools:
-        text = await tools.refused("list_collections", name="album")
+async def test_it_takes_no_arguments(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        text = await tools.call_error("list_collections", name="album")
     assert text == "list_collections has no argument 'name' (it has no arguments)"

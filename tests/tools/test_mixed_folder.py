@@ -1,4 +1,4 @@
-"""A folder of all kinds, some of them broken, from ingest to what an agent sees."""
+"""A folder of all file types, some broken, from ingest to the tools."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.encoders import ColorHistogramEncoder
 from tests.support.media import BLUE, GREEN, RED, film, pdf, sign
 from tests.support.sample_images import fill
 from tests.support.scripted_vlm import scripted
-from tests.tools.toolbox import Place, near
+from tests.tools.toolbox import ToolEnvironment, is_near_color
 
 SRT = "1\n00:00:02,500 --> 00:00:03,500\nThe harbour crane is lifted now.\n"
 BROKEN = {
@@ -61,16 +61,18 @@ def build(folder: Path) -> None:
 
 
 @pytest.fixture
-async def mixed(nowhere: Place, tmp_path: Path) -> tuple[Place, IngestSummary]:
+async def mixed(
+    empty_environment: ToolEnvironment, tmp_path: Path
+) -> tuple[ToolEnvironment, IngestSummary]:
     folder = tmp_path / "all"
     folder.mkdir()
     build(folder)
     encoder = ColorHistogramEncoder()
-    database = await Database.open(nowhere.dsn)
+    database = await Database.open(empty_environment.dsn)
     try:
         summary = await ingest(
             database,
-            BlobStore(nowhere.data),
+            BlobStore(empty_environment.data),
             encoder,
             [InputPath("all", str(folder))],
             collection="all",
@@ -80,23 +82,23 @@ async def mixed(nowhere: Place, tmp_path: Path) -> tuple[Place, IngestSummary]:
         )
     finally:
         await database.close()
-    return nowhere, summary
+    return empty_environment, summary
 
 
 async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
-    mixed: tuple[Place, IngestSummary],
+    mixed: tuple[ToolEnvironment, IngestSummary],
 ) -> None:
-    place, summary = mixed
+    environment, summary = mixed
     assert summary.added == 8
     failed = {n: code for code, noted in summary.failures.items() for n, _ in noted.examples}
     assert failed == BROKEN
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         overview = (await tools.call("list_collections"))["collections"][0]
         assert overview["failed_sources"] == len(BROKEN)
 
         (hit,) = (await tools.call("search_text", query="holes AM4", limit=1))["hits"]
         assert (hit["source"], hit["kind"], hit["page"]) == ("all/manual.pdf", "page_text", 2)
-        seen, (page,) = await tools.whole(
+        seen, (page,) = await tools.call_with_images(
             "view_image", asset=hit["asset"]["asset"], crop=hit["box"]
         )
         assert seen["asset"]["page"] == 2
@@ -104,10 +106,10 @@ async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
 
         (hit,) = (await tools.call("search_text", query="harbour crane", limit=1))["hits"]
         assert hit["kind"] == "subtitle"
-        seen, (frame,) = await tools.whole("view_image", asset=hit["asset"]["asset"])
+        seen, (frame,) = await tools.call_with_images("view_image", asset=hit["asset"]["asset"])
         assert seen["asset"]["seconds"] == pytest.approx(2.0)
         assert seen["asset"]["captured_at"].startswith("2026-05-01T16:40:02")
-        assert near(frame.getpixel((5, 5)), GREEN, 25)
+        assert is_near_color(frame.getpixel((5, 5)), GREEN, 25)
 
         found = await tools.call("search_images", query="hardware total 30.90", limit=1)
         (picture,) = found["hits"]
@@ -125,7 +127,9 @@ async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
             (hit,) = (await tools.call("search_text", query=query, limit=1))["hits"]
             assert hit["source"] == source
 
-    result, prompt = await asked(place, "What is the total?", about="hardware receipt total 30.90")
+    result, prompt = await asked(
+        environment, "What is the total?", about="hardware receipt total 30.90"
+    )
     (receipt,) = [item for item in result["evidence"] if item["source"] == "all/receipt.png"][1:]
     assert (receipt["kind"], receipt["text"]) == (
         "passage",
@@ -139,8 +143,10 @@ async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
     assert "receipt.png" not in prompt, "the name of a file is no evidence"
 
 
-async def asked(place: Place, question: str, about: str) -> tuple[dict[str, Any], str]:
-    """What a model says that answers from the receipt's text, and what it was shown."""
+async def asked(
+    environment: ToolEnvironment, question: str, about: str
+) -> tuple[dict[str, Any], str]:
+    """Return a model's answer from the receipt's text, and its prompt."""
     prompts: list[str] = []
 
     def answer(prompt: str) -> str:
@@ -152,23 +158,25 @@ async def asked(place: Place, question: str, about: str) -> tuple[dict[str, Any]
         return json.dumps(reply)
 
     model = scripted(answer)
-    async with model, place.having(vlm=model).serving() as tools:
+    async with model, environment.replace(vlm=model).serve() as tools:
         result = await tools.call("answer_question", question=question, about=about)
     return result, prompts[0]
 
 
-async def test_words_in_quotation_marks_are_found_where_they_were_read_without_a_model(
-    mixed: tuple[Place, IngestSummary],
+async def test_quoted_words_are_located_by_ocr_without_a_model(
+    mixed: tuple[ToolEnvironment, IngestSummary],
 ) -> None:
-    place, _ = mixed
-    async with place.serving() as tools:
+    environment, _ = mixed
+    async with environment.serve() as tools:
         ids = await tools.ids()
         receipt, plain = ids["all/receipt.png"], ids["all/0000.jpg"]
-        result, (drawn,) = await tools.whole(
+        result, (drawn,) = await tools.call_with_images(
             "annotate_image", asset=receipt, phrases=['"total 30.90"', "“Harbour”", '"Total 30"']
         )
-        nothing, _ = await tools.whole("annotate_image", asset=plain, phrases=["「合计」"])
-        said = await tools.refused("annotate_image", asset=receipt, phrases=["the total"])
+        nothing, _ = await tools.call_with_images(
+            "annotate_image", asset=plain, phrases=["「合计」"]
+        )
+        said = await tools.call_error("annotate_image", asset=receipt, phrases=["the total"])
     assert "model" not in result
     total, name = result["boxes"]
     assert (total["origin"], total["label"]) == ("text", "total 30.90")
@@ -176,7 +184,7 @@ async def test_words_in_quotation_marks_are_found_where_they_were_read_without_a
     assert name["box"][3] < 0.4 < 0.6 < total["box"][1] < total["box"][3] < 0.9
     left, top, right, bottom = total["pixels"]
     edges = [drawn.getpixel((x, (top + bottom) // 2)) for x in (left - 2, right + 2)]
-    assert not any(near(edge, (255, 255, 255)) for edge in edges)
+    assert not any(is_near_color(edge, (255, 255, 255)) for edge in edges)
     # The words are whole: 30 is not 30.90.
     assert [each["status"] for each in result["phrases"]] == ["found", "found", "absent"]
     assert "contains these words" in result["phrases"][2]["notes"][0]

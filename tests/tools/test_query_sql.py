@@ -1,4 +1,4 @@
-"""The tool behind a real client: off by default, described, typed, and only for its scope."""
+"""Tests of query_sql: off by default, described and typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resources: what results point at, by address."""
+"""Tests of the resources."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from mcp.types import BlobResourceContents, TextResourceContents
 from PIL import Image
 
 from tests.tools.album import BLUE, RED
-from tests.tools.toolbox import Place, Toolbox, near, opened
+from tests.tools.toolbox import ToolClient, ToolEnvironment, is_near_color, open_image
 
 
-async def picture_at(tools: Toolbox, uri: str) -> Image.Image:
+async def picture_at(tools: ToolClient, uri: str) -> Image.Image:
     (content,) = (await tools.client.read_resource(uri)).contents
     assert isinstance(content, BlobResourceContents)
     assert content.mime_type == "image/jpeg"
-    return opened(base64.b64decode(content.blob))
+    return open_image(base64.b64decode(content.blob))
 
 
-async def test_the_uri_of_a_hit_is_its_picture(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_the_uri_of_a_hit_returns_its_image(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         found = await tools.call("search_images", query="x", captured_after="2026-01-01")
         picture = await picture_at(tools, found["hits"][0]["uri"])
     assert picture.size == (60, 80)
-    assert near(picture.getpixel((30, 10)), RED)
-    assert near(picture.getpixel((30, 70)), BLUE)
+    assert is_near_color(picture.getpixel((30, 10)), RED)
+    assert is_near_color(picture.getpixel((30, 70)), BLUE)
     assert dict(picture.getexif()) == {}
 
 
-async def test_a_large_picture_fits_into_what_clients_take(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_large_image_is_reduced_for_clients(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         asset = (await tools.ids())["album/site/large.jpg"]
         picture = await picture_at(tools, f"sightline://asset/{asset}")
         thumbnail = await picture_at(tools, f"sightline://asset/{asset}/thumbnail")
@@ -40,8 +40,10 @@ async def test_a_large_picture_fits_into_what_clients_take(place: Place) -> None
     assert thumbnail.size == (256, 171)
 
 
-async def test_a_collection_is_what_list_collections_says_of_it(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_collection_is_what_list_collections_says_of_it(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         (content,) = (await tools.client.read_resource("sightline://collection/album")).contents
         listed = await tools.call("list_collections")
     assert isinstance(content, TextResourceContents)
@@ -58,16 +60,18 @@ async def test_a_collection_is_what_list_collections_says_of_it(place: Place) ->
         ("sightline://nothing/at/all", "nothing/at/all"),
     ],
 )
-async def test_what_is_not_there_is_not_found_by_name(place: Place, uri: str, words: str) -> None:
-    async with place.serving() as tools:
+async def test_unknown_resources_are_not_found(
+    environment: ToolEnvironment, uri: str, words: str
+) -> None:
+    async with environment.serve() as tools:
         with pytest.raises(MCPError) as caught:
             await tools.client.read_resource(uri)
     assert words in str(caught.value)
     assert caught.value.error.code in (-32002, -32602)
 
 
-async def test_the_templates_are_listed(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_the_templates_are_listed(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         templates = (await tools.client.list_resource_templates()).resource_templates
     assert {template.uri_template for template in templates} >= {
         "sightline://asset/{asset}",

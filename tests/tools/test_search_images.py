@@ -1,4 +1,4 @@
-"""search_images finds pictures by words, by likeness and by what is known of them."""
+"""Tests of search_images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.support.sample_images import encoded
 from tests.tools.album import BLACK, GREEN, PICTURES, RED, SHOP, quarters
-from tests.tools.toolbox import Place, Toolbox, data_url, near
+from tests.tools.toolbox import ToolClient, ToolEnvironment, data_url, is_near_color
 
 
 def sources(result: dict[str, object]) -> list[str]:
@@ -18,10 +18,10 @@ def sources(result: dict[str, object]) -> list[str]:
     return [hit["source"] for hit in hits]
 
 
-async def test_words_find_a_picture_by_its_caption_and_name_the_file_as_it_was_given(
-    place: Place,
+async def test_words_find_an_image_by_its_caption(
+    environment: ToolEnvironment,
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         result = await tools.call("search_images", query="garlic on a green cloth")
     first = result["hits"][0]
     assert first["number"] == 1
@@ -36,14 +36,16 @@ async def test_words_find_a_picture_by_its_caption_and_name_the_file_as_it_was_g
     assert [hit["number"] for hit in result["hits"]] == [1, 2, 3, 4, 5]
 
 
-async def test_chinese_words_find_a_picture(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_chinese_words_find_an_image(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         result = await tools.call("search_images", query="大蒜")
     assert sources(result)[0] == "album/shop/大蒜.png"
 
 
-async def test_hits_carry_scores_distances_thresholds_and_times(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_hits_carry_scores_distances_thresholds_and_times(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         result = await tools.call("search_images", image=ids["album/shop/tomato.png"])
     scores = [hit["score"] for hit in result["hits"]]
@@ -54,34 +56,36 @@ async def test_hits_carry_scores_distances_thresholds_and_times(place: Place) ->
     assert all(milliseconds >= 0 for milliseconds in result["timings_ms"].values())
 
 
-async def test_a_picture_finds_its_like_and_not_itself_where_it_is_an_asset(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_an_asset_finds_similar_images_and_not_itself(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         result = await tools.call("search_images", image=ids["album/shop/tomato.png"], limit=1)
     assert sources(result) == ["album/shop/pepper.png"]
 
 
-async def test_an_uploaded_picture_finds_itself_at_no_distance(place: Place) -> None:
+async def test_an_uploaded_image_finds_itself_at_distance_zero(
+    environment: ToolEnvironment,
+) -> None:
     picture = encoded(quarters(SHOP[3].quarters, (96, 64)), "PNG")
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         result = await tools.call("search_images", image=data_url(picture), limit=2)
     assert sources(result)[0] == "album/shop/pepper.png"
     assert result["hits"][0]["distance"] == pytest.approx(0, abs=1e-3)
 
 
-async def test_a_picture_may_be_named_by_a_path_under_an_allowed_root(
-    place: Place, tmp_path: Path
+async def test_an_image_can_be_a_path_under_an_allowed_root(
+    environment: ToolEnvironment, tmp_path: Path
 ) -> None:
     (tmp_path / "roots").mkdir()
     path = tmp_path / "roots" / "wanted.png"
     quarters((RED, RED, GREEN, BLACK), (96, 64)).save(path)
-    async with place.having(roots=(tmp_path / "roots",)).serving() as tools:
+    async with environment.replace(roots=(tmp_path / "roots",)).serve() as tools:
         result = await tools.call("search_images", image=str(path), limit=1)
     assert sources(result) == ["album/shop/pepper.png"]
 
 
-async def test_examples_pull_and_push(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_like_and_unlike_examples_change_the_order(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         like, unlike = ids["album/shop/tomato.png"], ids["album/shop/pepper.png"]
         pulled = await tools.call("search_images", like=[like], limit=8)
@@ -91,8 +95,8 @@ async def test_examples_pull_and_push(place: Place) -> None:
     assert "album/shop/tomato.png" not in sources(pushed)
 
 
-async def test_words_and_a_picture_go_together(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_words_and_an_image_can_be_combined(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         result = await tools.call(
             "search_images",
@@ -122,9 +126,9 @@ async def test_words_and_a_picture_go_together(place: Place) -> None:
     ],
 )
 async def test_filters_keep_what_matches(
-    place: Place, filters: dict[str, object], names: set[str]
+    environment: ToolEnvironment, filters: dict[str, object], names: set[str]
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         result = await tools.call("search_images", query="food", filters=filters, limit=20)
     assert set(sources(result)) == {f"album/shop/{name}.png" for name in names}
 
@@ -142,27 +146,27 @@ async def test_filters_keep_what_matches(
     ],
 )
 async def test_time_bounds_read_the_clock_of_the_place(
-    place: Place, bounds: dict[str, str], found: bool
+    environment: ToolEnvironment, bounds: dict[str, str], found: bool
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         result = await tools.call("search_images", query="a gate", **bounds)
     assert sources(result) == (["album/site/gate.jpg"] if found else [])
 
 
-async def test_the_time_of_a_hit_is_what_the_camera_showed(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_the_time_of_a_hit_is_what_the_camera_showed(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         result = await tools.call("search_images", query="x", captured_after="2026-01-01")
     assert result["hits"][0]["captured_at"] == "2026-05-01T16:40:00"
 
 
-async def test_thumbnails_come_only_when_asked_for_and_in_the_order_of_the_hits(
-    place: Place,
+async def test_thumbnails_are_returned_on_request_in_the_order_of_the_hits(
+    environment: ToolEnvironment,
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         like = ids["album/shop/tomato.png"]
-        without, none = await tools.whole("search_images", image=like)
-        result, pictures = await tools.whole("search_images", image=like, thumbnails=4)
+        without, none = await tools.call_with_images("search_images", image=like)
+        result, pictures = await tools.call_with_images("search_images", image=like, thumbnails=4)
     assert none == []
     assert "thumbnails" not in without
     assert result["thumbnails"] == [1, 2, 3, 4]
@@ -171,20 +175,20 @@ async def test_thumbnails_come_only_when_asked_for_and_in_the_order_of_the_hits(
     for hit, picture in zip(result["hits"], pictures, strict=False):
         assert max(picture.size) <= 256
         if hit["source"] in by_name:
-            assert near(picture.getpixel((4, 4)), by_name[hit["source"]].quarters[0])
+            assert is_near_color(picture.getpixel((4, 4)), by_name[hit["source"]].quarters[0])
 
 
-async def test_fewer_hits_bring_fewer_thumbnails(place: Place) -> None:
-    async with place.serving() as tools:
-        result, pictures = await tools.whole(
+async def test_fewer_hits_bring_fewer_thumbnails(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        result, pictures = await tools.call_with_images(
             "search_images", query="garlic", filters={"product": "Garlic"}, thumbnails=4
         )
     assert result["thumbnails"] == [1]
     assert len(pictures) == 1
 
 
-async def test_pages_do_not_overlap_and_end(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_pages_do_not_overlap_and_end(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         arguments = {"image": ids["album/shop/tomato.png"], "limit": 12}
         pages = [await tools.call("search_images", **arguments)]
@@ -198,9 +202,9 @@ async def test_pages_do_not_overlap_and_end(place: Place) -> None:
 
 
 async def test_detail_adds_metadata_and_branches_that_a_short_answer_leaves_out(
-    place: Place,
+    environment: ToolEnvironment,
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         concise = await tools.call("search_images", query="garlic", limit=1)
         detailed = await tools.call("search_images", query="garlic", limit=1, detail="detailed")
     assert not {"metadata", "retrievers"} & set(concise["hits"][0])
@@ -208,14 +212,14 @@ async def test_detail_adds_metadata_and_branches_that_a_short_answer_leaves_out(
     assert detailed["hits"][0]["retrievers"]["lexical"]["rank"] == 1
 
 
-async def test_a_query_that_is_written_like_json_stays_words(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_query_that_is_written_like_json_stays_words(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         for query in ("null", "true", "42", '["garlic"]', '{"a": 1}'):
             await tools.call("search_images", query=query, limit=1)
 
 
-async def test_null_means_left_out(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_null_means_left_out(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         left_out = await tools.call("search_images", query="garlic")
         given = await tools.call(
             "search_images",
@@ -231,28 +235,32 @@ async def test_null_means_left_out(place: Place) -> None:
     assert sources(given) == sources(left_out)
 
 
-async def test_an_empty_place_answers_that_there_is_nothing(nowhere: Place) -> None:
-    async with nowhere.serving() as tools:
+async def test_an_empty_place_answers_that_there_is_nothing(
+    empty_environment: ToolEnvironment,
+) -> None:
+    async with empty_environment.serve() as tools:
         result = await tools.call("search_images", query="garlic")
     assert result["hits"] == []
 
 
-async def test_an_answer_of_five_hits_is_short_enough_for_a_model(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_an_answer_of_five_hits_is_short_enough_for_a_model(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         result = await tools.client.call_tool("search_images", {"query": "garlic and onions"})
     text = result.content[0]
     assert text.type == "text"
     assert len(text.text) / 4 < 2_000  # about four characters to a token
 
 
-async def test_what_is_asked_and_found_is_logged_for_analysts(copy: Place) -> None:
-    async with copy.serving() as tools:
+async def test_searches_are_logged(environment_copy: ToolEnvironment) -> None:
+    async with environment_copy.serve() as tools:
         await tools.call("search_images", query="garlic", collection="album")
         rows = await _log(tools)
     assert rows == [("search_images", "album", "garlic", 5)]
 
 
-async def _log(tools: Toolbox) -> list[tuple[object, ...]]:
+async def _log(tools: ToolClient) -> list[tuple[object, ...]]:
     async with tools.database.connection() as connection:
         cursor = await connection.execute(
             "SELECT tool, collection, query, result_count FROM retrieval_log ORDER BY id DESC "
@@ -261,17 +269,17 @@ async def _log(tools: Toolbox) -> list[tuple[object, ...]]:
         return await cursor.fetchall()
 
 
-async def test_a_transparent_upload_is_seen_on_white(place: Place) -> None:
+async def test_a_transparent_upload_is_seen_on_white(environment: ToolEnvironment) -> None:
     clear = encoded(Image.new("RGBA", (64, 64), (0, 0, 0, 0)), "PNG")
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         result = await tools.call("search_images", image=data_url(clear), limit=1)
     assert sources(result) == ["album/shop/garlic.png"]
 
 
 async def test_a_region_searches_by_that_part_of_an_asset_and_leaves_the_asset_out(
-    place: Place,
+    environment: ToolEnvironment,
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         large = ids["album/site/large.jpg"]  # red, green, blue and yellow quarters
         by_blue, by_red = [
@@ -285,7 +293,7 @@ async def test_a_region_searches_by_that_part_of_an_asset_and_leaves_the_asset_o
 
 
 async def test_a_region_cuts_an_upload_and_a_file_and_pages_on(
-    place: Place, tmp_path: Path
+    environment: ToolEnvironment, tmp_path: Path
 ) -> None:
     wanted, other = SHOP[3].quarters, (BLACK, BLACK, BLACK, BLACK)
     sheet = Image.new("RGB", (192, 64))
@@ -294,7 +302,7 @@ async def test_a_region_cuts_an_upload_and_a_file_and_pages_on(
     sheet.save(tmp_path / "sheet.png")
     upload = data_url(encoded(sheet, "PNG"))
     right = [0.5, 0, 1, 1]
-    async with place.having(roots=(tmp_path,)).serving() as tools:
+    async with environment.replace(roots=(tmp_path,)).serve() as tools:
         for image in (upload, str(tmp_path / "sheet.png")):
             result = await tools.call("search_images", image=image, region=right, limit=2)
             assert sources(result)[0] == "album/shop/pepper.png"
@@ -302,7 +310,7 @@ async def test_a_region_cuts_an_upload_and_a_file_and_pages_on(
         cursor = result["next_cursor"]
         more = await tools.call("search_images", image=image, region=right, cursor=cursor)
         assert not set(sources(more)) & set(sources(result))
-        said = await tools.refused(
+        said = await tools.call_error(
             "search_images", image=image, region=[0, 0, 0.5, 1], cursor=cursor
         )
     assert "was not made for this query" in said
@@ -318,18 +326,20 @@ async def test_a_region_cuts_an_upload_and_a_file_and_pages_on(
         ([0.1, 0.1, 0.9], "at least 4 items"),
     ],
 )
-async def test_a_region_that_is_no_part_of_the_picture_is_refused_with_its_value(
-    place: Place, region: list[float], said: str
+async def test_an_invalid_region_is_rejected_with_its_value(
+    environment: ToolEnvironment, region: list[float], said: str
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         image = ids["album/shop/tomato.png"]
-        assert said in await tools.refused("search_images", image=image, region=region)
+        assert said in await tools.call_error("search_images", image=image, region=region)
 
 
-async def test_a_region_needs_the_picture_that_it_is_a_part_of(place: Place) -> None:
-    async with place.serving() as tools:
-        said = await tools.refused("search_images", query="garlic", region=[0, 0, 0.5, 0.5])
+async def test_a_region_needs_an_image(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        said = await tools.call_error("search_images", query="garlic", region=[0, 0, 0.5, 0.5])
         assert "Give `image` as well" in said
-        said = await tools.refused("search_images", image="aaaaaaaaaaaa", region=[0, 0, 0.5, 0.5])
+        said = await tools.call_error(
+            "search_images", image="aaaaaaaaaaaa", region=[0, 0, 0.5, 0.5]
+        )
         assert "Unknown asset 'aaaaaaaaaaaa'" in said

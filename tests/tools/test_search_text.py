@@ -1,15 +1,17 @@
-"""search_text finds what is written, and says where it stands."""
+"""Tests of search_text."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.tools.album import NOTES
-from tests.tools.toolbox import Place
+from tests.tools.toolbox import ToolEnvironment
 
 
-async def test_a_part_number_is_found_in_a_document_with_its_place(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_part_number_is_found_in_a_document_with_its_place(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         result = await tools.call("search_text", query="hole spacing of HS-4420", detail="detailed")
     first = result["hits"][0]
     assert first["source"] == "album/notes.md"
@@ -23,8 +25,8 @@ async def test_a_part_number_is_found_in_a_document_with_its_place(place: Place)
     assert 0 <= first["retrievers"]["text_to_passage"]["distance"] <= 2
 
 
-async def test_a_caption_names_the_picture_that_it_stands_on(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_caption_hit_names_its_image(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         result = await tools.call("search_text", query="dark plums", kinds=["caption"])
     first = result["hits"][0]
@@ -33,8 +35,8 @@ async def test_a_caption_names_the_picture_that_it_stands_on(place: Place) -> No
     assert first["asset"]["source"] == first["source"] == "album/shop/plum.png"
 
 
-async def test_hits_carry_scores_distances_and_times(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_hits_carry_scores_distances_and_times(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         result = await tools.call("search_text", query="garlic")
     scores = [hit["score"] for hit in result["hits"]]
     assert scores == sorted(scores, reverse=True)
@@ -53,15 +55,15 @@ async def test_hits_carry_scores_distances_and_times(place: Place) -> None:
     ],
 )
 async def test_it_can_be_narrowed(
-    place: Place, arguments: dict[str, object], sources: set[str]
+    environment: ToolEnvironment, arguments: dict[str, object], sources: set[str]
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         result = await tools.call("search_text", query="the garlic", limit=50, **arguments)
     assert {hit["source"] for hit in result["hits"]} == sources
 
 
-async def test_pages_do_not_overlap(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_pages_do_not_overlap(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         arguments = {"query": "shelf of the storeroom", "kinds": ["caption"], "limit": 10}
         pages = [await tools.call("search_text", **arguments)]
         while cursor := pages[-1].get("next_cursor"):
@@ -88,10 +90,10 @@ async def test_pages_do_not_overlap(place: Place) -> None:
         ({"query": "x", "image": "y"}, ["no argument 'image'", "'query'"]),
     ],
 )
-async def test_what_makes_no_sense_is_refused_with_what_would(
-    place: Place, arguments: dict[str, object], words: list[str]
+async def test_invalid_arguments_are_rejected_with_valid_options(
+    environment: ToolEnvironment, arguments: dict[str, object], words: list[str]
 ) -> None:
-    async with place.serving() as tools:
-        text = await tools.refused("search_text", **arguments)
+    async with environment.serve() as tools:
+        text = await tools.call_error("search_text", **arguments)
     for word in words:
         assert word in text

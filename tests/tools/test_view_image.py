@@ -1,4 +1,4 @@
-"""view_image shows the right part of the right picture, upright, small enough and nothing else."""
+"""Tests of view_image: the right part of the right image, upright."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from tests.tools.album import BLUE, GREEN, RED, YELLOW
-from tests.tools.toolbox import Place, near
+from tests.tools.toolbox import ToolEnvironment, is_near_color
 
 
-async def test_a_picture_comes_with_its_facts(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_an_image_is_returned_with_its_metadata(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         asset = ids["album/shop/garlic.png"]
-        result, (picture,) = await tools.whole("view_image", asset=asset)
+        result, (picture,) = await tools.call_with_images("view_image", asset=asset)
     assert result["asset"]["asset"] == asset
     assert result["asset"]["source"] == "album/shop/garlic.png"
     assert result["asset"]["metadata"]["product"] == "Garlic"
@@ -24,14 +24,16 @@ async def test_a_picture_comes_with_its_facts(place: Place) -> None:
     assert "crop" not in result
 
 
-async def test_a_large_picture_is_made_smaller_and_a_small_one_never_larger(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_large_images_are_reduced_and_small_ones_never_enlarged(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         ids = await tools.ids()
         asset = ids["album/site/large.jpg"]
-        default, (normal,) = await tools.whole("view_image", asset=asset)
-        _, (small,) = await tools.whole("view_image", asset=asset, max_edge=100)
-        _, (most,) = await tools.whole("view_image", asset=asset, max_edge=1568)
-        _, (own,) = await tools.whole(
+        default, (normal,) = await tools.call_with_images("view_image", asset=asset)
+        _, (small,) = await tools.call_with_images("view_image", asset=asset, max_edge=100)
+        _, (most,) = await tools.call_with_images("view_image", asset=asset, max_edge=1568)
+        _, (own,) = await tools.call_with_images(
             "view_image", asset=ids["album/shop/garlic.png"], max_edge=1568
         )
     assert normal.size == (1024, 683)
@@ -43,7 +45,7 @@ async def test_a_large_picture_is_made_smaller_and_a_small_one_never_larger(plac
 
 
 @pytest.mark.parametrize(
-    ("crop", "colour", "size"),
+    ("crop", "color", "size"),
     [
         ([0, 0, 0.5, 0.5], RED, (1024, 683)),
         ([0.5, 0, 1, 0.5], GREEN, (1024, 683)),
@@ -52,50 +54,57 @@ async def test_a_large_picture_is_made_smaller_and_a_small_one_never_larger(plac
         ([0, 0, 0.0001, 0.0001], RED, (1, 1)),
     ],
 )
-async def test_a_crop_is_cut_from_the_whole_picture_before_it_is_made_smaller(
-    place: Place, crop: list[float], colour: tuple[int, int, int], size: tuple[int, int]
+async def test_a_crop_is_cut_before_the_image_is_reduced(
+    environment: ToolEnvironment,
+    crop: list[float],
+    color: tuple[int, int, int],
+    size: tuple[int, int],
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         ids = await tools.ids()
-        result, (picture,) = await tools.whole(
+        result, (picture,) = await tools.call_with_images(
             "view_image", asset=ids["album/site/large.jpg"], crop=crop
         )
     assert result["crop"] == [round(edge, 4) for edge in crop]
     assert picture.size == size
-    for x in (0.01, 0.5, 0.99):  # JPEG mixes colours at the very edge
+    for x in (0.01, 0.5, 0.99):  # JPEG mixes colors at the very edge
         for y in (0.01, 0.5, 0.99):
             at = (int(x * picture.width), int(y * picture.height))
-            assert near(picture.getpixel(at), colour)
+            assert is_near_color(picture.getpixel(at), color)
 
 
-async def test_a_turned_photograph_is_shown_upright_and_without_its_exif(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_turned_photograph_is_shown_upright_and_without_its_exif(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
         ids = await tools.ids()
-        result, (picture,) = await tools.whole("view_image", asset=ids["album/site/gate.jpg"])
-        _, (top,) = await tools.whole(
+        result, (picture,) = await tools.call_with_images(
+            "view_image", asset=ids["album/site/gate.jpg"]
+        )
+        _, (top,) = await tools.call_with_images(
             "view_image", asset=ids["album/site/gate.jpg"], crop=[0, 0, 1, 0.4]
         )
     assert result["asset"]["size"] == [60, 80] == list(picture.size)
-    assert near(picture.getpixel((30, 10)), RED)
-    assert near(picture.getpixel((30, 70)), BLUE)
-    assert near(top.getpixel((30, 30)), RED)
+    assert is_near_color(picture.getpixel((30, 10)), RED)
+    assert is_near_color(picture.getpixel((30, 70)), BLUE)
+    assert is_near_color(top.getpixel((30, 30)), RED)
     assert dict(picture.getexif()) == {}
     assert not {"exif", "comment", "icc_profile", "xmp"} & set(picture.info)
 
 
-async def test_a_file_that_changed_since_is_not_passed_off_as_the_one_that_was_found(
-    nowhere: Place, tmp_path: Path
+async def test_a_file_that_changed_after_ingest_is_rejected(
+    empty_environment: ToolEnvironment, tmp_path: Path
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     Image.new("RGB", (40, 40), RED).save(folder / "a.png")
-    async with nowhere.having(roots=(folder,)).serving() as tools:
+    async with empty_environment.replace(roots=(folder,)).serve() as tools:
         await tools.call("add_images", collection="album", paths=[str(folder)])
         (asset,) = (await tools.ids()).values()
         Image.new("RGB", (40, 40), BLUE).save(folder / "a.png")
-        changed = await tools.refused("view_image", asset=asset)
+        changed = await tools.call_error("view_image", asset=asset)
         (folder / "a.png").unlink()
-        gone = await tools.refused("view_image", asset=asset)
+        gone = await tools.call_error("view_image", asset=asset)
     assert "has changed since ingest" in changed
     assert "ingest it again" in changed
     assert "no longer exists" in gone
@@ -118,18 +127,18 @@ async def test_a_file_that_changed_since_is_not_passed_off_as_the_one_that_was_f
         ({"zoom": 2}, ["view_image has no argument 'zoom'", "'max_edge'"]),
     ],
 )
-async def test_what_cannot_be_shown_is_refused_with_what_could(
-    place: Place, arguments: dict[str, object], words: list[str]
+async def test_invalid_arguments_are_rejected_with_valid_options(
+    environment: ToolEnvironment, arguments: dict[str, object], words: list[str]
 ) -> None:
-    async with place.serving() as tools:
+    async with environment.serve() as tools:
         asset = (await tools.ids())["album/shop/garlic.png"]
-        text = await tools.refused("view_image", **{"asset": asset, **arguments})
+        text = await tools.call_error("view_image", **{"asset": asset, **arguments})
     for word in words:
         assert word in text
 
 
-async def test_a_crop_with_numbers_that_are_none_is_refused(place: Place) -> None:
-    async with place.serving() as tools:
+async def test_a_crop_with_numbers_that_are_none_is_refused(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
         asset = (await tools.ids())["album/shop/garlic.png"]
-        text = await tools.refused("view_image", asset=asset, crop=[0, 0, "NaN", 1])
+        text = await tools.call_error("view_image", asset=asset, crop=[0, 0, "NaN", 1])
     assert "crop" in text or "box" in text

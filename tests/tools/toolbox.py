@@ -1,4 +1,4 @@
-"""The real tools behind a real MCP client, and what every answer of theirs has to keep."""
+"""The real tools behind a real MCP client, with checks of every result."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Ready(Generic[T]):
-    """A provider whose thing is there already."""
+class ReadyProvider(Generic[T]):
+    """A provider whose resource is loaded."""
 
     value: T
 
@@ -50,27 +50,26 @@ class Ready(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Place:
-    """A migrated database with its data folder, and the encoder that works in it."""
+class ToolEnvironment:
+    """A database with its data folder, and the settings of the tools."""
 
     dsn: str
     data: Path
     encoder: ImageEncoder = field(default_factory=ColorHistogramEncoder)
-    #: Folders that callers may name files of.
+    #: Folders whose files callers may name.
     roots: tuple[Path, ...] = ()
-    #: What callers may have fetched by its address.
+    #: Hosts from which callers may fetch.
     urls: UrlPolicy | None = None
     limits: Limits = field(default_factory=Limits)
-    #: Asked about pictures; nobody is where it is ``None``.
     vlm: VisionLanguageModel | None = None
 
-    def having(self, **changes: Any) -> Place:
-        """The same with something else about it."""
+    def replace(self, **changes: Any) -> ToolEnvironment:
+        """Return a copy with some fields changed."""
         return replace(self, **changes)
 
     @asynccontextmanager
-    async def serving(self, *, mode: str = "2026-07-28") -> AsyncIterator[Toolbox]:
-        """All tools over the place, behind a client."""
+    async def serve(self, *, mode: str = "2026-07-28") -> AsyncIterator[ToolClient]:
+        """Serve all tools to a client."""
         decoder = ImageDecoder(
             max_pixels=self.limits.max_image_pixels, memory_mib=4096, timeout_seconds=60, workers=1
         )
@@ -81,15 +80,15 @@ class Place:
             server = self._server(self._dependencies(database, decoder))
             client = await open_.enter_async_context(Client(server, mode=mode))
             tools = (await client.list_tools()).tools
-            yield Toolbox(client, database, {tool.name: tool for tool in tools})
+            yield ToolClient(client, database, {tool.name: tool for tool in tools})
 
     def _dependencies(self, database: Database, decoder: ImageDecoder) -> Dependencies:
         encoder = self.encoder
         return Dependencies(
-            database=Ready(database),
+            database=ReadyProvider(database),
             blobs=BlobStore(self.data),
-            encoder=Ready(encoder),
-            passage_encoder=Ready(encoder),
+            encoder=ReadyProvider(encoder),
+            passage_encoder=ReadyProvider(encoder),
             allowed_roots=self.roots,
             urls=self.urls,
             image_search=ImageSearch(database, encoder, encoder, signing_key=SIGNING_KEY).search,
@@ -117,8 +116,8 @@ class Place:
         return server
 
 
-class Toolbox:
-    """Calls tools, and checks of every answer what holds for all of them."""
+class ToolClient:
+    """Calls tools and checks the contract of every result."""
 
     def __init__(self, client: Client, database: Database, tools: dict[str, Tool]) -> None:
         self.client = client
@@ -126,11 +125,13 @@ class Toolbox:
         self.tools = tools
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """The structured result of a call that works."""
-        return (await self.whole(tool, **arguments))[0]
+        """Return the structured result of a successful call."""
+        return (await self.call_with_images(tool, **arguments))[0]
 
-    async def whole(self, tool: str, **arguments: Any) -> tuple[dict[str, Any], list[Image.Image]]:
-        """The structured result and the pictures of a call that works."""
+    async def call_with_images(
+        self, tool: str, **arguments: Any
+    ) -> tuple[dict[str, Any], list[Image.Image]]:
+        """Return the structured result and the images of a successful call."""
         result = await self.client.call_tool(tool, arguments)
         assert not result.is_error, text_of(result)
         structured = result.structured_content
@@ -147,11 +148,11 @@ class Toolbox:
         for block in rest:
             assert isinstance(block, ImageContent)
             assert block.mime_type == "image/jpeg"
-            pictures.append(opened(base64.b64decode(block.data)))
+            pictures.append(open_image(base64.b64decode(block.data)))
         return structured, pictures
 
-    async def refused(self, tool: str, **arguments: Any) -> str:
-        """What is said of a call that does not work: one text, not long, nothing else."""
+    async def call_error(self, tool: str, **arguments: Any) -> str:
+        """Return the message of a failing call: one short text."""
         result = await self.client.call_tool(tool, arguments)
         assert result.is_error, result.structured_content
         assert result.structured_content is None
@@ -161,7 +162,7 @@ class Toolbox:
         return text
 
     async def ids(self, collection: str = "") -> dict[str, str]:
-        """Asset ids by the name of the source."""
+        """Return the asset ids by source name."""
         async with self.database.connection() as connection:
             cursor = await connection.execute(
                 "SELECT source.name, asset.id FROM asset JOIN source ON source.id = source_id "
@@ -173,25 +174,25 @@ class Toolbox:
 
 
 def text_of(result: CallToolResult) -> str:
-    """The only text of a result."""
+    """Return the only text of a result."""
     (block,) = result.content
     assert isinstance(block, TextContent)
     return block.text
 
 
-def opened(data: bytes) -> Image.Image:
-    """A whole picture."""
+def open_image(data: bytes) -> Image.Image:
+    """A whole image."""
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
 
 
 def data_url(data: bytes, mime_type: str = "image/png") -> str:
-    """Bytes as a caller sends them."""
+    """Return a data URL."""
     return f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def near(pixel: object, colour: tuple[int, int, int], tolerance: int = 12) -> bool:
-    """Whether a pixel is of a colour, but for what JPEG does."""
+def is_near_color(pixel: object, color: tuple[int, int, int], tolerance: int = 12) -> bool:
+    """Whether a pixel is of a color, but for what JPEG does."""
     assert isinstance(pixel, tuple)
-    return all(abs(a - b) <= tolerance for a, b in zip(pixel, colour, strict=True))
+    return all(abs(a - b) <= tolerance for a, b in zip(pixel, color, strict=True))

@@ -1,4 +1,4 @@
-"""A question that several pictures match equally comes back with what each of them says."""
+"""Several equal matches with different answers are ambiguous."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from sightline.tools.answers.answer_pipeline import RatedAnswer, merge_answers
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
 from tests.support.scripted_vlm import scripted
-from tests.tools.toolbox import Place
+from tests.tools.toolbox import ToolEnvironment
 
 QUESTION = "What is there?"
 ABOUT = "the shelf of the storeroom"
 
 
 def one_by_one(*answers: str) -> tuple[Any, list[str]]:
-    """The built-in model: gives ``answers`` in turn, and changes its mind when asked again."""
+    """The built-in model: gives ``answers`` in turn, and others when checked."""
     waiting: Iterator[str] = iter(answers)
     prompts: list[str] = []
 
@@ -30,17 +30,17 @@ def one_by_one(*answers: str) -> tuple[Any, list[str]]:
     return scripted(answer, model="builtin-llava"), prompts
 
 
-async def ask(place: Place, model: Any, **arguments: Any) -> dict[str, Any]:
+async def ask(environment: ToolEnvironment, model: Any, **arguments: Any) -> dict[str, Any]:
     arguments.setdefault("about", ABOUT)
-    async with model, place.having(vlm=model).serving() as tools:
+    async with model, environment.replace(vlm=model).serve() as tools:
         return await tools.call("answer_question", question=QUESTION, **arguments)
 
 
-async def test_pictures_that_match_equally_and_say_different_things_are_the_readings(
-    place: Place,
+async def test_equal_matches_with_different_answers_are_ambiguous(
+    environment: ToolEnvironment,
 ) -> None:
     model, prompts = one_by_one("salt [1]", "not shown", "rice [1] [0.10,0.20,0.60,0.70]")
-    result = await ask(place, model)
+    result = await ask(environment, model)
     assert result["status"] == "ambiguous"
     assert not {"answer", "confidence"} & set(result)
     sources = [item["source"] for item in result["evidence"] if item["kind"] == "image"]
@@ -48,28 +48,28 @@ async def test_pictures_that_match_equally_and_say_different_things_are_the_read
     assert all("shelf/" in source for source in sources)
     assert result["interpretations"] == [f"salt: [1] {sources[0]}", f"rice: [3] {sources[2]}"]
     assert "Name one in `assets`" in result["missing"]
-    # Each claim cites the picture that it is about, by the number that the evidence has.
+    # Each claim cites the image that it is about, by the number that the evidence has.
     assert [claim["citations"] for claim in result["claims"]] == [[1], [3]]
     assert "box" in result["claims"][1]
-    # The model was shown one picture at a time, and counted it from 1.
+    # The model was shown one image at a time, and counted it from 1.
     assert [prompt.count("<picture>") for prompt in prompts] == [1, 1, 1]
 
 
-async def test_pictures_that_say_the_same_are_one_answer_with_all_of_them_cited(
-    place: Place,
+async def test_equal_answers_are_merged_with_all_citations(
+    environment: ToolEnvironment,
 ) -> None:
     model, _ = one_by_one("Salt [1]", "salt [1]", "not shown")
-    result = await ask(place, model)
+    result = await ask(environment, model)
     assert (result["status"], result["answer"]) == ("answered", "Salt")
     assert [claim["citations"] for claim in result["claims"]] == [[1], [2]]
     assert "interpretations" not in result
 
 
-async def test_a_number_that_no_picture_has_is_not_taken_for_another_pictures(
-    place: Place,
+async def test_an_unknown_citation_is_not_taken_for_another_image(
+    environment: ToolEnvironment,
 ) -> None:
     model, _ = one_by_one("salt [3]", "rice [1]", "not shown")
-    result = await ask(place, model)
+    result = await ask(environment, model)
     assert (result["status"], result["answer"]) == ("answered", "rice")
     first, second = result["claims"]
     assert (first["citations"], first["verdict"]) == ([], "unchecked")
@@ -77,17 +77,17 @@ async def test_a_number_that_no_picture_has_is_not_taken_for_another_pictures(
     assert second["citations"] == [2]
 
 
-async def test_a_picture_that_stands_out_is_the_one_that_is_meant(place: Place) -> None:
+async def test_a_clearly_best_match_is_the_only_image(environment: ToolEnvironment) -> None:
     model, prompts = one_by_one("garlic [1]")
-    result = await ask(place, model, about="A bulb of garlic on a green cloth")
+    result = await ask(environment, model, about="A bulb of garlic on a green cloth")
     assert (result["status"], result["answer"]) == ("answered", "garlic")
     assert len(prompts) == 1
     assert len([item for item in result["evidence"] if item["kind"] == "image"]) == 1
 
 
-async def test_pictures_that_the_caller_names_are_looked_at_together(place: Place) -> None:
+async def test_named_images_share_one_prompt(environment: ToolEnvironment) -> None:
     model, prompts = one_by_one("salt [2]")
-    async with model, place.having(vlm=model).serving() as tools:
+    async with model, environment.replace(vlm=model).serve() as tools:
         ids = list((await tools.ids()).values())[:2]
         result = await tools.call("answer_question", question=QUESTION, assets=ids)
     assert (result["status"], len(prompts)) == ("answered", 1)
@@ -139,7 +139,7 @@ def answered(number: int, answer: str | None, verdict: str = "unchecked") -> Rat
         ("Where is the white van?", "the white van", "the white van", "ambiguous"),
     ],
 )
-def test_answers_are_settled_by_what_they_say(
+def test_answers_are_merged_by_their_text(
     question: str, first: str | None, second: str | None, status: str
 ) -> None:
     found = merge_answers(question, [answered(1, first), answered(2, second)]).result
@@ -149,6 +149,6 @@ def test_answers_are_settled_by_what_they_say(
     assert (found.interpretations is not None) == (status == "ambiguous")
 
 
-def test_one_answer_is_settled_as_it_is() -> None:
+def test_a_single_answer_stays_unchanged() -> None:
     only = answered(1, "white")
     assert merge_answers("What colour is it?", [only]) == only

@@ -1,4 +1,4 @@
-"""Whatever the model's endpoint does, a call ends clearly and the next one works."""
+"""After any failure of the endpoint, the call ends and the next works."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.fake_vlm_server import (
     when_released,
 )
 from tests.support.scripted_vlm import prompt_text
-from tests.tools.toolbox import Place, Toolbox
+from tests.tools.toolbox import ToolClient, ToolEnvironment
 
 GARLIC = "album/shop/garlic.png"
 BOX = [250, 0, 750, 500]
@@ -52,7 +52,7 @@ async def no_wait(_seconds: float) -> None:
 
 
 @asynccontextmanager
-async def asked(place: Place, url: str, **bounds: Any) -> AsyncIterator[Toolbox]:
+async def asked(environment: ToolEnvironment, url: str, **bounds: Any) -> AsyncIterator[ToolClient]:
     """The tools with a client of the endpoint, as the server has them."""
     bounds = {
         "model": MODEL,
@@ -63,7 +63,7 @@ async def asked(place: Place, url: str, **bounds: Any) -> AsyncIterator[Toolbox]
     endpoint = VlmEndpoint(base_url=url, profile=choose_profile("qwen3-vl"), **bounds)
     async with (
         VlmClient(endpoint, sleep=no_wait) as client,
-        place.having(vlm=client).serving() as tools,
+        environment.replace(vlm=client).serve() as tools,
     ):
         yield tools
 
@@ -81,15 +81,15 @@ async def url(endpoint: FakeVlmServer) -> AsyncIterator[str]:
         yield address
 
 
-async def ask(tools: Toolbox, number: int = 0) -> dict[str, Any]:
+async def ask(tools: ToolClient, number: int = 0) -> dict[str, Any]:
     asset = (await tools.ids())[GARLIC]
     return await tools.call("answer_question", question=f"What is it? ({number})", assets=[asset])
 
 
 async def test_sixteen_questions_at_once_are_all_answered_and_leave_no_connection(
-    place: Place, endpoint: FakeVlmServer, url: str
+    environment: ToolEnvironment, endpoint: FakeVlmServer, url: str
 ) -> None:
-    async with asked(place, url, max_concurrent_requests=4) as tools:
+    async with asked(environment, url, max_concurrent_requests=4) as tools:
         results = await asyncio.gather(*(ask(tools, n) for n in range(16)))
     assert [each["status"] for each in results] == ["answered"] * 16
     assert {each["claims"][0]["verdict"] for each in results} == {"supported"}
@@ -116,14 +116,14 @@ async def test_sixteen_questions_at_once_are_all_answered_and_leave_no_connectio
     ],
 )
 async def test_each_fault_has_its_own_outcome_with_the_evidence_and_the_next_question_is_answered(
-    place: Place,
+    environment: ToolEnvironment,
     endpoint: FakeVlmServer,
     url: str,
     behavior: Behavior,
     status: str,
     said: str,
 ) -> None:
-    async with asked(place, url, max_response_bytes=100_000) as tools:
+    async with asked(environment, url, max_response_bytes=100_000) as tools:
         endpoint.default_behavior = behavior
         result = await ask(tools)
         assert (result["status"], result.get("answer")) == (status, None)
@@ -135,35 +135,35 @@ async def test_each_fault_has_its_own_outcome_with_the_evidence_and_the_next_que
 
 
 @pytest.mark.parametrize("box", [[9000, 9000, 9900, 9900], [1, 2], "left", [0, 0, 0, 0]])
-async def test_a_box_that_is_no_place_is_left_out_and_said_so(
-    place: Place, endpoint: FakeVlmServer, url: str, box: object
+async def test_an_invalid_box_is_left_out_and_reported(
+    environment: ToolEnvironment, endpoint: FakeVlmServer, url: str, box: object
 ) -> None:
     endpoint.behaviors.append(says(answer(box=box)))
-    async with asked(place, url) as tools:
+    async with asked(environment, url) as tools:
         (claim,) = (await ask(tools))["claims"]
     assert "box" not in claim
     assert "is not a valid box in image 1" in claim["reasons"][0]
 
 
 async def test_a_storm_of_refusals_is_weathered_by_all_who_ask(
-    place: Place, endpoint: FakeVlmServer, url: str
+    environment: ToolEnvironment, endpoint: FakeVlmServer, url: str
 ) -> None:
     endpoint.behaviors.extend([rejects(429, "busy"), closes_connection, rejects(503)] * 5)
-    async with asked(place, url, max_concurrent_requests=4, max_retries=20) as tools:
+    async with asked(environment, url, max_concurrent_requests=4, max_retries=20) as tools:
         results = await asyncio.gather(*(ask(tools, n) for n in range(16)))
     assert [each["status"] for each in results] == ["answered"] * 16
     await endpoint.quiet.wait()
 
 
 async def test_an_endpoint_killed_in_the_middle_of_answers_is_used_again_when_it_is_back(
-    place: Place,
+    environment: ToolEnvironment,
 ) -> None:
     dying = FakeVlmServer()
     dying.default_behavior = when_released
     stack = serving(dying)
     url = await stack.__aenter__()
     port = int(url.removesuffix("/v1").rpartition(":")[2])
-    async with asked(place, url, max_retries=0) as tools:
+    async with asked(environment, url, max_retries=0) as tools:
         calls = [asyncio.create_task(ask(tools, n)) for n in range(4)]
         await dying.arrivals(4)
         dying.default_behavior = closes_connection
@@ -181,10 +181,10 @@ async def test_an_endpoint_killed_in_the_middle_of_answers_is_used_again_when_it
 
 
 async def test_a_slow_endpoint_costs_no_more_than_the_call_may_take(
-    place: Place, endpoint: FakeVlmServer, url: str
+    environment: ToolEnvironment, endpoint: FakeVlmServer, url: str
 ) -> None:
     # Searching comes out of it too, and has to leave time for the question to get there.
-    bounded = place.having(limits=Limits(answer_timeout_seconds=3))
+    bounded = environment.replace(limits=Limits(answer_timeout_seconds=3))
     async with asked(bounded, url) as tools:
         endpoint.default_behavior = good
         await ask(tools)
@@ -198,21 +198,21 @@ async def test_a_slow_endpoint_costs_no_more_than_the_call_may_take(
     await endpoint.quiet.wait()
 
 
-async def test_a_second_look_that_fails_leaves_its_claim_unchecked(
-    place: Place, endpoint: FakeVlmServer, url: str
+async def test_a_failed_second_check_leaves_the_claim_unchecked(
+    environment: ToolEnvironment, endpoint: FakeVlmServer, url: str
 ) -> None:
     endpoint.behaviors.append(good)
     endpoint.default_behavior = rejects(500, "engine died")
-    async with asked(place, url) as tools:
+    async with asked(environment, url) as tools:
         result = await ask(tools)
     assert (result["status"], result["claims"][0]["verdict"]) == ("answered", "unchecked")
     assert any("no second check" in each for each in result["claims"][0]["reasons"])
 
 
-async def test_a_model_name_that_is_not_there_is_told_with_those_that_are(
-    place: Place, url: str
+async def test_an_unknown_model_is_reported_with_the_available_ones(
+    environment: ToolEnvironment, url: str
 ) -> None:
-    async with asked(place, url, model="lava") as tools:
+    async with asked(environment, url, model="lava") as tools:
         result = await ask(tools)
     assert result["status"] == "no_model"
     assert "Unknown model 'lava'" in result["missing"]
@@ -220,10 +220,10 @@ async def test_a_model_name_that_is_not_there_is_told_with_those_that_are(
 
 
 async def test_a_caller_who_leaves_takes_the_question_to_the_model_with_him(
-    place: Place, endpoint: FakeVlmServer, url: str
+    environment: ToolEnvironment, endpoint: FakeVlmServer, url: str
 ) -> None:
     endpoint.default_behavior = when_released
-    async with asked(place, url) as tools:
+    async with asked(environment, url) as tools:
         call = asyncio.create_task(ask(tools))
         await endpoint.arrivals(1)
         call.cancel()

@@ -1,4 +1,4 @@
-"""The confidence of an answer holds for the model that it was fitted on, and for no other."""
+"""A confidence is valid only for the model it was fitted on."""
 
 from __future__ import annotations
 

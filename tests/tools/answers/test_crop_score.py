@@ -1,4 +1,4 @@
-"""A box supports a claim where it is the place of the picture that is nearest to the words."""
+"""A box supports a claim if it is the best match in the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 200), "white": (245, 245, 245)
 
 
 class NamesColours(ColorHistogramEncoder):
-    """Here text and pictures do mean the same: a colour's name is a sheet of it."""
+    """Encodes the name of a color like an image of it."""
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
         sheets = [Image.new("RGB", (8, 8), COLOURS[text]) for text in texts]
@@ -52,7 +52,7 @@ async def test_there_is_nothing_to_compare_with_a_box_of_everything_or_of_nothin
 
 
 @pytest.mark.parametrize("box", [(0, 0, 0.3, 0.3), (0.4, 0.4, 0.6, 0.6), (0.2, 0, 0.9, 0.2)])
-def test_other_places_are_as_large_apart_and_within_the_picture(
+def test_other_boxes_have_the_same_size_and_lie_inside_the_image(
     box: tuple[float, float, float, float],
 ) -> None:
     places = list(other_boxes(box))

@@ -1,4 +1,4 @@
-"""Saved annotations leave as files that the readers of their formats take as they are."""
+"""Exported annotations are valid COCO and LLaVA files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from PIL import Image
 from sightline.server.cli import main
 from sightline.tools.boxes.box_parser import parse_boxes
 from sightline.tools.boxes.model_families import choose_profile
-from tests.tools.toolbox import Place
+from tests.tools.toolbox import ToolEnvironment
 
 GARLIC, GATE = "album/shop/garlic.png", "album/site/gate.jpg"
 LEFT, RIGHT = [0.0, 0.0, 0.5, 1.0], [0.5, 0.25, 1.0, 0.75]
 
 
 @pytest.fixture
-async def annotated(copy: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Three boxes on the garlic, one of them a model's, and one on the turned photograph."""
-    async with copy.serving() as tools:
+async def annotated(
+    environment_copy: ToolEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> ToolEnvironment:
+    """Three boxes on the garlic, and one on the rotated image."""
+    async with environment_copy.serve() as tools:
         ids = await tools.ids()
         boxes = [{"box": LEFT, "label": "大蒜 bulb"}, {"box": RIGHT, "label": "大蒜 bulb"}]
         await tools.call("save_annotation", asset=ids[GARLIC], boxes=boxes, origin="person")
@@ -35,13 +37,13 @@ async def annotated(copy: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
         )
         top = [{"box": [0.0, 0.0, 1.0, 0.5], "label": "gate"}]
         await tools.call("save_annotation", asset=ids[GATE], boxes=top, origin="person")
-    monkeypatch.setenv("SIGHTLINE_DATABASE__URL", copy.dsn)
-    monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(copy.data))
-    return copy
+    monkeypatch.setenv("SIGHTLINE_DATABASE__URL", environment_copy.dsn)
+    monkeypatch.setenv("SIGHTLINE_DATA_DIR", str(environment_copy.data))
+    return environment_copy
 
 
 def export(out: Path, *arguments: str) -> Any:
-    """The command in a process' own way, and the file that it wrote."""
+    """Run the command and return the file that it wrote."""
     assert main(["export-annotations", str(out), *arguments]) == 0
     return json.loads((out / "annotations.json").read_text(encoding="utf-8"))
 
@@ -68,7 +70,7 @@ def test_coco_is_read_by_its_own_reader_with_every_box_where_it_was_saved(
 
 
 @pytest.mark.usefixtures("annotated")
-def test_the_exported_pictures_are_upright_as_their_boxes_are(tmp_path: Path) -> None:
+def test_exported_images_are_upright(tmp_path: Path) -> None:
     written = export(tmp_path / "coco")
     for row in written["images"]:
         with Image.open(tmp_path / "coco" / row["file_name"]) as image:
@@ -88,7 +90,7 @@ def test_the_conversations_are_llavas_and_their_boxes_are_read_back(tmp_path: Pa
     assert set(garlic) == {"id", "image", "conversations"}
     turns = garlic["conversations"]
     assert [turn["from"] for turn in turns] == ["human", "gpt"] * 2
-    # LLaVA's reader wants one <image> a picture, in the first thing that is said.
+    # LLaVA's reader wants one <image> an image, in the first thing that is said.
     assert [turn["value"].count("<image>") for turn in turns] == [1, 0, 0, 0]
     assert turns[0]["value"].startswith("<image>\n")
     assert "大蒜 bulb" in turns[0]["value"]

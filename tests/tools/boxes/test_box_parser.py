@@ -1,4 +1,4 @@
-"""What models get wrong is repaired and said; what cannot be a box is left out and said."""
+"""Malformed boxes are repaired or left out, and both are reported."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ def test_keeps_whole_boxes_of_a_truncated_answer_and_drops_the_cut_one(text: str
         "图中没有。",
     ],
 )
-def test_takes_a_model_at_its_word_that_a_thing_is_not_there(text: str) -> None:
+def test_a_model_can_say_that_an_object_is_absent(text: str) -> None:
     found = read(text)
     assert (found.status, found.boxes) == ("absent", ())
 
 
-def test_names_what_a_model_said_is_absent_beside_what_it_found() -> None:
+def test_absent_labels_are_listed_besides_found_boxes() -> None:
     found = read(
         '[{"label": "car", "bbox_2d": [100, 200, 300, 400]}, {"label": "dog", "bbox_2d": null}]'
     )
@@ -99,20 +99,20 @@ def test_names_what_a_model_said_is_absent_beside_what_it_found() -> None:
 
 
 @pytest.mark.parametrize("text", ["[300, 400, 100, 200]", "[300, 200, 100, 400]"])
-def test_swapped_corners_are_put_in_order(text: str) -> None:
+def test_swapped_corners_are_sorted(text: str) -> None:
     found = read(text)
     assert (found.status, [m.box for m in found.boxes]) == ("repaired", [BOX])
     assert "wrong order" in found.notes[0]
 
 
-def test_numbers_slightly_beyond_the_picture_are_cut_to_it() -> None:
+def test_numbers_slightly_outside_the_image_are_clipped() -> None:
     found = read("[-20, 200, 1040, 400]")
     assert found.status == "repaired"
     assert found.boxes[0].box == pytest.approx((0, 0.2, 1, 0.4))
     assert found.boxes[0].pixels == (0, 200, 1000, 400)
 
 
-def test_numbers_far_beyond_the_picture_are_left_out_and_never_read_in_another_convention() -> None:
+def test_numbers_far_outside_the_image_are_left_out_not_reinterpreted() -> None:
     found = read("[100, 200, 300, 400]", "llava-1.5")
     assert (found.status, found.boxes) == ("unreadable", ())
     assert "[100, 200, 300, 400] is outside the image" in found.notes[0]
@@ -191,7 +191,7 @@ _ANSWER_PIECES = st.sampled_from(
     width=st.integers(1, 4000),
     height=st.integers(1, 4000),
 )
-def test_whatever_a_model_writes_the_marks_lie_in_the_picture(
+def test_boxes_lie_inside_the_image_for_any_text(
     text: str, family: object, width: int, height: int
 ) -> None:
     profile = choose_profile("", family.name)  # type: ignore[attr-defined]

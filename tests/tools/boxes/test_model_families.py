@@ -28,7 +28,7 @@ def one(text: str, model: str, size: Size = WIDE) -> tuple[str, Box]:
     return mark.label, mark.box
 
 
-def test_llava_15_writes_shares_of_the_picture_padded_to_a_square() -> None:
+def test_llava_15_writes_shares_of_the_padded_square() -> None:
     # 1000 x 500 on a square of 1000: 250 pixels above and below. Its top left quarter is
     # x 0 to 500 and y 250 to 500 of the square.
     label, box = one("[0.00, 0.25, 0.50, 0.50]", "llava-hf/llava-1.5-7b-hf")
@@ -58,7 +58,7 @@ def test_qwen2_vl_is_read_when_a_server_has_stripped_its_tokens() -> None:
     )
 
 
-def test_qwen25_vl_writes_pixels_of_the_picture_after_its_resize() -> None:
+def test_qwen25_vl_writes_pixels_of_the_resized_image() -> None:
     # 1000 x 500 becomes multiples of 28: 1008 x 504 (36 and 18 times 28).
     text = '```json\n[\n\t{"bbox_2d": [252, 126, 504, 252], "label": "car"}\n]\n```'
     assert one(text, "Qwen/Qwen2.5-VL-7B-Instruct") == (
@@ -135,20 +135,20 @@ def test_molmo_writes_several_points_in_one_tag() -> None:
     ]
 
 
-def test_molmo_2_writes_a_picture_and_numbered_points_by_thousandths() -> None:
+def test_molmo_2_writes_a_image_and_numbered_points_by_thousandths() -> None:
     text = 'Counting the <points coords="1 1 073 160 2 500 600">boats</points> shows 2.'
     found = read(text, "allenai/Molmo2-8B")
     assert [(m.label, m.box[:2], m.is_point) for m in found.boxes] == [
         ("boats", pytest.approx((0.073, 0.16)), True),
         ("boats", pytest.approx((0.5, 0.6)), True),
     ]
-    # What it says of a second picture is no place in the first.
+    # What it says of a second image is no place in the first.
     two = '<points coords="1 1 100 200;2 1 300 400">boats</points>'
     assert len(read(two, "Molmo2-4B").boxes) == 1
 
 
 def test_florence_2_writes_four_bins_after_the_label() -> None:
-    # 1000 bins a side; a bin's number stands for its middle. A square picture needs no padding.
+    # 1000 bins a side; a bin's number stands for its middle. A square image needs no padding.
     text = "green car<loc_52><loc_332><loc_932><loc_774>"
     assert one(text, "microsoft/Florence-2-large", (640, 640)) == (
         "green car",

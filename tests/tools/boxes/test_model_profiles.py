@@ -1,4 +1,4 @@
-"""Profiles are chosen by the model's name, or by their own; unknown models get no boxes."""
+"""Profiles are chosen by model name; unknown models get no boxes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def test_a_profile_that_is_set_wins_over_the_name() -> None:
 
 
 def test_an_unknown_profile_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match=r"Unknown model profile 'lava'.*'auto'.*'qwen2\.5-vl'"):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown model profile 'lava'.*'auto'.*'qwen2\.5-vl'"
+    ):
         choose_profile("x", "lava")
 
 
@@ -55,13 +57,13 @@ def test_profiles_have_names_of_their_own() -> None:
     assert PLAIN in FAMILIES
 
 
-def test_phrases_stand_apart_from_the_profiles_own_words() -> None:
+def test_phrases_are_separate_from_the_trusted_prompt() -> None:
     asked = choose_profile("deepseek-vl2").locate_prompt(["the <image> giraffe"])
     assert asked == ("<|ref|>", "the <image> giraffe", "<|/ref|>.")
     assert [isinstance(part, TrustedText) for part in asked] == [True, False, True]
 
 
-def test_several_phrases_are_asked_together_only_where_the_family_takes_them() -> None:
+def test_several_phrases_need_a_family_that_accepts_them() -> None:
     assert (
         "".join(choose_profile("paligemma").locate_prompt(["cat", "dog"])) == "detect cat ; dog\n"
     )

@@ -1,4 +1,4 @@
-"""A box drawn on a picture comes back through size, padding, rotation and every family's words."""
+"""A box survives resizing, padding, rotation and every box format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHARE = st.floats(0, 1, allow_nan=False)
 
 
 def precision(profile: Profile, size: Size) -> tuple[float, float]:
-    """How far a corner may move, in shares of the original: the last digit that is written."""
+    """Return how far rounding may move a corner, normalized."""
     assert profile.box_format is not None
     placement = profile.place(size)
     left, top, right, bottom = placement.content
@@ -55,7 +55,7 @@ def test_every_family_reads_what_it_writes(
 ) -> None:
     assert family.box_format is not None
     across, down = precision(family, size)
-    # A picture so narrow that no box in it can be told from a line has none.
+    # An image so narrow that no box in it can be told from a line has none.
     assume(4.1 * max(across, down) < 1)
     # Any box that is large enough to be told, anywhere.
     wide, high = (4.1 * p + e * (1 - 4.1 * p) for p, e in zip((across, down), extent, strict=True))
@@ -79,10 +79,7 @@ def test_every_family_reads_what_it_writes(
 @pytest.mark.parametrize(
     "name", ["llava-1.5", "qwen2.5-vl", "internvl", "paligemma", "builtin-llava", "llava-pixels"]
 )
-def test_a_thing_is_found_where_it_is_seen_after_rotation_and_padding(
-    name: str, size: Size, orientation: int
-) -> None:
-    """The red rectangle's box in the picture that the model sees leads back to it."""
+def test_a_box_survives_rotation_and_padding(name: str, size: Size, orientation: int) -> None:
     profile = choose_profile("", name)
     stored = Image.new("RGB", size, (20, 60, 200))
     stored.paste((250, 0, 0), (size[0] // 2, size[1] // 5, size[0] // 2 + 40, size[1] // 5 + 30))
@@ -105,7 +102,7 @@ def test_a_thing_is_found_where_it_is_seen_after_rotation_and_padding(
 
 
 def _red_box(image: Image.Image) -> Box:
-    """Pixels of what is red; the blend at its edges counts for what it holds."""
+    """Return the box of the red pixels."""
     red = np.asarray(image, dtype=np.int16)
     mask = (red[..., 0] - red[..., 2]) > 40
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -117,8 +114,7 @@ def _shares(box: Box, size: Size) -> Box:
 
 
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000))
-def test_pictures_for_qwen25_are_left_alone_by_its_own_resize(width: int, height: int) -> None:
-    """It keeps a picture whose sides are multiples of 28 and whose area it allows."""
+def test_qwen25_does_not_resize_our_images_again(width: int, height: int) -> None:
     sent_width, sent_height = choose_profile("qwen2.5-vl").place((width, height)).sent
     assert sent_width % 28 == 0
     assert sent_height % 28 == 0
@@ -142,7 +138,7 @@ def test_proportions_are_kept_but_for_the_rounding(
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1), (5000, 4999), (160, 160)])
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_pictures_of_every_size_are_rendered_as_placed(family: Profile, size: Size) -> None:
+def test_images_of_every_size_are_rendered_as_placed(family: Profile, size: Size) -> None:
     placement = family.place(size)
     assert letterbox.render(family.fit, Image.new("RGB", size, "red")).size == placement.sent
     assert all(math.isfinite(value) for value in placement.content)
@@ -150,7 +146,7 @@ def test_pictures_of_every_size_are_rendered_as_placed(family: Profile, size: Si
 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (161, 159), (160, 160), (33, 700)])
-def test_the_built_in_model_sees_pictures_as_it_was_trained_to(size: Size) -> None:
+def test_images_for_the_built_in_model_match_its_training(size: Size) -> None:
     noise = np.random.default_rng(3).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
     profile = choose_profile("builtin-llava")
@@ -166,12 +162,12 @@ def test_the_built_in_model_sees_pictures_as_it_was_trained_to(size: Size) -> No
     )
 
 
-def test_transparent_pictures_are_shown_on_white() -> None:
+def test_transparent_images_are_shown_on_white() -> None:
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     assert letterbox.upright(clear).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_labels_cannot_break_out_of_the_form_they_are_written_in() -> None:
+def test_labels_cannot_break_the_box_format() -> None:
     profile = choose_profile("internvl")
     placement = profile.place((100, 100))
     text = format_boxes(

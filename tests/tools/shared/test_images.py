@@ -1,4 +1,4 @@
-"""Pictures are opened for a client exactly as they were for ingest."""
+"""Images are decoded for clients as for ingest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sightline.tools.shared.images import decode_upright
 from tests.support.sample_images import encoded, exif, picture
 
 
-def test_exif_that_cannot_be_written_again_does_not_cost_the_picture() -> None:
+def test_invalid_exif_does_not_prevent_decoding() -> None:
     fields = Image.Exif()
     fields[0x0112] = 6
     fields[0x010E] = "a description"
@@ -24,7 +24,7 @@ def test_exif_that_cannot_be_written_again_does_not_cost_the_picture() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_upright_at_its_full_size(orientation: int) -> None:
+def test_decoding_applies_the_exif_orientation_at_full_size(orientation: int) -> None:
     stored = picture(2, (400, 300))
     shown = decode_upright(
         encoded(stored, "PNG", exif=exif(orientation=orientation)), max_pixels=10**6
@@ -34,13 +34,13 @@ def test_a_picture_is_turned_upright_at_its_full_size(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_picture_may_be_asked_for_smaller(form: str) -> None:
+def test_decoding_can_reduce_the_image(form: str) -> None:
     data = encoded(picture(2, (1200, 600)), form)
     assert max(decode_upright(data, max_pixels=10**6, edge=100).size) <= 200
     assert decode_upright(data, max_pixels=10**6, edge=1000).size == (1200, 600)
 
 
-def test_grey_of_sixteen_bits_keeps_its_shades_and_what_is_transparent_is_white() -> None:
+def test_16_bit_gray_keeps_its_shades_and_transparency_becomes_white() -> None:
     deep = Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16))
     shades = decode_upright(encoded(deep, "PNG"), max_pixels=10)
     assert [shades.getpixel((x, 0)) for x in range(3)] == [(0,) * 3, (128,) * 3, (255,) * 3]
@@ -48,7 +48,7 @@ def test_grey_of_sixteen_bits_keeps_its_shades_and_what_is_transparent_is_white(
     assert decode_upright(encoded(clear, "PNG"), max_pixels=10).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_what_is_no_whole_picture_of_an_allowed_size_is_refused() -> None:
+def test_incomplete_or_too_large_images_are_rejected() -> None:
     whole = encoded(picture(3, (64, 64)), "PNG")
     for data in (b"", b"GIF89a", whole[: len(whole) // 2]):
         with pytest.raises(MediaError):

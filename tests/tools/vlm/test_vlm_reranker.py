@@ -1,4 +1,4 @@
-"""Results judged by a vision-language model's yes and no, over HTTP."""
+"""The VLM reranker over HTTP."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from tests.support.scripted_vlm import prompt_text
 NAME = "builtin-llava"
 
 
-def jpeg(colour: str) -> bytes:
+def jpeg(color: str) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (48, 32), colour).save(buffer, "JPEG")
+    Image.new("RGB", (48, 32), color).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
@@ -79,7 +79,7 @@ def builtin() -> Iterator[str]:
         yield address
 
 
-async def test_the_builtin_server_tells_results_apart_by_its_log_probabilities(
+async def test_the_builtin_server_scores_results_by_log_probabilities(
     builtin: str,
 ) -> None:
     candidates = [
@@ -99,7 +99,7 @@ async def test_the_builtin_server_tells_results_apart_by_its_log_probabilities(
     assert again == scores
 
 
-async def test_the_share_of_yes_orders_results_whatever_is_said(client: VlmClient) -> None:
+async def test_the_probability_of_yes_orders_results(client: VlmClient) -> None:
     candidates = [
         RerankCandidate(text, text) for text in ("short", "a longer text", "the longest text yet")
     ]
@@ -107,9 +107,7 @@ async def test_the_share_of_yes_orders_results_whatever_is_said(client: VlmClien
     assert await reranker.order("q", candidates) == ([2, 1, 0], None)
 
 
-async def test_no_more_questions_are_asked_at_once_than_the_client_allows(
-    client: VlmClient, endpoint: FakeVlmServer
-) -> None:
+async def test_concurrent_questions_are_limited(client: VlmClient, endpoint: FakeVlmServer) -> None:
     endpoint.default_behavior = when_released
     candidates = [RerankCandidate(n, f"text {n}") for n in range(9)]
     judging = asyncio.create_task(VlmReranker(client).score("q", candidates))

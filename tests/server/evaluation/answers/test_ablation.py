@@ -28,7 +28,7 @@ from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 from tests.support.encoders import ColorHistogramEncoder
 from tests.support.sample_images import fill
 from tests.support.scripted_vlm import scripted
-from tests.tools.toolbox import Ready
+from tests.tools.toolbox import ReadyProvider
 
 CAPTIONS = ("a white van", "a red door", "a blue boat")
 
@@ -79,10 +79,10 @@ def _dependencies(
     from sightline.server.runtime import create_image_decoder
 
     return Dependencies(
-        database=Ready(database),
+        database=ReadyProvider(database),
         blobs=objects,
-        encoder=Ready(encoder),
-        passage_encoder=Ready(encoder),
+        encoder=ReadyProvider(encoder),
+        passage_encoder=ReadyProvider(encoder),
         allowed_roots=(),
         urls=None,
         image_search=ImageSearch(database, encoder, encoder, signing_key=b"k" * 32).search,

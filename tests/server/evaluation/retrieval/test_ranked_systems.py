@@ -23,7 +23,7 @@ from sightline.storage.retrieval.ranking.reranker import RerankCandidate, Rerank
 from sightline.tools.shared.dependencies import Dependencies
 from tests.support.corpus import Corpus, id_of
 from tests.support.encoders import ColorHistogramEncoder
-from tests.tools.toolbox import Ready
+from tests.tools.toolbox import ReadyProvider
 
 KEY = b"a key for the tests"
 
@@ -52,10 +52,10 @@ async def deps(database: Database, tmp_path: Path) -> Dependencies:
     reranker = RerankStage(model=PrefersRoses())
     images = ImageSearch(database, encoder, encoder, signing_key=KEY, reranker=reranker)
     return Dependencies(
-        database=Ready(database),
+        database=ReadyProvider(database),
         blobs=BlobStore(tmp_path),
-        encoder=Ready(encoder),
-        passage_encoder=Ready(encoder),
+        encoder=ReadyProvider(encoder),
+        passage_encoder=ReadyProvider(encoder),
         allowed_roots=(),
         image_search=images.search,
         passage_search=PassageSearch(database, encoder, signing_key=KEY).search,
