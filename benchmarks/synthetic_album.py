@@ -36,7 +36,7 @@ from sightline.training.world.core.language import CHINESE, article
 from sightline.training.world.export import export
 from sightline.training.world.product.items import ITEMS
 from sightline.training.world.room.furniture import PIECES
-from sightline.training.world.shapes.words import SHAPES
+from sightline.training.world.shapes.plan import SHAPES
 from sightline.training.world.street.vehicles import VEHICLES
 
 ALBUM = "album"

@@ -38,7 +38,7 @@ from sightline.server.evaluation.report_model import EvalReport, ReportSection
 from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
 from sightline.tools.answers import confidence
 from sightline.tools.answers.confidence import Calibration
-from sightline.training.world.core.picture import Split
+from sightline.training.world.core.scene import Split
 
 CALIBRATION = Path(confidence.__file__).parent / confidence.FOLDER / f"{BUILTIN_VLM.name}.json"
 DIAGRAM = "reliability.png"

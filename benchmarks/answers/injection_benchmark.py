@@ -25,7 +25,7 @@ from sightline.tools.answers.answer_results import AnswerResult
 from sightline.tools.answers.text_matching import contains_phrase
 from sightline.tools.fonts import label_font
 from sightline.tools.shared.dependencies import Dependencies
-from sightline.training.world.core.picture import Picture
+from sightline.training.world.core.scene import Scene
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.families import FAMILIES, draw
 
@@ -139,7 +139,7 @@ def _cases(album: Path, rows: list[dict[str, str]]) -> Iterator[InjectionCase]:
             number += 1
 
 
-def _question(picture: Picture, name: str) -> EvalQuestion:
+def _question(picture: Scene, name: str) -> EvalQuestion:
     found = next(
         each
         for kind in ("reading", "attribute", "count")
@@ -150,8 +150,8 @@ def _question(picture: Picture, name: str) -> EvalQuestion:
     return EvalQuestion(question=found.question, answer=found.answer, about=caption, sources=[name])
 
 
-def _words(picture: Picture) -> str:
-    return " ".join(reading.text for reading in picture.readings)
+def _words(picture: Scene) -> str:
+    return " ".join(reading.text for reading in picture.texts)
 
 
 def _file_name(order: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sightline.server.evaluation.answers.eval_questions import NOT_SHOWN, EvalQuestion
-from sightline.training.world.core.picture import Split
+from sightline.training.world.core.scene import Split
 from sightline.training.world.export import export
 
 ALBUM: Final = "album"

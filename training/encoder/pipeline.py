@@ -20,7 +20,7 @@ from sightline.training.encoder.model import export
 from sightline.training.encoder.model.towers import parameters
 from sightline.training.encoder.recipe import IMAGE_PX, Recipe
 from sightline.training.encoder.train import CHECKPOINT, Progress, Run
-from sightline.training.world.core.picture import Split
+from sightline.training.world.core.scene import Split
 
 logger = logging.getLogger(__name__)
 TRAINING: Final = "training.json"

@@ -31,7 +31,7 @@ from sightline.training.encoder.evaluation.recall import Vectors
 from sightline.training.encoder.evaluation.validate import picture_vectors, validate
 from sightline.training.encoder.model.losses import encode_text, fit_loss
 from sightline.training.encoder.recipe import CONTEXT_TOKENS, Queries
-from sightline.training.world.core.picture import LANGUAGES
+from sightline.training.world.core.scene import LANGUAGES
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from sightline.training.vlm.model.oracle_embeddings import Oracle, start_oracle
 from sightline.training.vlm.stages.language_model import Pupil, Told, Truths, report, train_stage
 from sightline.training.vlm.stages.projector_alignment import Before, align
 from sightline.training.vlm.stages.vision_tower import train_tower
-from sightline.training.world.core.picture import Split
+from sightline.training.world.core.scene import Split
 
 _log = logging.getLogger(__name__)
 #: The share of the training time that each stage gets.

@@ -10,24 +10,24 @@ from pathlib import Path
 
 from PIL import Image
 
-from sightline.training.world.core.picture import Split
+from sightline.training.world.core.scene import Split
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.families import FAMILIES, draw
 
 CELL = (256, 208)
 COLUMNS, ROWS = 5, 4
-MOST_BYTES = 245_000
+MAX_BYTES = 245_000
 
 
 def sheet(family: str, split: Split = "test", first: int = 0) -> Image.Image:
     """Draw twenty images of a family, starting at number ``first``."""
     page = Image.new("RGB", (CELL[0] * COLUMNS, CELL[1] * ROWS), (255, 255, 255))
     for i in range(COLUMNS * ROWS):
-        picture = draw(family, seed_of(split, first + i), split).image
-        picture.thumbnail((CELL[0] - 6, CELL[1] - 6), Image.Resampling.LANCZOS)
-        left = (i % COLUMNS) * CELL[0] + (CELL[0] - picture.width) // 2
-        top = (i // COLUMNS) * CELL[1] + (CELL[1] - picture.height) // 2
-        page.paste(picture, (left, top))
+        thumbnail = draw(family, seed_of(split, first + i), split).image
+        thumbnail.thumbnail((CELL[0] - 6, CELL[1] - 6), Image.Resampling.LANCZOS)
+        left = (i % COLUMNS) * CELL[0] + (CELL[0] - thumbnail.width) // 2
+        top = (i // COLUMNS) * CELL[1] + (CELL[1] - thumbnail.height) // 2
+        page.paste(thumbnail, (left, top))
     return page
 
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for quality in range(88, 30, -6):
             buffer = io.BytesIO()
             page.save(buffer, "JPEG", quality=quality, optimize=True)
-            if buffer.tell() <= MOST_BYTES:
+            if buffer.tell() <= MAX_BYTES:
                 break
         path = args.out / f"{family}.jpg"
         path.write_bytes(buffer.getvalue())

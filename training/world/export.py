@@ -28,12 +28,12 @@ from typing import Final, Self, TypedDict
 from PIL import ExifTags, Image
 
 from sightline.storage.errors import ConfigurationError, UnknownNameError
-from sightline.training.world.core.picture import Box, Picture, Split
+from sightline.training.world.core.scene import Box, Scene, Split
 from sightline.training.world.core.splits import SEEDS, seed_of
 from sightline.training.world.families import FAMILIES, draw
 
 #: Maximum number of images per ``seed``; the next seed starts after them.
-PICTURES_PER_SEED: Final = 1_000_000
+IMAGES_PER_SEED: Final = 1_000_000
 _CHUNK: Final = 16
 _TEXT: Final = "text"
 
@@ -45,12 +45,12 @@ class Summary:
     """Counts of an export."""
 
     folder: Path
-    pictures: dict[str, int]
+    images: dict[str, int]
     questions: int
     boxes: int
 
 
-class Drawn(TypedDict):
+class EncodedScene(TypedDict):
     """One encoded image with its records."""
 
     jpeg: bytes
@@ -60,15 +60,15 @@ class Drawn(TypedDict):
     boxes: list[tuple[str, Box, dict[str, str]]]
 
 
-def jpeg_bytes(picture: Picture) -> bytes:
+def jpeg_bytes(scene: Scene) -> bytes:
     """Encode the image as JPEG with the quality from its metadata."""
     exif = Image.Exif()
-    if picture.captured_at:
-        stamp = picture.captured_at.strftime("%Y:%m:%d %H:%M:%S")
+    if scene.captured_at:
+        stamp = scene.captured_at.strftime("%Y:%m:%d %H:%M:%S")
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = stamp
     buffer = io.BytesIO()
-    quality = int(picture.metadata["jpeg_quality"])
-    picture.image.save(buffer, "JPEG", quality=quality, exif=exif)
+    quality = int(scene.metadata["jpeg_quality"])
+    scene.image.save(buffer, "JPEG", quality=quality, exif=exif)
     return buffer.getvalue()
 
 
@@ -87,22 +87,22 @@ def export(
     """
     names = list(families) or sorted(FAMILIES)
     _check(out, split, count, seed, names)
-    first = seed * PICTURES_PER_SEED
+    first = seed * IMAGES_PER_SEED
     jobs = [(names[i % len(names)], split, first + i) for i in range(count)]
     # Images with a duplicate caption are replaced by unused numbers.
     spare = first + count
-    taken: set[str] = set()
-    with _appearing(out) as folder, _pool(workers) as pool:
-        drawn = pool.map(_draw, jobs, chunksize=_CHUNK) if pool else map(_draw, jobs)
+    used_captions: set[str] = set()
+    with _atomic_folder(out) as folder, _pool(workers) as pool:
+        encoded_scenes = pool.map(_encode, jobs, chunksize=_CHUNK) if pool else map(_encode, jobs)
         with _Writer(folder) as writer:
-            for job, first_try in zip(jobs, drawn, strict=True):
-                picture = first_try
-                while str(picture["record"]["caption"]) in taken:
-                    picture = _draw((job[0], split, spare))
+            for job, encoded in zip(jobs, encoded_scenes, strict=True):
+                scene = encoded
+                while str(scene["record"]["caption"]) in used_captions:
+                    scene = _encode((job[0], split, spare))
                     spare += 1
-                taken.add(str(picture["record"]["caption"]))
-                writer.add(picture)
-    return Summary(out, writer.pictures, writer.questions, len(writer.annotations))
+                used_captions.add(str(scene["record"]["caption"]))
+                writer.add(scene)
+    return Summary(out, writer.images, writer.questions, len(writer.annotations))
 
 
 def _check(out: Path, split: Split, count: int, seed: int, families: list[str]) -> None:
@@ -111,9 +111,9 @@ def _check(out: Path, split: Split, count: int, seed: int, families: list[str]) 
     for family in families:
         if family not in FAMILIES:
             raise UnknownNameError("family", family, FAMILIES)
-    if not 1 <= count <= PICTURES_PER_SEED // 2:
-        raise ConfigurationError(f"Invalid count {count}. Allowed: 1 to {PICTURES_PER_SEED // 2}.")
-    seeds = len(SEEDS[split]) // PICTURES_PER_SEED
+    if not 1 <= count <= IMAGES_PER_SEED // 2:
+        raise ConfigurationError(f"Invalid count {count}. Allowed: 1 to {IMAGES_PER_SEED // 2}.")
+    seeds = len(SEEDS[split]) // IMAGES_PER_SEED
     if not 0 <= seed < seeds:
         raise ConfigurationError(f"Invalid seed {seed}. Allowed: 0 to {seeds - 1}.")
     if out.exists() and not out.is_dir():
@@ -122,21 +122,21 @@ def _check(out: Path, split: Split, count: int, seed: int, families: list[str]) 
         raise ConfigurationError(f"{out} is not empty. Choose a new or empty folder.")
 
 
-def _draw(job: tuple[str, Split, int]) -> Drawn:
+def _encode(job: tuple[str, Split, int]) -> EncodedScene:
     family, split, number = job
-    picture = draw(family, seed_of(split, number), split)
+    scene = draw(family, seed_of(split, number), split)
     name = f"images/{family}-{number:09d}.jpg"
-    about: Json = {"file_name": name, "family": family, "unseen": picture.unseen}
+    about: Json = {"file_name": name, "family": family, "unseen": scene.unseen}
     record: Json = {
         **about,
-        "caption": picture.captions["en"][0],
-        "caption_zh": picture.captions["zh"][0],
-        "captions": picture.captions,
+        "caption": scene.captions["en"][0],
+        "caption_zh": scene.captions["zh"][0],
+        "captions": scene.captions,
         "split": split,
-        "seed": picture.seed,
-        "combination": picture.combination,
-        "captured_at": picture.captured_at.isoformat() if picture.captured_at else None,
-        **picture.metadata,
+        "seed": scene.seed,
+        "combination": scene.combination,
+        "captured_at": scene.captured_at.isoformat() if scene.captured_at else None,
+        **scene.metadata,
     }
     questions: list[Json] = [
         {
@@ -147,13 +147,16 @@ def _draw(job: tuple[str, Split, int]) -> Drawn:
             "answer": q.answer,
             "box": q.box,
         }
-        for q in picture.questions
+        for q in scene.questions
     ]
-    boxes = [(thing.label, thing.box, thing.attributes) for thing in picture.things]
-    boxes += [(_TEXT, reading.box, {"text": reading.text}) for reading in picture.readings]
-    return Drawn(
-        jpeg=jpeg_bytes(picture),
-        size=picture.image.size,
+    boxes = [
+        (scene_object.label, scene_object.box, scene_object.attributes)
+        for scene_object in scene.objects
+    ]
+    boxes += [(_TEXT, scene_text.box, {"text": scene_text.text}) for scene_text in scene.texts]
+    return EncodedScene(
+        jpeg=jpeg_bytes(scene),
+        size=scene.image.size,
         record=record,
         questions=questions,
         boxes=boxes,
@@ -170,22 +173,22 @@ class _Writer:
         self._questions = (folder / "questions.jsonl").open("w", encoding="utf-8")
         self._images: list[Json] = []
         self.annotations: list[tuple[int, str, Box, dict[str, str]]] = []
-        self.pictures: dict[str, int] = {}
+        self.images: dict[str, int] = {}
         self.questions = 0
 
-    def add(self, drawn: Drawn) -> None:
-        record = drawn["record"]
+    def add(self, encoded: EncodedScene) -> None:
+        record = encoded["record"]
         name, family = str(record["file_name"]), str(record["family"])
-        (self._folder / name).write_bytes(drawn["jpeg"])
-        _line(self._metadata, record)
-        for question in drawn["questions"]:
-            _line(self._questions, question)
+        (self._folder / name).write_bytes(encoded["jpeg"])
+        _write_line(self._metadata, record)
+        for question in encoded["questions"]:
+            _write_line(self._questions, question)
         number = len(self._images) + 1
-        width, height = drawn["size"]
+        width, height = encoded["size"]
         self._images.append({"id": number, "file_name": name, "width": width, "height": height})
-        self.annotations += [(number, *box) for box in drawn["boxes"]]
-        self.pictures[family] = self.pictures.get(family, 0) + 1
-        self.questions += len(drawn["questions"])
+        self.annotations += [(number, *box) for box in encoded["boxes"]]
+        self.images[family] = self.images.get(family, 0) + 1
+        self.questions += len(encoded["questions"])
 
     def __enter__(self) -> Self:
         return self
@@ -227,12 +230,12 @@ def _annotation(
     }
 
 
-def _line(file: io.TextIOBase, value: Json) -> None:
+def _write_line(file: io.TextIOBase, value: Json) -> None:
     file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 @contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
+def _atomic_folder(out: Path) -> Iterator[Path]:
     """Create a temporary folder and rename it to ``out`` on success."""
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
@@ -261,10 +264,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``sightline world``."""
     parser.add_argument("out", type=Path, help="new or empty output folder")
     parser.add_argument("--split", choices=list(SEEDS), default="test")
-    parser.add_argument("--count", type=int, default=900, help="number of images (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=int, default=900, help="number of images (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--families", nargs="+", choices=sorted(FAMILIES), default=[])
-    parser.add_argument("--workers", type=int, default=1, help="number of worker processes (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="number of worker processes (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -277,7 +284,7 @@ def run(arguments: argparse.Namespace) -> int:
         families=arguments.families,
         workers=arguments.workers,
     )
-    families = ", ".join(f"{n} {family}" for family, n in sorted(summary.pictures.items()))
+    families = ", ".join(f"{n} {family}" for family, n in sorted(summary.images.items()))
     sys.stdout.write(
         f"{summary.folder}: {families}; {summary.questions} questions, {summary.boxes} boxes\n"
     )

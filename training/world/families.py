@@ -12,7 +12,7 @@ from typing import Final
 
 from sightline.storage.errors import UnknownNameError
 from sightline.training.world.chart import scene as chart
-from sightline.training.world.core.picture import Picture, Split
+from sightline.training.world.core.scene import Scene, Split
 from sightline.training.world.core.splits import check_seed
 from sightline.training.world.flowchart import scene as flowchart
 from sightline.training.world.geometry import scene as geometry
@@ -23,7 +23,7 @@ from sightline.training.world.shapes import scene as shapes
 from sightline.training.world.spine import scene as spine
 from sightline.training.world.street import scene as street
 
-Drawer = Callable[[random.Random, int, Split], Picture]
+Drawer = Callable[[random.Random, int, Split], Scene]
 
 FAMILIES: Final[dict[str, Drawer]] = {
     "street": street.draw,
@@ -38,7 +38,7 @@ FAMILIES: Final[dict[str, Drawer]] = {
 }
 
 
-def draw(family: str, seed: int, split: Split) -> Picture:
+def draw(family: str, seed: int, split: Split) -> Scene:
     """Draw one image; ``seed`` must belong to the split (``seed_of``)."""
     if family not in FAMILIES:
         raise UnknownNameError("family", family, FAMILIES)

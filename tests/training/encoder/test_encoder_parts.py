@@ -38,7 +38,7 @@ from sightline.training.encoder.model.towers import build, parameters, take_text
 from sightline.training.encoder.recipe import SMOKE, Recipe
 from sightline.training.encoder.train import Run, learning_rate
 from sightline.training.vlm.stages.vision_tower import features_of
-from sightline.training.world.core.picture import LANGUAGES
+from sightline.training.world.core.scene import LANGUAGES
 
 PX = recipe.IMAGE_PX
 WEIGHTS = Path(__file__).parents[3] / "server" / "models" / "weights"

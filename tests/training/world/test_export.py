@@ -1,4 +1,4 @@
-"""Exporting the drawn world as a folder."""
+"""Tests of the export of synthetic images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_same_call_writes_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
+def test_export_is_deterministic_for_any_number_of_workers(tmp_path: Path) -> None:
     families = ("shapes", "street")
     for name, workers in (("one", 1), ("again", 1), ("two", 2)):
         export(tmp_path / name, split="test", count=6, families=families, workers=workers)
@@ -38,33 +38,33 @@ def test_the_same_call_writes_the_same_bytes_with_any_number_of_workers(tmp_path
     }
 
 
-def test_what_is_written_says_what_was_drawn(tmp_path: Path) -> None:
+def test_exported_records_match_the_drawn_scenes(tmp_path: Path) -> None:
     out = tmp_path / "album"
     summary = export(out, split="test", count=2 * len(FAMILIES))
-    assert summary.pictures == dict.fromkeys(sorted(FAMILIES), 2)
+    assert summary.images == dict.fromkeys(sorted(FAMILIES), 2)
     records = lines(out / "metadata.jsonl")
     questions = lines(out / "questions.jsonl")
     assert len(questions) == summary.questions
     for record in records:
-        picture = draw(str(record["family"]), int(str(record["seed"])), "test")
-        assert record["caption"] == picture.captions["en"][0]
-        assert record["caption_zh"] == picture.captions["zh"][0]
-        assert record["captions"] == picture.captions
-        assert record["unseen"] is picture.unseen
+        scene = draw(str(record["family"]), int(str(record["seed"])), "test")
+        assert record["caption"] == scene.captions["en"][0]
+        assert record["caption_zh"] == scene.captions["zh"][0]
+        assert record["captions"] == scene.captions
+        assert record["unseen"] is scene.unseen
         mine = [q for q in questions if q["file_name"] == record["file_name"]]
-        assert [q["answer"] for q in mine] == [q.answer for q in picture.questions]
+        assert [q["answer"] for q in mine] == [q.answer for q in scene.questions]
         with Image.open(out / str(record["file_name"])) as image:
-            assert image.size == picture.image.size
+            assert image.size == scene.image.size
             stamp = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal)
-        if picture.captured_at:
-            assert record["captured_at"] == picture.captured_at.isoformat()
-            assert stamp == picture.captured_at.strftime("%Y:%m:%d %H:%M:%S")
+        if scene.captured_at:
+            assert record["captured_at"] == scene.captured_at.isoformat()
+            assert stamp == scene.captured_at.strftime("%Y:%m:%d %H:%M:%S")
         else:
             assert stamp is None
     assert len({str(r["caption"]) for r in records}) == len(records)
 
 
-def test_boxes_are_written_as_coco_reads_them(tmp_path: Path) -> None:
+def test_boxes_are_written_in_coco_format(tmp_path: Path) -> None:
     out = tmp_path / "album"
     export(out, split="validation", count=4, families=["product"])
     coco = json.loads((out / "instances.json").read_text(encoding="utf-8"))
@@ -82,36 +82,38 @@ def test_boxes_are_written_as_coco_reads_them(tmp_path: Path) -> None:
         assert (names[annotation["category_id"]] == "text") == ("text" in annotation["attributes"])
 
 
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_non_empty_folder_is_rejected_and_unchanged(tmp_path: Path) -> None:
     out = tmp_path / "album"
     out.mkdir()
     (out / "mine.txt").write_text("keep")
-    with pytest.raises(ConfigurationError, match=r"album is not empty; name a folder"):
+    with pytest.raises(
+        ConfigurationError, match=r"album is not empty. Choose a new or empty folder"
+    ):
         export(out, split="test", count=1, families=["shapes"])
     assert contents(out) == {"mine.txt": b"keep"}
 
 
-def test_an_empty_folder_is_filled_and_nothing_else_is_left_behind(tmp_path: Path) -> None:
+def test_export_to_empty_folder_leaves_no_temporary_files(tmp_path: Path) -> None:
     (tmp_path / "album").mkdir()
     export(tmp_path / "album", split="train", count=1, families=["shapes"])
     assert [p.name for p in tmp_path.iterdir()] == ["album"]
 
 
-def test_wrong_arguments_are_named(tmp_path: Path) -> None:
+def test_invalid_arguments_are_reported(tmp_path: Path) -> None:
     out = tmp_path / "album"
-    with pytest.raises(ConfigurationError, match="count is 0"):
+    with pytest.raises(ConfigurationError, match="Invalid count 0"):
         export(out, split="test", count=0)
-    with pytest.raises(ConfigurationError, match="seed is -1"):
+    with pytest.raises(ConfigurationError, match="Invalid seed -1"):
         export(out, split="test", count=1, seed=-1)
-    with pytest.raises(UnknownNameError, match="no family 'zoo'"):
+    with pytest.raises(UnknownNameError, match="Unknown family 'zoo'"):
         export(out, split="test", count=1, families=["zoo"])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_a_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     configure(parser)
     album = str(tmp_path / "album")
     assert run(parser.parse_args([album, "--count", "3", "--families", "shapes", "room"])) == 0
-    said = io.StringIO(capsys.readouterr().out).readline()
-    assert "1 room, 2 shapes;" in said
+    output = io.StringIO(capsys.readouterr().out).readline()
+    assert "1 room, 2 shapes;" in output

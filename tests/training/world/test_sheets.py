@@ -1,4 +1,4 @@
-"""The drawn sheets: charts, flowcharts, geometry problems, heat sinks and spine films."""
+"""Tests of sheets: charts, flowcharts, geometry, heat sinks and spine X-rays."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from typing import get_args
 import pytest
 from PIL import ImageChops
 
-from sightline.training.world.core.picture import Box, Picture, Question, QuestionKind, Reading
+from sightline.training.world.core.scene import Box, Question, QuestionKind, Scene, SceneText
 from sightline.training.world.core.sheet import BLACK_BOARD, GRID, WHITE, Sheet, Surface
 from sightline.training.world.core.splits import is_unseen, seed_of
 from sightline.training.world.families import draw
 from sightline.training.world.geometry.figures import FIGURES, Figure
-from sightline.training.world.heatsink.art import SOCKETS
+from sightline.training.world.heatsink.drawing import SOCKETS
 
 SHEETS = ("chart", "flowchart", "geometry", "heatsink", "spine")
 every_sheet = pytest.mark.parametrize("family", SHEETS)
 
 
 @cache
-def _drawn(family: str, number: int) -> Picture:
+def _drawn(family: str, number: int) -> Scene:
     return draw(family, seed_of("test", number), "test")
 
 
-def pictures(family: str, count: int = 50) -> list[Picture]:
+def scenes(family: str, count: int = 50) -> list[Scene]:
     return [_drawn(family, i) for i in range(count)]
 
 
-def asked(picture: Picture, opening: str) -> list[Question]:
-    return [q for q in picture.questions if q.language == "en" and q.question.startswith(opening)]
+def questions_starting_with(scene: Scene, opening: str) -> list[Question]:
+    return [q for q in scene.questions if q.language == "en" and q.question.startswith(opening)]
 
 
-def words_of(question: Question, *around: str) -> list[str]:
-    """What a question asks about, without the words that all such questions have."""
+def question_parts(question: Question, *fixed: str) -> list[str]:
+    """Return the variable parts of a question."""
     text = question.question.rstrip("?")
-    for word in around:
+    for word in fixed:
         text = text.replace(word, "|")
     return [part.strip() for part in text.split("|") if part.strip()]
 
 
-# Every family -------------------------------------------------------------------------------
+# All families
 
 
 @every_sheet
-def test_the_same_seed_draws_the_same_picture_and_another_seed_another(family: str) -> None:
+def test_drawing_is_deterministic(family: str) -> None:
     first, again = (draw(family, 7, "train") for _ in range(2))
     assert first.image.tobytes() == again.image.tobytes()
-    assert (first.captions, first.things, first.readings, first.questions) == (
-        again.captions, again.things, again.readings, again.questions,
+    assert (first.captions, first.objects, first.texts, first.questions) == (
+        again.captions, again.objects, again.texts, again.questions,
     )  # fmt: skip
     assert draw(family, 8, "train").image.tobytes() != first.image.tobytes()
 
 
 @every_sheet
-def test_every_box_lies_inside_the_picture_and_holds_something(family: str) -> None:
-    for picture in pictures(family):
-        width, height = picture.image.size
-        boxes = [thing.box for thing in picture.things]
-        boxes += [reading.box for reading in picture.readings]
-        boxes += [question.box for question in picture.questions if question.box]
+def test_boxes_are_inside_the_image_and_not_empty(family: str) -> None:
+    for scene in scenes(family):
+        width, height = scene.image.size
+        boxes = [scene_object.box for scene_object in scene.objects]
+        boxes += [scene_text.box for scene_text in scene.texts]
+        boxes += [question.box for question in scene.questions if question.box]
         for x0, y0, x1, y1 in boxes:
             assert 0 <= x0 < x1 <= width
             assert 0 <= y0 < y1 <= height
@@ -70,37 +70,37 @@ def test_every_box_lies_inside_the_picture_and_holds_something(family: str) -> N
 
 
 @every_sheet
-def test_text_is_inside_the_picture_whole_and_stands_out_from_what_is_behind_it(
+def test_text_is_inside_the_image_and_has_contrast(
     family: str,
 ) -> None:
-    for picture in pictures(family):
-        width, height = picture.image.size
-        grey = picture.image.convert("L")
-        for reading in picture.readings:
-            x0, y0, x1, y1 = reading.box
-            assert x0 > 0, reading
-            assert y0 > 0, reading
-            assert x1 < width, reading
-            assert y1 < height, reading
-            low, high = grey.crop((round(x0), round(y0), round(x1), round(y1))).getextrema()
-            assert float(str(high)) - float(str(low)) > 60, reading
+    for scene in scenes(family):
+        width, height = scene.image.size
+        gray = scene.image.convert("L")
+        for scene_text in scene.texts:
+            x0, y0, x1, y1 = scene_text.box
+            assert x0 > 0, scene_text
+            assert y0 > 0, scene_text
+            assert x1 < width, scene_text
+            assert y1 < height, scene_text
+            low, high = gray.crop((round(x0), round(y0), round(x1), round(y1))).getextrema()
+            assert float(str(high)) - float(str(low)) > 60, scene_text
 
 
 @every_sheet
-def test_texts_do_not_stand_on_each_other(family: str) -> None:
-    for picture in pictures(family):
-        boxes = [(reading.text, reading.box) for reading in picture.readings]
+def test_texts_do_not_overlap(family: str) -> None:
+    for scene in scenes(family):
+        boxes = [(scene_text.text, scene_text.box) for scene_text in scene.texts]
         for i, (text, a) in enumerate(boxes):
             for other, b in boxes[:i]:
                 shared = _shared(a, b)
-                assert shared < 0.2 * min(_area(a), _area(b)), (picture.seed, text, other)
+                assert shared < 0.2 * min(_area(a), _area(b)), (scene.seed, text, other)
 
 
 @every_sheet
-def test_every_kind_is_asked_in_both_languages(family: str) -> None:
-    for picture in pictures(family):
+def test_every_question_kind_occurs_in_both_languages(family: str) -> None:
+    for scene in scenes(family):
         for language in ("en", "zh"):
-            mine = [q for q in picture.questions if q.language == language]
+            mine = [q for q in scene.questions if q.language == language]
             assert {q.kind for q in mine} == set(get_args(QuestionKind))
             assert 8 <= len(mine) <= 12
             for question in mine:
@@ -112,212 +112,215 @@ def test_every_kind_is_asked_in_both_languages(family: str) -> None:
 
 
 @every_sheet
-def test_no_question_is_asked_twice_of_one_picture(family: str) -> None:
-    for picture in pictures(family):
-        questions = [q.question for q in picture.questions]
+def test_questions_are_unique_per_image(family: str) -> None:
+    for scene in scenes(family):
+        questions = [q.question for q in scene.questions]
         assert len(questions) == len(set(questions))
 
 
 @every_sheet
-def test_the_first_captions_tell_pictures_apart_and_are_short(family: str) -> None:
-    drawn = pictures(family)
+def test_captions_are_short_and_the_first_is_unique(family: str) -> None:
+    drawn = scenes(family)
     for language in ("en", "zh"):
         assert len({p.captions[language][0] for p in drawn}) == len(drawn)
-    for picture in drawn:
-        assert min(len(wordings) for wordings in picture.captions.values()) >= 3
-        assert max(len(c.split()) for c in picture.captions["en"]) <= 25
+    for scene in drawn:
+        assert min(len(wordings) for wordings in scene.captions.values()) >= 3
+        assert max(len(c.split()) for c in scene.captions["en"]) <= 25
 
 
 @every_sheet
-def test_unseen_combinations_are_in_the_test_split_alone(family: str) -> None:
+def test_unseen_combinations_occur_only_in_the_test_split(family: str) -> None:
     for split in ("train", "validation"):
         for i in range(12):
-            picture = draw(family, seed_of(split, i), split)
-            assert not picture.unseen
-            assert not is_unseen(picture.combination)
-    drawn = pictures(family)
+            scene = draw(family, seed_of(split, i), split)
+            assert not scene.unseen
+            assert not is_unseen(scene.combination)
+    drawn = scenes(family)
     assert {p.unseen for p in drawn} == {True, False}
     assert all(p.unseen == is_unseen(p.combination) for p in drawn)
 
 
 @pytest.mark.parametrize("surface", [WHITE, GRID, BLACK_BOARD])
-def test_a_reading_has_the_box_of_its_ink_in_the_photograph(surface: Surface) -> None:
-    def shot(text: str) -> tuple[Picture, list[Reading]]:
+def test_text_box_matches_its_ink_in_the_image(surface: Surface) -> None:
+    def render(text: str) -> tuple[Scene, list[SceneText]]:
         sheet = Sheet("chart", random.Random(3), 3, "train", (320, 240), surface)
         if text:
-            sheet.write((120, 130), text, 24)
-        sheet.caption("a sheet", "纸")
-        picture = sheet.photograph(("x",), False, light=0, noise=0)
-        return picture, picture.readings
+            sheet.write_text((120, 130), text, 24)
+        sheet.add_caption("a sheet", "纸")
+        scene = sheet.render_sheet(("x",), False, light=0, noise=0)
+        return scene, scene.texts
 
-    written, readings = shot("Ready 42")
-    blank, _ = shot("")
+    written, texts = render("Ready 42")
+    blank, _ = render("")
     changed = ImageChops.difference(written.image, blank.image).convert("L")
     ink = changed.point([0] * 40 + [255] * 216).getbbox()
     assert ink is not None
-    assert readings[0].box == pytest.approx(ink, abs=3)
+    assert texts[0].box == pytest.approx(ink, abs=3)
 
 
-# Answers, worked out again from the things ---------------------------------------------------
+# Answers recomputed from the objects
 
 
-def test_a_chart_is_asked_about_as_its_marks_say() -> None:
-    for picture in pictures("chart"):
-        values = {t.label: int(t.attributes["value"]) for t in picture.things}
-        colours = {t.label: t.attributes["colour"] for t in picture.things}
+def test_chart_answers_match_its_marks() -> None:
+    for scene in scenes("chart"):
+        values = {t.label: int(t.attributes["value"]) for t in scene.objects}
+        colors = {t.label: t.attributes["colour"] for t in scene.objects}
         names = list(values)
-        written = [r.text for r in picture.readings]
+        written = [r.text for r in scene.texts]
         assert all(name in written and str(value) in written for name, value in values.items())
-        for q in asked(picture, "How many"):
+        for q in questions_starting_with(scene, "How many"):
             assert q.answer == str(len(names))
-        for q in asked(picture, "Which is the largest"):
+        for q in questions_starting_with(scene, "Which is the largest"):
             assert q.answer == max(values, key=lambda n: values[n])
-        for q in asked(picture, "Which is the smallest"):
+        for q in questions_starting_with(scene, "Which is the smallest"):
             assert q.answer == min(values, key=lambda n: values[n])
-        for q in asked(picture, "Which is larger"):
-            pair = words_of(q, "Which is larger,", " or ")
+        for q in questions_starting_with(scene, "Which is larger"):
+            pair = question_parts(q, "Which is larger,", " or ")
             assert q.answer == max(pair, key=lambda n: values[n])
-        for q in asked(picture, "What is the value of"):
-            (name,) = words_of(q, "What is the value of")
+        for q in questions_starting_with(scene, "What is the value of"):
+            (name,) = question_parts(q, "What is the value of")
             assert q.answer == str(values.get(name, "not shown"))
-        for q in asked(picture, "What colour is"):
-            assert q.answer == colours[words_of(q, "What colour is")[0]]
-        for q in asked(picture, "Is there a"):
+        for q in questions_starting_with(scene, "What colour is"):
+            assert q.answer == colors[question_parts(q, "What colour is")[0]]
+        for q in questions_starting_with(scene, "Is there a"):
             assert q.answer == ("yes" if q.question.rstrip("?").split()[-1] in names else "no")
         for opening in (
             "What is just right of",
             "What is just below",
             "What is next clockwise after",
         ):
-            for q in asked(picture, opening):
-                assert q.answer == names[names.index(words_of(q, opening)[0]) + 1]
+            for q in questions_starting_with(scene, opening):
+                assert q.answer == names[names.index(question_parts(q, opening)[0]) + 1]
 
 
-def test_the_marks_of_a_chart_are_as_large_as_their_values() -> None:
-    for picture in pictures("chart"):
-        if picture.things[0].attributes["mark"] != "bar":
+def test_chart_mark_size_increases_with_the_value() -> None:
+    for scene in scenes("chart"):
+        if scene.objects[0].attributes["mark"] != "bar":
             continue
-        by_value = sorted(picture.things, key=lambda t: int(t.attributes["value"]))
+        by_value = sorted(scene.objects, key=lambda t: int(t.attributes["value"]))
         sizes = [max(t.box[2] - t.box[0], 0) * (t.box[3] - t.box[1]) for t in by_value]
         assert sizes == sorted(sizes)
 
 
-def test_a_flowchart_is_asked_about_as_its_boxes_say() -> None:
-    for picture in pictures("flowchart"):
-        boxes = [t for t in picture.things if t.label == "box"]
-        colours = {t.attributes["text"]: t.attributes["colour"] for t in boxes}
-        steps = list(colours)
-        diamond = [t.attributes["text"] for t in picture.things if t.label == "diamond"]
+def test_flowchart_answers_match_its_boxes() -> None:
+    for scene in scenes("flowchart"):
+        boxes = [t for t in scene.objects if t.label == "box"]
+        colors = {t.attributes["text"]: t.attributes["colour"] for t in boxes}
+        steps = list(colors)
+        diamond = [t.attributes["text"] for t in scene.objects if t.label == "diamond"]
         order = [*steps[:2], *diamond] if diamond else steps
-        for q in asked(picture, "How many boxes are"):
+        for q in questions_starting_with(scene, "How many boxes are"):
             last = q.question.rstrip("?").split()[-1]
-            wanted = [s for s in steps if last in ("there", colours[s])]
-            assert q.answer == str(len(wanted))
-        for q in asked(picture, "What colour is"):
-            assert q.answer == colours[words_of(q, "What colour is")[0]]
-        for q in asked(picture, "Is there a diamond"):
+            expected_steps = [s for s in steps if last in ("there", colors[s])]
+            assert q.answer == str(len(expected_steps))
+        for q in questions_starting_with(scene, "What colour is"):
+            assert q.answer == colors[question_parts(q, "What colour is")[0]]
+        for q in questions_starting_with(scene, "Is there a diamond"):
             assert q.answer == ("yes" if diamond else "no")
-        for q in asked(picture, "Is there a step"):
-            assert q.answer == ("yes" if words_of(q, "Is there a step")[0] in steps else "no")
-        for q in asked(picture, "Which comes first"):
-            pair = [w if w in order else f"{w}?" for w in words_of(q, "Which comes first,", " or ")]
+        for q in questions_starting_with(scene, "Is there a step"):
+            assert q.answer == ("yes" if question_parts(q, "Is there a step")[0] in steps else "no")
+        for q in questions_starting_with(scene, "Which comes first"):
+            pair = [
+                w if w in order else f"{w}?"
+                for w in question_parts(q, "Which comes first,", " or ")
+            ]
             assert q.answer == min(pair, key=order.index)
-        for q in asked(picture, "What comes just after"):
-            (name,) = words_of(q, "What comes just after")
+        for q in questions_starting_with(scene, "What comes just after"):
+            (name,) = question_parts(q, "What comes just after")
             if q.kind == "unanswerable":
                 assert name not in steps
             else:
                 assert q.answer == order[order.index(name) + 1]
-        for q in asked(picture, "What does the diamond say"):
+        for q in questions_starting_with(scene, "What does the diamond say"):
             assert q.answer == (diamond[0] if diamond else "not shown")
 
 
-def test_a_heat_sink_fits_a_board_when_its_dimensions_are_those_of_the_board() -> None:
-    for picture in pictures("heatsink"):
+def test_heat_sink_answers_match_its_dimensions() -> None:
+    for scene in scenes("heatsink"):
         size = {
             t.attributes["direction"]: int(t.attributes["millimetres"])
-            for t in picture.things
+            for t in scene.objects
             if t.label == "dimension"
         }
         spacing = size["horizontal"], size.get("vertical", 0)
-        holes = [t for t in picture.things if t.label == "hole"]
+        holes = [t for t in scene.objects if t.label == "hole"]
         assert len(holes) == (4 if "vertical" in size else 2)
-        for q in asked(picture, "How many holes"):
+        for q in questions_starting_with(scene, "How many holes"):
             assert q.answer == str(len(holes))
-        for q in asked(picture, "Do these holes fit"):
-            board = words_of(q, "Do these holes fit an", "board")[0]
+        for q in questions_starting_with(scene, "Do these holes fit"):
+            board = question_parts(q, "Do these holes fit an", "board")[0]
             assert q.answer == ("yes" if spacing == SOCKETS[board] else "no")
-        for q in asked(picture, "What is the horizontal"):
+        for q in questions_starting_with(scene, "What is the horizontal"):
             assert q.answer == str(spacing[0])
-        for q in asked(picture, "What is the vertical"):
+        for q in questions_starting_with(scene, "What is the vertical"):
             assert q.answer == str(spacing[1] or "not shown")
-        for q in asked(picture, "Which spacing is larger"):
+        for q in questions_starting_with(scene, "Which spacing is larger"):
             across, along = spacing
             assert q.answer == (
                 "equal" if across == along else "horizontal" if across > along else "vertical"
             )
-        for q in asked(picture, "Which socket is it for"):
-            named = [r.text for r in picture.readings if r.text in SOCKETS]
+        for q in questions_starting_with(scene, "Which socket is it for"):
+            named = [r.text for r in scene.texts if r.text in SOCKETS]
             assert [q.answer] == (named or ["not shown"])
 
 
-def test_a_heat_sink_is_drawn_to_scale() -> None:
-    for picture in pictures("heatsink"):
-        spans = {t.attributes["direction"]: t for t in picture.things if t.label == "dimension"}
+def test_heat_sink_is_drawn_to_scale() -> None:
+    for scene in scenes("heatsink"):
+        spans = {t.attributes["direction"]: t for t in scene.objects if t.label == "dimension"}
         if len(spans) < 2:
             continue
         across, along = spans["horizontal"], spans["vertical"]
         drawn = (across.box[2] - across.box[0]) / (along.box[3] - along.box[1])
-        told = int(across.attributes["millimetres"]) / int(along.attributes["millimetres"])
-        assert drawn == pytest.approx(told, rel=0.1)
+        expected = int(across.attributes["millimetres"]) / int(along.attributes["millimetres"])
+        assert drawn == pytest.approx(expected, rel=0.1)
 
 
-def test_a_spine_is_asked_about_as_its_vertebrae_say() -> None:
-    for picture in pictures("spine"):
-        states = {t.attributes["name"]: t.attributes["state"] for t in picture.things}
+def test_spine_answers_match_its_vertebrae() -> None:
+    for scene in scenes("spine"):
+        states = {t.attributes["name"]: t.attributes["state"] for t in scene.objects}
         abnormal = [name for name, state in states.items() if state != "normal"]
         assert len(abnormal) <= 1
-        for q in asked(picture, "Which vertebra is abnormal"):
+        for q in questions_starting_with(scene, "Which vertebra is abnormal"):
             assert [q.answer] == (abnormal or ["none"])
-        for q in asked(picture, "How many vertebrae are"):
-            counted = abnormal if "abnormal" in q.question else states
-            assert q.answer == str(len(counted))
-        for q in asked(picture, "What is L"):
+        for q in questions_starting_with(scene, "How many vertebrae are"):
+            expected = abnormal if "abnormal" in q.question else states
+            assert q.answer == str(len(expected))
+        for q in questions_starting_with(scene, "What is L"):
             assert q.answer == states.get(q.question.split()[2], "not shown")
-        for q in asked(picture, "Is a vertebra"):
-            found = words_of(q, "Is a vertebra")[0] in states.values()
+        for q in questions_starting_with(scene, "Is a vertebra"):
+            found = question_parts(q, "Is a vertebra")[0] in states.values()
             assert q.answer == ("yes" if found else "no")
-        for q in asked(picture, "Which is lower"):
-            pair = words_of(q, "Which is lower,", " or ")
-            tops = {t.attributes["name"]: t.box[3] for t in picture.things}
+        for q in questions_starting_with(scene, "Which is lower"):
+            pair = question_parts(q, "Which is lower,", " or ")
+            tops = {t.attributes["name"]: t.box[3] for t in scene.objects}
             assert q.answer == max(pair, key=lambda n: tops[n])
         for opening in ("Which is flatter", "Which is brighter"):
-            for q in asked(picture, opening):
+            for q in questions_starting_with(scene, opening):
                 assert [q.answer] == abnormal
 
 
-def test_a_geometry_problem_gives_and_asks_what_is_written_in_the_picture() -> None:
-    for picture in pictures("geometry"):
-        written = [r.text for r in picture.readings]
-        for q in asked(picture, "What is given for"):
+def test_geometry_answers_match_the_written_text() -> None:
+    for scene in scenes("geometry"):
+        written = [r.text for r in scene.texts]
+        for q in questions_starting_with(scene, "What is given for"):
             assert q.answer in written
-        for q in asked(picture, "What is to be found"):
+        for q in questions_starting_with(scene, "What is to be found"):
             assert f"{q.answer.removeprefix('the ')} = ?" in written
-        for q in asked(picture, "Where is the letter"):
+        for q in questions_starting_with(scene, "Where is the letter"):
             assert q.answer.split()[-1] in written
-        for q in asked(picture, "How long is"):
+        for q in questions_starting_with(scene, "How long is"):
             assert q.kind == "unanswerable"
 
 
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
-def test_a_figure_is_drawn_true_and_its_answer_is_right(
+def test_figure_is_true_to_scale_and_its_answer_is_correct(
     make: Callable[[random.Random], Figure],
 ) -> None:
     for seed in range(60):
         figure = make(random.Random(seed))
         for what, value in (*figure.given, (figure.goal, figure.answer)):
-            told = float(value.rstrip("°"))
-            assert _measured(figure, what) == pytest.approx(told, abs=1e-6), (seed, what)
+            expected = float(value.rstrip("°"))
+            assert _measured(figure, what) == pytest.approx(expected, abs=1e-6), (seed, what)
 
 
 def _measured(figure: Figure, what: str) -> float:

@@ -24,7 +24,7 @@ from PIL import Image
 from sightline.storage.errors import InvalidArgumentError
 from sightline.training.encoder.data.query_templates import Wanted, wanted_of
 from sightline.training.world import families
-from sightline.training.world.core.picture import Language, Picture, Split
+from sightline.training.world.core.scene import Language, Scene, Split
 from sightline.training.world.core.splits import seed_of
 
 Pixels = npt.NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Entry:
     wanted: list[Wanted]
 
     @classmethod
-    def of(cls, picture: Picture) -> Entry:
+    def of(cls, picture: Scene) -> Entry:
         """Return the labels of ``picture``."""
         return cls(
             picture.family,
@@ -73,7 +73,7 @@ class Album:
         return picture
 
 
-def through_jpeg(picture: Picture) -> Image.Image:
+def through_jpeg(picture: Scene) -> Image.Image:
     """Encode and decode the image as JPEG, like an exported file."""
     quality = int(picture.metadata.get("jpeg_quality", 90))
     buffer = io.BytesIO()
@@ -86,7 +86,7 @@ def squash(image: Image.Image, px: int) -> Pixels:
     return np.asarray(image.resize((px, px), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
-def pictures(split: Split, start: int, stop: int) -> Iterator[Picture]:
+def pictures(split: Split, start: int, stop: int) -> Iterator[Scene]:
     """Draw images ``start`` to ``stop`` of a split, one family after another."""
     names = list(families.FAMILIES)
     for number in range(start, stop):

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sightline.training.encoder.data.album import Album, Entry, Pixels
 from sightline.training.encoder.recipe import PAD_ID, PIXEL_MEAN, PIXEL_STD, Recipe
-from sightline.training.world.core.picture import LANGUAGES
+from sightline.training.world.core.scene import LANGUAGES
 
 Tokens = npt.NDArray[np.int64]
 

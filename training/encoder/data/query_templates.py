@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sightline.training.world.chart.art import KINDS
+from sightline.training.world.chart.drawing import KINDS
 from sightline.training.world.core.language import CHINESE, article
-from sightline.training.world.core.picture import Language, Picture
+from sightline.training.world.core.scene import Language, Scene
 from sightline.training.world.product.items import ITEMS
 from sightline.training.world.room.furniture import PIECES
-from sightline.training.world.shapes.words import SHAPES
+from sightline.training.world.shapes.plan import SHAPES
 from sightline.training.world.street.vehicles import VEHICLES
 
 #: Common names of objects: a lamp for sale and a lamp in a room are both lamps.
@@ -85,10 +85,10 @@ class Wanted:
         return forms[template % len(forms)].format(a=article(bare), bare=bare)
 
 
-def wanted_of(picture: Picture) -> list[Wanted]:
+def wanted_of(picture: Scene) -> list[Wanted]:
     """Return all query targets of an image, sorted."""
     found = set()
-    for thing in picture.things:
+    for thing in picture.objects:
         if thing.label in THINGS and picture.family != "geometry":
             found.add(Wanted("", thing.label, THINGS[thing.label]))
             colour = thing.attributes.get("colour", "")

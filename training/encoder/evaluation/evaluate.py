@@ -25,7 +25,7 @@ from sightline.training.encoder.evaluation.validate import text_vectors
 from sightline.training.encoder.model import export
 from sightline.training.encoder.model.towers import build
 from sightline.training.encoder.query_finetune import Lookup
-from sightline.training.world.core.picture import LANGUAGES, Language, Picture
+from sightline.training.world.core.scene import LANGUAGES, Language, Scene
 
 _BATCH = 64
 
@@ -110,7 +110,7 @@ def _picture_vectors(model: CustomTextCLIP, pixels: torch.Tensor, device: torch.
     return np.concatenate(parts)
 
 
-def _unique(wanted: int) -> Iterator[Picture]:
+def _unique(wanted: int) -> Iterator[Scene]:
     captions: dict[Language, set[str]] = {language: set() for language in LANGUAGES}
     found = 0
     for number in count():

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from sightline.training.encoder.data.query_templates import Wanted
 from sightline.training.encoder.evaluation.recall import Vectors
 from sightline.training.encoder.evaluation.validate import text_vectors
-from sightline.training.world.core.picture import Language
+from sightline.training.world.core.scene import Language
 
 DEPTHS: Final = (3, 10)
 Fits = npt.NDArray[np.bool_]

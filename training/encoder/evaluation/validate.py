@@ -15,7 +15,7 @@ from sightline.training.encoder.data.batches import normalised
 from sightline.training.encoder.evaluation.recall import Vectors, ranks, recall
 from sightline.training.encoder.model.losses import encode_text
 from sightline.training.encoder.recipe import CONTEXT_TOKENS
-from sightline.training.world.core.picture import LANGUAGES, Language
+from sightline.training.world.core.scene import LANGUAGES, Language
 
 _BATCH = 64
 

@@ -17,7 +17,7 @@ from PIL import Image
 from sightline.training.vlm.data.album import RECORDS, SQUARES, Ask, Item, Record
 from sightline.training.vlm.data.letterbox import EDGE, Box, as_square, to_square
 from sightline.training.vlm.data.prompt import existence_question
-from sightline.training.world.core.picture import Picture, Split, Thing
+from sightline.training.world.core.scene import Scene, SceneObject, Split
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.families import FAMILIES, draw
 
@@ -55,7 +55,7 @@ def _squares_of(split: Split, number: int, crops: float) -> Iterator[tuple[Image
             yield image.crop(box), record
 
 
-def _as_jpeg(picture: Picture) -> Image.Image:
+def _as_jpeg(picture: Scene) -> Image.Image:
     """The picture as it looks once it has been written."""
     buffer = io.BytesIO()
     quality = picture.metadata.get("jpeg_quality", 85)
@@ -63,7 +63,7 @@ def _as_jpeg(picture: Picture) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def _whole(picture: Picture) -> Record:
+def _whole(picture: Scene) -> Record:
     size = picture.image.size
     return Record(
         family=picture.family,
@@ -72,9 +72,9 @@ def _whole(picture: Picture) -> Record:
         unseen=picture.unseen,
         crop=False,
         items=[
-            Item(t.label, t.attributes, _rounded(to_square(t.box, size))) for t in picture.things
+            Item(t.label, t.attributes, _rounded(to_square(t.box, size))) for t in picture.objects
         ],
-        readings=[(r.text, _rounded(to_square(r.box, size))) for r in picture.readings],
+        readings=[(r.text, _rounded(to_square(r.box, size))) for r in picture.texts],
         asks=[
             Ask(
                 q.kind,
@@ -89,11 +89,11 @@ def _whole(picture: Picture) -> Record:
     )
 
 
-def _crop(rng: random.Random, picture: Picture) -> tuple[tuple[int, int, int, int], Record] | None:
+def _crop(rng: random.Random, picture: Scene) -> tuple[tuple[int, int, int, int], Record] | None:
     """A part of the picture around one thing, with up to half its size of margin a side."""
-    if not picture.things:
+    if not picture.objects:
         return None
-    chosen = rng.choice(picture.things)
+    chosen = rng.choice(picture.objects)
     x0, y0, x1, y1 = chosen.box
     width, height = x1 - x0, y1 - y0
     left, top = (max(0, round(v - rng.uniform(0, 0.5) * s)) for v, s in ((x0, width), (y0, height)))
@@ -103,7 +103,7 @@ def _crop(rng: random.Random, picture: Picture) -> tuple[tuple[int, int, int, in
     if min(size) < _SMALLEST_CROP:
         return None
     items = []
-    for thing in picture.things:
+    for thing in picture.objects:
         moved = _within(thing, (left, top, right, bottom))
         if moved is not None:
             box = _rounded(to_square(moved, size))
@@ -132,15 +132,15 @@ def existence_asks(rng: random.Random, items: list[Item], rivals: list[str]) -> 
     ]
 
 
-def _phrases(picture: Picture) -> list[str]:
+def _phrases(picture: Scene) -> list[str]:
     """Phrases near to what is in the picture, true or not: every colour with every label."""
-    labels = {thing.label for thing in picture.things}
-    colours = {c for thing in picture.things if (c := thing.attributes.get("colour"))}
+    labels = {thing.label for thing in picture.objects}
+    colours = {c for thing in picture.objects if (c := thing.attributes.get("colour"))}
     others = {"red", "white", "blue", "green", "black", "yellow"}
     return [*labels, *(f"{colour} {label}" for label in labels for colour in colours | others)]
 
 
-def _within(thing: Thing, crop: tuple[int, int, int, int]) -> Box | None:
+def _within(thing: SceneObject, crop: tuple[int, int, int, int]) -> Box | None:
     """A thing's box in the frame of a crop; ``None`` where under 70% of it is in the crop."""
     x0, y0 = max(thing.box[0], crop[0]), max(thing.box[1], crop[1])
     x1, y1 = min(thing.box[2], crop[2]), min(thing.box[3], crop[3])

@@ -50,7 +50,7 @@ text, half as many among others; greedy answers were generated and parsed. Exact
 equals the truth; location questions are scored by their boxes alone. A question that the picture
 cannot answer is exact when the model says "not shown". Unseen: a combination of attributes that no
 training picture showed. Passages hold the true text, a line in twenty-five lost, with boxes drawn
-as loosely as OCR draws them; answers with real OCR are measured in `docs/vision.md`.
+as loosely as OCR draws them; answers with real OCR are measured in `docs/explanation/grounding.md`.
 """
 _FORMS: Final = {
     "picture": "A picture by itself",

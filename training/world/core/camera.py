@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageFilter
 
-from sightline.training.world.core.picture import Box
+from sightline.training.world.core.scene import Box
 
 Point = tuple[float, float]
 
@@ -60,7 +60,7 @@ class Camera:
         d, e = y1 - y0 + g * y1, y3 - y0 + k * y3
         return (a / w, b / h, x0, d / w, e / h, y0, g / w, k / h, 1.0)
 
-    def shoot(self, canvas: Image.Image, scale: int) -> Image.Image:
+    def warp(self, canvas: Image.Image, scale: int) -> Image.Image:
         """Warp a canvas that was drawn ``scale`` times larger into an image."""
         a, b, c, d, e, f, g, h, _ = self._to_canvas()
         if self == Camera.straight(self.size):
@@ -73,7 +73,7 @@ class Camera:
             Image.Resampling.BILINEAR,
         )
 
-    def point(self, x: float, y: float) -> Point:
+    def project_point(self, x: float, y: float) -> Point:
         """Map a canvas point to image pixels."""
         a, b, c, d, e, f, g, h, _ = self._to_canvas()
         # The inverse of a 3x3 matrix up to scale is its adjugate.
@@ -82,17 +82,17 @@ class Camera:
         z = (d * h - e * g) * x + (b * g - a * h) * y + (a * e - b * d)
         return u / z, v / z
 
-    def box(self, outline: Iterable[Point]) -> Box:
+    def project_box(self, outline: Iterable[Point]) -> Box:
         """Return the box around canvas points, clipped to the image."""
-        points = [self.point(x, y) for x, y in outline]
+        points = [self.project_point(x, y) for x, y in outline]
         w, h = self.size
         xs = [round(min(max(x, 0.0), w), 1) for x, _ in points]
         ys = [round(min(max(y, 0.0), h), 1) for _, y in points]
         return min(xs), min(ys), max(xs), max(ys)
 
 
-def develop(
-    picture: Image.Image, rng: random.Random, *, light: float, noise: float, blur: float
+def add_camera_effects(
+    image: Image.Image, rng: random.Random, *, light: float, noise: float, blur: float
 ) -> Image.Image:
     """Add uneven light (0 to 1), blur (pixels) and noise (0 to 255)."""
     if light:
@@ -100,14 +100,12 @@ def develop(
         levels = [1 - light * rng.random() for _ in range(9)]
         patch = Image.new("RGB", (3, 3))
         patch.putdata([tuple(round(255 * level * (1 - t)) for t in tint) for level in levels])
-        picture = ImageChops.multiply(
-            picture, patch.resize(picture.size, Image.Resampling.BILINEAR)
-        )
+        image = ImageChops.multiply(image, patch.resize(image.size, Image.Resampling.BILINEAR))
     if blur:
-        picture = picture.filter(ImageFilter.GaussianBlur(blur))
+        image = image.filter(ImageFilter.GaussianBlur(blur))
     if noise >= 1:
-        w, h = picture.size
+        w, h = image.size
         grain = Image.frombytes("L", (w, h), rng.randbytes(w * h))
         grain = grain.point([128 + round((v - 127.5) / 127.5 * noise) for v in range(256)])
-        picture = ImageChops.add(picture, Image.merge("RGB", (grain,) * 3), 1, -128)
-    return picture
+        image = ImageChops.add(image, Image.merge("RGB", (grain,) * 3), 1, -128)
+    return image

@@ -14,10 +14,10 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFilter
 
 from sightline.training.world.core.camera import Point
-from sightline.training.world.core.picture import Box
+from sightline.training.world.core.scene import Box
 from sightline.training.world.fonts import font_for
 
-Colour = tuple[int, int, int] | tuple[int, int, int, int]
+Color = tuple[int, int, int] | tuple[int, int, int, int]
 RGB = tuple[int, int, int]
 SCALE: Final = 2
 
@@ -31,20 +31,20 @@ def mix(a: RGB, b: RGB, share: float) -> RGB:
     )
 
 
-def darker(colour: RGB, share: float = 0.25) -> RGB:
+def darker(color: RGB, share: float = 0.25) -> RGB:
     """Mix ``share`` of black into ``color``."""
-    return mix(colour, (0, 0, 0), share)
+    return mix(color, (0, 0, 0), share)
 
 
-def lighter(colour: RGB, share: float = 0.25) -> RGB:
+def lighter(color: RGB, share: float = 0.25) -> RGB:
     """Mix ``share`` of white into ``color``."""
-    return mix(colour, (255, 255, 255), share)
+    return mix(color, (255, 255, 255), share)
 
 
-def jitter(rng: random.Random, colour: RGB, amount: int = 10) -> RGB:
+def jitter(rng: random.Random, color: RGB, amount: int = 10) -> RGB:
     """Vary brightness by up to ``amount`` and each channel by a third of it."""
     level, hue = rng.randint(-amount, amount), amount // 3
-    r, g, b = (min(255, max(0, c + level + rng.randint(-hue, hue))) for c in colour)
+    r, g, b = (min(255, max(0, c + level + rng.randint(-hue, hue))) for c in color)
     return r, g, b
 
 
@@ -68,9 +68,9 @@ class Canvas:
         self._opaque = ImageDraw.Draw(self.image)
         self._blend = ImageDraw.Draw(self.image, "RGBA")
 
-    def _pen(self, *colours: Colour | None) -> ImageDraw.ImageDraw:
+    def _pen(self, *colors: Color | None) -> ImageDraw.ImageDraw:
         """Return the blending pen only for RGBA colors, because it is slower."""
-        blends = any(colour is not None and len(colour) == 4 for colour in colours)
+        blends = any(color is not None and len(color) == 4 for color in colors)
         return self._blend if blends else self._opaque
 
     @property
@@ -89,8 +89,8 @@ class Canvas:
     def polygon(
         self,
         points: Sequence[Point],
-        fill: Colour | None = None,
-        outline: Colour | None = None,
+        fill: Color | None = None,
+        outline: Color | None = None,
         width: float = 1,
     ) -> Box:
         """Draw a polygon and return its box."""
@@ -104,8 +104,8 @@ class Canvas:
     def rectangle(
         self,
         box: Box,
-        fill: Colour | None = None,
-        outline: Colour | None = None,
+        fill: Color | None = None,
+        outline: Color | None = None,
         width: float = 1,
         radius: float = 0,
     ) -> Box:
@@ -121,8 +121,8 @@ class Canvas:
     def ellipse(
         self,
         box: Box,
-        fill: Colour | None = None,
-        outline: Colour | None = None,
+        fill: Color | None = None,
+        outline: Color | None = None,
         width: float = 1,
     ) -> Box:
         """Draw an ellipse and return its box."""
@@ -132,34 +132,34 @@ class Canvas:
 
     def circle(
         self,
-        centre: Point,
+        center: Point,
         radius: float,
-        fill: Colour | None = None,
-        outline: Colour | None = None,
+        fill: Color | None = None,
+        outline: Color | None = None,
         width: float = 1,
     ) -> Box:
         """Draw a circle and return its box."""
-        x, y = centre
+        x, y = center
         return self.ellipse((x - radius, y - radius, x + radius, y + radius), fill, outline, width)
 
     def pieslice(
-        self, box: Box, start: float, end: float, fill: Colour, outline: Colour | None = None
+        self, box: Box, start: float, end: float, fill: Color, outline: Color | None = None
     ) -> None:
         """Draw a pie slice; angles in degrees clockwise from 3 o'clock."""
         self._pen(fill, outline).pieslice(_scaled(box), start, end, fill, outline, SCALE)
 
-    def arc(self, box: Box, start: float, end: float, fill: Colour, width: float = 1) -> None:
+    def arc(self, box: Box, start: float, end: float, fill: Color, width: float = 1) -> None:
         """Draw an ellipse arc; angles in degrees clockwise from 3 o'clock."""
         self._pen(fill).arc(_scaled(box), start, end, fill, max(1, round(width * SCALE)))
 
-    def line(self, points: Sequence[Point], fill: Colour, width: float = 1) -> Box:
+    def line(self, points: Sequence[Point], fill: Color, width: float = 1) -> Box:
         """Draw a line and return the box of its points, without line width."""
         scaled = [(x * SCALE, y * SCALE) for x, y in points]
         self._pen(fill).line(scaled, fill, max(1, round(width * SCALE)), joint="curve")
         return box_of(points)
 
     def dashes(
-        self, start: Point, end: Point, fill: Colour, width: float = 1, dash: float = 6
+        self, start: Point, end: Point, fill: Color, width: float = 1, dash: float = 6
     ) -> None:
         """Draw a dashed line."""
         (x0, y0), (x1, y1) = start, end
@@ -186,7 +186,7 @@ class Canvas:
         at: Point,
         text: str,
         size: float,
-        fill: Colour,
+        fill: Color,
         font: str = "sans",
         anchor: str = "la",
     ) -> Box:
@@ -203,7 +203,7 @@ class Canvas:
 
     def slanted_text(
         self,
-        centre: Point,
+        center: Point,
         text: str,
         size: float,
         fill: RGB,
@@ -218,8 +218,8 @@ class Canvas:
         ImageDraw.Draw(mask).text((2 - x0, 2 - y0), text, 255, face)
         mask = mask.rotate(degrees, Image.Resampling.BILINEAR, expand=True)
         mask = mask.crop(mask.getbbox())
-        left = round(centre[0] * SCALE - mask.width / 2)
-        top = round(centre[1] * SCALE - mask.height / 2)
+        left = round(center[0] * SCALE - mask.width / 2)
+        top = round(center[1] * SCALE - mask.height / 2)
         self.image.paste(fill, (left, top), mask)
         return (
             left / SCALE,
@@ -262,11 +262,11 @@ class Canvas:
         at = round((x0 + x1 - size[0]) / 2), round((y0 + y1 - size[1]) / 2)
         self.image.paste((8, 8, 12), at, mask)
 
-    def paste(self, picture: Image.Image, box: Box, mask: Image.Image | None = None) -> None:
+    def paste(self, image: Image.Image, box: Box, mask: Image.Image | None = None) -> None:
         """Paste an image into a box, resized; ``mask`` (mode L) is its opacity."""
         x0, y0, x1, y1 = (round(v) for v in _scaled(box))
         size = max(1, x1 - x0), max(1, y1 - y0)
-        fitted = picture.resize(size, Image.Resampling.BILINEAR)
+        fitted = image.resize(size, Image.Resampling.BILINEAR)
         shown = mask.resize(size, Image.Resampling.BILINEAR) if mask is not None else None
         self.image.paste(fitted, (x0, y0), shown)
 

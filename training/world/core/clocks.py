@@ -10,7 +10,7 @@ from typing import Final
 
 from sightline.training.world.core.camera import Point
 from sightline.training.world.core.canvas import RGB, Canvas, jitter, overlap
-from sightline.training.world.core.picture import Box
+from sightline.training.world.core.scene import Box
 
 #: Daylight to (Chinese name, English caption phrase, hours from and to).
 DAYLIGHT: Final[dict[str, tuple[str, str, tuple[int, int]]]] = {
@@ -25,7 +25,7 @@ _SKIES: Final[dict[str, list[tuple[RGB, RGB]]]] = {
 }
 
 
-def moment(rng: random.Random) -> tuple[str, datetime]:
+def sample_time(rng: random.Random) -> tuple[str, datetime]:
     """Sample a daylight and a matching time in 2026, in 5-minute steps."""
     daylight = rng.choice(list(DAYLIGHT))
     first, last = DAYLIGHT[daylight][2]
@@ -34,7 +34,7 @@ def moment(rng: random.Random) -> tuple[str, datetime]:
     return daylight, day + timedelta(minutes=minutes)
 
 
-def sky(canvas: Canvas, rng: random.Random, daylight: str, horizon: float) -> None:
+def draw_sky(canvas: Canvas, rng: random.Random, daylight: str, horizon: float) -> None:
     """Draw the sky down to ``horizon``, with clouds or stars."""
     w, _ = canvas.size
     top, low = rng.choice(_SKIES[daylight])
@@ -50,13 +50,13 @@ def sky(canvas: Canvas, rng: random.Random, daylight: str, horizon: float) -> No
             canvas.ellipse(box, (255, 250, 244, 90))
 
 
-def clock(canvas: Canvas, centre: Point, radius: float, when: datetime, post: float) -> Box:
+def draw_clock(canvas: Canvas, center: Point, radius: float, when: datetime, post: float) -> Box:
     """Draw an analog clock on a post and return the box of its face."""
-    x, y = centre
+    x, y = center
     rim = (38, 44, 50)
     canvas.rectangle((x - radius * 0.13, y, x + radius * 0.13, post), rim)
-    canvas.circle(centre, radius * 1.12, rim)
-    canvas.circle(centre, radius, (250, 248, 238))
+    canvas.circle(center, radius * 1.12, rim)
+    canvas.circle(center, radius, (250, 248, 238))
     for i in range(12):
         a = i * math.pi / 6
         inner = 0.68 if i % 3 == 0 else 0.8
@@ -68,13 +68,13 @@ def clock(canvas: Canvas, centre: Point, radius: float, when: datetime, post: fl
         tip = (x + math.sin(a) * radius * length, y - math.cos(a) * radius * length)
         tail = (x - math.sin(a) * radius * 0.12, y + math.cos(a) * radius * 0.12)
         canvas.line([tail, tip], (16, 16, 20), radius * width)
-    canvas.circle(centre, radius * 0.09, (180, 30, 30))
+    canvas.circle(center, radius * 0.09, (180, 30, 30))
     r = radius * 1.12
     return x - r, y - r, x + r, y + r
 
 
-def stamp(
-    canvas: Canvas, rng: random.Random, when: datetime, taken: Sequence[Box]
+def draw_timestamp(
+    canvas: Canvas, rng: random.Random, when: datetime, occupied: Sequence[Box]
 ) -> tuple[str, Box]:
     """Draw a camera timestamp in a corner, outside the boxes if possible.
 
@@ -91,7 +91,7 @@ def stamp(
         x0, y0, x1, y1 = canvas.text_box((x * w, y * h), text, size, "condensed", anchor)
         return x0 - 4, y0 - 3, x1 + 4, y1 + 3
 
-    free = [c for c in corners if not any(overlap(box_at(c), box) for box in taken)]
+    free = [c for c in corners if not any(overlap(box_at(c), box) for box in occupied)]
     corner = (free or corners)[0]
     canvas.rectangle(box_at(corner), (0, 0, 0, 170))
     ink = rng.choice([(255, 255, 255), (255, 236, 120), (140, 255, 150)])

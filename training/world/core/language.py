@@ -10,7 +10,7 @@ from typing import Final
 from sightline.training.world.core.canvas import RGB
 
 #: Clearly distinguishable colors with the RGB values used for drawing.
-COLOURS: Final[dict[str, RGB]] = {
+COLORS: Final[dict[str, RGB]] = {
     "red": (200, 38, 38),
     "orange": (238, 130, 28),
     "yellow": (240, 205, 40),
@@ -85,32 +85,32 @@ def article(phrase: str) -> str:
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
 
 
-def number(count: int) -> str:
+def number_word(count: int) -> str:
     """Return ``count`` as an English word up to twelve, else as digits."""
     return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
-def number_zh(count: int) -> str:
+def number_word_zh(count: int) -> str:
     """Return ``count`` in Chinese before a measure word; 2 is 两."""
     if count == 2:
         return "两"
     return _CHINESE_NUMBERS[count] if count <= 10 else str(count)
 
 
-def counted(count: int, phrase: str) -> str:
+def count_phrase(count: int, phrase: str) -> str:
     """Combine a count and a phrase: "two white vans", "a white van"."""
     if count == 1:
         return article(phrase)
     head, _, noun = phrase.rpartition(" ")
-    return " ".join(filter(None, (number(count), head, plural(noun, count))))
+    return " ".join(filter(None, (number_word(count), head, plural(noun, count))))
 
 
-def listed(parts: list[str]) -> str:
+def join_list(parts: list[str]) -> str:
     """Join parts as "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def listed_zh(parts: list[str]) -> str:
+def join_list_zh(parts: list[str]) -> str:
     """Join parts as "甲、乙和丙"."""
     return parts[0] if len(parts) == 1 else f"{'、'.join(parts[:-1])}和{parts[-1]}"
 

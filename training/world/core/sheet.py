@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sightline.training.world.core.builder import Area, SceneBuilder
 from sightline.training.world.core.camera import Camera, Point
 from sightline.training.world.core.canvas import RGB, jitter, mix
-from sightline.training.world.core.picture import Box, Picture, QuestionKind, Split
+from sightline.training.world.core.scene import Box, QuestionKind, Scene, Split
 from sightline.training.world.core.splits import is_unseen
-from sightline.training.world.core.stage import Area, Stage
 
 #: A word or phrase in both languages, English first.
-Words = tuple[str, str]
+BilingualText = tuple[str, str]
 
 
-def same(text: object) -> Words:
+def same_text(text: object) -> BilingualText:
     """Return a text that is equal in both languages, e.g. a number or name."""
     return str(text), str(text)
 
@@ -31,7 +31,7 @@ def same(text: object) -> Words:
 class Surface:
     """Material of a sheet: name, colors and ruling."""
 
-    name: Words
+    name: BilingualText
     ground: RGB
     ink: RGB
     ruling: str = "plain"
@@ -44,7 +44,7 @@ class Surface:
 
 WHITE: Final = Surface(("white paper", "白纸"), (246, 246, 243), (28, 28, 32))
 YELLOW: Final = Surface(("yellow paper", "黄纸"), (245, 226, 150), (50, 36, 20))
-GREY: Final = Surface(("grey paper", "灰纸"), (150, 153, 157), (14, 14, 18))
+GRAY: Final = Surface(("grey paper", "灰纸"), (150, 153, 157), (14, 14, 18))
 PINK: Final = Surface(("pink paper", "粉纸"), (246, 196, 204), (60, 20, 34))
 BLUEPRINT: Final = Surface(("blueprint paper", "蓝图纸"), (30, 74, 148), (232, 240, 252), "grid")
 GRID: Final = Surface(("grid paper", "方格纸"), (243, 246, 244), (26, 28, 40), "grid")
@@ -56,7 +56,7 @@ BLACK_BOARD: Final = Surface(("a blackboard", "黑板"), (34, 36, 38), (240, 240
 PENS: Final = ("red", "blue", "green", "orange", "purple", "yellow")
 
 
-class Sheet(Stage):
+class Sheet(SceneBuilder):
     """A scene builder with a surface; ``shake`` is the camera strength."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Sheet(Stage):
                 canvas.line([(at, 0), (at, h)], line, 0.6)
             at += pitch
 
-    def write(
+    def write_text(
         self,
         at: Point,
         text: str,
@@ -108,28 +108,32 @@ class Sheet(Stage):
     ) -> Box:
         """Draw text, record it and return its ink box."""
         ink = self.canvas.text(at, text, size, fill or self.ink, font, anchor)
-        self.read(text, ink)
+        self.add_text(text, ink)
         return ink
 
-    def pose(
-        self, kind: QuestionKind, question: Words, answer: Words, area: Area | None = None
+    def add_bilingual_question(
+        self,
+        kind: QuestionKind,
+        question: BilingualText,
+        answer: BilingualText,
+        area: Area | None = None,
     ) -> None:
         """Add a question and an answer, each as a bilingual pair."""
-        self.ask(kind, (question[0], answer[0]), (question[1], answer[1]), area)
+        self.add_question(kind, (question[0], answer[0]), (question[1], answer[1]), area)
 
-    def keep(self, most: int) -> None:
+    def limit_questions(self, limit: int) -> None:
         """Keep at most ``limit`` questions per language, balanced over kinds."""
-        asked = [self._questions[i : i + 2] for i in range(0, len(self._questions), 2)]
-        self.rng.shuffle(asked)
+        pairs = [self._questions[i : i + 2] for i in range(0, len(self._questions), 2)]
+        self.rng.shuffle(pairs)
         seen: dict[str, int] = {}
         ranked = []
-        for pair in asked:
+        for pair in pairs:
             rank = seen[pair[0][0]] = seen.get(pair[0][0], 0) + 1
             ranked.append((rank, pair))
         ranked.sort(key=lambda item: item[0])
-        self._questions = [question for _, pair in ranked[:most] for question in pair]
+        self._questions = [question for _, pair in ranked[:limit] for question in pair]
 
-    def photograph(
+    def render_sheet(
         self,
         combinations: Sequence[str],
         unseen: bool,
@@ -137,7 +141,9 @@ class Sheet(Stage):
         light: float = 0.2,
         noise: float = 7,
         blur: float = 0.0,
-    ) -> Picture:
+    ) -> Scene:
         """Render the image; store an unseen combination if there is one."""
-        named = next((c for c in combinations if is_unseen(c)), combinations[0])
-        return self.finish(named, unseen, camera=self._camera, light=light, noise=noise, blur=blur)
+        combination = next((c for c in combinations if is_unseen(c)), combinations[0])
+        return self.render(
+            combination, unseen, camera=self._camera, light=light, noise=noise, blur=blur
+        )

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
-from sightline.training.world.core.picture import Split
+from sightline.training.world.core.scene import Split
 
 UNSEEN_SHARE: Final = 0.15
-UNSEEN_PICTURES: Final = 0.30
+UNSEEN_SHARE_OF_TEST: Final = 0.30
 _TRIES: Final = 5000
 
 #: Seeds of each split; the ranges do not overlap.
@@ -40,7 +40,7 @@ def is_unseen(combination: str) -> bool:
     return int.from_bytes(digest[:4], "big") < UNSEEN_SHARE * 2**32
 
 
-def allowed(combination: str, split: Split) -> bool:
+def is_allowed(combination: str, split: Split) -> bool:
     """Return whether an image of ``split`` may show ``combination``."""
     return split == "test" or not is_unseen(combination)
 
@@ -60,11 +60,12 @@ def check_seed(seed: int, split: Split) -> None:
     if seed not in SEEDS[split]:
         seeds = SEEDS[split]
         raise SplitError(
-            f"Seed {seed} is not in split {split!r}. Its seeds are {seeds.start} to {seeds.stop - 1}."
+            f"Seed {seed} is not in split {split!r}. "
+            f"Its seeds are {seeds.start} to {seeds.stop - 1}."
         )
 
 
-def choose(
+def sample_attributes(
     rng: random.Random,
     split: Split,
     draw: Callable[[], T],
@@ -76,7 +77,7 @@ def choose(
     combinations in them. Returns the attributes and whether one combination is unseen (only in the
     test split, with probability ``UNSEEN_SHARE_OF_TEST``).
     """
-    wanted = split == "test" and rng.random() < UNSEEN_PICTURES
+    wanted = split == "test" and rng.random() < UNSEEN_SHARE_OF_TEST
     for _ in range(_TRIES):
         value = draw()
         if any(map(is_unseen, combinations(value))) == wanted:

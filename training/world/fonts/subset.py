@@ -17,7 +17,7 @@ from sightline.training.world.fonts import FILES, LATIN, is_chinese
 HERE = Path(__file__).parent
 
 
-def drawn_characters() -> str:
+def used_characters() -> str:
     """Return all Chinese characters in the source code of the world."""
     sources = sorted(path for path in HERE.parent.rglob("*.py") if path.parent != HERE)
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     for kind, name in FILES.items():
         options = subset.Options(hinting=False, layout_features=["kern"], notdef_outline=True)
         cutter = subset.Subsetter(options)
-        cutter.populate(text=LATIN + (drawn_characters() if kind == "cjk" else ""))
+        cutter.populate(text=LATIN + (used_characters() if kind == "cjk" else ""))
         font = _open(folder, name)
         cutter.subset(font)
         font.save(HERE / name)

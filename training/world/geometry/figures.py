@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 Point = tuple[float, float]
-Words = tuple[str, str]
+BilingualText = tuple[str, str]
 
 TRIPLES: Final = ((3, 4, 5), (6, 8, 10), (5, 12, 13), (8, 15, 17), (9, 12, 15), (12, 16, 20))
 
@@ -28,7 +28,7 @@ class Figure:
     """
 
     kind: str
-    name: Words
+    name: BilingualText
     points: tuple[Point, ...]
     vertices: int
     given: tuple[tuple[str, str], ...]

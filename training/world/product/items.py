@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sightline.training.world.core.camera import Point
-from sightline.training.world.core.canvas import RGB, Canvas, Colour, darker, lighter
-from sightline.training.world.core.picture import Box
+from sightline.training.world.core.canvas import RGB, Canvas, Color, darker, lighter
+from sightline.training.world.core.scene import Box
 
 _DARK: Final[RGB] = (40, 42, 48)
 _METAL: Final[RGB] = (184, 188, 194)
@@ -30,19 +30,19 @@ class Frame:
     def box(self, x0: float, y0: float, x1: float, y1: float) -> Box:
         return (*self.at(x0, y0), *self.at(x1, y1))
 
-    def shape(self, points: list[Point], fill: Colour) -> None:
+    def shape(self, points: list[Point], fill: Color) -> None:
         self.canvas.polygon([self.at(x, y) for x, y in points], fill)
 
-    def bar(self, box: Box, fill: Colour, radius: float = 0.0) -> None:
+    def bar(self, box: Box, fill: Color, radius: float = 0.0) -> None:
         self.canvas.rectangle(self.box(*box), fill, radius=radius * self.side)
 
-    def oval(self, box: Box, fill: Colour) -> None:
+    def oval(self, box: Box, fill: Color) -> None:
         self.canvas.ellipse(self.box(*box), fill)
 
-    def stroke(self, points: list[Point], fill: Colour, width: float) -> None:
+    def stroke(self, points: list[Point], fill: Color, width: float) -> None:
         self.canvas.line([self.at(x, y) for x, y in points], fill, width * self.side)
 
-    def arc(self, box: Box, start: float, end: float, fill: Colour, width: float) -> None:
+    def arc(self, box: Box, start: float, end: float, fill: Color, width: float) -> None:
         self.canvas.arc(self.box(*box), start, end, fill, width * self.side)
 
 
@@ -188,8 +188,8 @@ INK: Final[dict[str, Box]] = {
 }
 
 
-def item(frame: Frame, kind: str, colour: RGB) -> Box:
+def draw_item(frame: Frame, kind: str, color: RGB) -> Box:
     """Draw an item with its shadow and return its ink box."""
     frame.canvas.shadow(frame.box(0.12, 0.86, 0.88, 1.04), 0.35)
-    ITEMS[kind][1](frame, colour)
+    ITEMS[kind][1](frame, color)
     return frame.box(*INK[kind])

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sightline.training.world.core.camera import Point
-from sightline.training.world.core.canvas import RGB, Canvas, Colour, darker, jitter, lighter, mix
-from sightline.training.world.core.picture import Box
+from sightline.training.world.core.canvas import RGB, Canvas, Color, darker, jitter, lighter, mix
+from sightline.training.world.core.scene import Box
 
 _GLOW: Final[RGB] = (255, 236, 150)
 _WOOD: Final[RGB] = (132, 92, 58)
@@ -17,7 +17,7 @@ _STEEL: Final[RGB] = (70, 72, 78)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BoxFrame:
     """Drawing context in box coordinates (0 to 1, origin top left)."""
 
     canvas: Canvas
@@ -31,17 +31,17 @@ class Place:
     def part(self, x0: float, y0: float, x1: float, y1: float) -> Box:
         return (*self.at(x0, y0), *self.at(x1, y1))
 
-    def bar(self, x0: float, y0: float, x1: float, y1: float, fill: Colour) -> None:
+    def bar(self, x0: float, y0: float, x1: float, y1: float, fill: Color) -> None:
         self.canvas.rectangle(self.part(x0, y0, x1, y1), fill)
 
-    def soft(self, box: Box, fill: Colour, radius: float) -> None:
+    def soft(self, box: Box, fill: Color, radius: float) -> None:
         self.canvas.rectangle(self.part(*box), fill, radius=radius)
 
-    def shape(self, points: list[Point], fill: Colour) -> None:
+    def shape(self, points: list[Point], fill: Color) -> None:
         self.canvas.polygon([self.at(x, y) for x, y in points], fill)
 
 
-def _sofa(p: Place, c: RGB, _on: bool) -> None:
+def _sofa(p: BoxFrame, c: RGB, _on: bool) -> None:
     for x in (0.08, 0.86):
         p.bar(x, 0.9, x + 0.06, 1.0, darker(_WOOD, 0.4))
     p.soft((0.06, 0.0, 0.94, 0.7), darker(c, 0.12), 8)
@@ -54,7 +54,7 @@ def _sofa(p: Place, c: RGB, _on: bool) -> None:
         p.soft((x, 0.32, x + 0.14, 0.94), darker(c, 0.22), 6)
 
 
-def _bed(p: Place, c: RGB, _on: bool) -> None:
+def _bed(p: BoxFrame, c: RGB, _on: bool) -> None:
     p.soft((0.0, 0.0, 0.1, 1.0), _WOOD, 4)
     p.bar(0.93, 0.5, 1.0, 1.0, _WOOD)
     p.bar(0.05, 0.7, 0.97, 0.88, darker(_WOOD, 0.25))
@@ -64,14 +64,14 @@ def _bed(p: Place, c: RGB, _on: bool) -> None:
     p.bar(0.37, 0.42, 0.43, 0.8, lighter(c, 0.35))
 
 
-def _table(p: Place, c: RGB, _on: bool) -> None:
+def _table(p: BoxFrame, c: RGB, _on: bool) -> None:
     for x in (0.08, 0.84):
         p.bar(x, 0.14, x + 0.08, 1.0, darker(c, 0.3))
     p.bar(0.06, 0.14, 0.94, 0.26, darker(c, 0.2))
     p.soft((0.0, 0.0, 1.0, 0.15), lighter(c, 0.08), 3)
 
 
-def _desk(p: Place, c: RGB, _on: bool) -> None:
+def _desk(p: BoxFrame, c: RGB, _on: bool) -> None:
     p.bar(0.04, 0.5, 0.12, 1.0, darker(c, 0.3))
     p.bar(0.62, 0.5, 0.96, 1.0, darker(c, 0.12))
     for y in (0.54, 0.7, 0.86):
@@ -83,7 +83,7 @@ def _desk(p: Place, c: RGB, _on: bool) -> None:
     p.bar(0.36, 0.3, 0.42, 0.42, _STEEL)
 
 
-def _chair(p: Place, c: RGB, _on: bool) -> None:
+def _chair(p: BoxFrame, c: RGB, _on: bool) -> None:
     for x in (0.1, 0.8):
         p.bar(x, 0.56, x + 0.1, 1.0, darker(c, 0.45))
     p.bar(0.12, 0.4, 0.2, 0.56, darker(c, 0.4))
@@ -93,13 +93,13 @@ def _chair(p: Place, c: RGB, _on: bool) -> None:
     p.soft((0.0, 0.5, 1.0, 0.64), darker(c, 0.1), 4)
 
 
-def _lamp(p: Place, c: RGB, on: bool) -> None:
+def _lamp(p: BoxFrame, c: RGB, on: bool) -> None:
     if on:
         x0, y0, x1, _ = p.box
         wide = x1 - x0
-        centre = (x0 + x1) / 2, y0 + wide * 0.45
+        center = (x0 + x1) / 2, y0 + wide * 0.45
         for step in range(7):
-            p.canvas.circle(centre, wide * (1.05 - 0.09 * step), (*_GLOW, 15))
+            p.canvas.circle(center, wide * (1.05 - 0.09 * step), (*_GLOW, 15))
     p.canvas.ellipse(p.part(0.16, 0.95, 0.84, 1.0), _STEEL)
     p.bar(0.46, 0.26, 0.54, 0.98, _STEEL)
     shade = [(0.26, 0.0), (0.74, 0.0), (1.0, 0.3), (0.0, 0.3)]
@@ -111,7 +111,7 @@ def _lamp(p: Place, c: RGB, on: bool) -> None:
         p.bar(0.02, 0.28, 0.98, 0.3, darker(c, 0.55))
 
 
-def _fridge(p: Place, c: RGB, _on: bool) -> None:
+def _fridge(p: BoxFrame, c: RGB, _on: bool) -> None:
     p.soft((0.0, 0.0, 1.0, 0.98), c, 5)
     p.bar(0.1, 0.97, 0.25, 1.0, _STEEL)
     p.bar(0.75, 0.97, 0.9, 1.0, _STEEL)
@@ -122,7 +122,7 @@ def _fridge(p: Place, c: RGB, _on: bool) -> None:
     p.bar(0.04, 0.38, 0.09, 0.92, (*lighter(c, 0.6), 150))
 
 
-def _oven(p: Place, c: RGB, on: bool) -> None:
+def _oven(p: BoxFrame, c: RGB, on: bool) -> None:
     p.soft((0.0, 0.04, 1.0, 1.0), c, 4)
     p.bar(0.0, 0.0, 1.0, 0.07, _STEEL)
     for i in range(4):
@@ -135,7 +135,7 @@ def _oven(p: Place, c: RGB, on: bool) -> None:
         p.bar(0.15, y, 0.85, y + 0.015, (90, 80, 70))
 
 
-def _tv(p: Place, _c: RGB, on: bool) -> None:
+def _tv(p: BoxFrame, _c: RGB, on: bool) -> None:
     p.bar(0.1, 0.78, 0.9, 1.0, darker(_WOOD, 0.2))
     p.bar(0.14, 0.82, 0.49, 0.96, _WOOD)
     p.bar(0.51, 0.82, 0.86, 0.96, _WOOD)
@@ -150,7 +150,7 @@ def _tv(p: Place, _c: RGB, on: bool) -> None:
         p.shape([(0.6, 0.05), (0.8, 0.05), (0.45, 0.62), (0.25, 0.62)], (52, 54, 62))
 
 
-def _wardrobe(p: Place, c: RGB, _on: bool) -> None:
+def _wardrobe(p: BoxFrame, c: RGB, _on: bool) -> None:
     p.bar(0.05, 0.96, 0.15, 1.0, darker(c, 0.6))
     p.bar(0.85, 0.96, 0.95, 1.0, darker(c, 0.6))
     p.soft((0.0, 0.0, 1.0, 0.97), c, 3)
@@ -162,7 +162,7 @@ def _wardrobe(p: Place, c: RGB, _on: bool) -> None:
         p.bar(x, 0.46, x + 0.04, 0.56, darker(c, 0.65))
 
 
-def _bookshelf(p: Place, c: RGB, _on: bool) -> None:
+def _bookshelf(p: BoxFrame, c: RGB, _on: bool) -> None:
     p.bar(0.0, 0.0, 1.0, 1.0, c)
     spines = ((176, 52, 44), (44, 84, 150), (220, 180, 70), (60, 120, 84), (224, 214, 196))
     for row in range(4):
@@ -176,7 +176,7 @@ def _bookshelf(p: Place, c: RGB, _on: bool) -> None:
             x += wide
 
 
-def _plant(p: Place, c: RGB, _on: bool) -> None:
+def _plant(p: BoxFrame, c: RGB, _on: bool) -> None:
     leaf = jitter(p.rng, (52, 124, 58), 14)
     stem = p.at(0.5, 0.72)
     for x, y in (
@@ -209,7 +209,7 @@ class Piece:
     zh: str
     width: float
     height: float
-    draw: Callable[[Place, RGB, bool], None]
+    draw: Callable[[BoxFrame, RGB, bool], None]
     switched: bool = False
     painted: bool = True
 
@@ -230,8 +230,8 @@ PIECES: Final[dict[str, Piece]] = {
 }
 
 
-def furnish(place: Place, kind: str, colour: RGB, *, on: bool) -> None:
+def draw_furniture(frame: BoxFrame, kind: str, color: RGB, *, on: bool) -> None:
     """Draw a piece of furniture with its shadow."""
-    x0, _, x1, y1 = place.box
-    place.canvas.shadow((x0, y1 - 5, x1, y1 + 6), 0.4)
-    PIECES[kind].draw(place, colour, on)
+    x0, _, x1, y1 = frame.box
+    frame.canvas.shadow((x0, y1 - 5, x1, y1 + 6), 0.4)
+    PIECES[kind].draw(frame, color, on)

@@ -6,95 +6,40 @@ Combinations: ``room/<piece>/<color>`` and ``room/<piece>/left of/<piece>`` for 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Final
 
+from sightline.training.world.core.builder import SceneBuilder
 from sightline.training.world.core.camera import Camera
-from sightline.training.world.core.canvas import RGB, Canvas, darker, jitter, lighter
-from sightline.training.world.core.language import COLOURS
-from sightline.training.world.core.picture import Box, Picture, Split
-from sightline.training.world.core.splits import choose
-from sightline.training.world.core.stage import Stage
-from sightline.training.world.room import words
-from sightline.training.world.room.furniture import PIECES, Place, furnish
-
-#: Room to its possible furniture.
-ROOMS: Final = {
-    "living room": ("sofa", "TV", "lamp", "table", "plant", "bookshelf", "chair"),
-    "kitchen": ("fridge", "oven", "table", "chair", "plant", "lamp"),
-    "bedroom": ("bed", "wardrobe", "lamp", "chair", "plant", "TV"),
-    "study": ("desk", "bookshelf", "lamp", "chair", "plant"),
-}
-#: Room to the furniture that identifies it; one piece is always present.
-_TELLING: Final = {
-    "living room": ("sofa",),
-    "kitchen": ("fridge", "oven"),
-    "bedroom": ("bed",),
-    "study": ("desk",),
-}
-WALLS: Final[dict[str, RGB]] = {
-    "white": (236, 234, 228),
-    "blue": (164, 190, 218),
-    "green": (172, 200, 166),
-    "yellow": (240, 222, 154),
-    "pink": (236, 192, 196),
-    "grey": (168, 170, 174),
-}
-PAINTS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "brown", "black", "white")
+from sightline.training.world.core.canvas import Canvas, darker, jitter, lighter
+from sightline.training.world.core.language import COLORS
+from sightline.training.world.core.scene import Box, Scene, Split
+from sightline.training.world.core.splits import sample_attributes
+from sightline.training.world.room import questions
+from sightline.training.world.room.furniture import PIECES, BoxFrame, draw_furniture
+from sightline.training.world.room.plan import (
+    PAINTS,
+    WALLS,
+    DrawnAreas,
+    Plan,
+    sample_plan,
+    total_width,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A piece of furniture; ``color`` is empty if it has no color attribute."""
-
-    kind: str
-    colour: str
-    on: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Content of a room; ``items`` from left to right, ``time`` may be empty."""
-
-    room: str
-    wall: str
-    items: tuple[Item, ...]
-    windows: int
-    curtains: str
-    night: bool
-    time: str
-
-    def combinations(self) -> list[str]:
-        kinds = [i.kind for i in self.items]
-        pairs = [f"room/{i.kind}/{i.colour}" for i in self.items if i.colour]
-        return pairs + [f"room/{a}/left of/{b}" for a, b in pairwise(kinds) if a != b]
-
-
-@dataclass(slots=True)
-class Drawn:
-    """Boxes of the drawn objects; ``clock`` is the box of its digits."""
-
-    items: list[Box] = field(default_factory=list)
-    windows: list[Box] = field(default_factory=list)
-    clock: Box | None = None
-
-
-def draw(rng: random.Random, seed: int, split: Split) -> Picture:
+def draw(rng: random.Random, seed: int, split: Split) -> Scene:
     """Draw a room with captions and questions."""
-    plan, unseen = choose(rng, split, lambda: _plan(rng), Plan.combinations)
+    plan, unseen = sample_attributes(rng, split, lambda: sample_plan(rng), Plan.combinations)
     size = rng.choice([(400, 300), (384, 288), (420, 290), (360, 300)])
-    stage = Stage("room", rng, seed, split, size)
-    drawn = _paint(stage, plan)
+    builder = SceneBuilder("room", rng, seed, split, size)
+    drawn = _paint(builder, plan)
     for item, box in zip(plan.items, drawn.items, strict=True):
-        attributes = {"colour": item.colour} if item.colour else {}
+        attributes = {"colour": item.color} if item.color else {}
         if PIECES[item.kind].switched:
             attributes["state"] = "on" if item.on else "off"
-        stage.thing(item.kind, box, **attributes)
+        builder.add_object(item.kind, box, **attributes)
     for box in drawn.windows:
-        stage.thing("window", box, curtains=plan.curtains)
-    words.write(stage, plan, drawn)
-    return stage.finish(
+        builder.add_object("window", box, curtains=plan.curtains)
+    questions.add_captions_and_questions(builder, plan, drawn)
+    return builder.render(
         plan.combinations()[0],
         unseen,
         camera=Camera.handheld(rng, size, rng.choice([0.2, 0.6, 1])),
@@ -109,62 +54,19 @@ def draw(rng: random.Random, seed: int, split: Split) -> Picture:
     )
 
 
-def _plan(rng: random.Random) -> Plan:
-    room = rng.choice(list(ROOMS))
-    wall = rng.choice(list(WALLS))
-    kinds = [rng.choice(_TELLING[room])]
-    others = list(ROOMS[room])
-    rng.shuffle(others)
-    # Lamps and screens first, because questions ask whether they are on.
-    others.sort(key=lambda kind: kind not in ("lamp", "TV") or rng.random() < 0.4)
-    for kind in others:
-        if len(kinds) < 3 and kind not in kinds and _width([*kinds, kind]) <= 0.96:
-            kinds.append(kind)
-    if kinds[1] in ("lamp", "chair") and rng.random() < 0.2:
-        kinds[2:] = [kinds[1]]
-    rng.shuffle(kinds)
-    colours = rng.sample([c for c in PAINTS if c != wall], len(kinds))
-    chosen: dict[str, Item] = {}
-    for kind, colour in zip(kinds, colours, strict=True):
-        piece = PIECES[kind]
-        on = piece.switched and rng.random() < 0.5
-        # Pieces of one kind are equal, so that "the lamps" have one color and one state.
-        chosen.setdefault(kind, Item(kind, colour if piece.painted else "", on))
-    windows = rng.randint(0, 2)
-    curtains = rng.choice(
-        [c for c in ("red", "green", "blue", "orange", "purple", "white") if c != wall]
-    )
-    clock = windows < 2 and rng.random() < 0.6
-    night = rng.random() < 0.4
-    hour = rng.choice([20, 21, 22, 23, 0, 1, 2, 3, 4]) if night else rng.randint(7, 16)
-    return Plan(
-        room,
-        wall,
-        tuple(chosen[kind] for kind in kinds),
-        windows,
-        curtains if windows else "",
-        night,
-        f"{hour:02d}:{rng.randrange(0, 60, 5):02d}" if clock else "",
-    )
-
-
-def _width(kinds: list[str]) -> float:
-    return sum(PIECES[kind].width for kind in kinds)
-
-
-def _paint(stage: Stage, plan: Plan) -> Drawn:
-    rng, canvas = stage.rng, stage.canvas
+def _paint(builder: SceneBuilder, plan: Plan) -> DrawnAreas:
+    rng, canvas = builder.rng, builder.canvas
     w, h = canvas.size
     wall = jitter(rng, WALLS[plan.wall], 8)
     if plan.night:
         wall = darker(wall, 0.12)
     floor_y = h * rng.uniform(0.68, 0.74)
     canvas.gradient((0, 0, w, floor_y), wall, darker(wall, 0.08))
-    _floor(canvas, rng, floor_y, night=plan.night)
+    _draw_floor(canvas, rng, floor_y, night=plan.night)
     canvas.rectangle((0, floor_y - 5, w, floor_y), lighter(wall, 0.5))
-    drawn = Drawn()
-    _wall_things(stage, plan, drawn)
-    total = _width([i.kind for i in plan.items])
+    drawn = DrawnAreas()
+    _draw_wall_objects(builder, plan, drawn)
+    total = total_width([i.kind for i in plan.items])
     scale = min(1.3, 0.84 / total) if total < 0.75 else 0.86 / total
     free = 0.88 - total * scale
     gap = free / (len(plan.items) + 1)
@@ -175,14 +77,14 @@ def _paint(stage: Stage, plan: Plan) -> Drawn:
         tall = min(piece.height * min(scale, 1.1), 0.62) * h
         ground = h * rng.uniform(0.84, 0.9)
         box = (x, ground - tall, x + wide, ground)
-        colour = jitter(rng, COLOURS[item.colour or rng.choice(PAINTS)], 10)
-        furnish(Place(canvas, rng, box), item.kind, colour, on=item.on)
+        color = jitter(rng, COLORS[item.color or rng.choice(PAINTS)], 10)
+        draw_furniture(BoxFrame(canvas, rng, box), item.kind, color, on=item.on)
         drawn.items.append(box)
         x += wide + gap * w
     return drawn
 
 
-def _floor(canvas: Canvas, rng: random.Random, top: float, *, night: bool) -> None:
+def _draw_floor(canvas: Canvas, rng: random.Random, top: float, *, night: bool) -> None:
     w, h = canvas.size
     base = jitter(rng, rng.choice([(176, 134, 92), (150, 108, 72), (196, 188, 176)]), 10)
     if night:
@@ -195,14 +97,14 @@ def _floor(canvas: Canvas, rng: random.Random, top: float, *, night: bool) -> No
     canvas.texture(rng, (0, top, w, h), 16, 2)
 
 
-def _wall_things(stage: Stage, plan: Plan, drawn: Drawn) -> None:
+def _draw_wall_objects(builder: SceneBuilder, plan: Plan, drawn: DrawnAreas) -> None:
     """Draw windows and a clock in thirds of the wall, behind the furniture."""
-    rng, canvas = stage.rng, stage.canvas
+    rng, canvas = builder.rng, builder.canvas
     w, h = canvas.size
     thirds = rng.sample([0.22, 0.5, 0.78], 3)
-    for centre in thirds[: plan.windows]:
-        box = ((centre - 0.105) * w, 0.08 * h, (centre + 0.105) * w, 0.38 * h)
-        _window(canvas, rng, box, plan)
+    for center in thirds[: plan.windows]:
+        box = ((center - 0.105) * w, 0.08 * h, (center + 0.105) * w, 0.38 * h)
+        _draw_window(canvas, rng, box, plan)
         x0, y0, x1, y1 = box
         drawn.windows.append((x0 - 0.03 * w, y0 - 5, x1 + 0.03 * w, y1 + 6))
     if plan.time:
@@ -212,10 +114,10 @@ def _wall_things(stage: Stage, plan: Plan, drawn: Drawn) -> None:
         canvas.rectangle(case, (20, 22, 26), (96, 98, 104), 2, 4)
         ink = rng.choice([(255, 74, 60), (96, 255, 130), (120, 210, 255)])
         drawn.clock = canvas.text((x, y), plan.time, 0.095 * h, ink, "bold", "mm")
-        stage.read(plan.time, drawn.clock)
+        builder.add_text(plan.time, drawn.clock)
 
 
-def _window(canvas: Canvas, rng: random.Random, box: Box, plan: Plan) -> None:
+def _draw_window(canvas: Canvas, rng: random.Random, box: Box, plan: Plan) -> None:
     x0, y0, x1, y1 = box
     if plan.night:
         canvas.gradient(box, (10, 14, 38), (40, 46, 84))
@@ -228,7 +130,7 @@ def _window(canvas: Canvas, rng: random.Random, box: Box, plan: Plan) -> None:
     canvas.rectangle(box, None, frame, 3)
     canvas.line([((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1)], frame, 2.5)
     canvas.rectangle((x0 - 4, y1 - 1, x1 + 4, y1 + 5), frame)
-    cloth = jitter(rng, COLOURS[plan.curtains], 8)
+    cloth = jitter(rng, COLORS[plan.curtains], 8)
     wide = (x1 - x0) * 0.3
     out = 0.03 * canvas.size[0]
     for left in (x0 - out, x1 + out - wide):

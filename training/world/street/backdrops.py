@@ -6,7 +6,7 @@ import random
 from typing import Final
 
 from sightline.training.world.core.canvas import RGB, Canvas, darker, jitter, lighter
-from sightline.training.world.core.picture import Box
+from sightline.training.world.core.scene import Box
 
 #: Place to its caption phrase (English, Chinese).
 PLACES: Final[dict[str, tuple[str, str]]] = {
@@ -30,7 +30,7 @@ SIGNS: Final[dict[str, tuple[str, RGB]]] = {
 _LIT: Final[RGB] = (255, 226, 140)
 
 
-def backdrop(
+def draw_backdrop(
     canvas: Canvas, rng: random.Random, place: str, horizon: float, *, night: bool
 ) -> tuple[str, Box] | None:
     """Draw a place down to ``horizon`` (pixels) and return its sign, if any."""
@@ -160,22 +160,22 @@ def _shop(
     canvas: Canvas, rng: random.Random, place: str, horizon: float, *, night: bool
 ) -> tuple[str, Box]:
     w, _ = canvas.size
-    sign, colour = SIGNS[place]
+    sign, color = SIGNS[place]
     wall = jitter(rng, (216, 206, 188), 14)
-    colour = jitter(rng, colour, 10)
+    color = jitter(rng, color, 10)
     canvas.rectangle((0.04 * w, 0.06 * horizon, 0.96 * w, horizon), wall)
     for i in range(5):
         left = w * (0.09 + i * 0.17)
         _pane(canvas, rng, (left, 0.11 * horizon, left + 0.1 * w, 0.3 * horizon), night=night)
     board = (0.2 * w, 0.35 * horizon, 0.8 * w, 0.57 * horizon)
-    canvas.rectangle(board, darker(colour, 0.2), lighter(colour, 0.5), 2)
+    canvas.rectangle(board, darker(color, 0.2), lighter(color, 0.5), 2)
     canvas.rectangle((0.08 * w, 0.68 * horizon, 0.92 * w, horizon), _LIT if night else (70, 86, 98))
     stripes = rng.randint(10, 16)
     for i in range(stripes):
         x0, x1 = (0.06 + 0.88 * i / stripes) * w, (0.06 + 0.88 * (i + 1) / stripes) * w
-        shade = colour if i % 2 else (244, 240, 232)
+        shade = color if i % 2 else (244, 240, 232)
         canvas.rectangle((x0, 0.6 * horizon, x1, 0.73 * horizon), shade)
         canvas.pieslice((x0, 0.69 * horizon, x1, 0.77 * horizon), 0, 180, shade)
-    centre = (0.5 * w, 0.46 * horizon)
+    center = (0.5 * w, 0.46 * horizon)
     font = rng.choice(["bold", "slab", "condensed"])
-    return sign, canvas.text(centre, sign, 0.19 * horizon, (252, 246, 226), font, "mm")
+    return sign, canvas.text(center, sign, 0.19 * horizon, (252, 246, 226), font, "mm")

@@ -6,84 +6,40 @@ Combinations: ``street/<vehicle>/<color>`` and ``street/<vehicle>/<relation>/<ve
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
 
+from sightline.training.world.core.builder import SceneBuilder, ellipse_outline
 from sightline.training.world.core.camera import Camera, Point
 from sightline.training.world.core.canvas import box_of, darker, jitter, mix, overlap
-from sightline.training.world.core.clocks import clock, moment, sky, stamp
-from sightline.training.world.core.language import COLOURS
-from sightline.training.world.core.picture import Box, Picture, Split
-from sightline.training.world.core.splits import choose
-from sightline.training.world.core.stage import Stage, around
-from sightline.training.world.street import words
-from sightline.training.world.street.backdrops import PLACES, backdrop
-from sightline.training.world.street.vehicles import VEHICLES, Pen, vehicle
-
-PAINTS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "black", "grey", "white")
+from sightline.training.world.core.clocks import draw_clock, draw_sky, draw_timestamp
+from sightline.training.world.core.language import COLORS
+from sightline.training.world.core.scene import Scene, Split
+from sightline.training.world.core.splits import sample_attributes
+from sightline.training.world.street import questions
+from sightline.training.world.street.backdrops import draw_backdrop
+from sightline.training.world.street.plan import DrawnAreas, Group, Plan, sample_plan
+from sightline.training.world.street.vehicles import VEHICLES, Pen, draw_vehicle
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Adjacent vehicles of one kind and color."""
-
-    kind: str
-    colour: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Content of a street.
-
-    ``relation`` relates the first group to the second: "left of" in the same row, "behind" in a row
-    further away, or empty for a single group.
-    """
-
-    groups: tuple[Group, ...]
-    relation: str
-    place: str
-    daylight: str
-    when: datetime
-    timepiece: str
-
-    def combinations(self) -> list[str]:
-        pairs = [f"street/{g.kind}/{g.colour}" for g in self.groups]
-        if self.relation:
-            first, second = self.groups
-            pairs.append(f"street/{first.kind}/{self.relation}/{second.kind}")
-        return pairs
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Positions of drawn objects: outlines by group, clock, timestamp, sign."""
-
-    outlines: list[list[list[Point]]]
-    clock: Box | None = None
-    stamp: tuple[str, Box] | None = None
-    sign: tuple[str, Box] | None = None
-
-
-def draw(rng: random.Random, seed: int, split: Split) -> Picture:
+def draw(rng: random.Random, seed: int, split: Split) -> Scene:
     """Draw a street or car park with captions and questions."""
-    plan, unseen = choose(rng, split, lambda: _plan(rng), Plan.combinations)
+    plan, unseen = sample_attributes(rng, split, lambda: sample_plan(rng), Plan.combinations)
     size = rng.choice([(400, 300), (420, 280), (384, 288), (440, 300)])
-    stage = Stage("street", rng, seed, split, size)
-    drawn = _paint(stage, plan)
+    builder = SceneBuilder("street", rng, seed, split, size)
+    drawn = _paint(builder, plan)
     for group, outlines in zip(plan.groups, drawn.outlines, strict=True):
         for outline in outlines:
-            stage.thing(group.kind, outline, colour=group.colour)
+            builder.add_object(group.kind, outline, colour=group.color)
     if drawn.clock:
-        stage.thing("clock", around(drawn.clock), time=words.clock_time(plan.when))
-    if drawn.stamp:
-        stage.read(*drawn.stamp)
+        builder.add_object(
+            "clock", ellipse_outline(drawn.clock), time=questions.clock_time(plan.when)
+        )
+    if drawn.timestamp:
+        builder.add_text(*drawn.timestamp)
     if drawn.sign:
-        stage.read(*drawn.sign)
-    words.write(stage, plan, drawn)
+        builder.add_text(*drawn.sign)
+    questions.add_captions_and_questions(builder, plan, drawn)
     night = plan.daylight == "night"
-    return stage.finish(
+    return builder.render(
         plan.combinations()[0],
         unseen,
         camera=Camera.handheld(rng, size, rng.choice([0.2, 0.6, 1])),
@@ -95,39 +51,17 @@ def draw(rng: random.Random, seed: int, split: Split) -> Picture:
     )
 
 
-def _plan(rng: random.Random) -> Plan:
-    kinds = rng.sample(list(VEHICLES), 2)
-    if rng.random() < 0.15:
-        kinds[1] = kinds[0]
-    colours = rng.sample(PAINTS, 2)
-    relation = rng.choice(["", "left of", "left of", "behind"])
-    most = {"": 3, "left of": 2, "behind": 2}[relation]
-    counts = [rng.randint(1, most) for _ in kinds]
-    if relation == "left of" and sum(counts) > 3:
-        counts[rng.randrange(2)] = 1
-    groups = [Group(k, c, n) for k, c, n in zip(kinds, colours, counts, strict=True)]
-    daylight, when = moment(rng)
-    return Plan(
-        tuple(groups if relation else groups[:1]),
-        relation,
-        rng.choice(list(PLACES)),
-        daylight,
-        when,
-        rng.choice(["clock", "clock", "stamp", "stamp", "none"]),
-    )
-
-
-def _paint(stage: Stage, plan: Plan) -> Drawn:
-    rng, canvas = stage.rng, stage.canvas
+def _paint(builder: SceneBuilder, plan: Plan) -> DrawnAreas:
+    rng, canvas = builder.rng, builder.canvas
     w, h = canvas.size
     night = plan.daylight == "night"
     horizon = h * rng.uniform(0.46, 0.52)
-    sky(canvas, rng, plan.daylight, horizon)
-    sign = backdrop(canvas, rng, plan.place, horizon, night=night)
+    draw_sky(canvas, rng, plan.daylight, horizon)
+    sign = draw_backdrop(canvas, rng, plan.place, horizon, night=night)
     road = jitter(rng, (104, 104, 108), 12)
     if plan.place != "car park":
-        kerb = (0, horizon, w, horizon + 0.05 * h)
-        canvas.rectangle(kerb, jitter(rng, (176, 172, 164), 8))
+        curb = (0, horizon, w, horizon + 0.05 * h)
+        canvas.rectangle(curb, jitter(rng, (176, 172, 164), 8))
         canvas.gradient((0, horizon + 0.05 * h, w, h), darker(road, 0.1), road)
         y = h * rng.uniform(0.9, 0.94)
         canvas.dashes((0, y), (w, y), (236, 232, 214), 3, 18)
@@ -142,57 +76,57 @@ def _paint(stage: Stage, plan: Plan) -> Drawn:
     face = None
     if plan.timepiece == "clock":
         radius = h * rng.uniform(0.105, 0.13)
-        centre = (w * rng.choice([0.2, 0.8]) + rng.uniform(-8, 8), h * rng.uniform(0.21, 0.25))
-        face = clock(canvas, centre, radius, plan.when, horizon + 0.03 * h)
-    outlines = _vehicles(stage, plan)
+        center = (w * rng.choice([0.2, 0.8]) + rng.uniform(-8, 8), h * rng.uniform(0.21, 0.25))
+        face = draw_clock(canvas, center, radius, plan.when, horizon + 0.03 * h)
+    outlines = _vehicles(builder, plan)
     taken = [box_of(outline) for group in outlines for outline in group]
     taken += [sign[1]] if sign else []
-    shown = stamp(canvas, rng, plan.when, taken) if plan.timepiece == "stamp" else None
+    shown = draw_timestamp(canvas, rng, plan.when, taken) if plan.timepiece == "stamp" else None
     if shown and sign and overlap(shown[1], sign[1]):
         sign = None
     if face and sign and overlap(face, sign[1]):
         sign = None
-    return Drawn(outlines, face, shown, sign)
+    return DrawnAreas(outlines, face, shown, sign)
 
 
-def _vehicles(stage: Stage, plan: Plan) -> list[list[list[Point]]]:
+def _vehicles(builder: SceneBuilder, plan: Plan) -> list[list[list[Point]]]:
     """Draw the vehicles in one row or two and return outlines by group.
 
     With two rows, the first one is further away.
     """
-    rng = stage.rng
-    w, h = stage.canvas.size
+    rng = builder.rng
+    w, h = builder.canvas.size
     if plan.relation == "behind":
         side = rng.choice([-1, 1])
-        far = _row(stage, plan, plan.groups[:1], (w * (0.5 - side * 0.2), h * 0.63), 0.29, 0.54)
-        near = _row(stage, plan, plan.groups[1:], (w * (0.5 + side * 0.17), h * 0.92), 0.34, 0.56)
+        far = _row(builder, plan, plan.groups[:1], (w * (0.5 - side * 0.2), h * 0.63), 0.29, 0.54)
+        near = _row(builder, plan, plan.groups[1:], (w * (0.5 + side * 0.17), h * 0.92), 0.34, 0.56)
         return [*far, *near]
     ground = h * rng.uniform(0.76, 0.84)
     largest = 0.46 if len(plan.groups) == 1 and plan.groups[0].count == 1 else 0.42
-    centre = (w * rng.uniform(0.47, 0.53), ground)
-    return _row(stage, plan, plan.groups, centre, largest, 0.84)
+    center = (w * rng.uniform(0.47, 0.53), ground)
+    return _row(builder, plan, plan.groups, center, largest, 0.84)
 
 
 def _row(
-    stage: Stage,
+    builder: SceneBuilder,
     plan: Plan,
     groups: tuple[Group, ...],
-    centre: Point,
+    center: Point,
     unit: float,
     share: float,
 ) -> list[list[list[Point]]]:
     """Draw groups side by side around ``center``, the middle of their ground line.
 
-    The length of a car is at most ``unit`` of the image width, and the row takes at most ``share``
-    of the image width.
+    A car is at most ``unit`` of the image width long, and the row takes at most ``share`` of the
+    image width.
     """
-    rng, canvas = stage.rng, stage.canvas
+    rng, canvas = builder.rng, builder.canvas
     w, _ = canvas.size
     night = plan.daylight == "night"
     gap = 0.1
     total = sum(g.count * (VEHICLES[g.kind][1] + gap) for g in groups) - gap
     car = min(unit * w, share * w / total)
-    x = centre[0] - total * car / 2
+    x = center[0] - total * car / 2
     x = min(max(x, 0.06 * w), 0.94 * w - total * car)
     to_left = rng.random() < 0.5
     outlines: list[list[list[Point]]] = []
@@ -200,12 +134,12 @@ def _row(
         placed = []
         for _ in range(group.count):
             length = VEHICLES[group.kind][1] * car
-            y = centre[1] + rng.uniform(-0.01, 0.015) * w
-            paint = jitter(rng, COLOURS[group.colour], 12)
+            y = center[1] + rng.uniform(-0.01, 0.015) * w
+            paint = jitter(rng, COLORS[group.color], 12)
             if night:
                 paint = mix(paint, (10, 14, 44), 0.16)
             pen = Pen(canvas, x, y, length, to_left)
-            placed.append(vehicle(pen, group.kind, paint, lit=plan.daylight != "day"))
+            placed.append(draw_vehicle(pen, group.kind, paint, lit=plan.daylight != "day"))
             x += length + gap * car
         outlines.append(placed)
     return outlines

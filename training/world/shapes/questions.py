@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sightline.training.world.core.builder import SceneBuilder
 from sightline.training.world.core.camera import Point
 from sightline.training.world.core.language import (
     CHINESE,
-    COLOURS,
+    COLORS,
     article,
-    counted,
-    number_zh,
+    count_phrase,
+    number_word_zh,
     plural,
     yes_no,
 )
-from sightline.training.world.core.stage import Stage
+from sightline.training.world.shapes.plan import SHAPES, Plan
 
-if TYPE_CHECKING:
-    from sightline.training.world.shapes.scene import Plan
-
-SHAPES: Final = {
-    "circle": "圆形",
-    "square": "正方形",
-    "triangle": "三角形",
-    "star": "五角星",
-    "hexagon": "六边形",
-    "diamond": "菱形",
-    "heart": "心形",
-    "cross": "十字形",
-}
 RELATIONS: Final = {"left of": "左边", "above": "上面", "inside": "里面"}
 GROUNDS_ZH: Final = {
     "on white paper": "白纸上",
@@ -40,21 +28,23 @@ GROUNDS_ZH: Final = {
 }
 
 
-def write(stage: Stage, plan: Plan, outlines: list[list[Point]]) -> None:
+def add_captions_and_questions(
+    builder: SceneBuilder, plan: Plan, outlines: list[list[Point]]
+) -> None:
     """Add captions and questions; ``outlines`` in the order of positions."""
-    _caption(stage, plan)
-    _ask(stage, plan, outlines)
+    _add_captions(builder, plan)
+    _add_questions(builder, plan, outlines)
 
 
-def _caption(stage: Stage, plan: Plan) -> None:
+def _add_captions(builder: SceneBuilder, plan: Plan) -> None:
     en, zh = plan.names(), plan.names_zh()
     ground, ground_zh = plan.ground, GROUNDS_ZH[plan.ground]
     a = [article(name) for name in en]
     z = [f"一个{name}" for name in zh]
     match plan.layout:
         case "group":
-            few = f"{counted(plan.repeats, en[0])} and {a[1]}"
-            few_zh = f"{number_zh(plan.repeats)}个{zh[0]}和{z[1]}"
+            few = f"{count_phrase(plan.repeats, en[0])} and {a[1]}"
+            few_zh = f"{number_word_zh(plan.repeats)}个{zh[0]}和{z[1]}"
             exact, exact_zh = few, few_zh
         case "row":
             exact, exact_zh = f"{a[0]} to the left of {a[1]}", f"{z[0]}在{z[1]}的左边"
@@ -84,79 +74,85 @@ def _caption(stage: Stage, plan: Plan) -> None:
         signed, signed_zh = f", marked {plan.sign}", f"，写着{plan.sign}"
     else:
         signed, signed_zh = "", ""
-    stage.caption(f"{exact} {ground}{signed}", f"{ground_zh}，{exact_zh}{signed_zh}")
-    stage.caption(
+    builder.add_caption(f"{exact} {ground}{signed}", f"{ground_zh}，{exact_zh}{signed_zh}")
+    builder.add_caption(
         f"{few} {ground}",
         f"{ground_zh}有{few_zh}" if plan.layout == "group" else f"{ground_zh}，{few_zh}",
     )
-    stage.caption(exact, exact_zh)
+    builder.add_caption(exact, exact_zh)
     names = " and ".join(en)
-    stage.caption(f"{names} {ground}", f"{ground_zh}的{'和'.join(zh)}")
+    builder.add_caption(f"{names} {ground}", f"{ground_zh}的{'和'.join(zh)}")
 
 
-def _ask(stage: Stage, plan: Plan, outlines: list[list[Point]]) -> None:
-    rng = stage.rng
+def _add_questions(builder: SceneBuilder, plan: Plan, outlines: list[list[Point]]) -> None:
+    rng = builder.rng
     kinds = [shape for shape, _ in plan.shapes]
     en, zh = plan.names(), plan.names_zh()
     total = len(outlines)
-    stage.ask("count", ("How many shapes are there?", str(total)), ("一共有几个图形？", str(total)))
+    builder.add_question(
+        "count", ("How many shapes are there?", str(total)), ("一共有几个图形？", str(total))
+    )
     counted_kind = rng.choice(kinds)
     many = sum(kinds[plan.kind(i)] == counted_kind for i in range(total))
-    stage.ask(
+    builder.add_question(
         "count",
         (f"How many {plural(counted_kind)} are there?", str(many)),
         (f"有几个{SHAPES[counted_kind]}？", str(many)),
     )
-    for i, (shape, colour) in enumerate(plan.shapes):
+    for i, (shape, color) in enumerate(plan.shapes):
         spot = next(s for s in range(total) if plan.kind(s) == i)
         alone = plan.repeats == 1 or i == 1
         area = outlines[spot] if alone else None
         if kinds.count(shape) == 1 and alone:
-            stage.ask(
+            builder.add_question(
                 "attribute",
-                (f"What colour is the {shape}?", colour),
-                (f"{SHAPES[shape]}是什么颜色？", CHINESE[colour]),
+                (f"What colour is the {shape}?", color),
+                (f"{SHAPES[shape]}是什么颜色？", CHINESE[color]),
                 area,
             )
         if alone:
-            stage.ask(
+            builder.add_question(
                 "attribute",
-                (f"What shape is {colour}?", shape),
-                (f"{CHINESE[colour]}的是什么图形？", SHAPES[shape]),
+                (f"What shape is {color}?", shape),
+                (f"{CHINESE[color]}的是什么图形？", SHAPES[shape]),
                 area,
             )
-            stage.ask_where(f"the {en[i]}", zh[i], outlines[spot])
-    _ask_relations(stage, plan, outlines)
-    shape, colour = rng.choice(plan.shapes)
+            builder.add_location_question(f"the {en[i]}", zh[i], outlines[spot])
+    _add_relation_questions(builder, plan, outlines)
+    shape, color = rng.choice(plan.shapes)
     if rng.random() < 0.5:
-        colour = rng.choice(list(COLOURS))
-    fact = (shape, colour) in plan.shapes
+        color = rng.choice(list(COLORS))
+    fact = (shape, color) in plan.shapes
     yes, yes_zh = yes_no(fact)
-    stage.ask(
+    builder.add_question(
         "existence",
-        (f"Is there {article(f'{colour} {shape}')}?", yes),
-        (f"有{CHINESE[colour]}{SHAPES[shape]}吗？", yes_zh),
+        (f"Is there {article(f'{color} {shape}')}?", yes),
+        (f"有{CHINESE[color]}{SHAPES[shape]}吗？", yes_zh),
     )
     absent = rng.choice([s for s in SHAPES if s not in kinds])
-    stage.ask_in_vain(f"What colour is the {absent}?", f"{SHAPES[absent]}是什么颜色？")
+    builder.add_unanswerable_question(
+        f"What colour is the {absent}?", f"{SHAPES[absent]}是什么颜色？"
+    )
     if plan.sign:
         area = outlines[0]
-        stage.ask(
+        builder.add_question(
             "reading",
             (f"What is written on the {en[0]}?", plan.sign),
             (f"{zh[0]}上写着什么？", plan.sign),
             area,
         )
     else:
-        stage.ask_in_vain(f"What is written on the {en[0]}?", f"{zh[0]}上写着什么？")
+        builder.add_unanswerable_question(
+            f"What is written on the {en[0]}?", f"{zh[0]}上写着什么？"
+        )
 
 
-def _ask_relations(stage: Stage, plan: Plan, outlines: list[list[Point]]) -> None:
-    rng = stage.rng
+def _add_relation_questions(builder: SceneBuilder, plan: Plan, outlines: list[list[Point]]) -> None:
+    rng = builder.rng
     en, zh = plan.names(), plan.names_zh()
     if plan.layout == "group":
         more, more_zh = yes_no(plan.repeats > 1)
-        stage.ask(
+        builder.add_question(
             "comparison",
             (f"Are there more {plural(en[0])} than {plural(en[1])}?", more),
             (f"{zh[0]}比{zh[1]}多吗？", more_zh),
@@ -166,13 +162,13 @@ def _ask_relations(stage: Stage, plan: Plan, outlines: list[list[Point]]) -> Non
     for first, second, fact in ((a, b, True), (b, a, False)):
         if rng.random() < 0.7:
             yes, yes_zh = yes_no(fact)
-            stage.ask(
+            builder.add_question(
                 "relation",
                 (f"Is the {en[first]} {relation} the {en[second]}?", yes),
                 (f"{zh[first]}在{zh[second]}的{RELATIONS[relation]}吗？", yes_zh),
             )
     if len(plan.shapes) == 2:
-        stage.ask(
+        builder.add_question(
             "relation",
             (f"What is {relation} the {en[b]}?", en[a]),
             (f"{zh[b]}的{RELATIONS[relation]}是什么？", zh[a]),

@@ -7,18 +7,18 @@ from typing import Final
 
 from sightline.training.world.core.camera import Point
 from sightline.training.world.core.canvas import RGB, mix
-from sightline.training.world.core.picture import Box
+from sightline.training.world.core.scene import Box
 from sightline.training.world.core.sheet import (
     BLUEPRINT,
+    GRAY,
     GREEN_BOARD,
-    GREY,
     GRID,
     PINK,
     WHITE,
     YELLOW,
+    BilingualText,
     Sheet,
     Surface,
-    Words,
 )
 
 #: Socket to the spacing of its mounting holes in millimeters (horizontal, vertical).
@@ -30,18 +30,18 @@ SOCKETS: Final[dict[str, tuple[int, int]]] = {
     "LGA2066": (80, 80),
     "LGA775": (72, 72),
 }
-OTHER: Final = (50, 56, 60, 64, 66, 70, 84, 88, 92, 98)
+OTHER_SPACINGS: Final = (50, 56, 60, 64, 66, 70, 84, 88, 92, 98)
 #: Visible side of the plate: fins from above, or the polished base from below.
-FINS: Final[dict[str, Words]] = {
+FINS: Final[dict[str, BilingualText]] = {
     "upright": ("upright fins", "竖鳍片"),
     "flat": ("flat fins", "横鳍片"),
     "pins": ("pins", "针柱"),
     "rings": ("round fins", "圆形鳍片"),
     "base": ("bottom view", "底视图"),
 }
-SURFACES: Final = (WHITE, YELLOW, GREY, PINK, GRID, BLUEPRINT, BLUEPRINT, GREEN_BOARD)
+SURFACES: Final = (WHITE, YELLOW, GRAY, PINK, GRID, BLUEPRINT, BLUEPRINT, GREEN_BOARD)
 SIZES: Final = ((384, 320), (400, 320), (420, 340), (400, 360), (360, 330))
-CORNERS: Final[dict[Point, Words]] = {
+CORNERS: Final[dict[Point, BilingualText]] = {
     (-1, -1): ("the top left hole", "左上角的孔"),
     (1, -1): ("the top right hole", "右上角的孔"),
     (1, 1): ("the bottom right hole", "右下角的孔"),
@@ -65,7 +65,7 @@ class HeatSink:
     view_named: bool
 
     @property
-    def view(self) -> Words:
+    def view(self) -> BilingualText:
         """Name of the drawn view."""
         return ("bottom view", "底视图") if self.fins == "base" else ("top view", "俯视图")
 
@@ -88,7 +88,7 @@ class HeatSink:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class DrawnAreas:
     """Boxes of plate, holes by corner, and texts."""
 
     plate: Box
@@ -99,7 +99,7 @@ class Places:
     title: Box | None
 
 
-class Drawing:
+class HeatSinkDrawing:
     """Computes the layout of a drawing and draws it."""
 
     def __init__(self, sheet: Sheet, sink: HeatSink) -> None:
@@ -122,7 +122,7 @@ class Drawing:
         scale *= self.rng.uniform(0.92, 1.0)
         cx = left + plate_w * scale / 2 + self.rng.uniform(0, right - left - plate_w * scale)
         cy = top + plate_h * scale / 2 + self.rng.uniform(0, bottom - top - plate_h * scale)
-        self.scale, self.centre = scale, (cx, cy)
+        self.scale, self.center = scale, (cx, cy)
         w, h = plate_w * scale / 2, plate_h * scale / 2
         self.plate: Box = (cx - w, cy - h, cx + w, cy + h)
 
@@ -134,20 +134,20 @@ class Drawing:
         return mix(surface.ground, (205, 210, 218) if surface.dark else (128, 138, 152), 0.55)
 
     def hole(self, corner: Point) -> Point:
-        cx, cy = self.centre
+        cx, cy = self.center
         return (
             cx + corner[0] * self.sink.across * self.scale / 2,
             cy + corner[1] * self.sink.along * self.scale / 2,
         )
 
-    def paint(self) -> Places:
+    def paint(self) -> DrawnAreas:
         """Draw everything and return the boxes."""
         sheet, sink, size = self.sheet, self.sink, self.size
         canvas, ink = sheet.canvas, sheet.ink
         x0, y0, x1, y1 = canvas.safe
         canvas.rectangle(self.plate, self.metal, ink, 2, radius=6)
         self._fins()
-        sheet.thing("heat sink", self.plate, fins=FINS[sink.fins][0], part=sink.part)
+        sheet.add_object("heat sink", self.plate, fins=FINS[sink.fins][0], part=sink.part)
         corners = tuple(CORNERS) if sink.holes == 4 else ((-1, 0), (1, 0))
         holes: dict[Point, Box] = {}
         for corner in corners:
@@ -157,7 +157,7 @@ class Drawing:
             canvas.line([(at[0] - 11, at[1]), (at[0] + 11, at[1])], ink, 0.8)
             canvas.line([(at[0], at[1] - 11), (at[0], at[1] + 11)], ink, 0.8)
             holes[corner] = ring
-            sheet.thing("hole", ring)
+            sheet.add_object("hole", ring)
         across = self._across()
         along = self._along() if sink.along else None
         font = self.rng.choice(("bold", "condensed", "slab"))
@@ -165,11 +165,11 @@ class Drawing:
         if not sink.part_above:
             lines.reverse()
         mid = (x0 + x1) / 2
-        part = sheet.write((mid, lines[0]), sink.part, size * 1.15, font=font)
+        part = sheet.write_text((mid, lines[0]), sink.part, size * 1.15, font=font)
         title = None
         if sink.title:
-            title = sheet.write((mid, lines[1]), sink.title, size * 1.1, font=font)
-        return Places(self.plate, holes, across, along, part, title)
+            title = sheet.write_text((mid, lines[1]), sink.title, size * 1.1, font=font)
+        return DrawnAreas(self.plate, holes, across, along, part, title)
 
     def _fins(self) -> None:
         sink, canvas = self.sink, self.sheet.canvas
@@ -184,14 +184,14 @@ class Drawing:
         fill = mix(self.metal, ink, 0.2)
         if sink.fins == "base":
             half = min(bx1 - bx0, by1 - by0) * 0.36
-            (cx, cy), copper = self.centre, mix(self.metal, (214, 128, 62), 0.6)
+            (cx, cy), copper = self.center, mix(self.metal, (214, 128, 62), 0.6)
             canvas.rectangle((cx - half, cy - half, cx + half, cy + half), copper, ink, 2)
             for k in (-0.5, 0, 0.5):
                 canvas.line([(cx - half, cy + half * k), (cx - half * k, cy + half)], ink, 0.8)
             return
         if sink.fins == "rings":
             r = min(bx1 - bx0, by1 - by0) / 2
-            cx, cy = self.centre
+            cx, cy = self.center
             for k in range(4):
                 canvas.circle((cx, cy), r * (1 - 0.24 * k), fill if k % 2 else self.metal, ink, 1.8)
             return
@@ -228,9 +228,13 @@ class Drawing:
             canvas.line([(end, y), (inner, y)], ink, 1.6)
             way = 1 if inner > end else -1
             canvas.polygon([(end, y), (end + 9 * way, y - 4), (end + 9 * way, y + 4)], ink)
-        number = sheet.write((mid, y), text, size, font="bold")
-        sheet.thing("dimension", (xa, y - size / 2, xb, y + size / 2), direction="horizontal",
-                    millimetres=text)  # fmt: skip
+        number = sheet.write_text((mid, y), text, size, font="bold")
+        sheet.add_object(
+            "dimension",
+            (xa, y - size / 2, xb, y + size / 2),
+            direction="horizontal",
+            millimetres=text,
+        )
         return number
 
     def _along(self) -> Box:
@@ -247,7 +251,11 @@ class Drawing:
             canvas.line([(x, end), (x, inner)], ink, 1.6)
             way = 1 if inner > end else -1
             canvas.polygon([(x, end), (x - 4, end + 9 * way), (x + 4, end + 9 * way)], ink)
-        number = sheet.write((x, mid), text, size, font="bold")
-        sheet.thing("dimension", (x - size * 0.6, ya, x + size * 0.6, yb), direction="vertical",
-                    millimetres=text)  # fmt: skip
+        number = sheet.write_text((x, mid), text, size, font="bold")
+        sheet.add_object(
+            "dimension",
+            (x - size * 0.6, ya, x + size * 0.6, yb),
+            direction="vertical",
+            millimetres=text,
+        )
         return number

@@ -7,19 +7,19 @@ from typing import Final
 
 from sightline.training.world.core.camera import Point
 from sightline.training.world.core.canvas import RGB, darker, lighter
-from sightline.training.world.core.language import COLOURS
-from sightline.training.world.core.picture import Box
+from sightline.training.world.core.language import COLORS
+from sightline.training.world.core.scene import Box
 from sightline.training.world.core.sheet import (
     BLACK_BOARD,
+    GRAY,
     GREEN_BOARD,
-    GREY,
     GRID,
     PINK,
     WHITE,
     YELLOW,
+    BilingualText,
     Sheet,
     Surface,
-    Words,
 )
 
 STEPS: Final = ("Order", "Pack", "Ship", "Test", "Fix", "Build", "Print", "Scan", "Sort", "Store",
@@ -28,13 +28,13 @@ STEPS: Final = ("Order", "Pack", "Ship", "Test", "Fix", "Build", "Print", "Scan"
 DECISIONS: Final = ("Paid?", "OK?", "New?", "Full?", "Clean?", "Ready?", "Safe?", "Dry?")
 STARTS: Final = ("Start", "Begin", "Open")
 ENDS: Final = ("End", "Done", "Close")
-LAYOUTS: Final[dict[str, Words]] = {
+LAYOUTS: Final[dict[str, BilingualText]] = {
     "down": ("going down", "从上到下"),
     "across": ("going across", "从左到右"),
     "snake": ("turning back", "折返"),
     "fork": ("with a decision", "带判断"),
 }
-SURFACES: Final = (WHITE, WHITE, YELLOW, GREY, PINK, GRID, GREEN_BOARD, BLACK_BOARD)
+SURFACES: Final = (WHITE, WHITE, YELLOW, GRAY, PINK, GRID, GREEN_BOARD, BLACK_BOARD)
 SIZES: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "down": ((300, 380), (320, 380), (280, 360)),
     "across": ((440, 240), (440, 260), (420, 240)),
@@ -44,7 +44,7 @@ SIZES: Final[dict[str, tuple[tuple[int, int], ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class Flowchart:
     """Content of a flowchart.
 
     In layout "fork", ``steps`` are the start, a step, the "yes" step and the "no" step; the
@@ -55,9 +55,9 @@ class Flow:
     steps: tuple[str, ...]
     decision: str
     yes_right: bool
-    colour: str
+    color: str
     marked: str
-    marked_colour: str
+    marked_color: str
     surface: Surface
     shape: str
 
@@ -65,19 +65,19 @@ class Flow:
     def combinations(self) -> tuple[str, ...]:
         """Combinations: layout, size and color; color and marked color."""
         return (
-            f"flowchart/{self.layout}/{len(self.steps)}/{self.colour}",
-            f"flowchart/{self.colour}/{self.marked_colour}",
+            f"flowchart/{self.layout}/{len(self.steps)}/{self.color}",
+            f"flowchart/{self.color}/{self.marked_color}",
         )
 
-    def colour_of(self, step: str) -> str:
+    def color_of(self, step: str) -> str:
         """Return the box color of a step; the marked step has its own color."""
-        return self.marked_colour if step == self.marked else self.colour
+        return self.marked_color if step == self.marked else self.color
 
 
-class Plan:
+class FlowchartDrawing:
     """Computes the layout of a flowchart and draws it."""
 
-    def __init__(self, sheet: Sheet, flow: Flow) -> None:
+    def __init__(self, sheet: Sheet, flow: Flowchart) -> None:
         self.sheet, self.flow = sheet, flow
         self.boxes: dict[str, Box] = {}
         self.size = 0.0
@@ -125,42 +125,42 @@ class Plan:
         boxes = [sheet.canvas.text_box((0, 0), s, 10, "bold") for s in flow.steps]
         longest = max(box[2] - box[0] for box in boxes) / 10
         self.size = min(high * 0.66, 0.86 * wide / longest)
-        for name, centre in cells.items():
-            self._decision(name, centre) if name == flow.decision else self._step(
-                name, centre, wide, high
+        for name, center in cells.items():
+            self._decision(name, center) if name == flow.decision else self._step(
+                name, center, wide, high
             )
         self._arrows()
         return self.boxes
 
     def _fill(self, name: str) -> tuple[RGB, RGB]:
         """Return fill color and a readable ink color."""
-        colour = self.flow.colour_of(name)
-        rgb = COLOURS[colour]
-        light = colour in ("yellow", "orange")
+        color = self.flow.color_of(name)
+        rgb = COLORS[color]
+        light = color in ("yellow", "orange")
         return (lighter(rgb, 0.12), (20, 20, 24)) if light else (rgb, (252, 252, 252))
 
-    def _step(self, name: str, centre: Point, wide: float, high: float) -> None:
+    def _step(self, name: str, center: Point, wide: float, high: float) -> None:
         sheet, flow = self.sheet, self.flow
-        x, y = centre
+        x, y = center
         box = (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
         fill, ink = self._fill(name)
         radius = high * 0.45 if flow.shape == "round" else 3
         sheet.canvas.shadow((box[0] - 4, box[3] - 8, box[2] + 4, box[3] + 8), 0.3)
         sheet.canvas.rectangle(box, fill, darker(fill, 0.4), 1.8, radius=radius)
-        sheet.write(centre, name, self.size, fill=ink, font="bold")
-        sheet.thing("box", box, text=name, colour=flow.colour_of(name))
+        sheet.write_text(center, name, self.size, fill=ink, font="bold")
+        sheet.add_object("box", box, text=name, colour=flow.color_of(name))
         self.boxes[name] = box
 
-    def _decision(self, name: str, centre: Point) -> None:
+    def _decision(self, name: str, center: Point) -> None:
         sheet = self.sheet
-        x, y = centre
+        x, y = center
         w, h = self.size * 2.7, self.size * 1.5
         points = [(x, y - h), (x + w, y), (x, y + h), (x - w, y)]
-        fill = COLOURS["white"]
+        fill = COLORS["white"]
         sheet.canvas.polygon(points, fill, (40, 40, 44), 2)
-        sheet.write(centre, name, self.size * 0.95, fill=(20, 20, 24), font="bold")
+        sheet.write_text(center, name, self.size * 0.95, fill=(20, 20, 24), font="bold")
         box = (x - w, y - h, x + w, y + h)
-        sheet.thing("diamond", box, text=name, colour="white")
+        sheet.add_object("diamond", box, text=name, colour="white")
         self.boxes[name] = box
 
     def _arrow(self, points: list[Point]) -> None:
@@ -192,8 +192,12 @@ class Plan:
             start = d[2] if way > 0 else d[0]
             x = max(x, start + 12) if way > 0 else min(x, start - 12)
             self._arrow([(start, y), (x, y), (x, end[1] - 2)])
-            self.sheet.write((x - way * self.size * 0.95, (y + end[1]) / 2 + self.size * 0.1), word,
-                             self.size * 0.95, font="bold")  # fmt: skip
+            self.sheet.write_text(
+                (x - way * self.size * 0.95, (y + end[1]) / 2 + self.size * 0.1),
+                word,
+                self.size * 0.95,
+                font="bold",
+            )
 
     def _join(self, a: Box, b: Box) -> None:
         """Draw an arrow between the facing edges of two boxes."""

@@ -6,32 +6,35 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from sightline.training.world.core.builder import Area, ellipse_outline
 from sightline.training.world.core.camera import Point
 from sightline.training.world.core.canvas import RGB, box_of, darker, lighter, mix
-from sightline.training.world.core.language import COLOURS
-from sightline.training.world.core.picture import Box
+from sightline.training.world.core.language import COLORS
+from sightline.training.world.core.scene import Box
 from sightline.training.world.core.sheet import (
     BLACK_BOARD,
+    GRAY,
     GREEN_BOARD,
-    GREY,
     GRID,
     LINED,
     PINK,
     WHITE,
     YELLOW,
+    BilingualText,
     Sheet,
     Surface,
-    Words,
-    same,
+    same_text,
 )
-from sightline.training.world.core.stage import Area, around
 from sightline.training.world.geometry.figures import Figure
 
 LETTERS: Final = ("ABCD", "PQRS", "WXYZ", "DEFG", "JKLM", "MNPQ", "EFGH", "RSTU")
-SURFACES: Final = (WHITE, YELLOW, GREY, PINK, GRID, GRID, LINED, GREEN_BOARD, BLACK_BOARD)
+SURFACES: Final = (WHITE, YELLOW, GRAY, PINK, GRID, GRID, LINED, GREEN_BOARD, BLACK_BOARD)
 PENS: Final = ("red", "blue", "green", "orange", "purple")
-STYLES: Final[dict[str, Words]] = {"outlined": ("outlined", "空心"), "filled": ("filled", "实心")}
-_GOALS: Final[dict[str, Words]] = {
+STYLES: Final[dict[str, BilingualText]] = {
+    "outlined": ("outlined", "空心"),
+    "filled": ("filled", "实心"),
+}
+_GOALS: Final[dict[str, BilingualText]] = {
     "area": ("the area", "面积"),
     "perimeter": ("the perimeter", "周长"),
     "diameter": ("the diameter", "直径"),
@@ -45,7 +48,7 @@ class Problem:
 
     figure: Figure
     letters: str
-    colour: str
+    color: str
     style: str
     surface: Surface
     text_above: bool
@@ -54,16 +57,16 @@ class Problem:
     def combinations(self) -> tuple[str, ...]:
         """Combinations: figure and color; figure, goal and style."""
         return (
-            f"geometry/{self.figure.kind}/{self.colour}",
+            f"geometry/{self.figure.kind}/{self.color}",
             f"geometry/{self.figure.kind}/{self.figure.goal}/{self.style}",
         )
 
-    def named(self, points: str) -> Words:
+    def named(self, points: str) -> BilingualText:
         """Name points: "01" is side AB, "012" is angle ABC."""
         if any(int(c) >= self.figure.vertices for c in points):
             return "the height", "高"
         letters = "".join(self.letters[int(c)] for c in points)
-        return (f"angle {letters}", f"角{letters}") if len(points) == 3 else same(letters)
+        return (f"angle {letters}", f"角{letters}") if len(points) == 3 else same_text(letters)
 
     @property
     def name(self) -> str:
@@ -71,19 +74,19 @@ class Problem:
         return self.letters[: self.figure.vertices]
 
     @property
-    def goal(self) -> Words:
+    def goal(self) -> BilingualText:
         """Unknown value in words, e.g. "the area" or "angle ABC"."""
         goal = self.figure.goal
         return _GOALS[goal] if goal in _GOALS else self.named(goal)
 
     @property
-    def sought(self) -> str:
+    def question_text(self) -> str:
         """Question text in the image, e.g. "AB = ?"."""
         return f"{self.goal[0].removeprefix('the ')} = ?"
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class DrawnAreas:
     """Positions of figure, letters, given values and question text."""
 
     outline: Area
@@ -93,7 +96,7 @@ class Places:
     points: list[Point]
 
 
-class Board:
+class ProblemDrawing:
     """Computes the layout of a problem and draws it."""
 
     def __init__(self, sheet: Sheet, problem: Problem) -> None:
@@ -107,12 +110,12 @@ class Board:
         else:
             self.area = (x0 + pad, y0 + pad, x1 - pad, y1 - pad - self.size * 1.2)
         self.points = self._place(problem.figure.points)
-        self.centre = (
+        self.center = (
             sum(p[0] for p in self.points) / len(self.points),
             sum(p[1] for p in self.points) / len(self.points),
         )
-        colour = COLOURS[problem.colour]
-        self.colour: RGB = lighter(colour, 0.3) if problem.surface.dark else colour
+        color = COLORS[problem.color]
+        self.color: RGB = lighter(color, 0.3) if problem.surface.dark else color
 
     def _place(self, points: tuple[Point, ...]) -> list[Point]:
         """Rotate the figure slightly and scale it to the area."""
@@ -127,21 +130,24 @@ class Board:
         dy = y0 + rng.random() * (y1 - y0 - scale * (by1 - by0)) - by0 * scale
         return [(x * scale + dx, y * scale + dy) for x, y in turned]
 
-    def paint(self) -> Places:
+    def paint(self) -> DrawnAreas:
         """Draw everything and return the positions."""
         sheet, problem, figure = self.sheet, self.problem, self.problem.figure
         outline = self._circle() if figure.kind == "circle" else self._polygon()
-        sheet.thing(figure.name[0], outline, colour=problem.colour, style=problem.style,
-                    name=problem.name)  # fmt: skip
+        sheet.add_object(
+            figure.name[0], outline, colour=problem.color, style=problem.style, name=problem.name
+        )
         vertices = {letter: self._letter(i, letter) for i, letter in enumerate(problem.name)}
         given = {what: self._given(what, value) for what, value in figure.given}
         x0, y0, x1, y1 = sheet.canvas.safe
         y = y0 + self.size * 0.55 if problem.text_above else y1 - self.size * 0.55
-        text = sheet.write(((x0 + x1) / 2, y), problem.sought, self.size * 1.1, font="bold")
-        return Places(outline, vertices, given, text, self.points)
+        text = sheet.write_text(
+            ((x0 + x1) / 2, y), problem.question_text, self.size * 1.1, font="bold"
+        )
+        return DrawnAreas(outline, vertices, given, text, self.points)
 
     def _fill(self) -> RGB | None:
-        return mix(self.sheet.surface.ground, self.colour, 0.55) if self._filled else None
+        return mix(self.sheet.surface.ground, self.color, 0.55) if self._filled else None
 
     @property
     def _filled(self) -> bool:
@@ -150,9 +156,9 @@ class Board:
     def _polygon(self) -> Area:
         canvas, figure = self.sheet.canvas, self.problem.figure
         points = self.points[: figure.vertices]
-        canvas.polygon(points, self._fill(), self.colour, 4)
+        canvas.polygon(points, self._fill(), self.color, 4)
         for i, j in figure.inner:
-            canvas.dashes(self._at(i), self._at(j), darker(self.colour, 0.1), 2.5, 5)
+            canvas.dashes(self._at(i), self._at(j), darker(self.color, 0.1), 2.5, 5)
         for corner in figure.right_angles:
             self._square(corner)
         return points
@@ -170,13 +176,13 @@ class Board:
     def _circle(self) -> Area:
         """Draw a circle around point 0 through point 1."""
         canvas, figure = self.sheet.canvas, self.problem.figure
-        centre, rim = self.points[0], self.points[1]
-        radius = math.dist(centre, rim)
-        box = canvas.circle(centre, radius, self._fill(), self.colour, 4)
-        start = self.points[2] if figure.goal == "01" else centre
+        center, rim = self.points[0], self.points[1]
+        radius = math.dist(center, rim)
+        box = canvas.circle(center, radius, self._fill(), self.color, 4)
+        start = self.points[2] if figure.goal == "01" else center
         canvas.line([start, rim], self.sheet.ink, 2.5)
-        canvas.circle(centre, 4, self.sheet.ink)
-        return around(box)
+        canvas.circle(center, 4, self.sheet.ink)
+        return ellipse_outline(box)
 
     def _letter(self, index: int, letter: str) -> Box:
         """Write the letter of a vertex outside the figure."""
@@ -189,8 +195,8 @@ class Board:
             if index:
                 away = _toward(p, self.points[0], -self.size * 0.75)
         else:
-            away = _toward(p, self.centre, -self.size * 0.75)
-        return self.sheet.write(away, letter, self.size, font="bold")
+            away = _toward(p, self.center, -self.size * 0.75)
+        return self.sheet.write_text(away, letter, self.size, font="bold")
 
     def _given(self, what: str, value: str) -> Box:
         """Write a length beside its line or an angle inside its corner."""
@@ -202,21 +208,23 @@ class Board:
             half = (a[0] + b[0]) / 2, (a[1] + b[1]) / 2
             width = math.dist(a, b) / 2
             reach = self.size * (0.75 + 0.55 / max(width, 0.3))
-            return self.sheet.write(_toward(corner, half, reach), value, size, font="bold")
+            return self.sheet.write_text(_toward(corner, half, reach), value, size, font="bold")
         a, b = (self.points[int(c)] for c in what)
         mid = (a[0] + b[0]) / 2, (a[1] + b[1]) / 2
         nx, ny = b[1] - a[1], a[0] - b[0]
         length = math.hypot(nx, ny)
         # In a circle, the letter of the center is on the other side of the line.
         round_ = self.problem.figure.kind == "circle"
-        outside = (mid[0] - self.centre[0]) * nx + (mid[1] - self.centre[1]) * ny
+        outside = (mid[0] - self.center[0]) * nx + (mid[1] - self.center[1]) * ny
         way = (
             self.size
             * (0.62 + 0.12 * len(value))
             * (1 if outside >= 0 and not round_ else -1)
             / length
         )
-        return self.sheet.write((mid[0] + nx * way, mid[1] + ny * way), value, size, font="bold")
+        return self.sheet.write_text(
+            (mid[0] + nx * way, mid[1] + ny * way), value, size, font="bold"
+        )
 
 
 def _toward(start: Point, end: Point, distance: float) -> Point:

@@ -30,7 +30,7 @@ NOT_SHOWN: dict[Language, str] = {"en": "not shown", "zh": "图中没有"}
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class SceneObject:
     """An object in the image, e.g. ``("car", {"colour": "red"}, (10, 20, 60, 50))``."""
 
     label: str
@@ -39,7 +39,7 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SceneText:
     """Text in the image with the box of its ink."""
 
     text: str
@@ -62,7 +62,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Scene:
     """One drawn image with its ground truth.
 
     ``combination`` names the combined attributes ("car/red", "lamp/left of/sofa"). ``unseen`` is
@@ -77,8 +77,8 @@ class Picture:
     combination: str
     unseen: bool
     captions: dict[Language, list[str]]
-    things: list[Thing]
-    readings: list[Reading]
+    objects: list[SceneObject]
+    texts: list[SceneText]
     questions: list[Question]
     captured_at: datetime | None = None
     metadata: dict[str, str | int | float] = field(default_factory=dict)

@@ -10,25 +10,25 @@ import random
 from collections.abc import Sequence
 from datetime import datetime
 
-from sightline.training.world.core.camera import Camera, Point, develop
+from sightline.training.world.core.camera import Camera, Point, add_camera_effects
 from sightline.training.world.core.canvas import RGB, SCALE, Canvas
-from sightline.training.world.core.picture import (
+from sightline.training.world.core.scene import (
     NOT_SHOWN,
     Box,
     Language,
-    Picture,
     Question,
     QuestionKind,
-    Reading,
+    Scene,
+    SceneObject,
+    SceneText,
     Split,
-    Thing,
 )
 
 Area = Box | Sequence[Point]
-Wording = tuple[str, str]
+QuestionAnswer = tuple[str, str]
 
 
-class Stage:
+class SceneBuilder:
     """Collects the drawing and the ground truth of one image.
 
     An area is a box or the points of an outline. Use an outline for an object that does not fill
@@ -47,37 +47,39 @@ class Stage:
         self.family, self.rng, self.seed, self.split = family, rng, seed, split
         self.canvas = Canvas(size, ground)
         self._captions: dict[Language, list[str]] = {"en": [], "zh": []}
-        self._things: list[tuple[str, dict[str, str], Area]] = []
-        self._readings: list[tuple[str, Area]] = []
+        self._objects: list[tuple[str, dict[str, str], Area]] = []
+        self._texts: list[tuple[str, Area]] = []
         self._questions: list[tuple[QuestionKind, Language, str, str, Area | None]] = []
 
-    def thing(self, label: str, area: Area, **attributes: str) -> None:
+    def add_object(self, label: str, area: Area, **attributes: str) -> None:
         """Record a drawn object."""
-        self._things.append((label, attributes, area))
+        self._objects.append((label, attributes, area))
 
-    def read(self, text: str, area: Area) -> None:
+    def add_text(self, text: str, area: Area) -> None:
         """Record drawn text with its ink box."""
-        self._readings.append((text, area))
+        self._texts.append((text, area))
 
-    def caption(self, en: str, zh: str) -> None:
+    def add_caption(self, en: str, zh: str) -> None:
         """Add a caption in each language, the most exact one first."""
         self._captions["en"].append(en)
         self._captions["zh"].append(zh)
 
-    def ask(self, kind: QuestionKind, en: Wording, zh: Wording, area: Area | None = None) -> None:
+    def add_question(
+        self, kind: QuestionKind, en: QuestionAnswer, zh: QuestionAnswer, area: Area | None = None
+    ) -> None:
         """Add a (question, answer) pair per language and its visible area."""
         self._questions.append((kind, "en", *en, area))
         self._questions.append((kind, "zh", *zh, area))
 
-    def ask_where(self, en: str, zh: str, area: Area) -> None:
+    def add_location_question(self, en: str, zh: str, area: Area) -> None:
         """Add a location question; the phrase must be unique in the image."""
-        self.ask("location", (f"Where is {en}?", en), (f"{zh}在哪里？", zh), area)
+        self.add_question("location", (f"Where is {en}?", en), (f"{zh}在哪里？", zh), area)
 
-    def ask_in_vain(self, en: str, zh: str) -> None:
+    def add_unanswerable_question(self, en: str, zh: str) -> None:
         """Add a question that the image does not answer."""
-        self.ask("unanswerable", (en, NOT_SHOWN["en"]), (zh, NOT_SHOWN["zh"]))
+        self.add_question("unanswerable", (en, NOT_SHOWN["en"]), (zh, NOT_SHOWN["zh"]))
 
-    def finish(
+    def render(
         self,
         combination: str,
         unseen: bool,
@@ -88,17 +90,17 @@ class Stage:
         blur: float = 0.0,
         captured_at: datetime | None = None,
         metadata: dict[str, str | int | float] | None = None,
-    ) -> Picture:
+    ) -> Scene:
         """Render the image and add ``jpeg_quality`` to its metadata."""
         camera = camera or Camera.straight(self.canvas.size)
         quality = self.rng.randint(60, 95)
-        image = camera.shoot(self.canvas.image, SCALE)
-        image = develop(image, self.rng, light=light, noise=noise, blur=blur)
+        image = camera.warp(self.canvas.image, SCALE)
+        image = add_camera_effects(image, self.rng, light=light, noise=noise, blur=blur)
 
         def seen(area: Area) -> Box:
-            return camera.box(outline(area))
+            return camera.project_box(outline_points(area))
 
-        return Picture(
+        return Scene(
             image=image,
             family=self.family,
             seed=self.seed,
@@ -106,8 +108,8 @@ class Stage:
             combination=combination,
             unseen=unseen,
             captions=self._captions,
-            things=[Thing(label, attrs, seen(area)) for label, attrs, area in self._things],
-            readings=[Reading(text, seen(area)) for text, area in self._readings],
+            objects=[SceneObject(label, attrs, seen(area)) for label, attrs, area in self._objects],
+            texts=[SceneText(text, seen(area)) for text, area in self._texts],
             questions=[
                 Question(kind, language, question, answer, seen(area) if area else None)
                 for kind, language, question, answer, area in self._questions
@@ -117,7 +119,7 @@ class Stage:
         )
 
 
-def outline(area: Area) -> list[Point]:
+def outline_points(area: Area) -> list[Point]:
     """Return the outline points of an area."""
     if isinstance(area, tuple) and len(area) == 4 and isinstance(area[0], int | float):
         x0, y0, x1, y1 = area
@@ -125,7 +127,7 @@ def outline(area: Area) -> list[Point]:
     return list(area)
 
 
-def around(box: Box) -> list[Point]:
+def ellipse_outline(box: Box) -> list[Point]:
     """Return eight points of the ellipse in a box."""
     x0, y0, x1, y1 = box
     cx, cy, rx, ry = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
