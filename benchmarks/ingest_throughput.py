@@ -33,7 +33,7 @@ from sightline.server.config import Settings
 from sightline.server.database.provider import open_database
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db.rows import fetch_value
+from sightline.storage.db.queries import fetch_value
 from sightline.storage.ingest.ingest_options import available_cores
 from sightline.storage.interfaces import Pixels
 from sightline.storage.maintenance.integrity_check import check

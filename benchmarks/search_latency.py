@@ -41,7 +41,7 @@ from sightline.server.database.provider import open_database
 from sightline.server.http import http_server
 from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder, ImageTextModel
 from sightline.storage.db.pool import Database
-from sightline.storage.db.rows import fetch_value
+from sightline.storage.db.queries import fetch_value
 from sightline.storage.retrieval.image_search import ImageSearch
 from sightline.storage.retrieval.search_types import ImageRequest
 from sightline.tools.registry import register_all

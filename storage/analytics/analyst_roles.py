@@ -11,9 +11,9 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import make_conninfo
 
-from sightline.storage.db import row_security, sql_loader
-from sightline.storage.db.pool import Connection, wrap_driver_errors
-from sightline.storage.db.rows import fetch_value, fetch_values
+from sightline.storage.db import row_security
+from sightline.storage.db.pool import wrap_driver_errors
+from sightline.storage.db.queries import Connection, fetch_value, fetch_values, load_sql
 from sightline.storage.errors import (
     InvalidArgumentError,
     NotAllowedError,
@@ -26,7 +26,7 @@ ANALYST_ROLE = "sightline_analyst"
 #: Role of the tool `query_sql` on the embedded Postgres.
 QUERY_ROLE = "sightline_query"
 
-_SQL = sql_loader.load("analytics")
+_SQL = load_sql("analytics")
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PASSWORD_BYTES = 24
 

@@ -17,13 +17,12 @@ from sightline.storage.analytics.vector_math import (
     choose_projection,
     project,
 )
-from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
-from sightline.storage.db.rows import fetch_all, fetch_value
+from sightline.storage.db.queries import fetch_all, fetch_value, load_sql
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.records import assets, collections, embedding_spaces
 
-_SQL = sql_loader.load("atlas")
+_SQL = load_sql("atlas")
 
 #: A page with more points is too slow in a browser.
 MAX_POINTS = 20_000

@@ -20,14 +20,13 @@ from sightline.storage.analytics.vector_math import (
     kmeans,
     normalize_rows,
 )
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection, Database
-from sightline.storage.db.rows import fetch_all, fetch_value
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection, fetch_all, fetch_value, load_sql
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
-_SQL = sql_loader.load("cluster_analysis")
+_SQL = load_sql("cluster_analysis")
 
 MAX_SAMPLE_BYTES = 128 * 1024**2
 MAX_CLUSTERS = 1_000

@@ -9,7 +9,7 @@ import numpy as np
 from pgvector import HalfVector
 from psycopg import sql
 
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.queries import Connection
 from sightline.storage.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -32,9 +32,8 @@ from sightline.storage.analytics.sql_guard import (
     Statement,
     check_statement,
 )
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection, database_unavailable
-from sightline.storage.db.rows import fetch_all, fetch_value, fetch_values
+from sightline.storage.db.pool import database_unavailable
+from sightline.storage.db.queries import Connection, fetch_all, fetch_value, fetch_values, load_sql
 from sightline.storage.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -42,7 +41,7 @@ from sightline.storage.errors import (
     choices,
 )
 
-_SQL = sql_loader.load("analytics")
+_SQL = load_sql("analytics")
 _CONNECT_TIMEOUT_SECONDS = 5
 _MAX_CONCURRENT = 4
 # Time beyond the statement timeout before a server that does not answer is abandoned.

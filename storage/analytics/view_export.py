@@ -16,9 +16,8 @@ from psycopg import sql
 
 from sightline.storage.analytics import parquet_writer
 from sightline.storage.analytics.sql_runner import ViewSummary
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection, Database
-from sightline.storage.db.rows import fetch_all, fetch_values
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection, fetch_all, fetch_values, load_sql
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, UnknownNameError
 
 ExportFormat = Literal["csv", "jsonl", "npy", "parquet"]
@@ -27,7 +26,7 @@ ExportFormat = Literal["csv", "jsonl", "npy", "parquet"]
 KEYS_SUFFIX = ".keys.jsonl"
 _KEYS = ("collection", "asset_id", "region_id", "passage_id")
 
-_SQL = sql_loader.load("analytics")
+_SQL = load_sql("analytics")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,13 @@ from pgvector.psycopg.halfvec import register_halfvec_info
 from psycopg import AsyncConnection, errors, sql
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from sightline.storage import db
 from sightline.storage.db import row_security
-from sightline.storage.db.rows import fetch_one
+from sightline.storage.db.queries import Connection, fetch_one
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError, StorageError
-
-Connection = AsyncConnection[TupleRow]
 
 logger = logging.getLogger(__name__)
 

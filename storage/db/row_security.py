@@ -12,23 +12,25 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from psycopg import errors, sql
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.rows import fetch_all, fetch_value, fetch_values
+from sightline.storage.db.queries import (
+    Connection,
+    fetch_all,
+    fetch_value,
+    fetch_values,
+    load_sql,
+)
 from sightline.storage.errors import SchemaError, UnknownNameError
-
-if TYPE_CHECKING:
-    from sightline.storage.db.pool import Connection
 
 BindingKind = Literal["principal", "db_role"]
 
 #: Its binding applies to every principal without a binding of its own.
 DEFAULT_PRINCIPAL = "*"
 
-_SQL = sql_loader.load("row_security")
+_SQL = load_sql("row_security")
 _COLUMNS: dict[BindingKind, str] = {"principal": "name", "db_role": "db_role"}
 _principal: ContextVar[str | None] = ContextVar("principal", default=None)
 

@@ -12,8 +12,8 @@ from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.errors import ConfigurationError, shown
 from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
 from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage, OcrPolicy
@@ -51,7 +51,7 @@ from sightline.storage.records.embedding_spaces import EmbeddingSpace
 TILES_SETTING = "tiles"
 """The collection setting that turns on search by tiles."""
 
-_SQL = sql_loader.load("ingest")
+_SQL = load_sql("ingest")
 
 
 async def ingest(

@@ -24,7 +24,7 @@ import psycopg
 from psycopg.rows import scalar_row
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import sql_loader
+from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import ConfigurationError, MediaError, StorageError
 from sightline.storage.postgres import dumps
 from sightline.storage.records.deletion import hold_blobs_sync
@@ -32,7 +32,7 @@ from sightline.storage.records.deletion import hold_blobs_sync
 FORMAT = 1
 SCHEMAS = ("sightline", "analytics")
 
-_CHECKS = sql_loader.load("check")
+_CHECKS = load_sql("check")
 _BLOB_MEMBER = re.compile(r"objects/([0-9a-f]{64})")
 _CHUNK_BYTES = 1 << 20
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection, Database
-from sightline.storage.db.rows import fetch_all, fetch_values
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection, fetch_all, fetch_values, load_sql
 
 Severity = Literal["error", "warning"]
 
-_SQL = sql_loader.load("check")
+_SQL = load_sql("check")
 _MAX_EXAMPLES = 5
 
 

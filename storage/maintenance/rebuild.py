@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pgvector import HalfVector
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection, Database
-from sightline.storage.db.rows import fetch_all
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection, fetch_all, load_sql
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.decode_stage import pixels_of
 from sightline.storage.ingest.decode.worker.worker_context import WorkerLimits
@@ -27,7 +26,7 @@ from sightline.storage.interfaces import ImageEncoder, Pixels, TextEncoder
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.text.analyzer import analyze
 
-_SQL = sql_loader.load("repair")
+_SQL = load_sql("repair")
 _BATCH_SIZE = 64
 
 

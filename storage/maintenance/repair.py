@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
-from sightline.storage.db.rows import fetch_one, fetch_values
+from sightline.storage.db.queries import fetch_one, fetch_values, load_sql
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import ImageEncoder
 from sightline.storage.maintenance.integrity_check import check, fetch_locations
@@ -20,8 +19,8 @@ from sightline.storage.maintenance.rebuild import (
 from sightline.storage.records import embedding_spaces
 from sightline.storage.records.deletion import discard_unreferenced_blobs
 
-_SQL = sql_loader.load("repair")
-_CHECKS = sql_loader.load("check")
+_SQL = load_sql("repair")
+_CHECKS = load_sql("check")
 _DROPPED_FOR_REINGEST = "dropped; the next ingest adds them again"
 
 

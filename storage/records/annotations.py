@@ -7,15 +7,20 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_all, fetch_one, fetch_value, fetch_values
+from sightline.storage.db.queries import (
+    Connection,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    fetch_values,
+    load_sql,
+)
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.types import Box
 
 Origin = Literal["person", "model"]
 
-_SQL = sql_loader.load("annotations")
+_SQL = load_sql("annotations")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_all
+from sightline.storage.db.queries import Connection, fetch_all, load_sql
 from sightline.storage.errors import UnknownAssetError
 
 AssetKind = Literal["image", "page", "frame"]
 
-_SQL = sql_loader.load("assets")
+_SQL = load_sql("assets")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,10 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_all, fetch_one, fetch_values
+from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_values, load_sql
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
 
-_SQL = sql_loader.load("collections")
+_SQL = load_sql("collections")
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 
 

@@ -15,12 +15,12 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import row_security, sql_loader
-from sightline.storage.db.pool import Connection, Database
-from sightline.storage.db.rows import fetch_one, fetch_values
+from sightline.storage.db import row_security
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection, fetch_one, fetch_values, load_sql
 from sightline.storage.errors import UnknownAssetError
 
-_SQL = sql_loader.load("assets")
+_SQL = load_sql("assets")
 # Arbitrary key of the advisory lock on the blob store.
 _BLOB_LOCK = {"key": 0x51647_0B1}
 

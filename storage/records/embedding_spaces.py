@@ -11,14 +11,12 @@ from typing import LiteralString, get_args
 
 from psycopg import sql
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_all, fetch_one, fetch_value
+from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_value, load_sql
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.types import Level
 
-_SQL = sql_loader.load("embedding_spaces")
+_SQL = load_sql("embedding_spaces")
 # Arbitrary number that separates these advisory locks from others.
 _LOCK_FAMILY = 0x51647
 _ALL_SPACES = 0
@@ -46,8 +44,8 @@ class EmbeddingSpace:
         """Return the name of the vector index."""
         return f"embedding_{self.id}_hnsw"
 
-    def compose(self, text: LiteralString) -> sql.Composed:
-        """Fill the names and numbers of this space into a query."""
+    def compose(self, text: LiteralString, **parts: sql.Composable) -> sql.Composed:
+        """Fill the names and numbers of this space, and ``parts``, into a query."""
         return sql.SQL(text).format(
             embedding_space_id=sql.Literal(self.id),
             dimension=sql.Literal(self.identity.dimension),
@@ -55,6 +53,7 @@ class EmbeddingSpace:
             index=sql.Identifier(self.index),
             qualified=sql.Literal(f"sightline.{self.partition}"),
             dimension_check=sql.Identifier(f"{self.partition}_dimension"),
+            **parts,
         )
 
     def require(self, identity: EncoderIdentity) -> None:

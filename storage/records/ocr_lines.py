@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_all
+from sightline.storage.db.queries import Connection, fetch_all, load_sql
 from sightline.storage.types import Box
 
-_SQL = sql_loader.load("ocr_lines")
+_SQL = load_sql("ocr_lines")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, TextEncoder
 from sightline.storage.records import assets
 from sightline.storage.retrieval.filters.filter_schema import PASSAGES

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from psycopg.types.json import Jsonb
 
-from sightline.storage.db import row_security, sql_loader
+from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import StorageError
 from sightline.storage.retrieval.request_validation import Request, loggable_arguments
 from sightline.storage.text.normalization import storable
 
-_SQL = sql_loader.load("retrieval")
+_SQL = load_sql("retrieval")
 _MAX_QUERY_CHARS = 10_000
 _ASYNCHRONOUS_COMMIT = "SELECT set_config('synchronous_commit', 'off', true)"
 logger = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
-from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.retrieval import search_log
 from sightline.storage.retrieval.filters.filter_schema import FilterSchema

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import load_sql
 from sightline.storage.ingest.store.copy_rows import embedding_rows
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
@@ -84,7 +84,7 @@ async def load(
                     collection,
                     [((id_of(n), None, None), vectors[n]) for n in chosen.tolist()],
                 )
-                copy_in = space.compose(sql_loader.load("ingest")["copy_embeddings"])
+                copy_in = space.compose(load_sql("ingest")["copy_embeddings"])
                 async with connection.cursor() as cursor, cursor.copy(copy_in) as copy:
                     await copy.write(packed)
     if index:

@@ -11,7 +11,8 @@ from pgvector import HalfVector
 from PIL import Image
 from psycopg.types.json import Jsonb
 
-from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import ImageEncoder, Vectors
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection

@@ -9,7 +9,7 @@ from typing import Any
 from pgvector import HalfVector
 from psycopg.types.json import Jsonb
 
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.queries import Connection
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 

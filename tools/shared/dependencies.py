@@ -15,7 +15,8 @@ from mcp.server.mcpserver import Context
 
 from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
 from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder

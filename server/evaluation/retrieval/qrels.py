@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sightline.server.evaluation.retrieval.eval_queries import EvalQuery, RelevantItem
 from sightline.server.evaluation.run_file import RunFileLine
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.queries import Connection
 from sightline.storage.errors import shown
 from sightline.storage.records import assets
 from sightline.storage.records.assets import FileAsset, FilePassage

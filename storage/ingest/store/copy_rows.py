@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_values
+from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.ingest.stage_types import (
     AnalyzedPassage,
     AssetDraft,
@@ -27,7 +25,7 @@ from sightline.storage.ingest.stage_types import (
 )
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
-_SQL = sql_loader.load("ingest")
+_SQL = load_sql("ingest")
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # signature, flags, length of the extension
 _COPY_TRAILER = b"\xff\xff"
 _MAX_HALF = 65504.0

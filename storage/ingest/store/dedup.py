@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
-from sightline.storage.db.rows import fetch_all
+from sightline.storage.db.queries import fetch_all, load_sql
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
 from sightline.storage.ingest.discover.sidecars import Sidecar
@@ -28,7 +27,7 @@ from sightline.storage.ingest.stage_types import (
 )
 from sightline.storage.records.collections import Collection
 
-_SQL = sql_loader.load("ingest")
+_SQL = load_sql("ingest")
 _FILE = "file:"
 
 HashFile = Callable[[str], Awaitable[tuple[bytes, FileStamp]]]

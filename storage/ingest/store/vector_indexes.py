@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from sightline.storage.db import sql_loader
 from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import load_sql
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.records import embedding_spaces
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 logger = logging.getLogger(__name__)
 
-_SQL = sql_loader.load("ingest")
+_SQL = load_sql("ingest")
 MIN_ANALYZE_ROWS = 100
 """Fewer new rows do not change query plans."""
 

@@ -11,9 +11,15 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection, Database
-from sightline.storage.db.rows import fetch_all, fetch_one, fetch_value, fetch_values
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import (
+    Connection,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    fetch_values,
+    load_sql,
+)
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.progress import Outcome
 from sightline.storage.ingest.stage_types import (
@@ -37,7 +43,7 @@ from sightline.storage.ingest.store.copy_rows import (
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.deletion import discard_unreferenced_blobs, hold_blobs
 
-_SQL = sql_loader.load("ingest")
+_SQL = load_sql("ingest")
 _LOCK_FAMILY = 0x51648  # arbitrary; different from the lock family of embedding spaces
 
 FinishedSource = EmbeddedSource | FailedSource

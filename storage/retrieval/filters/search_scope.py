@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 
 from psycopg import sql
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_all, fetch_value
+from sightline.storage.db.queries import Connection, fetch_all, fetch_value, load_sql
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError, UnknownNameError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections
@@ -29,7 +27,7 @@ from sightline.storage.retrieval.search_types import Selection
 from sightline.storage.text.analyzer import parse_phrases
 from sightline.storage.types import PASSAGE_KINDS, Level
 
-_SQL = sql_loader.load("retrieval")
+_SQL = load_sql("retrieval")
 _SAMPLED_ROWS = 5_000
 
 

@@ -8,8 +8,7 @@ from typing import Any, LiteralString
 
 from psycopg.rows import dict_row
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.records.ocr_lines import asset_text_lines
 from sightline.storage.retrieval.hydrate.query_matches import (
     is_center_inside,
@@ -18,7 +17,7 @@ from sightline.storage.retrieval.hydrate.query_matches import (
 )
 from sightline.storage.retrieval.search_types import MatchedRegion, Passage
 
-_SQL = sql_loader.load("retrieval")
+_SQL = load_sql("retrieval")
 
 
 async def load_passages(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.queries import Connection
 from sightline.storage.errors import InvalidArgumentError, UnknownAssetError
 from sightline.storage.interfaces import ImageEncoder, TextEncoder, Vectors
 from sightline.storage.records import assets

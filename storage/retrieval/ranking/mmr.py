@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.retrievers.knn import asset_vectors
 
-_SQL = sql_loader.load("retrieval")
+_SQL = load_sql("retrieval")
 
 
 @dataclass(frozen=True, slots=True)

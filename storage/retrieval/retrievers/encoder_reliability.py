@@ -13,15 +13,13 @@ from dataclasses import asdict
 import numpy as np
 from psycopg import sql
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
-from sightline.storage.db.rows import fetch_value
+from sightline.storage.db.queries import Connection, fetch_value, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.search_caches import SearchCaches
 
-_SQL = sql_loader.load("retrieval")
+_SQL = load_sql("retrieval")
 _MAX_PAIRS = 256
 _MIN_PAIRS = 16
 _MAX_COLLECTIONS = 16

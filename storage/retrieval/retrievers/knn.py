@@ -18,15 +18,14 @@ from pgvector import HalfVector
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.retrievers.base_retriever import Key, ResultLevel
 from sightline.storage.retrieval.search_caches import SearchCaches
 
-_SQL = sql_loader.load("retrieval")
+_SQL = load_sql("retrieval")
 _RESET_SORT = "SET LOCAL enable_sort TO DEFAULT"
 
 MIN_EXACT_ROWS = 5_000

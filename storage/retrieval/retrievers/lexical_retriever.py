@@ -11,9 +11,8 @@ from typing import NamedTuple
 from psycopg import sql
 from psycopg.rows import class_row
 
-from sightline.storage.db import sql_loader
-from sightline.storage.db.pool import Connection, Database
-from sightline.storage.db.rows import fetch_values
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.retrieval.filters.search_scope import SearchScope, missing_phrases_note
 from sightline.storage.retrieval.retrievers.base_retriever import (
     Hit,
@@ -25,7 +24,7 @@ from sightline.storage.retrieval.retrievers.base_retriever import (
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.text.analyzer import MAX_QUERY_TERMS, TextQuery, analyze_query, quote_term
 
-_SQL = sql_loader.load("retrieval")
+_SQL = load_sql("retrieval")
 
 # Passages are short and similar in length, so length counts less than for whole documents.
 K1 = 0.9

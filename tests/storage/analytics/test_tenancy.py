@@ -18,7 +18,8 @@ from sightline.storage.analytics.analyst_roles import (
 )
 from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db import row_security
-from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection
 from sightline.storage.errors import (
     InvalidArgumentError,
     NotAllowedError,

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db.pool import Connection, Database
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection
 from sightline.storage.errors import UnknownAssetError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import assets, collections, embedding_spaces

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from sightline.storage.db.pool import Database
-from sightline.storage.db.rows import fetch_all, fetch_one, fetch_value, fetch_values
+from sightline.storage.db.queries import fetch_all, fetch_one, fetch_value, fetch_values
 from sightline.storage.errors import StorageError
 
 NUMBERS = "SELECT n AS number, 'n' || n AS name FROM generate_series(1, %(max)s) AS n ORDER BY n"
