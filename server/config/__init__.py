@@ -1,6 +1,7 @@
 """Settings: model, sources, validation and reference."""
 
+from sightline.server.config.setting_types import redact_dsn
 from sightline.server.config.settings import Settings
 from sightline.server.config.settings_loader import load_settings, unknown_variables, variable
 
-__all__ = ["Settings", "load_settings", "unknown_variables", "variable"]
+__all__ = ["Settings", "load_settings", "redact_dsn", "unknown_variables", "variable"]

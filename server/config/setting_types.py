@@ -9,11 +9,33 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, Secret
 from pydantic_settings import NoDecode
 
+from sightline.storage.ingest.ingest_options import IpNetwork
+
+_URL_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@\s]*):[^/?#\s]*(?=@)")
+_KEYWORD_PASSWORD = re.compile(
+    r"\b(?P<key>password|sslpassword)\s*=\s*(?:'(?:\\.|[^'\\])*'|[^\s&]+)", re.IGNORECASE
+)
 _LOCAL_OR_HUB = r"local-dir:.+|[\w.-]+/[\w.-]+"
 _HOST = r"^(\*\.)?[\w-]+(\.[\w-]+)*(:\d{1,5})?$"
+
+
+def redact_dsn(text: str) -> str:
+    """Replace the passwords of all connection strings in a text by ``***``.
+
+    Supports both libpq formats: ``postgresql://user:password@host`` and ``password=...``.
+    """
+    without_userinfo = _URL_PASSWORD.sub(r"\g<user>:***", text)
+    return _KEYWORD_PASSWORD.sub(r"\g<key>=***", without_userinfo)
+
+
+class DatabaseUrl(Secret[str]):
+    """libpq connection string whose string form hides the password."""
+
+    def _display(self) -> str:
+        return redact_dsn(self.get_secret_value())
 
 
 def _split(separator: str) -> BeforeValidator:
@@ -25,42 +47,31 @@ def _split(separator: str) -> BeforeValidator:
     return BeforeValidator(split)
 
 
-def _absolute(value: object) -> object:
-    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
-
-
-def _matches(pattern: str, choices: str) -> BeforeValidator:
+def _matches(pattern: str, choices: str) -> AfterValidator:
     """Return a validator whose error lists the choices."""
 
-    def validate(value: object) -> object:
-        if isinstance(value, str) and not re.fullmatch(pattern, value):
-            msg = f"use {choices}"
-            raise ValueError(msg)
+    def validate(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"use {choices}")
         return value
 
-    return BeforeValidator(validate)
+    return AfterValidator(validate)
 
 
-def _http_url(value: object) -> object:
-    if isinstance(value, str):
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            msg = "use an http:// or https:// URL"
-            raise ValueError(msg)
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("use an http:// or https:// URL")
     return value
-
-
-def _no_slash(value: object) -> object:
-    return value.rstrip("/") if isinstance(value, str) else value
 
 
 def _network(value: object) -> object:
     return ipaddress.ip_network(value) if isinstance(value, str) else value
 
 
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 Host = Annotated[str, Field(pattern=_HOST)]
-Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
+Network = Annotated[IpNetwork, BeforeValidator(_network)]
 Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, _split(os.pathsep)]
 Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
 Hosts = Annotated[tuple[Host, ...], NoDecode, _split(",")]
@@ -70,12 +81,11 @@ Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
 Algorithms = Annotated[tuple[Algorithm, ...], NoDecode, _split(","), Field(min_length=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EncoderName = Annotated[
     str,
     _matches(
-        r"builtin|local-dir:.+|hf-hub:[\w.-]+/[\w.-]+|[\w.-]+/[\w.-]+",
+        rf"builtin|hf-hub:[\w.-]+/[\w.-]+|{_LOCAL_OR_HUB}",
         "'builtin', 'ARCH/PRETRAINED' (open_clip), 'hf-hub:OWNER/MODEL' or 'local-dir:PATH'",
     ),
 ]
@@ -97,6 +107,6 @@ DeviceName = Annotated[
     str, _matches(r"auto|cpu|mps|cuda(:\d+)?", "'auto', 'cpu', 'mps', 'cuda' or 'cuda:N'")
 ]
 #: URL without a slash at the end.
-HttpUrl = Annotated[str, BeforeValidator(_no_slash), BeforeValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url), AfterValidator(lambda url: url.rstrip("/"))]
 #: Unchanged URL: an issuer is compared character by character.
-ExactUrl = Annotated[str, BeforeValidator(_http_url)]
+ExactUrl = Annotated[str, AfterValidator(_http_url)]

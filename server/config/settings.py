@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import platformdirs
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -25,31 +25,238 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from sightline.server.config.setting_groups import (
-    AnalyticsSettings,
-    AuthSettings,
-    DatabaseSettings,
-    EncoderSettings,
-    HttpSettings,
-    IngestSettings,
-    JudgeSettings,
-    LimitSettings,
-    LogSettings,
-    RateLimitSettings,
-    RerankerSettings,
-    SettingsGroup,
-    UrlSettings,
-    VlmSettings,
+from sightline.server.config.setting_types import (
+    AbsolutePath,
+    Algorithms,
+    DatabaseUrl,
+    DeviceName,
+    EncoderName,
+    ExactUrl,
+    Hosts,
+    HttpUrl,
+    Networks,
+    PassageEncoderName,
+    Paths,
+    RerankerName,
+    Seconds,
+    Words,
 )
-from sightline.server.config.setting_types import AbsolutePath, Paths, Seconds
+from sightline.storage import db
 from sightline.storage.errors import ConfigurationError
+from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
+from sightline.tools.shared.limits import Limits
 
 PREFIX = "SIGHTLINE_"
 DELIMITER = "__"
 #: Environment variable with the path of the configuration file.
 CONFIG_VARIABLE = "SIGHTLINE_CONFIG"
 
+VLM_TIMEOUT_SECONDS = 60.0
+VLM_MAX_CONCURRENT_REQUESTS = 8
+
+_INGEST = IngestOptions()
+_LIMITS = Limits()
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+class SettingsGroup(BaseModel):
+    """Base of the groups. The docstring of a group is its title in the reference."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class EncoderSettings(SettingsGroup):
+    """Encoders"""
+
+    model: EncoderName = "builtin"
+    """Image and text encoder: `builtin`, an open_clip `ARCH/PRETRAINED`, `hf-hub:OWNER/MODEL` or
+    `local-dir:PATH`."""
+    passage_model: PassageEncoderName = "encoder"
+    """Encoder of captions and other text: `encoder` (the text tower of `encoder.model`), `minilm`
+    (extra of that name), or a sentence-transformers model, `OWNER/MODEL` or `local-dir:PATH`."""
+    device: DeviceName = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """`auto` is fp16 on CUDA and fp32 elsewhere."""
+    threads: NonNegativeInt = 0
+    """CPU threads of the encoder. 0: torch decides."""
+    batch_size: PositiveInt = _INGEST.batch_size
+    """Maximum images or texts in one forward pass."""
+    max_cached_texts: NonNegativeInt = 1024
+    """Text vectors in the cache. 0 disables the cache."""
+
+
+class RerankerSettings(SettingsGroup):
+    """Reranker"""
+
+    model: RerankerName = "off"
+    """Reranker of the first search results: `off`, `vlm` (the vision-language model), or a
+    cross-encoder, `OWNER/MODEL` or `local-dir:PATH`."""
+    timeout_seconds: Seconds = 3.0
+    """Time limit of the reranker. After it, results keep their order, and the response says so."""
+
+
+class DatabaseSettings(SettingsGroup):
+    """Database"""
+
+    url: DatabaseUrl | None = None
+    """Postgres with pgvector 0.8 or newer. Unset: Sightline runs an embedded Postgres."""
+    max_connections: PositiveInt = db.MAX_CONNECTIONS
+    """Maximum connections of one process."""
+    acquire_timeout_seconds: Seconds = db.ACQUIRE_TIMEOUT_SECONDS
+    """How long a call waits for a free connection."""
+    statement_timeout_seconds: Seconds = db.STATEMENT_TIMEOUT_SECONDS
+    """Time limit of one SQL statement."""
+
+
+class AnalyticsSettings(SettingsGroup):
+    """Analytics"""
+
+    enabled: bool = False
+    """Offer the tool `query_sql` (read-only SQL queries)."""
+    database_url: DatabaseUrl | None = None
+    """The same database with the login from `sightline grant-analyst`, for `query_sql`. Not needed
+    with the embedded Postgres."""
+    timeout_seconds: Seconds = 10.0
+    """Time limit of one SQL query."""
+    max_rows: PositiveInt = 1000
+    """Maximum rows of one SQL result."""
+
+
+class HttpSettings(SettingsGroup):
+    """HTTP server"""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address to listen on."""
+    port: int = Field(default=8765, ge=0, le=65535)
+    """Port to listen on. 0 selects a free port."""
+    public_url: HttpUrl | None = None
+    """URL that clients use, if there is a reverse proxy."""
+    allowed_hosts: Words = ()
+    """Accepted `Host` headers besides the listening address. `name:*` allows any port."""
+    allowed_origins: Words = ()
+    """Accepted browser origins, such as `https://name`."""
+    shutdown_timeout_seconds: Seconds = 10.0
+    """How long running calls may continue after SIGTERM."""
+
+
+class JwtSettings(SettingsGroup):
+    """JSON Web Tokens"""
+
+    issuer: ExactUrl | None = None
+    """Authorization server whose tokens are accepted. It must equal the claim `iss`."""
+    jwks_url: ExactUrl | None = None
+    """URL of the public keys of the issuer: https, or http on this machine."""
+    audience: str | None = None
+    """Required value of the claim `aud`. Unset: the URL of this server that clients use."""
+    algorithms: Algorithms = ("RS256", "ES256")
+    """Accepted signature algorithms."""
+    scope_prefix: str = ""
+    """Prefix of `read`, `write` and `analytics` in the claim `scope`."""
+
+
+class AuthSettings(SettingsGroup):
+    """Authentication"""
+
+    tokens_file: AbsolutePath | None = None
+    """File of static bearer tokens, one `NAME:SCOPE+SCOPE:SHA256` per line. `sightline token`
+    prints such lines."""
+    signing_key: SecretStr | None = Field(default=None, min_length=32)
+    """Key that signs cursors. Set the same key on all servers that share a database. Unset: a key
+    in the data folder."""
+    jwt: JwtSettings = JwtSettings()
+
+
+class RateLimitSettings(SettingsGroup):
+    """Rate limits"""
+
+    max_calls_per_minute: NonNegativeInt = 600
+    """Maximum tool calls of a principal per minute, with bursts of a fifth of it. HTTP requests are
+    limited to ten times as many. 0 means unlimited."""
+    max_concurrent_calls: NonNegativeInt = 16
+    """Maximum concurrent calls of a principal. 0 means unlimited."""
+
+
+class LimitSettings(SettingsGroup):
+    """Limits of a tool call"""
+
+    max_results: PositiveInt = _LIMITS.max_results
+    """Maximum results of one call."""
+    max_image_pixels: PositiveInt = _LIMITS.max_image_pixels
+    """Maximum width times height of an image that is decoded."""
+    answer_timeout_seconds: Seconds = _LIMITS.answer_timeout_seconds
+    """Time limit of `answer_question`, including its checks."""
+    min_answer_confidence: float = Field(default=_LIMITS.min_answer_confidence, ge=0, le=1)
+    """Answers with a lower confidence are withheld. 0 withholds none. Models without calibration
+    have no confidence; their answers are never withheld."""
+
+
+class IngestSettings(SettingsGroup):
+    """Ingest"""
+
+    workers: NonNegativeInt = _INGEST.workers
+    """Worker processes. 0: one per CPU core."""
+    ocr: OcrMode = "auto"
+    """Read text in images: `auto` (if a quick check finds text), `on` or `off`."""
+    timezone: str = _INGEST.timezone
+    """Time zone of capture times without an offset, such as `Europe/Berlin`."""
+    max_file_bytes: PositiveInt = _INGEST.max_file_bytes
+    """Maximum size of a file."""
+    file_timeout_seconds: Seconds = _INGEST.file_timeout_seconds
+    """Time limit of one file. After it, its worker is killed."""
+    worker_memory_mib: PositiveInt = _INGEST.worker_memory_mib
+    """Memory limit of one worker (Linux only)."""
+    max_pages: PositiveInt = _INGEST.max_pages
+    """Maximum pages of a PDF. Longer ones fail."""
+    max_video_bytes: PositiveInt = _INGEST.max_video_bytes
+    """Maximum size of a video."""
+    max_video_seconds: PositiveInt = _INGEST.max_video_seconds
+    """Maximum duration of a video. Longer ones fail."""
+    max_video_frames: PositiveInt = _INGEST.max_video_frames
+    """Maximum frames of one video."""
+
+
+class UrlSettings(SettingsGroup):
+    """Fetching files from URLs"""
+
+    allowed_hosts: Hosts = ()
+    """Hosts from which `https://` files may be fetched: `name`, `name:port` or `*.name`."""
+    allowed_networks: Networks = ()
+    """Private networks in which these hosts may be, such as `10.1.0.0/16`."""
+
+
+class JudgeSettings(SettingsGroup):
+    """LLM judge of `sightline eval`"""
+
+    base_url: HttpUrl | None = None
+    """OpenAI-compatible endpoint."""
+    model: str | None = None
+    """Model name at the endpoint."""
+    api_key: SecretStr | None = None
+    """API key of the endpoint."""
+
+
+class VlmSettings(JudgeSettings):
+    """Vision-language model"""
+
+    profile: str = Field(default="auto", min_length=1)
+    """Model family, which defines image preprocessing and box format: `auto` selects it by model
+    name, `plain` has no boxes."""
+    timeout_seconds: Seconds = VLM_TIMEOUT_SECONDS
+    """Time limit of one request, including queue and retries."""
+    max_concurrent_requests: PositiveInt = VLM_MAX_CONCURRENT_REQUESTS
+    """Maximum concurrent requests to the endpoint. Others wait."""
+
+
+class LogSettings(SettingsGroup):
+    """Logs"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Minimum level of messages on stderr."""
+    format: Literal["text", "json"] = "text"
+    """Text lines, or one JSON object per line."""
+    audit_file: AbsolutePath | None = None
+    """File that receives one JSON line per call: principal, tool, time, outcome."""
 
 
 class Settings(BaseSettings):
@@ -65,19 +272,15 @@ class Settings(BaseSettings):
     )
 
     data_dir: AbsolutePath = Field(
-        default_factory=lambda: platformdirs.user_data_path("sightline", appauthor=False),
-        description="Folder of the embedded Postgres and of stored images.",
+        default_factory=lambda: platformdirs.user_data_path("sightline", appauthor=False)
     )
-    allowed_roots: Paths = Field(
-        default=(), description="Folders whose files tools may read by path."
-    )
-    default_collection: str = Field(
-        default="default", min_length=1, description="Collection if a command names none."
-    )
-    startup_timeout_seconds: Seconds = Field(
-        default=25.0,
-        description="How long a call waits for a model or database that is still loading.",
-    )
+    """Folder of the embedded Postgres and of stored images."""
+    allowed_roots: Paths = ()
+    """Folders whose files tools may read by path."""
+    default_collection: str = Field(default="default", min_length=1)
+    """Collection if a command names none."""
+    startup_timeout_seconds: Seconds = 25.0
+    """How long a call waits for a model or database that is still loading."""
     database: DatabaseSettings = DatabaseSettings()
     encoder: EncoderSettings = EncoderSettings()
     reranker: RerankerSettings = RerankerSettings()
@@ -152,15 +355,10 @@ def config_file(environment: Mapping[str, str]) -> Path | None:
 
 def setting_fields(
     model: type[BaseModel] = Settings, prefix: str = ""
-) -> Iterator[tuple[str, FieldInfo]]:
-    """Yield key and field of every setting, groups flattened."""
+) -> Iterator[tuple[str, FieldInfo, type[BaseModel]]]:
+    """Yield key, field and model of every setting, groups flattened."""
     for name, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, SettingsGroup):
             yield from setting_fields(info.annotation, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", info
-
-
-def is_secret(info: FieldInfo) -> bool:
-    """Return whether a setting may contain a password or key."""
-    return "Secret" in str(info.annotation) or "DatabaseUrl" in str(info.annotation)
+            yield f"{prefix}{name}", info, model

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from sightline.server.config.redaction import DatabaseUrl, redact_dsn
+from sightline.server.config.setting_types import DatabaseUrl, redact_dsn
 from sightline.server.config.settings import (
     CONFIG_VARIABLE,
     DELIMITER,
     PREFIX,
     Settings,
     config_file,
-    is_secret,
     nest,
     setting_fields,
 )
 from sightline.storage.errors import ConfigurationError
 
-_FIELDS = dict(setting_fields())
+_FIELDS = {key: info for key, info, _ in setting_fields()}
 _GROUPS = {key.rpartition(".")[0] for key in _FIELDS} - {""}
 
 
@@ -33,12 +32,15 @@ def variable(key: str) -> str:
     return PREFIX + key.replace(".", DELIMITER).upper()
 
 
+_VARIABLES = {variable(key) for key in _FIELDS}
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Load settings from defaults, ``sightline.toml``, environment and overrides.
 
     ``http__port=0`` overrides ``http.port``. Raises ConfigurationError that lists all problems.
     """
-    _check_variables(os.environ)
+    _check_variables()
     try:
         return Settings(**nest(overrides))
     except ValidationError as error:
@@ -56,21 +58,22 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     such as ``SIGHTLINE_PORT``. None of them contains two underscores, so `load_settings` raises for
     an unknown ``SIGHTLINE_HTTP__...``.
     """
-    known = {variable(key) for key in _FIELDS}
     return [
-        f"{name} is not a setting.{_suggestion(name, known)}"
+        f"{name} is not a setting.{_suggestion(name, _VARIABLES)}"
         for name in sorted(environment)
-        if name.startswith(PREFIX) and name not in known and name != CONFIG_VARIABLE
+        if name.startswith(PREFIX) and name not in {*_VARIABLES, CONFIG_VARIABLE}
     ]
 
 
 class EffectiveSetting(NamedTuple):
-    """A setting with its value and source, as `sightline config` prints it."""
+    """A setting with its value and source, as `sightline config` prints it.
+
+    ``value`` is JSON-compatible; secrets are replaced by ``***``. ``source`` is ``default``, an
+    environment variable, or the path of the configuration file.
+    """
 
     key: str
-    #: JSON-compatible. Secrets are replaced by ``***``.
     value: Any
-    #: ``default``, an environment variable, or the path of the configuration file.
     source: str
 
 
@@ -79,7 +82,7 @@ def effective_settings() -> list[EffectiveSetting]:
     settings = load_settings()
     sources = _Sources({})
     return [
-        EffectiveSetting(key, _shown(key, _get(settings, key)), sources.source(key))
+        EffectiveSetting(key, _shown(key, attrgetter(key)(settings)), sources.source(key))
         for key in _FIELDS
     ]
 
@@ -91,7 +94,7 @@ class _Sources:
         self._overrides = nest(overrides)
         self._environment = {name.upper() for name, value in os.environ.items() if value}
         self._path = config_file(os.environ)
-        self._table = {} if self._path is None else _read_toml(self._path)
+        self._table = {} if self._path is None else tomllib.loads(self._path.read_text("utf-8"))
 
     def source(self, key: str) -> str:
         if variable(key) in self._environment:
@@ -100,70 +103,51 @@ class _Sources:
 
     def problem(self, detail: Mapping[str, Any]) -> str:
         """Describe a pydantic error."""
-        message = str(detail["msg"]).removeprefix("Value error, ")
         location = [str(part) for part in detail["loc"]]
         keys = [".".join(location[:length]) for length in range(len(location), 0, -1)]
-        key = next((key for key in keys if key in _FIELDS or key in _GROUPS), None)
-        if detail["type"] == "extra_forbidden" or key is None:
-            key = ".".join(location)
-            known = list(map(self._name_like(key), _FIELDS))
-            name = self._name(key)
-            return f"Unknown setting {name}.{_suggestion(self._name_like(key)(key), known)}"
-        hidden = key in _GROUPS or is_secret(_FIELDS[key])
-        given = "" if hidden else f" (it is {detail['input']!r})"
-        return f"{self._name(key)} is wrong: {message}{given}"
-
-    def _in_file(self, key: str) -> bool:
-        return (
-            not _contains(self._overrides, key)
-            and variable(key) not in self._environment
-            and _contains(self._table, key)
-        )
-
-    def _name_like(self, key: str) -> Any:
-        return str if self._in_file(key) else variable
-
-    def _name(self, key: str) -> str:
-        return f"{key} in {self._path}" if self._in_file(key) else variable(key)
+        known = next((key for key in keys if key in _FIELDS or key in _GROUPS), None)
+        if detail["type"] == "extra_forbidden":
+            known = None
+        key = known or keys[0]
+        in_file = not _contains(self._overrides, key) and self.source(key) == str(self._path)
+        display: Callable[[str], str] = str if in_file else variable
+        name = f"{key} in {self._path}" if in_file else variable(key)
+        if known is None:
+            return f"Unknown setting {name}.{_suggestion(display(key), map(display, _FIELDS))}"
+        message = str(detail["msg"]).removeprefix("Value error, ")
+        hidden = key in _GROUPS or _is_secret(key)
+        return f"{name} is wrong: {message}" + ("" if hidden else f" (it is {detail['input']!r})")
 
 
-def _check_variables(environment: Mapping[str, str]) -> None:
+def _check_variables() -> None:
     """Raise ConfigurationError for unknown nested variables and values of groups."""
-    known = {variable(key) for key in _FIELDS}
     unknown = [
-        f"Unknown setting {name}.{_suggestion(name, known)}"
-        for name in sorted(environment)
-        if name.startswith(PREFIX) and DELIMITER in name and name not in known
+        f"Unknown setting {name}.{_suggestion(name, _VARIABLES)}"
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX) and DELIMITER in name and name not in _VARIABLES
     ]
     if unknown:
         raise ConfigurationError("; ".join(unknown))
     for group in sorted(_GROUPS):
-        if environment.get(variable(group)):
+        if os.environ.get(variable(group)):
             members = [variable(key) for key in _FIELDS if key.rpartition(".")[0] == group]
             raise ConfigurationError(
                 f"{variable(group)} is a group of settings. Available: {', '.join(members)}."
             )
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return tomllib.load(file)
-
-
-def _contains(table: Mapping[str, Any], key: str) -> bool:
-    value: Any = table
+def _contains(table: Any, key: str) -> bool:
     for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+        if not isinstance(table, Mapping) or part not in table:
             return False
-        value = value[part]
+        table = table[part]
     return True
 
 
-def _get(settings: Settings, key: str) -> Any:
-    value: Any = settings
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
+def _is_secret(key: str) -> bool:
+    """Return whether a setting may contain a password or key."""
+    annotation = str(_FIELDS[key].annotation)
+    return "Secret" in annotation or "DatabaseUrl" in annotation
 
 
 def _shown(key: str, value: Any) -> Any:
@@ -171,7 +155,7 @@ def _shown(key: str, value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return [str(item) for item in value]
-    if is_secret(_FIELDS[key]) and not isinstance(value, DatabaseUrl):
+    if _is_secret(key) and not isinstance(value, DatabaseUrl):
         return "***"
     return redact_dsn(str(value))
 

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import sys
-from itertools import groupby
-from typing import Any, NamedTuple
+from itertools import groupby, pairwise
+from typing import NamedTuple
 
 from pydantic_core import PydanticUndefined
 
-from sightline.server.config.settings import Settings, setting_fields
+from sightline.server.config import settings
 from sightline.server.config.settings_loader import variable
 
 _INTRODUCTION = """\
@@ -43,46 +45,47 @@ Keep the file private (`chmod 600`) if it contains API keys or passwords.
 
 
 class SettingRow(NamedTuple):
-    """One row of a table of settings."""
+    """One row of a table of settings.
 
+    ``default`` is empty if there is no default, or if it depends on the machine.
+    """
+
+    group: str
     variable: str
     key: str
-    #: Empty if there is no default, or if it depends on the machine.
     default: str
     description: str
 
 
 def list_settings() -> list[SettingRow]:
     """Return all settings in order of declaration."""
-    return [
-        SettingRow(variable(key), key, _format_default(info.default), info.description or "")
-        for key, info in setting_fields()
-    ]
+    # Not `use_attribute_docstrings` of pydantic, which reads the source at each start.
+    descriptions = {
+        (model.name, ast.unparse(field.target)): " ".join(ast.literal_eval(text.value).split())
+        for model in ast.parse(inspect.getsource(settings)).body
+        if isinstance(model, ast.ClassDef)
+        for field, text in pairwise(model.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+    rows = []
+    for key, info, model in settings.setting_fields():
+        name = key.rpartition(".")[2]
+        texts = [descriptions.get((base.__name__, name)) for base in model.__mro__]
+        group = "General" if name == key else str(model.__doc__)
+        description = next(filter(None, texts), "")
+        default = _format_default(info.default)
+        rows.append(SettingRow(group, variable(key), key, default, description))
+    return rows
 
 
 def settings_markdown() -> str:
     """Return the reference page."""
     parts = [_INTRODUCTION]
-    for group, rows in groupby(list_settings(), lambda row: row.key.rpartition(".")[0]):
-        parts += [
-            f"## {_title(group)}\n",
-            "| variable | key | default | meaning |\n|---|---|---|---|",
-            *(
-                f"| `{row.variable}` | `{row.key}` | {row.default} | {row.description} |"
-                for row in rows
-            ),
-            "",
-        ]
+    for group, rows in groupby(list_settings(), lambda row: row.group):
+        parts += [f"## {group}\n", "| variable | key | default | meaning |\n|---|---|---|---|"]
+        parts += [f"| `{r.variable}` | `{r.key}` | {r.default} | {r.description} |" for r in rows]
+        parts.append("")
     return "\n".join(parts)
-
-
-def _title(group: str) -> str:
-    if not group:
-        return "General"
-    model: Any = Settings
-    for name in group.split("."):
-        model = model.model_fields[name].annotation
-    return str(model.__doc__)
 
 
 def _format_default(value: object) -> str:

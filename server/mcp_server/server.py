@@ -23,7 +23,7 @@ from mcp.types import CallToolResult, InputRequiredResult, Tool
 from pydantic import AnyUrl, ValidationError
 
 from sightline.server.auth import scopes
-from sightline.server.config.redaction import redact_dsn
+from sightline.server.config import redact_dsn
 from sightline.server.lazy_resource import on_wait
 from sightline.server.mcp_server.argument_validation import (
     format_validation_error,

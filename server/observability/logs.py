@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sightline.server.config import Settings, unknown_variables
-from sightline.server.config.redaction import redact_dsn
+from sightline.server.config import Settings, redact_dsn, unknown_variables
 
 logger = logging.getLogger(__name__)
 

@@ -91,8 +91,8 @@ async def test_a_search_without_encoder_reports_what_is_missing(
     async with Client(app, mode=mode) as client:
         result = await client.call_tool("search_images", {"query": "a van"})
     assert result.is_error
-    assert "The encoder folder" in text_of(result)
-    assert "does not exist" in text_of(result)
+    folder = str(tmp_path / "nowhere")
+    assert f"The encoder folder {folder!r} does not exist." in text_of(result)
 
 
 async def test_a_search_uses_encoder_retrieval_and_database(
@@ -125,7 +125,7 @@ async def test_an_unreachable_database_is_reported_and_used_when_it_is_back(
         assert app.runtime is not None
         result = await client.call_tool("list_collections", {})
         assert result.is_error
-        assert "database cannot be reached" in text_of(result)
+        assert "The database cannot be reached" in text_of(result)
         with psycopg.connect(postgres_dsn, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, template))
         try:

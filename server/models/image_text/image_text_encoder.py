@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sightline.server.config.setting_groups import EncoderSettings
+from sightline.server.config.settings import EncoderSettings
 from sightline.server.lazy_resource import import_lock
 from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
 from sightline.server.models.image_text.checkpoint import OpenClipFolder

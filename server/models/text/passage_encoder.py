@@ -12,7 +12,7 @@ from importlib import util
 from pathlib import Path
 from typing import Protocol
 
-from sightline.server.config.setting_groups import EncoderSettings
+from sightline.server.config.settings import EncoderSettings
 from sightline.server.lazy_resource import import_lock
 from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
 from sightline.server.models.model_files import FingerprintCache, download_snapshot, local_folder

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from sightline.server.config import Settings, variable
-from sightline.server.config.setting_groups import (
+from sightline.server.config.settings import (
     VLM_MAX_CONCURRENT_REQUESTS,
     VLM_TIMEOUT_SECONDS,
     JudgeSettings,

@@ -11,7 +11,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from sightline.server.config.setting_groups import EncoderSettings
+from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.image_text import image_text_encoder
 from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder
 from sightline.training.world.core.splits import seed_of
@@ -62,7 +62,7 @@ def test_loading_it_makes_no_network_requests(tmp_path: Path) -> None:
         thread.start()
         program = (
             "import sys; from pathlib import Path;"
-            "from sightline.server.config.setting_groups import EncoderSettings;"
+            "from sightline.server.config.settings import EncoderSettings;"
             "from sightline.server.models.image_text import image_text_encoder;"
             "image_text_encoder.load(EncoderSettings(), Path(sys.argv[1])).close()"
         )

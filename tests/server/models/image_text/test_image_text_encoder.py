@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sightline.server.config.setting_groups import EncoderSettings
+from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.image_text import image_text_encoder
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder
@@ -198,7 +198,7 @@ def test_unknown_weights_are_rejected_with_the_available_ones(tmp_path: Path) ->
 def test_weights_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path;"
-        "from sightline.server.config.setting_groups import EncoderSettings;"
+        "from sightline.server.config.settings import EncoderSettings;"
         "from sightline.server.models.image_text import image_text_encoder;"
         "settings = EncoderSettings(model='ViT-B-32/laion2b_s34b_b79k');"
         "image_text_encoder.load(settings, Path(sys.argv[1]))"

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sightline.server.config import load_settings
-from sightline.server.config.setting_groups import EncoderSettings
+from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.models.text.cross_encoder_reranker import CrossEncoderReranker
 from sightline.storage.errors import ConfigurationError
@@ -78,7 +78,7 @@ def test_a_classifier_with_several_classes_is_rejected(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_path: Path) -> None:
     program = (
-        "import sys; from sightline.server.config.setting_groups import EncoderSettings;"
+        "import sys; from sightline.server.config.settings import EncoderSettings;"
         "from sightline.server.models.text import cross_encoder_reranker;"
         "cross_encoder_reranker.load('nobody/nothing', EncoderSettings())"
     )

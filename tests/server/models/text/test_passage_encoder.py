@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from sightline.server.config.setting_groups import EncoderSettings
+from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.model_files import FingerprintCache
 from sightline.server.models.text import passage_encoder
 from sightline.server.models.text.passage_encoder import PassageEncoder
@@ -134,7 +134,7 @@ def test_an_unsupported_module_or_pooling_is_rejected(folder: Path, tmp_path: Pa
 def test_files_that_cannot_be_downloaded_are_an_error_with_the_next_step(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path;"
-        "from sightline.server.config.setting_groups import EncoderSettings;"
+        "from sightline.server.config.settings import EncoderSettings;"
         "from sightline.server.models.text import passage_encoder;"
         "settings = EncoderSettings(passage_model='nobody/nothing');"
         "passage_encoder.load(settings, Path(sys.argv[1]))"
