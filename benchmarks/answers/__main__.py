@@ -35,7 +35,7 @@ from sightline.server.evaluation.answers.answer_metrics import AnswerScore
 from sightline.server.evaluation.answers.answer_sections import answer_section, answers_to_jsonl
 from sightline.server.evaluation.markdown_report import render_markdown
 from sightline.server.evaluation.report_model import EvalReport, ReportSection
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
+from sightline.server.models.model_server.builtin.openai_server import BUILTIN_VLM
 from sightline.tools.answers import confidence
 from sightline.tools.answers.confidence import Calibration
 from sightline.training.world.core.scene import Split

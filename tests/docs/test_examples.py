@@ -23,8 +23,10 @@ from mcp import Client
 from sightline.server.app import create_app
 from sightline.server.cli.ingest import ingest_paths
 from sightline.server.config import Settings, load_settings
-from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
+from sightline.server.models.model_server.builtin.openai_server import (
+    BUILTIN_VLM,
+    run_server_in_thread,
+)
 from sightline.training.world.export import export
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"

@@ -13,8 +13,10 @@ from PIL import Image
 from sightline.server.app import create_app
 from sightline.server.cli import doctor
 from sightline.server.config import Settings, load_settings
-from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
+from sightline.server.models.model_server.builtin.openai_server import (
+    BUILTIN_VLM,
+    run_server_in_thread,
+)
 from sightline.storage.errors import ConfigurationError
 from tests.support import random_cross_encoder
 from tests.support.fake_vlm_server import MODEL, FakeVlmServer, serving

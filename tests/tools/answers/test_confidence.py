@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
+from sightline.server.models.model_server.builtin.openai_server import BUILTIN_VLM
 from sightline.tools.answers.answer_parser import Draft
 from sightline.tools.answers.confidence import compute_features, load_calibration
 from sightline.tools.vlm.vision_language_model import Reply, Token

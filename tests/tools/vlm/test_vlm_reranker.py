@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from starlette.types import Receive, Send
 
-from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
+from sightline.server.models.model_server.builtin.openai_server import (
+    BUILTIN_VLM,
+    run_server_in_thread,
+)
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage

@@ -1,9 +1,8 @@
-"""Chat completion requests: validation, and conversion to messages and images."""
+"""Chat completion requests: limits, validation, and conversion to messages and images."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import re
 from collections.abc import Sequence
@@ -11,37 +10,58 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError
 
-from sightline.server.models.model_server.builtin.request_limits import RequestError, RequestLimits
-from sightline.storage.errors import shown
+from sightline.storage.errors import SightlineError, shown
 from sightline.storage.text.special_tokens import escape_tokens
 
+_MAX_MESSAGES: Final = 64
+_MAX_TEXT_CHARS: Final = 100_000
+_MAX_STOP_STRINGS: Final = 8
+_MAX_TOP_LOGPROBS: Final = 20
+_MAX_IMAGE_BYTES: Final = 16 * 2**20
 _DATA_URL: Final = re.compile(r"data:[\w.+/-]*(?:;[\w=.+-]+)*;base64,", re.ASCII)
 _IMAGE_FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _MESSAGES: Final = "messages"
 
 
-class _OpenAiModel(BaseModel):
-    """Ignores unknown fields, as vLLM does."""
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """The limits. ``max_waiting_requests`` excludes the request that is being served."""
 
-    model_config = ConfigDict(extra="ignore")
+    max_body_bytes: int = 32 * 2**20
+    max_images: int = 8
+    max_image_pixels: int = 24_000_000
+    max_waiting_requests: int = 32
 
 
-class TextContentPart(_OpenAiModel):
+class RequestError(SightlineError):
+    """A rejected request. ``param`` names its invalid part."""
+
+    def __init__(
+        self, message: str, param: str | None = None, code: str | None = None, status: int = 400
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        kind = "rate_limit_error" if status == 429 else "invalid_request_error"
+        #: The error in OpenAI's format.
+        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+class TextContentPart(BaseModel):
     """Text in a message."""
 
     type: Literal["text"]
     text: str
 
 
-class ImageUrl(_OpenAiModel):
+class ImageUrl(BaseModel):
     """The data URL of an image."""
 
     url: str
 
 
-class ImageContentPart(_OpenAiModel):
+class ImageContentPart(BaseModel):
     """An image in a message."""
 
     type: Literal["image_url"]
@@ -51,28 +71,37 @@ class ImageContentPart(_OpenAiModel):
 ContentPart = Annotated[TextContentPart | ImageContentPart, Field(discriminator="type")]
 
 
-class ChatMessage(_OpenAiModel):
+def _text_to_parts(content: object) -> object:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _stop_to_list(stop: object) -> object:
+    if stop is None:
+        return []
+    return [stop] if isinstance(stop, str) else stop
+
+
+class ChatMessage(BaseModel):
     """One message."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[ContentPart]
+    content: Annotated[list[ContentPart], BeforeValidator(_text_to_parts)]
 
 
-class JsonSchema(_OpenAiModel):
+class JsonSchema(BaseModel):
     """The JSON schema of the answer."""
 
-    name: str = "answer"
     schema_: dict[str, JsonValue] = Field(alias="schema")
 
 
-class ResponseFormat(_OpenAiModel):
+class ResponseFormat(BaseModel):
     """The format of the answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StructuredOutputs(_OpenAiModel):
+class StructuredOutputs(BaseModel):
     """The format of the answer in vLLM's own fields."""
 
     choice: list[str] | None = None
@@ -80,37 +109,30 @@ class StructuredOutputs(_OpenAiModel):
     json_: dict[str, JsonValue] | None = Field(None, alias="json")
 
 
-class StreamOptions(_OpenAiModel):
+class StreamOptions(BaseModel):
     """Options of a streamed answer."""
 
     include_usage: bool = False
 
 
-class ChatRequest(_OpenAiModel):
-    """The body of ``POST /v1/chat/completions``."""
+class ChatRequest(BaseModel):
+    """The body of ``POST /v1/chat/completions``. Ignores unknown fields, as vLLM does."""
 
     model: str
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=_MAX_MESSAGES)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float = Field(0.0, ge=0.0, le=2.0)
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     seed: int | None = Field(None, ge=0, lt=2**63)
     n: Literal[1] = 1
-    stop: str | list[str] | None = None
+    stop: Annotated[list[str], BeforeValidator(_stop_to_list)] = []
     stream: bool = False
     stream_options: StreamOptions | None = None
     logprobs: bool = False
-    top_logprobs: int = Field(0, ge=0)
+    top_logprobs: int = Field(0, ge=0, le=_MAX_TOP_LOGPROBS)
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
-
-    @property
-    def stop_strings(self) -> list[str]:
-        """Return the strings that end the answer."""
-        if self.stop is None:
-            return []
-        return [self.stop] if isinstance(self.stop, str) else self.stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +143,7 @@ class Conversation:
     images: list[Image.Image] = field(default_factory=list)
 
 
-def parse_request(body: bytes, limits: RequestLimits) -> ChatRequest:
+def parse_request(body: bytes) -> ChatRequest:
     """Validate a request. Raises RequestError for the first problem."""
     try:
         request = ChatRequest.model_validate_json(body)
@@ -129,16 +151,10 @@ def parse_request(body: bytes, limits: RequestLimits) -> ChatRequest:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         param = ".".join(map(str, first["loc"]))
         raise RequestError(f"{param or 'body'}: {first['msg']}", param or None) from error
-    if len(request.messages) > limits.max_messages:
-        raise RequestError(f"at most {limits.max_messages} messages are allowed", _MESSAGES)
-    if request.top_logprobs > limits.max_top_logprobs:
-        raise RequestError(f"top_logprobs is at most {limits.max_top_logprobs}", "top_logprobs")
     if request.top_logprobs and not request.logprobs:
         raise RequestError("top_logprobs needs logprobs to be true", "top_logprobs")
-    if len(request.stop_strings) > limits.max_stop_strings or not all(request.stop_strings):
-        raise RequestError(
-            f"stop takes up to {limits.max_stop_strings} strings, none empty", "stop"
-        )
+    if len(request.stop) > _MAX_STOP_STRINGS or not all(request.stop):
+        raise RequestError(f"stop takes up to {_MAX_STOP_STRINGS} strings, none empty", "stop")
     return request
 
 
@@ -154,11 +170,7 @@ def parse_conversation(
     chars = 0
     for message in request.messages:
         parts: list[dict[str, str]] = []
-        content = message.content
-        given = (
-            [TextContentPart(type="text", text=content)] if isinstance(content, str) else content
-        )
-        for part in given:
+        for part in message.content:
             if isinstance(part, TextContentPart):
                 chars += len(part.text)
                 parts.append({"type": "text", "text": escape_tokens(part.text, special_tokens)})
@@ -169,18 +181,16 @@ def parse_conversation(
                     _MESSAGES,
                     "too_many_images",
                 )
-            conversation.images.append(decode_image(part.image_url.url, limits))
+            conversation.images.append(_decode_image(part.image_url.url, limits.max_image_pixels))
             parts.append({"type": "image"})
         role = "system" if message.role == "developer" else message.role
         conversation.messages.append({"role": role, "content": parts})
-    if chars > limits.max_text_chars:
-        raise RequestError(
-            f"the text has {chars:,} characters; the maximum is {limits.max_text_chars:,}"
-        )
+    if chars > _MAX_TEXT_CHARS:
+        raise RequestError(f"the text has {chars:,} characters; the maximum is {_MAX_TEXT_CHARS:,}")
     return conversation
 
 
-def decode_image(url: str, limits: RequestLimits) -> Image.Image:
+def _decode_image(url: str, max_pixels: int) -> Image.Image:
     """Return the RGB image of a data URL. Other URLs are rejected, never fetched."""
     head = _DATA_URL.match(url)
     if head is None:
@@ -190,31 +200,22 @@ def decode_image(url: str, limits: RequestLimits) -> Image.Image:
             _MESSAGES,
             "invalid_image_url",
         )
-    if len(url) - head.end() > limits.max_image_bytes * 4 // 3 + 4:
-        raise RequestError(
-            f"an image may have {limits.max_image_bytes:,} bytes", _MESSAGES, "image_too_large"
-        )
+    if len(url) - head.end() > _MAX_IMAGE_BYTES * 4 // 3 + 4:
+        message = f"an image may have {_MAX_IMAGE_BYTES:,} bytes"
+        raise RequestError(message, _MESSAGES, "image_too_large")
     try:
         data = base64.b64decode(url[head.end() :], validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise RequestError(
-            f"the image is not valid base64: {error}", _MESSAGES, "invalid_base64"
-        ) from error
+    except ValueError as error:
+        message = f"the image is not valid base64: {error}"
+        raise RequestError(message, _MESSAGES, "invalid_base64") from error
     try:
         with Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS) as image:
             width, height = image.size
-            if width * height > limits.max_image_pixels:
-                raise RequestError(
-                    f"the image has {width} x {height} pixels; the maximum is "
-                    f"{limits.max_image_pixels:,}",
-                    _MESSAGES,
-                    "image_too_large",
-                )
+            if width * height > max_pixels:
+                message = f"the image has {width} x {height} pixels; the maximum is {max_pixels:,}"
+                raise RequestError(message, _MESSAGES, "image_too_large")
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         # Pillow raises all of these for broken files.
-        raise RequestError(
-            f"the image cannot be decoded as {', '.join(_IMAGE_FORMATS)}: {error}",
-            _MESSAGES,
-            "invalid_image",
-        ) from error
+        message = f"the image cannot be decoded as {', '.join(_IMAGE_FORMATS)}: {error}"
+        raise RequestError(message, _MESSAGES, "invalid_image") from error

@@ -8,19 +8,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-import llguidance.hf
 import numpy as np
 import torch
 from llguidance import LLMatcher, LLTokenizer
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
-from sightline.server.models.model_server.builtin.chat_request import ChatRequest
-from sightline.server.models.model_server.builtin.request_limits import RequestError, RequestLimits
+from sightline.server.models.model_server.builtin.chat_request import ChatRequest, RequestError
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
 
+_MAX_SCHEMA_CHARS: Final = 20_000
 _COMPACT: Final[JsonCompileOptions] = {
     "whitespace_flexible": False,
     "item_separator": ",",
@@ -51,58 +49,47 @@ class ConstrainedDecoder:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise RequestError(
-                f"the schema is not supported: {self._matcher.get_error()}", _RESPONSE_FORMAT
-            )
+            message = f"the schema is not supported: {self._matcher.get_error()}"
+            raise RequestError(message, _RESPONSE_FORMAT)
 
 
-def create_token_table(tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> LLTokenizer:
-    """Return llguidance's view of a tokenizer whose model has ``vocabulary`` logits."""
-    return llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary)
-
-
-def build_grammar(request: ChatRequest, limits: RequestLimits) -> str | None:
+def build_grammar(request: ChatRequest) -> str | None:
     """Return the grammar of the requested format, or ``None`` for free text."""
-    outputs = request.structured_outputs
-    if outputs is not None:
+    if (outputs := request.structured_outputs) is not None:
         if outputs.choice is not None:
             if not outputs.choice or not all(outputs.choice):
-                raise RequestError(
-                    "choice must list at least one text, none empty", _STRUCTURED_OUTPUTS
-                )
+                message = "choice must list at least one text, none empty"
+                raise RequestError(message, _STRUCTURED_OUTPUTS)
             options = " | ".join(json.dumps(text, ensure_ascii=False) for text in outputs.choice)
-            return _check_size(LLMatcher.grammar_from_lark(f"start: {options}"), limits)
+            return _check_size(LLMatcher.grammar_from_lark(f"start: {options}"))
         if outputs.regex is not None:
-            return _check_size(LLMatcher.grammar_from_regex(outputs.regex), limits)
+            return _check_size(LLMatcher.grammar_from_regex(outputs.regex))
         if outputs.json_ is not None:
-            return _grammar_from_schema(outputs.json_, limits)
+            return _grammar_from_schema(outputs.json_)
     response_format = request.response_format
     if response_format is None or response_format.type == "text":
         return None
     if response_format.type == "json_object":
-        return _grammar_from_schema({"type": "object"}, limits)
+        return _grammar_from_schema({"type": "object"})
     if response_format.json_schema is None:
-        raise RequestError(
-            "response_format of type json_schema needs json_schema.schema", _RESPONSE_FORMAT
-        )
-    return _grammar_from_schema(response_format.json_schema.schema_, limits)
+        message = "response_format of type json_schema needs json_schema.schema"
+        raise RequestError(message, _RESPONSE_FORMAT)
+    return _grammar_from_schema(response_format.json_schema.schema_)
 
 
-def _grammar_from_schema(schema: object, limits: RequestLimits) -> str:
+def _grammar_from_schema(schema: object) -> str:
     text = json.dumps(schema)
-    if len(text) > limits.max_schema_chars:
-        raise RequestError(
-            f"a schema may have {limits.max_schema_chars:,} characters", _RESPONSE_FORMAT
-        )
+    if len(text) > _MAX_SCHEMA_CHARS:
+        message = f"a schema may have {_MAX_SCHEMA_CHARS:,} characters"
+        raise RequestError(message, _RESPONSE_FORMAT)
     try:
         return LLMatcher.grammar_from_json_schema(text, overrides=_COMPACT)
     except ValueError as error:
         raise RequestError(f"the schema is invalid: {error}", _RESPONSE_FORMAT) from error
 
 
-def _check_size(grammar: str, limits: RequestLimits) -> str:
-    if len(grammar) > limits.max_schema_chars:
-        raise RequestError(
-            f"a grammar may have {limits.max_schema_chars:,} characters", _STRUCTURED_OUTPUTS
-        )
+def _check_size(grammar: str) -> str:
+    if len(grammar) > _MAX_SCHEMA_CHARS:
+        message = f"a grammar may have {_MAX_SCHEMA_CHARS:,} characters"
+        raise RequestError(message, _STRUCTURED_OUTPUTS)
     return grammar

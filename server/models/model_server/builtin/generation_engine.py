@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+import llguidance.hf
 import torch
 from torch import Tensor
 from transformers import (
@@ -21,78 +22,42 @@ from transformers import (
     DynamicCache,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PreTrainedTokenizerFast,
 )
 
-from sightline.server.models.model_server.builtin.chat_request import Conversation
-from sightline.server.models.model_server.builtin.constrained_decoding import (
-    ConstrainedDecoder,
-    create_token_table,
-)
-from sightline.server.models.model_server.builtin.detokenizer import Detokenizer
-from sightline.server.models.model_server.builtin.request_limits import (
-    QueueFullError,
+from sightline.server.models.model_server.builtin.chat_request import (
+    ChatRequest,
+    Conversation,
     RequestError,
     RequestLimits,
 )
+from sightline.server.models.model_server.builtin.constrained_decoding import ConstrainedDecoder
 from sightline.storage.errors import ConfigurationError
 
 FinishReason = Literal["stop", "length"]
 
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """One answer to generate. ``temperature`` 0 is greedy."""
-
-    conversation: Conversation
-    max_tokens: int | None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int | None = None
-    stop_strings: tuple[str, ...] = ()
-    grammar: str | None = None
-    top_logprobs: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TokenLogprob:
-    """A token with the log-probability of the model, before temperature and grammar."""
-
-    token: str
-    logprob: float
-    data: bytes
-    top: tuple[tuple[str, float, bytes], ...] = ()
+_DEFAULT_MAX_TOKENS: Final = 256
+_INCOMPLETE_CHARACTER: Final = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
 class OutputChunk:
-    """The output of one step. The last chunk has a ``finish_reason``."""
+    """The output of one step. The last chunk has a ``finish_reason``.
+
+    ``logprobs`` are in OpenAI's format, of the model before temperature and grammar.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
-    finish_reason: FinishReason | None = None
-    logprobs: tuple[TokenLogprob, ...] = ()
-
-
-@dataclass
-class _Job:
-    """An accepted request. ``chunks`` ends with ``None`` or an exception."""
-
-    request: GenerationRequest
-    loop: asyncio.AbstractEventLoop
-    chunks: asyncio.Queue[OutputChunk | BaseException | None] = field(default_factory=asyncio.Queue)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def put(self, item: OutputChunk | BaseException | None) -> None:
-        """Put an item from the engine's thread, unless the event loop is closed."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.chunks.put_nowait, item)
+    finish_reason: FinishReason | None
+    logprobs: Sequence[dict[str, object]]
 
 
 class GenerationEngine:
     """A loaded LLaVA folder. Call `close` at the end."""
 
-    def __init__(self, folder: Path, limits: RequestLimits, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, limits: RequestLimits, device: str) -> None:
         self.limits = limits
         self._device = torch.device(device)
         model = LlavaForConditionalGeneration.from_pretrained(
@@ -104,14 +69,11 @@ class GenerationEngine:
             raise ConfigurationError(f"{str(folder)!r} is not a LLaVA: it has no LlavaProcessor.")
         self._processor = processor
         self._tokenizer = processor.tokenizer
-        self.special_tokens = [
-            token.content
-            for token in self._tokenizer.added_tokens_decoder.values()
-            if token.special
-        ]
+        added = self._tokenizer.added_tokens_decoder.values()
+        self.special_tokens = [token.content for token in added if token.special]
         text = self._model.config.text_config
         self.max_context_tokens = int(text.max_position_embeddings)
-        self._token_table = create_token_table(self._tokenizer, text.vocab_size)
+        self._token_table = llguidance.hf.from_tokenizer(self._tokenizer, n_vocab=text.vocab_size)
         ends = self._model.generation_config.eos_token_id
         self._end_tokens = set(ends) if isinstance(ends, list) else {ends}
         self._executor = ThreadPoolExecutor(1, "vlm")
@@ -121,40 +83,51 @@ class GenerationEngine:
         """Stop taking requests; a running one ends at its next token."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[OutputChunk]:
+    async def generate(
+        self, chat: ChatRequest, conversation: Conversation, grammar: str | None
+    ) -> AsyncIterator[OutputChunk]:
         """Yield the chunks of one answer. Closing the iterator cancels the generation.
 
-        Raises QueueFullError if too many requests wait, RequestError if it cannot be generated.
+        Raises RequestError if too many requests wait or if the answer cannot be generated.
         """
         if self._pending > self.limits.max_waiting_requests:
-            raise QueueFullError(f"{self._pending} requests are being served; try again")
-        job = _Job(request, asyncio.get_running_loop())
+            message = f"{self._pending} requests are being served; try again"
+            raise RequestError(message, code="queue_full", status=429)
+        loop = asyncio.get_running_loop()
+        items: asyncio.Queue[OutputChunk | Exception | None] = asyncio.Queue()
+        cancelled = threading.Event()
+
+        def put(item: OutputChunk | Exception | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(items.put_nowait, item)
+
+        @torch.inference_mode()
+        def run() -> None:
+            try:
+                for chunk in self._generate(chat, conversation, grammar):
+                    if cancelled.is_set():
+                        return
+                    put(chunk)
+            except Exception as error:  # noqa: BLE001 - the request raises it
+                put(error)
+            else:
+                put(None)
+
         self._pending += 1
-        future = self._executor.submit(self._run, job)
+        future = self._executor.submit(run)
         try:
-            while (item := await job.chunks.get()) is not None:
-                if isinstance(item, BaseException):
+            while (item := await items.get()) is not None:
+                if isinstance(item, Exception):
                     raise item
                 yield item
         finally:
-            job.cancelled.set()
+            cancelled.set()
             future.cancel()
             self._pending -= 1
 
-    def _run(self, job: _Job) -> None:
-        try:
-            with torch.inference_mode():
-                for chunk in self._generate(job.request):
-                    if job.cancelled.is_set():
-                        return
-                    job.put(chunk)
-        except Exception as error:  # noqa: BLE001 - the request raises it
-            job.put(error)
-        else:
-            job.put(None)
-
-    def _model_inputs(self, conversation: Conversation) -> dict[str, Tensor]:
-        """Return the unchanged output of the processor for a conversation."""
+    def _generate(
+        self, chat: ChatRequest, conversation: Conversation, grammar: str | None
+    ) -> Iterator[OutputChunk]:
         text = self._processor.apply_chat_template(
             conversation.messages, add_generation_prompt=True, tokenize=False
         )
@@ -163,48 +136,41 @@ class GenerationEngine:
             text=text,
             return_tensors="pt",
             add_special_tokens=False,
-        )
-        return {name: value.to(self._device) for name, value in inputs.items()}
-
-    def _generate(self, request: GenerationRequest) -> Iterator[OutputChunk]:
-        inputs = self._model_inputs(request.conversation)
+        ).to(self._device)
         prompt = int(inputs["input_ids"].shape[1])
-        max_tokens = self._max_tokens(request, prompt)
-        decoder = (
-            ConstrainedDecoder(self._token_table, request.grammar)
-            if request.grammar is not None
-            else None
-        )
+        max_tokens = self._max_tokens(chat, prompt)
+        decoder = None if grammar is None else ConstrainedDecoder(self._token_table, grammar)
         rng = torch.Generator("cpu")
-        if request.seed is None:
-            rng.seed()
-        else:
-            rng.manual_seed(request.seed)
-        detokenizer = Detokenizer(self._tokenizer, request.stop_strings)
+        rng.manual_seed(rng.seed() if chat.seed is None else chat.seed)
+        detokenizer = _Detokenizer(self._tokenizer, chat.stop)
         cache = DynamicCache(config=self._model.config.text_config)
         for count in range(1, max_tokens + 1):
             output = self._model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
             logits = raw = output.logits[0, -1].float().cpu()
             if decoder is not None:
                 logits = raw.masked_fill(~decoder.allowed_tokens()[: len(raw)], -torch.inf)
-            token = _sample(logits, request, rng)
+            token = _sample(logits, chat, rng)
             complete = decoder is not None and decoder.consume(token)
             ended = token in self._end_tokens
-            text = detokenizer.finish() if ended else detokenizer.add(token)
-            logprobs = () if ended else self._logprobs(raw, token, request.top_logprobs)
+            text = "" if ended else detokenizer.add(token)
+            finish_reason: FinishReason | None = "length" if count == max_tokens else None
             if ended or complete or detokenizer.stopped:
-                text += "" if ended else detokenizer.finish()
-                yield OutputChunk(text, prompt, count, "stop", logprobs)
+                finish_reason = "stop"
+            if finish_reason:
+                text += detokenizer.finish()
+            logprobs = self._logprobs(raw, token, chat) if chat.logprobs and not ended else ()
+            yield OutputChunk(text, prompt, count, finish_reason, logprobs)
+            if finish_reason:
                 return
-            if count == max_tokens:
-                yield OutputChunk(text + detokenizer.finish(), prompt, count, "length", logprobs)
-                return
-            yield OutputChunk(text, prompt, count, None, logprobs)
             inputs = {"input_ids": torch.tensor([[token]], device=self._device)}
 
-    def _max_tokens(self, request: GenerationRequest, prompt: int) -> int:
+    def _max_tokens(self, chat: ChatRequest, prompt: int) -> int:
         remaining = self.max_context_tokens - prompt
-        requested = request.max_tokens or min(max(remaining, 1), self.limits.default_max_tokens)
+        requested = (
+            chat.max_completion_tokens
+            or chat.max_tokens
+            or min(max(remaining, 1), _DEFAULT_MAX_TOKENS)
+        )
         if requested > remaining:
             raise RequestError(
                 f"This model's maximum context length is {self.max_context_tokens} tokens; the "
@@ -214,29 +180,72 @@ class GenerationEngine:
             )
         return requested
 
-    def _logprobs(self, logits: Tensor, token: int, top: int | None) -> tuple[TokenLogprob, ...]:
-        if top is None:
-            return ()
+    def _logprobs(self, logits: Tensor, token: int, chat: ChatRequest) -> list[dict[str, object]]:
         logprobs = logits.log_softmax(-1)
-        alternatives = []
-        if top:
-            values, indexes = logprobs.topk(min(top, len(logprobs)))
-            for value, index in zip(values, indexes, strict=True):
-                text = self._decode_token(int(index))
-                alternatives.append((text, float(value), text.encode()))
-        text = self._decode_token(token)
-        logprob = float(logprobs[token])
-        return (TokenLogprob(text, logprob, text.encode(), tuple(alternatives)),)
 
-    def _decode_token(self, token: int) -> str:
-        return str(self._tokenizer.decode([token]))
+        def entry(index: int) -> dict[str, object]:
+            text = str(self._tokenizer.decode([index]))
+            return {
+                "token": text,
+                "logprob": float(logprobs[index]),
+                "bytes": list(text.encode()),
+            }
+
+        top = logprobs.topk(min(chat.top_logprobs, len(logprobs))).indices
+        return [{**entry(token), "top_logprobs": [entry(int(index)) for index in top]}]
 
 
-def _sample(logits: Tensor, request: GenerationRequest, rng: torch.Generator) -> int:
+class _Detokenizer:
+    """Converts the tokens of one answer to text.
+
+    Text that may become a stop string, and incomplete characters, are held back.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, stop_strings: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._stop_strings = stop_strings
+        self._tokens: list[int] = []
+        self._emitted = 0
+        self.stopped = False
+
+    def add(self, token: int) -> str:
+        """Add a token and return the new text that is final."""
+        self._tokens.append(token)
+        text = self._decode()
+        stops = [at for stop in self._stop_strings if (at := text.find(stop)) >= 0]
+        if stops:
+            self.stopped = True
+            return self._emit(text[: min(stops)])
+        return self._emit(text[: len(text) - self._uncertain_length(text)])
+
+    def finish(self) -> str:
+        """Return the text that was held back, after the last token."""
+        return "" if self.stopped else self._emit(self._decode())
+
+    def _decode(self) -> str:
+        return str(self._tokenizer.decode(self._tokens, skip_special_tokens=True))
+
+    def _emit(self, text: str) -> str:
+        new = text[self._emitted :]
+        self._emitted = max(self._emitted, len(text))
+        return new
+
+    def _uncertain_length(self, text: str) -> int:
+        """Return how many characters at the end may change or begin a stop string."""
+        prefixes = (
+            size
+            for stop in self._stop_strings
+            for size in range(1, len(stop))
+            if text.endswith(stop[:size])
+        )
+        return max(len(text) - len(text.rstrip(_INCOMPLETE_CHARACTER)), *prefixes, 0)
+
+
+def _sample(logits: Tensor, chat: ChatRequest, rng: torch.Generator) -> int:
     """Return the most likely token (temperature 0) or a top-p sample."""
-    if request.temperature == 0.0:
+    if chat.temperature == 0.0:
         return int(logits.argmax())
-    probabilities, order = (logits / request.temperature).softmax(-1).sort(descending=True)
+    probabilities, order = (logits / chat.temperature).softmax(-1).sort(descending=True)
     # The token that crosses the threshold remains.
-    probabilities[probabilities.cumsum(-1) - probabilities > request.top_p] = 0.0
+    probabilities[probabilities.cumsum(-1) - probabilities > chat.top_p] = 0.0
     return int(order[torch.multinomial(probabilities, 1, generator=rng)])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from sightline.server.cli.model_commands import vlm
+from sightline.server.cli import vlm
 from sightline.server.models.model_server.vllm_launcher import (
     LoraAdapter,
     VllmEnvironment,
@@ -187,9 +187,9 @@ def test_print_command_prints_the_command_line(capsys: pytest.CaptureFixture[str
     from argparse import ArgumentParser
 
     parser = ArgumentParser()
-    vlm.configure(parser)
+    vlm.configure_vlm(parser)
     given = ["serve", "Qwen/Qwen2.5-VL-7B-Instruct", "--print-command"]
-    assert vlm.run(parser.parse_args([*given, "--vllm-arguments=--seed '1 2'"])) == 0
+    assert vlm.run_vlm(parser.parse_args([*given, "--vllm-arguments=--seed '1 2'"])) == 0
     command = shlex.split(capsys.readouterr().out)
     assert flag(command, "--limit-mm-per-prompt") == '{"image": 8}'
     assert command[-2:] == ["--seed", "1 2"]

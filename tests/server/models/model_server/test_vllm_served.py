@@ -14,8 +14,10 @@ from typing import cast
 import pytest
 from PIL import Image, ImageDraw
 
-from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
+from sightline.server.models.model_server.builtin.openai_server import (
+    BUILTIN_VLM,
+    run_server_in_thread,
+)
 from sightline.server.models.vision_language.vlm_client import VlmCallStats, VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.records.assets import Asset

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
+from sightline.server.models.model_server.builtin.openai_server import run_server_in_thread
 from sightline.server.models.vision_language.vlm_client import VlmCallStats
 from sightline.tools.boxes.model_families import choose_profile
 from sightline.tools.vlm.vision_language_model import (

@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
-from sightline.server.models.model_server.builtin.request_limits import RequestLimits
+from sightline.server.models.model_server.builtin.chat_request import RequestLimits
+from sightline.server.models.model_server.builtin.openai_server import (
+    BUILTIN_VLM,
+    run_server_in_thread,
+)
 from sightline.storage.errors import ConfigurationError
 from sightline.training.vlm.data.letterbox import as_square
 from sightline.training.vlm.data.prompt import Passage, Shown, grounded_messages, parse_answer
