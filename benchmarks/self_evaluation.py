@@ -13,8 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-
 from benchmarks import synthetic_album
 from sightline.server.cli.eval import (
     STARTUP_TIMEOUT_SECONDS,
@@ -47,7 +45,7 @@ async def _evaluate(options: argparse.Namespace, work: Path) -> None:
     )
     logs.configure(settings)
     collection, folder = _prepare_album(options, work)
-    with progress_bar(Console(stderr=True), shown=not options.quiet) as progress:
+    with progress_bar(shown=not options.quiet) as progress:
         summary = await ingest_paths(
             settings, [folder / synthetic_album.ALBUM], collection, progress, tiles=options.tiles
         )

@@ -7,9 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sightline.server.cli import cli_context
+from sightline.server.cli.ingest import ingest
 from sightline.server.config import load_settings
-from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
-from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
+from sightline.server.models.model_server.builtin.openai_server import (
+    BUILTIN_VLM,
+    run_server_in_thread,
+)
 from sightline.storage.errors import InvalidArgumentError
 from sightline.tools.shared.dependencies import Dependencies
 
@@ -35,7 +38,7 @@ async def open_dependencies(
             limits__min_answer_confidence=0,
         )
         async with cli_context.open_dependencies(settings) as deps:
-            summary = await cli_context.ingest(deps, [album], collection)
+            summary = await ingest(deps, [album], collection)
             if summary.nothing_ingested:
                 raise InvalidArgumentError(f"Could not ingest any file of {album}.")
             yield deps

@@ -1,4 +1,4 @@
-"""The ``sightline`` command line. Each command is one module with lazy imports."""
+"""The ``sightline`` command line. Only the module of the given command is imported."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Protocol
 
 from sightline.server.config.settings import CONFIG_VARIABLE
 from sightline.storage.errors import SightlineError
 
-#: Module of each command, in the order of the help text.
+#: Module and help text of each command. The module defines ``run_COMMAND``, which may return an
+#: exit code, and ``configure_COMMAND`` if there are arguments.
 _COMMANDS = {
-    "demo": "demo.demo_command",
-    "ingest": "ingest",
-    "serve": "serve",
-    "connect": "connect",
-    "token": "token",
-    "bind": "bind",
-    "search": "search",
-    "show": "show",
-    "doctor": "doctor",
-    "config": "config",
-    "migrate": "database_commands.migrate",
-    "check": "database_commands.check",
-    "backup": "database_commands.backup",
-    "restore": "database_commands.restore",
-    "analyze": "analytics_commands.analyze",
-    "atlas": "analytics_commands.atlas",
-    "sql": "analytics_commands.sql",
-    "export": "analytics_commands.export",
-    "export-annotations": "analytics_commands.export_annotations",
-    "eval": "eval",
-    "grant-analyst": "analytics_commands.grant_analyst",
-    "revoke-analyst": "analytics_commands.revoke_analyst",
-    "world": "demo.world",
-    "vlm": "model_commands.vlm",
+    "demo": (
+        "demo.demo_command",
+        "serve demo images and call every tool (built-in models, no download)",
+    ),
+    "ingest": ("ingest", "add images, documents and text files to a collection"),
+    "serve": ("serve", "run the MCP server over stdio, or with --http over streamable HTTP"),
+    "connect": ("serve", "print the configuration that connects an assistant"),
+    "token": ("access_commands", "create a bearer token for the HTTP server"),
+    "bind": (
+        "access_commands",
+        "set which collections a principal sees; without arguments, list all bindings",
+    ),
+    "search": ("search", "search images (or, with --text, passages) and print a table"),
+    "show": ("search", "show the properties of one asset"),
+    "doctor": ("doctor", "check database, models and settings, and explain how to fix problems"),
+    "config": ("config", "print all settings with their values and sources"),
+    "migrate": ("database_commands", "upgrade the database schema to this version"),
+    "check": ("database_commands", "check the consistency of tables, vectors and stored files"),
+    "backup": ("database_commands", "write the database and the stored files into one file"),
+    "restore": ("database_commands", "restore a backup"),
+    "analyze": ("analytics_commands", "cluster the images of collections and find near-duplicates"),
+    "atlas": (
+        "analytics_commands",
+        "draw a map of a collection: one HTML file that shows images on hover",
+    ),
+    "sql": ("analytics_commands", "open psql on the schema analytics (read-only)"),
+    "export": (
+        "analytics_commands",
+        "write a view of the schema analytics, including vectors, to a file",
+    ),
+    "export-annotations": (
+        "export_annotations",
+        "write saved annotations and their images in COCO or LLaVA format",
+    ),
+    "eval": ("eval", "measure retrieval and answers on your own queries"),
+    "grant-analyst": ("access_commands", "create a login that can read the schema analytics only"),
+    "revoke-analyst": ("access_commands", "delete a login of grant-analyst and end its sessions"),
+    "world": ("demo.world", "draw synthetic images with exact captions, questions and boxes"),
+    "vlm": ("vlm", "serve a vision-language model for answer_question"),
 }
 
 
-class Command(Protocol):
-    """Interface of a command module."""
-
-    HELP: str
-
-    def configure(self, parser: argparse.ArgumentParser) -> None: ...
-
-    def run(self, arguments: argparse.Namespace) -> int:
-        """Run the command and return the exit code."""
-        ...
-
-
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of all commands; with ``only``, the arguments of one command.
-
-    Some commands import slow modules to declare their arguments.
-    """
+    """Return the parser of all commands; with ``only``, the arguments of one command."""
     parser = argparse.ArgumentParser(
         prog="sightline",
         description="Search images, documents and video from any AI agent over MCP.",
@@ -69,13 +69,14 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     _add_config_option(parser)
     parser.add_argument("--version", action="version", version=f"sightline {version('sightline')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, path in _COMMANDS.items():
-        module: Command = import_module(f"sightline.server.cli.{path}")
-        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+    for name, (path, help_) in _COMMANDS.items():
+        command = commands.add_parser(name, help=help_, description=help_)
         _add_config_option(command)
         if only in (None, name):
-            module.configure(command)
-        command.set_defaults(run=module.run)
+            module = import_module(f"sightline.server.cli.{path}")
+            suffix = name.replace("-", "_")
+            getattr(module, f"configure_{suffix}", lambda _: None)(command)
+            command.set_defaults(run=getattr(module, f"run_{suffix}"))
     return parser
 
 
@@ -93,14 +94,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     pairs = zip(["", *words], words, strict=False)
     command = next(
-        (word for previous, word in pairs if word[:1] != "-" and previous != "--config"), None
+        (word for previous, word in pairs if word[:1] != "-" and previous != "--config"), ""
     )
-    arguments = build_parser(command if command in _COMMANDS else None).parse_args(argv)
+    only = None if command and command not in _COMMANDS else command
+    arguments = build_parser(only).parse_args(argv)
     if "config" in arguments:
         # An environment variable, so that child processes use the same file.
         os.environ[CONFIG_VARIABLE] = arguments.config
     try:
-        return int(arguments.run(arguments))
+        return int(arguments.run(arguments) or 0)
     except SightlineError as error:
         print(f"sightline {arguments.command}: {error}", file=sys.stderr)
         logging.getLogger(__name__).debug("details", exc_info=True)

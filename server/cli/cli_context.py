@@ -4,54 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sightline.server.config import Settings
+from sightline.server.observability.metrics import Metrics
+from sightline.server.runtime import Runtime
 from sightline.storage.errors import SightlineError
-
-if TYPE_CHECKING:
-    from sightline.storage.ingest.discover.input_paths import IngestInput
-    from sightline.storage.ingest.progress import IngestProgress, IngestSummary
-    from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.dependencies import Dependencies
 
 
 @asynccontextmanager
 async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
     """Open the dependencies of the tools, and wait without limit for models to load."""
-    from sightline.server.observability.metrics import Metrics
-    from sightline.server.runtime import Runtime
-
     async with Runtime(settings, Metrics(), timeout_seconds=math.inf) as runtime:
         yield runtime.dependencies()
-
-
-async def ingest(
-    deps: Dependencies,
-    paths: Sequence[str | Path | IngestInput],
-    collection: str,
-    *,
-    progress: Callable[[IngestProgress], None] = lambda _: None,
-    settings: Mapping[str, Any] | None = None,
-) -> IngestSummary:
-    """Ingest paths into a collection; ``settings`` are those of the collection."""
-    from sightline.storage.ingest import pipeline
-
-    passages = deps.passage_encoder or deps.encoder
-    return await pipeline.ingest(
-        await deps.database.get(),
-        deps.blobs,
-        await deps.encoder.get(),
-        paths,
-        collection=collection,
-        options=deps.ingest_options,
-        progress=progress,
-        passage_encoder=await passages.get(),
-        ocr_engine=deps.ocr_engine,
-        settings=settings,
-    )
 
 
 class ToolFailedError(SightlineError):

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from itertools import groupby
 
 from sightline.server.config.settings_loader import EffectiveSetting, effective_settings
 
-HELP = "print all settings with their values and sources"
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+def configure_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("table", "toml", "json"), default="table", help="default: table"
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_config(arguments: argparse.Namespace) -> None:
     """Print the settings, secrets hidden."""
     settings = effective_settings()
     if arguments.format == "json":
@@ -29,8 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         text = "\n".join(_toml(settings) if arguments.format == "toml" else _table(settings))
-    sys.stdout.write(text + "\n")
-    return 0
+    print(text)
 
 
 def _table(settings: list[EffectiveSetting]) -> Iterator[str]:

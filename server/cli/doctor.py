@@ -9,19 +9,25 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from sightline.server.auth.http_auth import create_http_auth
+from sightline.server.auth.static_tokens import load_tokens
 from sightline.server.config import Settings, load_settings, unknown_variables, variable
 from sightline.server.config.hosts import MCP_PATH
+from sightline.server.models.text import cross_encoder_reranker
+from sightline.server.models.vision_language.vlm_client import VlmClient
+from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
+from sightline.server.observability.metrics import Metrics
+from sightline.server.runtime import Runtime
 from sightline.storage.errors import SightlineError
-
-if TYPE_CHECKING:
-    from sightline.storage.retrieval import RerankModel
-
-HELP = "check database, models and settings, and explain how to fix problems"
+from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import collections, embedding_spaces
+from sightline.storage.retrieval import RerankCandidate, RerankModel
+from sightline.storage.types import Level
+from sightline.tools.vlm.vlm_reranker import VlmReranker
 
 _LOADING_WAIT_SECONDS = 600.0
-_LABELS = {"ok": "ok   ", "note": "note ", "error": "ERROR"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +38,12 @@ class Diagnosis:
     subject: str
     message: str
 
+    def __str__(self) -> str:
+        label = "ERROR" if self.status == "error" else f"{self.status:5}"
+        return f"{label} {self.subject}: {self.message}"
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare no arguments."""
 
-
-def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
+def run_doctor(_: argparse.Namespace) -> int:
     """Print one line per check; return 1 if there is a problem."""
     return asyncio.run(_print(load_settings()))
 
@@ -45,10 +51,9 @@ def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
 async def _print(settings: Settings) -> int:
     problems = 0
     async for diagnosis in diagnose(settings):
-        label = _LABELS[diagnosis.status]
-        print(f"{label} {diagnosis.subject}: {diagnosis.message}", flush=True)
+        print(diagnosis, flush=True)
         problems += diagnosis.status == "error"
-    print(f"{problems} problems found." if problems else "No problems found.")
+    print(f"{problems or 'No'} problems found.")
     return 1 if problems else 0
 
 
@@ -70,81 +75,61 @@ def _data_dir(settings: Settings) -> Diagnosis:
     folder = settings.data_dir
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
-        return Diagnosis(
-            "error",
-            "data folder",
-            f"cannot write to {existing}; set SIGHTLINE_DATA_DIR to another folder",
-        )
+        problem = f"cannot write to {existing}; set SIGHTLINE_DATA_DIR to another folder"
+        return Diagnosis("error", "data folder", problem)
     return Diagnosis("ok", "data folder", str(folder))
 
 
 async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]:
-    from sightline.server.observability.metrics import Metrics
-    from sightline.server.runtime import Runtime
-    from sightline.storage.interfaces import EncoderIdentity
-    from sightline.storage.records import collections, embedding_spaces
-    from sightline.storage.types import Level
-
     async with Runtime(settings, Metrics(), timeout_seconds=_LOADING_WAIT_SECONDS) as runtime:
-        kind = "embedded" if settings.database.url is None else "external"
+        overviews = []
+        subject = f"database ({'embedded' if settings.database.url is None else 'external'})"
         try:
             database = await runtime.database.get()
             async with database.connection() as connection:
                 overviews = await collections.list_overviews(connection)
             names = ", ".join(f"{each.name} ({each.assets} assets)" for each in overviews)
-            yield Diagnosis("ok", f"database ({kind})", f"collections: {names or 'none'}")
+            yield Diagnosis("ok", subject, f"collections: {names or 'none'}")
         except SightlineError as error:
-            overviews = []
-            yield Diagnosis("error", f"database ({kind})", str(error))
+            yield Diagnosis("error", subject, str(error))
+        encoders: dict[Level, EncoderIdentity] = {}
+        subject = f"encoder {settings.encoder.model}"
         try:
             encoder = await runtime.encoder.get()
+            encoders = {"asset": encoder.identity, "passage": encoder.identity}
+            yield Diagnosis("ok", subject, str(encoder.identity))
+            if settings.encoder.model == "builtin":
+                yield Diagnosis(
+                    "note",
+                    subject,
+                    "knows synthetic scenes only; photos are found by caption, text and "
+                    "similarity. Set SIGHTLINE_ENCODER__MODEL to a production model, such as "
+                    "ViT-B-32-SigLIP2-256/webli",
+                )
+            if runtime.passage_encoder is not None:
+                subject = f"passage encoder {settings.encoder.passage_model}"
+                encoders["passage"] = (await runtime.passage_encoder.get()).identity
+                yield Diagnosis("ok", subject, str(encoders["passage"]))
         except SightlineError as error:
-            yield Diagnosis("error", f"encoder {settings.encoder.model}", str(error))
+            yield Diagnosis("error", subject, str(error))
             return
-        yield Diagnosis("ok", f"encoder {settings.encoder.model}", str(encoder.identity))
-        if settings.encoder.model == "builtin":
-            yield Diagnosis(
-                "note",
-                "encoder builtin",
-                "knows synthetic scenes only; photos are found by caption, text and similarity. "
-                "Set SIGHTLINE_ENCODER__MODEL to a production model, such as "
-                "ViT-B-32-SigLIP2-256/webli",
-            )
-        passages = encoder.identity
-        if runtime.passage_encoder is not None:
-            subject = f"passage encoder {settings.encoder.passage_model}"
-            try:
-                passages = (await runtime.passage_encoder.get()).identity
-            except SightlineError as error:
-                yield Diagnosis("error", subject, str(error))
-                return
-            yield Diagnosis("ok", subject, str(passages))
         for each in overviews:
-            levels: tuple[tuple[Level, EncoderIdentity], ...] = (
-                ("asset", encoder.identity),
-                ("passage", passages),
-            )
-            for level, identity in levels:
+            for level, identity in encoders.items():
                 async with database.connection() as connection:
                     space = await embedding_spaces.find_for_collection(
                         connection, each.collection.id, level
                     )
                 if space is not None and space.identity != identity:
-                    setting = variable(
-                        "encoder.model" if level == "asset" else "encoder.passage_model"
-                    )
+                    key = "encoder.model" if level == "asset" else "encoder.passage_model"
                     yield Diagnosis(
                         "error",
                         f"collection {each.name}",
                         f"its {level} vectors are from {space.identity}, but the encoder is "
-                        f"{identity}; restore {setting}, or ingest into a new collection",
+                        f"{identity}; restore {variable(key)}, or ingest into a new collection",
                     )
 
 
 async def _vlm(settings: Settings) -> Diagnosis:
-    from sightline.server.models.vision_language.vlm_client import VlmClient
-    from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
-
     subject = "vision-language model"
     try:
         endpoint = VlmEndpoint.from_settings(settings)
@@ -167,24 +152,19 @@ async def _vlm(settings: Settings) -> Diagnosis:
 
 
 async def _reranker(settings: Settings) -> Diagnosis:
-    from sightline.server.models.text import cross_encoder_reranker
-    from sightline.server.models.vision_language.vlm_client import VlmClient
-    from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
-    from sightline.tools.vlm.vlm_reranker import VlmReranker
-
-    subject = f"reranker {settings.reranker.model}"
-    if settings.reranker.model == cross_encoder_reranker.OFF:
+    model = settings.reranker.model
+    subject = f"reranker {model}"
+    if model == cross_encoder_reranker.OFF:
         return Diagnosis("ok", subject, "off; results keep the order of the fusion")
     try:
-        cross_encoder_reranker.check(settings.reranker.model, settings.vlm.base_url)
+        cross_encoder_reranker.check(model, settings.vlm.base_url)
         endpoint = VlmEndpoint.from_settings(settings)
-        if settings.reranker.model == cross_encoder_reranker.VLM and endpoint is not None:
+        if model == cross_encoder_reranker.VLM and endpoint is not None:
             async with VlmClient(endpoint) as client:
                 seconds = await _rerank_seconds(VlmReranker(client))
         else:
-            with await asyncio.to_thread(
-                cross_encoder_reranker.load, settings.reranker.model, settings.encoder
-            ) as cross_encoder:
+            load = cross_encoder_reranker.load
+            with await asyncio.to_thread(load, model, settings.encoder) as cross_encoder:
                 seconds = await _rerank_seconds(cross_encoder)
     except SightlineError as error:
         return Diagnosis("error", subject, str(error))
@@ -193,9 +173,6 @@ async def _reranker(settings: Settings) -> Diagnosis:
 
 
 async def _rerank_seconds(model: RerankModel) -> float:
-    """Return the time of scoring one result."""
-    from sightline.storage.retrieval import RerankCandidate
-
     started = time.perf_counter()
     await model.score("a red van", [RerankCandidate("", "a red van in the street")])
     return time.perf_counter() - started
@@ -210,17 +187,13 @@ def _allowed_roots(settings: Settings) -> Diagnosis:
 
 
 def _http(settings: Settings) -> Diagnosis:
-    from sightline.server.auth.http_auth import create_http_auth
-    from sightline.server.auth.static_tokens import load_tokens
-
     try:
         create_http_auth(settings, f"http://127.0.0.1:{settings.http.port}{MCP_PATH}")
         tokens = load_tokens(settings)
     except SightlineError as error:
         return Diagnosis("error", "HTTP", str(error))
     methods = [f"{len(tokens)} tokens"] if tokens else []
-    methods += (
-        [f"JSON Web Tokens of {settings.auth.jwt.issuer}"] if settings.auth.jwt.issuer else []
-    )
-    methods_text = " and ".join(methods) or "no authentication, this machine only"
-    return Diagnosis("ok", "HTTP", f"{settings.http.host}:{settings.http.port}, {methods_text}")
+    if settings.auth.jwt.issuer:
+        methods.append(f"JSON Web Tokens of {settings.auth.jwt.issuer}")
+    authentication = " and ".join(methods) or "no authentication, this machine only"
+    return Diagnosis("ok", "HTTP", f"{settings.http.host}:{settings.http.port}, {authentication}")

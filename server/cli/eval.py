@@ -6,24 +6,27 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import Console
+from rich.progress import Progress
+
+from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings
-
-if TYPE_CHECKING:
-    from sightline.server.evaluation.report_model import EvalReport
-    from sightline.server.evaluation.run_file import ProgressCallback, RunFileLine
-
-HELP = "measure retrieval and answers on your own queries"
+from sightline.server.evaluation.answers.llm_judge import open_judge
+from sightline.server.evaluation.evaluators import ANSWER_FIELD, evaluate
+from sightline.server.evaluation.markdown_report import render_markdown
+from sightline.server.evaluation.report_model import EvalReport
+from sightline.server.evaluation.run_file import RunFileLine, load_run_file
+from sightline.server.observability import logs
+from sightline.server.reports import evaluation_page
 
 STARTUP_TIMEOUT_SECONDS = 600.0
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+def configure_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run_file", type=Path, metavar="RUN.jsonl", help="queries with expected results or answers"
     )
@@ -53,10 +56,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_eval(arguments: argparse.Namespace) -> None:
     """Evaluate and write the report; the exit code does not depend on the results."""
-    from sightline.server.evaluation.run_file import load_run_file
-
     judge = {"judge__base_url": arguments.judge, "judge__model": arguments.judge_model}
     settings = load_settings(
         startup_timeout_seconds=STARTUP_TIMEOUT_SECONDS,
@@ -64,7 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     lines = load_run_file(arguments.run_file)
     asyncio.run(evaluate_and_write(settings, lines, arguments.collection, arguments))
-    return 0
 
 
 async def evaluate_and_write(
@@ -74,18 +74,25 @@ async def evaluate_and_write(
     arguments: argparse.Namespace,
 ) -> None:
     """Evaluate the lines and write the report; see `add_output_arguments`."""
-    from sightline.server.observability import logs
-
     logs.configure(settings)
-    with _progress_bar(visible=not arguments.quiet) as progress:
-        report, results = await _evaluate(settings, lines, collection, progress)
+    needs_judge = any(ANSWER_FIELD in line.values for line in lines)
+    with Progress(console=Console(stderr=True), disable=arguments.quiet) as bar:
+        task = bar.add_task("evaluating", total=None)
+        async with (
+            open_judge(settings) if needs_judge else nullcontext() as judge,
+            open_dependencies(settings) as deps,
+        ):
+            report, results = await evaluate(
+                deps,
+                lines,
+                collection,
+                lambda done, total: bar.update(task, completed=done, total=total),
+                judge,
+            )
     _write(report, results, arguments)
 
 
 def _write(report: EvalReport, results: dict[str, Any], arguments: argparse.Namespace) -> None:
-    from sightline.server.evaluation.markdown_report import render_markdown
-    from sightline.server.reports import evaluation_page
-
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, ensure_ascii=False, indent=1)
@@ -99,29 +106,3 @@ def _write(report: EvalReport, results: dict[str, Any], arguments: argparse.Name
         headlines = "; ".join(f"{each.label} {each.value}" for each in section.headlines)
         print(f"{section.title}: {headlines}", file=sys.stderr)
     print(f"Report: {page.resolve().as_uri()}", file=sys.stderr)
-
-
-async def _evaluate(
-    settings: Settings,
-    lines: list[RunFileLine],
-    collection: str | None,
-    progress: ProgressCallback,
-) -> tuple[EvalReport, dict[str, Any]]:
-    from sightline.server.cli import cli_context
-    from sightline.server.evaluation.answers.llm_judge import open_judge
-    from sightline.server.evaluation.evaluators import ANSWER_FIELD, evaluate
-
-    needs_judge = any(ANSWER_FIELD in line.values for line in lines)
-    opening = open_judge(settings) if needs_judge else nullcontext()
-    async with opening as judge, cli_context.open_dependencies(settings) as deps:
-        return await evaluate(deps, lines, collection, progress, judge)
-
-
-@contextmanager
-def _progress_bar(*, visible: bool) -> Iterator[ProgressCallback]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), disable=not visible) as bar:
-        task = bar.add_task("evaluating", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -5,27 +5,29 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings, variable
+from sightline.server.observability import logs
+from sightline.server.runtime import allowed_urls
 from sightline.storage.errors import NotAllowedError, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import Console
-
-    from sightline.storage.ingest.discover.input_paths import RemoteFile
-    from sightline.storage.ingest.progress import IngestProgress, IngestSummary
-
-HELP = "add images, documents and text files to a collection"
+from sightline.storage.ingest import pipeline
+from sightline.storage.ingest.discover.input_paths import IngestInput
+from sightline.storage.ingest.discover.urls import UrlFetcher
+from sightline.storage.ingest.progress import IngestProgress, IngestSummary
+from sightline.tools.shared.dependencies import Dependencies
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure_ingest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
         nargs="+",
@@ -43,26 +45,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_ingest(arguments: argparse.Namespace) -> int:
     """Ingest and print a summary; return 1 if nothing could be ingested."""
-    from rich.console import Console
-
-    from sightline.server.observability import logs
-
     settings = load_settings()
     logs.configure(settings)
-    console = Console(stderr=True)
-    quiet = arguments.quiet or arguments.json
     collection = arguments.collection or settings.default_collection
-    with progress_bar(console, shown=not quiet) as progress:
+    with progress_bar(shown=not arguments.quiet and not arguments.json) as progress:
         summary = asyncio.run(
             ingest_paths(settings, arguments.paths, collection, progress, tiles=arguments.tiles)
         )
     if arguments.json:
-        json.dump(summary.as_json(), sys.stdout, ensure_ascii=False, indent=2)
-        sys.stdout.write("\n")
+        print(json.dumps(summary.as_json(), ensure_ascii=False, indent=2))
     else:
-        print_summary(summary, Console())
+        print_summary(summary)
     return 1 if summary.nothing_ingested else 0
 
 
@@ -75,26 +70,43 @@ async def ingest_paths(
     tiles: bool | None = None,
 ) -> IngestSummary:
     """Ingest paths with the configured models; ``tiles=None`` keeps the setting."""
-    from sightline.server.cli import cli_context
-    from sightline.storage.ingest.pipeline import TILES_SETTING
-
     inputs = [_parse_input(settings, path) for path in paths]
-    async with cli_context.open_dependencies(settings) as deps:
-        return await cli_context.ingest(
+    async with open_dependencies(settings) as deps:
+        return await ingest(
             deps,
             inputs,
             collection,
             progress=progress,
-            settings=None if tiles is None else {TILES_SETTING: tiles},
+            settings=None if tiles is None else {pipeline.TILES_SETTING: tiles},
         )
 
 
-def _parse_input(settings: Settings, path: str | Path) -> str | Path | RemoteFile:
+async def ingest(
+    deps: Dependencies,
+    paths: Sequence[str | Path | IngestInput],
+    collection: str,
+    *,
+    progress: Callable[[IngestProgress], None] = lambda _: None,
+    settings: Mapping[str, Any] | None = None,
+) -> IngestSummary:
+    """Ingest paths into a collection; ``settings`` are those of the collection."""
+    return await pipeline.ingest(
+        await deps.database.get(),
+        deps.blobs,
+        await deps.encoder.get(),
+        paths,
+        collection=collection,
+        options=deps.ingest_options,
+        progress=progress,
+        passage_encoder=await (deps.passage_encoder or deps.encoder).get(),
+        ocr_engine=deps.ocr_engine,
+        settings=settings,
+    )
+
+
+def _parse_input(settings: Settings, path: str | Path) -> str | Path | IngestInput:
     if isinstance(path, Path) or not path.lower().startswith(("https://", "http://")):
         return path
-    from sightline.server.runtime import allowed_urls
-    from sightline.storage.ingest.discover.urls import UrlFetcher
-
     allowed = allowed_urls(settings)
     if allowed is None:
         raise NotAllowedError(
@@ -105,11 +117,8 @@ def _parse_input(settings: Settings, path: str | Path) -> str | Path | RemoteFil
 
 
 @contextmanager
-def progress_bar(console: Console, *, shown: bool) -> Iterator[Callable[[IngestProgress], None]]:
-    """Show a progress bar; yield the callback that updates it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
+def progress_bar(*, shown: bool) -> Iterator[Callable[[IngestProgress], None]]:
+    """Show a progress bar on stderr; yield the callback that updates it."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -117,7 +126,7 @@ def progress_bar(console: Console, *, shown: bool) -> Iterator[Callable[[IngestP
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=console, disable=not shown) as bar:
+    with Bar(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task("opening", total=None, rate="")
 
         def update(progress: IngestProgress) -> None:
@@ -132,30 +141,22 @@ def progress_bar(console: Console, *, shown: bool) -> Iterator[Callable[[IngestP
         yield update
 
 
-def print_summary(summary: IngestSummary, console: Console) -> None:
+def print_summary(summary: IngestSummary) -> None:
     """Print the number of files by outcome, the times and the problems."""
-    from rich.text import Text
-
     counts = ("added", "replaced", "updated", "unchanged", "duplicate", "failed")
     outcomes = ", ".join(
         f"{getattr(summary, name)} {name}" for name in counts if getattr(summary, name)
     )
-    console.print(
-        Text(
-            f"{summary.collection}: {outcomes or 'no files'}; {summary.images} images and "
-            f"{summary.passages} passages in {summary.seconds:.1f} s "
-            f"({summary.images_per_second:.1f} images/s)"
-        )
-    )
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.stages.items())
-    console.print(
-        Text(
-            f"time: {times} ({summary.workers} workers; stages overlap); "
-            f"memory: {summary.peak_rss_mib:.0f} MiB, worker {summary.worker_peak_rss_mib:.0f} MiB"
-        )
+    text = (
+        f"{summary.collection}: {outcomes or 'no files'}; {summary.images} images and "
+        f"{summary.passages} passages in {summary.seconds:.1f} s "
+        f"({summary.images_per_second:.1f} images/s)\n"
+        f"time: {times} ({summary.workers} workers; stages overlap); "
+        f"memory: {summary.peak_rss_mib:.0f} MiB, worker {summary.worker_peak_rss_mib:.0f} MiB"
     )
     for title, noted_by_code in (("failed", summary.failures), ("warning", summary.warnings)):
         for code, noted in noted_by_code.items():
-            console.print(Text(f"{title}: {code}, {noted.count}"))
-            for name, reason in noted.examples:
-                console.print(Text(f"  {name}: {reason}"))
+            text += f"\n{title}: {code}, {noted.count}"
+            text += "".join(f"\n  {name}: {reason}" for name, reason in noted.examples)
+    Console().print(Text(text))  # not markup, because file names can contain "[...]"

@@ -1,4 +1,4 @@
-"""``sightline search``: print search results as a table."""
+"""``sightline search`` and ``sightline show``: print hits, or the properties of an asset."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 from sightline.server.cli.cli_context import call_tool
 from sightline.server.config import load_settings
+from sightline.storage.errors import InvalidArgumentError
 
-HELP = "search images (or, with --text, passages) and print a table"
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", help="what the image shows, or words in it or about it")
     parser.add_argument("--collection", default="", help="search this collection only")
     parser.add_argument("--text", action="store_true", help="search passages instead of images")
@@ -23,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON result of the tool")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_search(arguments: argparse.Namespace) -> int:
     """Print the hits; return 1 if there are none."""
     result = call_tool(
         load_settings(),
@@ -48,8 +47,6 @@ def _filters(text: str | None) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        from sightline.storage.errors import InvalidArgumentError
-
         raise InvalidArgumentError(f"--filter {text!r} is not JSON: {error}") from error
 
 
@@ -69,14 +66,25 @@ def _print_table(result: dict[str, Any]) -> None:
         if isinstance(text, dict):
             text = text["text"]
         suffix = " (below threshold)" if hit.get("below_threshold") else ""
+        id_, score = hit.get("passage") or hit["asset"], f"{hit['score']:.4f}{suffix}"
         # Not markup, because captions can contain "[...]".
-        table.add_row(
-            str(hit["number"]),
-            hit.get("passage") or hit["asset"],
-            f"{hit['score']:.4f}{suffix}",
-            Text(location),
-            Text(text),
-        )
+        table.add_row(str(hit["number"]), id_, score, Text(location), Text(text))
     console.print(table)
     for note in result.get("notes", []):
         console.print(Text(f"note: {note}"))
+
+
+def configure_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("asset", help="asset id of a search result")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_show(arguments: argparse.Namespace) -> None:
+    result = call_tool(load_settings(), "view_image", {"asset": arguments.asset, "max_edge": 64})
+    evidence: dict[str, Any] = result["evidence"]
+    if arguments.json:
+        print(json.dumps(evidence, ensure_ascii=False, indent=2))
+        return
+    for key, value in evidence.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        print(f"{key + ':':<13} {text}")

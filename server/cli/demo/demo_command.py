@@ -6,37 +6,43 @@ import argparse
 import asyncio
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sightline.server.cli.connect import server_entry, snippet
+from mcp import Client
+
+from sightline.server.cli.demo.demo_album import (
+    COLLECTION,
+    USER_COLLECTION,
+    DemoAlbum,
+    draw_demo_album,
+)
+from sightline.server.cli.demo.tour import TourRunner, run_demo_tour, run_user_tour
 from sightline.server.cli.ingest import ingest_paths, print_summary, progress_bar
+from sightline.server.cli.serve import client_config, server_entry
 from sightline.server.config import Settings, load_settings
-
-if TYPE_CHECKING:
-    from sightline.server.cli.demo.demo_album import DemoAlbum
-
-HELP = "serve demo images and call every tool (built-in models, no download)"
+from sightline.server.http.http_server import start_http_server
+from sightline.server.models.model_server.builtin.openai_server import (
+    BUILTIN_VLM,
+    run_server_in_thread,
+)
+from sightline.server.observability import logs
+from sightline.server.reports import tour_page
+from sightline.training.world.core.splits import seed_of
+from sightline.training.world.export import jpeg_bytes
+from sightline.training.world.families import draw
 
 _STARTUP_TIMEOUT_SECONDS = 600.0
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", type=Path, help="folder of your own images instead of the demo images"
     )
     parser.add_argument("--once", action="store_true", help="exit after the tour")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_demo(arguments: argparse.Namespace) -> int:
     """Ingest, serve and run the tour; then serve until Ctrl-C, unless ``--once``."""
-    from rich.console import Console
-
-    from sightline.server.cli.demo.demo_album import COLLECTION, USER_COLLECTION, draw_demo_album
-    from sightline.server.observability import logs
-
     settings = load_settings(
         encoder__model="builtin",
         startup_timeout_seconds=_STARTUP_TIMEOUT_SECONDS,
@@ -50,47 +56,30 @@ def run(arguments: argparse.Namespace) -> int:
         folder, collection = album.folder, COLLECTION
     else:
         folder, collection = arguments.images.expanduser(), USER_COLLECTION
-    with progress_bar(Console(stderr=True), shown=True) as progress:
+    with progress_bar(shown=True) as progress:
         summary = asyncio.run(ingest_paths(settings, [folder], collection, progress))
-    print_summary(summary, Console())
+    print_summary(summary)
     if summary.nothing_ingested:
         print(f"No file in {folder} could be ingested.", file=sys.stderr)
         return 1
-    with _builtin_vlm() as vlm:
-        asyncio.run(_serve(settings, collection, album, vlm, once=arguments.once))
+    with run_server_in_thread(BUILTIN_VLM) as url:
+        settings = settings.replace(
+            http__port=_port(settings), vlm__base_url=url, vlm__model=BUILTIN_VLM.name
+        )
+        asyncio.run(_serve(settings, collection, album, once=arguments.once))
     return 0
 
 
-@contextmanager
-def _builtin_vlm() -> Iterator[dict[str, str]]:
-    """Serve the built-in model that answers questions; yield its settings."""
-    from sightline.server.models.model_server.builtin.builtin_server import run_server_in_thread
-    from sightline.server.models.model_server.builtin.openai_app import BUILTIN_VLM
-
-    with run_server_in_thread(BUILTIN_VLM) as url:
-        yield {"vlm__base_url": url, "vlm__model": BUILTIN_VLM.name}
-
-
 async def _serve(
-    settings: Settings, collection: str, album: DemoAlbum | None, vlm: dict[str, str], *, once: bool
+    settings: Settings, collection: str, album: DemoAlbum | None, *, once: bool
 ) -> None:
     """Run the server and the tour; ``album=None`` means images of the user."""
-    from mcp import Client
-
-    from sightline.server.cli.demo.tour import TourRunner, run_demo_tour, run_user_tour
-    from sightline.server.http.http_server import start_http_server
-    from sightline.server.reports import tour_page
-    from sightline.training.world.core.splits import seed_of
-    from sightline.training.world.export import jpeg_bytes
-    from sightline.training.world.families import draw
-
     upload = jpeg_bytes(draw("street", seed_of("test", 900_000), "test"))
-    settings = settings.replace(http__port=_port(settings), **vlm)
     async with start_http_server(settings) as (url, _):
         async with Client(url) as client:
             tour = TourRunner(client, lambda line: print(line, flush=True))
             if album is not None:
-                await run_demo_tour(tour, collection, upload, album, answers=bool(vlm))
+                await run_demo_tour(tour, collection, upload, album)
             else:
                 await run_user_tour(tour, collection, upload)
         path = settings.data_dir / "demo" / "tour.html"
@@ -109,7 +98,7 @@ async def _serve(
         if once:
             return
         print(f"\nServing at {url} until Ctrl-C. To connect an assistant, such as Claude Code:")
-        print("  " + snippet("claude-code", "sightline", server_entry(url, {})))
+        print("  " + client_config("claude-code", "sightline", server_entry(url, {})))
         print("For other clients: .venv/bin/sightline connect claude-desktop|cursor|vscode|json")
         await asyncio.Event().wait()
 

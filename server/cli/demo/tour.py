@@ -82,13 +82,8 @@ class TourRunner:
         return base64.b64decode(blobs[0].blob) if blobs else None
 
 
-async def run_demo_tour(
-    tour: TourRunner, collection: str, upload: bytes, album: DemoAlbum, *, answers: bool
-) -> None:
-    """Run the tour on the demo images.
-
-    ``upload`` is a JPEG to add; ``answers`` tells whether a model can answer questions.
-    """
+async def run_demo_tour(tour: TourRunner, collection: str, upload: bytes, album: DemoAlbum) -> None:
+    """Run the tour on the demo images; ``upload`` is a JPEG to add."""
     await tour.call("List collections", "list_collections", {})
     scope = {"collection": collection}
     search = "search_images"
@@ -96,11 +91,9 @@ async def run_demo_tour(
     hits = await tour.call("Text query", search, {"query": words, "limit": 4, **scope})
     await tour.call("Chinese query", search, {"query": "一辆蓝色的公共汽车", "limit": 4, **scope})
     first = hits["hits"][0]["asset"]
-    if answers:
-        file_name = hits["hits"][0]["source"].rsplit("/", 1)[-1]
-        for question in album.questions(file_name):
-            if question.kind not in ANSWERED_KINDS:
-                continue
+    file_name = hits["hits"][0]["source"].rsplit("/", 1)[-1]
+    for question in album.questions(file_name):
+        if question.kind in ANSWERED_KINDS:
             arguments = {"question": question.question, "assets": [first], "annotate": True}
             title = f"Question ({question.kind})"
             await tour.call(title, "answer_question", arguments, truth=question.answer)

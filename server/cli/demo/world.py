@@ -1,20 +1,6 @@
 """``sightline world``: draw synthetic images with exact ground truth."""
 
-from __future__ import annotations
+from sightline.training.world.export import configure as configure_world
+from sightline.training.world.export import run as run_world
 
-import argparse
-
-HELP = "draw synthetic images with exact captions, questions and boxes"
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    from sightline.training.world import export
-
-    export.configure(parser)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Write the images, and print a summary."""
-    from sightline.training.world import export
-
-    return export.run(arguments)
+__all__ = ["configure_world", "run_world"]

@@ -1,17 +1,56 @@
-"""``sightline vlm serve``: run a LLaVA-class model with vLLM."""
+"""``sightline vlm``: serve a vision-language model over the OpenAI protocol."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import shlex
 import sys
+from pathlib import Path
 
-HELP = "run a LLaVA-class model with vLLM, on Linux with CUDA"
+from sightline.server.config import load_settings
+from sightline.server.models.model_server import vllm_launcher
+from sightline.server.models.model_server.subprocess_supervisor import supervise
+from sightline.tools.boxes.model_families import choose_profile
 
+_VLLM_HELP = "run a LLaVA-class model with vLLM, on Linux with CUDA"
 _LOADING_TIMEOUT_SECONDS = 3600.0
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure_vlm(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    _configure_vllm(kinds.add_parser("serve", help=_VLLM_HELP, description=_VLLM_HELP))
+    builtin = kinds.add_parser(
+        "builtin",
+        help="run the tiny built-in LLaVA, or any Hugging Face LLaVA folder, on this machine",
+    )
+    builtin.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; the server has no authentication"
+    )
+    builtin.add_argument("--port", type=int, default=8377)
+    builtin.add_argument("--model", type=Path, help="LLaVA folder instead of the built-in model")
+    builtin.add_argument("--name", help="served name (default: name of the folder)")
+    builtin.add_argument("--device", default="cpu")
+
+
+def run_vlm(arguments: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    if arguments.kind == "serve":
+        return _run_vllm(arguments)
+    # Slow import, which parsing the command line must not wait for.
+    from sightline.server.models.model_server.builtin.openai_server import BUILTIN_VLM, run_server
+
+    return run_server(
+        arguments.model or BUILTIN_VLM,
+        host=arguments.host,
+        port=arguments.port,
+        name=arguments.name,
+        device=arguments.device,
+    )
+
+
+def _configure_vllm(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="name on a model hub, or folder")
     parser.add_argument("--name", help="served name (default: the model)")
     parser.add_argument("--host", default="127.0.0.1")
@@ -45,16 +84,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def _run_vllm(arguments: argparse.Namespace) -> int:
     """Serve until interrupted, and return the exit code of vLLM."""
-    import asyncio
-    import shlex
-
-    from sightline.server.config import load_settings
-    from sightline.server.models.model_server import vllm_launcher
-    from sightline.server.models.model_server.subprocess_supervisor import supervise
-    from sightline.tools.boxes.model_families import choose_profile
-
     settings = load_settings()
     profile = choose_profile(arguments.name or arguments.model, settings.vlm.profile)
     options = vllm_launcher.VllmOptions(

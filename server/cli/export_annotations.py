@@ -7,28 +7,30 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from sightline.server.config import Settings, load_settings
+from sightline.server.database.provider import open_database
+from sightline.server.runtime import create_image_decoder
+from sightline.storage.blobs import BlobStore
+from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, shown
+from sightline.storage.records import assets, collections
+from sightline.storage.records.annotations import annotated_asset_ids, list_by_asset
+from sightline.tools.boxes import annotation_export
+from sightline.tools.boxes.annotation_export import AnnotatedAsset
+from sightline.tools.boxes.model_families import choose_profile
+from sightline.tools.shared.images import decode_untrusted
 
-if TYPE_CHECKING:
-    from pydantic import JsonValue
-
-    from sightline.storage.db.pool import Database
-    from sightline.tools.boxes.annotation_export import AnnotatedAsset
-
-HELP = "write saved annotations and their images in COCO or LLaVA format"
-
-FORMATS = ("coco", "llava")
 FILE = "annotations.json"
 _JPEG_QUALITY = 95
 _PROFILE = "llava-1.5"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure_export_annotations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="new or empty folder")
-    parser.add_argument("--format", choices=FORMATS, default="coco")
+    parser.add_argument("--format", choices=("coco", "llava"), default="coco")
     parser.add_argument("--collection", help="collection (default: all)")
     parser.add_argument(
         "--origin", choices=("person", "model"), help="origin of the annotations (default: both)"
@@ -40,23 +42,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_export_annotations(arguments: argparse.Namespace) -> None:
     """Write the folder, and print a summary on stderr."""
     out: Path = arguments.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} is not empty. Give a new or empty folder.")
     images, boxes = asyncio.run(_export(load_settings(), arguments))
     print(f"{boxes:,} annotations on {images:,} images in {out}", file=sys.stderr)
-    return 0
 
 
 async def _export(settings: Settings, arguments: argparse.Namespace) -> tuple[int, int]:
-    from sightline.server.database.provider import open_database
-    from sightline.server.runtime import create_image_decoder
-    from sightline.storage.blobs import BlobStore
-    from sightline.tools.boxes.annotation_export import image_file_name
-    from sightline.tools.shared.images import decode_untrusted
-
     decoder, blobs = create_image_decoder(settings), BlobStore(settings.data_dir)
     try:
         async with open_database(settings) as database:
@@ -66,7 +61,11 @@ async def _export(settings: Settings, arguments: argparse.Namespace) -> tuple[in
         for asset, _ in annotated:
             content = blobs.read(asset.location, asset.sha256, name=asset.source)
             image = await decode_untrusted(decoder, content)
-            image.save(arguments.out / image_file_name(asset), quality=_JPEG_QUALITY, subsampling=0)
+            image.save(
+                arguments.out / annotation_export.image_file_name(asset),
+                quality=_JPEG_QUALITY,
+                subsampling=0,
+            )
     finally:
         await decoder.close()
     # Written last, so that all images in it exist.
@@ -79,19 +78,17 @@ async def _annotated_assets(
     database: Database, collection: str | None, origin: str | None
 ) -> list[AnnotatedAsset]:
     """Return the assets with matching annotations; raise if there are none."""
-    from sightline.storage.records import annotations, assets, collections
-
     async with database.connection() as connection:
         if collection is not None:
             await collections.get(connection, collection)
-        ids = await annotations.annotated_asset_ids(connection, collection)
-        by_asset = await annotations.list_by_asset(connection, ids)
+        ids = await annotated_asset_ids(connection, collection)
+        by_asset = await list_by_asset(connection, ids)
         records = await assets.fetch(connection, ids)
-    selected: list[AnnotatedAsset] = []
-    for record in records:
-        boxes = [box for box in by_asset[record.id] if origin in (None, box.origin)]
-        if boxes:
-            selected.append((record, boxes))
+    selected: list[AnnotatedAsset] = [
+        (record, boxes)
+        for record in records
+        if (boxes := [box for box in by_asset[record.id] if origin in (None, box.origin)])
+    ]
     if not selected:
         where = "any collection" if collection is None else f"the collection {shown(collection)}"
         by = "" if origin is None else f" by a {origin}"
@@ -102,12 +99,9 @@ async def _annotated_assets(
 
 
 def _format(arguments: argparse.Namespace, annotated: list[AnnotatedAsset]) -> JsonValue:
-    from sightline.tools.boxes.annotation_export import to_coco, to_llava
-    from sightline.tools.boxes.model_families import choose_profile
-
     if arguments.format == "coco":
-        return to_coco(annotated)
+        return annotation_export.to_coco(annotated)
     profile = choose_profile(arguments.profile, arguments.profile)
     if profile.box_format is None:
         raise InvalidArgumentError(profile.note or f"{profile.name} has no boxes")
-    return to_llava(annotated, profile)
+    return annotation_export.to_llava(annotated, profile)

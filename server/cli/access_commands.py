@@ -1,0 +1,130 @@
+"""Access: ``sightline token``, ``bind``, ``grant-analyst`` and ``revoke-analyst``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+
+from sightline.server.auth.static_tokens import issue_token
+from sightline.server.config import load_settings
+from sightline.server.database.provider import database_dsn, open_database
+from sightline.storage.analytics import analyst_roles
+from sightline.storage.db import row_security
+from sightline.storage.errors import ConfigurationError, UnknownNameError
+
+
+def configure_token(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="name of the principal, used in logs")
+    parser.add_argument(
+        "--scopes",
+        nargs="+",
+        default=["read"],
+        metavar="SCOPE",
+        help="read, write, analytics (default: read)",
+    )
+
+
+def run_token(arguments: argparse.Namespace) -> None:
+    """Print the line for the token file on stdout, and the secret token on stderr."""
+    secret, stored = issue_token(arguments.name, arguments.scopes)
+    print(f"To choose its collections: sightline bind {stored.name}", file=sys.stderr)
+    print(f"Token for {stored.name}. It is shown only once:\n{secret}", file=sys.stderr)
+    print(stored)
+
+
+def configure_bind(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name",
+        metavar="PRINCIPAL",
+        nargs="?",
+        help="name of a static token, jwt:SUBJECT of a signed token, or * for all others",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--collections", nargs="+", metavar="NAME", help="only these collections")
+    what.add_argument("--everything", action="store_true", help="all collections, also future ones")
+    what.add_argument("--nothing", action="store_true", help="no collection")
+    what.add_argument("--release", action="store_true", help="remove the binding")
+
+
+def run_bind(arguments: argparse.Namespace) -> None:
+    """Change the binding, and print all bindings."""
+    action = arguments.collections or arguments.everything or arguments.nothing or arguments.release
+    if bool(action) != (arguments.name is not None):
+        raise ConfigurationError(
+            "Give a principal with --collections, --everything, --nothing or --release, or no "
+            "arguments at all."
+        )
+    print("\n".join(asyncio.run(_bind(arguments))))
+
+
+async def _bind(arguments: argparse.Namespace) -> list[str]:
+    name: str = arguments.name
+    async with open_database(load_settings()) as database, database.connection() as connection:
+        if arguments.everything:
+            await row_security.bind_to_all_collections(connection, name)
+        elif arguments.collections or arguments.nothing:
+            await row_security.bind(connection, name, arguments.collections or ())
+        elif arguments.release and not await row_security.remove_binding(connection, name):
+            known = await row_security.bindings(connection)
+            raise UnknownNameError("binding of", name, known)
+        return _format_bindings(await row_security.bindings(connection))
+
+
+def _format_bindings(bindings: Mapping[str, Sequence[str] | None]) -> list[str]:
+    """Return one line per bound principal, and one for all others."""
+    shown = {
+        name: "everything" if collections is None else ", ".join(collections) or "nothing"
+        for name, collections in bindings.items()
+    }
+    unbound = "nothing" if bindings else "everything, until the first principal is bound"
+    others = shown.pop(row_security.DEFAULT_PRINCIPAL, unbound)
+    return [f"{name}: {text}" for name, text in [*shown.items(), ("all others", others)]]
+
+
+def configure_grant_analyst(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="name of lower-case letters, digits and _, such as alice")
+    bound = parser.add_mutually_exclusive_group()
+    bound.add_argument("--collections", nargs="+", metavar="NAME", help="only these collections")
+    bound.add_argument(
+        "--all-collections",
+        action="store_true",
+        help="all collections; removes an existing binding",
+    )
+
+
+def run_grant_analyst(arguments: argparse.Namespace) -> None:
+    """Print the connection string on stdout, and hints on stderr."""
+    settings = load_settings()
+    with database_dsn(settings) as dsn:
+        granted = asyncio.run(
+            analyst_roles.grant_analyst(
+                dsn,
+                arguments.name,
+                collections=arguments.collections,
+                everything=arguments.all_collections,
+            )
+        )
+    if settings.database.url is None:
+        print(
+            "The embedded Postgres runs only while a Sightline process runs, and accepts only the "
+            "owner of the data folder.",
+            file=sys.stderr,
+        )
+    print(
+        f"{arguments.name} can read the schema analytics. Store this connection string; it "
+        "contains the password. To create a new password, run the command again.",
+        file=sys.stderr,
+    )
+    print(granted)
+
+
+def configure_revoke_analyst(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="name of the login, such as alice")
+
+
+def run_revoke_analyst(arguments: argparse.Namespace) -> None:
+    with database_dsn(load_settings()) as dsn:
+        asyncio.run(analyst_roles.revoke_analyst(dsn, arguments.name))
+    print(f"Deleted the login {arguments.name}.", file=sys.stderr)

@@ -1,1 +1,0 @@
-"""Commands that maintain the database."""
