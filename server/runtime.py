@@ -15,7 +15,6 @@ from sightline.server.lazy_resource import (
     Closeable,
     LazyResource,
     State,
-    import_lock,
     open_in_thread,
     run_in_daemon_thread,
 )
@@ -34,6 +33,7 @@ from sightline.storage.errors import (
     ModelUnavailableError,
     SightlineError,
 )
+from sightline.storage.import_lock import import_lock
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy, available_cores
 from sightline.storage.interfaces import TextEncoder

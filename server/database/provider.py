@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.server.config import Settings
-from sightline.server.lazy_resource import import_lock, run_in_daemon_thread
+from sightline.server.lazy_resource import run_in_daemon_thread
 from sightline.storage.db.pool import Database
+from sightline.storage.import_lock import import_lock
 
 if TYPE_CHECKING:
     from sightline.storage.postgres import EmbeddedPostgres

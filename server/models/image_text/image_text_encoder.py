@@ -15,13 +15,13 @@ from typing import Protocol
 import numpy as np
 
 from sightline.server.config.settings import EncoderSettings
-from sightline.server.lazy_resource import import_lock
 from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.server.models.model_files import FingerprintCache, local_folder
 from sightline.server.models.text_cache import TextVectorCache
 from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.import_lock import import_lock
 from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
 
 BUILTIN = "builtin"

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sightline.server.config.settings import EncoderSettings
-from sightline.server.lazy_resource import import_lock
 from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
 from sightline.server.models.model_files import download_snapshot, local_folder
 from sightline.storage.errors import ConfigurationError
+from sightline.storage.import_lock import import_lock
 from sightline.storage.interfaces import Vectors
 
 if TYPE_CHECKING:

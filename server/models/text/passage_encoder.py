@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 from sightline.server.config.settings import EncoderSettings
-from sightline.server.lazy_resource import import_lock
 from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
 from sightline.server.models.model_files import FingerprintCache, download_snapshot, local_folder
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
 from sightline.server.models.text_cache import TextVectorCache
 from sightline.storage.errors import ConfigurationError
+from sightline.storage.import_lock import import_lock
 from sightline.storage.interfaces import EncoderIdentity, TextEncoder, Vectors
 
 #: The passages use the text tower of the image encoder.

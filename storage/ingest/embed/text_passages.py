@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sightline.storage.errors import MediaError
+from sightline.storage.import_lock import import_lock
 from sightline.storage.ingest.discover.sidecars import WarningSink
 from sightline.storage.ingest.embed.batch_encoder import BatchEncoder
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -171,7 +172,8 @@ def _sentences(text: str) -> list[str]:
 @cache
 def _splitter(chunk_tokens: int, overlap_tokens: int) -> SentenceSplitter:
     # Imported late: it takes two seconds. Its default tokenizers would need data files.
-    from llama_index.core.node_parser import SentenceSplitter
+    with import_lock:
+        from llama_index.core.node_parser import SentenceSplitter
 
     return SentenceSplitter(
         chunk_size=chunk_tokens,
