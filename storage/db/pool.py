@@ -129,7 +129,7 @@ class Database:
 
         pool = AsyncConnectionPool[Connection](
             dsn,
-            connection_class=AsyncConnection[TupleRow],
+            connection_class=Connection,
             kwargs={"context": adapters},
             min_size=min_connections,
             max_size=max_connections,
