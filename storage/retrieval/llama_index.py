@@ -63,7 +63,7 @@ class _SearchRetriever(BaseRetriever, Generic[RequestT, HitT]):  # type: ignore[
 
     def __init__(
         self,
-        search: SearchPipeline[RequestT, HitT, Any],
+        search: SearchPipeline[RequestT, HitT],
         request: RequestT | None = None,
         *,
         filters: MetadataFilters | None = None,

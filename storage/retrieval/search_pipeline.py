@@ -1,31 +1,35 @@
 """The stages that both searches share.
 
-validate -> scope -> encode and plan -> retrieve (parallel) -> fuse -> rerank -> diversify and
+validate -> scope -> encode and plan -> retrieve (parallel) -> fuse -> rerank -> arrange and
 hydrate -> log. `ImageSearch` and `PassageSearch` configure the stages.
 """
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
+from psycopg.types.json import Jsonb
+
+from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
-from sightline.storage.db.queries import Connection
+from sightline.storage.db.queries import Connection, load_sql
+from sightline.storage.errors import StorageError
 from sightline.storage.interfaces import EncoderIdentity
-from sightline.storage.retrieval import search_log
 from sightline.storage.retrieval.filters.filter_schema import FilterSchema
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
 from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fuse_scores
-from sightline.storage.retrieval.ranking.mmr import DiversifiedHits, diversify_assets
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
 from sightline.storage.retrieval.request_validation import (
     MAX_RESULTS,
     Request,
     decode_cursor,
     encode_cursor,
+    loggable_arguments,
     request_digest,
 )
 from sightline.storage.retrieval.retrievers.base_retriever import (
@@ -34,10 +38,11 @@ from sightline.storage.retrieval.retrievers.base_retriever import (
     Retriever,
     RetrieverResult,
 )
-from sightline.storage.retrieval.retrievers.encoder_reliability import encoder_reliability
+from sightline.storage.retrieval.retrievers.vector_confidence import encoder_reliability
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import (
     ImageHit,
+    ImageRequest,
     PassageHit,
     RetrieverReport,
     SearchReport,
@@ -47,33 +52,14 @@ from sightline.storage.retrieval.stage_runner import StageTimer, gather_or_cance
 from sightline.storage.text.analyzer import remove_quotes
 from sightline.storage.types import Level
 
+_SQL = load_sql("retrieval")
+_MAX_LOGGED_QUERY_CHARS = 10_000
+_ASYNCHRONOUS_COMMIT = "SELECT set_config('synchronous_commit', 'off', true)"
+
+logger = logging.getLogger(__name__)
+
 RequestT = TypeVar("RequestT", bound=Request)
 HitT = TypeVar("HitT", bound=ImageHit | PassageHit)
-ContextT = TypeVar("ContextT")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidRequest(Generic[RequestT]):
-    """Result of the validate stage.
-
-    ``excluded`` are asset ids that must not be in the result.
-    """
-
-    request: RequestT
-    query: str
-    excluded: frozenset[str] = frozenset()
-    visual_weight: float | None = None
-    diversity: float = 0.0
-    group_duplicates: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ScopeStage(Generic[ContextT]):
-    """Result of the scope stage; ``context`` is input of the encode stage."""
-
-    scope: SearchScope
-    reliability: Mapping[int, float]
-    context: ContextT
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +80,7 @@ class RerankResult:
     notes: tuple[str, ...] = ()
 
 
-class SearchPipeline(ABC, Generic[RequestT, HitT, ContextT]):
+class SearchPipeline(ABC, Generic[RequestT, HitT]):
     """Runs the stages of a search; create one for each process.
 
     ``signing_key`` signs cursors. Both searches may share ``caches``.
@@ -123,62 +109,54 @@ class SearchPipeline(ABC, Generic[RequestT, HitT, ContextT]):
         SpaceMismatchError, ModelError and StorageError.
         """
         timer = StageTimer()
-        valid = self._validate(request)
+        query = self._validate(request)
+        visual_weight: float | None = None
+        excluded: set[str | None] = set()
+        if isinstance(request, ImageRequest):
+            visual_weight = request.visual_weight
+            # The images that the request names are not an answer to it.
+            excluded = {*request.named_assets, request.crop_of}
         digest = request_digest(request)
         offset = decode_cursor(self._signing_key, request.cursor, digest) if request.cursor else 0
         with timer.stage("scope"):
-            scoped = await self._resolve(request)
+            scope, reliability = await self._resolve(request)
         with timer.stage("encode"):
-            retrievers = await self._plan(valid, scoped)
-        fused = await retrieve_and_fuse(retrievers, valid.visual_weight, timer)
-        candidates = [hit for hit in fused.hits if hit.key not in valid.excluded]
+            retrievers = await self._plan(request, query, scope, reliability)
+        fused = await retrieve_and_fuse(retrievers, visual_weight, timer)
+        candidates = [hit for hit in fused.hits if hit.key not in excluded]
         with timer.stage("rerank") if self._reranker else nullcontext():
-            reranked = await self._rerank(valid.query, candidates)
+            ranked = await self._rerank(query, candidates)
         end = offset + request.limit
         with timer.stage("hydrate"):
             async with self._database.connection(autocommit=True) as connection:
-                space = scoped.scope.spaces.get("asset")
-                diversified = await diversify_assets(
-                    connection,
-                    reranked.hits[:MAX_RESULTS],
-                    space=None if space is None else space.space,
-                    reranked=reranked.reranked,
-                    group_duplicates=valid.group_duplicates,
-                    diversity=valid.diversity,
-                )
-                page = replace(diversified, hits=diversified.hits[offset:end])
-                records = await self._hydrate(connection, valid.query, page)
-        shown = [hit for hit in page.hits if hit.key in records]  # others were deleted meanwhile
-        has_more = end < len(diversified.hits)
+                arranged = await self._arrange(connection, request, scope, ranked)
+                hits = await self._hydrate(connection, query, arranged[offset:end])
+        has_more = end < min(len(arranged), MAX_RESULTS)
         report = SearchReport(
             retrievers=fused.reports,
             timings_ms={**timer.stages, "total": timer.total()},
             next_cursor=encode_cursor(self._signing_key, end, digest) if has_more else None,
-            notes=(*scoped.scope.notes, *fused.notes, *reranked.notes),
-            reranked=reranked.reranked,
+            notes=(*scope.notes, *fused.notes, *ranked.notes),
+            reranked=ranked.reranked,
             fused_keys=tuple(
-                hit.key for hit in fused.hits[:MAX_RESULTS] if hit.key not in valid.excluded
+                hit.key for hit in fused.hits[:MAX_RESULTS] if hit.key not in excluded
             ),
         )
-        await search_log.write(
-            self._database,
-            request,
-            report.timings_ms,
-            [{self.level: hit.key, "score": round(hit.score, 6)} for hit in shown],
-        )
-        return SearchResults(tuple(records[hit.key] for hit in shown), report)
+        await self._log(request, query, report.timings_ms, hits)
+        return SearchResults(tuple(hits.values()), report)
 
-    async def _resolve(self, request: RequestT) -> ScopeStage[ContextT]:
-        """Resolve the scope and load what encoding needs, with one connection."""
+    async def _resolve(self, request: RequestT) -> tuple[SearchScope, Mapping[int, float]]:
+        """Return the scope, and the reliability of the passage encoder by collection id."""
+        encoders = self._encoders()
+        passage = encoders.get("passage")
         async with self._database.connection(autocommit=True) as connection:
             scope = await resolve_scope(
-                connection, request.selection, self._encoders(), self.schema, self._caches
+                connection, request.selection, encoders, self.schema, self._caches
             )
-            reliability: Mapping[int, float] = {}
-            if self._measures_reliability:
-                reliability = await encoder_reliability(connection, scope, self._caches)
-            context = await self._load_context(connection, request, scope)
-        return ScopeStage(scope, reliability, context)
+            # The measurement compares captions and images of one encoder.
+            if encoders.get("asset", passage) != passage:
+                return scope, {}
+            return scope, await encoder_reliability(connection, scope, self._caches)
 
     async def _rerank(self, query: str, hits: Sequence[FusedHit]) -> RerankResult:
         """Rerank the first hits; hold no connection while the model runs."""
@@ -191,28 +169,57 @@ class SearchPipeline(ABC, Generic[RequestT, HitT, ContextT]):
         reordered = [*(head[index] for index in order), *hits[len(head) :]]
         return RerankResult(reordered, problem is None, () if problem is None else (problem,))
 
-    @property
-    @abstractmethod
-    def _measures_reliability(self) -> bool:
-        """Return whether to measure the reliability of the passage encoder."""
+    async def _arrange(
+        self,
+        connection: Connection,  # noqa: ARG002
+        request: RequestT,  # noqa: ARG002
+        scope: SearchScope,  # noqa: ARG002
+        ranked: RerankResult,
+    ) -> Sequence[FusedHit]:
+        return ranked.hits
+
+    async def _log(
+        self,
+        request: RequestT,
+        query: str,
+        timings_ms: Mapping[str, float],
+        hits: Mapping[Key, HitT],
+    ) -> None:
+        """Insert a row of ``retrieval_log``; a failure does not fail the search."""
+        collections = request.selection.collections
+        row = {
+            "principal": request.principal,
+            "tool": request.tool,
+            "collection": None if collections is None else ", ".join(collections),
+            "query": query[:_MAX_LOGGED_QUERY_CHARS] or None,
+            "arguments": Jsonb(loggable_arguments(request)),
+            "timings_ms": Jsonb({name: round(value, 2) for name, value in timings_ms.items()}),
+            "total_ms": timings_ms["total"],
+            "result_count": len(hits),
+            "results": Jsonb(
+                [{self.level: key, "score": round(hit.score, 6)} for key, hit in hits.items()]
+            ),
+        }
+        try:
+            # Use server rights: principals without collections cannot insert rows.
+            with row_security.as_principal(None):
+                async with self._database.connection() as connection, connection.pipeline():
+                    await connection.execute(_ASYNCHRONOUS_COMMIT)
+                    await connection.execute(_SQL["log"], row)
+        except StorageError as error:
+            logger.warning("could not log the search: %s", error)
 
     @abstractmethod
-    def _validate(self, request: RequestT) -> ValidRequest[RequestT]:
-        """Return the valid request, or raise InvalidArgumentError."""
+    def _validate(self, request: RequestT) -> str:
+        """Return the query without outer space, or raise InvalidArgumentError."""
 
     @abstractmethod
     def _encoders(self) -> Mapping[Level, EncoderIdentity]:
         """Return the encoder of each level that the search uses."""
 
     @abstractmethod
-    async def _load_context(
-        self, connection: Connection, request: RequestT, scope: SearchScope
-    ) -> ContextT:
-        """Load what `_plan` needs from the database."""
-
-    @abstractmethod
     async def _plan(
-        self, valid: ValidRequest[RequestT], scoped: ScopeStage[ContextT]
+        self, request: RequestT, query: str, scope: SearchScope, reliability: Mapping[int, float]
     ) -> Sequence[Retriever]:
         """Encode the query and return the retrievers to run."""
 
@@ -224,9 +231,9 @@ class SearchPipeline(ABC, Generic[RequestT, HitT, ContextT]):
 
     @abstractmethod
     async def _hydrate(
-        self, connection: Connection, query: str, page: DiversifiedHits
+        self, connection: Connection, query: str, hits: Sequence[FusedHit]
     ) -> dict[Key, HitT]:
-        """Load the records of the page, by key."""
+        """Return the hits by key, in order, without those deleted meanwhile."""
 
 
 async def retrieve_and_fuse(
@@ -238,17 +245,12 @@ async def retrieve_and_fuse(
         with timer.stage(retriever.name):
             return await retriever.retrieve()
 
-    results = dict(
-        zip(
-            [retriever.name for retriever in retrievers],
-            await gather_or_cancel([timed(retriever) for retriever in retrievers]),
-            strict=True,
-        )
-    )
+    modalities = {retriever.name: retriever.modality for retriever in retrievers}
+    timed_results = await gather_or_cancel([timed(retriever) for retriever in retrievers])
+    results = dict(zip(modalities, timed_results, strict=True))
     if visual_weight is None:
         hits, weights = fuse_ranks(results)
     else:
-        modalities = {retriever.name: retriever.modality for retriever in retrievers}
         hits, weights = fuse_scores(results, modalities, visual_weight)
     reports = {
         name: RetrieverReport(

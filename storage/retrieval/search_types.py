@@ -60,6 +60,16 @@ class ImageRequest:
     principal: str | None = None
     tool: str = "search_images"
 
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """The image and all examples."""
+        return (*(() if self.image is None else (self.image,)), *self.like, *self.unlike)
+
+    @property
+    def named_assets(self) -> list[str]:
+        """Ids of the assets that the request uses as image or examples."""
+        return [each for each in self.examples if isinstance(each, str)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassageRequest:

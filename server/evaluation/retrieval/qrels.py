@@ -12,7 +12,7 @@ from sightline.storage.db.queries import Connection
 from sightline.storage.errors import shown
 from sightline.storage.records import assets
 from sightline.storage.records.assets import FileAsset, FilePassage
-from sightline.storage.retrieval.hydrate import hydration
+from sightline.storage.retrieval import hydration
 
 _MAX_NAMES_IN_ERROR = 3
 

@@ -13,7 +13,7 @@ from sightline.server.evaluation.retrieval.retrieval_metrics import MAIN_METRIC
 from sightline.server.evaluation.retrieval.retrieval_results import EvalQueryResult, TaskResult
 from sightline.storage.errors import UnknownAssetError
 from sightline.storage.records import assets
-from sightline.storage.retrieval.hydrate import hydration
+from sightline.storage.retrieval import hydration
 from sightline.tools.shared import images
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.references import shorten

@@ -8,9 +8,8 @@ scores are mixed instead, each scaled from 0 (unrelated) to 1 (the retriever's b
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from sightline.storage.retrieval.retrievers.base_retriever import (
@@ -33,6 +32,7 @@ class FusedHit(NamedTuple):
     """A key with its fused score and its score in each retriever.
 
     ``region_id`` and ``passage_id`` come from the retriever that ranked the key best.
+    ``duplicates`` are the ids of assets that this one hides.
     """
 
     key: Key
@@ -40,17 +40,11 @@ class FusedHit(NamedTuple):
     retrievers: Mapping[str, RetrieverScore]
     region_id: int | None = None
     passage_id: int | None = None
+    duplicates: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Accumulator:
-    """Collects the scores of one key; ``region`` and ``passage`` are (rank, id)."""
-
-    rank: int
-    score: float = 0.0
-    retrievers: dict[str, RetrieverScore] = field(default_factory=dict)
-    region: tuple[int, int] | None = None
-    passage: tuple[int, int] | None = None
+_RankedHits = Mapping[str, tuple[int, Hit]]
+"""Rank and hit of one key, by retriever."""
 
 
 def fuse_ranks(results: Mapping[str, RetrieverResult]) -> tuple[list[FusedHit], dict[str, float]]:
@@ -59,14 +53,16 @@ def fuse_ranks(results: Mapping[str, RetrieverResult]) -> tuple[list[FusedHit], 
     The score is 1 for a hit that is first with full confidence in all retrievers.
     """
     factors = {name: TEXT_TO_REGION_WEIGHT if name == "text_to_region" else 1.0 for name in results}
-    weights = {name: factors[name] * result.confidence for name, result in results.items()}
     maximum = sum(factors.values()) / (RANK_CONSTANT + 1)
-    accumulators: dict[Key, _Accumulator] = {}
-    for name, result in results.items():
-        for rank, hit in enumerate(result.hits, start=1):
-            share = max(hit.confidence, MIN_CONFIDENCE) / (RANK_CONSTANT + rank)
-            _add(accumulators, name, rank, hit, factors[name] * share / maximum)
-    return _sorted_hits(accumulators), weights
+
+    def score(ranked: _RankedHits) -> float:
+        return sum(
+            factors[name] * max(hit.confidence, MIN_CONFIDENCE) / (RANK_CONSTANT + rank) / maximum
+            for name, (rank, hit) in ranked.items()
+        )
+
+    weights = {name: factors[name] * result.confidence for name, result in results.items()}
+    return _fuse(results, score), weights
 
 
 def fuse_scores(
@@ -81,59 +77,47 @@ def fuse_scores(
     ranked worse than whole images alone.
     """
     modality_weight: dict[Modality, float] = {"visual": visual_weight, "text": 1 - visual_weight}
-    weights = {name: modality_weight[modalities[name]] for name in results}
     queries = {name: (modalities[name], name.partition("_to_")[0]) for name in results}
     sharing = Counter(queries.values())
-    accumulators: dict[Key, _Accumulator] = {}
-    values: dict[Key, dict[tuple[Modality, str], float]] = {}
-    for name, result in results.items():
-        query = queries[name]
-        span = (result.hits[0].score if result.hits else 0.0) - result.floor
-        for rank, hit in enumerate(result.hits, start=1):
-            value = max(hit.score - result.floor, 0.0) / span if span > 0 else 0.0
-            of_key = values.setdefault(hit.key, {})
-            of_key[query] = of_key.get(query, 0.0) + value / sharing[query]
-            _add(accumulators, name, rank, hit, 0.0)
-    for key, of_key in values.items():
-        for modality, weight in modality_weight.items():
-            best = max(
-                (value for query, value in of_key.items() if query[0] == modality), default=0
-            )
-            accumulators[key].score += weight * best
-    return [hit for hit in _sorted_hits(accumulators) if hit.score > 0], weights
 
-
-def _add(
-    accumulators: dict[Key, _Accumulator], name: str, rank: int, hit: Hit, share: float
-) -> None:
-    accumulator = accumulators.setdefault(hit.key, _Accumulator(rank))
-    accumulator.rank = min(accumulator.rank, rank)
-    accumulator.score += share
-    accumulator.retrievers[name] = RetrieverScore(rank, hit.score, hit.distance)
-    accumulator.region = _better_ranked(accumulator.region, rank, hit.region_id)
-    accumulator.passage = _better_ranked(accumulator.passage, rank, hit.passage_id)
-
-
-def _better_ranked(
-    current: tuple[int, int] | None, rank: int, id_: int | None
-) -> tuple[int, int] | None:
-    if id_ is None or (current is not None and current[0] <= rank):
-        return current
-    return rank, id_
-
-
-def _sorted_hits(accumulators: Mapping[Key, _Accumulator]) -> list[FusedHit]:
-    """Sort by score, then by best rank and key, so that pages stay stable."""
-    ordered = sorted(
-        accumulators.items(), key=lambda item: (-item[1].score, item[1].rank, str(item[0]))
-    )
-    return [
-        FusedHit(
-            key=key,
-            score=accumulator.score,
-            retrievers=accumulator.retrievers,
-            region_id=accumulator.region and accumulator.region[1],
-            passage_id=accumulator.passage and accumulator.passage[1],
+    def score(ranked: _RankedHits) -> float:
+        values: dict[tuple[Modality, str], float] = defaultdict(float)
+        for name, (_, hit) in ranked.items():
+            result, query = results[name], queries[name]
+            span = result.hits[0].score - result.floor
+            if span > 0:
+                values[query] += max(hit.score - result.floor, 0.0) / span / sharing[query]
+        return sum(
+            weight * max((v for query, v in values.items() if query[0] == modality), default=0)
+            for modality, weight in modality_weight.items()
         )
-        for key, accumulator in ordered
-    ]
+
+    weights = {name: modality_weight[modalities[name]] for name in results}
+    return [hit for hit in _fuse(results, score) if hit.score > 0], weights
+
+
+def _fuse(
+    results: Mapping[str, RetrieverResult], score: Callable[[_RankedHits], float]
+) -> list[FusedHit]:
+    """Sort by score, then by best rank and key, so that pages stay stable."""
+    by_key: dict[Key, dict[str, tuple[int, Hit]]] = {}
+    for name, result in results.items():
+        for rank, hit in enumerate(result.hits, start=1):
+            by_key.setdefault(hit.key, {})[name] = (rank, hit)
+    fused: list[FusedHit] = []
+    for key, ranked in by_key.items():
+        best_first = sorted(ranked.values(), key=lambda each: each[0])
+        regions = (hit.region_id for _, hit in best_first if hit.region_id is not None)
+        passages = (hit.passage_id for _, hit in best_first if hit.passage_id is not None)
+        scores = {
+            name: RetrieverScore(rank, hit.score, hit.distance)
+            for name, (rank, hit) in ranked.items()
+        }
+        fused.append(
+            FusedHit(key, score(ranked), scores, next(regions, None), next(passages, None))
+        )
+    return sorted(fused, key=lambda hit: (-hit.score, _best_rank(hit), str(hit.key)))
+
+
+def _best_rank(hit: FusedHit) -> int:
+    return min(each.rank for each in hit.retrievers.values())

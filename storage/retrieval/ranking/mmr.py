@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,31 +13,24 @@ from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.retrievers.knn import asset_vectors
 
 _SQL = load_sql("retrieval")
+_SAME_BITS = 4
+_SIMILAR_BITS = 12
+_MIN_COSINE = 0.97
 
 
-@dataclass(frozen=True, slots=True)
-class DiversifiedHits:
-    """Hits in their final order; ``duplicates`` maps a shown asset id to hidden ones."""
-
-    hits: Sequence[FusedHit]
-    duplicates: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-async def diversify_assets(
+async def diversify(
     connection: Connection,
     hits: Sequence[FusedHit],
+    space: EmbeddingSpace,
     *,
-    space: EmbeddingSpace | None,
     reranked: bool,
     group_duplicates: bool,
     diversity: float,
-) -> DiversifiedHits:
+) -> list[FusedHit]:
     """Hide near-duplicates and apply MMR; load the vectors and hashes that this needs.
 
     ``reranked`` says that the scores do not match the order.
     """
-    if space is None or not (group_duplicates or diversity > 0):
-        return DiversifiedHits(hits)
     ids = [str(hit.key) for hit in hits]
     stored = await asset_vectors(connection, space, ids)
     missing = np.zeros(space.identity.dimension, dtype=np.float32)
@@ -46,24 +38,23 @@ async def diversify_assets(
         len(ids), len(missing)
     )
     shown = list(range(len(hits)))
-    duplicates: dict[str, tuple[str, ...]] = {}
+    duplicates: dict[int, list[str]] = {}
     if group_duplicates:
         cursor = await connection.execute(_SQL["perceptual_hashes"], {"ids": ids})
         hashes: dict[str, int] = dict(await cursor.fetchall())
         leaders = group_near_duplicates([hashes.get(id_) for id_ in ids], vectors)
-        shown = [index for index, leader in enumerate(leaders) if index == leader]
         for index, leader in enumerate(leaders):
-            if index != leader:
-                duplicates[ids[leader]] = (*duplicates.get(ids[leader], ()), ids[index])
+            duplicates.setdefault(leader, []).extend([ids[index]] if index != leader else [])
+        shown = list(duplicates)
     if diversity > 0:
         # Scores of reranked hits are not comparable, so use the negative rank.
         scores = [float(-rank) if reranked else hits[i].score for rank, i in enumerate(shown)]
-        shown = [shown[i] for i in mmr(scores, vectors[shown], diversity, len(shown))]
-    return DiversifiedHits([hits[index] for index in shown], duplicates)
+        shown = [shown[i] for i in mmr(scores, vectors[shown], diversity)]
+    return [hits[index]._replace(duplicates=tuple(duplicates.get(index, ()))) for index in shown]
 
 
-def mmr(scores: Sequence[float], vectors: Vectors, diversity: float, limit: int) -> list[int]:
-    """Select by maximal marginal relevance; return indexes in order of selection.
+def mmr(scores: Sequence[float], vectors: Vectors, diversity: float) -> list[int]:
+    """Order by maximal marginal relevance; return indexes in order of selection.
 
     ``vectors`` are unit vectors, float32 of shape (len(scores), dimension); a zero row is similar
     to nothing. Relevance is the score scaled to 0..1. Each selection costs ``diversity`` (0 to 1)
@@ -72,35 +63,24 @@ def mmr(scores: Sequence[float], vectors: Vectors, diversity: float, limit: int)
     if not len(scores):
         return []
     relevance = np.asarray(scores, dtype=np.float32)
-    spread = float(relevance.max() - relevance.min())
+    spread = float(np.ptp(relevance))
     relevance = (relevance - relevance.min()) / spread if spread > 0 else np.ones_like(relevance)
     similarity = np.zeros(len(scores), dtype=np.float32)
-    remaining = np.ones(len(scores), dtype=bool)
     selected: list[int] = []
-    while len(selected) < min(limit, len(scores)):
+    for _ in scores:
         value = (1 - diversity) * relevance - diversity * similarity
-        value[~remaining] = -np.inf
-        best = int(value.argmax())
-        selected.append(best)
-        remaining[best] = False
-        similarity = np.maximum(similarity, vectors @ vectors[best])
+        value[selected] = -np.inf
+        selected.append(int(value.argmax()))
+        similarity = np.maximum(similarity, vectors @ vectors[selected[-1]])
     return selected
 
 
-def group_near_duplicates(
-    hashes: Sequence[int | None],
-    vectors: Vectors,
-    *,
-    same_bits: int = 4,
-    similar_bits: int = 12,
-    min_cosine: float = 0.97,
-) -> list[int]:
+def group_near_duplicates(hashes: Sequence[int | None], vectors: Vectors) -> list[int]:
     """Return for each image the index of its first near-duplicate, or its own index.
 
     ``hashes`` are 64-bit perceptual hashes; ``vectors`` are unit vectors, float32 of shape
-    (n, dimension).
-    Two images are near-duplicates if their hashes differ in at most ``same_bits``, or in at most
-    ``similar_bits`` with a cosine of at least ``min_cosine`` (a crop or another exposure).
+    (n, dimension). Two images are near-duplicates if their hashes differ in at most 4 bits, or in
+    at most 12 bits with a cosine of at least 0.97 (a crop or another exposure).
     """
     leaders: list[int] = []
     groups = list(range(len(hashes)))
@@ -110,8 +90,8 @@ def group_near_duplicates(
             if value is None or other is None:
                 continue
             bits = ((value ^ other) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()
-            if bits <= same_bits or (
-                bits <= similar_bits and float(vectors[index] @ vectors[leader]) >= min_cosine
+            if bits <= _SAME_BITS or (
+                bits <= _SIMILAR_BITS and float(vectors[index] @ vectors[leader]) >= _MIN_COSINE
             ):
                 groups[index] = leader
                 break

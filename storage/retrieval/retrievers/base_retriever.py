@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from sightline.storage.retrieval.request_validation import MAX_RESULTS
+
 Key = str | int
 """An asset id or a passage id."""
 
@@ -53,22 +55,19 @@ class Retriever(Protocol):
 
     @property
     def name(self) -> str:
-        """Return the name that results use, such as ``text_to_image``."""
-        ...
+        """Name in results, such as ``text_to_image``."""
 
     @property
     def modality(self) -> Modality:
-        """Return the side that ``visual_weight`` weighs."""
-        ...
+        """The side that ``visual_weight`` weighs."""
 
     async def retrieve(self) -> RetrieverResult:
         """Run the search."""
-        ...
 
 
-def best_per_key(hits: Iterable[Hit], limit: int) -> tuple[Hit, ...]:
-    """Return the best hit of each key by score; ties are ordered by key."""
+def best_per_key(hits: Iterable[Hit]) -> tuple[Hit, ...]:
+    """Return the best `MAX_RESULTS` hits, one for each key; ties are ordered by key."""
     best: dict[Key, Hit] = {}
     for hit in sorted(hits, key=lambda hit: (-hit.score, str(hit.key))):
         best.setdefault(hit.key, hit)
-    return tuple(best.values())[:limit]
+    return tuple(best.values())[:MAX_RESULTS]

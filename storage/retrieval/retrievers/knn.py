@@ -116,10 +116,7 @@ async def asset_vectors(
     """Return the vectors of whole assets by id, float32 of shape (dimension,)."""
     if not asset_ids:
         return {}
-    statement = sql.SQL(_SQL["asset_vectors"]).format(
-        dimension=sql.Literal(space.identity.dimension),
-        partition=sql.Identifier(space.partition),
-    )
+    statement = space.compose(_SQL["asset_vectors"])
     cursor = await connection.execute(statement, {"asset_ids": list(asset_ids)}, binary=True)
     return {
         asset_id: np.asarray(vector.to_numpy(), dtype=np.float32)
@@ -150,63 +147,51 @@ class KnnStatement:
     def _is_exclusive(self) -> bool:
         return self.scope.spaces[self.space.level].exclusive
 
-    @property
-    def _of_passages(self) -> bool:
-        return self.space.level == "passage"
-
     def index_scan(self) -> sql.Composed:
         """Return the statement that uses the vector index."""
-        joins: sql.Composable = sql.SQL("")
-        key: LiteralString = "e.asset_id"
-        if self._of_passages:
-            key = "p.asset_id" if self.level == "asset" else "e.passage_id"
-            if self.is_filtered or self.level == "asset":
-                joins = sql.SQL("JOIN ({} ) ON p.id = e.passage_id").format(
-                    sql.SQL(_SQL["passages"])
-                )
-        elif self.scope.condition:
-            joins = sql.SQL("JOIN ({} ) ON a.id = e.asset_id").format(sql.SQL(_SQL["assets"]))
-        return self._fill(
-            _SQL["knn_index_scan"], key=key, collection="e.collection_id", joins=joins
-        )
+        of_passages = self.space.level == "passage"
+        by_asset = of_passages and self.level == "asset"
+        joins: LiteralString = ""
+        if by_asset or self.scope.condition or (of_passages and self.is_filtered):
+            joins = "JOIN ({tables} ) ON {id} = e.{link}"
+        key: LiteralString = "p.asset_id" if by_asset else "e.{link}"
+        return self._compose(_SQL["knn_index_scan"], key, "e.collection_id", joins=joins)
 
     def exact_scan(self) -> sql.Composed:
         """Return the statement that compares every matching row."""
-        key: LiteralString = "matching.asset_id"
-        if self._of_passages and self.level == "passage":
-            key = "matching.id"
-        return self._fill(
-            _SQL["knn_exact_scan"],
-            key=key,
-            collection="p.collection_id" if self._of_passages else "a.collection_id",
-            id=sql.SQL("p.id" if self._of_passages else "a.id"),
-            tables=sql.SQL(_SQL["passages" if self._of_passages else "assets"]),
-            link=sql.Identifier("passage_id" if self._of_passages else "asset_id"),
-        )
+        key: LiteralString = "matching.id" if self.level == "passage" else "matching.asset_id"
+        return self._compose(_SQL["knn_exact_scan"], key, "{alias}.collection_id")
 
-    def _fill(
+    def _compose(
         self,
         block: LiteralString,
-        *,
         key: LiteralString,
         collection: LiteralString,
-        **parts: sql.Composable,
+        joins: LiteralString = "",
     ) -> sql.Composed:
+        of_passages = self.space.level == "passage"
+        alias: LiteralString = "p" if of_passages else "a"
+        names: dict[str, sql.Composable] = {
+            "alias": sql.SQL(alias),
+            "id": sql.SQL(alias + ".id"),
+            "tables": sql.SQL(_SQL["passages" if of_passages else "assets"]),
+            "link": sql.Identifier("passage_id" if of_passages else "asset_id"),
+        }
         conditions: list[sql.Composable] = []
         if not self._is_exclusive:
-            conditions.append(sql.SQL(collection + " = ANY (%(collections)s)"))
+            conditions.append(sql.SQL(collection + " = ANY (%(collections)s)").format(**names))
         if self.scope.condition:
             conditions.append(self.scope.condition.sql)
-        if self._of_passages and self.scope.kinds:
+        if of_passages and self.scope.kinds:
             conditions.append(sql.SQL("p.kind = ANY (%(kinds)s)"))
-        if self._of_passages and self.level == "asset":
+        if of_passages and self.level == "asset":
             conditions.append(sql.SQL("p.asset_id IS NOT NULL"))
-        return sql.SQL(block).format(
-            key=sql.SQL(key),
-            condition=sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true"),
-            partition=sql.Identifier(self.space.partition),
-            dimension=sql.Literal(self.space.identity.dimension),
-            **parts,
+        return self.space.compose(
+            block,
+            key=sql.SQL(key).format(**names),
+            joins=sql.SQL(joins).format(**names),
+            condition=sql.SQL(" AND ").join(conditions or [sql.SQL("true")]),
+            **names,
         )
 
 

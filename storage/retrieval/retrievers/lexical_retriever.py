@@ -44,37 +44,12 @@ _LAST_CHARACTER = "\U0010ffff"
 _STATISTICS_TTL_SECONDS = 60.0
 
 
-class LeadingTerm(NamedTuple):
-    """A term that finds candidates; ``concept`` is the position of the query's term."""
+class _Term(NamedTuple):
+    """A term to search; ``concept`` is the position of the query's term."""
 
     term: str
     concept: int
     weight: float
-
-
-class CommonTerm(NamedTuple):
-    """A term that only ranks; ``share`` is the share of all passages that contain it."""
-
-    term: str
-    weight: float
-    share: float
-
-
-class AdjacentPair(NamedTuple):
-    """A tsquery of two adjacent query words, and their concepts."""
-
-    tsquery: str
-    first: int
-    second: int
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The terms of a query by their role."""
-
-    leading: Sequence[LeadingTerm]
-    common: Sequence[CommonTerm]
-    pairs: Sequence[AdjacentPair]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +70,6 @@ class LexicalRetriever:
     caches: SearchCaches
     query: str
     level: ResultLevel
-    limit: int
     name: str = "lexical"
     modality: Modality = "text"
 
@@ -112,11 +86,11 @@ class LexicalRetriever:
             passages, mean_length = await passage_statistics(connection, ids, self.caches)
             if not passages:
                 return RetrieverResult((), notes=notes)
-            terms = await self._terms(connection, query, passages)
+            terms = await self._term_parameters(connection, query, passages)
             rows = await self._rank(connection, terms, passages, mean_length)
         if not rows:
             return RetrieverResult((), notes=notes + missing_phrases_note(self.query))
-        return RetrieverResult(best_per_key(self._hits(rows, passages), self.limit), notes=notes)
+        return RetrieverResult(best_per_key(self._hits(rows, passages)), notes=notes)
 
     def _hits(self, rows: Sequence[_RankedRow], passages: int) -> list[Hit]:
         """Return hits with a confidence.
@@ -140,44 +114,47 @@ class LexicalRetriever:
                 hits.append(Hit(key, row.score, confidence=confidence, passage_id=row.passage_id))
         return hits
 
-    async def _terms(self, connection: Connection, query: TextQuery, passages: int) -> Terms:
-        leading = [
-            LeadingTerm(term, concept, weight)
-            for concept, (term, weight) in enumerate(zip(query.terms, query.weights, strict=True))
-        ]
-        common: list[CommonTerm] = []
+    async def _term_parameters(
+        self, connection: Connection, query: TextQuery, passages: int
+    ) -> dict[str, object]:
+        """Return the parameters for leading terms, common terms and adjacent pairs."""
+        weights = zip(query.terms, query.weights, strict=True)
+        leading = [_Term(term, concept, weight) for concept, (term, weight) in enumerate(weights)]
+        common: list[_Term] = []
+        shares: list[float] = []
         if passages > _SMALL_SCOPE_PASSAGES:
             total, _ = await passage_statistics(connection, None, self.caches)
             counts = await term_counts(connection, query.terms, self.caches)
-            leading, common = _split_terms(leading, counts, total)
-        for term in tuple(leading):
-            if term.term in query.prefixes:
-                expansions = await _expand_prefix(connection, term.term)
-                leading += [LeadingTerm(each, term.concept, 1.0) for each in expansions]
-        pairs = [
-            AdjacentPair(
-                f"{quote_term(query.terms[first])} <-> {quote_term(query.terms[second])}",
-                first,
-                second,
-            )
-            for first, second in query.word_pairs
-        ]
-        return Terms(leading, common, pairs)
+            leading, common = _split_terms(leading, counts)
+            shares = [min(counts[each.term] / total, 0.999) for each in common]
+        for term in [each for each in leading if each.term in query.prefixes]:
+            end = term.term + _LAST_CHARACTER
+            params = {"prefix": term.term, "end": end, "max_terms": _MAX_EXPANSIONS}
+            longer = await fetch_values(connection, _SQL["terms_with_prefix"], params)
+            leading += [_Term(each, term.concept, 1.0) for each in longer]
+        quoted = [quote_term(term) for term in query.terms]
+        return {
+            "terms": [each.term for each in leading],
+            "concepts": [each.concept for each in leading],
+            "weights": [each.weight for each in leading],
+            "common_terms": [each.term for each in common],
+            "common_weights": [each.weight for each in common],
+            "shares": shares,
+            "pairs": [f"{quoted[one]} <-> {quoted[other]}" for one, other in query.word_pairs],
+            "firsts": [one for one, _ in query.word_pairs],
+            "seconds": [other for _, other in query.word_pairs],
+        }
 
     async def _rank(
-        self, connection: Connection, terms: Terms, passages: int, mean_length: float
+        self,
+        connection: Connection,
+        terms: Mapping[str, object],
+        passages: int,
+        mean_length: float,
     ) -> list[_RankedRow]:
         parameters = {
             **self.scope.condition.parameters,
-            "terms": [each.term for each in terms.leading],
-            "concepts": [each.concept for each in terms.leading],
-            "weights": [each.weight for each in terms.leading],
-            "common_terms": [each.term for each in terms.common],
-            "common_weights": [each.weight for each in terms.common],
-            "shares": [each.share for each in terms.common],
-            "pairs": [each.tsquery for each in terms.pairs],
-            "firsts": [each.first for each in terms.pairs],
-            "seconds": [each.second for each in terms.pairs],
+            **terms,
             "adjacency_bonus": ADJACENCY_BONUS,
             "adjacency_candidates": _ADJACENCY_CANDIDATES,
             "passages": passages,
@@ -187,14 +164,13 @@ class LexicalRetriever:
             "collections": self.scope.collection_ids,
             "kinds": list(self.scope.kinds or ()),
             "max_postings": _MAX_POSTINGS,
-            "candidates": max(_CANDIDATES, self.limit),
+            "candidates": _CANDIDATES,
         }
+        statement = lexical_statement(self.scope, self.level)
         async with connection.cursor(row_factory=class_row(_RankedRow)) as cursor:
             # A prepared statement gets one generic plan that does not know the number of postings
             # of these terms, and takes five times as long.
-            await cursor.execute(
-                lexical_statement(self.scope, self.level), parameters, prepare=False
-            )
+            await cursor.execute(statement, parameters, prepare=False)
             return await cursor.fetchall()
 
 
@@ -232,53 +208,37 @@ async def term_counts(
 
 def lexical_statement(scope: SearchScope, level: ResultLevel) -> sql.Composed:
     """Build the BM25 statement for a scope; statistics ignore the scope's filter."""
-    conditions: list[sql.Composable] = []
-    joins = sql.SQL("")
-    if scope.condition:
-        conditions.append(scope.condition.sql)
-        joins = sql.SQL(_SQL["passage_joins"])
+    conditions = [scope.condition.sql]
     if scope.kinds:
         conditions.append(sql.SQL("p.kind = ANY (%(kinds)s)"))
+    saturation = sql.SQL(_SQL["saturation"])
     return sql.SQL(_SQL["lexical"]).format(
-        condition=sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true"),
+        condition=sql.SQL(" AND ").join(conditions),
         scope=sql.SQL(
             "true" if scope.all_collections else "p.collection_id = ANY (%(collections)s)"
         ),
-        joins=joins,
+        joins=sql.SQL(_SQL["passage_joins"] if scope.condition else ""),
         candidates=sql.SQL(_SQL["best_assets" if level == "asset" else "best_passages"]),
-        saturation=_saturation("posted.frequency", "posted.token_count"),
-        common_saturation=_saturation("o.frequency", "candidate.token_count"),
-    )
-
-
-def _saturation(frequency: str, length: str) -> sql.Composed:
-    return sql.SQL(_SQL["saturation"]).format(
-        frequency=sql.Identifier(*frequency.split(".")), length=sql.Identifier(*length.split("."))
+        saturation=saturation.format(
+            frequency=sql.SQL("posted.frequency"), length=sql.SQL("posted.token_count")
+        ),
+        common_saturation=saturation.format(
+            frequency=sql.SQL("o.frequency"), length=sql.SQL("candidate.token_count")
+        ),
     )
 
 
 def _split_terms(
-    terms: Sequence[LeadingTerm], counts: Mapping[str, int], passages: int
-) -> tuple[list[LeadingTerm], list[CommonTerm]]:
+    terms: Sequence[_Term], counts: Mapping[str, int]
+) -> tuple[list[_Term], list[_Term]]:
     """Split terms: the rarest lead, at least one, while their postings are few enough."""
-    leading: list[LeadingTerm] = []
-    common: list[CommonTerm] = []
+    leading: list[_Term] = []
+    common: list[_Term] = []
     postings = 0
     for term in sorted(terms, key=lambda term: counts[term.term]):
-        count = counts[term.term]
-        if postings and postings + count > MAX_LEADING_POSTINGS:
-            common.append(CommonTerm(term.term, term.weight, min(count / passages, 0.999)))
+        if postings and postings + counts[term.term] > MAX_LEADING_POSTINGS:
+            common.append(term)
         else:
             leading.append(term)
-            postings += count
+            postings += counts[term.term]
     return leading, common
-
-
-async def _expand_prefix(connection: Connection, character: str) -> list[str]:
-    """Return longer terms that begin with the character."""
-    params = {
-        "prefix": character,
-        "end": character + _LAST_CHARACTER,
-        "max_terms": _MAX_EXPANSIONS,
-    }
-    return await fetch_values(connection, _SQL["terms_with_prefix"], params)

@@ -9,6 +9,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.request_validation import MAX_RESULTS
 from sightline.storage.retrieval.retrievers.base_retriever import (
     Hit,
     Modality,
@@ -17,7 +18,7 @@ from sightline.storage.retrieval.retrievers.base_retriever import (
     best_per_key,
 )
 from sightline.storage.retrieval.retrievers.knn import find_nearest, unit_vector
-from sightline.storage.retrieval.retrievers.null_distribution import (
+from sightline.storage.retrieval.retrievers.vector_confidence import (
     null_distribution,
     vector_sample,
 )
@@ -38,15 +39,17 @@ class VectorRetriever:
     """
 
     name: str
-    modality: Modality
     database: Database
     scope: SearchScope
     space: EmbeddingSpace
     caches: SearchCaches
     vector: Vectors
     level: ResultLevel
-    limit: int
     reliability: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def modality(self) -> Modality:
+        return "text" if self.space.level == "passage" else "visual"
 
     async def retrieve(self) -> RetrieverResult:
         """Return the nearest assets or passages."""
@@ -60,7 +63,7 @@ class VectorRetriever:
                 self.scope,
                 query,
                 level=self.level,
-                rows=self.limit * (1 if is_direct else _ROWS_PER_RESULT),
+                rows=MAX_RESULTS * (1 if is_direct else _ROWS_PER_RESULT),
                 population=sample.population,
                 caches=self.caches,
             )
@@ -79,7 +82,7 @@ class VectorRetriever:
             for row, similarity in zip(neighbors.rows, similarities, strict=True)
         ]
         return RetrieverResult(
-            best_per_key(hits, self.limit),
+            best_per_key(hits),
             floor=null.mean if null else 0.0,
             threshold=null.threshold if null else None,
         )
@@ -92,7 +95,7 @@ def _relative_confidence(similarities: Sequence[float]) -> Callable[[float], flo
     return would rank above the best item of one.
     """
     lowest, highest = min(similarities, default=0.0), max(similarities, default=0.0)
-    if lowest == highest:
-        return lambda _: _MAX_CONFIDENCE_WITHOUT_NULL_DISTRIBUTION
     scale = _MAX_CONFIDENCE_WITHOUT_NULL_DISTRIBUTION
+    if lowest == highest:
+        return lambda _: scale
     return lambda similarity: scale * (similarity - lowest) / (highest - lowest)

@@ -292,3 +292,16 @@ async def test_lexical_statements_are_not_prepared(
         prepared = [statement for (statement,) in await cursor.fetchall()]
     assert prepared
     assert not [statement for statement in prepared if "BM25 in two stages" in statement]
+
+
+async def test_a_page_that_starts_before_the_last_reachable_result_is_complete(
+    corpus: Corpus, passages: PassageSearch
+) -> None:
+    await corpus.add_text("red.txt", [f"red {n}" for n in range(100)])
+    await corpus.add_text("words.txt", [f"bracket {n}" for n in range(100)])
+    first_page = await passages.search(PassageRequest(query="bracket red", limit=90))
+    cursor = first_page.report.next_cursor
+    assert cursor is not None
+    second = await passages.search(PassageRequest(query="bracket red", limit=20, cursor=cursor))
+    assert len(second.hits) == 20
+    assert second.report.next_cursor is None

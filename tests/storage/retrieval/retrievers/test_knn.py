@@ -20,7 +20,7 @@ from sightline.storage.retrieval.retrievers.knn import (
     find_nearest,
     max_exact_rows,
 )
-from sightline.storage.retrieval.retrievers.null_distribution import (
+from sightline.storage.retrieval.retrievers.vector_confidence import (
     SAMPLE_ROWS,
     null_distribution,
     vector_sample,

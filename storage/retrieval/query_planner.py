@@ -1,4 +1,12 @@
-"""Encode the text, image and examples of an image request; apply Rocchio."""
+"""Encode an image request and decide which retrievers run, with which query.
+
+text_to_image     text against whole images
+text_to_region    text against regions of images (if there are any)
+image_to_image    an image and liked examples against whole images
+image_to_region   an image against regions of images
+text_to_passage   text against captions and other passages, by meaning
+lexical           text against captions and other passages, by words
+"""
 
 from __future__ import annotations
 
@@ -9,16 +17,21 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
 from sightline.storage.errors import InvalidArgumentError, UnknownAssetError
 from sightline.storage.interfaces import ImageEncoder, TextEncoder, Vectors
 from sightline.storage.records import assets
-from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
+from sightline.storage.retrieval.retrievers.base_retriever import Retriever
 from sightline.storage.retrieval.retrievers.knn import asset_vectors, unit_vector
+from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever
+from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetriever
+from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Example, ImageRequest
 from sightline.storage.retrieval.stage_runner import gather_or_cancel
 from sightline.storage.text.analyzer import remove_quotes
-from sightline.storage.types import ASSET_ID
+from sightline.storage.types import ASSET_ID, Level
 
 UNLIKE_WEIGHT = 0.5
 """Rocchio's gamma: weight of the examples in ``unlike``."""
@@ -29,7 +42,10 @@ class EncodedQuery:
     """A request as unit vectors.
 
     Vectors are float32 of shape (dimension,), examples of shape (n, dimension). ``image_text`` is
-    the query text in the image space, ``passage_text`` in the passage space.
+    the query text in the image space, ``passage_text`` in the passage space. ``passage_text`` is
+    None if one encoder made the vectors of images and passages: the vector of a caption repeats
+    that of its image, and captioned images would get two votes. (On a synthetic album, nDCG@10 was
+    0.756 with it and 0.770 without; for exact captions 0.916 and 0.962.)
     """
 
     text: str
@@ -40,11 +56,6 @@ class EncodedQuery:
     unlike: Vectors
 
 
-def named_assets(request: ImageRequest) -> list[str]:
-    """Return the asset ids that the request uses as image or examples."""
-    return [each for each in _examples(request) if isinstance(each, str)]
-
-
 async def load_example_vectors(
     connection: Connection, request: ImageRequest, scope: SearchScope
 ) -> dict[str, Vectors]:
@@ -52,9 +63,7 @@ async def load_example_vectors(
 
     Raises UnknownAssetError, or InvalidArgumentError if an asset has no vector of this encoder.
     """
-    ids = named_assets(request)
-    if not ids:
-        return {}
+    ids = request.named_assets
     if malformed := [id_ for id_ in ids if not ASSET_ID.fullmatch(id_)]:
         raise UnknownAssetError(malformed)
     scoped = scope.spaces.get("asset")
@@ -75,8 +84,9 @@ async def encode_query(
     stored: Mapping[str, Vectors],
 ) -> EncodedQuery:
     """Encode text and images in parallel; ``stored`` has the vectors of named assets."""
-    images = [each for each in _examples(request) if isinstance(each, Image.Image)]
-    shared = passage_encoder is not None and passage_encoder.identity == image_encoder.identity
+    images = [each for each in request.examples if isinstance(each, Image.Image)]
+    if passage_encoder is not None and passage_encoder.identity == image_encoder.identity:
+        passage_encoder = None
 
     async def encode_text(encoder: TextEncoder | None) -> Vectors | None:
         if not query or encoder is None:
@@ -91,11 +101,7 @@ async def encode_query(
         return await image_encoder.encode_images(pixels)
 
     image_text, passage_text, encoded = await gather_or_cancel(
-        [
-            encode_text(image_encoder),
-            encode_text(None if shared else passage_encoder),
-            encode_images(),
-        ]
+        [encode_text(image_encoder), encode_text(passage_encoder), encode_images()]
     )
     by_image = {} if encoded is None else dict(zip(map(id, images), encoded, strict=True))
 
@@ -107,7 +113,7 @@ async def encode_query(
     return EncodedQuery(
         text=query,
         image_text=image_text,
-        passage_text=image_text if shared else passage_text,
+        passage_text=passage_text,
         image=None if request.image is None else vectors_of([request.image])[0],
         like=vectors_of(request.like),
         unlike=vectors_of(request.unlike),
@@ -135,6 +141,55 @@ def rocchio(
     return unit_vector(query.astype(np.float32))
 
 
-def _examples(request: ImageRequest) -> list[Example]:
-    first = [] if request.image is None else [request.image]
-    return [*first, *request.like, *request.unlike]
+def plan_retrievers(
+    query: EncodedQuery,
+    visual_weight: float | None,
+    *,
+    database: Database,
+    scope: SearchScope,
+    caches: SearchCaches,
+    reliability: Mapping[int, float],
+    mean: Vectors | None,
+) -> list[Retriever]:
+    """Return the retrievers, without those of a modality that has no weight.
+
+    ``reliability`` (0 to 1 by collection id) scales the confidence of text queries on images.
+    ``mean`` is the mean vector of the searched images.
+    """
+    retrievers: list[Retriever] = []
+
+    def add(name: str, level: Level, vector: Vectors | None, scope: SearchScope = scope) -> None:
+        if vector is None or level not in scope.spaces:
+            return
+        retrievers.append(
+            VectorRetriever(
+                name=name,
+                database=database,
+                scope=scope,
+                space=scope.spaces[level].space,
+                caches=caches,
+                vector=vector,
+                level="asset",
+                reliability=reliability if name in ("text_to_image", "text_to_region") else {},
+            )
+        )
+
+    if (visual_weight is None or visual_weight > 0) and "asset" in scope.spaces:
+        image = rocchio(query.image, query.like, query.unlike, mean)
+        add("image_to_image", "asset", image)
+        add("image_to_region", "region", None if query.image is None else image)
+        if query.image_text is not None:
+            # With an image query, the examples steer the image only.
+            unlike = query.unlike if image is None else query.unlike[:0]
+            text = rocchio(query.image_text, query.like[:0], unlike, mean)
+            add("text_to_image", "asset", text)
+            add("text_to_region", "region", text)
+    if query.text and (visual_weight is None or visual_weight < 1):
+        text_scope = require_phrases(scope, query.text)
+        retrievers.append(
+            LexicalRetriever(
+                database=database, scope=text_scope, caches=caches, query=query.text, level="asset"
+            )
+        )
+        add("text_to_passage", "passage", query.passage_text, text_scope)
+    return retrievers

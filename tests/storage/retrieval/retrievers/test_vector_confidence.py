@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.storage.retrieval.retrievers.encoder_reliability import caption_agreement
-from sightline.storage.retrieval.retrievers.null_distribution import (
+from sightline.storage.retrieval.retrievers.vector_confidence import (
+    caption_agreement,
     expected_maximum,
     null_distribution,
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sightline.storage.retrieval.query.encoded_query import rocchio
+from sightline.storage.retrieval.query_planner import rocchio
 
 
 def rows(*values: tuple[float, ...]) -> NDArray[np.float32]:

@@ -1,1 +1,0 @@
-"""Load the records of a result page, with snippets and OCR boxes."""

@@ -1,1 +1,0 @@
-"""Encode an image request and plan which retrievers run."""
