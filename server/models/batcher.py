@@ -16,16 +16,20 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+from cachetools import LRUCache
 
 from sightline.storage.errors import ModelOverloadedError, ModelUnavailableError
-from sightline.storage.interfaces import Vectors
+from sightline.storage.interfaces import EncoderIdentity, Vectors
 
 #: Takes n items of one kind (images, texts) and returns n float32 rows in the same order.
 Forward = Callable[[Sequence[Any]], Vectors]
 #: Called after every forward pass with kind, number of items and seconds.
 BatchObserver = Callable[[str, int, float], None]
 
-_MAX_QUEUE_ITEMS = 1024
+#: Items that may wait for the model. Further ones are rejected.
+MAX_QUEUE_ITEMS = 1024
+#: Run time of one batch after which the model counts as stuck.
+STUCK_SECONDS = 300.0
 
 
 @dataclass(slots=True, eq=False)
@@ -62,12 +66,6 @@ class _Slice:
     @property
     def items(self) -> Sequence[Any]:
         return self.call.items[self.start : self.stop]
-
-
-#: Items that may wait for the model. Further ones are rejected.
-MAX_QUEUE_ITEMS = 1024
-#: Run time of one batch after which the model counts as stuck.
-STUCK_SECONDS = 300.0
 
 
 class Batcher:
@@ -148,9 +146,7 @@ class Batcher:
 
     def _check_not_stuck(self) -> None:
         started_at = self._batch_started_at
-        if started_at is None:
-            return
-        seconds = time.monotonic() - started_at
+        seconds = 0.0 if started_at is None else time.monotonic() - started_at
         if seconds > self._stuck_seconds:
             raise ModelUnavailableError(
                 f"{self._name} has been stuck in one batch for {seconds:.0f} s. Restart the server."
@@ -242,3 +238,32 @@ class BatchedModel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class CachedTextEncoder:
+    """A `TextEncoder` on a batcher that caches ``max_entries`` vectors."""
+
+    def __init__(
+        self, batcher: Batcher, kind: str, identity: EncoderIdentity, max_entries: int
+    ) -> None:
+        self.identity = identity
+        self._batcher = batcher
+        self._kind = kind
+        self._rows: LRUCache[str, Vectors] = LRUCache(max_entries)
+
+    async def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return a new float32 array of shape (n, dimension).
+
+        Equal texts are encoded once. Raises ModelOverloadedError if the queue is full.
+        """
+        if not texts:
+            return np.empty((0, self.identity.dimension), np.float32)
+        rows = {text: row for text in texts if (row := self._rows.get(text)) is not None}
+        missing = [text for text in dict.fromkeys(texts) if text not in rows]
+        if missing:
+            encoded = await self._batcher.submit(self._kind, missing)
+            for text, row in zip(missing, encoded, strict=True):
+                rows[text] = row
+                if self._rows.maxsize:
+                    self._rows[text] = row.copy()  # a view would keep the whole batch alive
+        return np.stack([rows[text] for text in texts])

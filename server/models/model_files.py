@@ -6,15 +6,17 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Final
+
+from pydantic import TypeAdapter
 
 from sightline.storage.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
 LOCAL_DIR = "local-dir:"
+_DIGESTS: Final = TypeAdapter(dict[str, str])
 #: Tokenizer files of a model folder. They change the vectors of texts.
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -37,7 +39,7 @@ def local_folder(name: str) -> tuple[Path, str] | None:
     return path, f"{LOCAL_DIR}{path.name}"
 
 
-def download_snapshot(what: str, name: str, patterns: Sequence[str]) -> Path:
+def download_snapshot(what: str, name: str, patterns: list[str]) -> Path:
     """Return the folder of a hub model; download missing files.
 
     ``what`` names the model's role in errors; ``patterns`` select the files. Raises
@@ -46,14 +48,23 @@ def download_snapshot(what: str, name: str, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    allowed = list(patterns)
     try:
         try:
-            return Path(snapshot_download(name, allow_patterns=allowed, local_files_only=True))
+            return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
         except LocalEntryNotFoundError:
-            return Path(snapshot_download(name, allow_patterns=allowed))
+            return Path(snapshot_download(name, allow_patterns=patterns))
     except (OSError, ValueError) as error:
         raise download_error(f"{what} {name!r}", error) from error
+
+
+def load_json(file: Path) -> Any:
+    """Return the JSON value of a file, or ``None`` if the file does not exist."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot read {str(file)!r}: {error}") from error
 
 
 def download_error(model: str, error: Exception) -> ConfigurationError:
@@ -68,7 +79,7 @@ def download_error(model: str, error: Exception) -> ConfigurationError:
 def first_line(error: BaseException) -> str:
     """Return the type and the first line of a library's error."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return ": ".join([type(error).__name__, *(line[:300] for line in lines[:1])])
 
 
 class FingerprintCache:
@@ -78,13 +89,8 @@ class FingerprintCache:
     cache file is ignored; errors while writing it are logged.
     """
 
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-
-    @classmethod
-    def in_data_dir(cls, data_dir: Path) -> Self:
-        """Return the cache that is stored in a data folder."""
-        return cls(data_dir / "cache" / "fingerprints.json")
+    def __init__(self, data_dir: Path) -> None:
+        self._file = data_dir / "cache" / "fingerprints.json"
 
     def sha256(self, path: Path) -> str:
         """Return the hexadecimal SHA-256 of a file. Raises OSError if it is unreadable."""
@@ -100,25 +106,16 @@ class FingerprintCache:
         return digests[key]
 
     def _load(self) -> dict[str, str]:
-        if self._file is None:
-            return {}
         try:
-            digests = json.loads(self._file.read_text(encoding="utf-8"))
+            return _DIGESTS.validate_json(self._file.read_bytes())
         except (OSError, ValueError):
             return {}
-        if not isinstance(digests, dict):
-            return {}
-        return {key: value for key, value in digests.items() if isinstance(value, str)}
 
     def _save(self, digests: dict[str, str]) -> None:
-        if self._file is None:
-            return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=self._file.parent, delete=False
-            ) as new:
-                json.dump(digests, new, indent=1, sort_keys=True)
+            with tempfile.NamedTemporaryFile("wb", dir=self._file.parent, delete=False) as new:
+                new.write(_DIGESTS.dump_json(digests, indent=1))
             Path(new.name).replace(self._file)
         except OSError as error:
             logger.debug("cannot save the fingerprint cache: %s", error)

@@ -1,8 +1,10 @@
-"""Torch helpers: device, precision, out-of-memory handling, unit vectors."""
+"""Torch helpers: device, precision, memory, unit vectors."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -15,11 +17,12 @@ from sightline.storage.interfaces import Vectors
 logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "fp16", "bf16"]
-DTYPES: dict[str, torch.dtype] = {
+DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
+_TRIM_INTERVAL_ITEMS = 1024
 
 
 def choose_device(device: str) -> torch.device:
@@ -42,7 +45,7 @@ def choose_precision(precision: str, device: torch.device) -> Precision:
     """Return the precision. ``auto`` is fp16 on CUDA, else fp32."""
     if precision == "auto":
         return "fp16" if device.type == "cuda" else "fp32"
-    for known in ("fp32", "fp16", "bf16"):
+    for known in DTYPES:
         if precision == known:
             return known
     raise UnknownNameError("precision", precision, ["auto", *DTYPES])
@@ -82,6 +85,27 @@ class MemoryAwareRunner:
                 )
                 torch.cuda.empty_cache()
         return np.concatenate(rows)
+
+
+class HeapTrimmer:
+    """Returns free memory to the operating system every 1,024 encoded items, with glibc.
+
+    Batches of different sizes fragment the heap of the C library. Without trimming, a long ingest
+    or a busy server held three times the memory that its model needs.
+    """
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL(None) if sys.platform == "linux" else None
+        self._malloc_trim = getattr(library, "malloc_trim", None)
+        self._items = 0
+
+    def count(self, items: int) -> None:
+        """Add ``items`` to the counter and trim the heap when it is due."""
+        self._items += items
+        if self._items >= _TRIM_INTERVAL_ITEMS:
+            self._items = 0
+            if self._malloc_trim is not None:
+                self._malloc_trim(0)
 
 
 def unit_vectors(features: torch.Tensor) -> Vectors:

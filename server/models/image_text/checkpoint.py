@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache
+from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache, load_json
 from sightline.storage.errors import ConfigurationError
 
 _CONFIG = "open_clip_config.json"
@@ -42,14 +42,11 @@ class OpenClipFolder:
         if not path.is_dir():
             raise ConfigurationError(f"The encoder folder {str(path)!r} does not exist.")
         file = path / _CONFIG
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not file.is_file():
             raise ConfigurationError(
                 f"{str(path)!r} is not an open_clip model folder: it has no {_CONFIG}."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"cannot read {str(file)!r}: {error}") from error
+            )
+        config = load_json(file)
         if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
             raise ConfigurationError(f"{str(file)!r} has no 'model_cfg'.")
         for name in _WEIGHTS:

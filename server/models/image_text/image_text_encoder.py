@@ -8,46 +8,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.server.config.settings import EncoderSettings
-from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
+from sightline.server.models.batcher import (
+    BatchedModel,
+    Batcher,
+    BatchObserver,
+    CachedTextEncoder,
+)
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
-from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.server.models.model_files import FingerprintCache, local_folder
-from sightline.server.models.text_cache import TextVectorCache
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.import_lock import import_lock
-from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
+from sightline.storage.interfaces import Pixels, Vectors
 
-BUILTIN = "builtin"
-BUILTIN_NAME = "builtin-clip"
+if TYPE_CHECKING:
+    from sightline.server.models.image_text.open_clip_model import OpenClipModel
 
-
-class ImageTextModel(Protocol):
-    """A dual encoder in memory, called by one thread at a time."""
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """Identify the embedding space of the vectors."""
-        ...
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """Return the preprocessing of the images."""
-        ...
-
-    def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Return unit vectors, float32 of shape (n, dimension)."""
-        ...
-
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors, float32 of shape (n, dimension)."""
-        ...
+_BUILTIN = "builtin"
+BUILTIN_FOLDER = Path(__file__).parents[1] / "weights" / "builtin-clip"
 
 
 class ImageTextEncoder(BatchedModel):
@@ -55,32 +38,22 @@ class ImageTextEncoder(BatchedModel):
 
     def __init__(
         self,
-        model: ImageTextModel,
+        model: OpenClipModel,
         *,
         max_batch_items: int,
         max_cached_texts: int = 0,
         observer: BatchObserver | None = None,
     ) -> None:
-        self._model = model
+        self.identity = model.identity
+        #: Converts an image to uint8 of shape (height, width, 3).
+        self.preprocess = model.preprocess
         self._batcher = Batcher(
             {"image": model.encode_images, "text": model.encode_texts},
             max_batch_items=max_batch_items,
-            name=f"encoder {model.identity.name}",
+            name=f"encoder {self.identity.name}",
             observer=observer,
         )
-        self._texts = TextVectorCache(
-            self._batcher, "text", model.identity.dimension, max_cached_texts
-        )
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """Identify the embedding space of the vectors."""
-        return self._model.identity
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """Return the function from image to uint8 of shape (height, width, 3)."""
-        return self._model.preprocess
+        self._texts = CachedTextEncoder(self._batcher, "text", self.identity, max_cached_texts)
 
     @property
     def queued_items(self) -> int:
@@ -107,7 +80,7 @@ class ImageTextEncoder(BatchedModel):
 
         Raises ModelOverloadedError if the queue is full.
         """
-        return await self._texts.encode(texts)
+        return await self._texts.encode_texts(texts)
 
 
 def load(
@@ -118,12 +91,10 @@ def load(
     Raises ConfigurationError if it is missing, cannot be downloaded or does not fit. There is no
     fallback to another encoder.
     """
-    if settings.model == BUILTIN:
-        local: tuple[Path, str] | None = (builtin_folder(), BUILTIN_NAME)
-    else:
-        local = local_folder(settings.model)
-    folder = OpenClipFolder.open(local[0]) if local is not None else None
-    cache = FingerprintCache.in_data_dir(data_dir)
+    builtin = settings.model == _BUILTIN
+    local = (BUILTIN_FOLDER, BUILTIN_FOLDER.name) if builtin else local_folder(settings.model)
+    folder = None if local is None else OpenClipFolder.open(local[0])
+    cache = FingerprintCache(data_dir)
 
     # torch reads this at import. Spinning threads would starve the workers of an ingest.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -146,8 +117,3 @@ def load(
         max_cached_texts=settings.max_cached_texts,
         observer=observer,
     )
-
-
-def builtin_folder() -> Path:
-    """Return the folder of the built-in model."""
-    return Path(str(files("sightline.server.models"))) / "weights" / BUILTIN_NAME

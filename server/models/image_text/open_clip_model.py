@@ -18,12 +18,12 @@ import torch
 from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transformer import TextTransformer
 
-from sightline.server.models.heap_trim import HeapTrimmer
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.server.models.model_files import FingerprintCache, download_error, first_line
 from sightline.server.models.torch_runtime import (
     DTYPES,
+    HeapTrimmer,
     MemoryAwareRunner,
     choose_device,
     choose_precision,

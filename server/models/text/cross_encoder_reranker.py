@@ -7,16 +7,16 @@ hub. It scores text only. Only `load` imports torch and transformers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
 from sightline.server.models.model_files import download_snapshot, local_folder
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.import_lock import import_lock
-from sightline.storage.interfaces import Vectors
 
 if TYPE_CHECKING:
+    from sightline.server.models.text.transformer_models import CrossEncoderModel
     from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 
 #: Values of the setting ``reranker.model`` that are not cross-encoders.
@@ -26,14 +26,6 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _DOWNLOAD_PATTERNS = ["*.json", "*.txt", "*.model", "model.safetensors"]
 
 
-class PairScorer(Protocol):
-    """A cross-encoder in memory, called by one thread at a time."""
-
-    def score(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
-        """Return the relevance of each (query, text) pair, float32 of shape (n,)."""
-        ...
-
-
 class CrossEncoderReranker(BatchedModel):
     """A `RerankModel` over a cross-encoder. Concurrent searches share batches."""
 
@@ -41,7 +33,7 @@ class CrossEncoderReranker(BatchedModel):
 
     def __init__(
         self,
-        model: PairScorer,
+        model: CrossEncoderModel,
         name: str,
         *,
         max_batch_items: int,

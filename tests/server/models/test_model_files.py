@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,20 +10,21 @@ from sightline.server.models.model_files import FingerprintCache
 
 
 def test_a_fingerprint_is_cached_until_the_file_changes(tmp_path: Path) -> None:
-    cache_file, file = tmp_path / "cache" / "prints.json", tmp_path / "weights"
+    cache_file, file = tmp_path / "cache" / "fingerprints.json", tmp_path / "weights"
     file.write_bytes(b"one")
-    first = FingerprintCache(cache_file).sha256(file)
+    first = FingerprintCache(tmp_path).sha256(file)
     key = next(iter(json.loads(cache_file.read_text())))
     cache_file.write_text(json.dumps({key: "cached"}))
-    assert FingerprintCache(cache_file).sha256(file) == "cached"
+    assert FingerprintCache(tmp_path).sha256(file) == "cached"
     file.write_bytes(b"three")
-    assert FingerprintCache(cache_file).sha256(file) not in (first, "cached")
+    assert FingerprintCache(tmp_path).sha256(file) not in (first, "cached")
     assert len(json.loads(cache_file.read_text())) == 1
 
 
 @pytest.mark.parametrize("content", ["", "[]", "\x00", '{"a": 1}'])
 def test_an_unreadable_cache_file_is_ignored(tmp_path: Path, content: str) -> None:
-    cache_file, file = tmp_path / "prints.json", tmp_path / "weights"
+    cache_file, file = tmp_path / "cache" / "fingerprints.json", tmp_path / "weights"
     file.write_bytes(b"one")
+    cache_file.parent.mkdir()
     cache_file.write_text(content)
-    assert FingerprintCache(cache_file).sha256(file) == FingerprintCache(None).sha256(file)
+    assert FingerprintCache(tmp_path).sha256(file) == hashlib.sha256(b"one").hexdigest()

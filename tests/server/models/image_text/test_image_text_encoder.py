@@ -129,9 +129,9 @@ def test_the_identity_does_not_depend_on_the_location_of_the_folder(
 
 @pytest.mark.parametrize("changed", ["weights", "tokenizer", "architecture"])
 def test_the_fingerprint_changes_with_every_file_that_changes_the_vectors(
-    changed: str, folder: Path
+    changed: str, folder: Path, tmp_path: Path
 ) -> None:
-    cache = FingerprintCache(None)
+    cache = FingerprintCache(tmp_path)
     before = OpenClipFolder.open(folder).fingerprint(cache)
     if changed == "weights":
         with (folder / "open_clip_model.safetensors").open("ab") as file:

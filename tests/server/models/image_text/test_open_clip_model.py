@@ -75,10 +75,10 @@ def _images(count: int) -> list[Image.Image]:
 
 
 def test_normalized_pixels_equal_those_of_open_clip_bit_for_bit(
-    random_encoder_folder: Path,
+    random_encoder_folder: Path, tmp_path: Path
 ) -> None:
     source = ModelSource.from_folder(
-        OpenClipFolder.open(random_encoder_folder), "random", FingerprintCache(None)
+        OpenClipFolder.open(random_encoder_folder), "random", FingerprintCache(tmp_path)
     )
     model = OpenClipModel(source, device="cpu")
     _, transform = open_clip.create_model_from_pretrained(source.model_name)
@@ -88,9 +88,9 @@ def test_normalized_pixels_equal_those_of_open_clip_bit_for_bit(
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_halved_and_stays_so(
-    random_encoder_folder: Path,
+    random_encoder_folder: Path, tmp_path: Path
 ) -> None:
-    model = _SmallMemory(random_encoder_folder, capacity=3)
+    model = _SmallMemory(random_encoder_folder, tmp_path, capacity=3)
     texts = [f"text {n}" for n in range(20)]
     model.batches.clear()
     for _ in range(2):
@@ -98,19 +98,21 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved_and_stays_so(
     assert model.batches == [2] * 20
 
 
-def test_a_single_item_that_does_not_fit_in_memory_is_an_error(random_encoder_folder: Path) -> None:
+def test_a_single_item_that_does_not_fit_in_memory_is_an_error(
+    random_encoder_folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ModelError, match="does not fit in the memory of cpu"):
-        _SmallMemory(random_encoder_folder, capacity=0)
+        _SmallMemory(random_encoder_folder, tmp_path, capacity=0)
 
 
 class _SmallMemory(OpenClipModel):
     """The real model on a device with memory for ``capacity`` items."""
 
-    def __init__(self, folder: Path, capacity: int) -> None:
+    def __init__(self, folder: Path, data_dir: Path, capacity: int) -> None:
         self.capacity = capacity
         self.batches: list[int] = []
         source = ModelSource.from_folder(
-            OpenClipFolder.open(folder), "random", FingerprintCache(None)
+            OpenClipFolder.open(folder), "random", FingerprintCache(data_dir)
         )
         super().__init__(source, device="cpu")
 

@@ -91,7 +91,7 @@ async def test_queries_and_passages_get_their_prompts(tmp_path: Path) -> None:
 
 
 def test_the_fingerprints_change_with_the_vectors_and_not_with_the_location(tmp_path: Path) -> None:
-    cache = FingerprintCache(None)
+    cache = FingerprintCache(tmp_path)
 
     def fingerprints(name: str, **options: object) -> tuple[str, str]:
         path = random_sentence_encoder.write(tmp_path / f"random-{name}", **options)  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ async def test_a_batch_that_does_not_fit_in_memory_is_halved_and_stays_so(
     folder: Path, tmp_path: Path
 ) -> None:
     model = _SmallMemory(
-        SentenceEncoderFolder.open(folder), "random", FingerprintCache(None), device="cpu"
+        SentenceEncoderFolder.open(folder), "random", FingerprintCache(tmp_path), device="cpu"
     )
     model.batches.clear()
     for _ in range(2):

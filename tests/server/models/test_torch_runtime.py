@@ -20,9 +20,11 @@ def _resident_mib() -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc_trim is a function of glibc")
-def test_a_model_that_encoded_many_images_returns_free_memory(random_encoder_folder: Path) -> None:
+def test_a_model_that_encoded_many_images_returns_free_memory(
+    random_encoder_folder: Path, tmp_path: Path
+) -> None:
     source = ModelSource.from_folder(
-        OpenClipFolder.open(random_encoder_folder), "random", FingerprintCache(None)
+        OpenClipFolder.open(random_encoder_folder), "random", FingerprintCache(tmp_path)
     )
     model = OpenClipModel(source, device="cpu", cpu_threads=1)
     library = ctypes.CDLL(None)

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from sightline.server.models.batcher import Batcher
-from sightline.server.models.text_cache import TextVectorCache
-from sightline.storage.interfaces import Vectors
+from sightline.server.models.batcher import Batcher, CachedTextEncoder
+from sightline.storage.interfaces import EncoderIdentity, Vectors
+
+IDENTITY = EncoderIdentity("test", weights="", preprocessing="", dimension=2)
 
 
 class Model:
@@ -32,14 +33,14 @@ def batcher(model: Model) -> Iterator[Batcher]:
 
 
 async def test_only_the_most_recently_used_texts_are_cached(model: Model, batcher: Batcher) -> None:
-    cache = TextVectorCache(batcher, "text", dimension=2, max_entries=2)
+    cache = CachedTextEncoder(batcher, "text", IDENTITY, max_entries=2)
     for text in ("a", "bb", "a", "ccc", "a", "bb"):
-        assert (await cache.encode([text])).tolist() == [[len(text), 1]]
+        assert (await cache.encode_texts([text])).tolist() == [[len(text), 1]]
     assert model.texts == ["a", "bb", "ccc", "bb"]
 
 
 async def test_a_cache_of_zero_entries_caches_nothing(model: Model, batcher: Batcher) -> None:
-    cache = TextVectorCache(batcher, "text", dimension=2, max_entries=0)
+    cache = CachedTextEncoder(batcher, "text", IDENTITY, max_entries=0)
     for _ in range(2):
-        assert (await cache.encode(["a", "a"])).tolist() == [[1, 1], [1, 1]]
+        assert (await cache.encode_texts(["a", "a"])).tolist() == [[1, 1], [1, 1]]
     assert model.texts == ["a", "a"]
