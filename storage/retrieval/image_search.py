@@ -8,7 +8,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, TextEncoder, Vectors
 from sightline.storage.records import assets
-from sightline.storage.retrieval.filters.filter_schema import ASSETS
+from sightline.storage.retrieval.filters.filter_compiler import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.hydration import image_text, load_passages, load_regions
 from sightline.storage.retrieval.query_planner import (

@@ -25,23 +25,19 @@ from llama_index.core.vector_stores.types import (
 )
 from pydantic import ConfigDict, PrivateAttr
 
-from sightline.storage.retrieval.filters.filter_language import (
-    FilterGroup,
-    parse,
-)
-from sightline.storage.retrieval.ranking.reranker import (
-    RerankCandidate,
-    RerankModel,
-    RerankStage,
-)
-from sightline.storage.retrieval.search_pipeline import SearchPipeline
-from sightline.storage.retrieval.search_types import (
+from sightline.storage.retrieval import (
     ImageHit,
     ImageRequest,
     PassageHit,
     PassageRequest,
+    RerankCandidate,
+    RerankModel,
+    RerankStage,
     SearchResults,
 )
+from sightline.storage.retrieval.filters.filter_language import FilterGroup, parse
+from sightline.storage.retrieval.hydration import image_text
+from sightline.storage.retrieval.search_pipeline import SearchPipeline
 from sightline.storage.types import Json
 
 RequestT = TypeVar("RequestT", bound=ImageRequest | PassageRequest)
@@ -71,9 +67,11 @@ class _SearchRetriever(BaseRetriever, Generic[RequestT, HitT]):  # type: ignore[
     ) -> None:
         super().__init__()
         request = request or self._default_request
-        selection = request.selection
-        restricted = _restrict(selection.filters, filters)
-        self._request = replace(request, selection=replace(selection, filters=restricted))
+        selection, more = request.selection, from_metadata_filters(filters)
+        if more and selection.filters:
+            more = {"and": [dict(selection.filters), more]}
+        selection = replace(selection, filters=more or selection.filters)
+        self._request = replace(request, selection=selection)
         self._search = search
         self._loop = loop or _running_loop()
         self.results: SearchResults[HitT] | None = None
@@ -144,10 +142,9 @@ def _node(hit: ImageHit | PassageHit) -> NodeWithScore:
     if isinstance(hit, PassageHit):
         text = TextNode(id_=f"p{hit.passage.id}", text=hit.passage.text, metadata=_metadata(hit))
         return NodeWithScore(node=text, score=hit.score)
-    texts = dict.fromkeys([hit.asset.caption or "", hit.passage.text if hit.passage else ""])
     image = ImageNode(
         id_=hit.asset.id,
-        text="\n".join(each for each in texts if each),
+        text=image_text(hit.asset, hit.passage),
         image_mimetype=hit.asset.mime_type,
         metadata=_metadata(hit),
     )
@@ -158,12 +155,14 @@ def from_metadata_filters(filters: MetadataFilters | None) -> dict[str, Json] | 
     """Convert LlamaIndex filters to the JSON filter language."""
     if filters is None or not filters.filters:
         return None
-    parts: list[Json] = [
-        (from_metadata_filters(part) or {})
-        if isinstance(part, MetadataFilters)
-        else {part.key: {part.operator.name.lower(): _operand(part)}}
-        for part in filters.filters
-    ]
+    parts: list[Json] = []
+    for part in filters.filters:
+        if isinstance(part, MetadataFilters):
+            parts.append(from_metadata_filters(part) or {})
+        else:
+            is_empty = part.operator == FilterOperator.IS_EMPTY
+            operand = part.value is not False if is_empty else part.value
+            parts.append({part.key: {part.operator.name.lower(): operand}})
     if filters.condition == FilterCondition.NOT:
         return {"not": {"and": parts}}
     return {"or" if filters.condition == FilterCondition.OR else "and": parts}
@@ -186,22 +185,6 @@ def _to_metadata_filters(group: FilterGroup) -> MetadataFilters:
         for part in group.parts
     ]
     return MetadataFilters.model_construct(filters=parts, condition=FilterCondition(group.combine))
-
-
-def _operand(part: MetadataFilter) -> Json:
-    value: Json = part.value
-    if part.operator == FilterOperator.IS_EMPTY:
-        return value is not False
-    return value
-
-
-def _restrict(
-    filters: Mapping[str, Json] | None, extra: MetadataFilters | None
-) -> Mapping[str, Json] | None:
-    converted = from_metadata_filters(extra)
-    if not converted:
-        return filters
-    return converted if not filters else {"and": [dict(filters), converted]}
 
 
 def _metadata(hit: ImageHit | PassageHit) -> dict[str, Any]:

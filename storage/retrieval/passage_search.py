@@ -9,7 +9,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, TextEncoder
 from sightline.storage.records import assets
-from sightline.storage.retrieval.filters.filter_schema import PASSAGES
+from sightline.storage.retrieval.filters.filter_compiler import PASSAGES
 from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
 from sightline.storage.retrieval.hydration import load_passages
 from sightline.storage.retrieval.ranking.fusion import FusedHit

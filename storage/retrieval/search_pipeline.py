@@ -20,7 +20,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.errors import StorageError
 from sightline.storage.interfaces import EncoderIdentity
-from sightline.storage.retrieval.filters.filter_schema import FilterSchema
+from sightline.storage.retrieval.filters.filter_compiler import FilterSchema
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
 from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fuse_scores
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage

@@ -1,4 +1,4 @@
--- Search. Table aliases as in `storage/retrieval/filters/filter_schema.py`: a asset, s source,
+-- Search. Table aliases as in `storage/retrieval/filters/filter_compiler.py`: a asset, s source,
 -- c collection, p passage; e is the embedding partition of the space.
 
 -- name: scope

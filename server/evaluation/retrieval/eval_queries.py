@@ -1,16 +1,36 @@
-"""Run-file lines with `relevant`: a search query and its expected results."""
+"""Run-file lines with `relevant`: a search query and its expected results.
+
+`load_qrels` resolves the expected results to ids with grades (qrels).
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from sightline.server.evaluation.run_file import RunFileLine, matching_sources
+from sightline.storage.db.pool import Connection
+from sightline.storage.errors import shown
+from sightline.storage.records import assets
+from sightline.storage.records.assets import FileAsset, FilePassage
+from sightline.storage.retrieval import hydration
 from sightline.storage.types import PassageKind
 
-_ASSET = re.compile(r"[0-9a-z]{12}")
+ASSET_ID = re.compile(r"[0-9a-z]{12}")
 _PASSAGE = re.compile(r"p(\d{1,18})")
+_MAX_NAMES_IN_ERROR = 3
+
+Grades = dict[str, int]
+"""Grades by key: an asset id, or a passage id as digits for a text search.
+
+An expected passage that is not in the index gets the key ``missing:SOURCE``, which no search
+returns.
+"""
 
 SearchTask = Literal["text to image", "image to image", "text+image to image", "text to passage"]
 
@@ -26,7 +46,7 @@ class RelevantItem(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    asset: Annotated[str, Field(pattern=_ASSET)] | None = None
+    asset: Annotated[str, Field(pattern=ASSET_ID)] | None = None
     passage: Annotated[str, Field(pattern=_PASSAGE)] | None = None
     source: Annotated[str, Field(min_length=1)] | None = None
     page: Annotated[int, Field(ge=1)] | None = None
@@ -39,7 +59,7 @@ class RelevantItem(BaseModel):
     def _parse_string(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        if _ASSET.fullmatch(value):
+        if ASSET_ID.fullmatch(value):
             return {"asset": value}
         return {"passage": value} if _PASSAGE.fullmatch(value) else {"source": value}
 
@@ -56,11 +76,6 @@ class RelevantItem(BaseModel):
     def is_passage(self) -> bool:
         """Whether the item can only be a passage."""
         return bool(self.passage or self.kind or self.text)
-
-    @property
-    def passage_id(self) -> int:
-        """The number of the named passage."""
-        return int((self.passage or "p0")[1:])
 
 
 class EvalQuery(BaseModel):
@@ -112,3 +127,125 @@ class EvalQuery(BaseModel):
         if self.image is None:
             return "text to image"
         return "text+image to image" if self.query.strip() else "image to image"
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """A query with its id in the report and its line of the run file."""
+
+    id: str
+    line: RunFileLine
+    query: EvalQuery
+
+    @property
+    def topic(self) -> str:
+        """The topic; translations of one question share it."""
+        return self.query.topic or f"query {self.id}"
+
+
+async def load_qrels(
+    connection: Connection, queries: Sequence[RunQuery], collection: str | None
+) -> dict[str, Grades]:
+    """Return the grades by query id; ``collection`` is for queries that name none.
+
+    Raises InvalidArgumentError, naming the line, for an unknown or ambiguous result.
+    """
+    qrels: dict[str, Grades] = {}
+    for scope in dict.fromkeys(each.query.collection or collection for each in queries):
+        group = [each for each in queries if (each.query.collection or collection) == scope]
+        resolver = await _Resolver.load(connection, group, scope)
+        for each in group:
+            qrels[each.id] = await resolver.grades(each)
+    return qrels
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolver:
+    """Assets and passages of all files named in the run, by search and source."""
+
+    connection: Connection
+    collection: str | None
+    files: dict[str, dict[str, list[FileAsset | FilePassage]]]
+
+    @classmethod
+    async def load(
+        cls, connection: Connection, queries: Iterable[RunQuery], collection: str | None
+    ) -> _Resolver:
+        names: dict[str, set[str]] = {"images": set(), "text": set()}
+        for each in queries:
+            names[each.query.search] |= {item.source for item in each.query.relevant if item.source}
+        found = cls(connection, collection, {"images": {}, "text": {}})
+        for asset in await assets.find_by_filename(connection, names["images"], collection):
+            found.files["images"].setdefault(asset.source, []).append(asset)
+        for passage in await assets.find_passages_by_filename(
+            connection, names["text"], collection
+        ):
+            found.files["text"].setdefault(passage.source, []).append(passage)
+        return found
+
+    async def grades(self, query: RunQuery) -> Grades:
+        grades: Grades = {}
+        for item in query.query.relevant:
+            if item.source is None:
+                keys = [await self._id(query, item)]
+            else:
+                keys = self._keys_of_source(query, item, item.source)
+            for key in keys:
+                grades[key] = max(grades.get(key, 0), item.grade)
+        return grades
+
+    async def _id(self, query: RunQuery, item: RelevantItem) -> str:
+        if item.asset is not None:
+            key = item.asset
+            asset = (await assets.find(self.connection, [key])).get(key)
+            found = None if asset is None else asset.collection
+        else:
+            key = (item.passage or "").removeprefix("p")
+            passages = await hydration.load_passages(self.connection, [int(key)])
+            found = passages[int(key)].collection if passages else None
+        if found is None or self.collection not in (None, found):
+            kind = "asset" if item.asset else "passage"
+            name = shown(item.asset or item.passage)
+            raise query.line.error(f"relevant: no {kind} {name} in {self._scope}")
+        return key
+
+    def _keys_of_source(self, query: RunQuery, item: RelevantItem, name: str) -> list[str]:
+        files = self.files[query.query.search]
+        is_text = query.query.search == "text"
+        sources = matching_sources(name, files)
+        if not sources:
+            kind = "text" if is_text else "image"
+            raise query.line.error(
+                f"relevant: {shown(name)} is the source of no {kind} in {self._scope}"
+            )
+        if len(sources) > 1:
+            names = ", ".join(map(shown, sources[:_MAX_NAMES_IN_ERROR]))
+            raise query.line.error(
+                f"relevant: {shown(name)} matches {len(sources)} sources: {names}; give a longer "
+                "part of the path"
+            )
+        keys = [str(each.id) for each in files[sources[0]] if _matches(each, item)]
+        if not keys and not is_text:
+            raise query.line.error(f"relevant: {name!r} has no page {item.page}")
+        return keys or [f"missing:{sources[0]}"]
+
+    @property
+    def _scope(self) -> str:
+        return (
+            "the database"
+            if self.collection is None
+            else f"the collection {shown(self.collection)}"
+        )
+
+
+def _matches(record: FileAsset | FilePassage, item: RelevantItem) -> bool:
+    if item.page not in (None, record.page):
+        return False
+    return isinstance(record, FileAsset) or (
+        item.kind in (None, record.kind) and _normalize(item.text or "") in _normalize(record.text)
+    )
+
+
+def _normalize(text: str) -> str:
+    """Ignore case, character width and white space, in which OCR engines differ."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

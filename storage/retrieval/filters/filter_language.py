@@ -41,6 +41,8 @@ Operator = Literal[
     "is_empty",
 ]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
+Combine = Literal["and", "or", "not"]
+_COMBINE: Mapping[str, Combine] = {each: each for each in get_args(Combine)}
 LIST_OPERATORS = ("in", "nin", "any", "all")
 TEXT_OPERATORS = ("text_match", "text_match_insensitive")
 ORDER_OPERATORS = ("gt", "gte", "lt", "lte")
@@ -60,7 +62,7 @@ class FilterGroup:
     """Conditions combined by and, by or, or negated as a whole."""
 
     parts: tuple[Comparison | FilterGroup, ...]
-    combine: Literal["and", "or", "not"] = "and"
+    combine: Combine = "and"
 
 
 def parse(filters: Mapping[str, Any] | None) -> FilterGroup | None:
@@ -94,29 +96,23 @@ class _Parser:
                 raise InvalidArgumentError(
                     f"The filter key {shown(key)} contains an invalid character."
                 )
-            name = key.removeprefix("$")
-            if name in ("and", "or", "not"):
-                parts.append(self._combination(name, operand, depth))
-            else:
+            combine = _COMBINE.get(key.removeprefix("$"))
+            if combine is None:
                 parts.extend(self._key(key, operand))
+                continue
+            filters = [operand] if combine == "not" else operand
+            if not isinstance(filters, list) or not filters:
+                raise InvalidArgumentError(
+                    f"'{combine}' takes a list of filters such as [{{'key': 'value'}}], "
+                    f"not {shown(operand)}."
+                )
+            nested = tuple(self.group(each, depth + 1) for each in filters)
+            parts.append(FilterGroup(nested, combine))
         return FilterGroup(tuple(parts))
 
-    def _combination(self, name: str, value: Any, depth: int) -> FilterGroup:
-        if name == "not":
-            return FilterGroup((self.group(value, depth + 1),), "not")
-        if not isinstance(value, list) or not value:
-            raise InvalidArgumentError(
-                f"'{name}' takes a list of filters such as [{{'key': 'value'}}], "
-                f"not {shown(value)}."
-            )
-        parts = tuple(self.group(each, depth + 1) for each in value)
-        return FilterGroup(parts, "or" if name == "or" else "and")
-
     def _key(self, key: str, value: Any) -> list[Comparison | FilterGroup]:
-        if isinstance(value, list):
-            return [self._comparison(key, "in", value)]
         if not isinstance(value, Mapping):
-            return [self._comparison(key, "eq", value)]
+            return [self._comparison(key, "in" if isinstance(value, list) else "eq", value)]
         if not value:
             raise InvalidArgumentError(
                 f"The filter on {shown(key)} is empty. Give a value, or an operator with a value "
@@ -125,11 +121,10 @@ class _Parser:
         parts: list[Comparison | FilterGroup] = []
         for operator, operand in value.items():
             name = operator.removeprefix("$") if isinstance(operator, str) else operator
-            parts.append(
-                self._between(key, operand)
-                if name == "between"
-                else self._comparison(key, name, operand)
-            )
+            if name == "between":
+                parts.append(self._between(key, operand))
+            else:
+                parts.append(self._comparison(key, name, operand))
         return parts
 
     def _comparison(self, key: str, operator: object, value: object) -> Comparison:

@@ -16,12 +16,12 @@ from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters import filter_language
 from sightline.storage.retrieval.filters.filter_compiler import (
     Condition,
+    FilterSchema,
     MetadataTypes,
     compile_filters,
     metadata_keys,
 )
 from sightline.storage.retrieval.filters.filter_language import Comparison, FilterGroup
-from sightline.storage.retrieval.filters.filter_schema import FilterSchema
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
 from sightline.storage.text.analyzer import parse_phrases
@@ -60,7 +60,7 @@ class SearchScope:
     @property
     def fingerprint(self) -> str:
         """Return a text that is equal for scopes that match the same rows."""
-        # The repr of psycopg's Jsonb is abridged, so use the wrapped value.
+        # The repr of psycopg's Jsonb is abridged.
         values = [getattr(value, "obj", value) for value in self.condition.parameters.values()]
         return repr((self.collection_ids, self.kinds, self.condition.sql, values))
 
@@ -97,7 +97,11 @@ async def resolve_scope(
     InvalidArgumentError for an invalid filter.
     """
     filters = _filters(selection)
-    kinds = _validate_kinds(selection.kinds)
+    for kind in selection.kinds or ():
+        if kind not in PASSAGE_KINDS:
+            raise UnknownNameError("passage kind", kind, PASSAGE_KINDS)
+    if selection.kinds is not None and not selection.kinds:
+        raise InvalidArgumentError(f"kinds is empty. Omit it or give some of {PASSAGE_KINDS}.")
     names: dict[int, str] = {}
     spaces: dict[Level, tuple[EmbeddingSpace, int, set[int]]] = {}
     mismatches: dict[int, SpaceMismatchError] = {}
@@ -113,7 +117,10 @@ async def resolve_scope(
             mismatches[row.collection_id] = error
             continue
         spaces.setdefault(row.level, (space, row.space_users, set()))[2].add(row.collection_id)
-    notes = _skip_mismatches(selection, names, mismatches)
+    if mismatches and (selection.collections is not None or len(mismatches) == len(names)):
+        raise next(iter(mismatches.values()))
+    skipped = ", ".join(repr(names[id_]) for id_ in mismatches)
+    note = f"Not searched, because another encoder made their vectors: {skipped}."
     searched = {id_: name for id_, name in names.items() if id_ not in mismatches}
     keys = metadata_keys(filters, schema)
     types = await _metadata_types(connection, tuple(sorted(searched)), keys, caches)
@@ -126,8 +133,8 @@ async def resolve_scope(
             if members & searched.keys()
         },
         condition=compile_filters(filters, schema, types),
-        kinds=kinds,
-        notes=notes,
+        kinds=selection.kinds,
+        notes=(note,) if mismatches else (),
     )
 
 
@@ -182,18 +189,6 @@ async def _scope_rows(connection: Connection, requested: tuple[str, ...] | None)
     return rows
 
 
-def _skip_mismatches(
-    selection: Selection, names: Mapping[int, str], mismatches: Mapping[int, SpaceMismatchError]
-) -> tuple[str, ...]:
-    """Return a note about skipped collections; raise if they cannot be skipped."""
-    if not mismatches:
-        return ()
-    if selection.collections is not None or len(mismatches) == len(names):
-        raise next(iter(mismatches.values()))
-    skipped = ", ".join(repr(names[id_]) for id_ in mismatches)
-    return (f"Not searched, because another encoder made their vectors: {skipped}.",)
-
-
 def _filters(selection: Selection) -> FilterGroup | None:
     parts: list[Comparison | FilterGroup] = []
     if (parsed := filter_language.parse(selection.filters)) is not None:
@@ -203,12 +198,3 @@ def _filters(selection: Selection) -> FilterGroup | None:
     if selection.captured_before:
         parts.append(Comparison("captured_at", "lt", selection.captured_before))
     return FilterGroup(tuple(parts)) if parts else None
-
-
-def _validate_kinds(kinds: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    for kind in kinds or ():
-        if kind not in PASSAGE_KINDS:
-            raise UnknownNameError("passage kind", kind, PASSAGE_KINDS)
-    if kinds is not None and not kinds:
-        raise InvalidArgumentError(f"kinds is empty. Omit it or give some of {PASSAGE_KINDS}.")
-    return kinds

@@ -10,7 +10,7 @@ from psycopg import sql
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.retrieval import PassageSearch
-from sightline.storage.retrieval.filters.filter_schema import PASSAGES
+from sightline.storage.retrieval.filters.filter_compiler import PASSAGES
 from sightline.storage.retrieval.filters.search_scope import resolve_scope
 from sightline.storage.retrieval.retrievers.lexical_retriever import lexical_statement
 from sightline.storage.retrieval.search_caches import SearchCaches
