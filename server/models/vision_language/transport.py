@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import httpx
@@ -19,6 +20,7 @@ from sightline.tools.vlm.vision_language_model import ModelRefusedError, ModelRe
 _MAX_ERROR_BYTES = 64_000
 
 
+@dataclass(eq=False)
 class EndpointError(Exception):
     """A failed request. ``error`` is what callers get if it is not retried.
 
@@ -26,23 +28,15 @@ class EndpointError(Exception):
     ``retry_after`` is the delay in seconds that the server asked for.
     """
 
-    def __init__(
-        self,
-        error: ModelError,
-        *,
-        retryable: bool = False,
-        unhealthy: bool = False,
-        retry_after: float | None = None,
-        status: int | None = None,
-        message: str = "",
-    ) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.retryable = retryable
-        self.unhealthy = unhealthy
-        self.retry_after = retry_after
-        self.status = status
-        self.message = message
+    error: ModelError
+    retryable: bool = False
+    unhealthy: bool = False
+    retry_after: float | None = None
+    status: int | None = None
+    message: str = ""
+
+    def __str__(self) -> str:
+        return str(self.error)
 
     @property
     def is_not_found(self) -> bool:
@@ -57,6 +51,8 @@ class HttpTransport:
         self, endpoint: VlmEndpoint, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._endpoint = endpoint
+        self._server = f"The model server at {endpoint.shown}"
+        self._key = None if endpoint.api_key is None else endpoint.api_key.get_secret_value()
         # One more than the concurrency limit, so that a health check never waits.
         connections = endpoint.max_concurrent_requests + 1
         self._http = httpx.AsyncClient(
@@ -73,23 +69,20 @@ class HttpTransport:
         """Close the connections."""
         await self._http.aclose()
 
-    async def post(self, path: str, body: Mapping[str, JsonValue]) -> bytes:
-        """Return the body of a successful response. Raises `EndpointError`."""
-        # With images the body has megabytes.
-        content = await asyncio.to_thread(_encode_json, body)
-        return await self._request("POST", path, content)
+    async def request(self, path: str, body: Mapping[str, JsonValue] | None = None) -> bytes:
+        """Send a GET request, or a POST request with ``body``. Return the response body.
 
-    async def get(self, path: str) -> bytes:
-        """Return the body of a successful response. Raises `EndpointError`."""
-        return await self._request("GET", path, None)
-
-    async def _request(self, method: str, path: str, content: bytes | None) -> bytes:
-        headers = {"Content-Type": "application/json"} if content is not None else {}
-        key = self._endpoint.api_key
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key.get_secret_value()}"
+        Raises `EndpointError`.
+        """
+        headers, content = {}, None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            # With images the body has megabytes.
+            content = await asyncio.to_thread(json.dumps, body, separators=(",", ":"))
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        method = "GET" if body is None else "POST"
         url = self._endpoint.api_url + path
-        server = f"The model server at {self._endpoint.shown}"
         try:
             async with self._http.stream(method, url, content=content, headers=headers) as response:
                 if response.is_success:
@@ -97,13 +90,15 @@ class HttpTransport:
                 raise await self._error_response(response)
         except (httpx.NetworkError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             reason = str(error) or type(error).__name__
-            raise _lost_connection(f"{server} cannot be reached: {reason}") from error
+            raise _lost_connection(f"{self._server} cannot be reached: {reason}") from error
         except httpx.RemoteProtocolError as error:
-            raise _lost_connection(f"{server} closed the connection: {error}") from error
+            raise _lost_connection(f"{self._server} closed the connection: {error}") from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             # Other problems of URL, headers or proxy would also fail on the next attempt.
             raise EndpointError(
-                ModelUnavailableError(f"{server} cannot be requested: {type(error).__name__}"),
+                ModelUnavailableError(
+                    f"{self._server} cannot be requested: {type(error).__name__}"
+                ),
                 unhealthy=True,
             ) from None  # the cause may contain the key
 
@@ -125,27 +120,17 @@ class HttpTransport:
             message = parse_error_message(await self._read_body(response, _MAX_ERROR_BYTES))
         except EndpointError:
             message = "(the error is too long or compressed)"
-        key = self._endpoint.api_key
-        if key is not None and key.get_secret_value():
+        if self._key:
             # A server may repeat the key that it rejects.
-            message = message.replace(key.get_secret_value(), "***")
-        server = f"The model server at {self._endpoint.shown}"
+            message = message.replace(self._key, "***")
+        server = self._server
         retry_after = parse_retry_after(response.headers.get("retry-after"))
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            return EndpointError(
-                ModelOverloadedError(f"{server} is overloaded: {message}"),
-                retryable=True,
-                retry_after=retry_after,
-                status=status,
-            )
+            overloaded = ModelOverloadedError(f"{server} is overloaded: {message}")
+            return EndpointError(overloaded, retryable=True, retry_after=retry_after)
         if status >= 500:
-            return EndpointError(
-                ModelUnavailableError(f"{server} failed ({status}): {message}"),
-                retryable=True,
-                unhealthy=True,
-                retry_after=retry_after,
-                status=status,
-            )
+            failed = ModelUnavailableError(f"{server} failed ({status}): {message}")
+            return EndpointError(failed, retryable=True, unhealthy=True, retry_after=retry_after)
         if status in (401, 403):
             hint = ". Set SIGHTLINE_VLM__API_KEY to a valid key."
         elif response.is_redirect:
@@ -157,10 +142,6 @@ class HttpTransport:
             status=status,
             message=message,
         )
-
-
-def _encode_json(body: Mapping[str, JsonValue]) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode("ascii")
 
 
 def _lost_connection(message: str) -> EndpointError:

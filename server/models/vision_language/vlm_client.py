@@ -8,10 +8,10 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 import httpx
 from cachetools import LRUCache
@@ -50,9 +50,6 @@ from sightline.tools.vlm.vision_language_model import (
 
 logger = logging.getLogger(__name__)
 
-_CHAT: Final = "/chat/completions"
-_MODELS: Final = "/models"
-
 #: Outcome of a call, for metrics.
 Outcome = Literal["answered", "cached", "failed", "timed_out", "cancelled"]
 
@@ -85,10 +82,11 @@ class _Call:
     def seconds(self) -> float:
         return _now() - self._started_at
 
-    def timeout_error(self, stage: str) -> ModelTimeoutError:
-        return ModelTimeoutError(
-            f"The request to {self._model} exceeded its {self._timeout_seconds:.1f} s {stage}."
-        )
+    def stage(self, stage: str) -> AbstractAsyncContextManager[None]:
+        """Raise ModelTimeoutError if the stage has not ended at the deadline."""
+        seconds = f"{self._timeout_seconds:.1f} s"
+        message = f"The request to {self._model} exceeded its {seconds} {stage}."
+        return _raise_at(self.deadline, ModelTimeoutError(message))
 
 
 class VlmClient:
@@ -171,10 +169,11 @@ class VlmClient:
         """See `VisionLanguageModel.ask`."""
         call = _Call(request, self._endpoint)
         outcome: Outcome = "failed"
-        reply: Reply | None = None
+        usage = None
         try:
             reply = await self._ask(call)
             outcome = "cached" if reply.cached else "answered"
+            usage = None if reply.cached else reply.usage
             return reply
         except ModelTimeoutError:
             outcome = "timed_out"
@@ -184,16 +183,8 @@ class VlmClient:
             raise
         finally:
             if self._observer is not None:
-                usage = reply.usage if reply is not None and outcome == "answered" else None
-                self._observer(
-                    VlmCallStats(
-                        outcome,
-                        call.seconds,
-                        call.requests,
-                        usage.prompt_tokens if usage else 0,
-                        usage.answer_tokens if usage else 0,
-                    )
-                )
+                tokens = (usage.prompt_tokens, usage.answer_tokens) if usage else (0, 0)
+                self._observer(VlmCallStats(outcome, call.seconds, call.requests, *tokens))
 
     async def _ask(self, call: _Call) -> Reply:
         request = call.request
@@ -203,7 +194,7 @@ class VlmClient:
                 f"The request has {images} images. The model profile {self.profile.name!r} takes "
                 f"at most {self.profile.max_images}."
             )
-        async with _raise_at(call.deadline, call.timeout_error("while encoding its images")):
+        async with call.stage("while encoding its images"):
             parts, body, key = await asyncio.to_thread(_prepare, request, self._endpoint)
         completion = self._responses.get(key) if key is not None else None
         is_cached = completion is not None
@@ -255,14 +246,13 @@ class VlmClient:
 
     async def _send(self, call: _Call, body: dict[str, JsonValue]) -> Completion:
         """Send one request when a slot is free. Raises EndpointError or a ModelError."""
-        async with _raise_at(call.deadline, call.timeout_error("while waiting for a free slot")):
+        async with call.stage("while waiting for a free slot"):
             await self._slots.acquire()
         try:
             with self._circuit.request(self._is_failure):
-                timeout = call.timeout_error("while the model was answering")
-                async with _raise_at(call.deadline, timeout):
+                async with call.stage("while the model was answering"):
                     call.requests += 1
-                    data = await self._transport.post(_CHAT, body)
+                    data = await self._transport.request("/chat/completions", body)
                 return parse_completion(data)
         except CircuitOpenError as circuit:
             raise ModelUnavailableError(
@@ -286,17 +276,16 @@ class VlmClient:
     async def _explain_not_found(self, call: _Call, failure: EndpointError) -> ModelError:
         """Return an error that names the available models, if the endpoint lists them."""
         try:
-            async with _raise_at(call.deadline, call.timeout_error("while listing the models")):
+            async with call.stage("while listing the models"):
                 models = await self._list_models()
         except ModelError:
             return failure.error
-        if self.model in models:
-            return failure.error
-        return UnknownModelError(self.model, self._endpoint.shown, models)
+        unknown = UnknownModelError(self.model, self._endpoint.shown, models)
+        return failure.error if self.model in models else unknown
 
     async def _list_models(self) -> list[str]:
         try:
-            return parse_models(await self._transport.get(_MODELS))
+            return parse_models(await self._transport.request("/models"))
         except EndpointError as failure:
             if failure.is_not_found:
                 raise ModelReplyError(
@@ -312,14 +301,10 @@ def _prepare(
     """Return the prepared parts, the body and the cache key of a greedy request."""
     parts = prepare_parts(request.parts, endpoint.profile)
     body = build_chat_request(request, parts, endpoint)
-    is_greedy = request.temperature == 0.0 and endpoint.max_cached_responses > 0
-    return parts, body, _cache_key(endpoint.api_url, body) if is_greedy else None
-
-
-def _cache_key(url: str, body: Mapping[str, JsonValue]) -> bytes:
-    """Return the SHA-256 of everything that determines a greedy answer."""
-    text = json.dumps([url, body], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).digest()
+    if request.temperature != 0.0 or endpoint.max_cached_responses == 0:
+        return parts, body, None
+    text = json.dumps([endpoint.api_url, body], sort_keys=True, separators=(",", ":"))
+    return parts, body, hashlib.sha256(text.encode()).digest()
 
 
 @asynccontextmanager

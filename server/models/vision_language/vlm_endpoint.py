@@ -8,11 +8,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
-from sightline.server.config import Settings, variable
+from sightline.server.config import variable
 from sightline.server.config.settings import (
     VLM_MAX_CONCURRENT_REQUESTS,
     VLM_TIMEOUT_SECONDS,
     JudgeSettings,
+    VlmSettings,
 )
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.boxes.model_families import choose_profile
@@ -42,30 +43,28 @@ class VlmEndpoint:
     circuit_reset_seconds: float = 10.0
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
+    def from_settings(cls, vlm: VlmSettings) -> Self | None:
         """Return the endpoint of the vision-language model, ``None`` if there is none.
 
         Raises ConfigurationError if the model is not set.
         """
-        return cls._create(settings, settings.vlm, "vlm", settings.vlm.profile)
+        return cls._create("vlm", vlm, vlm)
 
     @classmethod
-    def judge_from_settings(cls, settings: Settings) -> Self | None:
+    def judge_from_settings(cls, judge: JudgeSettings, vlm: VlmSettings) -> Self | None:
         """Return the endpoint of the LLM judge, ``None`` if there is none.
 
         It has the limits of the vision-language model. Raises ConfigurationError if only one of
         address and model is set: an evaluation without its judge would waste an hour.
         """
-        if settings.judge.base_url is None and settings.judge.model is not None:
+        if judge.base_url is None and judge.model is not None:
             raise ConfigurationError(
                 f"{variable('judge.model')} is set, but {variable('judge.base_url')} is not."
             )
-        return cls._create(settings, settings.judge, "judge", "auto")
+        return cls._create("judge", judge, vlm)
 
     @classmethod
-    def _create(
-        cls, settings: Settings, group: JudgeSettings, group_name: str, profile: str
-    ) -> Self | None:
+    def _create(cls, group_name: str, group: JudgeSettings, limits: VlmSettings) -> Self | None:
         if group.base_url is None:
             return None
         if group.model is None:
@@ -74,25 +73,24 @@ class VlmEndpoint:
                 f"{variable(f'{group_name}.model')} is not. GET {group.base_url}/models lists the "
                 "available models."
             )
+        profile = group.profile if isinstance(group, VlmSettings) else "auto"
         return cls(
             base_url=group.base_url,
             model=group.model,
             profile=choose_profile(group.model, profile),
             api_key=group.api_key,
-            timeout_seconds=settings.vlm.timeout_seconds,
-            max_concurrent_requests=settings.vlm.max_concurrent_requests,
+            timeout_seconds=limits.timeout_seconds,
+            max_concurrent_requests=limits.max_concurrent_requests,
         )
 
     @property
     def api_url(self) -> str:
         """Return the base URL of the API; a URL without a path gets ``/v1``."""
-        parts = urlsplit(self.base_url)
-        path = parts.path.rstrip("/") or "/v1"
-        return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+        url = urlsplit(self.base_url)
+        return urlunsplit((url.scheme, url.netloc, url.path.rstrip("/") or "/v1", "", ""))
 
     @property
     def shown(self) -> str:
         """Return `api_url` without user name and password, for messages and logs."""
-        parts = urlsplit(self.api_url)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+        url = urlsplit(self.api_url)
+        return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()

@@ -47,10 +47,10 @@ def test_the_prompt_of_the_built_in_model_equals_its_training_prompt() -> None:
     question = "What is the hole spacing?"
     request = Request(
         (
-            TrustedText(prompt.picture_head(1)),
+            TrustedText(prompt.image_header(1)),
             image,
-            prompt.passage_line(2, "HEAT SINK | hole spacing 32 mm <image>"),
-            prompt.question_line(question),
+            prompt.format_passage(2, "HEAT SINK | hole spacing 32 mm <image>"),
+            prompt.format_question(question),
         ),
         system=prompt.SYSTEM,
     )
@@ -60,7 +60,7 @@ def test_the_prompt_of_the_built_in_model_equals_its_training_prompt() -> None:
     assert sent.url.startswith("data:image/png;base64,")
     expected = prompt.grounded_messages(
         question,
-        [prompt.Shown(sent.url), prompt.Passage("HEAT SINK | hole spacing 32 mm <image>")],
+        [prompt.ImageEvidence(sent.url), prompt.TextEvidence("HEAT SINK | hole spacing 32 mm <image>")],
     )
     assert body["messages"] == _joined(expected)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from sightline.server.config import load_settings
+from sightline.server.config.settings import VlmSettings
 from sightline.server.models.vision_language.vlm_client import VlmCallStats
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.errors import (
@@ -453,9 +453,9 @@ async def test_health_raises_an_error_that_names_the_problem(
 
 
 def test_an_endpoint_is_created_from_settings() -> None:
-    assert VlmEndpoint.from_settings(load_settings()) is None
+    assert VlmEndpoint.from_settings(VlmSettings()) is None
     endpoint = VlmEndpoint.from_settings(
-        load_settings(vlm__base_url="http://gpu:8000", vlm__model="llava-hf/llava-1.5-7b-hf")
+        VlmSettings(base_url="http://gpu:8000", model="llava-hf/llava-1.5-7b-hf")
     )
     assert endpoint is not None
     assert (endpoint.api_url, endpoint.profile.name, endpoint.max_retries) == (
@@ -464,8 +464,6 @@ def test_an_endpoint_is_created_from_settings() -> None:
         3,
     )
     with pytest.raises(ConfigurationError, match="SIGHTLINE_VLM__MODEL is not"):
-        VlmEndpoint.from_settings(load_settings(vlm__base_url="http://gpu:8000/v1"))
+        VlmEndpoint.from_settings(VlmSettings(base_url="http://gpu:8000/v1"))
     with pytest.raises(UnknownNameError, match="Unknown model profile 'lava'"):
-        VlmEndpoint.from_settings(
-            load_settings(vlm__base_url="http://g/v1", vlm__model="m", vlm__profile="lava")
-        )
+        VlmEndpoint.from_settings(VlmSettings(base_url="http://g/v1", model="m", profile="lava"))
