@@ -47,15 +47,15 @@ class HttpAuth:
                 middleware.kwargs["on_error"] = _unavailable
 
 
+@dataclass(frozen=True, slots=True)
 class _CombinedVerifier:
     """Verifies static tokens by their prefix, and all others as JSON Web Tokens."""
 
-    def __init__(self, static: TokenVerifier, jwt: TokenVerifier) -> None:
-        self._static = static
-        self._jwt = jwt
+    static: TokenVerifier
+    jwt: TokenVerifier
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        verifier = self._static if token.startswith(TOKEN_PREFIX) else self._jwt
+        verifier = self.static if token.startswith(TOKEN_PREFIX) else self.jwt
         return await verifier.verify_token(token)
 
 

@@ -24,37 +24,20 @@ from sightline.server.auth import scopes
 ScopeCheck = Callable[[str, Mapping[str, Any]], Awaitable[scopes.MissingScope | None]]
 
 
-class InsufficientScopeMiddleware:
-    """ASGI middleware that must run after authentication."""
+def challenge_insufficient_scope(
+    app: ASGIApp,
+    *,
+    missing_scope: ScopeCheck,
+    scope_prefix: str,
+    metadata_url: str,
+    max_body_bytes: int,
+) -> ASGIApp:
+    """Return ASGI middleware that must run after authentication.
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        missing_scope: ScopeCheck,
-        scope_prefix: str,
-        metadata_url: str,
-        max_body_bytes: int,
-    ) -> None:
-        """Larger bodies are forwarded unread; the server rejects them."""
-        self._app = app
-        self._missing_scope = missing_scope
-        self._scope_prefix = scope_prefix
-        self._metadata_url = metadata_url
-        self._max_body_bytes = max_body_bytes
+    Larger bodies are forwarded unread; the server rejects them.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app
-        if (
-            scope["type"] == "http"
-            and scope["method"] == "POST"
-            and _may_lack_scope(scope.get("user"))
-        ):
-            body, receive = await _read_body(receive, self._max_body_bytes)
-            app = await self._challenge(body) or self._app
-        await app(scope, receive, send)
-
-    async def _challenge(self, body: bytes) -> Response | None:
+    async def challenge(body: bytes) -> Response | None:
         try:
             request = pydantic_core.from_json(body)
         except ValueError:
@@ -62,31 +45,39 @@ class InsufficientScopeMiddleware:
         if not isinstance(request, dict):
             return None
         params = request.get("params")
-        missing = await self._missing_scope(
+        missing = await missing_scope(
             str(request.get("method")), params if isinstance(params, dict) else {}
         )
         if missing is None:
             return None
-        scope = self._scope_prefix + missing.scope
-        challenge = {
-            "error": "insufficient_scope",
-            "scope": scope,
-            "resource_metadata": self._metadata_url,
-            "error_description": f"this operation needs the scope {scope}",
-        }
         id_ = request.get("id")
         error = JSONRPCError(
             jsonrpc="2.0",
             id=id_ if isinstance(id_, int | str) else None,
             error=ErrorData(code=INVALID_REQUEST, message=missing.message),
         )
-        fields = ", ".join(f'{name}="{value}"' for name, value in challenge.items())
+        scope = scope_prefix + missing.scope
+        fields = (
+            f'error="insufficient_scope", scope="{scope}", resource_metadata="{metadata_url}", '
+            f'error_description="this operation needs the scope {scope}"'
+        )
         return Response(
             error.model_dump_json(by_alias=True, exclude_unset=True),
             403,
             {"WWW-Authenticate": f"Bearer {fields}"},
             "application/json",
         )
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        response: ASGIApp | None = None
+        if (scope["type"], scope.get("method")) == ("http", "POST") and _may_lack_scope(
+            scope.get("user")
+        ):
+            body, receive = await _read_body(receive, max_body_bytes)
+            response = await challenge(body)
+        await (response or app)(scope, receive, send)
+
+    return handle
 
 
 def _may_lack_scope(user: object) -> bool:

@@ -10,12 +10,13 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from jwt import PyJWK, PyJWTError
-from pydantic_core import from_json
+from pydantic import BaseModel, ValidationError
 
 from sightline.server.config.hosts import is_loopback
 from sightline.storage.errors import ConfigurationError
@@ -43,8 +44,8 @@ class KeysUnavailableError(Exception):
     """The keys could not be fetched, so no token can be verified."""
 
 
-class _FetchError(Exception):
-    """The reason why a request for the keys failed."""
+class _KeySet(BaseModel):
+    keys: list[dict[str, Any]]
 
 
 class JwksClient:
@@ -60,18 +61,16 @@ class JwksClient:
         self._url = url
         self._clock = clock
         self._refreshing = asyncio.Lock()
-        self._keys: Mapping[str | None, Mapping[str, Any]] = {}
-        self._fetched_at = -math.inf
-        self._requested_at = -math.inf
+        self._keys: list[dict[str, Any]] = []
+        self._fetched_at = self._requested_at = -math.inf
 
     async def get(self, kid: str | None, algorithm: str) -> PyJWK | None:
         """Return the key for a ``kid`` and an algorithm, or None if there is none.
 
         Without a ``kid``, the set must contain exactly one key. Raises KeysUnavailableError.
         """
-        is_unknown = self._find(kid) is None
         # During a refresh, other calls go on with the expired keys.
-        if is_unknown or (self._is_expired() and not self._refreshing.locked()):
+        if self._find(kid) is None or (self._is_expired() and not self._refreshing.locked()):
             async with self._refreshing:
                 if self._find(kid) is None or self._is_expired():
                     await self._refresh()
@@ -83,61 +82,46 @@ class JwksClient:
     def _is_expired(self) -> bool:
         return self._clock() - self._fetched_at > TTL_SECONDS
 
-    def _find(self, kid: str | None) -> Mapping[str, Any] | None:
-        if kid is None:
-            return next(iter(self._keys.values())) if len(self._keys) == 1 else None
-        return self._keys.get(kid)
+    def _find(self, kid: str | None) -> dict[str, Any] | None:
+        """Return the only matching key. Two keys with the same id are ambiguous."""
+        keys = [key for key in self._keys if kid is None or key.get("kid") == kid]
+        return keys[0] if len(keys) == 1 else None
 
     async def _refresh(self) -> None:
         if self._clock() - self._requested_at < MIN_REFRESH_INTERVAL_SECONDS:
             return
         self._requested_at = self._clock()
         try:
-            self._keys = _parse_key_set(await self._download())
-        except _FetchError as error:
-            logger.warning("cannot fetch the keys at %s: %s", self._url, error)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                self._keys = await self._fetch()
+        except (TimeoutError, ValueError, httpx.HTTPError) as error:
+            reason = str(error) or type(error).__name__
+            logger.warning("cannot fetch the keys at %s: %s", self._url, reason)
         else:
             self._fetched_at = self._clock()
 
-    async def _download(self) -> bytes:
-        import httpx  # only servers that verify signed tokens need it
-
+    async def _fetch(self) -> list[dict[str, Any]]:
+        body = bytearray()
+        async with (
+            httpx.AsyncClient(follow_redirects=False, timeout=TIMEOUT_SECONDS) as client,
+            client.stream("GET", self._url, headers=_HEADERS) as response,
+        ):
+            if response.status_code != 200:
+                raise ValueError(f"the response status is {response.status_code}")
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MAX_RESPONSE_BYTES:
+                    raise ValueError(f"the response exceeds {MAX_RESPONSE_BYTES:,} bytes")
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_SECONDS),
-                httpx.AsyncClient(follow_redirects=False, timeout=TIMEOUT_SECONDS) as client,
-                client.stream("GET", self._url, headers=_HEADERS) as response,
-            ):
-                if response.status_code != 200:
-                    raise _FetchError(f"the response status is {response.status_code}")
-                body = bytearray()
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > MAX_RESPONSE_BYTES:
-                        raise _FetchError(f"the response exceeds {MAX_RESPONSE_BYTES:,} bytes")
-                return bytes(body)
-        except TimeoutError:
-            raise _FetchError(f"no response within {TIMEOUT_SECONDS:g} s") from None
-        except httpx.HTTPError as error:
-            raise _FetchError(str(error) or type(error).__name__) from error
+            keys = _KeySet.model_validate_json(bytes(body)).keys
+        except ValidationError:
+            keys = None
+        if keys is None or not all(isinstance(key.get("kid", ""), str) for key in keys):
+            raise ValueError("the response is not a JSON Web Key Set")
+        return keys
 
 
-def _parse_key_set(body: bytes) -> dict[str | None, Mapping[str, Any]]:
-    """Return the keys by ``kid``. Duplicate ids are dropped as ambiguous."""
-    try:
-        keys: dict[str | None, Mapping[str, Any]] = {}
-        duplicates = set()
-        for key in from_json(body)["keys"]:
-            kid = key.get("kid")
-            if kid in keys:
-                duplicates.add(kid)
-            keys[kid] = key
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _FetchError("the response is not a JSON Web Key Set") from error
-    return {kid: key for kid, key in keys.items() if kid not in duplicates}
-
-
-def _usable_key(data: Mapping[str, Any], algorithm: str) -> PyJWK | None:
+def _usable_key(data: dict[str, Any], algorithm: str) -> PyJWK | None:
     """Return the key, or None if it is for another purpose or too weak."""
     if data.get("kty") != _KEY_TYPES.get(algorithm[:2]):
         return None

@@ -21,20 +21,22 @@ from sightline.storage.postgres import dumps
 
 logger = logging.getLogger(__name__)
 
-_ANY_COLLECTION = "SELECT EXISTS (SELECT FROM sightline.collection)"
-_DROP = "DROP SCHEMA IF EXISTS analytics, sightline CASCADE"
-_RENAME_SCHEMAS = (
-    "ALTER SCHEMA analytics RENAME TO analytics_replaced",
-    "ALTER SCHEMA sightline RENAME TO sightline_replaced",
-)
-_RESTORE_SCHEMAS = (
-    _DROP,
-    "ALTER SCHEMA analytics_replaced RENAME TO analytics",
-    "ALTER SCHEMA sightline_replaced RENAME TO sightline",
-)
-_HAS_ARRANGE_ROLES = "SELECT to_regproc('sightline.ensure_roles') IS NOT NULL"
-_ARRANGE_ROLES = "SELECT sightline.ensure_roles()"
-_DROP_REPLACED = "DROP SCHEMA analytics_replaced, sightline_replaced CASCADE"
+_RENAME_SCHEMAS = """
+ALTER SCHEMA analytics RENAME TO analytics_replaced;
+ALTER SCHEMA sightline RENAME TO sightline_replaced;
+"""
+_RESTORE_SCHEMAS = """
+DROP SCHEMA IF EXISTS analytics, sightline CASCADE;
+ALTER SCHEMA analytics_replaced RENAME TO analytics;
+ALTER SCHEMA sightline_replaced RENAME TO sightline;
+"""
+_ARRANGE_ROLES = """
+DO $$ BEGIN
+    IF to_regproc('sightline.ensure_roles') IS NOT NULL THEN
+        PERFORM sightline.ensure_roles();
+    END IF;
+END $$
+"""
 
 
 def write(settings: Settings, file: Path, *, overwrite: bool = False) -> backup_archive.Manifest:
@@ -78,7 +80,9 @@ def restore(settings: Settings, file: Path, *, replace: bool = False) -> backup_
                 schema_migration.upgrade(dsn, manifest.revision)
             with _keep_until_success(dsn):
                 dumps.restore(dsn, dump)
-                _arrange_roles(dsn)
+                with psycopg.connect(dsn) as connection:
+                    # Sets the owner of the views, on which their row-level security depends.
+                    connection.execute(_ARRANGE_ROLES)
                 schema_migration.upgrade(dsn)
     return manifest
 
@@ -87,26 +91,17 @@ def restore(settings: Settings, file: Path, *, replace: bool = False) -> backup_
 def _keep_until_success(dsn: str) -> Iterator[None]:
     """Rename the schemas; drop them after success, or restore them after an error."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for statement in _RENAME_SCHEMAS:
-            connection.execute(statement)
+        connection.execute(_RENAME_SCHEMAS)
         try:
             yield
         except BaseException:
-            for statement in _RESTORE_SCHEMAS:
-                connection.execute(statement)
+            connection.execute(_RESTORE_SCHEMAS)
             raise
-        connection.execute(_DROP_REPLACED)
-
-
-def _arrange_roles(dsn: str) -> None:
-    """Set the owner of the views, on which their row-level security depends."""
-    with psycopg.connect(dsn) as connection:
-        if connection.execute(_HAS_ARRANGE_ROLES).fetchone() == (True,):
-            connection.execute(_ARRANGE_ROLES)
+        connection.execute("DROP SCHEMA analytics_replaced, sightline_replaced CASCADE")
 
 
 def _require_compatible(manifest: backup_archive.Manifest, file: Path, dsn: str) -> None:
-    if not schema_migration.is_known(manifest.revision):
+    if manifest.revision not in schema_migration.known_revisions():
         raise SchemaError(
             f"{file} has the schema {manifest.revision}, which this version of Sightline does not "
             f"know. Use Sightline {manifest.sightline}, which wrote the file, or a newer version."
@@ -123,4 +118,4 @@ def _has_collections(dsn: str) -> bool:
     if schema_migration.current(dsn) is None:
         return False
     with psycopg.connect(dsn) as connection:
-        return connection.execute(_ANY_COLLECTION).fetchone() == (True,)
+        return connection.execute("SELECT FROM sightline.collection LIMIT 1").fetchone() is not None

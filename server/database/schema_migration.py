@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
-from typing import Any, LiteralString
 
 import psycopg
 from alembic import command
@@ -44,15 +43,15 @@ def _wrap_errors() -> Iterator[None]:
 
 def head() -> str:
     """Return the schema revision that this version of Sightline needs."""
-    return _known_revisions()[0]
+    return known_revisions()[0]
 
 
 def current(dsn: str) -> str | None:
     """Return the revision of a database, or None if it has no Sightline schema."""
-    with _wrap_errors(), psycopg.connect(dsn) as connection:
-        if not _fetch_value(connection, "SELECT to_regclass('sightline.schema_version')"):
+    with _wrap_errors(), psycopg.connect(dsn, row_factory=scalar_row) as connection:
+        if connection.execute("SELECT to_regclass('sightline.schema_version')").fetchone() is None:
             return None
-        revision = _fetch_value(connection, "SELECT version_num FROM sightline.schema_version")
+        revision = connection.execute("SELECT version_num FROM sightline.schema_version").fetchone()
     return None if revision is None else str(revision)
 
 
@@ -81,23 +80,14 @@ def require_head(dsn: str) -> None:
         )
 
 
-def is_known(revision: str) -> bool:
-    """Return whether this version can use or upgrade a schema revision."""
-    return revision in _known_revisions()
-
-
-def _fetch_value(connection: psycopg.Connection[Any], query: LiteralString) -> Any:
-    return connection.cursor(row_factory=scalar_row).execute(query).fetchone()
-
-
-def _known_revisions() -> list[str]:
+def known_revisions() -> list[str]:
     """Return all revisions, newest first."""
     with _alembic_config() as config:
         return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
 
 
 def _require_known(revision: str | None) -> None:
-    if revision is not None and revision not in _known_revisions():
+    if revision is not None and revision not in known_revisions():
         raise SchemaError(
             f"The database schema is at {revision}, which this version of Sightline does not know "
             f"(it needs {head()}); use the newer version that created the schema"

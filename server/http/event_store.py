@@ -2,7 +2,7 @@
 
 It is used by protocol revisions with sessions (2025-11-25). The SDK passes the JSON-RPC id of a
 request to the store, but not its session, and the ids of all clients start at 1. Therefore
-`SessionContextMiddleware` sets the session in a context variable, which the tasks of the session
+`set_session` sets the session in a context variable, which the tasks of the session
 inherit. The SDK checks the credentials of a session before it stores or replays an event.
 """
 
@@ -32,13 +32,8 @@ TTL_SECONDS = 300.0
 _EVENT_OVERHEAD_BYTES = 512
 
 
-class _Session:
-    """Event numbers of one session, oldest first. Sessions are compared by identity."""
-
-    def __init__(self) -> None:
-        self.event_numbers: deque[int] = deque()
-
-
+#: Numbers of the events of a session, oldest first. Sessions are compared by identity.
+_Session = deque[int]
 _session: ContextVar[_Session] = ContextVar("session")
 
 
@@ -78,7 +73,7 @@ class InMemoryEventStore(EventStore):
         self._last_number += 1
         event = _Event(_session.get(), stream_id, text, self._clock())
         self._events[self._last_number] = event
-        event.session.event_numbers.append(self._last_number)
+        event.session.append(self._last_number)
         self._total_bytes += event.size_bytes
         self._evict()
         return str(self._last_number)
@@ -93,7 +88,7 @@ class InMemoryEventStore(EventStore):
         last_event = self._events.get(last_number)
         if last_event is None or last_event.session is not session:
             return None
-        for number in [number for number in session.event_numbers if number > last_number]:
+        for number in [number for number in session if number > last_number]:
             event = self._events.get(number)  # may be evicted while others are sent
             if event is not None and event.stream_id == last_event.stream_id and event.message:
                 message = jsonrpc_message_adapter.validate_json(event.message, by_name=False)
@@ -107,34 +102,31 @@ class InMemoryEventStore(EventStore):
             if self._total_bytes <= self._max_bytes and event.stored_at >= oldest_allowed:
                 return
             del self._events[number]
-            event.session.event_numbers.popleft()
+            event.session.popleft()
             self._total_bytes -= event.size_bytes
 
 
-class SessionContextMiddleware:
-    """ASGI middleware that sets the session of each request in a context variable."""
+def set_session(app: ASGIApp) -> ASGIApp:
+    """Return ASGI middleware that sets the session of each request in a context variable."""
+    # A session lives as long as its tasks or events refer to it.
+    sessions: WeakValueDictionary[str, _Session] = WeakValueDictionary()
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        # A session lives as long as its tasks or events refer to it.
-        self._sessions: WeakValueDictionary[str, _Session] = WeakValueDictionary()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        session_id = Headers(scope=scope).get(MCP_SESSION_ID_HEADER)
-        session = _Session() if session_id is None else self._sessions.get(session_id, _Session())
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        session_id = headers.get(MCP_SESSION_ID_HEADER)
+        session = sessions.get(session_id or "", _Session())
 
         async def send_and_register(message: Message) -> None:
             if session_id is None and message["type"] == "http.response.start":
                 new_id = Headers(raw=message["headers"]).get(MCP_SESSION_ID_HEADER)
                 if new_id is not None:
-                    self._sessions[new_id] = session
+                    sessions[new_id] = session
             await send(message)
 
         token = _session.set(session)
         try:
-            await self._app(scope, receive, send_and_register)
+            await app(scope, receive, send_and_register)
         finally:
             _session.reset(token)
+
+    return handle

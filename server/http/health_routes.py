@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
@@ -12,11 +12,7 @@ from sightline.server.app import App
 from sightline.server.observability.metrics import Metrics
 
 #: Label of the metric, and the name in the pool statistics.
-_POOL_STATISTICS = {
-    "size": "pool_size",
-    "idle": "pool_available",
-    "waiting": "requests_waiting",
-}
+_POOL_STATISTICS = {"size": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
 
 
 def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> None:
@@ -28,12 +24,12 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
     metrics.add_gauge(
         "encoder_queue_items",
         "Images and texts that wait for the encoder.",
-        lambda: _queue_size(app),
+        partial(_queue_size, app),
     )
     metrics.add_labeled_gauge(
         "database_connections",
         "Connections of the pool, and calls that wait for a connection.",
-        {label: _pool_statistic(app, key) for label, key in _POOL_STATISTICS.items()},
+        {label: partial(_pool_statistic, app, key) for label, key in _POOL_STATISTICS.items()},
     )
 
     async def healthz(_: Request) -> Response:
@@ -44,7 +40,7 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
         runtime = app.runtime
         if runtime is None or app.stopping:
             return JSONResponse({"ready": False}, status_code=503)
-        states: dict[str, str] = dict(runtime.states())
+        states: dict[str, str] = {**runtime.states()}
         if states["database"] == "ready" and not await runtime.is_database_reachable():
             states["database"] = "unreachable"
         is_ready = all(state == "ready" for state in states.values())
@@ -66,12 +62,9 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
             )
         return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    for path, endpoint in (
-        ("/healthz", healthz),
-        ("/readyz", readyz),
-        ("/metrics", prometheus),
-    ):
-        app.custom_route(path, methods=["GET"])(endpoint)
+    app.custom_route("/healthz", methods=["GET"])(healthz)
+    app.custom_route("/readyz", methods=["GET"])(readyz)
+    app.custom_route("/metrics", methods=["GET"])(prometheus)
 
 
 def _queue_size(app: App) -> float:
@@ -79,9 +72,6 @@ def _queue_size(app: App) -> float:
     return 0 if encoder is None else encoder.queued_items
 
 
-def _pool_statistic(app: App, key: str) -> Callable[[], float]:
-    def value() -> float:
-        database = None if app.runtime is None else app.runtime.database.value
-        return 0 if database is None else database.statistics().get(key, 0)
-
-    return value
+def _pool_statistic(app: App, key: str) -> float:
+    database = None if app.runtime is None else app.runtime.database.value
+    return 0 if database is None else database.statistics().get(key, 0)

@@ -2,6 +2,9 @@
 
 Without authentication it accepts a loopback address only. It always checks the Host and Origin
 headers, so that a web page cannot reach the server through DNS rebinding.
+
+Shutdown is graceful. Open connections have three causes: a running call, a response that is being
+sent, and a stream on which a client waits for notifications. Shutdown waits for the first two only.
 """
 
 from __future__ import annotations
@@ -11,25 +14,26 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import uvicorn
 from mcp.server.auth.routes import build_resource_metadata_url
 from mcp.server.transport_security import TransportSecuritySettings
+from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.server.app import App, Register, create_app
 from sightline.server.auth.http_auth import create_http_auth
-from sightline.server.auth.insufficient_scope import InsufficientScopeMiddleware
+from sightline.server.auth.insufficient_scope import challenge_insufficient_scope
 from sightline.server.config import Settings, variable
 from sightline.server.config.hosts import MCP_PATH, in_url, is_loopback
-from sightline.server.http.event_store import InMemoryEventStore, SessionContextMiddleware
-from sightline.server.http.graceful_shutdown import InFlightMiddleware, drain, stop
+from sightline.server.http.event_store import InMemoryEventStore, set_session
 from sightline.server.http.health_routes import add_health_routes
-from sightline.server.mcp_server.rate_limit import RateLimiter, RateLimitMiddleware
+from sightline.server.mcp_server.rate_limit import RateLimiter, limit_requests
 from sightline.server.mcp_server.server import InFlight
 from sightline.server.observability.metrics import Metrics
 from sightline.storage.errors import ConfigurationError
@@ -47,6 +51,8 @@ _REQUESTS_PER_CALL = 10
 #: Longer than clients keep idle connections (5 to 60 s), so that the client closes them. If the
 #: server closed one while a request is sent, the MCP client would fail.
 _KEEP_ALIVE_SECONDS = 75
+#: Wait for responses of finished calls. It is short, because a notification stream can be a POST.
+_RESPONSE_SECONDS = 1.0
 #: Wait for the remaining connections after calls and streams have ended.
 _CLOSE_SECONDS = 5
 
@@ -96,17 +102,17 @@ def create_http_app(
         event_store=InMemoryEventStore(),
         retry_interval=_SSE_RETRY_MS,
     )
-    starlette.user_middleware.append(Middleware(SessionContextMiddleware))
+    starlette.user_middleware.append(Middleware(set_session))
     if http_auth is not None:
         http_auth.install(starlette)
         per_minute = _REQUESTS_PER_CALL * settings.rate_limit.max_calls_per_minute
         limiter = RateLimiter(calls_per_minute=per_minute, burst=max(1, per_minute // 10))
         # The last middleware is the innermost, so it runs after authentication.
-        starlette.user_middleware.append(Middleware(RateLimitMiddleware, rate_limiter=limiter))
+        starlette.user_middleware.append(Middleware(limit_requests, rate_limiter=limiter))
         if http_auth.settings.resource_server_url is not None:
             metadata_url = build_resource_metadata_url(http_auth.settings.resource_server_url)
             insufficient_scope = Middleware(
-                InsufficientScopeMiddleware,
+                challenge_insufficient_scope,
                 missing_scope=app.missing_scope,
                 scope_prefix=settings.auth.jwt.scope_prefix,
                 metadata_url=str(metadata_url),
@@ -114,6 +120,17 @@ def create_http_app(
             )
             starlette.user_middleware.append(insufficient_scope)
     return app, starlette
+
+
+def _track_posts(app: ASGIApp, posts: InFlight) -> ASGIApp:
+    """Count the running POST requests, which carry all calls."""
+
+    async def track(scope: Scope, receive: Receive, send: Send) -> None:
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        with posts.track() if is_post else nullcontext():
+            await app(scope, receive, send)
+
+    return track
 
 
 class _UvicornServer(uvicorn.Server):
@@ -132,8 +149,25 @@ class RunningServer:
     server: uvicorn.Server
     #: Done when the server has stopped.
     task: asyncio.Task[None]
-    #: If set, shutdown does not wait for running calls.
-    force_shutdown: asyncio.Event
+    posts: InFlight
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Wait for running calls and their responses; then close streams and stop."""
+        self.app.stopping = True
+        await self.app.running_calls.wait_idle(timeout_seconds)
+        await self.posts.wait_idle(_RESPONSE_SECONDS)
+        self.server.should_exit = True
+        # This flag of sse-starlette is global to the process and is never reset by the library.
+        AppStatus.should_exit = True
+        try:
+            await self.task
+        finally:
+            AppStatus.should_exit = False
+
+    def force_stop(self) -> None:
+        """Make `stop` not wait for running calls."""
+        self.app.running_calls.stop_waiting()
+        self.posts.stop_waiting()
 
 
 @asynccontextmanager
@@ -150,14 +184,14 @@ async def start_http_server(
     """
     bound = _bind(settings.http.host, settings.http.port)
     try:
-        address = _url(settings, bound)
+        address = f"http://{in_url(settings.http.host)}:{bound.getsockname()[1]}{MCP_PATH}"
         app, starlette = create_http_app(
             settings, address, register=register, on_failure=on_failure
         )
-        posts, force_shutdown = InFlight(), asyncio.Event()
+        posts = InFlight()
         server = _UvicornServer(
             uvicorn.Config(
-                InFlightMiddleware(starlette, posts),
+                _track_posts(starlette, posts),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -167,17 +201,11 @@ async def start_http_server(
             )
         )
         task = asyncio.create_task(server.serve(sockets=[bound]))
+        running = RunningServer(app, server, task, posts)
         try:
-            yield address, RunningServer(app, server, task, force_shutdown)
+            yield address, running
         finally:
-            app.stopping = True
-            await drain(
-                app.running_calls,
-                posts,
-                timeout_seconds=settings.http.shutdown_timeout_seconds,
-                force_shutdown=force_shutdown,
-            )
-            await stop(server, task)
+            await running.stop(settings.http.shutdown_timeout_seconds)
     finally:
         bound.close()
 
@@ -190,20 +218,22 @@ async def serve(settings: Settings) -> None:
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Exception | None] = loop.create_future()
-    force_shutdown: asyncio.Event | None = None
+    running: RunningServer | None = None
 
     def finish(error: Exception | None = None) -> None:
         if not ended.done():
             ended.set_result(error)
 
     def on_signal() -> None:
-        if ended.done() and force_shutdown is not None:
-            force_shutdown.set()
+        if ended.done() and running is not None:
+            running.force_stop()
         finish()
 
-    with _handle_signals(loop, on_signal):
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal)
+            stack.callback(loop.remove_signal_handler, number)
         async with start_http_server(settings, on_failure=finish) as (url, running):
-            force_shutdown = running.force_shutdown
             running.task.add_done_callback(lambda _: finish(_startup_error(running.server)))
             logger.info("listening on %s", url)
             error = await ended
@@ -216,18 +246,6 @@ def _startup_error(server: uvicorn.Server) -> Exception | None:
     if server.started:
         return None
     return ConfigurationError("The server could not start. The log above contains the reason.")
-
-
-@contextmanager
-def _handle_signals(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -243,7 +261,3 @@ def _bind(host: str, port: int) -> socket.socket:
     # asyncio sets it for sockets with an explicit protocol only. Connections inherit it.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound
-
-
-def _url(settings: Settings, bound: socket.socket) -> str:
-    return f"http://{in_url(settings.http.host)}:{bound.getsockname()[1]}{MCP_PATH}"

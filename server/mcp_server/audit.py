@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -36,7 +37,12 @@ class Audit:
 
         Raises ConfigurationError if the file cannot be written.
         """
-        self._handler = None if path is None else _open_file(path)
+        try:
+            self._handler = None if path is None else _AuditFile(path, encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"{variable('log.audit_file')}: cannot write {str(path)!r}: {error.strerror}"
+            ) from error
 
     def record(
         self,
@@ -50,11 +56,12 @@ class Audit:
         """Write one finished call: a tool name or ``resources/read``."""
         if self._handler is None:
             return
+        collection = arguments.get("collection")
         entry = {
             "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
             "principal": principal,
             "call": call,
-            "collection": _collection(arguments),
+            "collection": collection[:_MAX_CHARS] if isinstance(collection, str) else None,
             "assets": _assets(arguments),
             "arguments": sorted(name[:_MAX_CHARS] for name in arguments)[:_MAX_ITEMS],
             "outcome": outcome,
@@ -81,25 +88,8 @@ class _AuditFile(WatchedFileHandler):
         logger.error("the audit log %s cannot be written", self.baseFilename, exc_info=True)
 
     def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, "a", encoding="utf-8", opener=_open_private)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _open_file(path: Path) -> _AuditFile:
-    try:
-        return _AuditFile(path, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{variable('log.audit_file')}: cannot write {str(path)!r}: {error.strerror}"
-        ) from error
-
-
-def _collection(arguments: Mapping[str, object]) -> str | None:
-    name = arguments.get("collection")
-    return name[:_MAX_CHARS] if isinstance(name, str) else None
+        opener = partial(os.open, mode=0o600)
+        return open(self.baseFilename, "a", encoding="utf-8", opener=opener)
 
 
 def _assets(arguments: Mapping[str, object]) -> list[str]:

@@ -1,6 +1,6 @@
 """Rate limit and concurrency limit for each principal.
 
-`SightlineServer` limits calls: a model gets a tool error. `RateLimitMiddleware` limits HTTP
+`SightlineServer` limits calls: a model gets a tool error. `limit_requests` limits HTTP
 requests of any kind: the client gets status 429.
 """
 
@@ -91,22 +91,20 @@ class RateLimiter:
         return bucket
 
 
-class RateLimitMiddleware:
-    """ASGI middleware that answers 429 if a principal sends too many requests.
+def limit_requests(app: ASGIApp, rate_limiter: RateLimiter) -> ASGIApp:
+    """Return ASGI middleware that answers 429 if a principal sends too many requests.
 
     It must run after authentication.
     """
 
-    def __init__(self, app: ASGIApp, rate_limiter: RateLimiter) -> None:
-        self._app = app
-        self._rate_limiter = rate_limiter
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         user = scope.get("user")
+        respond = app
         if user is not None and user.is_authenticated:
-            retry_after = self._rate_limiter.acquire(user.username)
+            retry_after = rate_limiter.acquire(user.username)
             if retry_after:
                 headers = {"Retry-After": str(retry_after)}
-                app = PlainTextResponse("too many requests\n", 429, headers)
-        await app(scope, receive, send)
+                respond = PlainTextResponse("too many requests\n", 429, headers)
+        await respond(scope, receive, send)
+
+    return handle

@@ -11,8 +11,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from difflib import get_close_matches
 from typing import Any
 
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -25,20 +26,18 @@ from pydantic import AnyUrl, ValidationError
 from sightline.server.auth import scopes
 from sightline.server.config import redact_dsn
 from sightline.server.lazy_resource import on_wait
-from sightline.server.mcp_server.argument_validation import (
-    format_validation_error,
-    reject_lone_surrogates,
-    reject_unknown_arguments,
-)
 from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.observability.metrics import Metrics, Outcome
 from sightline.storage.db import row_security
 from sightline.storage.errors import (
+    InvalidArgumentError,
     NotAllowedError,
     SightlineError,
     TooManyCallsError,
     UnknownNameError,
+    choices,
+    shown,
 )
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.tool_results import to_resource_error
@@ -69,6 +68,10 @@ class InFlight:
             if not self._count:
                 self._idle.set()
 
+    def stop_waiting(self) -> None:
+        """Make `wait_idle` return now."""
+        self._idle.set()
+
     async def wait_idle(self, timeout_seconds: float) -> None:
         """Return when no operation runs, or after the timeout."""
         with suppress(TimeoutError):
@@ -80,12 +83,7 @@ class SightlineServer(MCPServer[Dependencies]):
     """`MCPServer` that checks, limits, measures and audits each call."""
 
     def __init__(
-        self,
-        *args: Any,
-        metrics: Metrics,
-        audit: Audit,
-        rate_limiter: RateLimiter,
-        **kwargs: Any,
+        self, *args: Any, metrics: Metrics, audit: Audit, rate_limiter: RateLimiter, **kwargs: Any
     ) -> None:
         """Pass all other arguments to the SDK."""
         super().__init__(*args, **kwargs)
@@ -108,12 +106,11 @@ class SightlineServer(MCPServer[Dependencies]):
         started = time.perf_counter()
         with self.running_calls.track(), self._audited(name, arguments) as set_outcome:
             try:
-                with self._rate_limited():
-                    _require_scope(_missing_tool_scope(tool))
-                    reject_unknown_arguments(
+                with self._admitted(_missing_tool_scope(tool)):
+                    _reject_unknown_arguments(
                         name, arguments, tool.input_schema.get("properties", {})
                     )
-                    reject_lone_surrogates(arguments)
+                    _reject_lone_surrogates(arguments)
                     principal = await self._restricted_principal()
                     with _progress_reporter(context), row_security.as_principal(principal):
                         result = await super().call_tool(name, arguments, context)
@@ -136,8 +133,7 @@ class SightlineServer(MCPServer[Dependencies]):
         """Read a resource. The token needs the scope ``read``."""
         with self._audited(_READ_RESOURCE, {"uri": str(uri)}) as set_outcome:
             try:
-                with self._rate_limited():
-                    _require_scope(_missing_read_scope())
+                with self._admitted(_missing_read_scope()):
                     principal = await self._restricted_principal()
                     with _progress_reporter(context), row_security.as_principal(principal):
                         contents = await super().read_resource(uri, context)
@@ -205,10 +201,14 @@ class SightlineServer(MCPServer[Dependencies]):
                 seconds=seconds,
             )
 
-    def _rate_limited(self) -> AbstractContextManager[None]:
-        """Apply the rate limit of the principal. There is none without a token."""
+    @contextmanager
+    def _admitted(self, missing: scopes.MissingScope | None) -> Iterator[None]:
+        """Apply the rate limit of the principal (none without a token), then the scope."""
         token = get_access_token()
-        return nullcontext() if token is None else self._rate_limiter.limit(token.client_id)
+        with nullcontext() if token is None else self._rate_limiter.limit(token.client_id):
+            if missing is not None:
+                raise NotAllowedError(missing.message)
+            yield
 
 
 def _missing_tool_scope(tool: Tool) -> scopes.MissingScope | None:
@@ -220,16 +220,60 @@ def _missing_read_scope() -> scopes.MissingScope | None:
     return scopes.missing_scope("reading a resource", "read", get_access_token())
 
 
-def _require_scope(missing: scopes.MissingScope | None) -> None:
-    if missing is not None:
-        raise NotAllowedError(missing.message)
+def _reject_unknown_arguments(
+    tool: str, arguments: Mapping[str, object], known: Collection[str]
+) -> None:
+    """Raise InvalidArgumentError if the tool does not have an argument."""
+    for name in arguments:
+        if name not in known:
+            close = get_close_matches(name, list(known), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            valid = f"valid arguments: {choices(known)}" if known else "it has no arguments"
+            raise InvalidArgumentError(f"{tool} has no argument {shown(name)}{hint} ({valid})")
+
+
+def _reject_lone_surrogates(arguments: Mapping[str, object]) -> None:
+    """Raise InvalidArgumentError for text that is not valid Unicode.
+
+    JSON can contain one half of a surrogate pair, but Postgres and UTF-8 cannot store it.
+    """
+    for name, value in arguments.items():
+        if not _is_valid_unicode(name) or not _is_valid_unicode(value):
+            raise InvalidArgumentError(
+                f"the argument {shown(name)} contains half of a surrogate pair, which is not a "
+                "valid character; send the text as UTF-8"
+            )
+
+
+def _is_valid_unicode(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            return value.isascii() or bool(value.encode("utf-8"))
+        except UnicodeEncodeError:
+            return False
+    if isinstance(value, Mapping):
+        return all(_is_valid_unicode(k) and _is_valid_unicode(v) for k, v in value.items())
+    if isinstance(value, list):
+        return all(map(_is_valid_unicode, value))
+    return True
+
+
+def _format_validation_error(tool: str, error: ValidationError) -> str:
+    """Return one sentence per invalid argument: its name, the problem and the value."""
+    sentences = []
+    for detail in error.errors(include_url=False, include_context=False):
+        path = ".".join(str(part) for part in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        value = "" if detail["type"] == "missing" else f" (got {shown(detail['input'])})"
+        sentences.append(f"{path}: {message}{value}")
+    return f"{tool} was called with invalid arguments: " + "; ".join(sentences)
 
 
 def _to_tool_error(name: str, error: Exception) -> tuple[Outcome, ToolError]:
     """Return the outcome and the error for the caller, without the wrapper of the SDK."""
     cause = error.__cause__ if isinstance(error, ToolError) and error.__cause__ else error
     if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
-        return "refused", ToolError(format_validation_error(name, cause))
+        return "refused", ToolError(_format_validation_error(name, cause))
     if isinstance(cause, SightlineError):
         logger.info("%s: %s", name, cause)
         return _outcome_of(cause), ToolError(redact_dsn(str(cause)))
@@ -244,9 +288,7 @@ def _outcome_of(error: BaseException) -> Outcome:
             return "limited"
         case NotAllowedError():
             return "denied"
-        case SightlineError():
-            return "refused"
-    return "error"
+    return "refused" if isinstance(error, SightlineError) else "error"
 
 
 def _log_incident(tool: str, error: BaseException) -> str:

@@ -15,7 +15,7 @@ from mcp.server.streamable_http import EventMessage
 from mcp.types import JSONRPCNotification, TextContent
 
 from sightline.server.auth import static_tokens
-from sightline.server.http.event_store import InMemoryEventStore, SessionContextMiddleware
+from sightline.server.http.event_store import InMemoryEventStore, set_session
 from sightline.server.http.http_server import start_http_server
 from tests.support.settings import make_settings
 
@@ -179,4 +179,4 @@ async def test_old_events_are_evicted_by_age_and_by_total_size() -> None:
     async def nothing(*_: object) -> dict[str, Any]:
         return {}
 
-    await SessionContextMiddleware(session)({"type": "http", "headers": []}, nothing, nothing)  # type: ignore[arg-type]
+    await set_session(session)({"type": "http", "headers": []}, nothing, nothing)  # type: ignore[arg-type]
