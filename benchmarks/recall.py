@@ -26,7 +26,11 @@ from sightline.storage.db.queries import fetch_all
 from sightline.storage.postgres import EmbeddedPostgres
 from sightline.storage.retrieval.filters.filter_compiler import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
-from sightline.storage.retrieval.retrievers.knn import KnnStatement, Neighbor, find_nearest
+from sightline.storage.retrieval.retrievers.vector_retriever import (
+    KnnStatement,
+    Neighbor,
+    find_nearest,
+)
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
 from tests.support.vector_dataset import SHARES, Matrix, VectorWorld, load, make, name_of

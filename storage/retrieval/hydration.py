@@ -11,8 +11,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from sightline.storage.db.queries import Connection, load_sql
-from sightline.storage.records.assets import Asset
-from sightline.storage.records.ocr_lines import asset_text_lines
+from sightline.storage.records.assets import Asset, text_lines
 from sightline.storage.retrieval.search_types import MatchedRegion, Passage
 from sightline.storage.types import Box
 
@@ -31,7 +30,7 @@ async def load_passages(
     passages = {row["id"]: Passage(**row, snippet=snippet(row["text"], terms)) for row in rows}
     ocr = [p for p in passages.values() if terms and p.kind == "ocr" and p.asset_id and p.box]
     ids_of_ocr = [p.asset_id for p in ocr if p.asset_id]
-    lines = await asset_text_lines(connection, ids_of_ocr) if ocr else {}
+    lines = await text_lines(connection, ids_of_ocr) if ocr else {}
     for passage in ocr:
         inside = [
             (line.box, line.text)

@@ -17,13 +17,11 @@ from sightline.storage.retrieval.query_planner import (
     plan_retrievers,
 )
 from sightline.storage.retrieval.ranking.fusion import FusedHit
-from sightline.storage.retrieval.ranking.mmr import diversify
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
-from sightline.storage.retrieval.request_validation import MAX_RESULTS, validate_image_request
 from sightline.storage.retrieval.retrievers.base_retriever import Key, Retriever
 from sightline.storage.retrieval.retrievers.vector_confidence import vector_sample
 from sightline.storage.retrieval.search_caches import SearchCaches
-from sightline.storage.retrieval.search_pipeline import RerankResult, SearchPipeline
+from sightline.storage.retrieval.search_pipeline import SearchPipeline
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest
 from sightline.storage.text.analyzer import analyze_query
 from sightline.storage.types import Level
@@ -51,9 +49,6 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
         super().__init__(database, signing_key=signing_key, reranker=reranker, caches=caches)
         self._image_encoder = image_encoder
         self._passage_encoder = passage_encoder
-
-    def _validate(self, request: ImageRequest) -> str:
-        return validate_image_request(request)
 
     def _encoders(self) -> Mapping[Level, EncoderIdentity]:
         identity = self._image_encoder.identity
@@ -108,27 +103,6 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
             )
             for hit, id_ in zip(hits, ids, strict=True)
         ]
-
-    async def _arrange(
-        self,
-        connection: Connection,
-        request: ImageRequest,
-        scope: SearchScope,
-        ranked: RerankResult,
-    ) -> Sequence[FusedHit]:
-        """Hide near-duplicates and apply MMR."""
-        hits = ranked.hits[:MAX_RESULTS]
-        scoped = scope.spaces.get("asset")
-        if scoped is None or not (request.group_duplicates or request.diversity > 0):
-            return hits
-        return await diversify(
-            connection,
-            hits,
-            scoped.space,
-            reranked=ranked.reranked,
-            group_duplicates=request.group_duplicates,
-            diversity=request.diversity,
-        )
 
     async def _hydrate(
         self, connection: Connection, query: str, hits: Sequence[FusedHit]

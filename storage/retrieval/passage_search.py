@@ -14,7 +14,6 @@ from sightline.storage.retrieval.filters.search_scope import SearchScope, requir
 from sightline.storage.retrieval.hydration import load_passages
 from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
-from sightline.storage.retrieval.request_validation import validate_passage_request
 from sightline.storage.retrieval.retrievers.base_retriever import Key, Retriever
 from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever
 from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetriever
@@ -48,9 +47,6 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
         super().__init__(database, signing_key=signing_key, reranker=reranker, caches=caches)
         self._encoder = encoder
         self._captions_only = captions_only
-
-    def _validate(self, request: PassageRequest) -> str:
-        return validate_passage_request(request)
 
     def _encoders(self) -> Mapping[Level, EncoderIdentity]:
         return {} if self._encoder is None else {"passage": self._encoder.identity}

@@ -24,9 +24,12 @@ from sightline.storage.interfaces import ImageEncoder, TextEncoder, Vectors
 from sightline.storage.records import assets
 from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
 from sightline.storage.retrieval.retrievers.base_retriever import Retriever
-from sightline.storage.retrieval.retrievers.knn import asset_vectors, unit_vector
 from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever
-from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetriever
+from sightline.storage.retrieval.retrievers.vector_retriever import (
+    VectorRetriever,
+    asset_vectors,
+    unit_vector,
+)
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Example, ImageRequest
 from sightline.storage.retrieval.stage_runner import gather_or_cancel

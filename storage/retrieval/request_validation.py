@@ -30,9 +30,23 @@ _NOT_LOGGED = {"cursor", "principal", "tool", "query"}
 Request = ImageRequest | PassageRequest
 
 
-def validate_image_request(request: ImageRequest) -> str:
+def validate_request(request: Request) -> str:
     """Return the query without outer space; raise InvalidArgumentError for bad values."""
-    query = _validate_query_and_limit(request)
+    if len(request.query) > MAX_QUERY_CHARS:
+        raise InvalidArgumentError(
+            f"The query has {len(request.query):,} characters. Use at most {MAX_QUERY_CHARS:,}."
+        )
+    if not 1 <= request.limit <= MAX_RESULTS:
+        raise InvalidArgumentError(f"limit is {shown(request.limit)}. Use 1 to {MAX_RESULTS}.")
+    query = storable(request.query).strip()
+    if isinstance(request, ImageRequest):
+        _validate_image_request(request, query)
+    elif not query:
+        raise InvalidArgumentError("The request is empty. Give a query.")
+    return query
+
+
+def _validate_image_request(request: ImageRequest, query: str) -> None:
     for name, value in (("visual_weight", request.visual_weight), ("diversity", request.diversity)):
         if value is not None and not 0 <= value <= 1:
             raise InvalidArgumentError(f"{name} is {shown(value)}. Use a number from 0 to 1.")
@@ -47,31 +61,12 @@ def validate_image_request(request: ImageRequest) -> str:
         raise InvalidArgumentError(
             "The request is empty. Give a query, an image, or examples in 'like'."
         )
-    return query
-
-
-def validate_passage_request(request: PassageRequest) -> str:
-    """Return the query without outer space; raise InvalidArgumentError for bad values."""
-    query = _validate_query_and_limit(request)
-    if not query:
-        raise InvalidArgumentError("The request is empty. Give a query.")
-    return query
-
-
-def _validate_query_and_limit(request: Request) -> str:
-    if len(request.query) > MAX_QUERY_CHARS:
-        raise InvalidArgumentError(
-            f"The query has {len(request.query):,} characters. Use at most {MAX_QUERY_CHARS:,}."
-        )
-    if not 1 <= request.limit <= MAX_RESULTS:
-        raise InvalidArgumentError(f"limit is {shown(request.limit)}. Use 1 to {MAX_RESULTS}.")
-    return storable(request.query).strip()
 
 
 def request_digest(request: Request) -> bytes:
     """Return a digest of everything that decides the order, including the principal."""
     values = _to_json_object(request, _NOT_IN_DIGEST)
-    text = json.dumps(values, sort_keys=True, default=str, ensure_ascii=True)
+    text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).digest()[:_DIGEST_BYTES]
 
 

@@ -23,6 +23,7 @@ from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.retrieval.filters.filter_compiler import FilterSchema
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
 from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fuse_scores
+from sightline.storage.retrieval.ranking.mmr import diversify
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
 from sightline.storage.retrieval.request_validation import (
     MAX_RESULTS,
@@ -31,6 +32,7 @@ from sightline.storage.retrieval.request_validation import (
     encode_cursor,
     loggable_arguments,
     request_digest,
+    validate_request,
 )
 from sightline.storage.retrieval.retrievers.base_retriever import (
     Key,
@@ -109,7 +111,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         SpaceMismatchError, ModelError and StorageError.
         """
         timer = StageTimer()
-        query = self._validate(request)
+        query = validate_request(request)
         visual_weight: float | None = None
         excluded: set[str | None] = set()
         if isinstance(request, ImageRequest):
@@ -129,7 +131,11 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         end = offset + request.limit
         with timer.stage("hydrate"):
             async with self._database.connection(autocommit=True) as connection:
-                arranged = await self._arrange(connection, request, scope, ranked)
+                arranged = ranked.hits
+                if isinstance(request, ImageRequest):
+                    arranged = await diversify(
+                        connection, request, scope, arranged[:MAX_RESULTS], ranked.reranked
+                    )
                 hits = await self._hydrate(connection, query, arranged[offset:end])
         has_more = end < min(len(arranged), MAX_RESULTS)
         report = SearchReport(
@@ -169,15 +175,6 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         reordered = [*(head[index] for index in order), *hits[len(head) :]]
         return RerankResult(reordered, problem is None, () if problem is None else (problem,))
 
-    async def _arrange(
-        self,
-        connection: Connection,  # noqa: ARG002
-        request: RequestT,  # noqa: ARG002
-        scope: SearchScope,  # noqa: ARG002
-        ranked: RerankResult,
-    ) -> Sequence[FusedHit]:
-        return ranked.hits
-
     async def _log(
         self,
         request: RequestT,
@@ -208,10 +205,6 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
                     await connection.execute(_SQL["log"], row)
         except StorageError as error:
             logger.warning("could not log the search: %s", error)
-
-    @abstractmethod
-    def _validate(self, request: RequestT) -> str:
-        """Return the query without outer space, or raise InvalidArgumentError."""
 
     @abstractmethod
     def _encoders(self) -> Mapping[Level, EncoderIdentity]:

@@ -55,6 +55,13 @@ LEFT JOIN sightline.asset AS a ON a.id = p.asset_id
 LEFT JOIN sightline.source AS s ON s.id = p.source_id
 LEFT JOIN sightline.collection AS c ON c.id = p.collection_id
 
+-- name: knn_settings
+SELECT
+    set_config('hnsw.ef_search', %(ef_search)s, true),
+    set_config('hnsw.iterative_scan', 'relaxed_order', true),
+    set_config('hnsw.max_scan_tuples', %(max_scan_tuples)s, true),
+    set_config('enable_sort', %(enable_sort)s, true)
+
 -- name: knn_index_scan
 -- Scan the vector index and filter its rows. Relaxed order: the caller sorts.
 SELECT {key} AS key, e.collection_id, e.region_id, e.passage_id,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sightline.server.evaluation.bootstrap import Estimate, bootstrap_mean
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records import embedding_spaces
-from sightline.storage.retrieval.retrievers.knn import asset_vectors
+from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
 from sightline.tools.shared.dependencies import Dependencies
 
 Values = NDArray[np.float64]

@@ -8,9 +8,10 @@ import numpy as np
 
 from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.interfaces import Vectors
-from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.ranking.fusion import FusedHit
-from sightline.storage.retrieval.retrievers.knn import asset_vectors
+from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
+from sightline.storage.retrieval.search_types import ImageRequest
 
 _SQL = load_sql("retrieval")
 _SAME_BITS = 4
@@ -20,17 +21,18 @@ _MIN_COSINE = 0.97
 
 async def diversify(
     connection: Connection,
+    request: ImageRequest,
+    scope: SearchScope,
     hits: Sequence[FusedHit],
-    space: EmbeddingSpace,
-    *,
     reranked: bool,
-    group_duplicates: bool,
-    diversity: float,
-) -> list[FusedHit]:
-    """Hide near-duplicates and apply MMR; load the vectors and hashes that this needs.
+) -> Sequence[FusedHit]:
+    """Hide near-duplicates and apply MMR, if the request says so.
 
     ``reranked`` says that the scores do not match the order.
     """
+    if "asset" not in scope.spaces or not (request.group_duplicates or request.diversity > 0):
+        return hits
+    space = scope.spaces["asset"].space
     ids = [str(hit.key) for hit in hits]
     stored = await asset_vectors(connection, space, ids)
     missing = np.zeros(space.identity.dimension, dtype=np.float32)
@@ -39,17 +41,17 @@ async def diversify(
     )
     shown = list(range(len(hits)))
     duplicates: dict[int, list[str]] = {}
-    if group_duplicates:
+    if request.group_duplicates:
         cursor = await connection.execute(_SQL["perceptual_hashes"], {"ids": ids})
         hashes: dict[str, int] = dict(await cursor.fetchall())
         leaders = group_near_duplicates([hashes.get(id_) for id_ in ids], vectors)
         for index, leader in enumerate(leaders):
             duplicates.setdefault(leader, []).extend([ids[index]] if index != leader else [])
         shown = list(duplicates)
-    if diversity > 0:
+    if request.diversity > 0:
         # Scores of reranked hits are not comparable, so use the negative rank.
         scores = [float(-rank) if reranked else hits[i].score for rank, i in enumerate(shown)]
-        shown = [shown[i] for i in mmr(scores, vectors[shown], diversity)]
+        shown = [shown[i] for i in mmr(scores, vectors[shown], request.diversity)]
     return [hits[index]._replace(duplicates=tuple(duplicates.get(index, ()))) for index in shown]
 
 

@@ -26,8 +26,7 @@ class RerankModel(Protocol):
 
     @property
     def uses_images(self) -> bool:
-        """Return whether the model needs the candidates' thumbnails."""
-        ...
+        """Whether the model needs the candidates' thumbnails."""
 
     async def score(
         self, query: str, candidates: Sequence[RerankCandidate]
@@ -36,7 +35,6 @@ class RerankModel(Protocol):
 
         None for a candidate without usable content, such as an image without text.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,17 @@ from psycopg import sql
 from sightline.storage.db.pool import Database
 from sightline.storage.retrieval.filters.filter_compiler import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
-from sightline.storage.retrieval.retrievers.knn import (
+from sightline.storage.retrieval.retrievers.vector_confidence import (
+    SAMPLE_ROWS,
+    null_distribution,
+    vector_sample,
+)
+from sightline.storage.retrieval.retrievers.vector_retriever import (
     MIN_EXACT_ROWS,
     KnnStatement,
     Neighbors,
     find_nearest,
     max_exact_rows,
-)
-from sightline.storage.retrieval.retrievers.vector_confidence import (
-    SAMPLE_ROWS,
-    null_distribution,
-    vector_sample,
 )
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
