@@ -1,4 +1,4 @@
-"""A tokenizer and a tiny LLaVA, made once."""
+"""Session fixtures: a tokenizer and a tiny LLaVA."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from sightline.training.vlm.data.tokenizer import train_tokenizer
 from sightline.training.vlm.model.llava import build_model
-from tests.support.lessons import TINY
+from tests.support.training_records import TINY
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The built-in tiny LLaVA: how it is asked, trained, measured and exported.
+"""Training, evaluation and export of ``builtin-llava``, the small built-in LLaVA.
 
-``prompt`` and ``frame`` need neither torch nor transformers, so that a client can use them alone.
+``data.prompt`` and ``data.letterbox`` do not import torch or transformers.
 """

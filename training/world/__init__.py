@@ -1,1 +1,1 @@
-"""Pictures drawn with exact ground truth: demo album, training data and test set in one."""
+"""Synthetic images with exact ground truth for demo, training and tests."""

@@ -1,6 +1,6 @@
 """Registry of scene families and deterministic drawing by family, seed and split.
 
-A family is a module with ``draw(rng, seed, split) -> SceneImage``. It samples its attributes with
+A family is a module with ``draw(rng, seed, split) -> Scene``. It samples its attributes with
 ``splits.sample_attributes`` and draws with a ``SceneBuilder``.
 """
 

@@ -6,8 +6,7 @@ from typing import cast
 
 from PIL import Image
 
-from sightline.storage.records.assets import Asset
-from sightline.storage.records.ocr_lines import AssetTextLine
+from sightline.storage.records.assets import Asset, AssetTextLine
 from sightline.storage.retrieval.search_types import Passage
 from sightline.storage.text.special_tokens import escape_special_tokens
 from sightline.tools.answers.answer_context import (
@@ -42,7 +41,7 @@ def asked(*lines: tuple[str, Box | None], also: str = "") -> list[str]:
 
 def taught(*lines: tuple[str, Box | None]) -> str:
     placed = [(text, box and to_square(_pixels(box), SIZE)) for text, box in lines]
-    return prompt.passage_line(2, prompt.passage_text(placed)).rstrip("\n")
+    return prompt.format_passage(2, prompt.join_passage_lines(placed)).rstrip("\n")
 
 
 def _pixels(box: Box) -> Box:
@@ -73,7 +72,7 @@ def test_a_long_text_is_cut_as_in_training() -> None:
         assert passage == taught(*lines)
         assert len(escape_special_tokens(passage)) < 600
     (passage,) = asked(*short)
-    assert passage.count("[0.") == prompt.PLACED_LINES
+    assert passage.count("[0.") == prompt.MAX_LINES_WITH_BOXES
     (passage,) = asked(*long)
     assert passage.endswith("z" * 14)  # a line that is cut has no box, and nothing follows
 

@@ -1,4 +1,4 @@
-"""What the language model is taught: packs of questions, and the loss of answers."""
+"""Tests of sequence packing and the answer loss."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from sightline.training.vlm.data import packing, prompt
 from sightline.training.vlm.data.album import Item
 from sightline.training.vlm.data.batches import Batch, collate
-from sightline.training.vlm.data.packing import FORMS, Composer, Form, Pack
-from sightline.training.vlm.data.prompt import Passage, Shown
+from sightline.training.vlm.data.packing import FORMS, Form, PackedSequence, Packer
+from sightline.training.vlm.data.prompt import ImageEvidence, TextEvidence
 from sightline.training.vlm.data.tokenizer import coordinate_ids
-from sightline.training.vlm.stages.language_model import Pupil, answer_loss
-from sightline.training.vlm.stages.vision_tower import pixels
-from tests.support.lessons import RECORDS, TINY
+from sightline.training.vlm.stages.language_model import TrainingModel, answer_loss
+from sightline.training.vlm.stages.vision_tower import to_pixel_values
+from tests.support.training_records import RECORDS, TINY
 
 
-def composed(tokenizer: PreTrainedTokenizerFast, form: Form) -> Pack:
-    composer = Composer(tokenizer, RECORDS, TINY.patches)
-    pack = composer.compose(random.Random(1), form)
-    assert pack.segments
-    return pack
+def composed(tokenizer: PreTrainedTokenizerFast, form: Form) -> PackedSequence:
+    packer = Packer(tokenizer, RECORDS, TINY.patches)
+    sequence = packer.sample_sequence(random.Random(1), form)
+    assert sequence.segments
+    return sequence
 
 
 @pytest.mark.parametrize("form", ["plain", "picture", "picture and passage", "several"])
-def test_packed_questions_read_and_teach_as_if_each_were_asked_alone(
+def test_packed_questions_equal_separate_sequences(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, form: Form
 ) -> None:
-    # Packs of unlike lengths, so that evidence and questions are padded.
-    composers = (Composer(tokenizer, RECORDS, TINY.patches, questions=n) for n in (1, 3, 12))
-    several = [c.about(random.Random(n), n, form) for n, c in enumerate(composers)]
-    several = [pack for pack in several if pack.segments]
-    assert len({len(pack.segments) for pack in several}) > 1
+    # Different lengths, so that prefixes and questions are padded.
+    composers = (Packer(tokenizer, RECORDS, TINY.patches, max_questions=n) for n in (1, 3, 12))
+    several = [c.pack(random.Random(n), n, form) for n, c in enumerate(composers)]
+    several = [sequence for sequence in several if sequence.segments]
+    assert len({len(sequence.segments) for sequence in several}) > 1
     squares = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
-    values = pixels(squares, torch.device("cpu"))
-    pupil = Pupil(model, squares, torch.device("cpu"))
+    values = to_pixel_values(squares, torch.device("cpu"))
+    training_model = TrainingModel(model, squares, torch.device("cpu"))
     batch = collate(several, 0)
-    packed = pupil.read(batch).last
+    packed = training_model.forward(batch).last
     weights = [p for p in model.model.language_model.parameters() if p.requires_grad]
     asked = (batch.owner > 0).nonzero(as_tuple=True)
     taught = torch.autograd.grad(packed[asked].square().sum(), weights)
     alone, loss = [], torch.zeros(())
-    for pack in several:
-        for segment in pack.segments:
-            ids = pack.prefix + segment.question + segment.answer
+    for sequence in several:
+        for segment in sequence.segments:
+            ids = sequence.prefix + segment.question + segment.answer
             last = model(
                 input_ids=torch.tensor([ids]),
-                pixel_values=values[pack.rows],
+                pixel_values=values[sequence.rows],
                 output_hidden_states=True,
-            ).hidden_states[-1][0, len(pack.prefix) :]
+            ).hidden_states[-1][0, len(sequence.prefix) :]
             alone.append(last.detach())
             loss = loss + last.square().sum()
     torch.testing.assert_close(packed[asked], torch.cat(alone), atol=1e-5, rtol=1e-4)
@@ -61,83 +61,85 @@ def test_packed_questions_read_and_teach_as_if_each_were_asked_alone(
         torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("placed", [0.0, 1.0])
-def test_the_lesson_is_what_the_chat_template_makes_of_the_messages(
-    tokenizer: PreTrainedTokenizerFast, placed: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("box_rate", [0.0, 1.0])
+def test_packed_prompt_equals_the_chat_template(
+    tokenizer: PreTrainedTokenizerFast, box_rate: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_LOOSE", (0.0, 0.0))
-    composer = Composer(tokenizer, RECORDS, TINY.patches, placed=placed)
-    pack = composer.compose(random.Random(1), "picture and passage")
-    asked = tokenizer.decode(pack.prefix + pack.segments[0].question)
-    lines = [(text, box if placed else None) for text, box in RECORDS[0].readings]
-    evidence: list[prompt.Evidence] = [Shown("data:,"), Passage(prompt.passage_text(lines))]
+    monkeypatch.setattr(packing, "_BOX_MARGIN", (0.0, 0.0))
+    packer = Packer(tokenizer, RECORDS, TINY.patches, box_rate=box_rate)
+    sequence = packer.sample_sequence(random.Random(1), "picture and passage")
+    asked = tokenizer.decode(sequence.prefix + sequence.segments[0].question)
+    lines = [(text, box if box_rate else None) for text, box in RECORDS[0].texts]
+    evidence: list[prompt.Evidence] = [
+        ImageEvidence("data:,"),
+        TextEvidence(prompt.join_passage_lines(lines)),
+    ]
     if asked.index("Passage") < asked.index("Picture"):
         evidence.reverse()
-    messages = prompt.grounded_messages(pack.segments[0].ask.question, evidence)
+    messages = prompt.grounded_messages(sequence.segments[0].qa.question, evidence)
     rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert asked == str(rendered).replace("<image>", "<image>" * TINY.patches)
 
 
-def test_lines_bear_the_boxes_that_a_detector_draws_where_their_picture_is_shown(
+def test_passage_lines_have_detector_like_boxes_if_their_image_is_shown(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    composer = Composer(tokenizer, RECORDS, TINY.patches)
+    packer = Packer(tokenizer, RECORDS, TINY.patches)
     off = []
     for seed in range(40):
-        pack = composer.about(random.Random(seed), 0, "picture and passage")
-        for line in pack.lines:
-            assert line.box in [box for _, box in RECORDS[0].readings]
-            told = prompt.parse_answer(tokenizer.decode(pack.prefix[line.at : line.at + 4])).box
+        sequence = packer.pack(random.Random(seed), 0, "picture and passage")
+        for line in sequence.lines:
+            assert line.box in [box for _, box in RECORDS[0].texts]
+            told = prompt.parse_answer(tokenizer.decode(sequence.prefix[line.at : line.at + 4])).box
             assert told is not None
             off.append([abs(a - b) for a, b in zip(told, line.box, strict=True)])
     assert len(off) > 70
     assert 0.005 < np.mean(off) < 0.02  # lines are 0.1 high
     assert np.max(off) < 0.05
-    unseen = composer.about(random.Random(0), 0, "passages")
+    unseen = packer.pack(random.Random(0), 0, "passages")
     assert unseen.prefix
     assert not unseen.lines
 
 
-def test_text_that_stands_in_a_passage_is_cited_from_there(
+def test_text_answers_cite_the_passage(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    room = replace(RECORDS[0], family="room", items=[Item("sofa", {}, (0, 0, 1, 1))], readings=[])
-    composer = Composer(tokenizer, [RECORDS[0], room], TINY.patches)
-    pack = composer.about(random.Random(1), 0, "passages")
-    answers = [tokenizer.decode(s.answer) for s in pack.segments if s.ask.kind == "reading"]
+    room = replace(RECORDS[0], family="room", items=[Item("sofa", {}, (0, 0, 1, 1))], texts=[])
+    packer = Packer(tokenizer, [RECORDS[0], room], TINY.patches)
+    sequence = packer.pack(random.Random(1), 0, "passages")
+    answers = [tokenizer.decode(s.answer) for s in sequence.segments if s.qa.kind == "reading"]
     assert answers
     assert all(answer.startswith("HOTEL [") and "0." not in answer for answer in answers)
 
 
-def test_a_question_that_fits_two_pictures_is_not_asked_of_both(
+def test_ambiguous_questions_are_skipped(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    composer = Composer(tokenizer, RECORDS, TINY.patches)
+    packer = Packer(tokenizer, RECORDS, TINY.patches)
     for seed in range(20):
-        pack = composer.compose(random.Random(seed), "several")
-        if len(pack.rows) > 1:
-            assert not [s for s in pack.segments if "van" in s.ask.question]
+        sequence = packer.sample_sequence(random.Random(seed), "several")
+        if len(sequence.rows) > 1:
+            assert not [s for s in sequence.segments if "van" in s.qa.question]
 
 
-def test_only_answers_are_learnt_and_each_token_from_the_one_before(
+def test_labels_are_the_answer_tokens_shifted_by_one(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    pack = composed(tokenizer, "picture")
-    batch = collate([pack], 0)
-    for (kind, row, start, end), segment in zip(batch.spans, pack.segments, strict=True):
-        assert kind == segment.ask.kind
+    sequence = composed(tokenizer, "picture")
+    batch = collate([sequence], 0)
+    for (kind, row, start, end), segment in zip(batch.spans, sequence.segments, strict=True):
+        assert kind == segment.qa.kind
         assert batch.labels[row, start:end].tolist() == segment.answer
         assert batch.ids[row, start + 1 : end].tolist() == segment.answer[:-1]
-    assert int((batch.labels >= 0).sum()) == sum(len(s.answer) for s in pack.segments)
+    assert int((batch.labels >= 0).sum()) == sum(len(s.answer) for s in sequence.segments)
 
 
 def batch_of(answer: list[int], kind: str) -> Batch:
-    """One answer and nothing else."""
     zeros = torch.zeros(1, len(answer), dtype=torch.long)
     return Batch(zeros, zeros, zeros, 0, torch.tensor([answer]), [], [(kind, 0, 0, len(answer))])
 
 
-def test_a_near_coordinate_costs_less_than_a_far_one(
+def test_near_coordinates_have_lower_loss_than_far_ones(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     runs = coordinate_ids(tokenizer)
@@ -151,7 +153,7 @@ def test_a_near_coordinate_costs_less_than_a_far_one(
     assert losses[1] < losses[2]
 
 
-def test_a_word_weighs_more_than_a_place_and_a_place_asked_for_more_than_evidence(
+def test_words_weigh_more_than_location_boxes_and_these_more_than_evidence_boxes(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     runs = coordinate_ids(tokenizer)
@@ -170,16 +172,18 @@ def test_a_word_weighs_more_than_a_place_and_a_place_asked_for_more_than_evidenc
     assert loss([word, place], "count") < loss([word, place], "location") < 0.5 * alone
 
 
-def test_what_is_emphasised_is_asked_more_often(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_kind_weights_change_the_sampling_rate(tokenizer: PreTrainedTokenizerFast) -> None:
     asked: dict[bool, int] = {}
-    for emphasis in ({}, {"attribute": 5.0, "unanswerable": 0.1}):
-        composer = Composer(tokenizer, RECORDS, TINY.patches, questions=1, emphasis=emphasis)
-        made = [composer.about(random.Random(seed), 0, "plain") for seed in range(200)]
-        kinds = [pack.segments[0].ask.kind for pack in made]
-        asked[bool(emphasis)] = kinds.count("attribute")
+    for kind_weights in ({}, {"attribute": 5.0, "unanswerable": 0.1}):
+        packer = Packer(
+            tokenizer, RECORDS, TINY.patches, max_questions=1, kind_weights=kind_weights
+        )
+        made = [packer.pack(random.Random(seed), 0, "plain") for seed in range(200)]
+        kinds = [sequence.segments[0].qa.kind for sequence in made]
+        asked[bool(kind_weights)] = kinds.count("attribute")
         assert len(made[0].segments) == 1
     assert asked[True] > 1.5 * asked[False]
 
 
-def test_every_form_is_taught() -> None:
+def test_form_probabilities_sum_to_one() -> None:
     assert sum(FORMS.values()) == pytest.approx(1)

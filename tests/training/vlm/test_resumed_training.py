@@ -1,4 +1,4 @@
-"""What is particular to a model that goes on learning: nothing that it knows is lost on the way."""
+"""Tests of continued training from an exported model."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from torch import nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from sightline.training.vlm.__main__ import main
-from sightline.training.vlm.data.album import Ask
+from sightline.training.vlm.data.album import QuestionAnswer
 from sightline.training.vlm.data.batches import collate
-from sightline.training.vlm.data.packing import Composer
-from sightline.training.vlm.data.patch_targets import Words, targets_of
+from sightline.training.vlm.data.packing import Packer
+from sightline.training.vlm.data.patch_targets import TargetVocabulary, build_targets
 from sightline.training.vlm.model.llava import build_model
 from sightline.training.vlm.stages import vision_tower as towers
-from sightline.training.vlm.stages.language_model import Pupil
-from sightline.training.vlm.stages.projector_alignment import Before, align
-from sightline.training.vlm.stages.vision_tower import features_of, pixels, train_tower
-from tests.support.lessons import RECORDS, TINY
+from sightline.training.vlm.stages.language_model import TrainingModel
+from sightline.training.vlm.stages.projector_alignment import FrozenProjector, align
+from sightline.training.vlm.stages.vision_tower import to_pixel_values, tower_features, train_tower
+from tests.support.training_records import RECORDS, TINY
 
 CPU = torch.device("cpu")
-WORDS = Words(["", "van"], {"colour": ["white", "red"]}, ["", "H", "1"])
+WORDS = TargetVocabulary(["", "van"], {"colour": ["white", "red"]}, ["", "H", "1"])
 SQUARES = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
 
 
@@ -45,21 +45,24 @@ def moved(module: nn.Module, before: dict[str, torch.Tensor]) -> bool:
     return any(not torch.equal(before[n], v) for n, v in module.state_dict().items())
 
 
-@pytest.mark.parametrize(("heads_first", "still"), [(10**6, False), (0, False), (0, True)])
-def test_new_heads_learn_before_a_tower_that_knows_something_goes_on(
+@pytest.mark.parametrize(("heads_first", "frozen"), [(10**6, False), (0, False), (0, True)])
+def test_pretrained_tower_is_frozen_until_new_heads_are_trained(
     fresh: LlavaForConditionalGeneration,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     heads_first: int,
     *,
-    still: bool,
+    frozen: bool,
 ) -> None:
-    monkeypatch.setattr(towers, "_HEADS_FIRST", heads_first)
+    monkeypatch.setattr(towers, "_HEADS_FIRST_STEPS", heads_first)
     (tmp_path / "words.json").write_text(json.dumps(asdict(WORDS)))
     tower = fresh.model.vision_tower
     before = weights(tower)
-    asks = [Ask("attribute", "en", "Day or night?", light, None) for light in ("day", "night")]
-    records = [replace(RECORDS[0], asks=[asks[n % 2]]) for n in range(20)]
+    questions = [
+        QuestionAnswer("attribute", "en", "Day or night?", light, None)
+        for light in ("day", "night")
+    ]
+    records = [replace(RECORDS[0], questions=[questions[n % 2]]) for n in range(20)]
     squares = SQUARES[[n % 2 for n in range(20)]]
     train_tower(
         tower,
@@ -71,53 +74,55 @@ def test_new_heads_learn_before_a_tower_that_knows_something_goes_on(
         side=TINY.side,
         device=CPU,
         fresh=False,
-        still=still,
+        frozen=frozen,
     )
-    assert moved(tower, before) is (heads_first == 0 and not still)
+    assert moved(tower, before) is (heads_first == 0 and not frozen)
     assert json.loads((tmp_path / "tower.json").read_text())["steps"] >= 1
 
 
-def test_a_tower_that_there_is_none_of_cannot_be_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_keep_tower_requires_start(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["train", "--keep-tower"])
     assert refused.value.code == 2
     assert "--keep-tower needs --start" in capsys.readouterr().err
 
 
-def test_the_projector_learns_to_say_of_a_new_tower_what_it_said_of_the_old(
+def test_alignment_restores_projector_outputs_after_a_tower_change(
     fresh: LlavaForConditionalGeneration, tmp_path: Path
 ) -> None:
-    before = Before.of(fresh)
+    before = FrozenProjector.of(fresh)
     with torch.no_grad():
         for weight in fresh.model.vision_tower.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.3 * float(weight.std()))
-    values = pixels(SQUARES, CPU)
+    values = to_pixel_values(SQUARES, CPU)
 
     def gap() -> float:
         with torch.no_grad():
-            seen = features_of(fresh.model.vision_tower, values)
+            seen = tower_features(fresh.model.vision_tower, values)
             said = fresh.model.multi_modal_projector(seen)
-            goal = before.of_pixels(range(3), values)
+            goal = before.embed_pixels(range(3), values)
             return float((said - goal).square().mean() / goal.square().mean())
 
     apart, language = gap(), weights(fresh.model.language_model)
     tower = weights(fresh.model.vision_tower)
-    targets = targets_of(RECORDS, WORDS, TINY.side)
-    align(Pupil(fresh, SQUARES, CPU), before.of_pixels, targets, folder=tmp_path, seconds=3)
+    targets = build_targets(RECORDS, WORDS, TINY.side)
+    align(
+        TrainingModel(fresh, SQUARES, CPU), before.embed_pixels, targets, folder=tmp_path, seconds=3
+    )
     assert gap() < 0.5 * apart
     assert not moved(fresh.model.language_model, language)
     assert not moved(fresh.model.vision_tower, tower)
 
 
-def test_a_still_tower_learns_nothing_and_what_reads_it_does(
+def test_frozen_tower_has_no_gradient_but_the_projector_has(
     fresh: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    composer = Composer(tokenizer, RECORDS, TINY.patches)
-    batch = collate([composer.about(random.Random(0), 0, "picture")], 0)
-    for still in (True, False):
+    packer = Packer(tokenizer, RECORDS, TINY.patches)
+    batch = collate([packer.pack(random.Random(0), 0, "picture")], 0)
+    for frozen in (True, False):
         one = copy.deepcopy(fresh)
         one.requires_grad_(requires_grad=True)
-        Pupil(one, SQUARES, CPU).read(batch, still=still).last.sum().backward()
+        TrainingModel(one, SQUARES, CPU).forward(batch, frozen=frozen).last.sum().backward()
         tower = one.model.vision_tower.get_input_embeddings().weight.grad
-        assert (tower is None) is still
+        assert (tower is None) is frozen
         assert one.model.multi_modal_projector.linear_1.weight.grad is not None

@@ -1,4 +1,4 @@
-"""What teaches to see and to look: truths of patches and pictures, the tower, the looks."""
+"""Tests of attention supervision, oracle embeddings, tower init and targets."""
 
 from __future__ import annotations
 
@@ -11,44 +11,48 @@ import torch
 from torch.nn.functional import cosine_similarity
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from sightline.training.vlm.data.album import Ask, Item, Record
+from sightline.training.vlm.data.album import Item, QuestionAnswer, Record
 from sightline.training.vlm.data.batches import collate
-from sightline.training.vlm.data.packing import Composer
-from sightline.training.vlm.data.patch_targets import Words, targets_of, visible
-from sightline.training.vlm.model.attention_supervision import (
-    LAYER,
-    copied,
-    look_loss,
-    looked_at,
-    previous_loss,
-    start_looks,
+from sightline.training.vlm.data.packing import Packer
+from sightline.training.vlm.data.patch_targets import (
+    TargetVocabulary,
+    build_targets,
+    visible_attributes,
 )
-from sightline.training.vlm.model.global_qa_head import AskedHead, questions_of
+from sightline.training.vlm.model.attention_supervision import (
+    SUPERVISED_LAYER,
+    attention_loss,
+    attention_targets,
+    copied_positions,
+    init_value_copy,
+    previous_token_loss,
+)
+from sightline.training.vlm.model.global_qa_head import GlobalQaHead, select_questions
 from sightline.training.vlm.model.llava import HEAD, build_model
-from sightline.training.vlm.model.oracle_embeddings import Oracle, start_oracle
-from sightline.training.vlm.model.vit_init import start_tower
-from sightline.training.vlm.stages.language_model import Pupil
-from sightline.training.vlm.stages.vision_tower import pixels
-from tests.support.lessons import RECORDS, TINY
+from sightline.training.vlm.model.oracle_embeddings import OracleEmbedding, init_oracle
+from sightline.training.vlm.model.vit_init import init_tower
+from sightline.training.vlm.stages.language_model import TrainingModel
+from sightline.training.vlm.stages.vision_tower import to_pixel_values
+from tests.support.training_records import RECORDS, TINY
 
-# Looks --------------------------------------------------------------------------------------------
+# Attention supervision
 
 
-def test_heads_learn_to_look_where_the_answer_is(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_attention_loss_can_be_minimized(tokenizer: PreTrainedTokenizerFast) -> None:
     torch.manual_seed(0)
-    shape = replace(TINY, text_layers=LAYER + 1, text_width=128, edge=64)
+    shape = replace(TINY, text_layers=SUPERVISED_LAYER + 1, text_width=128, edge=64)
     fresh = build_model(shape, tokenizer)
     squares = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8)
-    pupil = Pupil(fresh, squares, torch.device("cpu"))
-    composer = Composer(tokenizer, RECORDS, shape.patches)
-    packs = [composer.about(random.Random(seed), seed, "picture") for seed in range(3)]
-    batch = collate(packs, 0)
-    layer = fresh.model.language_model.layers[LAYER].self_attn
+    training_model = TrainingModel(fresh, squares, torch.device("cpu"))
+    packer = Packer(tokenizer, RECORDS, shape.patches)
+    sequences = [packer.pack(random.Random(seed), seed, "picture") for seed in range(3)]
+    batch = collate(sequences, 0)
+    layer = fresh.model.language_model.layers[SUPERVISED_LAYER].self_attn
     learner = torch.optim.Adam([layer.q_proj.weight, layer.k_proj.weight], 1e-2)
     losses = []
     for _ in range(12):
-        entering = pupil.read(batch).entering.detach()
-        loss = look_loss(fresh, entering, packs, batch, tokenizer)
+        layer_input = training_model.forward(batch).layer_input.detach()
+        loss = attention_loss(fresh, layer_input, sequences, batch, tokenizer)
         assert loss is not None
         losses.append(float(loss.detach()))
         learner.zero_grad()
@@ -57,18 +61,18 @@ def test_heads_learn_to_look_where_the_answer_is(tokenizer: PreTrainedTokenizerF
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_head_learns_to_know_the_token_before(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_previous_token_loss_can_be_minimized(tokenizer: PreTrainedTokenizerFast) -> None:
     torch.manual_seed(0)
     fresh = build_model(TINY, tokenizer)
     squares = np.zeros((3, 32, 32, 3), np.uint8)
-    pupil = Pupil(fresh, squares, torch.device("cpu"))
-    composer = Composer(tokenizer, RECORDS, TINY.patches)
-    batch = collate([composer.about(random.Random(seed), seed, "picture") for seed in range(3)], 0)
+    training_model = TrainingModel(fresh, squares, torch.device("cpu"))
+    packer = Packer(tokenizer, RECORDS, TINY.patches)
+    batch = collate([packer.pack(random.Random(seed), seed, "picture") for seed in range(3)], 0)
     layer = fresh.model.language_model.layers[0].self_attn
     learner = torch.optim.Adam([layer.q_proj.weight, layer.k_proj.weight], 1e-2)
     losses = []
     for _ in range(12):
-        loss = previous_loss(fresh, pupil.read(batch).embeds.detach(), batch)
+        loss = previous_token_loss(fresh, training_model.forward(batch).embeds.detach(), batch)
         losses.append(float(loss.detach()))
         learner.zero_grad()
         loss.backward()
@@ -76,35 +80,39 @@ def test_a_head_learns_to_know_the_token_before(tokenizer: PreTrainedTokenizerFa
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_question_about_the_whole_picture_is_answered_by_a_look_at_all_of_it(
+def test_global_question_targets_all_patches(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     torch.manual_seed(0)
-    fresh = build_model(replace(TINY, text_layers=LAYER + 1), tokenizer)
-    record = replace(RECORDS[0], asks=[Ask("attribute", "en", "Day or night?", "day", None)])
-    pack = Composer(tokenizer, [record], TINY.patches).about(random.Random(0), 0, "picture")
-    batch = collate([pack], 0)
-    pupil = Pupil(fresh, np.zeros((1, 32, 32, 3), np.uint8), torch.device("cpu"))
-    entering = pupil.read(batch).entering
-    loss = look_loss(fresh, entering, [pack], batch, tokenizer)
+    fresh = build_model(replace(TINY, text_layers=SUPERVISED_LAYER + 1), tokenizer)
+    record = replace(
+        RECORDS[0], questions=[QuestionAnswer("attribute", "en", "Day or night?", "day", None)]
+    )
+    sequence = Packer(tokenizer, [record], TINY.patches).pack(random.Random(0), 0, "picture")
+    batch = collate([sequence], 0)
+    training_model = TrainingModel(fresh, np.zeros((1, 32, 32, 3), np.uint8), torch.device("cpu"))
+    layer_input = training_model.forward(batch).layer_input
+    loss = attention_loss(fresh, layer_input, [sequence], batch, tokenizer)
     assert loss is not None
-    # A fresh model looks everywhere alike, so the loss tells the share that would have been right.
-    shown = len([token for token in pack.prefix if token == fresh.config.image_token_id])
+    # A random model has uniform attention, so the loss is the log share of target patches.
+    shown = len([token for token in sequence.prefix if token == fresh.config.image_token_id])
     _, _, start, end = batch.spans[0]
     shares = [shown / (place + 1) for place in range(start, end - 1)]
     assert float(loss.detach()) == pytest.approx(-np.mean(np.log(shares)), abs=0.1)
 
 
-def looks(
-    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, asks: list[Ask]
+def target_summary(
+    model: LlavaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    questions: list[QuestionAnswer],
 ) -> list[tuple[str, str, int]]:
-    """Of each answer's tokens that look somewhere: it, the text and the patches it looks at."""
-    record = replace(RECORDS[0], asks=asks)
-    composer = Composer(tokenizer, [record], TINY.patches)
-    pack = composer.about(random.Random(2), 0, "picture and passage")
-    batch = collate([pack], 0)
+    """Return token, target text and number of target patches per answer token."""
+    record = replace(RECORDS[0], questions=questions)
+    packer = Packer(tokenizer, [record], TINY.patches)
+    sequence = packer.pack(random.Random(2), 0, "picture and passage")
+    batch = collate([sequence], 0)
     found = []
-    for place, at in zip(*looked_at(model, [pack], batch, tokenizer)[1:], strict=True):
+    for place, at in zip(*attention_targets(model, [sequence], batch, tokenizer)[1:], strict=True):
         seen = batch.ids[0, torch.from_numpy(at)]
         patches = int((seen == model.config.image_token_id).sum())
         text = tokenizer.decode(seen[seen != model.config.image_token_id])
@@ -112,42 +120,51 @@ def looks(
     return found
 
 
-def test_a_line_of_text_is_found_by_the_box_that_it_bears(
+def test_location_of_text_targets_the_box_of_its_passage_line(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    sign = RECORDS[0].readings[0][1]
-    found = looks(model, tokenizer, [Ask("location", "en", "Where is the name?", "it", sign)])
+    sign = RECORDS[0].texts[0][1]
+    found = target_summary(
+        model, tokenizer, [QuestionAnswer("location", "en", "Where is the name?", "it", sign)]
+    )
     corners = [(said, text, patches) for said, text, patches in found if "0." in said]
     assert len(corners) == 4
     for said, text, patches in corners:
         assert patches > 0
-        # The same corner of the box that the passage bears, drawn a little too large.
+        # The same coordinate of the passage box, which has a small margin.
         assert text.strip("[],")[:2] == said.strip("[],")[:2]
     van = RECORDS[0].items[0].box
-    found = looks(model, tokenizer, [Ask("location", "en", "Where is the van?", "it", van)])
+    found = target_summary(
+        model, tokenizer, [QuestionAnswer("location", "en", "Where is the van?", "it", van)]
+    )
     assert {text for _, text, _ in found} == {""}
     assert all(patches > 0 for _, _, patches in found)
 
 
-def test_an_answer_that_a_passage_holds_is_looked_up_there_whatever_its_kind(
+def test_answer_in_a_passage_targets_the_passage_for_every_kind(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    sign = RECORDS[0].readings[0][1]
+    sign = RECORDS[0].texts[0][1]
     for kind in ("relation", "comparison", "attribute"):
-        found = looks(model, tokenizer, [Ask(kind, "en", "What is it?", "HOTEL", sign)])
+        found = target_summary(
+            model, tokenizer, [QuestionAnswer(kind, "en", "What is it?", "HOTEL", sign)]
+        )
         word = [(said, text) for said, text, patches in found if not patches]
         assert "".join(said for said, _ in word) == "HOTEL"
         assert "".join(text for _, text in word).replace(" ", "") == "HOTEL"
-    # That 12 is written somewhere is not why there are so many.
-    assert looks(model, tokenizer, [Ask("count", "en", "How many?", "12", None)]) == []
+    # A count is not copied from a passage.
+    assert (
+        target_summary(model, tokenizer, [QuestionAnswer("count", "en", "How many?", "12", None)])
+        == []
+    )
 
 
-def test_heads_that_look_begin_by_handing_over_what_is_there(
+def test_value_copy_initialization_passes_patches_through(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     torch.manual_seed(0)
     fresh = build_model(TINY, tokenizer)
-    attention = fresh.model.language_model.layers[LAYER].self_attn
+    attention = fresh.model.language_model.layers[SUPERVISED_LAYER].self_attn
     patch = torch.randn(8, TINY.text_width)
 
     def likeness() -> float:
@@ -155,44 +172,46 @@ def test_heads_that_look_begin_by_handing_over_what_is_there(
             return float(cosine_similarity(attention.o_proj(attention.v_proj(patch)), patch).mean())
 
     before = likeness()
-    start_looks(fresh)
+    init_value_copy(fresh)
     assert abs(before) < 0.3
     assert likeness() > 0.8
 
 
-def test_a_question_without_a_place_gives_nothing_to_look_at(
+def test_question_without_box_has_no_attention_target(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    record = replace(RECORDS[0], asks=[RECORDS[0].asks[-1]])
-    pack = Composer(tokenizer, [record], TINY.patches).about(random.Random(0), 0, "picture")
-    batch = collate([pack], 0)
-    entering = torch.zeros(*batch.ids.shape, TINY.text_width)
-    assert look_loss(model, entering, [pack], batch, tokenizer) is None
+    record = replace(RECORDS[0], questions=[RECORDS[0].questions[-1]])
+    sequence = Packer(tokenizer, [record], TINY.patches).pack(random.Random(0), 0, "picture")
+    batch = collate([sequence], 0)
+    layer_input = torch.zeros(*batch.ids.shape, TINY.text_width)
+    assert attention_loss(model, layer_input, [sequence], batch, tokenizer) is None
 
 
-def test_what_is_copied_from_a_passage_is_looked_up_letter_by_letter(
+def test_copied_positions_follow_the_answer_tokens(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    record = replace(RECORDS[0], readings=[("HOTEL ROOMS", (0.1, 0.7, 0.4, 0.8))])
-    record = replace(record, asks=[Ask("reading", "en", "Which rooms?", "ROOMS", None)])
-    room = replace(RECORDS[0], family="room", items=[Item("sofa", {}, (0, 0, 1, 1))], readings=[])
-    composer = Composer(tokenizer, [record, room], TINY.patches)
-    pack = composer.about(random.Random(1), 0, "passages")
-    places = copied(pack.segments[0], pack.prefix, tokenizer)
-    told = "".join(tokenizer.decode([pack.prefix[place]]) for place in places).replace(" ", "")
+    record = replace(RECORDS[0], texts=[("HOTEL ROOMS", (0.1, 0.7, 0.4, 0.8))])
+    record = replace(
+        record, questions=[QuestionAnswer("reading", "en", "Which rooms?", "ROOMS", None)]
+    )
+    room = replace(RECORDS[0], family="room", items=[Item("sofa", {}, (0, 0, 1, 1))], texts=[])
+    packer = Packer(tokenizer, [record, room], TINY.patches)
+    sequence = packer.pack(random.Random(1), 0, "passages")
+    places = copied_positions(sequence.segments[0], sequence.prefix, tokenizer)
+    told = "".join(tokenizer.decode([sequence.prefix[place]]) for place in places).replace(" ", "")
     assert told == "ROOMS"
-    assert copied(pack.segments[0], pack.prefix[: places[0]], tokenizer) == []
+    assert copied_positions(sequence.segments[0], sequence.prefix[: places[0]], tokenizer) == []
 
 
-# Perfect eyes and the tower's start -------------------------------------------------------------
+# Oracle embeddings and tower initialization
 
 
-def test_the_oracle_says_what_is_known_of_a_patch_and_nothing_of_the_unknown(
+def test_oracle_embeds_known_targets_and_ignores_unknown_ones(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    words = Words(["", "room", "van"], {"colour": ["red", "white"]}, ["", "7"])
-    oracle = Oracle(words, 16).eval()
-    start_oracle(oracle, words, torch.randn(len(tokenizer), 16), tokenizer)
+    words = TargetVocabulary(["", "room", "van"], {"colour": ["red", "white"]}, ["", "7"])
+    oracle = OracleEmbedding(words, 16).eval()
+    init_oracle(oracle, words, torch.randn(len(tokenizer), 16), tokenizer)
     unknown = torch.full((1, len(words.widths)), -100)
     nowhere = torch.full((1, 4), torch.nan)
     assert not oracle(unknown, nowhere).any()
@@ -206,14 +225,14 @@ def test_the_oracle_says_what_is_known_of_a_patch_and_nothing_of_the_unknown(
     torch.testing.assert_close(between, halfway)
 
 
-def test_a_fresh_tower_looks_at_its_neighbours(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_initialized_tower_attends_to_neighbors(tokenizer: PreTrainedTokenizerFast) -> None:
     shape = replace(TINY, edge=80, vision_width=6 * HEAD)
     tower = build_model(shape, tokenizer).model.vision_tower
     squares = np.random.default_rng(0).integers(0, 255, (8, 80, 80, 3), np.uint8)
-    start_tower(tower, squares)
+    init_tower(tower, squares)
     tower.set_attn_implementation("eager")
     with torch.no_grad():
-        seen = tower(pixels(squares, torch.device("cpu")), output_attentions=True)
+        seen = tower(to_pixel_values(squares, torch.device("cpu")), output_attentions=True)
     attention = seen.attentions[0].mean(0)  # (heads, patches, patches) of the first layer
     middle = 2 * 5 + 2
     beside = [middle + 1, middle - 1, middle + 5, middle - 5]
@@ -221,22 +240,25 @@ def test_a_fresh_tower_looks_at_its_neighbours(tokenizer: PreTrainedTokenizerFas
     assert (attention[range(4), middle, beside] > 0.5).all()
 
 
-# Truths of patches ------------------------------------------------------------------------------
+# Patch targets
 
 
-def test_a_mark_of_a_chart_is_told_by_what_it_is_and_not_by_the_name_beside_it() -> None:
+def test_chart_mark_is_labeled_by_its_mark_type() -> None:
     mark = Item("Paris", {"mark": "bar", "colour": "red"}, (0.0, 0.0, 1.0, 1.0))
-    assert visible(mark) == ("bar", {"mark": "bar", "colour": "red", "category": "Paris"})
+    assert visible_attributes(mark) == (
+        "bar",
+        {"mark": "bar", "colour": "red", "category": "Paris"},
+    )
     van = RECORDS[0].items[0]
-    assert visible(van) == (van.label, van.attributes)
+    assert visible_attributes(van) == (van.label, van.attributes)
 
 
-def test_a_patch_belongs_to_the_smallest_thing_that_covers_it() -> None:
+def test_patch_belongs_to_the_smallest_covering_object() -> None:
     boxes = [(0.0, 0.0, 1.0, 1.0), (0.5, 0.5, 1.0, 1.0)]
     items = [Item(label, {}, box) for label, box in zip(("room", "lamp"), boxes, strict=True)]
     record = Record("room", 0, "", False, False, items, [("7", (0.0, 0.0, 0.25, 0.25))], [], [])
-    words = Words(["", "room", "lamp"], {}, ["", "7"])
-    targets = targets_of([record], words, 4)
+    words = TargetVocabulary(["", "room", "lamp"], {}, ["", "7"])
+    targets = build_targets([record], words, 4)
     labels = targets.classes[0, :, 0].reshape(4, 4)
     assert (labels[2:, 2:] == 2).all()
     assert (labels[:2] == 1).all()
@@ -245,40 +267,40 @@ def test_a_patch_belongs_to_the_smallest_thing_that_covers_it() -> None:
     assert (targets.classes[0, 1, -5:] == -100).all()
 
 
-# Truths of whole pictures -----------------------------------------------------------------------
+# Global questions
 
 
-def test_what_is_asked_often_and_has_few_answers_is_true_of_the_whole_picture() -> None:
+def test_frequent_questions_with_few_answers_are_global() -> None:
     def seen(number: int) -> Record:
         light = "day" if number % 2 else "night"
-        asks = [
-            Ask("attribute", "en", "Day or night?", light, None),
-            Ask("attribute", "zh", "白天还是夜晚？", light, None),
-            Ask("reading", "en", "Which number?", str(number), None),
-            Ask("existence", "en", f"Is it number {number}?", "yes", None),
-            Ask("unanswerable", "en", "Who is it?", "not shown", None),
+        questions = [
+            QuestionAnswer("attribute", "en", "Day or night?", light, None),
+            QuestionAnswer("attribute", "zh", "白天还是夜晚？", light, None),
+            QuestionAnswer("reading", "en", "Which number?", str(number), None),
+            QuestionAnswer("existence", "en", f"Is it number {number}?", "yes", None),
+            QuestionAnswer("unanswerable", "en", "Who is it?", "not shown", None),
         ]
-        return replace(RECORDS[0], asks=asks)
+        return replace(RECORDS[0], questions=questions)
 
     records = [seen(number) for number in range(100)]
-    questions = questions_of(records)
+    questions = select_questions(records)
     assert {question: set(answers) for question, answers in questions.items()} == {
         "Day or night?": {"day", "night"}
     }
 
 
-def test_the_mean_of_a_picture_learns_to_tell_what_is_true_of_it() -> None:
+def test_global_qa_head_can_be_trained() -> None:
     torch.manual_seed(0)
-    head = AskedHead(
+    head = GlobalQaHead(
         6, {"Day or night?": ["day", "night"], "Which room?": ["hall", "bath", "attic"]}
     )
-    asks = [
-        [Ask("attribute", "en", "Day or night?", light, None)]
-        + [Ask("attribute", "en", "Which room?", room, None) for room in rooms]
+    questions = [
+        [QuestionAnswer("attribute", "en", "Day or night?", light, None)]
+        + [QuestionAnswer("attribute", "en", "Which room?", room, None) for room in rooms]
         for light, rooms in (("day", ["attic"]), ("night", ["bath"]), ("night", ["cellar"]))
     ]
-    records = [replace(RECORDS[0], asks=one) for one in asks]
-    truths = head.truths(records)
+    records = [replace(RECORDS[0], questions=one) for one in questions]
+    truths = head.targets(records)
     assert truths == [[(0, 0), (1, 2)], [(0, 1), (1, 1)], [(0, 1)]]
     features = torch.randn(3, 4, 6)
     learner = torch.optim.Adam(head.parameters(), 0.1)

@@ -1,4 +1,4 @@
-"""Albums, and the folder that is exported."""
+"""Tests of albums and of the exported model folder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sightline.training.vlm.data.album import open_album
 from sightline.training.vlm.data.drawing import draw_album
 from sightline.training.vlm.model.export import export_model
 from sightline.training.vlm.model.llava import build_model
-from sightline.training.vlm.recipe import weights_of
-from tests.support.lessons import TINY
+from sightline.training.vlm.recipe import load_weights
+from tests.support.training_records import TINY
 
 
-def test_an_album_holds_what_was_drawn(tmp_path: Path) -> None:
+def test_album_contains_images_and_crops(tmp_path: Path) -> None:
     draw_album(tmp_path / "album", "train", 9, crops=1.0, edge=64)
     squares, records = open_album(tmp_path / "album", 64)
     assert squares.shape == (len(records), 64, 64, 3)
@@ -29,10 +29,10 @@ def test_an_album_holds_what_was_drawn(tmp_path: Path) -> None:
     assert all(0 <= value <= 1 for box in boxes for value in box)
     crops = [record for record in records if record.crop]
     assert crops
-    assert {ask.answer for crop in crops for ask in crop.asks} == {"yes", "no"}
+    assert {qa.answer for crop in crops for qa in crop.questions} == {"yes", "no"}
 
 
-def test_the_exported_folder_is_the_same_model_under_the_names_that_servers_know(
+def test_exported_folder_has_the_same_weights_with_standard_names(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     export_model(model, tokenizer, TINY, tmp_path / "model")
@@ -51,12 +51,12 @@ def test_the_exported_folder_is_the_same_model_under_the_names_that_servers_know
     assert int((given["input_ids"] == again.config.image_token_id).sum()) == TINY.patches
 
 
-def test_training_goes_on_from_a_folder_of_the_same_shape_alone(
+def test_weights_of_another_shape_are_rejected(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     export_model(model, tokenizer, TINY, tmp_path / "model")
-    found = weights_of(tmp_path / "model", model)
+    found = load_weights(tmp_path / "model", model)
     assert torch.allclose(found["lm_head.weight"], model.lm_head.weight, atol=2e-3)
     wider = build_model(replace(TINY, text_mlp=96), tokenizer)
-    with pytest.raises(ValueError, match="is of another shape"):
-        weights_of(tmp_path / "model", wider)
+    with pytest.raises(ValueError, match="expected"):
+        load_weights(tmp_path / "model", wider)

@@ -1,8 +1,8 @@
-"""Pictures of the drawn world made ready for training: one array of squares, one file of truths.
+"""Album: letterboxed images and ground truth, ready for training.
 
 An album is a folder with ``squares.u8`` (count, edge, edge, 3; uint8) and ``records.jsonl``. Boxes
-in it are shares of the padded square. Beside whole pictures it may hold crops around one thing,
-which teach the yes/no look at a claim's crop.
+are relative to the letterbox square. An album can contain crops around one object, which train the
+yes/no check of a claim.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Squares = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A thing, in the frame of the square."""
+    """An object with a box in square coordinates."""
 
     label: str
     attributes: dict[str, str]
@@ -32,14 +32,14 @@ class Item:
 
     @property
     def phrase(self) -> str:
-        """``white van``: its colour, if it has one, and its label."""
-        colour = self.attributes.get("colour", "")
-        return f"{colour} {self.label}".strip()
+        """Color (if any) and label, e.g. ``white van``."""
+        color = self.attributes.get("colour", "")
+        return f"{color} {self.label}".strip()
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A question with its answer, its box in the frame of the square."""
+class QuestionAnswer:
+    """A question with its answer and box in square coordinates."""
 
     kind: str
     language: str
@@ -50,7 +50,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is true of one square. ``crop`` marks a part of a picture."""
+    """Ground truth of one square; ``crop`` marks a part of an image."""
 
     family: str
     seed: int
@@ -58,13 +58,13 @@ class Record:
     unseen: bool
     crop: bool
     items: list[Item]
-    readings: list[tuple[str, Box]]
-    asks: list[Ask]
+    texts: list[tuple[str, Box]]
+    questions: list[QuestionAnswer]
     captions: list[str]
 
 
 def open_album(folder: Path, edge: int = EDGE) -> tuple[Squares, list[Record]]:
-    """The squares (count, edge, edge, 3), memory-mapped, and their records."""
+    """Open the memory-mapped squares (count, edge, edge, 3) and records."""
     with (folder / RECORDS).open(encoding="utf-8") as lines:
         records = [_record(json.loads(line)) for line in lines]
     squares = np.memmap(
@@ -80,7 +80,7 @@ def _box(values: list[float]) -> Box:
 def _record(data: dict[str, object]) -> Record:
     record = Record(**data)  # type: ignore[arg-type]
     items = [Item(**item) for item in record.items]  # type: ignore[arg-type]
-    asks = [Ask(**ask) for ask in record.asks]  # type: ignore[arg-type]
+    questions = [QuestionAnswer(**qa) for qa in record.questions]  # type: ignore[arg-type]
     return Record(
         record.family,
         record.seed,
@@ -88,10 +88,12 @@ def _record(data: dict[str, object]) -> Record:
         record.unseen,
         record.crop,
         [Item(i.label, i.attributes, _box(list(i.box))) for i in items],
-        [(text, _box(list(box))) for text, box in record.readings],
+        [(text, _box(list(box))) for text, box in record.texts],
         [
-            Ask(a.kind, a.language, a.question, a.answer, _box(list(a.box)) if a.box else None)
-            for a in asks
+            QuestionAnswer(
+                a.kind, a.language, a.question, a.answer, _box(list(a.box)) if a.box else None
+            )
+            for a in questions
         ],
         record.captions,
     )

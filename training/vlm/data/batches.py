@@ -1,4 +1,4 @@
-"""Packs of lessons side by side, as tensors."""
+"""Batches of packed sequences as tensors."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.training.vlm.data.packing import Pack
+from sightline.training.vlm.data.packing import PackedSequence
 
 _IGNORE: Final = -100
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packs side by side: the evidence of each in the first ``prefix`` columns, questions behind.
+    """Padded sequences: prefixes in the first ``prefix`` columns, then the questions.
 
-    ``owner`` (batch, length) says whose a token is: 0 the evidence's, n the n-th question's, -1
-    nobody's. ``labels`` (batch, length) holds the token that comes next, -100 where nobody asks.
-    ``spans`` are the answers: kind, row in the batch, first and last + 1 position whose next token
-    is asked.
+    ``owner`` (batch, length): 0 for prefix tokens, n for tokens of question n, -1 for padding.
+    ``labels`` (batch, length): the next token, or -100 outside of answers. ``spans`` are the
+    answers: kind, row, first and last + 1 position whose next token is a label.
     """
 
     ids: Tensor
@@ -33,37 +32,39 @@ class Batch:
     rows: list[int]
     spans: list[tuple[str, int, int, int]]
 
-    def visible(self, rows: Tensor, places: Tensor) -> Tensor:
-        """Where the tokens at ``places`` (n,) of ``rows`` may look: (n, length)."""
+    def attention_mask(self, rows: Tensor, query_positions: Tensor) -> Tensor:
+        """Return the attention mask (n, length) for query positions (n,) in ``rows``."""
         owner = self.owner[rows]
-        own = self.owner[rows, places][:, None]
-        past = torch.arange(owner.shape[1]) <= places[:, None]
-        return ((owner == 0) | (owner == own)) & past
+        own = self.owner[rows, query_positions][:, None]
+        causal = torch.arange(owner.shape[1]) <= query_positions[:, None]
+        return ((owner == 0) | (owner == own)) & causal
 
 
-def collate(packs: Sequence[Pack], pad: int) -> Batch:
-    """Pad evidence and questions to one length each."""
-    prefix = max(len(pack.prefix) for pack in packs)
-    asked = max(sum(len(s.question) + len(s.answer) for s in pack.segments) for pack in packs)
-    shape = len(packs), prefix + asked
+def collate(sequences: Sequence[PackedSequence], pad: int) -> Batch:
+    """Pad prefixes and questions to equal lengths."""
+    prefix = max(len(sequence.prefix) for sequence in sequences)
+    max_question_length = max(
+        sum(len(s.question) + len(s.answer) for s in sequence.segments) for sequence in sequences
+    )
+    shape = len(sequences), prefix + max_question_length
     ids, positions = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
     labels, owner = np.full(shape, _IGNORE, np.int64), np.full(shape, -1, np.int64)
     spans = []
-    for row, pack in enumerate(packs):
-        told = len(pack.prefix)
-        ids[row, :told] = pack.prefix
-        positions[row, :told] = np.arange(told)
-        owner[row, :told] = 0
+    for row, sequence in enumerate(sequences):
+        prefix_length = len(sequence.prefix)
+        ids[row, :prefix_length] = sequence.prefix
+        positions[row, :prefix_length] = np.arange(prefix_length)
+        owner[row, :prefix_length] = 0
         at = prefix
-        for number, segment in enumerate(pack.segments, 1):
+        for number, segment in enumerate(sequence.segments, 1):
             tokens = segment.question + segment.answer
             end = at + len(tokens)
             ids[row, at:end] = tokens
-            positions[row, at:end] = told + np.arange(len(tokens))
+            positions[row, at:end] = prefix_length + np.arange(len(tokens))
             owner[row, at:end] = number
             first = at + len(segment.question) - 1
             labels[row, first : end - 1] = segment.answer
-            spans.append((segment.ask.kind, row, first, end - 1))
+            spans.append((segment.qa.kind, row, first, end - 1))
             at = end
     return Batch(
         torch.from_numpy(ids),
@@ -71,6 +72,6 @@ def collate(packs: Sequence[Pack], pad: int) -> Batch:
         torch.from_numpy(owner),
         prefix,
         torch.from_numpy(labels),
-        [r for pack in packs for r in pack.rows],
+        [r for sequence in sequences for r in sequence.rows],
         spans,
     )

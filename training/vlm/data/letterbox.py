@@ -1,8 +1,8 @@
-"""The frame in which the built-in LLaVA sees a picture: padded to a square, then reduced.
+"""Letterboxing: pad an image to a square, then resize it.
 
-The picture is centred on a grey square (as LLaVA-1.5 does) and resized to ``EDGE`` pixels, on the
-client's side, so that no server's own resizing or cropping can shift a box. Boxes in the model's
-text are shares (0 to 1) of that square.
+The image is centered on a gray square (as in LLaVA-1.5) and resized to ``EDGE`` pixels by the
+client, so that resizing or cropping in a server cannot shift a box. Boxes in the text of the model
+are relative (0 to 1) to that square.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Final
 
 from PIL import Image
 
-#: (x0, y0, x1, y1); pixels of the picture or shares of the square, as the function says.
+#: (x0, y0, x1, y1); image pixels or relative to the square, depending on the function.
 Box = tuple[float, float, float, float]
 
 EDGE: Final = 160
-#: The grey that becomes 0 when the processor has taken the mean of 0.5 away.
-_GREY: Final = (127, 127, 127)
+#: Gray value that the processor normalizes to 0.
+_GRAY: Final = (127, 127, 127)
 
 
-def as_square(image: Image.Image, edge: int = EDGE) -> Image.Image:
-    """``image`` centred on a grey square and resized to ``edge`` by ``edge`` pixels, RGB."""
+def letterbox(image: Image.Image, edge: int = EDGE) -> Image.Image:
+    """Center the image on a gray square and resize it to ``edge`` pixels."""
     image = image.convert("RGB")
     side = max(image.size)
     if image.width != image.height:
-        square = Image.new("RGB", (side, side), _GREY)
+        square = Image.new("RGB", (side, side), _GRAY)
         square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
         image = square
     if side == edge:
@@ -33,7 +33,7 @@ def as_square(image: Image.Image, edge: int = EDGE) -> Image.Image:
 
 
 def to_square(box: Box, size: tuple[int, int]) -> Box:
-    """A box in pixels of a picture of ``size`` (width, height), as shares of its square."""
+    """Convert a box from image pixels to square coordinates (0 to 1)."""
     side = max(size)
     left, top = (side - size[0]) // 2, (side - size[1]) // 2
     x0, y0, x1, y1 = box
@@ -41,7 +41,7 @@ def to_square(box: Box, size: tuple[int, int]) -> Box:
 
 
 def from_square(box: Box, size: tuple[int, int]) -> Box:
-    """The inverse of ``to_square``, clipped to the picture."""
+    """Convert a box from square coordinates to image pixels, clipped."""
     side = max(size)
     left, top = (side - size[0]) // 2, (side - size[1]) // 2
     x0, y0, x1, y1 = box
@@ -54,7 +54,7 @@ def from_square(box: Box, size: tuple[int, int]) -> Box:
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes in one frame; 0 where both are empty."""
+    """Return the intersection over union of two boxes; 0 if both are empty."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     shared = max(width, 0.0) * max(height, 0.0)

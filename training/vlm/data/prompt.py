@@ -1,33 +1,33 @@
-"""How the built-in LLaVA is asked, and what its answers look like. The one place that knows.
+"""Prompt and answer format of the built-in LLaVA.
 
-Two forms, both plain OpenAI chat messages (``grounded_messages`` and ``plain_messages`` build
-them). The chat template puts a line break behind every picture, so text parts bring none for it.
+There are two forms, both OpenAI chat messages: ``grounded_messages`` and ``plain_messages``. The
+chat template adds a line break after each image, so text parts do not.
 
-Grounded, for evidence that is numbered 1, 2, 3 ... in any mixture of pictures and passages::
+The grounded form numbers the evidence (images and passages in any order)::
 
     system     Answer from the evidence.
-    user       Picture 1: <picture>
+    user       Picture 1: <image>
                Passage 2: HEAT SINK HS-40 [0.10,0.05,0.52,0.11] | 32 mm [0.31,0.80,0.44,0.86]
                Question: What is the hole spacing?
     assistant  32 mm [2]
 
     answer := TEXT SOURCES? BOX? | "not shown" | "图中没有"
-    SOURCES := " [n]" for every piece of evidence that shows it
-    BOX     := " [x0,y0,x1,y1]" with two decimals, shares of the padded square (see ``frame``),
-               in the first picture that is cited
+    SOURCES := " [n]" for each piece of evidence that shows the answer
+    BOX     := " [x0,y0,x1,y1]" with two decimals, relative to the letterbox square of the first
+               cited image
 
-    white [1] [0.12,0.30,0.55,0.80]     what was asked, where it can be seen
+    white [1] [0.12,0.30,0.55,0.80]     an answer with its visible box
     the white van [2] [0.12,0.30,0.55,0.80]   for "Where is the white van?"
-    yes [1] · no [1] [2] · 3 [1]         what no single box shows; "no" cites all it looked at
-    not shown                           the evidence does not say; never with sources
+    yes [1] · no [1] [2] · 3 [1]         answers without one box; "no" cites all images
+    not shown                           the evidence has no answer; never with sources
 
-Plain, for one picture and a short answer: ``<picture>`` and the question, no system line. The
-answer is the bare text; for "Where is ...?" the box alone. ``existence_question`` is the yes/no
-question by which a crop or a whole picture is checked; it is asked in the plain form.
+The plain form is for one image and a short answer: the image and the question, without a system
+line. The answer is text only, or a box only for "Where is ...?". ``existence_question`` is the
+yes/no question that checks a crop or an image; it uses the plain form.
 
-Questions are in English or Chinese and answered in the same language. Text that stands in a
-passage is copied; passages hold the lines of one picture or page, joined by " | ". Lines that were
-read on a picture that is shown bear their boxes, in that picture's square.
+The answer has the language of the question (English or Chinese). Text from a passage is copied. A
+passage contains the lines of one image or page, joined by " | ". Lines of a shown image have boxes
+in the square of that image.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ IMAGE: Final = "<image>"
 NOT_SHOWN: Final = ("not shown", "图中没有")
 YES: Final = frozenset({"yes", "是"})
 NO: Final = frozenset({"no", "否"})
-#: Between the lines of one passage.
-LINE_BREAK: Final = " | "
-PASSAGE_CHARS: Final = 200
-#: So many lines of a passage bear their boxes; each takes five tokens.
-PLACED_LINES: Final = 12
+#: Separator between the lines of a passage.
+LINE_SEPARATOR: Final = " | "
+MAX_PASSAGE_CHARS: Final = 200
+#: Maximum number of lines with boxes per passage; a box costs five tokens.
+MAX_LINES_WITH_BOXES: Final = 12
 YES_OR_NO: Final = "Answer yes or no."
 
 Part = dict[str, object]
@@ -61,25 +61,25 @@ _SOURCE: Final = re.compile(r"\[(\d{1,3})\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture among the evidence: the data URL of its square (see ``frame.as_square``)."""
+class ImageEvidence:
+    """An image as evidence: data URL of its letterboxed square."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """A text among the evidence."""
+class TextEvidence:
+    """A text as evidence."""
 
     text: str
 
 
-Evidence = Shown | Passage
+Evidence = ImageEvidence | TextEvidence
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A parsed answer. ``box`` is in shares of the padded square, corners in order, clipped."""
+    """A parsed answer; ``box`` is relative to the letterbox square."""
 
     status: Status
     text: str
@@ -88,87 +88,87 @@ class Answer:
 
 
 def existence_question(phrase: str) -> str:
-    """The yes/no question by which a claim about a picture or crop is checked."""
+    """Return the yes/no question that checks a claim about an image."""
     return f"Is there {_with_article(phrase)}? {YES_OR_NO}"
 
 
 def _with_article(phrase: str) -> str:
-    """``white van`` as "a white van"; a phrase that has an article keeps it."""
+    """Add "a" or "an" unless the phrase already has an article."""
     phrase = " ".join(escape_special_tokens(phrase).split())
     if phrase.lower().startswith(("a ", "an ", "the ", "some ")):
         return phrase
     return f"{'an' if phrase[:1].lower() in set('aeiou') else 'a'} {phrase}"
 
 
-def passage_text(lines: Sequence[tuple[str, Box | None]]) -> str:
-    """The lines of one picture or page as one passage, cut to what the model was trained on.
+def join_passage_lines(lines: Sequence[tuple[str, Box | None]]) -> str:
+    """Join the lines of an image or page, cut to the trained length.
 
-    A line's box is in shares of the padded square of the picture that it was read on.
+    Boxes are relative to the letterbox square of the image.
     """
     flat = [(words, box) for line, box in lines if (words := " ".join(line.split()))]
-    said: list[str] = []
-    left = PASSAGE_CHARS
+    parts: list[str] = []
+    left = MAX_PASSAGE_CHARS
     for place, (words, box) in enumerate(flat):
         if left <= 0:
             break
-        whole = len(words) <= left and place < PLACED_LINES
-        said.append(f"{words[:left]} {box_text(box)}" if box and whole else words[:left])
-        left -= len(words) + len(LINE_BREAK)
-    return LINE_BREAK.join(said)
+        complete = len(words) <= left and place < MAX_LINES_WITH_BOXES
+        parts.append(f"{words[:left]} {format_box(box)}" if box and complete else words[:left])
+        left -= len(words) + len(LINE_SEPARATOR)
+    return LINE_SEPARATOR.join(parts)
 
 
-def passage_line(number: int, text: str) -> str:
-    """One passage as it stands in the prompt, with its line break."""
+def format_passage(number: int, text: str) -> str:
+    """Format a passage of the prompt, with line break."""
     return f"Passage {number}: {escape_special_tokens(' '.join(text.split()))}\n"
 
 
-def picture_head(number: int) -> str:
-    """What stands before a numbered picture."""
+def image_header(number: int) -> str:
+    """Format the text before an image of the prompt."""
     return f"Picture {number}: "
 
 
-def question_line(question: str) -> str:
-    """The question of the grounded form."""
+def format_question(question: str) -> str:
+    """Format the question of the grounded form."""
     return f"Question: {escape_special_tokens(' '.join(question.split()))}"
 
 
 def grounded_messages(question: str, evidence: Sequence[Evidence]) -> list[Message]:
-    """The chat messages of the grounded form; evidence is numbered from 1 in the order given."""
+    """Build chat messages of the grounded form; evidence numbers start at 1."""
     parts: list[Part] = []
     for number, item in enumerate(evidence, 1):
-        if isinstance(item, Shown):
-            parts.append({"type": "text", "text": picture_head(number)})
+        if isinstance(item, ImageEvidence):
+            parts.append({"type": "text", "text": image_header(number)})
             parts.append({"type": "image_url", "image_url": {"url": item.url}})
         else:
-            parts.append({"type": "text", "text": passage_line(number, item.text)})
-    parts.append({"type": "text", "text": question_line(question)})
+            parts.append({"type": "text", "text": format_passage(number, item.text)})
+    parts.append({"type": "text", "text": format_question(question)})
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": parts}]
 
 
-def plain_messages(question: str, picture: Shown) -> list[Message]:
-    """The chat messages of the plain form."""
+def plain_messages(question: str, image: ImageEvidence) -> list[Message]:
+    """Build chat messages of the plain form."""
     parts: list[Part] = [
-        {"type": "image_url", "image_url": {"url": picture.url}},
+        {"type": "image_url", "image_url": {"url": image.url}},
         {"type": "text", "text": escape_special_tokens(" ".join(question.split()))},
     ]
     return [{"role": "user", "content": parts}]
 
 
-def box_text(box: Box) -> str:
-    """``[0.12,0.30,0.55,0.80]``: a box in shares of the square, clipped to it."""
+def format_box(box: Box) -> str:
+    """Format a box in square coordinates, clipped: ``[0.12,0.30,0.55,0.80]``."""
     return "[" + ",".join(f"{min(max(value, 0.0), 1.0):.2f}" for value in box) + "]"
 
 
-def answer_line(text: str, sources: Sequence[int] = (), box: Box | None = None) -> str:
-    """An answer of the grounded form."""
+def format_answer(text: str, sources: Sequence[int] = (), box: Box | None = None) -> str:
+    """Format an answer of the grounded form."""
     cited = "".join(f" [{number}]" for number in sources)
-    return f"{text}{cited}{' ' + box_text(box) if box is not None else ''}"
+    return f"{text}{cited}{' ' + format_box(box) if box is not None else ''}"
 
 
 def parse_answer(text: str) -> Answer:
-    """Read an answer of either form; never fails, whatever a model wrote.
+    """Parse an answer of either form; never raises.
 
-    Corners that are swapped are put in order and values are clipped to the square.
+    Swapped corners are reordered and values are clipped to the square.
     """
     box: Box | None = None
     found = _BOX.search(text)

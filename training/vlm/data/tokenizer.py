@@ -1,9 +1,9 @@
-"""The built-in LLaVA's own tokenizer: byte-level BPE of both languages, one token a coordinate.
+"""Tokenizer of the built-in LLaVA: byte-level BPE with one token per coordinate.
 
-Any text round-trips, since every byte is a token. Digits stand alone, so that numbers are copied
-and compared digit by digit, except in a box: ``[0.12,0.30,0.55,0.80]`` is the four tokens
-``[0.12``, ``,0.30``, ``,0.55`` and ``,0.80]``, whose ids run on by value within each of three
-roles. A cited source, `` [1]``, is one token too.
+Every byte is a token, so any text round-trips. Digits are single tokens, so that the model copies
+and compares numbers digit by digit. A box is an exception: ``[0.12,0.30,0.55,0.80]`` is the four
+tokens ``[0.12``, ``,0.30``, ``,0.55`` and ``,0.80]``. Their ids are consecutive by value within
+each of three roles. A citation such as `` [1]`` is also one token.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ BOS, EOS, PAD, IMAGE = "<s>", "</s>", "<pad>", "<image>"
 SYSTEM, USER, ASSISTANT = "<|system|>", "<|user|>", "<|assistant|>"
 _SPECIAL: Final = (PAD, BOS, EOS, IMAGE, SYSTEM, USER, ASSISTANT)
 STEPS: Final = 101
-#: First, middle and last coordinate of a box.
+#: Forms of the first, middle and last coordinate of a box.
 ROLES: Final = ("[{}", ",{}", ",{}]")
 
-#: So often that the merges of sources are learnt whatever the texts are.
+#: Repetitions of each citation, so that its merges are always learned.
 _OFTEN: Final = 5000
 _COORDINATE = r"[01]\.\d\d"
 _SPLIT: Final = "|".join(
@@ -42,7 +42,7 @@ _SPLIT: Final = "|".join(
     )
 )
 
-#: A line break is written as an expression: Jinja trims a literal one behind a block.
+#: Line breaks are expressions, because Jinja trims literal ones after a block.
 CHAT_TEMPLATE: Final = (
     "{{ '<s>' }}"
     "{%- for message in messages -%}"
@@ -60,11 +60,11 @@ CHAT_TEMPLATE: Final = (
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Learn merges from ``texts`` and add the coordinates; about ``vocabulary`` + 400 tokens."""
-    learner = Tokenizer(models.BPE())
-    learner.pre_tokenizer = _pre_tokenizer()
+    """Train BPE merges on ``texts`` and add about 400 coordinate tokens."""
+    trainer_tokenizer = Tokenizer(models.BPE())
+    trainer_tokenizer.pre_tokenizer = _pre_tokenizer()
     sources = [f" [{number}]" for number in range(10)] * _OFTEN
-    learner.train_from_iterator(
+    trainer_tokenizer.train_from_iterator(
         chain(texts, sources),
         trainers.BpeTrainer(
             vocab_size=vocabulary,
@@ -74,7 +74,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
             show_progress=False,
         ),
     )
-    state = json.loads(learner.to_str())["model"]
+    state = json.loads(trainer_tokenizer.to_str())["model"]
     vocab: dict[str, int] = state["vocab"]
     merges = _add_coordinates(vocab) + [(left, right) for left, right in state["merges"]]
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
@@ -95,20 +95,20 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def coordinate_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """The id of 0.00 in each role; the ids of 0.01 to 1.00 follow it one by one."""
+    """Return the id of 0.00 per role; ids of 0.01 to 1.00 follow it."""
     ids = []
     for role in ROLES:
         first, last = (
             tokenizer.convert_tokens_to_ids(role.format(text)) for text in ("0.00", "1.00")
         )
         if not (isinstance(first, int) and isinstance(last, int) and last - first == STEPS - 1):
-            raise ValueError(f"the tokenizer has no run of coordinates like {role.format('0.00')}")
+            raise ValueError(f"The tokenizer has no coordinate tokens like {role.format('0.00')}.")
         ids.append(first)
     return ids
 
 
 def save_chat_template(folder: Path) -> None:
-    """Write ``chat_template.jinja``, where servers look for it."""
+    """Write ``chat_template.jinja`` for inference servers."""
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
 
 
@@ -122,9 +122,9 @@ def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
 
 
 def _add_coordinates(vocab: dict[str, int]) -> list[tuple[str, str]]:
-    """Add a token for each value in each role; returns the merges that lead to them.
+    """Add a token for each value in each role and return their merges.
 
-    They must stand before the learnt merges, which would take ``0]`` apart from its number.
+    They must precede the learned merges, which would split ``0]`` from its number.
     """
     merges: list[tuple[str, str]] = []
 

@@ -1,4 +1,4 @@
-"""Writes MODEL_CARD.md from what training and evaluation left, so that no figure is typed."""
+"""Write MODEL_CARD.md from training curves and an evaluation report."""
 
 from __future__ import annotations
 
@@ -9,60 +9,66 @@ from typing import Any, Final
 
 from safetensors import safe_open
 
-from sightline.training.vlm.recipe import curves
+from sightline.training.vlm.recipe import load_curves
 
 _HEAD: Final = """# builtin-llava
 
-A tiny LLaVA ({parameters:.1f}M parameters, {megabytes:.1f} MB, fp16) that answers questions about
-the drawn world of `training/world` in English and Chinese, with evidence numbers and boxes. It
-makes the demo and the tests run without any download. **It knows nothing but that world: real
-photographs, documents and scans are outside it, and what it says about them means nothing.**
+A small LLaVA ({parameters:.1f}M parameters, {megabytes:.1f} MB, fp16). It answers questions
+about the synthetic images of `training/world` in English and Chinese, with citations and boxes. The
+demo and the tests use it, so they need no download. **It is trained only on synthetic images.
+Answers about real photographs, documents or scans are meaningless.**
 
-- Format: Hugging Face `LlavaForConditionalGeneration` (SigLIP tower, MLP projector, Llama), read by
-  transformers and laid out for vLLM; served by `sightline vlm builtin`.
-- Prompt, answers and the frame of boxes: `prompt.py` and `letterbox.py` in `training/vlm/data`.
-- Data: pictures drawn by `training/world` from its training seeds, and their own truths. No
-  photograph and no text of others went into it. Licence: as the repository's.
+- Format: Hugging Face `LlavaForConditionalGeneration` (SigLIP tower, MLP projector, Llama) for
+  transformers and vLLM; served by `sightline vlm builtin`.
+- Prompt, answer and box formats: `prompt.py` and `letterbox.py` in `training/vlm/data`.
+- Data: images and ground truth from the training seeds of `training/world`. No photographs and no
+  texts of others. License: as the repository.
 
 ## Training
 
-`python -m sightline.training.vlm train`. Stages: the vision tower on the truth of every patch
-(label, attributes, box, counts, characters) and of every picture (its light, paper, room), its
-heads starting as looks at their neighbours; the Llama on all forms of the prompt, told the truth of
-every patch in place of the picture; the projector alone (LLaVA's first stage), to say of what the
-tower saw what the Llama was told; everything together on all forms of the prompt (LLaVA's second
-stage), the tower still at first. The heads of one layer are shown where each answer stands and
-begin by handing over what is there; one of the first layer is shown the token before, by which
-copying from passages begins. Lines of a passage bear their boxes where their picture is shown, as
-loose and as uneven as a detector of text was found to draw them. Several questions are packed
-behind one picture; simple pictures come first.
+Command: `python -m sightline.training.vlm train`. Stages:
 
-`python -m sightline.training.vlm train --start FOLDER` goes on from an exported folder: the tower
-by itself, the projector, until it says of what the tower sees now what it said before, and
-everything together; with `--keep-tower` everything together at once, the tower still at first.
+1. `tower`: the vision tower is trained on patch targets (label, attributes, box, counts,
+   characters) and on global questions (daylight, paper, room). Its first heads start with
+   attention to neighboring patches.
+2. `oracle`: the Llama is trained on all prompt forms, with ground-truth patch embeddings instead of
+   images.
+3. `align`: the projector alone is trained to produce these embeddings from tower features (first
+   stage of LLaVA).
+4. `tune`: everything is trained on all prompt forms (second stage of LLaVA). The tower is frozen at
+   first.
+
+Attention supervision: the heads of one layer are trained to attend to the place of each answer. One
+head of the first layer is trained to attend to the previous token, which is needed to copy from
+passages. Passage lines have boxes if their image is shown, with the margins of a text detector.
+Several questions are packed into one sequence per image. Simple images come first.
+
+`python -m sightline.training.vlm train --start FOLDER` continues from an exported folder: first the
+tower, then the projector (aligned to its previous outputs), then everything. With `--keep-tower`,
+everything is trained at once, with a tower that is frozen at first.
 
 {note}
 """
-_FIGURES: Final = """## Figures
+_METRICS: Final = """## Metrics
 
-On {pictures} held-out {split} pictures, up to {questions} questions of each by itself and with its
-text, half as many among others; greedy answers were generated and parsed. Exact: the answer's text
-equals the truth; location questions are scored by their boxes alone. A question that the picture
-cannot answer is exact when the model says "not shown". Unseen: a combination of attributes that no
-training picture showed. Passages hold the true text, a line in twenty-five lost, with boxes drawn
-as loosely as OCR draws them; answers with real OCR are measured in `docs/explanation/grounding.md`.
+Measured on {pictures} held-out {split} images. Per image, up to {questions} questions are asked
+about the image alone and with its text as a passage, and half as many with several images. Answers
+are greedy. Exact: the answer text equals the ground truth. Location questions are scored only by
+their boxes. For unanswerable questions, "not shown" is exact. Unseen: attribute combinations that
+do not occur in training images. Passages contain the true text (4% of lines missing), with boxes as
+inaccurate as OCR boxes. For answers with real OCR, see `docs/explanation/grounding.md`.
 """
 _FORMS: Final = {
-    "picture": "A picture by itself",
-    "picture and passage": "A picture with its text, line by line (what Sightline sends after OCR)",
-    "several": "Two or three pictures, some with passages; one is meant",
+    "picture": "One image",
+    "picture and passage": "One image with its text (as Sightline sends it after OCR)",
+    "several": "Two or three images, some with passages",
 }
 
 
 def write_card(model: Path, work: Path, report: Mapping[str, Any], note: str = "") -> None:
-    """Write the card into the ``model`` folder from ``work``'s curves and a ``report``.
+    """Write the card into the ``model`` folder.
 
-    ``note`` is what else the reader should know of how this checkpoint came about.
+    ``work`` contains the training curves. ``note`` is additional text about this checkpoint.
     """
     weights = model / "model.safetensors"
     with safe_open(weights, "pt") as file:
@@ -76,7 +82,7 @@ def write_card(model: Path, work: Path, report: Mapping[str, Any], note: str = "
     size = {"parameters": total / 1e6, "megabytes": weights.stat().st_size / 2**20}
     parts = [_HEAD.format(**size, note=fill(note, 100))]
     parts.append(_stages(work))
-    parts.append(_FIGURES.format_map(report))
+    parts.append(_METRICS.format_map(report))
     for form, title in _FORMS.items():
         if form in report:
             parts.append(_form(title, report[form]))
@@ -87,16 +93,16 @@ def write_card(model: Path, work: Path, report: Mapping[str, Any], note: str = "
 
 _LIMITS: Final = """## Limits
 
-- The aims were 0.90 exact, 0.85 acc@0.5 and 0.85 abstention F1; the tables say, kind by kind, what
-  is reached. Check its claims (`answer_question` does) and trust none of them unchecked.
-- Small text is not legible at 160 pixels; give what OCR reads as a passage.
-- Prompts other than the two forms of `prompt.py` were not trained and get arbitrary answers.
+- The targets were 0.90 exact, 0.85 acc@0.5 and 0.85 abstention F1; the tables show the actual
+  values. Always check the claims of the model, as `answer_question` does.
+- Small text is not legible at 160 pixels. Pass OCR text as a passage.
+- Prompts other than the two forms in `prompt.py` are not trained and give arbitrary answers.
 """
 
 
 def _stages(work: Path) -> str:
-    rows = ["| stage | steps | minutes | loss, first and last |", "|---|---|---|---|"]
-    for stage in curves(work):
+    rows = ["| stage | steps | minutes | first and last loss |", "|---|---|---|---|"]
+    for stage in load_curves(work):
         curve: Any = stage["curve"]
         first, last = curve[0]["loss"], curve[-1]["loss"]
         minutes = float(str(stage["seconds"])) / 60
@@ -109,29 +115,29 @@ def _stages(work: Path) -> str:
 def _speed(speed: Mapping[str, Any]) -> str:
     rates = [f"{rate:.1f} in batches of {n}" for n, rate in speed["answers a second"].items()]
     text = (
-        f"On {speed['device']} with {speed['threads']} thread(s), fp32, through transformers, the "
-        f"fastest of some rounds while other work shared the machine: first token after "
-        f"{1000 * speed['first token seconds']:.0f} ms; answers a second: {', '.join(rates)}."
+        f"On {speed['device']} with {speed['threads']} thread(s), fp32, with transformers, best "
+        f"of several rounds: first token after {1000 * speed['first token seconds']:.0f} ms; "
+        f"answers per second: {', '.join(rates)}."
     )
     return f"## Speed\n\n{fill(text, 100)}\n"
 
 
-def _form(title: str, figures: Mapping[str, Any]) -> str:
+def _form(title: str, metrics: Mapping[str, Any]) -> str:
     lines = [f"### {title}", "", "| | n | exact |", "|---|---|---|"]
-    lines.append(f"| all | {figures['exact']['n']} | {figures['exact']['exact']:.3f} |")
+    lines.append(f"| all | {metrics['exact']['n']} | {metrics['exact']['exact']:.3f} |")
     for group in ("by kind", "by family", "by language", "seen and unseen"):
-        for name, row in figures[group].items():
+        for name, row in metrics[group].items():
             lines.append(
                 f"| {group.removeprefix('by ')}: {name} | {row['n']} | {row['exact']:.3f} |"
             )
     lines += ["", "| boxes | n | IoU mean | acc@0.5 |", "|---|---|---|---|"]
-    rows = {"location questions": figures["location"], "evidence boxes": figures["evidence boxes"]}
-    rows |= {f"location: {k}": v for k, v in figures["location by family"].items()}
+    rows = {"location questions": metrics["location"], "evidence boxes": metrics["evidence boxes"]}
+    rows |= {f"location: {k}": v for k, v in metrics["location by family"].items()}
     for name, row in rows.items():
         lines.append(f"| {name} | {row['n']} | {row['IoU mean']:.3f} | {row['acc@0.5']:.3f} |")
-    abstention = figures["abstention"]
+    abstention = metrics["abstention"]
     summary = (
         f"Abstention: precision {abstention['precision']:.3f}, recall {abstention['recall']:.3f}, "
-        f"F1 {abstention['F1']:.3f}. Sources exactly right: {figures['sources exact']:.3f}."
+        f"F1 {abstention['F1']:.3f}. Exact citations: {metrics['sources exact']:.3f}."
     )
     return "\n".join([*lines, "", summary, ""])

@@ -1,4 +1,4 @@
-"""Write the trained model as a Hugging Face LLaVA folder that transformers and vLLM both read."""
+"""Export the model as a Hugging Face LLaVA folder for transformers and vLLM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sightline.training.vlm.data.tokenizer import save_chat_template
 from sightline.training.vlm.model.llava import Shape, build_processor
 
 _TOWER: Final = "vision_tower."
-#: transformers 5 leaves this level out of the keys, vLLM wants it, and transformers reads it too.
+#: Key prefix that vLLM requires; transformers 5 omits it when saving but accepts it.
 _LEVEL: Final = "vision_model."
 _PREFIXES: Final = (
     ("model.vision_tower.", _TOWER + _LEVEL),
@@ -32,10 +32,10 @@ def export_model(
     shape: Shape,
     folder: Path,
 ) -> None:
-    """Write config, fp16 weights, tokenizer, processor and chat template to ``folder``.
+    """Write config, fp16 weights, tokenizer, processor and chat template.
 
-    Everything is written beside it first and moved in place at the end; files that are there
-    already and are not ours (a model card) stay.
+    Files are written to a temporary folder and moved at the end. Other existing files (a model
+    card) are kept.
     """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -50,28 +50,30 @@ def export_model(
     save_file(_weights(model), part / "model.safetensors", {"format": "pt"})
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(part.iterdir()):
-        # safetensors writes for its owner alone.
+        # safetensors writes files that only the owner can read.
         file.chmod(0o644)
         file.replace(folder / file.name)
     part.rmdir()
 
 
 def _weights(model: LlavaForConditionalGeneration) -> dict[str, Tensor]:
-    """The weights in fp16 under the names that LLaVA checkpoints have had from the first."""
+    """Return fp16 weights with the standard LLaVA checkpoint names."""
     weights = {}
     for name, tensor in model.state_dict().items():
-        for ours, theirs in _PREFIXES:
-            if name.startswith(ours):
-                rest = name.removeprefix(ours).removeprefix(_LEVEL)
-                weights[theirs + rest] = tensor.detach().to(torch.float16).cpu().contiguous()
+        for prefix, exported_prefix in _PREFIXES:
+            if name.startswith(prefix):
+                rest = name.removeprefix(prefix).removeprefix(_LEVEL)
+                weights[exported_prefix + rest] = (
+                    tensor.detach().to(torch.float16).cpu().contiguous()
+                )
                 break
         else:
-            raise ValueError(f"no place in a LLaVA checkpoint for the weight {name!r}")
+            raise ValueError(f"Weight {name!r} has no name in LLaVA checkpoints.")
     return weights
 
 
 def _write_preprocessor(folder: Path, shape: Shape) -> None:
-    """``preprocessor_config.json``: what servers older than ``processor_config.json`` read."""
+    """Write ``preprocessor_config.json`` for older servers."""
     size = {"height": shape.edge, "width": shape.edge}
     settings = {
         "image_processor_type": "SiglipImageProcessor",

@@ -1,8 +1,8 @@
-"""What is true of a picture as a whole: frequent questions that have few answers.
+"""Global QA head: answers frequent questions from the mean patch feature.
 
-The truths of patches (see ``dense``) say nothing of a picture's light, paper or room. But many a
-question is asked word for word of many pictures, and its answer is such a truth; so the mean of all
-patches is taught to tell it, and the language model finds it wherever it looks.
+The patch targets (``data.patch_targets``) do not contain properties of the whole image such as
+daylight, paper or room. Frequent questions with few answers ask for these properties. The head is
+trained on them, so that patch features also contain global information.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from torch.nn.functional import cross_entropy
 
 from sightline.training.vlm.data.album import Record
 
-#: Of how many pictures a question must be asked, and an answer be true, to be taught.
-_ASKED: Final = 0.012
-_ANSWERED: Final = 8
-_MOST_ANSWERS: Final = 14
-#: What is read or looked for at a place is no truth of the whole; at least so many must be others.
-_PLACED: Final = ("reading", "location", "unanswerable")
-_OTHERS: Final = 0.2
+#: Minimum share of images per question, and minimum number of images per answer.
+_MIN_QUESTION_SHARE: Final = 0.012
+_MIN_ANSWER_COUNT: Final = 8
+_MAX_ANSWERS: Final = 14
+#: Kinds of local questions, and the minimum share of other kinds.
+_LOCAL_KINDS: Final = ("reading", "location", "unanswerable")
+_MIN_OTHER_SHARE: Final = 0.2
 Questions = dict[str, list[str]]
 
 
-def questions_of(records: Sequence[Record]) -> Questions:
-    """Questions (in English; the truth has no language) with their answers, frequent ones first."""
+def select_questions(records: Sequence[Record]) -> Questions:
+    """Select frequent English questions with their answers."""
     answers: dict[str, Counter[str]] = {}
     others: Counter[str] = Counter()
     for record in records:
-        for ask in record.asks if not record.crop else ():
-            if ask.language == "en":
-                answers.setdefault(ask.question, Counter())[ask.answer] += 1
-                others[ask.question] += ask.kind not in _PLACED
+        for qa in record.questions if not record.crop else ():
+            if qa.language == "en":
+                answers.setdefault(qa.question, Counter())[qa.answer] += 1
+                others[qa.question] += qa.kind not in _LOCAL_KINDS
     chosen: Questions = {}
     for question, counts in answers.items():
-        kept = [answer for answer, count in counts.most_common() if count >= _ANSWERED]
-        often = counts.total() >= _ASKED * len(records)
+        frequent = [answer for answer, count in counts.most_common() if count >= _MIN_ANSWER_COUNT]
+        is_frequent = counts.total() >= _MIN_QUESTION_SHARE * len(records)
         if (
-            often
-            and 2 <= len(kept) <= _MOST_ANSWERS
-            and others[question] >= _OTHERS * counts.total()
+            is_frequent
+            and 2 <= len(frequent) <= _MAX_ANSWERS
+            and others[question] >= _MIN_OTHER_SHARE * counts.total()
         ):
-            chosen[question] = kept
+            chosen[question] = frequent
     return chosen
 
 
-class AskedHead(nn.Module):
-    """One linear map from the mean of a picture's features to the answers of all questions."""
+class GlobalQaHead(nn.Module):
+    """Linear head from the mean feature to the answers of all questions."""
 
     def __init__(self, width: int, questions: Mapping[str, Sequence[str]]) -> None:
         super().__init__()
@@ -63,31 +63,31 @@ class AskedHead(nn.Module):
         }
         self.map = nn.Linear(width, self._starts[-1])
 
-    def truths(self, records: Sequence[Record]) -> list[list[tuple[int, int]]]:
-        """For each record: the questions that are asked of it and their answers, by number."""
+    def targets(self, records: Sequence[Record]) -> list[list[tuple[int, int]]]:
+        """Return (question index, answer index) pairs of each record."""
         return [
-            [self._known[q] for ask in r.asks if (q := (ask.question, ask.answer)) in self._known]
+            [self._known[q] for qa in r.questions if (q := (qa.question, qa.answer)) in self._known]
             for r in records
         ]
 
     def forward(
-        self, features: Tensor, truths: Sequence[Sequence[tuple[int, int]]]
+        self, features: Tensor, targets: Sequence[Sequence[tuple[int, int]]]
     ) -> tuple[Tensor, float]:
-        """The cross entropy, summed over a picture's questions, and the share told rightly.
+        """Return the cross entropy, summed over questions per image, and accuracy.
 
-        ``features`` (pictures, patches, width); ``truths`` of the same pictures.
+        ``features`` (images, patches, width); ``targets`` of the same images.
         """
         logits = self.map(features.mean(1)).float()
-        asked: dict[int, list[tuple[int, int]]] = {}
-        for row, known in enumerate(truths):
+        pairs_by_question: dict[int, list[tuple[int, int]]] = {}
+        for row, known in enumerate(targets):
             for question, answer in known:
-                asked.setdefault(question, []).append((row, answer))
-        total, right, count = logits.sum() * 0.0, 0, 0
-        for question, pairs in asked.items():
+                pairs_by_question.setdefault(question, []).append((row, answer))
+        total, correct, count = logits.sum() * 0.0, 0, 0
+        for question, pairs in pairs_by_question.items():
             rows, answers = zip(*pairs, strict=True)
-            told = logits[list(rows), self._starts[question] : self._starts[question + 1]]
+            answer_logits = logits[list(rows), self._starts[question] : self._starts[question + 1]]
             target = torch.tensor(answers, device=logits.device)
-            total = total + cross_entropy(told, target, reduction="sum")
-            right += int((told.argmax(-1) == target).sum())
+            total = total + cross_entropy(answer_logits, target, reduction="sum")
+            correct += int((answer_logits.argmax(-1) == target).sum())
             count += len(pairs)
-        return total / len(truths), right / max(count, 1)
+        return total / len(targets), correct / max(count, 1)

@@ -1,7 +1,7 @@
-"""The shape of the built-in LLaVA: a SigLIP tower, a projector and a small Llama.
+"""Architecture of the built-in LLaVA: SigLIP tower, projector and small Llama.
 
-SigLIP because it has no class token and vLLM's LLaVA code takes it. The projector reads the output
-of the tower's last layer before its last norm, which is what vLLM hands over too.
+SigLIP has no class token and vLLM supports it in LLaVA. As in vLLM, the projector reads the output
+of the last tower layer before the final norm.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONTEXT: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of the parts. The defaults are those of ``builtin-llava``."""
+    """Sizes of the model; the defaults are those of ``builtin-llava``."""
 
     edge: int = EDGE
     patch: int = 16
@@ -41,24 +41,24 @@ class Shape:
 
     @property
     def side(self) -> int:
-        """Patches along an edge."""
+        """Number of patches along an edge."""
         return self.edge // self.patch
 
     @property
     def patches(self) -> int:
-        """Image tokens of one picture."""
+        """Number of image tokens per image."""
         return self.side * self.side
 
 
 SMOKE: Final = Shape(
     vision_width=128, vision_layers=3, text_width=128, text_mlp=320, text_layers=3, vocabulary=800
 )
-#: Width of an attention head; many narrow ones find more than few wide ones.
+#: Width of an attention head; many narrow heads work better than few wide ones.
 HEAD: Final = 32
 
 
 def build_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """A model of ``shape`` with fresh weights, fp32."""
+    """Build a model with random fp32 weights."""
     vision = SiglipVisionConfig(
         hidden_size=shape.vision_width,
         intermediate_size=4 * shape.vision_width,
@@ -100,10 +100,10 @@ def build_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlavaForCon
 
 
 def build_processor(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """The processor that belongs to ``build_model``: resize to the square, no crop."""
+    """Build the processor: resize to the square, no crop."""
     size = {"height": shape.edge, "width": shape.edge}
     images = SiglipImageProcessor(size=size)
-    # vLLM and transformers count image tokens by it.
+    # vLLM and transformers use it to count image tokens.
     images.crop_size = size
     return LlavaProcessor(
         image_processor=images,
@@ -119,12 +119,12 @@ def build_processor(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlavaPr
 def _order_coordinates(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    """Start the coordinates' embeddings as smooth bumps, so that neighbours start alike."""
+    """Initialize coordinate embeddings so that neighbors are similar."""
     for weight in (model.get_input_embeddings().weight, model.lm_head.weight):
-        centres = torch.linspace(0, 1, 33)
+        centers = torch.linspace(0, 1, 33)
         values = torch.linspace(0, 1, STEPS)
-        bumps = torch.exp(-(((values[:, None] - centres) / 0.05) ** 2))
-        mixing = torch.randn(centres.numel(), weight.shape[1])
+        bumps = torch.exp(-(((values[:, None] - centers) / 0.05) ** 2))
+        mixing = torch.randn(centers.numel(), weight.shape[1])
         smooth = bumps @ mixing
         smooth *= weight.std() / smooth.std()
         for first in coordinate_ids(tokenizer):

@@ -1,8 +1,8 @@
-"""Where the vision tower starts: it sees colours, knows its places, and looks at its neighbours.
+"""Structured initialization of the vision tower.
 
-A transformer that starts at random needs very many pictures before its patches find their
-neighbours, without which no shape is seen. So the first of each layer's heads begin as shifts: the
-position embedding is made of sines and cosines, and a rotation of those is a step to the side.
+A randomly initialized transformer needs many images until patches attend to their neighbors, which
+is necessary to recognize shapes. So the first heads of each layer start as shifts: the position
+embedding consists of sines and cosines, and their rotation is a step to a neighbor.
 """
 
 from __future__ import annotations
@@ -18,69 +18,69 @@ from transformers import SiglipVisionModel
 from sightline.training.vlm.data.album import Squares
 from sightline.training.vlm.model.llava import HEAD
 
-#: The steps (down, across) that the heads of even and of odd layers begin with.
-_BESIDE: Final = ((0, 1), (0, -1), (1, 0), (-1, 0))
-_ACROSS: Final = ((1, 1), (1, -1), (-1, 1), (-1, -1))
-_SAMPLE: Final = 256
-#: How sharply a shift attends to its one patch, and a free head to patches like its own.
-_SHARP: Final = 2.4
-_ALIKE: Final = 0.5
+#: Initial shifts (down, across) of the heads in even and odd layers.
+_STRAIGHT_SHIFTS: Final = ((0, 1), (0, -1), (1, 0), (-1, 0))
+_DIAGONAL_SHIFTS: Final = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+_MAX_IMAGES: Final = 256
+#: Sharpness of shift heads, and of the other heads (attention to similar patches).
+_SHIFT_SHARPNESS: Final = 2.4
+_SIMILARITY_SHARPNESS: Final = 0.5
 
 
 @torch.no_grad()
-def start_tower(tower: SiglipVisionModel, squares: Squares) -> None:
-    """Set the embeddings and the queries and keys of ``tower`` as the module says.
+def init_tower(tower: SiglipVisionModel, squares: Squares) -> None:
+    """Initialize embeddings, queries and keys of ``tower``.
 
-    The last ``HEAD`` channels hold the place alone. Of the others, most become the principal
-    components of patches of ``squares`` with equal variance; the rest stay random.
+    The last ``HEAD`` channels contain only the position. Most other channels are whitened principal
+    components of patches of ``squares``; the rest stays random.
     """
     config = tower.config
     side = config.image_size // config.patch_size
-    place = tower.get_submodule("embeddings.position_embedding").weight
-    place.mul_(0.1)
-    place[:, -HEAD:] = _places(side)
-    _see_colours(tower, squares)
+    position = tower.get_submodule("embeddings.position_embedding").weight
+    position.mul_(0.1)
+    position[:, -HEAD:] = _position_codes(side)
+    _init_patch_embedding(tower, squares)
     for index, layer in enumerate(tower.get_submodule("encoder.layers").children()):
         query = layer.get_submodule("self_attn.q_proj").weight
         key = layer.get_submodule("self_attn.k_proj").weight
-        steps = _BESIDE if index % 2 == 0 else _ACROSS
+        steps = _STRAIGHT_SHIFTS if index % 2 == 0 else _DIAGONAL_SHIFTS
         for head in range(config.num_attention_heads):
             rows = slice(head * HEAD, (head + 1) * HEAD)
             if head < len(steps):
-                query[rows, -HEAD:] = _SHARP * _shift(side, *steps[head])
-                key[rows, -HEAD:] = _SHARP * torch.eye(HEAD)
+                query[rows, -HEAD:] = _SHIFT_SHARPNESS * _shift(side, *steps[head])
+                key[rows, -HEAD:] = _SHIFT_SHARPNESS * torch.eye(HEAD)
             else:
-                alike = torch.randn(HEAD, query.shape[1] - HEAD) * query.shape[1] ** -0.5
-                query[rows, :-HEAD] = key[rows, :-HEAD] = _ALIKE * alike
+                similar = torch.randn(HEAD, query.shape[1] - HEAD) * query.shape[1] ** -0.5
+                query[rows, :-HEAD] = key[rows, :-HEAD] = _SIMILARITY_SHARPNESS * similar
 
 
-def _waves(side: int) -> Tensor:
-    """The frequencies of a row's or column's code: (HEAD / 4,)."""
+def _frequencies(side: int) -> Tensor:
+    """Return the frequencies of a row or column code: (HEAD / 4,)."""
     return torch.arange(1, HEAD // 4 + 1) * (math.pi / side)
 
 
-def _places(side: int) -> Tensor:
-    """The code of every place, row by row: (side * side, HEAD); sines, cosines, down, across."""
-    angles = torch.arange(side)[:, None] * _waves(side)
+def _position_codes(side: int) -> Tensor:
+    """Return the position codes (side * side, HEAD) in row order."""
+    angles = torch.arange(side)[:, None] * _frequencies(side)
     code = torch.cat([angles.sin(), angles.cos()], 1)
     return torch.cat([code.repeat_interleave(side, 0), code.repeat(side, 1)], 1)
 
 
 def _shift(side: int, down: int, across: int) -> Tensor:
-    """The (HEAD, HEAD) rotation that turns a place's code into that of the place a step away."""
+    """Return the rotation (HEAD, HEAD) from a position code to its neighbor."""
     blocks = []
     for step in (down, across):
-        turn = step * _waves(side)
+        turn = step * _frequencies(side)
         sine, cosine = torch.diag(turn.sin()), torch.diag(turn.cos())
         blocks.append(torch.cat([torch.cat([cosine, sine], 1), torch.cat([-sine, cosine], 1)]))
-    turned: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
-    return turned
+    rotation: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    return rotation
 
 
-def _see_colours(tower: SiglipVisionModel, squares: Squares) -> None:
+def _init_patch_embedding(tower: SiglipVisionModel, squares: Squares) -> None:
     size = tower.config.patch_size
     rng = np.random.default_rng(0)
-    rows = np.sort(rng.choice(len(squares), min(_SAMPLE, len(squares)), replace=False))
+    rows = np.sort(rng.choice(len(squares), min(_MAX_IMAGES, len(squares)), replace=False))
     sample = torch.from_numpy(np.array(squares[rows])).permute(0, 3, 1, 2).float() / 127.5 - 1.0
     patches = sample.unfold(2, size, size).unfold(3, size, size)
     flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * size * size)

@@ -1,11 +1,11 @@
-"""Stages 1 and 3: the language model learns to answer, first with perfect eyes, then with its own.
+"""Stages 1 and 3: train the language model on oracle embeddings, then images.
 
-1. ``oracle``: the Llama, on all forms of the prompt, told what every patch shows (see ``oracle``).
-   This is the language model that LLaVA takes as given.
-2. ``align``: the projector alone learns to say what the oracle says (see ``aligning``).
-3. ``tune``: everything, on all forms of the prompt (LLaVA's second stage). The tower stays as it is
-   at first and then learns too, as later versions have it; it keeps learning the truth of patches
-   beside, so that it goes on seeing what no question in sight asks for.
+1. ``oracle``: train the Llama on all prompt forms with oracle embeddings instead of images. In the
+   LLaVA paper, this is the pretrained language model.
+2. ``align``: train only the projector to produce oracle embeddings (``projector_alignment``).
+3. ``tune``: train everything on all prompt forms (second stage of LLaVA). The tower is frozen at
+   first. Later it is trained too, with the patch loss, so that it keeps features that no current
+   question needs.
 """
 
 from __future__ import annotations
@@ -25,177 +25,188 @@ from transformers import LlavaForConditionalGeneration
 
 from sightline.training.vlm.data.album import Squares
 from sightline.training.vlm.data.batches import Batch, collate
-from sightline.training.vlm.data.packing import FORMS, Composer, Form
-from sightline.training.vlm.data.patch_targets import DenseHead, Targets, dense_loss
+from sightline.training.vlm.data.packing import FORMS, Form, Packer
+from sightline.training.vlm.data.patch_targets import PatchHead, PatchTargets, compute_patch_loss
 from sightline.training.vlm.data.tokenizer import STEPS, coordinate_ids
 from sightline.training.vlm.model import packed_forward
-from sightline.training.vlm.model.attention_supervision import LAYER, look_loss, previous_loss
-from sightline.training.vlm.model.oracle_embeddings import Oracle
-from sightline.training.vlm.stages.stage_trainer import Course
-from sightline.training.vlm.stages.vision_tower import features_of, pixels
+from sightline.training.vlm.model.attention_supervision import (
+    SUPERVISED_LAYER,
+    attention_loss,
+    previous_token_loss,
+)
+from sightline.training.vlm.model.oracle_embeddings import OracleEmbedding
+from sightline.training.vlm.stages.stage_trainer import StageTrainer
+from sightline.training.vlm.stages.vision_tower import to_pixel_values, tower_features
 
-_log = logging.getLogger(__name__)
-#: Learning rate of each stage.
+logger = logging.getLogger(__name__)
+#: Learning rate per stage.
 RATES: Final = {"oracle": 2e-3, "tune": 8e-4}
-_SLOWER: Final = {"tower": 0.3, "truths": 0.3}
-#: Pictures a batch, and for how much of a stage simple pictures come first.
+_RATE_SCALES: Final = {"tower": 0.3, "patch_head": 0.3}
+#: Images per batch; curriculum length (share of a stage) and initial share of simple images.
 BATCH: Final = 8
-_EASY: Final = 0.35
-_SIMPLEST: Final = 0.3
-#: How far off, in hundredths of the square, a coordinate is still partly right in training.
-_BLUR: Final = 1.5
-#: The weight of the truth of patches beside that of answers.
-_DENSE: Final = 0.05
-#: The weights of looking where the answer is and of knowing the token before.
-_LOOK: Final = 0.5
-_PREVIOUS: Final = 0.2
-#: For how much of ``tune`` the tower stays as it is: reading it is what takes longest to learn.
-_STILL: Final = 0.6
-#: The weight of a coordinate, where the box is asked for and where it is evidence: a box has four
-#: of them, an answer in words is often a single token.
-_ASKED_FOR: Final = 0.5
-_EVIDENCE: Final = 0.25
+_CURRICULUM: Final = 0.35
+_MIN_SHARE: Final = 0.3
+#: Standard deviation of soft coordinate targets, in hundredths of the square.
+_SOFT_TARGET_STD: Final = 1.5
+#: Weight of the patch loss.
+_PATCH_WEIGHT: Final = 0.05
+#: Weights of the attention loss and the previous-token loss.
+_ATTENTION_WEIGHT: Final = 0.5
+_PREVIOUS_WEIGHT: Final = 0.2
+#: Share of ``tune`` with a frozen tower.
+_FROZEN_SHARE: Final = 0.6
+#: Weight of a coordinate token in location answers and in evidence boxes. A box has four tokens, a
+#: text answer often only one.
+_LOCATION_WEIGHT: Final = 0.5
+_EVIDENCE_WEIGHT: Final = 0.25
 _IGNORE: Final = -100
-_PROBE_EVERY: Final = 400
+_PROBE_INTERVAL_STEPS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """What the language model made of a batch, (batch, length, width): its last states, what it was
-    given, what enters the layer that is shown where to look, and what the tower saw (pictures,
-    patches, width), if there were pictures.
+class ForwardResult:
+    """Tensors of a forward pass.
+
+    ``last`` (final states), ``embeds`` (input embeddings) and ``layer_input`` (input of the
+    supervised layer) are (batch, length, width). ``image_features`` are (images, patches, width).
     """
 
     last: Tensor
     embeds: Tensor
-    entering: Tensor
-    seen: Tensor | None
+    layer_input: Tensor
+    image_features: Tensor | None
 
 
 @dataclass(frozen=True)
-class Pupil:
-    """The model in training and the squares that it sees; with ``told``, it is told instead."""
+class TrainingModel:
+    """Model and images; ``oracle`` replaces the images by oracle embeddings."""
 
     model: LlavaForConditionalGeneration
     squares: Squares
     device: torch.device
-    told: Told | None = None
+    oracle: OracleImages | None = None
 
-    def read(self, batch: Batch, *, still: bool = False) -> Read:
-        """Read a batch, looking at its pictures; a ``still`` tower does not learn from it."""
-        seen: Tensor | None = None
+    def forward(self, batch: Batch, *, frozen: bool = False) -> ForwardResult:
+        """Run a batch; ``frozen`` disables gradients of the tower."""
+        features: Tensor | None = None
         ids = batch.ids.to(self.device)
         embeds = self.model.get_input_embeddings()(ids)
         if batch.rows:
-            if self.told is not None:
-                images = self.told.of(batch.rows, self.device)
+            if self.oracle is not None:
+                images = self.oracle.embed(batch.rows, self.device)
             else:
-                values = pixels(self.squares[batch.rows], self.device)
-                with torch.set_grad_enabled(torch.is_grad_enabled() and not still):
-                    seen = features_of(self.model.model.vision_tower, values)
-                images = self.model.model.multi_modal_projector(seen)
-            places = (ids == self.model.config.image_token_id)[..., None]
-            embeds = embeds.masked_scatter(places, images.to(embeds.dtype))
-        states = packed_forward.read(self.model.model.language_model, embeds, batch)
-        return Read(states[-1], embeds, states[LAYER], seen)
+                values = to_pixel_values(self.squares[batch.rows], self.device)
+                with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+                    features = tower_features(self.model.model.vision_tower, values)
+                images = self.model.model.multi_modal_projector(features)
+            is_image = (ids == self.model.config.image_token_id)[..., None]
+            embeds = embeds.masked_scatter(is_image, images.to(embeds.dtype))
+        states = packed_forward.forward(self.model.model.language_model, embeds, batch)
+        return ForwardResult(states[-1], embeds, states[SUPERVISED_LAYER], features)
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the oracle says of an album's pictures."""
+class OracleImages:
+    """Oracle embeddings of the images of an album."""
 
-    oracle: Oracle
-    targets: Targets
+    embedding: OracleEmbedding
+    targets: PatchTargets
 
-    def of(self, rows: Sequence[int], device: torch.device) -> Tensor:
-        """(pictures, patches, width)."""
-        said: Tensor = self.oracle(*self.targets.tensors(rows, device))
-        return said
+    def embed(self, rows: Sequence[int], device: torch.device) -> Tensor:
+        """Return embeddings (images, patches, width)."""
+        embeddings: Tensor = self.embedding(*self.targets.tensors(rows, device))
+        return embeddings
 
-    def of_pixels(self, rows: Sequence[int], values: Tensor) -> Tensor:
-        """The same, for ``align``: nothing left out."""
-        self.oracle.eval()
-        return self.of(rows, values.device)
+    def embed_pixels(self, rows: Sequence[int], values: Tensor) -> Tensor:
+        """Return embeddings in evaluation mode, for ``align``."""
+        self.embedding.eval()
+        return self.embed(rows, values.device)
 
 
 @dataclass(frozen=True)
-class Truths:
-    """The tower's own lesson: the head that reads it, and the truth of every patch of the album."""
+class PatchSupervision:
+    """Patch loss of the tower: its head and the targets of the album."""
 
-    head: DenseHead
-    targets: Targets
+    head: PatchHead
+    targets: PatchTargets
     weights: Sequence[float]
 
-    def loss(self, seen: Tensor, rows: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-        """The dense loss of what the tower saw of ``rows``."""
-        classes, boxes = self.head(seen)
-        truth, corners = self.targets.tensors(rows, seen.device)
-        return dense_loss(classes, boxes, truth, corners, self.weights)
+    def loss(self, features: Tensor, rows: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
+        """Return the patch loss and metrics for features of ``rows``."""
+        classes, boxes = self.head(features)
+        truth, corners = self.targets.tensors(rows, features.device)
+        return compute_patch_loss(classes, boxes, truth, corners, self.weights)
 
 
 def train_stage(
     name: str,
-    pupil: Pupil,
-    composer: Composer,
-    truths: Truths,
-    probe: tuple[Pupil, Composer],
+    training_model: TrainingModel,
+    packer: Packer,
+    patch_supervision: PatchSupervision,
+    probe: tuple[TrainingModel, Packer],
     *,
     folder: Path,
     seconds: float,
     seed: int = 0,
 ) -> None:
-    """Run ``oracle`` or ``tune`` for ``seconds``; ``probe`` gives held-out figures on the way."""
-    model = pupil.model
+    """Train ``oracle`` or ``tune``; ``probe`` is for held-out metrics."""
+    model = training_model.model
     trained: dict[str, nn.Module] = {
         "language": model.model.language_model,
         "head": model.lm_head,
     }
-    if pupil.told is not None:
-        trained["oracle"] = pupil.told.oracle
+    if training_model.oracle is not None:
+        trained["oracle"] = training_model.oracle.embedding
     else:
         trained["projector"] = model.model.multi_modal_projector
         trained["tower"] = model.model.vision_tower
-        trained["truths"] = truths.head
-    only(model, trained)
-    runs = coordinate_ids(composer.tokenizer)
-    course = Course(name, folder, seconds, RATES[name], trained, _SLOWER)
-    rng = random.Random(f"{name}/{seed}/{course.step}")
+        trained["patch_head"] = patch_supervision.head
+    train_only(model, trained)
+    runs = coordinate_ids(packer.tokenizer)
+    trainer = StageTrainer(name, folder, seconds, RATES[name], trained, _RATE_SCALES)
+    rng = random.Random(f"{name}/{seed}/{trainer.step}")
     forms = list(FORMS)
-    for step in course.steps():
-        easy = min(1.0, course.progress / _EASY) if pupil.told is not None else 1.0
-        reach = _SIMPLEST + (1 - _SIMPLEST) * easy
-        # One form a batch, so that little of it is padding.
+    for step in trainer.steps():
+        progress = (
+            min(1.0, trainer.progress / _CURRICULUM) if training_model.oracle is not None else 1.0
+        )
+        share = _MIN_SHARE + (1 - _MIN_SHARE) * progress
+        # One form per batch, to reduce padding.
         form: Form = rng.choices(forms, [FORMS[f] for f in forms])[0]
         size = BATCH if form != "several" else BATCH * 5 // 8
-        packs = [composer.compose(rng, form, reach) for _ in range(size)]
-        packs = [pack for pack in packs if pack.segments]
-        if not packs:
+        sequences = [packer.sample_sequence(rng, form, share) for _ in range(size)]
+        sequences = [sequence for sequence in sequences if sequence.segments]
+        if not sequences:
             continue
-        batch = collate(packs, composer.tokenizer.pad_token_id)
-        with torch.autocast(pupil.device.type, torch.bfloat16):
-            still = course.progress < _STILL
-            read = pupil.read(batch, still=still)
-            loss, right = answer_loss(model, read.last, batch, runs)
-            figures = {"words right": right, "answers": float(loss.detach())}
-            if read.seen is not None and not still:
-                dense, sight = truths.loss(read.seen, batch.rows)
-                loss = loss + _DENSE * dense
-                figures |= sight
-            previous = previous_loss(model, read.embeds, batch)
-            loss = loss + _PREVIOUS * previous
-            figures["previous"] = float(previous.detach())
-            look = look_loss(model, read.entering, packs, batch, composer.tokenizer)
-            if look is not None:
-                loss = loss + _LOOK * look
-                figures["look"] = float(look.detach())
-        course.learn(loss, figures)
-        if step % _PROBE_EVERY == _PROBE_EVERY - 1:
-            report(name, *probe)
-    course.write_curve()
+        batch = collate(sequences, packer.tokenizer.pad_token_id)
+        with torch.autocast(training_model.device.type, torch.bfloat16):
+            frozen = trainer.progress < _FROZEN_SHARE
+            result = training_model.forward(batch, frozen=frozen)
+            loss, accuracy = answer_loss(model, result.last, batch, runs)
+            metrics = {"word accuracy": accuracy, "answers": float(loss.detach())}
+            if result.image_features is not None and not frozen:
+                patch_loss, patch_metrics = patch_supervision.loss(
+                    result.image_features, batch.rows
+                )
+                loss = loss + _PATCH_WEIGHT * patch_loss
+                metrics |= patch_metrics
+            previous = previous_token_loss(model, result.embeds, batch)
+            loss = loss + _PREVIOUS_WEIGHT * previous
+            metrics["previous"] = float(previous.detach())
+            attention = attention_loss(
+                model, result.layer_input, sequences, batch, packer.tokenizer
+            )
+            if attention is not None:
+                loss = loss + _ATTENTION_WEIGHT * attention
+                metrics["attention"] = float(attention.detach())
+        trainer.update(loss, metrics)
+        if step % _PROBE_INTERVAL_STEPS == _PROBE_INTERVAL_STEPS - 1:
+            log_accuracy(name, *probe)
+    trainer.write_curve()
 
 
-def only(model: nn.Module, trained: Mapping[str, nn.Module]) -> None:
-    """Let ``trained`` learn and nothing else of ``model``."""
+def train_only(model: nn.Module, trained: Mapping[str, nn.Module]) -> None:
+    """Enable gradients only for the modules in ``trained``."""
     model.requires_grad_(requires_grad=False)
     for module in trained.values():
         module.requires_grad_(requires_grad=True)
@@ -204,14 +215,13 @@ def only(model: nn.Module, trained: Mapping[str, nn.Module]) -> None:
 def answer_loss(
     model: LlavaForConditionalGeneration, hidden: Tensor, batch: Batch, runs: Sequence[int]
 ) -> tuple[Tensor, float]:
-    """Cross entropy on the asked tokens; a coordinate's neighbours share its target.
+    """Return the answer loss and word accuracy; coordinates have soft targets.
 
-    ``hidden`` (batch, length, width) are the last states. Returns it and the share of words told
-    rightly, coordinates left out.
+    ``hidden`` (batch, length, width) are the final states. The accuracy excludes coordinates.
     """
-    asked = batch.labels != _IGNORE
-    target = batch.labels[asked].to(hidden.device)
-    logits = model.lm_head(hidden[asked.to(hidden.device)]).float()
+    is_answer = batch.labels != _IGNORE
+    target = batch.labels[is_answer].to(hidden.device)
+    logits = model.lm_head(hidden[is_answer.to(hidden.device)]).float()
     losses = cross_entropy(logits, target, reduction="none")
     logs = logits.log_softmax(-1)
     steps = torch.arange(STEPS, device=logits.device)
@@ -220,50 +230,56 @@ def answer_loss(
         inside = (target >= first) & (target < first + STEPS)
         word &= ~inside
         if bool(inside.any()):
-            gap = (steps - (target[inside] - first)[:, None]).float() / _BLUR
+            gap = (steps - (target[inside] - first)[:, None]).float() / _SOFT_TARGET_STD
             soft = torch.exp(-0.5 * gap * gap)
             soft = soft / soft.sum(-1, keepdim=True)
             losses[inside] = -(soft * logs[inside, first : first + STEPS]).sum(-1)
-    coordinate = torch.full(asked.shape, _EVIDENCE)
+    coordinate = torch.full(is_answer.shape, _EVIDENCE_WEIGHT)
     for kind, row, start, end in batch.spans:
         if kind == "location":
-            coordinate[row, start:end] = _ASKED_FOR
-    weights = torch.where(word, 1.0, coordinate[asked].to(logits.device))
-    right = (logits.argmax(-1) == target)[word].float().mean()
-    return (losses * weights).sum() / weights.sum(), float(right)
+            coordinate[row, start:end] = _LOCATION_WEIGHT
+    weights = torch.where(word, 1.0, coordinate[is_answer].to(logits.device))
+    accuracy = (logits.argmax(-1) == target)[word].float().mean()
+    return (losses * weights).sum() / weights.sum(), float(accuracy)
 
 
 @torch.no_grad()
-def packed_figures(
-    pupil: Pupil, composer: Composer, packs_a_form: int, seed: int = 1
+def packed_accuracy(
+    training_model: TrainingModel, packer: Packer, sequences_per_form: int, seed: int = 1
 ) -> dict[str, dict[str, float]]:
-    """Exact answers, by form and kind, over packs of a held-out album.
+    """Return the share of exact answers by form and kind.
 
-    A greedy answer equals the true one exactly when every token's best guess, given the true tokens
-    before it, is the true one; so one pass tells. Coordinates count as right within 0.03.
+    One forward pass is enough: a greedy answer is exact if each token is the best guess after the
+    true previous tokens. Coordinates are correct within 0.03.
     """
-    runs = coordinate_ids(composer.tokenizer)
-    figures: dict[str, dict[str, float]] = {}
+    runs = coordinate_ids(packer.tokenizer)
+    metrics: dict[str, dict[str, float]] = {}
     rng = random.Random(seed)
     for form in FORMS:
         hits: dict[str, list[float]] = defaultdict(list)
-        for _ in range(0, packs_a_form, BATCH):
-            packs = [composer.compose(rng, form) for _ in range(BATCH)]
-            batch = collate([p for p in packs if p.segments], composer.tokenizer.pad_token_id)
-            with torch.autocast(pupil.device.type, torch.bfloat16):
-                guess = pupil.model.lm_head(pupil.read(batch).last).argmax(-1).cpu()
-            good = guess == batch.labels
+        for _ in range(0, sequences_per_form, BATCH):
+            sequences = [packer.sample_sequence(rng, form) for _ in range(BATCH)]
+            batch = collate([p for p in sequences if p.segments], packer.tokenizer.pad_token_id)
+            with torch.autocast(training_model.device.type, torch.bfloat16):
+                guess = (
+                    training_model.model.lm_head(training_model.forward(batch).last)
+                    .argmax(-1)
+                    .cpu()
+                )
+            correct = guess == batch.labels
             for first in runs:
                 both = [(t >= first) & (t < first + STEPS) for t in (guess, batch.labels)]
-                good |= both[0] & both[1] & ((guess - batch.labels).abs() <= 3)
+                correct |= both[0] & both[1] & ((guess - batch.labels).abs() <= 3)
             for kind, row, start, end in batch.spans:
-                hits[kind].append(float(good[row, start:end].all()))
-        figures[form] = {kind: sum(v) / len(v) for kind, v in sorted(hits.items())}
-    return figures
+                hits[kind].append(float(correct[row, start:end].all()))
+        metrics[form] = {kind: sum(v) / len(v) for kind, v in sorted(hits.items())}
+    return metrics
 
 
-def report(name: str, pupil: Pupil, composer: Composer, packs_a_form: int = 16) -> None:
-    """Log ``packed_figures``."""
-    for form, figures in packed_figures(pupil, composer, packs_a_form).items():
-        shown = " ".join(f"{kind} {value:.2f}" for kind, value in figures.items())
-        _log.info("%s, held out, %s: %s", name, form, shown)
+def log_accuracy(
+    name: str, training_model: TrainingModel, packer: Packer, sequences_per_form: int = 16
+) -> None:
+    """Log ``packed_accuracy``."""
+    for form, metrics in packed_accuracy(training_model, packer, sequences_per_form).items():
+        shown = " ".join(f"{kind} {value:.2f}" for kind, value in metrics.items())
+        logger.info("%s, held out, %s: %s", name, form, shown)

@@ -1,7 +1,7 @@
-"""Stage 2: the projector alone (LLaVA's first stage) learns what the language model understands.
+"""Stage 2: train only the projector (first stage of LLaVA).
 
-What it should say of a patch is known: what the oracle says, or, of a model that goes on learning,
-what it said before its tower went on.
+The targets are the oracle embeddings, or, when training continues from a model, the projector
+outputs before the tower was trained further.
 """
 
 from __future__ import annotations
@@ -17,63 +17,65 @@ import torch
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
-from sightline.training.vlm.data.patch_targets import Targets
-from sightline.training.vlm.stages.language_model import Pupil, only
-from sightline.training.vlm.stages.stage_trainer import Course
-from sightline.training.vlm.stages.vision_tower import features_of, pixels
+from sightline.training.vlm.data.patch_targets import PatchTargets
+from sightline.training.vlm.stages.language_model import TrainingModel, train_only
+from sightline.training.vlm.stages.stage_trainer import StageTrainer
+from sightline.training.vlm.stages.vision_tower import to_pixel_values, tower_features
 
 _RATE: Final = 2e-3
 _BATCH: Final = 32
 
 
 @dataclass(frozen=True)
-class Before:
-    """What a model that goes on learning said of pictures before its tower went on."""
+class FrozenProjector:
+    """Frozen copy of tower and projector before further training."""
 
     tower: nn.Module
     projector: nn.Module
 
     @classmethod
-    def of(cls, model: LlavaForConditionalGeneration) -> Before:
-        """A copy of the tower and the projector of ``model`` as they are now."""
+    def of(cls, model: LlavaForConditionalGeneration) -> FrozenProjector:
+        """Copy the current tower and projector of ``model``."""
         parts = model.model.vision_tower, model.model.multi_modal_projector
         tower, projector = (copy.deepcopy(part).requires_grad_(False) for part in parts)
         return cls(tower, projector)
 
-    def of_pixels(self, rows: Sequence[int], values: Tensor) -> Tensor:  # noqa: ARG002
-        """What it said of ``values`` (pictures, 3, edge, edge): (pictures, patches, width)."""
-        said: Tensor = self.projector(features_of(self.tower, values))
-        return said
+    def embed_pixels(self, rows: Sequence[int], values: Tensor) -> Tensor:  # noqa: ARG002
+        """Map ``values`` (images, 3, edge, edge) to (images, patches, width)."""
+        output: Tensor = self.projector(tower_features(self.tower, values))
+        return output
 
 
 def align(
-    pupil: Pupil,
-    goal: Callable[[Sequence[int], Tensor], Tensor],
-    targets: Targets,
+    training_model: TrainingModel,
+    target_embeddings: Callable[[Sequence[int], Tensor], Tensor],
+    targets: PatchTargets,
     *,
     folder: Path,
     seconds: float,
     seed: int = 0,
 ) -> None:
-    """Train the projector for ``seconds`` to say of what the tower sees what ``goal`` says.
+    """Train the projector for ``seconds`` to produce ``target_embeddings``.
 
-    ``goal`` is given the numbers of pictures and their pixels; ``targets`` tell which patches show
-    a thing, which count most.
+    ``target_embeddings`` maps image rows and pixel values to embeddings. Patches with an object in
+    ``targets`` have a higher weight.
     """
-    model = pupil.model
+    model = training_model.model
     trained: dict[str, nn.Module] = {"projector": model.model.multi_modal_projector}
-    only(model, trained)
-    course = Course("align", folder, seconds, _RATE, trained)
-    rng = random.Random(f"align/{seed}/{course.step}")
-    for _ in course.steps():
-        rows = sorted(rng.sample(range(len(pupil.squares)), min(_BATCH, len(pupil.squares))))
-        values = pixels(pupil.squares[rows], pupil.device)
-        with torch.autocast(pupil.device.type, torch.bfloat16):
+    train_only(model, trained)
+    trainer = StageTrainer("align", folder, seconds, _RATE, trained)
+    rng = random.Random(f"align/{seed}/{trainer.step}")
+    for _ in trainer.steps():
+        rows = sorted(
+            rng.sample(range(len(training_model.squares)), min(_BATCH, len(training_model.squares)))
+        )
+        values = to_pixel_values(training_model.squares[rows], training_model.device)
+        with torch.autocast(training_model.device.type, torch.bfloat16):
             with torch.no_grad():
-                seen = features_of(model.model.vision_tower, values)
-                told = goal(rows, values).float()
-            said = model.model.multi_modal_projector(seen)
-        there = targets.tensors(rows, pupil.device)[0][..., 0] > 0
-        gap = ((said.float() - told) ** 2).mean(-1) / told[there].pow(2).mean()
-        course.learn(gap[there].mean() + 0.3 * gap[~there].mean(), {})
-    course.write_curve()
+                features = tower_features(model.model.vision_tower, values)
+                expected = target_embeddings(rows, values).float()
+            output = model.model.multi_modal_projector(features)
+        has_object = targets.tensors(rows, training_model.device)[0][..., 0] > 0
+        gap = ((output.float() - expected) ** 2).mean(-1) / expected[has_object].pow(2).mean()
+        trainer.update(gap[has_object].mean() + 0.3 * gap[~has_object].mean(), {})
+    trainer.write_curve()

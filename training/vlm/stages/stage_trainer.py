@@ -1,8 +1,8 @@
-"""One stage of training: a time budget, a learning rate over it, checkpoints that resume it.
+"""Trainer of one stage: time budget, learning-rate schedule, checkpoints.
 
-Stages are measured in seconds of work rather than steps, so that a machine of any speed spends the
-time that it was given; a resumed stage goes on from the seconds that its checkpoint has used. On a
-CPU they are seconds of its time, so that a machine that others share is not given less.
+The budget of a stage is in seconds instead of steps, so that the total time does not depend on the
+machine. A resumed stage continues from the elapsed seconds of its checkpoint. On CPUs, the budget
+is CPU time, so that other processes do not shorten the training.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-_log = logging.getLogger(__name__)
-_WARM_UP: Final = 0.03
-_FLOOR: Final = 0.02
-CHECKPOINT_EVERY_S: Final = 240.0
-_LOG_EVERY: Final = 50
-_CLIP: Final = 1.0
+logger = logging.getLogger(__name__)
+_WARM_UP_SHARE: Final = 0.03
+_MIN_RATE_FACTOR: Final = 0.02
+CHECKPOINT_INTERVAL_SECONDS: Final = 240.0
+_LOG_INTERVAL_STEPS: Final = 50
+_MAX_GRAD_NORM: Final = 1.0
 
 
 @dataclass
-class Course:
-    """Trains ``modules`` for ``seconds``; ``folder/name.pt`` is its checkpoint.
+class StageTrainer:
+    """Trains ``modules`` for ``seconds``; ``folder/name.pt`` is the checkpoint.
 
-    The matrices inside transformer layers learn by Muon, scaled to AdamW's step, everything else
-    by AdamW. ``slower`` gives modules a share of the learning rate.
+    Matrices in transformer layers use Muon, scaled to the step size of AdamW. All other weights use
+    AdamW. ``rate_scales`` scales the learning rate per module.
     """
 
     name: str
@@ -40,16 +40,16 @@ class Course:
     seconds: float
     rate: float
     modules: Mapping[str, nn.Module]
-    slower: Mapping[str, float] = field(default_factory=dict)
+    rate_scales: Mapping[str, float] = field(default_factory=dict)
     decay: float = 0.05
     step: int = 0
-    spent: float = 0.0
+    elapsed_seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         kinds: dict[str, list[dict[str, Any]]] = {"matrix": [], "table": [], "vector": []}
         for name, module in self.modules.items():
-            share = self.slower.get(name, 1.0)
+            share = self.rate_scales.get(name, 1.0)
             chosen: dict[str, list[nn.Parameter]] = {kind: [] for kind in kinds}
             for path, weight in module.named_parameters():
                 if weight.requires_grad:
@@ -73,53 +73,53 @@ class Course:
 
     @property
     def checkpoint(self) -> Path:
-        """Where this stage is kept."""
+        """Path of the checkpoint."""
         return self.folder / f"{self.name}.pt"
 
     @property
     def progress(self) -> float:
-        """The share of the budget that is used, 0 to 1."""
-        return min(self.spent / self.seconds, 1.0)
+        """Used share of the budget, 0 to 1."""
+        return min(self.elapsed_seconds / self.seconds, 1.0)
 
     def steps(self) -> Iterator[int]:
-        """Yield step numbers until the budget is used; checkpoints on the way and at the end."""
-        began, before = self._clock(), self.spent
+        """Yield step numbers until the budget is used; save checkpoints."""
+        started, before = self._clock(), self.elapsed_seconds
         saved = time.monotonic()
         if self.progress >= 1.0:
             return
         while self.progress < 1.0:
             yield self.step
             self.step += 1
-            self.spent = before + self._clock() - began
+            self.elapsed_seconds = before + self._clock() - started
             now = time.monotonic()
-            if now - saved > CHECKPOINT_EVERY_S:
+            if now - saved > CHECKPOINT_INTERVAL_SECONDS:
                 self.save()
                 saved = now
         self.save()
 
-    def learn(self, loss: Tensor, figures: Mapping[str, float]) -> None:
-        """One step down ``loss``; logs a mean of ``figures`` now and then."""
+    def update(self, loss: Tensor, metrics: Mapping[str, float]) -> None:
+        """Run one optimizer step and log mean ``metrics`` regularly."""
         for group in self._groups:
-            group["lr"] = self.rate * self._factor() * group["share"]
+            group["lr"] = self.rate * self._rate_factor() * group["share"]
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._weights, _CLIP)
+        nn.utils.clip_grad_norm_(self._weights, _MAX_GRAD_NORM)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        self.history.append({"loss": float(loss.detach()), **figures})
-        if self.step % _LOG_EVERY == 0:
-            recent = self.history[-_LOG_EVERY:]
+        self.history.append({"loss": float(loss.detach()), **metrics})
+        if self.step % _LOG_INTERVAL_STEPS == 0:
+            recent = self.history[-_LOG_INTERVAL_STEPS:]
             shown = {key: _mean(recent, key) for key in sorted({k for r in recent for k in r})}
             text = " ".join(f"{key} {value:.4f}" for key, value in shown.items())
-            _log.info("%s step %d %.0f%% %s", self.name, self.step, 100 * self.progress, text)
+            logger.info("%s step %d %.0f%% %s", self.name, self.step, 100 * self.progress, text)
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint atomically."""
         state: dict[str, Any] = {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
-            "spent": self.spent,
+            "elapsed_seconds": self.elapsed_seconds,
             "history": self.history,
         }
         part = self.checkpoint.with_suffix(".part")
@@ -127,7 +127,7 @@ class Course:
         part.replace(self.checkpoint)
 
     def curve(self, points: int = 40) -> list[dict[str, float]]:
-        """The history in at most ``points`` means, for the model card."""
+        """Return the history as at most ``points`` means."""
         size = max(1, math.ceil(len(self.history) / points))
         chunks = [self.history[i : i + size] for i in range(0, len(self.history), size)]
         return [
@@ -135,44 +135,46 @@ class Course:
         ]
 
     def write_curve(self) -> None:
-        """Leave the curve beside the checkpoint as JSON."""
-        curve = {"stage": self.name, "steps": self.step, "seconds": round(self.spent)}
+        """Write the curve next to the checkpoint as JSON."""
+        curve = {"stage": self.name, "steps": self.step, "seconds": round(self.elapsed_seconds)}
         text = json.dumps({**curve, "curve": self.curve()})
         (self.folder / f"{self.name}.json").write_text(text, encoding="utf-8")
 
     def _clock(self) -> float:
-        """Seconds of work so far; threads that work side by side count once."""
+        """Return elapsed seconds; on CPU, CPU time divided by threads."""
         if self._weights[0].device.type == "cpu":
             return time.process_time() / torch.get_num_threads()
         return time.monotonic()
 
-    def _factor(self) -> float:
-        """The share of the full rate: a short ramp up, then a cosine down to a floor."""
-        if self.progress < _WARM_UP:
-            return max(self.progress / _WARM_UP, 0.01)
-        angle = math.pi * (self.progress - _WARM_UP) / (1 - _WARM_UP)
-        return _FLOOR + (1 - _FLOOR) * 0.5 * (1 + math.cos(angle))
+    def _rate_factor(self) -> float:
+        """Return the rate factor: linear warm-up, then cosine to a minimum."""
+        if self.progress < _WARM_UP_SHARE:
+            return max(self.progress / _WARM_UP_SHARE, 0.01)
+        angle = math.pi * (self.progress - _WARM_UP_SHARE) / (1 - _WARM_UP_SHARE)
+        return _MIN_RATE_FACTOR + (1 - _MIN_RATE_FACTOR) * 0.5 * (1 + math.cos(angle))
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
-        self.step, self.spent = state["step"], state["spent"]
+        self.step, self.elapsed_seconds = state["step"], state["elapsed_seconds"]
         self.history = state["history"]
         if self.progress < 1.0:
-            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(kept)
-        _log.info("%s goes on from step %d, %.0f s", self.name, self.step, self.spent)
+            for optimizer, optimizer_state in zip(
+                self.optimizers, state["optimizers"], strict=True
+            ):
+                optimizer.load_state_dict(optimizer_state)
+        logger.info("%s resumes at step %d, %.0f s", self.name, self.step, self.elapsed_seconds)
 
 
 def _kind(path: str, weight: Tensor) -> str:
-    """``matrix`` inside a layer, another ``table`` (an embedding, a head), or ``vector``."""
+    """Return ``matrix`` (in a layer), ``table`` (embedding, head), ``vector``."""
     if weight.dim() < 2:
         return "vector"
     return "matrix" if weight.dim() == 2 and "layers." in path else "table"
 
 
 def _mean(records: Sequence[Mapping[str, float]], key: str) -> float:
-    """The mean of a figure over the steps that have it."""
+    """Return the mean of a metric over the steps that have it."""
     values = [record[key] for record in records if key in record]
     return sum(values) / len(values)

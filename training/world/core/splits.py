@@ -1,4 +1,4 @@
-"""Splits: train, validation and test, disjoint by seed and by attribute combination.
+"""Train, validation and test splits, disjoint by seed and combination.
 
 A *combination* is a short string such as ``street/van/white`` or ``room/lamp/left of/sofa``. Its
 hash decides whether it is *unseen*. About 15% of combinations are unseen and occur only in the test

@@ -1,4 +1,6 @@
-"""Create the font subsets: ``python -m sightline.training.world.fonts.subset DIR``.
+"""Create the font subsets.
+
+Usage: ``python -m sightline.training.world.fonts.subset DIR``.
 
 DIR is searched recursively for the full fonts (Debian packages: fonts-open-sans,
 fonts-crosextra-caladea, fonts-roboto-slab, fonts-noto-cjk). Requires fonttools.

@@ -60,7 +60,10 @@ def test_the_prompt_of_the_built_in_model_equals_its_training_prompt() -> None:
     assert sent.url.startswith("data:image/png;base64,")
     expected = prompt.grounded_messages(
         question,
-        [prompt.ImageEvidence(sent.url), prompt.TextEvidence("HEAT SINK | hole spacing 32 mm <image>")],
+        [
+            prompt.ImageEvidence(sent.url),
+            prompt.TextEvidence("HEAT SINK | hole spacing 32 mm <image>"),
+        ],
     )
     assert body["messages"] == _joined(expected)
 

@@ -20,8 +20,13 @@ from sightline.server.models.model_server.builtin.openai_server import (
     run_server_in_thread,
 )
 from sightline.storage.errors import ConfigurationError
-from sightline.training.vlm.data.letterbox import as_square
-from sightline.training.vlm.data.prompt import Passage, Shown, grounded_messages, parse_answer
+from sightline.training.vlm.data.letterbox import letterbox
+from sightline.training.vlm.data.prompt import (
+    ImageEvidence,
+    TextEvidence,
+    grounded_messages,
+    parse_answer,
+)
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.families import draw
 from tests.support import random_llava
@@ -89,8 +94,11 @@ def test_greedy_answers_equal_those_of_generate_in_transformers(
     model = LlavaForConditionalGeneration.from_pretrained(llava_folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(llava_folder)
     for color, question in (("red", "What is it?"), ("blue", "车在哪里？"), ("white", "Is there")):
-        shown = [Shown(data_url(color=color)), Shown(data_url((32, 32), "black", "WEBP"))]
-        messages = grounded_messages(question, [*shown, Passage("HOTEL | 12")])
+        shown = [
+            ImageEvidence(data_url(color=color)),
+            ImageEvidence(data_url((32, 32), "black", "WEBP")),
+        ]
+        messages = grounded_messages(question, [*shown, TextEvidence("HOTEL | 12")])
         response = client.post(
             "/chat/completions", json={"model": NAME, "messages": messages, "max_tokens": 16}
         )
@@ -314,7 +322,7 @@ def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (BUILTIN_VLM / "model.safetensors").exists(), reason="no built-in weights")
 def test_the_built_in_model_answers_in_the_trained_format() -> None:
-    shapes = as_square(draw("shapes", seed_of("test", 3), "test").image)
+    shapes = letterbox(draw("shapes", seed_of("test", 3), "test").image)
     buffer = io.BytesIO()
     shapes.save(buffer, "PNG")
     url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -327,7 +335,7 @@ def test_the_built_in_model_answers_in_the_trained_format() -> None:
         for question in questions:
             sent = {
                 "model": "builtin-llava",
-                "messages": grounded_messages(question, [Shown(url)]),
+                "messages": grounded_messages(question, [ImageEvidence(url)]),
                 "max_tokens": 32,
             }
             lines.append(text_of(client.post("/chat/completions", json=sent).json()))
