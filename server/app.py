@@ -15,7 +15,7 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
 from sightline.server.config import Settings
-from sightline.server.mcp_server.analytics_provider import require_analytics_login
+from sightline.server.mcp_server.analytics_provider import require_read_only_login
 from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.server import SightlineServer
@@ -63,9 +63,10 @@ def create_app(
     """
     # Validated here, and not only when the transport already runs.
     ingest_options(settings)
-    VlmEndpoint.from_settings(settings)
+    VlmEndpoint.from_settings(settings.vlm)
     cross_encoder_reranker.check(settings.reranker.model, settings.vlm.base_url)
-    require_analytics_login(settings)
+    if settings.analytics.enabled:
+        require_read_only_login(settings)
     metrics = metrics or Metrics()
     audit = Audit(settings.log.audit_file)
 

@@ -64,8 +64,8 @@ def create_http_auth(settings: Settings, address: str) -> HttpAuth | None:
 
     Raises ConfigurationError for a non-loopback address without authentication.
     """
-    tokens = load_tokens(settings)
-    if not tokens and settings.auth.jwt.issuer is None:
+    tokens, jwt = load_tokens(settings), settings.auth.jwt
+    if not tokens and jwt.issuer is None:
         if is_loopback(settings.http.host):
             return None
         raise ConfigurationError(
@@ -74,30 +74,11 @@ def create_http_auth(settings: Settings, address: str) -> HttpAuth | None:
             f"{variable('auth.jwt.issuer')}, or listen on 127.0.0.1"
         )
     static = StaticTokenVerifier(tokens)
-    if settings.auth.jwt.issuer is None:
+    if jwt.issuer is None:
         # There is no authorization server. The token list binds each token to this server.
         issuer = _URL.validate_python(settings.http.public_url or address)
         return HttpAuth(static, AuthSettings(issuer_url=issuer, resource_server_url=None), ())
-    return _jwt_auth(settings, settings.auth.jwt.issuer, static, resource_url(settings, address))
-
-
-def resource_url(settings: Settings, address: str) -> str:
-    """Return the address that clients use; it is the audience of tokens (RFC 8707)."""
-    if settings.http.public_url is None:
-        return address
-    path = urlsplit(settings.http.public_url).path
-    base = settings.http.public_url.rstrip("/")
-    return base if path.strip("/") else base + MCP_PATH
-
-
-def _jwt_auth(
-    settings: Settings, issuer: str, static: StaticTokenVerifier, own_url: str
-) -> HttpAuth:
-    # Slow imports that only this configuration needs.
-    from sightline.server.auth.jwks import JwksClient
-    from sightline.server.auth.jwt_verifier import JwtVerifier
-
-    if settings.auth.jwt.jwks_url is None:
+    if jwt.jwks_url is None:
         raise ConfigurationError(
             f"{variable('auth.jwt.issuer')} needs {variable('auth.jwt.jwks_url')}, the address "
             "of the keys"
@@ -107,28 +88,37 @@ def _jwt_auth(
             f"{variable('auth.jwt.issuer')} needs {variable('http.public_url')}: the audience "
             "of tokens is the address that clients use"
         )
-    verifier = JwtVerifier(
-        JwksClient(settings.auth.jwt.jwks_url),
-        issuer=issuer,
-        audience=settings.auth.jwt.audience or own_url,
-        algorithms=settings.auth.jwt.algorithms,
-        scope_prefix=settings.auth.jwt.scope_prefix,
-    )
-    public_url, issuer_url = _URL.validate_python(own_url), _URL.validate_python(issuer)
+    # Slow imports that only this configuration needs.
+    from sightline.server.auth.jwks import JwksClient
+    from sightline.server.auth.jwt_verifier import JwtVerifier
+
+    own_url = resource_url(settings, address)
+    keys, audience = JwksClient(jwt.jwks_url), jwt.audience or own_url
+    verifier = JwtVerifier(keys, jwt.issuer, audience, jwt.algorithms, jwt.scope_prefix)
+    public_url, issuer = _URL.validate_python(own_url), _URL.validate_python(jwt.issuer)
     return HttpAuth(
         _CombinedVerifier(static, verifier),
         AuthSettings(
-            issuer_url=issuer_url,
+            issuer_url=issuer,
             resource_server_url=public_url,
             validate_token_resource=False,  # the verifier checks the audience
         ),
         create_protected_resource_routes(
             public_url,
-            [issuer_url],
-            scopes_supported=[settings.auth.jwt.scope_prefix + scope for scope in SCOPES],
+            [issuer],
+            scopes_supported=[jwt.scope_prefix + scope for scope in SCOPES],
             resource_name="Sightline",
         ),
     )
+
+
+def resource_url(settings: Settings, address: str) -> str:
+    """Return the address that clients use; it is the audience of tokens (RFC 8707)."""
+    if settings.http.public_url is None:
+        return address
+    path = urlsplit(settings.http.public_url).path
+    base = settings.http.public_url.rstrip("/")
+    return base if path.strip("/") else base + MCP_PATH
 
 
 def _unavailable(_: HTTPConnection, error: AuthenticationError) -> Response:

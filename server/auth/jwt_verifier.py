@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -32,24 +33,18 @@ class _RejectedError(Exception):
     """The reason why a token is invalid, for the log."""
 
 
+@dataclass(frozen=True, slots=True)
 class JwtVerifier:
-    """`TokenVerifier` of the SDK for the tokens of one authorization server."""
+    """`TokenVerifier` of the SDK for the tokens of one authorization server.
 
-    def __init__(
-        self,
-        keys: JwksClient,
-        *,
-        issuer: str,
-        audience: str,
-        algorithms: Sequence[str],
-        scope_prefix: str = "",
-    ) -> None:
-        """With the prefix ``sightline:``, the scope ``sightline:read`` means ``read``."""
-        self._keys = keys
-        self._issuer = issuer
-        self._audience = audience
-        self._algorithms = algorithms
-        self._scope_prefix = scope_prefix
+    With the prefix ``sightline:``, the scope ``sightline:read`` means ``read``.
+    """
+
+    keys: JwksClient
+    issuer: str
+    audience: str
+    algorithms: Sequence[str]
+    scope_prefix: str = ""
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return principal and scopes of a token, or None if it is invalid.
@@ -70,36 +65,32 @@ class JwtVerifier:
             raise _RejectedError(f"it has {len(token):,} bytes; the limit is {MAX_TOKEN_BYTES:,}")
         if not token.isascii():
             raise _RejectedError("it contains non-ASCII characters")
-        kid, algorithm = self._parse_header(token)
-        key = await self._keys.get(kid, algorithm)
+        header = jwt.get_unverified_header(token)
+        algorithm, kid = str(header.get("alg")), header.get("kid")
+        if algorithm not in self.algorithms:
+            raise _RejectedError(f"its algorithm is {shown(algorithm)}")
+        if kid is not None and (not isinstance(kid, str) or len(kid) > _MAX_NAME_CHARS):
+            raise _RejectedError(f"its key id is {shown(kid)}")
+        key = await self.keys.get(kid, algorithm)
         if key is None:
             raise _RejectedError(f"there is no key {shown(kid)} for {algorithm}")
         claims = jwt.decode(
             token,
             key,
             algorithms=[algorithm],
-            audience=self._audience,
-            issuer=self._issuer,
+            audience=self.audience,
+            issuer=self.issuer,
             leeway=LEEWAY_SECONDS,
             options={"require": _REQUIRED_CLAIMS},
         )
         return AccessToken(
             token=f"jwt {kid}",  # other code does not need the secret token
             client_id=_principal(claims),
-            scopes=_scopes(claims, self._scope_prefix),
+            scopes=_scopes(claims, self.scope_prefix),
             expires_at=int(claims["exp"] + LEEWAY_SECONDS),
             subject=claims["sub"],
             claims={"iss": claims["iss"]},
         )
-
-    def _parse_header(self, token: str) -> tuple[str | None, str]:
-        header = jwt.get_unverified_header(token)
-        algorithm, kid = str(header.get("alg")), header.get("kid")
-        if algorithm not in self._algorithms:
-            raise _RejectedError(f"its algorithm is {shown(algorithm)}")
-        if kid is not None and (not isinstance(kid, str) or len(kid) > _MAX_NAME_CHARS):
-            raise _RejectedError(f"its key id is {shown(kid)}")
-        return kid, algorithm
 
 
 def _principal(claims: Mapping[str, Any]) -> str:

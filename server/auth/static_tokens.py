@@ -11,7 +11,7 @@ import hmac
 import re
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,11 +90,11 @@ def _token_lines(path: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+@dataclass(frozen=True, slots=True)
 class StaticTokenVerifier:
     """`TokenVerifier` of the SDK for a fixed list of tokens."""
 
-    def __init__(self, tokens: Iterable[StoredToken]) -> None:
-        self._tokens = tuple(tokens)
+    tokens: Sequence[StoredToken]
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return principal and scopes of a token, or None if it is unknown.
@@ -102,14 +102,11 @@ class StaticTokenVerifier:
         Compares all stored hashes in constant time.
         """
         digest = _digest(token)
-        match: StoredToken | None = None
-        for stored in self._tokens:
-            if hmac.compare_digest(stored.sha256, digest):
-                match = stored
-        if match is None:
+        matches = [each for each in self.tokens if hmac.compare_digest(each.sha256, digest)]
+        if not matches:
             return None
         # Other code does not need the secret, so pass its hash.
-        return AccessToken(token=match.sha256, client_id=match.name, scopes=list(match.scopes))
+        return AccessToken(token=digest, client_id=matches[-1].name, scopes=[*matches[-1].scopes])
 
 
 def _digest(secret: str) -> str:

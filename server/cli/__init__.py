@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import inspect
 import logging
 import os
 import sys
@@ -13,8 +15,8 @@ from importlib.metadata import version
 from sightline.server.config.settings import CONFIG_VARIABLE
 from sightline.storage.errors import SightlineError
 
-#: Module and help text of each command. The module defines ``run_COMMAND``, which may return an
-#: exit code, and ``configure_COMMAND`` if there are arguments.
+#: Module and help text of each command. The module defines ``run_COMMAND``, which may be async and
+#: may return an exit code, and ``configure_COMMAND`` if there are arguments.
 _COMMANDS = {
     "demo": (
         "demo.demo_command",
@@ -102,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # An environment variable, so that child processes use the same file.
         os.environ[CONFIG_VARIABLE] = arguments.config
     try:
-        return int(arguments.run(arguments) or 0)
+        result = arguments.run(arguments)
+        return int((asyncio.run(result) if inspect.iscoroutine(result) else result) or 0)
     except SightlineError as error:
         print(f"sightline {arguments.command}: {error}", file=sys.stderr)
         logging.getLogger(__name__).debug("details", exc_info=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -48,28 +47,24 @@ def configure_bind(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--release", action="store_true", help="remove the binding")
 
 
-def run_bind(arguments: argparse.Namespace) -> None:
+async def run_bind(arguments: argparse.Namespace) -> None:
     """Change the binding, and print all bindings."""
-    action = arguments.collections or arguments.everything or arguments.nothing or arguments.release
-    if bool(action) != (arguments.name is not None):
+    name, collections = arguments.name, arguments.collections
+    action = collections or arguments.everything or arguments.nothing or arguments.release
+    if bool(action) != (name is not None):
         raise ConfigurationError(
             "Give a principal with --collections, --everything, --nothing or --release, or no "
             "arguments at all."
         )
-    print("\n".join(asyncio.run(_bind(arguments))))
-
-
-async def _bind(arguments: argparse.Namespace) -> list[str]:
-    name: str = arguments.name
     async with open_database(load_settings()) as database, database.connection() as connection:
         if arguments.everything:
             await row_security.bind_to_all_collections(connection, name)
-        elif arguments.collections or arguments.nothing:
-            await row_security.bind(connection, name, arguments.collections or ())
+        elif collections or arguments.nothing:
+            await row_security.bind(connection, name, collections or ())
         elif arguments.release and not await row_security.remove_binding(connection, name):
             known = await row_security.bindings(connection)
             raise UnknownNameError("binding of", name, known)
-        return _format_bindings(await row_security.bindings(connection))
+        print(*_format_bindings(await row_security.bindings(connection)), sep="\n")
 
 
 def _format_bindings(bindings: Mapping[str, Sequence[str] | None]) -> list[str]:
@@ -94,17 +89,15 @@ def configure_grant_analyst(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_grant_analyst(arguments: argparse.Namespace) -> None:
+async def run_grant_analyst(arguments: argparse.Namespace) -> None:
     """Print the connection string on stdout, and hints on stderr."""
     settings = load_settings()
     with database_dsn(settings) as dsn:
-        granted = asyncio.run(
-            analyst_roles.grant_analyst(
-                dsn,
-                arguments.name,
-                collections=arguments.collections,
-                everything=arguments.all_collections,
-            )
+        granted = await analyst_roles.grant_analyst(
+            dsn,
+            arguments.name,
+            collections=arguments.collections,
+            everything=arguments.all_collections,
         )
     if settings.database.url is None:
         print(
@@ -124,7 +117,7 @@ def configure_revoke_analyst(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the login, such as alice")
 
 
-def run_revoke_analyst(arguments: argparse.Namespace) -> None:
+async def run_revoke_analyst(arguments: argparse.Namespace) -> None:
     with database_dsn(load_settings()) as dsn:
-        asyncio.run(analyst_roles.revoke_analyst(dsn, arguments.name))
+        await analyst_roles.revoke_analyst(dsn, arguments.name)
     print(f"Deleted the login {arguments.name}.", file=sys.stderr)

@@ -37,11 +37,7 @@ def configure_analyze(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_analyze(arguments: argparse.Namespace) -> None:
-    asyncio.run(_analyze(arguments))
-
-
-async def _analyze(arguments: argparse.Namespace) -> None:
+async def run_analyze(arguments: argparse.Namespace) -> None:
     from sightline.storage.analytics import cluster_analysis
 
     async with open_database(load_settings()) as database:
@@ -90,6 +86,7 @@ async def _draw_atlas(arguments: argparse.Namespace) -> tuple[str, str]:
     """Return the HTML page and a summary."""
     from sightline.server.reports import atlas_page
     from sightline.storage.analytics import atlas_data
+    from sightline.storage.records import assets
 
     async with open_database(load_settings()) as database:
         map_ = await atlas_data.build_map(
@@ -102,8 +99,9 @@ async def _draw_atlas(arguments: argparse.Namespace) -> tuple[str, str]:
         thumbnails: dict[str, str] = {}
         for start in range(0, len(map_.ids), _THUMBNAIL_BATCH):
             ids = map_.ids[start : start + _THUMBNAIL_BATCH]
-            for id_, jpeg in (await atlas_data.thumbnails(database, ids)).items():
-                thumbnails[id_] = atlas_page.shrink(jpeg)
+            async with database.connection() as connection:
+                jpegs = await assets.thumbnails(connection, ids)
+            thumbnails |= {id_: atlas_page.shrink(jpeg) for id_, jpeg in jpegs.items()}
     summary = f"{len(map_.ids):,} of {map_.total:,} images, laid out by {map_.method.upper()}"
     return atlas_page.render(map_, thumbnails, created_at=datetime.now(UTC)), summary
 
@@ -117,20 +115,16 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_export(arguments: argparse.Namespace) -> None:
+async def run_export(arguments: argparse.Namespace) -> None:
     """Write the file, and print the number of rows on stderr."""
-    path = arguments.output or Path(f"{arguments.view}.{arguments.format}")
-    rows = asyncio.run(_export(arguments, path))
-    print(f"{rows:,} rows in {path}", file=sys.stderr)
-
-
-async def _export(arguments: argparse.Namespace, path: Path) -> int:
     from sightline.storage.analytics.view_export import export_view
 
+    path = arguments.output or Path(f"{arguments.view}.{arguments.format}")
     async with open_database(load_settings()) as database:
-        return await export_view(
+        rows = await export_view(
             database, arguments.view, arguments.format, path, embedding_space=arguments.space
         )
+    print(f"{rows:,} rows in {path}", file=sys.stderr)
 
 
 def configure_sql(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +17,7 @@ from sightline.tools.shared.dependencies import Dependencies
 @asynccontextmanager
 async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
     """Open the dependencies of the tools, and wait without limit for models to load."""
-    async with Runtime(settings, Metrics(), timeout_seconds=math.inf) as runtime:
+    async with Runtime(settings.replace(startup_timeout_seconds=math.inf), Metrics()) as runtime:
         yield runtime.dependencies()
 
 
@@ -26,15 +25,11 @@ class ToolFailedError(SightlineError):
     """A tool call failed; the message is that of the tool."""
 
 
-def call_tool(settings: Settings, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+async def call_tool(settings: Settings, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Call a tool through an in-memory MCP client, as an agent does.
 
     Return the structured result, or raise ToolFailedError.
     """
-    return asyncio.run(_call(settings, tool, arguments))
-
-
-async def _call(settings: Settings, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     # The SDK takes a second to import, which `sightline --help` must not wait for.
     from mcp import Client
     from mcp.types import TextContent

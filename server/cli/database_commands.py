@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from pathlib import Path
 
 from sightline.server.config import Settings, load_settings
@@ -27,12 +26,15 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repair", action="store_true", help="repair problems where possible")
 
 
-def run_check(arguments: argparse.Namespace) -> int:
+async def run_check(arguments: argparse.Namespace) -> int:
     """Print one line per problem; return 1 if any problem is left."""
     settings = load_settings()
     if arguments.repair:
-        asyncio.run(_repair(settings))
-    return asyncio.run(_check(settings))
+        await _repair(settings)
+    async with open_database(settings) as database:
+        findings = await integrity_check.check(database, BlobStore(settings.data_dir))
+    print(*findings, f"{len(findings) or 'No'} problems found.", sep="\n")
+    return 1 if findings else 0
 
 
 async def _repair(settings: Settings) -> None:
@@ -45,13 +47,6 @@ async def _repair(settings: Settings) -> None:
         )
         for action in await repair.run():
             print(f"repaired: {action.code}, {action.count}: {action.action}")
-
-
-async def _check(settings: Settings) -> int:
-    async with open_database(settings) as database:
-        findings = await integrity_check.check(database, BlobStore(settings.data_dir))
-    print(*findings, f"{len(findings) or 'No'} problems found.", sep="\n")
-    return 1 if findings else 0
 
 
 def configure_backup(parser: argparse.ArgumentParser) -> None:

@@ -43,14 +43,10 @@ class Diagnosis:
         return f"{label} {self.subject}: {self.message}"
 
 
-def run_doctor(_: argparse.Namespace) -> int:
+async def run_doctor(_: argparse.Namespace) -> int:
     """Print one line per check; return 1 if there is a problem."""
-    return asyncio.run(_print(load_settings()))
-
-
-async def _print(settings: Settings) -> int:
     problems = 0
-    async for diagnosis in diagnose(settings):
+    async for diagnosis in diagnose(load_settings()):
         print(diagnosis, flush=True)
         problems += diagnosis.status == "error"
     print(f"{problems or 'No'} problems found.")
@@ -81,7 +77,8 @@ def _data_dir(settings: Settings) -> Diagnosis:
 
 
 async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]:
-    async with Runtime(settings, Metrics(), timeout_seconds=_LOADING_WAIT_SECONDS) as runtime:
+    settings = settings.replace(startup_timeout_seconds=_LOADING_WAIT_SECONDS)
+    async with Runtime(settings, Metrics()) as runtime:
         overviews = []
         subject = f"database ({'embedded' if settings.database.url is None else 'external'})"
         try:
@@ -116,9 +113,7 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
         for each in overviews:
             for level, identity in encoders.items():
                 async with database.connection() as connection:
-                    space = await embedding_spaces.find_for_collection(
-                        connection, each.collection.id, level
-                    )
+                    space = await embedding_spaces.find_for_collection(connection, each.id, level)
                 if space is not None and space.identity != identity:
                     key = "encoder.model" if level == "asset" else "encoder.passage_model"
                     yield Diagnosis(
@@ -132,7 +127,7 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
 async def _vlm(settings: Settings) -> Diagnosis:
     subject = "vision-language model"
     try:
-        endpoint = VlmEndpoint.from_settings(settings)
+        endpoint = VlmEndpoint.from_settings(settings.vlm)
         if endpoint is None:
             return Diagnosis(
                 "note",
@@ -158,7 +153,7 @@ async def _reranker(settings: Settings) -> Diagnosis:
         return Diagnosis("ok", subject, "off; results keep the order of the fusion")
     try:
         cross_encoder_reranker.check(model, settings.vlm.base_url)
-        endpoint = VlmEndpoint.from_settings(settings)
+        endpoint = VlmEndpoint.from_settings(settings.vlm)
         if model == cross_encoder_reranker.VLM and endpoint is not None:
             async with VlmClient(endpoint) as client:
                 seconds = await _rerank_seconds(VlmReranker(client))

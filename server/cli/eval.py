@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from contextlib import nullcontext
@@ -17,13 +16,10 @@ from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings
 from sightline.server.evaluation.answers.llm_judge import open_judge
 from sightline.server.evaluation.evaluators import ANSWER_FIELD, evaluate
-from sightline.server.evaluation.markdown_report import render_markdown
-from sightline.server.evaluation.report_model import EvalReport
+from sightline.server.evaluation.report_model import EvalReport, render_markdown
 from sightline.server.evaluation.run_file import RunFileLine, load_run_file
 from sightline.server.observability import logs
 from sightline.server.reports import evaluation_page
-
-STARTUP_TIMEOUT_SECONDS = 600.0
 
 
 def configure_eval(parser: argparse.ArgumentParser) -> None:
@@ -56,15 +52,12 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def run_eval(arguments: argparse.Namespace) -> None:
+async def run_eval(arguments: argparse.Namespace) -> None:
     """Evaluate and write the report; the exit code does not depend on the results."""
     judge = {"judge__base_url": arguments.judge, "judge__model": arguments.judge_model}
-    settings = load_settings(
-        startup_timeout_seconds=STARTUP_TIMEOUT_SECONDS,
-        **{name: value for name, value in judge.items() if value is not None},
-    )
+    settings = load_settings(**{name: value for name, value in judge.items() if value is not None})
     lines = load_run_file(arguments.run_file)
-    asyncio.run(evaluate_and_write(settings, lines, arguments.collection, arguments))
+    await evaluate_and_write(settings, lines, arguments.collection, arguments)
 
 
 async def evaluate_and_write(

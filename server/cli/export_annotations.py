@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from sightline.server.config import Settings, load_settings
+from sightline.server.config import load_settings
 from sightline.server.database.provider import open_database
 from sightline.server.runtime import create_image_decoder
 from sightline.storage.blobs import BlobStore
@@ -25,7 +24,6 @@ from sightline.tools.shared.images import decode_untrusted
 
 FILE = "annotations.json"
 _JPEG_QUALITY = 95
-_PROFILE = "llava-1.5"
 
 
 def configure_export_annotations(parser: argparse.ArgumentParser) -> None:
@@ -35,29 +33,21 @@ def configure_export_annotations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--origin", choices=("person", "model"), help="origin of the annotations (default: both)"
     )
-    parser.add_argument(
-        "--profile",
-        default=_PROFILE,
-        help="model profile of the LLaVA format (default: %(default)s)",
-    )
+    profile_help = "model profile of the LLaVA format (default: %(default)s)"
+    parser.add_argument("--profile", default="llava-1.5", help=profile_help)
 
 
-def run_export_annotations(arguments: argparse.Namespace) -> None:
+async def run_export_annotations(arguments: argparse.Namespace) -> None:
     """Write the folder, and print a summary on stderr."""
-    out: Path = arguments.out
+    settings, out = load_settings(), arguments.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} is not empty. Give a new or empty folder.")
-    images, boxes = asyncio.run(_export(load_settings(), arguments))
-    print(f"{boxes:,} annotations on {images:,} images in {out}", file=sys.stderr)
-
-
-async def _export(settings: Settings, arguments: argparse.Namespace) -> tuple[int, int]:
     decoder, blobs = create_image_decoder(settings), BlobStore(settings.data_dir)
     try:
         async with open_database(settings) as database:
             annotated = await _annotated_assets(database, arguments.collection, arguments.origin)
         data = _format(arguments, annotated)
-        (arguments.out / "images").mkdir(parents=True)
+        (out / "images").mkdir(parents=True)
         for asset, _ in annotated:
             content = blobs.read(asset.location, asset.sha256, name=asset.source)
             image = await decode_untrusted(decoder, content)
@@ -70,8 +60,9 @@ async def _export(settings: Settings, arguments: argparse.Namespace) -> tuple[in
         await decoder.close()
     # Written last, so that all images in it exist.
     text = json.dumps(data, ensure_ascii=False, indent=1)
-    (arguments.out / FILE).write_text(text + "\n", encoding="utf-8")
-    return len(annotated), sum(len(boxes) for _, boxes in annotated)
+    (out / FILE).write_text(text + "\n", encoding="utf-8")
+    count = sum(len(boxes) for _, boxes in annotated)
+    print(f"{count:,} annotations on {len(annotated):,} images in {out}", file=sys.stderr)
 
 
 async def _annotated_assets(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,14 +44,14 @@ def configure_ingest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def run_ingest(arguments: argparse.Namespace) -> int:
+async def run_ingest(arguments: argparse.Namespace) -> int:
     """Ingest and print a summary; return 1 if nothing could be ingested."""
     settings = load_settings()
     logs.configure(settings)
     collection = arguments.collection or settings.default_collection
     with progress_bar(shown=not arguments.quiet and not arguments.json) as progress:
-        summary = asyncio.run(
-            ingest_paths(settings, arguments.paths, collection, progress, tiles=arguments.tiles)
+        summary = await ingest_paths(
+            settings, arguments.paths, collection, progress, tiles=arguments.tiles
         )
     if arguments.json:
         print(json.dumps(summary.as_json(), ensure_ascii=False, indent=2))

@@ -22,9 +22,9 @@ def configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON result of the tool")
 
 
-def run_search(arguments: argparse.Namespace) -> int:
+async def run_search(arguments: argparse.Namespace) -> int:
     """Print the hits; return 1 if there are none."""
-    result = call_tool(
+    result = await call_tool(
         load_settings(),
         "search_text" if arguments.text else "search_images",
         {
@@ -79,8 +79,10 @@ def configure_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run_show(arguments: argparse.Namespace) -> None:
-    result = call_tool(load_settings(), "view_image", {"asset": arguments.asset, "max_edge": 64})
+async def run_show(arguments: argparse.Namespace) -> None:
+    result = await call_tool(
+        load_settings(), "view_image", {"asset": arguments.asset, "max_edge": 64}
+    )
     evidence: dict[str, Any] = result["evidence"]
     if arguments.json:
         print(json.dumps(evidence, ensure_ascii=False, indent=2))

@@ -20,12 +20,6 @@ _MAX_PRINCIPALS = 10_000
 _MAX_RESULT_BYTES = 200_000
 
 
-def require_analytics_login(settings: Settings) -> None:
-    """Raise ConfigurationError if analytics is enabled without a read-only login."""
-    if settings.analytics.enabled:
-        require_read_only_login(settings)
-
-
 def require_read_only_login(settings: Settings) -> None:
     """Raise ConfigurationError if an external database has no read-only login."""
     if settings.database.url is not None and settings.analytics.database_url is None:

@@ -188,7 +188,7 @@ class SightlineServer(MCPServer[Dependencies]):
         token = get_access_token()
         started = time.perf_counter()
         try:
-            with self._metrics.running_call():
+            with self._metrics.running.track_inprogress():
                 yield set_outcome
         finally:
             seconds = time.perf_counter() - started

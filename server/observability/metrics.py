@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -25,40 +24,33 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        counter = partial(Counter, registry=self.registry)
-        histogram = partial(Histogram, registry=self.registry, buckets=_SECONDS)
-        self._calls = counter("sightline_tool_calls", "Tool calls by outcome.", ["tool", "outcome"])
-        self._seconds = histogram("sightline_tool_seconds", "Duration of tool calls.", ["tool"])
-        self._running = Gauge(
-            "sightline_tool_calls_running", "Tool calls in progress.", registry=self.registry
+        counter = partial(Counter, namespace="sightline", registry=self.registry)
+        self._gauge = partial(Gauge, namespace="sightline", registry=self.registry)
+        histogram = partial(
+            Histogram, namespace="sightline", registry=self.registry, buckets=_SECONDS
         )
+        self._calls = counter("tool_calls", "Tool calls by outcome.", ["tool", "outcome"])
+        self._seconds = histogram("tool_seconds", "Duration of tool calls.", ["tool"])
+        self.running = self._gauge("tool_calls_running", "Tool calls in progress.")
         self._batch_items = histogram(
-            "sightline_encoder_batch_items",
-            "Number of items in a forward pass.",
-            ["kind"],
-            buckets=_ITEMS,
+            "encoder_batch_items", "Number of items in a forward pass.", ["kind"], buckets=_ITEMS
         )
         self._batch_seconds = histogram(
-            "sightline_encoder_batch_seconds", "Duration of a forward pass.", ["kind"]
+            "encoder_batch_seconds", "Duration of a forward pass.", ["kind"]
         )
         self._vision_calls = counter(
-            "sightline_vision_calls", "Vision-language model calls by outcome.", ["outcome"]
+            "vision_calls", "Vision-language model calls by outcome.", ["outcome"]
         )
         self._vision_seconds = histogram(
-            "sightline_vision_seconds",
+            "vision_seconds",
             "Duration of vision-language model calls, including waits and retries.",
         )
         self._vision_requests = counter(
-            "sightline_vision_requests",
-            "HTTP requests to the vision-language model, including retries.",
+            "vision_requests", "HTTP requests to the vision-language model, including retries."
         )
         self._vision_tokens = counter(
-            "sightline_vision_tokens", "Tokens of the vision-language model.", ["of"]
+            "vision_tokens", "Tokens of the vision-language model.", ["of"]
         )
-
-    def running_call(self) -> AbstractContextManager[Any]:
-        """Count a call as running for the duration of a block."""
-        return self._running.track_inprogress()
 
     def call(self, tool: str, outcome: Outcome, seconds: float) -> None:
         """Count a finished call."""
@@ -80,13 +72,13 @@ class Metrics:
 
     def add_gauge(self, name: str, help_: str, value: Callable[[], float]) -> None:
         """Add a gauge ``sightline_<name>`` that calls ``value`` on each scrape."""
-        Gauge(f"sightline_{name}", help_, registry=self.registry).set_function(value)
+        self._gauge(name, help_).set_function(value)
 
     def add_labeled_gauge(
         self, name: str, help_: str, values: Mapping[str, Callable[[], float]]
     ) -> None:
         """Add a gauge with the label ``of`` that calls ``values`` on each scrape."""
-        gauge = Gauge(f"sightline_{name}", help_, ["of"], registry=self.registry)
+        gauge = self._gauge(name, help_, ["of"])
         for label, function in values.items():
             gauge.labels(label).set_function(function)
 

@@ -77,11 +77,11 @@ async def _serve(
     upload = jpeg_bytes(draw("street", seed_of("test", 900_000), "test"))
     async with start_http_server(settings) as (url, _):
         async with Client(url) as client:
-            tour = TourRunner(client, lambda line: print(line, flush=True))
+            tour = TourRunner(client, collection, lambda line: print(line, flush=True))
             if album is not None:
-                await run_demo_tour(tour, collection, upload, album)
+                await run_demo_tour(tour, upload, album)
             else:
-                await run_user_tour(tour, collection, upload)
+                await run_user_tour(tour, upload)
         path = settings.data_dir / "demo" / "tour.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(tour_page.render(tour.steps), encoding="utf-8")
