@@ -138,13 +138,7 @@ class OpenClipModel:
             preprocessing=self.preprocess.fingerprint,
             dimension=dimension,
         )
-        logger.info(
-            "loaded encoder %s on %s, %s, %d dimensions",
-            self.identity,
-            self._device,
-            precision,
-            dimension,
-        )
+        logger.info("loaded encoder %s on %s, %s", self.identity, self._device, precision)
 
     def normalize(self, pixels: Sequence[Pixels]) -> torch.Tensor:
         """Return float32 of shape (n, 3, height, width), as open_clip's transform does."""
@@ -199,9 +193,5 @@ def without_padding(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def _ignores_padding(tower: TextTransformer) -> bool:
-    return (
-        tower.attn_mask is not None
-        and tower.cls_emb is None
-        and not tower.use_pad_mask
-        and tower.pool_type in ("eos", "argmax")
-    )
+    is_causal = tower.attn_mask is not None and not tower.use_pad_mask
+    return is_causal and tower.cls_emb is None and tower.pool_type in ("eos", "argmax")

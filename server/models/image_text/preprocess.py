@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -58,17 +58,13 @@ class Preprocess:
         Raises ConfigurationError for a mode that open_clip does not have.
         """
         height, width = _height_width(config.get("size", 224))
-        resize = config.get("resize_mode") or "shortest"
-        interpolation = config.get("interpolation") or "bicubic"
-        if interpolation == "random":  # for training only; open_clip then infers with bicubic
-            interpolation = "bicubic"
+        if config.get("interpolation") == "random":  # open_clip then infers with bicubic
+            config = {**config, "interpolation": "bicubic"}
         return cls(
             height=height,
             width=width,
-            resize=cast("ResizeMode", _validated(get_args(ResizeMode), "resize_mode", resize)),
-            interpolation=cast(
-                "Interpolation", _validated(get_args(Interpolation), "interpolation", interpolation)
-            ),
+            resize=_option(config, "resize_mode", ResizeMode, "shortest"),
+            interpolation=_option(config, "interpolation", Interpolation, "bicubic"),
             mean=_per_channel(config.get("mean") or _CLIP_MEAN),
             std=_per_channel(config.get("std") or _CLIP_STD),
             fill=int(config.get("fill_color") or 0),
@@ -84,21 +80,19 @@ class Preprocess:
         """Return uint8 RGB of shape (height, width, 3) for an image of any mode."""
         result = _crop_extreme_aspect(upright_rgb(image))
         target = (self.height, self.width)
-        resample = _RESAMPLING[self.interpolation]
+        resample, fill = _RESAMPLING[self.interpolation], 0
         if self.resize == "squash":
-            result = _resize(result, target, resample)
+            size = target
         elif self.resize == "longest":
-            result = _resize(result, _scaled_size(result, target, longest=True), resample)
-            result = _crop_or_pad(result, target, self.fill)
+            size, fill = _scaled_size(result, target, longest=True), self.fill
         elif self.height == self.width:
-            result = _resize(result, _short_edge_size(result, self.height), resample)
-            result = _crop_or_pad(result, target, 0)
+            size = _short_edge_size(result, self.height)
         else:
             # open_clip always uses bicubic for a target that is not square.
-            size = _scaled_size(result, target, longest=False)
-            result = _resize(result, size, Image.Resampling.BICUBIC)
-            result = _crop_or_pad(result, target, 0)
-        return np.asarray(result, dtype=np.uint8)
+            size, resample = _scaled_size(result, target, longest=False), _RESAMPLING["bicubic"]
+        if result.size != size[::-1]:
+            result = result.resize(size[::-1], resample)
+        return np.asarray(_crop_or_pad(result, target, fill), dtype=np.uint8)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -129,13 +123,6 @@ def _crop_extreme_aspect(image: Image.Image) -> Image.Image:
     crop_height = min(height, width * _MAX_ASPECT)
     left, top = (width - crop_width) // 2, (height - crop_height) // 2
     return image.crop((left, top, left + crop_width, top + crop_height))
-
-
-def _resize(image: Image.Image, size: Size, resample: Image.Resampling) -> Image.Image:
-    height, width = size
-    if image.size == (width, height):
-        return image
-    return image.resize((width, height), resample)
 
 
 def _short_edge_size(image: Image.Image, edge: int) -> Size:
@@ -170,25 +157,28 @@ def _crop_or_pad(image: Image.Image, target: Size, fill: int) -> Image.Image:
 
 
 def _height_width(size: int | Sequence[int]) -> Size:
-    values = (size, size) if isinstance(size, int) else tuple(size)
-    if len(values) == 1:
-        values = (values[0], values[0])
-    if len(values) != 2 or not all(isinstance(value, int) and value > 0 for value in values):
-        msg = f"The preprocess size {shown(size)} is not one or two positive numbers of pixels."
-        raise ConfigurationError(msg)
-    return values[0], values[1]
+    values = [size] if isinstance(size, int) else [*size]
+    if len(values) not in (1, 2) or not all(isinstance(each, int) and each > 0 for each in values):
+        raise ConfigurationError(
+            f"The preprocess size {shown(size)} is not one or two positive numbers of pixels."
+        )
+    return values[0], values[-1]
 
 
 def _per_channel(value: float | Sequence[float]) -> tuple[float, float, float]:
-    values = tuple(value) if isinstance(value, Sequence) else (value, value, value)
+    values = [*value] if isinstance(value, Sequence) else [value] * 3
     if len(values) != 3:
-        msg = f"preprocess mean and std take one or three numbers, not {shown(value)}."
-        raise ConfigurationError(msg)
+        raise ConfigurationError(
+            f"preprocess mean and std take one or three numbers, not {shown(value)}."
+        )
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _validated(allowed: tuple[str, ...], what: str, value: object) -> str:
-    if value not in allowed:
-        msg = f"Unknown preprocess {what} {shown(value)}. Available: {choices(allowed)}."
-        raise ConfigurationError(msg)
-    return str(value)
+def _option(config: Mapping[str, Any], name: str, literal: Any, default: str) -> Any:
+    """Return the value of ``name``, which must be one of a ``Literal`` type."""
+    value = config.get(name) or default
+    if value not in get_args(literal):
+        raise ConfigurationError(
+            f"Unknown preprocess {name} {shown(value)}. Available: {choices(get_args(literal))}."
+        )
+    return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -89,34 +89,29 @@ class VllmEnvironment:
 
 def build_command(options: VllmOptions) -> list[str]:
     """Return the command line."""
-    dtype = "float32" if options.device == "cpu" and options.dtype == "auto" else options.dtype
+    on_cpu = options.device == "cpu"
     command = [options.python, "-m", "vllm.entrypoints.cli.main", "serve", options.model]
     command += ["--served-model-name", options.served_name]
-    command += ["--host", options.host, "--port", str(options.port), "--dtype", dtype]
+    command += ["--host", options.host, "--port", str(options.port)]
+    command += ["--dtype", "float32" if on_cpu and options.dtype == "auto" else options.dtype]
     command += ["--limit-mm-per-prompt", json.dumps({"image": options.max_images})]
     command += ["--structured-outputs-config", json.dumps(_STRUCTURED)]
-    caching = "enable" if options.prefix_caching else "no-enable"
-    command += [f"--{caching}-prefix-caching"]
-    if options.device == "cuda":
-        command += ["--tensor-parallel-size", str(options.tensor_parallel)]
-    else:
+    command += [f"--{'enable' if options.prefix_caching else 'no-enable'}-prefix-caching"]
+    if on_cpu:
         command += ["--enforce-eager"]  # compilation for the CPU takes longer than it saves
+    else:
+        command += ["--tensor-parallel-size", str(options.tensor_parallel)]
     if options.max_context_tokens is not None:
         command += ["--max-model-len", str(options.max_context_tokens)]
-    return command + _lora_arguments(options.adapters) + list(options.extra_arguments)
-
-
-def _lora_arguments(adapters: Sequence[LoraAdapter]) -> list[str]:
-    if not adapters:
-        return []
-    rank = max(adapter.rank for adapter in adapters)
-    max_rank = next(size for size in _RANKS if size >= max(rank, _DEFAULT_RANK))
-    modules = [f"{adapter.name}={adapter.folder}" for adapter in adapters]
-    # With exactly one slot per adapter, requests to the base model in the same batch as an
-    # adapter's requests return corrupt answers.
-    slots = len(adapters) + 1
-    flags = ["--enable-lora", "--max-loras", str(slots), "--max-lora-rank", str(max_rank)]
-    return [*flags, "--lora-modules", *modules]
+    if options.adapters:
+        rank = max(_DEFAULT_RANK, *(adapter.rank for adapter in options.adapters))
+        max_rank = next(size for size in _RANKS if size >= rank)
+        # With exactly one slot per adapter, requests to the base model in the same batch as an
+        # adapter's requests return corrupt answers.
+        command += ["--enable-lora", "--max-loras", str(len(options.adapters) + 1)]
+        command += ["--max-lora-rank", str(max_rank), "--lora-modules"]
+        command += [f"{adapter.name}={adapter.folder}" for adapter in options.adapters]
+    return [*command, *options.extra_arguments]
 
 
 def build_environment(

@@ -32,7 +32,67 @@ logger = logging.getLogger(__name__)
 _MAX_TOKENS = 8192
 
 
-class SentenceEncoderModel:
+class _TransformerModel:
+    """Tokenizer and model on a device. Not thread-safe: call it from one thread."""
+
+    def __init__(
+        self,
+        auto_class: Any,
+        what: str,
+        folder: Path,
+        device: str,
+        precision: str,
+        *,
+        max_tokens: int | None = None,
+        optional_prefix: str | None = None,
+    ) -> None:
+        """Load the weights of a folder; downloads nothing.
+
+        Weights whose names begin with ``optional_prefix`` may be missing. Raises
+        ConfigurationError, which names ``what``, if other weights are missing or do not fit the
+        architecture. The token limit is the smallest of ``max_tokens``, tokenizer and positions.
+        """
+        transformers_logging.disable_progress_bar()
+        self._device = choose_device(device)
+        dtype = DTYPES[choose_precision(precision, self._device)]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of libraries, about their own internals
+                self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+                model, loading = auto_class.from_pretrained(
+                    str(folder), local_files_only=True, dtype=dtype, output_loading_info=True
+                )
+        except Exception as error:
+            raise ConfigurationError(f"The {what} cannot be loaded: {first_line(error)}") from error
+        missing = [
+            key
+            for key in loading["missing_keys"]
+            if optional_prefix is None or not key.startswith(optional_prefix)
+        ]
+        invalid = sorted(missing or map(str, loading["mismatched_keys"]))
+        if invalid:
+            raise ConfigurationError(
+                f"The {what} has no weights that fit {invalid[0]!r} and {len(invalid) - 1} others. "
+                "Sightline never runs with random weights."
+            )
+        self._model = model.to(self._device).eval()
+        positions = getattr(model.config, "max_position_embeddings", None)
+        limits = (max_tokens, self._tokenizer.model_max_length, positions)
+        self._max_tokens = min(_MAX_TOKENS, *(int(limit) for limit in limits if limit))
+        self._runner = MemoryAwareRunner(f"the {what}", self._device)
+        logger.info("loaded %s on %s", what, self._device)
+
+    def _tokenize(self, *texts: list[str], truncation: bool | str) -> Any:
+        return self._tokenizer(
+            *texts,
+            padding=True,
+            truncation=truncation,
+            max_length=self._max_tokens,
+            return_tensors="pt",
+        ).to(self._device)
+
+
+class SentenceEncoderModel(_TransformerModel):
     """A sentence encoder on its device. Not thread-safe: call it from one thread."""
 
     def __init__(
@@ -48,25 +108,22 @@ class SentenceEncoderModel:
 
         Raises ConfigurationError if weights are missing or do not fit the architecture.
         """
-        self._device = choose_device(device)
-        self._config = folder.config
-        self._tokenizer, self._model = _load_transformer(
+        super().__init__(
             AutoModel,
             f"passage encoder {name!r}",
             folder.transformer,
-            device=self._device,
-            precision=precision,
+            device,
+            precision,
+            max_tokens=folder.config.max_tokens,
             optional_prefix="pooler.",  # a head on the first token that is not used here
         )
-        self._max_tokens = _max_tokens(self._tokenizer, self._model, [self._config.max_tokens])
-        self._runner = MemoryAwareRunner("the passage encoder", self._device)
+        self._config = folder.config
         self.identity = EncoderIdentity(
             name=name,
             weights=folder.fingerprint(cache),
             preprocessing=folder.config.fingerprint,
             dimension=self.encode_passages(["warm up"]).shape[1],
         )
-        logger.info("loaded passage encoder %s on %s", self.identity, self._device)
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Return unit vectors of (truncated) passages, float32 of shape (n, dimension)."""
@@ -82,13 +139,7 @@ class SentenceEncoderModel:
         return self._runner.run(self._forward, texts)
 
     def _forward(self, texts: Sequence[str]) -> Vectors:
-        batch = self._tokenizer(
-            list(texts),
-            padding=True,
-            truncation=True,
-            max_length=self._max_tokens,
-            return_tensors="pt",
-        ).to(self._device)
+        batch = self._tokenize(list(texts), truncation=True)
         tokens = self._model(**batch).last_hidden_state.float()
         return unit_vectors(self._pool(tokens, batch["attention_mask"]))
 
@@ -107,32 +158,20 @@ class SentenceEncoderModel:
         return tokens[torch.arange(len(tokens), device=tokens.device), index]
 
 
-class CrossEncoderModel:
+class CrossEncoderModel(_TransformerModel):
     """A cross-encoder on its device. Not thread-safe: call it from one thread."""
 
-    def __init__(
-        self, folder: Path, name: str, *, device: str = "auto", precision: str = "auto"
-    ) -> None:
+    def __init__(self, folder: Path, name: str, *, device: str, precision: str) -> None:
         """Load the weights of a folder; downloads nothing.
 
         Raises ConfigurationError if weights are missing or it has more than one output.
         """
-        self._device = choose_device(device)
         what = f"reranker {name!r}"
-        self._tokenizer, self._model = _load_transformer(
-            AutoModelForSequenceClassification,
-            what,
-            folder,
-            device=self._device,
-            precision=precision,
-        )
+        super().__init__(AutoModelForSequenceClassification, what, folder, device, precision)
         if (labels := self._model.config.num_labels) != 1:
             raise ConfigurationError(
                 f"The {what} is a classifier with {labels} classes. A cross-encoder has 1 output."
             )
-        self._max_tokens = _max_tokens(self._tokenizer, self._model)
-        self._runner = MemoryAwareRunner("the reranker", self._device)
-        logger.info("loaded %s on %s", what, self._device)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
         """Return the relevance of each (query, text) pair, float32 of shape (n,).
@@ -142,59 +181,7 @@ class CrossEncoderModel:
         return self._runner.run(self._forward, pairs)
 
     def _forward(self, pairs: Sequence[tuple[str, str]]) -> Vectors:
-        batch = self._tokenizer(
-            [query for query, _ in pairs],
-            [text for _, text in pairs],
-            padding=True,
-            truncation="longest_first",
-            max_length=self._max_tokens,
-            return_tensors="pt",
-        ).to(self._device)
+        queries, passages = map(list, zip(*pairs, strict=True))
+        batch = self._tokenize(queries, passages, truncation="longest_first")
         scores: Vectors = self._model(**batch).logits[:, 0].float().cpu().numpy()
         return scores
-
-
-def _load_transformer(
-    auto_class: Any,
-    what: str,
-    folder: Path,
-    *,
-    device: torch.device,
-    precision: str,
-    optional_prefix: str | None = None,
-) -> tuple[Any, Any]:
-    """Load tokenizer and model of a folder; downloads nothing.
-
-    Weights whose names begin with ``optional_prefix`` may be missing. Raises ConfigurationError,
-    which names ``what``, if other weights are missing or do not fit the architecture.
-    """
-    transformers_logging.disable_progress_bar()
-    dtype = DTYPES[choose_precision(precision, device)]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries, about their own internals
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-            model, loading = auto_class.from_pretrained(
-                str(folder), local_files_only=True, dtype=dtype, output_loading_info=True
-            )
-    except Exception as error:
-        raise ConfigurationError(f"The {what} cannot be loaded: {first_line(error)}") from error
-    missing = [
-        key
-        for key in loading["missing_keys"]
-        if optional_prefix is None or not key.startswith(optional_prefix)
-    ]
-    invalid = sorted(missing or map(str, loading["mismatched_keys"]))
-    if invalid:
-        raise ConfigurationError(
-            f"The {what} has no weights that fit {invalid[0]!r} and {len(invalid) - 1} others. "
-            "Sightline never runs with random weights."
-        )
-    return tokenizer, model.to(device).eval()
-
-
-def _max_tokens(tokenizer: Any, model: Any, configured: Sequence[int | None] = ()) -> int:
-    """Return the smallest limit of configuration, tokenizer and position embeddings."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    limits = (*configured, tokenizer.model_max_length, positions)
-    return min(_MAX_TOKENS, *(int(limit) for limit in limits if limit))

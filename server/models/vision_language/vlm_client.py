@@ -39,7 +39,6 @@ from sightline.server.models.vision_language.transport import EndpointError, Htt
 from sightline.server.models.vision_language.unsupported_params import UnsupportedParams
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.errors import InvalidArgumentError, ModelError, ModelUnavailableError
-from sightline.tools.boxes.model_profiles import Profile
 from sightline.tools.vlm.vision_language_model import (
     ModelReplyError,
     ModelTimeoutError,
@@ -106,6 +105,8 @@ class VlmClient:
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.model = endpoint.model
+        self.profile = endpoint.profile
         self._endpoint = endpoint
         self._observer = observer
         self._sleep = sleep
@@ -128,16 +129,6 @@ class VlmClient:
     async def close(self) -> None:
         """Close the connections; running calls fail."""
         await self._transport.close()
-
-    @property
-    def model(self) -> str:
-        """Return the model's name at the endpoint."""
-        return self._endpoint.model
-
-    @property
-    def profile(self) -> Profile:
-        """Return the profile of the model's family."""
-        return self._endpoint.profile
 
     @property
     def circuit_state(self) -> CircuitState:
@@ -197,7 +188,7 @@ class VlmClient:
         async with call.stage("while encoding its images"):
             parts, body, key = await asyncio.to_thread(_prepare, request, self._endpoint)
         completion = self._responses.get(key) if key is not None else None
-        is_cached = completion is not None
+        cached = completion is not None
         if completion is None:
             completion = await self._complete(call, body)
             if key is not None:
@@ -215,7 +206,7 @@ class VlmClient:
             choice=parse_choice(text, request.choices) if request.choices else None,
             tokens=completion.tokens,
             usage=completion.usage,
-            cached=is_cached,
+            cached=cached,
         )
 
     async def _complete(self, call: _Call, body: dict[str, JsonValue]) -> Completion:
