@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, TextEncoder, Vectors
 from sightline.storage.records import assets
@@ -17,16 +17,15 @@ from sightline.storage.retrieval.query_planner import (
     plan_retrievers,
 )
 from sightline.storage.retrieval.ranking.fusion import FusedHit
-from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
-from sightline.storage.retrieval.retrievers.base_retriever import Key, Retriever
+from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.retrievers.vector_confidence import vector_sample
-from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_pipeline import SearchPipeline
-from sightline.storage.retrieval.search_types import ImageHit, ImageRequest
+from sightline.storage.retrieval.search_types import ImageHit, ImageRequest, Key, Retriever
 from sightline.storage.text.analyzer import analyze_query
 from sightline.storage.types import Level
 
 
+@dataclass(eq=False, repr=False)
 class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
     """Finds images by appearance and by the text on and around them.
 
@@ -36,25 +35,14 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
     level = "asset"
     schema = ASSETS
 
-    def __init__(
-        self,
-        database: Database,
-        image_encoder: ImageEncoder,
-        passage_encoder: TextEncoder | None,
-        *,
-        signing_key: bytes,
-        reranker: RerankStage | None = None,
-        caches: SearchCaches | None = None,
-    ) -> None:
-        super().__init__(database, signing_key=signing_key, reranker=reranker, caches=caches)
-        self._image_encoder = image_encoder
-        self._passage_encoder = passage_encoder
+    image_encoder: ImageEncoder
+    passage_encoder: TextEncoder | None
 
     def _encoders(self) -> Mapping[Level, EncoderIdentity]:
-        identity = self._image_encoder.identity
+        identity = self.image_encoder.identity
         encoders: dict[Level, EncoderIdentity] = {"asset": identity, "region": identity}
-        if self._passage_encoder is not None:
-            encoders["passage"] = self._passage_encoder.identity
+        if self.passage_encoder is not None:
+            encoders["passage"] = self.passage_encoder.identity
         return encoders
 
     async def _plan(
@@ -67,21 +55,21 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
         examples: Mapping[str, Vectors] = {}
         mean: Vectors | None = None
         if request.named_assets or request.unlike:
-            async with self._database.connection(autocommit=True) as connection:
+            async with self.database.connection(autocommit=True) as connection:
                 examples = await load_example_vectors(connection, request, scope)
                 if request.unlike and request.visual_weight != 0 and "asset" in scope.spaces:
                     space = scope.spaces["asset"].space
-                    sample = await vector_sample(connection, space, scope, self._caches)
+                    sample = await vector_sample(connection, space, scope, self.caches)
                     mean = sample.vectors.mean(axis=0) if len(sample.vectors) else None
         encoded = await encode_query(
-            request, query, self._image_encoder, self._passage_encoder, examples
+            request, query, self.image_encoder, self.passage_encoder, examples
         )
         return plan_retrievers(
             encoded,
             request.visual_weight,
-            database=self._database,
+            database=self.database,
             scope=scope,
-            caches=self._caches,
+            caches=self.caches,
             reliability=reliability,
             mean=mean,
         )
@@ -93,7 +81,7 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
         ids = [str(hit.key) for hit in hits]
         records = await assets.find(connection, ids)
         passages = await load_passages(connection, [hit.passage_id for hit in hits])
-        uses_images = self._reranker is not None and self._reranker.model.uses_images
+        uses_images = self.reranker is not None and self.reranker.model.uses_images
         thumbnails = await assets.thumbnails(connection, ids) if uses_images else {}
         return [
             RerankCandidate(

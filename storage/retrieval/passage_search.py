@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 
-from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, TextEncoder
 from sightline.storage.records import assets
@@ -13,17 +12,16 @@ from sightline.storage.retrieval.filters.filter_compiler import PASSAGES
 from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
 from sightline.storage.retrieval.hydration import load_passages
 from sightline.storage.retrieval.ranking.fusion import FusedHit
-from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
-from sightline.storage.retrieval.retrievers.base_retriever import Key, Retriever
+from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever
 from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetriever
-from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_pipeline import SearchPipeline
-from sightline.storage.retrieval.search_types import PassageHit, PassageRequest
+from sightline.storage.retrieval.search_types import Key, PassageHit, PassageRequest, Retriever
 from sightline.storage.text.analyzer import analyze_query, remove_quotes
 from sightline.storage.types import Level
 
 
+@dataclass(eq=False, repr=False)
 class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
     """Finds passages by words and, with a text encoder, by meaning.
 
@@ -34,22 +32,12 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
     level = "passage"
     schema = PASSAGES
 
-    def __init__(
-        self,
-        database: Database,
-        encoder: TextEncoder | None,
-        *,
-        signing_key: bytes,
-        captions_only: bool = False,
-        reranker: RerankStage | None = None,
-        caches: SearchCaches | None = None,
-    ) -> None:
-        super().__init__(database, signing_key=signing_key, reranker=reranker, caches=caches)
-        self._encoder = encoder
-        self._captions_only = captions_only
+    encoder: TextEncoder | None
+    _: KW_ONLY
+    captions_only: bool = False
 
     def _encoders(self) -> Mapping[Level, EncoderIdentity]:
-        return {} if self._encoder is None else {"passage": self._encoder.identity}
+        return {} if self.encoder is None else {"passage": self.encoder.identity}
 
     async def _plan(
         self,
@@ -60,24 +48,24 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
     ) -> Sequence[Retriever]:
         scope = require_phrases(scope, query)
         lexical = LexicalRetriever(
-            database=self._database,
+            database=self.database,
             scope=scope,
-            caches=self._caches,
+            caches=self.caches,
             query=query,
             level="passage",
         )
         passages = scope.spaces.get("passage")
         kinds = request.selection.kinds
         has_captions = kinds is None or "caption" in kinds
-        if self._encoder is None or passages is None or (self._captions_only and not has_captions):
+        if self.encoder is None or passages is None or (self.captions_only and not has_captions):
             return [lexical]
-        vectors = await self._encoder.encode_texts([remove_quotes(query)])
+        vectors = await self.encoder.encode_texts([remove_quotes(query)])
         by_meaning = VectorRetriever(
             name="text_to_passage",
-            database=self._database,
-            scope=replace(scope, kinds=("caption",)) if self._captions_only else scope,
+            database=self.database,
+            scope=replace(scope, kinds=("caption",)) if self.captions_only else scope,
             space=passages.space,
-            caches=self._caches,
+            caches=self.caches,
             vector=vectors[0],
             level="passage",
             reliability=reliability,

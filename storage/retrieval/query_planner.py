@@ -23,7 +23,6 @@ from sightline.storage.errors import InvalidArgumentError, UnknownAssetError
 from sightline.storage.interfaces import ImageEncoder, TextEncoder, Vectors
 from sightline.storage.records import assets
 from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
-from sightline.storage.retrieval.retrievers.base_retriever import Retriever
 from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever
 from sightline.storage.retrieval.retrievers.vector_retriever import (
     VectorRetriever,
@@ -31,7 +30,7 @@ from sightline.storage.retrieval.retrievers.vector_retriever import (
     unit_vector,
 )
 from sightline.storage.retrieval.search_caches import SearchCaches
-from sightline.storage.retrieval.search_types import Example, ImageRequest
+from sightline.storage.retrieval.search_types import Example, ImageRequest, Retriever
 from sightline.storage.retrieval.stage_runner import gather_or_cancel
 from sightline.storage.text.analyzer import remove_quotes
 from sightline.storage.types import ASSET_ID, Level

@@ -13,12 +13,15 @@ from datetime import datetime
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
+from sightline.storage.retrieval.search_types import (
+    MAX_RESULTS,
+    ImageRequest,
+    PassageRequest,
+    Selection,
+)
 from sightline.storage.text.analyzer import MAX_QUERY_CHARS
 from sightline.storage.text.normalization import storable
 
-MAX_RESULTS = 100
-"""Number of hits that each retriever returns, and the last result that paging reaches."""
 MAX_EXAMPLES = 16
 
 _DIGEST_BYTES = 16

@@ -10,7 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
 from psycopg.types.json import Jsonb
@@ -26,7 +26,6 @@ from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fus
 from sightline.storage.retrieval.ranking.mmr import diversify
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
 from sightline.storage.retrieval.request_validation import (
-    MAX_RESULTS,
     Request,
     decode_cursor,
     encode_cursor,
@@ -34,19 +33,18 @@ from sightline.storage.retrieval.request_validation import (
     request_digest,
     validate_request,
 )
-from sightline.storage.retrieval.retrievers.base_retriever import (
-    Key,
-    ResultLevel,
-    Retriever,
-    RetrieverResult,
-)
 from sightline.storage.retrieval.retrievers.vector_confidence import encoder_reliability
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import (
+    MAX_RESULTS,
     ImageHit,
     ImageRequest,
+    Key,
     PassageHit,
+    ResultLevel,
+    Retriever,
     RetrieverReport,
+    RetrieverResult,
     SearchReport,
     SearchResults,
 )
@@ -82,6 +80,7 @@ class RerankResult:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(eq=False, repr=False)
 class SearchPipeline(ABC, Generic[RequestT, HitT]):
     """Runs the stages of a search; create one for each process.
 
@@ -91,18 +90,11 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
     level: ClassVar[ResultLevel]
     schema: ClassVar[FilterSchema]
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        signing_key: bytes,
-        reranker: RerankStage | None = None,
-        caches: SearchCaches | None = None,
-    ) -> None:
-        self._database = database
-        self._signing_key = signing_key
-        self._reranker = reranker
-        self._caches = caches or SearchCaches()
+    database: Database
+    _: KW_ONLY
+    signing_key: bytes
+    reranker: RerankStage | None = None
+    caches: SearchCaches = field(default_factory=SearchCaches)
 
     async def search(self, request: RequestT) -> SearchResults[HitT]:
         """Run a search.
@@ -119,18 +111,18 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             # The images that the request names are not an answer to it.
             excluded = {*request.named_assets, request.crop_of}
         digest = request_digest(request)
-        offset = decode_cursor(self._signing_key, request.cursor, digest) if request.cursor else 0
+        offset = decode_cursor(self.signing_key, request.cursor, digest) if request.cursor else 0
         with timer.stage("scope"):
             scope, reliability = await self._resolve(request)
         with timer.stage("encode"):
             retrievers = await self._plan(request, query, scope, reliability)
         fused = await retrieve_and_fuse(retrievers, visual_weight, timer)
         candidates = [hit for hit in fused.hits if hit.key not in excluded]
-        with timer.stage("rerank") if self._reranker else nullcontext():
+        with timer.stage("rerank") if self.reranker else nullcontext():
             ranked = await self._rerank(query, candidates)
         end = offset + request.limit
         with timer.stage("hydrate"):
-            async with self._database.connection(autocommit=True) as connection:
+            async with self.database.connection(autocommit=True) as connection:
                 arranged = ranked.hits
                 if isinstance(request, ImageRequest):
                     arranged = await diversify(
@@ -141,7 +133,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         report = SearchReport(
             retrievers=fused.reports,
             timings_ms={**timer.stages, "total": timer.total()},
-            next_cursor=encode_cursor(self._signing_key, end, digest) if has_more else None,
+            next_cursor=encode_cursor(self.signing_key, end, digest) if has_more else None,
             notes=(*scope.notes, *fused.notes, *ranked.notes),
             reranked=ranked.reranked,
             fused_keys=tuple(
@@ -155,23 +147,23 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         """Return the scope, and the reliability of the passage encoder by collection id."""
         encoders = self._encoders()
         passage = encoders.get("passage")
-        async with self._database.connection(autocommit=True) as connection:
+        async with self.database.connection(autocommit=True) as connection:
             scope = await resolve_scope(
-                connection, request.selection, encoders, self.schema, self._caches
+                connection, request.selection, encoders, self.schema, self.caches
             )
             # The measurement compares captions and images of one encoder.
             if encoders.get("asset", passage) != passage:
                 return scope, {}
-            return scope, await encoder_reliability(connection, scope, self._caches)
+            return scope, await encoder_reliability(connection, scope, self.caches)
 
     async def _rerank(self, query: str, hits: Sequence[FusedHit]) -> RerankResult:
         """Rerank the first hits; hold no connection while the model runs."""
-        if self._reranker is None or not query or not hits:
+        if self.reranker is None or not query or not hits:
             return RerankResult(hits)
-        head = hits[: self._reranker.max_candidates]
-        async with self._database.connection(autocommit=True) as connection:
+        head = hits[: self.reranker.max_candidates]
+        async with self.database.connection(autocommit=True) as connection:
             candidates = await self._rerank_candidates(connection, head)
-        order, problem = await self._reranker.order(remove_quotes(query), candidates)
+        order, problem = await self.reranker.order(remove_quotes(query), candidates)
         reordered = [*(head[index] for index in order), *hits[len(head) :]]
         return RerankResult(reordered, problem is None, () if problem is None else (problem,))
 
@@ -200,7 +192,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         try:
             # Use server rights: principals without collections cannot insert rows.
             with row_security.as_principal(None):
-                async with self._database.connection() as connection, connection.pipeline():
+                async with self.database.connection() as connection, connection.pipeline():
                     await connection.execute(_ASYNCHRONOUS_COMMIT)
                     await connection.execute(_SQL["log"], row)
         except StorageError as error:

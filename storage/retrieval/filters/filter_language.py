@@ -24,28 +24,16 @@ MAX_LIST_VALUES = 200
 MAX_TEXT_CHARS = 500
 TIME_OF_DAY = "time_of_day"
 
-Operator = Literal[
-    "eq",
-    "ne",
-    "gt",
-    "gte",
-    "lt",
-    "lte",
-    "in",
-    "nin",
-    "any",
-    "all",
-    "contains",
-    "text_match",
-    "text_match_insensitive",
-    "is_empty",
-]
+OrderOperator = Literal["gt", "gte", "lt", "lte"]
+ListOperator = Literal["in", "nin", "any", "all"]
+TextOperator = Literal["text_match", "text_match_insensitive"]
+Operator = Literal["eq", "ne", OrderOperator, ListOperator, "contains", TextOperator, "is_empty"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 Combine = Literal["and", "or", "not"]
 _COMBINE: Mapping[str, Combine] = {each: each for each in get_args(Combine)}
-LIST_OPERATORS = ("in", "nin", "any", "all")
-TEXT_OPERATORS = ("text_match", "text_match_insensitive")
-ORDER_OPERATORS = ("gt", "gte", "lt", "lte")
+LIST_OPERATORS: tuple[str, ...] = get_args(ListOperator)
+TEXT_OPERATORS: tuple[str, ...] = get_args(TextOperator)
+ORDER_OPERATORS: tuple[str, ...] = get_args(OrderOperator)
 
 
 @dataclass(frozen=True, slots=True)

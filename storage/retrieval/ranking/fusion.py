@@ -12,13 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from sightline.storage.retrieval.retrievers.base_retriever import (
+from sightline.storage.retrieval.search_types import (
     Hit,
     Key,
     Modality,
     RetrieverResult,
+    RetrieverScore,
 )
-from sightline.storage.retrieval.search_types import RetrieverScore
 
 RANK_CONSTANT = 10
 """Smaller than the usual 60: confidence also falls with rank, so top ranks may count more."""

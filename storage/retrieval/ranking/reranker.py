@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sightline.storage.errors import SightlineError
-from sightline.storage.retrieval.retrievers.base_retriever import Key
+from sightline.storage.retrieval.search_types import Key
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,14 @@ from psycopg.rows import class_row
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.retrieval.filters.search_scope import SearchScope, missing_phrases_note
-from sightline.storage.retrieval.retrievers.base_retriever import (
+from sightline.storage.retrieval.search_caches import SearchCaches
+from sightline.storage.retrieval.search_types import (
     Hit,
     Modality,
     ResultLevel,
     RetrieverResult,
     best_per_key,
 )
-from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.text.analyzer import MAX_QUERY_TERMS, TextQuery, analyze_query, quote_term
 
 _SQL = load_sql("retrieval")
@@ -86,8 +86,13 @@ class LexicalRetriever:
             passages, mean_length = await passage_statistics(connection, ids, self.caches)
             if not passages:
                 return RetrieverResult((), notes=notes)
-            terms = await self._term_parameters(connection, query, passages)
-            rows = await self._rank(connection, terms, passages, mean_length)
+            parameters = await self._parameters(connection, query, passages, mean_length)
+            async with connection.cursor(row_factory=class_row(_RankedRow)) as cursor:
+                # A prepared statement gets one generic plan that does not know the number of
+                # postings of these terms, and takes five times as long.
+                statement = lexical_statement(self.scope, self.level)
+                await cursor.execute(statement, parameters, prepare=False)
+                rows = await cursor.fetchall()
         if not rows:
             return RetrieverResult((), notes=notes + missing_phrases_note(self.query))
         return RetrieverResult(best_per_key(self._hits(rows, passages)), notes=notes)
@@ -114,10 +119,9 @@ class LexicalRetriever:
                 hits.append(Hit(key, row.score, confidence=confidence, passage_id=row.passage_id))
         return hits
 
-    async def _term_parameters(
-        self, connection: Connection, query: TextQuery, passages: int
+    async def _parameters(
+        self, connection: Connection, query: TextQuery, passages: int, mean_length: float
     ) -> dict[str, object]:
-        """Return the parameters for leading terms, common terms and adjacent pairs."""
         weights = zip(query.terms, query.weights, strict=True)
         leading = [_Term(term, concept, weight) for concept, (term, weight) in enumerate(weights)]
         common: list[_Term] = []
@@ -134,6 +138,7 @@ class LexicalRetriever:
             leading += [_Term(each, term.concept, 1.0) for each in longer]
         quoted = [quote_term(term) for term in query.terms]
         return {
+            **self.scope.condition.parameters,
             "terms": [each.term for each in leading],
             "concepts": [each.concept for each in leading],
             "weights": [each.weight for each in leading],
@@ -143,18 +148,6 @@ class LexicalRetriever:
             "pairs": [f"{quoted[one]} <-> {quoted[other]}" for one, other in query.word_pairs],
             "firsts": [one for one, _ in query.word_pairs],
             "seconds": [other for _, other in query.word_pairs],
-        }
-
-    async def _rank(
-        self,
-        connection: Connection,
-        terms: Mapping[str, object],
-        passages: int,
-        mean_length: float,
-    ) -> list[_RankedRow]:
-        parameters = {
-            **self.scope.condition.parameters,
-            **terms,
             "adjacency_bonus": ADJACENCY_BONUS,
             "adjacency_candidates": _ADJACENCY_CANDIDATES,
             "passages": passages,
@@ -166,12 +159,6 @@ class LexicalRetriever:
             "max_postings": _MAX_POSTINGS,
             "candidates": _CANDIDATES,
         }
-        statement = lexical_statement(self.scope, self.level)
-        async with connection.cursor(row_factory=class_row(_RankedRow)) as cursor:
-            # A prepared statement gets one generic plan that does not know the number of postings
-            # of these terms, and takes five times as long.
-            await cursor.execute(statement, parameters, prepare=False)
-            return await cursor.fetchall()
 
 
 async def passage_statistics(

@@ -102,10 +102,9 @@ async def vector_sample(
 async def _draw_sample(
     connection: Connection, space: EmbeddingSpace, collection_ids: list[int]
 ) -> VectorSample:
-    estimate = await fetch_value(
-        connection, _SQL["estimated_rows"], {"partition": f"sightline.{space.partition}"}
-    )
-    if estimate is not None and estimate > _MAX_READ_ROWS:
+    params = {"partition": f"sightline.{space.partition}"}
+    estimate = await fetch_value(connection, _SQL["estimated_rows"], params) or 0
+    if estimate > _MAX_READ_ROWS:
         percent = 100.0 * _MAX_READ_ROWS / estimate
         sample = await _read_sample(connection, space, collection_ids, "sample_blocks", percent)
         if len(sample.vectors) >= _MIN_BLOCK_SAMPLE_ROWS:

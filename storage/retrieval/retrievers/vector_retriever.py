@@ -23,8 +23,13 @@ from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters.search_scope import SearchScope
-from sightline.storage.retrieval.request_validation import MAX_RESULTS
-from sightline.storage.retrieval.retrievers.base_retriever import (
+from sightline.storage.retrieval.retrievers.vector_confidence import (
+    null_distribution,
+    vector_sample,
+)
+from sightline.storage.retrieval.search_caches import SearchCaches
+from sightline.storage.retrieval.search_types import (
+    MAX_RESULTS,
     Hit,
     Key,
     Modality,
@@ -32,11 +37,6 @@ from sightline.storage.retrieval.retrievers.base_retriever import (
     RetrieverResult,
     best_per_key,
 )
-from sightline.storage.retrieval.retrievers.vector_confidence import (
-    null_distribution,
-    vector_sample,
-)
-from sightline.storage.retrieval.search_caches import SearchCaches
 
 _SQL = load_sql("retrieval")
 MIN_EXACT_ROWS = 5_000

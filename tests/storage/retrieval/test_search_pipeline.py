@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from sightline.storage.errors import StorageError
-from sightline.storage.retrieval.retrievers.base_retriever import Hit, Modality, RetrieverResult
 from sightline.storage.retrieval.search_pipeline import retrieve_and_fuse
+from sightline.storage.retrieval.search_types import Hit, Modality, RetrieverResult
 from sightline.storage.retrieval.stage_runner import StageTimer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sightline.storage.retrieval.ranking.fusion import fuse_ranks, fuse_scores
-from sightline.storage.retrieval.retrievers.base_retriever import Hit, RetrieverResult
+from sightline.storage.retrieval.search_types import Hit, RetrieverResult
 
 
 def result(*keys: str, confidence: float = 1.0, floor: float = 0.0) -> RetrieverResult:
