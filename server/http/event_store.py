@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from mcp.server.streamable_http import (
@@ -26,8 +26,6 @@ from mcp.types import JSONRPCMessage, jsonrpc_message_adapter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BYTES = 64 * 2**20
-TTL_SECONDS = 300.0
 #: Approximate memory of an event without its text.
 _EVENT_OVERHEAD_BYTES = 512
 
@@ -50,28 +48,23 @@ class _Event:
         return _EVENT_OVERHEAD_BYTES + len(self.message)
 
 
+@dataclass
 class InMemoryEventStore(EventStore):
     """Stores the newest events of all sessions, limited by total size and age."""
 
-    def __init__(
-        self,
-        max_bytes: int = MAX_BYTES,
-        ttl_seconds: float = TTL_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._max_bytes = max_bytes
-        self._ttl_seconds = ttl_seconds
-        self._clock = clock
-        # Oldest first. An OrderedDict removes the first entry faster than a dict.
-        self._events: OrderedDict[int, _Event] = OrderedDict()
-        self._total_bytes = 0
-        self._last_number = 0
+    max_bytes: int = 64 * 2**20
+    ttl_seconds: float = 300.0
+    clock: Callable[[], float] = time.monotonic
+    #: Oldest first. An OrderedDict removes the first entry faster than a dict.
+    _events: OrderedDict[int, _Event] = field(default_factory=OrderedDict, init=False)
+    _total_bytes: int = field(default=0, init=False)
+    _last_number: int = field(default=0, init=False)
 
     async def store_event(self, stream_id: str, message: JSONRPCMessage | None) -> str:
         """Store a message of the current session and return its event id."""
         text = "" if message is None else message.model_dump_json(by_alias=True, exclude_unset=True)
         self._last_number += 1
-        event = _Event(_session.get(), stream_id, text, self._clock())
+        event = _Event(_session.get(), stream_id, text, self.clock())
         self._events[self._last_number] = event
         event.session.append(self._last_number)
         self._total_bytes += event.size_bytes
@@ -96,10 +89,10 @@ class InMemoryEventStore(EventStore):
         return last_event.stream_id
 
     def _evict(self) -> None:
-        oldest_allowed = self._clock() - self._ttl_seconds
+        oldest_allowed = self.clock() - self.ttl_seconds
         while self._events:
             number, event = next(iter(self._events.items()))
-            if self._total_bytes <= self._max_bytes and event.stored_at >= oldest_allowed:
+            if self._total_bytes <= self.max_bytes and event.stored_at >= oldest_allowed:
                 return
             del self._events[number]
             event.session.popleft()

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 from starlette.responses import PlainTextResponse
@@ -28,32 +28,27 @@ class _TokenBucket:
     running_calls: int = 0
 
 
+@dataclass(slots=True, kw_only=True)
 class RateLimiter:
     """One token bucket and one count of running calls for each principal.
 
-    The limiter remembers the 10,000 principals that called last.
+    A limit of 0 means unlimited. ``burst`` is the capacity of a bucket. The limiter remembers the
+    10,000 principals that called last.
     """
 
-    def __init__(
-        self,
-        *,
-        calls_per_minute: int,
-        burst: int,
-        max_concurrent: int = 0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """A limit of 0 means unlimited. ``burst`` is the capacity of a bucket."""
-        self._tokens_per_second = calls_per_minute / 60
-        self._burst = burst
-        self._max_concurrent = max_concurrent
-        self._clock = clock
-        self._buckets: LRUCache[str, _TokenBucket] = LRUCache(_MAX_PRINCIPALS)
+    calls_per_minute: int
+    burst: int
+    max_concurrent: int = 0
+    clock: Callable[[], float] = time.monotonic
+    _buckets: LRUCache[str, _TokenBucket] = field(
+        default_factory=lambda: LRUCache(_MAX_PRINCIPALS), init=False
+    )
 
     @contextmanager
     def limit(self, principal: str) -> Iterator[None]:
         """Count one call from start to end, or raise TooManyCallsError."""
         bucket = self._bucket(principal)
-        if self._max_concurrent and bucket.running_calls >= self._max_concurrent:
+        if self.max_concurrent and bucket.running_calls >= self.max_concurrent:
             raise TooManyCallsError(
                 f"{shown(principal)} has {bucket.running_calls} running calls, which is the "
                 "maximum; try again after one of them has finished",
@@ -73,21 +68,22 @@ class RateLimiter:
 
     def acquire(self, principal: str) -> int:
         """Take one token and return 0, or return the seconds until one is available."""
-        if not self._tokens_per_second:
+        if not self.calls_per_minute:
             return 0
-        bucket, now = self._bucket(principal), self._clock()
-        refill = (now - bucket.updated_at) * self._tokens_per_second
-        bucket.tokens = min(self._burst, bucket.tokens + refill)
+        tokens_per_second = self.calls_per_minute / 60
+        bucket, now = self._bucket(principal), self.clock()
+        refill = (now - bucket.updated_at) * tokens_per_second
+        bucket.tokens = min(self.burst, bucket.tokens + refill)
         bucket.updated_at = now
         if bucket.tokens < 1:
-            return max(1, math.ceil((1 - bucket.tokens) / self._tokens_per_second))
+            return max(1, math.ceil((1 - bucket.tokens) / tokens_per_second))
         bucket.tokens -= 1
         return 0
 
     def _bucket(self, principal: str) -> _TokenBucket:
         bucket = self._buckets.get(principal)
         if bucket is None:
-            bucket = self._buckets[principal] = _TokenBucket(self._burst, self._clock())
+            bucket = self._buckets[principal] = _TokenBucket(self.burst, self.clock())
         return bucket
 
 

@@ -41,7 +41,7 @@ def configure_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="exit after the tour")
 
 
-def run_demo(arguments: argparse.Namespace) -> int:
+async def run_demo(arguments: argparse.Namespace) -> int:
     """Ingest, serve and run the tour; then serve until Ctrl-C, unless ``--once``."""
     settings = load_settings(
         encoder__model="builtin",
@@ -57,7 +57,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
     else:
         folder, collection = arguments.images.expanduser(), USER_COLLECTION
     with progress_bar(shown=True) as progress:
-        summary = asyncio.run(ingest_paths(settings, [folder], collection, progress))
+        summary = await ingest_paths(settings, [folder], collection, progress)
     print_summary(summary)
     if summary.nothing_ingested:
         print(f"No file in {folder} could be ingested.", file=sys.stderr)
@@ -66,7 +66,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
         settings = settings.replace(
             http__port=_port(settings), vlm__base_url=url, vlm__model=BUILTIN_VLM.name
         )
-        asyncio.run(_serve(settings, collection, album, once=arguments.once))
+        await _serve(settings, collection, album, once=arguments.once)
     return 0
 
 
