@@ -20,7 +20,7 @@ import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Event
@@ -292,7 +292,7 @@ async def _open_recorder(settings: Settings, model: OpenClipModel) -> AsyncItera
         database = await _RecordingDatabase.open(dsn)
         assert isinstance(database, _RecordingDatabase)
         stack.push_async_callback(database.close)
-        encoder = stack.enter_context(ImageTextEncoder(model, max_batch_items=64))
+        encoder = stack.enter_context(closing(ImageTextEncoder(model, max_batch_items=64)))
         # A connection without the pool, but with its types and settings.
         async with database.connection() as pooled:
             search_path = await fetch_value(pooled, "SHOW search_path")

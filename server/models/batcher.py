@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from cachetools import LRUCache
@@ -104,7 +104,7 @@ class Batcher:
     def queued_items(self) -> int:
         """Return how many items wait and are in no batch yet."""
         with self._changed:
-            return self._count_queued()
+            return sum(call.waiting for queue in self._queues.values() for call in queue)
 
     async def submit(self, kind: str, items: Sequence[Any]) -> Vectors:
         """Return one row per item, in order. ``items`` must not be empty.
@@ -118,7 +118,7 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise ModelUnavailableError(f"{self._name} is shutting down")
-            queued = self._count_queued()
+            queued = self.queued_items
             if queued and queued + len(items) > self._max_queue_items:
                 raise ModelOverloadedError(
                     f"{self._name} is busy: its queue has {queued} of {self._max_queue_items} "
@@ -136,13 +136,12 @@ class Batcher:
             result.cancel()
         return result.result()
 
-    def close(self, *, wait: bool = True) -> None:
-        """Reject waiting and new calls. Wait for the running batch if ``wait`` is set."""
+    def close(self) -> None:
+        """Reject waiting and new calls. Wait for the running batch."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        if wait:
-            self._thread.join()
+        self._thread.join()
 
     def _check_not_stuck(self) -> None:
         started_at = self._batch_started_at
@@ -151,9 +150,6 @@ class Batcher:
             raise ModelUnavailableError(
                 f"{self._name} has been stuck in one batch for {seconds:.0f} s. Restart the server."
             )
-
-    def _count_queued(self) -> int:
-        return sum(call.waiting for queue in self._queues.values() for call in queue)
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -225,19 +221,13 @@ class Batcher:
 
 
 class BatchedModel:
-    """Base of models that own a batcher: use it as a context manager or call `close`."""
+    """Base of models that own a batcher. Call `close` at the end."""
 
     _batcher: Batcher
 
     def close(self) -> None:
         """Stop after the running batch; waiting calls fail with ModelUnavailableError."""
         self._batcher.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class CachedTextEncoder:

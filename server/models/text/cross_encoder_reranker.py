@@ -81,11 +81,10 @@ def load(
     It uses device, precision and batch size of the encoder. Raises ConfigurationError if it is
     missing, cannot be downloaded or does not fit. There is no fallback to another reranker.
     """
-    local = local_folder(model)
-    if local is not None:
-        folder, name = local
-    else:
-        folder, name = download_snapshot("reranker", model, _DOWNLOAD_PATTERNS), model
+    folder, name = local_folder(model) or (
+        download_snapshot("reranker", model, _DOWNLOAD_PATTERNS),
+        model,
+    )
     has_weights = any((folder / each).is_file() for each in _WEIGHTS)
     if not has_weights or not (folder / "config.json").is_file():
         raise ConfigurationError(

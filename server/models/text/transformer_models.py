@@ -44,11 +44,11 @@ class _TransformerModel:
         precision: str,
         *,
         max_tokens: int | None = None,
-        optional_prefix: str | None = None,
+        optional: tuple[str, ...] = (),
     ) -> None:
         """Load the weights of a folder; downloads nothing.
 
-        Weights whose names begin with ``optional_prefix`` may be missing. Raises
+        Weights whose names begin with an ``optional`` prefix may be missing. Raises
         ConfigurationError, which names ``what``, if other weights are missing or do not fit the
         architecture. The token limit is the smallest of ``max_tokens``, tokenizer and positions.
         """
@@ -64,11 +64,7 @@ class _TransformerModel:
                 )
         except Exception as error:
             raise ConfigurationError(f"The {what} cannot be loaded: {first_line(error)}") from error
-        missing = [
-            key
-            for key in loading["missing_keys"]
-            if optional_prefix is None or not key.startswith(optional_prefix)
-        ]
+        missing = [key for key in loading["missing_keys"] if not key.startswith(optional)]
         invalid = sorted(missing or map(str, loading["mismatched_keys"]))
         if invalid:
             raise ConfigurationError(
@@ -115,7 +111,7 @@ class SentenceEncoderModel(_TransformerModel):
             device,
             precision,
             max_tokens=folder.config.max_tokens,
-            optional_prefix="pooler.",  # a head on the first token that is not used here
+            optional=("pooler.",),  # a head on the first token that is not used here
         )
         self._config = folder.config
         self.identity = EncoderIdentity(

@@ -108,12 +108,8 @@ def _encode_image(part: Image.Image | images.EncodedImage, profile: Profile) -> 
     )
     resized = letterbox.render(profile.fit, image)
     buffer = io.BytesIO()
-    if profile.lossless:
-        image_type = "png"
-        resized.save(buffer, "PNG")
-    else:
-        image_type = "jpeg"
-        # Chroma subsampling would blur small colored text.
-        resized.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    image_type = "png" if profile.lossless else "jpeg"
+    # Only JPEG has these options. Chroma subsampling would blur small colored text.
+    resized.save(buffer, image_type, quality=_JPEG_QUALITY, subsampling=0)
     encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
     return SentImage(f"data:image/{image_type};base64,{encoded}", profile.place(image.size))

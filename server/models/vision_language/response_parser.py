@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from sightline.tools.vlm.vision_language_model import Finish, ModelReplyError, T
 
 _MAX_TOKENS = 100_000
 _MAX_ALTERNATIVES = 20
+_WORD_CHARACTER = re.compile(r"[0-9A-Za-z]")
 _PUNCTUATION = " \t\r\n.,;:!?\"'`*()[]。，！？：；“”"
 
 
@@ -87,20 +89,13 @@ def parse_answer_json(text: str) -> tuple[JsonValue, bool]:
 def parse_choice(text: str, choices: Sequence[str]) -> str | None:
     """Return the one choice that is the whole answer or its first word, else ``None``."""
     answer = text.strip(_PUNCTUATION).casefold()
-    for choice in choices:
-        if answer == choice.casefold():
-            return choice
-    prefixes = [
+    # A letter or digit after the choice continues the word: "no" is not the answer in "nothing".
+    matches = [choice for choice in choices if answer == choice.casefold()][:1] or [
         choice
         for choice in choices
-        if answer.startswith(choice.casefold()) and not _word_continues(answer, len(choice))
+        if answer.startswith(choice.casefold()) and not _WORD_CHARACTER.match(answer, len(choice))
     ]
-    return prefixes[0] if len(prefixes) == 1 else None
-
-
-def _word_continues(text: str, index: int) -> bool:
-    """Return whether a word goes on at ``index``: "no" is not the answer in "nothing"."""
-    return text[index : index + 1].isascii() and text[index : index + 1].isalnum()
+    return matches[0] if len(matches) == 1 else None
 
 
 def _parse_object(data: bytes) -> dict[str, JsonValue]:
@@ -136,10 +131,8 @@ def _parse_finish(reason: JsonValue) -> Finish:
 def _parse_usage(usage: JsonValue) -> Usage | None:
     if not isinstance(usage, dict):
         return None
-    prompt, answer = (
-        _parse_count(usage.get("prompt_tokens")),
-        _parse_count(usage.get("completion_tokens")),
-    )
+    prompt = _parse_count(usage.get("prompt_tokens"))
+    answer = _parse_count(usage.get("completion_tokens"))
     return None if prompt is None or answer is None else Usage(prompt, answer)
 
 

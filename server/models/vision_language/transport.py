@@ -38,11 +38,6 @@ class EndpointError(Exception):
     def __str__(self) -> str:
         return str(self.error)
 
-    @property
-    def is_not_found(self) -> bool:
-        """Return whether the endpoint does not know the model or the path."""
-        return self.status == HTTPStatus.NOT_FOUND
-
 
 class HttpTransport:
     """The HTTP side of a client: one connection pool for one endpoint."""
@@ -66,7 +61,6 @@ class HttpTransport:
         )
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._http.aclose()
 
     async def request(self, path: str, body: Mapping[str, JsonValue] | None = None) -> bytes:

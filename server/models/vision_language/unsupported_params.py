@@ -17,15 +17,18 @@ logger = logging.getLogger(__name__)
 
 #: Optional fields, and how servers name them in errors. The first match is omitted, so specific
 #: fields come first.
-_OPTIONAL: Final = {
-    "skip_special_tokens": r"skip_special_tokens",
-    "structured_outputs": r"structured_outputs|structured outputs|guided_choice",
-    "response_format": r"response_format|json_schema|guided|grammar|structured output",
-    "top_logprobs": r"top_logprobs",
-    "logprobs": r"(?<!top_)logprobs",
-    "seed": r"\bseed\b",
-    "temperature": r"\btemperature\b",
-    "max_tokens": r"\bmax_tokens\b.*\bmax_completion_tokens\b",
+_PATTERNS: Final = {
+    name: re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for name, pattern in {
+        "skip_special_tokens": r"skip_special_tokens",
+        "structured_outputs": r"structured_outputs|structured outputs|guided_choice",
+        "response_format": r"response_format|json_schema|guided|grammar|structured output",
+        "top_logprobs": r"top_logprobs",
+        "logprobs": r"(?<!top_)logprobs",
+        "seed": r"\bseed\b",
+        "temperature": r"\btemperature\b",
+        "max_tokens": r"\bmax_tokens\b.*\bmax_completion_tokens\b",
+    }.items()
 }
 #: Error texts that reject the field itself and not its value.
 _UNSUPPORTED: Final = re.compile(
@@ -33,9 +36,6 @@ _UNSUPPORTED: Final = re.compile(
     r"|extra (?:inputs|fields)|additional propert",
     re.IGNORECASE,
 )
-_PATTERNS: Final = {
-    name: re.compile(pattern, re.IGNORECASE | re.DOTALL) for name, pattern in _OPTIONAL.items()
-}
 
 
 class UnsupportedParams:
@@ -68,14 +68,11 @@ class UnsupportedParams:
         for name, pattern in _PATTERNS.items():
             if name not in sent or not pattern.search(message[:2000]):
                 continue
-            if _UNSUPPORTED.search(message[:2000]) and _names_field(name, message):
+            named = name in message or (name == "response_format" and "json_schema" in message)
+            if named and _UNSUPPORTED.search(message[:2000]):
                 self._unsupported.add(name)
                 logger.warning("the model server does not support %s; omitting it", name)
             else:
                 logger.warning("the model server rejected a value of %s: %s", name, message[:300])
             return name
         return None
-
-
-def _names_field(name: str, message: str) -> bool:
-    return name in message or (name == "response_format" and "json_schema" in message)

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal, Self
 
 import httpx
@@ -223,7 +224,7 @@ class VlmClient:
                     if field is not None:
                         omitted.add(field)
                         continue  # ends, because the number of optional fields is small
-                if failure.is_not_found:
+                if failure.status == HTTPStatus.NOT_FOUND:
                     raise await self._explain_not_found(call, failure) from failure
                 if not failure.retryable or attempt >= self._endpoint.max_retries:
                     raise failure.error from failure
@@ -278,7 +279,7 @@ class VlmClient:
         try:
             return parse_models(await self._transport.request("/models"))
         except EndpointError as failure:
-            if failure.is_not_found:
+            if failure.status == HTTPStatus.NOT_FOUND:
                 raise ModelReplyError(
                     f"There is no OpenAI-compatible endpoint at {self._endpoint.shown}. Its "
                     "address usually ends in /v1."

@@ -182,8 +182,11 @@ async def test_close_rejects_waiting_and_new_calls() -> None:
         runs = asyncio.create_task(batcher.submit("image", [1.0]))
         await asyncio.to_thread(model.entered.acquire)
         (waits,) = await submit_all(batcher, ("text", [2.0]))
-        batcher.close(wait=False)
+        closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+        while not batcher._closed:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0)
         model.free.set()
+        await closing
         assert (await runs).tolist() == [[1.0]]
         with pytest.raises(ModelUnavailableError, match="shutting down"):
             await waits

@@ -49,21 +49,15 @@ class RequestError(SightlineError):
 
 
 class TextContentPart(BaseModel):
-    """Text in a message."""
-
     type: Literal["text"]
     text: str
 
 
 class ImageUrl(BaseModel):
-    """The data URL of an image."""
-
     url: str
 
 
 class ImageContentPart(BaseModel):
-    """An image in a message."""
-
     type: Literal["image_url"]
     image_url: ImageUrl
 
@@ -82,21 +76,15 @@ def _stop_to_list(stop: object) -> object:
 
 
 class ChatMessage(BaseModel):
-    """One message."""
-
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[list[ContentPart], BeforeValidator(_text_to_parts)]
 
 
 class JsonSchema(BaseModel):
-    """The JSON schema of the answer."""
-
     schema_: dict[str, JsonValue] = Field(alias="schema")
 
 
 class ResponseFormat(BaseModel):
-    """The format of the answer."""
-
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
@@ -110,8 +98,6 @@ class StructuredOutputs(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """Options of a streamed answer."""
-
     include_usage: bool = False
 
 

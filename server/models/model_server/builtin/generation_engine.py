@@ -209,7 +209,6 @@ class _Detokenizer:
         self.stopped = False
 
     def add(self, token: int) -> str:
-        """Add a token and return the new text that is final."""
         self._tokens.append(token)
         text = self._decode()
         stops = [at for stop in self._stop_strings if (at := text.find(stop)) >= 0]
@@ -219,7 +218,6 @@ class _Detokenizer:
         return self._emit(text[: len(text) - self._uncertain_length(text)])
 
     def finish(self) -> str:
-        """Return the text that was held back, after the last token."""
         return "" if self.stopped else self._emit(self._decode())
 
     def _decode(self) -> str:

