@@ -10,11 +10,11 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from sightline.storage.errors import MediaError, StorageError, shown
 
@@ -43,16 +43,15 @@ class BlobStore:
             return _BLOB + digest
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, partial = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
+            with NamedTemporaryFile(suffix=".tmp", dir=path.parent, delete=False) as file:
+                try:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                Path(partial).replace(path)
-            except BaseException:
-                Path(partial).unlink(missing_ok=True)
-                raise
+                    Path(file.name).replace(path)
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
         except OSError as error:
             raise StorageError(
                 f"{len(content):,} bytes could not be stored in the data folder: {error.strerror}"
@@ -82,13 +81,10 @@ class BlobStore:
         """Delete stored blobs and return how many existed. User files are never deleted."""
         removed = 0
         for location in locations:
-            if not location.startswith(_BLOB):
-                continue
-            try:
-                self._resolve(location).unlink()
-            except FileNotFoundError:
-                continue
-            removed += 1
+            if location.startswith(_BLOB):
+                with suppress(FileNotFoundError):
+                    self._resolve(location).unlink()
+                    removed += 1
         return removed
 
     def locations(self) -> Iterator[str]:
@@ -108,11 +104,10 @@ class BlobStore:
 
     def discard_partial_files(self) -> int:
         """Delete those files and return how many there were."""
-        removed = 0
-        for path in self.partial_files():
+        paths = list(self.partial_files())
+        for path in paths:
             path.unlink(missing_ok=True)
-            removed += 1
-        return removed
+        return len(paths)
 
     def _path(self, digest: str) -> Path:
         return self._root / digest[:2] / digest[2:]

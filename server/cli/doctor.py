@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -159,7 +160,7 @@ async def _reranker(settings: Settings) -> Diagnosis:
                 seconds = await _rerank_seconds(VlmReranker(client))
         else:
             load = cross_encoder_reranker.load
-            with await asyncio.to_thread(load, model, settings.encoder) as cross_encoder:
+            with closing(await asyncio.to_thread(load, model, settings.encoder)) as cross_encoder:
                 seconds = await _rerank_seconds(cross_encoder)
     except SightlineError as error:
         return Diagnosis("error", subject, str(error))

@@ -37,16 +37,11 @@ async def ensure_query_role(connection: Connection, principal: str | None = None
     A bound principal has its own role with the same collections; the others share one. Needs a
     superuser (embedded Postgres).
     """
-    role = QUERY_ROLE
-    if principal is not None:
-        params = {"principal": principal}
-        role = await fetch_value(connection, _SQL["assign_query_role"], params) or role
+    params = {"principal": principal}
+    role = await fetch_value(connection, _SQL["assign_query_role"], params) or QUERY_ROLE
     await connection.execute(_SQL["ensure_roles"])
-    await connection.execute(
-        sql.SQL(_SQL["create_query_role"]).format(
-            name=sql.Identifier(role), literal=sql.Literal(role)
-        )
-    )
+    create = sql.SQL(_SQL["create_query_role"])
+    await connection.execute(create.format(name=sql.Identifier(role), literal=role))
     return role
 
 
@@ -77,9 +72,10 @@ async def grant_analyst(
         schema = await fetch_value(connection, _SQL["extension_schema"])
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         # Hash it here: the statement may appear in the server's log.
-        hashed = connection.pgconn.encrypt_password(
-            password.encode(), name.encode(), b"scram-sha-256"
-        )
+        encrypt = connection.pgconn.encrypt_password
+        hashed = encrypt(password.encode(), name.encode(), b"scram-sha-256").decode()
+        names = {"name": name, "database": connection.info.dbname, "extension_schema": schema}
+        parts = {key: sql.Identifier(each) for key, each in names.items()}
         with _explain_missing_rights(f"create {name!r}"):
             await connection.execute(_SQL["ensure_roles"])
             if everything:
@@ -88,14 +84,8 @@ async def grant_analyst(
                 await row_security.bind(connection, name, collections, kind="db_role")
             exists = await _is_analyst(connection, name)
             for block in ("change_password" if exists else "create_role", "role_settings"):
-                await connection.execute(
-                    sql.SQL(_SQL[block]).format(
-                        name=sql.Identifier(name),
-                        password=sql.Literal(hashed.decode()),
-                        database=sql.Identifier(connection.info.dbname),
-                        extension_schema=sql.Identifier(schema),
-                    )
-                )
+                statement = sql.SQL(_SQL[block]).format(**parts, password=hashed)
+                await connection.execute(statement)
         return make_conninfo(dsn, user=name, password=password)
 
 

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from importlib.util import find_spec
+from typing import Literal, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 from pgvector import HalfVector
 
-from sightline.storage.analytics.vector_math import (
-    Matrix,
-    ProjectionMethod,
-    choose_projection,
-    project,
-)
+from sightline.storage.analytics.cluster_analysis import Matrix, normalize_rows
 from sightline.storage.db.pool import Database
-from sightline.storage.db.queries import fetch_all, fetch_value, load_sql
-from sightline.storage.errors import InvalidArgumentError, UnknownNameError
-from sightline.storage.records import assets, collections, embedding_spaces
+from sightline.storage.db.queries import fetch_all, load_sql
+from sightline.storage.errors import ConfigurationError, InvalidArgumentError, UnknownNameError
+from sightline.storage.records import collections, embedding_spaces
+
+ProjectionMethod = Literal["umap", "pca"]
 
 _SQL = load_sql("atlas")
-
-#: A page with more points is too slow in a browser.
-MAX_POINTS = 20_000
+# A page with more points is too slow in a browser.
+_MAX_POINTS = 20_000
 _MAX_COLUMNS = 12
 _MAX_CATEGORIES = 200
 # Numbers with more distinct values than this become a scale.
 _MIN_SCALE_VALUES = 12
 _MAX_LABEL_CHARS = 60
+_UMAP_NEIGHBORS = 15
+_UMAP_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class MapColumn:
     """
 
     name: str
-    values: Sequence[str] | Sequence[float | None] | Sequence[str | None]
+    values: Sequence[float | None] | Sequence[str | None]
     scale: bool = False
     times: bool = False
 
@@ -70,8 +71,10 @@ class _Point:
     frame_seconds: float | None
     caption: str | None
     kind: str
-    captured_at: datetime | None
+    captured_at: float | None
     metadata: Mapping[str, object]
+    cluster: str | None
+    total: int
 
     @property
     def title(self) -> str:
@@ -82,40 +85,33 @@ class _Point:
         return self.source
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    asset_id: str
-    number: int
-
-
 async def build_map(
     database: Database,
     name: str,
     *,
     color: str | None = None,
     method: ProjectionMethod | None = None,
-    max_points: int = MAX_POINTS,
+    max_points: int = _MAX_POINTS,
 ) -> CollectionMap:
     """Build the map of a collection. The column ``color`` comes first.
 
     Raises UnknownNameError for an unknown collection or column, InvalidArgumentError for a
     collection without vectors, ConfigurationError if the method is not installed.
     """
-    if not 1 <= max_points <= MAX_POINTS:
-        raise InvalidArgumentError(f"{max_points} points is out of range. Use 1 to {MAX_POINTS:,}.")
+    if not 1 <= max_points <= _MAX_POINTS:
+        raise InvalidArgumentError(
+            f"{max_points} points is out of range. Use 1 to {_MAX_POINTS:,}."
+        )
     async with database.connection() as connection:
         collection = await collections.get(connection, name)
         space = await embedding_spaces.find_for_collection(connection, collection.id, "asset")
         points: list[_Point] = []
         if space is not None:
-            key = {"collection_id": collection.id, "embedding_space_id": space.id}
-            params = {**key, "max_points": max_points}
+            params = {"collection_id": collection.id, "max_points": max_points}
             points = await fetch_all(connection, space.compose(_SQL["points"]), params, row=_Point)
-        if space is None or not points:
-            raise InvalidArgumentError(f"Collection {name!r} has no images with vectors yet.")
-        total = await fetch_value(connection, space.compose(_SQL["total"]), key)
-        members = await fetch_all(connection, _SQL["clusters"], key, row=_Member)
-    columns = _columns(points, {member.asset_id: member.number for member in members})
+    if space is None or not points:
+        raise InvalidArgumentError(f"Collection {name!r} has no images with vectors yet.")
+    columns = _columns(points)
     if color is not None:
         names = [column.name for column in columns]
         if color not in names:
@@ -126,7 +122,7 @@ async def build_map(
         collection=collection.name,
         encoder=str(space.identity),
         method=method,
-        total=total,
+        total=points[0].total,
         ids=[point.id for point in points],
         points=project(np.stack([point.embedding.to_numpy() for point in points]), method),
         titles=[point.title for point in points],
@@ -135,33 +131,24 @@ async def build_map(
     )
 
 
-async def thumbnails(database: Database, ids: Sequence[str]) -> Mapping[str, bytes]:
-    """Return thumbnail JPEGs by asset id, without missing ones."""
-    async with database.connection() as connection:
-        return await assets.thumbnails(connection, ids)
-
-
-def _columns(points: Sequence[_Point], clusters: Mapping[str, int]) -> list[MapColumn]:
-    """Return metadata columns, most frequent first, then the built-in columns."""
+def _columns(points: Sequence[_Point]) -> list[MapColumn]:
+    """Return categories, then scales: metadata, most frequent first, then built-in columns."""
     keys = Counter(
         key for point in points for key, value in point.metadata.items() if value is not None
     )
-    candidates = [
+    metadata = (
         _metadata_column(key, [point.metadata.get(key) for point in points])
         for key, _ in keys.most_common()
+    )
+    moments = [point.captured_at for point in points]
+    columns = [
+        *(column for column in metadata if column is not None),
+        MapColumn("cluster", [point.cluster for point in points]),
+        MapColumn("captured_at", moments, scale=True, times=True),
+        MapColumn("kind", [point.kind for point in points]),
     ]
-    columns = [column for column in candidates if column is not None]
-    numbers = [clusters.get(point.id) for point in points]
-    if any(number is not None for number in numbers):
-        names = [None if number is None else f"cluster {number}" for number in numbers]
-        columns.append(MapColumn("cluster", names))
-    if any(point.captured_at for point in points):
-        moments = [
-            None if point.captured_at is None else point.captured_at.timestamp() for point in points
-        ]
-        columns.append(MapColumn("captured_at", moments, scale=True, times=True))
-    columns.append(MapColumn("kind", [point.kind for point in points]))
-    return sorted(columns, key=lambda column: column.scale)  # categories first
+    present = [column for column in columns if any(each is not None for each in column.values)]
+    return sorted(present, key=lambda column: column.scale)
 
 
 def _metadata_column(key: str, values: Sequence[object]) -> MapColumn | None:
@@ -169,20 +156,67 @@ def _metadata_column(key: str, values: Sequence[object]) -> MapColumn | None:
     present = [value for value in values if value is not None]
     distinct = len({str(value) for value in present})
     if distinct > _MIN_SCALE_VALUES and all(_is_number(value) for value in present):
-        return MapColumn(key, [_to_number(value) for value in values], scale=True)
+        numbers = [float(value) if _is_number(value) else None for value in values]
+        return MapColumn(key, numbers, scale=True)
     if distinct > _MAX_CATEGORIES or distinct > max(len(present) / 2, 2):
         return None
-    return MapColumn(key, [None if value is None else _label(value) for value in values])
+    return MapColumn(key, [None if value is None else _label(str(value)) for value in values])
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _to_number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _label(value: object) -> str:
-    text = str(value)
+def _label(text: str) -> str:
     return text if len(text) <= _MAX_LABEL_CHARS else f"{text[:_MAX_LABEL_CHARS]}…"
+
+
+def choose_projection(requested: ProjectionMethod | None, count: int) -> ProjectionMethod:
+    """Return the requested method, or the best installed one for ``count`` vectors.
+
+    Raises ConfigurationError if UMAP is requested and not installed.
+    """
+    installed = find_spec("umap") is not None
+    if requested == "umap" and not installed:
+        raise ConfigurationError("UMAP is not installed. Run: pip install 'sightline[atlas]'")
+    if requested is not None:
+        return requested
+    return "umap" if installed and count > 2 * _UMAP_NEIGHBORS else "pca"
+
+
+def project(vectors: NDArray[np.floating], method: ProjectionMethod) -> Matrix:
+    """Project (n, dimension) vectors by cosine to points (n, 2) in 0..1.
+
+    Both axes have the same scale. Deterministic.
+    """
+    directions = normalize_rows(vectors)
+    points = _umap(directions) if method == "umap" else _pca(directions)
+    low, high = points.min(axis=0), points.max(axis=0)
+    size = float((high - low).max()) or 1.0
+    return np.asarray((points - (low + high) / 2) / size + 0.5, dtype=np.float32)
+
+
+def _umap(directions: Matrix) -> Matrix:
+    with warnings.catch_warnings():
+        # UMAP warns about its own defaults, such as one thread because of the fixed seed.
+        warnings.simplefilter("ignore")
+        from umap import UMAP
+
+        neighbors = min(_UMAP_NEIGHBORS, len(directions) - 1)
+        points = UMAP(
+            n_neighbors=neighbors, min_dist=0.1, metric="cosine", random_state=_UMAP_SEED, n_jobs=1
+        ).fit_transform(directions)
+    return np.asarray(points, dtype=np.float32)
+
+
+def _pca(directions: Matrix) -> Matrix:
+    # The covariance matrix is small; the matrix of vectors is not.
+    mean = directions.mean(axis=0)
+    covariance = directions.T @ directions / max(len(directions), 1) - np.outer(mean, mean)
+    _, axes = np.linalg.eigh(covariance.astype(np.float64))
+    two = axes[:, ::-1][:, :2]
+    # The sign of an axis is arbitrary: make its largest component positive.
+    two = two * np.sign(two[np.abs(two).argmax(axis=0), range(two.shape[1])])
+    points = np.zeros((len(directions), 2), dtype=np.float32)
+    points[:, : two.shape[1]] = (directions - mean) @ two
+    return points

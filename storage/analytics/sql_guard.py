@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 
@@ -22,13 +22,13 @@ _CATALOG_NAMES = re.compile(
     r"|config|dictionary|collation)|current_setting|\w*_description|\w+_to_xml\w*"
 )
 #: Volatile functions without side effects.
-ALLOWED_VOLATILE_FUNCTIONS = (
+ALLOWED_VOLATILE_FUNCTIONS = [
     "random",
     "random_normal",
     "clock_timestamp",
     "timeofday",
     "gen_random_uuid",
-)
+]
 
 _TOKEN = re.compile(
     r"""
@@ -63,9 +63,8 @@ def tokenize(statement: str) -> Iterator[SqlToken]:
     """
     position = 0
     while position < len(statement):
-        match = _TOKEN.match(statement, position)
-        if match is None:  # pragma: no cover - `mark` takes any character
-            raise InvalidArgumentError(f"Cannot parse {shown(statement[position:])}.")
+        # `mark` matches any character.
+        match = cast("re.Match[str]", _TOKEN.match(statement, position))
         kind, text, position = match.lastgroup, match.group(), match.end()
         if kind == "comment":
             position = _end_of_comment(statement, position)
@@ -102,7 +101,7 @@ class Statement:
     """A statement that passed the check."""
 
     text: str
-    called_names: tuple[str, ...]
+    called_names: list[str]
     """Names that may be function calls; the catalog knows which functions are allowed."""
     names: frozenset[str]
     """All names in the statement."""
@@ -139,17 +138,11 @@ def check_statement(statement: str) -> Statement:
                 f"{shown(name)} belongs to the Postgres system catalog and is not allowed. Use the "
                 "views and functions of the schema analytics."
             )
-    return Statement(
-        text=statement.strip().rstrip(";"),
-        called_names=tuple(sorted(set(_called_names(tokens)))),
-        names=frozenset(names),
-    )
-
-
-def _called_names(tokens: list[SqlToken]) -> Iterator[str]:
-    """Yield names before a parenthesis or after a dot (``(row).function``)."""
-    for index, token in enumerate(tokens):
-        after_dot = index > 0 and tokens[index - 1].text == "."
-        before_arguments = index + 1 < len(tokens) and tokens[index + 1].text == "("
-        if token.kind in ("word", "quoted") and (after_dot or before_arguments):
-            yield token.text
+    # Before a parenthesis or after a dot (``(row).function``).
+    texts = ["", *(each.text for each in tokens), ""]
+    called_names = {
+        token.text
+        for before, token, after in zip(texts, tokens, texts[2:], strict=False)
+        if token.kind in ("word", "quoted") and (before == "." or after == "(")
+    }
+    return Statement(statement.strip().rstrip(";"), sorted(called_names), frozenset(names))

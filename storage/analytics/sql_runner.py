@@ -13,8 +13,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from datetime import time as time_of_day
+from datetime import datetime
 from decimal import Decimal
 from typing import cast
 
@@ -62,7 +61,7 @@ class SqlColumn:
 
 @dataclass(frozen=True, slots=True)
 class SqlResult:
-    """Rows in the order of the columns. ``truncated``: why there are no more rows."""
+    """Result of a statement. ``truncated``: why there are no more rows."""
 
     columns: list[SqlColumn]
     rows: list[list[JsonValue]]
@@ -119,7 +118,12 @@ class SqlRunner:
         statement = check_statement(text)
         started = time.perf_counter()
         async with self._session() as connection:
-            await self._check_functions(connection, statement)
+            params = {"names": statement.called_names, "allowed": ALLOWED_VOLATILE_FUNCTIONS}
+            if forbidden := await fetch_values(connection, _SQL["forbidden_functions"], params):
+                raise NotAllowedError(
+                    f"{choices(forbidden)} can have side effects and is not allowed. Use stable or "
+                    "immutable functions."
+                )
             query = f"EXPLAIN {statement.text}" if explain else statement.text
             try:
                 async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
@@ -163,17 +167,6 @@ class SqlRunner:
             columns = [SqlColumn(c.name, c.type_display) for c in cursor.description or ()]
         return columns, rows, truncated
 
-    async def _check_functions(self, connection: Connection, statement: Statement) -> None:
-        params = {
-            "names": list(statement.called_names),
-            "allowed": list(ALLOWED_VOLATILE_FUNCTIONS),
-        }
-        if forbidden := await fetch_values(connection, _SQL["forbidden_functions"], params):
-            raise NotAllowedError(
-                f"{choices(forbidden)} can have side effects and is not allowed. Use stable or "
-                "immutable functions."
-            )
-
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Connection]:
         async with self._semaphore:
@@ -205,10 +198,9 @@ class SqlRunner:
         schema = await fetch_value(connection, _SQL["extension_schema"])
         if schema is None:
             raise ConfigurationError("The database has no pgvector. Run: sightline migrate")
-        timeout = f"{round(1000 * self._timeout_seconds)}ms"
-        await connection.execute(
-            _SQL["session_settings"], {"extension_schema": schema, "timeout_ms": timeout}
-        )
+        timeout_ms = f"{round(1000 * self._timeout_seconds)}ms"
+        params = {"extension_schema": schema, "timeout_ms": timeout_ms}
+        await connection.execute(_SQL["session_settings"], params)
         info = await TypeInfo.fetch(connection, "halfvec")
         if info is not None:
             info.register(connection)
@@ -227,11 +219,11 @@ async def _to_argument_error(
 ) -> InvalidArgumentError:
     """Return an error with the message of Postgres and the available names."""
     diagnosis = error.diag
-    parts = [diagnosis.message_primary or str(error)]
-    parts += [each for each in (diagnosis.message_detail, diagnosis.message_hint) if each]
-    message = ". ".join(part.rstrip(".") for part in parts)
+    primary = diagnosis.message_primary or str(error)
+    parts = (primary, diagnosis.message_detail, diagnosis.message_hint)
+    message = ". ".join(part.rstrip(".") for part in parts if part)
+    schema = await _fetch_schema(connection)
     if isinstance(error, errors.UndefinedColumn | errors.AmbiguousColumn):
-        schema = await _fetch_schema(connection)
         listed = [
             f"{view.name} ({', '.join(column.split()[0] for column in view.columns)})"
             for view in schema.views
@@ -241,10 +233,8 @@ async def _to_argument_error(
     elif isinstance(
         error, errors.UndefinedTable | errors.InsufficientPrivilege | errors.InvalidSchemaName
     ):
-        schema = await _fetch_schema(connection)
         message += f". Views: {', '.join(view.name for view in schema.views)}"
     elif isinstance(error, errors.UndefinedFunction | errors.AmbiguousFunction):
-        schema = await _fetch_schema(connection)
         message += ". Functions: " + ", ".join(
             f"{each.name}({each.arguments})" if each.name in statement.names else each.name
             for each in schema.functions
@@ -265,34 +255,24 @@ def to_json_value(value: object) -> JsonValue:
             return value if math.isfinite(value) else str(value)
         case Decimal():
             return to_json_value(float(value))
-        case str():
-            return _shorten(value)
-        case datetime() | date() | time_of_day():
+        case datetime():
             return value.isoformat()
-        case timedelta():
-            return str(value)
         case HalfVector() | Vector():
-            return _shorten_vector(value)
+            numbers = value.to_list()
+            items = [f"{number:.4f}" for number in numbers[:_MAX_VECTOR_NUMBERS]]
+            more = len(numbers) - _MAX_VECTOR_NUMBERS
+            items += [f"… {more:,} more numbers"] if more > 0 else []
+            return f"[{', '.join(items)}]"
         case bytes() | memoryview():
             start = f"\\x{bytes(value[:_MAX_BYTES_SHOWN]).hex()}"
             return f"{start}… ({len(value):,} bytes)" if len(value) > _MAX_BYTES_SHOWN else start
         case Mapping():
             return {str(key): to_json_value(each) for key, each in value.items()}
         case list() | tuple():
-            items = [to_json_value(each) for each in value[:_MAX_LIST_ITEMS]]
+            values = [to_json_value(each) for each in value[:_MAX_LIST_ITEMS]]
             more = len(value) - _MAX_LIST_ITEMS
-            return [*items, f"… {more:,} more"] if more > 0 else items
-    return _shorten(str(value))
-
-
-def _shorten(text: str) -> str:
+            return [*values, f"… {more:,} more"] if more > 0 else values
+    text = str(value)  # ISO 8601 for dates and times
     if len(text) <= _MAX_TEXT_CHARS:
         return text
     return f"{text[:_MAX_TEXT_CHARS]}… ({len(text):,} characters)"
-
-
-def _shorten_vector(vector: HalfVector | Vector) -> str:
-    numbers = vector.to_list()
-    first = ", ".join(f"{number:.4f}" for number in numbers[:_MAX_VECTOR_NUMBERS])
-    more = len(numbers) - _MAX_VECTOR_NUMBERS
-    return f"[{first}, … {more:,} more numbers]" if more > 0 else f"[{first}]"

@@ -8,7 +8,6 @@ import select
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Self
 
 import psycopg
@@ -17,15 +16,17 @@ from psycopg import AsyncConnection, errors, sql
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import make_conninfo
 from psycopg.types import TypeInfo
+from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from sightline.storage import db
 from sightline.storage.db import row_security
-from sightline.storage.db.queries import Connection, fetch_one
+from sightline.storage.db.queries import Connection, fetch_pairs, load_sql
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError, StorageError
 
 logger = logging.getLogger(__name__)
 
+_SQL = load_sql("pool")
 _APPLICATION = "sightline"
 _MIN_PGVECTOR = (0, 8)
 _CONNECT_TIMEOUT_SECONDS = 5
@@ -76,7 +77,8 @@ class Database:
         restart: Callable[[], None] | None,
     ) -> None:
         self._pool = pool
-        self._dsn = dsn
+        self.dsn = dsn
+        """Connection string. It may contain a password: redact it for display."""
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._restart = restart
         self._probe_lock = asyncio.Lock()
@@ -115,16 +117,10 @@ class Database:
             "hnsw.ef_search": str(ef_search),
             "hnsw.iterative_scan": "relaxed_order",
         }
-        select_settings = sql.SQL("SELECT {}").format(
-            sql.SQL(", ").join(
-                sql.SQL("set_config({}, {}, false)").format(name, value)
-                for name, value in settings.items()
-            )
-        )
 
         async def configure(connection: Connection) -> None:
             await connection.set_autocommit(True)
-            await connection.execute(select_settings)
+            await connection.execute(_SQL["configure"], {"settings": Jsonb(settings)})
             await connection.set_autocommit(False)
 
         pool = AsyncConnectionPool[Connection](
@@ -142,11 +138,6 @@ class Database:
         )
         await pool.open()
         return cls(pool, dsn, acquire_timeout_seconds, restart)
-
-    @property
-    def dsn(self) -> str:
-        """Return the connection string. It may contain a password: redact it for display."""
-        return self._dsn
 
     def statistics(self) -> dict[str, int]:
         """Return the statistics of psycopg_pool, such as ``pool_size``."""
@@ -231,13 +222,13 @@ class Database:
             if self._acquired_recently():  # another caller probed meanwhile
                 return
             try:
-                await _probe(self._dsn)
+                await _probe(self.dsn)
             except DatabaseUnavailableError:
                 if self._restart is None:
                     raise
                 logger.warning("the database is down; restarting it")
                 await asyncio.to_thread(self._restart)
-                await _probe(self._dsn)
+                await _probe(self.dsn)
             self._last_acquired = time.monotonic()
 
 
@@ -272,38 +263,27 @@ async def _probe(dsn: str) -> None:
     await connection.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Extension:
-    schema: str
-    version: str
-
-
 async def _introspect(dsn: str) -> tuple[AdaptersMap, str]:
     """Return adapters for the types of pgvector, and the search path that finds them.
 
     Built once for all connections: type oids are fixed per database.
     """
     with wrap_driver_errors():
-        connection = await AsyncConnection.connect(dsn)
-        async with connection:
-            extension = await fetch_one(
-                connection,
-                "SELECT nspname AS schema, extversion AS version FROM pg_extension "
-                "JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'",
-                row=_Extension,
-            )
-            if extension is None:
+        async with await AsyncConnection.connect(dsn) as connection:
+            extension = await fetch_pairs(connection, _SQL["extension"])
+            if not extension:
                 raise SchemaError("The database has no pgvector yet. Run: sightline migrate")
-            if tuple(map(int, extension.version.split(".")[:2])) < _MIN_PGVECTOR:
+            ((schema, version),) = extension.items()
+            if tuple(map(int, version.split(".")[:2])) < _MIN_PGVECTOR:
                 raise SchemaError(
-                    f"pgvector is {extension.version} in this database and Sightline needs 0.8 or "
-                    "newer. Upgrade it on the server, then run: ALTER EXTENSION vector UPDATE"
+                    f"pgvector is {version} in this database and Sightline needs 0.8 or newer. "
+                    "Upgrade it on the server, then run: ALTER EXTENSION vector UPDATE"
                 )
-            schemas = dict.fromkeys(["sightline", "public", extension.schema])
+            schemas = dict.fromkeys(["sightline", "public", schema])
             path = ", ".join(sql.Identifier(name).as_string(connection) for name in schemas)
             await connection.execute("SELECT set_config('search_path', %s, false)", [path])
             info = await TypeInfo.fetch(connection, "halfvec")
             if info is None:
-                raise SchemaError(f"pgvector has no type halfvec in schema {extension.schema!r}.")
+                raise SchemaError(f"pgvector has no type halfvec in schema {schema!r}.")
             register_halfvec_info(connection, info)
             return AdaptersMap(connection.adapters), path

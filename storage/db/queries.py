@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any, LiteralString, TypeVar, cast
 
 from psycopg import AsyncConnection
-from psycopg.abc import Params, QueryNoTemplate
-from psycopg.rows import TupleRow, class_row, scalar_row
+from psycopg.abc import Params
+from psycopg.abc import QueryNoTemplate as Query
+from psycopg.rows import TupleRow, kwargs_row, scalar_row
 
 Connection = AsyncConnection[TupleRow]
 Row = TypeVar("Row")
@@ -31,32 +33,47 @@ def load_sql(module: str) -> dict[str, LiteralString]:
 
 
 async def fetch_all(
-    connection: Connection, query: QueryNoTemplate, params: Params | None = None, *, row: type[Row]
+    connection: Connection, query: Query, params: Params | None = None, *, row: Callable[..., Row]
 ) -> list[Row]:
-    """Return all rows as instances of ``row``, whose fields are the column names."""
-    cursor = connection.cursor(row_factory=class_row(row))
+    """Return all rows, each as ``row(**columns)``; ``row`` is a dataclass or a function."""
+    cursor = connection.cursor(row_factory=kwargs_row(row))
     return await (await cursor.execute(query, params)).fetchall()
 
 
 async def fetch_one(
-    connection: Connection, query: QueryNoTemplate, params: Params | None = None, *, row: type[Row]
+    connection: Connection, query: Query, params: Params | None = None, *, row: Callable[..., Row]
 ) -> Row | None:
-    """Return the first row as an instance of ``row``, or None if there is none."""
-    cursor = connection.cursor(row_factory=class_row(row))
+    """Return the first row as ``row(**columns)``, or None if there is none."""
+    cursor = connection.cursor(row_factory=kwargs_row(row))
     return await (await cursor.execute(query, params)).fetchone()
 
 
-async def fetch_value(
-    connection: Connection, query: QueryNoTemplate, params: Params | None = None
-) -> Any:
+async def fetch_value(connection: Connection, query: Query, params: Params | None = None) -> Any:
     """Return the first column of the first row, or None if there is no row."""
     cursor = connection.cursor(row_factory=scalar_row)
     return await (await cursor.execute(query, params)).fetchone()
 
 
 async def fetch_values(
-    connection: Connection, query: QueryNoTemplate, params: Params | None = None
+    connection: Connection, query: Query, params: Params | None = None
 ) -> list[Any]:
     """Return the first column of all rows."""
     cursor = connection.cursor(row_factory=scalar_row)
     return await (await cursor.execute(query, params)).fetchall()
+
+
+async def fetch_pairs(
+    connection: Connection, query: Query, params: Params | None = None
+) -> dict[Any, Any]:
+    """Return the second column of all rows by the first column."""
+    return dict(await (await connection.execute(query, params)).fetchall())
+
+
+async def fetch_batches(
+    connection: Connection, query: Query, params: Params | None = None, *, rows: int
+) -> AsyncIterator[list[TupleRow]]:
+    """Yield the rows of a query in binary format, at most ``rows`` in memory at a time."""
+    async with connection.cursor(name="batches") as cursor:
+        await cursor.execute(query, params, binary=True)
+        while batch := await cursor.fetchmany(rows):
+            yield batch

@@ -11,14 +11,13 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Literal
 
 from psycopg import errors, sql
 
 from sightline.storage.db.queries import (
     Connection,
-    fetch_all,
+    fetch_pairs,
     fetch_value,
     fetch_values,
     load_sql,
@@ -109,19 +108,11 @@ async def remove_binding(
     return cursor.rowcount == 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Binding:
-    name: str
-    all_collections: bool
-    collections: list[str]
-
-
 async def bindings(
     connection: Connection, *, kind: BindingKind = "principal"
 ) -> dict[str, list[str] | None]:
     """Return the bound collections by name; None means all collections."""
-    rows = await fetch_all(connection, _compose("bindings", kind), row=_Binding)
-    return {row.name: None if row.all_collections else row.collections for row in rows}
+    return await fetch_pairs(connection, _compose("bindings", kind))
 
 
 def _compose(block: str, kind: BindingKind) -> sql.Composed:

@@ -12,13 +12,14 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import psycopg
 from psycopg.rows import scalar_row
@@ -29,12 +30,12 @@ from sightline.storage.errors import ConfigurationError, MediaError, StorageErro
 from sightline.storage.postgres import dumps
 from sightline.storage.records.deletion import hold_blobs_sync
 
-FORMAT = 1
-SCHEMAS = ("sightline", "analytics")
+_FORMAT = 1
+_SCHEMAS = ("sightline", "analytics")
 
 _CHECKS = load_sql("check")
 _BLOB_MEMBER = re.compile(r"objects/([0-9a-f]{64})")
-_CHUNK_BYTES = 1 << 20
+_MAX_MANIFEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,11 @@ def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str
     ):
         hold_blobs_sync(connection)
         dump = Path(folder) / "database.dump"
-        dumps.dump(dsn, SCHEMAS, dump)
+        dumps.dump(dsn, _SCHEMAS, dump)
         cursor = connection.cursor(row_factory=scalar_row).execute(_CHECKS["locations"])
         stored = sorted(location for location in cursor if location.startswith("object:"))
         manifest = Manifest(
-            format=FORMAT,
+            format=_FORMAT,
             sightline=version,
             revision=revision,
             postgres=dumps.server_major_version(dsn),
@@ -74,15 +75,17 @@ def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str
         )
         partial = Path(folder) / "backup.tar"
         with partial.open("xb") as out, tarfile.open(fileobj=out, mode="w") as archive:
-            _add(archive, "manifest.json", json.dumps(asdict(manifest), indent=2).encode())
-            archive.add(dump, "database.dump", filter=_remove_owner)
+            text = json.dumps(asdict(manifest), indent=2)
+            _add(archive, "manifest.json", io.BytesIO(text.encode()))
+            with dump.open("rb") as file_of_dump:
+                _add(archive, "database.dump", file_of_dump)
             for location in stored:
                 name = location.removeprefix("object:")
                 try:
                     content = blobs.read(location, bytes.fromhex(name), name=location)
                 except MediaError as error:
                     raise StorageError(f"The backup was not written: {error}") from error
-                _add(archive, f"objects/{name}", content)
+                _add(archive, f"objects/{name}", io.BytesIO(content))
             archive.close()
             out.flush()
             os.fsync(out.fileno())
@@ -96,13 +99,13 @@ def open_backup(file: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
     try:
         with tarfile.open(file, "r:") as archive:
             first = archive.next()
-            if first is None or first.name != "manifest.json" or first.size > _CHUNK_BYTES:
+            if first is None or first.name != "manifest.json" or first.size > _MAX_MANIFEST_BYTES:
                 raise ValueError("its first member is not the manifest")
             manifest = Manifest(**json.loads(_open_member(archive, first).read()))
-            if manifest.format != FORMAT:
+            if manifest.format != _FORMAT:
                 raise ConfigurationError(
                     f"{file} has format {manifest.format}; this version of Sightline reads format "
-                    f"{FORMAT}. Use the version that wrote it: {manifest.sightline}."
+                    f"{_FORMAT}. Use the version that wrote it: {manifest.sightline}."
                 )
             yield manifest, archive
     except (tarfile.TarError, EOFError, ValueError, TypeError) as error:
@@ -129,9 +132,7 @@ def extract(manifest: Manifest, archive: tarfile.TarFile, blobs: BlobStore, fold
             blob_count += 1
         elif member.name == "database.dump" and member.isreg():
             with dump.open("xb") as out:
-                source = _open_member(archive, member)
-                while chunk := source.read(_CHUNK_BYTES):
-                    out.write(chunk)
+                shutil.copyfileobj(_open_member(archive, member), out)
         else:
             raise ValueError(f"{member.name!r} is unexpected")
     if blob_count != manifest.objects:
@@ -146,16 +147,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+def _add(archive: tarfile.TarFile, name: str, file: BinaryIO) -> None:
     member = tarfile.TarInfo(name)
-    member.size = len(content)
-    archive.addfile(member, io.BytesIO(content))
-
-
-def _remove_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member
+    member.size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    archive.addfile(member, file)
 
 
 def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

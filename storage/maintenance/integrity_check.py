@@ -8,7 +8,7 @@ from typing import Literal
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
-from sightline.storage.db.queries import Connection, fetch_all, fetch_values, load_sql
+from sightline.storage.db.queries import fetch_pairs, fetch_values, load_sql
 
 Severity = Literal["error", "warning"]
 
@@ -36,7 +36,8 @@ class IntegrityFinding:
 
 
 _INGEST = "ingest the source again"
-_ROW_CHECKS: dict[str, tuple[Severity, str]] = {
+# A check of rows has a block of its name in ``check.sql``; the others are about files.
+_CHECKS: dict[str, tuple[Severity, str]] = {
     "asset_without_vector": ("error", f"images that no visual search finds; {_INGEST}"),
     "source_without_tiles": ("warning", f"sources whose images have no tiles; {_INGEST}"),
     "tile_without_vector": ("error", f"images with tiles that no search finds; {_INGEST}"),
@@ -52,8 +53,6 @@ _ROW_CHECKS: dict[str, tuple[Severity, str]] = {
         "warning",
         "embedding spaces without a vector index, with slow searches; the next ingest builds it",
     ),
-}
-_FILE_CHECKS: dict[str, tuple[Severity, str]] = {
     "blob_missing": ("error", f"stored images that are missing; {_INGEST}"),
     "file_missing": ("warning", "ingested files that are missing; restore them"),
     "blob_unreferenced": (
@@ -64,12 +63,6 @@ _FILE_CHECKS: dict[str, tuple[Severity, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Location:
-    location: str
-    referenced_by: str
-
-
 async def check(database: Database, blobs: BlobStore) -> list[IntegrityFinding]:
     """Return all findings, errors first. Reads everything and changes nothing."""
     # List files before rows: an ingest stores a file before the row that references it.
@@ -77,34 +70,22 @@ async def check(database: Database, blobs: BlobStore) -> list[IntegrityFinding]:
     async with database.connection() as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await connection.execute(_SQL["settings"])
-        findings = [
-            _finding(code, severity, await fetch_values(connection, _SQL[code]), message)
-            for code, (severity, message) in _ROW_CHECKS.items()
-        ]
-        referenced = await fetch_locations(connection)
+        examples: dict[str, list[str]] = {
+            code: await fetch_values(connection, _SQL[code]) for code in _CHECKS if code in _SQL
+        }
+        referenced = await fetch_pairs(connection, _SQL["locations"])
     missing = await asyncio.to_thread(
         lambda: [location for location in referenced if not blobs.exists(location)]
     )
-    by_code = {
-        "blob_missing": [each for each in missing if each.startswith("object:")],
-        "file_missing": [each for each in missing if each.startswith("file:")],
+    examples |= {
+        "blob_missing": [referenced[each] for each in missing if each.startswith("object:")],
+        "file_missing": [referenced[each] for each in missing if each.startswith("file:")],
         "blob_unreferenced": sorted(stored - referenced.keys()),
         "partial_file": await asyncio.to_thread(lambda: list(map(str, blobs.partial_files()))),
     }
-    for code, (severity, message) in _FILE_CHECKS.items():
-        examples = [referenced.get(location, location) for location in by_code[code]]
-        findings.append(_finding(code, severity, examples, message))
-    return sorted(
-        (finding for finding in findings if finding.count),
-        key=lambda finding: (finding.severity != "error", finding.code),
-    )
-
-
-async def fetch_locations(connection: Connection) -> dict[str, str]:
-    """Return all referenced locations with an asset id or source name that uses each."""
-    rows = await fetch_all(connection, _SQL["locations"], row=_Location)
-    return {row.location: row.referenced_by for row in rows}
-
-
-def _finding(code: str, severity: Severity, examples: list[str], message: str) -> IntegrityFinding:
-    return IntegrityFinding(code, severity, len(examples), tuple(examples[:_MAX_EXAMPLES]), message)
+    findings = [
+        IntegrityFinding(code, severity, len(found), tuple(found[:_MAX_EXAMPLES]), message)
+        for code, (severity, message) in _CHECKS.items()
+        if (found := examples[code])
+    ]
+    return sorted(findings, key=lambda finding: (finding.severity != "error", finding.code))

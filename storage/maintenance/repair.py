@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
-from sightline.storage.db.queries import fetch_one, fetch_values, load_sql
+from sightline.storage.db.queries import fetch_pairs, fetch_value, fetch_values, load_sql
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import ImageEncoder
-from sightline.storage.maintenance.integrity_check import check, fetch_locations
+from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.maintenance.rebuild import (
     rebuild_assets,
     rebuild_passage_vectors,
@@ -22,6 +22,13 @@ from sightline.storage.records.deletion import discard_unreferenced_blobs
 _SQL = load_sql("repair")
 _CHECKS = load_sql("check")
 _DROPPED_FOR_REINGEST = "dropped; the next ingest adds them again"
+# Findings that one statement of the same name repairs.
+_STATEMENTS = {
+    "posting_without_passage": "dropped",
+    "vector_of_another_collection": "moved to the right collection",
+    "vector_in_an_unused_space": "dropped",
+    "source_without_content": _DROPPED_FOR_REINGEST,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +38,6 @@ class RepairAction:
     code: str
     count: int
     action: str
-
-
-@dataclass(frozen=True, slots=True)
-class _PartitionState:
-    table_exists: bool
-    attached: bool
 
 
 @dataclass(slots=True)
@@ -59,30 +60,18 @@ class Repair:
         The order matters: first wrong rows, then missing rows, indexes last.
         """
         codes = await self._finding_codes()
-        for code, repair in {
-            "space_without_partition": self._create_partitions,
-            "posting_without_passage": self._execute("posting_without_passage", "dropped"),
-            "vector_of_another_collection": self._execute(
-                "vector_of_another_collection", "moved to the right collection"
-            ),
-            "vector_in_an_unused_space": self._execute("vector_in_an_unused_space", "dropped"),
-            "blob_missing": self._drop_for_reingest,
-            "source_without_content": self._execute(
-                "source_without_content", _DROPPED_FOR_REINGEST
-            ),
-        }.items():
+        if "space_without_partition" in codes:
+            await self._create_partitions()
+        for code, action in _STATEMENTS.items():
             if code in codes:
-                await repair()
+                async with self.database.connection() as connection:
+                    await connection.execute(_SQL["no_time_limit"])
+                    self._add(code, (await connection.execute(_SQL[code])).rowcount, action)
+        if "blob_missing" in codes:
+            await self._drop_for_reingest()
         if codes & {"space_without_partition", "vector_in_an_unused_space"}:
             codes = await self._finding_codes()  # these repairs can reveal missing vectors
-        if codes & {"asset_without_vector", "asset_without_thumbnail"}:
-            await self._rebuild_assets()
-        if "passage_without_vector" in codes:
-            await self._rebuild_passage_vectors()
-        if "passage_without_postings" in codes:
-            ids = await self._passage_ids("passage_without_postings")
-            count = await rebuild_postings(self.database, ids)
-            self._add("passage_without_postings", count, "analyzed again")
+        await self._rebuild(codes)
         await self._build_indexes()
         await self._delete_files()
         return self.actions
@@ -94,27 +83,15 @@ class Repair:
         if count:
             self.actions.append(RepairAction(code, count, action))
 
-    def _execute(self, code: str, action: str) -> Callable[[], Awaitable[None]]:
-        async def repair() -> None:
-            async with self.database.connection() as connection:
-                await connection.execute(_SQL["no_time_limit"])
-                self._add(code, (await connection.execute(_SQL[code])).rowcount, action)
-
-        return repair
-
     async def _create_partitions(self) -> None:
         async with self.database.connection() as connection:
             for space in await embedding_spaces.list_spaces(connection):
                 params = {"partition": f"sightline.{space.partition}"}
-                state = await fetch_one(
-                    connection, _SQL["partition_state"], params, row=_PartitionState
-                )
-                if state is not None and state.attached:
-                    continue
-                if state is not None and state.table_exists:
+                state = await fetch_value(connection, _SQL["partition_state"], params)
+                if state == "detached":
                     await connection.execute(space.compose(_SQL["attach_partition"]))
                     self._add("space_without_partition", 1, "attached")
-                else:
+                elif state == "missing":
                     await embedding_spaces.create_partition(connection, space)
                     self._add("space_without_partition", 1, "created")
 
@@ -123,33 +100,36 @@ class Repair:
         async with self.database.connection() as connection:
             missing = [
                 location
-                for location in await fetch_locations(connection)
+                for location in await fetch_pairs(connection, _CHECKS["locations"])
                 if location.startswith("object:") and not self.blobs.exists(location)
             ]
             params = {"locations": missing}
             cursor = await connection.execute(_SQL["drop_sources_without_blobs"], params)
             self._add("blob_missing", cursor.rowcount, _DROPPED_FOR_REINGEST)
 
-    async def _rebuild_assets(self) -> None:
-        ids = {
-            *await self._ids("asset_without_vector"),
-            *await self._ids("asset_without_thumbnail"),
-        }
-        count = await rebuild_assets(
-            self.database,
-            self.blobs,
-            sorted(ids),
-            await self.encoder(),
-            await self._spaces(),
-            self.options,
-        )
-        self._add("asset_without_vector or _thumbnail", count, "decoded and encoded again")
-
-    async def _rebuild_passage_vectors(self) -> None:
-        ids = await self._passage_ids("passage_without_vector")
-        encoder = await self.encoder()
-        count = await rebuild_passage_vectors(self.database, ids, encoder, await self._spaces())
-        self._add("passage_without_vector", count, "encoded again")
+    async def _rebuild(self, codes: set[str]) -> None:
+        database = self.database
+        async with database.connection() as connection:
+            await connection.execute(_CHECKS["settings"])
+            spaces = await embedding_spaces.list_spaces(connection)
+            ids: dict[str, list[str]] = {
+                code: await fetch_values(connection, _CHECKS[code])
+                for code in codes & _CHECKS.keys()
+            }
+        assets = {*ids.get("asset_without_vector", ()), *ids.get("asset_without_thumbnail", ())}
+        if assets:
+            encoder = await self.encoder()
+            count = await rebuild_assets(
+                database, self.blobs, sorted(assets), encoder, spaces, self.options
+            )
+            self._add("asset_without_vector or _thumbnail", count, "decoded and encoded again")
+        if passages := ids.get("passage_without_vector"):
+            encoder = await self.encoder()
+            count = await rebuild_passage_vectors(database, passages, encoder, spaces)
+            self._add("passage_without_vector", count, "encoded again")
+        if passages := ids.get("passage_without_postings"):
+            count = await rebuild_postings(database, passages)
+            self._add("passage_without_postings", count, "analyzed again")
 
     async def _build_indexes(self) -> None:
         async with self.database.connection() as connection:
@@ -160,22 +140,10 @@ class Repair:
 
     async def _delete_files(self) -> None:
         async with self.database.connection() as connection:
-            referenced = await fetch_locations(connection)
+            referenced = await fetch_pairs(connection, _CHECKS["locations"])
         unreferenced = [each for each in self.blobs.locations() if each not in referenced]
         removed = 0
         if unreferenced:
             removed = await discard_unreferenced_blobs(self.database, self.blobs, unreferenced)
         self._add("blob_unreferenced", removed, "deleted")
         self._add("partial_file", self.blobs.discard_partial_files(), "deleted")
-
-    async def _spaces(self) -> dict[int, embedding_spaces.EmbeddingSpace]:
-        async with self.database.connection() as connection:
-            return {space.id: space for space in await embedding_spaces.list_spaces(connection)}
-
-    async def _ids(self, code: str) -> list[str]:
-        async with self.database.connection() as connection:
-            await connection.execute(_CHECKS["settings"])
-            return await fetch_values(connection, _CHECKS[code])
-
-    async def _passage_ids(self, code: str) -> list[int]:
-        return [int(each.removeprefix("p")) for each in await self._ids(code)]

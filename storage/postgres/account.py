@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +23,9 @@ class Account:
     uid: int
     gid: int
 
-    @property
-    def is_current(self) -> bool:
-        """Return whether this process runs as the account."""
-        return self.uid == os.geteuid()
-
     def command(self, folder: Path, *arguments: str) -> list[str]:
         """Return the command that runs ``arguments`` as this account, owner of ``folder``."""
-        if self.is_current:
+        if self.uid == os.geteuid():
             return list(arguments)
         launcher = Path(__file__).with_name("launcher.py")
         python = [sys.executable, "-I", "-S", str(launcher)]
@@ -53,26 +49,25 @@ def account_for(folder: Path) -> Account:
     unprivileged account, because Postgres refuses to run as root.
     """
     owner = folder.stat()
-    if owner.st_uid != 0:
-        if os.geteuid() not in (0, owner.st_uid):
-            raise ConfigurationError(
-                f"{folder} belongs to {_name(owner.st_uid)} and this process runs as "
-                f"{_name(os.geteuid())}. Run as the owner, or choose another data folder "
-                "(SIGHTLINE_DATA_DIR)."
-            )
-        _require_name(owner.st_uid)
-        return Account(owner.st_uid, owner.st_gid)
-    if os.geteuid() != 0:
+    if os.geteuid() not in (0, owner.st_uid):
         raise ConfigurationError(
-            f"{folder} belongs to root and this process runs as {_name(os.geteuid())}. Run as "
-            "root, or choose another data folder (SIGHTLINE_DATA_DIR)."
+            f"{folder} belongs to {_name(owner.st_uid)} and this process runs as "
+            f"{_name(os.geteuid())}. Run as the owner, or choose another data folder "
+            "(SIGHTLINE_DATA_DIR)."
         )
+    if owner.st_uid != 0:
+        uid = owner.st_uid
+        if _name(uid) == f"uid {uid}":
+            raise ConfigurationError(
+                f"Postgres needs a named account, and uid {uid} has no entry in the user database. "
+                f"Add one (in a container: echo 'sightline:x:{uid}:{uid}::/:/bin/false' >> "
+                "/etc/passwd), or set SIGHTLINE_DATABASE__URL."
+            )
+        return Account(uid, owner.st_gid)
     for name in _ACCOUNTS_FOR_ROOT:
-        try:
+        with suppress(KeyError):
             entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return Account(entry.pw_uid, entry.pw_gid)
+            return Account(entry.pw_uid, entry.pw_gid)
     raise ConfigurationError(
         "Postgres refuses to run as root, and there is no account "
         f"{' or '.join(repr(name) for name in _ACCOUNTS_FOR_ROOT)}. Run Sightline as an ordinary "
@@ -85,14 +80,3 @@ def _name(uid: int) -> str:
         return repr(pwd.getpwuid(uid).pw_name)
     except KeyError:
         return f"uid {uid}"
-
-
-def _require_name(uid: int) -> None:
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        raise ConfigurationError(
-            f"Postgres needs a named account, and uid {uid} has no entry in the user database. "
-            f"Add one (in a container: echo 'sightline:x:{uid}:{uid}::/:/bin/false' >> "
-            "/etc/passwd), or set SIGHTLINE_DATABASE__URL."
-        ) from None

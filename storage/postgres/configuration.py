@@ -1,12 +1,23 @@
-"""Renders the configuration of Postgres for the memory of the machine."""
+"""Chooses the socket folder; renders the configuration for the memory of the machine."""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import stat
+import tempfile
 from pathlib import Path
+
+from sightline.storage.errors import ConfigurationError
+from sightline.storage.postgres.account import Account
 
 # Only part of the socket's name: no network port is opened.
 PORT = 5432
+# A socket path has at most 108 bytes on Linux and 104 on macOS, with the final NUL.
+_MAX_FOLDER_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
+# Postgres and libpq parse the path as a list: no commas, quotes or spaces.
+_PLAIN = re.compile(r"/[A-Za-z0-9/._+-]*")
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
@@ -24,7 +35,7 @@ def memory_bytes() -> int:
     return min(total, limit)
 
 
-def render(socket_folder: Path, *, durable: bool) -> str:
+def render(sockets: Path, *, durable: bool) -> str:
     """Return the text of the configuration file.
 
     For vector search, index and heap should fit into ``shared_buffers``, and the graph of an index
@@ -35,7 +46,7 @@ def render(socket_folder: Path, *, durable: bool) -> str:
     settings = {
         "listen_addresses": "",
         "port": str(PORT),
-        "unix_socket_directories": str(socket_folder),
+        "unix_socket_directories": str(sockets),
         "unix_socket_permissions": "0700",
         "shared_buffers": _megabytes(memory // 4, 128 * _MIB, 8 * _GIB),
         "maintenance_work_mem": _megabytes(memory // 16, 64 * _MIB, 2 * _GIB),
@@ -52,7 +63,7 @@ def render(socket_folder: Path, *, durable: bool) -> str:
         "log_checkpoints": "off",
         "log_min_messages": "warning",
     }
-    if _SHARED_MEMORY.is_dir() and _shared_memory_bytes() < 2 * _GIB:
+    if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).total < 2 * _GIB:
         # The default of containers (64 MB) is too small for a parallel index build.
         settings["dynamic_shared_memory_type"] = "mmap"
     if not durable:
@@ -62,15 +73,9 @@ def render(socket_folder: Path, *, durable: bool) -> str:
             "full_page_writes": "off",
             "shared_buffers": "128MB",  # fastest to set up
         }
+    header = "# Overwritten at every start. For own settings use: ALTER SYSTEM SET ..."
     lines = [f"{name} = {_quoted(value)}" for name, value in settings.items()]
-    return "# Overwritten at every start. For own settings use: ALTER SYSTEM SET ...\n" + "\n".join(
-        [*lines, ""]
-    )
-
-
-def _shared_memory_bytes() -> int:
-    status = os.statvfs(_SHARED_MEMORY)
-    return status.f_frsize * status.f_blocks
+    return "\n".join([header, *lines, ""])
 
 
 def _megabytes(size: int, min_bytes: int, max_bytes: int) -> str:
@@ -79,3 +84,61 @@ def _megabytes(size: int, min_bytes: int, max_bytes: int) -> str:
 
 def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def socket_folder(control: Path, account: Account) -> Path:
+    """Return a folder with a short path that only ``account`` and root can enter.
+
+    It is ``control/run`` if that path is suitable, else a temporary folder with a link there.
+    """
+    own = control / "run"
+    if _is_suitable(own) and not own.is_symlink():
+        account.create_folder(own)
+        return own
+    if own.is_symlink():
+        linked = own.readlink()
+        if _is_suitable(linked) and _is_private(linked.parent, control.stat().st_uid):
+            account.create_folder(linked)
+            return linked
+        own.unlink()
+    elif own.exists():
+        shutil.rmtree(own)  # the data folder was moved to a longer path
+    private = Path(tempfile.mkdtemp(prefix="sightline-"))
+    target = private / "run"
+    if not _is_suitable(target):
+        private.rmdir()
+        raise ConfigurationError(
+            "The database socket needs a short path of plain characters. Neither "
+            f"{str(control)!r} nor the temporary folder {tempfile.gettempdir()!r} is suitable. Set "
+            "TMPDIR to another folder."
+        )
+    if account.uid != os.geteuid() and control.stat().st_uid == account.uid:
+        os.chown(private, account.uid, account.gid)  # root opens a user's database
+    account.create_folder(target)
+    own.symlink_to(target)
+    return target
+
+
+def remove_linked_folder(control: Path) -> None:
+    """Remove the temporary folder of ``socket_folder`` after the server has stopped."""
+    link = control / "run"
+    if link.is_symlink():
+        shutil.rmtree(link.readlink().parent, ignore_errors=True)
+        link.unlink()
+
+
+def _is_suitable(folder: Path) -> bool:
+    path = str(folder)
+    return len(os.fsencode(path)) <= _MAX_FOLDER_BYTES and _PLAIN.fullmatch(path) is not None
+
+
+def _is_private(folder: Path, owner: int) -> bool:
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return (
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid == owner
+        and stat.S_IMODE(found.st_mode) & 0o077 == 0
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -13,10 +11,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sightline.storage.errors import ConfigurationError, DatabaseUnavailableError, StorageError
-from sightline.storage.postgres.binaries import installed
+from sightline.storage.postgres.binaries import installed, major_version, program_environment
 
 _MAX_ERROR_CHARS = 2_000
-_VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
 def server_major_version(dsn: str) -> int:
@@ -46,18 +43,14 @@ def restore(dsn: str, file: Path) -> None:
 
 
 def _run(program: str, dsn: str, *arguments: str) -> None:
+    path = _find_program(program, server_major_version(dsn))
     target = conninfo_to_dict(dsn)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+    environment = program_environment()
     if password := target.pop("password", None):
         environment["PGPASSWORD"] = str(password)  # command lines are public
     database = make_conninfo(**{name: str(value) for name, value in target.items()})
     result = subprocess.run(
-        [
-            _find_program(program, server_major_version(dsn)),
-            "--no-password",
-            f"--dbname={database}",
-            *arguments,
-        ],
+        [path, "--no-password", f"--dbname={database}", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -74,12 +67,9 @@ def _find_program(name: str, major: int) -> str:
     for binaries in installed():
         if binaries.major >= major and Path(binaries.program(name)).exists():
             return binaries.program(name)
-    found = shutil.which(name)
-    if found is not None:
-        output = subprocess.run([found, "--version"], capture_output=True, check=False).stdout
-        match = _VERSION.search(output.decode("utf-8", "replace"))
-        if match is not None and int(match.group(1)) >= major:
-            return found
+    path = shutil.which(name)
+    if path is not None and major_version(Path(path)) >= major:
+        return path
     raise ConfigurationError(
         f"The database runs on Postgres {major}, but no {name} of that version or newer was found. "
         f"Install the client programs of Postgres {major}."

@@ -18,8 +18,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg
@@ -27,16 +27,16 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage.errors import ConfigurationError, StorageError
-from sightline.storage.postgres import configuration, locks, pidfile, postmaster
+from sightline.storage.postgres import configuration, locks, pidfile
 from sightline.storage.postgres.account import account_for
 from sightline.storage.postgres.binaries import for_cluster
 from sightline.storage.postgres.programs import REPORT_SECONDS, Programs
-from sightline.storage.postgres.sockets import remove_linked_folder, socket_folder
 
 logger = logging.getLogger(__name__)
 
 DATABASE = "sightline"
 _SUPERUSER = "sightline"
+_POLL_SECONDS = 0.1
 
 
 class EmbeddedPostgres:
@@ -62,25 +62,19 @@ class EmbeddedPostgres:
             self._account = account_for(self._control)
             self._users = self._join()
             self.ensure_running()
-        except OSError as error:
+        except BaseException as error:
             self.close()
-            raise ConfigurationError(
-                f"The data folder {str(data_dir)!r} cannot be used: {error.strerror} "
-                f"({error.filename}). Choose another with SIGHTLINE_DATA_DIR."
-            ) from error
-        except BaseException:
-            self.close()
+            if isinstance(error, OSError):
+                raise ConfigurationError(
+                    f"The data folder {str(data_dir)!r} cannot be used: {error.strerror} "
+                    f"({error.filename}). Choose another with SIGHTLINE_DATA_DIR."
+                ) from error
             raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def dsn(self, database: str = DATABASE) -> str:
@@ -100,10 +94,7 @@ class EmbeddedPostgres:
                 self._initialize(programs)
             # Before the server, so that a kill during the start leaves no server behind.
             self._ensure_watchdog(programs)
-            # Wait for a server that is starting or stopping.
-            if not postmaster.wait_until_settled(
-                self._data, lambda running: _dsn(running, "postgres"), REPORT_SECONDS
-            ):
+            if not self._wait_until_settled():
                 self._start(programs)
             self._create_database()
 
@@ -118,14 +109,14 @@ class EmbeddedPostgres:
             if locks.try_exclusive(self._users):
                 if pidfile.find(self._data) is not None:
                     self._programs().stop(self._stop_seconds)
-                if pidfile.find(self._data) is None:
-                    remove_linked_folder(self._control)
-                else:
-                    self._report_stopping(self._stop_seconds)
-            # Others use it, or the watchdog is stopping it: wait for the watchdog.
-            elif not locks.wait_shared(
-                self._users, seconds=self._stop_seconds, report=self._report_stopping
-            ):
+                stopped = pidfile.find(self._data) is None
+                if stopped:
+                    configuration.remove_linked_folder(self._control)
+            else:  # others use it, or the watchdog is stopping it
+                stopped = locks.wait_shared(
+                    self._users, seconds=self._stop_seconds, report=self._report_stopping
+                )
+            if not stopped:
                 self._report_stopping(self._stop_seconds)
         finally:
             locks.release(self._users)
@@ -133,7 +124,7 @@ class EmbeddedPostgres:
 
     def _join(self) -> int:
         """Take the shared lock of the users; wait while the server is being stopped."""
-        users = locks.open_lock(self._users_lock, self._owner)
+        users = locks.open_lock(self._control / "users.lock", self._owner)
         try:
             locks.wait_shared(users, report=self._report_stopping)
         except BaseException:
@@ -142,19 +133,12 @@ class EmbeddedPostgres:
         return users
 
     def _report_stopping(self, seconds: float) -> None:
-        logger.warning(
-            "the Postgres of %s has been stopping for %.0f s",
-            self._control.parent,
-            seconds,
-        )
+        folder = self._control.parent
+        logger.warning("the Postgres of %s has been stopping for %.0f s", folder, seconds)
 
     @property
     def _owner(self) -> int:
         return self._control.stat().st_uid
-
-    @property
-    def _users_lock(self) -> Path:
-        return self._control / "users.lock"
 
     def _programs(self) -> Programs:
         return Programs(for_cluster(self._data), self._account, self._control)
@@ -174,29 +158,57 @@ class EmbeddedPostgres:
 
     def _start(self, programs: Programs) -> None:
         self._account.create_folder(self._control / "log")
-        sockets = socket_folder(self._control, self._account)
+        sockets = configuration.socket_folder(self._control, self._account)
         # A killed server leaves sockets; with a reused process id they would look alive.
         for stale in sockets.glob(".s.PGSQL.*"):
             stale.unlink()
-        postmaster.kill_orphans(self._data)
+        pidfile.kill_orphans(self._data)
         settings = self._control / "server.conf"
         settings.write_text(configuration.render(sockets, durable=self._durable), encoding="utf-8")
         self._account.take_ownership(settings)
         programs.start()
 
+    def _wait_until_settled(self) -> bool:
+        """Return True when the server accepts connections, False when no server runs.
+
+        Waits without a deadline for a server that starts, recovers or stops. Removes a stale pid
+        file, because Postgres would take any process with that id for its server. Raises
+        StorageError if the socket was removed.
+        """
+        waited = 0.0
+        while (found := pidfile.find(self._data)) is not None:
+            if found.ready and not found.has_socket:
+                raise StorageError(
+                    f"Postgres runs as process {found.pid}, but its socket was removed from "
+                    f"{found.socket_folder}. Stop it with: kill -INT {found.pid}"
+                )
+            reason = "it does not listen yet"
+            if found.socket_folder:
+                try:
+                    psycopg.connect(_dsn(found, "postgres"), connect_timeout=5).close()
+                except psycopg.OperationalError as error:
+                    reason = str(error)
+                else:
+                    return True
+            time.sleep(_POLL_SECONDS)
+            waited += _POLL_SECONDS
+            if waited % REPORT_SECONDS < _POLL_SECONDS:
+                logger.warning("waiting for Postgres for %.0f s: %s", waited, reason)
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        return False
+
     def _create_database(self) -> None:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            exists = connection.execute(
-                "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
-            ).fetchone()
-            if exists is None:
+            query = "SELECT FROM pg_database WHERE datname = %s"
+            if connection.execute(query, [DATABASE]).rowcount == 0:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
     def _ensure_watchdog(self, programs: Programs) -> None:
         lock = locks.open_lock(self._control / "watchdog.lock", self._owner)
         try:
             if locks.try_exclusive(lock):  # else one is running
-                programs.start_watchdog(self._users_lock, lock, self._stop_seconds)
+                users_lock = self._control / "users.lock"
+                programs.start_watchdog(users_lock, lock, self._stop_seconds)
         finally:
             os.close(lock)  # the watchdog keeps the lock through its copy
 

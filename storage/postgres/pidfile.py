@@ -1,16 +1,21 @@
-"""Finds the server process of a cluster; detects stale pid files.
+"""Finds the processes of a cluster; detects stale pid files.
 
 Standard library only: the watchdog runs this file without the environment's packages.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-PROC = Path("/proc")
+_PROC = Path("/proc")
+_POLL_SECONDS = 0.1
 _STATUS = re.compile(r"^(Name|State|Uid):\s+(\S+)", re.MULTILINE)
 
 
@@ -43,45 +48,48 @@ def read(data: Path) -> Postmaster | None:
 def find(data: Path) -> Postmaster | None:
     """Return the running server of the cluster; None for a stale pid file."""
     found = read(data)
-    return found if found is not None and _is_server_of(found.pid, data) else None
+    if found is None:
+        return None
+    if (_PROC / "self").exists():
+        is_server = _is_postgres_of(found.pid, data, trust_owner=True)
+    else:
+        command = ["ps", "-o", "command=", "-p", str(found.pid)]
+        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        is_server = str(data) in output
+    return found if is_server else None
 
 
-def is_postgres_of(pid: int, data: Path) -> bool:
-    """Return whether the process is a live Postgres of this cluster (no zombie).
+def kill_orphans(data: Path) -> None:
+    """Kill the child processes of a crashed server and wait for their end.
 
-    Raises PermissionError if the working folder of the process is not visible.
+    Orphans end by themselves only when they next wait, and no server can start before. They hold
+    no data: recovery uses the WAL. Does nothing without access to /proc; then the error message of
+    Postgres says what to do.
     """
+    while (_PROC / "self").exists():
+        pids = [int(each.name) for each in _PROC.iterdir() if each.name.isdecimal()]
+        orphans = [pid for pid in pids if _is_postgres_of(pid, data)]
+        if not orphans:
+            return
+        for pid in orphans:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_postgres_of(pid: int, data: Path, *, trust_owner: bool = False) -> bool:
+    """Return whether ``pid`` is a live Postgres of the cluster, not a reused process id.
+
+    Without CAP_SYS_PTRACE, root in a container cannot see the working folder of processes of other
+    accounts. ``trust_owner`` then accepts a Postgres of the account that owns the cluster.
+    """
+    status: dict[str, str] = {}
     try:
-        return _status(pid)["Name"] == "postgres" and (PROC / str(pid) / "cwd").samefile(data)
+        text = (_PROC / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
+        status = dict(_STATUS.findall(text))
+        return status["Name"] == "postgres" and (_PROC / str(pid) / "cwd").samefile(data)
+    except PermissionError:
+        is_owner = status.get("Uid") == str(data.stat().st_uid)
+        return trust_owner and is_owner and status["State"] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def _is_server_of(pid: int, data: Path) -> bool:
-    """Return whether ``pid`` is the server of ``data``, not a reused process id."""
-    if (PROC / "self").exists():
-        try:
-            return is_postgres_of(pid, data)
-        except PermissionError:
-            # Without CAP_SYS_PTRACE, root in a container cannot see processes of other accounts.
-            return _is_live_postgres_of(pid, data.stat().st_uid)
-    command = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607 - its path depends on the system
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-    return str(data) in command
-
-
-def _is_live_postgres_of(pid: int, uid: int) -> bool:
-    try:
-        status = _status(pid)
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status["Name"] == "postgres" and status["Uid"] == str(uid) and status["State"] != "Z"
-
-
-def _status(pid: int) -> dict[str, str]:
-    text = (PROC / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
-    return dict(_STATUS.findall(text))

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.storage.errors import StorageError
 from sightline.storage.postgres.account import Account
-from sightline.storage.postgres.binaries import Binaries
+from sightline.storage.postgres.binaries import Binaries, program_environment
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +61,8 @@ class Programs:
         log = self._log_path
         if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
             log.replace(log.with_suffix(".old"))
-        self._run(
-            "pg_ctl",
-            "start",
-            "--pgdata=data",
-            "--log=log/postgres.log",
-            "--wait",
-            _NO_DEADLINE,
-            action="starting Postgres",
-        )
+        options = ("--pgdata=data", "--log=log/postgres.log", "--wait", _NO_DEADLINE)
+        self._run("pg_ctl", "start", *options, action="starting Postgres")
 
     def stop(self, seconds: float) -> None:
         """End all sessions and stop the server; wait at most ``seconds``.
@@ -84,9 +75,8 @@ class Programs:
         """Start the watchdog, which stops the server after its last user."""
         script = Path(__file__).with_name("watchdog.py")
         python = [sys.executable, "-I", "-S", str(script)]
-        given = [str(users_lock), str(own_lock), str(self._data)]
-        command = [*python, *given, *self._stop_command(seconds)]
-        _run_silently(command, pass_fds=[own_lock]).check_returncode()
+        arguments = [str(users_lock), str(own_lock), str(self._data), *self._stop_command(seconds)]
+        _run_silently([*python, *arguments], own_lock).check_returncode()
 
     @property
     def _data(self) -> Path:
@@ -94,13 +84,12 @@ class Programs:
         return self.control / "data"
 
     def _stop_command(self, seconds: float) -> list[str]:
-        waiting = f"--timeout={math.ceil(seconds)}"
-        return self._command("pg_ctl", "stop", f"--pgdata={self._data}", "--mode=fast", waiting)
+        timeout = f"--timeout={math.ceil(seconds)}"
+        return self._command("pg_ctl", "stop", f"--pgdata={self._data}", "--mode=fast", timeout)
 
     def _command(self, program: str, *arguments: str) -> list[str]:
-        return self.account.command(
-            self.control / "log", self.binaries.program(program), *arguments
-        )
+        path = self.binaries.program(program)
+        return self.account.command(self.control / "log", path, *arguments)
 
     def _run(self, program: str, *arguments: str, action: str) -> None:
         """Run a program to its end and log its progress."""
@@ -112,7 +101,7 @@ class Programs:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.control,
-                env=_environment(),
+                env=program_environment(),
             )
             status = self._wait(process, action)
             output.seek(0)
@@ -138,16 +127,13 @@ class Programs:
         return self.control / "log" / "postgres.log"
 
     def _log_tail(self) -> str:
-        try:
-            lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
+        if not self._log_path.exists():
             return ""
+        lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-_LOG_TAIL_LINES:])
 
 
-def _run_silently(
-    command: list[str], pass_fds: Sequence[int] = ()
-) -> subprocess.CompletedProcess[bytes]:
+def _run_silently(command: list[str], *pass_fds: int) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -156,10 +142,5 @@ def _run_silently(
         pass_fds=pass_fds,
         check=False,
         cwd="/",
-        env=_environment(),
+        env=program_environment(),
     )
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment without settings of Postgres (PGPORT, PGDATA, ...)."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}

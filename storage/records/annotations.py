@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Literal
 
 from sightline.storage.db.queries import (
@@ -36,19 +37,12 @@ class NewAnnotation:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation(NewAnnotation):
     """A saved annotation."""
 
     id: int
     asset_id: str
-    label: str
-    box: Box
-    score: float | None
-    origin: Origin
-    model: str | None
-    author: str | None
-    note: str | None
     created_at: datetime
 
     def __post_init__(self) -> None:
@@ -59,18 +53,12 @@ async def save(
     connection: Connection, asset_id: str, annotations: Sequence[NewAnnotation]
 ) -> list[int]:
     """Save annotations of an existing asset, all or none; return their ids."""
-    return [
-        await fetch_value(
-            connection,
-            _SQL["insert"],
-            {
-                **asdict(each),
-                "asset_id": asset_id,
-                **dict(zip(("x0", "y0", "x1", "y1"), each.box, strict=True)),
-            },
-        )
-        for each in annotations
-    ]
+    ids = []
+    for each in annotations:
+        corners = dict(zip(("x0", "y0", "x1", "y1"), each.box, strict=True))
+        params = {**asdict(each), **corners, "asset_id": asset_id}
+        ids.append(await fetch_value(connection, _SQL["insert"], params))
+    return ids
 
 
 async def list_by_asset(
@@ -78,10 +66,8 @@ async def list_by_asset(
 ) -> dict[str, list[Annotation]]:
     """Return the annotations of each asset that has any, oldest first."""
     params = {"asset_ids": list(asset_ids)}
-    by_asset: dict[str, list[Annotation]] = {}
-    for each in await fetch_all(connection, _SQL["list_by_asset"], params, row=Annotation):
-        by_asset.setdefault(each.asset_id, []).append(each)
-    return by_asset
+    rows = await fetch_all(connection, _SQL["list_by_asset"], params, row=Annotation)
+    return {id_: list(group) for id_, group in groupby(rows, lambda row: row.asset_id)}
 
 
 async def annotated_asset_ids(connection: Connection, collection: str | None) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Literal
 
-from sightline.storage.db.queries import Connection, fetch_all, load_sql
+from sightline.storage.db.queries import Connection, fetch_all, fetch_pairs, load_sql
 from sightline.storage.errors import UnknownAssetError
+from sightline.storage.types import Box
 
 AssetKind = Literal["image", "page", "frame"]
 
@@ -40,17 +42,15 @@ class Asset:
     caption: str | None
     metadata: dict[str, Any]
     location: str
-    """Where the bytes are, for ``BlobStore.read``."""
+    """Of the bytes, for ``BlobStore.read`` with ``sha256``."""
     sha256: bytes
-    """Of those bytes."""
 
 
 async def fetch(connection: Connection, ids: Iterable[str]) -> list[Asset]:
     """Return the assets in the order of ``ids``. Raises UnknownAssetError."""
     wanted = list(ids)
     found = await find(connection, wanted)
-    missing = [each for each in wanted if each not in found]
-    if missing:
+    if missing := [each for each in wanted if each not in found]:
         raise UnknownAssetError(missing)
     return [found[each] for each in wanted]
 
@@ -75,16 +75,29 @@ async def thumbnail(connection: Connection, asset_id: str) -> bytes:
     return found[asset_id]
 
 
-@dataclass(frozen=True, slots=True)
-class _Thumbnail:
-    asset_id: str
-    jpeg: bytes
-
-
 async def thumbnails(connection: Connection, ids: Sequence[str]) -> dict[str, bytes]:
     """Return the thumbnail JPEGs of the assets that exist, by id."""
-    rows = await fetch_all(connection, _SQL["thumbnails"], {"ids": _storable(ids)}, row=_Thumbnail)
-    return {row.asset_id: bytes(row.jpeg) for row in rows}
+    return await fetch_pairs(connection, _SQL["thumbnails"], {"ids": _storable(ids)})
+
+
+@dataclass(frozen=True, slots=True)
+class AssetTextLine:
+    """An OCR line, or the text layer of a whole page (``box`` is None)."""
+
+    text: str
+    box: Box | None
+
+
+async def text_lines(
+    connection: Connection, ids: Sequence[str]
+) -> dict[str, tuple[AssetTextLine, ...]]:
+    """Return the text lines of each asset that has any, as stored, in reading order."""
+    params = {"ids": list(ids)}
+    rows: list[dict[str, Any]] = await fetch_all(connection, _SQL["text_lines"], params, row=dict)
+    return {
+        id_: tuple(AssetTextLine(row["text"], row["box"] and tuple(row["box"])) for row in group)
+        for id_, group in groupby(rows, lambda row: str(row["asset_id"]))
+    }
 
 
 @dataclass(frozen=True, slots=True)

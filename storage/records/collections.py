@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -39,17 +40,13 @@ class MetadataKey:
     key: str
     type: str
     assets: int
-    examples: tuple[str, ...]
+    examples: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
-class CollectionOverview:
+class CollectionOverview(Collection):
     """A collection with its counts."""
 
-    id: int
-    name: str
-    settings: Mapping[str, Any]
-    created_at: datetime
     assets: int
     passages: int
     done_sources: int
@@ -58,11 +55,6 @@ class CollectionOverview:
     captured_to: datetime | None
     encoder: str | None
     metadata_keys: tuple[MetadataKey, ...] = ()
-
-    @property
-    def collection(self) -> Collection:
-        """Return the collection without counts."""
-        return Collection(self.id, self.name, self.settings, self.created_at)
 
 
 def validate_name(name: str) -> str:
@@ -122,9 +114,7 @@ async def list_collections(connection: Connection) -> list[Collection]:
 
 async def list_overviews(connection: Connection) -> list[CollectionOverview]:
     """Return all collections with exact counts, ordered by name. Reads all assets."""
-    keys: dict[int, list[MetadataKey]] = {}
-    for key in await fetch_all(connection, _SQL["metadata_keys"], row=MetadataKey):
-        by_collection = keys.setdefault(key.collection_id, [])
-        by_collection.append(replace(key, examples=tuple(key.examples)))
-    rows = await fetch_all(connection, _SQL["overviews"], row=CollectionOverview)
-    return [replace(row, metadata_keys=tuple(keys.get(row.id, ()))) for row in rows]
+    rows = await fetch_all(connection, _SQL["metadata_keys"], row=MetadataKey)
+    keys = {id_: tuple(group) for id_, group in groupby(rows, lambda row: row.collection_id)}
+    overviews = await fetch_all(connection, _SQL["overviews"], row=CollectionOverview)
+    return [replace(each, metadata_keys=keys.get(each.id, ())) for each in overviews]

@@ -6,8 +6,8 @@ values Postgres would plan for all partitions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import LiteralString, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, LiteralString
 
 from psycopg import sql
 
@@ -42,16 +42,16 @@ class EmbeddingSpace:
     @property
     def index(self) -> str:
         """Return the name of the vector index."""
-        return f"embedding_{self.id}_hnsw"
+        return f"{self.partition}_hnsw"
 
     def compose(self, text: LiteralString, **parts: sql.Composable) -> sql.Composed:
         """Fill the names and numbers of this space, and ``parts``, into a query."""
         return sql.SQL(text).format(
-            embedding_space_id=sql.Literal(self.id),
-            dimension=sql.Literal(self.identity.dimension),
+            embedding_space_id=self.id,
+            dimension=self.identity.dimension,
             partition=sql.Identifier(self.partition),
             index=sql.Identifier(self.index),
-            qualified=sql.Literal(f"sightline.{self.partition}"),
+            qualified=f"sightline.{self.partition}",
             dimension_check=sql.Identifier(f"{self.partition}_dimension"),
             **parts,
         )
@@ -60,20 +60,6 @@ class EmbeddingSpace:
         """Raise SpaceMismatchError unless ``identity`` made these vectors."""
         if identity != self.identity:
             raise SpaceMismatchError(str(self.identity), str(identity))
-
-
-@dataclass(frozen=True, slots=True)
-class _SpaceRow:
-    id: int
-    encoder: str
-    weights: str
-    preprocessing: str
-    dimension: int
-    level: Level
-
-    def to_space(self) -> EmbeddingSpace:
-        identity = EncoderIdentity(self.encoder, self.weights, self.preprocessing, self.dimension)
-        return EmbeddingSpace(self.id, identity, self.level)
 
 
 async def get_or_create(
@@ -89,29 +75,17 @@ async def get_or_create(
             f"{identity} makes vectors of {identity.dimension} dimensions. An index supports 1 to "
             f"{_MAX_DIMENSION}."
         )
-    if level not in get_args(Level):
-        raise InvalidArgumentError(f"Unknown level {level!r}. Available: {get_args(Level)}.")
-    params = {
-        "encoder": identity.name,
-        "weights": identity.weights,
-        "preprocessing": identity.preprocessing,
-        "dimension": identity.dimension,
-        "level": level,
-    }
+    params = {**asdict(identity), "level": level}
     space_id = await fetch_value(connection, _SQL["find"], params)
-    if space_id is not None:
-        return EmbeddingSpace(space_id, identity, level)
-    async with connection.transaction():
-        await _lock(connection, _ALL_SPACES)
-        space_id = await fetch_value(connection, _SQL["insert"], params)
-        if space_id is None:
+    if space_id is None:
+        async with connection.transaction():
+            await _lock(connection, _ALL_SPACES)
             space_id = await fetch_value(connection, _SQL["find"], params)
             if space_id is None:
-                raise InvalidArgumentError(f"The embedding space of {identity} was just deleted.")
-            return EmbeddingSpace(space_id, identity, level)
-        space = EmbeddingSpace(space_id, identity, level)
-        await create_partition(connection, space)
-        return space
+                space_id = await fetch_value(connection, _SQL["insert"], params)
+                space = EmbeddingSpace(space_id, identity, level)
+                await create_partition(connection, space)
+    return EmbeddingSpace(space_id, identity, level)
 
 
 async def create_partition(connection: Connection, space: EmbeddingSpace) -> None:
@@ -126,8 +100,7 @@ async def find_for_collection(
 ) -> EmbeddingSpace | None:
     """Return the space of a collection at a level, or None if it has no such vectors."""
     params = {"collection_id": collection_id, "level": level}
-    row = await fetch_one(connection, _SQL["find_for_collection"], params, row=_SpaceRow)
-    return None if row is None else row.to_space()
+    return await fetch_one(connection, _SQL["find_for_collection"], params, row=_to_space)
 
 
 async def assign(connection: Connection, collection_id: int, space: EmbeddingSpace) -> None:
@@ -144,7 +117,11 @@ async def assign(connection: Connection, collection_id: int, space: EmbeddingSpa
 
 async def list_spaces(connection: Connection) -> list[EmbeddingSpace]:
     """Return all spaces, oldest first."""
-    return [row.to_space() for row in await fetch_all(connection, _SQL["list"], row=_SpaceRow)]
+    return await fetch_all(connection, _SQL["list"], row=_to_space)
+
+
+def _to_space(id: int, level: Level, **identity: Any) -> EmbeddingSpace:  # noqa: A002
+    return EmbeddingSpace(id, EncoderIdentity(**identity), level)
 
 
 async def count_vectors(connection: Connection, space: EmbeddingSpace) -> int:

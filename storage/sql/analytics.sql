@@ -119,7 +119,10 @@ FROM pg_proc WHERE pronamespace = 'analytics'::regnamespace ORDER BY proname
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 
 -- name: export_settings
-SELECT set_config('statement_timeout', '0', true)
+-- Until the end of the transaction. All rows of a cursor are read.
+SELECT
+    set_config('statement_timeout', '0', true),
+    set_config('cursor_tuple_fraction', '1', true)
 
 -- name: export_csv
 COPY (SELECT * FROM analytics.{view} WHERE {condition}) TO STDOUT (FORMAT csv, HEADER)

@@ -6,7 +6,9 @@ SELECT
     set_config('statement_timeout', '0', true),
     set_config('hnsw.ef_search', '100', true),
     set_config('hnsw.iterative_scan', 'relaxed_order', true),
-    set_config('enable_sort', 'off', true)
+    set_config('enable_sort', 'off', true),
+    -- All rows of a cursor are read.
+    set_config('cursor_tuple_fraction', '1', true)
 
 -- name: collections
 SELECT c.id, c.name, u.embedding_space_id
@@ -24,11 +26,8 @@ SELECT embedding FROM sightline.{partition}
 WHERE collection_id = %(collection_id)s
 AND hashtextextended(asset_id, 0) %% 1000000 BETWEEN 0 AND %(millionths)s
 
--- name: batch
-SELECT asset_id, embedding FROM sightline.{partition}
-WHERE collection_id = %(collection_id)s AND asset_id > %(after)s
-ORDER BY asset_id
-LIMIT %(rows)s
+-- name: vectors
+SELECT asset_id, embedding FROM sightline.{partition} WHERE collection_id = %(collection_id)s
 
 -- name: delete_clusters
 DELETE FROM sightline.cluster
@@ -43,23 +42,41 @@ INSERT INTO sightline.cluster (
 SELECT %(collection_id)s, %(embedding_space_id)s, %(k)s, number, 0, 0, now()
 FROM generate_series(0, %(k)s - 1) AS number
 
--- name: update_clusters
-UPDATE sightline.cluster
-SET asset_count = t.asset_count, representative_asset_id = t.representative,
-    mean_distance = t.distance
-FROM unnest(
-    %(numbers)s::integer[], %(asset_counts)s::integer[], %(representatives)s::text[],
-    %(distances)s::float8[]
-) AS t (number, asset_count, representative, distance)
-WHERE (collection_id, embedding_space_id, k)
-    = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
-AND cluster.number = t.number
-
 -- name: delete_empty_clusters
 DELETE FROM sightline.cluster
 WHERE (collection_id, embedding_space_id, k)
     = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
-AND asset_count = 0
+AND NOT EXISTS (
+    SELECT FROM sightline.cluster_member AS m
+    WHERE (m.collection_id, m.embedding_space_id, m.k, m.number)
+        = (cluster.collection_id, cluster.embedding_space_id, cluster.k, cluster.number)
+)
+
+-- name: update_clusters
+-- Sets the statistics of the clusters; returns those of the collection.
+WITH updated AS (
+    UPDATE sightline.cluster
+    SET asset_count = t.asset_count, representative_asset_id = t.representative,
+        mean_distance = t.mean_distance
+    FROM (
+        SELECT
+            number, count(*) AS asset_count, avg(distance) AS mean_distance,
+            (array_agg(asset_id ORDER BY distance, asset_id))[1] AS representative
+        FROM sightline.cluster_member
+        WHERE (collection_id, embedding_space_id, k)
+            = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
+        GROUP BY number
+    ) AS t
+    WHERE (collection_id, embedding_space_id, k)
+        = (%(collection_id)s, %(embedding_space_id)s, %(k)s)
+    AND cluster.number = t.number
+    RETURNING cluster.asset_count, cluster.mean_distance
+)
+SELECT
+    %(collection)s::text AS collection, %(embedding_space_id)s::integer AS embedding_space_id,
+    %(k)s::integer AS k, sum(asset_count) AS assets,
+    sum(asset_count * mean_distance) / sum(asset_count) AS mean_distance
+FROM updated
 
 -- name: copy_members
 COPY sightline.cluster_member (

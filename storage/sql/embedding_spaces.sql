@@ -1,7 +1,7 @@
 -- name: insert
 -- Returns no row if the space exists.
 INSERT INTO sightline.embedding_space (encoder, weights, preprocessing, dimension, level)
-VALUES (%(encoder)s, %(weights)s, %(preprocessing)s, %(dimension)s, %(level)s)
+VALUES (%(name)s, %(weights)s, %(preprocessing)s, %(dimension)s, %(level)s)
 ON CONFLICT DO NOTHING
 RETURNING id
 
@@ -9,16 +9,16 @@ RETURNING id
 SELECT id
 FROM sightline.embedding_space
 WHERE (encoder, weights, preprocessing, dimension, level)
-    = (%(encoder)s, %(weights)s, %(preprocessing)s, %(dimension)s, %(level)s)
+    = (%(name)s, %(weights)s, %(preprocessing)s, %(dimension)s, %(level)s)
 
 -- name: find_for_collection
-SELECT s.id, s.encoder, s.weights, s.preprocessing, s.dimension, s.level
+SELECT s.id, s.encoder AS name, s.weights, s.preprocessing, s.dimension, s.level
 FROM sightline.collection_embedding_space AS u
 JOIN sightline.embedding_space AS s ON s.id = u.embedding_space_id
 WHERE u.collection_id = %(collection_id)s AND u.level = %(level)s
 
 -- name: list
-SELECT id, encoder, weights, preprocessing, dimension, level
+SELECT id, encoder AS name, weights, preprocessing, dimension, level
 FROM sightline.embedding_space
 ORDER BY id
 

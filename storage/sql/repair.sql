@@ -5,13 +5,15 @@
 SELECT set_config('statement_timeout', '0', true)
 
 -- name: partition_state
-SELECT
-    to_regclass(%(partition)s) IS NOT NULL AS table_exists,
-    EXISTS (
+SELECT CASE
+    WHEN to_regclass(%(partition)s) IS NULL THEN 'missing'
+    WHEN EXISTS (
         SELECT FROM pg_inherits
         WHERE inhparent = 'sightline.embedding'::regclass
         AND inhrelid = to_regclass(%(partition)s)
-    ) AS attached
+    ) THEN 'attached'
+    ELSE 'detached'
+END
 
 -- name: attach_partition
 ALTER TABLE sightline.embedding ATTACH PARTITION sightline.{partition} FOR VALUES IN ({embedding_space_id})
@@ -51,7 +53,8 @@ AND NOT EXISTS (SELECT FROM sightline.passage WHERE source_id = source.id)
 
 -- name: incomplete_assets
 SELECT
-    asset.id, asset.collection_id, asset.location, asset.sha256, embedding_space_id,
+    asset.id AS asset_id, NULL::bigint AS passage_id, asset.collection_id, asset.location,
+    asset.sha256, embedding_space_id,
     NOT EXISTS (SELECT FROM sightline.thumbnail WHERE asset_id = asset.id) AS lacks_thumbnail,
     embedding_space_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM sightline.embedding
@@ -76,11 +79,13 @@ VALUES (%(embedding_space_id)s, %(collection_id)s, %(asset_id)s, %(passage_id)s,
 ON CONFLICT DO NOTHING
 
 -- name: passages
-SELECT passage.id, passage.collection_id, passage.asset_id, passage.text, embedding_space_id
+SELECT
+    passage.id AS passage_id, passage.collection_id, passage.asset_id, passage.text,
+    embedding_space_id
 FROM sightline.passage
 LEFT JOIN sightline.collection_embedding_space
     ON collection_embedding_space.collection_id = passage.collection_id AND level = 'passage'
-WHERE passage.id = ANY (%(ids)s)
+WHERE passage.id = ANY (SELECT ltrim(id, 'p')::bigint FROM unnest(%(ids)s::text[]) AS id)
 ORDER BY passage.id
 
 -- name: insert_posting

@@ -44,9 +44,13 @@ SELECT coalesce(
 DELETE FROM sightline.principal WHERE {key} = %(name)s
 
 -- name: bindings
+-- Names of the bound collections; null means all collections.
 SELECT
-    principal.{key} AS name, principal.all_collections,
-    array_remove(array_agg(c.name ORDER BY c.name), NULL) AS collections
+    principal.{key},
+    CASE
+        WHEN NOT principal.all_collections
+            THEN array_remove(array_agg(c.name ORDER BY c.name), NULL)
+    END
 FROM sightline.principal
 LEFT JOIN sightline.collection_binding AS b ON b.principal_id = principal.id
 LEFT JOIN sightline.collection AS c ON c.id = b.collection_id

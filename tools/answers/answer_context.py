@@ -8,9 +8,8 @@ from typing import Final
 
 from PIL import Image
 
-from sightline.storage.records import assets, ocr_lines
-from sightline.storage.records.assets import Asset
-from sightline.storage.records.ocr_lines import AssetTextLine
+from sightline.storage.records import assets
+from sightline.storage.records.assets import Asset, AssetTextLine
 from sightline.storage.retrieval.search_types import (
     ImageHit,
     ImageRequest,
@@ -103,7 +102,7 @@ async def evidence_of_assets(deps: Dependencies, ids: Sequence[str]) -> list[Evi
     database = await deps.database.get()
     async with database.connection() as conn:
         records = await assets.fetch(conn, list(dict.fromkeys(ids)))
-        lines = await ocr_lines.asset_text_lines(conn, [record.id for record in records])
+        lines = await assets.text_lines(conn, [record.id for record in records])
     images = [
         ImageEvidence(
             number, record, await load_image(deps, record), ocr_lines=lines.get(record.id, ())
@@ -148,7 +147,7 @@ async def search_evidence(
     hits = _equal_hits(images) if max_images == 1 else images.hits
     database = await deps.database.get()
     async with database.connection() as conn:
-        lines = await ocr_lines.asset_text_lines(conn, [hit.asset.id for hit in hits])
+        lines = await assets.text_lines(conn, [hit.asset.id for hit in hits])
     evidence = _with_ocr_text(
         [await _image_evidence(deps, number, hit, lines) for number, hit in enumerate(hits, 1)]
     )

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from PIL import Image
 
 from sightline.storage.errors import ModelUnavailableError
-from sightline.storage.records.ocr_lines import AssetTextLine
+from sightline.storage.records.assets import AssetTextLine
 from sightline.tools.answers.text_matching import contains_phrase
 from sightline.tools.boxes.box_parser import BoxStatus, ParsedBox, parse_boxes
 from sightline.tools.boxes.geometry import Size, to_pixels

@@ -17,10 +17,11 @@ import pytest
 from PIL import Image
 
 from sightline.server.reports import atlas_page
-from sightline.storage.analytics import atlas_data, cluster_analysis, vector_math
+from sightline.storage.analytics import atlas_data, cluster_analysis
 from sightline.storage.analytics.atlas_data import CollectionMap, MapColumn
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, UnknownNameError
+from sightline.storage.records import assets
 from sightline.storage.records.collections import ensure
 from tests.storage.analytics.conftest import asset_id, fill
 from tests.support import browser
@@ -59,18 +60,18 @@ def a_map(count: int = COUNT) -> CollectionMap:
 def test_main_axes_keep_what_varies_most() -> None:
     angles = np.linspace(0, 1, 50)
     arc = np.stack([np.cos(angles), np.sin(angles), np.full(50, 0.01)], axis=1)
-    points = vector_math.project(arc, "pca")
+    points = atlas_data.project(arc, "pca")
     assert points.shape == (50, 2)
     assert points.dtype == np.float32
     assert np.all(np.diff(points[:, 0]) > 0) or np.all(np.diff(points[:, 0]) < 0)
     assert points.min() >= 0
     assert points.max() <= 1
-    assert np.array_equal(points, vector_math.project(arc, "pca"))
+    assert np.array_equal(points, atlas_data.project(arc, "pca"))
 
 
 @pytest.mark.parametrize("rows", [np.ones((1, 4)), np.ones((7, 3)), np.eye(2), np.ones((3, 1))])
 def test_few_or_equal_vectors_have_places_too(rows: np.ndarray) -> None:
-    points = vector_math.project(rows, "pca")
+    points = atlas_data.project(rows, "pca")
     assert points.shape == (len(rows), 2)
     assert np.isfinite(points).all()
 
@@ -80,7 +81,7 @@ def test_umap_keeps_neighbours_together() -> None:
     rng = np.random.default_rng(1)
     centres = np.eye(16)[:4]
     vectors = np.repeat(centres, 40, axis=0) + 0.05 * rng.normal(size=(160, 16))
-    points = vector_math.project(vectors, vector_math.choose_projection(None, 160))
+    points = atlas_data.project(vectors, atlas_data.choose_projection(None, 160))
     of = np.repeat(np.arange(4), 40)
     apart = np.linalg.norm(points[:, None] - points[None], axis=2) + 9 * np.eye(160)
     assert (of[apart.argmin(axis=1)] == of).mean() > 0.95
@@ -88,9 +89,9 @@ def test_umap_keeps_neighbours_together() -> None:
 
 @pytest.mark.skipif(find_spec("umap") is not None, reason="the extra atlas is installed")
 def test_without_umap_the_main_axes_are_taken_and_umap_by_name_is_refused() -> None:
-    assert vector_math.choose_projection(None, 10_000) == "pca"
+    assert atlas_data.choose_projection(None, 10_000) == "pca"
     with pytest.raises(ConfigurationError, match=r"pip install 'sightline\[atlas\]'"):
-        vector_math.choose_projection("umap", 10_000)
+        atlas_data.choose_projection("umap", 10_000)
 
 
 async def test_a_collection_is_laid_out_with_what_it_is_coloured_by(database: Database) -> None:
@@ -112,7 +113,8 @@ async def test_a_collection_is_laid_out_with_what_it_is_coloured_by(database: Da
         database, "album", method="pca", color="cluster", max_points=10
     )
     assert (len(some.ids), some.total, some.columns[0].name) == (10, 29, "cluster")
-    assert len(await atlas_data.thumbnails(database, some.ids)) == 10
+    async with database.connection() as connection:
+        assert len(await assets.thumbnails(connection, some.ids)) == 10
 
 
 async def test_what_cannot_be_laid_out_is_named(database: Database) -> None:

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 import pytest
 
 from sightline.server.evaluation.bootstrap import Estimate
-from sightline.server.evaluation.markdown_report import render_markdown
 from sightline.server.evaluation.report_model import (
     EvalReport,
     ExampleGallery,
@@ -17,6 +16,7 @@ from sightline.server.evaluation.report_model import (
     ReportImage,
     ReportSection,
     ReportTable,
+    render_markdown,
 )
 from sightline.server.reports import evaluation_page
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.storage.analytics import cluster_analysis, vector_math
+from sightline.storage.analytics import cluster_analysis
 from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
@@ -18,18 +18,18 @@ from tests.support.vector_dataset import Matrix
 def around(directions: Matrix, each: int, noise: float, seed: int = 5) -> Matrix:
     rng = np.random.default_rng(seed)
     spread = rng.normal(size=(len(directions) * each, directions.shape[1]))
-    return vector_math.normalize_rows(np.repeat(directions, each, axis=0) + noise * spread)
+    return cluster_analysis.normalize_rows(np.repeat(directions, each, axis=0) + noise * spread)
 
 
 def test_separate_clusters_are_found() -> None:
     directions = np.eye(6, dtype=np.float32)[:4]
     vectors = around(directions, 50, 0.05)
-    found = vector_math.kmeans(vectors, 4)
+    found = cluster_analysis.kmeans(vectors, 4)
     assert sorted(np.abs(found @ directions.T).argmax(axis=1)) == [0, 1, 2, 3]
-    nearest, distance = vector_math.assign_clusters(vectors, found)
+    nearest, distance = cluster_analysis.assign_clusters(vectors, found)
     assert [len(set(nearest[start : start + 50])) for start in range(0, 200, 50)] == [1] * 4
     assert distance.max() < 0.1
-    assert np.array_equal(found, vector_math.kmeans(vectors, 4))
+    assert np.array_equal(found, cluster_analysis.kmeans(vectors, 4))
 
 
 @pytest.mark.parametrize(
@@ -42,15 +42,17 @@ def test_separate_clusters_are_found() -> None:
     ],
 )
 def test_degenerate_vectors_have_centroids(vectors: Matrix, k: int) -> None:
-    found = vector_math.kmeans(vector_math.normalize_rows(vectors), k)
+    found = cluster_analysis.kmeans(cluster_analysis.normalize_rows(vectors), k)
     assert found.shape == (k, vectors.shape[1])
     assert np.isfinite(found).all()
 
 
 def test_more_clusters_reduce_the_mean_distance() -> None:
-    vectors = vector_math.normalize_rows(np.random.default_rng(1).normal(size=(600, 16)))
+    vectors = cluster_analysis.normalize_rows(np.random.default_rng(1).normal(size=(600, 16)))
     means = [
-        float(vector_math.assign_clusters(vectors, vector_math.kmeans(vectors, k))[1].mean())
+        float(
+            cluster_analysis.assign_clusters(vectors, cluster_analysis.kmeans(vectors, k))[1].mean()
+        )
         for k in (1, 4, 16, 64)
     ]
     assert means == sorted(means, reverse=True)

@@ -203,5 +203,5 @@ async def test_plain_queries_are_allowed(runner: SqlRunner) -> None:
 
 def test_names_are_folded_like_in_postgres() -> None:
     found = sql_guard.check_statement('SELECT "Count"(x), Lower(y), (r).Len, "a""b" FROM t')
-    assert found.called_names == ("Count", "len", "lower")
+    assert found.called_names == ["Count", "len", "lower"]
     assert 'a"b' in found.names

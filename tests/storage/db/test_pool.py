@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sightline.server.database import schema_migration
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError, StorageError
-from sightline.storage.postgres import EmbeddedPostgres, pidfile, postmaster
+from sightline.storage.postgres import EmbeddedPostgres, pidfile
 
 
 async def one(database: Database, query: bytes) -> object:
@@ -192,7 +192,7 @@ async def kill(folder: Path) -> None:
     found = pidfile.find(data)
     assert found is not None
     os.kill(found.pid, signal.SIGKILL)
-    await asyncio.to_thread(postmaster.kill_orphans, data)
+    await asyncio.to_thread(pidfile.kill_orphans, data)
 
 
 async def test_a_crashed_database_is_reported_until_it_returns(

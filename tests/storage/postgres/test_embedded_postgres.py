@@ -419,7 +419,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
         check=False,
         cwd="/",
     )
-    assert "belongs to root and this process runs as 'nobody'" in refused.stderr
+    assert "belongs to 'root' and this process runs as 'nobody'" in refused.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -9,8 +9,7 @@ from typing import cast
 import pytest
 from PIL import Image
 
-from sightline.storage.records.assets import Asset
-from sightline.storage.records.ocr_lines import AssetTextLine
+from sightline.storage.records.assets import Asset, AssetTextLine
 from sightline.storage.retrieval.search_types import Passage
 from sightline.tools.answers.answer_context import (
     Evidence,
