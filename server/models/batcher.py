@@ -230,7 +230,7 @@ class BatchedModel:
         self._batcher.close()
 
 
-class CachedTextEncoder:
+class CachedTextEncoder(BatchedModel):
     """A `TextEncoder` on a batcher that caches ``max_entries`` vectors."""
 
     def __init__(

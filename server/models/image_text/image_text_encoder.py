@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.server.config.settings import EncoderSettings
-from sightline.server.models.batcher import (
-    BatchedModel,
-    Batcher,
-    BatchObserver,
-    CachedTextEncoder,
-)
+from sightline.server.models.batcher import Batcher, BatchObserver, CachedTextEncoder
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.model_files import FingerprintCache, local_folder
 from sightline.storage.errors import InvalidArgumentError
@@ -33,7 +28,7 @@ _BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parents[1] / "weights" / "builtin-clip"
 
 
-class ImageTextEncoder(BatchedModel):
+class ImageTextEncoder(CachedTextEncoder):
     """An `ImageEncoder` that batches concurrent calls and caches text vectors."""
 
     def __init__(
@@ -44,16 +39,15 @@ class ImageTextEncoder(BatchedModel):
         max_cached_texts: int = 0,
         observer: BatchObserver | None = None,
     ) -> None:
-        self.identity = model.identity
-        #: Converts an image to uint8 of shape (height, width, 3).
-        self.preprocess = model.preprocess
-        self._batcher = Batcher(
+        batcher = Batcher(
             {"image": model.encode_images, "text": model.encode_texts},
             max_batch_items=max_batch_items,
-            name=f"encoder {self.identity.name}",
+            name=f"encoder {model.identity.name}",
             observer=observer,
         )
-        self._texts = CachedTextEncoder(self._batcher, "text", self.identity, max_cached_texts)
+        super().__init__(batcher, "text", model.identity, max_cached_texts)
+        #: Converts an image to uint8 of shape (height, width, 3).
+        self.preprocess = model.preprocess
 
     @property
     def queued_items(self) -> int:
@@ -74,13 +68,6 @@ class ImageTextEncoder(BatchedModel):
         if not pixels:
             return np.empty((0, self.identity.dimension), np.float32)
         return await self._batcher.submit("image", pixels)
-
-    async def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors, float32 of shape (n, dimension).
-
-        Raises ModelOverloadedError if the queue is full.
-        """
-        return await self._texts.encode_texts(texts)
 
 
 def load(

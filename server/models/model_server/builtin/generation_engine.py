@@ -185,11 +185,7 @@ class GenerationEngine:
 
         def entry(index: int) -> dict[str, object]:
             text = str(self._tokenizer.decode([index]))
-            return {
-                "token": text,
-                "logprob": float(logprobs[index]),
-                "bytes": list(text.encode()),
-            }
+            return {"token": text, "logprob": float(logprobs[index]), "bytes": [*text.encode()]}
 
         top = logprobs.topk(min(chat.top_logprobs, len(logprobs))).indices
         return [{**entry(token), "top_logprobs": [entry(int(index)) for index in top]}]
