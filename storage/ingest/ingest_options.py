@@ -12,7 +12,6 @@ from sightline.storage.errors import ConfigurationError, shown
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -112,7 +111,6 @@ class IngestOptions:
 
     @property
     def worker_count(self) -> int:
-        """Return the number of decoder processes."""
         return self.workers or available_cores()
 
 
@@ -131,7 +129,6 @@ class UrlPolicy:
     """For one file, including redirects."""
 
     def allows_host(self, host: str, port: int) -> bool:
-        """Return whether a host is on the list."""
         for entry in self.hosts:
             name, _, number = entry.lower().partition(":")
             if int(number or HTTPS_PORT) != port:
@@ -141,7 +138,6 @@ class UrlPolicy:
         return False
 
     def allows_address(self, address: str) -> bool:
-        """Return whether an IP address may be connected to."""
         ip = ipaddress.ip_address(address.partition("%")[0])
         if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped

@@ -6,43 +6,29 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
-from sightline.storage.db.queries import Connection, load_sql
+from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import ConfigurationError, shown
-from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
-from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage, OcrPolicy
-from sightline.storage.ingest.decode.worker.tile_cutter import TYPICAL_TILES
-from sightline.storage.ingest.decode.worker.worker_context import WorkerLimits
-from sightline.storage.ingest.decode.worker_pool import WorkerPool
+from sightline.storage.ingest import stage_types as stages
+from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage
+from sightline.storage.ingest.decode.worker.image import TYPICAL_TILES
+from sightline.storage.ingest.decode.worker_pool import ByteSemaphore, DecodeQueue, WorkerPool
 from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_inputs
 from sightline.storage.ingest.discover.walk import count, discover, next_batch
-from sightline.storage.ingest.embed.batch_encoder import BatchEncoder
-from sightline.storage.ingest.embed.embed_stage import EmbedStage
+from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
 from sightline.storage.ingest.embed.text_passages import add_passages
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
 from sightline.storage.ingest.progress import IngestProgress, IngestStats, IngestSummary
-from sightline.storage.ingest.stage_types import (
-    ChangedSource,
-    DecodedSource,
-    DedupDecision,
-    DuplicateFile,
-    EncodeRequest,
-    FailedSource,
-    HashedFile,
-    NewSource,
-    UnchangedSource,
-    file_of,
-)
 from sightline.storage.ingest.store.copy_rows import TargetSpaces
 from sightline.storage.ingest.store.dedup import Deduplicator, hash_files
 from sightline.storage.ingest.store.vector_indexes import MIN_ANALYZE_ROWS, VectorIndexMaintainer
-from sightline.storage.ingest.store.writer import FinishedSource, IngestWriter
+from sightline.storage.ingest.store.writer import IngestWriter
 from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, OcrEngine, TextEncoder
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
@@ -52,6 +38,7 @@ TILES_SETTING = "tiles"
 """The collection setting that turns on search by tiles."""
 
 _SQL = load_sql("ingest")
+_DELETE_TILES = ("no_statement_timeout", "delete_tiles", "clear_tile_scheme", "unassign_tile_space")
 
 
 async def ingest(
@@ -104,7 +91,7 @@ async def ingest(
         encoder=encoder,
         passage_encoder=passage_encoder,
         ocr_engine=ocr_engine,
-        planner=DecodePlanner(_ocr_policy(target, options, ocr_engine), tile_space is not None),
+        planner=DecodePlanner(*_ocr_policy(target, options, ocr_engine), tile_space is not None),
         options=options,
         stats=IngestStats(target.name, progress),
     )
@@ -127,7 +114,9 @@ async def _tile_space(
         )
     async with database.connection() as connection:
         if not wanted:
-            await _delete_tiles(connection, collection)
+            if await embedding_spaces.find_for_collection(connection, collection.id, "region"):
+                for block in _DELETE_TILES:
+                    await connection.execute(_SQL[block], {"collection_id": collection.id})
             return None
         space = await embedding_spaces.get_or_create(connection, identity, "region")
     async with database.connection() as connection:
@@ -135,22 +124,10 @@ async def _tile_space(
     return space
 
 
-async def _delete_tiles(connection: Connection, collection: Collection) -> None:
-    if await embedding_spaces.find_for_collection(connection, collection.id, "region") is None:
-        return
-    values = {"collection_id": collection.id}
-    for block in (
-        "no_statement_timeout",
-        "delete_tiles",
-        "clear_tile_scheme",
-        "unassign_tile_space",
-    ):
-        await connection.execute(_SQL[block], values)
-
-
 def _ocr_policy(
     collection: Collection, options: IngestOptions, ocr_engine: OcrEngine | None
-) -> OcrPolicy:
+) -> tuple[OcrMode, str]:
+    """Return the OCR mode and the name of the engine."""
     mode = collection.settings.get("ocr", options.ocr)
     if mode not in get_args(OcrMode):
         raise ConfigurationError(
@@ -158,16 +135,14 @@ def _ocr_policy(
             "'auto', 'on' or 'off'"
         )
     if mode == "off":
-        return OcrPolicy("off", "")
+        return "off", ""
     if ocr_engine is None:
         raise ConfigurationError(f"ocr is {mode!r} but there is no OCR engine; set it to 'off'")
-    return OcrPolicy(mode, ocr_engine.name)
+    return mode, ocr_engine.name
 
 
 @dataclass(kw_only=True)
 class _IngestRun:
-    """One ingest: its stages and the queues between them."""
-
     database: Database
     blobs: BlobStore
     collection: Collection
@@ -182,15 +157,15 @@ class _IngestRun:
     def __post_init__(self) -> None:
         options, batch_size = self.options, self.options.batch_size
         self._queue = DecodeQueue(max_decode_jobs=4 * options.worker_count + batch_size)
-        self._hashed: asyncio.Queue[asyncio.Task[list[HashedFile | FailedSource]] | None] = (
-            asyncio.Queue(4)
-        )
-        self._requests: asyncio.Queue[EncodeRequest | None] = asyncio.Queue(2 * batch_size)
+        self._hashed: asyncio.Queue[
+            asyncio.Task[list[stages.HashedFile | stages.FailedSource]] | None
+        ] = asyncio.Queue(4)
+        self._requests: asyncio.Queue[stages.EncodeRequest | None] = asyncio.Queue(2 * batch_size)
         max_sources = 2 * options.write_rows
-        self._decoded: asyncio.Queue[DecodedSource | FailedSource | None] = asyncio.Queue(
-            max_sources
+        self._decoded: asyncio.Queue[stages.DecodedSource | stages.FailedSource | None] = (
+            asyncio.Queue(max_sources)
         )
-        self._embedded: asyncio.Queue[FinishedSource | None] = asyncio.Queue(max_sources)
+        self._embedded: asyncio.Queue[stages.FinishedSource | None] = asyncio.Queue(max_sources)
         self._lookahead = ByteSemaphore(options.lookahead_mib << 20)
         self._dedup = Deduplicator(
             self.database,
@@ -208,17 +183,7 @@ class _IngestRun:
             warn=self.stats.warn,
             blobs=self.blobs,
         )
-        limits = {
-            each.name: getattr(options, each.name)
-            for each in fields(WorkerLimits)
-            if each.name != "memory_mib"
-        }
-        self._pool = WorkerPool(
-            self.encoder.preprocess,
-            WorkerLimits(memory_mib=options.worker_memory_mib, **limits),
-            options.file_timeout_seconds,
-            self.ocr_engine,
-        )
+        self._pool = WorkerPool(self.encoder.preprocess, options, self.ocr_engine)
         dimension = self.encoder.identity.dimension
         self._embed_stage = EmbedStage(
             BatchEncoder(self.encoder.encode_images, dimension, batch_size),
@@ -241,19 +206,18 @@ class _IngestRun:
         self._decided = 0
 
     async def run(self, inputs: Sequence[IngestInput]) -> IngestSummary:
-        """Run all stages to their end."""
         for index in self._indexes.values():
             await index.start()
         self.stats.notify()
         try:
-            async with asyncio.TaskGroup() as stages:
-                counting = stages.create_task(self._count(inputs))
-                stages.create_task(self._discover(inputs))
-                stages.create_task(self._deduplicate())
-                stages.create_task(self._decode())
-                stages.create_task(self._embed_stage.encode_requests())
-                stages.create_task(self._embed_stage.join_sources())
-                stages.create_task(self._write(counting))
+            async with asyncio.TaskGroup() as tasks:
+                counting = tasks.create_task(self._count(inputs))
+                tasks.create_task(self._discover(inputs))
+                tasks.create_task(self._deduplicate())
+                tasks.create_task(self._decode())
+                tasks.create_task(self._embed_stage.encode_requests())
+                tasks.create_task(self._embed_stage.join_sources())
+                tasks.create_task(self._write(counting))
         except BaseExceptionGroup as group:
             raise _first_error(group) from group
         await self._finish()
@@ -299,29 +263,28 @@ class _IngestRun:
                 await self._account(decision)
             for decision in decisions:
                 match decision:
-                    case NewSource() | ChangedSource():
+                    case stages.NewSource() | stages.ChangedSource():
                         await self._decode_stage.submit(decision)
-                    case FailedSource():
+                    case stages.FailedSource():
                         await self._decoded.put(decision)
             self.stats.notify()
         await self._queue.close()
 
-    async def _account(self, decision: DedupDecision) -> None:
+    async def _account(self, decision: stages.DedupDecision) -> None:
         """Count a decision, release the bytes of skipped files, and expect new vectors."""
         match decision:
-            case NewSource() | ChangedSource():
-                existing = decision.existing if isinstance(decision, ChangedSource) else None
+            case stages.NewSource() | stages.ChangedSource():
+                existing = decision.existing if isinstance(decision, stages.ChangedSource) else None
                 tiles = TYPICAL_TILES if self.planner.needs_tiles(existing) else 0
                 for space, index in self._indexes.items():
                     is_new = existing is None
                     index.add_expected(tiles if space is self.spaces.region else int(is_new))
-            case UnchangedSource():
-                self.stats.count("unchanged")
-                await self._lookahead.release(len(file_of(decision).data or b""))
-            case DuplicateFile():
-                if not decision.pending:
+            case stages.UnchangedSource() | stages.DuplicateFile():
+                if isinstance(decision, stages.UnchangedSource):
+                    self.stats.count("unchanged")
+                elif not decision.pending:
                     self.stats.count("duplicate")
-                await self._lookahead.release(len(file_of(decision).data or b""))
+                await self._lookahead.release(len(decision.hashed.file.data or b""))
 
     async def _decode(self) -> None:
         async with asyncio.TaskGroup() as workers:
@@ -344,7 +307,7 @@ class _IngestRun:
             self.stats.add_time("write", time.perf_counter() - started)
             self.stats.notify()
 
-    async def _next_batch(self) -> list[FinishedSource]:
+    async def _next_batch(self) -> list[stages.FinishedSource]:
         """Return all sources that wait, at most ``write_rows``; none at the end."""
         first = await self._embedded.get()
         batch = [] if first is None else [first]
@@ -356,13 +319,12 @@ class _IngestRun:
             batch.append(source)
         return batch
 
-    async def _commit(self, batch: Sequence[FinishedSource]) -> None:
+    async def _commit(self, batch: Sequence[stages.FinishedSource]) -> None:
         for result in await self._writer.write(batch):
-            source, file = result.source, file_of(result.source)
-            accepted = source.source if isinstance(source, FailedSource) else source.decoded.source
-            duplicates = self._dedup.release(accepted)
+            source, file = result.source, result.source.hashed.file
+            duplicates = self._dedup.release(source.decoded.source) if source.decoded else []
             await self._lookahead.release(len(file.data or b""))
-            if isinstance(source, FailedSource):
+            if isinstance(source, stages.FailedSource):
                 for name in (file.name, *duplicates):
                     self.stats.fail(source.failure.code, name, str(source.failure))
                 continue
@@ -374,7 +336,6 @@ class _IngestRun:
                 self.stats.passages += len(source.passages) - len(names)
 
     async def _finish(self) -> None:
-        """Build missing indexes and update the statistics of the planner."""
         self.stats.notify("index")
         started = time.perf_counter()
         added = self.stats.images + self.stats.passages
@@ -387,7 +348,6 @@ class _IngestRun:
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error that caused the others."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

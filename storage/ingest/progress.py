@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 Outcome = Literal["added", "replaced", "updated", "unchanged", "duplicate", "failed"]
 Stage = Literal["files", "index", "done"]
@@ -15,16 +15,10 @@ Stage = Literal["files", "index", "done"]
 MAX_EXAMPLES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class IngestProgress:
-    """The state of a running ingest. Counts are files, and only committed ones.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeCounts:
+    """How many files have each outcome."""
 
-    ``total`` grows when an archive contains more than one file.
-    """
-
-    stage: Stage
-    total: int
-    seconds: float
     added: int = 0
     replaced: int = 0
     updated: int = 0
@@ -34,13 +28,23 @@ class IngestProgress:
 
     @property
     def done(self) -> int:
-        """Return the number of finished files."""
         ingested = self.added + self.replaced + self.updated
         return ingested + self.unchanged + self.duplicate + self.failed
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestProgress(OutcomeCounts):
+    """The state of a running ingest. Counts are of committed files only.
+
+    ``total`` grows when an archive contains more than one file.
+    """
+
+    stage: Stage
+    total: int
+    seconds: float
+
     @property
     def files_per_second(self) -> float:
-        """Return the rate since the start."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
 
@@ -52,8 +56,8 @@ class IssueSummary:
     examples: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class IngestSummary:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSummary(OutcomeCounts):
     """The result of an ingest. ``stages`` are seconds per stage.
 
     Stages overlap: ``decode`` is summed over the workers, the others over their own tasks. Memory
@@ -61,12 +65,6 @@ class IngestSummary:
     """
 
     collection: str
-    added: int
-    replaced: int
-    updated: int
-    unchanged: int
-    duplicate: int
-    failed: int
     images: int
     passages: int
     failures: Mapping[str, IssueSummary]
@@ -79,25 +77,16 @@ class IngestSummary:
 
     @property
     def images_per_second(self) -> float:
-        """Return images written per second of the whole ingest."""
         return self.images / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def nothing_ingested(self) -> bool:
-        """Return whether the collection has none of the files."""
-        return not any(getattr(self, outcome) for outcome in get_args(Outcome)[:-1])
+        return self.done == self.failed
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values for scripts."""
-        values = asdict(self)
-        for name in ("failures", "warnings"):
-            values[name] = {
-                code: {
-                    "count": issue.count,
-                    "examples": [{"name": n, "reason": r} for n, r in issue.examples],
-                }
-                for code, issue in getattr(self, name).items()
-            }
+        values = {"collection": self.collection, **asdict(self)}
+        for issue in (*values["failures"].values(), *values["warnings"].values()):
+            issue["examples"] = [{"name": n, "reason": r} for n, r in issue["examples"]]
         values["stages"] = {name: round(s, 3) for name, s in self.stages.items()}
         for name in ("seconds", "peak_rss_mib", "worker_peak_rss_mib"):
             values[name] = round(values[name], 3)
@@ -120,7 +109,6 @@ class IngestStats:
     _warnings: dict[str, IssueSummary] = field(default_factory=dict)
 
     def count(self, outcome: Outcome, files: int = 1) -> None:
-        """Count finished files."""
         self.counts[outcome] = self.counts.get(outcome, 0) + files
         self.total = max(self.total, sum(self.counts.values()))
 
@@ -134,23 +122,17 @@ class IngestStats:
         _add_issue(self._warnings, code, name, reason)
 
     def add_time(self, stage: str, seconds: float) -> None:
-        """Add time to a stage."""
         self.stages[stage] = self.stages.get(stage, 0.0) + seconds
 
     def notify(self, stage: Stage = "files") -> None:
-        """Send the progress to the listener."""
         seconds = time.perf_counter() - self.started
-        self.listener(IngestProgress(stage, self.total, seconds, **self.counts))
+        self.listener(IngestProgress(stage=stage, total=self.total, seconds=seconds, **self.counts))
 
     def summary(self, workers: int, worker_peak_rss_kib: int) -> IngestSummary:
-        """Return the summary at the end."""
         scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
-        outcomes: dict[Outcome, int] = {
-            each: self.counts.get(each, 0) for each in get_args(Outcome)
-        }
         return IngestSummary(
             collection=self.collection,
-            **outcomes,
+            **self.counts,
             images=self.images,
             passages=self.passages,
             failures=dict(self._failures),

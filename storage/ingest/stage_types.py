@@ -16,7 +16,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.capture_time import CaptureTime
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
+from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart
 from sightline.storage.ingest.discover.sidecars import Sidecar
 from sightline.storage.interfaces import Pixels
 from sightline.storage.records.assets import AssetKind
@@ -52,31 +53,31 @@ class DiscoveredFile:
     failure: MediaError | None = None
 
     @property
+    def sidecar_sha256(self) -> bytes | None:
+        return self.sidecar.sha256 if self.sidecar else None
+
+    @property
     def failure_location(self) -> str:
         """Return the location of a failed source: ``file:`` and a path, or a name."""
         return printable_path(f"file:{self.place}" if self.place.startswith("/") else self.place)
 
-    @property
-    def failure_key(self) -> bytes:
-        """Return the replacement for the SHA-256 of bytes that could not be read."""
-        return hashlib.sha256(b"path:" + os.fsencode(self.place)).digest()
-
 
 @dataclass(frozen=True, slots=True)
 class HashedFile:
-    """A file with its location and the SHA-256 of its bytes, ``content_key``."""
+    """A file with its location and the SHA-256 of its bytes, ``content_key``.
+
+    If the bytes cannot be read, the key is that of the place.
+    """
 
     file: DiscoveredFile
     content_key: bytes
     location: str
-    byte_size: int
+    byte_size: int | None = None
     stamp: FileStamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExistingSource:
-    """A source that the collection already has."""
-
     id: int
     content_key: bytes
     name: str
@@ -107,8 +108,6 @@ class ChangedSource:
 
 @dataclass(frozen=True, slots=True)
 class UnchangedSource:
-    """A known source without any change."""
-
     hashed: HashedFile
 
 
@@ -125,20 +124,11 @@ AcceptedSource = NewSource | ChangedSource
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FailedSource:
-    """A source that could not be ingested.
+    """A source that could not be ingested; ``decoded`` is None if it failed before dedup."""
 
-    ``source`` is None if it failed before dedup. ``stored_blobs`` are blobs to remove again.
-    """
-
-    file: DiscoveredFile
-    content_key: bytes
-    location: str
+    hashed: HashedFile
     failure: MediaError
-    source: AcceptedSource | None = None
-    kind: str = "unknown"
-    mime_type: str | None = None
-    byte_size: int | None = None
-    stored_blobs: tuple[str, ...] = ()
+    decoded: DecodedSource | None = None
 
 
 DedupDecision = NewSource | ChangedSource | UnchangedSource | DuplicateFile | FailedSource
@@ -148,19 +138,11 @@ DedupDecision = NewSource | ChangedSource | UnchangedSource | DuplicateFile | Fa
 class AssetDraft:
     """An image to store.
 
-    ``content_sha256`` is that of a page or frame, whose bytes are in the blob store; an image's
-    bytes are its source's. ``thumbnail_size`` is (width, height).
+    ``part`` is without pixels and content. ``content_sha256`` is that of a page or frame, whose
+    bytes are in the blob store; an image's bytes are its source's.
     """
 
-    kind: AssetKind
-    ordinal: int
-    width: int
-    height: int
-    thumbnail: bytes
-    thumbnail_size: tuple[int, int]
-    perceptual_hash: int
-    page: int | None = None
-    frame_seconds: float | None = None
+    part: ImagePart
     content_sha256: bytes | None = None
 
 
@@ -178,17 +160,18 @@ class RegionDraft:
 
 @dataclass(frozen=True, slots=True)
 class PassageDraft:
-    """A passage to store. ``asset`` is the ordinal of the image that it describes."""
+    """A passage to store. ``asset`` is the ordinal of the image that it describes.
+
+    ``seconds`` and ``chars`` are (start, end).
+    """
 
     kind: PassageKind
     ordinal: int
     text: str
     asset: int | None = None
     page: int | None = None
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    char_start: int | None = None
-    char_end: int | None = None
+    seconds: tuple[float, float | None] | None = None
+    chars: tuple[int, int] | None = None
     box: Box | None = None
     confidence: float | None = None
 
@@ -237,7 +220,6 @@ class DecodedSource:
     source: AcceptedSource
     kind: str
     mime_type: str | None = None
-    byte_size: int | None = None
     captured: CaptureTime | None = None
     assets: tuple[Encoding[AssetDraft], ...] = ()
     tiles: tuple[Encoding[RegionDraft], ...] = ()
@@ -247,6 +229,10 @@ class DecodedSource:
     ocr_engine: str | None = None
     tile_scheme: str | None = None
     stored_blobs: tuple[str, ...] = ()
+
+    @property
+    def hashed(self) -> HashedFile:
+        return self.source.hashed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,38 +244,24 @@ class EmbeddedSource:
     regions: tuple[Embedded[RegionDraft], ...] = ()
     passages: tuple[AnalyzedPassage, ...] = ()
 
-
-def fail_source(
-    source: AcceptedSource, failure: MediaError, decoded: DecodedSource | None = None
-) -> FailedSource:
-    """Return the failure of an accepted source."""
-    hashed = source.hashed
-    # Uploaded bytes are not stored after a failure, so their location would be wrong.
-    uploaded = hashed.file.data is not None
-    return FailedSource(
-        file=hashed.file,
-        content_key=hashed.content_key,
-        location=hashed.file.failure_location if uploaded else hashed.location,
-        failure=failure,
-        source=source,
-        kind=decoded.kind if decoded else "unknown",
-        mime_type=decoded.mime_type if decoded else None,
-        byte_size=hashed.byte_size,
-        stored_blobs=decoded.stored_blobs if decoded else (),
-    )
+    @property
+    def hashed(self) -> HashedFile:
+        return self.decoded.hashed
 
 
-def file_of(item: DedupDecision | DecodedSource | EmbeddedSource) -> DiscoveredFile:
-    """Return the discovered file behind the data of any later stage."""
-    match item:
-        case FailedSource():
-            return item.file
-        case DecodedSource():
-            return item.source.hashed.file
-        case EmbeddedSource():
-            return item.decoded.source.hashed.file
-        case _:
-            return item.hashed.file
+FinishedSource = EmbeddedSource | FailedSource
+
+
+def fail_before_dedup(file: DiscoveredFile, failure: MediaError) -> FailedSource:
+    key = hashlib.sha256(b"path:" + os.fsencode(file.place)).digest()
+    return FailedSource(HashedFile(file, key, file.failure_location), failure)
+
+
+def fail_source(decoded: DecodedSource, failure: MediaError) -> FailedSource:
+    hashed = decoded.hashed
+    if hashed.file.data is not None:  # it is not stored, so its location would be wrong
+        hashed = replace(hashed, location=hashed.file.failure_location)
+    return FailedSource(hashed, failure, decoded)
 
 
 def asset_id(collection: str, sha256: bytes, kind: AssetKind, ordinal: int) -> str:
@@ -304,7 +276,6 @@ def printable_path(path: str) -> str:
 
 
 def is_utf8(path: str) -> bool:
-    """Return whether a path is valid UTF-8."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:

@@ -24,7 +24,7 @@ from sightline.storage.ingest.decode.worker.worker_protocol import (
     JobPart,
 )
 from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool
-from sightline.storage.ingest.embed.batch_encoder import BatchEncoder
+from sightline.storage.ingest.embed.embed_stage import BatchEncoder
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.stage_types import Vector
 from sightline.storage.interfaces import ImageEncoder, TextEncoder

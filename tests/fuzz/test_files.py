@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -155,9 +156,11 @@ async def test_a_caption_of_ten_megabytes_does_not_hang(database: Database, tmp_
 async def test_damaged_images_in_calls_are_shown_or_refused(count: int) -> None:
     pictures = {name: data for name, data in seeds().items() if name < "h"}
     opened, codes = 0, dict[str, str]()
-    async with ImageDecoder(
-        max_pixels=10**6, memory_mib=1024, timeout_seconds=_SECONDS, workers=1
-    ) as decoder:
+    async with AsyncExitStack() as stack:
+        decoder = ImageDecoder(
+            max_pixels=10**6, memory_mib=1024, timeout_seconds=_SECONDS, workers=1
+        )
+        stack.push_async_callback(decoder.close)
         for name, data in mutants(pictures, count, seed=4):
             try:
                 async with asyncio.timeout(2 * _SECONDS):

@@ -26,8 +26,7 @@ from sightline.storage.ingest.decode.capture_time import (
     from_video,
 )
 from sightline.storage.ingest.decode.worker.subtitles import join_sentences, parse_subtitles
-from sightline.storage.ingest.decode.worker.table_rows import parse_rows
-from sightline.storage.ingest.decode.worker.text_files import extract_visible_text
+from sightline.storage.ingest.decode.worker.text_files import extract_visible_text, parse_rows
 from sightline.storage.ingest.discover.caption_tables import parse_caption_table
 from sightline.storage.ingest.discover.sidecars import parse_mapping, parse_sidecar
 from sightline.storage.retrieval import ImageRequest
@@ -251,6 +250,7 @@ def test_documents_and_their_words(count: int) -> None:
         for suffix in (".csv", ".tsv", ".jsonl"):
             with suppress(MediaError):
                 for row in parse_rows(text, suffix, 1_000):
-                    assert 0 <= row.start <= row.end
+                    assert row.chars is not None
+                    assert 0 <= row.chars[0] <= row.chars[1]
 
     tries(count, text, attempt)

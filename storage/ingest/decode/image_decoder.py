@@ -5,21 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from PIL import Image
 
-from sightline.storage.errors import MediaError, ModelOverloadedError
-from sightline.storage.ingest.decode.worker.worker_context import WorkerLimits
-from sightline.storage.ingest.decode.worker.worker_protocol import (
-    JobPart,
-    LoadedImage,
-    LoadImageRequest,
-    ProtocolError,
-)
-from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool
+from sightline.storage.errors import ModelOverloadedError
+from sightline.storage.ingest.decode.worker import worker_protocol as messages
+from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool, single_result_job
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import Pixels
 
 _MAX_WAITING = 256
@@ -34,26 +27,17 @@ class ImageDecoder:
     def __init__(
         self, *, max_pixels: int, memory_mib: int, timeout_seconds: float, workers: int
     ) -> None:
-        limits = WorkerLimits(
-            max_file_bytes=0, max_text_bytes=0, max_pixels=max_pixels, memory_mib=memory_mib
+        limits = IngestOptions(
+            max_pixels=max_pixels,
+            worker_memory_mib=memory_mib,
+            file_timeout_seconds=timeout_seconds,
         )
-        self._pool = WorkerPool(_no_preprocess, limits, timeout_seconds)
+        self._pool = WorkerPool(_no_preprocess, limits)
         self._max_workers = workers
         self._jobs: asyncio.Queue[Job] = asyncio.Queue(_MAX_WAITING)
         self._idle = 0
         self._workers: set[asyncio.Task[None]] = set()
         self._waiting: set[asyncio.Future[Image.Image]] = set()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def load_upright(self, data: bytes, *, edge: int | None = None) -> Image.Image:
         """Return the whole image, upright, RGB on white.
@@ -61,9 +45,9 @@ class ImageDecoder:
         With ``edge`` the longer side is at most twice that. Raises MediaError,
         ModelOverloadedError if too many calls wait, ConfigurationError if no process starts.
         """
-        result: asyncio.Future[Image.Image] = asyncio.get_running_loop().create_future()
+        job, result = single_result_job(messages.LoadImageRequest(data, edge), _parse_image)
         try:
-            self._jobs.put_nowait(_job(data, edge, result))
+            self._jobs.put_nowait(job)
         except asyncio.QueueFull as error:
             raise ModelOverloadedError("too many images wait to be decoded; try again") from error
         self._waiting.add(result)
@@ -104,30 +88,13 @@ class ImageDecoder:
                 result.set_exception(error)
 
 
-def _job(data: bytes, edge: int | None, result: asyncio.Future[Image.Image]) -> Job:
-    images: list[Image.Image] = []
-
-    async def on_part(part: JobPart) -> None:
-        if not isinstance(part, LoadedImage):
-            raise ProtocolError(f"a {type(part).__name__} for an image")
-        images.append(_image_of(part))
-
-    async def on_done() -> None:
-        if len(images) != 1:
-            raise ProtocolError(f"{len(images)} images for one request")
-        if not result.done():
-            result.set_result(images[0])
-
-    async def on_failed(error: MediaError) -> None:
-        if not result.done():
-            result.set_exception(error)
-
-    return Job(LoadImageRequest(data, edge), on_part, on_done, on_failed)
-
-
-def _image_of(part: LoadedImage) -> Image.Image:
+def _parse_image(part: messages.JobPart) -> Image.Image:
+    if not isinstance(part, messages.LoadedImage):
+        raise messages.ProtocolError(f"a {type(part).__name__} for an image")
     if min(part.width, part.height) < 1 or len(part.pixels) != 3 * part.width * part.height:
-        raise ProtocolError(f"{len(part.pixels)} bytes for {part.width} x {part.height} pixels")
+        raise messages.ProtocolError(
+            f"{len(part.pixels)} bytes for {part.width} x {part.height} pixels"
+        )
     return Image.frombuffer("RGB", (part.width, part.height), part.pixels, "raw", "RGB", 0, 1)
 
 

@@ -56,17 +56,15 @@ def _widen(low: float, high: float) -> tuple[float, float]:
 def _rows(lines: Sequence[OcrLine]) -> Iterator[list[OcrLine]]:
     row: list[OcrLine] = []
     for line in lines:
-        if row and not _is_same_row(row[-1], line):
-            yield row
-            row = []
+        if row:
+            left, right = row[-1].box, line.box
+            overlap = min(left[3], right[3]) - max(left[1], right[1])
+            if overlap <= _ROW_OVERLAP * min(_height(left), _height(right)):
+                yield row
+                row = []
         row.append(line)
     if row:
         yield row
-
-
-def _is_same_row(left: OcrLine, right: OcrLine) -> bool:
-    overlap = min(left.box[3], right.box[3]) - max(left.box[1], right.box[1])
-    return overlap > _ROW_OVERLAP * min(_height(left.box), _height(right.box))
 
 
 def _group_rows(

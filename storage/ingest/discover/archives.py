@@ -20,8 +20,8 @@ from typing import IO, cast
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.open_file import open_file
-from sightline.storage.ingest.discover.file_tree import TreeFile, TreeFolder, files_of
 from sightline.storage.ingest.discover.file_types import file_type_of, is_hidden
+from sightline.storage.ingest.discover.sidecars import TreeFile, TreeFolder, files_of
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.stage_types import DiscoveredFile, printable_path
 
@@ -70,30 +70,23 @@ def open_archive(path: str, name: str, options: IngestOptions) -> Iterator[Archi
                 members = _tar_members(file, stack, budget, options)
         except (*_READ_ERRORS, NotImplementedError) as error:
             raise MediaError("archive_broken", f"is not a readable archive: {error}") from error
-        yield ArchiveTree(members, name, path, budget, options)
+        by_name = {member.name: member for member in members}
+        yield ArchiveTree(by_name, name, path, budget, options.max_file_bytes)
 
 
+@dataclass(frozen=True, slots=True)
 class ArchiveTree:
-    """The members of one archive as a `FileTree`."""
+    """One archive with its members by name; same methods as `walk.DirectoryTree`."""
 
-    def __init__(
-        self,
-        members: list[ArchiveMember],
-        name: str,
-        place: str,
-        budget: UnpackBudget,
-        options: IngestOptions,
-    ) -> None:
-        self._members = {member.name: member for member in members}
-        self._name = name
-        self._place = place
-        self._budget = budget
-        self._options = options
+    members: dict[str, ArchiveMember]
+    name: str
+    place: str
+    budget: UnpackBudget
+    max_file_bytes: int
 
     def walk(self) -> Iterator[TreeFolder | TreeFile]:
-        """Yield folders in depth-first order of their names, each with its files."""
         folders: dict[str, list[str]] = {}
-        for path in sorted(self._members):
+        for path in sorted(self.members):
             if not any(is_hidden(part) for part in path.split("/")):
                 folders.setdefault(posixpath.dirname(path), []).append(path)
         for folder in sorted(folders, key=lambda path: path.split("/")):
@@ -102,38 +95,32 @@ class ArchiveTree:
 
     def open(self, file: TreeFile) -> DiscoveredFile:
         """Return a file that loads its bytes on demand, or its failure."""
-        member = self._members[file.path]
-        name, place = self.display_name(file.path), f"{self._place}//{file.path}"
+        member = self.members[file.path]
+        name, place = self.display_name(file.path), f"{self.place}//{file.path}"
         failure = member.failure
         if failure is None and file_type_of(file.path) == "archive":
             failure = MediaError("unsupported", "is an archive inside an archive")
-        if failure is not None:
-            return DiscoveredFile(name, place=place, failure=failure)
-        load = partial(self._load, member, self._options.max_file_bytes)
-        return DiscoveredFile(name, place=place, load=load)
+        load = partial(self.read, file.path, self.max_file_bytes)
+        return DiscoveredFile(name, place=place, load=load, failure=failure)
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """Return the bytes of a member. Raises MediaError."""
-        member = self._members[path]
+        member = self.members[path]
         if member.failure is not None:
             raise member.failure
-        return self._load(member, max_bytes)
-
-    def display_name(self, path: str) -> str:
-        """Return ``archive/member``."""
-        return printable_path(f"{self._name}/{path}")
-
-    def _load(self, member: ArchiveMember, max_bytes: int) -> bytes:
         try:
             data = member.read(max_bytes + 1)
         except _READ_ERRORS as error:
             raise MediaError("broken", f"cannot be unpacked: {error}") from error
-        self._budget.consume(len(data))
+        self.budget.consume(len(data))
         if len(data) > max_bytes:
             raise MediaError("too_large", f"unpacks to more than {max_bytes:,} bytes")
         if not data:
             raise MediaError("empty", "has no bytes")
         return data
+
+    def display_name(self, path: str) -> str:
+        return printable_path(f"{self.name}/{path}")
 
 
 def _zip_members(archive: zipfile.ZipFile, options: IngestOptions) -> list[ArchiveMember]:
@@ -162,7 +149,13 @@ def _tar_members(
     file.seek(0)
     if file.read(2) == b"\x1f\x8b":
         file.seek(0)
-        file = _gunzip(file, stack, budget)
+        unpacked = tempfile.TemporaryFile(prefix="sightline-")  # noqa: SIM115 - the stack closes it
+        stack.enter_context(unpacked)
+        with gzip.GzipFile(fileobj=file) as packed:
+            while chunk := packed.read(_CHUNK_BYTES):
+                budget.consume(len(chunk))
+                unpacked.write(chunk)
+        file = unpacked
     file.seek(0)
     reader = cast("IO[bytes]", BoundedTarReader(file, options))
     archive = stack.enter_context(contextlib.closing(tarfile.TarFile(fileobj=reader)))
@@ -181,16 +174,6 @@ def _tar_members(
 def _read_tar(archive: tarfile.TarFile, entry: tarfile.TarInfo, max_bytes: int) -> bytes:
     file = archive.extractfile(entry)
     return file.read(max_bytes) if file is not None else b""
-
-
-def _gunzip(file: IO[bytes], stack: contextlib.ExitStack, budget: UnpackBudget) -> IO[bytes]:
-    unpacked = tempfile.TemporaryFile(prefix="sightline-")  # noqa: SIM115 - the stack closes it
-    stack.enter_context(unpacked)
-    with gzip.GzipFile(fileobj=file) as packed:
-        while chunk := packed.read(_CHUNK_BYTES):
-            budget.consume(len(chunk))
-            unpacked.write(chunk)
-    return unpacked
 
 
 class BoundedTarReader:

@@ -6,9 +6,11 @@ import csv
 import io
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
+from typing import Any
 
 from sightline.storage.ingest.discover.sidecars import (
     CAPTION_KEYS,
@@ -61,22 +63,17 @@ class CaptionTableStack:
 
     def enter(self, folder: str, tables: list[CaptionTable]) -> None:
         """Go into a folder (relative to the root, ``""`` for the root itself)."""
-        self.pop_to_ancestor(folder)
-        self._stack.append((folder, tables))
-
-    def pop_to_ancestor(self, folder: str) -> None:
-        """Drop the tables of every folder that is not above ``folder``."""
         while self._stack and not _is_below(folder, self._stack[-1][0]):
             self._stack.pop()
+        self._stack.append((folder, tables))
 
     def lookup(self, path: str, warn: WarningSink) -> list[Sidecar]:
         """Return the rows for a path relative to the root, closest table first."""
         sidecars = []
         for folder, tables in reversed(self._stack):
-            if not _is_below(path, folder):
-                continue
-            relative = path[len(folder) + 1 :] if folder else path
-            sidecars += [row for table in tables if (row := table.lookup(relative, warn))]
+            if _is_below(path, folder):
+                relative = path[len(folder) + 1 :] if folder else path
+                sidecars += [row for table in tables if (row := table.lookup(relative, warn))]
         return sidecars
 
 
@@ -114,47 +111,40 @@ def dedupe_headers(names: Sequence[str]) -> list[str]:
     return headers
 
 
-def repeated_headers(names: Sequence[str]) -> list[str]:
-    """Return the column names that occur more than once."""
-    return [name for name, count in Counter(names).items() if name and count > 1]
-
-
 def _parse_jsonl(name: str, text: str, max_row_bytes: int, warn: WarningSink) -> CaptionTable:
     table = CaptionTable(name)
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        if len(line) > max_row_bytes:
+        if len(line) > max_row_bytes and line.strip():
             warn("sidecar_broken", name, f"line {number:,} is longer than {max_row_bytes:,}")
-            continue
-        try:
-            file = _pop_file(parse_object(line))
-        except ValueError as error:
-            warn("sidecar_broken", name, f"line {number:,}: {error}")
-            continue
-        _add_row(table, file, line, number, warn)
+        elif line.strip():
+            try:
+                _add_row(table, _pop_file(parse_object(line)), line, number, warn)
+            except ValueError as error:
+                warn("sidecar_broken", name, f"line {number:,}: {error}")
     return table
 
 
 def _parse_csv(name: str, text: str, max_row_bytes: int, warn: WarningSink) -> CaptionTable:
     # newline="": the csv module handles line ends inside quotes.
     reader = csv.reader(io.StringIO(text, newline=""))
-    rows = _csv_rows(reader, name, warn)
+    broken = partial(warn, "sidecar_broken", name)
+    rows = _csv_rows(reader, broken)
     first = next(rows, None)
     if first is None:
         return CaptionTable(name)
-    written = [_normalize_header(cell.strip()) for cell in first]
+    written = [cell.strip() for cell in first]
+    known = {*_FILE_KEYS, *CAPTION_KEYS, CAPTURED_KEY}
+    written = [name.lower() if name.lower() in known else name for name in written]
     columns = dedupe_headers(written)
     table = CaptionTable(name, columns)
     if not any(key in columns for key in _FILE_KEYS):
         if len(first) != 2:
-            message = f"has no column with the file name ({_FILE_KEYS_HINT})"
-            warn("sidecar_broken", name, message)
+            broken(f"has no column with the file name ({_FILE_KEYS_HINT})")
             return table
         # Two columns without a header: file name and caption.
         table.columns = columns = ["file_name", CAPTION_KEYS[0]]
         _add_row(table, first[0], first, 1, warn)
-    elif repeated := repeated_headers(written):
+    elif repeated := [each for each, n in Counter(written).items() if each and n > 1]:
         listed = ", ".join(repr(column) for column in repeated)
         message = f"has repeated columns: {listed}; the later ones get a number"
         warn("column_repeated", name, message)
@@ -163,31 +153,22 @@ def _parse_csv(name: str, text: str, max_row_bytes: int, warn: WarningSink) -> C
         if not any(row):
             continue
         if len(row) > len(columns) or len(row) <= file_column:
-            message = f"line {reader.line_num:,} has {len(row)} columns of {len(columns)}"
-            warn("sidecar_broken", name, message)
+            broken(f"line {reader.line_num:,} has {len(row)} columns of {len(columns)}")
         elif sum(map(len, row)) > max_row_bytes:
-            warn(
-                "sidecar_broken", name, f"line {reader.line_num:,} is longer than {max_row_bytes:,}"
-            )
+            broken(f"line {reader.line_num:,} is longer than {max_row_bytes:,}")
         else:
             _add_row(table, row[file_column], row, reader.line_num, warn)
     return table
 
 
-def _normalize_header(name: str) -> str:
-    """Lower-case the columns with a meaning; keep others as they are."""
-    lower = name.lower()
-    return lower if lower in (*_FILE_KEYS, *CAPTION_KEYS, CAPTURED_KEY) else name
-
-
-def _csv_rows(reader: Iterator[list[str]], name: str, warn: WarningSink) -> Iterator[list[str]]:
+def _csv_rows(reader: Any, broken: Callable[[str], None]) -> Iterator[list[str]]:
     while True:
         try:
             yield next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            warn("sidecar_broken", name, f"line {getattr(reader, 'line_num', 0):,}: {error}")
+            broken(f"line {reader.line_num:,}: {error}")
 
 
 def _add_row(
@@ -195,20 +176,15 @@ def _add_row(
 ) -> None:
     if not isinstance(file, str) or not file.strip():
         warn("sidecar_broken", table.name, f"line {number:,} has no file name ({_FILE_KEYS_HINT})")
-        return
-    key = _normalize_path(file.strip())
-    if key in table.rows:
+    elif (key := _normalize_path(file.strip())) in table.rows:
         warn("sidecar_broken", table.name, f"line {number:,} repeats {file!r}")
-        return
-    table.rows[key] = row
+    else:
+        table.rows[key] = row
 
 
 def _pop_file(values: dict[str, object]) -> object:
     """Remove and return the value of the first key for the file name."""
-    for key in _FILE_KEYS:
-        if key in values:
-            return values.pop(key)
-    return None
+    return next((values.pop(key) for key in _FILE_KEYS if key in values), None)
 
 
 def _normalize_path(path: str) -> str:

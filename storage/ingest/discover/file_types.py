@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -41,15 +40,15 @@ _VIDEO = {
 }
 _PDF = {".pdf": "application/pdf"}
 _MIME_TYPES = {**_TEXT, **_ROWS, **_SUBTITLES, **_VIDEO, **_PDF}
-_FILE_TYPES: tuple[tuple[Container[str], FileType], ...] = (
-    (_IMAGE, "image"),
-    (_TEXT, "text"),
-    (_ROWS, "rows"),
-    (_PDF, "pdf"),
-    (_VIDEO, "video"),
-    (_SUBTITLES, "subtitles"),
-    (_ARCHIVE, "archive"),
-)
+_FILE_TYPES: dict[str, FileType] = {
+    **dict.fromkeys(_IMAGE, "image"),
+    **dict.fromkeys(_TEXT, "text"),
+    **dict.fromkeys(_ROWS, "rows"),
+    **dict.fromkeys(_PDF, "pdf"),
+    **dict.fromkeys(_VIDEO, "video"),
+    **dict.fromkeys(_SUBTITLES, "subtitles"),
+    **dict.fromkeys(_ARCHIVE, "archive"),
+}
 
 # Files of file managers, never wanted.
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -57,11 +56,9 @@ _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
 
 def file_type_of(name: str) -> FileType:
     """Return the type for the suffix of ``name``; ``unknown`` files are still opened."""
-    path = PurePosixPath(name.lower())
-    suffix = path.suffix
-    if path.suffixes[-2:] == [".tar", ".gz"]:
+    if PurePosixPath(name.lower()).suffixes[-2:] == [".tar", ".gz"]:
         return "archive"
-    return next((kind for suffixes, kind in _FILE_TYPES if suffix in suffixes), "unknown")
+    return _FILE_TYPES.get(suffix_of(name), "unknown")
 
 
 def suffix_of(name: str) -> str:
@@ -71,7 +68,7 @@ def suffix_of(name: str) -> str:
 
 def mime_type_of(name: str) -> str:
     """Return the MIME type for the name of a file that is not an image."""
-    return _MIME_TYPES.get(PurePosixPath(name.lower()).suffix, "text/plain")
+    return _MIME_TYPES.get(suffix_of(name), "text/plain")
 
 
 def is_hidden(part: str) -> bool:

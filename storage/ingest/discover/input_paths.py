@@ -79,15 +79,13 @@ def _normalized(given: str) -> str:
 def _without_nested(inputs: list[IngestInput]) -> list[IngestInput]:
     paths = [each for each in inputs if isinstance(each, InputPath)]
     folders = {path.real for path in paths if Path(path.real).is_dir()}
-    unique: list[IngestInput] = []
-    seen: set[str] = set()
-    for each in inputs:
-        if isinstance(each, InputPath):
-            if each.real in seen or _is_covered(each.real, folders):
-                continue
-            seen.add(each.real)
-        unique.append(each)
-    return unique
+    unique: dict[str | int, IngestInput] = {}
+    for number, each in enumerate(inputs):
+        if not isinstance(each, InputPath):
+            unique[number] = each
+        elif not _is_covered(each.real, folders):
+            unique.setdefault(each.real, each)
+    return list(unique.values())
 
 
 def _is_covered(real: str, folders: set[str]) -> bool:

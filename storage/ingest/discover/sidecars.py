@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import Any
 
+from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.subtitles import (
     SubtitleCue,
     join_sentences,
@@ -46,6 +48,35 @@ class Sidecar:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class TreeFolder:
+    """The walk of a tree enters a folder. Paths are relative to the root."""
+
+    path: str
+    files: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFile:
+    """A file to ingest, or the reason why it or its folder cannot be read.
+
+    ``path`` and the paths of ``sidecars`` are relative to the root.
+    """
+
+    path: str
+    sidecars: tuple[str, ...] = ()
+    failure: MediaError | None = None
+
+
+def files_of(paths: list[str]) -> Iterator[TreeFile]:
+    """Yield the files of one folder in the given order, each with its sidecars."""
+    own = sidecars_of(paths)
+    sidecars = {sidecar for each in own.values() for sidecar in each}
+    for path in paths:
+        if path not in sidecars and posixpath.basename(path) not in TABLE_NAMES:
+            yield TreeFile(path, tuple(own.get(path, ())))
+
+
 def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
     """Return the sidecar for the columns of a row or the keys of a JSON object.
 
@@ -64,8 +95,7 @@ def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
     captured_at = metadata.pop(CAPTURED_KEY, None)
     if captured_at is not None and not isinstance(captured_at, str):
         raise ValueError(f"{CAPTURED_KEY} is {captured_at!r}; it must be an ISO 8601 string")
-    cleaned = cast("dict[str, Any]", clean_json(metadata))
-    return Sidecar(_clean_caption(caption), cleaned, captured_at)
+    return Sidecar(_clean_caption(caption), clean_json(metadata), captured_at)
 
 
 def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
@@ -75,21 +105,18 @@ def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
     metadata: dict[str, Any] = {}
     for each in reversed(sidecars):
         metadata |= each.metadata
-    return Sidecar(
-        caption=next((each.caption for each in sidecars if each.caption), None),
-        metadata=metadata,
-        captured_at=next((each.captured_at for each in sidecars if each.captured_at), None),
-        subtitles=tuple(cue for each in sidecars for cue in each.subtitles),
-    )
+    caption = next((each.caption for each in sidecars if each.caption), None)
+    captured_at = next((each.captured_at for each in sidecars if each.captured_at), None)
+    subtitles = tuple(cue for each in sidecars for cue in each.subtitles)
+    return Sidecar(caption, metadata, captured_at, subtitles)
 
 
 def parse_sidecar(name: str, data: bytes) -> Sidecar:
     """Parse a ``.txt``, ``.json`` or subtitle file. Raises ValueError."""
     if file_type_of(name) == "subtitles":
-        cues = parse_subtitles(str(clean_json(data.decode("utf-8-sig"))))
-        if not cues:
-            raise ValueError("contains no subtitles")
-        return Sidecar(None, {}, None, tuple(join_sentences(cues)))
+        if cues := parse_subtitles(clean_json(data.decode("utf-8-sig"))):
+            return Sidecar(None, {}, None, tuple(join_sentences(cues)))
+        raise ValueError("contains no subtitles")
     if name.endswith(".txt"):
         return Sidecar(_clean_caption(data.decode("utf-8-sig")), {}, None)
     return parse_mapping(parse_object(data))

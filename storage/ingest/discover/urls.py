@@ -11,7 +11,6 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 import httpx
 
@@ -54,7 +53,7 @@ class UrlFetcher:
         InvalidArgumentError and NotAllowedError.
         """
         target = self._check_url(url)
-        return RemoteFile(_name(target), partial(self._load, target))
+        return RemoteFile(_name(target), lambda: asyncio.run(self._fetch(target)))
 
     def _check_url(self, url: str) -> httpx.URL:
         try:
@@ -73,9 +72,6 @@ class UrlFetcher:
                 f"{', '.join(self._policy.hosts) or 'no host'} (SIGHTLINE_URLS__ALLOWED_HOSTS)"
             )
         return target
-
-    def _load(self, target: httpx.URL) -> bytes:
-        return asyncio.run(self._fetch(target))
 
     async def _fetch(self, target: httpx.URL) -> bytes:
         seconds = self._policy.timeout_seconds

@@ -7,23 +7,27 @@ import posixpath
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.open_file import read_file
-from sightline.storage.ingest.discover.archives import open_archive
-from sightline.storage.ingest.discover.file_tree import (
-    FileTree,
-    SidecarLoader,
-    TreeFile,
-    TreeFolder,
-    files_of,
-    join_path,
-)
+from sightline.storage.ingest.discover.archives import ArchiveTree, open_archive
+from sightline.storage.ingest.discover.caption_tables import CaptionTableStack, parse_caption_table
 from sightline.storage.ingest.discover.file_types import file_type_of, is_hidden
 from sightline.storage.ingest.discover.input_paths import IngestInput, InputPath, RemoteFile, Upload
-from sightline.storage.ingest.discover.sidecars import WarningSink, clean_json, sidecars_of
+from sightline.storage.ingest.discover.sidecars import (
+    TABLE_NAMES,
+    Sidecar,
+    TreeFile,
+    TreeFolder,
+    WarningSink,
+    clean_json,
+    files_of,
+    merge_sidecars,
+    parse_sidecar,
+    sidecars_of,
+)
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.stage_types import DiscoveredFile, is_utf8, printable_path
 
@@ -45,18 +49,19 @@ def discover(
         elif isinstance(each, RemoteFile):
             yield DiscoveredFile(each.name, place=each.name, load=each.load)
         else:
-            yield from _discover_tree(_tree_of(each), options, warn)
+            tree = DirectoryTree(each)
+            if not Path(each.real).is_dir():  # a single file: its folder may have its sidecars
+                folder = InputPath(posixpath.dirname(each.given), posixpath.dirname(each.real))
+                names = (posixpath.basename(each.real), posixpath.basename(each.given))
+                tree = DirectoryTree(folder, only=names)
+            yield from _discover_tree(tree, options, warn)
 
 
 def count(inputs: Sequence[IngestInput]) -> int:
     """Return how many files `discover` will find; an archive counts as one."""
-    total = 0
-    for each in inputs:
-        if isinstance(each, InputPath) and Path(each.real).is_dir():
-            total += sum(isinstance(item, TreeFile) for item in DirectoryTree(each).walk())
-        else:
-            total += 1
-    return total
+    folders = [each for each in inputs if isinstance(each, InputPath) and Path(each.real).is_dir()]
+    files = (item for each in folders for item in DirectoryTree(each).walk())
+    return len(inputs) - len(folders) + sum(isinstance(item, TreeFile) for item in files)
 
 
 def next_batch(files: Iterator[DiscoveredFile]) -> tuple[list[DiscoveredFile], float]:
@@ -78,19 +83,10 @@ def next_batch(files: Iterator[DiscoveredFile]) -> tuple[list[DiscoveredFile], f
     return batch, time.perf_counter() - started
 
 
-def _tree_of(path: InputPath) -> DirectoryTree:
-    if Path(path.real).is_dir():
-        return DirectoryTree(path)
-    # A single file: its folder may have its sidecars.
-    folder = InputPath(posixpath.dirname(path.given), posixpath.dirname(path.real))
-    names = (posixpath.basename(path.real), posixpath.basename(path.given))
-    return DirectoryTree(folder, only=names)
-
-
 def _discover_tree(
-    tree: FileTree, options: IngestOptions, warn: WarningSink
+    tree: DirectoryTree | ArchiveTree, options: IngestOptions, warn: WarningSink
 ) -> Iterator[DiscoveredFile]:
-    sidecars = SidecarLoader(tree, options, warn)
+    sidecars = _SidecarLoader(tree, options, warn)
     for item in tree.walk():
         if isinstance(item, TreeFolder):
             sidecars.enter(item)
@@ -101,38 +97,70 @@ def _discover_tree(
         if file.failure is not None:
             yield file
         elif file.path is not None and file_type_of(item.path) == "archive":
-            yield from _discover_archive(file, file.path, options, warn)
+            with ExitStack() as stack:
+                try:
+                    archive = stack.enter_context(open_archive(file.path, file.name, options))
+                except MediaError as error:
+                    yield DiscoveredFile(file.name, place=file.path, failure=error)
+                    continue
+                yield from _discover_tree(archive, options, warn)
         else:
             yield replace(file, sidecar=sidecars.load(item))
 
 
-def _discover_archive(
-    file: DiscoveredFile, path: str, options: IngestOptions, warn: WarningSink
-) -> Iterator[DiscoveredFile]:
-    with ExitStack() as stack:
+@dataclass(slots=True)
+class _SidecarLoader:
+    """Loads the sidecars and caption tables of a tree during its walk."""
+
+    tree: DirectoryTree | ArchiveTree
+    options: IngestOptions
+    warn: WarningSink
+    _tables: CaptionTableStack = field(default_factory=CaptionTableStack)
+
+    def enter(self, folder: TreeFolder) -> None:
+        """Load the caption tables of a folder."""
+        tables = []
+        max_row_bytes = self.options.max_sidecar_bytes
+        for path in (posixpath.join(folder.path, name) for name in TABLE_NAMES):
+            if path in folder.files and (data := self._read(path, self.options.max_table_bytes)):
+                name = self.tree.display_name(path)
+                tables.append(parse_caption_table(name, data, max_row_bytes, self.warn))
+        self._tables.enter(folder.path, tables)
+
+    def load(self, file: TreeFile) -> Sidecar | None:
+        """Return the merged sidecars of a file; broken ones are warnings."""
+        sidecars: list[Sidecar] = []
+        for path in file.sidecars:
+            try:
+                if (data := self._read(path, self.options.max_sidecar_bytes)) is not None:
+                    sidecars.append(parse_sidecar(path, data))
+            except ValueError as error:
+                self.warn("sidecar_broken", self.tree.display_name(path), str(error))
+        return merge_sidecars(sidecars + self._tables.lookup(file.path, self.warn))
+
+    def _read(self, path: str, max_bytes: int) -> bytes | None:
         try:
-            tree = stack.enter_context(open_archive(path, file.name, options))
+            return self.tree.read(path, max_bytes)
         except MediaError as error:
-            yield DiscoveredFile(file.name, place=path, failure=error)
-            return
-        yield from _discover_tree(tree, options, warn)
+            if error.code != "empty":
+                self.warn("sidecar_unreadable", self.tree.display_name(path), str(error))
+            return None
 
 
+@dataclass(frozen=True, slots=True)
 class DirectoryTree:
-    """A folder as a `FileTree`; ``only`` (name, name as given) selects one file."""
+    """A folder; ``only`` (name, name as given) selects one file."""
 
-    def __init__(self, root: InputPath, *, only: tuple[str, str] | None = None) -> None:
-        self._root = root
-        self._only = only
+    root: InputPath
+    only: tuple[str, str] | None = None
 
     def walk(self) -> Iterator[TreeFolder | TreeFile]:
-        """Yield folders and files in depth-first order of their names."""
-        if self._only is None:
-            yield from self._walk_folder("", self._root.real)
+        if self.only is None:
+            yield from self._walk_folder("", self.root.real)
             return
-        name = self._only[0]
+        name = self.only[0]
         try:
-            names = sorted(os.listdir(self._root.real), key=os.fsencode)  # noqa: PTH208
+            names = sorted(os.listdir(self.root.real), key=os.fsencode)  # noqa: PTH208
         except OSError:
             names = [name]  # a folder that may be entered but not listed
         yield TreeFolder("", names)
@@ -140,17 +168,16 @@ class DirectoryTree:
 
     def open(self, file: TreeFile) -> DiscoveredFile | None:
         """Return the file with its real path, or None for a link to a folder."""
-        name = self.display_name(file.path if self._only is None else self._only[1])
-        place = posixpath.join(self._root.real, file.path)
-        failure = file.failure
-        if failure is None and not is_utf8(place):
-            failure = MediaError("name_not_utf8", "has a name or folder that is not UTF-8")
+        name = self.display_name(file.path if self.only is None else self.only[1])
+        place = posixpath.join(self.root.real, file.path)
         try:
-            real = None if failure is not None else self._resolve(file.path)
+            if file.failure is not None:
+                raise file.failure
+            if not is_utf8(place):
+                raise MediaError("name_not_utf8", "has a name or folder that is not UTF-8")
+            real = self._resolve(file.path)
         except MediaError as error:
-            failure = error
-        if failure is not None:
-            return DiscoveredFile(name, place=place, failure=failure)
+            return DiscoveredFile(name, place=place, failure=error)
         return None if real is None else DiscoveredFile(name, place=place, path=real)
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
@@ -160,7 +187,7 @@ class DirectoryTree:
 
     def display_name(self, path: str) -> str:
         """Return the path as the user would write it."""
-        return printable_path(posixpath.join(self._root.given, path))
+        return printable_path(posixpath.join(self.root.given, path))
 
     def _walk_folder(self, folder: str, real: str) -> Iterator[TreeFolder | TreeFile]:
         try:
@@ -172,14 +199,15 @@ class DirectoryTree:
             yield TreeFile(folder, failure=failure)
             return
         names = sorted(is_folder, key=os.fsencode)
-        files = [join_path(folder, name) for name in names if not is_folder[name]]
+        files = [posixpath.join(folder, name) for name in names if not is_folder[name]]
         yield TreeFolder(folder, files)
         tree_files = {file.path: file for file in files_of(files)}
         for name in names:
-            path = join_path(folder, name)
-            if not is_folder[name]:
-                if path in tree_files:
-                    yield tree_files[path]
+            path = posixpath.join(folder, name)
+            if path in tree_files:
+                yield tree_files[path]
+            elif not is_folder[name]:
+                continue  # a sidecar
             elif is_utf8(name):
                 yield from self._walk_folder(path, posixpath.join(real, name))
             else:
@@ -192,13 +220,13 @@ class DirectoryTree:
         Folders are reached by the walk itself, or must not be. Raises MediaError for a link that
         leaves the root or has no target.
         """
-        place = posixpath.join(self._root.real, path)
+        place = posixpath.join(self.root.real, path)
         if not os.path.islink(place):  # noqa: PTH114
             return place
         real = os.path.realpath(place)
         if not is_utf8(real):
             raise MediaError("name_not_utf8", "is a link to a name that is not UTF-8")
-        if not Path(real).is_relative_to(self._root.real):
+        if not Path(real).is_relative_to(self.root.real):
             raise MediaError("link_outside", "is a link that leads out of the given folder")
         if not os.path.lexists(real):
             raise MediaError("unreadable", "is a link without a target")
@@ -206,7 +234,6 @@ class DirectoryTree:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether the entry is a folder itself; a link to one is not."""
     try:
         return entry.is_dir(follow_symlinks=False)
     except OSError:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import product
 from typing import LiteralString, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from sightline.storage.db.queries import Connection, fetch_values, load_sql
-from sightline.storage.ingest.stage_types import (
-    AnalyzedPassage,
-    AssetDraft,
-    DecodedSource,
-    Embedded,
-    RegionDraft,
-    Vector,
-    file_of,
-)
+from sightline.storage.ingest import stage_types as stages
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 _SQL = load_sql("ingest")
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # signature, flags, length of the extension
 _COPY_TRAILER = b"\xff\xff"
+# A row is the number of its columns and their values, each with its length; -1 is null.
+_ROW_START, _LENGTH, _BIGINT = struct.Struct(">hiiii"), struct.Struct(">i"), struct.Struct(">iq")
+_VECTOR_START = struct.Struct(">ihh")  # a halfvec: dimension, an unused field, values
+_NULL = _LENGTH.pack(-1)
 _MAX_HALF = 65504.0
 
 EmbeddingKey = tuple[str | None, int | None, int | None]
@@ -43,27 +38,21 @@ class TargetSpaces(NamedTuple):
 
 
 class AssetRow(NamedTuple):
-    """A new asset of a source."""
-
     id: str
     source_id: int
-    decoded: DecodedSource
-    asset: Embedded[AssetDraft]
+    decoded: stages.DecodedSource
+    asset: stages.Embedded[stages.AssetDraft]
 
 
 class RegionRow(NamedTuple):
-    """A new region of an asset."""
-
     asset_id: str
-    region: Embedded[RegionDraft]
+    region: stages.Embedded[stages.RegionDraft]
 
 
 class PassageRow(NamedTuple):
-    """A new passage of a source, and the asset that it describes."""
-
     source_id: int
     asset_id: str | None
-    passage: AnalyzedPassage
+    passage: stages.AnalyzedPassage
 
 
 @dataclass(slots=True)
@@ -75,7 +64,6 @@ class BatchRows:
     passages: list[PassageRow] = field(default_factory=list)
 
     async def copy(self, connection: Connection, collection_id: int, spaces: TargetSpaces) -> None:
-        """Write all rows."""
         if self.assets:
             await self._copy_assets(connection, collection_id, spaces.asset)
         if self.regions:
@@ -88,8 +76,8 @@ class BatchRows:
     ) -> None:
         rows = (_asset_values(row, collection_id) for row in self.assets)
         await _copy(connection, _SQL["copy_assets"], rows)
-        drafts = [(row.id, row.asset.draft) for row in self.assets]
-        thumbnails = ((id_, draft.thumbnail, *draft.thumbnail_size) for id_, draft in drafts)
+        parts = ((row.id, row.asset.draft.part) for row in self.assets)
+        thumbnails = ((id_, part.thumbnail, *part.thumbnail_size) for id_, part in parts)
         types = ["text", "bytea", "int4", "int4"]
         await _copy(connection, _SQL["copy_thumbnails"], thumbnails, types)
         vectors = [((row.id, None, None), row.asset.vector) for row in self.assets]
@@ -123,53 +111,21 @@ class BatchRows:
 
 
 def embedding_rows(
-    embedding_space_id: int, collection_id: int, rows: Sequence[tuple[EmbeddingKey, Vector]]
-) -> bytes:
-    """Return a binary COPY of ``embedding`` for keys and vectors, packed by numpy.
-
-    Twenty times as fast as adapting row by row. Asset ids are 12 ASCII characters.
-    """
-    keys = [key for key, _ in rows]
-    vectors = np.stack([vector for _, vector in rows])
-    # A record array needs rows with the same null columns.
-    groups = (
-        _pack_group(embedding_space_id, collection_id, keys, vectors, present)
-        for present in product((False, True), repeat=3)
-    )
-    return b"".join([_COPY_HEADER, *groups, _COPY_TRAILER])
-
-
-def _pack_group(
     embedding_space_id: int,
     collection_id: int,
-    keys: Sequence[EmbeddingKey],
-    vectors: NDArray[np.float32],
-    present: tuple[bool, ...],
+    rows: Sequence[tuple[EmbeddingKey, stages.Vector]],
 ) -> bytes:
-    """Pack the rows whose key has exactly the ids in ``present``."""
-    chosen = [
-        index for index, key in enumerate(keys) if tuple(id_ is not None for id_ in key) == present
-    ]
-    if not chosen:
-        return b""
-    dimension = vectors.shape[1]
-    key_columns = (("asset", "S12", 12), ("region", ">i8", 8), ("passage", ">i8", 8))
-    fields = [("columns", ">i2"), ("l0", ">i4"), ("space", ">i4"), ("l1", ">i4"), ("coll", ">i4")]
-    for (name, kind, _), is_present in zip(key_columns, present, strict=True):
-        fields += [(f"{name}_length", ">i4"), *([(name, kind)] if is_present else [])]
-    fields += [("l5", ">i4"), ("dimension", ">i2"), ("unused", ">i2")]
-    rows = np.zeros(len(chosen), dtype=[*fields, ("vector", ">f2", (dimension,))])
-    rows["columns"] = 6
-    rows["l0"] = rows["l1"] = 4
-    rows["space"], rows["coll"] = embedding_space_id, collection_id
-    for column, ((name, _, size), is_present) in enumerate(zip(key_columns, present, strict=True)):
-        rows[f"{name}_length"] = size if is_present else -1
-        if is_present:
-            rows[name] = [keys[index][column] for index in chosen]
-    rows["l5"] = 4 + 2 * dimension
-    rows["dimension"] = dimension
-    rows["vector"] = np.clip(vectors[chosen], -_MAX_HALF, _MAX_HALF)
-    return rows.tobytes()
+    """Return a binary COPY of ``embedding``, much faster than adapting every value."""
+    start = _ROW_START.pack(6, 4, embedding_space_id, 4, collection_id)
+    halves = np.clip(np.stack([vector for _, vector in rows]), -_MAX_HALF, _MAX_HALF).astype(">f2")
+    dimension = halves.shape[1]
+    vector_start = _VECTOR_START.pack(4 + 2 * dimension, dimension, 0)
+    pieces = [_COPY_HEADER]
+    for (asset, region, passage), half in zip((key for key, _ in rows), halves, strict=True):
+        pieces += (start, _NULL if asset is None else _LENGTH.pack(len(asset)) + asset.encode())
+        pieces += (_NULL if id_ is None else _BIGINT.pack(8, id_) for id_ in (region, passage))
+        pieces += (vector_start, half.tobytes())
+    return b"".join([*pieces, _COPY_TRAILER])
 
 
 async def _copy(
@@ -190,7 +146,7 @@ async def _copy_vectors(
     connection: Connection,
     collection_id: int,
     space: EmbeddingSpace | None,
-    rows: Sequence[tuple[EmbeddingKey, Vector | None]],
+    rows: Sequence[tuple[EmbeddingKey, stages.Vector | None]],
 ) -> None:
     present = [(key, vector) for key, vector in rows if vector is not None]
     if space is None or not present:
@@ -201,21 +157,19 @@ async def _copy_vectors(
 
 
 def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
-    decoded, draft = row.decoded, row.asset.draft
-    hashed, captured = decoded.source.hashed, decoded.captured
-    sidecar = file_of(decoded).sidecar
-    offset = timedelta(seconds=draft.frame_seconds or 0.0)
-    location, sha256 = hashed.location, hashed.content_key
-    if draft.content_sha256 is not None:
-        location, sha256 = f"object:{draft.content_sha256.hex()}", draft.content_sha256
+    hashed, captured = row.decoded.hashed, row.decoded.captured
+    part, sha256 = row.asset.draft.part, row.asset.draft.content_sha256
+    sidecar = hashed.file.sidecar
+    offset = timedelta(seconds=part.frame_seconds or 0.0)
+    location = hashed.location if sha256 is None else f"object:{sha256.hex()}"
     return (
-        *(row.id, collection_id, row.source_id, draft.kind, draft.ordinal, draft.page),
-        *(draft.frame_seconds, location, sha256, draft.width, draft.height),
+        *(row.id, collection_id, row.source_id, part.kind, part.ordinal, part.page),
+        *(part.frame_seconds, location, sha256 or hashed.content_key, part.width, part.height),
         captured.at + offset if captured else None,
         captured.local + offset if captured and captured.local else None,
         sidecar.caption if sidecar else None,
         Jsonb(dict(sidecar.metadata) if sidecar else {}),
-        draft.perceptual_hash,
+        part.perceptual_hash,
     )
 
 
@@ -226,8 +180,7 @@ def _region_values(id_: int, row: RegionRow) -> tuple[object, ...]:
 
 def _passage_values(id_: int, row: PassageRow, collection_id: int) -> tuple[object, ...]:
     draft, analysis = row.passage.draft, row.passage.analysis
-    seconds = (draft.start_seconds, draft.end_seconds)
-    chars = (draft.char_start, draft.char_end)
+    seconds, chars = draft.seconds or (None, None), draft.chars or (None, None)
     box = draft.box or (None, None, None, None)
     return (
         *(id_, collection_id, row.source_id, row.asset_id, draft.kind, draft.ordinal, draft.text),

@@ -34,7 +34,6 @@ class VectorIndexMaintainer:
     _has_index: bool = True
 
     async def start(self) -> None:
-        """Read the current state of the space."""
         async with self.database.connection() as connection:
             self._has_index = await embedding_spaces.has_index(connection, self.space)
             self._existing_rows = await embedding_spaces.count_vectors(connection, self.space)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,18 +21,8 @@ from sightline.storage.db.queries import (
     load_sql,
 )
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.progress import Outcome
-from sightline.storage.ingest.stage_types import (
-    ChangedSource,
-    EmbeddedSource,
-    ExistingSource,
-    FailedSource,
-    NewSource,
-    PassageDraft,
-    asset_id,
-    fail_source,
-    file_of,
-)
 from sightline.storage.ingest.store.copy_rows import (
     AssetRow,
     BatchRows,
@@ -46,14 +36,12 @@ from sightline.storage.records.deletion import discard_unreferenced_blobs, hold_
 _SQL = load_sql("ingest")
 _LOCK_FAMILY = 0x51648  # arbitrary; different from the lock family of embedding spaces
 
-FinishedSource = EmbeddedSource | FailedSource
-
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
     """A written source and its outcome; ``source`` may have failed during the write."""
 
-    source: FinishedSource
+    source: stages.FinishedSource
     outcome: Outcome
 
 
@@ -75,39 +63,37 @@ class _SourceId:
 
 @dataclass(slots=True)
 class IngestWriter:
-    """Writes batches into one collection."""
-
     database: Database
     blobs: BlobStore
     collection: Collection
     spaces: TargetSpaces
 
-    async def write(self, batch: Sequence[FinishedSource]) -> list[WriteResult]:
+    async def write(self, batch: Sequence[stages.FinishedSource]) -> list[WriteResult]:
         """Commit a batch and return the results in order.
 
         Sources that another process wrote in the meantime are ``unchanged`` or ``duplicate``.
         """
         await self._store_uploads(batch)
-        outcomes: dict[FinishedSource, Outcome] = {}
+        outcomes: dict[stages.FinishedSource, Outcome] = {}
         async with self.database.connection() as connection:
             lock = {"family": _LOCK_FAMILY, "collection_id": self.collection.id}
             await connection.execute(_SQL["lock_collection"], lock)
             sources = await self._check_blobs(connection, batch)
             rows = BatchRows()
-            inserted = await self._insert_sources(
-                connection, [each for each in sources if _existing_of(each) is None]
-            )
+            new = [each for each in sources if _existing_of(each) is None]
+            inserted = await self._insert_sources(connection, new)
             for source, id_ in inserted.items():
-                outcomes[source] = "failed" if isinstance(source, FailedSource) else "added"
-                self._add_rows(rows, source, id_, [])
+                outcomes[source] = "failed"
+                if isinstance(source, stages.EmbeddedSource):
+                    outcomes[source] = "added"
+                    self._add_rows(rows, source, id_, [])
             for source in await self._delete_replaced(connection, inserted):
                 outcomes[source] = "replaced"
             updated = await self._update_sources(connection, sources)
             values = {"ids": list(updated.values())}
+            query = _SQL["assets_of_sources"]
             assets: defaultdict[int, list[ExistingAsset]] = defaultdict(list)
-            for asset in await fetch_all(
-                connection, _SQL["assets_of_sources"], values, row=ExistingAsset
-            ):
+            for asset in await fetch_all(connection, query, values, row=ExistingAsset):
                 assets[asset.source_id].append(asset)
             for source, id_ in updated.items():
                 outcomes[source] = "updated"
@@ -116,62 +102,63 @@ class IngestWriter:
             for source in sources:
                 if source not in outcomes:
                     outcomes[source] = await self._outcome_of_unwritten(connection, source)
-        failed = [each for each in sources if isinstance(each, FailedSource)]
-        if unused := [location for each in failed for location in each.stored_blobs]:
+        failed = [each.decoded for each in sources if isinstance(each, stages.FailedSource)]
+        if unused := [blob for each in failed if each is not None for blob in each.stored_blobs]:
             await discard_unreferenced_blobs(self.database, self.blobs, unused)
         return [WriteResult(source, outcomes[source]) for source in sources]
 
     async def _outcome_of_unwritten(
-        self, connection: Connection, source: FinishedSource
+        self, connection: Connection, source: stages.FinishedSource
     ) -> Outcome:
         """Return the outcome for bytes that another process wrote."""
-        if isinstance(source, FailedSource):
+        if isinstance(source, stages.FailedSource):
             return "failed"
-        hashed = source.decoded.source.hashed
-        values = {
-            "collection_id": self.collection.id,
-            "keys": [hashed.content_key],
-            "locations": [],
-        }
-        row = await fetch_one(connection, _SQL["existing_sources"], values, row=ExistingSource)
+        hashed = source.hashed
+        keys = [hashed.content_key]
+        values = {"collection_id": self.collection.id, "keys": keys, "locations": []}
+        row = await fetch_one(
+            connection, _SQL["existing_sources"], values, row=stages.ExistingSource
+        )
         return "duplicate" if row is not None and row.location != hashed.location else "unchanged"
 
-    async def _store_uploads(self, batch: Sequence[FinishedSource]) -> None:
+    async def _store_uploads(self, batch: Sequence[stages.FinishedSource]) -> None:
         """Store bytes without a file, before the rows that reference them."""
         async with asyncio.TaskGroup() as tasks:
             for source in batch:
-                data = file_of(source).data
-                if data is not None and isinstance(source, EmbeddedSource):
+                data = source.hashed.file.data
+                if data is not None and isinstance(source, stages.EmbeddedSource):
                     tasks.create_task(asyncio.to_thread(self.blobs.put, data))
 
     async def _check_blobs(
-        self, connection: Connection, batch: Sequence[FinishedSource]
-    ) -> list[FinishedSource]:
+        self, connection: Connection, batch: Sequence[stages.FinishedSource]
+    ) -> list[stages.FinishedSource]:
         """Lock stored blobs until the commit, and fail sources whose blobs are gone."""
         new = [
-            each for each in batch if isinstance(each, EmbeddedSource) and not _existing_of(each)
+            each
+            for each in batch
+            if isinstance(each, stages.EmbeddedSource) and not _existing_of(each)
         ]
-        if not any(each.decoded.stored_blobs or file_of(each).data is not None for each in new):
+        if not any(each.decoded.stored_blobs or each.hashed.file.data is not None for each in new):
             return list(batch)
         await hold_blobs(connection)
-        failed: dict[FinishedSource, FailedSource] = {}
+        failed: dict[stages.FinishedSource, stages.FailedSource] = {}
         for source in new:
-            decoded, data = source.decoded, file_of(source).data
+            decoded, data = source.decoded, source.hashed.file.data
             if not all(map(self.blobs.exists, decoded.stored_blobs)):
                 # Assets of another source that shared them were deleted in the meantime.
                 failure = MediaError("changed", "lost a page or frame; run the ingest again")
-                failed[source] = fail_source(decoded.source, failure, decoded)
-            elif data is not None and not self.blobs.exists(decoded.source.hashed.location):
+                failed[source] = stages.fail_source(decoded, failure)
+            elif data is not None and not self.blobs.exists(source.hashed.location):
                 await asyncio.to_thread(self.blobs.put, data)
         return [failed.get(each, each) for each in batch]
 
     async def _insert_sources(
-        self, connection: Connection, sources: Sequence[FinishedSource]
-    ) -> dict[FinishedSource, int]:
+        self, connection: Connection, sources: Sequence[stages.FinishedSource]
+    ) -> dict[stages.FinishedSource, int]:
         """Insert new and failed sources; return the ids of the inserted ones."""
         if not sources:
             return {}
-        by_key = {_source_values(each)["keys"]: each for each in sources}
+        by_key = {each.hashed.content_key: each for each in sources}
         rows = [_source_values(by_key[key]) for key in sorted(by_key)]
         values: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
         values["collection_id"] = self.collection.id
@@ -180,14 +167,14 @@ class IngestWriter:
         return {by_key[row.content_key]: row.id for row in inserted}
 
     async def _delete_replaced(
-        self, connection: Connection, inserted: Mapping[FinishedSource, int]
-    ) -> list[FinishedSource]:
+        self, connection: Connection, inserted: Mapping[stages.FinishedSource, int]
+    ) -> list[stages.FinishedSource]:
         """Delete the sources whose file now has these new bytes; return the new sources."""
         by_id = {
             id_: source
             for source, id_ in inserted.items()
-            if isinstance(source, EmbeddedSource)
-            and isinstance(source.decoded.source, NewSource)
+            if isinstance(source, stages.EmbeddedSource)
+            and isinstance(source.decoded.source, stages.NewSource)
             and source.decoded.source.replaces
         }
         if not by_id:
@@ -196,23 +183,23 @@ class IngestWriter:
         return [by_id[id_] for id_ in ids]
 
     async def _update_sources(
-        self, connection: Connection, sources: Sequence[FinishedSource]
-    ) -> dict[EmbeddedSource, int]:
+        self, connection: Connection, sources: Sequence[stages.FinishedSource]
+    ) -> dict[stages.EmbeddedSource, int]:
         """Update changed sources; return the ids of those that still exist."""
-        updated: dict[EmbeddedSource, int] = {}
+        updated: dict[stages.EmbeddedSource, int] = {}
         for source in sources:
             existing = _existing_of(source)
-            if existing is None or not isinstance(source, EmbeddedSource):
+            if existing is None or not isinstance(source, stages.EmbeddedSource):
                 continue
-            decoded, sidecar = source.decoded, file_of(source).sidecar
+            decoded, file = source.decoded, source.hashed.file
             values = {
                 "id": existing.id,
                 "collection_id": self.collection.id,
-                "name": file_of(source).name,
-                "location": decoded.source.hashed.location,
-                "caption": sidecar.caption if sidecar else None,
-                "metadata": Jsonb(dict(sidecar.metadata) if sidecar else {}),
-                "sidecar_sha256": sidecar.sha256 if sidecar else None,
+                "name": file.name,
+                "location": source.hashed.location,
+                "caption": file.sidecar.caption if file.sidecar else None,
+                "metadata": _metadata(file),
+                "sidecar_sha256": file.sidecar_sha256,
                 "ocr_engine": decoded.ocr_engine,
                 "tile_scheme": decoded.tile_scheme,
                 "captured_at": decoded.captured.at if decoded.captured else None,
@@ -225,14 +212,12 @@ class IngestWriter:
         return updated
 
     async def _delete_outdated(
-        self, connection: Connection, source: EmbeddedSource, existing: ExistingSource
+        self, connection: Connection, source: stages.EmbeddedSource, existing: stages.ExistingSource
     ) -> None:
         """Delete the passages and regions that an update writes again."""
         kinds = {"caption", "name", *(passage.draft.kind for passage in source.passages)}
-        sidecar = file_of(source).sidecar
-        if existing.kind == "video" and existing.sidecar_sha256 != (
-            sidecar.sha256 if sidecar else None
-        ):
+        sidecar_sha256 = source.hashed.file.sidecar_sha256
+        if existing.kind == "video" and existing.sidecar_sha256 != sidecar_sha256:
             kinds.add("subtitle")  # the subtitle file may have been removed
         regions: list[str] = []
         if source.decoded.ocr_engine is not None:
@@ -249,21 +234,17 @@ class IngestWriter:
     def _add_rows(
         self,
         rows: BatchRows,
-        source: FinishedSource,
+        source: stages.EmbeddedSource,
         source_id: int,
         existing: Sequence[ExistingAsset],
     ) -> None:
         """Add the rows of a source. Text on an image that was deleted is dropped."""
-        if isinstance(source, FailedSource):
-            return
         assets = {asset.ordinal: asset for asset in existing}
-        key = source.decoded.source.hashed.content_key
+        key = source.hashed.content_key
         for asset in source.assets:
-            draft = asset.draft
-            id_ = asset_id(self.collection.name, key, draft.kind, draft.ordinal)
-            assets[draft.ordinal] = ExistingAsset(
-                source_id, draft.ordinal, id_, draft.frame_seconds
-            )
+            part, number = asset.draft.part, asset.draft.part.ordinal
+            id_ = stages.asset_id(self.collection.name, key, part.kind, number)
+            assets[number] = ExistingAsset(source_id, number, id_, part.frame_seconds)
             rows.assets.append(AssetRow(id_, source_id, source.decoded, asset))
         for region in source.regions:
             if region.draft.asset in assets:
@@ -271,51 +252,54 @@ class IngestWriter:
         for passage in source.passages:
             draft_asset = passage.draft.asset
             if passage.draft.kind == "name":
-                first = assets[min(assets)].id if assets else None
-                rows.passages.append(PassageRow(source_id, first, passage))
+                described = assets[min(assets)].id if assets else None
             elif draft_asset is None:
-                nearest = _nearest_frame(passage.draft, list(assets.values()))
-                rows.passages.append(PassageRow(source_id, nearest, passage))
+                described = _nearest_frame(passage.draft, assets.values())
             elif draft_asset in assets:
-                rows.passages.append(PassageRow(source_id, assets[draft_asset].id, passage))
+                described = assets[draft_asset].id
+            else:
+                continue
+            rows.passages.append(PassageRow(source_id, described, passage))
 
 
-def _existing_of(source: FinishedSource) -> ExistingSource | None:
+def _existing_of(source: stages.FinishedSource) -> stages.ExistingSource | None:
     """Return the row that a source updates; a failure never updates one."""
-    if isinstance(source, EmbeddedSource) and isinstance(source.decoded.source, ChangedSource):
+    if isinstance(source, stages.EmbeddedSource) and isinstance(
+        source.decoded.source, stages.ChangedSource
+    ):
         return source.decoded.source.existing
     return None
 
 
-def _source_values(source: FinishedSource) -> dict[str, Any]:
-    """Return the parameters of ``insert_sources`` for one source."""
-    file = file_of(source)
-    facts = source if isinstance(source, FailedSource) else source.decoded
-    hashed = source if isinstance(source, FailedSource) else source.decoded.source.hashed
-    failure = source.failure if isinstance(source, FailedSource) else None
-    decoded = source.decoded if isinstance(source, EmbeddedSource) else None
-    sidecar = file.sidecar
+def _source_values(source: stages.FinishedSource) -> dict[str, Any]:
+    hashed, file, decoded = source.hashed, source.hashed.file, source.decoded
+    failure = source.failure if isinstance(source, stages.FailedSource) else None
     return {
         "keys": hashed.content_key,
         "names": file.name,
         "locations": hashed.location,
         "places": file.failure_location,
-        "kinds": facts.kind,
-        "mime_types": facts.mime_type,
-        "byte_sizes": facts.byte_size,
-        "metadata": Jsonb(dict(sidecar.metadata) if sidecar else {}),
-        "sidecar_sha256s": sidecar.sha256 if sidecar else None,
-        "ocr_engines": decoded.ocr_engine if decoded else None,
-        "tile_schemes": decoded.tile_scheme if decoded else None,
+        "kinds": decoded.kind if decoded else "unknown",
+        "mime_types": decoded.mime_type if decoded else None,
+        "byte_sizes": hashed.byte_size,
+        "metadata": _metadata(file),
+        "sidecar_sha256s": file.sidecar_sha256,
+        "ocr_engines": decoded.ocr_engine if decoded and not failure else None,
+        "tile_schemes": decoded.tile_scheme if decoded and not failure else None,
         "error_codes": failure.code if failure else None,
         "errors": str(failure) if failure else None,
     }
 
 
-def _nearest_frame(passage: PassageDraft, assets: Sequence[ExistingAsset]) -> str | None:
+def _metadata(file: stages.DiscoveredFile) -> Jsonb:
+    return Jsonb(dict(file.sidecar.metadata) if file.sidecar else {})
+
+
+def _nearest_frame(passage: stages.PassageDraft, assets: Iterable[ExistingAsset]) -> str | None:
     """Return the frame nearest to the middle of a subtitle; None for other text."""
     frames = [(each.frame_seconds, each.id) for each in assets if each.frame_seconds is not None]
-    if passage.start_seconds is None or not frames:
+    if passage.seconds is None or not frames:
         return None
-    middle = (passage.start_seconds + (passage.end_seconds or passage.start_seconds)) / 2
+    start, end = passage.seconds
+    middle = (start + (end or start)) / 2
     return min(frames, key=lambda frame: abs(frame[0] - middle))[1]

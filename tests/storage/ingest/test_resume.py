@@ -13,7 +13,7 @@ from PIL import Image
 
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import DatabaseUnavailableError
-from sightline.storage.ingest.decode.worker.tile_cutter import tile_boxes
+from sightline.storage.ingest.decode.worker.image import tile_boxes
 from sightline.storage.maintenance.integrity_check import check
 from sightline.storage.records import collections
 from tests.storage.ingest.conftest import Bench

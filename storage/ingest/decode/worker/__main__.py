@@ -23,16 +23,10 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.dispatch import run_request
-from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, WorkerLimits
-from sightline.storage.ingest.decode.worker.worker_protocol import (
-    JobEnd,
-    WorkerMessage,
-    WorkerReady,
-    pack_message,
-    parse_request,
-    read_frame,
-)
+from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
+from sightline.storage.ingest.ingest_options import IngestOptions
 
 _PR_SET_PDEATHSIG = 1
 _PIPE_BYTES = 1 << 20
@@ -42,17 +36,18 @@ def main() -> None:
     """Serve requests until the parent closes the pipe."""
     requests, replies = _take_pipes()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    _die_with_parent()
-    first = read_frame(requests)
+    if sys.platform == "linux":  # end with the parent, even inside a decoder that hangs
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    first = messages.read_frame(requests)
     if first is None:
         return
     try:
         context = _configure(first)
     except Exception:  # noqa: BLE001 - the parent must know, whatever it is
-        _send(replies, WorkerReady(error=traceback.format_exc()[-4000:]))
+        _send(replies, messages.WorkerReady(error=traceback.format_exc()[-4000:]))
         return
-    _send(replies, WorkerReady())
-    while (values := read_frame(requests)) is not None:
+    _send(replies, messages.WorkerReady())
+    while (values := messages.read_frame(requests)) is not None:
         for message in _answer(values, context):
             _send(replies, message)
 
@@ -69,8 +64,8 @@ def _peak_rss_kib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _send(replies: BinaryIO, message: WorkerMessage) -> None:
-    replies.writelines(pack_message(message))
+def _send(replies: BinaryIO, message: messages.WorkerMessage) -> None:
+    replies.writelines(messages.pack_message(message))
     replies.flush()
 
 
@@ -88,17 +83,11 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     return requests, replies
 
 
-def _die_with_parent() -> None:
-    """On Linux, end when the parent is killed, even inside a decoder that hangs."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _configure(values: dict[str, Any]) -> WorkerContext:
     sys.path[:] = values["import_path"]
-    limits = WorkerLimits(**values["limits"])
+    limits = IngestOptions(**values["limits"])
     if sys.platform == "linux":  # other systems have no useful limit on the address space
-        max_bytes = limits.memory_mib << 20
+        max_bytes = limits.worker_memory_mib << 20
         resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked first and named in the error
@@ -108,21 +97,21 @@ def _configure(values: dict[str, Any]) -> WorkerContext:
     return WorkerContext(preprocess, limits, ocr_engine)
 
 
-def _answer(values: dict[str, Any], context: WorkerContext) -> Iterator[WorkerMessage]:
+def _answer(values: dict[str, Any], context: WorkerContext) -> Iterator[messages.WorkerMessage]:
     context.stage_seconds.clear()
     started = time.perf_counter()
     code, message, trace = None, "", None
     try:
-        yield from run_request(parse_request(values), context)
+        yield from run_request(messages.parse_request(values), context)
     except MediaError as error:
         code, message = error.code, str(error)
     except MemoryError:
-        code, message = "out_of_memory", f"needs more than {context.limits.memory_mib} MiB"
+        code, message = "out_of_memory", f"needs more than {context.limits.worker_memory_mib} MiB"
     except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile files
         code = "broken"
         message = f"cannot be decoded: {type(error).__name__}: {error}"[:500]
         trace = traceback.format_exc()[-4000:]
-    yield JobEnd(
+    yield messages.JobEnd(
         seconds=time.perf_counter() - started,
         stage_seconds=dict(context.stage_seconds),
         peak_rss_kib=_peak_rss_kib(),

@@ -1,37 +1,31 @@
-"""Decode one image: encoder pixels, thumbnail, perceptual hash and EXIF time."""
+"""Decode one image: encoder pixels, thumbnail, perceptual hash, EXIF time and tiles."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart
+from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart, TilePart
 from sightline.storage.interfaces import Pixels
+from sightline.storage.types import Box
 
-THUMBNAIL_EDGE = 256
-THUMBNAIL_QUALITY = 80
 OCR_EDGE = 2000
+TILE_SCHEME = "2+3"
+"""Stored with a source: tiles along the shorter side. Change it with any change of the boxes."""
+TYPICAL_TILES = 16
+"""Typical tiles per image: 13 for a square, 18 for 4:3, 26 for 16:9."""
 
+_THUMBNAIL_EDGE = 256
+_THUMBNAIL_QUALITY = 80
 _CONTENT_QUALITY = 88
-_MIME_TYPES = {
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",  # a JPEG with more images after it, as phones write
-    "PNG": "image/png",
-    "WEBP": "image/webp",
-    "GIF": "image/gif",
-    "BMP": "image/bmp",
-    "TIFF": "image/tiff",
-    "AVIF": "image/avif",
-    "HEIF": "image/heif",
-}
 # Pillow supports forty more formats; some start other programs. Only these are tried.
 _FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
 if features.check("avif"):
@@ -51,6 +45,10 @@ _TRANSPOSE = {
 _SWAPS_SIDES = (5, 6, 7, 8)
 _HASH_EDGE = 32
 _HASH_FREQUENCIES = 8
+_TILES_ACROSS = (2, 3)
+_TILE_OVERLAP = 0.25
+_MAX_TILES_ALONG = 3  # times those across; tiles of a longer strip are not square
+_MIN_TILE_PIXELS = 64  # smaller tiles add nothing to the whole image
 
 
 def open_image(data: bytes, max_pixels: int) -> Image.Image:
@@ -96,40 +94,26 @@ def decode_image(
     """
     image = open_image(data, max_pixels)
     width, height = image.size
-    mime_type = _MIME_TYPES[str(image.format)]
+    # MPO is a JPEG with more images after it, as phones write.
+    mime_type = "image/jpeg" if image.format == "MPO" else Image.MIME[str(image.format)]
     orientation, time = _orientation(image), exif_time(image)
     # First: the encoder may ask the JPEG decoder for fewer pixels, which the thumbnail then uses.
-    pixels = np.ascontiguousarray(preprocess(image), dtype=np.uint8)
-    if orientation in _SWAPS_SIDES:
-        width, height = height, width
-    thumbnail = _thumbnail(image, orientation)
-    part = _image_part(pixels, thumbnail, (width, height), kind="image", exif_time=time)
+    pixels = preprocess(image)
+    size = (height, width) if orientation in _SWAPS_SIDES else (width, height)
+    part = _image_part(image, orientation, pixels, size, kind="image", ordinal=0, exif_time=time)
     return part, mime_type
 
 
 def encode_image(
-    image: Image.Image,
-    preprocess: Callable[[Image.Image], Pixels],
-    *,
-    kind: Literal["page", "frame"],
-    ordinal: int,
-    page: int | None = None,
-    frame_seconds: float | None = None,
+    image: Image.Image, preprocess: Callable[[Image.Image], Pixels], **facts: Any
 ) -> ImagePart:
-    """Return the part of an upright RGB page or frame, with its JPEG as content."""
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=_CONTENT_QUALITY)
-    pixels = np.ascontiguousarray(preprocess(image.copy()), dtype=np.uint8)
-    return _image_part(
-        pixels,
-        _thumbnail(image.copy(), 1),
-        image.size,
-        kind=kind,
-        ordinal=ordinal,
-        content=content.getvalue(),
-        page=page,
-        frame_seconds=frame_seconds,
-    )
+    """Return the part of an upright RGB page or frame, with its JPEG as content.
+
+    ``facts`` are other fields of `ImagePart`: kind, ordinal, page or frame_seconds.
+    """
+    content = _jpeg(image, _CONTENT_QUALITY)
+    pixels = preprocess(image.copy())
+    return _image_part(image.copy(), 1, pixels, image.size, content=content, **facts)
 
 
 def load_upright(data: bytes, max_pixels: int, *, edge: int | None = None) -> Image.Image:
@@ -139,11 +123,11 @@ def load_upright(data: bytes, max_pixels: int, *, edge: int | None = None) -> Im
     raise other errors too.
     """
     image = open_image(data, max_pixels)
-    orientation = _orientation(image)
-    if edge is None:
-        return _flatten(image, orientation, image.size)
-    image.draft("RGB", (edge, edge))  # a JPEG of 50 megapixels need not be decoded in full size
-    return _flatten(image, orientation, (2 * edge, 2 * edge))
+    size = image.size
+    if edge is not None:
+        image.draft("RGB", (edge, edge))  # a JPEG of 50 megapixels need not be decoded fully
+        size = (2 * edge, 2 * edge)
+    return _flatten(image, _orientation(image), size)
 
 
 def perceptual_hash(image: Image.Image) -> int:
@@ -169,35 +153,26 @@ def _cosines() -> NDArray[np.float64]:
 
 
 def _image_part(
-    pixels: Pixels,
-    thumbnail: Image.Image,
-    size: tuple[int, int],
-    *,
-    kind: Literal["image", "page", "frame"],
-    ordinal: int = 0,
-    content: bytes | None = None,
-    page: int | None = None,
-    frame_seconds: float | None = None,
-    exif_time: tuple[str, str | None] | None = None,
+    image: Image.Image, orientation: int, pixels: Pixels, size: tuple[int, int], **facts: Any
 ) -> ImagePart:
-    jpeg = io.BytesIO()
-    thumbnail.save(jpeg, "JPEG", quality=THUMBNAIL_QUALITY)
+    thumbnail = _flatten(image, orientation, (_THUMBNAIL_EDGE, _THUMBNAIL_EDGE))
     height, width, channels = pixels.shape
     return ImagePart(
-        kind=kind,
-        ordinal=ordinal,
         width=size[0],
         height=size[1],
         shape=(height, width, channels),
         thumbnail_size=thumbnail.size,
         perceptual_hash=perceptual_hash(thumbnail),
-        pixels=pixels.tobytes(),
-        thumbnail=jpeg.getvalue(),
-        content=content,
-        page=page,
-        frame_seconds=frame_seconds,
-        exif_time=exif_time,
+        pixels=pixels.astype(np.uint8, copy=False).tobytes(),
+        thumbnail=_jpeg(thumbnail, _THUMBNAIL_QUALITY),
+        **facts,
     )
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()
 
 
 def _orientation(image: Image.Image) -> int:
@@ -206,10 +181,6 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # noqa: BLE001 - Pillow raises anything on hostile EXIF
         return 1
     return value if isinstance(value, int) else 1
-
-
-def _thumbnail(image: Image.Image, orientation: int) -> Image.Image:
-    return _flatten(image, orientation, (THUMBNAIL_EDGE, THUMBNAIL_EDGE))
 
 
 def _flatten(image: Image.Image, orientation: int, size: tuple[int, int]) -> Image.Image:
@@ -227,8 +198,53 @@ def _flatten(image: Image.Image, orientation: int, size: tuple[int, int]) -> Ima
         flat.paste(rgba, mask=rgba.getchannel("A"))
     else:
         flat = image.convert("RGB")
-    method = _TRANSPOSE.get(orientation)
-    if method is not None:
-        flat = flat.transpose(method)
+    if orientation in _TRANSPOSE:
+        flat = flat.transpose(_TRANSPOSE[orientation])
     flat.info.clear()
     return flat
+
+
+def tile_boxes(width: int, height: int) -> list[Box]:
+    """Return normalized boxes of the tiles of an image, large ones first, row by row.
+
+    ``width`` and ``height`` are in pixels. Empty if the image is too small. Neighbors overlap by a
+    quarter, so that something cut by one tile is whole in the next. Tiles of common shapes are
+    square, because encoders squeeze or crop other shapes.
+    """
+    shorter, longer = sorted((width, height))
+    boxes: list[Box] = []
+    for across in _TILES_ACROSS:
+        edge = shorter * _tile_share(across)
+        if edge < _MIN_TILE_PIXELS:
+            break
+        fitting = round((longer / edge - _TILE_OVERLAP) / (1 - _TILE_OVERLAP))
+        along = min(max(fitting, across), across * _MAX_TILES_ALONG)
+        columns, rows = (along, across) if width >= height else (across, along)
+        boxes += [
+            (x0, y0, x1, y1) for y0, y1 in _tile_spans(rows) for x0, x1 in _tile_spans(columns)
+        ]
+    return boxes
+
+
+def cut_tiles(
+    image: Image.Image, asset: int, preprocess: Callable[[Image.Image], Pixels]
+) -> Iterator[TilePart]:
+    """Yield the tiles of an upright RGB image; ``asset`` is the image's ordinal."""
+    for ordinal, box in enumerate(tile_boxes(*image.size)):
+        x0, y0, x1, y1 = box
+        left, right = round(x0 * image.width), round(x1 * image.width)
+        top, bottom = round(y0 * image.height), round(y1 * image.height)
+        pixels = preprocess(image.crop((left, top, right, bottom)))
+        height, width, channels = pixels.shape
+        yield TilePart(asset, ordinal, box, (height, width, channels), pixels.tobytes())
+
+
+def _tile_share(count: int) -> float:
+    """Return the share of a side that one of ``count`` overlapping tiles covers."""
+    return 1 / (count - (count - 1) * _TILE_OVERLAP)
+
+
+def _tile_spans(count: int) -> list[tuple[float, float]]:
+    share = _tile_share(count)
+    step = (1 - share) / (count - 1)
+    return [(index * step, min(1.0, index * step + share)) for index in range(count)]

@@ -35,9 +35,8 @@ def open_file(path: str, max_bytes: int) -> tuple[int, FileStamp]:
         if not stat.S_ISREG(status.st_mode):
             raise MediaError("not_a_file", "is not a regular file")
         if status.st_size > max_bytes:
-            raise MediaError(
-                "too_large", f"has {status.st_size:,} bytes; the limit is {max_bytes:,}"
-            )
+            reason = f"has {status.st_size:,} bytes; the limit is {max_bytes:,}"
+            raise MediaError("too_large", reason)
         if status.st_size == 0:
             raise MediaError("empty", "has no bytes")
     except BaseException:
@@ -47,7 +46,6 @@ def open_file(path: str, max_bytes: int) -> tuple[int, FileStamp]:
 
 
 def stamp_of(descriptor: int) -> FileStamp:
-    """Return the current stamp of an open file."""
     status = os.fstat(descriptor)
     return FileStamp(status.st_size, status.st_mtime_ns, status.st_ino)
 
@@ -66,10 +64,8 @@ def read_file(path: str, max_bytes: int) -> tuple[bytes, FileStamp]:
     """Return the bytes of a file and its stamp. Raises MediaError like `open_file`."""
     descriptor, stamp = open_file(path, max_bytes)
     try:
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        with os.fdopen(descriptor, "rb") as file:
             data = file.read(max_bytes + 1)
-            while len(data) <= max_bytes and (more := file.read(max_bytes + 1 - len(data))):
-                data += more
     except OSError as error:
         raise MediaError("unreadable", f"cannot be read: {error.strerror}") from error
     if len(data) > max_bytes:

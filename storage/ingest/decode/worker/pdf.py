@@ -9,19 +9,11 @@ import pypdfium2.raw as pdfium
 from PIL import Image
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import encode_image
-from sightline.storage.ingest.decode.worker.tile_cutter import cut_tiles
-from sightline.storage.ingest.decode.worker.worker_context import (
-    WorkerContext,
-    WorkerLimits,
-    text_lines,
-)
-from sightline.storage.ingest.decode.worker.worker_protocol import (
-    DecodeRequest,
-    JobPart,
-    PartWarning,
-)
-from sightline.storage.interfaces import OcrLine
+from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
+from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.types import Box
 
 _POINTS_PER_INCH = 72
 _MIN_TEXT_CHARS = 8  # a page number alone is not a text layer
@@ -29,13 +21,20 @@ _MAX_LINES = 5000
 _DEVICE_UNITS = 100_000  # resolution of box coordinates along each side of a page
 
 
-def decode_pdf(data: bytes, context: WorkerContext, request: DecodeRequest) -> Iterator[JobPart]:
+def decode_pdf(
+    data: bytes, context: WorkerContext, request: messages.DecodeRequest
+) -> Iterator[messages.JobPart]:
     """Yield the parts of every page.
 
     A broken page is a warning; MediaError if all pages are broken. OCR runs only on pages without
     a text layer.
     """
-    document = _open(data)
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD or "assword" in str(error):
+            raise MediaError("encrypted", "is a PDF that needs a password") from error
+        raise MediaError("broken", f"is not a valid PDF: {error}") from error
     try:
         count = len(document)
         if count == 0:
@@ -49,48 +48,40 @@ def decode_pdf(data: bytes, context: WorkerContext, request: DecodeRequest) -> I
                 yield from _page_parts(document, index, context, request)
             except (pypdfium2.PdfiumError, MediaError, ValueError, OSError) as error:
                 broken += 1
-                yield PartWarning(code="page_broken", reason=f"page {index + 1}: {error}")
+                yield messages.PartWarning(code="page_broken", reason=f"page {index + 1}: {error}")
         if broken == count:
             raise MediaError("broken", f"has {count} pages and none of them can be rendered")
     finally:
         document.close()
 
 
-def _open(data: bytes) -> pypdfium2.PdfDocument:
-    try:
-        return pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError as error:
-        if pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD or "assword" in str(error):
-            raise MediaError("encrypted", "is a PDF that needs a password") from error
-        raise MediaError("broken", f"is not a valid PDF: {error}") from error
-
-
 def _page_parts(
-    document: pypdfium2.PdfDocument, index: int, context: WorkerContext, request: DecodeRequest
-) -> Iterator[JobPart]:
+    document: pypdfium2.PdfDocument,
+    index: int,
+    context: WorkerContext,
+    request: messages.DecodeRequest,
+) -> Iterator[messages.JobPart]:
     page = document[index]
     try:
         lines = list(_text_layer(page))
-        has_text_layer = sum(len(line.text.strip()) for line in lines) >= _MIN_TEXT_CHARS
+        has_text_layer = sum(len(text.strip()) for text, *_ in lines) >= _MIN_TEXT_CHARS
         if request.metadata_only and has_text_layer and not request.tiles:
             return
         with context.timed("render"):
             image = _render(page, context.limits)
         if not request.metadata_only:
-            yield encode_image(
-                image, context.preprocess, kind="page", ordinal=index, page=index + 1
-            )
+            page_facts = {"kind": "page", "ordinal": index, "page": index + 1}
+            yield encode_image(image, context.preprocess, **page_facts)
             if lines:
-                yield text_lines(lines, "page_text", index, page=index + 1)
-        if request.tiles:
-            yield from cut_tiles(image, index, context.preprocess)
-        if not has_text_layer:
-            yield from context.ocr_parts(image, request, index, page=index + 1)
+                yield messages.TextLines("page_text", index, lines, index + 1)
+        if has_text_layer:
+            request = request._replace(ocr="off")
+        yield from context.region_parts(image, request, index, page=index + 1)
     finally:
         page.close()
 
 
-def _render(page: pypdfium2.PdfPage, limits: WorkerLimits) -> Image.Image:
+def _render(page: pypdfium2.PdfPage, limits: IngestOptions) -> Image.Image:
     """Return the page in RGB at ``page_dpi``, or at less if it had too many pixels."""
     width, height = page.get_size()
     if not (0 < width < 1e6 and 0 < height < 1e6):
@@ -100,8 +91,8 @@ def _render(page: pypdfium2.PdfPage, limits: WorkerLimits) -> Image.Image:
     return image.convert("RGB")
 
 
-def _text_layer(page: pypdfium2.PdfPage) -> Iterator[OcrLine]:
-    """Yield text runs in file order, with boxes in the frame of the rendered page."""
+def _text_layer(page: pypdfium2.PdfPage) -> Iterator[tuple[str, Box, float]]:
+    """Yield text runs as in `TextLines`, in file order."""
     text = page.get_textpage()
     try:
         for number in range(min(text.count_rects(), _MAX_LINES)):
@@ -111,7 +102,7 @@ def _text_layer(page: pypdfium2.PdfPage) -> Iterator[OcrLine]:
                 x0, y0 = _normalized(page, left, top)
                 x1, y1 = _normalized(page, right, bottom)
                 box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-                yield OcrLine(run, box, 1.0)
+                yield run, box, 1.0
     finally:
         text.close()
 

@@ -1,13 +1,19 @@
-"""Decode plain text files and extract the visible text of HTML files."""
+"""Decode text files: plain text, the visible text of HTML, and rows of tables."""
 
 from __future__ import annotations
 
 import codecs
+import csv
+import io
+import json
 import re
 import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker.worker_protocol import TextPassage
+from sightline.storage.ingest.discover.caption_tables import dedupe_headers
 
 if TYPE_CHECKING:
     from bs4.element import Tag
@@ -25,6 +31,7 @@ _BLOCKS = re.compile(
     r"form|h[1-6]|header|hr|li|main|nav|ol|p|pre|section|table|tbody|td|th|thead|tr|ul)$"
 )
 _MAX_DEPTH = 400
+_MAX_ROW_CHARS = 8000
 
 
 def decode_text(data: bytes, max_bytes: int) -> str:
@@ -97,3 +104,76 @@ def _collect_text(tag: Tag, pieces: list[str], depth: int) -> None:
 def _is_hidden(tag: Tag) -> bool:
     style = str(tag.get("style", "")).replace(" ", "").lower()
     return tag.has_attr("hidden") or "display:none" in style or "visibility:hidden" in style
+
+
+def parse_rows(text: str, suffix: str, max_rows: int) -> list[TextPassage]:
+    """Return rows of CSV, TSV or JSON Lines as text such as ``column: value``.
+
+    Empty rows are left out. ``chars`` are offsets in ``text``. Raises MediaError ``broken``,
+    ``empty`` or ``too_many_rows``.
+    """
+    rows: list[TextPassage] = []
+    parsed = _json_rows(text) if suffix in (".jsonl", ".ndjson") else _csv_rows(text, suffix)
+    for row in parsed:
+        if not row.text:
+            continue
+        if len(rows) == max_rows:
+            raise MediaError("too_many_rows", f"has more than {max_rows:,} rows, the limit")
+        rows.append(row)
+    if not rows:
+        raise MediaError("empty", "has no rows")
+    return rows
+
+
+def _csv_rows(text: str, suffix: str) -> Iterator[TextPassage]:
+    consumed = 0
+
+    def read_lines() -> Iterator[str]:
+        nonlocal consumed
+        for line in io.StringIO(text, newline=""):
+            consumed += len(line)
+            yield line
+
+    # Only the header decides: sniffing whole files fails when cells contain sentences.
+    header = text.split("\n", 1)[0]
+    separator = "\t" if suffix == ".tsv" else max(",;\t|", key=header.count)
+    try:
+        reader = csv.reader(read_lines(), delimiter=separator)
+        columns = dedupe_headers([name.strip() for name in next(reader, [])])
+        start = consumed
+        for cells in reader:
+            # Cells beyond the header, or under an empty header, are kept without a name.
+            padding = [""] * (len(cells) - len(columns))
+            yield _row(zip(columns + padding, cells, strict=False), start, consumed)
+            start = consumed
+    except csv.Error as error:
+        raise MediaError("broken", f"is not CSV: {error}") from error
+
+
+def _json_rows(text: str) -> Iterator[TextPassage]:
+    start = 0
+    # Not `splitlines`: it also splits at U+2028, which JSON allows inside strings.
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
+        end = start + len(line)
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise MediaError("broken", f"line {number:,} is not JSON: {error}") from error
+            values = value if isinstance(value, Mapping) else {"value": value}
+            yield _row(values.items(), start, end)
+        start = end
+
+
+def _row(values: Iterable[tuple[object, object]], start: int, end: int) -> TextPassage:
+    cells = ((str(key), _cell_text(value)) for key, value in values)
+    text = "\n".join(f"{key}: {value}" if key else value for key, value in cells if value)
+    return TextPassage(text[:_MAX_ROW_CHARS], chars=(start, end))
+
+
+def _cell_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    return json.dumps(value, ensure_ascii=False)

@@ -13,20 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import encode_image
 from sightline.storage.ingest.decode.worker.subtitles import SubtitleCue, strip_markup
-from sightline.storage.ingest.decode.worker.tile_cutter import cut_tiles
-from sightline.storage.ingest.decode.worker.worker_context import (
-    WorkerContext,
-    WorkerLimits,
-    subtitle_passages,
-)
-from sightline.storage.ingest.decode.worker.worker_protocol import (
-    DecodeRequest,
-    JobPart,
-    PartWarning,
-    WorkerAlive,
-)
+from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, subtitle_passages
 from sightline.storage.ingest.discover.file_types import suffix_of
 
 # The name selects the demuxer: if FFmpeg guessed, it could take a playlist for a video and open
@@ -54,8 +44,8 @@ GrayFrame = NDArray[np.int16]
 
 
 def decode_video(
-    file: IO[bytes], name: str, context: WorkerContext, request: DecodeRequest
-) -> Iterator[JobPart]:
+    file: IO[bytes], name: str, context: WorkerContext, request: messages.DecodeRequest
+) -> Iterator[messages.JobPart]:
     """Yield the parts of every selected frame, then the subtitles.
 
     Damage after the first frame is a warning; before it, MediaError. The file is streamed, never
@@ -77,8 +67,7 @@ def creation_time(file: IO[bytes], name: str) -> str | None:
     """Return the recording start as written: ISO 8601, usually in UTC."""
     try:
         with _open(file, name) as container:
-            time_: str | None = container.metadata.get("creation_time")
-            return time_
+            return str(container.metadata.get("creation_time") or "") or None
     except (av.error.FFmpegError, UnicodeDecodeError):
         return None
 
@@ -121,8 +110,8 @@ class _FrameSelector:
 
 
 def _frame_parts(
-    container: Any, context: WorkerContext, request: DecodeRequest
-) -> Iterator[JobPart]:
+    container: Any, context: WorkerContext, request: messages.DecodeRequest
+) -> Iterator[messages.JobPart]:
     limits = context.limits
     if not container.streams.video:
         raise MediaError("no_video", "has no video stream")
@@ -130,9 +119,14 @@ def _frame_parts(
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > limits.max_pixels:
         raise MediaError("too_many_pixels", f"has frames of {width} x {height} pixels")
-    selector = _frame_selector(container, limits)
+    length = (container.duration or 0) / av.time_base
+    if length > limits.max_video_seconds:
+        limit = f"the limit is {limits.max_video_seconds:,} s"
+        raise MediaError("too_long", f"is {length:,.0f} s long; {limit}")
+    spacing = max(_MIN_SPACING_SECONDS, length / limits.max_video_frames)
+    selector = _FrameSelector(spacing, limits.frame_seconds)
     stream.thread_type, stream.codec_context.thread_count = "NONE", 1
-    if selector.spacing >= _KEYFRAMES_ONLY_SECONDS:
+    if spacing >= _KEYFRAMES_ONLY_SECONDS:
         stream.codec_context.skip_frame = "NONKEY"
     started = alive = time.monotonic()
     count, first = 0, None
@@ -140,49 +134,33 @@ def _frame_parts(
         for frame in container.decode(stream):
             if (now := time.monotonic()) - alive > _ALIVE_SECONDS:
                 alive = now
-                yield WorkerAlive()
+                yield messages.WorkerAlive()
             if now - started > limits.max_video_work_seconds:
                 reason = f"took longer than {limits.max_video_work_seconds} s; kept {count} frames"
-                yield PartWarning(code="video_cut_short", reason=reason)
+                yield messages.PartWarning(code="video_cut_short", reason=reason)
                 break
             first = (frame.time or 0.0) if first is None else first
             seconds = max(0.0, (frame.time or 0.0) - first)
             if not selector.select(frame, seconds):
                 continue
             if count == limits.max_video_frames or seconds > limits.max_video_seconds:
-                yield PartWarning(code="video_cut_short", reason=f"was cut at {seconds:.0f} s")
+                yield messages.PartWarning(
+                    code="video_cut_short", reason=f"was cut at {seconds:.0f} s"
+                )
                 break
-            yield from _one_frame(frame, count, round(seconds, 3), context, request)
+            image, seconds = _upright(frame), round(seconds, 3)
+            if not request.metadata_only:
+                frame_facts = {"kind": "frame", "ordinal": count, "frame_seconds": seconds}
+                yield encode_image(image, context.preprocess, **frame_facts)
+            yield from context.region_parts(image, request, count, start_seconds=seconds)
             count += 1
     except av.error.FFmpegError as error:
         if count == 0:
             raise
         reason = f"after {count} frames: {error.strerror}"
-        yield PartWarning(code="video_damaged", reason=reason)
+        yield messages.PartWarning(code="video_damaged", reason=reason)
     if count == 0:
         raise MediaError("broken", "has no frame that can be decoded")
-
-
-def _frame_selector(container: Any, limits: WorkerLimits) -> _FrameSelector:
-    length = (container.duration or 0) / av.time_base
-    if length > limits.max_video_seconds:
-        limit = f"the limit is {limits.max_video_seconds:,} s"
-        raise MediaError("too_long", f"is {length:,.0f} s long; {limit}")
-    spacing = max(_MIN_SPACING_SECONDS, length / limits.max_video_frames)
-    return _FrameSelector(spacing, limits.frame_seconds)
-
-
-def _one_frame(
-    frame: Any, ordinal: int, seconds: float, context: WorkerContext, request: DecodeRequest
-) -> Iterator[JobPart]:
-    image = _upright(frame)
-    if not request.metadata_only:
-        yield encode_image(
-            image, context.preprocess, kind="frame", ordinal=ordinal, frame_seconds=seconds
-        )
-    if request.tiles:
-        yield from cut_tiles(image, ordinal, context.preprocess)
-    yield from context.ocr_parts(image, request, ordinal, start_seconds=seconds)
 
 
 def _upright(frame: Any) -> Image.Image:
@@ -196,7 +174,7 @@ def _upright(frame: Any) -> Image.Image:
     return image.rotate(turn, expand=True) if turn else image
 
 
-def _subtitle_parts(file: IO[bytes], name: str) -> Iterator[JobPart]:
+def _subtitle_parts(file: IO[bytes], name: str) -> Iterator[messages.JobPart]:
     """Yield the first text subtitle stream; damage is a warning."""
     cues: list[SubtitleCue] = []
     try:
@@ -212,7 +190,7 @@ def _subtitle_parts(file: IO[bytes], name: str) -> Iterator[JobPart]:
                 if text := strip_markup(_packet_text(packet)):
                     cues.append(SubtitleCue(start, start + length, text))
     except (av.error.FFmpegError, ValueError) as error:
-        yield PartWarning(code="subtitles_broken", reason=str(error))
+        yield messages.PartWarning(code="subtitles_broken", reason=str(error))
     if cues:
         yield subtitle_passages(cues)
 

@@ -215,7 +215,6 @@ def parse_request(values: dict[str, Any]) -> Request:
 
 
 def pack_frame(header: dict[str, Any], blobs: dict[str, bytes]) -> list[bytes]:
-    """Return the pieces of a frame, in order."""
     sizes = {name: len(blob) for name, blob in blobs.items()}
     text = json.dumps({**header, "blobs": sizes}).encode("ascii")
     return [_LENGTH.pack(len(text)), text, *blobs.values()]

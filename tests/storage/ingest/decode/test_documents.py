@@ -12,7 +12,7 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
-from sightline.storage.ingest.decode.worker.table_rows import parse_rows
+from sightline.storage.ingest.decode.worker.text_files import parse_rows
 from sightline.storage.ingest.discover.caption_tables import dedupe_headers
 from sightline.storage.records.deletion import delete_assets
 from tests.storage.ingest.conftest import Bench

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from tests.support.sample_images import encoded, exif, jpeg, picture
 
 
-def decoder(**changes: float) -> ImageDecoder:
+@asynccontextmanager
+async def decoder(**changes: float) -> AsyncIterator[ImageDecoder]:
     arguments = {
         "max_pixels": 10_000,
         "memory_mib": 2048,
@@ -24,7 +27,11 @@ def decoder(**changes: float) -> ImageDecoder:
         "workers": 2,
         **changes,
     }
-    return ImageDecoder(**arguments)  # type: ignore[arg-type]
+    decoder = ImageDecoder(**arguments)  # type: ignore[arg-type]
+    try:
+        yield decoder
+    finally:
+        await decoder.close()
 
 
 def children() -> list[int]:

@@ -1,6 +1,7 @@
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ from PIL import Image
 
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.storage.errors import ConfigurationError, MediaError
-from sightline.storage.ingest.decode.worker.worker_context import WorkerLimits
 from sightline.storage.ingest.decode.worker.worker_protocol import (
     DecodeRequest,
     JobPart,
@@ -18,11 +18,12 @@ from sightline.storage.ingest.decode.worker.worker_protocol import (
     SourceInfo,
 )
 from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool, parse_message
+from sightline.storage.ingest.ingest_options import IngestOptions
 from tests.support import faulty_preprocessing
 from tests.support.sample_images import encoded, jpeg
 
-LIMITS = WorkerLimits(
-    max_file_bytes=1 << 20, max_text_bytes=1 << 16, max_pixels=1_000_000, memory_mib=2048
+LIMITS = IngestOptions(
+    max_file_bytes=1 << 20, max_text_bytes=1 << 16, max_pixels=1_000_000, worker_memory_mib=2048
 )
 Outcomes = dict[str, str]
 
@@ -53,7 +54,7 @@ async def outcomes(
         waiting.clear()
         return taken
 
-    await WorkerPool(preprocess, LIMITS, deadline).run(take)
+    await WorkerPool(preprocess, replace(LIMITS, file_timeout_seconds=deadline)).run(take)
     return results
 
 
@@ -138,7 +139,7 @@ async def test_modules_in_the_current_folder_are_not_run(
 
 async def test_a_preprocessing_that_cannot_be_pickled_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="cannot be sent to worker processes"):
-        WorkerPool(lambda image: image, LIMITS, 1)  # type: ignore[arg-type,return-value]
+        WorkerPool(lambda image: image, LIMITS)  # type: ignore[arg-type,return-value]
 
 
 class _BreaksOnUnpickling:

@@ -137,7 +137,7 @@ def test_tables_apply_to_the_folders_below_them() -> None:
     tables.enter("in/deep", [table("captions.csv", "a.jpg,near\n")])
     found = tables.lookup("in/deep/a.jpg", Warnings())
     assert [each.caption for each in found] == ["near", "far"]
-    tables.pop_to_ancestor("in/other")
+    tables.enter("in/other", [])
     assert tables.lookup("in/b.jpg", Warnings()) == []
 
 

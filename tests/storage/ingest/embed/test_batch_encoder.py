@@ -9,7 +9,7 @@ from sightline.storage.errors import (
     ModelOverloadedError,
     ModelUnavailableError,
 )
-from sightline.storage.ingest.embed.batch_encoder import BatchEncoder
+from sightline.storage.ingest.embed.embed_stage import BatchEncoder
 from sightline.storage.interfaces import Vectors
 
 

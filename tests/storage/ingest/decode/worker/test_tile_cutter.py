@@ -10,7 +10,7 @@ from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
 from sightline.storage.errors import ConfigurationError, SpaceMismatchError
-from sightline.storage.ingest.decode.worker.tile_cutter import TILE_SCHEME, tile_boxes
+from sightline.storage.ingest.decode.worker.image import TILE_SCHEME, tile_boxes
 from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
 from sightline.storage.maintenance import integrity_check
 from sightline.storage.records import collections
