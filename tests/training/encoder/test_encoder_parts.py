@@ -1,4 +1,4 @@
-"""The pieces of the encoder's training: tokenizer, album, batches, losses, recall."""
+"""Tests of the encoder training: tokenizer, album, batches, losses, recall."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from sightline.training.encoder.model.losses import (
 from sightline.training.encoder.model.towers import build, parameters, take_text, take_tower
 from sightline.training.encoder.recipe import SMOKE, Recipe
 from sightline.training.encoder.train import Run, learning_rate
-from sightline.training.vlm.stages.vision_tower import features_of
+from sightline.training.vlm.stages.vision_tower import tower_features
 from sightline.training.world.core.scene import LANGUAGES
 
 PX = recipe.IMAGE_PX
@@ -72,7 +72,9 @@ def captions(pictures: album.Album, tokens: PreTrainedTokenizerFast) -> Captions
     "text",
     ["", " ", "a red car", "红色的车", "龘 🚗 é", "x" * 5_000, "<|end|> <|pad|>", "\x00\ufffd"],
 )
-def test_any_text_has_one_start_and_one_end(tokens: PreTrainedTokenizerFast, text: str) -> None:
+def test_every_text_has_one_start_and_one_end_token(
+    tokens: PreTrainedTokenizerFast, text: str
+) -> None:
     ids = tokens(text, truncation=True, max_length=recipe.CONTEXT_TOKENS)["input_ids"]
     assert ids[0] == recipe.START_ID
     assert ids[-1] == recipe.END_ID
@@ -82,14 +84,14 @@ def test_any_text_has_one_start_and_one_end(tokens: PreTrainedTokenizerFast, tex
     assert len(ids) <= recipe.CONTEXT_TOKENS
 
 
-def test_numbers_are_read_digit_by_digit_and_case_does_not_count(
+def test_tokenizer_splits_digits_and_ignores_case(
     tokens: PreTrainedTokenizerFast,
 ) -> None:
     assert len(tokens("98765", add_special_tokens=False)["input_ids"]) == 5
     assert tokens("A Red Car")["input_ids"] == tokens("a red car")["input_ids"]
 
 
-def test_the_same_captions_give_the_same_tokenizer(
+def test_tokenizer_training_is_deterministic(
     pictures: album.Album, tokens: PreTrainedTokenizerFast
 ) -> None:
     again = tokenizer.learn(
@@ -98,7 +100,7 @@ def test_the_same_captions_give_the_same_tokenizer(
     assert again.get_vocab() == tokens.get_vocab()
 
 
-def test_a_tokenizer_reads_back_as_it_was_written(
+def test_tokenizer_round_trips_through_its_folder(
     tokens: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     tokenizer.write(tokens, tmp_path)
@@ -106,7 +108,7 @@ def test_a_tokenizer_reads_back_as_it_was_written(
     assert tokenizer.read(tmp_path)(text)["input_ids"] == tokens(text)["input_ids"]
 
 
-def test_how_the_last_texts_were_padded_is_not_written(
+def test_saved_tokenizer_has_no_padding_state(
     tokens: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     tokenizer.write(tokens, tmp_path / "before")
@@ -116,7 +118,7 @@ def test_how_the_last_texts_were_padded_is_not_written(
     assert before == after
 
 
-def test_drawing_again_changes_nothing_and_leaves_no_half_files(
+def test_drawing_twice_changes_nothing_and_leaves_no_partial_files(
     folder: Path, pictures: album.Album, tmp_path: Path
 ) -> None:
     album.draw(tmp_path, "train", 36, PX, say=lambda _: None)
@@ -126,7 +128,7 @@ def test_drawing_again_changes_nothing_and_leaves_no_half_files(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_drawing_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_drawing_resumes(tmp_path: Path) -> None:
     album.draw(tmp_path, "validation", 9, PX, say=lambda _: None)
     said: list[str] = []
     album.draw(tmp_path, "validation", 9, PX, say=said.append)
@@ -136,12 +138,12 @@ def test_drawing_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert len(album.load(tmp_path, "validation")) == 18
 
 
-def test_an_album_that_was_not_drawn_is_named(tmp_path: Path) -> None:
+def test_missing_album_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="no 'train' pictures"):
         album.load(tmp_path, "train")
 
 
-def test_a_batch_depends_on_its_step_alone(pictures: album.Album, captions: Captions) -> None:
+def test_batch_depends_only_on_its_step(pictures: album.Album, captions: Captions) -> None:
     plan = Recipe(batch=18, family_weights={})
     sampler = Sampler(pictures, captions, plan)
     first, again = sampler.batch(7), Sampler(pictures, captions, plan).batch(7)
@@ -153,7 +155,7 @@ def test_a_batch_depends_on_its_step_alone(pictures: album.Album, captions: Capt
     assert first.english.shape[0] == first.chinese.shape[0] == first.words.shape[0] == 18
 
 
-def test_a_batch_holds_every_family_as_often_as_the_recipe_weighs_it(
+def test_batch_families_follow_the_recipe_weights(
     pictures: album.Album, captions: Captions
 ) -> None:
     sampler = Sampler(pictures, captions, Recipe(batch=24, family_weights={"spine": 4.0}))
@@ -163,7 +165,7 @@ def test_a_batch_holds_every_family_as_often_as_the_recipe_weighs_it(
     assert set(shown.values()) == {2}
 
 
-def test_a_batch_asks_short_wordings_of_its_own_pictures(
+def test_batch_has_short_queries_for_its_own_images(
     pictures: album.Album, captions: Captions
 ) -> None:
     sampler = Sampler(pictures, captions, Recipe(batch=18, queries=12, family_weights={}))
@@ -179,18 +181,18 @@ def test_a_batch_asks_short_wordings_of_its_own_pictures(
         assert any(fitting)
 
 
-def test_an_epoch_shows_every_picture_once(pictures: album.Album, captions: Captions) -> None:
+def test_epoch_contains_every_image_once(pictures: album.Album, captions: Captions) -> None:
     sampler = Sampler(pictures, captions, Recipe(batch=18, family_weights={}))
     shown = [i for step in range(2) for i in sampler.chosen(step)]
     assert sorted(shown) == list(range(36))
 
 
-def test_pixels_are_scaled_as_open_clip_scales_them() -> None:
+def test_pixel_scaling_equals_open_clip() -> None:
     pixels = np.array([[[[0, 127, 255]]]], dtype=np.uint8)
     assert normalised(pixels).flatten().tolist() == pytest.approx([-2.0, -0.00784, 2.0], abs=1e-4)
 
 
-def test_short_and_padded_texts_have_the_same_vectors(tokens: PreTrainedTokenizerFast) -> None:
+def test_padding_does_not_change_text_vectors(tokens: PreTrainedTokenizerFast) -> None:
     torch.manual_seed(0)
     model = build(len(tokens)).eval()
     texts = ["a red car", "两辆白色面包车停在左边"]
@@ -203,31 +205,31 @@ def test_short_and_padded_texts_have_the_same_vectors(tokens: PreTrainedTokenize
         torch.testing.assert_close(encode_text(model, short), model.encode_text(full))
 
 
-def test_the_model_keeps_to_its_size() -> None:
+def test_model_size_is_limited() -> None:
     assert parameters(build(recipe.VOCABULARY)) <= 12_000_000
 
 
-def test_the_picture_tower_starts_as_that_of_the_llava(pictures: album.Album) -> None:
+def test_image_tower_is_initialized_from_the_llava(pictures: album.Album) -> None:
     model = build(recipe.VOCABULARY).eval()
     llava = LlavaForConditionalGeneration.from_pretrained(
         WEIGHTS / "builtin-llava", dtype=torch.float32
     )
     pixels = normalised(np.stack([pictures.pixels(i) for i in range(3)])) / 2
     found = []
-    # What the pooler is given: (pictures, 1 + patches, width), the class token first.
+    # Pooler input: (images, 1 + patches, width), class token first.
     model.visual.attn_pool.register_forward_hook(lambda _, given, __: found.append(given[0]))
     with torch.no_grad():
-        seen = features_of(llava.model.vision_tower, pixels)
+        seen = tower_features(llava.model.vision_tower, pixels)
         model.visual(pixels)
         take_tower(model, WEIGHTS / "builtin-llava")
         model.visual(pixels)
     before, after = (cosine_similarity(seen, x[:, 1:], dim=-1).mean() for x in found)
-    # The class token, of which that tower has none, is looked at a little.
+    # The class token does not exist in that tower, so it has a small weight.
     assert abs(float(before)) < 0.3
     assert float(after) > 0.98
 
 
-def test_the_text_tower_goes_on_from_the_encoder_that_is_given(
+def test_text_tower_is_initialized_from_the_given_encoder(
     tokens: PreTrainedTokenizerFast,
 ) -> None:
     shipped, _, reader = export.load(WEIGHTS / "builtin-clip", torch.device("cpu"))
@@ -244,14 +246,14 @@ def test_the_text_tower_goes_on_from_the_encoder_that_is_given(
 
 
 @pytest.mark.parametrize("take", [take_tower, take_text])
-def test_a_start_that_is_not_there_is_named(
+def test_missing_start_folder_is_reported(
     take: Callable[[CustomTextCLIP, Path], None], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(str(tmp_path))):
         take(build(300), tmp_path)
 
 
-def test_a_tower_of_another_shape_is_refused(tmp_path: Path) -> None:
+def test_tower_of_another_shape_is_rejected(tmp_path: Path) -> None:
     with safe_open(WEIGHTS / "builtin-llava" / "model.safetensors", "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     places = "vision_tower.vision_model.embeddings.position_embedding.weight"
@@ -260,7 +262,7 @@ def test_a_tower_of_another_shape_is_refused(tmp_path: Path) -> None:
         take_tower(build(300), tmp_path)
 
 
-def test_what_sees_already_learns_more_slowly(pictures: album.Album, tmp_path: Path) -> None:
+def test_pretrained_tower_has_a_lower_learning_rate(pictures: album.Album, tmp_path: Path) -> None:
     reader = tokenizer.read(WEIGHTS / "builtin-clip")
     plan = Recipe(batch=18, warmup_steps=1, family_weights={}, tower_share=0.0)
     run = Run(tmp_path, plan, pictures, pictures, reader, torch.device("cpu"), "fp32")
@@ -272,7 +274,7 @@ def test_what_sees_already_learns_more_slowly(pictures: album.Album, tmp_path: P
     assert {"visual.proj", "text.token_embedding.weight", "logit_scale"} <= moved
 
 
-def test_the_loss_of_a_random_model_is_that_of_guessing(
+def test_loss_of_a_random_model_is_the_chance_level(
     pictures: album.Album, captions: Captions
 ) -> None:
     torch.manual_seed(0)
@@ -284,12 +286,12 @@ def test_the_loss_of_a_random_model_is_that_of_guessing(
     assert torch.isfinite(losses.total)
 
 
-def test_tokens_that_say_nothing_have_no_weight() -> None:
+def test_uninformative_tokens_have_no_weight() -> None:
     weights = word_weights(torch.tensor([0.0, 1.0, 0.5]))
     assert weights.tolist() == pytest.approx([0.0, 0.0, math.log(2)])
 
 
-def test_word_loss_is_least_where_the_words_are() -> None:
+def test_word_loss_is_minimal_for_the_correct_words() -> None:
     words, weight = torch.tensor([[1.0, 0.0, 0.0]]), torch.ones(3)
     right = word_loss(torch.tensor([[5.0, 0.0, 0.0]]), words, weight)
     wrong = word_loss(torch.tensor([[0.0, 5.0, 0.0]]), words, weight)
@@ -304,30 +306,28 @@ def test_word_loss_is_least_where_the_words_are() -> None:
         ([[1, 1, 1], [1, 1, 1], [1, 1, 1]], [2, 2, 2]),
     ],
 )
-def test_ranks_count_what_is_nearer_or_as_near(
-    queries: list[list[float]], expected: list[int]
-) -> None:
+def test_ranks_count_ties(queries: list[list[float]], expected: list[int]) -> None:
     candidates = np.eye(3, dtype=np.float32)
     found = ranks(np.array(queries, dtype=np.float32), candidates)
     assert found.tolist() == expected
 
 
-def test_recall_of_a_group_competes_with_all_candidates() -> None:
+def test_group_recall_ranks_against_all_candidates() -> None:
     rank = np.array([0, 3, 7, 20])
     assert recall(rank, 100).at == {1: 0.25, 5: 0.5, 10: 0.75}
     assert recall(rank, 100, [False, True, True, False]).at == {1: 0.0, 5: 0.5, 10: 1.0}
     assert recall(rank, 100).chance == {1: 0.01, 5: 0.05, 10: 0.1}
 
 
-def test_recall_of_nobody_is_no_number() -> None:
+def test_recall_of_an_empty_group_is_nan() -> None:
     assert math.isnan(recall(np.array([0]), 1, [False]).at[1])
 
 
-def test_a_caption_that_occurs_twice_is_asked_once() -> None:
+def test_duplicate_captions_are_evaluated_once() -> None:
     assert first_unique(["a", "b", "a", "c"]) == [0, 1, 3]
 
 
-def test_the_average_follows_the_weights_slowly_and_copies_counters() -> None:
+def test_moving_average_follows_weights_and_copies_counters() -> None:
     model = torch.nn.BatchNorm1d(2)
     average = Average(model, decay=0.9)
     with torch.no_grad():
@@ -338,7 +338,7 @@ def test_the_average_follows_the_weights_slowly_and_copies_counters() -> None:
     assert average.weights["num_batches_tracked"].item() == 4
 
 
-def test_the_learning_rate_warms_up_and_falls() -> None:
+def test_learning_rate_warms_up_and_decays() -> None:
     rates = [learning_rate(step, SMOKE) for step in range(SMOKE.steps)]
     peak = rates.index(max(rates))
     assert peak == SMOKE.warmup_steps - 1 or peak == SMOKE.warmup_steps
@@ -346,10 +346,10 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     assert rates[-1] < 0.05 * SMOKE.learning_rate
 
 
-# Short queries ----------------------------------------------------------------------------------
+# Short queries
 
 
-def test_a_picture_is_wanted_for_each_thing_it_shows_in_both_languages() -> None:
+def test_image_matches_a_query_per_object_and_language() -> None:
     (street,) = album.pictures("validation", 0, 1)
     wanted = {(one.query("en"), one.query("zh")) for one in wanted_of(street)}
     assert wanted == {
@@ -360,12 +360,12 @@ def test_a_picture_is_wanted_for_each_thing_it_shows_in_both_languages() -> None
     }
 
 
-def test_what_is_wanted_comes_back_from_the_album(pictures: album.Album) -> None:
+def test_query_targets_round_trip_through_the_album(pictures: album.Album) -> None:
     (first,) = album.pictures("train", 0, 1)
     assert pictures.entries[0].wanted == wanted_of(first)
 
 
-def test_a_picture_that_fits_never_competes_with_another_that_fits() -> None:
+def test_matching_images_do_not_compete_with_each_other() -> None:
     fits = torch.tensor([[True, True, False]])
     alone = fit_loss(torch.tensor([[2.0, 2.0, 0.0]]), fits)
     assert torch.allclose(alone, torch.tensor([2.0]).neg().exp().log1p())
@@ -376,10 +376,10 @@ def test_a_picture_that_fits_never_competes_with_another_that_fits() -> None:
     assert float(nothing) == 0.0
 
 
-def test_precision_counts_the_right_ones_among_as_many_as_can_be_right() -> None:
+def test_precision_is_limited_to_the_number_of_matches() -> None:
     fits = np.array([[True, False, True, False], [False, False, False, True]])
     scores = np.array([[0.9, 0.8, 0.1, 0.0], [0.5, 0.5, 0.5, 0.5]], dtype=np.float32)
     found = shares(scores, fits)
-    # Two fit the first query, one of them comes first; ties go against the second.
+    # Two images match the first query, one is ranked first; ties count against the second query.
     assert found[3].tolist() == [0.5, 0.0]
     assert shares(-scores, ~fits)[3].tolist() == [0.5, pytest.approx(2 / 3)]

@@ -1,4 +1,4 @@
-"""Write the model card: data, recipe, time, hardware, figures and limits."""
+"""Model card: data, recipe, time, hardware, metrics and limits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sightline.training.encoder.recipe import CONTEXT_TOKENS, EMBED_DIM, IMAGE_P
 _CARD = """\
 # {name}
 
-A small dual encoder for pictures and text in English and Chinese, in open_clip's format. It ships
-with Sightline so that the demo and the tests run on a trained model without any download.
+A small dual encoder for images and text in English and Chinese, in open_clip format. It is part of
+the repository, so the demo and the tests run with a trained model and without any download.
 
     folder = "local-dir:server/models/weights/{name}"
     model, preprocess = open_clip.create_model_from_pretrained(folder)
@@ -21,94 +21,91 @@ with Sightline so that the demo and the tests run on a trained model without any
 
 ## Limits
 
-**Real photographs are outside its world.** It has seen the drawn world of `training/world` and
-nothing else: streets with vehicles, product cards, rooms, shapes, heat-sink drawings, spine X-rays,
-geometry problems, charts and flowcharts. On anything else its vectors mean nothing, and it will not
-say so. It knows the words of the world's captions; other words fall apart into bytes and carry no
-meaning. It is no medical device: the X-rays are drawings. For real material use a production
+**Trained only on synthetic images; real photographs are out of domain.** The training data is
+`training/world`: streets with vehicles, product cards, rooms, shapes, heat-sink drawings, spine
+X-rays, geometry problems, charts and flowcharts. For other images and other words, the vectors are
+meaningless. It is not a medical device: the X-rays are drawings. For real data, use a production
 encoder (see the README).
 
-**Short queries find less than whole captions do.** Asked for one thing ("a red bus") it gets part
-of the first pictures right; the second table of the figures says how many, by the sort of thing.
-Ask as the world's captions do ("a red bus to the left of two white vans, parked in a car park by
-day"), or narrow the search by words and filters.
+**Short queries have lower recall than full captions.** For a query with one object ("a red bus"),
+only a part of the first images is correct; the second table below shows the precision per group.
+Use queries like the training captions ("a red bus to the left of two white vans, parked in a car
+park by day"), or restrict the search by words and filters.
 
 ## Model
 
 | | |
 |---|---|
-| parameters | {parameters} (pictures {image_parameters}, text {text_parameters}) |
-| picture tower | ViT, {vision[layers]} layers of width {vision[width]}, and a pooler |
-| pictures | {px} x {px} px in patches of {vision[patch_size]}, squashed, bicubic |
+| parameters | {parameters} (images {image_parameters}, text {text_parameters}) |
+| image tower | ViT, {vision[layers]} layers of width {vision[width]}, and a pooler |
+| images | {px} x {px} px in patches of {vision[patch_size]}, squashed, bicubic |
 | text tower | causal transformer, {layers} layers of width {width}, {context} tokens |
-| tokenizer | byte-level BPE of {vocabulary} tokens |
-| vectors | {dimension} dimensions, compared by cosine |
-| weights | fp16 safetensors; compute in fp32 on CPUs |
+| tokenizer | byte-level BPE with {vocabulary} tokens |
+| vectors | {dimension} dimensions, cosine similarity |
+| weights | fp16 safetensors; computation in fp32 on CPUs |
 
 ## Data
 
-{pictures} pictures drawn by `training/world` for the split `train`, the families in equal parts,
-each with its captions in both languages. No photograph and no text of others went in, the tokenizer
-included. Test pictures come from seeds, and in part from combinations of attributes, that occur in
-no other split.
+{pictures} images of `training/world`, split `train`, with equal numbers per family and captions in
+both languages. No photographs and no texts of others were used, also not for the tokenizer. The
+seeds of test images do not occur in other splits, and neither do some of their attribute
+combinations.
 
 ## Training
 
-The picture tower starts as that of builtin-llava, which was taught the truth of every patch:
+The image tower is initialized from builtin-llava, which is trained on patch targets:
 
     W=server/models/weights
     python -m sightline.training.encoder --out $W/{name} \\
         --tower $W/builtin-llava --start $W/{name}
 
-{steps} steps of {batch} pictures, {minutes} minutes on {hardware}. Loss:
+{steps} steps with {batch} images, {minutes} minutes on {hardware}. Loss:
 
-- open_clip's `ClipLoss`, pictures against English and against Chinese captions;
-- {queries_weight:g} times the fit of {queries} short wordings ("a red bus", "白色灯") to
-  the pictures of the batch, by the truth of the drawing;
-- {languages_weight:g} times `ClipLoss` between a caption and its translation;
-- {words_weight:g} times a prediction of the caption's tokens from the picture's vector (its
-  layer is dropped after training).
+- `ClipLoss` of open_clip, images against English and against Chinese captions;
+- {queries_weight:g} times the ranking loss of {queries} short queries ("a red bus", "白色灯")
+  against the images of the batch, with the matches known from the ground truth;
+- {languages_weight:g} times `ClipLoss` between captions and their translations;
+- {words_weight:g} times a prediction of the caption tokens from the image vector (the layer is
+  removed after training).
 
-{family_weights}AdamW, cosine, and an exponential average of the weights.
-The whole recipe and the validation curve are in `training.json`.
+{family_weights}AdamW, cosine schedule, and an exponential moving average of the weights.
+The complete recipe and the validation curve are in `training.json`.
 {note}
 
-On {validation_pictures} validation pictures, text to image:
+Text-to-image retrieval on {validation_pictures} validation images:
 
 | step | minutes | loss of a training batch | en R@1 | en R@5 | zh R@1 | zh R@5 | en P@3 | zh P@3 |
 |---|---|---|---|---|---|---|---|---|
 {curve}
 
-Then `queries`, the second stage, {query_minutes:.0f} minutes: the text tower alone goes on with
-short wordings, {query_steps} steps against the fixed vectors of {query_pictures} pictures. A
-query is drawn to every picture that it fits and away from those that it does not; whole captions
-are held where they were.
+Second stage `queries`, {query_minutes:.0f} minutes: only the text tower is trained, with short
+queries, {query_steps} steps against fixed vectors of {query_pictures} images. The ranking loss uses
+all matches; the vectors of full captions are kept at their previous values.
 
-On {validation_pictures} validation pictures:
+On {validation_pictures} validation images:
 
 | step | en R@5 | zh R@5 | en P@3 | zh P@3 |
 |---|---|---|---|---|
 {query_curve}
 
-## Figures
+## Metrics
 
-{test_pictures} held-out test pictures, each with its most exact caption; all captions differ. Every
-query competes with all {test_pictures} candidates. Read through open_clip from this folder;
-`python -m sightline.training.encoder evaluate` makes the table again. {unseen} of the pictures show
-a combination of attributes that training never saw.
+{test_pictures} held-out test images, each with its first caption; all captions are unique. Every
+query is ranked against all {test_pictures} candidates. The model was loaded from this folder by
+open_clip. `python -m sightline.training.encoder evaluate` computes this table. {unseen} of the
+images have an attribute combination that does not occur in the training data.
 
 {table}
 
-Short queries, the plain wording of everything that these pictures show ("a white lamp"): the share
-of right pictures among the first 3 and 10 (or as many as fit, where fewer do), by the truth of the
-drawing. Chance is the share of pictures that fit.
+Short queries for all objects in these images ("a white lamp"): share of correct images among the
+first 3 and 10 (or among the number of matches, if smaller), according to the ground truth. Chance
+is the share of matching images.
 
 {short_table}
 
 ## Speed
 
-Towers alone, fp32, {speed_hardware}, the fastest of several rounds, every text as long as the
-context.
+Towers only, fp32, {speed_hardware}, best of several rounds, texts with the full context length.
 
 | batch | images/s | texts/s |
 |---|---|---|
@@ -172,7 +169,10 @@ def _weighed(weights: dict[str, float]) -> str:
         return ""
     listed = ", ".join(f"{family} {weight:g}" for family, weight in weights.items())
     return (
-        fill(f"Families that are hard to tell apart are shown more often ({listed}).", 100) + "\n"
+        fill(
+            f"Families that are hard to distinguish have a higher sampling weight ({listed}).", 100
+        )
+        + "\n"
     )
 
 

@@ -171,9 +171,9 @@ def parse_answer(text: str) -> Answer:
     Swapped corners are reordered and values are clipped to the square.
     """
     box: Box | None = None
-    found = _BOX.search(text)
-    if found:
-        x0, y0, x1, y1 = (min(max(float(v), 0.0), 1.0) for v in found.group(1).split(","))
+    match = _BOX.search(text)
+    if match:
+        x0, y0, x1, y1 = (min(max(float(v), 0.0), 1.0) for v in match.group(1).split(","))
         box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
     words = _BOX.sub(" ", text)
     sources = tuple(dict.fromkeys(int(number) for number in _SOURCE.findall(words)))

@@ -45,7 +45,7 @@ Several questions are packed into one sequence per image. Simple images come fir
 
 `python -m sightline.training.vlm train --start FOLDER` continues from an exported folder: first the
 tower, then the projector (aligned to its previous outputs), then everything. With `--keep-tower`,
-everything is trained at once, with a tower that is frozen at first.
+the tower stage trains only the heads, and `align` is skipped.
 
 {note}
 """
@@ -116,7 +116,8 @@ def _speed(speed: Mapping[str, Any]) -> str:
     rates = [f"{rate:.1f} in batches of {n}" for n, rate in speed["answers a second"].items()]
     text = (
         f"On {speed['device']} with {speed['threads']} thread(s), fp32, with transformers, best "
-        f"of several rounds: first token after {1000 * speed['first token seconds']:.0f} ms; "
+        f"of several rounds on a shared machine: first token after "
+        f"{1000 * speed['first token seconds']:.0f} ms; "
         f"answers per second: {', '.join(rates)}."
     )
     return f"## Speed\n\n{fill(text, 100)}\n"

@@ -281,5 +281,5 @@ def log_accuracy(
 ) -> None:
     """Log ``packed_accuracy``."""
     for form, metrics in packed_accuracy(training_model, packer, sequences_per_form).items():
-        shown = " ".join(f"{kind} {value:.2f}" for kind, value in metrics.items())
-        logger.info("%s, held out, %s: %s", name, form, shown)
+        text = " ".join(f"{kind} {value:.2f}" for kind, value in metrics.items())
+        logger.info("%s, held out, %s: %s", name, form, text)

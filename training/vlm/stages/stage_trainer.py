@@ -109,8 +109,8 @@ class StageTrainer:
         self.history.append({"loss": float(loss.detach()), **metrics})
         if self.step % _LOG_INTERVAL_STEPS == 0:
             recent = self.history[-_LOG_INTERVAL_STEPS:]
-            shown = {key: _mean(recent, key) for key in sorted({k for r in recent for k in r})}
-            text = " ".join(f"{key} {value:.4f}" for key, value in shown.items())
+            means = {key: _mean(recent, key) for key in sorted({k for r in recent for k in r})}
+            text = " ".join(f"{key} {value:.4f}" for key, value in means.items())
             logger.info("%s step %d %.0f%% %s", self.name, self.step, 100 * self.progress, text)
 
     def save(self) -> None:

@@ -118,12 +118,12 @@ def _add_questions(sheet: Sheet, chart: Chart, boxes: list[Area], title: Box) ->
     sheet.add_bilingual_question(
         "count", (f"How many {mark[0]}s are there?", f"有多少个{mark[1]}？"), same_text(len(names))
     )
-    there = rng.random() < 0.5
-    name = rng.choice(names) if there else absent
+    present = rng.random() < 0.5
+    name = rng.choice(names) if present else absent
     sheet.add_bilingual_question(
         "existence",
         (f"Is there a {mark[0]} for {name}?", f"有{name}的{mark[1]}吗？"),
-        yes_no(there),
+        yes_no(present),
         at.get(name),
     )
     sheet.add_bilingual_question(

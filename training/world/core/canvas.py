@@ -267,8 +267,8 @@ class Canvas:
         x0, y0, x1, y1 = (round(v) for v in _scaled(box))
         size = max(1, x1 - x0), max(1, y1 - y0)
         fitted = image.resize(size, Image.Resampling.BILINEAR)
-        shown = mask.resize(size, Image.Resampling.BILINEAR) if mask is not None else None
-        self.image.paste(fitted, (x0, y0), shown)
+        opacity = mask.resize(size, Image.Resampling.BILINEAR) if mask is not None else None
+        self.image.paste(fitted, (x0, y0), opacity)
 
 
 def _scaled(box: Box) -> Box:

@@ -77,10 +77,10 @@ def sample_attributes(
     combinations in them. Returns the attributes and whether one combination is unseen (only in the
     test split, with probability ``UNSEEN_SHARE_OF_TEST``).
     """
-    wanted = split == "test" and rng.random() < UNSEEN_SHARE_OF_TEST
+    use_unseen = split == "test" and rng.random() < UNSEEN_SHARE_OF_TEST
     for _ in range(_TRIES):
         value = draw()
-        if any(map(is_unseen, combinations(value))) == wanted:
-            return value, wanted
-    kind = "an unseen combination" if wanted else "only seen combinations"
+        if any(map(is_unseen, combinations(value))) == use_unseen:
+            return value, use_unseen
+    kind = "an unseen combination" if use_unseen else "only seen combinations"
     raise SplitError(f"No image with {kind} for split {split!r} after {_TRIES} draws.")

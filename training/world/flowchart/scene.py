@@ -113,12 +113,12 @@ def _add_questions(sheet: Sheet, flow: Flowchart, boxes: dict[str, Box]) -> None
         "existence", ("Is there a diamond?", "有菱形吗？"), yes_no(fork), boxes.get(flow.decision)
     )
     absent = rng.choice([s for s in STEPS if s not in steps and s != flow.decision[:-1]])
-    there = rng.random() < 0.5
-    name = step if there else absent
+    present = rng.random() < 0.5
+    name = step if present else absent
     sheet.add_bilingual_question(
         "existence",
         (f"Is there a step {name}?", f"有{name}这一步吗？"),
-        yes_no(there),
+        yes_no(present),
         boxes.get(name),
     )
     i = rng.randrange(len(chain) - 1)

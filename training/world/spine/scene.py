@@ -58,8 +58,8 @@ def _add_captions(sheet: Sheet, xray: SpineXray) -> None:
     surface, view, curve = xray.surface.name, VIEWS[xray.view], CURVES[xray.curve]
     letters = SIDES[xray.letters]
     if xray.level:
-        found = FINDINGS[xray.finding]
-        state: BilingualText = f"L{xray.level} {found[0]}", f"L{xray.level}{found[1]}"
+        phrase = FINDINGS[xray.finding]
+        state: BilingualText = f"L{xray.level} {phrase[0]}", f"L{xray.level}{phrase[1]}"
     else:
         state = "no abnormal vertebra", "没有异常椎体"
     sheet.add_caption(
@@ -125,13 +125,13 @@ def _add_questions(
         bodies.get(xray.level),
     )
     finding = xray.finding if xray.level and rng.random() < 0.5 else rng.choice(tuple(FINDINGS))
-    there = finding == xray.finding
+    present = finding == xray.finding
     word = FINDINGS[finding]
     sheet.add_bilingual_question(
         "existence",
         (f"Is a vertebra {word[0]}?", f"有{word[1]}的椎体吗？"),
-        yes_no(there),
-        bodies[xray.level] if there else None,
+        yes_no(present),
+        bodies[xray.level] if present else None,
     )
     sheet.add_bilingual_question(
         "relation",

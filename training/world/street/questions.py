@@ -165,20 +165,22 @@ def _add_time_questions(builder: SceneBuilder, plan: Plan, drawn: DrawnAreas) ->
         ("Is it day, evening or night?", plan.daylight),
         ("现在是白天、傍晚还是夜晚？", light_zh),
     )
-    shown = ("What time is shown?", "图中显示几点？")
+    time_question = ("What time is shown?", "图中显示几点？")
     if drawn.timestamp:
         text, box = drawn.timestamp
         at = text[-5:]
-        builder.add_question("reading", (shown[0], at), (shown[1], at), box)
+        builder.add_question("reading", (time_question[0], at), (time_question[1], at), box)
         day = text[:10]
         date = ("What is the date on the picture?", "图上的日期是什么？")
         builder.add_question("reading", (date[0], day), (date[1], day), box)
     elif drawn.clock:
         at = clock_time(plan.when)
-        builder.add_question("reading", (shown[0], at), (shown[1], at), _clock_box(drawn))
+        builder.add_question(
+            "reading", (time_question[0], at), (time_question[1], at), _clock_box(drawn)
+        )
         builder.add_location_question("the clock", "时钟", _clock_box(drawn))
     else:
-        builder.add_unanswerable_question(*shown)
+        builder.add_unanswerable_question(*time_question)
     if drawn.timestamp or drawn.clock:
         hour = builder.rng.choice([8, 12, 15, 17, 20])
         minutes = plan.when.hour * 60 + plan.when.minute

@@ -81,12 +81,12 @@ def _paint(builder: SceneBuilder, plan: Plan) -> DrawnAreas:
     outlines = _vehicles(builder, plan)
     taken = [box_of(outline) for group in outlines for outline in group]
     taken += [sign[1]] if sign else []
-    shown = draw_timestamp(canvas, rng, plan.when, taken) if plan.timepiece == "stamp" else None
-    if shown and sign and overlap(shown[1], sign[1]):
+    timestamp = draw_timestamp(canvas, rng, plan.when, taken) if plan.timepiece == "stamp" else None
+    if timestamp and sign and overlap(timestamp[1], sign[1]):
         sign = None
     if face and sign and overlap(face, sign[1]):
         sign = None
-    return DrawnAreas(outlines, face, shown, sign)
+    return DrawnAreas(outlines, face, timestamp, sign)
 
 
 def _vehicles(builder: SceneBuilder, plan: Plan) -> list[list[list[Point]]]:
