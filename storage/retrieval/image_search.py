@@ -19,7 +19,7 @@ from sightline.storage.retrieval.query_planner import (
 from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.retrievers.vector_confidence import vector_sample
-from sightline.storage.retrieval.search_pipeline import SearchPipeline
+from sightline.storage.retrieval.search_pipeline import Reliability, SearchPipeline
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest, Key, Retriever
 from sightline.storage.text.analyzer import analyze_query
 from sightline.storage.types import Level
@@ -46,11 +46,7 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
         return encoders
 
     async def _plan(
-        self,
-        request: ImageRequest,
-        query: str,
-        scope: SearchScope,
-        reliability: Mapping[int, float],
+        self, request: ImageRequest, query: str, scope: SearchScope, reliability: Reliability
     ) -> Sequence[Retriever]:
         examples: Mapping[str, Vectors] = {}
         mean: Vectors | None = None

@@ -37,11 +37,9 @@ from sightline.storage.retrieval import (
 )
 from sightline.storage.retrieval.filters.filter_language import FilterGroup, parse
 from sightline.storage.retrieval.hydration import image_text
-from sightline.storage.retrieval.search_pipeline import SearchPipeline
+from sightline.storage.retrieval.search_pipeline import HitT, RequestT, SearchPipeline
 from sightline.storage.types import Json
 
-RequestT = TypeVar("RequestT", bound=ImageRequest | PassageRequest)
-HitT = TypeVar("HitT", bound=ImageHit | PassageHit)
 T = TypeVar("T")
 
 

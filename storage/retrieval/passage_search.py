@@ -15,7 +15,7 @@ from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever
 from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetriever
-from sightline.storage.retrieval.search_pipeline import SearchPipeline
+from sightline.storage.retrieval.search_pipeline import Reliability, SearchPipeline
 from sightline.storage.retrieval.search_types import Key, PassageHit, PassageRequest, Retriever
 from sightline.storage.text.analyzer import analyze_query, remove_quotes
 from sightline.storage.types import Level
@@ -40,19 +40,11 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
         return {} if self.encoder is None else {"passage": self.encoder.identity}
 
     async def _plan(
-        self,
-        request: PassageRequest,
-        query: str,
-        scope: SearchScope,
-        reliability: Mapping[int, float],
+        self, request: PassageRequest, query: str, scope: SearchScope, reliability: Reliability
     ) -> Sequence[Retriever]:
         scope = require_phrases(scope, query)
         lexical = LexicalRetriever(
-            database=self.database,
-            scope=scope,
-            caches=self.caches,
-            query=query,
-            level="passage",
+            database=self.database, scope=scope, caches=self.caches, query=query, level="passage"
         )
         passages = scope.spaces.get("passage")
         kinds = request.selection.kinds

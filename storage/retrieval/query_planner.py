@@ -45,9 +45,8 @@ class EncodedQuery:
 
     Vectors are float32 of shape (dimension,), examples of shape (n, dimension). ``image_text`` is
     the query text in the image space, ``passage_text`` in the passage space. ``passage_text`` is
-    None if one encoder made the vectors of images and passages: the vector of a caption repeats
-    that of its image, and captioned images would get two votes. (On a synthetic album, nDCG@10 was
-    0.756 with it and 0.770 without; for exact captions 0.916 and 0.962.)
+    None if the spaces share an encoder: a caption repeats its image and would be a second vote.
+    (On a synthetic album, nDCG@10 was 0.756 with it and 0.770 without.)
     """
 
     text: str
@@ -128,9 +127,8 @@ def rocchio(
     """Return the unit query vector toward ``base`` and ``like``, away from ``unlike``.
 
     ``base`` (an image or text) and ``mean`` are float32 of shape (dimension,), the examples of
-    shape (n, dimension). ``mean`` is the mean of the searched vectors; it is subtracted from the
-    ``unlike`` examples, because what all images share must not be pushed away. Returns None
-    without anything to search for.
+    shape (n, dimension). ``mean`` of the searched vectors is subtracted from ``unlike``, because
+    what all images share must not be pushed away. None without anything to search for.
     """
     targets = [*like] if base is None else [base, *like]
     if not targets:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -42,14 +41,10 @@ def validate_request(request: Request) -> str:
     if not 1 <= request.limit <= MAX_RESULTS:
         raise InvalidArgumentError(f"limit is {shown(request.limit)}. Use 1 to {MAX_RESULTS}.")
     query = storable(request.query).strip()
-    if isinstance(request, ImageRequest):
-        _validate_image_request(request, query)
-    elif not query:
-        raise InvalidArgumentError("The request is empty. Give a query.")
-    return query
-
-
-def _validate_image_request(request: ImageRequest, query: str) -> None:
+    if not isinstance(request, ImageRequest):
+        if not query:
+            raise InvalidArgumentError("The request is empty. Give a query.")
+        return query
     for name, value in (("visual_weight", request.visual_weight), ("diversity", request.diversity)):
         if value is not None and not 0 <= value <= 1:
             raise InvalidArgumentError(f"{name} is {shown(value)}. Use a number from 0 to 1.")
@@ -64,6 +59,7 @@ def _validate_image_request(request: ImageRequest, query: str) -> None:
         raise InvalidArgumentError(
             "The request is empty. Give a query, an image, or examples in 'like'."
         )
+    return query
 
 
 def request_digest(request: Request) -> bytes:
@@ -90,11 +86,11 @@ def encode_cursor(key: bytes, offset: int, digest: bytes) -> str:
 
 def decode_cursor(key: bytes, cursor: str, digest: bytes) -> int:
     """Return the offset; raise InvalidArgumentError if the signature does not match."""
+    padded = cursor + "=" * (-len(cursor) % 4)
     try:
-        if len(cursor) > _MAX_CURSOR_CHARS:
-            raise ValueError(cursor)
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
+        too_long = len(cursor) > _MAX_CURSOR_CHARS
+        raw = b"" if too_long else base64.b64decode(padded, altchars=b"-_", validate=True)
+    except ValueError:
         raw = b""
     body, signature = raw[:_OFFSET_BYTES], raw[_OFFSET_BYTES:]
     if not hmac.compare_digest(signature, _sign(key, body, digest)):

@@ -47,10 +47,7 @@ class TtlCache(Generic[Key, Value]):
         return len(self._entries)
 
     async def get(self, key: Key, load: Callable[[], Awaitable[tuple[Value, float]]]) -> Value:
-        """Return the cached value or load it once.
-
-        ``load`` returns the value and its TTL in seconds.
-        """
+        """Return the cached value or load it once, with its TTL in seconds."""
         entry = self._entries.get(key) or self._entries.setdefault(key, _Entry())
         if entry.loaded and (entry.lock.locked() or time.monotonic() < entry.expires):
             return entry.loaded[0]

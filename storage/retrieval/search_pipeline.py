@@ -54,12 +54,14 @@ from sightline.storage.types import Level
 
 _SQL = load_sql("retrieval")
 _MAX_LOGGED_QUERY_CHARS = 10_000
-_ASYNCHRONOUS_COMMIT = "SELECT set_config('synchronous_commit', 'off', true)"
 
 logger = logging.getLogger(__name__)
 
 RequestT = TypeVar("RequestT", bound=Request)
 HitT = TypeVar("HitT", bound=ImageHit | PassageHit)
+
+Reliability = Mapping[int, float]
+"""Reliability 0 (chance) to 1 of the passage encoder, by collection id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,6 @@ class FusionStage:
     hits: Sequence[FusedHit]
     reports: Mapping[str, RetrieverReport]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RerankResult:
-    """Result of the rerank stage; ``notes`` states why the order did not change."""
-
-    hits: Sequence[FusedHit]
-    reranked: bool = False
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(eq=False, repr=False)
@@ -119,31 +112,30 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         fused = await retrieve_and_fuse(retrievers, visual_weight, timer)
         candidates = [hit for hit in fused.hits if hit.key not in excluded]
         with timer.stage("rerank") if self.reranker else nullcontext():
-            ranked = await self._rerank(query, candidates)
+            ranked, reranked, problems = await self._rerank(query, candidates)
         end = offset + request.limit
         with timer.stage("hydrate"):
             async with self.database.connection(autocommit=True) as connection:
-                arranged = ranked.hits
                 if isinstance(request, ImageRequest):
-                    arranged = await diversify(
-                        connection, request, scope, arranged[:MAX_RESULTS], ranked.reranked
+                    ranked = await diversify(
+                        connection, request, scope, ranked[:MAX_RESULTS], reranked
                     )
-                hits = await self._hydrate(connection, query, arranged[offset:end])
-        has_more = end < min(len(arranged), MAX_RESULTS)
+                hits = await self._hydrate(connection, query, ranked[offset:end])
+        has_more = end < min(len(ranked), MAX_RESULTS)
         report = SearchReport(
             retrievers=fused.reports,
             timings_ms={**timer.stages, "total": timer.total()},
             next_cursor=encode_cursor(self.signing_key, end, digest) if has_more else None,
-            notes=(*scope.notes, *fused.notes, *ranked.notes),
-            reranked=ranked.reranked,
+            notes=(*scope.notes, *fused.notes, *problems),
+            reranked=reranked,
             fused_keys=tuple(
                 hit.key for hit in fused.hits[:MAX_RESULTS] if hit.key not in excluded
             ),
         )
-        await self._log(request, query, report.timings_ms, hits)
+        await self._log(request, query, report, hits)
         return SearchResults(tuple(hits.values()), report)
 
-    async def _resolve(self, request: RequestT) -> tuple[SearchScope, Mapping[int, float]]:
+    async def _resolve(self, request: RequestT) -> tuple[SearchScope, Reliability]:
         """Return the scope, and the reliability of the passage encoder by collection id."""
         encoders = self._encoders()
         passage = encoders.get("passage")
@@ -156,23 +148,24 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
                 return scope, {}
             return scope, await encoder_reliability(connection, scope, self.caches)
 
-    async def _rerank(self, query: str, hits: Sequence[FusedHit]) -> RerankResult:
-        """Rerank the first hits; hold no connection while the model runs."""
+    async def _rerank(
+        self, query: str, hits: Sequence[FusedHit]
+    ) -> tuple[Sequence[FusedHit], bool, tuple[str, ...]]:
+        """Return the hits, whether they are reranked, and why not.
+
+        Holds no connection while the model runs.
+        """
         if self.reranker is None or not query or not hits:
-            return RerankResult(hits)
+            return hits, False, ()
         head = hits[: self.reranker.max_candidates]
         async with self.database.connection(autocommit=True) as connection:
             candidates = await self._rerank_candidates(connection, head)
         order, problem = await self.reranker.order(remove_quotes(query), candidates)
         reordered = [*(head[index] for index in order), *hits[len(head) :]]
-        return RerankResult(reordered, problem is None, () if problem is None else (problem,))
+        return reordered, problem is None, () if problem is None else (problem,)
 
     async def _log(
-        self,
-        request: RequestT,
-        query: str,
-        timings_ms: Mapping[str, float],
-        hits: Mapping[Key, HitT],
+        self, request: RequestT, query: str, report: SearchReport, hits: Mapping[Key, HitT]
     ) -> None:
         """Insert a row of ``retrieval_log``; a failure does not fail the search."""
         collections = request.selection.collections
@@ -182,8 +175,8 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             "collection": None if collections is None else ", ".join(collections),
             "query": query[:_MAX_LOGGED_QUERY_CHARS] or None,
             "arguments": Jsonb(loggable_arguments(request)),
-            "timings_ms": Jsonb({name: round(value, 2) for name, value in timings_ms.items()}),
-            "total_ms": timings_ms["total"],
+            "timings_ms": Jsonb({name: round(ms, 2) for name, ms in report.timings_ms.items()}),
+            "total_ms": report.timings_ms["total"],
             "result_count": len(hits),
             "results": Jsonb(
                 [{self.level: key, "score": round(hit.score, 6)} for key, hit in hits.items()]
@@ -193,7 +186,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             # Use server rights: principals without collections cannot insert rows.
             with row_security.as_principal(None):
                 async with self.database.connection() as connection, connection.pipeline():
-                    await connection.execute(_ASYNCHRONOUS_COMMIT)
+                    await connection.execute("SET LOCAL synchronous_commit TO off")
                     await connection.execute(_SQL["log"], row)
         except StorageError as error:
             logger.warning("could not log the search: %s", error)
@@ -204,7 +197,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
 
     @abstractmethod
     async def _plan(
-        self, request: RequestT, query: str, scope: SearchScope, reliability: Mapping[int, float]
+        self, request: RequestT, query: str, scope: SearchScope, reliability: Reliability
     ) -> Sequence[Retriever]:
         """Encode the query and return the retrievers to run."""
 

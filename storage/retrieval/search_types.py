@@ -94,10 +94,7 @@ class PassageRequest:
 
 
 class RetrieverScore(NamedTuple):
-    """Rank (from 1) and score that one retriever gave a hit.
-
-    ``distance`` is the cosine distance; None for the lexical retriever.
-    """
+    """Rank (from 1), score and cosine distance that one retriever gave a hit."""
 
     rank: int
     score: float
@@ -227,8 +224,7 @@ class Hit(NamedTuple):
 class RetrieverResult:
     """Hits of a retriever, best first, one for each key.
 
-    ``floor`` is the score of an unrelated item; ``threshold`` the score from which a hit stands
-    out.
+    ``floor`` is the score of an unrelated item, ``threshold`` that from which a hit stands out.
     """
 
     hits: tuple[Hit, ...]
@@ -238,7 +234,6 @@ class RetrieverResult:
 
     @property
     def confidence(self) -> float:
-        """Return the highest confidence of the hits, or 0 without hits."""
         return max((hit.confidence for hit in self.hits), default=0.0)
 
 
@@ -253,8 +248,7 @@ class Retriever(Protocol):
     def modality(self) -> Modality:
         """The side that ``visual_weight`` weighs."""
 
-    async def retrieve(self) -> RetrieverResult:
-        """Run the search."""
+    async def retrieve(self) -> RetrieverResult: ...
 
 
 def best_per_key(hits: Iterable[Hit]) -> tuple[Hit, ...]:

@@ -44,5 +44,4 @@ class StageTimer:
             self.stages[name] = self.stages.get(name, 0.0) + elapsed
 
     def total(self) -> float:
-        """Return the milliseconds since creation."""
         return (time.perf_counter() - self._started) * 1000

@@ -120,7 +120,7 @@ LIMIT %(rows)s
 -- name: estimated_rows
 -- Approximate number of vectors in a partition; -1 before the first ANALYZE.
 SELECT reltuples::bigint FROM pg_class
-WHERE oid = to_regclass(%(partition)s)
+WHERE oid = to_regclass({qualified})
 
 -- name: image_space_of_encoder
 -- The space of whole images that an encoder embedded in the collections.

@@ -156,8 +156,6 @@ class _Compiler:
             self.group(part) if isinstance(part, FilterGroup) else self._comparison(part)
             for part in filters.parts
         ]
-        if not parts:
-            return sql.SQL("true")
         if filters.combine == "not":
             # A missing value makes a condition unknown; the negation of unknown must match.
             return sql.SQL("(({}) IS NOT TRUE)").format(sql.SQL(" AND ").join(parts))
@@ -221,16 +219,12 @@ class _Compiler:
         start, end = _moment_range(leaf.key, leaf.value)
         expression = sql.SQL(column.sql if start.tzinfo else column.local_sql)
         # A day, a minute or an instant is the range [start, end).
-        bounds: Mapping[str, list[tuple[LiteralString, datetime]]] = {
-            "gt": [(">=", end)],
-            "gte": [(">=", start)],
-            "lt": [("<", start)],
-            "lte": [("<", end)],
-        }
-        equal: list[tuple[LiteralString, datetime]] = [(">=", start), ("<", end)]
+        first = {"gt": end, "lt": None, "lte": None}.get(leaf.operator, start)
+        last = {"lt": start, "gt": None, "gte": None}.get(leaf.operator, end)
         within = sql.SQL(" AND ").join(
-            sql.SQL("{} {} {}").format(expression, sql.SQL(sign), self._bind(moment))
-            for sign, moment in bounds.get(leaf.operator, equal)
+            sql.SQL(template).format(expression, self._bind(moment))
+            for template, moment in (("{} >= {}", first), ("{} < {}", last))
+            if moment is not None
         )
         return _negate_unless(sql.SQL("({})").format(within), leaf.operator != "ne")
 

@@ -12,6 +12,7 @@ range may pass midnight: ``{"time_of_day": {"between": ["22:00", "06:00"]}}``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -23,6 +24,7 @@ MAX_CONDITIONS = 64
 MAX_LIST_VALUES = 200
 MAX_TEXT_CHARS = 500
 TIME_OF_DAY = "time_of_day"
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # in Postgres: NUL and lone surrogates
 
 OrderOperator = Literal["gt", "gte", "lt", "lte"]
 ListOperator = Literal["in", "nin", "any", "all"]
@@ -80,7 +82,7 @@ class _Parser:
         for key, operand in value.items():
             if not isinstance(key, str) or not key or len(key) > MAX_TEXT_CHARS:
                 raise InvalidArgumentError(f"A filter key is a short text, not {shown(key)}.")
-            if _is_unstorable(key):
+            if _UNSTORABLE.search(key):
                 raise InvalidArgumentError(
                     f"The filter key {shown(key)} contains an invalid character."
                 )
@@ -163,7 +165,7 @@ def _validate_scalar(where: str, value: object) -> str | int | float | bool:
             raise InvalidArgumentError(
                 f"{where} takes a text of at most {MAX_TEXT_CHARS} characters, not {len(value):,}."
             )
-        if _is_unstorable(value):
+        if _UNSTORABLE.search(value):
             raise InvalidArgumentError(f"{where} has an invalid character: {shown(value)}.")
         return value
     if isinstance(value, bool | int):
@@ -173,8 +175,3 @@ def _validate_scalar(where: str, value: object) -> str | int | float | bool:
     if isinstance(value, float) and value - value == 0:  # finite
         return value
     raise InvalidArgumentError(f"{where} takes a text, a number or a boolean, not {shown(value)}.")
-
-
-def _is_unstorable(text: str) -> bool:
-    """Return whether Postgres cannot store the text (NUL or a lone surrogate)."""
-    return "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text)

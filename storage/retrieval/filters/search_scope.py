@@ -66,7 +66,6 @@ class SearchScope:
 
     @property
     def collection_ids(self) -> list[int]:
-        """Return the sorted ids of the collections."""
         return sorted(self.collections)
 
 
@@ -151,12 +150,6 @@ def require_phrases(scope: SearchScope, query: str) -> SearchScope:
         parameters[f"phrase{number}"] = phrase.words or phrase.characters
     joined = sql.SQL(" AND ").join(conditions)
     return replace(scope, condition=Condition(joined, parameters, is_restrictive=True))
-
-
-def missing_phrases_note(query: str) -> tuple[str, ...]:
-    """Return a note for a query whose quoted phrases no passage contains."""
-    quoted = ", ".join(repr(each.text) for each in parse_phrases(query))
-    return (f"No text contains the quoted phrases: {quoted}.",) if quoted else ()
 
 
 async def _metadata_types(

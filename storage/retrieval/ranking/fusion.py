@@ -1,9 +1,8 @@
 """Fuse the results of several retrievers into one order.
 
-By default reciprocal rank fusion, weighted by confidence: a hit gets
-``confidence / (RANK_CONSTANT + rank)`` from each retriever. Without the confidence, the noise of a
-weak retriever would count as much as the exact match of a strong one. With a ``visual_weight``,
-scores are mixed instead, each scaled from 0 (unrelated) to 1 (the retriever's best).
+By default reciprocal rank fusion: a hit gets ``confidence / (RANK_CONSTANT + rank)`` from each
+retriever, so that noise does not count as much as an exact match. With a ``visual_weight``, scores
+are mixed instead, each scaled from 0 (unrelated) to 1 (the retriever's best).
 """
 
 from __future__ import annotations
@@ -113,11 +112,10 @@ def _fuse(
             name: RetrieverScore(rank, hit.score, hit.distance)
             for name, (rank, hit) in ranked.items()
         }
-        fused.append(
-            FusedHit(key, score(ranked), scores, next(regions, None), next(passages, None))
-        )
-    return sorted(fused, key=lambda hit: (-hit.score, _best_rank(hit), str(hit.key)))
+        ids = next(regions, None), next(passages, None)
+        fused.append(FusedHit(key, score(ranked), scores, *ids))
 
+    def order(hit: FusedHit) -> tuple[float, int, str]:
+        return -hit.score, min(each.rank for each in hit.retrievers.values()), str(hit.key)
 
-def _best_rank(hit: FusedHit) -> int:
-    return min(each.rank for each in hit.retrievers.values())
+    return sorted(fused, key=order)

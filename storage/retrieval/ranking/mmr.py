@@ -30,15 +30,14 @@ async def diversify(
 
     ``reranked`` says that the scores do not match the order.
     """
-    if "asset" not in scope.spaces or not (request.group_duplicates or request.diversity > 0):
+    is_wanted = request.group_duplicates or request.diversity > 0
+    if not hits or not is_wanted or "asset" not in scope.spaces:
         return hits
     space = scope.spaces["asset"].space
     ids = [str(hit.key) for hit in hits]
     stored = await asset_vectors(connection, space, ids)
     missing = np.zeros(space.identity.dimension, dtype=np.float32)
-    vectors = np.array([stored.get(id_, missing) for id_ in ids], dtype=np.float32).reshape(
-        len(ids), len(missing)
-    )
+    vectors = np.stack([stored.get(id_, missing) for id_ in ids])
     shown = list(range(len(hits)))
     duplicates: dict[int, list[str]] = {}
     if request.group_duplicates:

@@ -63,14 +63,12 @@ class RerankStage:
             return order, f"Not reranked: {error}"
         if len(scores) != len(head):
             return order, f"Not reranked: {len(scores)} scores for {len(head)} results."
-        scored = [index for index, score in enumerate(scores) if score is not None]
+        scored = {index: score for index, score in enumerate(scores) if score is not None}
         if not scored:
             return order, "Not reranked: no result has content that the model can score."
-        best_first = sorted(scored, key=lambda index: -_sort_value(scores[index]))  # stable
+        best_first = sorted(
+            scored, key=lambda index: math.inf if math.isnan(scored[index]) else -scored[index]
+        )
         for index, better in zip(scored, best_first, strict=True):
             order[index] = better
         return order, None
-
-
-def _sort_value(score: float | None) -> float:
-    return -math.inf if score is None or math.isnan(score) else score

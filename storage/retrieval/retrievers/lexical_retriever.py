@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_values, load_sql
-from sightline.storage.retrieval.filters.search_scope import SearchScope, missing_phrases_note
+from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import (
     Hit,
@@ -22,7 +22,13 @@ from sightline.storage.retrieval.search_types import (
     RetrieverResult,
     best_per_key,
 )
-from sightline.storage.text.analyzer import MAX_QUERY_TERMS, TextQuery, analyze_query, quote_term
+from sightline.storage.text.analyzer import (
+    MAX_QUERY_TERMS,
+    TextQuery,
+    analyze_query,
+    parse_phrases,
+    quote_term,
+)
 
 _SQL = load_sql("retrieval")
 
@@ -74,7 +80,6 @@ class LexicalRetriever:
     modality: Modality = "text"
 
     async def retrieve(self) -> RetrieverResult:
-        """Return the best passages or assets by BM25."""
         query = analyze_query(self.query)
         if not query:
             return RetrieverResult((), notes=("The query has no word to search for in text.",))
@@ -93,8 +98,10 @@ class LexicalRetriever:
                 statement = lexical_statement(self.scope, self.level)
                 await cursor.execute(statement, parameters, prepare=False)
                 rows = await cursor.fetchall()
+        if not rows and (quoted := [repr(each.text) for each in parse_phrases(self.query)]):
+            notes += (f"No text contains the quoted phrases: {', '.join(quoted)}.",)
         if not rows:
-            return RetrieverResult((), notes=notes + missing_phrases_note(self.query))
+            return RetrieverResult((), notes=notes)
         return RetrieverResult(best_per_key(self._hits(rows, passages)), notes=notes)
 
     def _hits(self, rows: Sequence[_RankedRow], passages: int) -> list[Hit]:
@@ -129,7 +136,15 @@ class LexicalRetriever:
         if passages > _SMALL_SCOPE_PASSAGES:
             total, _ = await passage_statistics(connection, None, self.caches)
             counts = await term_counts(connection, query.terms, self.caches)
-            leading, common = _split_terms(leading, counts)
+            by_count = sorted(leading, key=lambda each: counts[each.term])
+            leading = []
+            postings = 0
+            for term in by_count:  # the rarest lead, at least one
+                if postings and postings + counts[term.term] > MAX_LEADING_POSTINGS:
+                    common.append(term)
+                else:
+                    leading.append(term)
+                    postings += counts[term.term]
             shares = [min(counts[each.term] / total, 0.999) for each in common]
         for term in [each for each in leading if each.term in query.prefixes]:
             end = term.term + _LAST_CHARACTER
@@ -213,19 +228,3 @@ def lexical_statement(scope: SearchScope, level: ResultLevel) -> sql.Composed:
             frequency=sql.SQL("o.frequency"), length=sql.SQL("candidate.token_count")
         ),
     )
-
-
-def _split_terms(
-    terms: Sequence[_Term], counts: Mapping[str, int]
-) -> tuple[list[_Term], list[_Term]]:
-    """Split terms: the rarest lead, at least one, while their postings are few enough."""
-    leading: list[_Term] = []
-    common: list[_Term] = []
-    postings = 0
-    for term in sorted(terms, key=lambda term: counts[term.term]):
-        if postings and postings + counts[term.term] > MAX_LEADING_POSTINGS:
-            common.append(term)
-        else:
-            leading.append(term)
-            postings += counts[term.term]
-    return leading, common

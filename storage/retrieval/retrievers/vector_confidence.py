@@ -1,15 +1,10 @@
 """Measure how much the hits of an encoder mean: null distribution and reliability.
 
 A cosine of 0.25 is a hit for one encoder and noise for another. So each search also compares the
-query with a random sample of vectors. The distance of the best hits from that null distribution
-is the confidence of the retriever. For images that the encoder does not understand, the best hits
-are only the tail of the noise, and the retriever counts little in the fusion.
-
-The reliability of an encoder is measured with captioned images, which are queries with known
-answers: does the caption's vector rank its own image high among a few hundred others? If one
-encoder made both vectors, both are stored, so the measurement costs one query and a small matrix
-product. An encoder trained on drawings scores near chance on photographs, and its text queries
-then count less.
+query with a random sample of vectors. The distance of the best hits from that null distribution is
+the confidence of the retriever. Captioned images measure the reliability of an encoder: does the
+stored vector of a caption rank its own image high? An encoder trained on drawings scores near
+chance on photographs, and its text queries then count less.
 """
 
 from __future__ import annotations
@@ -60,7 +55,6 @@ class NullDistribution:
 
     @property
     def threshold(self) -> float:
-        """Return the expected maximum if all vectors were noise."""
         return self.mean + self.reach
 
     def confidence(self, similarity: float) -> float:
@@ -102,29 +96,21 @@ async def vector_sample(
 async def _draw_sample(
     connection: Connection, space: EmbeddingSpace, collection_ids: list[int]
 ) -> VectorSample:
-    params = {"partition": f"sightline.{space.partition}"}
-    estimate = await fetch_value(connection, _SQL["estimated_rows"], params) or 0
-    if estimate > _MAX_READ_ROWS:
-        percent = 100.0 * _MAX_READ_ROWS / estimate
-        sample = await _read_sample(connection, space, collection_ids, "sample_blocks", percent)
-        if len(sample.vectors) >= _MIN_BLOCK_SAMPLE_ROWS:
-            return VectorSample(sample.vectors, int(sample.population * 100 / percent))
-    return await _read_sample(connection, space, collection_ids, "sample_rows", 100.0)
-
-
-async def _read_sample(
-    connection: Connection,
-    space: EmbeddingSpace,
-    collection_ids: list[int],
-    block: str,
-    percent: float,
-) -> VectorSample:
-    query = space.compose(_SQL[block], percent=sql.Literal(percent))
     params = {"collections": collection_ids, "rows": SAMPLE_ROWS, "max_read_rows": _MAX_READ_ROWS}
-    rows = await (await connection.execute(query, params, binary=True)).fetchall()
-    vectors = np.array([vector.to_numpy() for vector, _ in rows], dtype=np.float32)
-    read_rows = next((count for _, count in rows), 0)
-    return VectorSample(vectors.reshape(len(rows), space.identity.dimension), read_rows)
+
+    async def read(block: str, percent: float) -> VectorSample:
+        query = space.compose(_SQL[block], percent=sql.Literal(percent))
+        rows = await (await connection.execute(query, params, binary=True)).fetchall()
+        vectors = np.array([vector.to_numpy() for vector, _ in rows], dtype=np.float32)
+        population = int(rows[0][1] * 100 / percent) if rows else 0
+        return VectorSample(vectors.reshape(len(rows), space.identity.dimension), population)
+
+    estimate = await fetch_value(connection, space.compose(_SQL["estimated_rows"])) or 0
+    if estimate > _MAX_READ_ROWS:
+        sample = await read("sample_blocks", 100.0 * _MAX_READ_ROWS / estimate)
+        if len(sample.vectors) >= _MIN_BLOCK_SAMPLE_ROWS:
+            return sample
+    return await read("sample_rows", 100.0)
 
 
 async def encoder_reliability(

@@ -51,8 +51,6 @@ _MAX_CONFIDENCE_WITHOUT_NULL_DISTRIBUTION = 0.25
 _ROWS_PER_RESULT = 4
 """Extra rows, because several regions or passages of one asset become one result."""
 
-Plan = Literal["exact", "filtered index", "index", "exhaustive"]
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
@@ -70,7 +68,7 @@ class Neighbors:
     """Neighbors, nearest first, and the plan that found them."""
 
     rows: list[Neighbor]
-    plan: Plan
+    plan: Literal["exact", "filtered index", "index", "exhaustive"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +93,6 @@ class VectorRetriever:
         return "text" if self.space.level == "passage" else "visual"
 
     async def retrieve(self) -> RetrieverResult:
-        """Return the nearest assets or passages."""
         query = unit_vector(self.vector)
         is_direct = self.space.level == "asset" or self.level == "passage"
         async with self.database.connection() as connection:
@@ -220,26 +217,20 @@ class KnnStatement:
         return self.scope.spaces[self.space.level].exclusive
 
     def index_scan(self) -> sql.Composed:
-        """Return the statement that uses the vector index."""
         of_passages = self.space.level == "passage"
         by_asset = of_passages and self.level == "asset"
         joins: LiteralString = ""
         if by_asset or self.scope.condition or (of_passages and self.is_filtered):
             joins = "JOIN ({tables} ) ON {id} = e.{link}"
         key: LiteralString = "p.asset_id" if by_asset else "e.{link}"
-        return self._compose(_SQL["knn_index_scan"], key, "e.collection_id", joins=joins)
+        return self._compose("knn_index_scan", key, "e.collection_id", joins=joins)
 
     def exact_scan(self) -> sql.Composed:
-        """Return the statement that compares every matching row."""
         key: LiteralString = "matching.id" if self.level == "passage" else "matching.asset_id"
-        return self._compose(_SQL["knn_exact_scan"], key, "{alias}.collection_id")
+        return self._compose("knn_exact_scan", key, "{alias}.collection_id")
 
     def _compose(
-        self,
-        block: LiteralString,
-        key: LiteralString,
-        collection: LiteralString,
-        joins: LiteralString = "",
+        self, block: str, key: LiteralString, collection: LiteralString, joins: LiteralString = ""
     ) -> sql.Composed:
         of_passages = self.space.level == "passage"
         alias: LiteralString = "p" if of_passages else "a"
@@ -259,7 +250,7 @@ class KnnStatement:
         if of_passages and self.level == "asset":
             conditions.append(sql.SQL("p.asset_id IS NOT NULL"))
         return self.space.compose(
-            block,
+            _SQL[block],
             key=sql.SQL(key).format(**names),
             joins=sql.SQL(joins).format(**names),
             condition=sql.SQL(" AND ").join(conditions or [sql.SQL("true")]),
