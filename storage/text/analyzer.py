@@ -80,7 +80,7 @@ class TextQuery:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A quoted phrase: a tsquery of adjacent ``words``, or ``characters`` without spaces.
+    """A quoted phrase: a tsquery of adjacent words, or characters without spaces.
 
     Scripts without spaces use characters, because their segmentation depends on the sentence.
     """
