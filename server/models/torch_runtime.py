@@ -88,7 +88,7 @@ class MemoryAwareRunner:
 
 
 class HeapTrimmer:
-    """Returns free memory to the operating system every 1,024 encoded items, with glibc.
+    """Returns free heap memory every 1,024 encoded items. Needs glibc.
 
     Batches of different sizes fragment the heap of the C library. Without trimming, a long ingest
     or a busy server held three times the memory that its model needs.

@@ -80,20 +80,19 @@ def build_content(parts: Sequence[str | SentImage]) -> list[JsonValue]:
     they are escaped, so that two halves cannot form a special token.
     """
     content: list[JsonValue] = []
-    for is_text, run in groupby(parts, lambda part: isinstance(part, str)):
-        if is_text:
-            content.append({"type": "text", "text": _join_texts(list(run))})
-        else:
-            content += [
-                {"type": "image_url", "image_url": {"url": part.url}}
-                for part in run
-                if isinstance(part, SentImage)
-            ]
+    for _, run in groupby(parts, lambda part: isinstance(part, str)):
+        texts: list[str] = []
+        for part in run:
+            if isinstance(part, str):
+                texts.append(part)
+            else:
+                content.append({"type": "image_url", "image_url": {"url": part.url}})
+        if texts:
+            content.append({"type": "text", "text": _join_texts(texts)})
     return content
 
 
-def _join_texts(run: Sequence[str | SentImage]) -> str:
-    texts = [part for part in run if isinstance(part, str)]
+def _join_texts(texts: Sequence[str]) -> str:
     return "".join(
         "".join(group) if trusted else escape_special_tokens("".join(group))
         for trusted, group in groupby(texts, lambda text: isinstance(text, TrustedText))

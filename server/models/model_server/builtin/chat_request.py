@@ -1,4 +1,4 @@
-"""Chat completion requests: limits, validation, and conversion to messages and images."""
+"""Validates chat completion requests, and decodes their messages and images."""
 
 from __future__ import annotations
 
