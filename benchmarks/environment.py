@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sightline.server.config import Settings, load_settings, variable
-from sightline.server.models.image_text import image_text_encoder
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
+from sightline.server.models.image_text.image_text_encoder import BUILTIN_FOLDER
 from sightline.server.models.model_files import FingerprintCache
+
+if TYPE_CHECKING:
+    from sightline.server.models.image_text.open_clip_model import OpenClipModel
 
 SIGHTLINE = Path(sys.executable).with_name("sightline")
 
@@ -64,14 +67,14 @@ def ingest(settings: Settings, folder: Path) -> dict[str, Any]:
     return summary
 
 
-def load_raw_model(settings: Settings) -> image_text_encoder.ImageTextModel:
+def load_raw_model(settings: Settings) -> OpenClipModel:
     """Load the built-in model without batcher, cache or thread."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # Like the server.
     from sightline.server.models.image_text import open_clip_model
 
-    cache = FingerprintCache(settings.data_dir / "cache" / "fingerprints.json")
-    folder = OpenClipFolder.open(image_text_encoder.builtin_folder())
-    source = open_clip_model.ModelSource.from_folder(folder, image_text_encoder.BUILTIN_NAME, cache)
+    cache = FingerprintCache(settings.data_dir)
+    folder = OpenClipFolder.open(BUILTIN_FOLDER)
+    source = open_clip_model.ModelSource.from_folder(folder, BUILTIN_FOLDER.name, cache)
     return open_clip_model.OpenClipModel(
         source,
         device=settings.encoder.device,

@@ -15,8 +15,8 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
 from sightline.server.config import Settings
-from sightline.server.mcp_server.analytics_provider import require_read_only_login
 from sightline.server.mcp_server.audit import Audit
+from sightline.server.mcp_server.principals import require_read_only_login
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.server import SightlineServer
 from sightline.server.models.text import cross_encoder_reranker
