@@ -33,8 +33,12 @@ def main(argv: list[str] | None = None) -> int:
     train_parser = commands.add_parser(
         "train", help="draw, train and export; resumes an interrupted run"
     )
-    train_parser.add_argument("--work", type=Path, default=Path("runs/vlm"))
-    train_parser.add_argument("--out", type=Path, default=Path("runs/vlm/model"))
+    train_parser.add_argument(
+        "--work", type=Path, default=Path("runs/vlm"), help="albums and checkpoints"
+    )
+    train_parser.add_argument(
+        "--out", type=Path, default=Path("runs/vlm/model"), help="exported model folder"
+    )
     train_parser.add_argument(
         "--start", type=Path, help="continue training from this exported folder"
     )
