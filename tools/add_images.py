@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 import anyio.to_thread
-from mcp.server.mcpserver import MCPServer
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult
 from pydantic import Field, JsonValue
 
 from sightline.storage.db import row_security
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.storage.ingest.discover.input_paths import InputPath, RemoteFile, Upload
 from sightline.storage.ingest.discover.sidecars import parse_mapping
-from sightline.storage.ingest.progress import IngestProgress, IngestSummary
 from sightline.storage.records import collections
 from sightline.tools.shared import image_input
 from sightline.tools.shared.dependencies import (
@@ -37,25 +34,24 @@ MAX_ITEMS = 100
 class UploadedImage(ToolModel):
     """An image sent with the call."""
 
-    name: Annotated[
-        str,
-        Field(min_length=1, max_length=255, description="File name for results, 'lot-3.jpg'."),
-    ]
-    data: Annotated[str, Field(description="data:image/...;base64,... or plain base64.")]
-    caption: Annotated[
-        str, Field(max_length=10_000, description="What it shows, if you know; searchable.")
-    ] = ""
-    metadata: Annotated[
-        dict[str, JsonValue] | None, Field(description="Facts to filter by, {'product': 'Garlic'}.")
-    ] = None
-    captured_at: Annotated[str, Field(max_length=64, description="Capture time, ISO 8601.")] = ""
+    name: str = Field(
+        min_length=1, max_length=255, description="File name for results, 'lot-3.jpg'."
+    )
+    data: str = Field(description="data:image/...;base64,... or plain base64.")
+    caption: str = Field(
+        default="", max_length=10_000, description="What it shows, if you know; searchable."
+    )
+    metadata: dict[str, JsonValue] | None = Field(
+        default=None, description="Facts to filter by, {'product': 'Garlic'}."
+    )
+    captured_at: str = Field(default="", max_length=64, description="Capture time, ISO 8601.")
 
 
 class FailedFile(ToolModel):
     """A file that was not added."""
 
     name: str
-    code: Annotated[str, Field(description="Error code.")]
+    code: str = Field(description="Error code.")
     reason: str
 
 
@@ -64,63 +60,14 @@ class AddedImages(ToolModel):
 
     collection: str
     added: int
-    updated: Annotated[int, Field(description="Known image with a new caption or metadata.")]
-    unchanged: Annotated[int, Field(description="Already in the collection.")]
-    duplicates: Annotated[int, Field(description="Same bytes as another file of this call.")]
+    updated: int = Field(description="Known image with a new caption or metadata.")
+    unchanged: int = Field(description="Already in the collection.")
+    duplicates: int = Field(description="Same bytes as another file of this call.")
     failed: int
     failures: list[FailedFile]
-    assets: Annotated[int, Field(description="Assets written; documents have one per page.")]
+    assets: int = Field(description="Assets written; documents have one per page.")
     passages: int
     seconds: float
-
-
-async def add_images(
-    deps: Dependencies,
-    collection: str,
-    paths: list[str],
-    uploads: list[UploadedImage],
-    urls: list[str],
-    progress: Callable[[IngestProgress], None],
-) -> AddedImages:
-    """Ingest into the collection; return when everything is committed."""
-    # Imported here: its imports would delay the start of every server.
-    from sightline.storage.ingest.pipeline import ingest
-
-    if not (paths or uploads or urls):
-        raise InvalidArgumentError("Nothing to add. Give paths, uploads or urls.")
-    name = collections.validate_name(collection)
-    remote = _remote_files(deps, urls)
-    # A path is displayed as given, and read only after it was resolved and allowed. In a thread,
-    # because network folders are slow and uploads are megabytes of base64.
-    allowed, items = await anyio.to_thread.run_sync(
-        lambda: (
-            [InputPath(path, str(image_input.resolve_allowed(deps, path))) for path in paths],
-            [_upload(deps, image) for image in uploads],
-        )
-    )
-    database = await deps.database.get()
-    await _require_binding(deps, name)
-    passage_encoder = None if deps.passage_encoder is None else await deps.passage_encoder.get()
-    with row_security.as_principal(None):  # COPY needs the rights of the server
-        summary = await ingest(
-            database,
-            deps.blobs,
-            await deps.encoder.get(),
-            [*allowed, *items, *remote],
-            collection=name,
-            options=deps.ingest_options,
-            progress=progress,
-            passage_encoder=passage_encoder,
-            ocr_engine=deps.ocr_engine,
-        )
-    return _to_result(summary)
-
-
-async def _require_binding(deps: Dependencies, collection: str) -> None:
-    """Raise UnknownNameError if the caller is not bound to the collection."""
-    if row_security.current_principal() is not None:
-        async with deps.connection() as connection:
-            await collections.get(connection, collection)
 
 
 def _remote_files(deps: Dependencies, urls: list[str]) -> list[RemoteFile]:
@@ -159,8 +106,56 @@ def _upload(deps: Dependencies, image: UploadedImage) -> Upload:
     return Upload(image.name, data, sidecar)
 
 
-def _to_result(summary: IngestSummary) -> AddedImages:
-    return AddedImages(
+async def tool(
+    ctx: Call,
+    collection: Annotated[str, Field(description="Collection to add to.")],
+    paths: Annotated[
+        list[str] | None,
+        Field(max_length=MAX_ITEMS, description="Files, folders or archives to read."),
+    ] = None,
+    uploads: Annotated[
+        list[UploadedImage] | None,
+        Field(max_length=MAX_ITEMS, description="Images sent with the call."),
+    ] = None,
+    urls: Annotated[
+        list[str] | None,
+        Field(max_length=MAX_ITEMS, description="https:// URLs to fetch."),
+    ] = None,
+) -> Annotated[CallToolResult, AddedImages]:
+    # Imported here: its imports would delay the start of every server.
+    from sightline.storage.ingest.pipeline import ingest
+
+    if not (paths or uploads or urls):
+        raise InvalidArgumentError("Nothing to add. Give paths, uploads or urls.")
+    deps = dependencies(ctx)
+    name = collections.validate_name(collection)
+    remote = _remote_files(deps, urls or [])
+    # A path is displayed as given, and read only after it was resolved and allowed. In a thread,
+    # because network folders are slow and uploads are megabytes of base64.
+    allowed, items = await anyio.to_thread.run_sync(
+        lambda: (
+            [InputPath(path, str(image_input.resolve_allowed(deps, path))) for path in paths or ()],
+            [_upload(deps, image) for image in uploads or ()],
+        )
+    )
+    if row_security.current_principal() is not None:
+        async with deps.connection() as connection:  # raises unless bound to the collection
+            await collections.get(connection, name)
+    passage_encoder = None if deps.passage_encoder is None else await deps.passage_encoder.get()
+    async with progress_reporter(ctx) as report:
+        with row_security.as_principal(None):  # COPY needs the rights of the server
+            summary = await ingest(
+                await deps.database.get(),
+                deps.blobs,
+                await deps.encoder.get(),
+                [*allowed, *items, *remote],
+                collection=name,
+                options=deps.ingest_options,
+                progress=lambda progress: report(progress.done, progress.total),
+                passage_encoder=passage_encoder,
+                ocr_engine=deps.ocr_engine,
+            )
+    result = AddedImages(
         collection=summary.collection,
         added=summary.added + summary.replaced,
         updated=summary.updated,
@@ -176,45 +171,4 @@ def _to_result(summary: IngestSummary) -> AddedImages:
         passages=summary.passages,
         seconds=round(summary.seconds, 2),
     )
-
-
-def register(mcp: MCPServer) -> None:
-    """Register the tool."""
-
-    @mcp.tool(
-        name="add_images",
-        title="Add images",
-        description=DESCRIPTION,
-        annotations=ToolAnnotations(
-            read_only_hint=False,
-            destructive_hint=False,
-            idempotent_hint=True,
-            open_world_hint=False,
-        ),
-    )
-    async def tool(
-        ctx: Call,
-        collection: Annotated[str, Field(description="Collection to add to.")],
-        paths: Annotated[
-            list[str] | None,
-            Field(max_length=MAX_ITEMS, description="Files, folders or archives to read."),
-        ] = None,
-        uploads: Annotated[
-            list[UploadedImage] | None,
-            Field(max_length=MAX_ITEMS, description="Images sent with the call."),
-        ] = None,
-        urls: Annotated[
-            list[str] | None,
-            Field(max_length=MAX_ITEMS, description="https:// URLs to fetch."),
-        ] = None,
-    ) -> Annotated[CallToolResult, AddedImages]:
-        async with progress_reporter(ctx) as report:
-            result = await add_images(
-                dependencies(ctx),
-                collection,
-                paths or [],
-                uploads or [],
-                urls or [],
-                lambda progress: report(progress.done, progress.total),
-            )
-        return to_tool_result(result)
+    return to_tool_result(result)

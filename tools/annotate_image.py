@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
@@ -41,7 +42,7 @@ class DrawnBox(ToolModel):
 
     label: str
     box: NormalizedBox
-    pixels: list[int] = Field(description="The box in pixels of the whole image.")
+    pixels: Sequence[int] = Field(description="The box in pixels of the whole image.")
     origin: str = Field(description="'given', 'model' (located) or 'text' (OCR).")
 
 
@@ -125,8 +126,8 @@ async def tool(
         boxes=[
             DrawnBox(
                 label=overlay.label,
-                box=list(overlay.box),
-                pixels=list(to_pixels(overlay.box, (record.width, record.height))),
+                box=overlay.box,
+                pixels=to_pixels(overlay.box, (record.width, record.height)),
                 origin=origin,
             )
             for overlay, origin in zip(drawn, origins, strict=True)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import anyio.to_thread
-from mcp.server.mcpserver import MCPServer
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelError
@@ -171,60 +170,51 @@ def _draw_claims(
     ]
 
 
-def register(mcp: MCPServer) -> None:
-    """Register the tool."""
+async def tool(
+    ctx: Call,
+    question: Annotated[
+        str, Field(max_length=2_000, description="One question, in English or Chinese.")
+    ],
+    about: Annotated[
+        OptionalText,
+        Field(
+            max_length=2_000,
+            description="What to search as evidence, if the question does not say: "
+            "'the heat sink HS-46'.",
+        ),
+    ] = "",
+    assets: Annotated[
+        list[str] | None,
+        Field(max_length=MAX_ASSETS, description="Use only these assets."),
+    ] = None,
+    collection: Collection = "",
+    filters: Filters = None,
+    captured_after: Annotated[
+        OptionalText, Field(description="Evidence captured at or after, ISO 8601.")
+    ] = "",
+    captured_before: Annotated[
+        OptionalText, Field(description="Evidence captured before, ISO 8601.")
+    ] = "",
+    annotate: Annotated[
+        bool, Field(description="Return the cited images with the claims' boxes.")
+    ] = False,
+) -> Annotated[CallToolResult, AnswerResult]:
+    async def report_progress(done: float, message: str) -> None:
+        await ctx.report_progress(done, 3, message)
 
-    @mcp.tool(
-        name="answer_question",
-        title="Answer question",
-        description=DESCRIPTION,
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    deps = dependencies(ctx)
+    rated, evidence = await answer_with_evidence(
+        deps,
+        question,
+        about=about,
+        assets=assets or (),
+        chosen=selection(collection, filters, captured_after, captured_before),
+        principal=principal(),
+        report_progress=report_progress,
     )
-    async def tool(
-        ctx: Call,
-        question: Annotated[
-            str, Field(max_length=2_000, description="One question, in English or Chinese.")
-        ],
-        about: Annotated[
-            OptionalText,
-            Field(
-                max_length=2_000,
-                description="What to search as evidence, if the question does not say: "
-                "'the heat sink HS-46'.",
-            ),
-        ] = "",
-        assets: Annotated[
-            list[str] | None,
-            Field(max_length=MAX_ASSETS, description="Use only these assets."),
-        ] = None,
-        collection: Collection = "",
-        filters: Filters = None,
-        captured_after: Annotated[
-            OptionalText, Field(description="Evidence captured at or after, ISO 8601.")
-        ] = "",
-        captured_before: Annotated[
-            OptionalText, Field(description="Evidence captured before, ISO 8601.")
-        ] = "",
-        annotate: Annotated[
-            bool, Field(description="Return the cited images with the claims' boxes.")
-        ] = False,
-    ) -> Annotated[CallToolResult, AnswerResult]:
-        async def report_progress(done: float, message: str) -> None:
-            await ctx.report_progress(done, 3, message)
-
-        deps = dependencies(ctx)
-        rated, evidence = await answer_with_evidence(
-            deps,
-            question,
-            about=about,
-            assets=assets or (),
-            chosen=selection(collection, filters, captured_after, captured_before),
-            principal=principal(),
-            report_progress=report_progress,
+    images: list[EncodedImage] = []
+    if annotate:
+        images = await anyio.to_thread.run_sync(
+            _draw_claims, deps, rated.result, evidence, limiter=deps.image_threads
         )
-        images: list[EncodedImage] = []
-        if annotate:
-            images = await anyio.to_thread.run_sync(
-                _draw_claims, deps, rated.result, evidence, limiter=deps.image_threads
-            )
-        return to_tool_result(rated.result, images)
+    return to_tool_result(rated.result, images)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mcp.server.mcpserver import MCPServer
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.records import deletion
@@ -23,31 +22,17 @@ class DeletedAssets(ToolModel):
     """What was deleted."""
 
     deleted: list[str]
-    sources: Annotated[int, Field(description="Deleted sources, which had no other asset.")]
+    sources: int = Field(description="Deleted sources, which had no other asset.")
 
 
-def register(mcp: MCPServer) -> None:
-    """Register the tool."""
-
-    @mcp.tool(
-        name="delete_assets",
-        title="Delete assets",
-        description=DESCRIPTION,
-        annotations=ToolAnnotations(
-            read_only_hint=False,
-            destructive_hint=True,
-            idempotent_hint=False,
-            open_world_hint=False,
-        ),
-    )
-    async def tool(
-        ctx: Call,
-        assets: Annotated[
-            list[str],
-            Field(description="Asset ids to delete.", min_length=1, max_length=MAX_ASSETS),
-        ],
-    ) -> Annotated[CallToolResult, DeletedAssets]:
-        deps = dependencies(ctx)
-        ids = list(dict.fromkeys(assets))
-        result = await deletion.delete_assets(await deps.database.get(), deps.blobs, ids)
-        return to_tool_result(DeletedAssets(deleted=ids, sources=result.sources))
+async def tool(
+    ctx: Call,
+    assets: Annotated[
+        list[str],
+        Field(description="Asset ids to delete.", min_length=1, max_length=MAX_ASSETS),
+    ],
+) -> Annotated[CallToolResult, DeletedAssets]:
+    deps = dependencies(ctx)
+    ids = list(dict.fromkeys(assets))
+    result = await deletion.delete_assets(await deps.database.get(), deps.blobs, ids)
+    return to_tool_result(DeletedAssets(deleted=ids, sources=result.sources))

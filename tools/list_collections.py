@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mcp.server.mcpserver import MCPServer
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult
+from pydantic import Field
 
-from sightline.tools.shared.collection_summaries import CollectionSummary, summarize_collections
-from sightline.tools.shared.dependencies import Call, dependencies
+from sightline.storage.records import collections
+from sightline.storage.records.collections import CollectionOverview
+from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
+from sightline.tools.shared.references import isoformat
 from sightline.tools.shared.tool_results import ToolModel, to_tool_result
 
 DESCRIPTION = """\
@@ -17,21 +19,59 @@ metadata keys that `filters` accepts, with example values. Call it when you do n
 collection's name or how to filter."""
 
 
+class MetadataKeySummary(ToolModel):
+    """A key that ``filters`` accepts in this collection."""
+
+    key: str
+    type: str = Field(description="JSON type of its values, or 'mixed'.")
+    assets: int = Field(description="Number of assets with this key.")
+    examples: list[str]
+
+
+class CollectionSummary(ToolModel):
+    """One collection."""
+
+    name: str
+    assets: int
+    passages: int
+    failed_sources: int = Field(description="Files that could not be ingested.")
+    captured_from: str | None = None
+    captured_to: str | None = None
+    encoder: str | None = Field(default=None, description="Encoder of its image vectors.")
+    metadata_keys: list[MetadataKeySummary]
+    more_metadata_keys: int | None = Field(
+        default=None, description="Number of rarer keys, not listed; they filter as well."
+    )
+
+
 class CollectionList(ToolModel):
     """Every collection, by name."""
 
     collections: list[CollectionSummary]
 
 
-def register(mcp: MCPServer) -> None:
-    """Register the tool."""
+async def summarize_collections(deps: Dependencies) -> list[CollectionSummary]:
+    """Return all collections with exact counts, ordered by name."""
+    async with deps.connection() as connection:
+        overviews = await collections.list_overviews(connection)
+    return [_summarize(each, deps.limits.max_metadata_keys) for each in overviews]
 
-    @mcp.tool(
-        name="list_collections",
-        title="List collections",
-        description=DESCRIPTION,
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+
+def _summarize(overview: CollectionOverview, max_keys: int) -> CollectionSummary:
+    keys = overview.metadata_keys
+    return CollectionSummary(
+        name=overview.name,
+        assets=overview.assets,
+        passages=overview.passages,
+        failed_sources=overview.failed_sources,
+        captured_from=isoformat(overview.captured_from),
+        captured_to=isoformat(overview.captured_to),
+        encoder=overview.encoder,
+        metadata_keys=[MetadataKeySummary.model_validate(key) for key in keys[:max_keys]],
+        more_metadata_keys=max(0, len(keys) - max_keys) or None,
     )
-    async def tool(ctx: Call) -> Annotated[CallToolResult, CollectionList]:
-        summaries = await summarize_collections(dependencies(ctx))
-        return to_tool_result(CollectionList(collections=summaries))
+
+
+async def tool(ctx: Call) -> Annotated[CallToolResult, CollectionList]:
+    summaries = await summarize_collections(dependencies(ctx))
+    return to_tool_result(CollectionList(collections=summaries))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
@@ -18,14 +18,11 @@ from sightline.storage.errors import (
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
 from sightline.storage.records.assets import Asset
+from sightline.tools.list_collections import summarize_collections
 from sightline.tools.shared import images
-from sightline.tools.shared.collection_summaries import summarize_collections
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
 from sightline.tools.shared.drawing import BoxOverlay, Style, decode_overlays, draw_resized
 from sightline.tools.shared.tool_results import to_resource_error
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _MAX_ID_DIGITS = 18
 
@@ -91,51 +88,59 @@ async def _render(
 
 
 def register(mcp: MCPServer) -> None:
-    """Register the resources."""
-    images = (
-        ("", "asset", "Image", "An asset's image as JPEG.", asset_image),
-        ("/thumbnail", "thumbnail", "Thumbnail", "An asset's thumbnail as JPEG.", asset_thumbnail),
-        (
-            "/annotated/{annotation}",
-            "annotated",
-            "Annotated image",
-            "An asset's image as JPEG with one saved annotation.",
-            annotated_image,
-        ),
-        (
-            "/drawn/{boxes}",
-            "drawn",
-            "Image with boxes",
-            "An asset's image as JPEG with the boxes from annotate_image.",
-            drawn_image,
-        ),
+    """Register all resources except the schema of ``query_sql``."""
+    asset = "sightline://asset/{asset}"
+    add_resource(mcp, asset_image, asset, "asset", "Image", "An asset's image as JPEG.")
+    add_resource(
+        mcp,
+        asset_thumbnail,
+        asset + "/thumbnail",
+        "thumbnail",
+        "Thumbnail",
+        "An asset's thumbnail as JPEG.",
     )
-    for path, name, title, description, function in images:
-        register_image = mcp.resource(
-            "sightline://asset/{asset}" + path,
-            name=name,
-            title=title,
-            description=description,
-            mime_type="image/jpeg",
-        )
-        register_image(_with_resource_errors(function))
-    mcp.resource(
+    add_resource(
+        mcp,
+        annotated_image,
+        asset + "/annotated/{annotation}",
+        "annotated",
+        "Annotated image",
+        "An asset's image as JPEG with one saved annotation.",
+    )
+    add_resource(
+        mcp,
+        drawn_image,
+        asset + "/drawn/{boxes}",
+        "drawn",
+        "Image with boxes",
+        "An asset's image as JPEG with the boxes from annotate_image.",
+    )
+    add_resource(
+        mcp,
+        collection_summary,
         "sightline://collection/{name}",
-        name="collection",
-        title="Collection",
-        description="A collection's content and the metadata keys that filter it.",
-        mime_type="application/json",
-    )(_with_resource_errors(collection_summary))
+        "collection",
+        "Collection",
+        "A collection's content and the metadata keys that filter it.",
+        "application/json",
+    )
 
 
-def _with_resource_errors(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Convert Sightline errors of the function to the SDK's errors."""
+def add_resource(
+    mcp: MCPServer,
+    function: Callable[..., Awaitable[str | bytes]],
+    uri: str,
+    name: str,
+    title: str,
+    description: str,
+    mime_type: str = "image/jpeg",
+) -> None:
+    """Add a resource. Its Sightline errors become the SDK's errors."""
 
+    @mcp.resource(uri, name=name, title=title, description=description, mime_type=mime_type)
     @wraps(function)
-    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(*args: Any, **kwargs: Any) -> str | bytes:
         try:
             return await function(*args, **kwargs)
         except SightlineError as error:
             raise to_resource_error(error) from error
-
-    return wrapped

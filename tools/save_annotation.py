@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mcp.server.mcpserver import MCPServer
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError
@@ -32,58 +31,44 @@ class SavedAnnotations(ToolModel):
     """The saved boxes."""
 
     asset: str
-    annotations: Annotated[list[int], Field(description="Ids in the order of the boxes.")]
-    uris: Annotated[list[str], Field(description="The asset with one annotation drawn on it.")]
+    annotations: list[int] = Field(description="Ids in the order of the boxes.")
+    uris: list[str] = Field(description="The asset with one annotation drawn on it.")
 
 
-def register(mcp: MCPServer) -> None:
-    """Register the tool."""
-
-    @mcp.tool(
-        name="save_annotation",
-        title="Save annotation",
-        description=DESCRIPTION,
-        annotations=ToolAnnotations(
-            read_only_hint=False,
-            destructive_hint=False,
-            idempotent_hint=False,
-            open_world_hint=False,
-        ),
-    )
-    async def tool(
-        ctx: Call,
-        asset: AssetId,
-        boxes: Annotated[
-            list[LabeledBox],
-            Field(min_length=1, max_length=MAX_BOXES, description="Boxes with labels."),
-        ],
-        origin: Annotated[Origin, Field(description="Who drew them: 'person' or 'model'.")],
-        model: Annotated[
-            OptionalText, Field(max_length=MAX_LABEL_CHARS, description="Name of the model.")
-        ] = "",
-        score: Annotated[
-            float | None, Field(ge=0, le=1, description="Confidence of the model, 0 to 1.")
-        ] = None,
-        note: Annotated[OptionalText, Field(max_length=2_000, description="Remark.")] = "",
-    ) -> Annotated[CallToolResult, SavedAnnotations]:
-        if origin == "model" and not model:
-            raise InvalidArgumentError("The origin is 'model'. Name the model in `model`.")
-        if not all(each.label.strip() for each in boxes):
-            raise InvalidArgumentError("A box has no label. Give every box a label.")
-        new = [
-            NewAnnotation(
-                label=each.label.strip(),
-                box=parse_box(each.box),
-                origin=origin,
-                score=score,
-                model=model or None,
-                author=principal(),
-                note=note or None,
-            )
-            for each in boxes
-        ]
-        async with dependencies(ctx).connection() as connection:
-            record = await assets.fetch_one(connection, asset)
-            ids = await annotation_records.save(connection, record.id, new)
-        uris = [f"sightline://asset/{record.id}/annotated/{each}" for each in ids]
-        return to_tool_result(SavedAnnotations(asset=record.id, annotations=ids, uris=uris))
+async def tool(
+    ctx: Call,
+    asset: AssetId,
+    boxes: Annotated[
+        list[LabeledBox],
+        Field(min_length=1, max_length=MAX_BOXES, description="Boxes with labels."),
+    ],
+    origin: Annotated[Origin, Field(description="Who drew them: 'person' or 'model'.")],
+    model: Annotated[
+        OptionalText, Field(max_length=MAX_LABEL_CHARS, description="Name of the model.")
+    ] = "",
+    score: Annotated[
+        float | None, Field(ge=0, le=1, description="Confidence of the model, 0 to 1.")
+    ] = None,
+    note: Annotated[OptionalText, Field(max_length=2_000, description="Remark.")] = "",
+) -> Annotated[CallToolResult, SavedAnnotations]:
+    if origin == "model" and not model:
+        raise InvalidArgumentError("The origin is 'model'. Name the model in `model`.")
+    if not all(each.label.strip() for each in boxes):
+        raise InvalidArgumentError("A box has no label. Give every box a label.")
+    new = [
+        NewAnnotation(
+            label=each.label.strip(),
+            box=parse_box(each.box),
+            origin=origin,
+            score=score,
+            model=model or None,
+            author=principal(),
+            note=note or None,
+        )
+        for each in boxes
+    ]
+    async with dependencies(ctx).connection() as connection:
+        record = await assets.fetch_one(connection, asset)
+        ids = await annotation_records.save(connection, record.id, new)
+    uris = [f"sightline://asset/{record.id}/annotated/{each}" for each in ids]
+    return to_tool_result(SavedAnnotations(asset=record.id, annotations=ids, uris=uris))

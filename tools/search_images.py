@@ -6,8 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Annotated
 
-from mcp.server.mcpserver import MCPServer
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult
 from PIL import Image
 from pydantic import Field
 
@@ -16,12 +15,10 @@ from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
 from sightline.storage.records.annotations import Annotation
 from sightline.storage.retrieval.search_types import (
-    Example,
     ImageHit,
     ImageRequest,
     SearchReport,
 )
-from sightline.storage.types import Box
 from sightline.tools.shared import image_input
 from sightline.tools.shared.argument_types import (
     BOX_FRAME,
@@ -35,7 +32,7 @@ from sightline.tools.shared.argument_types import (
     OptionalText,
     selection,
 )
-from sightline.tools.shared.dependencies import Call, Dependencies, dependencies, principal
+from sightline.tools.shared.dependencies import Call, dependencies, principal
 from sightline.tools.shared.images import EncodedImage
 from sightline.tools.shared.references import (
     AnnotationReference,
@@ -78,25 +75,25 @@ Examples = Annotated[
 class ImageSearchHit(AssetReference):
     """One hit, numbered for citation."""
 
-    number: Annotated[int, Field(description="Number to cite, [number].")]
-    score: Annotated[Score, Field(description="Orders the hits of this search only.")]
-    distance: Annotated[Score | None, Field(description="Minimum cosine distance.")] = None
-    below_threshold: Annotated[
-        bool | None, Field(description="True: no better match than a random image.")
-    ] = None
-    box: Annotated[NormalizedBox | None, Field(description="The best matching part.")] = None
-    text: Annotated[
-        MatchedPassage | None, Field(description="The best matching caption or text.")
-    ] = None
-    retrievers: Annotated[
-        dict[str, RetrieverRank] | None, Field(description="Rank and score by retriever.")
-    ] = None
-    duplicates: Annotated[
-        list[str] | None, Field(description="Ids of near-identical assets, left out.")
-    ] = None
-    annotations: Annotated[
-        list[AnnotationReference] | None, Field(description="Saved boxes; 'detailed' only.")
-    ] = None
+    number: int = Field(description="Number to cite, [number].")
+    score: Score = Field(description="Orders the hits of this search only.")
+    distance: Score | None = Field(default=None, description="Minimum cosine distance.")
+    below_threshold: bool | None = Field(
+        default=None, description="True: no better match than a random image."
+    )
+    box: NormalizedBox | None = Field(default=None, description="The best matching part.")
+    text: MatchedPassage | None = Field(
+        default=None, description="The best matching caption or text."
+    )
+    retrievers: dict[str, RetrieverRank] | None = Field(
+        default=None, description="Rank and score by retriever."
+    )
+    duplicates: list[str] | None = Field(
+        default=None, description="Ids of near-identical assets, left out."
+    )
+    annotations: list[AnnotationReference] | None = Field(
+        default=None, description="Saved boxes; 'detailed' only."
+    )
 
 
 class ImageSearchResult(ToolModel):
@@ -106,19 +103,107 @@ class ImageSearchResult(ToolModel):
     thresholds: Thresholds
     notes: list[str] | None = None
     reranked: Reranked = None
-    thumbnails: Annotated[
-        list[int] | None, Field(description="Numbers of the hits whose thumbnails follow.")
-    ] = None
+    thumbnails: list[int] | None = Field(
+        default=None, description="Numbers of the hits whose thumbnails follow."
+    )
     timings_ms: Timings
     next_cursor: str | None = None
 
 
-async def search_images(
-    deps: Dependencies, request: ImageRequest, *, detailed: bool, thumbnails: int = 0
-) -> tuple[ImageSearchResult, list[EncodedImage]]:
-    """Run the search; return the result and the thumbnails of its first hits."""
+def _hit(
+    number: int,
+    hit: ImageHit,
+    report: SearchReport,
+    saved: Sequence[Annotation],
+    *,
+    detailed: bool,
+) -> ImageSearchHit:
+    return ImageSearchHit(
+        **asset_reference(hit.asset, detailed=detailed).model_dump(),
+        number=number,
+        score=hit.score,
+        distance=min_distance(hit),
+        below_threshold=is_below_threshold(hit, report) or None,
+        box=hit.region.box if hit.region else None,
+        text=matched_passage(hit.passage, detailed=detailed) if hit.passage else None,
+        retrievers=retriever_ranks(hit.retrievers) if detailed else None,
+        duplicates=list(hit.duplicates) or None,
+        annotations=[AnnotationReference.model_validate(each) for each in saved] or None,
+    )
+
+
+def _size(jpeg: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(jpeg)) as image:
+        return image.size
+
+
+async def tool(
+    ctx: Call,
+    query: Annotated[
+        OptionalText,
+        Field(
+            description="What should be visible, or words on or about the image (also in its "
+            'file name). "Words in quotation marks" must match text exactly.'
+        ),
+    ] = "",
+    image: ImageReference = "",
+    region: Annotated[
+        BoxCorners | None,
+        Field(description="Search by this part of `image` only. " + BOX_FRAME),
+    ] = None,
+    like: Examples = None,
+    unlike: Examples = None,
+    collection: Collection = "",
+    filters: Filters = None,
+    captured_after: Annotated[
+        OptionalText,
+        Field(description="Captured at or after: '2026-05-01' or '2026-05-01T06:00'."),
+    ] = "",
+    captured_before: Annotated[
+        OptionalText, Field(description="Captured before: '2026-05-01T17:00'.")
+    ] = "",
+    visual_weight: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="1: appearance only; 0: words only. Omit to balance."),
+    ] = None,
+    diversity: Annotated[
+        float, Field(ge=0, le=1, description="0: best first; towards 1: hits that differ.")
+    ] = 0.0,
+    limit: Limit = 5,
+    cursor: Cursor = "",
+    detail: Detail = "concise",
+    thumbnails: Annotated[
+        int,
+        Field(ge=0, le=MAX_THUMBNAILS, description="Number of hits with a thumbnail, 0 to 4."),
+    ] = 0,
+) -> Annotated[CallToolResult, ImageSearchResult]:
+    deps = dependencies(ctx)
+    if region is None:
+        example = await image_input.resolve_example(deps, image) if image else None
+        crop_of, box = None, None
+    elif image:
+        example, crop_of, box = await image_input.resolve_crop(deps, image, region)
+    else:
+        raise InvalidArgumentError(
+            f"The region {shown(region)} is a part of `image`. Give `image` as well."
+        )
+    request = ImageRequest(
+        query=query,
+        image=example,
+        region=box,
+        crop_of=crop_of,
+        like=await image_input.resolve_examples(deps, like or ()),
+        unlike=await image_input.resolve_examples(deps, unlike or ()),
+        selection=selection(collection, filters, captured_after, captured_before),
+        visual_weight=visual_weight,
+        diversity=diversity,
+        limit=deps.limits.results(limit),
+        cursor=cursor or None,
+        principal=principal(),
+    )
     results = await deps.image_search(request)
     report = results.report
+    detailed = detail == "detailed"
     saved: dict[str, list[Annotation]] = {}
     jpegs: list[bytes] = []
     if results.hits and (detailed or thumbnails):
@@ -139,115 +224,6 @@ async def search_images(
         timings_ms=dict(report.timings_ms),
         next_cursor=report.next_cursor,
     )
-    return result, [EncodedImage(jpeg, "image/jpeg", *_size(jpeg)) for jpeg in jpegs]
-
-
-def _hit(
-    number: int,
-    hit: ImageHit,
-    report: SearchReport,
-    saved: Sequence[Annotation],
-    *,
-    detailed: bool,
-) -> ImageSearchHit:
-    return ImageSearchHit(
-        **asset_reference(hit.asset, detailed=detailed).model_dump(),
-        number=number,
-        score=hit.score,
-        distance=min_distance(hit),
-        below_threshold=is_below_threshold(hit, report) or None,
-        box=None if hit.region is None else list(hit.region.box),
-        text=matched_passage(hit.passage, detailed=detailed) if hit.passage else None,
-        retrievers=retriever_ranks(hit.retrievers) if detailed else None,
-        duplicates=list(hit.duplicates) or None,
-        annotations=[AnnotationReference.model_validate(each) for each in saved] or None,
+    return to_tool_result(
+        result, [EncodedImage(jpeg, "image/jpeg", *_size(jpeg)) for jpeg in jpegs]
     )
-
-
-def _size(jpeg: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(jpeg)) as image:
-        return image.size
-
-
-async def _resolve_image(
-    deps: Dependencies, image: str, region: list[float] | None
-) -> tuple[Example | None, str | None, Box | None]:
-    """Return the image to search by, the asset that a crop comes from, and its box."""
-    if region is None:
-        return (await image_input.resolve_example(deps, image) if image else None), None, None
-    if not image:
-        raise InvalidArgumentError(
-            f"The region {shown(region)} is a part of `image`. Give `image` as well."
-        )
-    return await image_input.resolve_crop(deps, image, region)
-
-
-def register(mcp: MCPServer) -> None:
-    """Register the tool."""
-
-    @mcp.tool(
-        name="search_images",
-        title="Search images",
-        description=DESCRIPTION,
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
-    )
-    async def tool(
-        ctx: Call,
-        query: Annotated[
-            OptionalText,
-            Field(
-                description="What should be visible, or words on or about the image (also in its "
-                'file name). "Words in quotation marks" must match text exactly.'
-            ),
-        ] = "",
-        image: ImageReference = "",
-        region: Annotated[
-            BoxCorners | None,
-            Field(description="Search by this part of `image` only. " + BOX_FRAME),
-        ] = None,
-        like: Examples = None,
-        unlike: Examples = None,
-        collection: Collection = "",
-        filters: Filters = None,
-        captured_after: Annotated[
-            OptionalText,
-            Field(description="Captured at or after: '2026-05-01' or '2026-05-01T06:00'."),
-        ] = "",
-        captured_before: Annotated[
-            OptionalText, Field(description="Captured before: '2026-05-01T17:00'.")
-        ] = "",
-        visual_weight: Annotated[
-            float | None,
-            Field(ge=0, le=1, description="1: appearance only; 0: words only. Omit to balance."),
-        ] = None,
-        diversity: Annotated[
-            float, Field(ge=0, le=1, description="0: best first; towards 1: hits that differ.")
-        ] = 0.0,
-        limit: Limit = 5,
-        cursor: Cursor = "",
-        detail: Detail = "concise",
-        thumbnails: Annotated[
-            int,
-            Field(ge=0, le=MAX_THUMBNAILS, description="Number of hits with a thumbnail, 0 to 4."),
-        ] = 0,
-    ) -> Annotated[CallToolResult, ImageSearchResult]:
-        deps = dependencies(ctx)
-        example, crop_of, box = await _resolve_image(deps, image, region)
-        request = ImageRequest(
-            query=query,
-            image=example,
-            region=box,
-            crop_of=crop_of,
-            like=await image_input.resolve_examples(deps, like or ()),
-            unlike=await image_input.resolve_examples(deps, unlike or ()),
-            selection=selection(collection, filters, captured_after, captured_before),
-            visual_weight=visual_weight,
-            diversity=diversity,
-            limit=deps.limits.results(limit),
-            cursor=cursor or None,
-            principal=principal(),
-        )
-        result, images = await search_images(
-            deps, request, detailed=detail == "detailed", thumbnails=thumbnails
-        )
-        return to_tool_result(result, images)

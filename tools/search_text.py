@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mcp.server.mcpserver import MCPServer
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.retrieval.search_types import PassageHit, PassageRequest
@@ -18,7 +17,7 @@ from sightline.tools.shared.argument_types import (
     Limit,
     selection,
 )
-from sightline.tools.shared.dependencies import Call, Dependencies, dependencies, principal
+from sightline.tools.shared.dependencies import Call, dependencies, principal
 from sightline.tools.shared.references import (
     AssetReference,
     RetrieverRank,
@@ -35,7 +34,6 @@ from sightline.tools.shared.tool_results import (
     Thresholds,
     Timings,
     ToolModel,
-    as_list,
     to_tool_result,
 )
 
@@ -50,24 +48,24 @@ _MAX_TEXT_CHARS = 400
 class TextSearchHit(ToolModel):
     """One hit, numbered for citation."""
 
-    number: Annotated[int, Field(description="Number to cite, [number].")]
-    passage: Annotated[str, Field(description="Passage id.")]
-    kind: Annotated[str, Field(description="A value of the argument kinds.")]
+    number: int = Field(description="Number to cite, [number].")
+    passage: str = Field(description="Passage id.")
+    kind: str = Field(description="A value of the argument kinds.")
     text: str
-    source: Annotated[str, Field(description="File name at ingest.")]
+    source: str = Field(description="File name at ingest.")
     collection: str
-    score: Annotated[Score, Field(description="Orders the hits of this search only.")]
+    score: Score = Field(description="Orders the hits of this search only.")
     distance: Score | None = None
     page: int | None = None
-    box: Annotated[NormalizedBox | None, Field(description="Place on the asset.")] = None
-    seconds: Annotated[
-        list[float] | None, Field(description="Start and end in the video, in seconds.")
-    ] = None
-    characters: Annotated[
-        list[int] | None, Field(description="Start and end in the text file, in characters.")
-    ] = None
-    confidence: Annotated[Score | None, Field(description="Confidence of OCR.")] = None
-    asset: Annotated[AssetReference | None, Field(description="The image it is on.")] = None
+    box: NormalizedBox | None = Field(default=None, description="Place on the asset.")
+    seconds: list[float] | None = Field(
+        default=None, description="Start and end in the video, in seconds."
+    )
+    characters: list[int] | None = Field(
+        default=None, description="Start and end in the text file, in characters."
+    )
+    confidence: Score | None = Field(default=None, description="Confidence of OCR.")
+    asset: AssetReference | None = Field(default=None, description="The image it is on.")
     retrievers: dict[str, RetrieverRank] | None = None
 
 
@@ -80,22 +78,6 @@ class TextSearchResult(ToolModel):
     reranked: Reranked = None
     timings_ms: Timings
     next_cursor: str | None = None
-
-
-async def search_text(
-    deps: Dependencies, request: PassageRequest, *, detailed: bool
-) -> TextSearchResult:
-    """Run the search."""
-    results = await deps.passage_search(request)
-    report = results.report
-    return TextSearchResult(
-        hits=[_hit(number, hit, detailed=detailed) for number, hit in enumerate(results.hits, 1)],
-        thresholds=thresholds(report),
-        notes=list(report.notes) or None,
-        reranked=report.reranked or None,
-        timings_ms=dict(report.timings_ms),
-        next_cursor=report.next_cursor,
-    )
 
 
 def _hit(number: int, hit: PassageHit, *, detailed: bool) -> TextSearchHit:
@@ -112,7 +94,7 @@ def _hit(number: int, hit: PassageHit, *, detailed: bool) -> TextSearchHit:
         score=hit.score,
         distance=min_distance(hit),
         page=passage.page,
-        box=as_list(passage.box),
+        box=passage.box,
         seconds=[each for each in seconds if each is not None] or None,
         characters=[each for each in characters if each is not None] or None,
         confidence=passage.confidence,
@@ -121,36 +103,41 @@ def _hit(number: int, hit: PassageHit, *, detailed: bool) -> TextSearchHit:
     )
 
 
-def register(mcp: MCPServer) -> None:
-    """Register the tool."""
-
-    @mcp.tool(
-        name="search_text",
-        title="Search text",
-        description=DESCRIPTION,
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+async def tool(
+    ctx: Call,
+    query: Annotated[
+        str,
+        Field(description='Words or a question. "Quoted words" must match exactly.'),
+    ],
+    collection: Collection = "",
+    kinds: Annotated[
+        list[PassageKind] | None, Field(description="Kinds of text to search. Default: all.")
+    ] = None,
+    filters: Filters = None,
+    limit: Limit = 5,
+    cursor: Cursor = "",
+    detail: Detail = "concise",
+) -> Annotated[CallToolResult, TextSearchResult]:
+    deps = dependencies(ctx)
+    request = PassageRequest(
+        query=query,
+        selection=selection(collection, filters, kinds=kinds or ()),
+        limit=deps.limits.results(limit),
+        cursor=cursor or None,
+        principal=principal(),
     )
-    async def tool(
-        ctx: Call,
-        query: Annotated[
-            str,
-            Field(description='Words or a question. "Quoted words" must match exactly.'),
-        ],
-        collection: Collection = "",
-        kinds: Annotated[
-            list[PassageKind] | None, Field(description="Kinds of text to search. Default: all.")
-        ] = None,
-        filters: Filters = None,
-        limit: Limit = 5,
-        cursor: Cursor = "",
-        detail: Detail = "concise",
-    ) -> Annotated[CallToolResult, TextSearchResult]:
-        deps = dependencies(ctx)
-        request = PassageRequest(
-            query=query,
-            selection=selection(collection, filters, kinds=kinds or ()),
-            limit=deps.limits.results(limit),
-            cursor=cursor or None,
-            principal=principal(),
-        )
-        return to_tool_result(await search_text(deps, request, detailed=detail == "detailed"))
+    results = await deps.passage_search(request)
+    report = results.report
+    hits = [
+        _hit(number, hit, detailed=detail == "detailed")
+        for number, hit in enumerate(results.hits, 1)
+    ]
+    result = TextSearchResult(
+        hits=hits,
+        thresholds=thresholds(report),
+        notes=list(report.notes) or None,
+        reranked=report.reranked or None,
+        timings_ms=dict(report.timings_ms),
+        next_cursor=report.next_cursor,
+    )
+    return to_tool_result(result)

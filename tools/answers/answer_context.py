@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -59,6 +59,10 @@ class OcrEvidence:
     image_evidence: ImageEvidence
 
     @property
+    def asset(self) -> Asset:
+        return self.image_evidence.asset
+
+    @property
     def text(self) -> str:
         """Return the OCR lines in reading order."""
         return LINE_BREAK.join(line.text for line in self.image_evidence.ocr_lines)
@@ -75,7 +79,6 @@ class PassageEvidence:
 
     @property
     def text(self) -> str:
-        """Return the text of the passage."""
         return self.passage.text
 
 
@@ -85,13 +88,9 @@ Evidence = ImageEvidence | TextEvidence
 
 def image_of(item: Evidence) -> ImageEvidence | None:
     """Return the image of an image or OCR item, None for a passage."""
-    match item:
-        case ImageEvidence():
-            return item
-        case OcrEvidence():
-            return item.image_evidence
-        case PassageEvidence():
-            return None
+    if isinstance(item, OcrEvidence):
+        return item.image_evidence
+    return item if isinstance(item, ImageEvidence) else None
 
 
 async def evidence_of_assets(deps: Dependencies, ids: Sequence[str]) -> list[Evidence]:
@@ -99,17 +98,9 @@ async def evidence_of_assets(deps: Dependencies, ids: Sequence[str]) -> list[Evi
 
     Raises UnknownAssetError.
     """
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        records = await assets.fetch(conn, list(dict.fromkeys(ids)))
-        lines = await assets.text_lines(conn, [record.id for record in records])
-    images = [
-        ImageEvidence(
-            number, record, await load_image(deps, record), ocr_lines=lines.get(record.id, ())
-        )
-        for number, record in enumerate(records, 1)
-    ]
-    return _with_ocr_text(images)
+    async with deps.connection() as connection:
+        records = await assets.fetch(connection, list(dict.fromkeys(ids)))
+    return await _load_images(deps, [(record, None, None) for record in records])
 
 
 async def search_evidence(
@@ -145,12 +136,7 @@ async def search_evidence(
         )
     )
     hits = _equal_hits(images) if max_images == 1 else images.hits
-    database = await deps.database.get()
-    async with database.connection() as conn:
-        lines = await assets.text_lines(conn, [hit.asset.id for hit in hits])
-    evidence = _with_ocr_text(
-        [await _image_evidence(deps, number, hit, lines) for number, hit in enumerate(hits, 1)]
-    )
+    evidence = await _load_images(deps, [(hit.asset, hit.score, hit.region) for hit in hits])
     ocr_text = " ".join(
         item.text[:PASSAGE_CHARS] for item in evidence if isinstance(item, OcrEvidence)
     )
@@ -162,12 +148,21 @@ async def search_evidence(
     return evidence
 
 
-async def _image_evidence(
-    deps: Dependencies, number: int, hit: ImageHit, lines: Mapping[str, tuple[AssetTextLine, ...]]
-) -> ImageEvidence:
-    asset = hit.asset
-    image = await load_image(deps, asset)
-    return ImageEvidence(number, asset, image, hit.score, hit.region, lines.get(asset.id, ()))
+async def _load_images(
+    deps: Dependencies, matches: Sequence[tuple[Asset, float | None, MatchedRegion | None]]
+) -> list[Evidence]:
+    """Return the images in order, then the OCR text of those that have some."""
+    async with deps.connection() as connection:
+        lines = await assets.text_lines(connection, [asset.id for asset, _, _ in matches])
+    images = [
+        ImageEvidence(
+            number, asset, await load_image(deps, asset), score, region, lines.get(asset.id, ())
+        )
+        for number, (asset, score, region) in enumerate(matches, 1)
+    ]
+    with_text = [image for image in images if image.ocr_lines]
+    texts = [OcrEvidence(n, image) for n, image in enumerate(with_text, len(images) + 1)]
+    return [*images, *texts]
 
 
 def _equal_hits(results: ImageResults) -> Sequence[ImageHit]:
@@ -187,12 +182,3 @@ def _is_equal(hit: ImageHit, best: ImageHit) -> bool:
         and own.score >= other.score - (1 - _EQUAL_SHARE) * abs(other.score)
         for name, other in best.retrievers.items()
     )
-
-
-def _with_ocr_text(images: Sequence[ImageEvidence]) -> list[Evidence]:
-    """Append the OCR text of the images that have some."""
-    evidence: list[Evidence] = list(images)
-    for image in images:
-        if image.ocr_lines:
-            evidence.append(OcrEvidence(len(evidence) + 1, image))
-    return evidence

@@ -18,8 +18,8 @@ from sightline.tools.answers.answer_context import (
     OcrEvidence,
     TextEvidence,
 )
-from sightline.tools.boxes.box_format import format_boxes
 from sightline.tools.boxes.model_profiles import Profile, TrustedText
+from sightline.tools.boxes.notations import format_boxes
 from sightline.tools.vlm.vision_language_model import Part, Request
 
 #: Limits of the built-in model's training prompts.
@@ -118,9 +118,16 @@ def question_request(
             "; ".join(problems),
             TrustedText(". Correct that."),
         ]
+    box, clause = "null", ""
+    if profile.box_format is not None and not profile.box_format.points:
+        box = "[x0, y0, x1, y1] or null"
+        clause = (
+            f" A claim about a place in a picture has a box: {profile.box_format.description}, in "
+            "the first picture that it cites."
+        )
     return Request(
         parts=tuple(parts),
-        system=_JSON_SYSTEM.format(box=_box_example(profile), boxes=_box_clause(profile)),
+        system=_JSON_SYSTEM.format(box=box, boxes=clause),
         schema=SCHEMA if profile.supports_schema else None,
         probabilities=True,
         deadline_seconds=deadline_seconds,
@@ -206,17 +213,3 @@ def _cited_evidence(profile: Profile, item: TextEvidence) -> str:
             lines[-1] += f" {format_boxes([('', line.box)], profile, placement)}"
         chars_left -= len(words) + len(LINE_BREAK)
     return LINE_BREAK.join(lines)
-
-
-def _box_example(profile: Profile) -> str:
-    has_boxes = profile.box_format is not None and not profile.box_format.points
-    return "[x0, y0, x1, y1] or null" if has_boxes else "null"
-
-
-def _box_clause(profile: Profile) -> str:
-    if profile.box_format is None or profile.box_format.points:
-        return ""
-    return (
-        f" A claim about a place in a picture has a box: {profile.box_format.description}, in the "
-        "first picture that it cites."
-    )

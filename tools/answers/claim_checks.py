@@ -1,7 +1,6 @@
-"""The checks of a claim against its evidence. `CHECKS` lists them, cheapest first.
+"""The checks of a claim against its evidence.
 
-Each check has the signature ``check(claim, context) -> Finding | None``. `claim_verification` runs
-them in three stages (`Cost`).
+`claim_verification` runs them in three stages, cheapest first.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from PIL import Image
@@ -62,14 +60,6 @@ _ASKS_FOR_TEXT: Final = re.compile(
 )
 
 
-class Cost(IntEnum):
-    """What a check needs: the claim's text, the evidence, or a model."""
-
-    TEXT = 1
-    EVIDENCE = 2
-    MODEL = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one check.
@@ -108,12 +98,8 @@ class CheckContext:
         return [self.evidence[number] for number in claim.citations]
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimCheck:
-    """One check of a claim. ``check`` returns None if there is nothing to say."""
-
-    cost: Cost
-    check: Callable[[Claim, CheckContext], Awaitable[Finding | None]]
+#: Returns None if there is nothing to say.
+ClaimCheck = Callable[[Claim, CheckContext], Awaitable[Finding | None]]
 
 
 async def citations_exist(claim: Claim, _context: CheckContext) -> Finding | None:
@@ -250,19 +236,21 @@ async def crop_comparison(claim: Claim, context: CheckContext) -> Finding | None
     return Finding((reason,), supports=supports or None, crop=crop)
 
 
-#: All checks, cheapest first.
-CHECKS: Final[Sequence[ClaimCheck]] = (
-    ClaimCheck(Cost.TEXT, citations_exist),
-    ClaimCheck(Cost.TEXT, quote_in_passage),
-    ClaimCheck(Cost.TEXT, numbers_in_passages),
-    ClaimCheck(Cost.TEXT, colors_in_passages),
-    ClaimCheck(Cost.EVIDENCE, parser_problems),
-    ClaimCheck(Cost.EVIDENCE, words_in_evidence),
-    ClaimCheck(Cost.EVIDENCE, colors_in_images),
-    ClaimCheck(Cost.MODEL, only_passages),
-    ClaimCheck(Cost.MODEL, second_answer),
-    ClaimCheck(Cost.MODEL, crop_comparison),
+#: Checks that need only the text of the claim.
+TEXT_CHECKS: Final[Sequence[ClaimCheck]] = (
+    citations_exist,
+    quote_in_passage,
+    numbers_in_passages,
+    colors_in_passages,
 )
+#: Checks that need the evidence.
+EVIDENCE_CHECKS: Final[Sequence[ClaimCheck]] = (
+    parser_problems,
+    words_in_evidence,
+    colors_in_images,
+)
+#: Checks that need a model.
+MODEL_CHECKS: Final[Sequence[ClaimCheck]] = (only_passages, second_answer, crop_comparison)
 
 
 def _contradiction(reason: str) -> Finding:

@@ -8,13 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Literal
 
 from sightline.storage.types import Box
 from sightline.tools.answers.answer_context import Evidence, OcrEvidence, PassageEvidence
 from sightline.tools.answers.answer_parser import Claim
-from sightline.tools.answers.claim_checks import CHECKS, CheckContext, Cost, Finding
+from sightline.tools.answers.claim_checks import (
+    EVIDENCE_CHECKS,
+    MODEL_CHECKS,
+    TEXT_CHECKS,
+    CheckContext,
+    Finding,
+)
 from sightline.tools.answers.crop_score import CropScore
 from sightline.tools.answers.text_matching import contains_phrase, is_no, is_yes, normalize
 
@@ -41,24 +46,23 @@ async def verify_claims(claims: Sequence[Claim], context: CheckContext) -> list[
 
 async def find_contradiction(claim: Claim, context: CheckContext) -> str | None:
     """Return what is wrong with a claim by its text alone, None if nothing is."""
-    for check in CHECKS:
-        if check.cost is Cost.TEXT and (finding := await check.check(claim, context)) is not None:
+    for check in TEXT_CHECKS:
+        if (finding := await check(claim, context)) is not None:
             return finding.reasons[0]
     return None
 
 
 async def _verify(claim: Claim, context: CheckContext) -> VerifiedClaim:
     verdict: Verdict = "unchecked"
-    for cost, checks in groupby(CHECKS, key=lambda check: check.cost):
+    for checks in (TEXT_CHECKS, EVIDENCE_CHECKS, MODEL_CHECKS):
         stage: list[Finding] = []
         for check in checks:
-            finding = await check.check(claim, context)
-            if finding is not None:
+            if (finding := await check(claim, context)) is not None:
                 stage.append(finding)
                 context = replace(context, findings=(*context.findings, finding))
                 if finding.is_final:
                     break
-        if cost is Cost.EVIDENCE:
+        if checks is EVIDENCE_CHECKS:
             claim = with_box(claim, context.evidence)
         verdict = _verdict(stage)
         if verdict != "unchecked" or any(each.is_final for each in stage):

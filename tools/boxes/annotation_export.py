@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from pydantic import JsonValue
 
 from sightline.storage.records.annotations import Annotation
 from sightline.storage.records.assets import Asset
-from sightline.tools.boxes.box_format import format_boxes
 from sightline.tools.boxes.model_profiles import Profile
+from sightline.tools.boxes.notations import format_boxes
 
 #: An asset with its annotations, by id.
 AnnotatedAsset = tuple[Asset, Sequence[Annotation]]
@@ -30,10 +30,15 @@ def to_coco(assets: Sequence[AnnotatedAsset]) -> dict[str, JsonValue]:
     """
     labels = sorted({each.label for _, items in assets for each in items})
     categories = {label: number for number, label in enumerate(labels, 1)}
-    images: list[JsonValue] = []
-    boxes: list[JsonValue] = []
-    for number, (asset, items) in enumerate(assets, 1):
-        images.append(
+    boxes = [
+        _coco_box(each, asset, number) | {"category_id": categories[each.label]}
+        for number, (asset, items) in enumerate(assets, 1)
+        for each in items
+    ]
+    return {
+        "info": {"description": "Annotations from Sightline"},
+        "licenses": [],
+        "images": [
             {
                 "id": number,
                 "file_name": image_file_name(asset),
@@ -44,29 +49,20 @@ def to_coco(assets: Sequence[AnnotatedAsset]) -> dict[str, JsonValue]:
                 "page": asset.page,
                 "seconds": asset.frame_seconds,
             }
-        )
-        boxes += [_coco_box(each, asset, number, categories[each.label]) for each in items]
-    for number, box in enumerate(boxes, 1):
-        if isinstance(box, dict):
-            box["id"] = number
-    return {
-        "info": {"description": "Annotations from Sightline"},
-        "licenses": [],
-        "images": images,
+            for number, (asset, _) in enumerate(assets, 1)
+        ],
         "categories": [{"id": number, "name": label} for label, number in categories.items()],
-        "annotations": boxes,
+        "annotations": [box | {"id": number} for number, box in enumerate(boxes, 1)],
     }
 
 
-def _coco_box(
-    annotation: Annotation, asset: Asset, image: int, category: int
-) -> dict[str, JsonValue]:
+def _coco_box(annotation: Annotation, asset: Asset, image: int) -> dict[str, JsonValue]:
     x0, y0, x1, y1 = annotation.box
     left, top = x0 * asset.width, y0 * asset.height
     width, height = (x1 - x0) * asset.width, (y1 - y0) * asset.height
-    described: dict[str, JsonValue] = {
+    score: dict[str, JsonValue] = {} if annotation.score is None else {"score": annotation.score}
+    return score | {
         "image_id": image,
-        "category_id": category,
         "bbox": [round(value, 2) for value in (left, top, width, height)],
         "area": round(width * height, 2),
         "iscrowd": 0,
@@ -80,9 +76,6 @@ def _coco_box(
             "created_at": annotation.created_at.isoformat(),
         },
     }
-    if annotation.score is not None:
-        described["score"] = annotation.score
-    return described
 
 
 def to_llava(assets: Sequence[AnnotatedAsset], profile: Profile) -> list[JsonValue]:
@@ -95,18 +88,12 @@ def to_llava(assets: Sequence[AnnotatedAsset], profile: Profile) -> list[JsonVal
     for asset, items in assets:
         placement = profile.place((asset.width, asset.height))
         turns: list[JsonValue] = []
-        for label, named in _by_label(items).items():
+        for label in dict.fromkeys(each.label for each in items):
             question = "".join(profile.locate_prompt([label]))
-            answer = format_boxes([(label, each.box) for each in named], profile, placement)
+            boxes = [(label, each.box) for each in items if each.label == label]
+            answer = format_boxes(boxes, profile, placement)
             turns.append({"from": "human", "value": question if turns else _IMAGE + question})
             turns.append({"from": "gpt", "value": answer})
         if turns:
             result.append({"id": asset.id, "image": image_file_name(asset), "conversations": turns})
     return result
-
-
-def _by_label(items: Sequence[Annotation]) -> Mapping[str, list[Annotation]]:
-    grouped: dict[str, list[Annotation]] = {}
-    for annotation in items:
-        grouped.setdefault(annotation.label, []).append(annotation)
-    return grouped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -23,23 +24,9 @@ _MAX_BOXES: Final = 100
 _MIN_SIDE: Final = 1e-6
 
 #: What models write instead of a box, in lower case without punctuation.
-_ABSENT: Final = frozenset(
-    [
-        "null",
-        "none",
-        "not there",
-        "not shown",
-        "not visible",
-        "not found",
-        "not present",
-        "nothing",
-        "there is none",
-        "there are none",
-        "no such object",
-        "图中没有",
-        "没有",
-        "无",
-    ]
+_ABSENT: Final = re.compile(
+    "null|none|not (?:there|shown|visible|found|present)|nothing|there (?:is|are) none|"
+    "no such object|图中没有|没有|无"
 )
 _PUNCTUATION: Final = " \t\r\n`'\"“”.,。，!！:："
 
@@ -102,7 +89,7 @@ def parse_boxes(text: str, profile: Profile, placement: Placement) -> BoxParseRe
     notes = list(dict.fromkeys(notes))
     if boxes:
         status: BoxStatus = "repaired" if notes else "found"
-    elif absent or parsed.is_empty or text.strip(_PUNCTUATION).lower() in _ABSENT:
+    elif absent or parsed.is_empty or _ABSENT.fullmatch(text.strip(_PUNCTUATION).lower()):
         status = "absent"
     else:
         status = "unreadable"

@@ -58,16 +58,11 @@ def place(fit: Fit, size: Size) -> Placement:
     """Return where an upright original lies in the image that `render` makes."""
     match fit:
         case PaddedSquare():
-            inner = _fit_max_square(fit, size)
-            side = max(inner)
-            left, top = _margins(inner)
-            scale = fit.edge / side
-            content = (
-                left * scale,
-                top * scale,
-                (left + inner[0]) * scale,
-                (top + inner[1]) * scale,
-            )
+            width, height = _fit_max_square(fit, size)
+            left, top = _margins((width, height))
+            scale = fit.edge / max(width, height)
+            right, bottom = (left + width) * scale, (top + height) * scale
+            content = (left * scale, top * scale, right, bottom)
             return Placement(size, (fit.edge, fit.edge), content)
         case Resized():
             sent = _resized_size(fit, size)
@@ -81,19 +76,11 @@ def render(fit: Fit, image: Image.Image) -> Image.Image:
     match fit:
         case PaddedSquare():
             inner = _fit_max_square(fit, image.size)
-            if inner != image.size:
-                image = image.resize(inner, Image.Resampling.BOX)
-            side = max(inner)
-            if image.width != image.height:
-                square = Image.new("RGB", (side, side), fit.color)
-                square.paste(image, _margins(inner))
-                image = square
-            if side == fit.edge:
-                return image
-            return image.resize((fit.edge, fit.edge), Image.Resampling.BICUBIC)
+            square = Image.new("RGB", (max(inner), max(inner)), fit.color)
+            square.paste(image.resize(inner, Image.Resampling.BOX), _margins(inner))
+            return square.resize((fit.edge, fit.edge), Image.Resampling.BICUBIC)
         case Resized():
-            sent = _resized_size(fit, image.size)
-            return image if sent == image.size else image.resize(sent, Image.Resampling.BICUBIC)
+            return image.resize(_resized_size(fit, image.size), Image.Resampling.BICUBIC)
         case _:
             assert_never(fit)
 
@@ -104,11 +91,7 @@ def _margins(size: Size) -> tuple[int, int]:
 
 
 def _fit_max_square(fit: PaddedSquare, size: Size) -> Size:
-    max_side = max(2 * fit.edge, _MAX_SQUARE_EDGE)
-    side = max(size)
-    if side <= max_side:
-        return size
-    scale = max_side / side
+    scale = min(1.0, max(2 * fit.edge, _MAX_SQUARE_EDGE) / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 

@@ -6,6 +6,7 @@ The first matching pattern wins, so the newer of two similar names is first.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final
 
 from sightline.storage.errors import UnknownNameError
@@ -18,6 +19,7 @@ _GRAY: Final = (127, 127, 127)
 #: Qwen2-VL's preprocessing does not resize smaller images, whatever the server's limits.
 _QWEN_PIXELS: Final = 14 * 14 * 4 * 1280
 _LARGE: Final = Resized(max_edge=1344, max_pixels=1_400_000)
+_SQUARE_896: Final = Resized(max_edge=896, max_pixels=896 * 896)
 #: The server does not resize sides that are multiples of 28.
 _QWEN: Final = Resized(max_edge=1288, max_pixels=_QWEN_PIXELS, multiple=28, min_edge=56)
 _QWEN3: Final = Resized(max_edge=1280, max_pixels=1_310_720, multiple=32, min_edge=64)
@@ -34,8 +36,15 @@ _JSON_YX: Final = _JSON.format(key="box_2d", corners="[y1, x1, y2, x2]")
 
 _THOUSAND: Final = BoxFormat(extent=1000)
 _UNIT: Final = BoxFormat(extent=1.0, decimals=2, key="bbox")
+_LABELED: Final = partial(BoxFormat, extent=1000, label_before=True)
+_MOLMO: Final = partial(BoxFormat, "molmo", points=True)
 
 PLAIN: Final = Profile("plain", "", _LARGE, max_images=4, box_format=None)
+
+_llava = partial(Profile, box_format=_UNIT, locate_template=_SENTENCE)
+_json_list = partial(Profile, max_images=8, multi_phrase=True)
+_tokens = partial(Profile, special_tokens=True)
+_points = partial(Profile, locate_template="Point to {phrase}.", supports_schema=False)
 
 FAMILIES: Final = (
     Profile(
@@ -59,117 +68,84 @@ FAMILIES: Final = (
         "",
         PaddedSquare(336, _CLIP_MEAN),
         max_images=1,
-        box_format=BoxFormat(
-            extent=None, label_before=True, template="{label} [[{0},{1},{2},{3}]]"
-        ),
+        box_format=_LABELED(extent=None, template="{label} [[{0},{1},{2},{3}]]"),
         locate_template="Where is {phrase}? Answer with its box as [[x1,y1,x2,y2]].",
         lossless=True,
     ),
-    Profile(
+    _llava(
         "llava-onevision",
         r"llava[-_]?(onevision|ov)|onevision",
         PaddedSquare(768, _GRAY),
         max_images=8,
-        box_format=_UNIT,
-        locate_template=_SENTENCE,
     ),
-    Profile(
-        "llava-1.6",
-        r"llava[-_]?(v?1\.6|next)",
-        PaddedSquare(672, _CLIP_MEAN),
-        max_images=1,
-        box_format=_UNIT,
-        locate_template=_SENTENCE,
-    ),
+    _llava("llava-1.6", r"llava[-_]?(v?1\.6|next)", PaddedSquare(672, _CLIP_MEAN), max_images=1),
     # Boxes are relative to the padded square (github.com/haotian-liu/LLaVA/issues/606). We pad, so
     # the server's own padding or cropping changes nothing.
-    Profile(
+    _llava(
         "llava-1.5",
         r"llava[-_]?v?1\.5|^llava$",
         PaddedSquare(336, _CLIP_MEAN),
         max_images=1,
-        box_format=_UNIT,
-        locate_template=_SENTENCE,
         lossless=True,
     ),
-    Profile(
+    _json_list(
         "qwen3-vl",
         r"qwen[-_]?3(\.\d)?[-_]?(vl|omni)",
         _QWEN3,
-        max_images=8,
         box_format=_THOUSAND,
         locate_template=_JSON_XY,
-        multi_phrase=True,
     ),
-    Profile(
+    _json_list(
         "qwen2.5-vl",
         r"qwen[-_]?2\.5[-_]?(vl|omni)",
         _QWEN,
-        max_images=8,
         box_format=BoxFormat(extent=None),
         locate_template=_JSON_XY,
-        multi_phrase=True,
     ),
-    Profile(
+    _tokens(
         "qwen2-vl",
         r"qwen[-_]?2[-_]?vl",
         _QWEN,
         max_images=8,
-        box_format=BoxFormat(
-            extent=1000,
-            label_before=True,
+        box_format=_LABELED(
             template=(
                 "<|object_ref_start|>{label}<|object_ref_end|>"
                 "<|box_start|>({0},{1}),({2},{3})<|box_end|>"
-            ),
+            )
         ),
         locate_template="Output the bounding box of {phrase} in the image.",
-        special_tokens=True,
     ),
-    Profile(
+    _tokens(
         "internvl",
         r"intern[-_]?vl|internvl",
         _LARGE,
         max_images=8,
-        box_format=BoxFormat(
-            extent=1000,
-            label_before=True,
-            template="<ref>{label}</ref><box>[[{0},{1},{2},{3}]]</box>",
-        ),
-        locate_template=(
-            "Please provide the bounding box coordinate of the region this sentence describes: "
-            "<ref>{phrase}</ref>"
-        ),
-        special_tokens=True,
+        box_format=_LABELED(template="<ref>{label}</ref><box>[[{0},{1},{2},{3}]]</box>"),
+        locate_template=_SENTENCE.replace("{phrase}.", "<ref>{phrase}</ref>"),
     ),
     # x = round(x_pixel / width * 1000), as in the official tools.
-    Profile(
+    _json_list(
         "glm-v",
         r"glm[-_]?\d(\.\d)?v|cogvlm2|glm[-_]?v\b",
         Resized(max_edge=1344, max_pixels=1_400_000, multiple=28, min_edge=112),
-        max_images=8,
         box_format=_THOUSAND,
         locate_template=_JSON_XY,
-        multi_phrase=True,
         special_tokens=True,
     ),
-    Profile(
+    _tokens(
         "deepseek-vl2",
         r"deepseek[-_]?vl[-_]?2",
         _LARGE,
         max_images=2,
-        box_format=BoxFormat(
-            extent=999,
-            label_before=True,
-            template="<|ref|>{label}<|/ref|><|det|>[[{0},{1},{2},{3}]]<|/det|>",
+        box_format=_LABELED(
+            extent=999, template="<|ref|>{label}<|/ref|><|det|>[[{0},{1},{2},{3}]]<|/det|>"
         ),
         locate_template="<|ref|>{phrase}<|/ref|>.",
-        special_tokens=True,
     ),
-    Profile(
+    _tokens(
         "paligemma",
         r"paligemma",
-        Resized(max_edge=896, max_pixels=896 * 896),
+        _SQUARE_896,
         max_images=1,
         box_format=BoxFormat(
             "paligemma",
@@ -181,48 +157,34 @@ FAMILIES: Final = (
         multi_phrase=True,
         joiner=" ; ",
         supports_schema=False,
-        special_tokens=True,
     ),
-    Profile(
+    _json_list(
         "gemma",
         r"gemma[-_]?[34]|gemini",
-        Resized(max_edge=896, max_pixels=896 * 896),
-        max_images=8,
+        _SQUARE_896,
         box_format=BoxFormat(extent=1000, y_first=True, key="box_2d"),
         locate_template=_JSON_YX,
-        multi_phrase=True,
     ),
     # ``IMAGE ID X Y`` in thousandths, as in the official parser.
-    Profile(
+    _points(
         "molmo-2",
         r"molmo[-_]?2",
         _LARGE,
         max_images=4,
-        box_format=BoxFormat(
-            "molmo",
-            extent=1000,
-            points=True,
-            template='<points coords="1 1 {0:0>3} {1:0>3}">{label}</points>',
+        box_format=_MOLMO(
+            extent=1000, template='<points coords="1 1 {0:0>3} {1:0>3}">{label}</points>'
         ),
-        locate_template="Point to {phrase}.",
-        supports_schema=False,
     ),
-    Profile(
+    _points(
         "molmo",
         r"molmo(e|[-_]?7b|[-_]?72b|[-_]?1b|$)",
         _LARGE,
         max_images=1,
-        box_format=BoxFormat(
-            "molmo",
-            extent=100,
-            decimals=1,
-            points=True,
-            template='<point x="{0}" y="{1}" alt="{label}">{label}</point>',
+        box_format=_MOLMO(
+            extent=100, decimals=1, template='<point x="{0}" y="{1}" alt="{label}">{label}</point>'
         ),
-        locate_template="Point to {phrase}.",
-        supports_schema=False,
     ),
-    Profile(
+    _tokens(
         "florence-2",
         r"florence[-_]?2",
         PaddedSquare(768, _GRAY),
@@ -235,9 +197,8 @@ FAMILIES: Final = (
         ),
         locate_template="Locate the phrases in the caption: {phrase}.",
         supports_schema=False,
-        special_tokens=True,
     ),
-    Profile(
+    _tokens(
         "kosmos-2",
         r"kosmos[-_]?2",
         PaddedSquare(448, _CLIP_MEAN),
@@ -253,7 +214,6 @@ FAMILIES: Final = (
         ),
         locate_template="<grounding><phrase>{phrase}</phrase>",
         supports_schema=False,
-        special_tokens=True,
     ),
     PLAIN,
 )
@@ -265,14 +225,11 @@ def choose_profile(model: str, profile: str = "auto") -> Profile:
     An unknown model gets ``plain``, which has no boxes. Raises UnknownNameError for an unknown
     profile.
     """
-    if profile != "auto":
-        for family in FAMILIES:
-            if family.name == profile:
-                return family
-        names = ["auto", *(family.name for family in FAMILIES)]
-        raise UnknownNameError("model profile", profile, names)
-    lowered = model.lower()
-    for family in FAMILIES:
-        if family.model_pattern and re.search(family.model_pattern, lowered):
-            return family
-    return PLAIN
+    if profile == "auto":
+        lowered = model.lower()
+        matches = (each for each in FAMILIES if re.search(each.model_pattern or r"$^", lowered))
+        return next(matches, PLAIN)
+    by_name = {family.name: family for family in FAMILIES}
+    if profile not in by_name:
+        raise UnknownNameError("model profile", profile, ["auto", *by_name])
+    return by_name[profile]

@@ -1,4 +1,4 @@
-"""Find labeled groups of four numbers in a reply, in every notation.
+"""Read and write labeled groups of four numbers, in every notation.
 
 Every pattern has a bounded length and no nested repetition, so the time is linear in the text.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 
 from sightline.storage.types import Box
-from sightline.tools.boxes.model_profiles import BoxFormat
+from sightline.tools.boxes.geometry import Placement
+from sightline.tools.boxes.model_profiles import BoxFormat, Notation, Profile
 from sightline.tools.boxes.tolerant_json import MAX_CHARS, Value, documents
 
 LABEL_CHARS: Final = 200
@@ -46,19 +47,9 @@ class ParsedNotation:
 def parse_notation(text: str, box_format: BoxFormat) -> ParsedNotation:
     """Find every group in the text, in order."""
     text = text[:MAX_CHARS]
-    match box_format.notation:
-        case "brackets":
-            return _brackets(text, box_format)
-        case "paligemma":
-            return ParsedNotation(tuple(_paligemma(text)))
-        case "florence":
-            return ParsedNotation(tuple(_florence(text)))
-        case "kosmos":
-            return ParsedNotation(tuple(_kosmos(text)))
-        case "molmo":
-            return ParsedNotation(tuple(_molmo(text)))
-        case _:
-            assert_never(box_format.notation)
+    if box_format.notation == "brackets":
+        return _brackets(text, box_format)
+    return ParsedNotation(tuple(_TOKEN_PARSERS[box_format.notation](text)))
 
 
 # Brackets: JSON where there is an object, else numbers in the text ---------------------------
@@ -109,7 +100,7 @@ def _bracketed(text: str, box_format: BoxFormat) -> Iterator[LabeledNumbers]:
         if match["ref"] is not None:
             label, after = match["ref"].strip(), match.end()
             continue
-        four = [match[name] for name in ("abcd" if match["a"] is not None else "efgh")]
+        four = match.group(*("abcd" if match["a"] is not None else "efgh"))
         if box_format.label_before:
             between = text[max(after, match.start() - LABEL_CHARS) : match.start()]
             words = _TOKEN.sub(" ", between).strip(_BETWEEN)
@@ -120,13 +111,10 @@ def _bracketed(text: str, box_format: BoxFormat) -> Iterator[LabeledNumbers]:
 
 
 def _json(text: str) -> ParsedNotation:
-    items: list[LabeledNumbers] = []
-    truncated = is_empty = False
-    for document in documents(text):
-        items += _walk(document.value, "")
-        truncated |= document.truncated
-        is_empty |= _is_empty(document.value)
-    return ParsedNotation(tuple(items), truncated, is_empty=is_empty and not items)
+    found = documents(text)
+    items = tuple(item for document in found for item in _walk(document.value, ""))
+    is_empty = not items and any(_is_empty(document.value) for document in found)
+    return ParsedNotation(items, any(document.truncated for document in found), is_empty)
 
 
 def _is_empty(value: Value) -> bool:
@@ -138,66 +126,47 @@ def _is_empty(value: Value) -> bool:
 
 def _walk(value: Value, label: str) -> Iterator[LabeledNumbers]:
     """Yield the groups in a JSON value. `documents` limits its depth."""
-    if isinstance(value, list):
-        four = _four_of(value)
-        if four is not None:
+    if isinstance(value, dict):
+        yield from _walk_object(value, label)
+    elif isinstance(value, list):
+        if (four := _four_of(value)) is not None:
             yield LabeledNumbers(label, four)
         else:
             for item in value:
-                if isinstance(item, list | dict):
-                    yield from _walk(item, label)
-    elif isinstance(value, dict):
-        yield from _walk_object(value, label)
+                yield from _walk(item, label)
 
 
 def _walk_object(members: dict[str, Value], label: str) -> Iterator[LabeledNumbers]:
     lowered = {key.lower(): item for key, item in members.items()}
     own = next((str(lowered[k]) for k in _LABEL_KEYS if isinstance(lowered.get(k), str)), label)
     own = " ".join(own.split())[:LABEL_CHARS]
-    corners = _named_corners(lowered)
+    names = next((names for names in _CORNERS if lowered.keys() >= set(names)), ())
+    corners = _four_of([lowered[name] for name in names])
     if corners is not None:
         yield LabeledNumbers(own, corners, named_corners=True)
         return
     for key, item in members.items():
-        if key.lower() in _BOX_KEYS:
-            if item is None:
-                yield LabeledNumbers(own, None)
-            elif isinstance(item, str):
-                yield from (LabeledNumbers(own, four) for four in _in_string(item))
-            else:
-                yield from _walk(item, own)
-        elif isinstance(item, list) and _four_of(item) is not None:
-            # {"white van": [1, 2, 3, 4]}
-            yield LabeledNumbers(own or key[:LABEL_CHARS], _four_of(item))
-        elif isinstance(item, list | dict):
+        is_box = key.lower() in _BOX_KEYS
+        if is_box and item is None:
+            yield LabeledNumbers(own, None)
+        elif is_box and isinstance(item, str):
+            yield from (LabeledNumbers(own, four) for four in _in_string(item))
+        elif not is_box and isinstance(item, list) and (four := _four_of(item)) is not None:
+            yield LabeledNumbers(own or key[:LABEL_CHARS], four)  # {"white van": [1, 2, 3, 4]}
+        else:
             yield from _walk(item, own)
-
-
-def _named_corners(members: dict[str, Value]) -> Box | None:
-    for names in _CORNERS:
-        if all(name in members for name in names):
-            return _four_of([members[name] for name in names])
-    return None
 
 
 def _in_string(text: str) -> Iterator[Box]:
     for match in _GROUP.finditer(text[:LABEL_CHARS]):
-        if match["a"] is not None:
-            four = _four([match[name] for name in "abcd"])
-            if four is not None:
-                yield four
+        if match["a"] is not None and (four := _four(match.group(*"abcd"))) is not None:
+            yield four
 
 
 def _four_of(items: list[Value]) -> Box | None:
     """Return four numbers, from numbers or strings; None for anything else."""
-    if len(items) != 4:
-        return None
-    numbers: list[str] = []
-    for item in items:
-        if isinstance(item, bool) or not isinstance(item, float | str):
-            return None
-        numbers.append(str(item))
-    return _four(numbers)
+    texts = [str(item) for item in items if isinstance(item, float | str)]
+    return _four(texts) if len(texts) == len(items) == 4 else None
 
 
 def _four(texts: Iterable[str]) -> Box | None:
@@ -275,3 +244,57 @@ def _triples(label: str, coords: str) -> Iterator[LabeledNumbers]:
     for at in range(1, len(numbers) - 2, 3):
         x, y = numbers[at + 1], numbers[at + 2]
         yield LabeledNumbers(label, (x, y, x, y))
+
+
+_TOKEN_PARSERS: Final[dict[Notation, Callable[[str], Iterator[LabeledNumbers]]]] = {
+    "paligemma": _paligemma,
+    "florence": _florence,
+    "kosmos": _kosmos,
+    "molmo": _molmo,
+}
+
+# Writing, for training data and round trips ------------------------------------------------------
+
+#: Characters with a meaning in some notation.
+_RESERVED: Final = re.compile(r"[<>\[\](){}\"\s]+")
+
+
+def format_boxes(
+    labeled_boxes: Sequence[tuple[str, Box]], profile: Profile, placement: Placement
+) -> str:
+    """Write labels and normalized boxes as a model of the profile does.
+
+    A family that points gets the center of each box. Raises ValueError if the profile has no boxes.
+    """
+    box_format = profile.box_format
+    if box_format is None:
+        raise ValueError(f"The profile {profile.name!r} has no boxes.")
+    separator = " ; " if box_format.notation == "paligemma" else "\n"
+    return separator.join(
+        box_format.template.format(
+            *_write_numbers(box, box_format, placement), label=_RESERVED.sub(" ", label).strip()
+        )
+        for label, box in labeled_boxes
+    )
+
+
+def _write_numbers(box: Box, box_format: BoxFormat, placement: Placement) -> Sequence[str | int]:
+    sent = placement.to_sent(box)
+    if box_format.points:
+        x, y = (sent[0] + sent[2]) / 2, (sent[1] + sent[3]) / 2
+        sent = (x, y, x, y)
+    numbers: Sequence[float] = box_format.from_sent(sent, placement.sent)
+    if box_format.notation == "kosmos":
+        return _kosmos_cells(numbers)
+    if box_format.notation in ("paligemma", "florence") and box_format.extent is not None:
+        # Bins are counted from 0, so the far edge is in the last one.
+        numbers = [min(max(number, 0.0), box_format.extent - 1) for number in numbers]
+    return [f"{number:.{box_format.decimals}f}" for number in numbers]
+
+
+def _kosmos_cells(numbers: Sequence[float]) -> tuple[int, int]:
+    """Return the indices of the cells that contain the corners."""
+    last = _KOSMOS_CELLS - 1
+    x0, y0 = (min(max(math.floor(value), 0), last) for value in numbers[:2])
+    x1, y1 = (min(max(math.ceil(value - 1), 0), last) for value in numbers[2:])
+    return y0 * _KOSMOS_CELLS + x0, y1 * _KOSMOS_CELLS + x1

@@ -79,7 +79,7 @@ class LabeledBox(ToolModel):
     """A box with its label."""
 
     box: BoxCorners
-    label: Annotated[str, Field(max_length=MAX_LABEL_CHARS)] = ""
+    label: str = Field(default="", max_length=MAX_LABEL_CHARS)
 
 
 def selection(

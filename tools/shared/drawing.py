@@ -123,4 +123,4 @@ def decode_overlays(code: str) -> tuple[list[BoxOverlay], Style]:
         raise InvalidArgumentError(
             "The URI contains no valid boxes. Use a `uri` from a result of annotate_image."
         ) from error
-    return [BoxOverlay(images.parse_box(list(box[:4])), box[4]) for box in boxes], style
+    return [BoxOverlay(images.parse_box(box[:4]), box[4]) for box in boxes], style

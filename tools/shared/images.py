@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ def decode_upright(data: bytes, *, max_pixels: int, edge: int | None = None) -> 
         raise MediaError("not_an_image", f"the image cannot be decoded: {error}") from error
 
 
-def parse_box(box: list[float]) -> Box:
+def parse_box(box: Sequence[float]) -> Box:
     """Validate a normalized box. Raises InvalidArgumentError."""
     if len(box) != 4:
         raise InvalidArgumentError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
 
 from pydantic import Field, JsonValue
 
@@ -16,7 +15,7 @@ from sightline.storage.retrieval.search_types import (
     RetrieverScore,
     SearchReport,
 )
-from sightline.tools.shared.tool_results import NormalizedBox, Score, ToolModel, as_list
+from sightline.tools.shared.tool_results import NormalizedBox, Score, ToolModel
 
 _MAX_CAPTION_CHARS = 160
 _MAX_PASSAGE_CHARS = 200
@@ -25,14 +24,14 @@ _MAX_PASSAGE_CHARS = 200
 class AssetReference(ToolModel):
     """An asset, described so that it can be found, viewed and cited."""
 
-    asset: Annotated[str, Field(description="Id for view_image and the other tools.")]
-    source: Annotated[str, Field(description="File name at ingest.")]
+    asset: str = Field(description="Id for view_image and the other tools.")
+    source: str = Field(description="File name at ingest.")
     collection: str
-    kind: Annotated[str, Field(description="'image', 'page' or 'frame'.")]
-    page: Annotated[int | None, Field(description="Page of the document, from 1.")] = None
-    seconds: Annotated[float | None, Field(description="Time in the video, in seconds.")] = None
-    size: Annotated[list[int], Field(description="Width and height in pixels, upright.")]
-    captured_at: Annotated[str | None, Field(description="Capture time, ISO 8601.")] = None
+    kind: str = Field(description="'image', 'page' or 'frame'.")
+    page: int | None = Field(default=None, description="Page of the document, from 1.")
+    seconds: float | None = Field(default=None, description="Time in the video, in seconds.")
+    size: list[int] = Field(description="Width and height in pixels, upright.")
+    captured_at: str | None = Field(default=None, description="Capture time, ISO 8601.")
     caption: str | None = None
     metadata: dict[str, JsonValue] | None = None
     uri: str
@@ -54,9 +53,9 @@ class AnnotationReference(ToolModel):
 class RetrieverRank(ToolModel):
     """Rank and score of a hit in one retriever."""
 
-    rank: Annotated[int, Field(description="Rank in this retriever, from 1.")]
+    rank: int = Field(description="Rank in this retriever, from 1.")
     score: Score
-    distance: Annotated[Score | None, Field(description="Cosine distance.")] = None
+    distance: Score | None = Field(default=None, description="Cosine distance.")
 
 
 class MatchedPassage(ToolModel):
@@ -116,7 +115,7 @@ def matched_passage(passage: Passage, *, detailed: bool) -> MatchedPassage:
         passage=f"p{passage.id}",
         kind=passage.kind,
         text=passage.text if detailed else shorten(passage.snippet, _MAX_PASSAGE_CHARS),
-        box=as_list(passage.box),
+        box=passage.box,
     )
 
 

@@ -6,7 +6,7 @@ Many clients read only the first text block and some drop images, so that block 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
@@ -29,7 +29,7 @@ Thresholds = Annotated[
     dict[str, Score], Field(description="Score above which a hit is significant, by retriever.")
 ]
 NormalizedBox = Annotated[
-    list[Score],
+    Sequence[Score],
     Field(description="Corners [x0, y0, x1, y1], 0 to 1 of the upright image, origin top left."),
 ]
 
@@ -38,11 +38,6 @@ class ToolModel(BaseModel):
     """Base of all results and arguments. Results omit fields that are None."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
-
-
-def as_list(values: Iterable[float] | None) -> list[float] | None:
-    """Return the values as a list, None for None."""
-    return None if values is None else list(values)
 
 
 def to_tool_result(result: ToolModel, images: Sequence[EncodedImage] = ()) -> CallToolResult:

@@ -18,7 +18,7 @@ from sightline.tools.answers.answer_context import (
     PassageEvidence,
 )
 from sightline.tools.answers.answer_parser import Claim
-from sightline.tools.answers.claim_checks import CHECKS, CheckContext, Cost
+from sightline.tools.answers.claim_checks import EVIDENCE_CHECKS, CheckContext
 from sightline.tools.answers.claim_verification import (
     find_contradiction,
     locate_words,
@@ -60,8 +60,7 @@ async def findings(
 ) -> list[bool | None]:
     """Return True (support), False (contradiction) or None (doubt) per finding."""
     claim = Claim(text, (1,), box)  # type: ignore[arg-type]
-    checks = [check for check in CHECKS if check.cost is Cost.EVIDENCE]
-    found = [await check.check(claim, context({1: evidence}, question)) for check in checks]
+    found = [await check(claim, context({1: evidence}, question)) for check in EVIDENCE_CHECKS]
     for each in found:
         assert each is None or each.is_doubtful == (each.supports is None)
     return [each.supports for each in found if each is not None]
