@@ -14,11 +14,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import synthetic_album
-from sightline.server.cli.eval import (
-    STARTUP_TIMEOUT_SECONDS,
-    add_output_arguments,
-    evaluate_and_write,
-)
+from sightline.server.cli.eval import add_output_arguments, evaluate_and_write
 from sightline.server.cli.ingest import ingest_paths, progress_bar
 from sightline.server.config import load_settings
 from sightline.server.evaluation.run_file import load_run_file
@@ -40,7 +36,6 @@ async def _evaluate(options: argparse.Namespace, work: Path) -> None:
         data_dir=work / "data",
         database__url=None,
         ingest__ocr="on",
-        startup_timeout_seconds=STARTUP_TIMEOUT_SECONDS,
         log__level="warning",
     )
     logs.configure(settings)

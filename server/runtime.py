@@ -18,8 +18,7 @@ from sightline.server.lazy_resource import (
     open_in_thread,
     run_in_daemon_thread,
 )
-from sightline.server.mcp_server.analytics_provider import AnalyticsProvider
-from sightline.server.mcp_server.principal_cache import PrincipalCache
+from sightline.server.mcp_server.principals import AnalyticsProvider, PrincipalCache
 from sightline.server.models.image_text import image_text_encoder
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.server.models.text import cross_encoder_reranker, passage_encoder
@@ -78,50 +77,49 @@ class Runtime:
         settings: Settings,
         metrics: Metrics,
         *,
-        timeout_seconds: float | None = None,
         on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         """Create the resources. Nothing is opened before ``async with``.
 
-        ``timeout_seconds`` is how long a call waits for a resource that still opens; None means
-        the setting. ``on_failure`` is called if the database has an error that a retry cannot
-        solve, such as another schema version.
+        ``on_failure`` is called if the database has an error that a retry cannot solve, such as
+        another schema version.
         """
         self._settings = settings
-        self._timeout_seconds = (
-            settings.startup_timeout_seconds if timeout_seconds is None else timeout_seconds
-        )
         self._stack = AsyncExitStack()
         self.database = LazyResource(
             "the database",
             partial(open_database, settings),
-            timeout_seconds=self._timeout_seconds,
+            timeout_seconds=settings.startup_timeout_seconds,
             error_type=DatabaseUnavailableError,
             retry_on=(DatabaseUnavailableError,),
             on_failure=on_failure,
             delay_seconds=_HANDSHAKE_SECONDS,
         )
+        self._resources: dict[str, LazyResource[Any]] = {"database": self.database}
         self.principal_cache = PrincipalCache(self.database)
         encoder, observer = settings.encoder, metrics.batch
-        self.encoder = self._lazy_model(
+        self.encoder = self._add_model(
+            "encoder",
             f"the encoder {encoder.model!r}",
             partial(image_text_encoder.load, encoder, settings.data_dir, observer),
         )
         #: None if the image encoder also encodes passages.
         self.passage_encoder: LazyResource[passage_encoder.PassageEncoder] | None = None
         if encoder.passage_model != passage_encoder.SAME_AS_IMAGES:
-            self.passage_encoder = self._lazy_model(
+            self.passage_encoder = self._add_model(
+                "passage_encoder",
                 f"the passage encoder {encoder.passage_model!r}",
                 partial(passage_encoder.load, encoder, settings.data_dir, observer),
             )
         reranker = settings.reranker.model
         self._cross_encoder: LazyResource[cross_encoder_reranker.CrossEncoderReranker] | None = None
         if reranker not in (cross_encoder_reranker.OFF, cross_encoder_reranker.VLM):
-            self._cross_encoder = self._lazy_model(
+            self._cross_encoder = self._add_model(
+                "reranker",
                 f"the reranker {reranker!r}",
                 partial(cross_encoder_reranker.load, reranker, encoder, observer),
             )
-        self._retrievers = self._lazy("search", _open_retrievers)
+        self._retrievers = self._add("search", "search", _open_retrievers)
         #: None if no endpoint is configured.
         self.vlm = _create_vlm_client(settings, metrics)
         self._decoder = create_image_decoder(settings)
@@ -132,13 +130,11 @@ class Runtime:
         self._passage_search: PassageSearch | None = None
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            for resource in self._resources().values():
-                await stack.enter_async_context(resource)
-            if self.vlm is not None:
-                stack.push_async_callback(self.vlm.close)
-            stack.push_async_callback(self._decoder.close)
-            self._stack = stack.pop_all()
+        for resource in self._resources.values():
+            await self._stack.enter_async_context(resource)
+        if self.vlm is not None:
+            self._stack.push_async_callback(self.vlm.close)
+        self._stack.push_async_callback(self._decoder.close)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -149,13 +145,13 @@ class Runtime:
         await self._stack.aclose()
 
     async def wait_ready(self) -> None:
-        """Wait until all resources are open."""
-        for resource in self._resources().values():
-            await resource.opened.wait()
+        """Wait until each resource is open or has failed for good."""
+        for resource in self._resources.values():
+            await resource.settled.wait()
 
     def states(self) -> dict[str, State]:
         """Return the state of each resource."""
-        return {name: resource.state for name, resource in self._resources().items()}
+        return {name: resource.state for name, resource in self._resources.items()}
 
     def dependencies(self) -> Dependencies:
         """Return the dependencies of the tools."""
@@ -236,53 +232,39 @@ class Runtime:
             return "unusable"
         return "ready"
 
-    async def rerank_model(self) -> RerankModel | None:
-        """Return the model that reranks the first results, or None.
-
-        Raises ConfigurationError if the setting is invalid.
-        """
-        reranker = self._settings.reranker.model
-        cross_encoder_reranker.check(reranker, self._settings.vlm.base_url)
-        if self._cross_encoder is not None:
-            return await self._cross_encoder.get()
-        if reranker == cross_encoder_reranker.VLM and self.vlm is not None:
-            return VlmReranker(self.vlm)
-        return None
-
     async def _rerank_stage(self) -> RerankStage | None:
-        model = await self.rerank_model()
-        if model is None:
+        """Return the reranking of the first results. Raises ConfigurationError."""
+        settings = self._settings.reranker
+        cross_encoder_reranker.check(settings.model, self._settings.vlm.base_url)
+        model: RerankModel
+        if self._cross_encoder is not None:
+            model = await self._cross_encoder.get()
+        elif settings.model == cross_encoder_reranker.VLM and self.vlm is not None:
+            model = VlmReranker(self.vlm)
+        else:
             return None
-        return RerankStage(model, timeout_seconds=self._settings.reranker.timeout_seconds)
+        return RerankStage(model, timeout_seconds=settings.timeout_seconds)
 
     async def _query_encoder(self) -> TextEncoder:
         if self.passage_encoder is None:
             return await self.encoder.get()
         return (await self.passage_encoder.get()).queries
 
-    def _resources(self) -> dict[str, LazyResource[Any]]:
-        named: dict[str, LazyResource[Any] | None] = {
-            "database": self.database,
-            "encoder": self.encoder,
-            "passage_encoder": self.passage_encoder,
-            "reranker": self._cross_encoder,
-            "search": self._retrievers,
-        }
-        return {name: resource for name, resource in named.items() if resource is not None}
+    def _add_model(self, key: str, name: str, load: Callable[[], C]) -> LazyResource[C]:
+        return self._add(key, name, partial(open_in_thread, load))
 
-    def _lazy_model(self, name: str, load: Callable[[], C]) -> LazyResource[C]:
-        return self._lazy(name, partial(open_in_thread, load))
-
-    def _lazy(
-        self, name: str, open_resource: Callable[[], AbstractAsyncContextManager[T]]
+    def _add(
+        self, key: str, name: str, open_resource: Callable[[], AbstractAsyncContextManager[T]]
     ) -> LazyResource[T]:
-        return LazyResource(
+        resource = LazyResource(
             name,
             open_resource,
-            timeout_seconds=self._timeout_seconds,
+            timeout_seconds=self._settings.startup_timeout_seconds,
             error_type=ModelUnavailableError,
             delay_seconds=_HANDSHAKE_SECONDS,
         )
+        self._resources[key] = resource
+        return resource
 
 
 def ingest_options(settings: Settings) -> IngestOptions:
@@ -312,7 +294,7 @@ def allowed_urls(settings: Settings) -> UrlPolicy | None:
 
 
 def _create_vlm_client(settings: Settings, metrics: Metrics) -> VlmClient | None:
-    endpoint = VlmEndpoint.from_settings(settings)
+    endpoint = VlmEndpoint.from_settings(settings.vlm)
     if endpoint is None:
         return None
     # Imports httpx, for which the handshake must not wait.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,16 +26,10 @@ from benchmarks.answers import (
     sections,
     synthetic_questions,
 )
-from sightline.server.evaluation.answers.ablation import (
-    CONDITIONS,
-    Condition,
-    ask_all,
-    asset_ids_by_source,
-)
-from sightline.server.evaluation.answers.answer_metrics import AnswerScore
-from sightline.server.evaluation.answers.answer_sections import answer_section, answers_to_jsonl
-from sightline.server.evaluation.markdown_report import render_markdown
-from sightline.server.evaluation.report_model import EvalReport, ReportSection
+from sightline.server.evaluation.ablation import CONDITIONS, Condition, evaluate_questions
+from sightline.server.evaluation.answer_metrics import AnswerScore
+from sightline.server.evaluation.answer_sections import answer_section, answer_to_json
+from sightline.server.evaluation.report_model import EvalReport, ReportSection, render_markdown
 from sightline.server.models.model_server.builtin.openai_server import BUILTIN_VLM
 from sightline.tools.answers import confidence
 from sightline.tools.answers.confidence import Calibration
@@ -130,13 +125,17 @@ async def _score(arguments: argparse.Namespace, folder: Path, split: Split) -> S
     scores: dict[Condition, Sequence[AnswerScore]] = {}
     album = folder / synthetic_questions.ALBUM
     async with eval_server.open_dependencies(folder, album, collection) as deps:
-        sources = await asset_ids_by_source(deps, questions, collection)
         for condition in arguments.conditions:
             sys.stderr.write(f"{condition}:\n")
-            scores[condition] = await ask_all(
-                deps, questions, condition, sources, collection=collection, progress=_progress
+            scores |= await evaluate_questions(
+                deps, questions, collection, _progress, conditions=[condition]
             )
-            (arguments.out / ANSWERS).write_text(answers_to_jsonl(scores), encoding="utf-8")
+            lines = [
+                json.dumps({"condition": name, **answer_to_json(each)}, ensure_ascii=False)
+                for name, answers in scores.items()
+                for each in answers
+            ]
+            (arguments.out / ANSWERS).write_text("\n".join([*lines, ""]), encoding="utf-8")
     return scores
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.server.evaluation.answers.answer_metrics import AnswerScore
+from sightline.server.evaluation.answer_metrics import AnswerScore
 
 BINS: Final = 10
 _RIDGE_PENALTIES: Final = (1.0, 3.0, 10.0, 30.0, 100.0)

@@ -18,7 +18,7 @@ from typing import Final, Literal
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.answers import eval_server
-from sightline.server.evaluation.answers.eval_questions import EvalQuestion
+from sightline.server.evaluation.answer_metrics import EvalQuestion
 from sightline.storage.retrieval.search_types import Selection
 from sightline.tools.answer_question import answer_with_evidence
 from sightline.tools.answers.answer_results import AnswerResult

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchmarks.answers.calibration import Reliability
 from benchmarks.answers.injection_benchmark import Location
-from sightline.server.evaluation.answers.answer_metrics import AnswerScore, summarize
+from sightline.server.evaluation.answer_metrics import AnswerScore, summarize
 from sightline.server.evaluation.report_model import Cell, ReportSection, ReportTable
 
 _THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)

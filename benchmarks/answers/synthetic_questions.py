@@ -15,7 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
-from sightline.server.evaluation.answers.eval_questions import NOT_SHOWN, EvalQuestion
+from sightline.server.evaluation.answer_metrics import NOT_SHOWN, EvalQuestion
 from sightline.training.world.core.scene import Split
 from sightline.training.world.export import export
 

@@ -14,8 +14,8 @@ from rich.progress import Progress
 
 from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings
-from sightline.server.evaluation.llm_judge import open_judge
 from sightline.server.evaluation.evaluators import ANSWER_FIELD, evaluate
+from sightline.server.evaluation.llm_judge import open_judge
 from sightline.server.evaluation.report_model import EvalReport, render_markdown
 from sightline.server.evaluation.run_file import RunFileLine, load_run_file
 from sightline.server.observability import logs

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from sightline.server.evaluation.answers.ablation import evaluate_questions
-from sightline.server.evaluation.answers.answer_sections import answer_section, answers_to_json
-from sightline.server.evaluation.answers.llm_judge import LlmJudge
+from sightline.server.evaluation.ablation import evaluate_questions
+from sightline.server.evaluation.answer_metrics import EvalQuestion
+from sightline.server.evaluation.answer_sections import answer_section, answers_to_json
 from sightline.server.evaluation.report_model import EvalReport, ReportSection
-from sightline.server.evaluation.retrieval.retrieval_evaluation import run_queries
-from sightline.server.evaluation.retrieval.retrieval_sections import retrieval_section
-from sightline.server.evaluation.retrieval.sample_queries import load_previews
+from sightline.server.evaluation.retrieval_evaluation import run_queries
+from sightline.server.evaluation.retrieval_sections import retrieval_section
 from sightline.server.evaluation.run_file import ProgressCallback, RunFileLine
 from sightline.storage.records import collections
 from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 
 RETRIEVAL_FIELD = "relevant"
 ANSWER_FIELD = "answer"
@@ -48,7 +48,7 @@ async def evaluate(
     lines: Sequence[RunFileLine],
     collection: str | None,
     progress: ProgressCallback,
-    judge: LlmJudge | None = None,
+    judge: VisionLanguageModel | None = None,
 ) -> tuple[EvalReport, dict[str, Any]]:
     """Evaluate all lines; return the report and all results as JSON.
 
@@ -58,16 +58,17 @@ async def evaluate(
     groups = group_by_field(lines)
     facts = await _facts(deps, lines, collection)
     if judge is not None and ANSWER_FIELD in groups:
-        facts["judge"] = judge.model.model
+        facts["judge"] = judge.model
     sections: list[ReportSection] = []
     results: dict[str, Any] = dict(facts)
     for field, group in groups.items():
         if field == RETRIEVAL_FIELD:
             tasks = await run_queries(deps, group, collection, progress)
-            sections += [retrieval_section(each, await load_previews(deps, each)) for each in tasks]
+            sections += [await retrieval_section(deps, each) for each in tasks]
             results[field] = [each.to_json() for each in tasks]
         else:
-            scores = await evaluate_questions(deps, group, collection, progress, judge)
+            questions = [line.parse(EvalQuestion) for line in group]
+            scores = await evaluate_questions(deps, questions, collection, progress, judge=judge)
             sections.append(answer_section(scores))
             results[field] = answers_to_json(scores)
     return EvalReport(_TITLE, list(facts.items()), sections, [_NOTE]), results

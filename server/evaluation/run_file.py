@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,3 +71,11 @@ def _parse_line(path: Path, number: int, text: str) -> RunFileLine:
     if not isinstance(values, dict):
         raise empty.error(f"{shown(values)} is not a JSON object")
     return RunFileLine(path, number, values)
+
+
+def matching_sources(name: str, sources: Iterable[str]) -> list[str]:
+    """Return the source that is ``name``, or else all whose path ends in it."""
+    listed = list(sources)
+    if name in listed:
+        return [name]
+    return [source for source in listed if source.endswith("/" + name.lstrip("/"))]

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import synthetic_album
 from sightline.server.evaluation import run_file
-from sightline.server.evaluation.retrieval.eval_queries import EvalQuery
+from sightline.server.evaluation.eval_queries import EvalQuery
 from sightline.storage.errors import InvalidArgumentError
 from sightline.training.world.export import export
 

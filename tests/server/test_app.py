@@ -129,7 +129,7 @@ async def test_an_unreachable_database_is_reported_and_used_when_it_is_back(
         with psycopg.connect(postgres_dsn, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, template))
         try:
-            await app.runtime.database.opened.wait()
+            await app.runtime.database.settled.wait()
             result = await client.call_tool("list_collections", {})
             assert result.structured_content == {"collections": []}
         finally:

@@ -104,7 +104,7 @@ async def test_a_temporary_error_is_retried_and_reported_at_once() -> None:
         with pytest.raises(DatabaseUnavailableError, match="nobody home"):
             await resource.get()
         assert resource.state == "failed"
-        await resource.opened.wait()
+        await resource.settled.wait()
         assert resource.state == "ready"
         assert await resource.get() == "open"
     assert (door.attempts, door.closed) == (2, 1)
@@ -118,6 +118,7 @@ async def test_another_error_is_final_and_reported_to_every_caller() -> None:
         for _ in range(2):
             with pytest.raises(DatabaseUnavailableError, match="at 0001, needs 0002"):
                 await resource.get()
+        await resource.settled.wait()
     assert (door.attempts, door.closed) == (1, 0)
     assert [type(error) for error in failures] == [SchemaError]
 

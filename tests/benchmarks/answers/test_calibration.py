@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.answers import calibration
-from sightline.server.evaluation.answers.answer_metrics import AnswerScore
-from sightline.server.evaluation.answers.eval_questions import EvalQuestion
+from sightline.server.evaluation.answer_metrics import AnswerScore, EvalQuestion
 from sightline.tools.answers.confidence import Calibration
 
 

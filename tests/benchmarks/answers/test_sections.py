@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.answers.sections import threshold_section
-from sightline.server.evaluation.answers.answer_metrics import AnswerScore
-from sightline.server.evaluation.answers.eval_questions import EvalQuestion
+from sightline.server.evaluation.answer_metrics import AnswerScore, EvalQuestion
 from sightline.server.evaluation.bootstrap import Estimate
 from sightline.server.evaluation.report_model import ReportTable
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.answers import synthetic_questions
-from sightline.server.evaluation.answers.eval_questions import EvalQuestion
+from sightline.server.evaluation.answer_metrics import EvalQuestion
 
 
 @pytest.fixture(scope="module")

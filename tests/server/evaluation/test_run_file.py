@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from sightline.server.evaluation import evaluators, run_file
-from sightline.server.evaluation.retrieval.eval_queries import EvalQuery
-from sightline.server.evaluation.retrieval.qrels import JudgedQuery, RunQuery, load_qrels
+from sightline.server.evaluation.eval_queries import EvalQuery, Grades, RunQuery, load_qrels
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError
 from tests.support.corpus import Corpus, id_of
@@ -27,7 +26,7 @@ def test_a_plain_string_with_the_form_of_an_id_is_an_id() -> None:
     assert [each.asset for each in query.relevant] == ["0123456789ab", None]
     assert query.relevant[1].source == "cat.jpg"
     text = parsed({"query": "x", "search": "text", "relevant": ["p12", {"source": "a.pdf"}]})
-    assert text.relevant[0].passage_id == 12
+    assert text.relevant[0].passage == "p12"
 
 
 @pytest.mark.parametrize(
@@ -85,11 +84,11 @@ def test_lines_are_grouped_by_their_evaluator() -> None:
         )
 
 
-async def judged(database: Database, values: Mapping[str, Any], where: str | None) -> JudgedQuery:
+async def judged(database: Database, values: Mapping[str, Any], where: str | None) -> Grades:
     line = run_file.RunFileLine(Path("run.jsonl"), 3, values)
     async with database.connection() as connection:
-        (found,) = await load_qrels(connection, [RunQuery("q", line, line.parse(EvalQuery))], where)
-    return found
+        query = RunQuery("q", line, line.parse(EvalQuery))
+        return (await load_qrels(connection, [query], where))["q"]
 
 
 @pytest.fixture
@@ -104,18 +103,18 @@ async def corpus(database: Database) -> Corpus:
 async def test_sources_resolve_to_asset_ids_with_grades(corpus: Corpus) -> None:
     values = {"query": "x", "relevant": [{"source": "a/cat.jpg", "grade": 2}, id_of("b/cat.jpg")]}
     found = await judged(corpus.database, values, "album")
-    assert found.grades == {id_of("a/cat.jpg"): 2, id_of("b/cat.jpg"): 1}
+    assert found == {id_of("a/cat.jpg"): 2, id_of("b/cat.jpg"): 1}
 
 
 async def test_a_passage_resolves_by_its_file_and_words(corpus: Corpus) -> None:
     values = {"query": "x", "search": "text"}
     wanted = {"source": "cat.jpg", "kind": "ocr", "text": "PRICE  ＄12"}
     found = await judged(corpus.database, {**values, "relevant": [wanted]}, "album")
-    (key,) = found.grades
+    (key,) = found
     assert key.isdecimal()
     missing = {**wanted, "text": "total"}
     found = await judged(corpus.database, {**values, "relevant": [missing]}, "album")
-    assert list(found.grades) == ["missing:a/cat.jpg"]
+    assert list(found) == ["missing:a/cat.jpg"]
 
 
 @pytest.mark.parametrize(

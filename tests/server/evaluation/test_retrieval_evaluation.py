@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from sightline.server.evaluation import run_file
-from sightline.server.evaluation.retrieval.retrieval_evaluation import run_queries
-from sightline.server.evaluation.retrieval.retrieval_results import TaskResult
-from sightline.server.evaluation.retrieval.retrieval_sections import retrieval_section
-from sightline.server.evaluation.retrieval.sample_queries import load_previews
+from sightline.server.evaluation.retrieval_evaluation import run_queries
+from sightline.server.evaluation.retrieval_results import TaskResult
+from sightline.server.evaluation.retrieval_sections import retrieval_section
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, ModelOverloadedError
@@ -83,7 +82,7 @@ async def test_each_retriever_and_the_final_order_are_ranked(
     assert result.first_relevant_rank("reranked") == 1
     gain = task.difference("reranked", "fused", "MRR")
     assert (gain.value, gain.low, gain.high) == (0.5, 0.5, 0.5)
-    section = retrieval_section(task, await load_previews(deps, task))
+    section = await retrieval_section(deps, task)
     assert section.headlines[0].label == "nDCG@10, fused and reranked"
 
 
@@ -100,7 +99,7 @@ async def test_a_query_without_reranking_uses_the_fused_ranking_and_is_reported(
     ]
     (task,) = await run_queries(deps, asked, "album", lambda *_: None)
     assert [each.first_relevant_rank("reranked") for each in task.queries] == [1, 1]
-    section = retrieval_section(task, await load_previews(deps, task))
+    section = await retrieval_section(deps, task)
     assert section.text.endswith(" 1 not reranked: the reranker failed or timed out.")
 
 
@@ -117,7 +116,7 @@ async def test_an_image_beside_the_run_file_is_a_query(deps: Dependencies, tmp_p
     ("values", "message"),
     [
         ({"image": "none.png"}, "image 'none.png' is neither a file nor an asset id"),
-        ({"image": "run.jsonl"}, "the file"),
+        ({"image": "run.jsonl"}, "The file"),
         ({"query": "x", "filters": {"price": 3}}, "'price'"),
         ({"query": "x", "captured_after": "tomorrow"}, "'tomorrow'"),
         ({"query": "x", "collection": "nowhere"}, "'nowhere'"),

@@ -13,13 +13,12 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import JsonValue
 
 from sightline.server.config import Settings
-from sightline.server.evaluation.answers.eval_questions import EvalQuestion
+from sightline.server.evaluation.answer_metrics import EvalQuestion
 from sightline.storage.errors import ModelError
 from sightline.tools.answers.answer_results import AnswerResult
 from sightline.tools.boxes.model_profiles import TrustedText
@@ -28,7 +27,7 @@ from sightline.tools.vlm.vision_language_model import Reply, Request, VisionLang
 logger = logging.getLogger(__name__)
 
 CRITERIA: Final = ("accuracy", "completeness", "verifiability")
-MAX_RATING: Final = 5
+_MAX_RATING: Final = 5
 _MAX_PASSAGE_CHARS: Final = 600
 
 _SYSTEM: Final = """\
@@ -40,46 +39,47 @@ completeness: every part of the question is answered.
 verifiability: each claim cites evidence with which a reader can check it.
 Reply with one JSON object: {"accuracy": 1, "completeness": 1, "verifiability": 1}"""
 
-_RATING_SCHEMA: Final[dict[str, JsonValue]] = {
-    "type": "integer",
-    "minimum": 1,
-    "maximum": MAX_RATING,
-}
 _SCHEMA: Final[dict[str, JsonValue]] = {
     "type": "object",
-    "properties": dict.fromkeys(CRITERIA, _RATING_SCHEMA),
+    "properties": {
+        name: {"type": "integer", "minimum": 1, "maximum": _MAX_RATING} for name in CRITERIA
+    },
     "required": list(CRITERIA),
     "additionalProperties": False,
 }
 #: ``4``, ``4.0``, ``4/5``, ``4 out of 5``.
-_RATING: Final = re.compile(rf"([1-{MAX_RATING}])(?:\.0+)?(?:\s*(?:/|out of)\s*{MAX_RATING})?")
+_RATING: Final = re.compile(rf"([1-{_MAX_RATING}])(?:\.0+)?(?:\s*(?:/|out of)\s*{_MAX_RATING})?")
 #: ``accuracy: 4`` or ``**Accuracy** - 4/5`` in a reply that is not JSON.
 _NAMED_RATING: Final = rf"\b{{}}\b[\W_]{{{{1,8}}}}({_RATING.pattern})(?![\d.]*\d)"
 
 Ratings = dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class LlmJudge:
-    """Rates answers with a language model."""
+async def rate(
+    judge: VisionLanguageModel, question: EvalQuestion, result: AnswerResult
+) -> Ratings | None:
+    """Return ratings by criterion, or ``None`` without a valid reply.
 
-    model: VisionLanguageModel
-
-    async def rate(self, question: EvalQuestion, result: AnswerResult) -> Ratings | None:
-        """Return ratings by criterion, or ``None`` without a valid reply.
-
-        Failures are only logged: one missing rating must not stop a long evaluation.
-        """
-        try:
-            reply = await self.model.ask(_request(question, result))
-        except ModelError as error:
-            logger.warning("Could not rate an answer: %s", error)
-            return None
-        return parse_ratings(reply)
+    Failures are only logged: one missing rating must not stop a long evaluation.
+    """
+    content = (
+        TrustedText("Question: "),
+        _json(question.question),
+        TrustedText("\nReference answers: "),
+        _json(question.answers),
+        TrustedText("\nAnswer: "),
+        _json(_result_to_json(result)),
+    )
+    try:
+        reply = await judge.ask(Request(content, system=_SYSTEM, schema=_SCHEMA))
+    except ModelError as error:
+        logger.warning("Could not rate an answer: %s", error)
+        return None
+    return parse_ratings(reply)
 
 
 @asynccontextmanager
-async def open_judge(settings: Settings) -> AsyncIterator[LlmJudge | None]:
+async def open_judge(settings: Settings) -> AsyncIterator[VisionLanguageModel | None]:
     """Connect to the configured judge; ``None`` if no judge is configured.
 
     Raises ModelError at once if the judge is not reachable.
@@ -87,13 +87,13 @@ async def open_judge(settings: Settings) -> AsyncIterator[LlmJudge | None]:
     from sightline.server.models.vision_language.vlm_client import VlmClient
     from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 
-    endpoint = VlmEndpoint.judge_from_settings(settings)
+    endpoint = VlmEndpoint.judge_from_settings(settings.judge, settings.vlm)
     if endpoint is None:
         yield None
         return
     async with VlmClient(endpoint) as client:
         await client.health()
-        yield LlmJudge(client)
+        yield client
 
 
 def parse_ratings(reply: Reply) -> Ratings | None:
@@ -126,45 +126,18 @@ def _rating_in_text(name: str, text: str) -> int | None:
     return ratings.pop() if len(ratings) == 1 else None
 
 
-def _request(question: EvalQuestion, result: AnswerResult) -> Request:
-    return Request(
-        (
-            TrustedText("Question: "),
-            _json(question.question),
-            TrustedText("\nReference answers: "),
-            _json(list(question.answers)),
-            TrustedText("\nAnswer: "),
-            _json(_result_to_json(result)),
-        ),
-        system=_SYSTEM,
-        schema=_SCHEMA,
-    )
-
-
-def _json(value: JsonValue) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _result_to_json(result: AnswerResult) -> dict[str, JsonValue]:
+def _result_to_json(result: AnswerResult) -> dict[str, object]:
+    claim_fields = {"text", "citations", "verdict", "quote", "box"}
     return {
         "answer": result.answer or result.missing or result.status,
-        "claims": [
-            {
-                "text": claim.text,
-                "citations": list(claim.citations),
-                "verdict": claim.verdict,
-                "quote": claim.quote,
-                "box": None if claim.box is None else list(claim.box),
-            }
-            for claim in result.claims
-        ],
+        "claims": [claim.model_dump(include=claim_fields) for claim in result.claims],
         "evidence": [
-            {
-                "number": item.number,
-                "kind": item.kind,
-                "source": item.source,
-                "text": (item.text or "")[:_MAX_PASSAGE_CHARS],
-            }
+            item.model_dump(include={"number", "kind", "source"})
+            | {"text": (item.text or "")[:_MAX_PASSAGE_CHARS]}
             for item in result.evidence
         ],
     }

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sightline.server.evaluation.answers.answer_metrics import (
+from sightline.server.evaluation.answer_metrics import (
+    EvalQuestion,
     exact_match,
     faithfulness_by_verdict,
     normalize_answer,
@@ -17,8 +18,7 @@ from sightline.server.evaluation.answers.answer_metrics import (
     summarize,
     vqa_accuracy,
 )
-from sightline.server.evaluation.answers.answer_sections import answer_section, answers_to_jsonl
-from sightline.server.evaluation.answers.eval_questions import EvalQuestion
+from sightline.server.evaluation.answer_sections import answer_section, answers_to_json
 from sightline.server.evaluation.bootstrap import bootstrap_ratio
 from sightline.server.evaluation.report_model import ReportTable
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
@@ -163,11 +163,9 @@ def test_the_summary_has_precision_recall_and_f1_of_abstention() -> None:
     assert isinstance(table, ReportTable)
     row = next(row for row in table.rows if row[0] == "exact match (n 4)")
     assert row[1:] == [found["exact match"]] * 2
-    lines = [
-        json.loads(line, parse_constant=_refuse)
-        for line in answers_to_jsonl({"closed_book": scores}).split("\n")[:-1]
-    ]
-    assert [each["citation_recall"] for each in lines] == [1, 1, 1, None, None, 0]
+    text = json.dumps(answers_to_json({"closed_book": scores}))
+    answers = json.loads(text, parse_constant=_refuse)["closed_book"]["answers"]
+    assert [each["citation_recall"] for each in answers] == [1, 1, 1, None, None, 0]
 
 
 def test_the_interval_of_a_ratio_narrows_with_more_topics() -> None:

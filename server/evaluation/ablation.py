@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
-from sightline.server.evaluation.answers.answer_metrics import AnswerScore, score_answer
-from sightline.server.evaluation.answers.eval_questions import EvalQuestion
-from sightline.server.evaluation.answers.llm_judge import LlmJudge
-from sightline.server.evaluation.run_file import ProgressCallback, RunFileLine
+from sightline.server.evaluation.answer_metrics import AnswerScore, EvalQuestion, score_answer
+from sightline.server.evaluation.llm_judge import rate
+from sightline.server.evaluation.run_file import ProgressCallback, matching_sources
 from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError, shown
 from sightline.storage.records import assets
 from sightline.storage.retrieval.search_types import Selection
@@ -27,7 +26,7 @@ from sightline.tools.answers.answer_results import AnswerResult
 from sightline.tools.boxes.model_profiles import TrustedText
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.vlm.phrase_grounding import NO_VLM
-from sightline.tools.vlm.vision_language_model import Request
+from sightline.tools.vlm.vision_language_model import Request, VisionLanguageModel
 
 Condition = Literal["oracle", "retrieved", "closed_book", "retrieved_no_about"]
 CONDITIONS: Final[tuple[Condition, ...]] = ("oracle", "retrieved", "closed_book")
@@ -39,76 +38,40 @@ _CONCURRENCY: Final = 3
 
 async def evaluate_questions(
     deps: Dependencies,
-    lines: Sequence[RunFileLine],
+    questions: Sequence[EvalQuestion],
     collection: str | None,
     progress: ProgressCallback,
-    judge: LlmJudge | None = None,
+    *,
+    conditions: Sequence[Condition] = CONDITIONS,
+    judge: VisionLanguageModel | None = None,
 ) -> dict[Condition, list[AnswerScore]]:
-    """Return scores by condition, in the order of the lines.
+    """Return scores by condition, in the order of the questions.
 
-    Raises InvalidArgumentError, naming the line, for a wrong question, and ModelError if the model
-    is unavailable.
+    ``collection`` is for questions that name none. Raises InvalidArgumentError for an unknown or
+    ambiguous source, and ModelError if the model is unavailable: a mean over failures is
+    meaningless.
     """
-    questions = [line.parse(EvalQuestion) for line in lines]
-    sources = await asset_ids_by_source(deps, questions, collection)
-    scores: dict[Condition, list[AnswerScore]] = {}
-    for finished, condition in enumerate(CONDITIONS):
-
-        def report(done: int, total: int, finished: int = finished) -> None:
-            progress(finished * total + done, len(CONDITIONS) * total)
-
-        scores[condition] = await ask_all(
-            deps,
-            questions,
-            condition,
-            sources,
-            collection=collection,
-            judge=judge,
-            progress=report,
-        )
-    return scores
-
-
-async def asset_ids_by_source(
-    deps: Dependencies, questions: Sequence[EvalQuestion], collection: str | None
-) -> dict[str, str]:
-    """Return the asset ids of the named files; of a document, its first page."""
     names = {name for each in questions for name in each.sources}
     database = await deps.database.get()
     async with database.connection() as connection:
         found = await assets.find_by_filename(connection, names, collection)
-    sources: dict[str, str] = {}
-    for each in found:
-        sources.setdefault(each.source, each.id)
-    return sources
-
-
-async def ask_all(
-    deps: Dependencies,
-    questions: Sequence[EvalQuestion],
-    condition: Condition,
-    sources: Mapping[str, str],
-    *,
-    collection: str | None = None,
-    judge: LlmJudge | None = None,
-    progress: ProgressCallback = lambda _done, _total: None,
-) -> list[AnswerScore]:
-    """Return scores in the order of the questions; ``sources`` are asset ids by file.
-
-    Raises ModelError if the model is unavailable: a mean over failures is meaningless.
-    """
+    # Of a document, the first page.
+    sources = {each.source: each.id for each in reversed(found)}
     slots = asyncio.Semaphore(_CONCURRENCY)
     done = 0
 
-    async def ask(question: EvalQuestion) -> AnswerScore:
+    async def ask(question: EvalQuestion, condition: Condition) -> AnswerScore:
         nonlocal done
         async with slots:
             score = await _ask(deps, question, condition, sources, collection, judge)
         done += 1
-        progress(done, len(questions))
+        progress(done, len(conditions) * len(questions))
         return score
 
-    return list(await asyncio.gather(*map(ask, questions)))
+    return {
+        condition: await asyncio.gather(*(ask(each, condition) for each in questions))
+        for condition in conditions
+    }
 
 
 async def _ask(
@@ -117,7 +80,7 @@ async def _ask(
     condition: Condition,
     sources: Mapping[str, str],
     collection: str | None,
-    judge: LlmJudge | None,
+    judge: VisionLanguageModel | None,
 ) -> AnswerScore:
     assets = [_asset_id(name, sources) for name in question.sources]
     if condition == "closed_book":
@@ -136,7 +99,7 @@ async def _ask(
     if answered.result.status == "no_model":
         raise ModelUnavailableError(answered.result.missing or NO_VLM)
     score = score_answer(question, answered.result, assets, answered.features)
-    ratings = None if judge is None else await judge.rate(question, answered.result)
+    ratings = None if judge is None else await rate(judge, question, answered.result)
     return replace(score, ratings=ratings)
 
 
@@ -154,22 +117,15 @@ async def _ask_closed_book(deps: Dependencies, question: EvalQuestion) -> RatedA
         )
     reply = await model.ask(request)
     text = reply.text.partition("[")[0].strip()
-    abstained = is_not_shown(text)
-    result = AnswerResult(
-        status="not_shown" if abstained else "answered",
-        answer=None if abstained else text,
-        claims=[],
-        evidence=[],
-        timings_ms={},
-    )
-    return RatedAnswer(result, {})
+    empty = AnswerResult(status="not_shown", claims=[], evidence=[], timings_ms={})
+    if is_not_shown(text):
+        return RatedAnswer(empty, {})
+    return RatedAnswer(empty.model_copy(update={"status": "answered", "answer": text}), {})
 
 
 def _asset_id(name: str, sources: Mapping[str, str]) -> str:
     """Return the asset of the one file whose path is, or ends in, ``name``."""
-    if name in sources:
-        return sources[name]
-    matching = [source for source in sources if source.endswith("/" + name.lstrip("/"))]
+    matching = matching_sources(name, sources)
     if len(matching) != 1:
         raise InvalidArgumentError(
             f"{shown(name)} is the source of {len(matching)} images, but must be of exactly one"

@@ -9,13 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline.server.evaluation.answers.ablation import (
-    CONDITIONS,
-    ask_all,
-    asset_ids_by_source,
-    evaluate_questions,
-)
-from sightline.server.evaluation.answers.eval_questions import EvalQuestion
+from sightline.server.evaluation.ablation import CONDITIONS, evaluate_questions
+from sightline.server.evaluation.answer_metrics import EvalQuestion
 from sightline.server.evaluation.run_file import load_run_file
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
@@ -109,13 +104,17 @@ def _run_file(folder: Path, files: list[Path]) -> Path:
     return path
 
 
+def _load(path: Path) -> list[EvalQuestion]:
+    return [line.parse(EvalQuestion) for line in load_run_file(path)]
+
+
 async def test_every_question_is_asked_and_scored_under_every_condition(
     gallery: tuple[Dependencies, Path, list[str]],
 ) -> None:
     deps, run_file, prompts = gallery
     reported: list[tuple[int, int]] = []
     scores = await evaluate_questions(
-        deps, load_run_file(run_file), "gallery", lambda done, total: reported.append((done, total))
+        deps, _load(run_file), "gallery", lambda done, total: reported.append((done, total))
     )
     assert tuple(scores) == CONDITIONS
     assert reported[-1] == (6, 6)
@@ -132,11 +131,16 @@ async def test_the_subject_is_not_used_in_the_condition_without_it(
     gallery: tuple[Dependencies, Path, list[str]],
 ) -> None:
     deps, run_file, prompts = gallery
-    questions = [line.parse(EvalQuestion) for line in load_run_file(run_file)][:1]
-    files = await asset_ids_by_source(deps, questions, "gallery")
+    questions = _load(run_file)[:1]
     for condition, expected in (("retrieved", True), ("retrieved_no_about", False)):
         prompts.clear()
-        await ask_all(deps, questions, condition, files, collection="gallery")  # type: ignore[arg-type]
+        await evaluate_questions(
+            deps,
+            questions,
+            "gallery",
+            lambda *_: None,
+            conditions=[condition],  # type: ignore[list-item]
+        )
         assert any(CAPTIONS[1] in prompt.partition("about:")[2] for prompt in prompts) == expected
 
 
@@ -151,7 +155,7 @@ async def test_a_question_with_wrong_sources_is_rejected(
     row = {"question": "?", "answer": "x", "sources": sources}
     path.write_text(json.dumps(row), encoding="utf-8")
     with pytest.raises(InvalidArgumentError, match=message):
-        await evaluate_questions(gallery[0], load_run_file(path), "gallery", lambda *_: None)
+        await evaluate_questions(gallery[0], _load(path), "gallery", lambda *_: None)
 
 
 async def test_without_a_model_the_evaluation_fails(
@@ -160,4 +164,4 @@ async def test_without_a_model_the_evaluation_fails(
     deps, run_file, _ = gallery
     without = replace(deps, vlm=None)
     with pytest.raises(ModelUnavailableError, match="SIGHTLINE_VLM__BASE_URL"):
-        await evaluate_questions(without, load_run_file(run_file), "gallery", lambda *_: None)
+        await evaluate_questions(without, _load(run_file), "gallery", lambda *_: None)

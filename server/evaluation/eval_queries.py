@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from sightline.server.evaluation.run_file import RunFileLine, matching_sources
-from sightline.storage.db.pool import Connection
+from sightline.storage.db.queries import Connection
 from sightline.storage.errors import shown
 from sightline.storage.records import assets
 from sightline.storage.records.assets import FileAsset, FilePassage

@@ -3,54 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from sightline.server.evaluation.bootstrap import Estimate, bootstrap_mean
-from sightline.server.evaluation.retrieval.eval_queries import EvalQuery, SearchTask
-from sightline.server.evaluation.retrieval.qrels import JudgedQuery
-from sightline.server.evaluation.retrieval.ranked_systems import FUSED, RERANKED, SystemRankings
-from sightline.server.evaluation.retrieval.retrieval_metrics import (
-    METRICS,
-    Values,
-    rank_biased_overlap,
-)
+from sightline.server.evaluation.eval_queries import Grades, RunQuery, SearchTask
+from sightline.server.evaluation.retrieval_metrics import METRICS, Values, rank_biased_overlap
 
+FUSED = "fused"
+RERANKED = "reranked"
 ENGLISH = "en"
 
 
 @dataclass(frozen=True, slots=True)
-class EvalQueryResult:
-    """One query with its rankings and its metrics by system and metric name."""
+class SystemRankings:
+    """The keys that each system returned, best first, and the duration of the search."""
 
-    judged: JudgedQuery
+    systems: Mapping[str, tuple[str, ...]]
+    milliseconds: float
+    notes: tuple[str, ...]
+
+    def keys(self, system: str) -> tuple[str, ...]:
+        """Return the ranking of a system; empty if the system did not run."""
+        if system == RERANKED and system not in self.systems:
+            return self.systems[FUSED]
+        return self.systems.get(system, ())
+
+
+@dataclass(frozen=True, slots=True)
+class EvalQueryResult(RunQuery):
+    """One query with its grades, rankings, and metrics by system and metric name."""
+
+    grades: Grades
     rankings: SystemRankings
     metrics: Mapping[str, Mapping[str, float]]
 
-    @property
-    def query(self) -> EvalQuery:
-        """The query of the run file."""
-        return self.judged.run_query.query
-
-    @property
-    def id(self) -> str:
-        """The id of the query in the report."""
-        return self.judged.run_query.id
-
-    @property
-    def topic(self) -> str:
-        """The topic; translations of one question share it."""
-        return self.query.topic or f"query {self.id}"
-
     def first_relevant_rank(self, system: str) -> int | None:
         """Return the rank, from 1, of the first relevant key, or ``None``."""
-        grades = self.judged.grades
-        keys = self.rankings.keys(system)
-        return next((rank for rank, key in enumerate(keys, 1) if grades.get(key, 0) > 0), None)
+        keys = enumerate(self.rankings.keys(system), 1)
+        return next((rank for rank, key in keys if self.grades.get(key, 0) > 0), None)
 
 
 QueryPair = tuple[EvalQueryResult, EvalQueryResult]
@@ -100,27 +96,17 @@ class TaskResult:
 
     def rank_overlap(self, one: str, other: str) -> Estimate:
         """Estimate the mean rank-biased overlap of two systems."""
-        return self._mean_of(
-            lambda each: rank_biased_overlap(each.rankings.keys(one), each.rankings.keys(other))
-        )
-
-    def _mean_of(self, value: Callable[[EvalQueryResult], float]) -> Estimate:
-        topics = [each.topic for each in self.queries]
-        return bootstrap_mean([value(each) for each in self.queries], topics)
-
-    def best_retriever(self, metric: str) -> str:
-        """Return the retriever with the highest mean; the first one if several are equal."""
-        return max(self.retrievers, key=lambda name: float(self.values(name, metric).mean()))
+        rankings = [each.rankings for each in self.queries]
+        overlaps = [rank_biased_overlap(each.keys(one), each.keys(other)) for each in rankings]
+        return bootstrap_mean(overlaps, [each.topic for each in self.queries])
 
     @property
     def groupings(self) -> dict[str, dict[str, list[EvalQueryResult]]]:
         """Queries by grouping and group, for groupings with at least 2 groups."""
         groupings: dict[str, dict[str, list[EvalQueryResult]]] = {}
         for each in self.queries:
-            groups = dict(each.query.groups)
-            if each.query.language:
-                groups["language"] = each.query.language
-            for name, group in groups.items():
+            language = {"language": each.query.language} if each.query.language else {}
+            for name, group in (each.query.groups | language).items():
                 groupings.setdefault(name, {}).setdefault(group, []).append(each)
         return {name: groups for name, groups in groupings.items() if len(groups) > 1}
 
@@ -138,45 +124,37 @@ class TaskResult:
         self, pairs: Sequence[QueryPair], system: str, metric: str
     ) -> Estimate:
         """Estimate the mean difference: translated query minus English query."""
-        english = self.values(system, metric, [pair[0] for pair in pairs])
-        other = self.values(system, metric, [pair[1] for pair in pairs])
+        english, other = (
+            self.values(system, metric, [pair[side] for pair in pairs]) for side in (0, 1)
+        )
         return bootstrap_mean(other - english, [pair[0].topic for pair in pairs])
 
     def to_json(self) -> dict[str, Any]:
         """Return all means with intervals, and the metrics of each query."""
+
+        def by_system(
+            estimate: Callable[[str, str], Estimate], systems: Iterable[str] = self.systems
+        ) -> dict[str, Any]:
+            return {
+                system: {name: to_json(estimate(system, name)) for name in METRICS}
+                for system in systems
+            }
+
+        others = [system for system in self.systems if system != self.final_system]
         return {
             "task": self.task,
             "query_count": len(self.queries),
-            "systems": {
-                system: {name: to_json(self.mean(system, name)) for name in METRICS}
-                for system in self.systems
-            },
-            "final_minus_system": {
-                system: {
-                    name: to_json(self.difference(self.final_system, system, name))
-                    for name in METRICS
-                }
-                for system in self.systems
-                if system != self.final_system
-            },
+            "systems": by_system(self.mean),
+            "final_minus_system": by_system(partial(self.difference, self.final_system), others),
             "groups": {
                 grouping: {
-                    group: {
-                        system: {name: to_json(self.mean(system, name, among)) for name in METRICS}
-                        for system in self.systems
-                    }
+                    group: by_system(partial(self.mean, among=among))
                     for group, among in groups.items()
                 }
                 for grouping, groups in self.groupings.items()
             },
             "translation_minus_english": {
-                language: {
-                    system: {
-                        name: to_json(self.translation_difference(pairs, system, name))
-                        for name in METRICS
-                    }
-                    for system in self.systems
-                }
+                language: by_system(partial(self.translation_difference, pairs))
                 for language, pairs in self.translations().items()
             },
             "rank_overlap": {
@@ -192,12 +170,7 @@ def to_json(estimate: Estimate) -> dict[str, Any] | None:
     """Return a rounded estimate, or ``None`` for NaN."""
     if math.isnan(estimate.value):
         return None
-    return {
-        "value": round(estimate.value, 4),
-        "low": round(estimate.low, 4),
-        "high": round(estimate.high, 4),
-        "n": estimate.n,
-    }
+    return {name: round(value, 4) for name, value in asdict(estimate).items()}
 
 
 def _query_to_json(result: EvalQueryResult) -> dict[str, Any]:

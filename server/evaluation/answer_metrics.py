@@ -1,4 +1,4 @@
-"""Score answers against references and average them with 95% intervals.
+"""Questions of a run file, and the scores of their answers with 95% intervals.
 
 Citations are scored as in ALCE (Gao et al., EMNLP 2023), but by the known source files and not by
 a language model. Recall is the share of claims that cite at least one file that shows the answer;
@@ -10,19 +10,24 @@ answer are not scored.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan
-from typing import Final
+from typing import Annotated, Final, Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from sightline.server.evaluation.answers.eval_questions import EvalQuestion
 from sightline.server.evaluation.bootstrap import Estimate, bootstrap_mean, bootstrap_ratio
 from sightline.storage.types import Box
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult
 from sightline.tools.answers.text_matching import normalize
 from sightline.tools.boxes.geometry import iou
+
+NOT_SHOWN = frozenset({"not shown", "图中没有"})
+"""Values of ``answer`` that mean: the evidence contains no answer."""
+
+Coordinate = Annotated[float, Field(ge=0, le=1)]
 
 IOU_THRESHOLD: Final = 0.5
 
@@ -38,6 +43,50 @@ _NUMERALS: Final = {
 }
 _LEADING_ZERO_OF_TIME: Final = re.compile(r"\b0(?=\d:\d\d\b)")
 _VQA_AGREEING_ANSWERS: Final = 3
+
+
+class EvalQuestion(BaseModel):
+    """A question with its reference answers and the location of the answer.
+
+    ``answer`` is one accepted answer or a list of them; "not shown" means that there is none.
+    ``about`` is the search query if the question does not name its subject. ``sources`` are the
+    files (as given at ingest, or the end of the path) that show the answer: they are the evidence
+    of the oracle condition and the reference for citations. ``box`` (normalized x0, y0, x1, y1) is
+    the location of the answer; with ``answer_is_box``, the box itself is the answer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    question: Annotated[str, Field(min_length=1, max_length=2_000)]
+    answer: str | list[str]
+    about: Annotated[str, Field(max_length=2_000)] = ""
+    sources: Annotated[list[str], Field(min_length=1)]
+    box: Annotated[list[Coordinate], Field(min_length=4, max_length=4)] | None = None
+    answer_is_box: bool = False
+    collection: str | None = None
+    filters: dict[str, JsonValue] | None = None
+    topic: str | None = None
+    groups: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.answer_is_box and self.box is None:
+            raise ValueError("answer_is_box needs a box; give box")
+        if not self.answers:
+            raise ValueError("answer is empty")
+        return self
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """All accepted answers."""
+        listed = [self.answer] if isinstance(self.answer, str) else self.answer
+        return tuple(each for each in listed if each.strip())
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether the evidence contains an answer."""
+        return not any(each.strip().lower() in NOT_SHOWN for each in self.answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +121,7 @@ def normalize_answer(text: str) -> str:
 
 def exact_match(answer: str | None, references: Sequence[str]) -> bool:
     """Return whether the normalized answer equals a normalized reference."""
-    if answer is None:
-        return False
-    return normalize_answer(answer) in {normalize_answer(each) for each in references}
+    return answer is not None and normalize_answer(answer) in map(normalize_answer, references)
 
 
 def vqa_accuracy(answer: str | None, references: Sequence[str]) -> float:
@@ -113,13 +160,12 @@ def score_answer(
         correct = abstained
         # No file shows an answer that does not exist.
         cited = [[False] * max(len(each), 1) for each in cited]
-        vqa = float(correct)
     elif question.answer_is_box:
         correct = answer is not None and box_iou >= IOU_THRESHOLD
-        vqa = float(correct)
     else:
         correct = exact_match(answer, question.answers)
-        vqa = vqa_accuracy(answer, question.answers)
+    is_text = question.is_answerable and not question.answer_is_box
+    vqa = vqa_accuracy(answer, question.answers) if is_text else float(correct)
     faithful = [any(each) and correct for each in cited]
     return AnswerScore(
         question=question,
@@ -148,7 +194,7 @@ def _box_iou(question: EvalQuestion, claims: list[ClaimResult], cited: list[list
     return 0.0
 
 
-def _box(values: list[float]) -> Box:
+def _box(values: Sequence[float]) -> Box:
     return values[0], values[1], values[2], values[3]
 
 
@@ -164,58 +210,53 @@ def summarize(scores: Sequence[AnswerScore]) -> Mapping[str, Estimate]:
     boxed = [each for each in answerable if each.question.box is not None]
     claimed = [each for each in scores if not isnan(each.citation_recall)]
     answered = [each for each in scores if not each.abstained]
-    metrics = {
-        "accuracy": _mean(scores, [each.correct for each in scores]),
-        "answer rate": _mean(scores, [not each.abstained for each in scores]),
-        "ambiguous rate": _mean(scores, [each.status == "ambiguous" for each in scores]),
-        "accuracy when answered": _mean(answered, [each.correct for each in answered]),
-        "exact match": _mean(text, [each.correct for each in text]),
-        "VQA accuracy": _mean(text, [each.vqa_accuracy for each in text]),
-        "location accuracy (IoU 0.5)": _mean(box_answers, [each.correct for each in box_answers]),
-        "box IoU": _mean(boxed, [each.box_iou for each in boxed]),
-        "box acc@0.5": _mean(boxed, [each.box_iou >= IOU_THRESHOLD for each in boxed]),
-        "citation precision": _mean(claimed, [each.citation_precision for each in claimed]),
-        "citation recall": _mean(claimed, [each.citation_recall for each in claimed]),
-        "claim faithfulness": _mean(claimed, [each.faithfulness for each in claimed]),
+    means = {
+        "accuracy": _mean((each, each.correct) for each in scores),
+        "answer rate": _mean((each, not each.abstained) for each in scores),
+        "ambiguous rate": _mean((each, each.status == "ambiguous") for each in scores),
+        "accuracy when answered": _mean((each, each.correct) for each in answered),
+        "exact match": _mean((each, each.correct) for each in text),
+        "VQA accuracy": _mean((each, each.vqa_accuracy) for each in text),
+        "location accuracy (IoU 0.5)": _mean((each, each.correct) for each in box_answers),
+        "box IoU": _mean((each, each.box_iou) for each in boxed),
+        "box acc@0.5": _mean((each, each.box_iou >= IOU_THRESHOLD) for each in boxed),
+        "citation precision": _mean((each, each.citation_precision) for each in claimed),
+        "citation recall": _mean((each, each.citation_recall) for each in claimed),
+        "claim faithfulness": _mean((each, each.faithfulness) for each in claimed),
     }
-    return metrics | _abstention(scores)
-
-
-def faithfulness_by_verdict(scores: Sequence[AnswerScore]) -> Mapping[str, Estimate]:
-    """Return the share of faithful claims for each verdict."""
-    claims = [(verdict, each, faithful) for each in scores for verdict, faithful in each.verdicts]
-    return {
-        name: _mean(
-            [each for verdict, each, _ in claims if verdict == name],
-            [faithful for verdict, _, faithful in claims if verdict == name],
-        )
-        for name in sorted({verdict for verdict, _, _ in claims})
-    }
-
-
-def mean_ratings(scores: Sequence[AnswerScore]) -> Mapping[str, Estimate]:
-    """Return the mean of each rating of the judge, 1 to 5; empty without ratings."""
-    rated = [(each, each.ratings) for each in scores if each.ratings is not None]
-    names = dict.fromkeys(name for _, ratings in rated for name in ratings)
-    answers = [each for each, _ in rated]
-    return {name: _mean(answers, [ratings[name] for _, ratings in rated]) for name in names}
-
-
-def _abstention(scores: Sequence[AnswerScore]) -> dict[str, Estimate]:
     expected = np.array([not each.question.is_answerable for each in scores])
     actual = np.array([each.abstained for each in scores])
     hits, missed, wrong = expected & actual, expected & ~actual, ~expected & actual
-    topics = _topics(scores)
-    return {
+    topics = [_topic(each) for each in scores]
+    return means | {
         "abstention precision": bootstrap_ratio(hits, hits | wrong, topics),
         "abstention recall": bootstrap_ratio(hits, hits | missed, topics),
         "abstention F1": bootstrap_ratio(2.0 * hits, 2.0 * hits + missed + wrong, topics),
     }
 
 
-def _mean(scores: Sequence[AnswerScore], values: Sequence[float]) -> Estimate:
-    return bootstrap_mean(values, _topics(scores))
+def faithfulness_by_verdict(scores: Sequence[AnswerScore]) -> Mapping[str, Estimate]:
+    """Return the share of faithful claims for each verdict."""
+    claims = [(verdict, each, faithful) for each in scores for verdict, faithful in each.verdicts]
+    return {
+        name: _mean((each, faithful) for verdict, each, faithful in claims if verdict == name)
+        for name in sorted({verdict for verdict, _, _ in claims})
+    }
 
 
-def _topics(scores: Sequence[AnswerScore]) -> list[str]:
-    return [each.question.topic or each.question.id or each.question.question for each in scores]
+def mean_ratings(scores: Sequence[AnswerScore]) -> Mapping[str, Estimate]:
+    """Return the mean of each rating of the judge, 1 to 5; empty without ratings."""
+    names = dict.fromkeys(name for each in scores for name in each.ratings or ())
+    return {
+        name: _mean((each, each.ratings[name]) for each in scores if each.ratings is not None)
+        for name in names
+    }
+
+
+def _mean(values: Iterable[tuple[AnswerScore, float]]) -> Estimate:
+    pairs = list(values)
+    return bootstrap_mean([value for _, value in pairs], [_topic(each) for each, _ in pairs])
+
+
+def _topic(score: AnswerScore) -> str:
+    return score.question.topic or score.question.id or score.question.question

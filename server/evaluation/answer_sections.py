@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from math import isnan
 from typing import Any
 
-from sightline.server.evaluation.answers.ablation import Condition
-from sightline.server.evaluation.answers.answer_metrics import (
+from sightline.server.evaluation.ablation import Condition
+from sightline.server.evaluation.answer_metrics import (
     AnswerScore,
     faithfulness_by_verdict,
     mean_ratings,
@@ -37,10 +36,18 @@ Scores = Mapping[Condition, Sequence[AnswerScore]]
 def answer_section(scores: Scores) -> ReportSection:
     """Return all metrics by condition, claims by verdict, and accuracy by group."""
     metrics = {condition: summarize(each) for condition, each in scores.items()}
+    verdicts: dict[Condition, Mapping[str, Estimate]] = {
+        condition: faithfulness_by_verdict(each)
+        for condition, each in scores.items()
+        if condition != "closed_book"
+    }
+    ratings = {condition: mean_ratings(each) for condition, each in scores.items()}
+    rated = [score.ratings is not None for each in scores.values() for score in each]
+    note = f"{sum(rated)} of {len(rated)} answers were rated. A model's ratings can be wrong."
     blocks = [
         _table("All questions", metrics),
-        *_ratings(scores),
-        _verdicts(scores),
+        replace(_table("Ratings by the judge model, 1 to 5", ratings), note=note, heatmap=False),
+        _table("Faithful claims by verdict", verdicts),
         *_groups(scores),
     ]
     headlines = []
@@ -58,22 +65,13 @@ def answers_to_json(scores: Scores) -> dict[str, Any]:
         condition: {
             "metrics": {name: _to_json(each) for name, each in summarize(found).items()},
             "ratings": {name: _to_json(each) for name, each in mean_ratings(found).items()},
-            "answers": [_answer_to_json(score) for score in found],
+            "answers": [answer_to_json(score) for score in found],
         }
         for condition, found in scores.items()
     }
 
 
-def answers_to_jsonl(scores: Scores) -> str:
-    """Return one JSON line per answer."""
-    return "".join(
-        json.dumps({"condition": condition, **_answer_to_json(score)}, ensure_ascii=False) + "\n"
-        for condition, found in scores.items()
-        for score in found
-    )
-
-
-def _answer_to_json(score: AnswerScore) -> dict[str, Any]:
+def answer_to_json(score: AnswerScore) -> dict[str, Any]:
     """Return a score as a dict; NaN becomes ``None``, because JSON has no NaN."""
     values = {**asdict(score), "question": score.question.model_dump()}
     return {
@@ -87,41 +85,21 @@ def _to_json(estimate: Estimate) -> dict[str, float | int | None]:
     return values if estimate.n else dict.fromkeys(values) | {"n": 0}
 
 
-def _ratings(scores: Scores) -> list[ReportTable]:
-    ratings = {condition: mean_ratings(each) for condition, each in scores.items()}
-    if not any(ratings.values()):
-        return []
-    rated = [score.ratings is not None for each in scores.values() for score in each]
-    note = f"{sum(rated)} of {len(rated)} answers were rated. A model's ratings can be wrong."
-    table = _table("Ratings by the judge model, 1 to 5", ratings)
-    return [replace(table, note=note, heatmap=False)]
-
-
-def _verdicts(scores: Scores) -> ReportTable:
-    shares: dict[Condition, Mapping[str, Estimate]] = {
-        condition: faithfulness_by_verdict(each)
-        for condition, each in scores.items()
-        if condition != "closed_book"
-    }
-    return _table("Faithful claims by verdict", shares)
-
-
 def _groups(scores: Scores) -> list[ReportTable]:
-    first = next(iter(scores.values()))
+    questions = [each.question for each in next(iter(scores.values()))]
     tables = []
-    for name in dict.fromkeys(name for each in first for name in each.question.groups):
-        values = sorted({each.question.groups.get(name, "") for each in first})
+    for name in dict.fromkeys(name for each in questions for name in each.groups):
         accuracy = {
-            condition: {value: _group_accuracy(each, name, value) for value in values}
-            for condition, each in scores.items()
+            condition: {
+                value: summarize(
+                    [each for each in answers if each.question.groups.get(name, "") == value]
+                )["accuracy"]
+                for value in sorted({each.groups.get(name, "") for each in questions})
+            }
+            for condition, answers in scores.items()
         }
         tables.append(_table(f"Accuracy by {name}", accuracy))
     return tables
-
-
-def _group_accuracy(scores: Iterable[AnswerScore], name: str, value: str) -> Estimate:
-    group = [each for each in scores if each.question.groups.get(name, "") == value]
-    return summarize(group)["accuracy"]
 
 
 def _table(title: str, by_condition: Mapping[Condition, Mapping[str, Estimate]]) -> ReportTable:

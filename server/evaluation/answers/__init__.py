@@ -1,1 +1,0 @@
-"""Answer evaluation: correctness, citations, abstention."""

@@ -1,1 +1,0 @@
-"""Retrieval evaluation: qrels, rankings per system, metrics and report sections."""
