@@ -124,7 +124,7 @@ AcceptedSource = NewSource | ChangedSource
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FailedSource:
-    """A source that could not be ingested; ``decoded`` is None if it failed before dedup."""
+    """A failed source; ``decoded`` is None if it failed before dedup."""
 
     hashed: HashedFile
     failure: MediaError

@@ -1,4 +1,4 @@
-"""Queue jobs and run them in worker processes. A crash or hang fails one file only.
+"""Queue jobs and run them in worker processes. A crash fails one file only.
 
 Not `concurrent.futures`: there one dead worker breaks the pool, a hanging one cannot be stopped,
 and results are unpickled from processes that decoded hostile files.

@@ -1,4 +1,4 @@
-"""Decode one image: encoder pixels, thumbnail, perceptual hash, EXIF time and tiles."""
+"""Decode one image: pixels, thumbnail, perceptual hash, EXIF time and tiles."""
 
 from __future__ import annotations
 

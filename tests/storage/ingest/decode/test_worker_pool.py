@@ -31,7 +31,7 @@ Outcomes = dict[str, str]
 async def outcomes(
     preprocess: Callable[[Image.Image], Any], files: dict[str, bytes], deadline: float = 60
 ) -> Outcomes:
-    """Return the outcome of each file, in order, after one worker got all of them at once."""
+    """Return the outcome of each file after one worker got all of them at once."""
     results: Outcomes = {}
 
     def job(name: str, data: bytes) -> Job:
