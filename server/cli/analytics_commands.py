@@ -142,7 +142,7 @@ def configure_sql(parser: argparse.ArgumentParser) -> None:
 
 def run_sql(arguments: argparse.Namespace) -> int:
     """Run psql and return its exit code; without a terminal it reads stdin."""
-    from sightline.server.mcp_server.analytics_provider import require_read_only_login
+    from sightline.server.mcp_server.principals import require_read_only_login
 
     settings = load_settings()
     require_read_only_login(settings)
@@ -178,7 +178,7 @@ def _find_psql(settings: Settings) -> str:
     """Return psql of the PATH or of the embedded Postgres."""
     path = shutil.which("psql")
     if path is None and settings.database.url is None:
-        from sightline.storage.postgres.binaries import installed
+        from sightline.storage.postgres.programs import installed
 
         path = shutil.which(installed()[0].program("psql"))
     if path is None:

@@ -58,11 +58,7 @@ class _CollectionRow:
 
 
 async def cluster_collections(
-    database: Database,
-    *,
-    names: Sequence[str] | None = None,
-    k: int | None = None,
-    max_sample_bytes: int = _MAX_SAMPLE_BYTES,
+    database: Database, *, names: Sequence[str] | None = None, k: int | None = None
 ) -> list[ClusteringResult]:
     """Cluster the assets of each collection (all without ``names``) separately.
 
@@ -83,7 +79,7 @@ async def cluster_collections(
         async with database.connection() as connection:
             await connection.execute(_SQL["settings"])
             space = spaces[row.embedding_space_id]
-            results.append(await _cluster(connection, row, space, k, max_sample_bytes))
+            results.append(await _cluster(connection, row, space, k))
     return [result for result in results if result is not None]
 
 
@@ -110,16 +106,12 @@ async def find_near_duplicates(
 
 
 async def _cluster(
-    connection: Connection,
-    row: _CollectionRow,
-    space: EmbeddingSpace,
-    k: int | None,
-    max_sample_bytes: int,
+    connection: Connection, row: _CollectionRow, space: EmbeddingSpace, k: int | None
 ) -> ClusteringResult | None:
     """Cluster a collection; None if it has no vectors."""
     params: dict[str, object] = {"collection_id": row.id}
     rows = await fetch_value(connection, space.compose(_SQL["count"]), params)
-    max_rows = max(max_sample_bytes // (4 * space.identity.dimension), 1)
+    max_rows = max(_MAX_SAMPLE_BYTES // (4 * space.identity.dimension), 1)
     params["millionths"] = round(1_000_000 * min(max_rows / max(rows, 1), 1.0))
     query = space.compose(_SQL["sample"])
     blocks = [
@@ -165,14 +157,14 @@ def assign_clusters(vectors: Matrix, centroids: Matrix) -> tuple[NDArray[np.int6
     return similarity.argmax(axis=1), np.clip(1 - similarity.max(axis=1), 0, 2)
 
 
-def kmeans(vectors: Matrix, k: int, *, seed: int = 0) -> Matrix:
+def kmeans(vectors: Matrix, k: int) -> Matrix:
     """Return unit centroids (k, dimension) of unit vectors (n, dimension).
 
     Needs 1 <= k <= n. Deterministic for the same vectors in the same order. Initialized by
     k-means++; ends when the mean distance stops falling. An empty cluster moves to the vector
     with the largest distance.
     """
-    centroids = _kmeans_plus_plus(vectors, k, np.random.default_rng(seed))
+    centroids = _kmeans_plus_plus(vectors, k, np.random.default_rng(0))
     previous_total = np.inf
     for _ in range(_MAX_ITERATIONS):
         sums = np.zeros_like(centroids)

@@ -33,7 +33,7 @@ ExportFormat = Literal["csv", "jsonl", "npy", "parquet"]
 
 _SQL = load_sql("analytics")
 _KEYS = ("collection", "asset_id", "region_id", "passage_id")
-_BATCH_ROWS = 4_096
+_BATCH_ROWS = 1_024
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sightline.storage.errors import ConfigurationError, DatabaseUnavailableError, StorageError
-from sightline.storage.postgres.binaries import installed, major_version, program_environment
+from sightline.storage.postgres.programs import installed, major_version, program_environment
 
 _MAX_ERROR_CHARS = 2_000
 

@@ -29,8 +29,7 @@ from psycopg.conninfo import make_conninfo
 from sightline.storage.errors import ConfigurationError, StorageError
 from sightline.storage.postgres import configuration, locks, pidfile
 from sightline.storage.postgres.account import account_for
-from sightline.storage.postgres.binaries import for_cluster
-from sightline.storage.postgres.programs import REPORT_SECONDS, Programs
+from sightline.storage.postgres.programs import REPORT_SECONDS, Programs, for_cluster
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ _ALL_SPACES = 0
 _MAX_DIMENSION = 4000
 # Memory that an HNSW graph needs per row in addition to the vector.
 _GRAPH_BYTES_PER_ROW = 1024
-_GIB = 1024**3
+_MAX_BUILD_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +145,10 @@ async def drop_index(connection: Connection, space: EmbeddingSpace) -> None:
         await connection.execute(space.compose(_SQL["drop_index"]))
 
 
-async def ensure_index(
-    connection: Connection, space: EmbeddingSpace, *, memory_limit_bytes: int = 2 * _GIB
-) -> None:
+async def ensure_index(connection: Connection, space: EmbeddingSpace) -> None:
     """Build the vector index if it is missing. Writers wait, searches do not.
 
-    The build uses as much memory as the graph needs, up to the limit.
+    The build uses as much memory as the graph needs, at most 2 GiB.
     """
     async with connection.transaction():
         await _lock(connection, space.id)
@@ -158,7 +156,7 @@ async def ensure_index(
             return
         rows = await count_vectors(connection, space)
         needed_bytes = rows * (2 * space.identity.dimension + _GRAPH_BYTES_PER_ROW)
-        kilobytes = min(needed_bytes, memory_limit_bytes) // 1024
+        kilobytes = min(needed_bytes, _MAX_BUILD_BYTES) // 1024
         await connection.execute(_SQL["build_settings"], {"kilobytes": kilobytes})
         await connection.execute(space.compose(_SQL["drop_index"]))  # may be invalid
         await connection.execute(space.compose(_SQL["create_index"]))

@@ -90,8 +90,11 @@ async def test_every_asset_is_in_one_cluster_of_its_collection(
     ) == [[0]]
 
 
-async def test_all_assets_are_assigned_to_centroids_of_a_sample(filled: Database) -> None:
-    (done, _) = await cluster_analysis.cluster_collections(filled, k=2, max_sample_bytes=10 * 4 * 8)
+async def test_all_assets_are_assigned_to_centroids_of_a_sample(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_analysis, "_MAX_SAMPLE_BYTES", 10 * 4 * 8)
+    (done, _) = await cluster_analysis.cluster_collections(filled, k=2)
     assert done.assets == 29
 
 
