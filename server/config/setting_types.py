@@ -19,6 +19,7 @@ _KEYWORD_PASSWORD = re.compile(
     r"\b(?P<key>password|sslpassword)\s*=\s*(?:'(?:\\.|[^'\\])*'|[^\s&]+)", re.IGNORECASE
 )
 _LOCAL_OR_HUB = r"local-dir:.+|[\w.-]+/[\w.-]+"
+_CHOICES = "'OWNER/MODEL' (Hugging Face hub) or 'local-dir:PATH'"
 _HOST = r"^(\*\.)?[\w-]+(\.[\w-]+)*(:\d{1,5})?$"
 
 
@@ -90,19 +91,9 @@ EncoderName = Annotated[
     ),
 ]
 PassageEncoderName = Annotated[
-    str,
-    _matches(
-        rf"encoder|minilm|{_LOCAL_OR_HUB}",
-        "'encoder', 'minilm', 'OWNER/MODEL' (Hugging Face hub) or 'local-dir:PATH'",
-    ),
+    str, _matches(rf"encoder|minilm|{_LOCAL_OR_HUB}", f"'encoder', 'minilm', {_CHOICES}")
 ]
-RerankerName = Annotated[
-    str,
-    _matches(
-        rf"off|vlm|{_LOCAL_OR_HUB}",
-        "'off', 'vlm', 'OWNER/MODEL' (Hugging Face hub) or 'local-dir:PATH'",
-    ),
-]
+RerankerName = Annotated[str, _matches(rf"off|vlm|{_LOCAL_OR_HUB}", f"'off', 'vlm', {_CHOICES}")]
 DeviceName = Annotated[
     str, _matches(r"auto|cpu|mps|cuda(:\d+)?", "'auto', 'cpu', 'mps', 'cuda' or 'cuda:N'")
 ]

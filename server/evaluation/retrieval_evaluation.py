@@ -23,13 +23,13 @@ from sightline.server.evaluation.eval_queries import (
     SearchTask,
     load_qrels,
 )
-from sightline.server.evaluation.retrieval_metrics import compute_metrics
 from sightline.server.evaluation.retrieval_results import (
     FUSED,
     RERANKED,
     EvalQueryResult,
     SystemRankings,
     TaskResult,
+    compute_metrics,
 )
 from sightline.server.evaluation.run_file import ProgressCallback, RunFileLine
 from sightline.storage.errors import InvalidArgumentError, MediaError

@@ -22,19 +22,21 @@ from sightline.server.evaluation.report_model import (
     ReportTable,
 )
 from sightline.server.evaluation.retrieval_evaluation import load_query_image
-from sightline.server.evaluation.retrieval_metrics import MAIN_METRIC, METRICS, rank_biased_overlap
 from sightline.server.evaluation.retrieval_results import (
     FUSED,
+    MAIN_METRIC,
+    METRICS,
     RERANKED,
     EvalQueryResult,
     TaskResult,
+    rank_biased_overlap,
 )
 from sightline.storage.errors import UnknownAssetError
 from sightline.storage.records import assets
 from sightline.storage.retrieval import hydration
 from sightline.tools.shared import images
 from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.references import shorten
+from sightline.tools.shared.tool_results import shorten
 
 _LABELS = {
     "text_to_image": "image vectors",

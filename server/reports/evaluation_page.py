@@ -11,11 +11,7 @@ from sightline.server.reports import templating
 
 def render(report: EvalReport) -> str:
     """Return the HTML page; all texts are escaped."""
-    return templating.render("evaluation.html", report=report, is_estimate=_is_estimate, heat=_heat)
-
-
-def _is_estimate(cell: Cell) -> bool:
-    return isinstance(cell, Estimate)
+    return templating.render("evaluation.html", report=report, heat=_heat)
 
 
 def _heat(cell: Estimate, row: Sequence[Cell]) -> str:

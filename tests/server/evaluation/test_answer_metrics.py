@@ -22,7 +22,7 @@ from sightline.server.evaluation.answer_sections import answer_section, answers_
 from sightline.server.evaluation.bootstrap import bootstrap_ratio
 from sightline.server.evaluation.report_model import ReportTable
 from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
-from sightline.tools.shared.references import AssetReference
+from sightline.tools.shared.tool_results import AssetReference
 
 RIGHT, WRONG = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sightline.server.evaluation.bootstrap import bootstrap_mean
-from sightline.server.evaluation.retrieval_metrics import compute_metrics, rank_biased_overlap
+from sightline.server.evaluation.retrieval_results import compute_metrics, rank_biased_overlap
 
 
 def test_metrics_match_their_definitions() -> None:
