@@ -28,28 +28,18 @@ _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
-class _Header(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
-
-
-class _Sets(ctypes.Structure):
-    _fields_ = (
-        ("effective", ctypes.c_uint32),
-        ("permitted", ctypes.c_uint32),
-        ("inheritable", ctypes.c_uint32),
-    )
-
-
 def _keep_only(libc: ctypes.CDLL, capability: int | None) -> bool:
     """Keep only one capability (or none), also across exec; return False if refused."""
-    header = _Header(_CAPABILITY_VERSION_3, 0)
+    # Version and process (0: this one); effective, permitted and inheritable set of capabilities
+    # 0 to 31, then of the others.
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     bit = 0 if capability is None else 1 << capability
-    sets = (_Sets * 2)(_Sets(bit, bit, bit), _Sets(0, 0, 0))
+    sets = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
     if libc.capset(ctypes.byref(header), ctypes.byref(sets)) != 0:
         return False
-    if capability is None:
-        return True
-    return bool(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0)
+    return capability is None or bool(
+        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0
+    )
 
 
 def _suffices(program: str, folder: str, capability: int | None, libc: ctypes.CDLL | None) -> bool:
