@@ -1,1 +1,1 @@
-"""What is remembered: Postgres, tables, ingest, retrievers and the analytics views."""
+"""Storage: Postgres, ingest, retrieval, records and analytics."""

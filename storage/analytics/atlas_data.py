@@ -132,7 +132,7 @@ async def build_map(
 
 
 def _columns(points: Sequence[_Point]) -> list[MapColumn]:
-    """Return categories, then scales: metadata, most frequent first, then built-in columns."""
+    """Return categories, then scales. Metadata comes before built-in columns."""
     keys = Counter(
         key for point in points for key, value in point.metadata.items() if value is not None
     )

@@ -35,7 +35,7 @@ def load_sql(module: str) -> dict[str, LiteralString]:
 async def fetch_all(
     connection: Connection, query: Query, params: Params | None = None, *, row: Callable[..., Row]
 ) -> list[Row]:
-    """Return all rows, each as ``row(**columns)``; ``row`` is a dataclass or a function."""
+    """Return ``row(**columns)`` for each row, such as a dataclass."""
     cursor = connection.cursor(row_factory=kwargs_row(row))
     return await (await cursor.execute(query, params)).fetchall()
 
@@ -72,7 +72,7 @@ async def fetch_pairs(
 async def fetch_batches(
     connection: Connection, query: Query, params: Params | None = None, *, rows: int
 ) -> AsyncIterator[list[TupleRow]]:
-    """Yield the rows of a query in binary format, at most ``rows`` in memory at a time."""
+    """Yield batches of at most ``rows`` rows, fetched in binary format."""
     async with connection.cursor(name="batches") as cursor:
         await cursor.execute(query, params, binary=True)
         while batch := await cursor.fetchmany(rows):

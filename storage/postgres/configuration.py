@@ -1,4 +1,4 @@
-"""Chooses the socket folder; renders the configuration for the memory of the machine."""
+"""Chooses the socket folder and renders the configuration of Postgres."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def kill_orphans(data: Path) -> None:
 
 
 def _is_postgres_of(pid: int, data: Path, *, trust_owner: bool = False) -> bool:
-    """Return whether ``pid`` is a live Postgres of the cluster, not a reused process id.
+    """Return whether ``pid`` is a live Postgres of the cluster.
 
     Without CAP_SYS_PTRACE, root in a container cannot see the working folder of processes of other
     accounts. ``trust_owner`` then accepts a Postgres of the account that owns the cluster.
