@@ -219,7 +219,18 @@ class TaskResult:
                 for one, other in combinations(self.retrievers, 2)
             },
             "clip_score": {name: to_json(value) for name, value in self.clip_scores.items()},
-            "queries": [_query_to_json(each) for each in self.queries],
+            "queries": [
+                {
+                    "id": each.id,
+                    "milliseconds": round(each.rankings.milliseconds, 1),
+                    "metrics": {
+                        system: {name: round(value, 4) for name, value in metrics.items()}
+                        for system, metrics in each.metrics.items()
+                    },
+                    "notes": list(each.rankings.notes),
+                }
+                for each in self.queries
+            ],
         }
 
 
@@ -228,15 +239,3 @@ def to_json(estimate: Estimate) -> dict[str, Any] | None:
     if math.isnan(estimate.value):
         return None
     return {name: round(value, 4) for name, value in asdict(estimate).items()}
-
-
-def _query_to_json(result: EvalQueryResult) -> dict[str, Any]:
-    return {
-        "id": result.id,
-        "milliseconds": round(result.rankings.milliseconds, 1),
-        "metrics": {
-            system: {name: round(value, 4) for name, value in metrics.items()}
-            for system, metrics in result.metrics.items()
-        },
-        "notes": list(result.rankings.notes),
-    }

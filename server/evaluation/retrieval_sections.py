@@ -77,7 +77,20 @@ class Preview:
 
 async def retrieval_section(deps: Dependencies, task: TaskResult) -> ReportSection:
     """Return the section of one search task; load the previews of its examples."""
-    blocks: list[ReportBlock] = [_chart(task), _all_metrics(task)]
+    final_row = frozenset({task.systems.index(task.final_system)})
+    chart = [(_label(name), task.mean(name, MAIN_METRIC)) for name in task.systems]
+    means: list[list[Cell]] = [
+        [_label(name), *(task.mean(name, metric) for metric in METRICS)] for name in task.systems
+    ]
+    blocks: list[ReportBlock] = [
+        ReportChart(
+            f"{MAIN_METRIC} by system",
+            chart,
+            "The lines are 95% confidence intervals.",
+            final_row,
+        ),
+        ReportTable("All metrics", ["system", *METRICS], means, highlighted=final_row),
+    ]
     if len(task.retrievers) > 1 or RERANKED in task.systems:
         blocks.append(_differences(task))
     blocks += [_by_group(task, name, groups) for name, groups in task.groupings.items()]
@@ -122,23 +135,6 @@ def _headlines(task: TaskResult) -> list[Headline]:
 
 def _interval(value: Estimate) -> str:
     return f"95% interval {value.low:.3f} to {value.high:.3f}"
-
-
-def _final_row(task: TaskResult) -> frozenset[int]:
-    return frozenset({task.systems.index(task.final_system)})
-
-
-def _chart(task: TaskResult) -> ReportChart:
-    rows = [(_label(name), task.mean(name, MAIN_METRIC)) for name in task.systems]
-    note = "The lines are 95% confidence intervals."
-    return ReportChart(f"{MAIN_METRIC} by system", rows, note, _final_row(task))
-
-
-def _all_metrics(task: TaskResult) -> ReportTable:
-    rows: list[list[Cell]] = [
-        [_label(name), *(task.mean(name, metric) for metric in METRICS)] for name in task.systems
-    ]
-    return ReportTable("All metrics", ["system", *METRICS], rows, highlighted=_final_row(task))
 
 
 def _differences(task: TaskResult) -> ReportTable:

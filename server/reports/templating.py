@@ -34,17 +34,12 @@ def csp_hash(text: str) -> str:
 
 @cache
 def _environment() -> Environment:
+    loader = PackageLoader(_PACKAGE)
     environment = Environment(
-        loader=PackageLoader(_PACKAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.policies["json.dumps_kwargs"] = {
-        "ensure_ascii": False,
-        "separators": (",", ":"),
-        "allow_nan": False,
-    }
+    compact = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
+    environment.policies["json.dumps_kwargs"] = compact
     environment.filters["jpeg_url"] = _jpeg_url
     return environment
 
