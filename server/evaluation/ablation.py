@@ -108,13 +108,11 @@ async def _ask_closed_book(deps: Dependencies, question: EvalQuestion) -> RatedA
     if model is None:
         raise ModelUnavailableError(NO_VLM)
     if model.profile.answer_format == "cited":
-        request = Request(
-            (TrustedText("Question: "), question.question), "Answer from the evidence."
-        )
+        content = (TrustedText("Question: "), question.question)
+        request = Request(content, "Answer from the evidence.")
     else:
-        request = Request(
-            (question.question, TrustedText("\nAnswer in a few words, or with: not shown."))
-        )
+        suffix = TrustedText("\nAnswer in a few words, or with: not shown.")
+        request = Request((question.question, suffix))
     reply = await model.ask(request)
     text = reply.text.partition("[")[0].strip()
     empty = AnswerResult(status="not_shown", claims=[], evidence=[], timings_ms={})

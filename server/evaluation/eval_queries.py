@@ -177,9 +177,8 @@ class _Resolver:
         found = cls(connection, collection, {"images": {}, "text": {}})
         for asset in await assets.find_by_filename(connection, names["images"], collection):
             found.files["images"].setdefault(asset.source, []).append(asset)
-        for passage in await assets.find_passages_by_filename(
-            connection, names["text"], collection
-        ):
+        passages = await assets.find_passages_by_filename(connection, names["text"], collection)
+        for passage in passages:
             found.files["text"].setdefault(passage.source, []).append(passage)
         return found
 

@@ -55,6 +55,7 @@ _TITLES = {
     "text to passage": "Text search",
 }
 _RECALL = "R@10"
+_CHART_NOTE = "The lines are 95% confidence intervals."
 _GAIN_NOTE = "Queries with the largest gain over the mean of the single retrievers."
 
 _MAX_LOWEST_SCORING = 12
@@ -62,8 +63,8 @@ _MAX_IMPROVED = 6
 _MAX_RELEVANT = 2
 _MAX_HITS = 5
 _MAX_TEXT_CHARS = 160
-_QUERY_IMAGE_EDGE_PIXELS = 256
-_QUERY_IMAGE_MAX_BYTES = 100_000
+_PREVIEW_EDGE_PIXELS = 256
+_PREVIEW_MAX_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,7 @@ async def retrieval_section(deps: Dependencies, task: TaskResult) -> ReportSecti
         [_label(name), *(task.mean(name, metric) for metric in METRICS)] for name in task.systems
     ]
     blocks: list[ReportBlock] = [
-        ReportChart(
-            f"{MAIN_METRIC} by system",
-            chart,
-            "The lines are 95% confidence intervals.",
-            final_row,
-        ),
+        ReportChart(f"{MAIN_METRIC} by system", chart, _CHART_NOTE, final_row),
         ReportTable("All metrics", ["system", *METRICS], means, highlighted=final_row),
     ]
     if len(task.retrievers) > 1 or RERANKED in task.systems:
@@ -271,9 +267,7 @@ async def _query_preview(deps: Dependencies, result: EvalQueryResult) -> Preview
     image = await load_query_image(deps, result)
     if not isinstance(image, Image.Image):
         return Preview(str(image), "")
-    small = images.encode(
-        image, max_edge=_QUERY_IMAGE_EDGE_PIXELS, max_bytes=_QUERY_IMAGE_MAX_BYTES
-    )
+    small = images.encode(image, max_edge=_PREVIEW_EDGE_PIXELS, max_bytes=_PREVIEW_MAX_BYTES)
     return Preview("", "", small.data)
 
 
