@@ -10,20 +10,25 @@ import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError
 from sightline.storage.records import assets
 from sightline.tools.boxes.geometry import to_pixels
 from sightline.tools.shared import images
 from sightline.tools.shared.argument_types import MAX_BOXES, AssetId, LabeledBox
 from sightline.tools.shared.dependencies import Call, dependencies
 from sightline.tools.shared.drawing import BoxOverlay, Style, draw_resized, overlay_uri
-from sightline.tools.shared.references import AssetReference, asset_reference
-from sightline.tools.shared.tool_results import NormalizedBox, ToolModel, to_tool_result
+from sightline.tools.shared.tool_results import (
+    AssetReference,
+    NormalizedBox,
+    ToolModel,
+    asset_reference,
+    to_tool_result,
+)
 from sightline.tools.vlm.phrase_grounding import (
+    NO_VLM,
     locate_phrases,
     locate_text,
     quoted_text,
-    require_vlm,
 )
 
 DESCRIPTION = """\
@@ -102,9 +107,10 @@ async def tool(
         if (words := quoted_text(phrase))
     ]
     objects = [phrase for phrase in texts if not quoted_text(phrase)]
-    model = require_vlm(deps) if objects else None
-    if model is not None:
-        locations += await locate_phrases(model, image, objects)
+    if objects:
+        if deps.vlm is None:
+            raise ModelUnavailableError(NO_VLM)
+        locations += await locate_phrases(deps.vlm, image, objects)
     for location in locations:
         for found in location.boxes:
             if not found.is_point:
@@ -137,7 +143,7 @@ async def tool(
             for each in locations
         ]
         or None,
-        model=model.model if model else None,
+        model=deps.vlm.model if objects and deps.vlm else None,
         shown_size=[encoded[0].width, encoded[0].height] if encoded else None,
         uri=overlay_uri(record.id, drawn, style),
     )

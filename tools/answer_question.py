@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import anyio.to_thread
@@ -29,7 +30,7 @@ from sightline.tools.answers.answer_pipeline import (
     merge_answers,
     split_by_image,
 )
-from sightline.tools.answers.answer_results import AnswerResult, without_model
+from sightline.tools.answers.answer_results import AnswerResult, AnswerStatus, without_answer
 from sightline.tools.boxes.model_families import PLAIN
 from sightline.tools.shared.argument_types import Collection, Filters, OptionalText, selection
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies, principal
@@ -89,20 +90,15 @@ async def answer_with_evidence(
                 principal=principal,
             )
 
-    def timings() -> dict[str, float]:
-        return {**timer.stages, "total": timer.total()}
+    def unanswered(status: AnswerStatus, missing: str) -> tuple[RatedAnswer, Sequence[Evidence]]:
+        timings = {**timer.stages, "total": timer.total()}
+        return RatedAnswer(without_answer(status, evidence, missing, timings), {}), evidence
 
+    no_answer = "There is evidence but no answer: "
     if model is None:
-        return RatedAnswer(without_model(evidence, NO_VLM, timings()), {}), evidence
+        return unanswered("no_model", no_answer + NO_VLM)
     if not evidence:
-        nothing_found = AnswerResult(
-            status="not_shown",
-            claims=[],
-            evidence=[],
-            missing="Nothing in the collections matches the question.",
-            timings_ms=timings(),
-        )
-        return RatedAnswer(nothing_found, {}), evidence
+        return unanswered("not_shown", "Nothing in the collections matches the question.")
     limits = deps.limits
     request = AnswerRequest(
         question,
@@ -112,8 +108,10 @@ async def answer_with_evidence(
     )
     one_by_one = not assets and min(profile.max_images, profile.max_found_images) == 1
     groups = split_by_image(evidence) if one_by_one else [evidence]
+    encoder: ImageEncoder | None = None
+    with suppress(ModelError):  # some checks are left out without it
+        encoder = await deps.encoder.get()
     try:
-        encoder = await _image_encoder(deps)
         answers = [
             await answer(
                 model,
@@ -126,7 +124,7 @@ async def answer_with_evidence(
             for done, group in enumerate(groups)
         ]
     except ModelError as error:
-        return RatedAnswer(without_model(evidence, str(error), timings()), {}), evidence
+        return unanswered("no_model", f"{no_answer}{error}")
     return merge_answers(question, answers), evidence
 
 
@@ -139,18 +137,9 @@ def _group_progress(report_progress: ReportProgress, done: int, groups: int) -> 
     return report
 
 
-async def _image_encoder(deps: Dependencies) -> ImageEncoder | None:
-    """Return the encoder for the checks, None if it is not available."""
-    try:
-        return await deps.encoder.get()
-    except ModelError:
-        return None
-
-
 def _draw_claims(
     deps: Dependencies, result: AnswerResult, evidence: Sequence[Evidence]
 ) -> list[EncodedImage]:
-    """Draw the boxes of the claims on the cited images."""
     images = {item.number: image_of(item) for item in evidence}
     overlays: dict[int, list[BoxOverlay]] = {}
     for claim in result.claims:

@@ -8,10 +8,8 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.records import collections
-from sightline.storage.records.collections import CollectionOverview
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
-from sightline.tools.shared.references import isoformat
-from sightline.tools.shared.tool_results import ToolModel, to_tool_result
+from sightline.tools.shared.tool_results import ToolModel, isoformat, to_tool_result
 
 DESCRIPTION = """\
 List the collections that can be searched: number of images and passages, capture times, and the
@@ -54,22 +52,23 @@ async def summarize_collections(deps: Dependencies) -> list[CollectionSummary]:
     """Return all collections with exact counts, ordered by name."""
     async with deps.connection() as connection:
         overviews = await collections.list_overviews(connection)
-    return [_summarize(each, deps.limits.max_metadata_keys) for each in overviews]
-
-
-def _summarize(overview: CollectionOverview, max_keys: int) -> CollectionSummary:
-    keys = overview.metadata_keys
-    return CollectionSummary(
-        name=overview.name,
-        assets=overview.assets,
-        passages=overview.passages,
-        failed_sources=overview.failed_sources,
-        captured_from=isoformat(overview.captured_from),
-        captured_to=isoformat(overview.captured_to),
-        encoder=overview.encoder,
-        metadata_keys=[MetadataKeySummary.model_validate(key) for key in keys[:max_keys]],
-        more_metadata_keys=max(0, len(keys) - max_keys) or None,
-    )
+    max_keys = deps.limits.max_metadata_keys
+    return [
+        CollectionSummary(
+            name=each.name,
+            assets=each.assets,
+            passages=each.passages,
+            failed_sources=each.failed_sources,
+            captured_from=isoformat(each.captured_from),
+            captured_to=isoformat(each.captured_to),
+            encoder=each.encoder,
+            metadata_keys=[
+                MetadataKeySummary.model_validate(key) for key in each.metadata_keys[:max_keys]
+            ],
+            more_metadata_keys=max(0, len(each.metadata_keys) - max_keys) or None,
+        )
+        for each in overviews
+    ]
 
 
 async def tool(ctx: Call) -> Annotated[CallToolResult, CollectionList]:

@@ -103,7 +103,6 @@ async def tool(
 
 
 async def schema_page(page: str, ctx: Call) -> str:
-    """Return the description of the schema."""
     if page != _PAGE:
         raise UnknownNameError("page", page, [_PAGE])
     runner = await _sql_runner(ctx)

@@ -34,7 +34,6 @@ async def asset_image(asset: str, ctx: Call) -> bytes:
 
 
 async def annotated_image(asset: str, annotation: str, ctx: Call) -> bytes:
-    """Return the image as JPEG with one saved annotation."""
     deps = dependencies(ctx)
     if not annotation.isascii() or not annotation.isdigit() or len(annotation) > _MAX_ID_DIGITS:
         raise InvalidArgumentError(f"{shown(annotation)} is not an annotation id. Give a number.")
@@ -54,13 +53,11 @@ async def drawn_image(asset: str, boxes: str, ctx: Call) -> bytes:
 
 
 async def asset_thumbnail(asset: str, ctx: Call) -> bytes:
-    """Return the thumbnail from ingest as JPEG."""
     async with dependencies(ctx).connection() as connection:
         return await assets.thumbnail(connection, asset)
 
 
 async def collection_summary(name: str, ctx: Call) -> str:
-    """Return the summary of one collection as JSON."""
     summaries = {each.name: each for each in await summarize_collections(dependencies(ctx))}
     if name not in summaries:
         raise UnknownNameError("collection", name, summaries)

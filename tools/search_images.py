@@ -34,25 +34,23 @@ from sightline.tools.shared.argument_types import (
 )
 from sightline.tools.shared.dependencies import Call, dependencies, principal
 from sightline.tools.shared.images import EncodedImage
-from sightline.tools.shared.references import (
+from sightline.tools.shared.tool_results import (
     AnnotationReference,
     AssetReference,
     MatchedPassage,
-    RetrieverRank,
-    asset_reference,
-    is_below_threshold,
-    matched_passage,
-    min_distance,
-    retriever_ranks,
-    thresholds,
-)
-from sightline.tools.shared.tool_results import (
     NormalizedBox,
     Reranked,
+    RetrieverRank,
     Score,
     Thresholds,
     Timings,
     ToolModel,
+    asset_reference,
+    is_below_threshold,
+    matched_passage,
+    min_distance,
+    report_fields,
+    retriever_ranks,
     to_tool_result,
 )
 
@@ -217,12 +215,8 @@ async def tool(
             _hit(number, hit, report, saved.get(hit.asset.id, []), detailed=detailed)
             for number, hit in enumerate(results.hits, 1)
         ],
-        thresholds=thresholds(report),
-        notes=list(report.notes) or None,
-        reranked=report.reranked or None,
         thumbnails=list(range(1, len(jpegs) + 1)) or None,
-        timings_ms=dict(report.timings_ms),
-        next_cursor=report.next_cursor,
+        **report_fields(report),
     )
     return to_tool_result(
         result, [EncodedImage(jpeg, "image/jpeg", *_size(jpeg)) for jpeg in jpegs]

@@ -18,22 +18,20 @@ from sightline.tools.shared.argument_types import (
     selection,
 )
 from sightline.tools.shared.dependencies import Call, dependencies, principal
-from sightline.tools.shared.references import (
-    AssetReference,
-    RetrieverRank,
-    asset_reference,
-    min_distance,
-    retriever_ranks,
-    shorten,
-    thresholds,
-)
 from sightline.tools.shared.tool_results import (
+    AssetReference,
     NormalizedBox,
     Reranked,
+    RetrieverRank,
     Score,
     Thresholds,
     Timings,
     ToolModel,
+    asset_reference,
+    min_distance,
+    report_fields,
+    retriever_ranks,
+    shorten,
     to_tool_result,
 )
 
@@ -127,17 +125,12 @@ async def tool(
         principal=principal(),
     )
     results = await deps.passage_search(request)
-    report = results.report
     hits = [
         _hit(number, hit, detailed=detail == "detailed")
         for number, hit in enumerate(results.hits, 1)
     ]
     result = TextSearchResult(
         hits=hits,
-        thresholds=thresholds(report),
-        notes=list(report.notes) or None,
-        reranked=report.reranked or None,
-        timings_ms=dict(report.timings_ms),
-        next_cursor=report.next_cursor,
+        **report_fields(results.report),
     )
     return to_tool_result(result)

@@ -16,12 +16,14 @@ from sightline.tools.shared import images
 from sightline.tools.shared.argument_types import AssetId, BoxCorners
 from sightline.tools.shared.dependencies import Call, dependencies
 from sightline.tools.shared.drawing import BoxOverlay, draw
-from sightline.tools.shared.references import (
+from sightline.tools.shared.tool_results import (
     AnnotationReference,
     AssetReference,
+    NormalizedBox,
+    ToolModel,
     asset_reference,
+    to_tool_result,
 )
-from sightline.tools.shared.tool_results import NormalizedBox, ToolModel, to_tool_result
 
 DESCRIPTION = """\
 Look at one image, document page or video frame, by the asset id of a search result. Use it before

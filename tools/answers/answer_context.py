@@ -23,7 +23,7 @@ from sightline.storage.types import PASSAGE_KINDS
 from sightline.tools.answers.text_matching import contains_phrase
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.images import load_image
-from sightline.tools.shared.references import is_below_threshold
+from sightline.tools.shared.tool_results import is_below_threshold
 
 #: Maximum number of images that are asked about one by one.
 MAX_AMBIGUOUS_IMAGES: Final = 3

@@ -110,12 +110,11 @@ class _Parser:
         answer = " ".join(str(data["answer"]).split())
         items = _as_list(data.get("claims"))[:_MAX_CLAIMS]
         claims = [self._parse_claim(item) for item in items if isinstance(item, dict)]
-        missing = data.get("missing")
         return Draft(
             answer,
             shown=bool(answer) and not is_not_shown(answer),
             claims=tuple(claim for claim in claims if claim.text),
-            missing=_text(missing),
+            missing=_text(data.get("missing")),
             interpretations=tuple(
                 each for each in _as_list(data.get("interpretations")) if isinstance(each, str)
             ),

@@ -201,26 +201,26 @@ def merge_answers(question: str, answers: Sequence[RatedAnswer]) -> RatedAnswer:
     results = [each.result for each in answers]
     notes = dict.fromkeys(note for each in results for note in each.notes or ())
     items = {item.number: item for each in results for item in each.evidence}
-    merged = best.result.model_copy(
-        update={
-            "claims": [claim for each in results for claim in each.claims],
-            "evidence": [items[number] for number in sorted(items)],
-            "notes": list(notes) or None,
-            "timings_ms": results[-1].timings_ms,
-        }
-    )
+    merged: dict[str, object] = {
+        "claims": [claim for each in results for claim in each.claims],
+        "evidence": [items[number] for number in sorted(items)],
+        "notes": list(notes) or None,
+        "timings_ms": results[-1].timings_ms,
+    }
     distinct = {_answer_key(question, each.result): each.result for each in reversed(answered)}
     if len(distinct) > 1:
-        merged = merged.model_copy(
-            update={
-                "status": "ambiguous",
-                "answer": None,
-                "confidence": None,
-                "missing": AMBIGUOUS_HINT,
-                "interpretations": [_interpretation(each) for each in reversed(distinct.values())],
-            }
-        )
-    return replace(best, result=merged)
+        merged |= {
+            "status": "ambiguous",
+            "answer": None,
+            "confidence": None,
+            "missing": AMBIGUOUS_HINT,
+            "interpretations": [
+                f"{each.answer}: [{cited.number}] {cited.source}"
+                for each in reversed(distinct.values())
+                for cited in (_first_cited(each),)
+            ],
+        }
+    return replace(best, result=best.result.model_copy(update=merged))
 
 
 def _answer_key(question: str, result: AnswerResult) -> tuple[str, str | None]:
@@ -229,14 +229,8 @@ def _answer_key(question: str, result: AnswerResult) -> tuple[str, str | None]:
     An answer that repeats words of the question says where they are, so its image counts too.
     """
     text = result.answer or ""
-    asset = _first_cited(result).asset
-    is_place = asset is not None and contains_phrase(question, text)
-    return normalize(text), asset.asset if asset is not None and is_place else None
-
-
-def _interpretation(result: AnswerResult) -> str:
-    cited = _first_cited(result)
-    return f"{result.answer}: [{cited.number}] {cited.source}"
+    asset = _first_cited(result).asset if contains_phrase(question, text) else None
+    return normalize(text), asset.asset if asset else None
 
 
 def _first_cited(result: AnswerResult) -> EvidenceItem:

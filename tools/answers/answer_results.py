@@ -17,12 +17,14 @@ from sightline.tools.answers.answer_context import (
 from sightline.tools.answers.claim_verification import Verdict, VerifiedClaim
 from sightline.tools.answers.prompt_injection import is_possible_injection
 from sightline.tools.boxes.geometry import to_pixels
-from sightline.tools.shared.references import AssetReference, asset_reference, shorten
 from sightline.tools.shared.tool_results import (
+    AssetReference,
     NormalizedBox,
     Score,
     Timings,
     ToolModel,
+    asset_reference,
+    shorten,
 )
 
 _MAX_EVIDENCE_CHARS = 300
@@ -82,14 +84,13 @@ class AnswerResult(ToolModel):
     timings_ms: Timings
 
 
-def without_model(evidence: Sequence[Evidence], reason: str, timings: Timings) -> AnswerResult:
+def without_answer(
+    status: AnswerStatus, evidence: Sequence[Evidence], missing: str, timings: Timings
+) -> AnswerResult:
     """Return the evidence alone, with the reason why there is no answer."""
+    items = [evidence_item(each) for each in evidence]
     return AnswerResult(
-        status="no_model",
-        claims=[],
-        evidence=[evidence_item(each) for each in evidence],
-        missing=f"There is evidence but no answer: {reason}",
-        timings_ms=timings,
+        status=status, claims=[], evidence=items, missing=missing, timings_ms=timings
     )
 
 

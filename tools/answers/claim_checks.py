@@ -94,7 +94,6 @@ class CheckContext:
     findings: tuple[Finding, ...] = ()
 
     def cited(self, claim: Claim) -> list[Evidence]:
-        """Return the evidence that the claim cites."""
         return [self.evidence[number] for number in claim.citations]
 
 

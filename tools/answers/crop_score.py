@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import anyio.to_thread
@@ -76,12 +77,11 @@ async def score_crop(
 def other_boxes(box: Box) -> Iterator[Box]:
     """Yield boxes of the same size across the image that hardly overlap the box."""
     width, height = box[2] - box[0], box[3] - box[1]
-    for y in (0.0, 0.5, 1.0):
-        for x in (0.0, 0.5, 1.0):
-            left, top = x * (1 - width), y * (1 - height)
-            other = (left, top, left + width, top + height)
-            if iou(other, box) <= _MAX_OVERLAP:
-                yield other
+    for y, x in product((0.0, 0.5, 1.0), repeat=2):
+        left, top = x * (1 - width), y * (1 - height)
+        other = (left, top, left + width, top + height)
+        if iou(other, box) <= _MAX_OVERLAP:
+            yield other
 
 
 def add_margin(box: Box) -> Box:

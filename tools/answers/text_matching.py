@@ -51,15 +51,12 @@ def numbers(text: str) -> list[str]:
 
 
 def is_negated(text: str) -> bool:
-    """Return whether a text contains a negation."""
     return _NEGATION.search(text) is not None
 
 
 def is_yes(text: str) -> bool:
-    """Return whether the whole text means yes."""
     return normalize(text) in _YES
 
 
 def is_no(text: str) -> bool:
-    """Return whether the whole text means no."""
     return normalize(text) in _NO

@@ -79,9 +79,7 @@ def iou(a: Box, b: Box) -> float:
 
 def centers_overlap(a: Box, b: Box) -> bool:
     """Return whether the center of one box is in the other."""
-    return _contains_center(a, b) or _contains_center(b, a)
-
-
-def _contains_center(a: Box, b: Box) -> bool:
-    x, y = (b[0] + b[2]) / 2, (b[1] + b[3]) / 2
-    return a[0] <= x <= a[2] and a[1] <= y <= a[3]
+    return any(
+        x0 <= (other[0] + other[2]) / 2 <= x1 and y0 <= (other[1] + other[3]) / 2 <= y1
+        for (x0, y0, x1, y1), other in ((a, b), (b, a))
+    )

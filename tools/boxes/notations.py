@@ -118,7 +118,6 @@ def _json(text: str) -> ParsedNotation:
 
 
 def _is_empty(value: Value) -> bool:
-    """Return whether a value is an empty list, or an object without values."""
     if isinstance(value, dict):
         return all(item is None or item in ([], {}) for item in value.values())
     return value == []
@@ -293,7 +292,6 @@ def _write_numbers(box: Box, box_format: BoxFormat, placement: Placement) -> Seq
 
 
 def _kosmos_cells(numbers: Sequence[float]) -> tuple[int, int]:
-    """Return the indices of the cells that contain the corners."""
     last = _KOSMOS_CELLS - 1
     x0, y0 = (min(max(math.floor(value), 0), last) for value in numbers[:2])
     x1, y1 = (min(max(math.ceil(value - 1), 0), last) for value in numbers[2:])

@@ -97,11 +97,9 @@ class _Parser:
             return self._object(depth)
         if character in _STRINGS:
             return self._string(character)
-        number = _NUMBER.match(self.text, self.position)
-        if number:
-            self._advance(number.end())
-            return float(number.group())
-        word = self._word().lower()
+        if _NUMBER.match(self.text, self.position):
+            return float(self._match(_NUMBER)[0])
+        word = self._match(_WORD)[0].lower()
         if word not in _WORDS:
             raise _MalformedError
         return _WORDS[word]
@@ -119,7 +117,7 @@ class _Parser:
         members: dict[str, Value] = {}
         self._advance(self.position + 1)
         while character := self._next_item("}"):
-            key = self._string(character) if character in _STRINGS else self._word()
+            key = self._string(character) if character in _STRINGS else self._match(_WORD)[0]
             separator = self._peek()
             if separator and separator not in ":=":
                 raise _MalformedError
@@ -142,18 +140,15 @@ class _Parser:
         self.truncated |= not character
         return character
 
-    def _word(self) -> str:
-        word = _WORD.match(self.text, self.position)
-        if word is None:
+    def _match(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        match = pattern.match(self.text, self.position)
+        if match is None:
             raise _MalformedError
-        self._advance(word.end())
-        return word.group()
+        self._advance(match.end())
+        return match
 
     def _string(self, quote: str) -> str:
-        string = _STRINGS[quote].match(self.text, self.position)
-        if string is None:
-            raise _MalformedError
-        self._advance(string.end())
+        string = self._match(_STRINGS[quote])
         if self.position < len(self.text):
             self._advance(self.position + 1)
         else:
@@ -169,9 +164,7 @@ class _Parser:
 
     def _peek(self) -> str:
         """Return the next character that is not a space, "" at the end."""
-        space = _SPACE.match(self.text, self.position)
-        if space is not None:
-            self._advance(space.end())
+        self._match(_SPACE)
         return self.text[self.position : self.position + 1]
 
     def _advance(self, position: int) -> None:

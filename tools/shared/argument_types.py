@@ -89,7 +89,6 @@ def selection(
     captured_before: str = "",
     kinds: Sequence[PassageKind] = (),
 ) -> Selection:
-    """Return the `Selection` of a search from the arguments of a tool."""
     return Selection(
         collections=(collection,) if collection else None,
         filters=filters,

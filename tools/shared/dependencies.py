@@ -73,7 +73,6 @@ class Dependencies:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Borrow a database connection."""
         database = await self.database.get()
         async with database.connection() as connection:
             yield connection
@@ -84,7 +83,6 @@ Call = Context[Dependencies, Any]
 
 
 def dependencies(ctx: Call) -> Dependencies:
-    """Return the dependencies from the lifespan of the server."""
     return ctx.request_context.lifespan_context
 
 

@@ -33,13 +33,12 @@ async def resolve_example(deps: Dependencies, reference: str) -> str | Image.Ima
     reference = reference.strip().removeprefix(_ASSET_URI)
     if ASSET_ID.fullmatch(reference):
         return reference
-    return await _decode(deps, await _load_bytes(deps, reference), edge=_EXAMPLE_EDGE_PIXELS)
+    return await _load_external(deps, reference, edge=_EXAMPLE_EDGE_PIXELS)
 
 
 async def resolve_examples(
     deps: Dependencies, references: Iterable[str]
 ) -> tuple[str | Image.Image, ...]:
-    """Resolve each reference, in order."""
     return tuple([await resolve_example(deps, reference) for reference in references])
 
 
@@ -58,7 +57,7 @@ async def resolve_crop(
             asset = await assets.fetch_one(connection, asset_id)
         image = await images.load_image(deps, asset)
     else:
-        image = await _decode(deps, await _load_bytes(deps, reference), edge=None)
+        image = await _load_external(deps, reference, edge=None)
 
     def cut() -> Image.Image:
         part = images.crop(image, box)
@@ -74,21 +73,18 @@ async def resolve_crop(
     return await anyio.to_thread.run_sync(cut, limiter=deps.image_threads), asset_id, box
 
 
-async def _decode(deps: Dependencies, data: bytes, *, edge: int | None) -> Image.Image:
-    async with deps.image_threads:
-        return await images.decode_untrusted(deps.decoder, data, edge=edge)
-
-
-async def _load_bytes(deps: Dependencies, reference: str) -> bytes:
-    header = _DATA_URL.match(reference[:100])
-    if header:
-        return decode_upload(reference[header.end() :], max_bytes=deps.limits.max_upload_bytes)
-    if "://" in reference[:20] or reference.startswith("data:"):
+async def _load_external(deps: Dependencies, reference: str, *, edge: int | None) -> Image.Image:
+    if header := _DATA_URL.match(reference[:100]):
+        data = decode_upload(reference[header.end() :], max_bytes=deps.limits.max_upload_bytes)
+    elif "://" in reference[:20] or reference.startswith("data:"):
         raise InvalidArgumentError(
             f"{shown(reference[:80])} is not an image reference. Give an asset id, a data URL "
             "(data:image/...;base64,...), or a file path. URLs are not fetched."
         )
-    return await anyio.to_thread.run_sync(_read_allowed, deps, reference)
+    else:
+        data = await anyio.to_thread.run_sync(_read_allowed, deps, reference)
+    async with deps.image_threads:
+        return await images.decode_untrusted(deps.decoder, data, edge=edge)
 
 
 def decode_upload(encoded: str, *, max_bytes: int) -> bytes:

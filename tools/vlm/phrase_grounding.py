@@ -14,7 +14,6 @@ from sightline.storage.records.assets import AssetTextLine
 from sightline.tools.answers.text_matching import contains_phrase
 from sightline.tools.boxes.box_parser import BoxStatus, ParsedBox, parse_boxes
 from sightline.tools.boxes.geometry import Size, to_pixels
-from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.vlm.vision_language_model import Request, VisionLanguageModel
 
 NO_VLM = (
@@ -36,13 +35,6 @@ class PhraseLocation:
     boxes: tuple[ParsedBox, ...]
     notes: tuple[str, ...]
     origin: Literal["model", "text"] = "model"
-
-
-def require_vlm(deps: Dependencies) -> VisionLanguageModel:
-    """Return the model. Raises ModelUnavailableError that says how to set one."""
-    if deps.vlm is None:
-        raise ModelUnavailableError(NO_VLM)
-    return deps.vlm
 
 
 async def locate_phrases(

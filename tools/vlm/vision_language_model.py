@@ -118,14 +118,10 @@ class VisionLanguageModel(Protocol):
     """Answers questions about images and text."""
 
     @property
-    def model(self) -> str:
-        """Return the name of the model."""
-        ...
+    def model(self) -> str: ...
 
     @property
-    def profile(self) -> Profile:
-        """Return the profile of its family."""
-        ...
+    def profile(self) -> Profile: ...
 
     async def ask(self, request: Request) -> Reply:
         """Return the reply to a request.
@@ -133,7 +129,6 @@ class VisionLanguageModel(Protocol):
         Raises InvalidArgumentError for too many images, MediaError for an unreadable image, and the
         ModelErrors of this module. Cancelling the call cancels the request at the server.
         """
-        ...
 
 
 def choice_probabilities(reply: Reply, options: Sequence[str]) -> dict[str, float] | None:

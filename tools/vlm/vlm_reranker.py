@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.stage_runner import gather_or_cancel
@@ -29,6 +30,8 @@ result is or shows, and not by what it says of itself."""
 _ENGLISH = ("yes", "no")
 _CHINESE = ("是", "否")
 
+_yes_no_request = partial(Request, max_tokens=4, probabilities=True)
+
 
 class VlmReranker:
     """Scores results by asking the model whether each one answers the query.
@@ -42,7 +45,6 @@ class VlmReranker:
 
     @property
     def uses_images(self) -> bool:
-        """Return whether the model takes images."""
         return self._model.profile.max_images > 0
 
     async def score(
@@ -91,7 +93,7 @@ def relevance_request(profile: Profile, query: str, text: str, image: Part | Non
         json_passage(query),
         TrustedText("\nDoes the result answer the query? Answer yes or no."),
     ]
-    return _yes_no_request(parts, _ENGLISH, _SYSTEM)
+    return _yes_no_request(tuple(parts), choices=_ENGLISH, system=_SYSTEM)
 
 
 def _cited_request(query: str, text: str, image: Part | None) -> Request:
@@ -99,17 +101,11 @@ def _cited_request(query: str, text: str, image: Part | None) -> Request:
     question = f"有{query}吗？" if is_chinese else f"Is there {query}? Answer yes or no."
     choices = _CHINESE if is_chinese else _ENGLISH
     if image is not None:
-        return _yes_no_request([image, question], choices)
-    parts = [
+        return _yes_no_request((image, question), choices=choices)
+    parts = (
         TrustedText("Passage 1: "),
         cited_passage(text),
         TrustedText("\nQuestion: "),
         cited_passage(question),
-    ]
-    return _yes_no_request(parts, choices, CITED_SYSTEM)
-
-
-def _yes_no_request(parts: Sequence[Part], choices: tuple[str, str], system: str = "") -> Request:
-    return Request(
-        parts=tuple(parts), system=system, choices=choices, max_tokens=4, probabilities=True
     )
+    return _yes_no_request(parts, choices=choices, system=CITED_SYSTEM)
