@@ -7,6 +7,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from sightline.server.config import Settings
 
@@ -38,16 +39,12 @@ def _read_key(path: Path) -> bytes | None:
 def _create_key(path: Path) -> bytes:
     """Write a new key atomically with mode 600, unless another process was faster."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
+    with NamedTemporaryFile(prefix=path.name, dir=path.parent) as file:
+        file.write(secrets.token_bytes(_KEY_BYTES))
+        file.flush()
         if _read_key(path) is None:
             path.unlink(missing_ok=True)
         # Unlike a rename, a link never replaces the key of another process.
         with suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()
+            os.link(file.name, path)
     return path.read_bytes()

@@ -88,9 +88,8 @@ def create_http_auth(settings: Settings, address: str) -> HttpAuth | None:
             f"{variable('auth.jwt.issuer')} needs {variable('http.public_url')}: the audience "
             "of tokens is the address that clients use"
         )
-    # Slow imports that only this configuration needs.
-    from sightline.server.auth.jwks import JwksClient
-    from sightline.server.auth.jwt_verifier import JwtVerifier
+    # Slow import that only this configuration needs.
+    from sightline.server.auth.jwt_verifier import JwksClient, JwtVerifier
 
     own_url = resource_url(settings, address)
     keys, audience = JwksClient(jwt.jwks_url), jwt.audience or own_url

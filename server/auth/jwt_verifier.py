@@ -1,24 +1,34 @@
 """Verifies JSON Web Tokens of an OAuth 2.1 server (RFC 9068, RFC 8725).
 
-The algorithm must be on a list of asymmetric ones. The key is found by its ``kid`` in the JWKS; the
-header fields ``jku``, ``x5u`` and ``jwk`` are ignored. Issuer, audience, expiry and subject are
-required. The reason for a rejection is logged, but not returned to the client.
+The algorithm must be on a list of asymmetric ones. The key is found by its ``kid`` in the key set
+(JWKS) of the server; the header fields ``jku``, ``x5u`` and ``jwk`` are ignored. Issuer, audience,
+expiry and subject are required. The reason for a rejection is logged, but not returned to the
+client.
+
+`jwt.PyJWKClient` is not used: it does not limit the response size, blocks the event loop, has no
+cooldown after failed requests, and picks the first of two keys with the same ``kid``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import jwt
 from mcp.server.auth.provider import AccessToken
+from pydantic import BaseModel, ValidationError
 from starlette.authentication import AuthenticationError
 
-from sightline.server.auth.jwks import JwksClient, KeysUnavailableError
 from sightline.server.auth.scopes import SCOPES
-from sightline.storage.errors import shown
+from sightline.server.config.hosts import is_loopback
+from sightline.storage.errors import ConfigurationError, shown
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +37,115 @@ MAX_TOKEN_BYTES = 16_384
 LEEWAY_SECONDS = 30.0
 _REQUIRED_CLAIMS = ["exp", "iss", "aud", "sub"]
 _MAX_NAME_CHARS = 200
+
+#: Time limit of a request for the keys.
+TIMEOUT_SECONDS = 5.0
+MAX_RESPONSE_BYTES = 262_144
+#: Age after which the keys are fetched again.
+TTL_SECONDS = 600.0
+#: Age up to which cached keys are used if they cannot be fetched again.
+STALE_IF_ERROR_SECONDS = 86_400.0
+#: Cooldown between two requests, also after a failure or an unknown ``kid``.
+MIN_REFRESH_INTERVAL_SECONDS = 10.0
+
+#: Key type of each algorithm family. Symmetric keys are never accepted.
+_KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
+_PUBLIC_FIELDS = ("kty", "n", "e", "crv", "x", "y")
+_MIN_RSA_BITS = 2048
+#: Without compression, so that the size limit applies to the decoded response.
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+class _KeySet(BaseModel):
+    keys: list[dict[str, Any]]
+
+
+class JwksClient:
+    """Returns keys by ``kid``. An unknown ``kid`` causes a refresh after the cooldown."""
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Raise ConfigurationError unless the URL is https, or http to loopback."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            raise ConfigurationError(
+                f"The JWKS URL {url!r} is not allowed: use https, or http to this machine."
+            )
+        self._url = url
+        self._clock = clock
+        self._refreshing = asyncio.Lock()
+        self._keys: list[dict[str, Any]] = []
+        self._fetched_at = self._requested_at = -math.inf
+
+    async def get(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
+        """Return the key for a ``kid`` and an algorithm, or None if there is none.
+
+        Without a ``kid``, the set must contain exactly one key. Raises AuthenticationError.
+        """
+        # During a refresh, other calls go on with the expired keys.
+        if self._find(kid) is None or (self._is_expired() and not self._refreshing.locked()):
+            async with self._refreshing:
+                if self._find(kid) is None or self._is_expired():
+                    await self._refresh()
+        if self._clock() - self._fetched_at > STALE_IF_ERROR_SECONDS:
+            raise AuthenticationError("tokens cannot be checked at the moment; try again")
+        data = self._find(kid)
+        return None if data is None else _usable_key(data, algorithm)
+
+    def _is_expired(self) -> bool:
+        return self._clock() - self._fetched_at > TTL_SECONDS
+
+    def _find(self, kid: str | None) -> dict[str, Any] | None:
+        """Return the only matching key. Two keys with the same id are ambiguous."""
+        keys = [key for key in self._keys if kid is None or key.get("kid") == kid]
+        return keys[0] if len(keys) == 1 else None
+
+    async def _refresh(self) -> None:
+        if self._clock() - self._requested_at < MIN_REFRESH_INTERVAL_SECONDS:
+            return
+        self._requested_at = self._clock()
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                self._keys = await self._fetch()
+        except (TimeoutError, ValueError, httpx.HTTPError) as error:
+            reason = str(error) or type(error).__name__
+            logger.warning("cannot fetch the keys at %s: %s", self._url, reason)
+        else:
+            self._fetched_at = self._clock()
+
+    async def _fetch(self) -> list[dict[str, Any]]:
+        body = bytearray()
+        async with (
+            httpx.AsyncClient(follow_redirects=False, timeout=TIMEOUT_SECONDS) as client,
+            client.stream("GET", self._url, headers=_HEADERS) as response,
+        ):
+            if response.status_code != 200:
+                raise ValueError(f"the response status is {response.status_code}")
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MAX_RESPONSE_BYTES:
+                    raise ValueError(f"the response exceeds {MAX_RESPONSE_BYTES:,} bytes")
+        try:
+            keys = _KeySet.model_validate_json(bytes(body)).keys
+        except ValidationError:
+            keys = None
+        if keys is None or not all(isinstance(key.get("kid", ""), str) for key in keys):
+            raise ValueError("the response is not a JSON Web Key Set")
+        return keys
+
+
+def _usable_key(data: dict[str, Any], algorithm: str) -> jwt.PyJWK | None:
+    """Return the key, or None if it is for another purpose or too weak."""
+    if data.get("kty") != _KEY_TYPES.get(algorithm[:2]):
+        return None
+    if data.get("use", "sig") != "sig" or data.get("alg", algorithm) != algorithm:
+        return None
+    try:
+        key = jwt.PyJWK({name: data[name] for name in _PUBLIC_FIELDS if name in data}, algorithm)
+    except jwt.PyJWTError as error:
+        logger.warning("ignoring an invalid key: %s", error)
+        return None
+    bits = getattr(key.key, "key_size", None)
+    return None if data["kty"] == "RSA" and (bits is None or bits < _MIN_RSA_BITS) else key
 
 
 class _RejectedError(Exception):
@@ -56,9 +175,6 @@ class JwtVerifier:
         except (jwt.InvalidTokenError, _RejectedError, OverflowError, RecursionError) as error:
             logger.info("rejected a token: %s", error)
             return None
-        except KeysUnavailableError as error:
-            message = "tokens cannot be checked at the moment; try again"
-            raise AuthenticationError(message) from error
 
     async def _verify(self, token: str) -> AccessToken:
         if len(token) > MAX_TOKEN_BYTES:

@@ -1,4 +1,4 @@
-"""The ``sightline`` command line. Only the module of the given command is imported."""
+"""The ``sightline`` command line; imports only the module of the given command."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
 
 from sightline.server.auth.static_tokens import issue_token
 from sightline.server.config import load_settings
@@ -64,18 +63,14 @@ async def run_bind(arguments: argparse.Namespace) -> None:
         elif arguments.release and not await row_security.remove_binding(connection, name):
             known = await row_security.bindings(connection)
             raise UnknownNameError("binding of", name, known)
-        print(*_format_bindings(await row_security.bindings(connection)), sep="\n")
-
-
-def _format_bindings(bindings: Mapping[str, Sequence[str] | None]) -> list[str]:
-    """Return one line per bound principal, and one for all others."""
-    shown = {
-        name: "everything" if collections is None else ", ".join(collections) or "nothing"
-        for name, collections in bindings.items()
+        bindings = await row_security.bindings(connection)
+    others = "nothing" if bindings else "everything, until the first principal is bound"
+    lines = {
+        bound: "everything" if names is None else ", ".join(names) or "nothing"
+        for bound, names in bindings.items()
     }
-    unbound = "nothing" if bindings else "everything, until the first principal is bound"
-    others = shown.pop(row_security.DEFAULT_PRINCIPAL, unbound)
-    return [f"{name}: {text}" for name, text in [*shown.items(), ("all others", others)]]
+    lines["all others"] = lines.pop(row_security.DEFAULT_PRINCIPAL, others)
+    print(*(f"{bound}: {names}" for bound, names in lines.items()), sep="\n")
 
 
 def configure_grant_analyst(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,6 @@ def configure_config(parser: argparse.ArgumentParser) -> None:
 
 
 def run_config(arguments: argparse.Namespace) -> None:
-    """Print the settings, secrets hidden."""
     settings = effective_settings()
     if arguments.format == "json":
         text = json.dumps(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sightline.server.config import Settings, load_settings
+from sightline.server.config import load_settings
 from sightline.server.database import instance_backup, schema_migration
 from sightline.server.database.provider import database_dsn, open_database
 from sightline.storage.blobs import BlobStore
@@ -30,23 +30,18 @@ async def run_check(arguments: argparse.Namespace) -> int:
     """Print one line per problem; return 1 if any problem is left."""
     settings = load_settings()
     if arguments.repair:
-        await _repair(settings)
+        from sightline.server.cli.cli_context import open_dependencies
+        from sightline.storage.maintenance.repair import Repair
+
+        async with open_dependencies(settings) as deps:
+            database, encoder = await deps.database.get(), deps.encoder.get
+            repair = Repair(database, deps.blobs, encoder, deps.ingest_options)
+            for action in await repair.run():
+                print(f"repaired: {action.code}, {action.count}: {action.action}")
     async with open_database(settings) as database:
         findings = await integrity_check.check(database, BlobStore(settings.data_dir))
     print(*findings, f"{len(findings) or 'No'} problems found.", sep="\n")
     return 1 if findings else 0
-
-
-async def _repair(settings: Settings) -> None:
-    from sightline.server.cli.cli_context import open_dependencies
-    from sightline.storage.maintenance.repair import Repair
-
-    async with open_dependencies(settings) as deps:
-        repair = Repair(
-            await deps.database.get(), deps.blobs, deps.encoder.get, deps.ingest_options
-        )
-        for action in await repair.run():
-            print(f"repaired: {action.code}, {action.count}: {action.action}")
 
 
 def configure_backup(parser: argparse.ArgumentParser) -> None:

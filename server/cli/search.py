@@ -1,4 +1,4 @@
-"""``sightline search`` and ``sightline show``: print hits, or the properties of an asset."""
+"""``sightline search`` and ``show``: print hits, or the properties of an asset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sightline serve`` and ``sightline connect``: run the MCP server, configure its clients."""
+"""``sightline serve`` and ``connect``: run the server, configure its clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def configure_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def run_serve(arguments: argparse.Namespace) -> None:
-    """Serve until the client or a signal ends the server."""
     # The SDK takes a second to import, which other commands must not wait for.
     with gc_paused():
         from sightline.server import stdio

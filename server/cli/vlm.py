@@ -35,7 +35,6 @@ def configure_vlm(parser: argparse.ArgumentParser) -> None:
 
 
 def run_vlm(arguments: argparse.Namespace) -> int:
-    """Serve until interrupted."""
     if arguments.kind == "serve":
         return _run_vllm(arguments)
     # Slow import, which parsing the command line must not wait for.

@@ -29,7 +29,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 #: Approximate memory of an event without its text.
 _EVENT_OVERHEAD_BYTES = 512
 
-
 #: Numbers of the events of a session, oldest first. Sessions are compared by identity.
 _Session = deque[int]
 _session: ContextVar[_Session] = ContextVar("session")
@@ -100,7 +99,7 @@ class InMemoryEventStore(EventStore):
 
 
 def set_session(app: ASGIApp) -> ASGIApp:
-    """Return ASGI middleware that sets the session of each request in a context variable."""
+    """Return ASGI middleware that sets the session in a context variable."""
     # A session lives as long as its tasks or events refer to it.
     sessions: WeakValueDictionary[str, _Session] = WeakValueDictionary()
 

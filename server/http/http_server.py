@@ -234,18 +234,15 @@ async def serve(settings: Settings) -> None:
             loop.add_signal_handler(number, on_signal)
             stack.callback(loop.remove_signal_handler, number)
         async with start_http_server(settings, on_failure=finish) as (url, running):
-            running.task.add_done_callback(lambda _: finish(_startup_error(running.server)))
+            not_started = ConfigurationError("The server could not start. The log has the reason.")
+            running.task.add_done_callback(
+                lambda _: finish(None if running.server.started else not_started)
+            )
             logger.info("listening on %s", url)
             error = await ended
             logger.info("stopping")
     if error is not None:
         raise error
-
-
-def _startup_error(server: uvicorn.Server) -> Exception | None:
-    if server.started:
-        return None
-    return ConfigurationError("The server could not start. The log above contains the reason.")
 
 
 def _bind(host: str, port: int) -> socket.socket:

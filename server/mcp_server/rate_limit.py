@@ -81,10 +81,7 @@ class RateLimiter:
         return 0
 
     def _bucket(self, principal: str) -> _TokenBucket:
-        bucket = self._buckets.get(principal)
-        if bucket is None:
-            bucket = self._buckets[principal] = _TokenBucket(self.burst, self.clock())
-        return bucket
+        return self._buckets.setdefault(principal, _TokenBucket(self.burst, self.clock()))
 
 
 def limit_requests(app: ASGIApp, rate_limiter: RateLimiter) -> ASGIApp:

@@ -58,7 +58,6 @@ class InFlight:
 
     @contextmanager
     def track(self) -> Iterator[None]:
-        """Count one operation for the duration of the block."""
         self._count += 1
         self._idle.clear()
         try:
@@ -85,7 +84,6 @@ class SightlineServer(MCPServer[Dependencies]):
     def __init__(
         self, *args: Any, metrics: Metrics, audit: Audit, rate_limiter: RateLimiter, **kwargs: Any
     ) -> None:
-        """Pass all other arguments to the SDK."""
         super().__init__(*args, **kwargs)
         self._metrics = metrics
         self._audit = audit

@@ -19,15 +19,7 @@ from sightline.server.config import Settings, redact_dsn, unknown_variables
 logger = logging.getLogger(__name__)
 
 #: Libraries whose INFO messages do not help operators.
-QUIET_LOGGERS = (
-    "httpx",
-    "httpcore",
-    "mcp",
-    "uvicorn.access",
-    "alembic",
-    "psycopg.pool",
-    "RapidOCR",
-)
+QUIET_LOGGERS = "httpx", "httpcore", "mcp", "uvicorn.access", "alembic", "psycopg.pool", "RapidOCR"
 
 
 class _TextFormatter(logging.Formatter):
@@ -66,18 +58,16 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = redact_dsn(self.formatException(record.exc_info))
         text = json.dumps(entry, ensure_ascii=False)
-        return _escape_unprintable(text, lambda character: json.dumps(character)[1:-1])
-
-
-def _escape_control_characters(text: str) -> str:
-    return _escape_unprintable(
-        text, lambda character: character.encode("unicode_escape").decode("ascii")
-    )
+        return _escape_unprintable(text, lambda char: json.dumps(char)[1:-1])
 
 
 def _escape_unprintable(text: str, escape: Callable[[str], str]) -> str:
     """Escape characters that end a line, are invisible or reorder text."""
     return "".join(char if char.isprintable() else escape(char) for char in text)
+
+
+def _escape_control_characters(text: str) -> str:
+    return _escape_unprintable(text, lambda char: char.encode("unicode_escape").decode("ascii"))
 
 
 def _indent(text: str) -> str:

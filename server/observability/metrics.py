@@ -53,7 +53,6 @@ class Metrics:
         )
 
     def call(self, tool: str, outcome: Outcome, seconds: float) -> None:
-        """Count a finished call."""
         self._seconds.labels(tool).observe(seconds)
         self._calls.labels(tool, outcome).inc()
 
@@ -63,7 +62,6 @@ class Metrics:
         self._batch_seconds.labels(kind).observe(seconds)
 
     def vision(self, call: VlmCallStats) -> None:
-        """Count a call of the vision-language model."""
         self._vision_calls.labels(call.outcome).inc()
         self._vision_seconds.observe(call.seconds)
         self._vision_requests.inc(call.requests)

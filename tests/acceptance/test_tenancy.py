@@ -131,7 +131,7 @@ async def house(
             await row_security.bind(connection, "ann", [OWN])
             await row_security.bind(connection, "ben", [OTHER])
             await row_security.bind_to_all_collections(connection, "boss")
-        listens.app.runtime.principal_cache.clear()
+        listens.app.runtime.principal_cache.sees_everything.clear()
         yield House(url, secrets, assets, folder, database)
 
 

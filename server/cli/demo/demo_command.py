@@ -10,13 +10,15 @@ from pathlib import Path
 
 from mcp import Client
 
-from sightline.server.cli.demo.demo_album import (
+from sightline.server.cli.demo.tour import (
     COLLECTION,
     USER_COLLECTION,
     DemoAlbum,
+    TourRunner,
     draw_demo_album,
+    run_demo_tour,
+    run_user_tour,
 )
-from sightline.server.cli.demo.tour import TourRunner, run_demo_tour, run_user_tour
 from sightline.server.cli.ingest import ingest_paths, print_summary, progress_bar
 from sightline.server.cli.serve import client_config, server_entry
 from sightline.server.config import Settings, load_settings
@@ -77,7 +79,7 @@ async def _serve(
     upload = jpeg_bytes(draw("street", seed_of("test", 900_000), "test"))
     async with start_http_server(settings) as (url, _):
         async with Client(url) as client:
-            tour = TourRunner(client, collection, lambda line: print(line, flush=True))
+            tour = TourRunner(client, collection)
             if album is not None:
                 await run_demo_tour(tour, upload, album)
             else:

@@ -1,37 +1,84 @@
-"""Demo tour: calls every tool over HTTP through an MCP client."""
+"""Demo images, and a tour that calls every tool over HTTP through an MCP client."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mcp import Client
 from mcp.types import BlobResourceContents, ImageContent, TextContent
 
-from sightline.server.cli.demo.demo_album import DemoAlbum
 from sightline.server.reports.tour_page import TourImage, TourStep
 from sightline.storage.errors import SightlineError
 
+COLLECTION = "demo"
+USER_COLLECTION = "my-images"
+
+_IMAGES = 180
+_SEED = 7
+#: Ground truth files of the export, which are not ingested.
+_GROUND_TRUTH = ("questions.jsonl", "instances.json")
 _MAX_SHOWN_CHARS = 300
 
 #: Question kinds that the built-in model answers best (see its model card).
 ANSWERED_KINDS = ("existence", "count", "location", "unanswerable")
 
 
+@dataclass(frozen=True, slots=True)
+class DemoAlbum:
+    """The demo images. ``part_number`` is written on one of the drawings."""
+
+    folder: Path
+    part_number: str
+
+    def questions(self, file_name: str) -> dict[str, tuple[str, str]]:
+        """Return one English question of each kind about an image, and its answer."""
+        by_kind: dict[str, tuple[str, str]] = {}
+        with self.folder.with_name("questions.jsonl").open(encoding="utf-8") as lines:
+            for row in map(json.loads, lines):
+                if row["file_name"].endswith(file_name) and row["language"] == "en":
+                    by_kind.setdefault(row["kind"], (row["question"], row["answer"]))
+        return by_kind
+
+
+def draw_demo_album(data_dir: Path) -> DemoAlbum:
+    """Return the demo images in the data folder; draw them if they are missing.
+
+    They are from the test split, which was not used to train the built-in models.
+    """
+    folder = data_dir / "demo" / "album"
+    if not folder.is_dir():
+        from sightline.training.world.export import export
+
+        temporary = folder.with_name("drawn")
+        shutil.rmtree(temporary, ignore_errors=True)  # left by an interrupted run
+        export(temporary, split="test", count=_IMAGES, seed=_SEED, workers=2)
+        for name in _GROUND_TRUTH:
+            (temporary / name).replace(folder.with_name(name))
+        temporary.rename(folder)
+    with (folder / "metadata.jsonl").open(encoding="utf-8") as lines:
+        captions = [json.loads(line)["caption"] for line in lines if '"family": "heatsink"' in line]
+    matches = (re.search(r"\b[A-Z]{2}-\d{2}\b", caption) for caption in captions)
+    return DemoAlbum(folder, next(match.group() for match in matches if match is not None))
+
+
 class TourError(SightlineError):
     """A tool call of the tour failed."""
 
 
+@dataclass
 class TourRunner:
     """Calls tools, prints the calls and results, and records the steps for the page."""
 
-    def __init__(self, client: Client, collection: str, print_line: Callable[[str], None]) -> None:
-        self._client = client
-        self.collection = collection
-        self._print = print_line
-        self.steps: list[TourStep] = []
+    client: Client
+    collection: str
+    steps: list[TourStep] = field(default_factory=list)
 
     async def call(
         self, title: str, tool: str, arguments: Mapping[str, Any], *, truth: str = ""
@@ -41,25 +88,21 @@ class TourRunner:
         ``truth`` is the correct answer; it is printed beside the result.
         """
         shown = _truncate(json.dumps(arguments, ensure_ascii=False))
-        self._print(f"\n{title}\n  > {tool} {shown}")
-        result = await self._client.call_tool(tool, dict(arguments))
+        print(f"\n{title}\n  > {tool} {shown}", flush=True)
+        result = await self.client.call_tool(tool, dict(arguments))
         if result.is_error or result.structured_content is None:
             texts = [block.text for block in result.content if isinstance(block, TextContent)]
             raise TourError(f"{tool} failed: {' '.join(texts)}")
         content = dict(result.structured_content)
         summary = _summary(content) + (f" (correct: {truth})" if truth else "")
-        images = [
-            *[await self._hit_image(hit) for hit in content.get("hits", [])],
-            *(
-                TourImage(["image of the tool"], base64.b64decode(block.data))
-                for block in result.content
-                if isinstance(block, ImageContent)
-            ),
+        images = [await self._hit_image(hit) for hit in content.get("hits", [])]
+        images += [
+            TourImage(["image of the tool"], base64.b64decode(block.data))
+            for block in result.content
+            if isinstance(block, ImageContent)
         ]
         self.steps.append(TourStep(title, tool, shown, summary, images))
-        self._print(f"  < {summary}")
-        for image in images:
-            self._print("    " + "  ".join(image.lines))
+        print(f"  < {summary}", *("    " + "  ".join(image.lines) for image in images), sep="\n")
         return content
 
     async def search(self, title: str, **arguments: object) -> list[dict[str, Any]]:
@@ -83,7 +126,7 @@ class TourRunner:
         id_ = asset.get("asset") if isinstance(asset, Mapping) else asset
         if id_ is None:
             return TourImage(lines, None)
-        result = await self._client.read_resource(f"sightline://asset/{id_}/thumbnail")
+        result = await self.client.read_resource(f"sightline://asset/{id_}/thumbnail")
         blobs = [item.blob for item in result.contents if isinstance(item, BlobResourceContents)]
         return TourImage(lines, base64.b64decode(blobs[0]) if blobs else None)
 

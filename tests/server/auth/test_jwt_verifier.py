@@ -14,9 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from starlette.authentication import AuthenticationError
 
-from sightline.server.auth import jwks
-from sightline.server.auth.jwks import JwksClient
-from sightline.server.auth.jwt_verifier import JwtVerifier
+from sightline.server.auth import jwt_verifier
+from sightline.server.auth.jwt_verifier import JwksClient, JwtVerifier
 from sightline.storage.errors import ConfigurationError
 from tests.support.token_issuer import AUDIENCE, EcKey, Issuer, RsaKey, payload, run_issuer
 
@@ -209,7 +208,7 @@ async def test_an_unknown_key_id_triggers_a_refresh_after_the_cooldown() -> None
             unknown = new.token(headers={"kid": f"guess-{number}"})
             assert await verify.verify_token(unknown) is None
         assert issuer.fetches == 1
-        clock.now += jwks.MIN_REFRESH_INTERVAL_SECONDS
+        clock.now += jwt_verifier.MIN_REFRESH_INTERVAL_SECONDS
         assert await verify.verify_token(new.token()) is not None
         assert await verify.verify_token(KEY.token()) is None
         assert issuer.fetches == 2
@@ -222,7 +221,7 @@ async def test_a_withdrawn_key_is_rejected_after_the_ttl() -> None:
         assert await verify.verify_token(KEY.token()) is not None
         issuer.published = {"keys": []}
         assert await verify.verify_token(KEY.token()) is not None
-        clock.now += jwks.TTL_SECONDS + 1
+        clock.now += jwt_verifier.TTL_SECONDS + 1
         assert await verify.verify_token(KEY.token()) is None
 
 
@@ -238,7 +237,7 @@ async def test_verification_fails_with_an_error_until_the_keys_can_be_fetched() 
         with pytest.raises(AuthenticationError):
             await verify.verify_token(KEY.token())
         assert issuer.fetches == 0
-        clock.now += jwks.MIN_REFRESH_INTERVAL_SECONDS
+        clock.now += jwt_verifier.MIN_REFRESH_INTERVAL_SECONDS
         assert await verify.verify_token(KEY.token()) is not None
 
 
@@ -248,9 +247,9 @@ async def test_stale_keys_are_used_while_a_refresh_fails() -> None:
         verify = verifier(issuer, clock)
         assert await verify.verify_token(KEY.token()) is not None
         await issuer.stop()
-        clock.now += jwks.TTL_SECONDS + 1
+        clock.now += jwt_verifier.TTL_SECONDS + 1
         assert await verify.verify_token(KEY.token()) is not None
-        clock.now += jwks.STALE_IF_ERROR_SECONDS
+        clock.now += jwt_verifier.STALE_IF_ERROR_SECONDS
         with pytest.raises(AuthenticationError):
             await verify.verify_token(KEY.token())
 
@@ -269,7 +268,7 @@ async def test_a_malformed_key_set_is_a_failed_fetch(published: bytes) -> None:
 async def test_a_too_large_or_unsuccessful_response_is_a_failed_fetch() -> None:
     async with run_issuer(KEY) as issuer:
         issuer.published = (
-            b" " * jwks.MAX_RESPONSE_BYTES + json.dumps({"keys": [KEY.public]}).encode()
+            b" " * jwt_verifier.MAX_RESPONSE_BYTES + json.dumps({"keys": [KEY.public]}).encode()
         )
         with pytest.raises(AuthenticationError):
             await verifier(issuer).verify_token(KEY.token())

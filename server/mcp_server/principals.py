@@ -1,10 +1,11 @@
-"""Provides SQL runners whose database role can read the schema ``analytics`` only."""
+"""What a principal may see: collections, and SQL through its own database role."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 from psycopg.conninfo import make_conninfo
 
 from sightline.server.config import Settings, variable
@@ -16,8 +17,34 @@ from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
 from sightline.tools.shared.dependencies import Provider
 
 _MAX_PRINCIPALS = 10_000
+#: A new binding takes effect after at most this time. Postgres checks the collections of a bound
+#: principal in each transaction, without a cache.
+_TTL_SECONDS = 5.0
 #: Size of the rows of one result as JSON.
 _MAX_RESULT_BYTES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalCache:
+    """Looks up whether a principal is bound to collections."""
+
+    database: Provider[Database]
+    sees_everything: TTLCache[str, bool] = field(
+        default_factory=lambda: TTLCache(_MAX_PRINCIPALS, _TTL_SECONDS), init=False
+    )
+
+    async def restricted_principal(self, principal: str) -> str | None:
+        """Return the principal if it is bound to collections, or None if it sees all.
+
+        Raises the error of the database if that is unavailable.
+        """
+        sees_everything = self.sees_everything.get(principal)
+        if sees_everything is None:
+            database = await self.database.get()
+            async with database.connection(autocommit=True) as connection:
+                sees_everything = await row_security.sees_all_collections(connection, principal)
+            self.sees_everything[principal] = sees_everything
+        return None if sees_everything else principal
 
 
 def require_read_only_login(settings: Settings) -> None:
