@@ -36,7 +36,7 @@ from sightline.storage.analytics.analyst_roles import ensure_query_role
 from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
 from sightline.storage.records import embedding_spaces
-from tests.support import catalogue
+from tests.support import analytics_catalog
 
 _PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "analyze.md"
 _SCANS = (
@@ -69,7 +69,7 @@ async def main(arguments: list[str] | None = None) -> None:
         database = await Database.open(dsn, statement_timeout_seconds=36_000)
         if is_new_database:
             start = time.perf_counter()
-            await catalogue.load(database, options.rows, options.dimension)
+            await analytics_catalog.load(database, options.rows, options.dimension)
             print(f"{options.rows:,} assets loaded and indexed in {_elapsed(start)}")
         async with database.connection() as connection:
             role = await ensure_query_role(connection)

@@ -26,7 +26,7 @@ from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestProgress
 from sightline.storage.records import collections
 from tests.support.encoders import ColorHistogramEncoder
-from tests.tools.toolbox import Place
+from tests.tools.toolbox import ToolEnvironment
 
 BOXES = [{"label": "corner", "box": [0.1, 0.1, 0.4, 0.5]}]
 _ANNOTATED = 6
@@ -66,7 +66,7 @@ async def live(dsn: str, data: str, folder: str) -> None:
         passage_encoder=encoder,
     )
     await database.close()
-    async with Place(dsn, Path(data)).serving() as tools:
+    async with ToolEnvironment(dsn, Path(data)).serve() as tools:
         ids = await tools.ids()
         for name in sorted(ids)[:_ANNOTATED]:
             drawn, kept = {"asset": ids[name], "boxes": BOXES}, {"origin": "person"}
