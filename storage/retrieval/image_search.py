@@ -18,7 +18,7 @@ from sightline.storage.retrieval.query_planner import (
 )
 from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate
-from sightline.storage.retrieval.retrievers.vector_confidence import vector_sample
+from sightline.storage.retrieval.retrievers.similarity_calibration import vector_sample
 from sightline.storage.retrieval.search_pipeline import Reliability, SearchPipeline
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest, Key, Retriever
 from sightline.storage.text.analyzer import analyze_query

@@ -33,7 +33,7 @@ from sightline.storage.retrieval.request_validation import (
     request_digest,
     validate_request,
 )
-from sightline.storage.retrieval.retrievers.vector_confidence import encoder_reliability
+from sightline.storage.retrieval.retrievers.similarity_calibration import encoder_reliability
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import (
     MAX_RESULTS,

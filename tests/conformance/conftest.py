@@ -24,7 +24,6 @@ SUITE = MODULES / "@modelcontextprotocol/conformance/dist/index.js"
 INSPECTOR = MODULES / "@modelcontextprotocol/inspector/clients/launcher/build/index.js"
 
 
-
 @dataclass(frozen=True)
 class Ended:
     """A program that has ended, with all that it wrote."""

@@ -120,7 +120,7 @@ def test_an_embedded_database_in_a_read_only_folder_is_refused(
 #: Modules that use the wall clock, with the reason. No deadline uses it.
 WALL_CLOCK_MODULES = {
     "storage/blobs.py": "the age of files that a killed process left",
-    "server/models/vision_language/retry.py": "Retry-After as a date",
+    "server/models/vision_language/circuit_breaker.py": "Retry-After as a date",
     "server/models/model_server/builtin/openai_server.py": "created times of models and answers",
     "server/mcp_server/audit.py": "the time of a call",
     "server/cli/analytics_commands.py": "when a map was created",

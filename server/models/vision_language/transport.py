@@ -11,8 +11,8 @@ from http import HTTPStatus
 import httpx
 from pydantic import JsonValue
 
+from sightline.server.models.vision_language.circuit_breaker import parse_retry_after
 from sightline.server.models.vision_language.response_parser import parse_error_message
-from sightline.server.models.vision_language.retry import parse_retry_after
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.errors import ModelError, ModelOverloadedError, ModelUnavailableError
 from sightline.tools.vlm.vision_language_model import ModelRefusedError, ModelReplyError

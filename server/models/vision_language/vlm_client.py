@@ -18,6 +18,12 @@ import httpx
 from cachetools import LRUCache
 from pydantic import JsonValue
 
+from sightline.server.models.vision_language.circuit_breaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+    retry_delay_seconds,
+)
 from sightline.server.models.vision_language.request_builder import (
     SentImage,
     build_chat_request,
@@ -29,12 +35,6 @@ from sightline.server.models.vision_language.response_parser import (
     parse_choice,
     parse_completion,
     parse_models,
-)
-from sightline.server.models.vision_language.retry import (
-    CircuitBreaker,
-    CircuitOpenError,
-    CircuitState,
-    retry_delay_seconds,
 )
 from sightline.server.models.vision_language.transport import EndpointError, HttpTransport
 from sightline.server.models.vision_language.unsupported_params import UnsupportedParams

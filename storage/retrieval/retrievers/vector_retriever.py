@@ -23,7 +23,7 @@ from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters.search_scope import SearchScope
-from sightline.storage.retrieval.retrievers.vector_confidence import (
+from sightline.storage.retrieval.retrievers.similarity_calibration import (
     null_distribution,
     vector_sample,
 )

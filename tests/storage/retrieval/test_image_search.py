@@ -21,7 +21,7 @@ from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.filters.filter_compiler import ASSETS
 from sightline.storage.retrieval.filters.search_scope import resolve_scope
-from sightline.storage.retrieval.retrievers.vector_confidence import encoder_reliability
+from sightline.storage.retrieval.retrievers.similarity_calibration import encoder_reliability
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import (
     ImageHit,

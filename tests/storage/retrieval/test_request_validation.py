@@ -17,7 +17,7 @@ from sightline.storage.retrieval.request_validation import (
     loggable_arguments,
     request_digest,
 )
-from sightline.storage.retrieval.retrievers.vector_confidence import vector_sample
+from sightline.storage.retrieval.retrievers.similarity_calibration import vector_sample
 from sightline.storage.retrieval.search_caches import SearchCaches, TtlCache
 from tests.support.corpus import Corpus
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.storage.retrieval.retrievers.vector_confidence import (
+from sightline.storage.retrieval.retrievers.similarity_calibration import (
     caption_agreement,
     expected_maximum,
     null_distribution,

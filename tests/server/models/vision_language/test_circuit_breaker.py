@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sightline.server.models.vision_language.retry import (
+from sightline.server.models.vision_language.circuit_breaker import (
     MAX_DELAY_SECONDS,
     parse_retry_after,
     retry_delay_seconds,
