@@ -94,6 +94,7 @@ def settings_count(found: list[Module]) -> int:
         if each.path.parts[:2] == ("server", "config") or each.path.stem == "settings"
         for node in each.tree.body
         if isinstance(node, ast.ClassDef)
+        and (node.name.endswith("Settings") or node.name.startswith("_"))
     }
 
     def fields(name: str) -> int:

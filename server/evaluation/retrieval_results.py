@@ -1,4 +1,4 @@
-"""Results of a retrieval run: rankings, metrics (nDCG, recall, MRR, RBO), means and JSON."""
+"""Results of a retrieval run: rankings, metrics, means and their JSON form."""
 
 from __future__ import annotations
 
