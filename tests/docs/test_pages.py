@@ -91,3 +91,11 @@ def test_the_site_is_built_without_warnings(tmp_path: Path) -> None:
     assert (tmp_path / "how-to" / "ingest.html").exists()
     pages = "".join(page.read_text(encoding="utf-8") for page in tmp_path.rglob("*.html"))
     assert re.findall(r'(?:src|href)="https?://(?:cdn|fonts|unpkg)[^"]*"', pages) == []
+
+
+@pytest.mark.parametrize("page", [page for page in TEXTS if not page.endswith("design.md")])
+def test_each_path_that_a_page_names_exists(page: str) -> None:
+    top_level = "server|tools|storage|tests|training|migrations|benchmarks|docs"
+    named = set(re.findall(rf"`((?:{top_level})/[\w./-]*\w/?)`", TEXTS[page]))
+    invented = {path for path in named if "my_" in path or "000N" in path or path == "tools/list"}
+    assert {path for path in named - invented if not (ROOT / path).exists()} == set()
