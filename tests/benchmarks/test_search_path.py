@@ -17,7 +17,7 @@ async def test_a_search_passes_at_most_twelve_modules_between_tool_and_sql(tmp_p
     with temporary_settings() as settings:
         path = await trace_search(settings, tmp_path)
     assert any(TOOL in chain for chain in path.chains)
-    assert any(chain[-1].endswith(".knn") for chain in path.chains)
+    assert any(chain[-1].endswith(".vector_retriever") for chain in path.chains)
     assert path.longest <= MAX_MODULES
 
 
