@@ -62,7 +62,7 @@ async def test_each_tool_answers_the_inspector(server_url: str, pictures: Path) 
     assert "42.5 mm" in passages["hits"][0]["text"]
     answer = await call(server_url, "answer_question", question="What is the hole spacing?")
     assert answer["evidence"]
-    assert (await call(server_url, "view_image", asset=asset))["evidence"]["asset"] == asset
+    assert (await call(server_url, "view_image", asset=asset))["asset"]["asset"] == asset
     box = {"box": [0.1, 0.1, 0.5, 0.5], "label": "van"}
     assert (await call(server_url, "annotate_image", asset=asset, boxes=[box]))["boxes"]
     assert await call(server_url, "save_annotation", asset=asset, boxes=[box], origin="person")
