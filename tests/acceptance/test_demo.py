@@ -45,11 +45,11 @@ def _demo(home: Path) -> str:
 def test_the_demo_calls_each_tool_and_can_run_again(tmp_path: Path) -> None:
     said = _demo(tmp_path)
     assert [tool for tool in _TOOLS if f"> {tool} " not in said] == []
-    by_words = said.split("\nWords\n")[1].split("\n\n")[0]
+    by_words = said.split("\nText query\n")[1].split("\n\n")[0]
     first = next(line for line in by_words.splitlines() if line.strip().startswith("[1]"))
     assert "red bus" in first
     # The captions are English, so only the encoder can find this.
-    in_chinese = said.split("\nChinese words\n")[1].split("\n\n")[0]
+    in_chinese = said.split("\nChinese query\n")[1].split("\n\n")[0]
     hits = [line for line in in_chinese.splitlines() if re.match(r"\s+\[[123]\]", line)]
     assert len(hits) == 3
     assert all("blue bus" in hit for hit in hits)
@@ -62,4 +62,4 @@ def test_the_demo_calls_each_tool_and_can_run_again(tmp_path: Path) -> None:
 
     again = _demo(tmp_path)
     assert re.search(r"\d+ unchanged", again)
-    assert " added" not in again.split("pictures and")[0]
+    assert " added" not in again.split("images and")[0]
