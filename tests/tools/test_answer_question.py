@@ -35,7 +35,7 @@ def claim(text: str, *numbers: int, box: Any = None, quote: str | None = None) -
 
 
 def model_that_says(*answers: str, look: str = "yes") -> Any:
-    """Return ``answers`` in turn, and ``look`` to second checks."""
+    """Return ``answers`` in order, and ``look`` for second checks."""
     waiting = list(answers)
     prompts: list[str] = []
 

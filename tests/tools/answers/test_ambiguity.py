@@ -17,7 +17,7 @@ ABOUT = "the shelf of the storeroom"
 
 
 def one_by_one(*answers: str) -> tuple[Any, list[str]]:
-    """The built-in model: gives ``answers`` in turn, and others when checked."""
+    """The built-in model: returns ``answers`` in order, and others for checks."""
     waiting: Iterator[str] = iter(answers)
     prompts: list[str] = []
 

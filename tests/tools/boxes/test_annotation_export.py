@@ -90,7 +90,7 @@ def test_the_conversations_are_llavas_and_their_boxes_are_read_back(tmp_path: Pa
     assert set(garlic) == {"id", "image", "conversations"}
     turns = garlic["conversations"]
     assert [turn["from"] for turn in turns] == ["human", "gpt"] * 2
-    # LLaVA's reader wants one <image> an image, in the first thing that is said.
+    # The LLaVA loader expects one <image> per image, in the first message.
     assert [turn["value"].count("<image>") for turn in turns] == [1, 0, 0, 0]
     assert turns[0]["value"].startswith("<image>\n")
     assert "大蒜 bulb" in turns[0]["value"]

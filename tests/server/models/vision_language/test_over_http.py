@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sightline.server.models.vision_language.vlm_client import VlmCallStats
+from sightline.server.models.vision_language.vlm_client import VlmCallStats, VlmClient
 from sightline.storage.errors import ModelError, ModelOverloadedError, ModelUnavailableError
 from sightline.tools.vlm.vision_language_model import (
     ModelRefusedError,
     ModelReplyError,
     ModelTimeoutError,
+    Reply,
     Request,
     UnknownModelError,
 )
@@ -175,9 +176,10 @@ async def test_a_cancelled_call_ends_its_request_and_frees_its_slot(
     assert (await client.ask(question())).text == "yes"
 
 
-async def test_one_call_probes_the_endpoint_when_the_circuit_is_half_open(
+async def start_probe(
     endpoint: FakeVlmServer, url: str, make_client: MakeClient
-) -> None:
+) -> tuple[VlmClient, asyncio.Task[Reply]]:
+    """Open the circuit with one failure and start the call that probes the endpoint."""
     now = 0.0
     client = make_client(
         url, clock=lambda: now, max_retries=0, circuit_max_failures=1, circuit_reset_seconds=10.0
@@ -188,6 +190,13 @@ async def test_one_call_probes_the_endpoint_when_the_circuit_is_half_open(
     now = 11.0
     probe = asyncio.create_task(client.ask(question(1)))
     await endpoint.arrivals(2)
+    return client, probe
+
+
+async def test_one_call_probes_the_endpoint_when_the_circuit_is_half_open(
+    endpoint: FakeVlmServer, url: str, make_client: MakeClient
+) -> None:
+    client, probe = await start_probe(endpoint, url, make_client)
     with pytest.raises(ModelUnavailableError, match="failed several times"):
         await client.ask(question(2))
     endpoint.released.set()
@@ -199,16 +208,7 @@ async def test_one_call_probes_the_endpoint_when_the_circuit_is_half_open(
 async def test_after_a_cancelled_probe_the_next_call_probes(
     endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
-    now = 0.0
-    client = make_client(
-        url, clock=lambda: now, max_retries=0, circuit_max_failures=1, circuit_reset_seconds=10.0
-    )
-    endpoint.behaviors.extend([closes_connection, when_released])
-    with pytest.raises(ModelUnavailableError):
-        await client.ask(question())
-    now = 11.0
-    probe = asyncio.create_task(client.ask(question(1)))
-    await endpoint.arrivals(2)
+    client, probe = await start_probe(endpoint, url, make_client)
     probe.cancel()
     with pytest.raises(asyncio.CancelledError):
         await probe
