@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sightline.storage.errors import MediaError
+from sightline.storage.files import open_real
 from sightline.storage.ingest.decode.worker.open_file import read_file
 from sightline.storage.ingest.discover.archives import ArchiveTree, open_archive
 from sightline.storage.ingest.discover.caption_tables import CaptionTableStack, parse_caption_table
@@ -160,7 +161,7 @@ class DirectoryTree:
             return
         name = self.only[0]
         try:
-            names = sorted(os.listdir(self.root.real), key=os.fsencode)  # noqa: PTH208
+            names = sorted(_list_folder(self.root.real), key=os.fsencode)
         except OSError:
             names = [name]  # a folder that may be entered but not listed
         yield TreeFolder("", names)
@@ -191,14 +192,12 @@ class DirectoryTree:
 
     def _walk_folder(self, folder: str, real: str) -> Iterator[TreeFolder | TreeFile]:
         try:
-            with os.scandir(real) as entries:
-                visible = (entry for entry in entries if not is_hidden(entry.name))
-                is_folder = {entry.name: _is_folder(entry) for entry in visible}
+            is_folder = _list_folder(real)
         except OSError as error:
             failure = MediaError("unreadable", f"cannot be listed: {error.strerror}")
             yield TreeFile(folder, failure=failure)
             return
-        names = sorted(is_folder, key=os.fsencode)
+        names = sorted((name for name in is_folder if not is_hidden(name)), key=os.fsencode)
         files = [posixpath.join(folder, name) for name in names if not is_folder[name]]
         yield TreeFolder(folder, files)
         tree_files = {file.path: file for file in files_of(files)}
@@ -231,6 +230,16 @@ class DirectoryTree:
         if not os.path.lexists(real):
             raise MediaError("unreadable", "is a link without a target")
         return None if os.path.isdir(real) else real  # noqa: PTH112
+
+
+def _list_folder(real: str) -> dict[str, bool]:
+    """Return whether each entry of a folder is a folder. Raises OSError."""
+    descriptor = open_real(real)
+    try:
+        with os.scandir(descriptor) as entries:
+            return {entry.name: _is_folder(entry) for entry in entries}
+    finally:
+        os.close(descriptor)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -8,6 +8,7 @@ import stat
 from typing import NamedTuple
 
 from sightline.storage.errors import MediaError
+from sightline.storage.files import SpecialFileError, open_real
 
 
 class FileStamp(NamedTuple):
@@ -21,13 +22,14 @@ class FileStamp(NamedTuple):
 def open_file(path: str, max_bytes: int) -> tuple[int, FileStamp]:
     """Open a regular file and return its descriptor and stamp.
 
-    The caller closes the descriptor. ``path`` is resolved: a link as the last component is refused.
-    Raises MediaError ``unreadable``, ``not_a_file``, ``empty`` or ``too_large``.
+    The caller closes the descriptor. ``path`` is absolute and real: links are resolved before, and
+    no part of it may be one now. Raises MediaError ``unreadable``, ``not_a_file``, ``empty`` or
+    ``too_large``.
     """
-    # Without O_NONBLOCK, opening a named pipe waits for a writer forever.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags)
+        descriptor = open_real(path)
+    except SpecialFileError as error:
+        raise MediaError("not_a_file", "is not a regular file") from error
     except OSError as error:
         raise MediaError("unreadable", f"cannot be opened: {error.strerror}") from error
     try:

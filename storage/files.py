@@ -1,0 +1,98 @@
+"""Open files of strangers without following links, and create private files.
+
+A path is checked first and opened later. In between, somebody who may write to a folder can replace
+a part of the path by a link. So every part is opened relative to the descriptor of the part before,
+and none may be a link: what is opened is where the checked path says.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+_PRIVATE = 0o600
+
+# O_PATH needs the right to enter a folder only, not the right to list it (Linux only).
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK, opening a named pipe waits for a writer forever.
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+
+
+class SpecialFileError(OSError):
+    """A path leads to a device, pipe, socket or link, which is never opened."""
+
+
+def open_beneath(root: str | Path, path: str | Path) -> int:
+    """Open a file or folder below a folder for reading; return its descriptor.
+
+    ``root`` and ``path`` are absolute and real: resolve links before. No part of either may be a
+    link when it is opened. The caller closes the descriptor. Raises SpecialFileError,
+    PermissionError if ``path`` is not below ``root``, and other OSErrors.
+    """
+    folder, target = os.fspath(root), os.fspath(path)
+    parts = target.split("/")
+    if not target.startswith("/") or ".." in parts or not Path(target).is_relative_to(folder):
+        raise PermissionError(errno.EACCES, "is not below the given folder", target)
+    return _open_parts([part for part in parts if part not in ("", ".")])
+
+
+def open_real(path: str | Path) -> int:
+    """Open a file or folder by its absolute real path. See `open_beneath`."""
+    return open_beneath("/", path)
+
+
+def _open_parts(parts: list[str]) -> int:
+    folder = os.open("/", _FOLDER)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        name = parts[-1] if parts else "."
+        # Before it is opened, because opening a device can have an effect.
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise SpecialFileError(errno.ENXIO, "is not a regular file or folder", name)
+        return os.open(name, _FILE, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def create_private(path: Path) -> BinaryIO:
+    """Create a file for writing that only its owner can open, whatever the umask is.
+
+    Raises FileExistsError and other OSErrors.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, _PRIVATE)
+    return open(descriptor, "wb")  # noqa: PTH123 - a descriptor
+
+
+@contextmanager
+def replace_private(path: Path) -> Iterator[BinaryIO]:
+    """Write a private file beside ``path``, which it replaces if the block succeeds.
+
+    So a file that exists keeps neither its content nor its mode. A link is followed. Raises
+    SpecialFileError for a device or folder, and other OSErrors.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise SpecialFileError(errno.ENXIO, "is not a regular file", str(path))
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with create_private(partial) as file:
+            yield file
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_private(path: Path, content: str | bytes) -> None:
+    """Write a whole private file, text in UTF-8. See `replace_private`."""
+    with replace_private(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)

@@ -1,0 +1,116 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from sightline.storage.files import (
+    SpecialFileError,
+    create_private,
+    open_beneath,
+    open_real,
+    replace_private,
+    write_private,
+)
+
+
+def content_of(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as file:
+        return file.read()
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root" / "d").mkdir(parents=True)
+    (tmp_path / "root" / "d" / "file.txt").write_bytes(b"inside")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file.txt").write_bytes(b"outside")
+    return (tmp_path / "root").resolve()
+
+
+def test_files_and_folders_below_the_root_are_opened(root: Path) -> None:
+    assert content_of(open_beneath(root, root / "d" / "file.txt")) == b"inside"
+    assert content_of(open_real(root / "d" / "file.txt")) == b"inside"
+    folder = open_beneath(root, root / "d")
+    assert os.listdir(folder) == ["file.txt"]  # noqa: PTH208 - a descriptor
+    os.close(folder)
+
+
+@pytest.mark.parametrize("part", ["d/file.txt", "d", ""])
+def test_no_part_of_a_path_may_be_a_link(root: Path, part: str) -> None:
+    replaced = root / part
+    replaced.rename(f"{replaced}.old")
+    replaced.symlink_to(root.parent / "outside" / ("file.txt" if part == "d/file.txt" else ""))
+    with pytest.raises((SpecialFileError, NotADirectoryError)):
+        open_beneath(root, root / "d" / "file.txt")
+
+
+def test_a_link_that_stays_inside_is_refused_unless_it_was_resolved_before(root: Path) -> None:
+    (root / "link.txt").symlink_to(root / "d" / "file.txt")
+    with pytest.raises(SpecialFileError):
+        open_beneath(root, root / "link.txt")
+    assert content_of(open_beneath(root, (root / "link.txt").resolve())) == b"inside"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("{root}/../outside/file.txt", "{root}/d/../../outside/file.txt", "{root}x/file.txt"),
+        *("/etc/passwd", "d/file.txt", "", "~/file.txt", "/proc/self/root/etc/passwd"),
+    ],
+)
+def test_paths_that_are_not_below_the_root_are_refused(root: Path, path: str) -> None:
+    with pytest.raises(PermissionError):
+        open_beneath(root, path.format(root=root))
+
+
+def test_nul_is_refused(root: Path) -> None:
+    with pytest.raises(ValueError, match="null"):
+        open_beneath(root, f"{root}/d\0/file.txt")
+
+
+def test_pipes_and_devices_are_refused_and_not_waited_for(root: Path) -> None:
+    os.mkfifo(root / "pipe")
+    for path in (root / "pipe", Path("/dev/zero"), Path("/dev/tty")):
+        with pytest.raises(SpecialFileError):
+            open_real(path)
+
+
+def test_private_files_ignore_the_umask_and_the_mode_of_what_they_replace(tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    target.write_text("old")
+    target.chmod(0o666)
+    umask = os.umask(0)
+    try:
+        with replace_private(target) as file:
+            (partial,) = tmp_path.glob(".*.partial")
+            assert mode_of(partial) == 0o600  # while it is written, too
+            file.write(b"new")
+        with create_private(tmp_path / "other") as file:
+            assert mode_of(tmp_path / "other") == 0o600
+    finally:
+        os.umask(umask)
+    assert target.read_text() == "new"
+    assert mode_of(target) == 0o600
+
+
+def test_a_failure_keeps_the_file_that_was_there(tmp_path: Path) -> None:
+    write_private(tmp_path / "file", "old")
+    with pytest.raises(ZeroDivisionError), replace_private(tmp_path / "file") as file:
+        file.write(bytes(1 // 0))
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file", "old")]
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(SpecialFileError), replace_private(Path("/dev/null")):
+        pass
+
+
+def test_an_existing_file_is_not_opened_as_new(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with pytest.raises(FileExistsError):
+        create_private(tmp_path / "link")
