@@ -1,0 +1,98 @@
+"""A weighted semaphore with a fair share per principal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from sightline.storage.errors import ModelOverloadedError
+
+#: What one principal may hold of the whole capacity.
+_MAX_SHARE: Final = 0.5
+
+
+class _Request(NamedTuple):
+    amount: int
+    admitted: asyncio.Future[None]
+
+
+class FairSemaphore:
+    """Limits what all calls hold together, in any unit (slots, bytes).
+
+    A principal holds at most half of ``capacity``; None (a server without tokens) may hold all of
+    it. A larger request is admitted alone. Principals that wait take turns, and the requests of one
+    keep their order. ``max_waiting`` limits the waiting requests of one principal, which wait for
+    ``what``.
+    """
+
+    def __init__(self, capacity: int, *, max_waiting: int, what: str) -> None:
+        self._capacity = self._free = capacity
+        self._max_waiting = max_waiting
+        self._what = what
+        self._held: dict[str | None, int] = {}
+        self._waiting: OrderedDict[str | None, deque[_Request]] = OrderedDict()
+
+    @asynccontextmanager
+    async def hold(self, principal: str | None, amount: int = 1) -> AsyncIterator[None]:
+        """Wait for the amount and hold it inside the block.
+
+        Raises ModelOverloadedError if too many requests of the principal wait.
+        """
+        amount = min(amount, self._max_held(principal))
+        queue = self._waiting.setdefault(principal, deque())
+        if len(queue) >= self._max_waiting:
+            raise ModelOverloadedError(
+                f"{len(queue)} of your calls already wait for {self._what}; try again when some of "
+                "them have finished"
+            )
+        request = _Request(amount, asyncio.get_running_loop().create_future())
+        queue.append(request)
+        self._admit()
+        try:
+            await request.admitted
+        except asyncio.CancelledError:
+            if request.admitted.cancelled():
+                queue.remove(request)
+                self._admit()
+            else:  # admitted and cancelled in the same turn of the event loop
+                self._release(principal, amount)
+            raise
+        try:
+            yield
+        finally:
+            self._release(principal, amount)
+
+    def _max_held(self, principal: str | None) -> int:
+        return self._capacity if principal is None else max(1, int(self._capacity * _MAX_SHARE))
+
+    def _release(self, principal: str | None, amount: int) -> None:
+        self._free += amount
+        self._held[principal] -= amount
+        if not self._held[principal]:
+            del self._held[principal]
+        self._admit()
+
+    def _admit(self) -> None:
+        """Admit the first request of each principal in turn, as far as there is room."""
+        while principal := self._next():
+            (key,) = principal
+            request = self._waiting[key].popleft()
+            self._waiting.move_to_end(key)
+            self._free -= request.amount
+            self._held[key] = self._held.get(key, 0) + request.amount
+            request.admitted.set_result(None)
+
+    def _next(self) -> tuple[str | None] | None:
+        """Return whose turn it is, None if nobody can be admitted."""
+        for key in [key for key, queue in self._waiting.items() if not queue]:
+            del self._waiting[key]
+        for key, queue in self._waiting.items():
+            amount = queue[0].amount
+            if self._held.get(key, 0) + amount > self._max_held(key):
+                continue
+            # Smaller requests behind it must not starve a large one.
+            return (key,) if amount <= self._free else None
+        return None
