@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, Secret
 from pydantic_settings import NoDecode
 
-from sightline.storage.ingest.ingest_options import IpNetwork
+from sightline.storage.ingest.discover.public_addresses import IpNetwork
 
 _URL_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@\s]*):[^/?#\s]*(?=@)")
 _KEYWORD_PASSWORD = re.compile(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sightline.storage.errors import ConfigurationError, shown
+from sightline.storage.ingest.discover.public_addresses import IpNetwork, is_allowed_address
 
 
 def available_cores() -> int:
@@ -18,13 +18,10 @@ def available_cores() -> int:
 
 
 OcrMode = Literal["auto", "on", "off"]
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 HTTPS_PORT = 443
 MAX_IMAGE_PIXELS = 100_000_000
 """Width times height of an image that is decoded."""
-# Ranges that embed an IPv4 address, which would be the one that is reached.
-_TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +135,4 @@ class UrlPolicy:
         return False
 
     def allows_address(self, address: str) -> bool:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        if any(ip in network for network in self.networks):
-            return True
-        return ip.is_global and not ip.is_multicast and not any(ip in net for net in _TRANSLATED)
+        return is_allowed_address(address, self.networks)
