@@ -33,6 +33,7 @@ from sightline.server.runtime import Runtime
 from sightline.storage.db import row_security
 from sightline.storage.postgres import EmbeddedPostgres
 from tests.support.sample_images import fill
+from tests.support.token_issuer import AUDIENCE, Issuer, RsaKey, run_issuer
 
 ALICE, BOB = "lighthouse", "submarine"
 COLLECTIONS = {"alice": ALICE, "bob": BOB}
@@ -60,6 +61,8 @@ class House:
     annotations: dict[str, str]
     #: Connection string of the owner of the tables.
     dsn: str
+    #: Signs the JSON Web Tokens that the server accepts.
+    jwt_key: RsaKey
     running: RunningServer = field(repr=False)
     _portal: BlockingPortal = field(repr=False)
 
@@ -195,8 +198,16 @@ async def _serve(
         "analytics__enabled": True,
         "auth__tokens_file": tokens_file,
         "http__port": 0,
+        "rate_limit__max_calls_per_minute": 0,
     }
-    async with start_http_server(load_settings(**(defaults | overrides))) as (url, running):
+    key = RsaKey("house")
+    async with (
+        run_issuer(key) as issuer,
+        start_http_server(load_settings(**(defaults | _jwt_settings(issuer) | overrides))) as (
+            url,
+            running,
+        ),
+    ):
         tokens = {name: secret for name, (secret, _) in issued.items()}
         assets: dict[str, list[str]] = {}
         annotations: dict[str, str] = {}
@@ -216,7 +227,9 @@ async def _serve(
                     origin="person",
                 )
                 annotations[name] = saved["uris"][0].rpartition("/")[2]
-        house = House(url, tokens, material, assets, annotations, postgres.dsn(), running, portal)
+        house = House(
+            url, tokens, material, assets, annotations, postgres.dsn(), key, running, portal
+        )
         database = await house.runtime.database.get()
         async with database.connection() as connection:
             await row_security.bind(connection, "alice", [ALICE])
@@ -224,3 +237,11 @@ async def _serve(
             await row_security.bind_to_all_collections(connection, "boss")
         house.runtime.principal_cache.sees_everything.clear()
         yield house
+
+
+def _jwt_settings(issuer: Issuer) -> dict[str, object]:
+    return {
+        "auth__jwt__issuer": issuer.name,
+        "auth__jwt__jwks_url": issuer.url,
+        "auth__jwt__audience": AUDIENCE,
+    }
