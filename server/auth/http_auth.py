@@ -93,7 +93,9 @@ def create_http_auth(settings: Settings, address: str) -> HttpAuth | None:
 
     own_url = resource_url(settings, address)
     keys, audience = JwksClient(jwt.jwks_url), jwt.audience or own_url
-    verifier = JwtVerifier(keys, jwt.issuer, audience, jwt.algorithms, jwt.scope_prefix)
+    verifier = JwtVerifier(
+        keys, jwt.issuer, audience, jwt.algorithms, jwt.scope_prefix, jwt.require_at_jwt
+    )
     public_url, issuer = _URL.validate_python(own_url), _URL.validate_python(jwt.issuer)
     return HttpAuth(
         _CombinedVerifier(static, verifier),

@@ -2,8 +2,11 @@
 
 The algorithm must be on a list of asymmetric ones. The key is found by its ``kid`` in the key set
 (JWKS) of the server; the header fields ``jku``, ``x5u`` and ``jwk`` are ignored. Issuer, audience,
-expiry and subject are required. The reason for a rejection is logged, but not returned to the
-client.
+expiry and subject are required. Tokens for another use (ID, refresh, logout) are rejected. The
+reason for a rejection is logged, but not returned to the client.
+
+PyJWT verifies the signature only. It converts claims of a wrong type, so `_Claims` validates their
+types before they are used.
 
 `jwt.PyJWKClient` is not used: it does not limit the response size, blocks the event loop, has no
 cooldown after failed requests, and picks the first of two keys with the same ``kid``.
@@ -17,13 +20,22 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import httpx
 import jwt
+from jwt.types import Options
 from mcp.server.auth.provider import AccessToken
-from pydantic import BaseModel, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    ValidationError,
+)
 from starlette.authentication import AuthenticationError
 
 from sightline.server.auth.scopes import SCOPES
@@ -35,8 +47,15 @@ logger = logging.getLogger(__name__)
 MAX_TOKEN_BYTES = 16_384
 #: Accepted difference between the clocks of the two servers.
 LEEWAY_SECONDS = 30.0
-_REQUIRED_CLAIMS = ["exp", "iss", "aud", "sub"]
 _MAX_NAME_CHARS = 200
+#: Header ``typ`` of an access token (RFC 9068), in lower case.
+_ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")
+#: Authorization servers that predate RFC 9068 write no ``typ`` or this one, also in ID tokens.
+_GENERIC_TYPES = ("", "jwt", "application/jwt")
+#: Values of the claim ``typ`` (Keycloak) of an access token.
+_ACCESS_TOKEN_CLAIM_TYPES = ("bearer", "at+jwt", "jwt")
+#: Claims of ID tokens and logout tokens, which access tokens do not have.
+_OTHER_USE_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 
 #: Time limit of a request for the keys.
 TIMEOUT_SECONDS = 5.0
@@ -152,6 +171,56 @@ class _RejectedError(Exception):
     """The reason why a token is invalid, for the log."""
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it contains unprintable characters")
+    return text
+
+
+_Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=_MAX_NAME_CHARS),
+    AfterValidator(_printable),
+]
+#: Seconds since 1970. The limit keeps the sum with the leeway an exact integer.
+_Time = Annotated[FiniteFloat, Field(ge=0, le=2**52)]
+
+
+class _Claims(BaseModel):
+    """The claims that are used, with strict types: ``"1"`` and ``true`` are not numbers."""
+
+    model_config = ConfigDict(strict=True)
+
+    iss: str
+    aud: str | list[str]
+    sub: _Name
+    exp: _Time
+    nbf: _Time = 0
+    iat: _Time = 0
+    scope: str | list[str] | None = None
+    scp: str | list[str] | None = None
+    typ: str | None = None
+    azp: str | None = None
+    client_id: str | None = None
+
+    def check(self, issuer: str, audience: str, now: float) -> None:
+        """Raise _RejectedError unless the token is for this server and valid now."""
+        if self.iss != issuer:
+            raise _RejectedError(f"its issuer is {shown(self.iss)}")
+        if audience not in ([self.aud] if isinstance(self.aud, str) else self.aud):
+            raise _RejectedError(f"its audience is {shown(self.aud)}")
+        if self.exp <= now - LEEWAY_SECONDS:
+            raise _RejectedError("it has expired")
+        if max(self.nbf, self.iat) > now + LEEWAY_SECONDS:
+            raise _RejectedError("it is not valid yet")
+
+    def known_scopes(self, prefix: str) -> list[str]:
+        """Return the known scopes from ``scope`` (RFC 9068) or ``scp`` (other servers)."""
+        granted = self.scp if self.scope is None else self.scope
+        names = granted.split() if isinstance(granted, str) else granted or []
+        return [scope for scope in SCOPES if prefix + scope in names]
+
+
 @dataclass(frozen=True, slots=True)
 class JwtVerifier:
     """`TokenVerifier` of the SDK for the tokens of one authorization server.
@@ -164,6 +233,8 @@ class JwtVerifier:
     audience: str
     algorithms: Sequence[str]
     scope_prefix: str = ""
+    #: Reject tokens whose header does not say that they are access tokens (RFC 9068).
+    require_at_jwt: bool = False
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return principal and scopes of a token, or None if it is invalid.
@@ -172,9 +243,13 @@ class JwtVerifier:
         """
         try:
             return await self._verify(token)
-        except (jwt.InvalidTokenError, _RejectedError, OverflowError, RecursionError) as error:
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_input=False, include_context=False)
+            problems = ", ".join(f"{each['loc'][0]}: {each['msg']}" for each in details)
+            logger.info("rejected a token: invalid claims: %s", problems)
+        except (jwt.InvalidTokenError, _RejectedError, RecursionError) as error:
             logger.info("rejected a token: %s", error)
-            return None
+        return None
 
     async def _verify(self, token: str) -> AccessToken:
         if len(token) > MAX_TOKEN_BYTES:
@@ -190,37 +265,42 @@ class JwtVerifier:
         key = await self.keys.get(kid, algorithm)
         if key is None:
             raise _RejectedError(f"there is no key {shown(kid)} for {algorithm}")
-        claims = jwt.decode(
-            token,
-            key,
-            algorithms=[algorithm],
-            audience=self.audience,
-            issuer=self.issuer,
-            leeway=LEEWAY_SECONDS,
-            options={"require": _REQUIRED_CLAIMS},
-        )
+        payload = jwt.decode(token, key, algorithms=[algorithm], options=_SIGNATURE_ONLY)
+        claims = _Claims.model_validate(payload)
+        claims.check(self.issuer, self.audience, time.time())
+        self._check_use(header.get("typ", ""), claims.typ, payload)
         return AccessToken(
             token=f"jwt {kid}",  # other code does not need the secret token
-            client_id=_principal(claims),
-            scopes=_scopes(claims, self.scope_prefix),
-            expires_at=int(claims["exp"] + LEEWAY_SECONDS),
-            subject=claims["sub"],
-            claims={"iss": claims["iss"]},
+            # The prefix prevents collisions with static token names.
+            client_id=f"jwt:{claims.sub}",
+            scopes=claims.known_scopes(self.scope_prefix),
+            expires_at=int(claims.exp + LEEWAY_SECONDS),
+            subject=claims.sub,
+            claims={"iss": claims.iss},
         )
 
+    def _check_use(self, typ: object, claim_typ: str | None, payload: Mapping[str, Any]) -> None:
+        """Raise _RejectedError for a token that is not an access token."""
+        header_type = typ.lower() if isinstance(typ, str) else None
+        if header_type in _ACCESS_TOKEN_TYPES:
+            return
+        if self.require_at_jwt or header_type not in _GENERIC_TYPES:
+            raise _RejectedError(f"its type is {shown(typ)}")
+        if claim_typ is not None and claim_typ.lower() not in _ACCESS_TOKEN_CLAIM_TYPES:
+            raise _RejectedError(f"its claim typ is {shown(claim_typ)}")
+        for claim in _OTHER_USE_CLAIMS:
+            if claim in payload:
+                raise _RejectedError(f"it is not an access token: it has the claim {claim}")
 
-def _principal(claims: Mapping[str, Any]) -> str:
-    """Return ``jwt:SUBJECT``. The prefix prevents collisions with static token names."""
-    subject = claims["sub"]
-    if not subject or len(subject) > _MAX_NAME_CHARS or not subject.isprintable():
-        raise _RejectedError(f"its subject is {shown(subject)}")
-    return f"jwt:{subject}"
 
-
-def _scopes(claims: Mapping[str, Any], prefix: str) -> list[str]:
-    """Return the known scopes from ``scope`` (RFC 9068) or ``scp`` (other servers)."""
-    granted = claims.get("scope", claims.get("scp", ""))
-    names = granted.split() if isinstance(granted, str) else granted
-    if not isinstance(names, list):
-        raise _RejectedError(f"its scope is {shown(granted)}")
-    return [scope for scope in SCOPES if prefix + scope in names]
+#: `_Claims` validates the claims.
+_SIGNATURE_ONLY: Options = {
+    "verify_signature": True,
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}

@@ -153,6 +153,9 @@ class JwtSettings(SettingsGroup):
     """Accepted signature algorithms."""
     scope_prefix: str = ""
     """Prefix of `read`, `write` and `analytics` in the claim `scope`."""
+    require_at_jwt: bool = False
+    """Accept only tokens with the header `typ: at+jwt` (RFC 9068). Otherwise `JWT` or no type is
+    also accepted, except for ID tokens."""
 
 
 class AuthSettings(SettingsGroup):

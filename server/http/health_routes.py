@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
@@ -13,6 +17,37 @@ from sightline.server.observability.metrics import Metrics
 
 #: Label of the metric, and the name in the pool statistics.
 _POOL_STATISTICS = {"size": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
+#: Age up to which a readiness result is repeated, because anybody may ask.
+_READINESS_TTL_SECONDS = 1.0
+
+
+class ReadinessProbe:
+    """Runs a probe at most once at a time and per second, and shares its result."""
+
+    def __init__(
+        self,
+        probe: Callable[[], Awaitable[dict[str, Any]]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._probe = probe
+        self._clock = clock
+        self._task: asyncio.Task[dict[str, Any]] | None = None
+        self._finished_at = 0.0
+
+    async def result(self) -> dict[str, Any]:
+        """Return the result of the running probe, of the last second or of a new probe."""
+        if self._task is None or (
+            self._task.done() and self._clock() - self._finished_at >= _READINESS_TTL_SECONDS
+        ):
+            self._task = asyncio.create_task(self._run())
+        # One caller that leaves must not cancel the probe of the others.
+        return await asyncio.shield(self._task)
+
+    async def _run(self) -> dict[str, Any]:
+        try:
+            return await self._probe()
+        finally:
+            self._finished_at = self._clock()
 
 
 def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> None:
@@ -35,21 +70,26 @@ def add_health_routes(app: App, metrics: Metrics, *, require_token: bool) -> Non
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    async def readyz(_: Request) -> Response:
-        """Return 200 if searches can be answered, else 503."""
+    async def probe() -> dict[str, Any]:
         runtime = app.runtime
-        if runtime is None or app.stopping:
-            return JSONResponse({"ready": False}, status_code=503)
+        if runtime is None:
+            return {"ready": False}
         states: dict[str, str] = {**runtime.states()}
         if states["database"] == "ready" and not await runtime.is_database_reachable():
             states["database"] = "unreachable"
-        is_ready = all(state == "ready" for state in states.values())
-        body = {"ready": is_ready, **states}
+        body = {"ready": all(state == "ready" for state in states.values()), **states}
         vision = await runtime.vlm_state()
         if vision is not None:
             # Informational: readiness does not depend on the vision-language model.
             body["vision"] = vision
-        return JSONResponse(body, status_code=200 if is_ready else 503)
+        return body
+
+    readiness = ReadinessProbe(probe)
+
+    async def readyz(_: Request) -> Response:
+        """Return 200 if searches can be answered, else 503."""
+        body = {"ready": False} if app.stopping else await readiness.result()
+        return JSONResponse(body, status_code=200 if body["ready"] else 503)
 
     async def prometheus(request: Request) -> Response:
         if require_token and not request.user.is_authenticated:

@@ -16,11 +16,9 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import uvicorn
 from mcp.server.auth.routes import build_resource_metadata_url
-from mcp.server.transport_security import TransportSecuritySettings
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -30,9 +28,10 @@ from sightline.server.app import App, Register, create_app
 from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.auth.insufficient_scope import challenge_insufficient_scope
 from sightline.server.config import Settings, variable
-from sightline.server.config.hosts import MCP_PATH, in_url, is_loopback
+from sightline.server.config.hosts import MCP_PATH, in_url
 from sightline.server.http.event_store import InMemoryEventStore, set_session
 from sightline.server.http.health_routes import add_health_routes
+from sightline.server.http.request_guard import guard_requests, transport_security
 from sightline.server.mcp_server.rate_limit import RateLimiter, limit_requests
 from sightline.server.mcp_server.server import InFlight
 from sightline.server.observability.metrics import Metrics
@@ -41,7 +40,6 @@ from sightline.tools.registry import register_all
 
 logger = logging.getLogger(__name__)
 
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BACKLOG = 512
 MAX_BODY_BYTES = 8 * 2**20
 #: Delay before a client of protocol revision 2025-11-25 reconnects a stream.
@@ -55,24 +53,6 @@ _KEEP_ALIVE_SECONDS = 75
 _RESPONSE_SECONDS = 1.0
 #: Wait for the remaining connections after calls and streams have ended.
 _CLOSE_SECONDS = 5
-
-
-def transport_security(settings: Settings) -> TransportSecuritySettings:
-    """Return the accepted Host and Origin headers."""
-    hosts = [host for name in _LOOPBACK_NAMES for host in (name, f"{name}:*")]
-    origins = list(settings.http.allowed_origins)
-    if is_loopback(settings.http.host):
-        origins += [f"http://{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")]
-    elif settings.http.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        name = in_url(settings.http.host)
-        hosts += [name, f"{name}:*"]
-    if settings.http.public_url is not None:
-        hosts.append(urlsplit(settings.http.public_url).netloc)
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=[*hosts, *settings.http.allowed_hosts],
-        allowed_origins=origins,
-    )
 
 
 def create_http_app(
@@ -94,14 +74,18 @@ def create_http_app(
         token_verifier=None if http_auth is None else http_auth.verifier,
     )
     add_health_routes(app, metrics, require_token=http_auth is not None)
+    allowed = transport_security(settings)
     starlette = app.streamable_http_app(
         streamable_http_path=MCP_PATH,
         max_request_body_size=MAX_BODY_BYTES,
-        transport_security=transport_security(settings),
+        transport_security=allowed,
         host=settings.http.host,
         event_store=InMemoryEventStore(),
         retry_interval=_SSE_RETRY_MS,
     )
+    # A redirect would repeat the Host header.
+    starlette.router.redirect_slashes = False
+    starlette.user_middleware.insert(0, Middleware(guard_requests, allowed=allowed))
     starlette.user_middleware.append(Middleware(set_session))
     if http_auth is not None:
         http_auth.install(starlette)

@@ -23,7 +23,8 @@ from sightline.server.auth import static_tokens as auth
 from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.config.hosts import is_loopback
 from sightline.server.http import http_server as server_http
-from sightline.server.http.http_server import MAX_BODY_BYTES, start_http_server, transport_security
+from sightline.server.http.http_server import MAX_BODY_BYTES, start_http_server
+from sightline.server.http.request_guard import transport_security
 from sightline.storage.errors import ConfigurationError, SchemaError
 from sightline.tools.registry import register_all
 from tests.support.settings import NO_DATABASE, make_settings

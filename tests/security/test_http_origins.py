@@ -1,0 +1,185 @@
+"""Requests that a web page makes under another name are refused on every route."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from sightline.server.http.http_server import start_http_server
+from tests.security.two_principals import House
+from tests.support.settings import make_settings
+from tests.support.token_issuer import AUDIENCE, RsaKey, run_issuer
+
+ROUTES = ["/mcp", "/mcp/", "/healthz", "/readyz", "/metrics", "/nowhere", "/", "//evil.example/"]
+METHODS = ["GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "TRACE", "PROPFIND"]
+EVIL_HOSTS = [
+    "evil.example",
+    "evil.example:8765",
+    "127.0.0.1.evil.example",
+    "127.0.0.1:80.evil.example",
+    "localhost:99.evil.example",
+    "localhost:",
+    "localhost:80:80",
+    "localhost:http",
+    "localhost@evil.example",
+    "localhost.",
+    "xlocalhost",
+    "127.0.0.2",
+    "2130706433",
+    "0.0.0.0",
+    "[::1].evil.example",
+    "[::1%25lo]",
+    "",
+]
+EVIL_ORIGINS = [
+    "https://evil.example",
+    "http://localhost.evil.example",
+    "http://localhost:99.evil.example",
+    "http://localhost:80@evil.example",
+    "http://evil.example/http://localhost",
+    "https://localhost",
+    "file://",
+    "null",
+    "",
+]
+
+
+@pytest.fixture
+async def base_url(tmp_path: Path) -> AsyncIterator[str]:
+    async with start_http_server(make_settings(tmp_path)) as (url, _):
+        yield url.removesuffix("/mcp")
+
+
+async def ask(http: httpx2.AsyncClient, method: str, url: str, **headers: str) -> tuple[int, str]:
+    """Return the status, and everything that the answer contains."""
+    response = await http.request(method, url, headers=headers)
+    return response.status_code, f"{response.headers} {response.text}"
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_every_route_and_method_refuses_other_hosts_and_origins(
+    base_url: str, method: str
+) -> None:
+    async with httpx2.AsyncClient() as http:
+        for route in ROUTES:
+            status, answer = await ask(http, method, base_url + route, Host="evil.example")
+            assert status == 421, route
+            assert "evil" not in answer
+            origin = "https://evil.example"
+            status, answer = await ask(http, method, base_url + route, Origin=origin)
+            assert status == 403, route
+            assert "evil" not in answer
+
+
+async def test_names_that_only_resemble_an_allowed_one_are_refused(base_url: str) -> None:
+    async with httpx2.AsyncClient() as http:
+        for host in EVIL_HOSTS:
+            status, _ = await ask(http, "GET", f"{base_url}/healthz", Host=host)
+            assert status == 421, host
+        for origin in EVIL_ORIGINS:
+            status, _ = await ask(http, "GET", f"{base_url}/healthz", Origin=origin)
+            assert status == 403, origin
+        for host in ("localhost", "LocalHost:1", "[::1]:65535", "127.0.0.1"):
+            assert await ask(http, "GET", f"{base_url}/healthz", Host=host, Origin=f"http://{host}")
+            status, _ = await ask(http, "GET", f"{base_url}/healthz", Host=host)
+            assert status == 200, host
+
+
+async def test_no_request_is_redirected(base_url: str) -> None:
+    async with httpx2.AsyncClient() as http:
+        for route in ("/mcp/", "/healthz/", "/metrics/", "//evil.example/mcp", "/mcp/.."):
+            response = await http.get(base_url + route, headers={"Host": "localhost"})
+            assert response.status_code == 404, route
+            assert "location" not in response.headers
+
+
+async def test_the_metadata_of_the_authorization_server_is_checked_too(tmp_path: Path) -> None:
+    async with run_issuer(RsaKey("one")) as issuer:
+        settings = make_settings(
+            tmp_path,
+            auth__jwt__issuer=issuer.name,
+            auth__jwt__jwks_url=issuer.url,
+            auth__jwt__audience=AUDIENCE,
+        )
+        async with start_http_server(settings) as (url, _), httpx2.AsyncClient() as http:
+            where = url.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp"
+            assert (await http.get(where)).status_code == 200
+            assert (await ask(http, "GET", where, Host="evil.example"))[0] == 421
+            status, answer = await ask(http, "GET", where, Host="localhost:4444")
+            assert status == 200
+            assert "4444" not in answer
+
+
+async def raw(base_url: str, request: bytes) -> bytes:
+    """Send bytes and return all that comes back until the server closes."""
+    host, _, port = base_url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"Host: localhost", b"Host: evil.example"],
+        [b"Host: localhost", b"Origin: http://localhost", b"Origin: https://evil.example"],
+        [b"Host: localhost", b"Authorization: Bearer a", b"Authorization: Bearer b"],
+        [b"Host: localhost", b"Mcp-Session-Id: a", b"Mcp-Session-Id: b"],
+    ],
+)
+async def test_a_header_that_decides_may_occur_once_only(base_url: str, lines: list[bytes]) -> None:
+    head = b"\r\n".join([b"GET /healthz HTTP/1.1", *lines, b"Connection: close", b"", b""])
+    assert (await raw(base_url, head)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_request_without_host_is_refused(base_url: str) -> None:
+    for line, status in ((b"GET /healthz HTTP/1.0", b"421"), (b"GET /healthz HTTP/1.1", b"400")):
+        answer = await raw(base_url, line + b"\r\nConnection: close\r\n\r\n")
+        assert answer.split(b" ")[1] == status
+
+
+async def test_metrics_are_for_principals_that_see_everything(house: House) -> None:
+    async with httpx2.AsyncClient() as http:
+        where = f"{house.base_url}/metrics"
+        statuses = {
+            who: (await http.get(where, headers=house.headers(who))).status_code
+            for who in ("alice", "bob", "nil", "boss")
+        }
+        assert statuses == {"alice": 403, "bob": 403, "nil": 403, "boss": 200}
+        assert (await http.get(where)).status_code == 401
+
+
+async def test_a_flood_of_readiness_requests_probes_once(tmp_path: Path, database_dsn: str) -> None:
+    connections = 0
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    model = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = model.sockets[0].getsockname()[1]
+    settings = make_settings(
+        tmp_path,
+        database__url=database_dsn,
+        vlm__base_url=f"http://127.0.0.1:{port}/v1",
+        vlm__model="test",
+    )
+    async with model, start_http_server(settings) as (url, running), httpx2.AsyncClient() as http:
+        base = url.removesuffix("/mcp")
+        await http.get(f"{base}/healthz")
+        assert running.app.runtime is not None
+        await running.app.runtime.database.get()
+        bodies = [
+            response.json()
+            for response in await asyncio.gather(*(http.get(f"{base}/readyz") for _ in range(64)))
+        ]
+        assert {body["vision"] for body in bodies} == {"unreachable"}
+        assert 1 <= connections <= 8
