@@ -63,14 +63,21 @@ def _open_parts(parts: list[str]) -> int:
         os.close(folder)
 
 
-def create_private(path: Path) -> BinaryIO:
-    """Create a file for writing that only its owner can open, whatever the umask is.
+def private_opener(path: str | Path, flags: int) -> int:
+    """Open a file for its owner only, whatever the umask is: an ``opener`` for `open`.
 
-    Raises FileExistsError and other OSErrors.
+    A file of ours that exists loses the rights of others.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, _PRIVATE)
-    return open(descriptor, "wb")  # noqa: PTH123 - a descriptor
+    descriptor = os.open(path, flags | os.O_CLOEXEC, _PRIVATE)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+        os.fchmod(descriptor, _PRIVATE)
+    return descriptor
+
+
+def create_private(path: str | Path) -> BinaryIO:
+    """Create a file that only its owner can open. Raises FileExistsError and OSError."""
+    return open(path, "xb", opener=private_opener)
 
 
 @contextmanager

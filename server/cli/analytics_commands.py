@@ -17,11 +17,12 @@ from sightline.server.config import Settings, load_settings
 from sightline.server.database import schema_migration
 from sightline.server.database.provider import database_dsn, open_database
 from sightline.storage.errors import ConfigurationError
+from sightline.storage.files import write_private
 
 _THUMBNAIL_BATCH = 500
 #: The same options as those of `grant-analyst` logins.
 _SQL_OPTIONS = (
-    "-c search_path=analytics,public -c default_transaction_read_only=on -c statement_timeout=60s"
+    "-c search_path={path} -c default_transaction_read_only=on -c statement_timeout=60s"
 )
 
 
@@ -76,7 +77,7 @@ def run_atlas(arguments: argparse.Namespace) -> None:
     path = arguments.output or Path(f"{arguments.collection.replace('/', '_')}.html")
     html, summary = asyncio.run(_draw_atlas(arguments))
     try:
-        path.write_text(html, encoding="utf-8")
+        write_private(path, html)
     except OSError as error:
         raise ConfigurationError(f"Cannot write {str(path)!r}: {error.strerror}.") from error
     print(f"{path}: {summary}, {len(html) / 1e6:.1f} MB", file=sys.stderr)
@@ -170,8 +171,14 @@ def _analyst_dsn(settings: Settings, dsn: str) -> str:
     if settings.analytics.database_url is not None:
         return settings.analytics.database_url.get_secret_value()
     from sightline.storage.analytics.analyst_roles import shared_query_role
+    from sightline.storage.db.connect import connect
+    from sightline.storage.db.schema_safety import extension_schema_sync, search_path
 
-    return make_conninfo(dsn, user=asyncio.run(shared_query_role(dsn)), options=_SQL_OPTIONS)
+    role = asyncio.run(shared_query_role(dsn))
+    with connect(dsn) as connection:
+        path = search_path("analytics", extension_schema_sync(connection) or "analytics")
+    options = _SQL_OPTIONS.format(path=path.replace("\\", r"\\").replace(" ", r"\ "))
+    return make_conninfo(dsn, user=role, options=options)
 
 
 def _find_psql(settings: Settings) -> str:

@@ -20,6 +20,7 @@ from sightline.server.evaluation.report_model import EvalReport, render_markdown
 from sightline.server.evaluation.run_file import RunFileLine, load_run_file
 from sightline.server.observability import logs
 from sightline.server.reports import evaluation_page
+from sightline.storage.files import write_private
 
 
 def configure_eval(parser: argparse.ArgumentParser) -> None:
@@ -90,9 +91,9 @@ def _write(report: EvalReport, results: dict[str, Any], arguments: argparse.Name
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, ensure_ascii=False, indent=1)
     page = out / "report.html"
-    (out / "results.json").write_text(text + "\n", encoding="utf-8")
-    (out / "report.md").write_text(render_markdown(report), encoding="utf-8")
-    page.write_text(evaluation_page.render(report), encoding="utf-8")
+    write_private(out / "results.json", text + "\n")
+    write_private(out / "report.md", render_markdown(report))
+    write_private(page, evaluation_page.render(report))
     if arguments.json:
         print(text)
     for section in report.sections:

@@ -15,6 +15,7 @@ from sightline.server.runtime import create_image_decoder
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, shown
+from sightline.storage.files import create_private, write_private
 from sightline.storage.records import assets, collections
 from sightline.storage.records.annotations import annotated_asset_ids, list_by_asset
 from sightline.tools.boxes import annotation_export
@@ -51,16 +52,13 @@ async def run_export_annotations(arguments: argparse.Namespace) -> None:
         for asset, _ in annotated:
             content = blobs.read(asset.location, asset.sha256, name=asset.source)
             image = await decode_untrusted(decoder, content)
-            image.save(
-                arguments.out / annotation_export.image_file_name(asset),
-                quality=_JPEG_QUALITY,
-                subsampling=0,
-            )
+            with create_private(out / annotation_export.image_file_name(asset)) as file:
+                image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     finally:
         await decoder.close()
     # Written last, so that all images in it exist.
     text = json.dumps(data, ensure_ascii=False, indent=1)
-    (out / FILE).write_text(text + "\n", encoding="utf-8")
+    write_private(out / FILE, text + "\n")
     count = sum(len(boxes) for _, boxes in annotated)
     print(f"{count:,} annotations on {len(annotated):,} images in {out}", file=sys.stderr)
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -21,6 +19,7 @@ from pathlib import Path
 from sightline.server.config import variable
 from sightline.server.observability.metrics import Outcome
 from sightline.storage.errors import ConfigurationError
+from sightline.storage.files import private_opener
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +87,7 @@ class _AuditFile(WatchedFileHandler):
         logger.error("the audit log %s cannot be written", self.baseFilename, exc_info=True)
 
     def _open(self) -> TextIOWrapper:
-        opener = partial(os.open, mode=0o600)
-        return open(self.baseFilename, "a", encoding="utf-8", opener=opener)
+        return open(self.baseFilename, "a", encoding="utf-8", opener=private_opener)
 
 
 def _assets(arguments: Mapping[str, object]) -> list[str]:

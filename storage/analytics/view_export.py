@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from sightline.storage.db.queries import (
     load_sql,
 )
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError, UnknownNameError
+from sightline.storage.files import replace_private
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -197,13 +197,8 @@ def _to_array(values: Sequence[object], type_: pa.DataType) -> pa.Array:
 
 @contextmanager
 def _replace_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that replaces ``path`` if the block succeeds."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("xb") as file:
+        with replace_private(path) as file:
             yield file
-        partial.replace(path)
     except OSError as error:
         raise ConfigurationError(f"{str(path)!r} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from psycopg.rows import scalar_row
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import ConfigurationError, MediaError, StorageError
+from sightline.storage.files import create_private
 from sightline.storage.postgres import dumps
 from sightline.storage.records.deletion import hold_blobs_sync
 
@@ -62,6 +63,7 @@ def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str
     ):
         hold_blobs_sync(connection)
         dump = Path(folder) / "database.dump"
+        create_private(dump).close()  # pg_dump keeps the mode of a file that exists
         dumps.dump(dsn, _SCHEMAS, dump)
         cursor = connection.cursor(row_factory=scalar_row).execute(_CHECKS["locations"])
         stored = sorted(location for location in cursor if location.startswith("object:"))
@@ -74,7 +76,7 @@ def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str
             objects=len(stored),
         )
         partial = Path(folder) / "backup.tar"
-        with partial.open("xb") as out, tarfile.open(fileobj=out, mode="w") as archive:
+        with create_private(partial) as out, tarfile.open(fileobj=out, mode="w") as archive:
             text = json.dumps(asdict(manifest), indent=2)
             _add(archive, "manifest.json", io.BytesIO(text.encode()))
             with dump.open("rb") as file_of_dump:
@@ -131,7 +133,7 @@ def extract(manifest: Manifest, archive: tarfile.TarFile, blobs: BlobStore, fold
             blobs.put(content)
             blob_count += 1
         elif member.name == "database.dump" and member.isreg():
-            with dump.open("xb") as out:
+            with create_private(dump) as out:
                 shutil.copyfileobj(_open_member(archive, member), out)
         else:
             raise ValueError(f"{member.name!r} is unexpected")

@@ -29,6 +29,7 @@ from sightline.server.models.model_server.builtin.openai_server import (
 )
 from sightline.server.observability import logs
 from sightline.server.reports import tour_page
+from sightline.storage.files import write_private
 from sightline.training.world.core.splits import seed_of
 from sightline.training.world.export import jpeg_bytes
 from sightline.training.world.families import draw
@@ -86,7 +87,7 @@ async def _serve(
                 await run_user_tour(tour, upload)
         path = settings.data_dir / "demo" / "tour.html"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(tour_page.render(tour.steps), encoding="utf-8")
+        write_private(path, tour_page.render(tour.steps))
         print(f"\nImages of this tour: {path.as_uri()}")
         print(
             "The built-in model that gave the answers is tiny; one answer in six is wrong even "
