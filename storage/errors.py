@@ -44,7 +44,21 @@ def choices(names: Iterable[str]) -> str:
 
 
 class SightlineError(Exception):
-    """Base class. Messages are written for the person or model that must act on them."""
+    """Base class. Messages are written for the person or model that must act on them.
+
+    ``details`` are for the operator only, because they may contain addresses, paths, and texts of
+    other servers: `describe` adds them in logs and commands.
+    """
+
+    def __init__(self, *args: object, details: str = "") -> None:
+        super().__init__(*args)
+        self.details = details
+
+
+def describe(error: BaseException) -> str:
+    """Return the message of an error with its details, for the operator."""
+    details = getattr(error, "details", "")
+    return f"{error} ({details})" if details else str(error)
 
 
 class ConfigurationError(SightlineError):

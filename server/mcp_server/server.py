@@ -37,8 +37,10 @@ from sightline.storage.errors import (
     TooManyCallsError,
     UnknownNameError,
     choices,
+    describe,
     shown,
 )
+from sightline.storage.isolation.caller import as_caller, message_for_caller
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.tool_results import to_resource_error
 
@@ -102,7 +104,11 @@ class SightlineServer(MCPServer[Dependencies]):
             raise ToolError(str(UnknownNameError("tool", name, tools)))
         tool = tools[name]
         started = time.perf_counter()
-        with self.running_calls.track(), self._audited(name, arguments) as set_outcome:
+        with (
+            as_caller(_caller_name()),
+            self.running_calls.track(),
+            self._audited(name, arguments) as set_outcome,
+        ):
             try:
                 with self._admitted(_missing_tool_scope(tool)):
                     _reject_unknown_arguments(
@@ -129,7 +135,10 @@ class SightlineServer(MCPServer[Dependencies]):
         self, uri: AnyUrl | str, context: Context[Dependencies, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         """Read a resource. The token needs the scope ``read``."""
-        with self._audited(_READ_RESOURCE, {"uri": str(uri)}) as set_outcome:
+        with (
+            as_caller(_caller_name()),
+            self._audited(_READ_RESOURCE, {"uri": str(uri)}) as set_outcome,
+        ):
             try:
                 with self._admitted(_missing_read_scope()):
                     principal = await self._restricted_principal()
@@ -166,8 +175,8 @@ class SightlineServer(MCPServer[Dependencies]):
         return principal
 
     async def _restricted_principal(self) -> str | None:
-        token = get_access_token()
-        return None if token is None else await self.restricted_principal(token.client_id)
+        name = _caller_name()
+        return None if name is None else await self.restricted_principal(name)
 
     async def _tools_by_name(self) -> dict[str, Tool]:
         return {tool.name: tool for tool in await self.list_tools()}
@@ -207,6 +216,11 @@ class SightlineServer(MCPServer[Dependencies]):
             if missing is not None:
                 raise NotAllowedError(missing.message)
             yield
+
+
+def _caller_name() -> str | None:
+    token = get_access_token()
+    return None if token is None else token.client_id
 
 
 def _missing_tool_scope(tool: Tool) -> scopes.MissingScope | None:
@@ -273,8 +287,8 @@ def _to_tool_error(name: str, error: Exception) -> tuple[Outcome, ToolError]:
     if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
         return "refused", ToolError(_format_validation_error(name, cause))
     if isinstance(cause, SightlineError):
-        logger.info("%s: %s", name, cause)
-        return _outcome_of(cause), ToolError(redact_dsn(str(cause)))
+        logger.info("%s: %s", name, redact_dsn(describe(cause)))
+        return _outcome_of(cause), ToolError(redact_dsn(message_for_caller(cause)))
     if isinstance(error, UnexpectedToolError):
         return "error", ToolError(_log_incident(name, cause))
     return "refused", ToolError(str(cause))

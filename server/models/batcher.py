@@ -1,25 +1,27 @@
 """Continuous batching: concurrent calls share the forward passes of a model.
 
-There is no timer: a single call runs at once. Under load, batches grow while the model is busy.
-One thread runs the model, so the model needs no lock.
+There is no timer: a single call runs at once. Under load, batches grow while the model is busy,
+and callers share them fairly. One thread runs the model, so the model needs no lock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from cachetools import LRUCache
 
 from sightline.storage.errors import ModelOverloadedError, ModelUnavailableError
 from sightline.storage.interfaces import EncoderIdentity, Vectors
+from sightline.storage.isolation.caller import current_caller
+from sightline.storage.isolation.caller_cache import CallerCache
 
 #: Takes n items of one kind (images, texts) and returns n float32 rows in the same order.
 Forward = Callable[[Sequence[Any]], Vectors]
@@ -37,6 +39,7 @@ class _Call:
     """One call. Its items may be spread over several batches."""
 
     items: Sequence[Any]
+    caller: str | None
     result: Future[Vectors] = field(default_factory=Future)
     rows: list[Vectors] = field(default_factory=list)
     scheduled: int = 0
@@ -68,6 +71,41 @@ class _Slice:
         return self.call.items[self.start : self.stop]
 
 
+class _FairQueue:
+    """Waiting calls of one kind. Callers take turns; the calls of one caller keep their order."""
+
+    def __init__(self) -> None:
+        self._calls: OrderedDict[str | None, deque[_Call]] = OrderedDict()
+
+    def __iter__(self) -> Iterator[_Call]:
+        return (call for calls in self._calls.values() for call in calls)
+
+    def append(self, call: _Call) -> None:
+        self._calls.setdefault(call.caller, deque()).append(call)
+
+    def fill_batch(self, max_items: int) -> list[_Slice]:
+        """Schedule up to ``max_items`` items, in equal parts while several callers wait."""
+        slices: list[_Slice] = []
+        free = max_items
+        while self._calls and free:
+            part = math.ceil(free / len(self._calls))
+            caller, calls = self._calls.popitem(last=False)
+            while calls and part:
+                call = calls[0]
+                if not call.result.done():  # else cancelled, or failed in an earlier batch
+                    stop = min(len(call.items), call.scheduled + part)
+                    slices.append(_Slice(call, call.scheduled, stop))
+                    part -= stop - call.scheduled
+                    free -= stop - call.scheduled
+                    call.scheduled = stop
+                    if call.waiting:
+                        continue
+                calls.popleft()
+            if calls:
+                self._calls[caller] = calls
+        return slices
+
+
 class Batcher:
     """Runs ``forwards`` (one function per kind of input) on its own thread.
 
@@ -93,7 +131,7 @@ class Batcher:
         self._stuck_seconds = stuck_seconds
         self._batch_started_at: float | None = None
         self._observer = observer
-        self._queues: dict[str, deque[_Call]] = {kind: deque() for kind in forwards}
+        self._queues = {kind: _FairQueue() for kind in forwards}
         self._kinds = deque(forwards)
         self._changed = threading.Condition()
         self._closed = False
@@ -104,25 +142,28 @@ class Batcher:
     def queued_items(self) -> int:
         """Return how many items wait and are in no batch yet."""
         with self._changed:
-            return sum(call.waiting for queue in self._queues.values() for call in queue)
+            return sum(self._waiting_items().values())
 
     async def submit(self, kind: str, items: Sequence[Any]) -> Vectors:
         """Return one row per item, in order. ``items`` must not be empty.
 
-        Raises ModelOverloadedError if the queue is full. A call that is larger than the queue
-        still runs when nothing else waits. Raises ModelUnavailableError if one batch has run for
-        more than ``stuck_seconds``: a hanging model cannot be stopped, but its callers can.
+        Raises ModelOverloadedError if the queue is full and the caller has used its share of it. A
+        call that is larger still runs when nothing else of its caller waits. Raises
+        ModelUnavailableError if one batch has run for more than ``stuck_seconds``: a hanging model
+        cannot be stopped, but its callers can.
         """
         self._check_not_stuck()
-        call = _Call(items)
+        call = _Call(items, current_caller())
         with self._changed:
             if self._closed:
                 raise ModelUnavailableError(f"{self._name} is shutting down")
-            queued = self.queued_items
-            if queued and queued + len(items) > self._max_queue_items:
+            queued = self._waiting_items()
+            own = queued.get(call.caller, 0)
+            is_full = sum(queued.values()) + len(items) > self._max_queue_items
+            if own and is_full and own + len(items) > self._max_queue_items // len(queued):
                 raise ModelOverloadedError(
-                    f"{self._name} is busy: its queue has {queued} of {self._max_queue_items} "
-                    "items. Try again in a moment."
+                    f"{self._name} is busy: {own} of your items already wait for it. Try again in "
+                    "a moment."
                 )
             self._queues[kind].append(call)
             self._changed.notify()
@@ -143,6 +184,14 @@ class Batcher:
             self._changed.notify()
         self._thread.join()
 
+    def _waiting_items(self) -> dict[str | None, int]:
+        """Return the number of items that wait, by caller."""
+        waiting: dict[str | None, int] = {}
+        for queue in self._queues.values():
+            for call in queue:
+                waiting[call.caller] = waiting.get(call.caller, 0) + call.waiting
+        return waiting
+
     def _check_not_stuck(self) -> None:
         started_at = self._batch_started_at
         seconds = 0.0 if started_at is None else time.monotonic() - started_at
@@ -158,7 +207,6 @@ class Batcher:
         for queue in self._queues.values():
             for call in queue:
                 call.fail(ModelUnavailableError(f"{self._name} is shutting down"))
-            queue.clear()
 
     def _next_batch(self) -> tuple[str, list[_Slice]] | None:
         """Block until a batch is available. Return ``None`` after `close`."""
@@ -167,27 +215,11 @@ class Batcher:
                 for _ in range(len(self._kinds)):
                     kind = self._kinds[0]
                     self._kinds.rotate(-1)
-                    slices = self._fill_batch(self._queues[kind])
+                    slices = self._queues[kind].fill_batch(self._max_batch_items)
                     if slices:
                         return kind, slices
                 self._changed.wait()
             return None
-
-    def _fill_batch(self, queue: deque[_Call]) -> list[_Slice]:
-        slices: list[_Slice] = []
-        free = self._max_batch_items
-        while queue and free:
-            call = queue[0]
-            if call.result.done():  # cancelled by its caller, or failed in an earlier batch
-                queue.popleft()
-                continue
-            stop = min(len(call.items), call.scheduled + free)
-            slices.append(_Slice(call, call.scheduled, stop))
-            free -= stop - call.scheduled
-            call.scheduled = stop
-            if not call.waiting:
-                queue.popleft()
-        return slices
 
     def _run_batch(self, kind: str, slices: list[_Slice]) -> None:
         try:
@@ -231,7 +263,7 @@ class BatchedModel:
 
 
 class CachedTextEncoder(BatchedModel):
-    """A `TextEncoder` on a batcher that caches ``max_entries`` vectors."""
+    """A `TextEncoder` on a batcher that caches ``max_entries`` vectors of each caller."""
 
     def __init__(
         self, batcher: Batcher, kind: str, identity: EncoderIdentity, max_entries: int
@@ -239,12 +271,12 @@ class CachedTextEncoder(BatchedModel):
         self.identity = identity
         self._batcher = batcher
         self._kind = kind
-        self._rows: LRUCache[str, Vectors] = LRUCache(max_entries)
+        self._rows: CallerCache[str, Vectors] = CallerCache(max_entries)
 
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return a new float32 array of shape (n, dimension).
 
-        Equal texts are encoded once. Raises ModelOverloadedError if the queue is full.
+        Equal texts of a call are encoded once. Raises ModelOverloadedError if the queue is full.
         """
         if not texts:
             return np.empty((0, self.identity.dimension), np.float32)
@@ -254,6 +286,5 @@ class CachedTextEncoder(BatchedModel):
             encoded = await self._batcher.submit(self._kind, missing)
             for text, row in zip(missing, encoded, strict=True):
                 rows[text] = row
-                if self._rows.maxsize:
-                    self._rows[text] = row.copy()  # a view would keep the whole batch alive
+                self._rows.set(text, row.copy())  # a view would keep the whole batch alive
         return np.stack([rows[text] for text in texts])

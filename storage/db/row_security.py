@@ -8,9 +8,7 @@ which Postgres identifies by its own name; an unbound analyst sees every collect
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
 from typing import Literal
 
 from psycopg import errors, sql
@@ -23,6 +21,12 @@ from sightline.storage.db.queries import (
     load_sql,
 )
 from sightline.storage.errors import SchemaError, UnknownNameError
+from sightline.storage.isolation.caller import (
+    as_principal as as_principal,  # noqa: PLC0414 - exported
+)
+from sightline.storage.isolation.caller import (
+    current_principal as current_principal,  # noqa: PLC0414 - exported
+)
 
 BindingKind = Literal["principal", "db_role"]
 
@@ -31,25 +35,6 @@ DEFAULT_PRINCIPAL = "*"
 
 _SQL = load_sql("row_security")
 _COLUMNS: dict[BindingKind, str] = {"principal": "name", "db_role": "db_role"}
-_principal: ContextVar[str | None] = ContextVar("principal", default=None)
-
-
-def current_principal() -> str | None:
-    """Return the principal of the current context, or None for the server itself."""
-    return _principal.get()
-
-
-@contextmanager
-def as_principal(principal: str | None) -> Iterator[None]:
-    """Limit connections inside the block to what the principal may see.
-
-    None removes the limit: for work that needs every row, after the permission was checked.
-    """
-    token = _principal.set(principal)
-    try:
-        yield
-    finally:
-        _principal.reset(token)
 
 
 async def set_principal(connection: Connection, principal: str) -> None:

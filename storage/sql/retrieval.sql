@@ -94,11 +94,15 @@ LEFT JOIN LATERAL (
 ) AS hit ON true
 ORDER BY hit.distance
 
+-- name: population
+-- Number of vectors of the collections.
+SELECT count(*) FROM sightline.{partition} AS e WHERE e.collection_id = ANY (%(collections)s)
+
 -- name: sample_blocks
 -- A random sample of a large space, from random blocks of the table.
-SELECT sample.vector, sample.read_rows
+SELECT sample.vector
 FROM (
-    SELECT e.embedding::halfvec({dimension}) AS vector, count(*) OVER () AS read_rows
+    SELECT e.embedding::halfvec({dimension}) AS vector
     FROM sightline.{partition} AS e TABLESAMPLE SYSTEM ({percent})
     WHERE e.collection_id = ANY (%(collections)s)
 ) AS sample
@@ -107,7 +111,7 @@ LIMIT %(rows)s
 
 -- name: sample_rows
 -- A random sample of a small space, or of a small part of one, which sampled blocks would miss.
-SELECT sample.vector, count(*) OVER () AS read_rows
+SELECT sample.vector
 FROM (
     SELECT e.embedding::halfvec({dimension}) AS vector
     FROM sightline.{partition} AS e

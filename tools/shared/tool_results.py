@@ -15,6 +15,7 @@ from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
 from sightline.storage.errors import SightlineError, UnknownAssetError, UnknownNameError
+from sightline.storage.isolation.caller import message_for_caller
 from sightline.storage.records.assets import Asset
 from sightline.storage.retrieval.search_types import (
     ImageHit,
@@ -202,4 +203,4 @@ def to_tool_result(result: ToolModel, images: Sequence[EncodedImage] = ()) -> Ca
 
 def to_resource_error(error: SightlineError) -> ResourceError:
     is_unknown = isinstance(error, UnknownAssetError | UnknownNameError)
-    return (ResourceNotFoundError if is_unknown else ResourceError)(str(error))
+    return (ResourceNotFoundError if is_unknown else ResourceError)(message_for_caller(error))

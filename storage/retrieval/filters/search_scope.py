@@ -167,7 +167,7 @@ async def _metadata_types(
     for key in keys - types.keys():  # the sample may miss rare keys
         if rare := await fetch_value(connection, _SQL["metadata_key"], {**params, "key": key}):
             types[key] = frozenset(rare)
-    caches.metadata_types[ids] = types
+    caches.metadata_types.set(ids, types)
     return types
 
 

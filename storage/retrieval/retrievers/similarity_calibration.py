@@ -10,6 +10,7 @@ chance on photographs, and its text queries then count less.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -83,12 +84,18 @@ def expected_maximum(draws: int) -> float:
 async def vector_sample(
     connection: Connection, space: EmbeddingSpace, scope: SearchScope, caches: SearchCaches
 ) -> VectorSample:
-    """Return a cached random sample of the space in the scope's collections."""
+    """Return a cached random sample of the space in the scope's collections.
+
+    Its size and population depend on the vectors of these collections only. The size of the whole
+    space, which others fill too, decides only which of them are drawn.
+    """
 
     async def load() -> tuple[VectorSample, float]:
+        started = time.monotonic()
         sample = await _draw_sample(connection, space, scope.collection_ids)
         is_small = sample.population <= _MAX_READ_ROWS
-        return sample, _SMALL_SAMPLE_TTL_SECONDS if is_small else _TTL_SECONDS
+        ttl_seconds = _SMALL_SAMPLE_TTL_SECONDS if is_small else _TTL_SECONDS
+        return sample, max(ttl_seconds, 1000 * (time.monotonic() - started))
 
     return await caches.vector_samples.get((space.id, tuple(scope.collection_ids)), load)
 
@@ -97,20 +104,21 @@ async def _draw_sample(
     connection: Connection, space: EmbeddingSpace, collection_ids: list[int]
 ) -> VectorSample:
     params = {"collections": collection_ids, "rows": SAMPLE_ROWS, "max_read_rows": _MAX_READ_ROWS}
+    population = await fetch_value(connection, space.compose(_SQL["population"]), params) or 0
 
-    async def read(block: str, percent: float) -> VectorSample:
+    async def read(block: str, percent: float = 100.0) -> VectorSample:
         query = space.compose(_SQL[block], percent=sql.Literal(percent))
         rows = await (await connection.execute(query, params, binary=True)).fetchall()
-        vectors = np.array([vector.to_numpy() for vector, _ in rows], dtype=np.float32)
-        population = int(rows[0][1] * 100 / percent) if rows else 0
+        vectors = np.array([vector.to_numpy() for (vector,) in rows], dtype=np.float32)
         return VectorSample(vectors.reshape(len(rows), space.identity.dimension), population)
 
-    estimate = await fetch_value(connection, space.compose(_SQL["estimated_rows"])) or 0
-    if estimate > _MAX_READ_ROWS:
-        sample = await read("sample_blocks", 100.0 * _MAX_READ_ROWS / estimate)
+    if population > _MAX_READ_ROWS:
+        estimate = await fetch_value(connection, space.compose(_SQL["estimated_rows"])) or 0
+        percent = 100.0 * _MAX_READ_ROWS / max(estimate, population)
+        sample = await read("sample_blocks", percent)
         if len(sample.vectors) >= _MIN_BLOCK_SAMPLE_ROWS:
             return sample
-    return await read("sample_rows", 100.0)
+    return await read("sample_rows")
 
 
 async def encoder_reliability(

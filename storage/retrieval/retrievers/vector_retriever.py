@@ -167,11 +167,11 @@ async def find_nearest(
     if not statement.is_filtered:
         return Neighbors(await _index_scan(connection, statement, parameters), "index")
     limit = max_exact_rows(population, rows) // (1 if space.level == level else _ROWS_PER_ASSET)
-    if scope.fingerprint not in caches.wide_scopes:
+    if not caches.wide_scopes.get(scope.fingerprint):
         exact = await _exact_scan(connection, statement, parameters, limit)
         if exact is not None:
             return Neighbors(exact, "exact")
-        caches.wide_scopes[scope.fingerprint] = True
+        caches.wide_scopes.set(scope.fingerprint, True)
     found = await _index_scan(connection, statement, parameters)
     if len(found) >= min(rows, limit):
         return Neighbors(found, "filtered index")

@@ -116,7 +116,7 @@ async def test_a_full_queue_rejects_calls_at_once() -> None:
         async with busy(model, batcher):
             tasks = await submit_all(batcher, ("image", [1.0, 2.0]))
             assert batcher.queued_items == 2
-            with pytest.raises(ModelOverloadedError, match=r"its queue has 2 of 3 items"):
+            with pytest.raises(ModelOverloadedError, match=r"2 of your items already wait"):
                 await batcher.submit("text", [3.0, 4.0])
         await asyncio.gather(*tasks)
     assert [3.0, 4.0] not in model.batches

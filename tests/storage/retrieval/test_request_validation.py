@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.isolation.caller_cache import TtlCache
 from sightline.storage.retrieval import ImageRequest, Selection
 from sightline.storage.retrieval.filters.filter_compiler import ASSETS
 from sightline.storage.retrieval.filters.search_scope import resolve_scope
@@ -18,7 +19,7 @@ from sightline.storage.retrieval.request_validation import (
     request_digest,
 )
 from sightline.storage.retrieval.retrievers.similarity_calibration import vector_sample
-from sightline.storage.retrieval.search_caches import SearchCaches, TtlCache
+from sightline.storage.retrieval.search_caches import SearchCaches
 from tests.support.corpus import Corpus
 
 
