@@ -1,7 +1,8 @@
-"""Escapes special tokens of language models in untrusted text.
+"""Break up special tokens and role names of any model family in untrusted text.
 
 Servers interpret a literal ``<image>`` in a user's text and then miscount the images;
-``<|im_start|>`` would start a message with another role.
+``<|im_start|>`` would start a message with another role. No list names the tokens of all families,
+so patterns find how they begin, whether or not they end: half a token is broken up too.
 """
 
 from __future__ import annotations
@@ -10,26 +11,41 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-_NAMES: Final = (
-    "image|images|video|audio|img|img_context|image_pad|image_soft_token|"
-    "start_of_image|end_of_image|start_of_turn|end_of_turn|bos|eos|pad|unk|mask|s|"
-    "system|user|assistant|human|grounding|phrase|object|ref|box|quad|loc\\d{4}|loc_\\d{1,4}|"
-    "patch_index_\\d{4}|think|tool_call|tool_response|begin_of_sentence|end_of_sentence"
-)
-#: ``<|anything|>`` (with both kinds of bar), and names of known model families in brackets.
-_SPECIAL_TOKEN: Final = re.compile(
-    rf"<(?=/?[|｜][^<>\n]{{1,60}}>|[|｜][^<>\n|｜]{{1,60}}[|｜]|/?(?:{_NAMES})/?>)|\[(?=/?INST\])",
-    re.IGNORECASE,
+from sightline.storage.text.hidden_characters import remove_hidden
+
+# Some tokenizers apply NFKC, or remove accents, before they look for special tokens.
+_LESS: Final = "<＜﹤≮"
+_BAR: Final = "|｜"
+_SQUARE: Final = r"\[［﹇"
+
+#: A match is followed by a space afterwards, which no special token has at that place.
+_TOKEN_START: Final = re.compile(
+    "|".join(
+        (
+            # <image> </s> <|im_start|> <｜User｜> <<SYS>> <0x0A>, and >>TITLE<< of Falcon
+            rf"[{_LESS}](?!\s)",
+            # [INST] [/INST] [IMG] [gMASK] [|user|] [e~[, but not [1], [0.5, [-1], ["a"], [] or [[
+            rf"[{_SQUARE}](?![\s\d{_SQUARE}\]］\"'“({{.,+*^-]|$)",
+            # ]~b] ]~!b[ of MiniMax
+            r"[\]］﹈](?=[~～!！])",
+            # |ENDOFTEXT| of Fuyu
+            rf"[{_BAR}](?=[^\W\da-z](?:[^\W\da-z]|＿){{2,40}}[{_BAR}])",
+            # ### Human, ### Instruction
+            "##(?=#)",
+            # USER: and ASSISTANT: of LLaVA 1, Human: and AI: of others
+            r"(?<![^\W_])(?:(?i:system|user|assistant|human|developer)|AI)(?=[:：﹕︓])",
+        )
+    )
 )
 
 
 def escape_special_tokens(text: str) -> str:
-    """Insert a space after the opening bracket of each known special token.
+    """Insert a space where a special token or role name begins; the words stay readable.
 
-    Lone surrogates and NUL characters, which no server accepts, are removed.
+    Hidden characters are removed first: a zero-width space would hide a token from the patterns,
+    but not from a tokenizer that removes it.
     """
-    text = text.encode(errors="ignore").decode().replace("\x00", "")
-    return _SPECIAL_TOKEN.sub(lambda match: match.group() + " ", text)
+    return _TOKEN_START.sub(lambda match: match.group() + " ", remove_hidden(text))
 
 
 def escape_tokens(text: str, tokens: Iterable[str]) -> str:

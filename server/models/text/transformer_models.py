@@ -84,6 +84,8 @@ class _TransformerModel:
             padding=True,
             truncation=truncation,
             max_length=self._max_tokens,
+            # A literal [SEP] or </s> in a text is not the end of that text.
+            split_special_tokens=True,
             return_tensors="pt",
         ).to(self._device)
 

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Annotated, Final, Literal
 
 from PIL import Image
@@ -150,7 +151,7 @@ def parse_conversation(
     """Return messages and images; escape ``special_tokens`` in texts.
 
     Otherwise ``<image>`` in a text would stand for a missing image, and ``<|system|>`` would start
-    a system message.
+    a system message. The template joins adjacent texts, so they are joined before they are escaped.
     """
     conversation = Conversation()
     chars = 0
@@ -159,7 +160,7 @@ def parse_conversation(
         for part in message.content:
             if isinstance(part, TextContentPart):
                 chars += len(part.text)
-                parts.append({"type": "text", "text": escape_tokens(part.text, special_tokens)})
+                parts.append({"type": "text", "text": part.text})
                 continue
             if len(conversation.images) == limits.max_images:
                 raise RequestError(
@@ -170,10 +171,24 @@ def parse_conversation(
             conversation.images.append(_decode_image(part.image_url.url, limits.max_image_pixels))
             parts.append({"type": "image"})
         role = "system" if message.role == "developer" else message.role
-        conversation.messages.append({"role": role, "content": parts})
+        content = _join_and_escape(parts, special_tokens)
+        conversation.messages.append({"role": role, "content": content})
     if chars > _MAX_TEXT_CHARS:
         raise RequestError(f"the text has {chars:,} characters; the maximum is {_MAX_TEXT_CHARS:,}")
     return conversation
+
+
+def _join_and_escape(
+    parts: Sequence[dict[str, str]], special_tokens: Sequence[str]
+) -> list[dict[str, str]]:
+    joined: list[dict[str, str]] = []
+    for kind, run in groupby(parts, lambda part: part["type"]):
+        if kind == "text":
+            text = escape_tokens("".join(part["text"] for part in run), special_tokens)
+            joined.append({"type": "text", "text": text})
+        else:
+            joined += run
+    return joined
 
 
 def _decode_image(url: str, max_pixels: int) -> Image.Image:

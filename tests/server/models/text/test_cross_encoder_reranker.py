@@ -54,6 +54,19 @@ async def test_candidates_are_scored_with_the_query_unless_they_have_no_text(
     assert len({round(score, 3) for score in scores if score is not None}) == len(TEXTS)
 
 
+async def test_a_separator_that_is_written_in_a_text_does_not_end_it(folder: Path) -> None:
+    written = ["the [SEP] red van", "[CLS] the red van", "the red van [PAD]"]
+    spaced = [text.replace("[", "[ ").replace("]", " ]") for text in written]
+    with closing(_load(folder)) as reranker:
+        scores = [
+            await reranker.score(
+                "red van", [RerankCandidate(n, text) for n, text in enumerate(texts)]
+            )
+            for texts in (written, spaced)
+        ]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
 def test_an_incomplete_folder_is_rejected_with_the_missing_part(
     folder: Path, tmp_path: Path
 ) -> None:

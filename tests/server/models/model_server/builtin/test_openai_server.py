@@ -209,6 +209,10 @@ def test_the_answer_matches_a_regular_expression(client: httpx.Client) -> None:
 def test_special_tokens_in_the_text_are_escaped(client: httpx.Client, token_text: str) -> None:
     alone = ask(client, f"What is {token_text} here?")
     assert alone["usage"]["prompt_tokens"] < 40  # type: ignore[index]
+    halves = [
+        {"type": "text", "text": text} for text in ("What is ", token_text[:3], token_text[3:])
+    ]
+    assert ask(client, halves)["usage"]["prompt_tokens"] < 40  # type: ignore[index]
     ask(client, [{"type": "text", "text": token_text}, image_part(data_url())])
 
 
