@@ -6,22 +6,23 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-# Control characters (Cc) and surrogates become spaces. Format characters (Cf, such as zero-width
-# characters, soft hyphen and BOM) are removed.
+from sightline.storage.text.hidden_characters import remove_invisible
+
+# Control characters (Cc) and surrogates become spaces. Invisible characters are removed.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _MAX_MARK_RUN = 30  # of the Unicode Stream-Safe Text Format
 
 
 def normalize(text: str, max_chars: int) -> str:
-    """Return text in NFKC, case folded, without control and format characters.
+    """Return text in NFKC, case folded, without control and invisible characters.
 
     The result has at most ``max_chars``. Linear time on hostile text: limits runs of combining
     marks, which NFKC sorts in quadratic time, and characters that NFKC expands 18 times.
     """
     text = _CONTROL.sub(" ", text[:max_chars])
     if not text.isascii():
-        visible = (char for char in _limit_marks(text) if unicodedata.category(char) != "Cf")
-        text = unicodedata.normalize("NFKC", "".join(visible))[:max_chars]
+        visible = "".join(_limit_marks(remove_invisible(text)))
+        text = unicodedata.normalize("NFKC", visible)[:max_chars]
     # Case folding can undo NFKC ("İ"): normalize again.
     folded = text.casefold()
     return folded if folded.isascii() else unicodedata.normalize("NFKC", folded)[:max_chars]

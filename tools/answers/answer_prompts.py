@@ -10,6 +10,7 @@ from typing import Final
 from PIL import Image
 from pydantic import JsonValue
 
+from sightline.storage.text.hidden_characters import remove_hidden
 from sightline.tools.answers.answer_context import (
     LINE_BREAK,
     PASSAGE_CHARS,
@@ -99,7 +100,7 @@ def question_request(
     ``about`` names the subject of the question; the built-in model ignores it. ``problems`` are
     the faults of a first answer, for the only retry.
     """
-    question = " ".join(question.split())
+    question = _one_line(question)
     if profile.answer_format == "cited":
         passages = _number(evidence, lambda item: _cited_evidence(profile, item))
         return Request(
@@ -147,7 +148,7 @@ def claim_check_request(
     The model answers yes or no. The built-in model only answers short questions: it gets the same
     question again.
     """
-    question = " ".join(question.split())
+    question = _one_line(question)
     if profile.answer_format == "cited":
         return Request(parts=(image, question), deadline_seconds=deadline_seconds)
     return Request(
@@ -156,7 +157,7 @@ def claim_check_request(
             TrustedText("Question: "),
             question,
             TrustedText("\nStatement about this picture: "),
-            " ".join(claim.split()),
+            _one_line(claim),
             TrustedText("\nDoes the picture show that the statement is true? Answer yes or no."),
         ),
         choices=("yes", "no"),
@@ -168,13 +169,18 @@ def claim_check_request(
 
 def json_passage(text: str) -> str:
     """Return one JSON string. Quotes in the text are escaped and cannot end it."""
-    return json.dumps(" ".join(text.split())[:PASSAGE_CHARS], ensure_ascii=False)
+    return json.dumps(_one_line(text)[:PASSAGE_CHARS], ensure_ascii=False)
 
 
 def cited_passage(text: str) -> str:
     """Return the text as in the built-in model's training, without its marks."""
-    flat = " ".join(text.split())[:_CITED_PASSAGE_CHARS]
+    flat = _one_line(text)[:_CITED_PASSAGE_CHARS]
     return _CITED_SOURCE.sub("(", _CITED_MARKS.sub(r"\1\2 ", flat))
+
+
+def _one_line(text: str) -> str:
+    # Removed before the marks are looked for, because a hidden character would hide a mark.
+    return " ".join(remove_hidden(text).split())
 
 
 def _number(
@@ -207,7 +213,7 @@ def _cited_evidence(profile: Profile, item: TextEvidence) -> str:
     for place, line in enumerate(item.image_evidence.ocr_lines):
         if chars_left <= 0:
             break
-        words = " ".join(line.text.split())
+        words = _one_line(line.text)
         lines.append(cited_passage(words[:chars_left]))
         if line.box is not None and len(words) <= chars_left and place < _CITED_BOXES:
             lines[-1] += f" {format_boxes([('', line.box)], profile, placement)}"

@@ -11,6 +11,8 @@ import re
 import unicodedata
 from typing import Final
 
+from sightline.storage.text.hidden_characters import remove_invisible
+
 _SAY: Final = r"(?:say|reply|respond|output|write|print|repeat|answer (?:with|only|just|exactly))"
 _FILLER: Final = r"(?: (?:only|just|exactly|always|instead|with|that|the|words?|as|simply|back))*"
 _ENGLISH: Final = (
@@ -57,5 +59,4 @@ def remove_injections(text: str) -> str:
 
 def _clean(text: str) -> str:
     # Invisible characters between letters would hide a word from the patterns.
-    folded = " ".join(unicodedata.normalize("NFKC", text).split())
-    return "".join(c for c in folded if unicodedata.category(c) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", remove_invisible(text)).split())

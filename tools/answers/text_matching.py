@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import Final
 
+from sightline.storage.text.hidden_characters import remove_invisible
+
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
 _YES: Final = frozenset({"yes", "是", "是的", "有"})
@@ -17,7 +19,7 @@ _NEGATION: Final = re.compile(
 
 def normalize(text: str) -> str:
     """Return lower-case letters, digits and points, separated by single spaces."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKC", remove_invisible(text)).casefold()
     separated = "".join(c if c.isalnum() or c == "." else " " for c in folded)
     return " ".join(separated.split()).strip(".")
 
@@ -43,7 +45,7 @@ def numbers(text: str) -> list[str]:
     ['1200.5']
     """
     found = []
-    for match in _NUMBER.findall(unicodedata.normalize("NFKC", text)):
+    for match in _NUMBER.findall(unicodedata.normalize("NFKC", remove_invisible(text))):
         whole, point, rest = match.replace(",", "").partition(".")
         rest = rest.replace(".", "").rstrip("0")
         found.append((whole.lstrip("0") or "0") + (point + rest if rest else ""))
