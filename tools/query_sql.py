@@ -9,10 +9,11 @@ from pydantic import Field, JsonValue
 
 from sightline.storage.analytics.sql_runner import SchemaSummary, SqlRunner
 from sightline.storage.errors import NotAllowedError, UnknownNameError
-from sightline.tools.shared.dependencies import Call, dependencies
+from sightline.tools.shared.dependencies import Call, dependencies, principal
 from sightline.tools.shared.tool_results import (
     Milliseconds,
     ToolModel,
+    ToolResult,
     to_tool_result,
 )
 
@@ -47,7 +48,7 @@ class ResultColumn(ToolModel):
     type: str = Field(description="Postgres type name.")
 
 
-class QueryResult(ToolModel):
+class QueryResult(ToolResult):
     """The rows, each a list in the order of the columns."""
 
     columns: list[ResultColumn]
@@ -88,11 +89,11 @@ async def tool(
     ],
     limit: Annotated[int, Field(description="Maximum number of rows.")] = 100,
     explain: Annotated[
-        bool, Field(description="Return the plan instead of running the statement.")
+        bool, Field(description="Return the plan instead of the rows, without estimates.")
     ] = False,
 ) -> Annotated[CallToolResult, QueryResult]:
     runner = await _sql_runner(ctx)
-    answer = await runner.run(sql, rows=limit, explain=explain)
+    answer = await runner.run(sql, rows=limit, explain=explain, caller=principal())
     result = QueryResult(
         columns=[ResultColumn.model_validate(each) for each in answer.columns],
         rows=answer.rows,
@@ -106,4 +107,4 @@ async def schema_page(page: str, ctx: Call) -> str:
     if page != _PAGE:
         raise UnknownNameError("page", page, [_PAGE])
     runner = await _sql_runner(ctx)
-    return schema_text(await runner.schema())
+    return schema_text(await runner.schema(principal()))

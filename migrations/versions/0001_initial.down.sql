@@ -7,7 +7,8 @@ DROP VIEW
 DROP FUNCTION
     analytics.search, analytics.nearest, analytics.duplicates, analytics.clusters,
     analytics.coverage, analytics.similarity, analytics.centroid, analytics.outliers,
-    analytics.drift, analytics.overlapping_annotations, sightline.resolve_embedding_space;
+    analytics.drift, analytics.overlapping_annotations, analytics.require_row_size,
+    analytics.query_plan, sightline.resolve_embedding_space;
 DROP TABLE
     sightline.collection_binding, sightline.principal, sightline.near_duplicate,
     sightline.compared_asset, sightline.cluster_member, sightline.cluster,

@@ -987,6 +987,38 @@ COMMENT ON FUNCTION analytics.overlapping_annotations IS
     'Pairs of overlapping boxes on one asset, with their intersection over union (iou): where '
     'people and models disagree on a box or a label.';
 
+CREATE FUNCTION analytics.require_row_size(bytes integer, max_bytes integer) RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
+BEGIN
+    IF bytes > max_bytes THEN
+        RAISE EXCEPTION 'a row of the result has % bytes, and the maximum is %', bytes, max_bytes
+        USING ERRCODE = 'program_limit_exceeded',
+            HINT = 'Select fewer columns, or a part of a long value, such as left(text, 1000).';
+    END IF;
+    RETURN bytes;
+END
+$$;
+COMMENT ON FUNCTION analytics.require_row_size IS
+    'Of the tool query_sql: returns the size of a row, or refuses the row before it is sent.';
+
+-- It looks up names as its caller does, and has only the rights of its caller. FOR opens a cursor,
+-- which accepts one statement.
+CREATE FUNCTION analytics.query_plan(statement text) RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE
+        pg_catalog.concat('EXPLAIN (COSTS OFF) SELECT * FROM (', statement, ') AS q')
+    LOOP
+        RETURN NEXT line;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION analytics.query_plan IS
+    'Of the tool query_sql: the plan of a statement as rows, whose size can be limited. It has no '
+    'estimates, which tell about rows that the caller must not see.';
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA analytics FROM PUBLIC;
 
 ---------------------------------------------------------------------------------------------------

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 from psycopg.conninfo import make_conninfo
 
 from sightline.server.config import Settings, variable
 from sightline.storage.analytics.analyst_roles import QUERY_ROLE, ensure_query_role
-from sightline.storage.analytics.sql_runner import SqlRunner
+from sightline.storage.analytics.sql_runner import SqlRunner, query_slots
 from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
@@ -57,32 +56,29 @@ def require_read_only_login(settings: Settings) -> None:
 
 
 class AnalyticsProvider:
-    """Provides one `SqlRunner` per principal, each with its own database role."""
+    """Provides a `SqlRunner` for each call, with the database role of its principal."""
 
     def __init__(self, settings: Settings, database: Provider[Database]) -> None:
         self._settings = settings
         self._database = database
-        self._runners: LRUCache[str | None, SqlRunner] = LRUCache(_MAX_PRINCIPALS)
-        self._lock = asyncio.Lock()
+        self._slots = query_slots()
+        self._known_roles: set[str] = set()
 
     async def get(self) -> SqlRunner:
-        """Return the runner of the current principal, or create it once.
+        """Return a runner for the current principal.
 
         Raises the error of the database if that is unavailable, and NotAllowedError if the
         principal may not run SQL queries.
         """
         database = await self._database.get()
-        principal = row_security.current_principal()
-        async with self._lock:
-            runner = self._runners.get(principal)
-            if runner is None:
-                runner = self._runners[principal] = SqlRunner(
-                    await self._dsn(database, principal),
-                    timeout_seconds=self._settings.analytics.timeout_seconds,
-                    max_rows=self._settings.analytics.max_rows,
-                    max_bytes=_MAX_RESULT_BYTES,
-                )
-            return runner
+        return SqlRunner(
+            await self._dsn(database, row_security.current_principal()),
+            timeout_seconds=self._settings.analytics.timeout_seconds,
+            max_rows=self._settings.analytics.max_rows,
+            max_bytes=_MAX_RESULT_BYTES,
+            slots=self._slots,
+            is_local=self._settings.analytics.database_url is None,
+        )
 
     async def _dsn(self, database: Database, principal: str | None) -> str:
         shared_login = self._settings.analytics.database_url
@@ -95,7 +91,9 @@ class AnalyticsProvider:
             return shared_login.get_secret_value()
         with row_security.as_principal(None):
             async with database.connection() as connection:
-                login = await ensure_query_role(connection, principal)
+                # Not cached: a principal that is bound again has another role.
+                login = await ensure_query_role(connection, principal, known=self._known_roles)
+        self._known_roles.add(login)
         if principal is not None and login == QUERY_ROLE:
             raise NotAllowedError(f"{shown(principal)} may not see any collection")
         return make_conninfo(database.dsn, user=login)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Container, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
@@ -22,6 +23,8 @@ from sightline.storage.errors import (
     shown,
 )
 
+logger = logging.getLogger(__name__)
+
 ANALYST_ROLE = "sightline_analyst"
 #: Role of the tool `query_sql` on the embedded Postgres.
 QUERY_ROLE = "sightline_query"
@@ -31,18 +34,47 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PASSWORD_BYTES = 24
 
 
-async def ensure_query_role(connection: Connection, principal: str | None = None) -> str:
+async def ensure_query_role(
+    connection: Connection, principal: str | None = None, *, known: Container[str] = ()
+) -> str:
     """Create the role of `query_sql` if missing; return its name.
 
     A bound principal has its own role with the same collections; the others share one. Needs a
-    superuser (embedded Postgres).
+    superuser (embedded Postgres). Roles in ``known`` exist with all their settings.
     """
     params = {"principal": principal}
-    role = await fetch_value(connection, _SQL["assign_query_role"], params) or QUERY_ROLE
-    await connection.execute(_SQL["ensure_roles"])
-    create = sql.SQL(_SQL["create_query_role"])
-    await connection.execute(create.format(name=sql.Identifier(role), literal=role))
+    role = (
+        await fetch_value(connection, _SQL["query_role"], params)
+        or await fetch_value(connection, _SQL["assign_query_role"], params)
+        or QUERY_ROLE
+    )
+    if role not in known:
+        await connection.execute(_SQL["ensure_roles"])
+        create = sql.SQL(_SQL["create_query_role"])
+        await connection.execute(create.format(name=sql.Identifier(role), literal=role))
+        await _set_role_settings(connection, role)
     return role
+
+
+async def _set_role_settings(connection: Connection, role: str) -> None:
+    """Set the search path and the limits of a role."""
+    names = {
+        "name": role,
+        "database": connection.info.dbname,
+        "extension_schema": await fetch_value(connection, _SQL["extension_schema"]),
+    }
+    parts = {key: sql.Identifier(each) for key, each in names.items()}
+    await connection.execute(sql.SQL(_SQL["role_settings"]).format(**parts))
+    statement = sql.SQL(_SQL["temp_file_limit"]).format(**parts)
+    try:
+        async with connection.transaction():
+            await connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege:
+        logger.warning(
+            "the temporary files of %s are not limited; a superuser can run: %s",
+            role,
+            " ".join(statement.as_string(connection).split()),
+        )
 
 
 async def shared_query_role(dsn: str) -> str:
@@ -69,13 +101,10 @@ async def grant_analyst(
     async with _admin_connection(dsn) as connection:
         if not await fetch_value(connection, _SQL["is_migrated"]):
             raise SchemaError("The database has no schema analytics yet. Run: sightline migrate")
-        schema = await fetch_value(connection, _SQL["extension_schema"])
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         # Hash it here: the statement may appear in the server's log.
         encrypt = connection.pgconn.encrypt_password
         hashed = encrypt(password.encode(), name.encode(), b"scram-sha-256").decode()
-        names = {"name": name, "database": connection.info.dbname, "extension_schema": schema}
-        parts = {key: sql.Identifier(each) for key, each in names.items()}
         with _explain_missing_rights(f"create {name!r}"):
             await connection.execute(_SQL["ensure_roles"])
             if everything:
@@ -83,9 +112,9 @@ async def grant_analyst(
             elif collections is not None:
                 await row_security.bind(connection, name, collections, kind="db_role")
             exists = await _is_analyst(connection, name)
-            for block in ("change_password" if exists else "create_role", "role_settings"):
-                statement = sql.SQL(_SQL[block]).format(**parts, password=hashed)
-                await connection.execute(statement)
+            statement = sql.SQL(_SQL["change_password" if exists else "create_role"])
+            await connection.execute(statement.format(name=sql.Identifier(name), password=hashed))
+            await _set_role_settings(connection, name)
         return make_conninfo(dsn, user=name, password=password)
 
 

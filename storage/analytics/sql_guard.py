@@ -9,102 +9,35 @@ names of other collections and roles.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
 
+from sightline.storage.analytics.sql_lexer import SqlToken, serialize, tokenize
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 
 MAX_STATEMENT_CHARS = 20_000
 _FIRST_KEYWORDS = frozenset({"select", "with", "values", "table"})
-_CATALOG_NAMES = re.compile(
-    r"pg_.*|information_schema|(to_)?reg(class|role|proc|procedure|oper|operator|namespace|type"
-    r"|config|dictionary|collation)|current_setting|\w*_description|\w+_to_xml\w*"
-)
-#: Volatile functions without side effects.
-ALLOWED_VOLATILE_FUNCTIONS = [
-    "random",
-    "random_normal",
-    "clock_timestamp",
-    "timeofday",
-    "gen_random_uuid",
-]
-
-_TOKEN = re.compile(
-    r"""
-      (?P<space>\s+|--[^\n]*)
-    | (?P<comment>/\*)
-    | (?P<escapes>[uU]&['"])
-    | (?P<escaped_text>[eE]'(?:[^'\\]|''|\\.)*')
-    | (?P<text>(?:[nNbBxX])?'(?:[^']|'')*')
-    | (?P<dollar>\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)
-    | (?P<parameter>\$\d+)
-    | (?P<quoted>"(?:[^"]|"")*")
-    | (?P<word>[^\W\d][\w$]*)
-    | (?P<number>\.?\d[\w.]*)
-    | (?P<mark>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class SqlToken:
-    """A token. The text of a word is in lower case, as Postgres folds it."""
-
-    kind: Literal["word", "quoted", "text", "number", "mark"]
-    text: str
-
-
-def tokenize(statement: str) -> Iterator[SqlToken]:
-    """Yield the tokens without spaces and comments.
-
-    Raises InvalidArgumentError if it cannot parse the text like Postgres.
-    """
-    position = 0
-    while position < len(statement):
-        # `mark` matches any character.
-        match = cast("re.Match[str]", _TOKEN.match(statement, position))
-        kind, text, position = match.lastgroup, match.group(), match.end()
-        if kind == "comment":
-            position = _end_of_comment(statement, position)
-        elif kind == "escapes":
-            raise InvalidArgumentError(
-                "U& strings and names are not supported. Write the characters directly."
-            )
-        elif kind == "word":
-            yield SqlToken("word", text.lower())
-        elif kind == "quoted":
-            yield SqlToken("quoted", text[1:-1].replace('""', '"'))
-        elif kind in ("text", "escaped_text", "dollar", "tag"):
-            yield SqlToken("text", text)
-        elif kind == "mark" and text in "'\"":
-            raise InvalidArgumentError(f"Unclosed quote: {shown(statement[position - 1 :])}")
-        elif kind != "space":
-            yield SqlToken("number" if kind in ("number", "parameter") else "mark", text)
-
-
-def _end_of_comment(statement: str, position: int) -> int:
-    """Return the position after a comment. Comments can be nested."""
-    depth = 1
-    while depth:
-        match = re.compile(r"/\*|\*/").search(statement, position)
-        if match is None:
-            raise InvalidArgumentError("Unclosed comment.")
-        depth += 1 if match.group() == "/*" else -1
-        position = match.end()
-    return position
+# The schemas of the catalog, all relations in them, and the XML parser, which no view needs.
+_CATALOG_NAMES = re.compile(r"_*pg_.*|information_schema|_*xml\w*")
+_OPEN, _CLOSE, _END = (SqlToken("mark", mark) for mark in "();")
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A statement that passed the check."""
 
-    text: str
+    sql: str
+    """Its tokens, joined by blanks: the text to send. It fits between parentheses."""
     called_names: list[str]
     """Names that may be function calls; the catalog knows which functions are allowed."""
     names: frozenset[str]
     """All names in the statement."""
+
+    def unused_name(self, name: str) -> str:
+        """Return the name with as many ``_`` as needed to differ from all others."""
+        while name in self.names:
+            name += "_"
+        return name
 
 
 def check_statement(statement: str) -> Statement:
@@ -114,14 +47,12 @@ def check_statement(statement: str) -> Statement:
             f"The statement has {len(statement):,} characters. The maximum is "
             f"{MAX_STATEMENT_CHARS:,}."
         )
-    if "\x00" in statement:
-        raise InvalidArgumentError("The statement contains a NUL character.")
     tokens = list(tokenize(statement))
-    while tokens and tokens[-1] == SqlToken("mark", ";"):
+    while tokens and tokens[-1] == _END:
         tokens.pop()
-    if SqlToken("mark", ";") in tokens:
+    if _END in tokens:
         raise NotAllowedError("Only one statement is allowed. Remove everything after the first ;.")
-    first = next((each for each in tokens if each != SqlToken("mark", "(")), None)
+    first = next((each for each in tokens if each != _OPEN), None)
     if first is None:
         raise InvalidArgumentError("The statement is empty. Start with SELECT.")
     if first.kind != "word" or first.text not in _FIRST_KEYWORDS:
@@ -129,20 +60,38 @@ def check_statement(statement: str) -> Statement:
             f"A statement must start with SELECT, WITH, VALUES or TABLE, not {shown(first.text)}. "
             "For the query plan, set explain=true."
         )
+    _require_balanced(tokens)
     if SqlToken("word", "into") in tokens:
         raise NotAllowedError("SELECT INTO creates a table and is not allowed.")
     names = [each.text for each in tokens if each.kind in ("word", "quoted")]
     for name in names:
         if _CATALOG_NAMES.fullmatch(name.lower()):
             raise NotAllowedError(
-                f"{shown(name)} belongs to the Postgres system catalog and is not allowed. Use the "
-                "views and functions of the schema analytics."
+                f"{shown(name)} belongs to the Postgres system catalog or to XML and is not "
+                "allowed. Use the views and functions of the schema analytics."
             )
-    # Before a parenthesis or after a dot (``(row).function``).
+    called_names = _called_names(tokens)
+    if "operator" in called_names:
+        raise NotAllowedError("OPERATOR(schema.name) is not allowed. Write the operator alone.")
+    return Statement(serialize(tokens), sorted(called_names), frozenset(names))
+
+
+def _require_balanced(tokens: Sequence[SqlToken]) -> None:
+    """Raise InvalidArgumentError unless the tokens are one unit inside parentheses."""
+    depth = 0
+    for token in tokens:
+        depth += (token == _OPEN) - (token == _CLOSE)
+        if depth < 0:
+            raise InvalidArgumentError("A ) has no ( before it.")
+    if depth:
+        raise InvalidArgumentError("A ( has no ) after it.")
+
+
+def _called_names(tokens: Sequence[SqlToken]) -> set[str]:
+    """Return the names before a parenthesis or after a dot (``(row).function``)."""
     texts = ["", *(each.text for each in tokens), ""]
-    called_names = {
+    return {
         token.text
         for before, token, after in zip(texts, tokens, texts[2:], strict=False)
         if token.kind in ("word", "quoted") and (before == "." or after == "(")
     }
-    return Statement(statement.strip().rstrip(";"), sorted(called_names), frozenset(names))

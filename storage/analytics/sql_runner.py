@@ -2,35 +2,32 @@
 
 The role can only read the schema ``analytics``: it is a member of no other role and owns nothing.
 The transaction is read only, the extended protocol accepts one statement, and the session ends
-after it.
+after it. Postgres gets only the tokens that ``sql_guard`` has checked, as a subquery, so that it
+also limits the rows and refuses a large row before it sends it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from typing import cast
+from typing import LiteralString, cast
 
 import psycopg
-from pgvector import HalfVector, Vector
 from pgvector.psycopg.halfvec import register_halfvec_info
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from sightline.storage.analytics.sql_guard import (
-    ALLOWED_VOLATILE_FUNCTIONS,
-    Statement,
-    check_statement,
-)
+from sightline.storage.analytics.backend_memory import limit_private_memory
+from sightline.storage.analytics.receive_limit import ReceiveMeter, limit_received_bytes
+from sightline.storage.analytics.sql_functions import ALLOWED_FUNCTIONS, VOLATILE_FUNCTIONS
+from sightline.storage.analytics.sql_guard import Statement, check_statement
+from sightline.storage.analytics.sql_values import register_json_loader, to_json_value
 from sightline.storage.db.pool import database_unavailable
 from sightline.storage.db.queries import Connection, fetch_all, fetch_value, fetch_values, load_sql
 from sightline.storage.errors import (
@@ -39,16 +36,22 @@ from sightline.storage.errors import (
     NotAllowedError,
     choices,
 )
+from sightline.storage.fair_semaphore import FairSemaphore
 
 _SQL = load_sql("analytics")
 _CONNECT_TIMEOUT_SECONDS = 5
 _MAX_CONCURRENT = 4
+_MAX_WAITING = 16
 # Time beyond the statement timeout before a server that does not answer is abandoned.
 _GRACE_SECONDS = 5.0
-_MAX_TEXT_CHARS = 2_000
-_MAX_LIST_ITEMS = 100
-_MAX_VECTOR_NUMBERS = 6
-_MAX_BYTES_SHOWN = 16
+# Postgres refuses a larger row. Long values of a smaller one are shortened here.
+_MAX_ROW_BYTES = 1024 * 1024
+# Of all rows of a result, before their values are shortened.
+_MAX_READ_BYTES = 4 * _MAX_ROW_BYTES
+# Everything that a session sends: the catalog, rows, errors with the values that they are about.
+_MAX_RECEIVED_BYTES = 4 * _MAX_READ_BYTES
+# Private memory of a session: 16 MB for each sort or hash, and values while they are built.
+_MAX_SESSION_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,35 +99,51 @@ class SchemaSummary:
     functions: list[FunctionSummary]
 
 
+def query_slots() -> FairSemaphore:
+    """Return the slots that all callers of a server share."""
+    return FairSemaphore(_MAX_CONCURRENT, max_waiting=_MAX_WAITING, what="SQL queries")
+
+
 class SqlRunner:
     """Runs statements as the role of ``dsn``, which ``analyst_roles`` creates."""
 
-    def __init__(self, dsn: str, *, timeout_seconds: float, max_rows: int, max_bytes: int) -> None:
-        """``max_bytes`` limits the rows of a result, as JSON."""
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        timeout_seconds: float,
+        max_rows: int,
+        max_bytes: int,
+        slots: FairSemaphore | None = None,
+        is_local: bool = False,
+    ) -> None:
+        """``max_bytes`` limits the rows of a result, as JSON.
+
+        ``is_local``: Postgres runs on this machine, so the memory of its sessions can be limited.
+        """
         self._dsn = dsn
         self._timeout_seconds = timeout_seconds
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._semaphore = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._slots = slots or query_slots()
+        self._is_local = is_local
 
-    async def run(self, text: str, *, rows: int, explain: bool = False) -> SqlResult:
-        """Run one statement, or return its plan with ``explain``.
+    async def run(
+        self, text: str, *, rows: int, explain: bool = False, caller: str | None = None
+    ) -> SqlResult:
+        """Run one statement, or return its plan without estimates with ``explain``.
 
-        Raises InvalidArgumentError with the message of Postgres, its hint and the available
-        names; NotAllowedError for a statement that is not allowed.
+        ``caller``: whose share of the slots it uses. Raises InvalidArgumentError with the message
+        of Postgres, its hint and the available names; NotAllowedError for a statement that is not
+        allowed.
         """
         if not 1 <= rows <= self._max_rows:
             raise InvalidArgumentError(f"limit is {rows}. Use 1 to {self._max_rows}.")
         statement = check_statement(text)
         started = time.perf_counter()
-        async with self._session() as connection:
-            params = {"names": statement.called_names, "allowed": ALLOWED_VOLATILE_FUNCTIONS}
-            if forbidden := await fetch_values(connection, _SQL["forbidden_functions"], params):
-                raise NotAllowedError(
-                    f"{choices(forbidden)} can have side effects and is not allowed. Use stable or "
-                    "immutable functions."
-                )
-            query = f"EXPLAIN {statement.text}" if explain else statement.text
+        async with self._session(caller) as (connection, meter):
+            await _require_allowed_names(connection, statement)
+            query = _explain_query(statement, rows) if explain else _limited_query(statement, rows)
             try:
                 async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                     columns, values, truncated = await self._stream(connection, query, rows)
@@ -134,58 +153,69 @@ class SqlRunner:
                     "(WHERE, LIMIT, one collection), or see its plan with explain=true."
                 ) from error
             except psycopg.Error as error:
+                if meter.exceeded:
+                    raise InvalidArgumentError(
+                        f"Postgres answered with more than {meter.max_bytes:,} bytes, in rows or "
+                        "an error message with a long value. Shorten it, as in left(text, 1000)."
+                    ) from error
+                if connection.closed:
+                    raise database_unavailable(error) from error
                 await connection.rollback()
                 raise await _to_argument_error(connection, statement, error) from error
         return SqlResult(columns, values, truncated, 1000 * (time.perf_counter() - started))
 
-    async def schema(self) -> SchemaSummary:
+    async def schema(self, caller: str | None = None) -> SchemaSummary:
         """Return the views and functions of the schema with their comments."""
-        async with self._session() as connection:
+        async with self._session(caller) as (connection, _):
             return await _fetch_schema(connection)
 
     async def _stream(
-        self, connection: Connection, query: str, max_rows: int
+        self, connection: Connection, query: sql.Composed, max_rows: int
     ) -> tuple[list[SqlColumn], list[list[JsonValue]], str | None]:
         rows: list[list[JsonValue]] = []
-        size = 0
+        size = read_bytes = 0
         truncated = None
         async with connection.cursor() as cursor:
             # stream() uses the extended protocol, which accepts one statement, and holds one row
             # at a time.
-            generator = cast("AsyncGenerator[TupleRow, None]", cursor.stream(query.encode()))
+            generator = cast("AsyncGenerator[TupleRow, None]", cursor.stream(query))
             async with aclosing(generator) as stream:
-                async for row in stream:
+                async for *row, row_bytes in stream:
                     if len(rows) == max_rows:
                         truncated = f"there are more than {max_rows} rows"
                         break
                     values = [to_json_value(value) for value in row]
                     size += len(to_json(values))
-                    if size > self._max_bytes:
-                        truncated = f"further rows would exceed {self._max_bytes:,} bytes"
+                    read_bytes += row_bytes
+                    if size > self._max_bytes or read_bytes > _MAX_READ_BYTES:
+                        limit = self._max_bytes if size > self._max_bytes else _MAX_READ_BYTES
+                        truncated = f"further rows would exceed {limit:,} bytes"
                         break
                     rows.append(values)
-            columns = [SqlColumn(c.name, c.type_display) for c in cursor.description or ()]
-        return columns, rows, truncated
+                    await asyncio.sleep(0)  # rows that have arrived must not delay other calls
+            description = cursor.description or ()
+        return [SqlColumn(c.name, c.type_display) for c in description[:-1]], rows, truncated
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Connection]:
-        async with self._semaphore:
+    async def _session(
+        self, caller: str | None = None
+    ) -> AsyncIterator[tuple[Connection, ReceiveMeter]]:
+        async with self._slots.hold(caller):
             try:
                 connection = await AsyncConnection.connect(
                     self._dsn,
                     autocommit=True,
                     connect_timeout=_CONNECT_TIMEOUT_SECONDS,
                     application_name="sightline query_sql",
+                    client_encoding="UTF8",
                 )
             except psycopg.OperationalError as error:
                 raise database_unavailable(error) from error
-            try:
+            async with connection, limit_received_bytes(connection, _MAX_RECEIVED_BYTES) as meter:
                 await self._prepare(connection)
                 await connection.set_autocommit(False)
                 await connection.set_read_only(True)
-                yield connection
-            finally:
-                await connection.close()
+                yield connection, meter
 
     async def _prepare(self, connection: Connection) -> None:
         problem = await fetch_value(connection, _SQL["role_problem"])
@@ -201,10 +231,51 @@ class SqlRunner:
         timeout_ms = f"{round(1000 * self._timeout_seconds)}ms"
         params = {"extension_schema": schema, "timeout_ms": timeout_ms}
         await connection.execute(_SQL["session_settings"], params)
+        register_json_loader(connection)
         info = await TypeInfo.fetch(connection, "halfvec")
         if info is not None:
             info.register(connection)
             register_halfvec_info(connection, info)
+        if self._is_local:
+            pid, user = connection.info.backend_pid, connection.info.user
+            limit_private_memory(pid, user, _MAX_SESSION_BYTES)
+
+
+async def _require_allowed_names(connection: Connection, statement: Statement) -> None:
+    """Raise NotAllowedError for names that the catalog knows as functions or types to refuse."""
+    params = {
+        "called": statement.called_names,
+        "names": sorted(statement.names),
+        "allowed": ALLOWED_FUNCTIONS,
+        "volatile": VOLATILE_FUNCTIONS,
+    }
+    if refused := await fetch_values(connection, _SQL["refused_names"], params):
+        raise NotAllowedError(
+            f"{choices(refused)} is not allowed: it can have side effects or read the system "
+            "catalog. Use the functions of the schema analytics, and functions of Postgres for "
+            "numbers, text, times, arrays, JSON and aggregates."
+        )
+
+
+def _limited_query(statement: Statement, max_rows: int) -> sql.Composed:
+    """Return the statement with limits; its last column is the size of the row in bytes."""
+    return sql.SQL(_SQL["limited_query"]).format(
+        row=sql.Identifier(statement.unused_name("sightline_row")),
+        # It consists of checked tokens with balanced parentheses.
+        statement=sql.SQL(cast("LiteralString", statement.sql)),
+        max_bytes=sql.Literal(_MAX_ROW_BYTES),
+        max_rows=sql.Literal(max_rows + 1),
+    )
+
+
+def _explain_query(statement: Statement, max_rows: int) -> sql.Composed:
+    plan = sql.SQL(_SQL["query_plan"]).format(statement=sql.Literal(statement.sql))
+    return sql.SQL(_SQL["limited_query"]).format(
+        row=sql.Identifier("sightline_row"),
+        statement=plan,
+        max_bytes=sql.Literal(_MAX_ROW_BYTES),
+        max_rows=sql.Literal(max_rows + 1),
+    )
 
 
 async def _fetch_schema(connection: Connection) -> SchemaSummary:
@@ -240,39 +311,3 @@ async def _to_argument_error(
             for each in schema.functions
         )
     return InvalidArgumentError(f"Postgres: {message}.")
-
-
-def to_json_value(value: object) -> JsonValue:
-    """Convert a Postgres value to JSON.
-
-    Long texts, lists, bytes and vectors are shortened and state their length. Times are ISO 8601.
-    NaN and infinities are strings.
-    """
-    match value:
-        case None | bool() | int():
-            return value
-        case float():
-            return value if math.isfinite(value) else str(value)
-        case Decimal():
-            return to_json_value(float(value))
-        case datetime():
-            return value.isoformat()
-        case HalfVector() | Vector():
-            numbers = value.to_list()
-            items = [f"{number:.4f}" for number in numbers[:_MAX_VECTOR_NUMBERS]]
-            more = len(numbers) - _MAX_VECTOR_NUMBERS
-            items += [f"… {more:,} more numbers"] if more > 0 else []
-            return f"[{', '.join(items)}]"
-        case bytes() | memoryview():
-            start = f"\\x{bytes(value[:_MAX_BYTES_SHOWN]).hex()}"
-            return f"{start}… ({len(value):,} bytes)" if len(value) > _MAX_BYTES_SHOWN else start
-        case Mapping():
-            return {str(key): to_json_value(each) for key, each in value.items()}
-        case list() | tuple():
-            values = [to_json_value(each) for each in value[:_MAX_LIST_ITEMS]]
-            more = len(value) - _MAX_LIST_ITEMS
-            return [*values, f"… {more:,} more"] if more > 0 else values
-    text = str(value)  # ISO 8601 for dates and times
-    if len(text) <= _MAX_TEXT_CHARS:
-        return text
-    return f"{text[:_MAX_TEXT_CHARS]}… ({len(text):,} characters)"

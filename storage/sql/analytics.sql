@@ -21,6 +21,9 @@ BEGIN
 END
 $$
 
+-- name: query_role
+SELECT db_role FROM sightline.principal WHERE name = %(principal)s
+
 -- name: assign_query_role
 -- Role that identifies a bound principal in the policies; no row if it is not bound.
 UPDATE sightline.principal SET db_role = coalesce(db_role, 'sightline_query_' || id)
@@ -61,17 +64,28 @@ ALTER ROLE {name} IN DATABASE {database} SET statement_timeout = '60s';
 ALTER ROLE {name} IN DATABASE {database} SET idle_in_transaction_session_timeout = '10min';
 ALTER ROLE {name} IN DATABASE {database} SET default_transaction_read_only = on;
 ALTER ROLE {name} IN DATABASE {database} SET jit = off;
+ALTER ROLE {name} IN DATABASE {database} SET lock_timeout = '2s';
+ALTER ROLE {name} IN DATABASE {database} SET work_mem = '16MB';
+ALTER ROLE {name} IN DATABASE {database} SET max_parallel_workers_per_gather = 0;
+
+-- name: temp_file_limit
+-- Only a superuser may set it, and no analyst may change it.
+ALTER ROLE {name} IN DATABASE {database} SET temp_file_limit = '512MB'
 
 -- name: extension_schema
 SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
 WHERE extname = 'vector'
 
 -- name: session_settings
+-- The scanner of Postgres must read strings as sql_lexer does.
 SELECT
     set_config('search_path', 'analytics, ' || quote_ident(%(extension_schema)s), false),
+    set_config('standard_conforming_strings', 'on', false),
     set_config('statement_timeout', %(timeout_ms)s, false),
     set_config('lock_timeout', '2s', false),
     set_config('idle_in_transaction_session_timeout', %(timeout_ms)s, false),
+    set_config('work_mem', '16MB', false),
+    set_config('max_parallel_workers_per_gather', '0', false),
     set_config('jit', 'off', false)
 
 -- name: role_problem
@@ -92,12 +106,34 @@ SELECT CASE
 END
 FROM pg_roles AS me WHERE me.rolname = session_user
 
--- name: forbidden_functions
--- Volatile functions among the names: they may sleep, lock, write, change settings, run other SQL
--- or read files.
-SELECT DISTINCT proname::text FROM pg_proc
-WHERE provolatile = 'v' AND proname = ANY (%(names)s) AND proname <> ALL (%(allowed)s)
+-- name: refused_names
+-- Called functions that are not allowed, and types that look up names in the catalog.
+SELECT DISTINCT p.proname::text FROM pg_proc AS p
+WHERE p.proname = ANY (%(called)s) AND NOT CASE
+    WHEN p.pronamespace = 'pg_catalog'::regnamespace THEN
+        p.proname = ANY (%(allowed)s)
+        AND (p.provolatile <> 'v' OR p.proname = ANY (%(volatile)s))
+    WHEN p.pronamespace = 'analytics'::regnamespace OR EXISTS (
+        SELECT FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid
+        WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+            AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'vector'
+    ) THEN p.provolatile <> 'v'
+    ELSE p.provolatile = 'i' AND NOT p.prosecdef
+END
+UNION
+SELECT typname::text FROM pg_type
+WHERE typnamespace = 'pg_catalog'::regnamespace
+    AND typname = ANY (%(names)s) AND typname ~ '^_*(reg|aclitem)'
 ORDER BY 1
+
+-- name: limited_query
+-- OFFSET 0 keeps the statement apart, so that its expressions are evaluated once per row.
+SELECT {row}.*, analytics.require_row_size(octet_length({row}::text), {max_bytes})
+FROM (SELECT * FROM ({statement}) AS {row} OFFSET 0) AS {row}
+LIMIT {max_rows}
+
+-- name: query_plan
+SELECT plan AS "QUERY PLAN" FROM analytics.query_plan({statement}) AS plan
 
 -- name: views
 SELECT
@@ -109,11 +145,15 @@ WHERE c.relnamespace = 'analytics'::regnamespace AND c.relkind = 'v'
 GROUP BY c.oid, c.relname ORDER BY c.relname
 
 -- name: functions
+-- Without those that query_sql itself uses.
 SELECT
     proname::text AS name, pg_get_function_arguments(oid) AS arguments,
     pg_get_function_result(oid) AS result,
     coalesce(obj_description(oid, 'pg_proc'), '') AS comment
-FROM pg_proc WHERE pronamespace = 'analytics'::regnamespace ORDER BY proname
+FROM pg_proc
+WHERE pronamespace = 'analytics'::regnamespace
+    AND proname NOT IN ('require_row_size', 'query_plan')
+ORDER BY proname
 
 -- name: export_snapshot
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY

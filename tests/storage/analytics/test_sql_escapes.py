@@ -144,6 +144,7 @@ BEYOND = [
 def test_the_role_has_no_rights_even_in_a_writable_transaction(filled: Database) -> None:
     dsn = make_conninfo(filled.dsn, user=QUERY_ROLE)
     with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
         for text in BEYOND:
             with pytest.raises(psycopg.Error) as refusal:
                 connection.execute(text.encode())
@@ -154,7 +155,7 @@ async def test_the_transaction_is_read_only_with_one_statement(filled: Database)
     runner = SqlRunner(
         make_conninfo(filled.dsn, user=QUERY_ROLE), timeout_seconds=60, max_rows=5, max_bytes=999
     )
-    async with runner._session() as connection:
+    async with runner._session() as (connection, _):
         with pytest.raises(errors.ReadOnlySqlTransaction):
             await connection.execute("CREATE TEMP TABLE x (y int)")
         await connection.rollback()

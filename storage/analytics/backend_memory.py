@@ -1,0 +1,38 @@
+"""Limits the memory of one Postgres session from outside. Postgres has no such setting.
+
+Works for a server on this machine whose processes this user may change, on Linux.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+def limit_private_memory(pid: int, user: str, extra_bytes: int) -> bool:
+    """Limit the private memory of a session to its current one and ``extra_bytes``.
+
+    Postgres then ends a statement with the error "out of memory". The limit excludes shared memory
+    and the stack, whose growth must not fail. Returns False if this system cannot set it.
+    """
+    if sys.platform != "linux":
+        return False
+    import resource
+
+    process = Path("/proc") / str(pid)
+    try:
+        # Of another machine or container the same number would be a different process.
+        title = (process / "cmdline").read_bytes()
+        if not title.startswith(b"postgres: ") or f" {user} ".encode() not in title:
+            return False
+        status = (process / "status").read_text(encoding="ascii", errors="replace")
+        (used,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmData:"))
+        limit = 1024 * int(used) + extra_bytes
+        resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
+    except (OSError, ValueError) as error:
+        logger.debug("the memory of process %d is not limited: %s", pid, error)
+        return False
+    return True

@@ -1,0 +1,87 @@
+"""Converts Postgres values to JSON of a limited size and depth."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+
+from pgvector import HalfVector, Vector
+from psycopg import AsyncConnection
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.rows import TupleRow
+from pydantic import JsonValue
+
+_MAX_TEXT_CHARS = 2_000
+_MAX_LIST_ITEMS = 100
+_MAX_VECTOR_NUMBERS = 6
+_MAX_BYTES_SHOWN = 16
+_MAX_DEPTH = 20
+# A larger document is shown as text: parsing it would keep other calls waiting.
+_MAX_JSON_BYTES = 64_000
+
+
+class _JsonLoader(Loader):
+    """Parses json and jsonb, but returns large or deep documents as text."""
+
+    def load(self, data: Buffer) -> object:
+        text = bytes(data)
+        if len(text) <= _MAX_JSON_BYTES:
+            try:
+                return json.loads(text)
+            except RecursionError:
+                pass
+        return text.decode()
+
+
+def register_json_loader(connection: AsyncConnection[TupleRow]) -> None:
+    """Parse JSON of this connection within limits."""
+    for name in ("json", "jsonb"):
+        connection.adapters.register_loader(name, _JsonLoader)
+
+
+def to_json_value(value: object, depth: int = 0) -> JsonValue:
+    """Convert a Postgres value to JSON.
+
+    Long texts, lists, objects, bytes and vectors are shortened and state their length. Times are
+    ISO 8601. NaN and infinities are strings.
+    """
+    if depth > _MAX_DEPTH:
+        return "… nested deeper"
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case Decimal():
+            return to_json_value(float(value))
+        case datetime():
+            return value.isoformat()
+        case HalfVector() | Vector():
+            numbers = value.to_list()
+            items = [f"{number:.4f}" for number in numbers[:_MAX_VECTOR_NUMBERS]]
+            more = len(numbers) - _MAX_VECTOR_NUMBERS
+            items += [f"… {more:,} more numbers"] if more > 0 else []
+            return f"[{', '.join(items)}]"
+        case bytes() | memoryview():
+            start = f"\\x{bytes(value[:_MAX_BYTES_SHOWN]).hex()}"
+            return f"{start}… ({len(value):,} bytes)" if len(value) > _MAX_BYTES_SHOWN else start
+        case Mapping():
+            shown = list(value.items())[:_MAX_LIST_ITEMS]
+            more = len(value) - _MAX_LIST_ITEMS
+            document = {_shorten(str(key)): to_json_value(each, depth + 1) for key, each in shown}
+            return document | ({"…": f"{more:,} more"} if more > 0 else {})
+        case list() | tuple():
+            values = [to_json_value(each, depth + 1) for each in value[:_MAX_LIST_ITEMS]]
+            more = len(value) - _MAX_LIST_ITEMS
+            return [*values, f"… {more:,} more"] if more > 0 else values
+    return _shorten(str(value))  # ISO 8601 for dates and times
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= _MAX_TEXT_CHARS:
+        return text
+    return f"{text[:_MAX_TEXT_CHARS]}… ({len(text):,} characters)"
