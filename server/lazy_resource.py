@@ -22,7 +22,7 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic, Literal, Protocol, Self, TypeVar
 
-from sightline.storage.errors import SightlineError
+from sightline.storage.errors import ConfigurationError, SightlineError, describe
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class LazyResource(Generic[T]):
     open_resource: Callable[[], AbstractAsyncContextManager[T]]
     _: KW_ONLY
     timeout_seconds: float
-    error_type: Callable[[str], SightlineError]
+    error_type: type[SightlineError]
     retry_on: tuple[type[Exception], ...] = ()
     on_failure: Callable[[Exception], None] | None = None
     delay_seconds: float = 0.0
@@ -112,7 +112,8 @@ class LazyResource(Generic[T]):
                 await report(f"{self.name} is loading, {self._elapsed()} so far")
             await _wait(self._attempted, min(remaining, _PROGRESS_INTERVAL_SECONDS))
         if self.value is None:
-            raise self.error_type(str(self._error)) from self._error
+            details = getattr(self._error, "details", "")
+            raise self.error_type(str(self._error), details=details) from self._error
         return self.value
 
     async def _run(self) -> None:
@@ -125,7 +126,7 @@ class LazyResource(Generic[T]):
                     self.value = await stack.enter_async_context(self.open_resource())
                 except self.retry_on as error:
                     if self._error is None:
-                        logger.warning("%s: %s; retrying", self.name, error)
+                        logger.warning("%s: %s; retrying", self.name, describe(error))
                     self._error = error
                     self._attempted.set()
                     await asyncio.sleep(pause_seconds)
@@ -142,12 +143,15 @@ class LazyResource(Generic[T]):
     def _fail(self, error: Exception) -> None:
         self._error = error
         if isinstance(error, SightlineError):
-            logger.error("%s: %s", self.name, error)
+            logger.error("%s: %s", self.name, describe(error))
         else:
             logger.error("%s could not be opened", self.name, exc_info=error)
+        if isinstance(error, ConfigurationError) or not isinstance(error, SightlineError):
+            # Messages about the configuration contain paths and addresses.
             self._error = SightlineError(
                 f"{self.name} could not be opened ({type(error).__name__}); the log of the server "
-                "has the details"
+                "has the details",
+                details=describe(error) if isinstance(error, SightlineError) else "",
             )
         self._attempted.set()
         self.settled.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -20,6 +19,7 @@ from sightline.server.lazy_resource import (
 )
 from sightline.server.mcp_server.principals import AnalyticsProvider, PrincipalCache
 from sightline.server.models.image_text import image_text_encoder
+from sightline.server.models.model_files import local_folder
 from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
 from sightline.server.models.text import cross_encoder_reranker, passage_encoder
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
@@ -32,10 +32,12 @@ from sightline.storage.errors import (
     ModelUnavailableError,
     SightlineError,
 )
+from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.import_lock import import_lock
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy, available_cores
 from sightline.storage.interfaces import TextEncoder
+from sightline.storage.isolation.caller import current_caller
 from sightline.storage.retrieval import (
     ImageRequest,
     ImageResults,
@@ -65,8 +67,10 @@ _VLM_PROBE_SECONDS = 0.8
 _HANDSHAKE_SECONDS = 0.5
 #: Time to decode an image, after which its worker process is killed.
 _DECODE_TIMEOUT_SECONDS = 20.0
-#: Further searches wait, first come first served.
+#: Further searches wait; callers take turns.
 MAX_CONCURRENT_SEARCHES = 32
+#: Waiting searches of one caller. Far more than the default limit of its concurrent calls.
+_MAX_WAITING_SEARCHES = 1024
 
 
 class Runtime:
@@ -100,7 +104,7 @@ class Runtime:
         encoder, observer = settings.encoder, metrics.batch
         self.encoder = self._add_model(
             "encoder",
-            f"the encoder {encoder.model!r}",
+            f"the encoder {_shown_model(encoder.model)}",
             partial(image_text_encoder.load, encoder, settings.data_dir, observer),
         )
         #: None if the image encoder also encodes passages.
@@ -108,7 +112,7 @@ class Runtime:
         if encoder.passage_model != passage_encoder.SAME_AS_IMAGES:
             self.passage_encoder = self._add_model(
                 "passage_encoder",
-                f"the passage encoder {encoder.passage_model!r}",
+                f"the passage encoder {_shown_model(encoder.passage_model)}",
                 partial(passage_encoder.load, encoder, settings.data_dir, observer),
             )
         reranker = settings.reranker.model
@@ -116,7 +120,7 @@ class Runtime:
         if reranker not in (cross_encoder_reranker.OFF, cross_encoder_reranker.VLM):
             self._cross_encoder = self._add_model(
                 "reranker",
-                f"the reranker {reranker!r}",
+                f"the reranker {_shown_model(reranker)}",
                 partial(cross_encoder_reranker.load, reranker, encoder, observer),
             )
         self._retrievers = self._add("search", "search", _open_retrievers)
@@ -125,7 +129,9 @@ class Runtime:
         self._decoder = create_image_decoder(settings)
         self._signing_key = load_signing_key(settings)
         self._search_caches = SearchCaches()
-        self._search_slots = asyncio.Semaphore(MAX_CONCURRENT_SEARCHES)
+        self._search_slots = FairSemaphore(
+            MAX_CONCURRENT_SEARCHES, max_waiting=_MAX_WAITING_SEARCHES, what="a search"
+        )
         self._image_search: ImageSearch | None = None
         self._passage_search: PassageSearch | None = None
 
@@ -187,7 +193,7 @@ class Runtime:
                 reranker=await self._rerank_stage(),
                 caches=self._search_caches,
             )
-        async with self._search_slots:
+        async with self._search_slots.hold(current_caller()):
             return await image_retriever(self._image_search, request).search()
 
     async def search_passages(self, request: PassageRequest) -> PassageResults:
@@ -202,7 +208,7 @@ class Runtime:
                 reranker=await self._rerank_stage(),
                 caches=self._search_caches,
             )
-        async with self._search_slots:
+        async with self._search_slots.hold(current_caller()):
             return await passage_retriever(self._passage_search, request).search()
 
     async def is_database_reachable(self) -> bool:
@@ -291,6 +297,12 @@ def allowed_urls(settings: Settings) -> UrlPolicy | None:
     if not settings.urls.allowed_hosts:
         return None
     return UrlPolicy(hosts=settings.urls.allowed_hosts, networks=settings.urls.allowed_networks)
+
+
+def _shown_model(name: str) -> str:
+    """Return the name of a model for messages to callers, without the path of a folder."""
+    local = local_folder(name)
+    return repr(name if local is None else local[1])
 
 
 def _create_vlm_client(settings: Settings, metrics: Metrics) -> VlmClient | None:

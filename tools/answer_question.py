@@ -13,6 +13,7 @@ from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelError
 from sightline.storage.interfaces import ImageEncoder
+from sightline.storage.isolation.caller import message_for_caller
 from sightline.storage.retrieval.search_types import Selection
 from sightline.storage.retrieval.stage_runner import StageTimer
 from sightline.tools.answers.answer_context import (
@@ -124,7 +125,7 @@ async def answer_with_evidence(
             for done, group in enumerate(groups)
         ]
     except ModelError as error:
-        return unanswered("no_model", f"{no_answer}{error}")
+        return unanswered("no_model", f"{no_answer}{message_for_caller(error)}")
     return merge_answers(question, answers), evidence
 
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 from sightline.server.config.settings import CONFIG_VARIABLE
-from sightline.storage.errors import SightlineError
+from sightline.storage.errors import SightlineError, describe
 
 #: Module and help text of each command. The module defines ``run_COMMAND``, which may be async and
 #: may return an exit code, and ``configure_COMMAND`` if there are arguments.
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = arguments.run(arguments)
         return int((asyncio.run(result) if inspect.iscoroutine(result) else result) or 0)
     except SightlineError as error:
-        print(f"sightline {arguments.command}: {error}", file=sys.stderr)
+        print(f"sightline {arguments.command}: {describe(error)}", file=sys.stderr)
         logging.getLogger(__name__).debug("details", exc_info=True)
         return 2
     except KeyboardInterrupt:

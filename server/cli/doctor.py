@@ -21,7 +21,7 @@ from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime
-from sightline.storage.errors import SightlineError
+from sightline.storage.errors import SightlineError, describe
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.retrieval import RerankCandidate, RerankModel
@@ -89,7 +89,7 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
             names = ", ".join(f"{each.name} ({each.assets} assets)" for each in overviews)
             yield Diagnosis("ok", subject, f"collections: {names or 'none'}")
         except SightlineError as error:
-            yield Diagnosis("error", subject, str(error))
+            yield Diagnosis("error", subject, describe(error))
         encoders: dict[Level, EncoderIdentity] = {}
         subject = f"encoder {settings.encoder.model}"
         try:
@@ -109,7 +109,7 @@ async def _database_and_encoders(settings: Settings) -> AsyncIterator[Diagnosis]
                 encoders["passage"] = (await runtime.passage_encoder.get()).identity
                 yield Diagnosis("ok", subject, str(encoders["passage"]))
         except SightlineError as error:
-            yield Diagnosis("error", subject, str(error))
+            yield Diagnosis("error", subject, describe(error))
             return
         for each in overviews:
             for level, identity in encoders.items():
@@ -139,7 +139,7 @@ async def _vlm(settings: Settings) -> Diagnosis:
         async with VlmClient(endpoint) as client:
             await client.health()
     except SightlineError as error:
-        return Diagnosis("error", subject, str(error))
+        return Diagnosis("error", subject, describe(error))
     profile = endpoint.profile
     message = f"{endpoint.model} at {endpoint.shown}, profile {profile.name}"
     if profile.note is not None:
@@ -163,7 +163,7 @@ async def _reranker(settings: Settings) -> Diagnosis:
             with closing(await asyncio.to_thread(load, model, settings.encoder)) as cross_encoder:
                 seconds = await _rerank_seconds(cross_encoder)
     except SightlineError as error:
-        return Diagnosis("error", subject, str(error))
+        return Diagnosis("error", subject, describe(error))
     limit = f"the limit for all results is {settings.reranker.timeout_seconds:g} s"
     return Diagnosis("ok", subject, f"scored one result in {seconds:.2f} s; {limit}")
 
@@ -187,7 +187,7 @@ def _http(settings: Settings) -> Diagnosis:
         create_http_auth(settings, f"http://127.0.0.1:{settings.http.port}{MCP_PATH}")
         tokens = load_tokens(settings)
     except SightlineError as error:
-        return Diagnosis("error", "HTTP", str(error))
+        return Diagnosis("error", "HTTP", describe(error))
     methods = [f"{len(tokens)} tokens"] if tokens else []
     if settings.auth.jwt.issuer:
         methods.append(f"JSON Web Tokens of {settings.auth.jwt.issuer}")

@@ -36,7 +36,9 @@ def _wrap_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailableError(f"The database cannot be reached: {error}") from error
+        raise DatabaseUnavailableError(
+            "The database cannot be reached. Try again.", details=str(error)
+        ) from error
     except (psycopg.Error, SQLAlchemyError, CommandError, RuntimeError) as error:
         raise SchemaError(f"the schema migration failed: {error}") from error
 

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from sightline.server.config import Settings
 from sightline.server.evaluation.answer_metrics import EvalQuestion
-from sightline.storage.errors import ModelError
+from sightline.storage.errors import ModelError, describe
 from sightline.tools.answers.answer_results import AnswerResult
 from sightline.tools.boxes.model_profiles import TrustedText
 from sightline.tools.vlm.vision_language_model import Reply, Request, VisionLanguageModel
@@ -73,7 +73,7 @@ async def rate(
     try:
         reply = await judge.ask(Request(content, system=_SYSTEM, schema=_SCHEMA))
     except ModelError as error:
-        logger.warning("Could not rate an answer: %s", error)
+        logger.warning("Could not rate an answer: %s", describe(error))
         return None
     return parse_ratings(reply)
 

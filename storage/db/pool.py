@@ -45,9 +45,9 @@ _SERVER_GONE = (
 
 
 def database_unavailable(error: psycopg.Error) -> DatabaseUnavailableError:
-    """Return the error with the driver's reason on one line."""
+    """Return the error; its details are the reason of the driver, which names host and user."""
     reason = " ".join(str(error).split())
-    return DatabaseUnavailableError(f"The database cannot be reached: {reason}")
+    return DatabaseUnavailableError("The database cannot be reached. Try again.", details=reason)
 
 
 @contextmanager
@@ -61,9 +61,14 @@ def wrap_driver_errors() -> Iterator[None]:
         # Without an SQLSTATE the client library reports a broken connection.
         if error.sqlstate is None or isinstance(error, _SERVER_GONE):
             raise database_unavailable(error) from error
-        raise StorageError(f"The database failed: {error}") from error
+        # The text names files of the server.
+        raise StorageError("The database failed.", details=str(error)) from error
     except psycopg.Error as error:
-        raise StorageError(f"The database refused a statement: {error}") from error
+        # The detail of a violated constraint may quote rows that the caller does not see.
+        raise StorageError(
+            f"The database refused a statement: {error.diag.message_primary or error}",
+            details=error.diag.message_detail or "",
+        ) from error
 
 
 class Database:

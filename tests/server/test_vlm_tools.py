@@ -64,7 +64,7 @@ async def test_without_an_endpoint_tools_get_no_model(tmp_path: Path) -> None:
     ("model", "path", "state", "finding"),
     [
         (MODEL, "", "ready", r"test-model at http://127\.0\.0\.1:.*, profile llava-1\.5"),
-        ("lava", "", "unusable", "Unknown model 'lava'.*Available: 'test-model'"),
+        ("lava", "", "unusable", "no model 'lava'.*available: 'test-model'"),
         (MODEL, "/elsewhere", "unusable", "usually ends in /v1"),
     ],
 )

@@ -6,7 +6,9 @@ ModelError (sightline.storage.errors)
 ├── ModelTimeoutError        the deadline passed; names the stage
 ├── ModelReplyError          the reply cannot be used
 └── ModelRefusedError        the request was refused; do not retry
-    └── UnknownModelError    the endpoint has no such model; names the available ones
+    └── UnknownModelError    the endpoint has no such model
+
+Messages are for callers. ``details`` are for the operator: the address and text of the server.
 """
 
 from __future__ import annotations
@@ -45,11 +47,12 @@ class ModelRefusedError(ModelError):
 
 
 class UnknownModelError(ModelRefusedError):
-    """The endpoint has no model of this name."""
+    """The endpoint has no model of this name; the details name the available ones."""
 
     def __init__(self, model: str, endpoint: str, known: Sequence[str]) -> None:
         super().__init__(
-            f"Unknown model {shown(model)} at {endpoint}. Available: {choices(known)}."
+            f"The model server has no model {shown(model)}.",
+            details=f"{endpoint}; available: {choices(known)}",
         )
 
 

@@ -48,11 +48,10 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
 
 
 class CircuitOpenError(Exception):
-    """The circuit is open; the next request is allowed in ``seconds``."""
+    """The circuit is open because of ``reason``; requests are allowed in ``seconds``."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"{seconds:.1f} s")
-        self.seconds = seconds
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(f"{reason}. Requests resume in {seconds:.0f} s.")
 
 
 class CircuitBreaker:
@@ -62,10 +61,21 @@ class CircuitBreaker:
     open        requests are rejected for ``reset_seconds``
     half-open   one request passes; its outcome closes or opens the circuit
 
-    ``clock`` is monotonic, in seconds.
+    Of a breaker that several callers share (``single_probe`` false), all requests pass when it is
+    half-open: nobody waits for the request of another. ``clock`` is monotonic, in seconds.
     """
 
-    def __init__(self, max_failures: int, reset_seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        reason: str,
+        max_failures: int,
+        reset_seconds: float,
+        clock: Callable[[], float],
+        *,
+        single_probe: bool = True,
+    ) -> None:
+        self._reason = reason
+        self._single_probe = single_probe
         self._max_failures = max_failures
         self._reset_seconds = reset_seconds
         self._clock = clock
@@ -89,8 +99,8 @@ class CircuitBreaker:
         probe = self._opened_at is not None
         if probe:
             if self._probing or self._remaining_seconds() > 0:
-                raise CircuitOpenError(max(self._remaining_seconds(), 0.0))
-            self._probing = True
+                raise CircuitOpenError(self._reason, max(self._remaining_seconds(), 0.0))
+            self._probing = self._single_probe
         try:
             yield
         except BaseException as error:

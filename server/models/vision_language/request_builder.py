@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +14,7 @@ from PIL import Image
 from pydantic import JsonValue
 
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
+from sightline.storage.isolation.caller import current_caller
 from sightline.storage.text.special_tokens import escape_special_tokens
 from sightline.tools.boxes import letterbox
 from sightline.tools.boxes.geometry import Placement
@@ -24,6 +27,7 @@ _MAX_PIXELS = 200_000_000
 _JPEG_QUALITY = 92
 #: vLLM and OpenAI allow 20. Two choices and their spelling variants need no more than 8.
 _TOP_LOGPROBS = 8
+_SALT_KEY = secrets.token_bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,10 @@ def build_chat_request(
         }
     if endpoint.profile.special_tokens:
         body["skip_special_tokens"] = False
+    if (caller := current_caller()) is not None:
+        # vLLM reuses the prefixes of earlier requests; the time would tell what others asked.
+        digest = hashlib.blake2b(caller.encode(), key=_SALT_KEY, digest_size=32)
+        body["cache_salt"] = digest.hexdigest()
     return body
 
 

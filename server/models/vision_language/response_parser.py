@@ -37,14 +37,16 @@ def parse_completion(data: bytes) -> Completion:
     """
     body = _parse_object(data)
     if "error" in body and not body.get("choices"):
-        raise ModelReplyError(f"The model server failed: {parse_error_message(data)}")
+        raise ModelReplyError(
+            "The vision-language model failed.", details=parse_error_message(data)
+        )
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise ModelReplyError(f"The model server sent no answer: {_excerpt(data)}")
+        raise _invalid("no answer", data)
     choice = choices[0]
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise ModelReplyError(f"The model server sent no message: {_excerpt(data)}")
+        raise _invalid("no message", data)
     return Completion(
         _parse_text(message.get("content"), data),
         _parse_finish(choice.get("finish_reason")),
@@ -57,7 +59,7 @@ def parse_models(data: bytes) -> list[str]:
     """Return the model names of a ``GET /models`` response. Raises ModelReplyError."""
     models = _parse_object(data).get("data")
     if not isinstance(models, list):
-        raise ModelReplyError(f"The model server sent no list of models: {_excerpt(data)}")
+        raise _invalid("no list of models", data)
     names = [item.get("id") for item in models if isinstance(item, dict)]
     return [name for name in names if isinstance(name, str)]
 
@@ -102,11 +104,9 @@ def _parse_object(data: bytes) -> dict[str, JsonValue]:
     try:
         body = from_json(data)
     except ValueError as error:
-        raise ModelReplyError(
-            f"The model server sent no JSON ({error}): {_excerpt(data)}"
-        ) from error
+        raise _invalid("no JSON", data) from error
     if not isinstance(body, dict):
-        raise ModelReplyError(f"The model server sent no object: {_excerpt(data)}")
+        raise _invalid("no object", data)
     return body
 
 
@@ -117,7 +117,7 @@ def _parse_text(content: JsonValue, data: bytes) -> str:
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "".join(part for part in parts if isinstance(part, str))
     if not isinstance(content, str):
-        raise ModelReplyError(f"The model server sent no text: {_excerpt(data)}")
+        raise _invalid("no text", data)
     # Postgres text cannot contain NUL.
     return content.replace("\x00", "")
 
@@ -165,6 +165,10 @@ def _parse_logprob(item: JsonValue) -> tuple[str, float] | None:
     if not isinstance(text, str) or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return (text, float(value)) if not math.isnan(value) else None
+
+
+def _invalid(missing: str, data: bytes) -> ModelReplyError:
+    return ModelReplyError(f"The vision-language model sent {missing}.", details=_excerpt(data))
 
 
 def _excerpt(data: bytes) -> str:

@@ -1,9 +1,14 @@
-"""One HTTP request to the endpoint, and its errors."""
+"""One HTTP request to the endpoint, and its errors.
+
+A message for callers says what happened and the HTTP status. Address and text of the server are
+details for the operator.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,29 +19,37 @@ from pydantic import JsonValue
 from sightline.server.models.vision_language.circuit_breaker import parse_retry_after
 from sightline.server.models.vision_language.response_parser import parse_error_message
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
-from sightline.storage.errors import ModelError, ModelOverloadedError, ModelUnavailableError
+from sightline.storage.errors import (
+    ModelError,
+    ModelOverloadedError,
+    ModelUnavailableError,
+    describe,
+)
 from sightline.tools.vlm.vision_language_model import ModelRefusedError, ModelReplyError
 
 _MAX_ERROR_BYTES = 64_000
+_TOO_LONG = re.compile(r"context length|context window|too long|too many tokens", re.IGNORECASE)
 
 
 @dataclass(eq=False)
 class EndpointError(Exception):
     """A failed request. ``error`` is what callers get if it is not retried.
 
-    ``retryable`` means 429, 5xx or a lost connection. ``unhealthy`` counts for the circuit breaker.
-    ``retry_after`` is the delay in seconds that the server asked for.
+    ``retryable`` means 429, 5xx or a lost connection. ``unhealthy`` counts for the circuit breaker
+    of the caller: its request may have caused it. ``unreachable``: no connection was possible, for
+    any request. ``retry_after`` is the delay in seconds that the server asked for.
     """
 
     error: ModelError
     retryable: bool = False
     unhealthy: bool = False
+    unreachable: bool = False
     retry_after: float | None = None
     status: int | None = None
     message: str = ""
 
     def __str__(self) -> str:
-        return str(self.error)
+        return describe(self.error)
 
 
 class HttpTransport:
@@ -46,7 +59,7 @@ class HttpTransport:
         self, endpoint: VlmEndpoint, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._endpoint = endpoint
-        self._server = f"The model server at {endpoint.shown}"
+        self._address = endpoint.shown
         self._key = None if endpoint.api_key is None else endpoint.api_key.get_secret_value()
         # One more than the concurrency limit, so that a health check never waits.
         connections = endpoint.max_concurrent_requests + 1
@@ -82,19 +95,21 @@ class HttpTransport:
                 if response.is_success:
                     return await self._read_body(response, self._endpoint.max_response_bytes)
                 raise await self._error_response(response)
-        except (httpx.NetworkError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            reason = str(error) or type(error).__name__
-            raise _lost_connection(f"{self._server} cannot be reached: {reason}") from error
-        except httpx.RemoteProtocolError as error:
-            raise _lost_connection(f"{self._server} closed the connection: {error}") from error
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            unavailable = self._unavailable("cannot be reached", str(error) or type(error).__name__)
+            raise EndpointError(unavailable, retryable=True, unreachable=True) from error
+        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+            closed = self._unavailable("closed the connection", str(error) or type(error).__name__)
+            raise EndpointError(closed, retryable=True, unhealthy=True) from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             # Other problems of URL, headers or proxy would also fail on the next attempt.
             raise EndpointError(
-                ModelUnavailableError(
-                    f"{self._server} cannot be requested: {type(error).__name__}"
-                ),
-                unhealthy=True,
+                self._unavailable("cannot be requested", type(error).__name__), unhealthy=True
             ) from None  # the cause may contain the key
+
+    def _unavailable(self, problem: str, reason: str) -> ModelUnavailableError:
+        details = f"{self._address}: {reason}"
+        return ModelUnavailableError(f"The vision-language model {problem}.", details=details)
 
     async def _read_body(self, response: httpx.Response, max_bytes: int) -> bytes:
         encoding = response.headers.get("content-encoding", "identity")
@@ -117,30 +132,40 @@ class HttpTransport:
         if self._key:
             # A server may repeat the key that it rejects.
             message = message.replace(self._key, "***")
-        server = self._server
-        retry_after = parse_retry_after(response.headers.get("retry-after"))
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
-            overloaded = ModelOverloadedError(f"{server} is overloaded: {message}")
-            return EndpointError(overloaded, retryable=True, retry_after=retry_after)
-        if status >= 500:
-            failed = ModelUnavailableError(f"{server} failed ({status}): {message}")
-            return EndpointError(failed, retryable=True, unhealthy=True, retry_after=retry_after)
+        hint = ""
         if status in (401, 403):
             hint = ". Set SIGHTLINE_VLM__API_KEY to a valid key."
         elif response.is_redirect:
             hint = ". Redirects are not followed: set SIGHTLINE_VLM__BASE_URL to the target."
-        else:
-            hint = ""
+        details = f"{self._address}: {message}{hint}"
+        error, retryable = _error_of_status(status, message, details)
         return EndpointError(
-            ModelRefusedError(f"{server} rejected the request ({status}): {message}{hint}"),
+            error,
+            retryable=retryable,
+            unhealthy=status >= 500,
+            retry_after=parse_retry_after(response.headers.get("retry-after")),
             status=status,
             message=message,
         )
 
 
-def _lost_connection(message: str) -> EndpointError:
-    return EndpointError(ModelUnavailableError(message), retryable=True, unhealthy=True)
+def _error_of_status(status: int, message: str, details: str) -> tuple[ModelError, bool]:
+    """Return the error and whether to retry."""
+    shown = f"(HTTP {status})."
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        text = f"The vision-language model is overloaded {shown}"
+        return ModelOverloadedError(text, details=details), True
+    if status >= 500:
+        return ModelUnavailableError(
+            f"The vision-language model failed {shown}", details=details
+        ), True
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or _TOO_LONG.search(message[:2000]):
+        text = f"The request is too long for the vision-language model {shown}"
+    else:
+        text = f"The vision-language model refused the request {shown}"
+    return ModelRefusedError(text, details=details), False
 
 
 def _invalid_response(problem: str) -> EndpointError:
-    return EndpointError(ModelReplyError(f"The model server {problem}"), unhealthy=True)
+    error = ModelReplyError(f"The vision-language model {problem}.")
+    return EndpointError(error, unhealthy=True)

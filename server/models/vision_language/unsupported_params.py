@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 _PATTERNS: Final = {
     name: re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for name, pattern in {
+        "cache_salt": r"cache_salt",
         "skip_special_tokens": r"skip_special_tokens",
         "structured_outputs": r"structured_outputs|structured outputs|guided_choice",
         "response_format": r"response_format|json_schema|guided|grammar|structured output",

@@ -1,4 +1,8 @@
-"""Client of a vision-language model behind an OpenAI-compatible endpoint."""
+"""Client of a vision-language model behind an OpenAI-compatible endpoint.
+
+Callers do not affect each other: each has its own cached responses, its own circuit breaker, a fair
+share of the concurrent requests, and messages without the endpoint's address and texts.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,13 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Literal, Self
 
 import httpx
-from cachetools import LRUCache
 from pydantic import JsonValue
 
 from sightline.server.models.vision_language.circuit_breaker import (
@@ -39,7 +43,15 @@ from sightline.server.models.vision_language.response_parser import (
 from sightline.server.models.vision_language.transport import EndpointError, HttpTransport
 from sightline.server.models.vision_language.unsupported_params import UnsupportedParams
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
-from sightline.storage.errors import InvalidArgumentError, ModelError, ModelUnavailableError
+from sightline.storage.errors import (
+    InvalidArgumentError,
+    ModelError,
+    ModelUnavailableError,
+    describe,
+)
+from sightline.storage.fair_semaphore import FairSemaphore
+from sightline.storage.isolation.caller import current_caller
+from sightline.storage.isolation.caller_cache import CallerCache
 from sightline.tools.vlm.vision_language_model import (
     ModelReplyError,
     ModelTimeoutError,
@@ -49,6 +61,13 @@ from sightline.tools.vlm.vision_language_model import (
 )
 
 logger = logging.getLogger(__name__)
+
+#: Callers whose circuit breaker is remembered.
+_MAX_CALLERS = 10_000
+#: Cached responses of all callers. One with log-probabilities may have 100 kB.
+_MAX_CACHED_RESPONSES = 1024
+#: Requests of one caller that may wait for a slot: sixteen calls that each rerank or check claims.
+_MAX_WAITING_REQUESTS = 1024
 
 #: Outcome of a call, for metrics.
 Outcome = Literal["answered", "cached", "failed", "timed_out", "cancelled"]
@@ -63,6 +82,18 @@ class VlmCallStats:
     requests: int
     prompt_tokens: int = 0
     answer_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _CallerState:
+    """What the client has learned from the requests of one caller.
+
+    A request may contain any text, and a server may repeat it in its error. So not even unsupported
+    parameters are learned from others.
+    """
+
+    circuit: CircuitBreaker
+    unsupported: UnsupportedParams
 
 
 class _Call:
@@ -113,13 +144,25 @@ class VlmClient:
         self._sleep = sleep
         self._rng = rng or random.Random()
         self._transport = HttpTransport(endpoint, transport)
-        self._slots = asyncio.Semaphore(endpoint.max_concurrent_requests)
-        self._circuit = CircuitBreaker(
-            endpoint.circuit_max_failures, endpoint.circuit_reset_seconds, clock
+        self._slots = FairSemaphore(
+            endpoint.max_concurrent_requests,
+            max_waiting=_MAX_WAITING_REQUESTS,
+            what="the vision-language model",
         )
-        self._unsupported = UnsupportedParams()
-        self._responses: LRUCache[bytes, Completion] = LRUCache(endpoint.max_cached_responses)
-        self._last_failure = ""
+        self._create_breaker = partial(
+            CircuitBreaker,
+            max_failures=endpoint.circuit_max_failures,
+            reset_seconds=endpoint.circuit_reset_seconds,
+            clock=clock,
+        )
+        # Opens only if no connection is possible, which no request can cause.
+        self._connection_circuit = self._create_breaker(
+            "The vision-language model cannot be reached", single_probe=False
+        )
+        self._callers: CallerCache[str, _CallerState] = CallerCache(1, max_total=_MAX_CALLERS)
+        self._responses: CallerCache[bytes, Completion] = CallerCache(
+            endpoint.max_cached_responses, max_total=_MAX_CACHED_RESPONSES
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,8 +176,10 @@ class VlmClient:
 
     @property
     def circuit_state(self) -> CircuitState:
-        """Return the state of the circuit breaker."""
-        return self._circuit.state
+        """Return the state of the circuit for the current caller."""
+        if self._connection_circuit.state != "closed":
+            return self._connection_circuit.state
+        return self._caller_state().circuit.state
 
     async def get(self) -> Self:
         """Return itself, as a `Provider` that is always ready."""
@@ -148,13 +193,14 @@ class VlmClient:
         ModelRefusedError for a wrong key, ModelReplyError if it is not such an endpoint, and
         UnknownModelError, which names the available models.
         """
-        url = self._endpoint.shown
         max_seconds = self._endpoint.connect_timeout_seconds
-        timeout = ModelTimeoutError(f"The model server at {url} did not list its models in time.")
+        timeout = ModelTimeoutError(
+            "The model server did not list its models in time.", details=self._endpoint.shown
+        )
         async with _raise_at(_now() + min(seconds or max_seconds, max_seconds), timeout):
             models = await self._list_models()
         if self.model not in models:
-            raise UnknownModelError(self.model, url, models)
+            raise UnknownModelError(self.model, self._endpoint.shown, models)
         return models
 
     async def ask(self, request: Request) -> Reply:
@@ -167,8 +213,10 @@ class VlmClient:
             outcome = "cached" if reply.cached else "answered"
             usage = None if reply.cached else reply.usage
             return reply
-        except ModelTimeoutError:
-            outcome = "timed_out"
+        except ModelError as error:
+            if isinstance(error, ModelTimeoutError):
+                outcome = "timed_out"
+            logger.warning("a model request failed: %s", describe(error))
             raise
         except asyncio.CancelledError:
             outcome = "cancelled"
@@ -193,7 +241,7 @@ class VlmClient:
         if completion is None:
             completion = await self._complete(call, body)
             if key is not None:
-                self._responses[key] = completion
+                self._responses.set(key, completion)
         text = completion.text
         data, repaired = parse_answer_json(text) if request.schema is not None else (None, False)
         return Reply(
@@ -214,13 +262,14 @@ class VlmClient:
         """Send the request; retry within the retry limit and the deadline."""
         attempt = 0
         omitted: set[str] = set()
+        unsupported = self._caller_state().unsupported
         while True:
-            sent = self._unsupported.remove_from(body, omitted)
+            sent = unsupported.remove_from(body, omitted)
             try:
                 return await self._send(call, sent)
             except EndpointError as failure:
                 if failure.status in (400, 422):
-                    field = self._unsupported.record_rejection(sent, failure.message)
+                    field = unsupported.record_rejection(sent, failure.message)
                     if field is not None:
                         omitted.add(field)
                         continue  # ends, because the number of optional fields is small
@@ -238,32 +287,31 @@ class VlmClient:
 
     async def _send(self, call: _Call, body: dict[str, JsonValue]) -> Completion:
         """Send one request when a slot is free. Raises EndpointError or a ModelError."""
-        async with call.stage("while waiting for a free slot"):
-            await self._slots.acquire()
-        try:
-            with self._circuit.request(self._is_failure):
-                async with call.stage("while the model was answering"):
-                    call.requests += 1
-                    data = await self._transport.request("/chat/completions", body)
-                return parse_completion(data)
-        except CircuitOpenError as circuit:
-            raise ModelUnavailableError(
-                f"The model server at {self._endpoint.shown} failed several times in a row. "
-                f"Requests resume in {circuit.seconds:.0f} s. Last error: {self._last_failure}"
-            ) from circuit
-        finally:
-            self._slots.release()
+        circuit = self._caller_state().circuit
+        async with AsyncExitStack() as slot:
+            async with call.stage("while waiting for a free slot"):
+                await slot.enter_async_context(self._slots.hold(current_caller()))
+            try:
+                with (
+                    self._connection_circuit.request(_is_connection_failure),
+                    circuit.request(_is_caller_failure),
+                ):
+                    async with call.stage("while the model was answering"):
+                        call.requests += 1
+                        data = await self._transport.request("/chat/completions", body)
+                    return parse_completion(data)
+            except CircuitOpenError as is_open:
+                raise ModelUnavailableError(str(is_open)) from is_open
 
-    def _is_failure(self, error: BaseException) -> bool | None:
-        """Return whether the error is a failure; ``None`` for cancelled calls."""
-        if isinstance(error, asyncio.CancelledError):
-            return None
-        failed = isinstance(error, ModelTimeoutError | ModelReplyError) or (
-            isinstance(error, EndpointError) and error.unhealthy
-        )
-        if failed:
-            self._last_failure = str(error)
-        return failed
+    def _caller_state(self) -> _CallerState:
+        state = self._callers.get("state")
+        if state is None:
+            circuit = self._create_breaker(
+                "Your last requests to the vision-language model failed",
+            )
+            state = _CallerState(circuit, UnsupportedParams())
+            self._callers.set("state", state)
+        return state
 
     async def _explain_not_found(self, call: _Call, failure: EndpointError) -> ModelError:
         """Return an error that names the available models, if the endpoint lists them."""
@@ -281,10 +329,27 @@ class VlmClient:
         except EndpointError as failure:
             if failure.status == HTTPStatus.NOT_FOUND:
                 raise ModelReplyError(
-                    f"There is no OpenAI-compatible endpoint at {self._endpoint.shown}. Its "
-                    "address usually ends in /v1."
+                    "There is no OpenAI-compatible endpoint.",
+                    details=f"{self._endpoint.shown}; the address usually ends in /v1",
                 ) from failure
             raise failure.error from failure
+
+
+def _is_connection_failure(error: BaseException) -> bool | None:
+    """Return whether no connection was possible, ``None`` if that is unknown."""
+    if not isinstance(error, EndpointError):
+        return None
+    # With a status, the endpoint has answered.
+    return error.unreachable or (None if error.status is None else False)
+
+
+def _is_caller_failure(error: BaseException) -> bool | None:
+    """Return whether the request failed, ``None`` if it did not reach the model."""
+    if isinstance(error, EndpointError):
+        return None if error.unreachable else error.unhealthy
+    if isinstance(error, asyncio.CancelledError | CircuitOpenError):
+        return None
+    return isinstance(error, ModelTimeoutError | ModelReplyError)
 
 
 def _prepare(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sightline.storage.errors import SightlineError
+from sightline.storage.isolation.caller import message_for_caller
 from sightline.storage.retrieval.search_types import Key
 
 
@@ -60,7 +61,7 @@ class RerankStage:
         except TimeoutError:
             return order, f"Not reranked: the model took longer than {self.timeout_seconds:g} s."
         except SightlineError as error:
-            return order, f"Not reranked: {error}"
+            return order, f"Not reranked: {message_for_caller(error)}"
         if len(scores) != len(head):
             return order, f"Not reranked: {len(scores)} scores for {len(head)} results."
         scored = {index: score for index, score in enumerate(scores) if score is not None}

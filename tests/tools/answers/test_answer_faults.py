@@ -215,7 +215,7 @@ async def test_an_unknown_model_is_reported_with_the_available_ones(
     async with asked(environment, url, model="lava") as tools:
         result = await ask(tools)
     assert result["status"] == "no_model"
-    assert "Unknown model 'lava'" in result["missing"]
+    assert "no model 'lava'" in result["missing"]
     assert MODEL in result["missing"]
 
 

@@ -163,10 +163,10 @@ async def test_an_endpoint_that_fails_again_and_again_is_given_rest(
     for _ in range(2):
         _, problem = await reranker.order("q", [RerankCandidate(1, "one")])
         assert problem is not None
-        assert "failed (500)" in problem
+        assert "failed (HTTP 500)" in problem
     _, problem = await reranker.order("q", [RerankCandidate(1, "one")])
     assert problem is not None
-    assert "failed several times in a row" in problem
+    assert "Your last requests to the vision-language model failed" in problem
     assert len(endpoint.questions) == 2
 
 

@@ -7,7 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sightline.server.models.vision_language.vlm_client import VlmCallStats, VlmClient
-from sightline.storage.errors import ModelError, ModelOverloadedError, ModelUnavailableError
+from sightline.storage.errors import (
+    ModelError,
+    ModelOverloadedError,
+    ModelUnavailableError,
+    describe,
+)
 from sightline.tools.vlm.vision_language_model import (
     ModelRefusedError,
     ModelReplyError,
@@ -96,8 +101,10 @@ async def test_each_failure_has_its_own_error_and_the_next_request_succeeds(
 ) -> None:
     client = make_client(url, max_retries=1, max_response_bytes=100_000)
     endpoint.behaviors.extend([behavior, behavior])
-    with pytest.raises(error, match=message):
+    with pytest.raises(error) as caught:
         await client.ask(question())
+    assert message in describe(caught.value)
+    assert "127.0.0.1" not in str(caught.value)
     endpoint.behaviors.clear()
     assert (await client.ask(question())).text == "yes"
     await client.close()
@@ -155,7 +162,7 @@ async def test_slow_answers_open_the_circuit(
     endpoint.default_behavior = when_released
     with pytest.raises(ModelTimeoutError):
         await client.ask(Request(("?",), deadline_seconds=SHORT_SECONDS))
-    with pytest.raises(ModelUnavailableError, match=r"Last error: .*while the model was answering"):
+    with pytest.raises(ModelUnavailableError, match="Requests resume in"):
         await client.ask(question())
 
 
@@ -197,7 +204,7 @@ async def test_one_call_probes_the_endpoint_when_the_circuit_is_half_open(
     endpoint: FakeVlmServer, url: str, make_client: MakeClient
 ) -> None:
     client, probe = await start_probe(endpoint, url, make_client)
-    with pytest.raises(ModelUnavailableError, match="failed several times"):
+    with pytest.raises(ModelUnavailableError, match="Requests resume in"):
         await client.ask(question(2))
     endpoint.released.set()
     assert (await probe).text == "yes"
@@ -238,10 +245,11 @@ async def test_an_unknown_model_is_an_error_with_the_available_models(
 ) -> None:
     client = make_client(url, model="lava")
     for call in (client.ask(question()), client.health()):
-        with pytest.raises(UnknownModelError, match=rf"Unknown model 'lava' at {url}.*'{MODEL}'"):
+        with pytest.raises(UnknownModelError, match="no model 'lava'") as caught:
             await call
+        assert caught.value.details == f"{url}; available: '{MODEL}'"
     astray = make_client(url.removesuffix("/v1") + "/v2")
-    with pytest.raises(ModelReplyError, match="usually ends in /v1"):
+    with pytest.raises(ModelReplyError, match="no OpenAI-compatible endpoint"):
         await astray.health()
     with pytest.raises(ModelRefusedError, match="404"):
         await astray.ask(question())
