@@ -22,13 +22,18 @@ class _Request(NamedTuple):
 class FairSemaphore:
     """Limits what all calls hold together, in any unit (slots, bytes).
 
-    A principal holds at most half of ``capacity``; None (a server without tokens) may hold all of
-    it. A larger request is admitted alone. Principals that wait take turns, and the requests of one
-    keep their order. ``max_waiting`` limits the waiting requests of one principal, which wait for
-    ``what``.
+    A principal holds at most half of ``capacity``, or ``max_per_principal``; None (a server without
+    tokens) may hold all of it. A larger request is admitted alone. Principals that wait take turns,
+    and the requests of one keep their order. ``max_waiting`` limits the waiting requests of one
+    principal, which wait for ``what``.
     """
 
-    def __init__(self, capacity: int, *, max_waiting: int, what: str) -> None:
+    def __init__(
+        self, capacity: int, *, max_waiting: int, what: str, max_per_principal: int | None = None
+    ) -> None:
+        if max_per_principal is None:
+            max_per_principal = int(capacity * _MAX_SHARE)
+        self._max_per_principal = max(1, max_per_principal)
         self._capacity = self._free = capacity
         self._max_waiting = max_waiting
         self._what = what
@@ -41,6 +46,9 @@ class FairSemaphore:
 
         Raises ModelOverloadedError if too many requests of the principal wait.
         """
+        if not amount:
+            yield
+            return
         amount = min(amount, self._max_held(principal))
         queue = self._waiting.setdefault(principal, deque())
         if len(queue) >= self._max_waiting:
@@ -66,7 +74,7 @@ class FairSemaphore:
             self._release(principal, amount)
 
     def _max_held(self, principal: str | None) -> int:
-        return self._capacity if principal is None else max(1, int(self._capacity * _MAX_SHARE))
+        return self._capacity if principal is None else self._max_per_principal
 
     def _release(self, principal: str | None, amount: int) -> None:
         self._free += amount

@@ -19,7 +19,7 @@ from sightline.server.config import Settings, load_settings, variable
 from sightline.server.observability import logs
 from sightline.server.runtime import allowed_urls
 from sightline.storage.errors import NotAllowedError, shown
-from sightline.storage.ingest import pipeline
+from sightline.storage.ingest import collection_settings, pipeline
 from sightline.storage.ingest.discover.input_paths import IngestInput
 from sightline.storage.ingest.discover.urls import UrlFetcher
 from sightline.storage.ingest.progress import IngestProgress, IngestSummary
@@ -76,7 +76,7 @@ async def ingest_paths(
             inputs,
             collection,
             progress=progress,
-            settings=None if tiles is None else {pipeline.TILES_SETTING: tiles},
+            settings=None if tiles is None else {collection_settings.TILES_SETTING: tiles},
         )
 
 

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sightline.storage.errors import ConfigurationError, shown
+from sightline.storage.ingest.discover.file_types import FileType
 from sightline.storage.ingest.discover.public_addresses import IpNetwork, is_allowed_address
 
 
@@ -22,6 +23,9 @@ OcrMode = Literal["auto", "on", "off"]
 HTTPS_PORT = 443
 MAX_IMAGE_PIXELS = 100_000_000
 """Width times height of an image that is decoded."""
+# A scanned page has 50 kB or more and takes up to 3 seconds with OCR; a page of text has 2 kB or
+# more and takes 0.2 seconds.
+_PDF_BYTES_PER_SECOND = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class IngestOptions:
     max_pixels: int = MAX_IMAGE_PIXELS
     """Width times height; checked before decoding."""
     file_timeout_seconds: float = 60.0
-    """Time limit per file; then its worker is killed."""
+    """Time that a worker may work on one file, or on one page or frame; then it is killed. The
+    total for a PDF or video: see `max_work_seconds`."""
     worker_memory_mib: int = 4096
     """Address space of a worker (Linux only)."""
 
@@ -69,8 +74,9 @@ class IngestOptions:
     max_video_seconds: int = 4 * 3600
     max_video_frames: int = 300
     """Maximum frames per video; in a long video they are further apart."""
-    max_video_work_seconds: int = 1800
-    """Time limit per video; ``file_timeout_seconds`` applies to each step of it."""
+    max_work_seconds: int = 1800
+    """Time that a worker may work on a whole video. For a PDF: ``file_timeout_seconds`` and one
+    second more for each 10 kB, but not more than this. Then the rest is left out."""
     frame_seconds: int = 10
     """Maximum time between frames if the image changes; scene changes add frames."""
 
@@ -105,6 +111,15 @@ class IngestOptions:
             raise ConfigurationError(
                 f"no time zone {shown(self.timezone)}; use an IANA name such as 'Europe/Berlin'"
             ) from error
+
+    def work_seconds(self, file_type: FileType, size: int) -> float:
+        """Return how long a worker may work on a whole file of ``size`` bytes."""
+        if file_type == "video":
+            return self.max_work_seconds
+        if file_type in ("pdf", "unknown"):  # a file without a known suffix can be a PDF
+            seconds = self.file_timeout_seconds + size / _PDF_BYTES_PER_SECOND
+            return min(seconds, max(self.max_work_seconds, self.file_timeout_seconds))
+        return self.file_timeout_seconds
 
     @property
     def worker_count(self) -> int:

@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import load_sql
-from sightline.storage.errors import ConfigurationError, shown
+from sightline.storage.ingest import collection_settings
 from sightline.storage.ingest import stage_types as stages
+from sightline.storage.ingest.decode.archive_reader import ArchiveReader
+from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
 from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage
 from sightline.storage.ingest.decode.worker.image import TYPICAL_TILES
-from sightline.storage.ingest.decode.worker_pool import ByteSemaphore, DecodeQueue, WorkerPool
+from sightline.storage.ingest.decode.worker_pool import WorkerPool, no_preprocess
 from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_inputs
 from sightline.storage.ingest.discover.walk import count, discover, next_batch
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
 from sightline.storage.ingest.embed.text_passages import add_passages
-from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
+from sightline.storage.ingest.ingest_capacity import IngestCapacity, Threads
+from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.progress import IngestProgress, IngestStats, IngestSummary
 from sightline.storage.ingest.store.copy_rows import TargetSpaces
 from sightline.storage.ingest.store.dedup import Deduplicator, hash_files
 from sightline.storage.ingest.store.vector_indexes import MIN_ANALYZE_ROWS, VectorIndexMaintainer
 from sightline.storage.ingest.store.writer import IngestWriter
-from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, OcrEngine, TextEncoder
+from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
-from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
-TILES_SETTING = "tiles"
-"""The collection setting that turns on search by tiles."""
+Result = TypeVar("Result")
 
 _SQL = load_sql("ingest")
-_DELETE_TILES = ("no_statement_timeout", "delete_tiles", "clear_tile_scheme", "unassign_tile_space")
 
 
 async def ingest(
@@ -53,14 +55,20 @@ async def ingest(
     passage_encoder: TextEncoder | None = None,
     ocr_engine: OcrEngine | None = None,
     settings: Mapping[str, Any] | None = None,
+    capacity: IngestCapacity | None = None,
+    principal: str | None = None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> IngestSummary:
     """Ingest folders, files, patterns, archives, uploads and URLs into a collection.
 
     A missing collection is created; ``settings`` are set on it first. ``passage_encoder`` adds
     vectors to passages; without it they are found by their terms only. ``ocr_engine`` is used if
     the collection's setting ``ocr``, or else the options, say so. ``progress`` is called from the
-    event loop and counts committed files only: after a cancel or a kill, whole batches are
-    committed or not, and the next run continues.
+    event loop and counts committed files only. After a cancel or a kill, whole batches are
+    committed or not, and the next run continues; a cancel kills the workers of this ingest.
+
+    All ingests of a server share one ``capacity``, in which ``principal`` takes its turns;
+    ``on_wait`` is called if this ingest must wait for others of the principal.
 
     Files that fail are recorded and counted, and the next run tries them again. Raises
     InvalidArgumentError for paths without a match, ConfigurationError, SpaceMismatchError if the
@@ -68,77 +76,47 @@ async def ingest(
     and StorageError.
     """
     options = options or IngestOptions()
-    inputs = await asyncio.to_thread(resolve_inputs, paths)
-    async with database.connection() as connection:
-        asset_space = await embedding_spaces.get_or_create(connection, encoder.identity, "asset")
-        passage_space = None
-        if passage_encoder is not None:
-            identity = passage_encoder.identity
-            passage_space = await embedding_spaces.get_or_create(connection, identity, "passage")
-    async with database.connection() as connection:
-        target = await collections.ensure(connection, collection)
-        await embedding_spaces.assign(connection, target.id, asset_space)
-        if passage_space is not None:
-            await embedding_spaces.assign(connection, target.id, passage_space)
-        if settings:
-            target = await collections.update_settings(connection, target, settings)
-    tile_space = await _tile_space(database, target, encoder.identity)
-    run = _IngestRun(
-        database=database,
-        blobs=blobs,
-        collection=target,
-        spaces=TargetSpaces(asset_space, passage_space, tile_space),
-        encoder=encoder,
-        passage_encoder=passage_encoder,
-        ocr_engine=ocr_engine,
-        planner=DecodePlanner(*_ocr_policy(target, options, ocr_engine), tile_space is not None),
-        options=options,
-        stats=IngestStats(target.name, progress),
-    )
-    return await run.run(inputs)
-
-
-async def _tile_space(
-    database: Database, collection: Collection, identity: EncoderIdentity
-) -> EmbeddingSpace | None:
-    """Return the embedding space of tiles, or None if tiles are off.
-
-    Deletes existing tiles if the setting was turned off, so that no search finds tiles of only some
-    images. Raises ConfigurationError for an invalid setting, and SpaceMismatchError.
-    """
-    wanted = collection.settings.get(TILES_SETTING, False)
-    if not isinstance(wanted, bool):
-        raise ConfigurationError(
-            f"the setting {TILES_SETTING!r} of collection {collection.name!r} is {shown(wanted)}; "
-            "use true or false"
+    async with AsyncExitStack() as stack:
+        if capacity is None:
+            capacity = IngestCapacity(options)
+            stack.push_async_callback(capacity.close)
+        threads = await stack.enter_async_context(capacity.admit(principal, on_wait))
+        inputs = await asyncio.to_thread(resolve_inputs, paths)
+        async with database.connection() as connection:
+            asset_space = await embedding_spaces.get_or_create(
+                connection, encoder.identity, "asset"
+            )
+            passage_space = None
+            if passage_encoder is not None:
+                identity = passage_encoder.identity
+                passage_space = await embedding_spaces.get_or_create(
+                    connection, identity, "passage"
+                )
+        async with database.connection() as connection:
+            target = await collections.ensure(connection, collection)
+            await embedding_spaces.assign(connection, target.id, asset_space)
+            if passage_space is not None:
+                await embedding_spaces.assign(connection, target.id, passage_space)
+            if settings:
+                target = await collections.update_settings(connection, target, settings)
+        ocr_policy = collection_settings.ocr_policy(target, options, ocr_engine)
+        tile_space = await collection_settings.tile_space(database, target, encoder.identity)
+        run = _IngestRun(
+            database=database,
+            blobs=blobs,
+            collection=target,
+            spaces=TargetSpaces(asset_space, passage_space, tile_space),
+            encoder=encoder,
+            passage_encoder=passage_encoder,
+            ocr_engine=ocr_engine,
+            planner=DecodePlanner(*ocr_policy, tile_space is not None),
+            options=options,
+            capacity=capacity,
+            principal=principal,
+            threads=threads,
+            stats=IngestStats(target.name, progress),
         )
-    async with database.connection() as connection:
-        if not wanted:
-            if await embedding_spaces.find_for_collection(connection, collection.id, "region"):
-                for block in _DELETE_TILES:
-                    await connection.execute(_SQL[block], {"collection_id": collection.id})
-            return None
-        space = await embedding_spaces.get_or_create(connection, identity, "region")
-    async with database.connection() as connection:
-        await embedding_spaces.assign(connection, collection.id, space)
-    return space
-
-
-def _ocr_policy(
-    collection: Collection, options: IngestOptions, ocr_engine: OcrEngine | None
-) -> tuple[OcrMode, str]:
-    """Return the OCR mode and the name of the engine."""
-    mode = collection.settings.get("ocr", options.ocr)
-    if mode not in get_args(OcrMode):
-        raise ConfigurationError(
-            f"the setting 'ocr' of collection {collection.name!r} is {shown(str(mode))}; use "
-            "'auto', 'on' or 'off'"
-        )
-    if mode == "off":
-        return "off", ""
-    if ocr_engine is None:
-        raise ConfigurationError(f"ocr is {mode!r} but there is no OCR engine; set it to 'off'")
-    return mode, ocr_engine.name
+        return await run.run(inputs)
 
 
 @dataclass(kw_only=True)
@@ -152,6 +130,9 @@ class _IngestRun:
     ocr_engine: OcrEngine | None
     planner: DecodePlanner
     options: IngestOptions
+    capacity: IngestCapacity
+    principal: str | None
+    threads: Threads
     stats: IngestStats
 
     def __post_init__(self) -> None:
@@ -182,8 +163,17 @@ class _IngestRun:
             zone=ZoneInfo(options.timezone),
             warn=self.stats.warn,
             blobs=self.blobs,
+            options=options,
         )
-        self._pool = WorkerPool(self.encoder.preprocess, options, self.ocr_engine)
+        self._pool = WorkerPool(
+            self.encoder.preprocess,
+            options,
+            self.ocr_engine,
+            slots=self.capacity.workers,
+            principal=self.principal,
+        )
+        self._discovery = ThreadPoolExecutor(2, "discovery")
+        self._stop = threading.Event()
         dimension = self.encoder.identity.dimension
         self._embed_stage = EmbedStage(
             BatchEncoder(self.encoder.encode_images, dimension, batch_size),
@@ -220,6 +210,9 @@ class _IngestRun:
                 tasks.create_task(self._write(counting))
         except BaseExceptionGroup as group:
             raise _first_error(group) from group
+        finally:
+            self._stop.set()
+            self._discovery.shutdown(wait=False)
         await self._finish()
         stage_seconds = self._pool.stage_seconds
         self.stats.add_time("decode", self._pool.busy_seconds - sum(stage_seconds.values()))
@@ -229,29 +222,39 @@ class _IngestRun:
         return self.stats.summary(self.options.worker_count, self._pool.peak_rss_kib)
 
     async def _count(self, inputs: Sequence[IngestInput]) -> None:
-        total = await asyncio.to_thread(count, inputs)
+        total = await self._in_thread(count, inputs, self._stop)
         self.stats.total = max(self.stats.total, total)
 
     async def _discover(self, inputs: Sequence[IngestInput]) -> None:
         """Walk the inputs in a thread and start hashing what it finds."""
-        loop = asyncio.get_running_loop()
-        files = discover(inputs, self.options, self.stats.warn)
-        thread = ThreadPoolExecutor(1, "discovery")
-        try:
-            async with asyncio.TaskGroup() as hashing:
-                while True:
-                    batch, seconds = await loop.run_in_executor(thread, next_batch, files)
-                    self.stats.add_time("discover", seconds)
-                    if not batch:
-                        break
-                    await self._lookahead.acquire(sum(len(file.data or b"") for file in batch))
-                    task = hashing.create_task(hash_files(batch, self._queue.hash_file))
-                    await self._hashed.put(task)
-        finally:
-            # After whatever still runs there: it may have archives open.
-            thread.submit(files.close)
-            thread.shutdown(wait=False)
+        files = discover(inputs, self.options, self.stats.warn, self._stop)
+        async with asyncio.TaskGroup() as hashing:
+
+            async def start_hashing(batch: list[stages.DiscoveredFile]) -> None:
+                await self._lookahead.acquire(sum(len(file.data or b"") for file in batch))
+                task = hashing.create_task(hash_files(batch, self._queue.hash_file))
+                await self._hashed.put(task)
+
+            slots, principal = self.capacity.archives, self.principal
+            pool = WorkerPool(no_preprocess, self.options, slots=slots, principal=principal)
+            archives = ArchiveReader(pool, self.options, start_hashing, self.stats.warn)
+            while True:
+                batch, seconds = await self._in_thread(next_batch, files)
+                self.stats.add_time("discover", seconds)
+                if not batch:
+                    break
+                archive = batch.pop() if batch[-1].is_archive else None
+                if batch:
+                    await start_hashing(batch)
+                if archive is not None:
+                    await archives.read(archive)
         await self._hashed.put(None)
+
+    async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run a function in a thread of this ingest, which ends soon after a cancel."""
+        work = self._discovery.submit(function, *arguments)
+        self.threads[:] = [each for each in self.threads if not each.done()] + [work]
+        return await asyncio.wrap_future(work)
 
     async def _deduplicate(self) -> None:
         """Pass on new, changed and failed sources, in discovery order."""

@@ -26,6 +26,7 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.capture_time import CaptureTime
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
 from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart
+from sightline.storage.ingest.discover.file_types import printable_path
 from sightline.storage.ingest.discover.sidecars import Sidecar
 from sightline.storage.interfaces import Pixels
 from sightline.storage.records.assets import AssetKind
@@ -42,6 +43,7 @@ class DiscoveredFile:
 
     ``name`` is as the user gave it. ``path`` is real and absolute; ``load`` returns the bytes of
     files without a path and may raise MediaError. ``place`` identifies failures without bytes.
+    A worker reads the files of an archive.
     """
 
     name: str
@@ -51,6 +53,7 @@ class DiscoveredFile:
     data: bytes | None = field(default=None, repr=False)
     sidecar: Sidecar | None = None
     failure: MediaError | None = None
+    is_archive: bool = False
 
     @property
     def sidecar_sha256(self) -> bytes | None:
@@ -268,11 +271,6 @@ def asset_id(collection: str, sha256: bytes, kind: AssetKind, ordinal: int) -> s
     """Return an id of 12 characters that depends only on the arguments."""
     digest = hashlib.sha256(f"{collection}\0{sha256.hex()}\0{kind}\0{ordinal}".encode()).digest()
     return base64.b32encode(digest[:8]).decode("ascii").lower()[:12]
-
-
-def printable_path(path: str) -> str:
-    r"""Return a path for people: bytes that are not UTF-8 as ``\xNN``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def is_utf8(path: str) -> bool:

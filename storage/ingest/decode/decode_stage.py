@@ -19,12 +19,14 @@ from sightline.storage.ingest.decode.capture_time import (
     from_text,
     from_video,
 )
+from sightline.storage.ingest.decode.decode_queue import DecodeQueue
 from sightline.storage.ingest.decode.ocr_layout import group_lines, normalize_box
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import TILE_SCHEME
-from sightline.storage.ingest.decode.worker_pool import DecodeQueue, Job
+from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
+from sightline.storage.ingest.discover.file_types import file_type_of
 from sightline.storage.ingest.discover.sidecars import Sidecar, WarningSink
-from sightline.storage.ingest.ingest_options import OcrMode
+from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
 from sightline.storage.interfaces import OcrLine, Pixels
 
 # Errors after which a worker that was running OCR is gone.
@@ -90,6 +92,7 @@ class DecodeStage:
     zone: tzinfo
     warn: WarningSink
     blobs: BlobStore
+    options: IngestOptions
 
     async def submit(self, source: stages.AcceptedSource) -> None:
         """Queue a source; one that needs no decoding is finished at once."""
@@ -104,7 +107,9 @@ class DecodeStage:
                     stages.DecodedSource(source, existing.kind, captured=captured)
                 )
                 return
-        await self.queue.put_decode(_DecodeAttempt(self, source, captured).job())
+        file_type, size = file_type_of(file.name), source.hashed.byte_size or 0
+        work_seconds = self.options.work_seconds(file_type, size)
+        await self.queue.put_decode(_DecodeAttempt(self, source, captured, work_seconds).job())
 
     def _sidecar_time(self, name: str, sidecar: Sidecar | None) -> CaptureTime | None:
         if sidecar is None or sidecar.captured_at is None:
@@ -127,6 +132,7 @@ class _DecodeAttempt:
     _stage: DecodeStage
     _source: stages.AcceptedSource
     _sidecar_time: CaptureTime | None
+    _work_seconds: float
     _skip_ocr: tuple[int, ...] = ()
     _stored_blobs: list[str] = field(default_factory=list)
     _ocr_asset: int | None = None
@@ -137,6 +143,14 @@ class _DecodeAttempt:
     _passages: list[stages.PassageDraft] = field(default_factory=list)
     _text: str | None = None
     _info: messages.SourceInfo | None = None
+    _budget: WorkBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        step = self._stage.options.file_timeout_seconds
+        # A worker that looks at its clock between two steps ends in time by itself.
+        is_single_step = self._work_seconds <= step
+        total = self._work_seconds + (0 if is_single_step else step)
+        self._budget = WorkBudget(total, step)
 
     @property
     def _existing(self) -> stages.ExistingSource | None:
@@ -156,8 +170,9 @@ class _DecodeAttempt:
             tiles=planner.needs_tiles(self._existing),
             subtitles=planner.needs_subtitles(self._existing, hashed.file),
             skip_ocr=self._skip_ocr,
+            work_seconds=self._work_seconds,
         )
-        return Job(request, self._on_part, self._on_done, self._on_failed)
+        return Job(request, self._on_part, self._on_done, self._on_failed, self._budget)
 
     async def _on_part(self, part: messages.JobPart) -> None:
         self._ocr_asset = None
@@ -203,7 +218,12 @@ class _DecodeAttempt:
             reason = f"OCR of image {self._ocr_asset + 1} failed ({error}); the next run retries it"
             self._stage.warn("ocr_failed", self._source.hashed.file.name, reason)
             skip_ocr = (*self._skip_ocr, self._ocr_asset)
-            retry = _DecodeAttempt(self._stage, self._source, self._sidecar_time, skip_ocr, stored)
+            # All attempts share the time, but each can be a whole step.
+            step = self._stage.options.file_timeout_seconds
+            left = max(step, self._work_seconds - self._budget.used_seconds)
+            retry = _DecodeAttempt(
+                self._stage, self._source, self._sidecar_time, left, skip_ocr, stored
+            )
             await self._stage.queue.requeue(retry.job())
             return
         partial = stages.DecodedSource(self._source, "unknown", stored_blobs=tuple(stored))

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import posixpath
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, cast
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.open_file import open_file
-from sightline.storage.ingest.discover.file_types import file_type_of, is_hidden
+from sightline.storage.ingest.discover.file_types import file_type_of, is_hidden, printable_path
+from sightline.storage.ingest.discover.sidecar_loader import SidecarLoader
 from sightline.storage.ingest.discover.sidecars import TreeFile, TreeFolder, files_of
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.ingest.stage_types import DiscoveredFile, printable_path
 
 _FREE_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 20
-_READ_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
+_MAX_ZIP_DIRECTORY_BYTES = 64 << 20
+_ZIP_ENTRY = b"PK\x01\x02"
+# Names longer than this and chains of headers are hostile: parsing them can take quadratic time.
+_MAX_TAR_HEADER_BYTES = 8 << 10
+_MAX_TAR_HEADERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +60,48 @@ class UnpackBudget:
             )
 
 
+def read_archive(
+    request: messages.ArchiveRequest, options: IngestOptions, report_alive: Callable[[], None]
+) -> Iterator[messages.ArchiveFile | messages.PartWarning]:
+    """Yield the files of an archive with their sidecars, and warnings about sidecars.
+
+    Runs in a worker: whatever a hostile archive does to the libraries fails that archive alone.
+    Raises MediaError if it is broken.
+    """
+    with _open_archive(request.path, request.name, options, report_alive) as tree:
+        warnings: list[messages.PartWarning] = []
+
+        def warn(code: str, name: str, reason: str) -> None:
+            warnings.append(messages.PartWarning(code, reason, name))
+
+        sidecars = SidecarLoader(tree, options, warn)
+        for item in tree.walk():
+            if isinstance(item, TreeFolder):
+                sidecars.enter(item)
+            else:
+                yield tree.file_of(item, sidecars)
+            yield from warnings
+            warnings.clear()
+
+
 @contextlib.contextmanager
-def open_archive(path: str, name: str, options: IngestOptions) -> Iterator[ArchiveTree]:
-    """Open the archive at ``path``. Raises MediaError if it is broken."""
+def _open_archive(
+    path: str, name: str, options: IngestOptions, report_alive: Callable[[], None]
+) -> Iterator[ArchiveTree]:
     descriptor, stamp = open_file(path, 1 << 62)
     budget = UnpackBudget(stamp.size, options.max_archive_ratio)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(descriptor, "rb"))  # noqa: PTH123 - a descriptor
         try:
             if file_type_of(name) == "archive" and zipfile.is_zipfile(file):
-                archive = stack.enter_context(zipfile.ZipFile(file))
+                bounded = cast("IO[bytes]", BoundedZipReader(file, options))
+                archive = stack.enter_context(zipfile.ZipFile(bounded))
                 members = _zip_members(archive, options)
             else:
-                members = _tar_members(file, stack, budget, options)
-        except (*_READ_ERRORS, NotImplementedError) as error:
+                members = _tar_members(file, stack, budget, options, report_alive)
+        except (MediaError, MemoryError):
+            raise
+        except Exception as error:
             raise MediaError("archive_broken", f"is not a readable archive: {error}") from error
         by_name = {member.name: member for member in members}
         yield ArchiveTree(by_name, name, path, budget, options.max_file_bytes)
@@ -76,7 +109,7 @@ def open_archive(path: str, name: str, options: IngestOptions) -> Iterator[Archi
 
 @dataclass(frozen=True, slots=True)
 class ArchiveTree:
-    """One archive with its members by name; same methods as `walk.DirectoryTree`."""
+    """One archive with its members by name."""
 
     members: dict[str, ArchiveMember]
     name: str
@@ -93,15 +126,18 @@ class ArchiveTree:
             yield TreeFolder(folder, folders[folder])
             yield from files_of(folders[folder])
 
-    def open(self, file: TreeFile) -> DiscoveredFile:
-        """Return a file that loads its bytes on demand, or its failure."""
-        member = self.members[file.path]
-        name, place = self.display_name(file.path), f"{self.place}//{file.path}"
-        failure = member.failure
-        if failure is None and file_type_of(file.path) == "archive":
-            failure = MediaError("unsupported", "is an archive inside an archive")
-        load = partial(self.read, file.path, self.max_file_bytes)
-        return DiscoveredFile(name, place=place, load=load, failure=failure)
+    def file_of(self, file: TreeFile, sidecars: SidecarLoader) -> messages.ArchiveFile:
+        """Return a file with its bytes, or its failure."""
+        name, place = self.display_name(file.path), f"{self.place}//{printable_path(file.path)}"
+        try:
+            if (failure := self.members[file.path].failure) is not None:
+                raise failure
+            if file_type_of(file.path) == "archive":
+                raise MediaError("unsupported", "is an archive inside an archive")
+            data = self.read(file.path, self.max_file_bytes)
+        except MediaError as error:
+            return messages.ArchiveFile(name, place, code=error.code, reason=str(error))
+        return messages.ArchiveFile(name, place, data, sidecars.load(file))
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """Return the bytes of a member. Raises MediaError."""
@@ -110,7 +146,9 @@ class ArchiveTree:
             raise member.failure
         try:
             data = member.read(max_bytes + 1)
-        except _READ_ERRORS as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # the libraries raise anything on hostile members
             raise MediaError("broken", f"cannot be unpacked: {error}") from error
         self.budget.consume(len(data))
         if len(data) > max_bytes:
@@ -124,10 +162,11 @@ class ArchiveTree:
 
 
 def _zip_members(archive: zipfile.ZipFile, options: IngestOptions) -> list[ArchiveMember]:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    _check_count(len(entries), options)
+    _check_count(len(archive.infolist()), options)
     members = []
-    for entry in entries:
+    for entry in archive.infolist():
+        if entry.is_dir():
+            continue
         failure = _name_failure(entry.filename)
         if entry.flag_bits & 1:
             failure = MediaError("encrypted", "is encrypted")
@@ -144,7 +183,11 @@ def _read_zip(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int) 
 
 
 def _tar_members(
-    file: IO[bytes], stack: contextlib.ExitStack, budget: UnpackBudget, options: IngestOptions
+    file: IO[bytes],
+    stack: contextlib.ExitStack,
+    budget: UnpackBudget,
+    options: IngestOptions,
+    report_alive: Callable[[], None],
 ) -> list[ArchiveMember]:
     file.seek(0)
     if file.read(2) == b"\x1f\x8b":
@@ -155,19 +198,26 @@ def _tar_members(
             while chunk := packed.read(_CHUNK_BYTES):
                 budget.consume(len(chunk))
                 unpacked.write(chunk)
+                report_alive()
         file = unpacked
     file.seek(0)
-    reader = cast("IO[bytes]", BoundedTarReader(file, options))
-    archive = stack.enter_context(contextlib.closing(tarfile.TarFile(fileobj=reader)))
+    reader = BoundedTarReader(file, options)
+    archive = tarfile.TarFile(fileobj=cast("IO[bytes]", reader))
+    stack.enter_context(contextlib.closing(archive))
     members: list[ArchiveMember] = []
-    while (entry := archive.next()) is not None:
+    for number in itertools.count(1):
+        reader.begin_member()
+        if (entry := archive.next()) is None:
+            break
+        _check_count(number, options)
+        report_alive()
         if entry.isdir():
             continue
-        _check_count(len(members) + 1, options)
         failure = _name_failure(entry.name)
         if not entry.isreg() or entry.issparse():
             failure = MediaError("not_a_file", "is a link or a device, not a regular file")
         members.append(ArchiveMember(entry.name, partial(_read_tar, archive, entry), failure))
+    reader.end_headers()
     return members
 
 
@@ -177,18 +227,51 @@ def _read_tar(archive: tarfile.TarFile, entry: tarfile.TarInfo, max_bytes: int) 
 
 
 class BoundedTarReader:
-    """Refuses the huge reads that a forged tar header asks for."""
+    """Refuses what forged headers of a tar ask for: huge reads, and chains of headers."""
 
     def __init__(self, file: IO[bytes], options: IngestOptions) -> None:
         self._file = file
-        self._max_bytes = options.max_file_bytes + _CHUNK_BYTES
+        self._max_file_bytes = options.max_file_bytes + _CHUNK_BYTES
+        self._max_bytes = _MAX_TAR_HEADER_BYTES
+        self._reads = 0
         self.seek, self.tell = file.seek, file.tell
 
+    def begin_member(self) -> None:
+        """Start to count the reads for the headers of the next member."""
+        self._reads = 0
+
+    def end_headers(self) -> None:
+        """Allow the reads of file contents."""
+        self._max_bytes = self._max_file_bytes
+
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes. Raises tarfile.ReadError above the limit."""
+        """Read ``size`` bytes. Raises tarfile.ReadError above the limits."""
         if not 0 <= size <= self._max_bytes:
             raise tarfile.ReadError(f"a header claims {size:,} bytes")
+        self._reads += 1
+        if self._max_bytes < self._max_file_bytes and self._reads > _MAX_TAR_HEADERS:
+            raise tarfile.ReadError(f"a member has more than {_MAX_TAR_HEADERS} headers")
         return self._file.read(size)
+
+
+class BoundedZipReader:
+    """Refuses a directory of a zip that is too large, before it is parsed."""
+
+    def __init__(self, file: IO[bytes], options: IngestOptions) -> None:
+        self._file, self._options = file, options
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self.close = file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """Read ``size`` bytes; the whole directory is one read. Raises MediaError."""
+        if size > self._options.max_file_bytes + _CHUNK_BYTES:
+            raise MediaError("archive_bomb", f"has a header that claims {size:,} bytes")
+        data = self._file.read(size)
+        if data.startswith(_ZIP_ENTRY):
+            if len(data) > _MAX_ZIP_DIRECTORY_BYTES:
+                raise MediaError("archive_bomb", f"has a directory of {len(data):,} bytes")
+            _check_count(data.count(_ZIP_ENTRY), self._options)
+        return data
 
 
 def _name_failure(name: str) -> MediaError | None:

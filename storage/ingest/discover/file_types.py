@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -74,3 +75,8 @@ def mime_type_of(name: str) -> str:
 def is_hidden(part: str) -> bool:
     """Return whether a file or folder of this name is skipped silently."""
     return (part.startswith(".") and part not in (".", "..")) or part.lower() in _SYSTEM_FILES
+
+
+def printable_path(path: str) -> str:
+    r"""Return a path for people: bytes that are not UTF-8 as ``\xNN``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 
 from sightline.storage.errors import MediaError
 from sightline.storage.files import open_real
 from sightline.storage.ingest.decode.worker.open_file import read_file
-from sightline.storage.ingest.discover.archives import ArchiveTree, open_archive
-from sightline.storage.ingest.discover.caption_tables import CaptionTableStack, parse_caption_table
-from sightline.storage.ingest.discover.file_types import file_type_of, is_hidden
+from sightline.storage.ingest.discover.file_types import file_type_of, is_hidden, printable_path
 from sightline.storage.ingest.discover.input_paths import IngestInput, InputPath, RemoteFile, Upload
+from sightline.storage.ingest.discover.sidecar_loader import SidecarLoader
 from sightline.storage.ingest.discover.sidecars import (
-    TABLE_NAMES,
-    Sidecar,
     TreeFile,
     TreeFolder,
     WarningSink,
     clean_json,
     files_of,
-    merge_sidecars,
-    parse_sidecar,
     sidecars_of,
 )
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.ingest.stage_types import DiscoveredFile, is_utf8, printable_path
+from sightline.storage.ingest.stage_types import DiscoveredFile, is_utf8
 
-_MAX_BATCH_FILES = 64
-_MAX_BATCH_BYTES = 16 << 20
+MAX_BATCH_FILES = 64
+MAX_BATCH_BYTES = 16 << 20
+_MAX_DEPTH = 200
 
 
 def discover(
-    inputs: Sequence[IngestInput], options: IngestOptions, warn: WarningSink
+    inputs: Sequence[IngestInput], options: IngestOptions, warn: WarningSink, stop: Event
 ) -> Generator[DiscoveredFile]:
     """Yield everything to ingest, folders in depth-first order of their names.
 
     Keeps the names of one folder at a time. Hidden files are skipped; links out of the root fail.
+    Archives are yielded closed. Ends early when ``stop`` is set.
     """
     for each in inputs:
+        if stop.is_set():
+            return
         if isinstance(each, Upload):
             name = clean_json(each.name)
             yield DiscoveredFile(name, place=f"upload:{name}", data=each.data, sidecar=each.sidecar)
@@ -55,18 +55,25 @@ def discover(
                 folder = InputPath(posixpath.dirname(each.given), posixpath.dirname(each.real))
                 names = (posixpath.basename(each.real), posixpath.basename(each.given))
                 tree = DirectoryTree(folder, only=names)
-            yield from _discover_tree(tree, options, warn)
+            yield from _discover_tree(tree, options, warn, stop)
 
 
-def count(inputs: Sequence[IngestInput]) -> int:
-    """Return how many files `discover` will find; an archive counts as one."""
+def count(inputs: Sequence[IngestInput], stop: Event) -> int:
+    """Return how many files `discover` will find; an archive counts as one.
+
+    Ends early when ``stop`` is set.
+    """
     folders = [each for each in inputs if isinstance(each, InputPath) and Path(each.real).is_dir()]
-    files = (item for each in folders for item in DirectoryTree(each).walk())
+    items = (item for each in folders for item in DirectoryTree(each).walk())
+    files = itertools.takewhile(lambda _: not stop.is_set(), items)
     return len(inputs) - len(folders) + sum(isinstance(item, TreeFile) for item in files)
 
 
 def next_batch(files: Iterator[DiscoveredFile]) -> tuple[list[DiscoveredFile], float]:
-    """Return the next files, loaded if they have no path, and the seconds it took."""
+    """Return the next files, loaded if they have no path, and the seconds it took.
+
+    An archive is the last file of its batch.
+    """
     started = time.perf_counter()
     batch: list[DiscoveredFile] = []
     size = 0
@@ -79,16 +86,18 @@ def next_batch(files: Iterator[DiscoveredFile]) -> tuple[list[DiscoveredFile], f
                 loaded = replace(file, failure=error)
         batch.append(loaded)
         size += len(loaded.data or b"")
-        if len(batch) >= _MAX_BATCH_FILES or size >= _MAX_BATCH_BYTES:
+        if loaded.is_archive or len(batch) >= MAX_BATCH_FILES or size >= MAX_BATCH_BYTES:
             break
     return batch, time.perf_counter() - started
 
 
 def _discover_tree(
-    tree: DirectoryTree | ArchiveTree, options: IngestOptions, warn: WarningSink
+    tree: DirectoryTree, options: IngestOptions, warn: WarningSink, stop: Event
 ) -> Iterator[DiscoveredFile]:
-    sidecars = _SidecarLoader(tree, options, warn)
+    sidecars = SidecarLoader(tree, options, warn)
     for item in tree.walk():
+        if stop.is_set():
+            return
         if isinstance(item, TreeFolder):
             sidecars.enter(item)
             continue
@@ -97,55 +106,10 @@ def _discover_tree(
             continue
         if file.failure is not None:
             yield file
-        elif file.path is not None and file_type_of(item.path) == "archive":
-            with ExitStack() as stack:
-                try:
-                    archive = stack.enter_context(open_archive(file.path, file.name, options))
-                except MediaError as error:
-                    yield DiscoveredFile(file.name, place=file.path, failure=error)
-                    continue
-                yield from _discover_tree(archive, options, warn)
+        elif file_type_of(item.path) == "archive":
+            yield replace(file, is_archive=True)
         else:
             yield replace(file, sidecar=sidecars.load(item))
-
-
-@dataclass(slots=True)
-class _SidecarLoader:
-    """Loads the sidecars and caption tables of a tree during its walk."""
-
-    tree: DirectoryTree | ArchiveTree
-    options: IngestOptions
-    warn: WarningSink
-    _tables: CaptionTableStack = field(default_factory=CaptionTableStack)
-
-    def enter(self, folder: TreeFolder) -> None:
-        """Load the caption tables of a folder."""
-        tables = []
-        max_row_bytes = self.options.max_sidecar_bytes
-        for path in (posixpath.join(folder.path, name) for name in TABLE_NAMES):
-            if path in folder.files and (data := self._read(path, self.options.max_table_bytes)):
-                name = self.tree.display_name(path)
-                tables.append(parse_caption_table(name, data, max_row_bytes, self.warn))
-        self._tables.enter(folder.path, tables)
-
-    def load(self, file: TreeFile) -> Sidecar | None:
-        """Return the merged sidecars of a file; broken ones are warnings."""
-        sidecars: list[Sidecar] = []
-        for path in file.sidecars:
-            try:
-                if (data := self._read(path, self.options.max_sidecar_bytes)) is not None:
-                    sidecars.append(parse_sidecar(path, data))
-            except ValueError as error:
-                self.warn("sidecar_broken", self.tree.display_name(path), str(error))
-        return merge_sidecars(sidecars + self._tables.lookup(file.path, self.warn))
-
-    def _read(self, path: str, max_bytes: int) -> bytes | None:
-        try:
-            return self.tree.read(path, max_bytes)
-        except MediaError as error:
-            if error.code != "empty":
-                self.warn("sidecar_unreadable", self.tree.display_name(path), str(error))
-            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +121,7 @@ class DirectoryTree:
 
     def walk(self) -> Iterator[TreeFolder | TreeFile]:
         if self.only is None:
-            yield from self._walk_folder("", self.root.real)
+            yield from self._walk_folder("", self.root.real, 0)
             return
         name = self.only[0]
         try:
@@ -190,7 +154,11 @@ class DirectoryTree:
         """Return the path as the user would write it."""
         return printable_path(posixpath.join(self.root.given, path))
 
-    def _walk_folder(self, folder: str, real: str) -> Iterator[TreeFolder | TreeFile]:
+    def _walk_folder(self, folder: str, real: str, depth: int) -> Iterator[TreeFolder | TreeFile]:
+        if depth > _MAX_DEPTH:
+            failure = MediaError("too_deep", f"is more than {_MAX_DEPTH} folders deep")
+            yield TreeFile(folder, failure=failure)
+            return
         try:
             is_folder = _list_folder(real)
         except OSError as error:
@@ -208,7 +176,7 @@ class DirectoryTree:
             elif not is_folder[name]:
                 continue  # a sidecar
             elif is_utf8(name):
-                yield from self._walk_folder(path, posixpath.join(real, name))
+                yield from self._walk_folder(path, posixpath.join(real, name), depth + 1)
             else:
                 failure = MediaError("name_not_utf8", "is a folder whose name is not UTF-8")
                 yield TreeFile(path, failure=failure)

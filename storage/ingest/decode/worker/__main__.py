@@ -14,7 +14,6 @@ import pickle
 import resource
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,9 +46,16 @@ def main() -> None:
         _send(replies, messages.WorkerReady(error=traceback.format_exc()[-4000:]))
         return
     _send(replies, messages.WorkerReady())
+
+    def send_alive() -> None:
+        with context.clock.stopped():
+            _send(replies, messages.WorkerAlive())
+
+    context.send_alive = send_alive
     while (values := messages.read_frame(requests)) is not None:
         for message in _answer(values, context):
-            _send(replies, message)
+            with context.clock.stopped():
+                _send(replies, message)
 
 
 def _peak_rss_kib() -> int:
@@ -99,7 +105,7 @@ def _configure(values: dict[str, Any]) -> WorkerContext:
 
 def _answer(values: dict[str, Any], context: WorkerContext) -> Iterator[messages.WorkerMessage]:
     context.stage_seconds.clear()
-    started = time.perf_counter()
+    context.clock.restart()
     code, message, trace = None, "", None
     try:
         yield from run_request(messages.parse_request(values), context)
@@ -112,7 +118,7 @@ def _answer(values: dict[str, Any], context: WorkerContext) -> Iterator[messages
         message = f"cannot be decoded: {type(error).__name__}: {error}"[:500]
         trace = traceback.format_exc()[-4000:]
     yield messages.JobEnd(
-        seconds=time.perf_counter() - started,
+        seconds=context.clock.seconds,
         stage_seconds=dict(context.stage_seconds),
         peak_rss_kib=_peak_rss_kib(),
         code=code,

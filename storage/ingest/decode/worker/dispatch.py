@@ -44,6 +44,10 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
             max_bytes = limits.max_video_bytes if is_video else limits.max_file_bytes
             digest, stamp = hash_file(request.path, max_bytes)
             yield messages.FileHash(sha256=digest.hex(), stamp=stamp)
+        case messages.ArchiveRequest():
+            from sightline.storage.ingest.discover.archives import read_archive
+
+            yield from read_archive(request, limits, context.report_alive)
         case messages.LoadImageRequest():
             image = load_upright(request.data, limits.max_pixels, edge=request.edge)
             yield messages.LoadedImage(

@@ -44,6 +44,13 @@ def decode_pdf(
             raise MediaError("too_many_pages", f"has {count:,} pages; {limit}")
         broken = 0
         for index in range(count):
+            if context.clock.seconds > request.work_seconds:
+                seconds = f"{request.work_seconds:g} s"
+                reason = f"took longer than {seconds}; kept {index:,} of {count:,} pages"
+                if broken == index:
+                    raise MediaError("timeout", reason)
+                yield messages.PartWarning(code="document_cut_short", reason=reason)
+                return
             try:
                 yield from _page_parts(document, index, context, request)
             except (pypdfium2.PdfiumError, MediaError, ValueError, OSError) as error:

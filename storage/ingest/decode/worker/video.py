@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -36,7 +35,6 @@ _MIN_DIFFERENCE = 24  # of 255; more than noise and compression
 _NEW_SCENE_SHARE, _MOVED_SHARE, _ANY_CHANGE_SHARE = 0.35, 0.03, 0.005
 _MIN_SPACING_SECONDS = 0.5
 _KEYFRAMES_ONLY_SECONDS = 4.0  # from this spacing on, only key frames are decoded
-_ALIVE_SECONDS = 2.0
 _MAX_EDGE = 1920
 _MAX_CUES = 50_000
 
@@ -128,15 +126,12 @@ def _frame_parts(
     stream.thread_type, stream.codec_context.thread_count = "NONE", 1
     if spacing >= _KEYFRAMES_ONLY_SECONDS:
         stream.codec_context.skip_frame = "NONKEY"
-    started = alive = time.monotonic()
     count, first = 0, None
     try:
         for frame in container.decode(stream):
-            if (now := time.monotonic()) - alive > _ALIVE_SECONDS:
-                alive = now
-                yield messages.WorkerAlive()
-            if now - started > limits.max_video_work_seconds:
-                reason = f"took longer than {limits.max_video_work_seconds} s; kept {count} frames"
+            context.report_alive()
+            if context.clock.seconds > request.work_seconds:
+                reason = f"took longer than {request.work_seconds:g} s; kept {count} frames"
                 yield messages.PartWarning(code="video_cut_short", reason=reason)
                 break
             first = (frame.time or 0.0) if first is None else first

@@ -15,15 +15,50 @@ from sightline.storage.ingest.decode.worker.subtitles import SubtitleCue, join_s
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import OcrEngine, OcrLine, Pixels
 
+ALIVE_SECONDS = 2.0
+
+
+class WorkClock:
+    """Measures how long a job works, without the time in which it waits for the parent."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._started, self._waited = time.perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started - self._waited
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Do not count the time of the block."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._waited += time.perf_counter() - started
+
 
 @dataclass(slots=True)
 class WorkerContext:
-    """State of one worker. ``stage_seconds`` are of the current job."""
+    """State of one worker. ``clock`` and ``stage_seconds`` are of the current job."""
 
     preprocess: Callable[[Image.Image], Pixels]
     limits: IngestOptions
     ocr_engine: OcrEngine | None = None
+    send_alive: Callable[[], None] = lambda: None
+    clock: WorkClock = field(default_factory=WorkClock)
     stage_seconds: dict[str, float] = field(default_factory=dict)
+
+    _alive_at: float = field(default_factory=time.monotonic)
+
+    def report_alive(self) -> None:
+        """Tell the parent every few seconds that a long step makes progress."""
+        if (now := time.monotonic()) - self._alive_at > ALIVE_SECONDS:
+            self._alive_at = now
+            self.send_alive()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

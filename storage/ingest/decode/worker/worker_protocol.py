@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import struct
-from typing import Any, BinaryIO, Literal, NamedTuple
+from dataclasses import asdict
+from typing import Any, BinaryIO, Literal, NamedTuple, get_args
 
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
+from sightline.storage.ingest.discover.sidecars import Sidecar
 from sightline.storage.types import Box
 
 _LENGTH = struct.Struct(">I")
 _MAX_HEADER_BYTES = 16 << 20
 _MAX_BLOB_BYTES = 2 << 30
-# Sent as a JSON blob: the rows of a table can exceed the header limit.
-_JSON_BLOBS = frozenset({"passages"})
+# Sent as a JSON blob: rows of a table and subtitles can exceed the header limit.
+_JSON_BLOBS = frozenset({"passages", "sidecar"})
 
 
 class ProtocolError(Exception):
@@ -36,6 +39,13 @@ class HashRequest(NamedTuple):
     path: str
 
 
+class ArchiveRequest(NamedTuple):
+    """Return the files of an archive, each as an `ArchiveFile`, in the order of their names."""
+
+    name: str
+    path: str
+
+
 class LoadImageRequest(NamedTuple):
     """Return one whole upright image as a `LoadedImage`."""
 
@@ -48,7 +58,8 @@ class DecodeRequest(NamedTuple):
 
     ``sha256`` (hex) is valid while the file still has ``stamp``. ``metadata_only`` skips images and
     text that the collection already has; OCR, tiles and subtitles are still done if requested.
-    ``skip_ocr`` lists ordinals of images whose OCR failed before.
+    ``skip_ocr`` lists ordinals of images whose OCR failed before. After ``work_seconds`` the rest
+    of a PDF or video is left out.
     """
 
     name: str
@@ -61,6 +72,7 @@ class DecodeRequest(NamedTuple):
     tiles: bool = False
     subtitles: bool = False
     skip_ocr: tuple[int, ...] = ()
+    work_seconds: float = math.inf
 
 
 # Messages: worker to parent.
@@ -81,6 +93,17 @@ class FileHash(NamedTuple):
 
     sha256: str
     stamp: FileStamp
+
+
+class ArchiveFile(NamedTuple):
+    """A file of an archive, or why it cannot be read. For the fields see `DiscoveredFile`."""
+
+    name: str
+    place: str
+    data: bytes | None = None
+    sidecar: Sidecar | None = None
+    code: str | None = None
+    reason: str = ""
 
 
 class LoadedImage(NamedTuple):
@@ -161,10 +184,14 @@ class TextPassages(NamedTuple):
 
 
 class PartWarning(NamedTuple):
-    """A problem with a part of a source; the rest is still ingested."""
+    """A problem with a part of a source; the rest is still ingested.
+
+    ``name`` is that of a file in an archive.
+    """
 
     code: str
     reason: str
+    name: str = ""
 
 
 class SourceInfo(NamedTuple):
@@ -189,10 +216,10 @@ class JobEnd(NamedTuple):
     traceback: str | None = None
 
 
-Request = HashRequest | LoadImageRequest | DecodeRequest
+Request = HashRequest | ArchiveRequest | LoadImageRequest | DecodeRequest
 JobPart = (
-    WorkerAlive | FileHash | LoadedImage | ImagePart | TilePart | OcrStarted | TextLines
-    | TextContent | TextPassages | PartWarning | SourceInfo
+    WorkerAlive | FileHash | ArchiveFile | LoadedImage | ImagePart | TilePart | OcrStarted
+    | TextLines | TextContent | TextPassages | PartWarning | SourceInfo
 )  # fmt: skip
 WorkerMessage = WorkerReady | JobPart | JobEnd
 
@@ -201,17 +228,18 @@ def pack_message(message: Request | WorkerMessage) -> list[bytes]:
     """Return the pieces of a message's frame; its ``type`` is the class name."""
     values = {"type": type(message).__name__, **message._asdict()}
     for name in _JSON_BLOBS & values.keys():
-        values[name] = json.dumps(values[name]).encode("ascii")
+        values[name] = json.dumps(values[name], default=asdict).encode("ascii")
     blobs = {name: value for name, value in values.items() if isinstance(value, bytes)}
     return pack_frame({name: values[name] for name in values.keys() - blobs.keys()}, blobs)
 
 
 def parse_request(values: dict[str, Any]) -> Request:
     """Return the request in a frame. The parent sends it, so only its form is checked."""
-    requests = {each.__name__: each for each in (HashRequest, LoadImageRequest, DecodeRequest)}
+    requests = {each.__name__: each for each in get_args(Request)}
     if (stamp := values.get("stamp")) is not None:
         values["stamp"] = FileStamp(*stamp)
-    return requests[values.pop("type")](**values)
+    request: Request = requests[values.pop("type")](**values)
+    return request
 
 
 def pack_frame(header: dict[str, Any], blobs: dict[str, bytes]) -> list[bytes]:

@@ -17,7 +17,8 @@ from sightline.storage.ingest.decode.worker.worker_protocol import (
     ProtocolError,
     SourceInfo,
 )
-from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool, parse_message
+from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool
+from sightline.storage.ingest.decode.worker_process import parse_message
 from sightline.storage.ingest.ingest_options import IngestOptions
 from tests.support import faulty_preprocessing
 from tests.support.sample_images import encoded, jpeg

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from sightline.storage.ingest.discover.input_paths import resolve_inputs
-from sightline.storage.ingest.discover.walk import discover, next_batch
+from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker.worker_protocol import ArchiveFile, ArchiveRequest
+from sightline.storage.ingest.discover.archives import read_archive
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.ingest.stage_types import DiscoveredFile
 
 Files = list[tuple[str, bytes]]
 Pack = Callable[[Path, Files], Path]
@@ -44,19 +44,17 @@ def _pack_tar(path: Path, files: Files, mode: Any) -> Path:
 every_kind = pytest.mark.parametrize("pack", [pack_zip, pack_tar, pack_tgz])
 
 
-def discovered(path: Path, **options: int) -> list[DiscoveredFile]:
-    files = discover(resolve_inputs([path.name]), IngestOptions(**options), lambda *_: None)
-    loaded: list[DiscoveredFile] = []
-    while batch := next_batch(files)[0]:
-        loaded += batch
-    return loaded
+def discovered(path: Path, **options: int) -> list[ArchiveFile]:
+    request = ArchiveRequest(path.name, str(path))
+    try:
+        parts = list(read_archive(request, IngestOptions(**options), lambda: None))
+    except MediaError as error:
+        return [ArchiveFile(path.name, str(path), code=error.code)]
+    return [part for part in parts if isinstance(part, ArchiveFile)]
 
 
 def codes(path: Path, **options: int) -> dict[str, str | None]:
-    return {
-        each.name: each.failure.code if each.failure else None
-        for each in discovered(path, **options)
-    }
+    return {each.name: each.code for each in discovered(path, **options)}
 
 
 @every_kind

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -11,7 +12,7 @@ from sightline.storage.ingest.stage_types import DiscoveredFile
 
 
 def discovered(*paths: str | Path | Upload) -> list[DiscoveredFile]:
-    return list(discover(resolve_inputs(paths), IngestOptions(), lambda *_: None))
+    return list(discover(resolve_inputs(paths), IngestOptions(), lambda *_: None, Event()))
 
 
 def names(*paths: str | Path | Upload) -> list[str]:
@@ -132,7 +133,9 @@ def test_a_sidecar_that_links_out_of_the_folder_is_not_read(album: Path) -> None
     secret.write_text("a secret")
     (album / "a.txt").symlink_to(secret)
     warnings: list[tuple[str, str, str]] = []
-    (one,) = discover(resolve_inputs(["album"]), IngestOptions(), lambda *r: warnings.append(r))
+    (one,) = discover(
+        resolve_inputs(["album"]), IngestOptions(), lambda *r: warnings.append(r), Event()
+    )
     assert one.sidecar is None
     assert warnings == [
         ("sidecar_unreadable", "album/a.txt", "is a link that leads out of the given folder")
@@ -168,4 +171,4 @@ def test_a_folder_that_may_not_be_listed_is_a_failure(album: Path) -> None:
 def test_the_count_equals_the_discovered_files(album: Path) -> None:
     make(album, "a.jpg", "a.txt", "in/b.jpg", "in/.c.jpg", "notes.md")
     inputs = resolve_inputs(["album", Upload("u.jpg", b"x")])
-    assert count(inputs) == len(names("album", Upload("u.jpg", b"x"))) == 4
+    assert count(inputs, Event()) == len(names("album", Upload("u.jpg", b"x"))) == 4

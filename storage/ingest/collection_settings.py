@@ -1,0 +1,63 @@
+"""Settings of a collection that an ingest obeys: tiles and OCR."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import load_sql
+from sightline.storage.errors import ConfigurationError, shown
+from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
+from sightline.storage.interfaces import EncoderIdentity, OcrEngine
+from sightline.storage.records import embedding_spaces
+from sightline.storage.records.collections import Collection
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+
+TILES_SETTING = "tiles"
+"""The collection setting that turns on search by tiles."""
+
+_SQL = load_sql("ingest")
+_DELETE_TILES = ("no_statement_timeout", "delete_tiles", "clear_tile_scheme", "unassign_tile_space")
+
+
+async def tile_space(
+    database: Database, collection: Collection, identity: EncoderIdentity
+) -> EmbeddingSpace | None:
+    """Return the embedding space of tiles, or None if tiles are off.
+
+    Deletes existing tiles if the setting was turned off, so that no search finds tiles of only some
+    images. Raises ConfigurationError for an invalid setting, and SpaceMismatchError.
+    """
+    wanted = collection.settings.get(TILES_SETTING, False)
+    if not isinstance(wanted, bool):
+        raise ConfigurationError(
+            f"the setting {TILES_SETTING!r} of collection {collection.name!r} is {shown(wanted)}; "
+            "use true or false"
+        )
+    async with database.connection() as connection:
+        if not wanted:
+            if await embedding_spaces.find_for_collection(connection, collection.id, "region"):
+                for block in _DELETE_TILES:
+                    await connection.execute(_SQL[block], {"collection_id": collection.id})
+            return None
+        space = await embedding_spaces.get_or_create(connection, identity, "region")
+    async with database.connection() as connection:
+        await embedding_spaces.assign(connection, collection.id, space)
+    return space
+
+
+def ocr_policy(
+    collection: Collection, options: IngestOptions, ocr_engine: OcrEngine | None
+) -> tuple[OcrMode, str]:
+    """Return the OCR mode and the name of the engine."""
+    mode = collection.settings.get("ocr", options.ocr)
+    if mode not in get_args(OcrMode):
+        raise ConfigurationError(
+            f"the setting 'ocr' of collection {collection.name!r} is {shown(str(mode))}; use "
+            "'auto', 'on' or 'off'"
+        )
+    if mode == "off":
+        return "off", ""
+    if ocr_engine is None:
+        raise ConfigurationError(f"ocr is {mode!r} but there is no OCR engine; set it to 'off'")
+    return mode, ocr_engine.name

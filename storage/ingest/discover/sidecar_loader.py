@@ -1,0 +1,71 @@
+"""Load the sidecars and caption tables of a folder or an archive."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sightline.storage.errors import MediaError
+from sightline.storage.ingest.discover.caption_tables import CaptionTableStack, parse_caption_table
+from sightline.storage.ingest.discover.sidecars import (
+    TABLE_NAMES,
+    Sidecar,
+    TreeFile,
+    TreeFolder,
+    WarningSink,
+    merge_sidecars,
+    parse_sidecar,
+)
+from sightline.storage.ingest.ingest_options import IngestOptions
+
+
+class SidecarTree(Protocol):
+    """A folder or an archive, as far as sidecars are read from it."""
+
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        """Return the bytes of a file. Raises MediaError."""
+        ...
+
+    def display_name(self, path: str) -> str:
+        """Return the path as the user would write it."""
+        ...
+
+
+@dataclass(slots=True)
+class SidecarLoader:
+    """Loads the sidecars and caption tables of a tree during its walk."""
+
+    tree: SidecarTree
+    options: IngestOptions
+    warn: WarningSink
+    _tables: CaptionTableStack = field(default_factory=CaptionTableStack)
+
+    def enter(self, folder: TreeFolder) -> None:
+        """Load the caption tables of a folder."""
+        tables = []
+        max_row_bytes = self.options.max_sidecar_bytes
+        for path in (posixpath.join(folder.path, name) for name in TABLE_NAMES):
+            if path in folder.files and (data := self._read(path, self.options.max_table_bytes)):
+                name = self.tree.display_name(path)
+                tables.append(parse_caption_table(name, data, max_row_bytes, self.warn))
+        self._tables.enter(folder.path, tables)
+
+    def load(self, file: TreeFile) -> Sidecar | None:
+        """Return the merged sidecars of a file; broken ones are warnings."""
+        sidecars: list[Sidecar] = []
+        for path in file.sidecars:
+            try:
+                if (data := self._read(path, self.options.max_sidecar_bytes)) is not None:
+                    sidecars.append(parse_sidecar(path, data))
+            except ValueError as error:
+                self.warn("sidecar_broken", self.tree.display_name(path), str(error))
+        return merge_sidecars(sidecars + self._tables.lookup(file.path, self.warn))
+
+    def _read(self, path: str, max_bytes: int) -> bytes | None:
+        try:
+            return self.tree.read(path, max_bytes)
+        except MediaError as error:
+            if error.code != "empty":
+                self.warn("sidecar_unreadable", self.tree.display_name(path), str(error))
+            return None

@@ -1,0 +1,72 @@
+"""What all ingests of a process share, so that they cannot exhaust the machine together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from sightline.storage.fair_semaphore import FairSemaphore
+from sightline.storage.ingest.decode.worker_slots import WorkerSlots
+from sightline.storage.ingest.ingest_options import IngestOptions, available_cores
+
+MAX_INGESTS_PER_PRINCIPAL = 2
+MAX_OPEN_ARCHIVES = 4
+_MAX_INGESTS = 64
+_MAX_WAITING_INGESTS = 64
+
+Threads = list[Future[Any]]
+"""Work of an ingest in threads, which nobody can cancel."""
+
+
+class IngestCapacity:
+    """Worker processes, open archives and running ingests, with fair turns for principals.
+
+    There are at most ``options.workers`` decoder processes, or one per core but at least two, and
+    `MAX_OPEN_ARCHIVES` processes that read archives, one per principal. Close it at the end.
+    """
+
+    def __init__(self, options: IngestOptions) -> None:
+        self.workers = WorkerSlots(options.workers or max(2, available_cores()))
+        self.archives = WorkerSlots(MAX_OPEN_ARCHIVES, max_per_principal=1)
+        self._ingests = FairSemaphore(
+            _MAX_INGESTS,
+            max_waiting=_MAX_WAITING_INGESTS,
+            what="an ingest to end",
+            max_per_principal=MAX_INGESTS_PER_PRINCIPAL,
+        )
+        self._releases: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def admit(
+        self, principal: str | None, on_wait: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[Threads]:
+        """Wait until the principal may run another ingest; ``on_wait`` is called if it must.
+
+        The ingest adds its work in threads to the list. It counts as running until that ends.
+        Raises ModelOverloadedError if too many ingests of the principal wait.
+        """
+        holding = self._ingests.hold(principal)
+        waiting = asyncio.get_running_loop().call_soon(on_wait)
+        await holding.__aenter__()
+        waiting.cancel()
+        threads: Threads = []
+        try:
+            yield threads
+        finally:
+            release = asyncio.create_task(_release(holding, threads))
+            self._releases.add(release)
+            release.add_done_callback(self._releases.discard)
+
+    async def close(self) -> None:
+        """End the worker processes."""
+        await self.workers.close()
+        await self.archives.close()
+
+
+async def _release(holding: AbstractAsyncContextManager[None], threads: Threads) -> None:
+    if threads:
+        await asyncio.wait([asyncio.wrap_future(thread) for thread in threads])
+    await holding.__aexit__(None, None, None)
