@@ -27,7 +27,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage.errors import ConfigurationError, StorageError
-from sightline.storage.postgres import configuration, locks, pidfile
+from sightline.storage.postgres import configuration, locks, pidfile, privileges
 from sightline.storage.postgres.account import account_for
 from sightline.storage.postgres.programs import REPORT_SECONDS, Programs, for_cluster
 
@@ -200,7 +200,12 @@ class EmbeddedPostgres:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
             query = "SELECT FROM pg_database WHERE datname = %s"
             if connection.execute(query, [DATABASE]).rowcount == 0:
+                # Databases are copies of it.
+                with psycopg.connect(self.dsn("template1"), autocommit=True) as template:
+                    privileges.restrict_public(template)
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            privileges.restrict_public(connection)
 
     def _ensure_watchdog(self, programs: Programs) -> None:
         lock = locks.open_lock(self._control / "watchdog.lock", self._owner)

@@ -437,3 +437,44 @@ def test_root_without_ptrace_shares_and_stops_the_server(
     assert second.finish() == 0
     assert running(folder) is None
     wait_for_watchdog(folder)
+
+
+def test_public_has_no_function_with_side_effects(postgres_server: EmbeddedPostgres) -> None:
+    with psycopg.connect(postgres_server.dsn(), autocommit=True) as connection:
+        callable_ = {
+            row[0]
+            for row in connection.execute(
+                "SELECT proname FROM pg_proc WHERE provolatile = 'v' "
+                "AND pronamespace = 'pg_catalog'::regnamespace "
+                "AND has_function_privilege('public', oid, 'EXECUTE')"
+            )
+        }
+        temporary = connection.execute(
+            "SELECT has_database_privilege('public', current_database(), 'TEMPORARY')"
+        ).fetchone()
+    assert "random" in callable_
+    for name in (
+        "pg_advisory_lock",
+        "pg_sleep",
+        "pg_notify",
+        "lo_create",
+        "pg_logical_emit_message",
+    ):
+        assert name not in callable_
+    assert temporary == (False,)
+
+
+def test_the_rights_are_revoked_again_at_each_use(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, durable=False) as server:
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute(
+                "GRANT EXECUTE ON FUNCTION pg_sleep, pg_try_advisory_lock(bigint) TO PUBLIC"
+            )
+            connection.execute("GRANT TEMPORARY ON DATABASE sightline TO PUBLIC")
+        server.ensure_running()
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            assert connection.execute(
+                "SELECT has_function_privilege('public', 'pg_sleep(float8)', 'EXECUTE'), "
+                "has_function_privilege('public', 'pg_try_advisory_lock(bigint)', 'EXECUTE'), "
+                "has_database_privilege('public', 'sightline', 'TEMPORARY')"
+            ).fetchone() == (False, False, False)
