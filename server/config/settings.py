@@ -136,6 +136,9 @@ class HttpSettings(SettingsGroup):
     """Accepted `Host` headers besides the listening address. `name:*` allows any port."""
     allowed_origins: Words = ()
     """Accepted browser origins, such as `https://name`."""
+    max_connections: PositiveInt = 1024
+    """Maximum open connections. If there is no reverse proxy (`http.public_url` is unset), an
+    address may have a quarter of them."""
     shutdown_timeout_seconds: Seconds = 10.0
     """How long running calls may continue after SIGTERM."""
 
@@ -187,6 +190,8 @@ class LimitSettings(SettingsGroup):
     """Maximum results of one call."""
     max_image_pixels: PositiveInt = _LIMITS.max_image_pixels
     """Maximum width times height of an image that is decoded."""
+    call_timeout_seconds: Seconds = _LIMITS.call_timeout_seconds
+    """Time limit of a call of any tool. `add_images` keeps what it has stored until then."""
     answer_timeout_seconds: Seconds = _LIMITS.answer_timeout_seconds
     """Time limit of `answer_question`, including its checks."""
     min_answer_confidence: float = Field(default=_LIMITS.min_answer_confidence, ge=0, le=1)

@@ -2,41 +2,32 @@
 
 It is used by protocol revisions with sessions (2025-11-25). The SDK passes the JSON-RPC id of a
 request to the store, but not its session, and the ids of all clients start at 1. Therefore
-`set_session` sets the session in a context variable, which the tasks of the session
-inherit. The SDK checks the credentials of a session before it stores or replays an event.
+`SessionLimits` sets the session in a context variable, which the tasks of the session inherit. The
+SDK checks the credentials of a session before it stores or replays an event.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from weakref import WeakValueDictionary
 
-from mcp.server.streamable_http import (
-    MCP_SESSION_ID_HEADER,
-    EventCallback,
-    EventMessage,
-    EventStore,
-)
+from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.types import JSONRPCMessage, jsonrpc_message_adapter
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sightline.server.http.sessions import Session, current_session
 
 #: Approximate memory of an event without its text.
 _EVENT_OVERHEAD_BYTES = 512
-
-#: Numbers of the events of a session, oldest first. Sessions are compared by identity.
-_Session = deque[int]
-_session: ContextVar[_Session] = ContextVar("session")
+#: A replay looks at all events of its principal.
+_MAX_EVENTS_EACH = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    session: _Session
+    session: Session
     stream_id: str
     #: JSON of the message, or empty for the event that starts a stream.
     message: str
@@ -47,15 +38,27 @@ class _Event:
         return _EVENT_OVERHEAD_BYTES + len(self.message)
 
 
+@dataclass(slots=True)
+class _PrincipalEvents:
+    """Events of one principal by number, oldest first."""
+
+    #: An OrderedDict removes the first entry faster than a dict.
+    by_number: OrderedDict[int, _Event] = field(default_factory=OrderedDict)
+    bytes: int = 0
+
+
 @dataclass
 class InMemoryEventStore(EventStore):
-    """Stores the newest events of all sessions, limited by total size and age."""
+    """Stores the newest events of all sessions, limited by total size and age.
+
+    If the total is exceeded, the principal with the most bytes loses its oldest event, so events
+    of one principal do not displace those of others.
+    """
 
     max_bytes: int = 64 * 2**20
     ttl_seconds: float = 300.0
     clock: Callable[[], float] = time.monotonic
-    #: Oldest first. An OrderedDict removes the first entry faster than a dict.
-    _events: OrderedDict[int, _Event] = field(default_factory=OrderedDict, init=False)
+    _principals: dict[str, _PrincipalEvents] = field(default_factory=dict, init=False)
     _total_bytes: int = field(default=0, init=False)
     _last_number: int = field(default=0, init=False)
 
@@ -63,62 +66,67 @@ class InMemoryEventStore(EventStore):
         """Store a message of the current session and return its event id."""
         text = "" if message is None else message.model_dump_json(by_alias=True, exclude_unset=True)
         self._last_number += 1
-        event = _Event(_session.get(), stream_id, text, self.clock())
-        self._events[self._last_number] = event
-        event.session.append(self._last_number)
+        session = current_session.get()
+        event = _Event(session, stream_id, text, self.clock())
+        events = self._principals.setdefault(session.principal, _PrincipalEvents())
+        events.by_number[self._last_number] = event
+        events.bytes += event.size_bytes
         self._total_bytes += event.size_bytes
-        self._evict()
+        self._expire(session.principal)
+        if len(events.by_number) > _MAX_EVENTS_EACH:
+            self._remove(session.principal, next(iter(events.by_number)))
+        while self._total_bytes > self.max_bytes:
+            largest = max(self._principals, key=lambda name: self._principals[name].bytes)
+            self._remove(largest, next(iter(self._principals[largest].by_number)))
         return str(self._last_number)
 
     async def replay_events_after(
         self, last_event_id: str, send_callback: EventCallback
     ) -> str | None:
         """Send later events of the same stream if it belongs to the current session."""
-        self._evict()
-        session = _session.get()
+        session = current_session.get()
+        self._expire(session.principal)
         last_number = int(last_event_id) if re.fullmatch(r"[0-9]{1,18}", last_event_id) else 0
-        last_event = self._events.get(last_number)
-        if last_event is None or last_event.session is not session:
+        events = self._principals.get(session.principal)
+        last_event = None if events is None else events.by_number.get(last_number)
+        if events is None or last_event is None or last_event.session is not session:
             return None
-        for number in [number for number in session if number > last_number]:
-            event = self._events.get(number)  # may be evicted while others are sent
-            if event is not None and event.stream_id == last_event.stream_id and event.message:
+        session.resume(last_event.stream_id)
+        later = [
+            number
+            for number, event in events.by_number.items()
+            if number > last_number
+            and event.session is session
+            and event.stream_id == last_event.stream_id
+        ]
+        for number in later:
+            event = events.by_number.get(number)  # may be evicted while others are sent
+            if event is not None and event.message:
                 message = jsonrpc_message_adapter.validate_json(event.message, by_name=False)
                 await send_callback(EventMessage(message, str(number)))
         return last_event.stream_id
 
-    def _evict(self) -> None:
+    def forget(self, session: Session) -> None:
+        """Remove the events of a session that has ended."""
+        events = self._principals.get(session.principal)
+        if events is not None:
+            of_session = [n for n, event in events.by_number.items() if event.session is session]
+            for number in of_session:
+                self._remove(session.principal, number)
+
+    def _expire(self, principal: str) -> None:
+        """Remove the old events of a principal."""
         oldest_allowed = self.clock() - self.ttl_seconds
-        while self._events:
-            number, event = next(iter(self._events.items()))
-            if self._total_bytes <= self.max_bytes and event.stored_at >= oldest_allowed:
+        while events := self._principals.get(principal):
+            number, event = next(iter(events.by_number.items()))
+            if event.stored_at >= oldest_allowed:
                 return
-            del self._events[number]
-            event.session.popleft()
-            self._total_bytes -= event.size_bytes
+            self._remove(principal, number)
 
-
-def set_session(app: ASGIApp) -> ASGIApp:
-    """Return ASGI middleware that sets the session in a context variable."""
-    # A session lives as long as its tasks or events refer to it.
-    sessions: WeakValueDictionary[str, _Session] = WeakValueDictionary()
-
-    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope) if scope["type"] == "http" else {}
-        session_id = headers.get(MCP_SESSION_ID_HEADER)
-        session = sessions.get(session_id or "", _Session())
-
-        async def send_and_register(message: Message) -> None:
-            if session_id is None and message["type"] == "http.response.start":
-                new_id = Headers(raw=message["headers"]).get(MCP_SESSION_ID_HEADER)
-                if new_id is not None:
-                    sessions[new_id] = session
-            await send(message)
-
-        token = _session.set(session)
-        try:
-            await app(scope, receive, send_and_register)
-        finally:
-            _session.reset(token)
-
-    return handle
+    def _remove(self, principal: str, number: int) -> None:
+        events = self._principals[principal]
+        size_bytes = events.by_number.pop(number).size_bytes
+        events.bytes -= size_bytes
+        self._total_bytes -= size_bytes
+        if not events.by_number:
+            del self._principals[principal]

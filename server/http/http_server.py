@@ -25,13 +25,16 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.server.app import App, Register, create_app
-from sightline.server.auth.http_auth import create_http_auth
+from sightline.server.auth.http_auth import HttpAuth, create_http_auth
 from sightline.server.auth.insufficient_scope import challenge_insufficient_scope
 from sightline.server.config import Settings, variable
 from sightline.server.config.hosts import MCP_PATH, in_url
-from sightline.server.http.event_store import InMemoryEventStore, set_session
+from sightline.server.http.event_store import InMemoryEventStore
 from sightline.server.http.health_routes import add_health_routes
+from sightline.server.http.http_limits import DEFAULT_LIMITS, HttpLimits
 from sightline.server.http.request_guard import guard_requests, transport_security
+from sightline.server.http.request_limits import RequestBudgets
+from sightline.server.http.sessions import SessionLimits
 from sightline.server.mcp_server.rate_limit import RateLimiter, limit_requests
 from sightline.server.mcp_server.server import InFlight
 from sightline.server.observability.metrics import Metrics
@@ -41,7 +44,6 @@ from sightline.tools.registry import register_all
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 512
-MAX_BODY_BYTES = 8 * 2**20
 #: Delay before a client of protocol revision 2025-11-25 reconnects a stream.
 _SSE_RETRY_MS = 1000
 #: HTTP requests per minute that are allowed for each allowed tool call.
@@ -61,6 +63,7 @@ def create_http_app(
     *,
     register: tuple[Register, ...] = (register_all,),
     on_failure: Callable[[Exception], None] | None = None,
+    limits: HttpLimits = DEFAULT_LIMITS,
 ) -> tuple[App, Starlette]:
     """Create the MCP server and its ASGI application for an MCP address."""
     http_auth = create_http_auth(settings, address)
@@ -75,35 +78,62 @@ def create_http_app(
     )
     add_health_routes(app, metrics, require_token=http_auth is not None)
     allowed = transport_security(settings)
+    event_store = InMemoryEventStore()
     starlette = app.streamable_http_app(
         streamable_http_path=MCP_PATH,
-        max_request_body_size=MAX_BODY_BYTES,
+        max_request_body_size=limits.max_body_bytes,
         transport_security=allowed,
         host=settings.http.host,
-        event_store=InMemoryEventStore(),
+        event_store=event_store,
+        session_idle_timeout=limits.session_idle_seconds,
+        # `SessionLimits` refuses earlier, except for sessions that end at this moment.
+        max_sessions=2 * limits.max_sessions,
         retry_interval=_SSE_RETRY_MS,
     )
     # A redirect would repeat the Host header.
     starlette.router.redirect_slashes = False
-    starlette.user_middleware.insert(0, Middleware(guard_requests, allowed=allowed))
-    starlette.user_middleware.append(Middleware(set_session))
+    middleware = starlette.user_middleware
+    middleware.insert(0, Middleware(guard_requests, allowed=allowed))
     if http_auth is not None:
         http_auth.install(starlette)
-        per_minute = _REQUESTS_PER_CALL * settings.rate_limit.max_calls_per_minute
-        limiter = RateLimiter(calls_per_minute=per_minute, burst=max(1, per_minute // 10))
-        # The last middleware is the innermost, so it runs after authentication.
-        starlette.user_middleware.append(Middleware(limit_requests, rate_limiter=limiter))
-        if http_auth.settings.resource_server_url is not None:
-            metadata_url = build_resource_metadata_url(http_auth.settings.resource_server_url)
-            insufficient_scope = Middleware(
-                challenge_insufficient_scope,
-                missing_scope=app.missing_scope,
-                scope_prefix=settings.auth.jwt.scope_prefix,
-                metadata_url=str(metadata_url),
-                max_body_bytes=MAX_BODY_BYTES,
-            )
-            starlette.user_middleware.append(insufficient_scope)
+    middleware += _principal_limits(settings, app, http_auth, event_store, limits)
     return app, starlette
+
+
+def _principal_limits(
+    settings: Settings,
+    app: App,
+    http_auth: HttpAuth | None,
+    event_store: InMemoryEventStore,
+    limits: HttpLimits,
+) -> list[Middleware]:
+    """Return middleware that needs the principal of a request, the innermost last."""
+    middleware: list[Middleware] = []
+    session_rate: RateLimiter | None = None
+    if http_auth is not None:
+        calls_per_minute = settings.rate_limit.max_calls_per_minute
+        per_minute = _REQUESTS_PER_CALL * calls_per_minute
+        limiter = RateLimiter(calls_per_minute=per_minute, burst=max(1, per_minute // 10))
+        middleware.append(Middleware(limit_requests, rate_limiter=limiter))
+        session_rate = RateLimiter(
+            calls_per_minute=calls_per_minute, burst=limits.max_sessions_each
+        )
+    max_requests = settings.http.max_connections
+    middleware.append(Middleware(RequestBudgets, max_requests=max_requests, limits=limits))
+    if http_auth is not None and http_auth.settings.resource_server_url is not None:
+        metadata_url = build_resource_metadata_url(http_auth.settings.resource_server_url)
+        insufficient_scope = Middleware(
+            challenge_insufficient_scope,
+            missing_scope=app.missing_scope,
+            scope_prefix=settings.auth.jwt.scope_prefix,
+            metadata_url=str(metadata_url),
+            max_body_bytes=limits.max_body_bytes,
+        )
+        middleware.append(insufficient_scope)
+    session_limits = Middleware(
+        SessionLimits, on_close=event_store.forget, limits=limits, rate_limiter=session_rate
+    )
+    return [*middleware, session_limits]
 
 
 def _track_posts(app: ASGIApp, posts: InFlight) -> ASGIApp:
@@ -160,6 +190,7 @@ async def start_http_server(
     *,
     register: tuple[Register, ...] = (register_all,),
     on_failure: Callable[[Exception], None] | None = None,
+    limits: HttpLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[tuple[str, RunningServer]]:
     """Run a server inside the block; yield its MCP address and the server.
 
@@ -170,7 +201,7 @@ async def start_http_server(
     try:
         address = f"http://{in_url(settings.http.host)}:{bound.getsockname()[1]}{MCP_PATH}"
         app, starlette = create_http_app(
-            settings, address, register=register, on_failure=on_failure
+            settings, address, register=register, on_failure=on_failure, limits=limits
         )
         posts = InFlight()
         server = _UvicornServer(

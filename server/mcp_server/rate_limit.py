@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cachetools import LRUCache
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.storage.errors import TooManyCallsError, shown
-
-_MAX_PRINCIPALS = 10_000
 
 
 @dataclass(slots=True)
@@ -32,17 +30,17 @@ class _TokenBucket:
 class RateLimiter:
     """One token bucket and one count of running calls for each principal.
 
-    A limit of 0 means unlimited. ``burst`` is the capacity of a bucket. The limiter remembers the
-    10,000 principals that called last.
+    A limit of 0 means unlimited. ``burst`` is the capacity of a bucket. A principal is forgotten
+    when nothing of it runs and its bucket is full again, so that new principals cannot reset the
+    limits of others.
     """
 
     calls_per_minute: int
     burst: int
     max_concurrent: int = 0
     clock: Callable[[], float] = time.monotonic
-    _buckets: LRUCache[str, _TokenBucket] = field(
-        default_factory=lambda: LRUCache(_MAX_PRINCIPALS), init=False
-    )
+    #: Least recently used first.
+    _buckets: OrderedDict[str, _TokenBucket] = field(default_factory=OrderedDict, init=False)
 
     @contextmanager
     def limit(self, principal: str) -> Iterator[None]:
@@ -60,6 +58,7 @@ class RateLimiter:
                 f"{shown(principal)} has reached its rate limit; try again in {retry_after} s",
                 seconds=retry_after,
             )
+        bucket = self._bucket(principal)
         bucket.running_calls += 1
         try:
             yield
@@ -70,18 +69,36 @@ class RateLimiter:
         """Take one token and return 0, or return the seconds until one is available."""
         if not self.calls_per_minute:
             return 0
-        tokens_per_second = self.calls_per_minute / 60
-        bucket, now = self._bucket(principal), self.clock()
-        refill = (now - bucket.updated_at) * tokens_per_second
-        bucket.tokens = min(self.burst, bucket.tokens + refill)
-        bucket.updated_at = now
+        bucket = self._bucket(principal)
+        self._refill(bucket)
         if bucket.tokens < 1:
-            return max(1, math.ceil((1 - bucket.tokens) / tokens_per_second))
+            return max(1, math.ceil((1 - bucket.tokens) * 60 / self.calls_per_minute))
         bucket.tokens -= 1
         return 0
 
+    def _refill(self, bucket: _TokenBucket) -> None:
+        now = self.clock()
+        refill = (now - bucket.updated_at) * self.calls_per_minute / 60
+        bucket.tokens = min(self.burst, bucket.tokens + refill)
+        bucket.updated_at = now
+
     def _bucket(self, principal: str) -> _TokenBucket:
-        return self._buckets.setdefault(principal, _TokenBucket(self.burst, self.clock()))
+        self._forget_idle()
+        bucket = self._buckets.setdefault(principal, _TokenBucket(self.burst, self.clock()))
+        self._buckets.move_to_end(principal)
+        return bucket
+
+    def _forget_idle(self) -> None:
+        """Forget principals without running calls and with a full bucket."""
+        while self._buckets:
+            principal, bucket = next(iter(self._buckets.items()))
+            self._refill(bucket)
+            if bucket.running_calls:
+                self._buckets.move_to_end(principal)
+                return
+            if self.calls_per_minute and bucket.tokens < self.burst:
+                return
+            del self._buckets[principal]
 
 
 def limit_requests(app: ASGIApp, rate_limiter: RateLimiter) -> ASGIApp:

@@ -109,6 +109,7 @@ class ToolEnvironment:
             metrics=Metrics(),
             audit=Audit(None),
             rate_limiter=RateLimiter(calls_per_minute=0, burst=1),
+            call_timeout_seconds=60,
             lifespan=lifespan,
             log_level="WARNING",
         )

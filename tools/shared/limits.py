@@ -13,10 +13,12 @@ from sightline.storage.ingest.ingest_options import MAX_IMAGE_PIXELS
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one tool call. Four of them are settings of the same name."""
+    """Limits of one tool call. Five of them are settings of the same name."""
 
     max_results: int = 50
     max_image_pixels: int = MAX_IMAGE_PIXELS
+    #: After it, a call of any tool is cancelled.
+    call_timeout_seconds: float = 900.0
     answer_timeout_seconds: float = 120.0
     #: Answers with a lower confidence (0 to 1) are withheld.
     min_answer_confidence: float = 0.0

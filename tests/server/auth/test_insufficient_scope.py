@@ -16,7 +16,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from sightline.server.auth import static_tokens
-from sightline.server.http.http_server import MAX_BODY_BYTES, start_http_server
+from sightline.server.http.http_limits import DEFAULT_LIMITS
+from sightline.server.http.http_server import start_http_server
 from tests.server.http.test_http_server import MODES, connect, text_of
 from tests.support.settings import make_settings
 from tests.support.token_issuer import RsaKey, run_issuer
@@ -144,5 +145,7 @@ async def test_the_server_answers_invalid_and_too_large_requests(
         token = KEY.token(aud=url, scope="read")
         for params in ({"name": "no_such_tool"}, {"name": ["delete_assets"]}, ["x"], None):
             assert (await send_request(url, token, "tools/call", params)).status_code == 400
-        large = await send_request(url, token, "tools/call", {**DELETE, "x": "x" * MAX_BODY_BYTES})
+        large = await send_request(
+            url, token, "tools/call", {**DELETE, "x": "x" * DEFAULT_LIMITS.max_body_bytes}
+        )
         assert large.status_code == 413

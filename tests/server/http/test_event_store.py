@@ -15,8 +15,10 @@ from mcp.server.streamable_http import EventMessage
 from mcp.types import JSONRPCNotification, TextContent
 
 from sightline.server.auth import static_tokens
-from sightline.server.http.event_store import InMemoryEventStore, set_session
+from sightline.server.http.event_store import InMemoryEventStore
 from sightline.server.http.http_server import start_http_server
+from sightline.server.http.sessions import Session as OpenSession
+from sightline.server.http.sessions import current_session
 from tests.support.settings import make_settings
 
 
@@ -159,24 +161,75 @@ async def test_old_events_are_evicted_by_age_and_by_total_size() -> None:
         assert isinstance(event.message, JSONRPCNotification)
         seen.append(event.message.method)
 
-    async def session(scope: object, receive: object, send: object) -> None:
-        nonlocal now
-        beginning = await events.store_event("1", None)
-        await events.store_event("1", JSONRPCNotification(jsonrpc="2.0", method="small"))
-        assert await events.replay_events_after(beginning, see) == "1"
-        assert seen == ["small"]
-        now = 61.0
-        assert await events.replay_events_after(beginning, see) is None
+    current_session.set(OpenSession("ann"))
+    beginning = await events.store_event("1", None)
+    await events.store_event("1", notification("small"))
+    assert await events.replay_events_after(beginning, see) == "1"
+    assert seen == ["small"]
+    now = 61.0
+    assert await events.replay_events_after(beginning, see) is None
 
-        beginning = await events.store_event("1", None)
-        for name in ("a", "b"):
-            await events.store_event("1", JSONRPCNotification(jsonrpc="2.0", method=name * 4_000))
-        assert await events.replay_events_after(beginning, see) == "1"
-        await events.store_event("1", JSONRPCNotification(jsonrpc="2.0", method="c" * 4_000))
-        assert await events.replay_events_after(beginning, see) is None
-        assert [method[0] for method in seen] == ["s", "a", "b"]
+    beginning = await events.store_event("1", None)
+    for name in ("a", "b"):
+        await events.store_event("1", notification(name * 4_000))
+    assert await events.replay_events_after(beginning, see) == "1"
+    await events.store_event("1", notification("c" * 4_000))
+    assert await events.replay_events_after(beginning, see) is None
+    assert [method[0] for method in seen] == ["s", "a", "b"]
 
-    async def nothing(*_: object) -> dict[str, Any]:
-        return {}
 
-    await set_session(session)({"type": "http", "headers": []}, nothing, nothing)  # type: ignore[arg-type]
+def notification(method: str) -> JSONRPCNotification:
+    return JSONRPCNotification(jsonrpc="2.0", method=method)
+
+
+async def count_replayed(events: InMemoryEventStore, after: str) -> int | None:
+    """Return the number of replayed events, or None if nothing is known."""
+    seen: list[EventMessage] = []
+
+    async def see(event: EventMessage) -> None:
+        seen.append(event)
+
+    return None if await events.replay_events_after(after, see) is None else len(seen)
+
+
+async def test_events_of_one_principal_do_not_displace_those_of_others() -> None:
+    events = InMemoryEventStore(max_bytes=100_000)
+    ann, ben = OpenSession("ann"), OpenSession("ben")
+    current_session.set(ann)
+    first_of_ann = await events.store_event("1", None)
+    await events.store_event("1", notification("x" * 1_000))
+    current_session.set(ben)
+    first_of_ben = await events.store_event("1", None)
+    for _ in range(1_000):
+        await events.store_event("1", notification("x" * 1_000))
+    assert await count_replayed(events, first_of_ben) is None
+    current_session.set(ann)
+    assert await count_replayed(events, first_of_ann) == 1
+
+
+async def test_the_number_of_events_of_a_principal_is_limited() -> None:
+    events = InMemoryEventStore()
+    current_session.set(OpenSession("ann"))
+    first = await events.store_event("1", None)
+    second = await events.store_event("1", None)
+    for _ in range(4_095):
+        await events.store_event("1", notification("x"))
+    assert await count_replayed(events, first) is None
+    assert await count_replayed(events, second) == 4_095
+
+
+async def test_the_events_of_a_session_are_removed_with_it() -> None:
+    events = InMemoryEventStore(max_bytes=10_000)
+    ended, going_on = OpenSession("ann"), OpenSession("ann")
+    last: dict[OpenSession, str] = {}
+    for session in (ended, going_on):
+        current_session.set(session)
+        last[session] = await events.store_event("1", None)
+        await events.store_event("1", notification("x" * 3_000))
+    events.forget(ended)
+    assert await count_replayed(events, last[going_on]) == 1
+    current_session.set(ended)
+    assert await count_replayed(events, last[ended]) is None
+    current_session.set(going_on)
+    await events.store_event("1", notification("x" * 4_000))
+    assert await count_replayed(events, last[going_on]) == 2

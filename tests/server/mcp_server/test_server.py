@@ -35,7 +35,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 class ServerFixture:
     """A server with the tools that the tests need."""
 
-    def __init__(self) -> None:
+    def __init__(self, call_timeout_seconds: float = 60) -> None:
         self.metrics = Metrics()
         self.entered = asyncio.Event()
         self.server = SightlineServer(
@@ -43,6 +43,7 @@ class ServerFixture:
             metrics=self.metrics,
             audit=Audit(None),
             rate_limiter=RateLimiter(calls_per_minute=0, burst=1),
+            call_timeout_seconds=call_timeout_seconds,
             lifespan=_nothing,
             log_level="WARNING",
         )
@@ -85,6 +86,8 @@ class ServerFixture:
     async def asset(self, asset: str) -> str:
         if asset == "broken":
             raise RuntimeError("SECRET of the server")
+        if asset == "slow":
+            await self.slow()
         raise ResourceNotFoundError(f"Unknown asset {asset!r}")
 
     def calls(self) -> dict[tuple[str, str], float]:
@@ -229,6 +232,25 @@ async def test_a_cancelled_call_is_counted_as_cancelled(mode: str) -> None:
         with pytest.raises(asyncio.CancelledError):
             await calling
     assert fixture.calls() == {("slow", "cancelled"): 1}
+
+
+async def test_a_call_above_the_time_limit_is_cancelled(mode: str) -> None:
+    fixture = ServerFixture(call_timeout_seconds=0.01)
+    failed, text = await call(fixture, mode, "slow")
+    assert failed
+    assert text == (
+        "slow was stopped after 0.01 s, the time limit of a call. What it had finished is stored; "
+        "call it again to go on."
+    )
+    assert fixture.calls() == {("slow", "cancelled"): 1}
+
+
+async def test_reading_a_resource_above_the_time_limit_is_cancelled(mode: str) -> None:
+    fixture = ServerFixture(call_timeout_seconds=0.01)
+    async with Client(fixture.server, mode=mode) as client:
+        with pytest.raises(MCPError, match=r"stopped after 0\.01 s"):
+            await client.read_resource("sightline://asset/slow")
+    assert fixture.calls() == {("resources/read", "cancelled"): 1}
 
 
 async def test_a_resource_error_names_the_resource_but_no_internal_details(mode: str) -> None:

@@ -1,0 +1,27 @@
+"""Limits of the HTTP server that no operator needs to change. Tests use smaller ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """Limits of connections, requests and sessions of one server."""
+
+    #: Sessions of all principals. A session needs about 40 kB.
+    max_sessions: int = 1024
+    max_sessions_each: int = 64
+    #: Time without a request or open stream after which a session ends.
+    session_idle_seconds: float = 600.0
+    #: Time in which a client can resume a broken response before its call is cancelled. Longer
+    #: than clients need to reconnect after a change of the network.
+    resume_seconds: float = 30.0
+    #: Open event streams of a principal. A session has one.
+    max_streams_each: int = 64
+    #: Body of one request, and bodies of all open requests.
+    max_body_bytes: int = 8 * 2**20
+    max_total_body_bytes: int = 256 * 2**20
+
+
+DEFAULT_LIMITS = HttpLimits()
