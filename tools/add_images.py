@@ -20,7 +20,7 @@ from sightline.tools.shared.dependencies import (
     dependencies,
     progress_reporter,
 )
-from sightline.tools.shared.tool_results import ToolModel, to_tool_result
+from sightline.tools.shared.tool_results import ToolModel, ToolResult, to_tool_result
 
 DESCRIPTION = """\
 Add images, documents or text files to a collection, which is created if needed. Give `paths`
@@ -55,7 +55,7 @@ class FailedFile(ToolModel):
     reason: str
 
 
-class AddedImages(ToolModel):
+class AddedImages(ToolResult):
     """Counts of files by outcome."""
 
     collection: str

@@ -21,6 +21,7 @@ from sightline.tools.shared.tool_results import (
     AssetReference,
     NormalizedBox,
     ToolModel,
+    ToolResult,
     asset_reference,
     to_tool_result,
 )
@@ -61,7 +62,7 @@ class PhraseOutcome(ToolModel):
     notes: list[str] | None = None
 
 
-class AnnotatedImage(ToolModel):
+class AnnotatedImage(ToolResult):
     """The image with its boxes."""
 
     asset: AssetReference

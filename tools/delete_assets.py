@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sightline.storage.records import deletion
 from sightline.tools.shared.dependencies import Call, dependencies
-from sightline.tools.shared.tool_results import ToolModel, to_tool_result
+from sightline.tools.shared.tool_results import ToolResult, to_tool_result
 
 DESCRIPTION = """\
 Delete assets by id, with their vectors, passages and annotations. The user's own files stay. This
@@ -18,7 +18,7 @@ cannot be undone: ask the user first. Deletes all of the ids, or none if one doe
 MAX_ASSETS = 100
 
 
-class DeletedAssets(ToolModel):
+class DeletedAssets(ToolResult):
     """What was deleted."""
 
     deleted: list[str]

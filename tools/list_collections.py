@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sightline.storage.records import collections
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
-from sightline.tools.shared.tool_results import ToolModel, isoformat, to_tool_result
+from sightline.tools.shared.tool_results import ToolModel, ToolResult, isoformat, to_tool_result
 
 DESCRIPTION = """\
 List the collections that can be searched: number of images and passages, capture times, and the
@@ -42,7 +42,7 @@ class CollectionSummary(ToolModel):
     )
 
 
-class CollectionList(ToolModel):
+class CollectionList(ToolResult):
     """Every collection, by name."""
 
     collections: list[CollectionSummary]

@@ -20,14 +20,14 @@ from sightline.tools.shared.argument_types import (
 )
 from sightline.tools.shared.dependencies import Call, dependencies, principal
 from sightline.tools.shared.images import parse_box
-from sightline.tools.shared.tool_results import ToolModel, to_tool_result
+from sightline.tools.shared.tool_results import ToolResult, to_tool_result
 
 DESCRIPTION = """\
 Save labeled boxes on an asset, for view_image with annotated=true and for analysts. State honestly
 whether a person or a model drew them. Saves all boxes, or none if one is invalid."""
 
 
-class SavedAnnotations(ToolModel):
+class SavedAnnotations(ToolResult):
     """The saved boxes."""
 
     asset: str

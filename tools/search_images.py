@@ -44,7 +44,7 @@ from sightline.tools.shared.tool_results import (
     Score,
     Thresholds,
     Timings,
-    ToolModel,
+    ToolResult,
     asset_reference,
     is_below_threshold,
     matched_passage,
@@ -94,12 +94,11 @@ class ImageSearchHit(AssetReference):
     )
 
 
-class ImageSearchResult(ToolModel):
+class ImageSearchResult(ToolResult):
     """Hits, best first; empty if nothing matched."""
 
     hits: list[ImageSearchHit]
     thresholds: Thresholds
-    notes: list[str] | None = None
     reranked: Reranked = None
     thumbnails: list[int] | None = Field(
         default=None, description="Numbers of the hits whose thumbnails follow."

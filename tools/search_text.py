@@ -27,6 +27,7 @@ from sightline.tools.shared.tool_results import (
     Thresholds,
     Timings,
     ToolModel,
+    ToolResult,
     asset_reference,
     min_distance,
     report_fields,
@@ -67,12 +68,11 @@ class TextSearchHit(ToolModel):
     retrievers: dict[str, RetrieverRank] | None = None
 
 
-class TextSearchResult(ToolModel):
+class TextSearchResult(ToolResult):
     """Hits, best first; empty if nothing matched."""
 
     hits: list[TextSearchHit]
     thresholds: Thresholds
-    notes: list[str] | None = None
     reranked: Reranked = None
     timings_ms: Timings
     next_cursor: str | None = None

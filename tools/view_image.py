@@ -20,7 +20,7 @@ from sightline.tools.shared.tool_results import (
     AnnotationReference,
     AssetReference,
     NormalizedBox,
-    ToolModel,
+    ToolResult,
     asset_reference,
     to_tool_result,
 )
@@ -33,7 +33,7 @@ is a good crop). Returns the image and its metadata."""
 MIN_EDGE_PIXELS = 64
 
 
-class ViewedImage(ToolModel):
+class ViewedImage(ToolResult):
     """The image that was shown."""
 
     asset: AssetReference

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,8 +28,8 @@ from sightline.server.auth import scopes
 from sightline.server.config import redact_dsn
 from sightline.server.lazy_resource import on_wait
 from sightline.server.mcp_server.audit import Audit
-from sightline.server.mcp_server.caller_link import CallStoppedError, stop_call
 from sightline.server.mcp_server.rate_limit import RateLimiter
+from sightline.server.mcp_server.result_text import clean_result, clean_text
 from sightline.server.observability.metrics import Metrics, Outcome
 from sightline.storage.db import row_security
 from sightline.storage.errors import (
@@ -85,16 +86,9 @@ class SightlineServer(MCPServer[Dependencies]):
     """`MCPServer` that checks, limits, measures and audits each call."""
 
     def __init__(
-        self,
-        *args: Any,
-        metrics: Metrics,
-        audit: Audit,
-        rate_limiter: RateLimiter,
-        call_timeout_seconds: float,
-        **kwargs: Any,
+        self, *args: Any, metrics: Metrics, audit: Audit, rate_limiter: RateLimiter, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._call_timeout_seconds = call_timeout_seconds
         self._metrics = metrics
         self._audit = audit
         self._rate_limiter = rate_limiter
@@ -116,7 +110,6 @@ class SightlineServer(MCPServer[Dependencies]):
             as_caller(_caller_name()),
             self.running_calls.track(),
             self._audited(name, arguments) as set_outcome,
-            self._stoppable(name, context, ToolError),
         ):
             try:
                 with self._admitted(_missing_tool_scope(tool)):
@@ -127,6 +120,8 @@ class SightlineServer(MCPServer[Dependencies]):
                     principal = await self._restricted_principal()
                     with _progress_reporter(context), row_security.as_principal(principal):
                         result = await super().call_tool(name, arguments, context)
+                    if isinstance(result, CallToolResult):
+                        result = clean_result(result)
             except asyncio.CancelledError:
                 set_outcome("cancelled")
                 logger.info("%s was cancelled after %.1f s", name, time.perf_counter() - started)
@@ -134,7 +129,7 @@ class SightlineServer(MCPServer[Dependencies]):
             except (SightlineError, ToolError) as error:
                 outcome, tool_error = _to_tool_error(name, error)
                 set_outcome(outcome)
-                raise tool_error from error
+                raise ToolError(clean_text(str(tool_error))) from error
             is_error = isinstance(result, CallToolResult) and result.is_error
             set_outcome("refused" if is_error else "ok")
             logger.info("%s answered in %.0f ms", name, 1000 * (time.perf_counter() - started))
@@ -147,23 +142,21 @@ class SightlineServer(MCPServer[Dependencies]):
         with (
             as_caller(_caller_name()),
             self._audited(_READ_RESOURCE, {"uri": str(uri)}) as set_outcome,
-            self._stoppable("reading a resource", context, ResourceError),
         ):
             try:
                 with self._admitted(_missing_read_scope()):
                     principal = await self._restricted_principal()
                     with _progress_reporter(context), row_security.as_principal(principal):
                         contents = await super().read_resource(uri, context)
-            except asyncio.CancelledError:
-                set_outcome("cancelled")
-                raise
+                    if not isinstance(contents, InputRequiredResult):
+                        contents = [_without_hidden(each) for each in contents]
             except SightlineError as error:
                 set_outcome(_outcome_of(error))
                 raise to_resource_error(error) from error
             except ResourceError as error:
                 cause = error.__cause__
                 set_outcome("refused" if cause is None else _outcome_of(cause))
-                raise
+                raise type(error)(clean_text(str(error))) from cause
             set_outcome("ok")
             return contents
 
@@ -220,21 +213,6 @@ class SightlineServer(MCPServer[Dependencies]):
                 outcome=outcome,
                 seconds=seconds,
             )
-
-    @contextmanager
-    def _stoppable(
-        self,
-        name: str,
-        context: Context[Dependencies, Any] | None,
-        error_type: Callable[[str], Exception],
-    ) -> Iterator[None]:
-        """Cancel the block after the time limit of a call, or when its client has gone."""
-        request_id = None if context is None else context.request_id
-        try:
-            with stop_call(name, request_id, self._call_timeout_seconds):
-                yield
-        except CallStoppedError as error:
-            raise error_type(str(error)) from None
 
     @contextmanager
     def _admitted(self, missing: scopes.MissingScope | None) -> Iterator[None]:
@@ -298,6 +276,12 @@ def _is_valid_unicode(value: object) -> bool:
     return True
 
 
+def _without_hidden(contents: ReadResourceContents) -> ReadResourceContents:
+    if isinstance(contents.content, bytes):
+        return contents
+    return replace(contents, content=clean_text(contents.content, contents.mime_type))
+
+
 def _format_validation_error(tool: str, error: ValidationError) -> str:
     """Return one sentence per invalid argument: its name, the problem and the value."""
     sentences = []
@@ -350,7 +334,7 @@ def _progress_reporter(context: Context[Dependencies, Any] | None) -> Iterator[N
         if context is not None:
             # Rises, but stays below 1: progress that the tool itself reports comes after it.
             progress = min(0.99, (time.monotonic() - started + 0.001) / 1000)
-            await context.report_progress(progress, None, message)
+            await context.report_progress(progress, None, clean_text(message))
 
     token = on_wait.set(report)
     try:

@@ -23,6 +23,7 @@ from sightline.tools.shared.tool_results import (
     Score,
     Timings,
     ToolModel,
+    ToolResult,
     asset_reference,
     shorten,
 )
@@ -63,7 +64,7 @@ class ClaimResult(ToolModel):
     )
 
 
-class AnswerResult(ToolModel):
+class AnswerResult(ToolResult):
     """The answer, its claims and all evidence."""
 
     status: AnswerStatus
@@ -80,7 +81,6 @@ class AnswerResult(ToolModel):
         default=None, description="Possible meanings of an ambiguous question."
     )
     model: str | None = None
-    notes: list[str] | None = None
     timings_ms: Timings
 
 

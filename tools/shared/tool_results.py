@@ -52,6 +52,14 @@ class ToolModel(BaseModel):
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
+class ToolResult(ToolModel):
+    """Base of the results of tools."""
+
+    notes: list[str] | None = Field(
+        default=None, description="Remarks, also that hidden characters were removed."
+    )
+
+
 class AssetReference(ToolModel):
     """An asset, described so that it can be found, viewed and cited."""
 

@@ -1,0 +1,95 @@
+"""Remove hidden characters from everything that tools and resources return.
+
+A model reads what a person does not see: tag characters spell instructions, a bidirectional
+override reverses a name, an escape sequence hides a line. Captions, names, metadata and texts come
+from files of strangers, so the result says how many characters were removed and where.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Container
+from typing import Any, Final
+
+from mcp.types import CallToolResult, ContentBlock, TextContent
+
+from sightline.storage.text.hidden_characters import remove_and_count_hidden, remove_hidden
+
+JSON_TYPE: Final = "application/json"
+#: The field of every result that tells about removed characters.
+NOTES: Final = "notes"
+#: Fields whose keys are not ours. Keys inside of them are not named in the note.
+_FOREIGN_KEYS: Final = frozenset({"metadata", "rows"})
+
+
+def clean_result(result: CallToolResult) -> CallToolResult:
+    """Return the result without hidden characters; its notes tell if there were any."""
+    if result.structured_content is None:
+        content: list[ContentBlock] = [_clean_block(block) for block in result.content]
+        return result.model_copy(update={"content": content})
+    data = _clean_object(result.structured_content)
+    if data == result.structured_content:
+        return result
+    _, *images = result.content
+    content = [TextContent(type="text", text=_compact(data)), *images]
+    return result.model_copy(update={"content": content, "structured_content": data})
+
+
+def clean_text(text: str, mime_type: str | None = None) -> str:
+    """Return the text of a resource or an error without hidden characters."""
+    if mime_type != JSON_TYPE:
+        return remove_hidden(text)
+    return _compact(_clean_object(json.loads(text)))
+
+
+def _clean_block(block: ContentBlock) -> ContentBlock:
+    if isinstance(block, TextContent):
+        return block.model_copy(update={"text": remove_hidden(block.text)})
+    return block
+
+
+def _clean_object(data: dict[str, Any]) -> dict[str, Any]:
+    removed: Counter[str] = Counter()
+    cleaned: dict[str, Any] = _clean(data, "", removed)
+    if removed:
+        fields = ", ".join(f"{count:,} in {field}" for field, count in removed.items())
+        note = f"hidden characters (zero-width, bidirectional or control) were removed: {fields}"
+        cleaned[NOTES] = [*cleaned.pop(NOTES, ()), note]
+    return cleaned
+
+
+def _clean(value: Any, field: str, removed: Counter[str]) -> Any:
+    if isinstance(value, str):
+        text, count = remove_and_count_hidden(value)
+        if count:
+            removed[field] += count
+        return text
+    if isinstance(value, list):
+        return [_clean(item, field, removed) for item in value]
+    if not isinstance(value, dict):
+        return value
+    is_foreign = field.rpartition(".")[2] in _FOREIGN_KEYS
+    names = set(value)  # a key without hidden characters keeps its name
+    cleaned: dict[str, Any] = {}
+    for key, item in value.items():
+        name = _clean(key, field, removed)
+        if name != key:
+            name = _unique(name, names)
+            names.add(name)
+        path = field if is_foreign else f"{field}.{key}".removeprefix(".")
+        cleaned[name] = _clean(item, path, removed)
+    return cleaned
+
+
+def _unique(name: str, names: Container[str]) -> str:
+    number = 1
+    unique = name
+    while unique in names:
+        number += 1
+        unique = f"{name} ({number})"
+    return unique
+
+
+def _compact(data: dict[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
