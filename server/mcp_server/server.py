@@ -28,6 +28,7 @@ from sightline.server.auth import scopes
 from sightline.server.config import redact_dsn
 from sightline.server.lazy_resource import on_wait
 from sightline.server.mcp_server.audit import Audit
+from sightline.server.mcp_server.caller_link import CallStoppedError, stop_call
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.result_text import clean_result, clean_text
 from sightline.server.observability.metrics import Metrics, Outcome
@@ -86,9 +87,16 @@ class SightlineServer(MCPServer[Dependencies]):
     """`MCPServer` that checks, limits, measures and audits each call."""
 
     def __init__(
-        self, *args: Any, metrics: Metrics, audit: Audit, rate_limiter: RateLimiter, **kwargs: Any
+        self,
+        *args: Any,
+        metrics: Metrics,
+        audit: Audit,
+        rate_limiter: RateLimiter,
+        call_timeout_seconds: float,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._call_timeout_seconds = call_timeout_seconds
         self._metrics = metrics
         self._audit = audit
         self._rate_limiter = rate_limiter
@@ -110,6 +118,7 @@ class SightlineServer(MCPServer[Dependencies]):
             as_caller(_caller_name()),
             self.running_calls.track(),
             self._audited(name, arguments) as set_outcome,
+            self._stoppable(name, context, ToolError),
         ):
             try:
                 with self._admitted(_missing_tool_scope(tool)):
@@ -142,6 +151,7 @@ class SightlineServer(MCPServer[Dependencies]):
         with (
             as_caller(_caller_name()),
             self._audited(_READ_RESOURCE, {"uri": str(uri)}) as set_outcome,
+            self._stoppable("reading a resource", context, ResourceError),
         ):
             try:
                 with self._admitted(_missing_read_scope()):
@@ -150,6 +160,9 @@ class SightlineServer(MCPServer[Dependencies]):
                         contents = await super().read_resource(uri, context)
                     if not isinstance(contents, InputRequiredResult):
                         contents = [_without_hidden(each) for each in contents]
+            except asyncio.CancelledError:
+                set_outcome("cancelled")
+                raise
             except SightlineError as error:
                 set_outcome(_outcome_of(error))
                 raise to_resource_error(error) from error
@@ -213,6 +226,21 @@ class SightlineServer(MCPServer[Dependencies]):
                 outcome=outcome,
                 seconds=seconds,
             )
+
+    @contextmanager
+    def _stoppable(
+        self,
+        name: str,
+        context: Context[Dependencies, Any] | None,
+        error_type: Callable[[str], Exception],
+    ) -> Iterator[None]:
+        """Cancel the block after the time limit of a call, or when its client has gone."""
+        request_id = None if context is None else context.request_id
+        try:
+            with stop_call(name, request_id, self._call_timeout_seconds):
+                yield
+        except CallStoppedError as error:
+            raise error_type(str(error)) from None
 
     @contextmanager
     def _admitted(self, missing: scopes.MissingScope | None) -> Iterator[None]:
