@@ -35,6 +35,7 @@ from sightline.storage.errors import (
 from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.import_lock import import_lock
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
+from sightline.storage.ingest.ingest_capacity import IngestCapacity
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy, available_cores
 from sightline.storage.interfaces import TextEncoder
 from sightline.storage.isolation.caller import current_caller
@@ -127,6 +128,7 @@ class Runtime:
         #: None if no endpoint is configured.
         self.vlm = _create_vlm_client(settings, metrics)
         self._decoder = create_image_decoder(settings)
+        self._ingest_capacity = IngestCapacity(ingest_options(settings))
         self._signing_key = load_signing_key(settings)
         self._search_caches = SearchCaches()
         self._search_slots = FairSemaphore(
@@ -141,6 +143,7 @@ class Runtime:
         if self.vlm is not None:
             self._stack.push_async_callback(self.vlm.close)
         self._stack.push_async_callback(self._decoder.close)
+        self._stack.push_async_callback(self._ingest_capacity.close)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -172,6 +175,7 @@ class Runtime:
             image_search=self.search_images,
             passage_search=self.search_passages,
             ingest_options=ingest_options(settings),
+            ingest_capacity=self._ingest_capacity,
             decoder=self._decoder,
             ocr_engine=None if settings.ingest.ocr == "off" else load_ocr_engine(),
             vlm=self.vlm,

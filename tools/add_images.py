@@ -18,6 +18,7 @@ from sightline.tools.shared.dependencies import (
     Call,
     Dependencies,
     dependencies,
+    principal,
     progress_reporter,
 )
 from sightline.tools.shared.tool_results import ToolModel, ToolResult, to_tool_result
@@ -29,6 +30,7 @@ if you know one), or `urls` (https://, from allowed hosts). The same bytes added
 nothing. Files that cannot be read are named with the reason; the others are added."""
 
 MAX_ITEMS = 100
+_WAITING = "waiting for other add_images calls of yours to end"
 
 
 class UploadedImage(ToolModel):
@@ -142,6 +144,7 @@ async def tool(
         async with deps.connection() as connection:  # raises unless bound to the collection
             await collections.get(connection, name)
     passage_encoder = None if deps.passage_encoder is None else await deps.passage_encoder.get()
+    caller = principal()
     async with progress_reporter(ctx) as report:
         with row_security.as_principal(None):  # COPY needs the rights of the server
             summary = await ingest(
@@ -154,6 +157,9 @@ async def tool(
                 progress=lambda progress: report(progress.done, progress.total),
                 passage_encoder=passage_encoder,
                 ocr_engine=deps.ocr_engine,
+                capacity=deps.ingest_capacity,
+                principal=caller,
+                on_wait=lambda: report(0, None, _WAITING),
             )
     result = AddedImages(
         collection=summary.collection,

@@ -100,6 +100,7 @@ async def ingest(
         passage_encoder=await (deps.passage_encoder or deps.encoder).get(),
         ocr_engine=deps.ocr_engine,
         settings=settings,
+        capacity=deps.ingest_capacity,
     )
 
 

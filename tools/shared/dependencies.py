@@ -18,6 +18,7 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
+from sightline.storage.ingest.ingest_capacity import IngestCapacity
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
 from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder
 from sightline.storage.retrieval.search_types import (
@@ -65,6 +66,8 @@ class Dependencies:
     urls: UrlPolicy | None = None
     #: None switches OCR off.
     ocr_engine: OcrEngine | None = None
+    #: Shared by all ingests of the server; None gives each its own.
+    ingest_capacity: IngestCapacity | None = None
     #: None without a vision-language model.
     vlm: VisionLanguageModel | None = None
     #: None switches ``query_sql`` off.
@@ -92,13 +95,21 @@ def principal() -> str | None:
     return None if token is None else token.client_id
 
 
+class ReportProgress(Protocol):
+    """Sends progress to the client of a call, without waiting."""
+
+    def __call__(
+        self, done: float, total: float | None = None, message: str | None = None
+    ) -> None: ...
+
+
 @asynccontextmanager
-async def progress_reporter(ctx: Call) -> AsyncIterator[Callable[[float, float | None], None]]:
+async def progress_reporter(ctx: Call) -> AsyncIterator[ReportProgress]:
     """Yield a function that reports progress; wait for all messages at the end."""
     tasks: list[asyncio.Task[None]] = []
 
-    def report(done: float, total: float | None = None) -> None:
-        tasks.append(asyncio.create_task(ctx.report_progress(done, total)))
+    def report(done: float, total: float | None = None, message: str | None = None) -> None:
+        tasks.append(asyncio.create_task(ctx.report_progress(done, total, message)))
 
     try:
         yield report
