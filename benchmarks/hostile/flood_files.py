@@ -1,0 +1,132 @@
+"""Hostile files of the security review: slow PDFs, archives and large pictures."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import tarfile
+import zipfile
+import zlib
+
+#: Each level of a nested form draws the level below twice.
+_FORM_LEVELS = 12
+_ZIP_MEMBERS = 1_000_000
+_PAX_CHAIN = 400
+_PAX_BYTES = 1_000_000
+
+
+def large_png(width: int = 9_900, height: int = 10_000) -> bytes:
+    """Return a PNG of 99 megapixels in a few hundred kilobytes."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    packer = zlib.compressobj(6)
+    row = b"\0" + bytes(3 * width)
+    rows = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def slow_pdf(number: int, pages: int = 50) -> bytes:
+    """Return a PDF of nested forms: a few kilobytes, and seconds of work for each page."""
+    fonts = b"/Resources << /XObject << /X%d %d 0 R >> >>"
+    objects: list[bytes] = []
+    first_form = 3
+    kids = " ".join(f"{first_form + _FORM_LEVELS + 2 * n} 0 R" for n in range(pages))
+    objects.append(b"<< /Type /Catalog /Pages 2 0 R >>")
+    objects.append(f"<< /Type /Pages /Count {pages} /Kids [{kids}] >>".encode())
+    for level in range(_FORM_LEVELS):
+        if level < _FORM_LEVELS - 1:
+            resources = fonts % (level + 1, first_form + level + 1)
+            content = b"/X%d Do /X%d Do" % (level + 1, level + 1)
+        else:
+            resources = b""
+            content = b"0 0 m 300 300 200 50 400 400 c 10 10 m 90 600 500 9 30 30 c S\n" * 16
+        form = b"/Type /XObject /Subtype /Form /BBox [0 0 600 800] " + resources
+        objects.append(_stream(form, content))
+    for page in range(pages):
+        content = first_form + _FORM_LEVELS + 2 * page + 1
+        parent = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents %d 0 R " % content
+        objects.append(parent + fonts % (0, first_form) + b" >>")
+        objects.append(_stream(b"", b"%% %d of %d\n/X0 Do" % (page, number)))
+    return _pdf(objects)
+
+
+def _stream(dictionary: bytes, content: bytes) -> bytes:
+    return b"<< %s /Length %d >>\nstream\n%s\nendstream" % (dictionary, len(content), content)
+
+
+def _pdf(objects: list[bytes]) -> bytes:
+    out, places = bytearray(b"%PDF-1.7\n"), []
+    for number, data in enumerate(objects, 1):
+        places.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, data)
+    table = len(out)
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    out += b"".join(b"%010d 00000 n \n" % place for place in places)
+    out += b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
+        len(objects) + 1,
+        table,
+    )
+    return bytes(out)
+
+
+def hostile_archives() -> dict[str, bytes]:
+    """Return archives that are slow, large or broken to read, by file name."""
+    return {
+        "members.zip": _zip_of_many_members(),
+        "patched.zip": _zip_with_flag_bits(),
+        "chain.tar": _tar_with_a_chain_of_headers(),
+        "pax.tar": _tar_with_a_long_header(),
+        "bomb.tar.gz": gzip.compress(bytes(300_000_000), 6),
+    }
+
+
+def _zip_of_many_members() -> bytes:
+    """Return 53 MB of directory for one million empty members."""
+    entry = struct.Struct("<4sHHHHHHIIIHHHHHII")
+    record = b"".join(
+        entry.pack(b"PK\1\2", 20, 20, 0, 0, 0, 33, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0) + b"%07x" % number
+        for number in range(_ZIP_MEMBERS)
+    )
+    count, size = _ZIP_MEMBERS, len(record)
+    zip64 = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, 0)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, size, 1)
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return record + zip64 + locator + end
+
+
+def _zip_with_flag_bits() -> bytes:
+    """Return a ZIP whose member claims to be compressed patched data."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.jpg", b"x" * 100)
+    data = bytearray(file.getvalue())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.index(signature) + offset] |= 0x60
+    return bytes(data)
+
+
+def _tar_with_a_chain_of_headers() -> bytes:
+    """Return a TAR of pax headers that each describe the next one."""
+    return _pax_header(b"11 path=a\n\n") * _PAX_CHAIN + _member("a.jpg", b"x")
+
+
+def _tar_with_a_long_header() -> bytes:
+    """Return a TAR whose pax header takes quadratic time in unpatched interpreters."""
+    return _pax_header(b"1" * _PAX_BYTES) + _member("a.jpg", b"x")
+
+
+def _pax_header(data: bytes) -> bytes:
+    info = tarfile.TarInfo("header")
+    info.type, info.size = tarfile.XHDTYPE, len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def _member(name: str, data: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    padded = data + bytes(-len(data) % tarfile.BLOCKSIZE)
+    return info.tobuf(tarfile.USTAR_FORMAT) + padded + bytes(2 * tarfile.BLOCKSIZE)
