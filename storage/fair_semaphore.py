@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+import itertools
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
@@ -12,6 +13,7 @@ from sightline.storage.errors import ModelOverloadedError
 
 #: What one principal may hold of the whole capacity.
 _MAX_SHARE: Final = 0.5
+_MAX_REMEMBERED_TURNS: Final = 4096
 
 
 class _Request(NamedTuple):
@@ -38,7 +40,11 @@ class FairSemaphore:
         self._max_waiting = max_waiting
         self._what = what
         self._held: dict[str | None, int] = {}
-        self._waiting: OrderedDict[str | None, deque[_Request]] = OrderedDict()
+        self._waiting: dict[str | None, deque[_Request]] = {}
+        # When each principal was admitted last, also of those that do not wait now: who waits again
+        # right after its turn would otherwise always be behind who never stops to wait.
+        self._turns: dict[str | None, int] = {}
+        self._turn = itertools.count(1)
 
     @asynccontextmanager
     async def hold(self, principal: str | None, amount: int = 1) -> AsyncIterator[None]:
@@ -63,7 +69,6 @@ class FairSemaphore:
             await request.admitted
         except asyncio.CancelledError:
             if request.admitted.cancelled():
-                queue.remove(request)
                 self._admit()
             else:  # admitted and cancelled in the same turn of the event loop
                 self._release(principal, amount)
@@ -88,17 +93,23 @@ class FairSemaphore:
         while principal := self._next():
             (key,) = principal
             request = self._waiting[key].popleft()
-            self._waiting.move_to_end(key)
+            self._turns.pop(key, None)
+            self._turns[key] = next(self._turn)  # at the end: the oldest are forgotten first
+            if len(self._turns) > _MAX_REMEMBERED_TURNS:
+                del self._turns[next(iter(self._turns))]
             self._free -= request.amount
             self._held[key] = self._held.get(key, 0) + request.amount
             request.admitted.set_result(None)
 
     def _next(self) -> tuple[str | None] | None:
         """Return whose turn it is, None if nobody can be admitted."""
-        for key in [key for key, queue in self._waiting.items() if not queue]:
-            del self._waiting[key]
-        for key, queue in self._waiting.items():
-            amount = queue[0].amount
+        for key, queue in tuple(self._waiting.items()):
+            while queue and queue[0].admitted.cancelled():
+                queue.popleft()
+            if not queue:
+                del self._waiting[key]
+        for key in sorted(self._waiting, key=lambda key: self._turns.get(key, 0)):
+            amount = self._waiting[key][0].amount
             if self._held.get(key, 0) + amount > self._max_held(key):
                 continue
             # Smaller requests behind it must not starve a large one.

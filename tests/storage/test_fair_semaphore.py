@@ -101,6 +101,15 @@ async def test_a_request_above_the_share_is_admitted_alone() -> None:
         assert calls.order == ["huge", "more"]
 
 
+async def test_nothing_is_always_available() -> None:
+    async with holders(2) as calls:
+        for name in ("first", "second"):
+            await calls.start(name, "alice", 0)
+        await calls.end("first")
+        await calls.end("second")
+        assert calls.order == ["first", "second"]
+
+
 async def test_a_cancelled_request_gives_its_place_to_others() -> None:
     async with holders(2) as calls:
         await calls.start("holds", "alice")
@@ -137,3 +146,37 @@ async def test_too_many_waiting_calls_of_one_principal_are_refused() -> None:
                 pass
         await calls.start("bob", "bob")
         assert calls.order == ["0", "bob"]
+
+
+async def test_a_principal_that_waits_again_and_again_gets_every_other_turn() -> None:
+    semaphore = FairSemaphore(1, max_waiting=9, what="slots")
+    order: list[str] = []
+
+    async def use(principal: str, times: int) -> None:
+        for _ in range(times):
+            async with semaphore.hold(principal):
+                order.append(principal)
+                await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(use("flood", 3))
+        tasks.create_task(use("bob", 3))
+    assert order[:6].count("bob") >= 2
+    assert order[:7].count("bob") == 3
+
+
+async def test_a_request_that_is_cancelled_before_a_release_takes_nothing() -> None:
+    semaphore = FairSemaphore(1, max_waiting=9, what="slots")
+
+    async def use() -> None:
+        async with semaphore.hold("alice"):
+            pass
+
+    async with semaphore.hold("bob"):
+        waiting = asyncio.create_task(use())
+        await asyncio.sleep(0)
+        waiting.cancel()  # it learns of this only after the release below
+    await use()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

@@ -43,6 +43,7 @@ class WorkerProcess:
         self._transport = transport
         self._stdin = protocol.stdin
         self._stdout = protocol.stdout
+        self._is_stopped = False
         self._process = asyncio.subprocess.Process(transport, protocol, asyncio.get_running_loop())
 
     @classmethod
@@ -103,11 +104,13 @@ class WorkerProcess:
 
     @property
     def is_alive(self) -> bool:
-        return self._transport.get_returncode() is None and not self._transport.is_closing()
+        return self._transport.get_returncode() is None and not self._is_stopped
 
     def stop(self) -> None:
         """Kill the process at once, without waiting for its end."""
-        if self._transport.get_returncode() is None:
+        if self._transport.get_returncode() is None and not self._is_stopped:
+            # Once only: the second time the library would take the status from the event loop.
+            self._is_stopped = True
             self._transport.kill()
 
     async def kill(self) -> None:
