@@ -27,7 +27,7 @@ from sightline.storage.analytics.backend_memory import limit_private_memory
 from sightline.storage.analytics.receive_limit import ReceiveMeter, limit_received_bytes
 from sightline.storage.analytics.sql_functions import ALLOWED_FUNCTIONS, VOLATILE_FUNCTIONS
 from sightline.storage.analytics.sql_guard import Statement, check_statement
-from sightline.storage.analytics.sql_values import register_json_loader, to_json_value
+from sightline.storage.analytics.sql_values import register_json_loader, shorten, to_json_value
 from sightline.storage.db.pool import database_unavailable
 from sightline.storage.db.queries import Connection, fetch_all, fetch_value, fetch_values, load_sql
 from sightline.storage.errors import (
@@ -48,6 +48,8 @@ _GRACE_SECONDS = 5.0
 _MAX_ROW_BYTES = 1024 * 1024
 # Of all rows of a result, before their values are shortened.
 _MAX_READ_BYTES = 4 * _MAX_ROW_BYTES
+# Of each part of an error message, which quotes values.
+_MAX_ERROR_CHARS = 500
 # Everything that a session sends: the catalog, rows, errors with the values that they are about.
 _MAX_RECEIVED_BYTES = 4 * _MAX_READ_BYTES
 # Private memory of a session: 16 MB for each sort or hash, and values while they are built.
@@ -152,6 +154,11 @@ class SqlRunner:
                     f"The statement took longer than {self._timeout_seconds:g} s. Narrow it down "
                     "(WHERE, LIMIT, one collection), or see its plan with explain=true."
                 ) from error
+            except errors.OutOfMemory as error:
+                raise InvalidArgumentError(
+                    f"The statement needs more memory than {_MAX_SESSION_BYTES // 2**20} MiB. "
+                    "Narrow it down, or build shorter values."
+                ) from error
             except psycopg.Error as error:
                 if meter.exceeded:
                     raise InvalidArgumentError(
@@ -161,7 +168,7 @@ class SqlRunner:
                 if connection.closed:
                     raise database_unavailable(error) from error
                 await connection.rollback()
-                raise await _to_argument_error(connection, statement, error) from error
+                raise await _to_argument_error(connection, statement, query, error) from error
         return SqlResult(columns, values, truncated, 1000 * (time.perf_counter() - started))
 
     async def schema(self, caller: str | None = None) -> SchemaSummary:
@@ -238,7 +245,7 @@ class SqlRunner:
             register_halfvec_info(connection, info)
         if self._is_local:
             pid, user = connection.info.backend_pid, connection.info.user
-            limit_private_memory(pid, user, _MAX_SESSION_BYTES)
+            await limit_private_memory(pid, user, _MAX_SESSION_BYTES)
 
 
 async def _require_allowed_names(connection: Connection, statement: Statement) -> None:
@@ -286,13 +293,15 @@ async def _fetch_schema(connection: Connection) -> SchemaSummary:
 
 
 async def _to_argument_error(
-    connection: Connection, statement: Statement, error: psycopg.Error
+    connection: Connection, statement: Statement, query: sql.Composed, error: psycopg.Error
 ) -> InvalidArgumentError:
     """Return an error with the message of Postgres and the available names."""
     diagnosis = error.diag
     primary = diagnosis.message_primary or str(error)
+    if isinstance(error, errors.SyntaxError) and _is_at_end(statement, query, diagnosis):
+        primary = "syntax error at end of input"
     parts = (primary, diagnosis.message_detail, diagnosis.message_hint)
-    message = ". ".join(part.rstrip(".") for part in parts if part)
+    message = ". ".join(shorten(part, _MAX_ERROR_CHARS).rstrip(".") for part in parts if part)
     schema = await _fetch_schema(connection)
     if isinstance(error, errors.UndefinedColumn | errors.AmbiguousColumn):
         listed = [
@@ -311,3 +320,11 @@ async def _to_argument_error(
             for each in schema.functions
         )
     return InvalidArgumentError(f"Postgres: {message}.")
+
+
+def _is_at_end(statement: Statement, query: sql.Composed, diagnosis: errors.Diagnostic) -> bool:
+    """Whether an error is at the parenthesis that was added after the statement."""
+    text = diagnosis.internal_query or query.as_string()
+    position = diagnosis.internal_position or diagnosis.statement_position
+    start = text.find(f"({statement.sql}) AS")
+    return position == str(start + len(statement.sql) + 2)

@@ -72,16 +72,15 @@ def to_json_value(value: object, depth: int = 0) -> JsonValue:
         case Mapping():
             shown = list(value.items())[:_MAX_LIST_ITEMS]
             more = len(value) - _MAX_LIST_ITEMS
-            document = {_shorten(str(key)): to_json_value(each, depth + 1) for key, each in shown}
+            document = {shorten(str(key)): to_json_value(each, depth + 1) for key, each in shown}
             return document | ({"…": f"{more:,} more"} if more > 0 else {})
         case list() | tuple():
             values = [to_json_value(each, depth + 1) for each in value[:_MAX_LIST_ITEMS]]
             more = len(value) - _MAX_LIST_ITEMS
             return [*values, f"… {more:,} more"] if more > 0 else values
-    return _shorten(str(value))  # ISO 8601 for dates and times
+    return shorten(str(value))  # ISO 8601 for dates and times
 
 
-def _shorten(text: str) -> str:
-    if len(text) <= _MAX_TEXT_CHARS:
-        return text
-    return f"{text[:_MAX_TEXT_CHARS]}… ({len(text):,} characters)"
+def shorten(text: str, max_chars: int = _MAX_TEXT_CHARS) -> str:
+    """Return the text, or its beginning and its length."""
+    return text if len(text) <= max_chars else f"{text[:max_chars]}… ({len(text):,} characters)"

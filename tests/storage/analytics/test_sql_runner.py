@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from sightline.storage.analytics import cluster_analysis
@@ -60,10 +62,109 @@ async def test_rows_and_bytes_are_limited_and_truncation_is_reported(runner: Sql
         await runner.run("SELECT 1", rows=0)
 
 
+async def test_a_large_row_is_refused_and_the_runner_goes_on(runner: SqlRunner) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"row of the result has 1500002 bytes.*left\("):
+        await runner.run("SELECT repeat('x', 1500000)", rows=1)
+    with pytest.raises(InvalidArgumentError, match=r"row of the result has"):
+        await runner.run("SELECT * FROM assets, LATERAL (SELECT repeat('x', 2000000)) AS x", rows=1)
+    assert len((await runner.run("SELECT repeat('x', 1000000)", rows=1)).rows) == 1
+    many = await runner.run("SELECT repeat('x', 1000000) FROM generate_series(1, 9)", rows=9)
+    assert many.truncated == "further rows would exceed 4,194,304 bytes"
+    assert len(many.rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "explain"),
+    [
+        ("SELECT repeat('x', 30000000)::int", False),
+        ("SELECT repeat('x', 30000000)::int", True),
+        ("SELECT ('[' || repeat('1,', 15000000) || 'x]')::int[]", False),
+    ],
+)
+async def test_a_long_error_message_does_not_arrive(
+    runner: SqlRunner, text: str, explain: bool
+) -> None:
+    with pytest.raises(InvalidArgumentError) as refusal:
+        await runner.run(text, rows=1, explain=explain)
+    assert "more than 16,777,216 bytes" in str(refusal.value)
+    assert (await runner.run("SELECT 1", rows=1)).rows == [[1]]
+
+
+async def test_a_message_is_shortened(runner: SqlRunner) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"type integer: \"xxx.*… \(100,0\d\d char"
+    ) as error:
+        await runner.run("SELECT repeat('x', 100000)::int", rows=1)
+    assert len(str(error.value)) < 1_000
+
+
+async def test_a_plan_with_a_large_constant_is_refused(runner: SqlRunner) -> None:
+    text = "SELECT 1 FROM assets WHERE caption = repeat('x', 2000000)"
+    with pytest.raises(InvalidArgumentError, match="row of the result has"):
+        await runner.run(text, rows=100, explain=True)
+
+
+async def test_other_tasks_get_a_turn_after_each_row(runner: SqlRunner) -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(count_turns())
+    # Small enough to arrive together.
+    answer = await runner.run("SELECT 1 FROM generate_series(1, 1000)", rows=1000)
+    ticking.cancel()
+    assert len(answer.rows) == 1000
+    assert turns >= 1000
+
+
+async def test_order_names_and_types_are_those_of_the_statement(runner: SqlRunner) -> None:
+    answer = await runner.run(
+        "SELECT asset_id AS x, collection AS x, 1::int2 FROM assets ORDER BY asset_id DESC", rows=3
+    )
+    assert [(each.name, each.type) for each in answer.columns] == [
+        ("x", "text"), ("x", "text"), ("int2", "int2"),
+    ]  # fmt: skip
+    assert [row[0] for row in answer.rows] == [asset_id("other", n) for n in (19, 18, 17)]
+    for text in (
+        "VALUES (2, 'b'), (1, 'a') ORDER BY 1",
+        "WITH a AS (VALUES (1, 'a'), (2, 'b')) TABLE a",
+        "(SELECT 1, 'a') UNION ALL (SELECT 2, 'b')",
+        "SELECT n AS sightline_row_1, chr(96 + n) AS sightline_row_2 FROM generate_series(1, 2) n",
+    ):
+        assert (await runner.run(text, rows=5)).rows == [[1, "a"], [2, "b"]], text
+
+
+async def test_the_statement_is_evaluated_once(runner: SqlRunner) -> None:
+    answer = await runner.run("SELECT random() AS x, * FROM generate_series(1, 3)", rows=3)
+    assert len({str(row[0]) for row in answer.rows}) == 3
+    ((plan,), *_) = (await runner.run("SELECT count(*) FROM assets", rows=9, explain=True)).rows
+    assert "Aggregate" in str(plan)
+
+
+async def test_deep_or_large_json_is_shortened(runner: SqlRunner) -> None:
+    deep = await runner.run("SELECT (repeat('[', 2000) || repeat(']', 2000))::json", rows=1)
+    assert str(deep.rows[0][0]).startswith("[[[")
+    nested = await runner.run("SELECT (repeat('[', 100) || repeat(']', 100))::jsonb", rows=1)
+    assert "nested deeper" in str(nested.rows)
+    wide = "SELECT jsonb_object_agg(n, n) FROM generate_series(1, 500) AS n"
+    (row,) = (await runner.run(wide, rows=1)).rows
+    assert isinstance(row[0], dict)
+    assert len(row[0]) == 101
+    assert row[0]["…"] == "400 more"
+    long = "SELECT jsonb_agg(n) FROM generate_series(1, 50000) AS n"
+    assert str((await runner.run(long, rows=1)).rows[0][0]).startswith("[1, 2,")
+
+
 async def test_explain_returns_the_plan(runner: SqlRunner) -> None:
     answer = await runner.run("SELECT * FROM assets", rows=100, explain=True)
     assert [column.name for column in answer.columns] == ["QUERY PLAN"]
     assert any("asset" in str(row[0]) for row in answer.rows)
+    assert "cost=" not in str(answer.rows)
+    assert "rows=" not in str(answer.rows)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +177,12 @@ async def test_explain_returns_the_plan(runner: SqlRunner) -> None:
         ("SELECT * FROM nearest(1, 2, 3, 4)", ["does not exist", "nearest(asset text, k integer"]),
         ("SELECT closest('x')", ["does not exist", "Functions:", "nearest"]),
         ("SELECT 1 / 0", ["division by zero"]),
-        ("SELECT FROM WHERE", ["syntax error"]),
+        ("SELECT FROM WHERE", ['syntax error at or near "where"']),
+        ("SELECT * FROM", ["syntax error at end of input"]),
+        ("SELECT (1", ["A ( has no ) after it"]),
+        ("SELECT 1) AS q, (SELECT 2", ["A ) has no ( before it"]),
+        ("SELECT max(1, 2", ["A ( has no )"]),
+        ("SELECT count(* FROM)", ['syntax error at or near "from"']),
         ("SELECT * FROM nearest('zzzzzzzzzzzz')", ["unknown asset 'zzzzzzzzzzzz'", "view assets"]),
         ("SELECT * FROM nearest('album0000019')", ["has no vector", "coverage()"]),
         (
