@@ -22,6 +22,8 @@ DTYPES: dict[Precision, torch.dtype] = {
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
+#: English text has four.
+_MAX_CHARS_PER_TOKEN = 16
 _TRIM_INTERVAL_ITEMS = 1024
 
 
@@ -85,6 +87,15 @@ class MemoryAwareRunner:
                 )
                 torch.cuda.empty_cache()
         return np.concatenate(rows)
+
+
+def cut_text(text: str, max_tokens: int) -> str:
+    """Return the characters of a text that a model of ``max_tokens`` may read.
+
+    Tokenizers read the whole text before they cut it, and some take quadratic time on a long word:
+    minutes for 100,000 letters.
+    """
+    return text[: max_tokens * _MAX_CHARS_PER_TOKEN]
 
 
 class HeapTrimmer:

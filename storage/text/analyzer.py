@@ -30,6 +30,8 @@ _MAX_POSITION = 16_383  # of a tsvector
 _MAX_POSITIONS = 255  # per lexeme of a tsvector
 _MAX_FREQUENCY = 32_767  # smallint
 MAX_QUERY_CHARS = 131_072
+_MAX_ANALYZED_QUERY_CHARS = 10_000
+"""Of a longer query, the first ones. Analysis runs in the event loop."""
 MAX_QUERY_TERMS = 256
 """Distinct terms that rank. Of a longer query, the first ones."""
 MAX_WORD_PAIRS = 16
@@ -37,6 +39,7 @@ MAX_WORD_PAIRS = 16
 GRAM_WEIGHT = 0.4
 """Weight of a character pair beside a word: words are for precision, pairs for recall."""
 MAX_PHRASES = 8
+_MAX_QUOTATIONS = 64  # those without a word are no phrases
 _MAX_PHRASE_CHARS = 1_000
 _MAX_PHRASE_WORDS = 64
 # An inch mark (5" x 7") follows a digit and opens no quotation.
@@ -118,8 +121,8 @@ def analyze_query(text: str) -> TextQuery:
     prefixes: dict[str, None] = {}
     word_pairs: dict[tuple[str, str], None] = {}
     previous: str | None = None
-    truncated = len(text) > MAX_QUERY_CHARS
-    for lexeme in tokenize(normalize(text, MAX_QUERY_CHARS)):
+    truncated = len(text) > _MAX_ANALYZED_QUERY_CHARS
+    for lexeme in tokenize(normalize(text, _MAX_ANALYZED_QUERY_CHARS)):
         if len(weights) >= MAX_QUERY_TERMS:
             truncated = True
             break
@@ -147,7 +150,7 @@ def analyze_query(text: str) -> TextQuery:
 def parse_phrases(query: str) -> tuple[Phrase, ...]:
     """Return the first phrases in quotation marks that contain a word."""
     found: dict[str, Phrase] = {}
-    for match in _QUOTED.finditer(query):
+    for match in islice(_QUOTED.finditer(query), _MAX_QUOTATIONS):
         phrase = _parse_phrase(" ".join(_quoted_text(match).split()))
         if phrase is not None:
             found.setdefault(phrase.text, phrase)

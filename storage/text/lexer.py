@@ -47,6 +47,8 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PART = re.compile(rf"\d+(?:\.\d+)?|(?:[^\W\d_]|[{_MARKS}])+")
 _SEPARATOR = re.compile(rf"[^\w{_MARKS}]+")
 
+#: jieba takes quadratic time on a run without punctuation.
+_MAX_SEGMENTED_CHARS = 1_000
 _segmenter_lock = threading.Lock()
 
 
@@ -85,11 +87,13 @@ def _han(run: str) -> Iterator[Lexeme]:
     """Yield the words, each with the character pairs that start in it."""
     with _segmenter_lock:  # load once
         segmenter = _segmenter()
-    pairs = _character_pairs(run)
-    start = 0
-    for word in segmenter.lcut(run):
-        yield Lexeme(names=(word,), grams=tuple(pairs[start : start + len(word)]))
-        start += len(word)
+    for part_start in range(0, len(run), _MAX_SEGMENTED_CHARS):
+        start = part_start
+        for word in segmenter.lcut(run[part_start : part_start + _MAX_SEGMENTED_CHARS]):
+            end = start + len(word)
+            pairs = _character_pairs(run[start : end + 1])
+            yield Lexeme(names=(word,), grams=tuple(pairs[: len(word)]))
+            start = end
 
 
 def _word(run: str) -> Iterator[Lexeme]:

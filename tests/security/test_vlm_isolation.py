@@ -182,7 +182,7 @@ async def test_callers_take_turns_for_a_slot(endpoint: FakeVlmServer, url: str) 
             group.create_task(ask(client, "alice", f"{number}"))
         await endpoint.arrivals(1)
         group.create_task(ask(client, "bob", "mine"))
-        while not {"alice", "bob"} <= client._slots._waiting.keys():
+        while not {"alice", "bob"} <= client._slots._waiting.keys():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0)
         endpoint.released.set()
     order = ["mine" in json.dumps(body["messages"]) for body in endpoint.questions]

@@ -27,6 +27,7 @@ from sightline.server.models.torch_runtime import (
     MemoryAwareRunner,
     choose_device,
     choose_precision,
+    cut_text,
     unit_vectors,
 )
 from sightline.storage.errors import ConfigurationError, UnknownNameError
@@ -117,6 +118,7 @@ class OpenClipModel:
         except Exception as error:
             msg = f"The encoder {source.name!r} cannot be loaded: {first_line(error)}"
             raise ConfigurationError(msg) from error
+        self._max_tokens = int(getattr(self._tokenize, "context_length", 77))
         self._model.eval()
         self._encode_tokens = without_padding(self._model)
         # Pixels are channels-last; convolutions are up to 25% faster in this format.
@@ -159,7 +161,8 @@ class OpenClipModel:
         """Return unit vectors of (truncated) texts, float32 of shape (n, dimension)."""
 
         def forward(batch: Sequence[str]) -> Vectors:
-            return unit_vectors(self._encode_tokens(self._tokenize(list(batch)).to(self._device)))
+            tokens = self._tokenize([cut_text(text, self._max_tokens) for text in batch])
+            return unit_vectors(self._encode_tokens(tokens.to(self._device)))
 
         return self._run(forward, texts)
 

@@ -22,6 +22,7 @@ from sightline.server.models.torch_runtime import (
     MemoryAwareRunner,
     choose_device,
     choose_precision,
+    cut_text,
     unit_vectors,
 )
 from sightline.storage.errors import ConfigurationError
@@ -80,7 +81,7 @@ class _TransformerModel:
 
     def _tokenize(self, *texts: list[str], truncation: bool | str) -> Any:
         return self._tokenizer(
-            *texts,
+            *([cut_text(text, self._max_tokens) for text in each] for each in texts),
             padding=True,
             truncation=truncation,
             max_length=self._max_tokens,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from sightline.storage.text.analyzer import (
     MAX_WORD_PAIRS,
     analyze,
     analyze_query,
+    parse_phrases,
 )
 
 
@@ -140,6 +142,24 @@ def test_long_tokens_are_cut_and_stay_distinct() -> None:
     one, other = terms("x" * 500 + "1a"), terms("x" * 500 + "1b")
     assert max(map(len, one)) == MAX_TERM_CHARS
     assert one != other
+
+
+def test_long_hostile_queries_are_analyzed_in_their_first_part_only() -> None:
+    """Analysis runs in the event loop: an unbroken Chinese text took 20 seconds."""
+    han = "".join(map(chr, range(0x4E00, 0x9FA5))) * 6
+    analyze_query("车")  # loads the dictionary
+    started = time.process_time()
+    for text in (han, "red " * 30_000, "a-" * 60_000, '"." ' * 30_000, '"a" ' * 30_000):
+        assert analyze_query(text).truncated
+        parse_phrases(text)
+    assert time.process_time() - started < 5
+
+
+def test_a_long_chinese_run_keeps_all_its_character_pairs() -> None:
+    run = "".join(map(chr, range(0x4E00, 0x4E00 + 3_000)))
+    found = terms(run)
+    assert {run[start : start + 2] for start in range(len(run) - 1)} <= found
+    assert analyze(run).token_count <= len(run)
 
 
 def test_a_query_of_ten_thousand_words_is_truncated() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,18 @@ def test_normalized_pixels_equal_those_of_open_clip_bit_for_bit(
     images = _images(6)
     ours = model.normalize([model.preprocess(image) for image in images])
     assert torch.equal(ours, torch.stack([transform(image) for image in images]))
+
+
+def test_a_word_of_a_hundred_thousand_letters_takes_no_minutes(
+    random_encoder_folder: Path, tmp_path: Path
+) -> None:
+    """The tokenizer of CLIP takes quadratic time on a word."""
+    model = _SmallMemory(random_encoder_folder, tmp_path, capacity=3)
+    letters = np.random.default_rng(1).integers(ord("a"), ord("z") + 1, 100_000, dtype=np.uint8)
+    started = time.process_time()
+    vector = model.encode_texts([letters.tobytes().decode()])
+    assert time.process_time() - started < 20
+    assert np.array_equal(vector, model.encode_texts([letters[:5_000].tobytes().decode()]))
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_halved_and_stays_so(
