@@ -73,7 +73,7 @@ async def main(arguments: list[str] | None = None) -> None:
             print(f"{options.rows:,} assets loaded and indexed in {_elapsed(start)}")
         async with database.connection() as connection:
             role = await ensure_query_role(connection)
-        analyst = make_conninfo(dsn, user=role, options="-c search_path=analytics,public")
+        analyst = make_conninfo(dsn, user=role, options="-c search_path=analytics,sightline_vector")
         if is_new_database:
             (duplicates, *_) = questions()
             result = await _ask(analyst, *duplicates)

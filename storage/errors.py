@@ -10,7 +10,8 @@ SightlineError
 ├── MediaError                a file cannot be decoded as its type
 ├── StorageError              Postgres refused or failed
 │   ├── DatabaseUnavailableError   Postgres cannot be reached; retry later
-│   └── SchemaError           the database schema has the wrong version
+│   ├── LockTimeoutError      another operation holds a lock; retry later
+│   └── SchemaError           the database schema has the wrong version or is unsafe
 ├── SpaceMismatchError        an encoder does not match the embedding space
 └── ModelError                a model failed
     ├── ModelUnavailableError it is loading or cannot be reached; retry later
@@ -115,8 +116,12 @@ class DatabaseUnavailableError(StorageError):
     """Postgres cannot be reached."""
 
 
+class LockTimeoutError(StorageError):
+    """Another operation held a lock for too long. Nothing was changed."""
+
+
 class SchemaError(StorageError):
-    """The database schema does not have the version that this code needs."""
+    """The database schema is unsafe or not of the version that this code needs."""
 
 
 class SpaceMismatchError(SightlineError):

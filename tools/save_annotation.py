@@ -67,7 +67,7 @@ async def tool(
         )
         for each in boxes
     ]
-    async with dependencies(ctx).connection() as connection:
+    async with dependencies(ctx).write_connection() as connection:
         record = await assets.fetch_one(connection, asset)
         ids = await annotation_records.save(connection, record.id, new)
     uris = [f"sightline://asset/{record.id}/annotated/{each}" for each in ids]

@@ -1,4 +1,4 @@
--- The schemas stay: sightline holds the version, and not every role may create schemas again. The
+-- The schemas stay: sightline holds the version and the locks, and not every role may create schemas again. The
 -- extension and the roles stay: other databases or schemas may use them.
 DROP VIEW
     analytics.assets, analytics.sources, analytics.passages, analytics.annotations,
@@ -14,8 +14,11 @@ DROP TABLE
     sightline.compared_asset, sightline.cluster_member, sightline.cluster,
     sightline.retrieval_log, sightline.annotation, sightline.embedding, sightline.posting,
     sightline.passage, sightline.region, sightline.thumbnail, sightline.asset, sightline.source,
-    sightline.collection_embedding_space, sightline.embedding_space, sightline.collection;
+    sightline.collection_embedding_space, sightline.embedding_space, sightline.collection,
+    sightline.id_key;
 DROP FUNCTION
+    sightline.new_ids, sightline.new_id_block, sightline.new_id, sightline.permuted_number,
+    sightline.permute,
     sightline.ensure_roles_if_permitted, sightline.ensure_roles,
     sightline.enable_collection_policy, sightline.count_collections_of_space,
     sightline.visible_collection_ids, sightline.current_principal_name,

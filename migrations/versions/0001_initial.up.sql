@@ -13,6 +13,83 @@ SELECT '[1]'::halfvec;
 -- Tables
 ---------------------------------------------------------------------------------------------------
 
+-- Locks that are shared or that SQL takes; storage/db/row_locks.py inserts the others. env.py creates
+-- the table, for its own lock.
+INSERT INTO sightline.lock (name) VALUES ('blobs'), ('embedding_spaces'), ('roles')
+ON CONFLICT DO NOTHING;
+
+-- Public ids: a keyed permutation of a sequence, so that nobody can count the rows of others. They
+-- have 53 bits, which every JSON parser keeps.
+CREATE TABLE sightline.id_key (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    key bytea NOT NULL CHECK (length(key) = 32)
+);
+COMMENT ON TABLE sightline.id_key IS 'The secret key of the permutation; one row.';
+INSERT INTO sightline.id_key (key)
+VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+
+-- A Feistel network: bijective for every round function.
+CREATE FUNCTION sightline.permute(number bigint, bits integer, key bytea) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    width integer := bits - bits / 2;  -- of the left half; the widths alternate
+    high bigint := number >> (bits - width);
+    low bigint := number & ((1::bigint << (bits - width)) - 1);
+    mixed bigint;
+BEGIN
+    FOR round IN 1..8 LOOP
+        mixed := ('x' || left(
+            encode(sha256(key || int4send(round) || int8send(low)), 'hex'), 12))::bit(48)::bigint;
+        mixed := high # (mixed & ((1::bigint << width) - 1));
+        high := low;
+        low := mixed;
+        width := bits - width;
+    END LOOP;
+    RETURN high << (bits - width) | low;
+END
+$$;
+
+CREATE FUNCTION sightline.permuted_number(of_table text, bits integer) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sightline.permute(
+        nextval(format('sightline.%I', of_table || '_number')::regclass), bits,
+        key || convert_to(of_table, 'UTF8'))
+    FROM sightline.id_key
+$$;
+
+CREATE FUNCTION sightline.new_id(of_table text) RETURNS bigint
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sightline.permuted_number(of_table, 53)
+$$;
+
+-- Tables that are loaded in bulk get blocks of ids, so that the rows of a load are close together
+-- in an index.
+CREATE FUNCTION sightline.new_id_block(of_table text) RETURNS bigint
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sightline.permuted_number(of_table, 37) << 16
+$$;
+
+CREATE FUNCTION sightline.new_ids(of_table text, amount integer) RETURNS SETOF bigint
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT block.start + step
+    FROM (
+        SELECT (number - 1) * 65536 AS skipped, sightline.new_id_block(of_table) AS start
+        FROM generate_series(1, (amount + 65535) / 65536) AS number
+    ) AS block
+    CROSS JOIN LATERAL generate_series(0, least(65536, amount - block.skipped) - 1) AS step
+$$;
+
+REVOKE ALL ON FUNCTION
+    sightline.permute, sightline.permuted_number, sightline.new_id, sightline.new_id_block,
+    sightline.new_ids
+FROM PUBLIC;
+
+CREATE SEQUENCE sightline.source_number MAXVALUE 9007199254740991;
+CREATE SEQUENCE sightline.annotation_number MAXVALUE 9007199254740991;
+CREATE SEQUENCE sightline.retrieval_log_number MAXVALUE 9007199254740991;
+CREATE SEQUENCE sightline.region_number MAXVALUE 137438953471;  -- of blocks
+CREATE SEQUENCE sightline.passage_number MAXVALUE 137438953471;
+
 CREATE TABLE sightline.collection (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE CHECK (name <> '' AND length(name) <= 64),
@@ -50,7 +127,7 @@ COMMENT ON TABLE sightline.collection_embedding_space IS
     'The embedding space that a collection uses at each level.';
 
 CREATE TABLE sightline.source (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint PRIMARY KEY DEFAULT sightline.new_id('source'),
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
     content_key bytea NOT NULL CHECK (length(content_key) = 32),
     name text NOT NULL,
@@ -130,7 +207,7 @@ CREATE TABLE sightline.thumbnail (
 COMMENT ON TABLE sightline.thumbnail IS 'Small JPEG of an asset.';
 
 CREATE TABLE sightline.region (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint PRIMARY KEY DEFAULT sightline.new_id_block('region'),
     asset_id text NOT NULL REFERENCES sightline.asset ON DELETE CASCADE,
     kind text NOT NULL CHECK (kind IN ('tile', 'ocr_line', 'detection')),
     ordinal integer NOT NULL DEFAULT 0,
@@ -145,7 +222,7 @@ COMMENT ON TABLE sightline.region IS
     'A part of an asset. Box x0, y0, x1, y1: corners, normalized to 0..1, origin top left.';
 
 CREATE TABLE sightline.passage (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint PRIMARY KEY DEFAULT sightline.new_id_block('passage'),
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
     source_id bigint NOT NULL REFERENCES sightline.source ON DELETE CASCADE,
     asset_id text REFERENCES sightline.asset ON DELETE CASCADE,
@@ -208,7 +285,7 @@ COMMENT ON TABLE sightline.embedding IS
     'Vectors. One partition per embedding space checks the dimension and has the HNSW index.';
 
 CREATE TABLE sightline.annotation (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint PRIMARY KEY DEFAULT sightline.new_id('annotation'),
     asset_id text NOT NULL REFERENCES sightline.asset ON DELETE CASCADE,
     label text NOT NULL,
     x0 real NOT NULL CHECK (x0 >= 0), y0 real NOT NULL CHECK (y0 >= 0),
@@ -218,14 +295,15 @@ CREATE TABLE sightline.annotation (
     model text,
     author text,
     note text,
-    created_at timestamptz NOT NULL DEFAULT now(),
+    -- The order of the annotations of one call; ids have none.
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (x0 < x1 AND y0 < y1)
 );
 CREATE INDEX annotation_asset_idx ON sightline.annotation (asset_id);
 COMMENT ON TABLE sightline.annotation IS 'A labeled box on an asset, by a person or a model.';
 
 CREATE TABLE sightline.retrieval_log (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint PRIMARY KEY DEFAULT sightline.new_id('retrieval_log'),
     created_at timestamptz NOT NULL DEFAULT now(),
     principal text,
     tool text NOT NULL,
@@ -238,6 +316,7 @@ CREATE TABLE sightline.retrieval_log (
     results jsonb NOT NULL DEFAULT '[]'
 );
 CREATE INDEX retrieval_log_created_at_idx ON sightline.retrieval_log (created_at);
+CREATE INDEX retrieval_log_principal_idx ON sightline.retrieval_log (principal, created_at);
 COMMENT ON TABLE sightline.retrieval_log IS 'Searches with stage times and results.';
 COMMENT ON COLUMN sightline.retrieval_log.results IS
     'Asset or passage ids with scores, best first.';
@@ -324,6 +403,47 @@ CREATE TABLE sightline.collection_binding (
 );
 CREATE INDEX collection_binding_collection_idx ON sightline.collection_binding (collection_id);
 COMMENT ON TABLE sightline.collection_binding IS 'The collections that a principal may see.';
+
+-- Dropped with their tables.
+ALTER SEQUENCE sightline.source_number OWNED BY sightline.source.id;
+ALTER SEQUENCE sightline.annotation_number OWNED BY sightline.annotation.id;
+ALTER SEQUENCE sightline.retrieval_log_number OWNED BY sightline.retrieval_log.id;
+ALTER SEQUENCE sightline.region_number OWNED BY sightline.region.id;
+ALTER SEQUENCE sightline.passage_number OWNED BY sightline.passage.id;
+
+-- No statistics of content that analysts can see: the planner estimates from those of all rows, and
+-- its estimates would tell values and their frequency in rows of others. Keys and kinds keep theirs,
+-- and so do columns that no view shows, such as the terms of postings, which the plans of searches
+-- need.
+DO $$
+DECLARE
+    content record;
+BEGIN
+    FOR content IN
+        SELECT of_table, unnest(columns::text[]) AS name
+        FROM (VALUES
+            ('collection', '{name, settings, created_at}'),
+            ('embedding_space', '{encoder, weights, preprocessing, dimension, created_at}'),
+            ('source', '{name, mime_type, byte_size, metadata, error_code, error, ingested_at}'),
+            ('asset', '{page, frame_seconds, width, height, captured_at, captured_local, caption,
+                metadata, perceptual_hash, created_at}'),
+            ('region', '{x0, y0, x1, y1, label, score}'),
+            ('passage', '{text, language, page, start_seconds, end_seconds, char_start, char_end,
+                x0, y0, x1, y1, confidence, tokens, token_count}'),
+            ('annotation', '{label, x0, y0, x1, y1, score, origin, model, author, note,
+                created_at}'),
+            ('retrieval_log', '{created_at, principal, tool, collection, query, arguments,
+                timings_ms, total_ms, result_count, results}'),
+            ('cluster', '{asset_count, mean_distance, analyzed_at}'),
+            ('cluster_member', '{distance}'),
+            ('near_duplicate', '{distance}')
+        ) AS t (of_table, columns)
+    LOOP
+        EXECUTE format('ALTER TABLE sightline.%I ALTER COLUMN %I SET STATISTICS 0',
+            content.of_table, content.name);
+    END LOOP;
+END
+$$;
 
 ---------------------------------------------------------------------------------------------------
 -- Row-level security by collection; see docs/tenancy.md
@@ -963,7 +1083,7 @@ BEGIN
         p.second_label, p.second_author,
         p.common / ((p.ax1 - p.ax0) * (p.ay1 - p.ay0) + (p.bx1 - p.bx0) * (p.by1 - p.by0) - p.common)
             AS iou
-    FROM (
+    FROM (  -- the older one first
         SELECT a.asset_id, a.id AS first_id, a.label AS first_label,
             coalesce(a.model, a.author, a.origin) AS first_author, b.id AS second_id,
             b.label AS second_label, coalesce(b.model, b.author, b.origin) AS second_author,
@@ -972,7 +1092,8 @@ BEGIN
             greatest(0, least(a.x1, b.x1)::float8 - greatest(a.x0, b.x0)::float8)
                 * greatest(0, least(a.y1, b.y1)::float8 - greatest(a.y0, b.y0)::float8) AS common
         FROM sightline.annotation AS a
-        JOIN sightline.annotation AS b ON b.asset_id = a.asset_id AND b.id > a.id
+        JOIN sightline.annotation AS b
+            ON b.asset_id = a.asset_id AND (b.created_at, b.id) > (a.created_at, a.id)
     ) AS p
     JOIN sightline.asset AS s ON s.id = p.asset_id
     JOIN sightline.collection AS c ON c.id = s.collection_id
@@ -1027,7 +1148,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA analytics FROM PUBLIC;
 
 -- Idempotent. `sightline grant-analyst` starts with it.
 CREATE FUNCTION sightline.ensure_roles() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '30s' AS $$
 DECLARE
     role text;
     object record;
@@ -1035,7 +1156,7 @@ DECLARE
         (SELECT relowner::regrole FROM pg_class WHERE oid = 'sightline.asset'::regclass);
 BEGIN
     -- Concurrent identical grants would fail.
-    PERFORM pg_advisory_xact_lock(hashtext('sightline_roles'));
+    PERFORM FROM sightline.lock WHERE name = 'roles' FOR UPDATE;
     FOREACH role IN ARRAY
         ARRAY['sightline_analyst', 'sightline_analytics_owner', 'sightline_principal']
     LOOP
@@ -1055,8 +1176,16 @@ BEGIN
 
     GRANT USAGE ON SCHEMA sightline TO sightline_analytics_owner, sightline_principal;
     GRANT DELETE ON sightline.asset, sightline.source TO sightline_principal;
-    GRANT INSERT, UPDATE, DELETE ON sightline.annotation TO sightline_principal;
-    GRANT INSERT ON sightline.retrieval_log TO sightline_principal;
+    GRANT DELETE ON sightline.annotation TO sightline_principal;
+    -- Nobody chooses an id or a time: a conflict would tell that an id exists.
+    GRANT
+        INSERT (asset_id, label, x0, y0, x1, y1, score, origin, model, author, note),
+        UPDATE (label, x0, y0, x1, y1, score, origin, model, author, note)
+    ON sightline.annotation TO sightline_principal;
+    GRANT INSERT (
+        principal, tool, collection, query, arguments, timings_ms, total_ms, result_count, results
+    ) ON sightline.retrieval_log TO sightline_principal;
+    GRANT EXECUTE ON FUNCTION sightline.new_id, sightline.permuted_number TO sightline_principal;
     -- Only tables with a policy may be read.
     FOR object IN
         SELECT oid::regclass AS name FROM pg_class

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import LiteralString
 
-import psycopg
+from psycopg import errors, sql
 
 from sightline.server.config import Settings
 from sightline.server.database import schema_migration
 from sightline.server.database.provider import database_dsn
 from sightline.storage.blobs import BlobStore
+from sightline.storage.db.connect import connect
+from sightline.storage.db.schema_safety import extension_schema_sync
 from sightline.storage.errors import ConfigurationError, SchemaError
 from sightline.storage.maintenance import backup_archive
 from sightline.storage.postgres import dumps
@@ -30,6 +33,7 @@ DROP SCHEMA IF EXISTS analytics, sightline CASCADE;
 ALTER SCHEMA analytics_replaced RENAME TO analytics;
 ALTER SCHEMA sightline_replaced RENAME TO sightline;
 """
+_MOVE_EXTENSION: LiteralString = "ALTER EXTENSION vector SET SCHEMA {}"
 _ARRANGE_ROLES = """
 DO $$ BEGIN
     IF to_regproc('sightline.ensure_roles') IS NOT NULL THEN
@@ -78,9 +82,9 @@ def restore(settings: Settings, file: Path, *, replace: bool = False) -> backup_
             if schema_migration.current(dsn) is None:
                 # Creates the extension and the roles that the dump refers to.
                 schema_migration.upgrade(dsn, manifest.revision)
-            with _keep_until_success(dsn):
+            with _extension_in(dsn, manifest.extension_schema), _keep_until_success(dsn):
                 dumps.restore(dsn, dump)
-                with psycopg.connect(dsn) as connection:
+                with connect(dsn) as connection:
                     # Sets the owner of the views, on which their row-level security depends.
                     connection.execute(_ARRANGE_ROLES)
                 schema_migration.upgrade(dsn)
@@ -90,7 +94,7 @@ def restore(settings: Settings, file: Path, *, replace: bool = False) -> backup_
 @contextmanager
 def _keep_until_success(dsn: str) -> Iterator[None]:
     """Rename the schemas; drop them after success, or restore them after an error."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with connect(dsn, autocommit=True) as connection:
         connection.execute(_RENAME_SCHEMAS)
         try:
             yield
@@ -98,6 +102,44 @@ def _keep_until_success(dsn: str) -> Iterator[None]:
             connection.execute(_RESTORE_SCHEMAS)
             raise
         connection.execute("DROP SCHEMA analytics_replaced, sightline_replaced CASCADE")
+
+
+@contextmanager
+def _extension_in(dsn: str, schema: str) -> Iterator[None]:
+    """Keep pgvector in the schema that a dump names during the block.
+
+    Raises ConfigurationError if the role of ``dsn`` may not move it.
+    """
+    with connect(dsn, autocommit=True) as connection:
+        own = extension_schema_sync(connection)
+        if own is None or own == schema:
+            yield
+            return
+        row = connection.execute("SELECT to_regnamespace(quote_ident(%s))", [schema]).fetchone()
+        is_new = row == (None,)
+        try:
+            with connection.transaction():
+                if is_new:
+                    connection.execute(_compose("CREATE SCHEMA {}", schema))
+                connection.execute(_compose(_MOVE_EXTENSION, schema))
+        except errors.InsufficientPrivilege as error:
+            raise ConfigurationError(
+                f"The backup is from a database with pgvector in the schema {schema!r}; here it is "
+                f"in {own!r}. An administrator must move it: CREATE SCHEMA {schema}; ALTER "
+                f"EXTENSION vector SET SCHEMA {schema}"
+            ) from error
+        try:
+            yield
+        finally:
+            connection.execute(_compose(_MOVE_EXTENSION, own))
+            if is_new:
+                connection.execute(_compose("DROP SCHEMA {}", schema))
+            # The search paths of the functions follow.
+            schema_migration.upgrade(dsn)
+
+
+def _compose(text: LiteralString, name: str) -> sql.Composed:
+    return sql.SQL(text).format(sql.Identifier(name))
 
 
 def _require_compatible(manifest: backup_archive.Manifest, file: Path, dsn: str) -> None:
@@ -117,5 +159,5 @@ def _require_compatible(manifest: backup_archive.Manifest, file: Path, dsn: str)
 def _has_collections(dsn: str) -> bool:
     if schema_migration.current(dsn) is None:
         return False
-    with psycopg.connect(dsn) as connection:
+    with connect(dsn) as connection:
         return connection.execute("SELECT FROM sightline.collection LIMIT 1").fetchone() is not None

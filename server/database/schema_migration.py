@@ -12,10 +12,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from psycopg.rows import scalar_row
 from sqlalchemy.exc import SQLAlchemyError
 
-from sightline.storage.errors import DatabaseUnavailableError, SchemaError
+from sightline.storage.db.connect import connect
+from sightline.storage.errors import DatabaseUnavailableError, LockTimeoutError, SchemaError
 
 #: Alembic stores its state in globals of the process.
 _alembic_lock = threading.Lock()
@@ -35,6 +35,11 @@ def _alembic_config(dsn: str | None = None) -> Iterator[Config]:
 def _wrap_errors() -> Iterator[None]:
     try:
         yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise LockTimeoutError(
+            f"The schema was not changed, because another session keeps a table locked: {error}. "
+            "End it (it is in pg_stat_activity) and try again."
+        ) from error
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(
             "The database cannot be reached. Try again.", details=str(error)
@@ -50,24 +55,32 @@ def head() -> str:
 
 def current(dsn: str) -> str | None:
     """Return the revision of a database, or None if it has no Sightline schema."""
-    with _wrap_errors(), psycopg.connect(dsn, row_factory=scalar_row) as connection:
-        if connection.execute("SELECT to_regclass('sightline.schema_version')").fetchone() is None:
+    with _wrap_errors(), connect(dsn) as connection:
+        table = connection.execute("SELECT to_regclass('sightline.schema_version')").fetchone()
+        if table == (None,):
             return None
-        revision = connection.execute("SELECT version_num FROM sightline.schema_version").fetchone()
-    return None if revision is None else str(revision)
+        row = connection.execute("SELECT version_num FROM sightline.schema_version").fetchone()
+    return None if row is None else str(row[0])
 
 
-def upgrade(dsn: str, revision: str = "head") -> None:
-    """Apply missing migrations. Several processes and threads may run this at once."""
+def upgrade(dsn: str, revision: str = "head", *, lock_timeout_seconds: float = 600.0) -> None:
+    """Apply missing migrations. Several processes and threads may run this at once.
+
+    Waits ``lock_timeout_seconds`` for another process that migrates. Raises SchemaError, also if
+    others can create objects in a schema of the search path, LockTimeoutError and
+    DatabaseUnavailableError.
+    """
     _require_known(current(dsn))
     with _wrap_errors(), _alembic_config(dsn) as config, _alembic_lock:
+        config.attributes["lock_timeout_seconds"] = lock_timeout_seconds
         command.upgrade(config, revision)
 
 
-def downgrade(dsn: str, revision: str) -> None:
+def downgrade(dsn: str, revision: str, *, lock_timeout_seconds: float = 600.0) -> None:
     """Revert migrations down to a revision; ``base`` drops all tables and data."""
     _require_known(current(dsn))
     with _wrap_errors(), _alembic_config(dsn) as config, _alembic_lock:
+        config.attributes["lock_timeout_seconds"] = lock_timeout_seconds
         command.downgrade(config, revision)
 
 

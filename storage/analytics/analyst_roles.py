@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Container, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage.db import row_security
+from sightline.storage.db.connect import connect_async
 from sightline.storage.db.pool import wrap_driver_errors
 from sightline.storage.db.queries import Connection, fetch_value, fetch_values, load_sql
+from sightline.storage.db.schema_safety import require_safe_schemas
 from sightline.storage.errors import (
     InvalidArgumentError,
     NotAllowedError,
@@ -91,7 +93,8 @@ async def grant_analyst(
     ``collections`` limits what it sees. An existing role gets a new password and keeps its
     binding, unless ``collections`` are given or ``everything`` removes it. The role of ``dsn``
     must be allowed to create roles. Raises InvalidArgumentError for an invalid name,
-    UnknownNameError for an unknown collection, and NotAllowedError without the rights.
+    UnknownNameError for an unknown collection, NotAllowedError without the rights, and SchemaError
+    if others can create objects in a schema of the search path.
     """
     if not _NAME.fullmatch(name) or name.startswith(("pg_", "sightline_")):
         raise InvalidArgumentError(
@@ -101,6 +104,7 @@ async def grant_analyst(
     async with _admin_connection(dsn) as connection:
         if not await fetch_value(connection, _SQL["is_migrated"]):
             raise SchemaError("The database has no schema analytics yet. Run: sightline migrate")
+        await require_safe_schemas(connection)
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         # Hash it here: the statement may appear in the server's log.
         encrypt = connection.pgconn.encrypt_password
@@ -137,7 +141,7 @@ async def revoke_analyst(dsn: str, name: str) -> None:
 @asynccontextmanager
 async def _admin_connection(dsn: str) -> AsyncIterator[Connection]:
     with wrap_driver_errors():
-        async with await AsyncConnection.connect(dsn) as connection:
+        async with await connect_async(dsn) as connection:
             await connection.set_read_only(False)
             yield connection
 

@@ -12,7 +12,7 @@ from typing import Self
 
 import psycopg
 from pgvector.psycopg.halfvec import register_halfvec_info
-from psycopg import AsyncConnection, errors, sql
+from psycopg import errors
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import make_conninfo
 from psycopg.types import TypeInfo
@@ -21,8 +21,15 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from sightline.storage import db
 from sightline.storage.db import row_security
+from sightline.storage.db.connect import connect_async
 from sightline.storage.db.queries import Connection, fetch_pairs, load_sql
-from sightline.storage.errors import DatabaseUnavailableError, SchemaError, StorageError
+from sightline.storage.db.schema_safety import require_safe_schemas, search_path
+from sightline.storage.errors import (
+    DatabaseUnavailableError,
+    LockTimeoutError,
+    SchemaError,
+    StorageError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +64,11 @@ def wrap_driver_errors() -> Iterator[None]:
         yield
     except errors.QueryCanceled as error:
         raise StorageError(f"The database canceled a statement: {error}") from error
+    except errors.LockNotAvailable as error:
+        raise LockTimeoutError(
+            "Another operation, such as an ingest or an index build, kept locked what this one "
+            "needs. Nothing was changed. Try again."
+        ) from error
     except psycopg.OperationalError as error:
         # Without an SQLSTATE the client library reports a broken connection.
         if error.sqlstate is None or isinstance(error, _SERVER_GONE):
@@ -86,6 +98,8 @@ class Database:
         """Connection string. It may contain a password: redact it for display."""
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._restart = restart
+        self._max_writers = max(1, pool.max_size // 2)
+        self._writers = asyncio.Semaphore(self._max_writers)
         self._probe_lock = asyncio.Lock()
         self._connections_in_use = 0
         self._last_acquired = 0.0
@@ -100,6 +114,7 @@ class Database:
         max_connections: int = db.MAX_CONNECTIONS,
         acquire_timeout_seconds: float = db.ACQUIRE_TIMEOUT_SECONDS,
         statement_timeout_seconds: float = db.STATEMENT_TIMEOUT_SECONDS,
+        lock_timeout_seconds: float = db.LOCK_TIMEOUT_SECONDS,
         ef_search: int = 100,
         restart: Callable[[], None] | None = None,
     ) -> Self:
@@ -107,15 +122,17 @@ class Database:
 
         ``restart`` runs in a thread if the database cannot be reached, before the error is raised
         (``EmbeddedPostgres.ensure_running`` restarts a crashed server). Raises
-        DatabaseUnavailableError, or SchemaError if pgvector is missing.
+        DatabaseUnavailableError, or SchemaError if pgvector is missing or a schema of the search
+        path is unsafe.
         """
         dsn = make_conninfo(
             dsn, application_name=_APPLICATION, connect_timeout=_CONNECT_TIMEOUT_SECONDS
         )
-        adapters, search_path = await _introspect(dsn)
+        adapters, path = await _introspect(dsn)
         settings = {
-            "search_path": search_path,
+            "search_path": path,
             "statement_timeout": f"{round(statement_timeout_seconds * 1000)}ms",
+            "lock_timeout": f"{round(lock_timeout_seconds * 1000)}ms",
             "idle_in_transaction_session_timeout": "10min",
             "jit": "off",
             "random_page_cost": "1.1",
@@ -176,6 +193,30 @@ class Database:
                 if autocommit and not connection.closed:
                     await connection.set_autocommit(False)
                 await self._pool.putconn(connection)
+
+    @asynccontextmanager
+    async def write_connection(
+        self, *, acquire_timeout_seconds: float | None = None
+    ) -> AsyncIterator[Connection]:
+        """Acquire a connection for work that may wait for a lock.
+
+        At most half of the connections do such work at a time, so that reads find a connection
+        whatever the writers wait for. Raises DatabaseUnavailableError like ``connection``.
+        """
+        seconds = acquire_timeout_seconds or self._acquire_timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._writers.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailableError(
+                f"All {self._max_writers} database connections for changes were busy for "
+                f"{seconds:g} s. Try again."
+            ) from None
+        try:
+            async with self.connection() as connection:
+                yield connection
+        finally:
+            self._writers.release()
 
     async def close(self) -> None:
         """Close all connections without waiting for those in use."""
@@ -262,7 +303,7 @@ async def _check(connection: Connection) -> None:
 
 async def _probe(dsn: str) -> None:
     try:
-        connection = await AsyncConnection.connect(dsn)
+        connection = await connect_async(dsn)
     except psycopg.OperationalError as error:
         raise database_unavailable(error) from error
     await connection.close()
@@ -271,10 +312,11 @@ async def _probe(dsn: str) -> None:
 async def _introspect(dsn: str) -> tuple[AdaptersMap, str]:
     """Return adapters for the types of pgvector, and the search path that finds them.
 
-    Built once for all connections: type oids are fixed per database.
+    Built once for all connections: type oids are fixed per database. Raises SchemaError if others
+    can create objects in a schema of the path.
     """
     with wrap_driver_errors():
-        async with await AsyncConnection.connect(dsn) as connection:
+        async with await connect_async(dsn) as connection:
             extension = await fetch_pairs(connection, _SQL["extension"])
             if not extension:
                 raise SchemaError("The database has no pgvector yet. Run: sightline migrate")
@@ -284,8 +326,8 @@ async def _introspect(dsn: str) -> tuple[AdaptersMap, str]:
                     f"pgvector is {version} in this database and Sightline needs 0.8 or newer. "
                     "Upgrade it on the server, then run: ALTER EXTENSION vector UPDATE"
                 )
-            schemas = dict.fromkeys(["sightline", "public", schema])
-            path = ", ".join(sql.Identifier(name).as_string(connection) for name in schemas)
+            await require_safe_schemas(connection)
+            path = search_path("sightline", schema)
             await connection.execute("SELECT set_config('search_path', %s, false)", [path])
             info = await TypeInfo.fetch(connection, "halfvec")
             if info is None:

@@ -82,7 +82,7 @@ async def ingest(
             stack.push_async_callback(capacity.close)
         threads = await stack.enter_async_context(capacity.admit(principal, on_wait))
         inputs = await asyncio.to_thread(resolve_inputs, paths)
-        async with database.connection() as connection:
+        async with database.write_connection() as connection:
             asset_space = await embedding_spaces.get_or_create(
                 connection, encoder.identity, "asset"
             )
@@ -92,7 +92,7 @@ async def ingest(
                 passage_space = await embedding_spaces.get_or_create(
                     connection, identity, "passage"
                 )
-        async with database.connection() as connection:
+        async with database.write_connection() as connection:
             target = await collections.ensure(connection, collection)
             await embedding_spaces.assign(connection, target.id, asset_space)
             if passage_space is not None:
@@ -345,7 +345,7 @@ class _IngestRun:
         for index in self._indexes.values():
             await index.finish(added)
         if added >= MIN_ANALYZE_ROWS:
-            async with self.database.connection() as connection:
+            async with self.database.write_connection() as connection:
                 await connection.execute(_SQL["analyze"])
         self.stats.add_time("index", time.perf_counter() - started)
 

@@ -21,11 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-import psycopg
 from psycopg.rows import scalar_row
 
 from sightline.storage.blobs import BlobStore
+from sightline.storage.db.connect import connect
 from sightline.storage.db.queries import load_sql
+from sightline.storage.db.schema_safety import EXTENSION_SCHEMA, extension_schema_sync
 from sightline.storage.errors import ConfigurationError, MediaError, StorageError
 from sightline.storage.files import create_private
 from sightline.storage.postgres import dumps
@@ -41,12 +42,16 @@ _MAX_MANIFEST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Manifest of a backup: schema ``revision``, major version of ``postgres``."""
+    """Manifest of a backup: schema ``revision``, major version of ``postgres``.
+
+    The dump names the types of pgvector with their schema, ``extension_schema``.
+    """
 
     format: int
     sightline: str
     revision: str
     postgres: int
+    extension_schema: str
     dump_sha256: str
     objects: int
 
@@ -59,7 +64,7 @@ def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str
     """
     with (
         tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.absolute().parent) as folder,
-        psycopg.connect(dsn) as connection,
+        connect(dsn) as connection,
     ):
         hold_blobs_sync(connection)
         dump = Path(folder) / "database.dump"
@@ -72,6 +77,7 @@ def write(dsn: str, blobs: BlobStore, file: Path, *, version: str, revision: str
             sightline=version,
             revision=revision,
             postgres=dumps.server_major_version(dsn),
+            extension_schema=extension_schema_sync(connection) or EXTENSION_SCHEMA,
             dump_sha256=_sha256(dump),
             objects=len(stored),
         )

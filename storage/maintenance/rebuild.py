@@ -85,7 +85,7 @@ async def rebuild_assets(
             if row.asset_id in images and row.lacks_vector and row.embedding_space_id in space_ids
         ]
         encoded = await encode([pixels_of(images[row.asset_id]) for row in encodable])
-        async with database.connection() as connection:
+        async with database.write_connection() as connection:
             created = await _insert_vectors(connection, encodable, encoded)
             for row in rows:
                 if row.asset_id not in images:
@@ -111,7 +111,7 @@ async def rebuild_passage_vectors(
     async for batch in _fetch_batches(database, "passages", ids, _PassageRow):
         rows = [row for row in batch if row.embedding_space_id in space_ids]
         vectors = await encode([row.text for row in rows])
-        async with database.connection() as connection:
+        async with database.write_connection() as connection:
             created += await _insert_vectors(connection, rows, vectors)
     return created
 
@@ -124,7 +124,7 @@ async def rebuild_postings(database: Database, ids: Sequence[str]) -> int:
             for row in rows
             for term, frequency in analyze(row.text).frequencies.items()
         ]
-        async with database.connection() as connection, connection.cursor() as cursor:
+        async with database.write_connection() as connection, connection.cursor() as cursor:
             await cursor.executemany(_SQL["insert_posting"], postings)
     return len(ids)
 

@@ -64,7 +64,7 @@ class Repair:
             await self._create_partitions()
         for code, action in _STATEMENTS.items():
             if code in codes:
-                async with self.database.connection() as connection:
+                async with self.database.write_connection() as connection:
                     await connection.execute(_SQL["no_time_limit"])
                     self._add(code, (await connection.execute(_SQL[code])).rowcount, action)
         if "blob_missing" in codes:
@@ -84,7 +84,7 @@ class Repair:
             self.actions.append(RepairAction(code, count, action))
 
     async def _create_partitions(self) -> None:
-        async with self.database.connection() as connection:
+        async with self.database.write_connection() as connection:
             for space in await embedding_spaces.list_spaces(connection):
                 params = {"partition": f"sightline.{space.partition}"}
                 state = await fetch_value(connection, _SQL["partition_state"], params)
@@ -97,7 +97,7 @@ class Repair:
 
     async def _drop_for_reingest(self) -> None:
         """Drop sources with missing blobs; ``_delete_files`` removes their other blobs."""
-        async with self.database.connection() as connection:
+        async with self.database.write_connection() as connection:
             missing = [
                 location
                 for location in await fetch_pairs(connection, _CHECKS["locations"])
@@ -132,7 +132,7 @@ class Repair:
             self._add("passage_without_postings", count, "analyzed again")
 
     async def _build_indexes(self) -> None:
-        async with self.database.connection() as connection:
+        async with self.database.write_connection() as connection:
             for space in await embedding_spaces.list_spaces(connection):
                 if not await embedding_spaces.has_index(connection, space):
                     await embedding_spaces.ensure_index(connection, space)

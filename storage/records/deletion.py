@@ -8,6 +8,7 @@ exclusive lock.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,11 +19,13 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_one, fetch_values, load_sql
-from sightline.storage.errors import UnknownAssetError
+from sightline.storage.db.row_locks import RowLock, lock, lock_sync
+from sightline.storage.errors import LockTimeoutError, UnknownAssetError
+
+logger = logging.getLogger(__name__)
 
 _SQL = load_sql("assets")
-# Arbitrary key of the advisory lock on the blob store.
-_BLOB_LOCK = {"key": 0x51647_0B1}
+_BLOB_LOCK = RowLock("blobs", "the stored files", timeout_seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,12 @@ class _DeletedRows:
 
 async def hold_blobs(connection: Connection) -> None:
     """Prevent the deletion of blobs until the end of the transaction (shared lock)."""
-    await connection.execute(_SQL["lock_blobs_shared"], _BLOB_LOCK)
+    await lock(connection, _BLOB_LOCK, shared=True)
 
 
 def hold_blobs_sync(connection: psycopg.Connection[TupleRow]) -> None:
     """Do the same as ``hold_blobs`` without an event loop."""
-    connection.execute(_SQL["lock_blobs_shared"], _BLOB_LOCK)
+    lock_sync(connection, _BLOB_LOCK, shared=True)
 
 
 async def delete_assets(database: Database, blobs: BlobStore, ids: Iterable[str]) -> DeletionResult:
@@ -58,7 +61,7 @@ async def delete_assets(database: Database, blobs: BlobStore, ids: Iterable[str]
     """
     wanted = list(dict.fromkeys(ids))
     params = {"ids": [each for each in wanted if "\0" not in each]}
-    async with database.connection() as connection:
+    async with database.write_connection() as connection:
         deleted = await fetch_one(connection, _SQL["delete"], params, row=_DeletedRows)
         if deleted is None or (missing := set(wanted) - set(deleted.asset_ids)):
             raise UnknownAssetError(missing if deleted else wanted)
@@ -71,13 +74,22 @@ async def discard_unreferenced_blobs(
 ) -> int:
     """Delete the blobs that no row references; return how many.
 
-    Call it after the deletion (or the failed insert) is committed.
+    Call it after the deletion (or the failed insert) is committed. During a long backup the blobs
+    stay: `sightline check --repair` deletes them.
     """
     # Without a principal: collections that it cannot see may reference the same bytes.
     with row_security.as_principal(None):
-        async with database.connection() as connection:
-            await connection.execute(_SQL["lock_blobs"], _BLOB_LOCK)
-            params = {"locations": list(locations)}
-            return blobs.discard(
-                await fetch_values(connection, _SQL["unreferenced_locations"], params)
+        try:
+            async with database.write_connection() as connection:
+                await lock(connection, _BLOB_LOCK)
+                params = {"locations": list(locations)}
+                return blobs.discard(
+                    await fetch_values(connection, _SQL["unreferenced_locations"], params)
+                )
+        except LockTimeoutError:
+            logger.warning(
+                "a backup or an ingest uses the stored files; %d unreferenced ones stay until: "
+                "sightline check --repair",
+                len(locations),
             )
+            return 0

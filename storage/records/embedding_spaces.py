@@ -12,14 +12,13 @@ from typing import Any, LiteralString
 from psycopg import sql
 
 from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_value, load_sql
+from sightline.storage.db.row_locks import RowLock, lock
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.types import Level
 
 _SQL = load_sql("embedding_spaces")
-# Arbitrary number that separates these advisory locks from others.
-_LOCK_FAMILY = 0x51647
-_ALL_SPACES = 0
+_ALL_SPACES = RowLock("embedding_spaces", "the embedding spaces", timeout_seconds=30)
 _MAX_DIMENSION = 4000
 # Memory that an HNSW graph needs per row in addition to the vector.
 _GRAPH_BYTES_PER_ROW = 1024
@@ -79,7 +78,8 @@ async def get_or_create(
     space_id = await fetch_value(connection, _SQL["find"], params)
     if space_id is None:
         async with connection.transaction():
-            await _lock(connection, _ALL_SPACES)
+            await lock(connection, _ALL_SPACES)
+            await connection.execute(_SQL["creation_settings"])
             space_id = await fetch_value(connection, _SQL["find"], params)
             if space_id is None:
                 space_id = await fetch_value(connection, _SQL["insert"], params)
@@ -138,30 +138,35 @@ async def has_index(connection: Connection, space: EmbeddingSpace) -> bool:
 async def drop_index(connection: Connection, space: EmbeddingSpace) -> None:
     """Drop the vector index; a large load is then about forty times faster.
 
-    Until ``ensure_index`` builds it again, searches read all vectors.
+    Until ``ensure_index`` builds it again, searches read all vectors. Raises LockTimeoutError if
+    another process builds it, or if a session keeps reading the vectors: searches would queue
+    behind a longer wait.
     """
     async with connection.transaction():
-        await _lock(connection, space.id)
+        await lock(connection, _index_lock(space))
+        await connection.execute(_SQL["drop_settings"])
         await connection.execute(space.compose(_SQL["drop_index"]))
 
 
 async def ensure_index(connection: Connection, space: EmbeddingSpace) -> None:
     """Build the vector index if it is missing. Writers wait, searches do not.
 
-    The build uses as much memory as the graph needs, at most 2 GiB.
+    The build uses as much memory as the graph needs, at most 2 GiB. Raises LockTimeoutError if
+    another process is building it.
     """
     async with connection.transaction():
-        await _lock(connection, space.id)
+        await lock(connection, _index_lock(space))
         if await has_index(connection, space):
             return
         rows = await count_vectors(connection, space)
         needed_bytes = rows * (2 * space.identity.dimension + _GRAPH_BYTES_PER_ROW)
         kilobytes = min(needed_bytes, _MAX_BUILD_BYTES) // 1024
-        await connection.execute(_SQL["build_settings"], {"kilobytes": kilobytes})
+        await connection.execute(_SQL["drop_settings"])
         await connection.execute(space.compose(_SQL["drop_index"]))  # may be invalid
+        await connection.execute(_SQL["build_settings"], {"kilobytes": kilobytes})
         await connection.execute(space.compose(_SQL["create_index"]))
         await connection.execute(space.compose(_SQL["analyze"]))
 
 
-async def _lock(connection: Connection, space_id: int) -> None:
-    await connection.execute(_SQL["lock"], {"family": _LOCK_FAMILY, "space_id": space_id})
+def _index_lock(space: EmbeddingSpace) -> RowLock:
+    return RowLock(f"embedding_space:{space.id}", "the vector index", timeout_seconds=10)

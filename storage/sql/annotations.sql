@@ -12,7 +12,7 @@ SELECT
     created_at
 FROM sightline.annotation
 WHERE asset_id = ANY(%(asset_ids)s)
-ORDER BY asset_id, id
+ORDER BY asset_id, created_at, id
 
 -- name: get
 SELECT
@@ -28,4 +28,5 @@ FROM sightline.asset
 JOIN sightline.collection ON collection.id = asset.collection_id
 WHERE (%(collection)s::text IS NULL OR collection.name = %(collection)s)
 AND EXISTS (SELECT FROM sightline.annotation WHERE annotation.asset_id = asset.id)
-ORDER BY asset.collection_id, asset.source_id, asset.page, asset.frame_seconds, asset.id
+ORDER BY
+    asset.collection_id, asset.created_at, asset.source_id, asset.page, asset.frame_seconds, asset.id

@@ -39,7 +39,8 @@ JOIN sightline.passage ON passage.source_id = source.id
 JOIN sightline.collection ON collection.id = source.collection_id
 WHERE (%(collection)s::text IS NULL OR collection.name = %(collection)s)
 AND regexp_replace(source.name, '^.*/', '') = ANY (%(files)s)
-ORDER BY source.name, passage.id
+ORDER BY
+    source.name, passage.page, passage.kind, passage.ordinal, passage.start_seconds, passage.id
 
 -- name: delete
 -- Vectors, regions, passages, thumbnails and annotations are deleted by cascade. A source is
@@ -67,10 +68,3 @@ SELECT candidate
 FROM unnest(%(locations)s::text[]) AS candidate
 WHERE NOT EXISTS (SELECT FROM sightline.asset WHERE location = candidate)
 AND NOT EXISTS (SELECT FROM sightline.source WHERE location = candidate)
-
--- name: lock_blobs_shared
--- Until the end of the transaction.
-SELECT pg_advisory_xact_lock_shared(%(key)s)
-
--- name: lock_blobs
-SELECT pg_advisory_xact_lock(%(key)s)

@@ -61,15 +61,21 @@ SELECT EXISTS (
 -- name: count_vectors
 SELECT count(*) FROM sightline.{partition}
 
--- name: lock
--- Until the end of the transaction. Space 0 locks all spaces.
-SELECT pg_advisory_xact_lock(%(family)s, %(space_id)s)
+-- name: creation_settings
+-- Until the end of the transaction. A new partition waits for the transactions of writers.
+SELECT set_config('lock_timeout', '30s', true)
+
+-- name: drop_settings
+-- Until the end of the transaction. A drop waits for readers, and every search queues behind it: an
+-- analyst with an open transaction must not stop them.
+SELECT set_config('lock_timeout', '1s', true)
 
 -- name: build_settings
 -- Until the end of the transaction. A graph that does not fit into memory takes three times as
--- long to build.
+-- long to build. The build waits for writers only.
 SELECT
     set_config('statement_timeout', '0', true),
+    set_config('lock_timeout', '60s', true),
     set_config(
         'maintenance_work_mem',
         greatest(

@@ -10,12 +10,12 @@ FROM sightline.source
 WHERE collection_id = %(collection_id)s
 AND (content_key = ANY (%(keys)s) OR location = ANY (%(locations)s))
 
--- name: lock_collection
--- Writers of one collection run one after another; otherwise they could deadlock on rows. Without
--- a time limit: a writer may have to wait while an index is built.
+-- name: write_settings
+-- Until the end of the transaction: a writer may have to wait while an index is built. In a
+-- statement of its own: a timeout counts from the start of the statement that waits.
 SELECT
     set_config('statement_timeout', '0', true),
-    pg_advisory_xact_lock(%(family)s, %(collection_id)s)
+    set_config('lock_timeout', %(lock_seconds)s || 's', true)
 
 -- name: delete_failures
 -- Of files that are tried again. A place identifies failures without a file (upload, URL, member).
@@ -104,12 +104,10 @@ SELECT source_id, ordinal, id, frame_seconds FROM sightline.asset
 WHERE source_id = ANY (%(ids)s)
 
 -- name: passage_ids
-SELECT nextval(pg_get_serial_sequence('sightline.passage', 'id'))
-FROM generate_series(1, %(count)s)
+SELECT sightline.new_ids('passage', %(count)s)
 
 -- name: region_ids
-SELECT nextval(pg_get_serial_sequence('sightline.region', 'id'))
-FROM generate_series(1, %(count)s)
+SELECT sightline.new_ids('region', %(count)s)
 
 -- name: copy_assets
 COPY sightline.asset (

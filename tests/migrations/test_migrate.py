@@ -26,11 +26,11 @@ def run(dsn: str, *statements: bytes) -> list[tuple[object, ...]]:
 
 
 def objects(dsn: str) -> list[tuple[object, ...]]:
-    """Return all objects of both schemas except the version table."""
+    """Return all objects of both schemas except the tables of versions and locks."""
     return run(
         dsn,
         b"SELECT relname::text FROM pg_class WHERE relnamespace = 'sightline'::regnamespace "
-        b"AND relname NOT LIKE 'schema_version%' "
+        b"AND relname NOT LIKE 'schema_version%' AND relname NOT LIKE 'lock%' "
         b"UNION SELECT relname FROM pg_class WHERE relnamespace = 'analytics'::regnamespace "
         b"UNION SELECT proname FROM pg_proc WHERE pronamespace IN "
         b"('sightline'::regnamespace, 'analytics'::regnamespace) ORDER BY 1",
@@ -138,7 +138,8 @@ def guest_dsn(postgres_dsn: str, empty_dsn: str) -> Iterator[str]:
         connection.execute("DROP ROLE guest")
 
 
-def test_missing_rights_for_pgvector_are_explained(guest_dsn: str) -> None:
+def test_missing_rights_for_pgvector_are_explained(guest_dsn: str, empty_dsn: str) -> None:
+    run(empty_dsn, b"CREATE SCHEMA sightline AUTHORIZATION guest")
     with pytest.raises(SchemaError, match=r"'guest' may not install pgvector .* CREATE EXTENSION"):
         schema_migration.upgrade(guest_dsn)
 

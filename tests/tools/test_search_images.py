@@ -263,8 +263,8 @@ async def test_searches_are_logged(environment_copy: ToolEnvironment) -> None:
 async def _log(tools: ToolClient) -> list[tuple[object, ...]]:
     async with tools.database.connection() as connection:
         cursor = await connection.execute(
-            "SELECT tool, collection, query, result_count FROM retrieval_log ORDER BY id DESC "
-            "LIMIT 1"
+            "SELECT tool, collection, query, result_count FROM retrieval_log "
+            "ORDER BY created_at DESC LIMIT 1"
         )
         return await cursor.fetchall()
 

@@ -80,6 +80,12 @@ class Dependencies:
         async with database.connection() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def write_connection(self) -> AsyncIterator[Connection]:
+        database = await self.database.get()
+        async with database.write_connection() as connection:
+            yield connection
+
 
 #: The context that the SDK passes to every call.
 Call = Context[Dependencies, Any]

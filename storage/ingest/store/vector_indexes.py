@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import load_sql
+from sightline.storage.errors import LockTimeoutError
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.records import embedding_spaces
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
@@ -51,21 +52,37 @@ class VectorIndexMaintainer:
         min_rows = max(self.options.bulk_rows, self.options.bulk_fraction * self._existing_rows)
         if not self._has_index or rows <= min_rows:
             return
+        try:
+            async with self.database.write_connection() as connection:
+                await embedding_spaces.drop_index(connection, self.space)
+        except LockTimeoutError:
+            logger.info("the vector index is in use; keeping it during the load, which is slower")
+            return
         logger.info("expecting about %d vectors: building the index after the load", rows)
-        async with self.database.connection() as connection:
-            await embedding_spaces.drop_index(connection, self.space)
         self._has_index = False
 
     async def finish(self, added_rows: int) -> None:
         """Build a missing index and update the statistics of the planner."""
-        async with self.database.connection() as connection:
-            await embedding_spaces.ensure_index(connection, self.space)
-            if added_rows >= MIN_ANALYZE_ROWS:
+        await _ensure_index(self.database, self.space)
+        if added_rows >= MIN_ANALYZE_ROWS:
+            async with self.database.write_connection() as connection:
                 await connection.execute(self.space.compose(_SQL["analyze_partition"]))
 
 
 async def build_missing_indexes(database: Database) -> None:
     """Build the vector indexes that an interrupted load left missing."""
     async with database.connection() as connection:
-        for space in await embedding_spaces.list_spaces(connection):
+        spaces = await embedding_spaces.list_spaces(connection)
+    for space in spaces:
+        await _ensure_index(database, space)
+
+
+async def _ensure_index(database: Database, space: EmbeddingSpace) -> None:
+    async with database.connection() as connection:
+        if await embedding_spaces.has_index(connection, space):
+            return
+    try:
+        async with database.write_connection() as connection:
             await embedding_spaces.ensure_index(connection, space)
+    except LockTimeoutError:
+        logger.info("the index of embedding space %d is built by another process", space.id)

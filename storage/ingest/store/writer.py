@@ -20,6 +20,7 @@ from sightline.storage.db.queries import (
     fetch_values,
     load_sql,
 )
+from sightline.storage.db.row_locks import RowLock, lock
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.progress import Outcome
@@ -34,7 +35,8 @@ from sightline.storage.records.collections import Collection
 from sightline.storage.records.deletion import discard_unreferenced_blobs, hold_blobs
 
 _SQL = load_sql("ingest")
-_LOCK_FAMILY = 0x51648  # arbitrary; different from the lock family of embedding spaces
+# An index build, for which a writer waits, may take this long.
+_WAIT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,17 @@ class IngestWriter:
         """
         await self._store_uploads(batch)
         outcomes: dict[stages.FinishedSource, Outcome] = {}
-        async with self.database.connection() as connection:
-            lock = {"family": _LOCK_FAMILY, "collection_id": self.collection.id}
-            await connection.execute(_SQL["lock_collection"], lock)
+        # Writers of one collection run one after another; otherwise they could deadlock on rows.
+        turn = RowLock(
+            f"collection:{self.collection.id}",
+            f"the collection {self.collection.name!r}",
+            timeout_seconds=_WAIT_SECONDS,
+        )
+        async with self.database.write_connection(
+            acquire_timeout_seconds=_WAIT_SECONDS
+        ) as connection:
+            await connection.execute(_SQL["write_settings"], {"lock_seconds": _WAIT_SECONDS})
+            await lock(connection, turn)
             sources = await self._check_blobs(connection, batch)
             rows = BatchRows()
             new = [each for each in sources if _existing_of(each) is None]

@@ -333,7 +333,7 @@ async def scans(database: Database, question: str, *, whole_tables: bool) -> dic
             # With so few rows the planner would rather read them all, as with many it would not.
             await connection.execute("SET LOCAL enable_seqscan = off")
         await connection.execute("SET LOCAL enable_bitmapscan = off")
-        await connection.execute("SET LOCAL search_path = analytics, public")
+        await connection.execute("SET LOCAL search_path = analytics, sightline_vector")
         before = dict(await (await connection.execute(counts)).fetchall())
         await (await connection.execute(question.encode())).fetchall()
         after = dict(await (await connection.execute(counts)).fetchall())

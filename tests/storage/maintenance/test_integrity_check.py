@@ -91,11 +91,12 @@ async def test_missing_blobs_and_missing_files_are_different_findings(
     async with database.connection() as connection:
         album = await collections.get(connection, "album")
         picture = tmp_path / "b.jpg"
-        await add_source(connection, album, "b.jpg", location=f"file:{picture}")
-        await add_passage(connection, album, 2, "text")
+        source = await add_source(connection, album, "b.jpg", location=f"file:{picture}")
+        passage = await add_passage(connection, album, source, "text")
         await connection.execute(
             "INSERT INTO embedding (embedding_space_id, collection_id, passage_id, embedding) "
-            "SELECT 2, collection_id, max(id), '[1,0]' FROM passage GROUP BY collection_id"
+            "VALUES (2, %s, %s, '[1,0]')",
+            [album.id, passage],
         )
     assert await codes(database, objects) == {"blob_missing": 1, "file_missing": 1}
     picture.write_bytes(b"")
