@@ -29,6 +29,12 @@ from sightline.storage.types import Level
 from sightline.tools.vlm.vlm_reranker import VlmReranker
 
 _LOADING_WAIT_SECONDS = 600.0
+# The first patch release without the problem, for each supported version of Python.
+_FIXED_IN: dict[str, dict[tuple[int, int], int]] = {
+    "CVE-2024-0450 (zipfile, overlapping members)": {(3, 11): 8, (3, 12): 2},
+    "CVE-2024-6232 (tarfile, quadratic time)": {(3, 11): 10, (3, 12): 6},
+    "CVE-2025-8194 (tarfile, endless loop)": {(3, 11): 14, (3, 12): 12, (3, 13): 6},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ async def run_doctor(_: argparse.Namespace) -> int:
 
 async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
     """Run all checks."""
-    yield Diagnosis("ok", "Python", sys.version.split()[0])
+    yield check_python(sys.version_info[:3])
     for warning in unknown_variables(os.environ):
         yield Diagnosis("note", "settings", warning)
     yield _data_dir(settings)
@@ -66,6 +72,22 @@ async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
     yield await _reranker(settings)
     yield _allowed_roots(settings)
     yield _http(settings)
+
+
+def check_python(version: tuple[int, int, int]) -> Diagnosis:
+    """Report known vulnerabilities of an interpreter in modules that read hostile files."""
+    shown = ".".join(map(str, version))
+    minor, patch = version[:2], version[2]
+    open_cves = [cve for cve, fixed in _FIXED_IN.items() if patch < fixed.get(minor, 0)]
+    if not open_cves:
+        return Diagnosis("ok", "Python", shown)
+    needed = max(_FIXED_IN[cve][minor] for cve in open_cves)
+    return Diagnosis(
+        "note",
+        "Python",
+        f"{shown} has {', '.join(open_cves)}. Archives are read in limited worker processes, so "
+        f"that one file fails at most. Install {minor[0]}.{minor[1]}.{needed} or newer.",
+    )
 
 
 def _data_dir(settings: Settings) -> Diagnosis:

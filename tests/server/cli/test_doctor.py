@@ -1,0 +1,27 @@
+import pytest
+
+from sightline.server.cli.doctor import check_python
+
+
+@pytest.mark.parametrize(
+    ("version", "cves", "install"),
+    [
+        ((3, 11, 7), ["CVE-2024-0450", "CVE-2024-6232", "CVE-2025-8194"], "3.11.14"),
+        ((3, 11, 9), ["CVE-2024-6232", "CVE-2025-8194"], "3.11.14"),
+        ((3, 11, 13), ["CVE-2025-8194"], "3.11.14"),
+        ((3, 12, 5), ["CVE-2024-6232", "CVE-2025-8194"], "3.12.12"),
+        ((3, 13, 5), ["CVE-2025-8194"], "3.13.6"),
+    ],
+)
+def test_an_interpreter_with_known_vulnerabilities_is_noted(
+    version: tuple[int, int, int], cves: list[str], install: str
+) -> None:
+    diagnosis = check_python(version)
+    assert diagnosis.status == "note"
+    assert [word for word in diagnosis.message.split() if word.startswith("CVE-")] == cves
+    assert f"Install {install} or newer" in diagnosis.message
+
+
+@pytest.mark.parametrize("version", [(3, 11, 14), (3, 12, 12), (3, 13, 6), (3, 14, 0)])
+def test_a_patched_interpreter_is_fine(version: tuple[int, int, int]) -> None:
+    assert check_python(version).status == "ok"
