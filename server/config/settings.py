@@ -137,8 +137,8 @@ class HttpSettings(SettingsGroup):
     allowed_origins: Words = ()
     """Accepted browser origins, such as `https://name`."""
     max_connections: PositiveInt = 1024
-    """Maximum open connections. If there is no reverse proxy (`http.public_url` is unset), an
-    address may have a quarter of them."""
+    """Maximum open connections. If `http.public_url` is unset, so that there is no reverse proxy,
+    another machine may have a quarter of them."""
     shutdown_timeout_seconds: Seconds = 10.0
     """How long running calls may continue after SIGTERM."""
 

@@ -19,6 +19,16 @@ class HttpLimits:
     resume_seconds: float = 30.0
     #: Open event streams of a principal. A session has one.
     max_streams_each: int = 64
+    #: Time to send the head of a request.
+    head_seconds: float = 10.0
+    #: Time to send a body, plus the time that its bytes need at the minimum rate.
+    body_seconds: float = 20.0
+    min_body_bytes_per_second: int = 64 * 1024
+    #: Time to send the rest of a body that was refused.
+    linger_seconds: float = 5.0
+    #: Time in which a client must read this much of its response.
+    write_seconds: float = 30.0
+    min_written_bytes: int = 64 * 1024
     #: Body of one request, and bodies of all open requests.
     max_body_bytes: int = 8 * 2**20
     max_total_body_bytes: int = 256 * 2**20

@@ -16,6 +16,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from mcp.server.auth.routes import build_resource_metadata_url
@@ -29,6 +30,8 @@ from sightline.server.auth.http_auth import HttpAuth, create_http_auth
 from sightline.server.auth.insufficient_scope import challenge_insufficient_scope
 from sightline.server.config import Settings, variable
 from sightline.server.config.hosts import MCP_PATH, in_url
+from sightline.server.http import descriptors
+from sightline.server.http.connections import Connections, LimitedProtocol
 from sightline.server.http.event_store import InMemoryEventStore
 from sightline.server.http.health_routes import add_health_routes
 from sightline.server.http.http_limits import DEFAULT_LIMITS, HttpLimits
@@ -44,6 +47,11 @@ from sightline.tools.registry import register_all
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 512
+#: Without a proxy, another machine may have a quarter of the connections.
+_ADDRESS_SHARE = 4
+#: A peer that vanished without closing its connection is noticed after one to two minutes.
+_KEEP_ALIVE_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+_UNACKNOWLEDGED_MILLISECONDS = 60_000
 #: Delay before a client of protocol revision 2025-11-25 reconnects a stream.
 _SSE_RETRY_MS = 1000
 #: HTTP requests per minute that are allowed for each allowed tool call.
@@ -148,7 +156,18 @@ def _track_posts(app: ASGIApp, posts: InFlight) -> ASGIApp:
 
 
 class _UvicornServer(uvicorn.Server):
-    """uvicorn without signal handlers, which would end the process with the signal."""
+    """uvicorn that closes slow connections.
+
+    It has no signal handlers, because those of uvicorn would end the process with the signal.
+    """
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self._connections = connections
+
+    async def on_tick(self, counter: int) -> bool:
+        self._connections.close_slow()
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -164,6 +183,7 @@ class RunningServer:
     #: Done when the server has stopped.
     task: asyncio.Task[None]
     posts: InFlight
+    connections: Connections
 
     async def stop(self, timeout_seconds: float) -> None:
         """Wait for running calls and their responses; then close streams and stop."""
@@ -197,6 +217,8 @@ async def start_http_server(
     At the end of the block, running calls may finish within ``http.shutdown_timeout_seconds``.
     Raises ConfigurationError for an invalid address, port or token.
     """
+    max_connections = descriptors.limit_connections(settings.http.max_connections)
+    settings = settings.replace(http__max_connections=max_connections)
     bound = _bind(settings.http.host, settings.http.port)
     try:
         address = f"http://{in_url(settings.http.host)}:{bound.getsockname()[1]}{MCP_PATH}"
@@ -204,23 +226,29 @@ async def start_http_server(
             settings, address, register=register, on_failure=on_failure, limits=limits
         )
         posts = InFlight()
-        server = _UvicornServer(
-            uvicorn.Config(
-                _track_posts(starlette, posts),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="on",  # with "auto", uvicorn ignores errors of the lifespan
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=_CLOSE_SECONDS,
-            )
+        connections = _create_connections(settings, limits)
+        config = uvicorn.Config(
+            _track_posts(starlette, posts),
+            # uvicorn takes a class, but only calls it.
+            http=partial(LimitedProtocol, connections=connections),  # type: ignore[arg-type]
+            ws="none",
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",  # with "auto", uvicorn ignores errors of the lifespan
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_CLOSE_SECONDS,
         )
-        task = asyncio.create_task(server.serve(sockets=[bound]))
-        running = RunningServer(app, server, task, posts)
-        try:
-            yield address, running
-        finally:
-            await running.stop(settings.http.shutdown_timeout_seconds)
+        server = _UvicornServer(config, connections)
+        with descriptors.log_exhaustion_once():
+            task = asyncio.create_task(server.serve(sockets=[bound]))
+            running = RunningServer(app, server, task, posts, connections)
+            try:
+                yield address, running
+            finally:
+                await running.stop(settings.http.shutdown_timeout_seconds)
     finally:
         bound.close()
 
@@ -231,6 +259,7 @@ async def serve(settings: Settings) -> None:
     Raises ConfigurationError for an invalid setting, and the error that makes the database
     permanently unusable.
     """
+    descriptors.raise_descriptor_limit()
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Exception | None] = loop.create_future()
     running: RunningServer | None = None
@@ -260,6 +289,14 @@ async def serve(settings: Settings) -> None:
         raise error
 
 
+def _create_connections(settings: Settings, limits: HttpLimits) -> Connections:
+    max_total = settings.http.max_connections
+    # Behind a proxy all connections come from its address.
+    has_proxy = settings.http.public_url is not None
+    max_per_address = max_total if has_proxy else max(1, max_total // _ADDRESS_SHARE)
+    return Connections(limits, max_total=max_total, max_per_address=max_per_address)
+
+
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -272,4 +309,9 @@ def _bind(host: str, port: int) -> socket.socket:
     # Without TCP_NODELAY, the end of a response waits 40 ms for an acknowledgment of its start.
     # asyncio sets it for sockets with an explicit protocol only. Connections inherit it.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {**_KEEP_ALIVE_PROBES, "TCP_USER_TIMEOUT": _UNACKNOWLEDGED_MILLISECONDS}
+    for name, value in options.items():
+        if (option := getattr(socket, name, None)) is not None:  # not on every platform
+            bound.setsockopt(socket.IPPROTO_TCP, option, value)
     return bound

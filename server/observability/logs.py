@@ -20,6 +20,36 @@ logger = logging.getLogger(__name__)
 
 #: Libraries whose INFO messages do not help operators.
 QUIET_LOGGERS = "httpx", "httpcore", "mcp", "uvicorn.access", "alembic", "psycopg.pool", "RapidOCR"
+#: Loggers that anybody without a token can make write, besides those of libraries.
+_PUBLIC_LOGGERS = ("sightline.server.auth", "sightline.server.http")
+_REPEAT_SECONDS = 60.0
+_MAX_REPEATS = 20
+
+
+class RepeatLimit(logging.Filter):
+    """Limits the messages of one place in the code, so that a flood cannot fill the disk.
+
+    It applies to libraries and to loggers that callers without a token reach.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Start of the interval and number of messages, by place.
+        self._places: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("sightline.") and not record.name.startswith(_PUBLIC_LOGGERS):
+            return True
+        place = (record.pathname, record.lineno)
+        since, count = self._places.get(place, (record.created, 0))
+        if record.created - since >= _REPEAT_SECONDS:
+            if count > _MAX_REPEATS:
+                left_out = count - _MAX_REPEATS
+                record.msg = f"{record.getMessage()} ({left_out} similar messages were left out)"
+                record.args = ()
+            since, count = record.created, 0
+        self._places[place] = (since, count + 1)
+        return count < _MAX_REPEATS
 
 
 class _TextFormatter(logging.Formatter):
@@ -81,6 +111,7 @@ def configure(settings: Settings) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if settings.log.format == "json" else _TextFormatter())
+    handler.addFilter(RepeatLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     level = logging.getLevelNamesMapping()[settings.log.level.upper()]

@@ -118,7 +118,7 @@ async def run_server(
             yield target
 
 
-async def _sees_everything(_: str) -> None:
+async def _sees_everything(principal: str) -> str | None:
     return None
 
 

@@ -30,7 +30,7 @@ def offer(mcp: MCPServer) -> None:
 
 
 @asynccontextmanager
-async def run_server(tmp_path: Path, **options: object) -> AsyncIterator[str]:
+async def run_server(tmp_path: Path, **options: Any) -> AsyncIterator[str]:
     settings = make_settings(tmp_path, **options)
     async with start_http_server(settings, register=(offer,)) as (url, _):
         yield url

@@ -90,3 +90,31 @@ def test_text_of_callers_cannot_start_a_line_or_move_the_cursor(
         assert json.loads(begun[0])["message"] == f"no asset {HOSTILE}"
     else:
         assert r"van\n12:00:00 ERROR   sightline: forged\r\x1b[2J" in begun[0]
+
+
+def _record(name: str, created: float, line: int = 1) -> logging.LogRecord:
+    record = logging.LogRecord(name, logging.WARNING, "file.py", line, "seen %d", (7,), None)
+    record.created = created
+    return record
+
+
+@pytest.mark.parametrize(
+    "name", ["uvicorn.error", "mcp.server", "asyncio", "sightline.server.auth.x"]
+)
+def test_messages_that_anybody_can_cause_are_limited(name: str) -> None:
+    limit = logs.RepeatLimit()
+    kept = [limit.filter(_record(name, 100 + number / 1000)) for number in range(50)]
+    assert kept == [True] * 20 + [False] * 30
+    assert limit.filter(_record(name, 101, line=2))
+    after = _record(name, 160)
+    assert limit.filter(after)
+    assert after.getMessage() == "seen 7 (30 similar messages were left out)"
+    again = _record(name, 220)
+    assert limit.filter(again)
+    assert again.getMessage() == "seen 7"
+
+
+def test_messages_about_calls_are_not_limited() -> None:
+    limit = logs.RepeatLimit()
+    records = [_record("sightline.server.mcp_server.server", 100) for _ in range(50)]
+    assert all(map(limit.filter, records))
