@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 from sightline.server.config.settings import CONFIG_VARIABLE
+from sightline.server.observability import logs, terminal
 from sightline.storage.errors import SightlineError, describe
 
 #: Module and help text of each command. The module defines ``run_COMMAND``, which may be async and
@@ -62,7 +63,7 @@ _COMMANDS = {
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all commands; with ``only``, the arguments of one command."""
-    parser = argparse.ArgumentParser(
+    parser = terminal.Parser(
         prog="sightline",
         description="Search images, documents and video from any AI agent over MCP.",
         epilog="Settings are environment variables (SIGHTLINE_...) or keys of sightline.toml. "
@@ -99,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         (word for previous, word in pairs if word[:1] != "-" and previous != "--config"), ""
     )
     only = None if command and command not in _COMMANDS else command
+    logs.escape_unconfigured()
     arguments = build_parser(only).parse_args(argv)
     if "config" in arguments:
         # An environment variable, so that child processes use the same file.
@@ -107,13 +109,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = arguments.run(arguments)
         return int((asyncio.run(result) if inspect.iscoroutine(result) else result) or 0)
     except SightlineError as error:
-        print(f"sightline {arguments.command}: {describe(error)}", file=sys.stderr)
+        first, *more = describe(error).split("\n")
+        # Indented, so that no line of the message passes for one of the command.
+        lines = (f"sightline {arguments.command}: {first}", *(f"    {line}" for line in more))
+        terminal.write_lines(*lines, error=True)
         logging.getLogger(__name__).debug("details", exc_info=True)
         return 2
     except KeyboardInterrupt:
-        print(f"sightline {arguments.command}: stopped", file=sys.stderr)
+        terminal.write_lines(f"sightline {arguments.command}: stopped", error=True)
         return 130
     except BrokenPipeError:
-        # The reader of the output, such as head, has closed the pipe.
-        sys.stderr.close()
+        terminal.close_stderr()
         return 141
+    except Exception as error:  # noqa: BLE001
+        terminal.write_traceback(error)
+        return 1

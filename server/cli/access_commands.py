@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from sightline.server.auth.static_tokens import issue_token
 from sightline.server.config import load_settings
 from sightline.server.database.provider import database_dsn, open_database
+from sightline.server.observability.terminal import write_lines
 from sightline.storage.analytics import analyst_roles
 from sightline.storage.db import row_security
 from sightline.storage.errors import ConfigurationError, UnknownNameError
@@ -27,9 +27,13 @@ def configure_token(parser: argparse.ArgumentParser) -> None:
 def run_token(arguments: argparse.Namespace) -> None:
     """Print the line for the token file on stdout, and the secret token on stderr."""
     secret, stored = issue_token(arguments.name, arguments.scopes)
-    print(f"To choose its collections: sightline bind {stored.name}", file=sys.stderr)
-    print(f"Token for {stored.name}. It is shown only once:\n{secret}", file=sys.stderr)
-    print(stored)
+    write_lines(
+        f"To choose its collections: sightline bind {stored.name}",
+        f"Token for {stored.name}. It is shown only once:",
+        secret,
+        error=True,
+    )
+    write_lines(str(stored))
 
 
 def configure_bind(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +74,7 @@ async def run_bind(arguments: argparse.Namespace) -> None:
         for bound, names in bindings.items()
     }
     lines["all others"] = lines.pop(row_security.DEFAULT_PRINCIPAL, others)
-    print(*(f"{bound}: {names}" for bound, names in lines.items()), sep="\n")
+    write_lines(*(f"{bound}: {names}" for bound, names in lines.items()))
 
 
 def configure_grant_analyst(parser: argparse.ArgumentParser) -> None:
@@ -95,17 +99,17 @@ async def run_grant_analyst(arguments: argparse.Namespace) -> None:
             everything=arguments.all_collections,
         )
     if settings.database.url is None:
-        print(
+        write_lines(
             "The embedded Postgres runs only while a Sightline process runs, and accepts only the "
             "owner of the data folder.",
-            file=sys.stderr,
+            error=True,
         )
-    print(
+    write_lines(
         f"{arguments.name} can read the schema analytics. Store this connection string; it "
         "contains the password. To create a new password, run the command again.",
-        file=sys.stderr,
+        error=True,
     )
-    print(granted)
+    write_lines(granted)
 
 
 def configure_revoke_analyst(parser: argparse.ArgumentParser) -> None:
@@ -115,4 +119,4 @@ def configure_revoke_analyst(parser: argparse.ArgumentParser) -> None:
 async def run_revoke_analyst(arguments: argparse.Namespace) -> None:
     with database_dsn(load_settings()) as dsn:
         await analyst_roles.revoke_analyst(dsn, arguments.name)
-    print(f"Deleted the login {arguments.name}.", file=sys.stderr)
+    write_lines(f"Deleted the login {arguments.name}.", error=True)

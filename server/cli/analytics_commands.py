@@ -16,14 +16,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sightline.server.config import Settings, load_settings
 from sightline.server.database import schema_migration
 from sightline.server.database.provider import database_dsn, open_database
+from sightline.server.observability.terminal import write_lines
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.files import write_private
 
 _THUMBNAIL_BATCH = 500
 #: The same options as those of `grant-analyst` logins.
-_SQL_OPTIONS = (
-    "-c search_path={path} -c default_transaction_read_only=on -c statement_timeout=60s"
-)
+_SQL_OPTIONS = "-c search_path={path} -c default_transaction_read_only=on -c statement_timeout=60s"
 
 
 def configure_analyze(parser: argparse.ArgumentParser) -> None:
@@ -45,15 +44,15 @@ async def run_analyze(arguments: argparse.Namespace) -> None:
         for result in await cluster_analysis.cluster_collections(
             database, names=arguments.collections or None, k=arguments.clusters
         ):
-            print(
+            write_lines(
                 f"{result.collection}: {result.assets:,} images in {result.k} clusters "
                 f"(embedding space {result.embedding_space_id}), "
                 f"mean distance {result.mean_distance:.3f}"
             )
         compared = await cluster_analysis.find_near_duplicates(
-            database, progress=lambda line: print(line, file=sys.stderr)
+            database, progress=lambda line: write_lines(line, error=True)
         )
-        print(f"{compared:,} new images compared")
+        write_lines(f"{compared:,} new images compared")
 
 
 def configure_atlas(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +79,7 @@ def run_atlas(arguments: argparse.Namespace) -> None:
         write_private(path, html)
     except OSError as error:
         raise ConfigurationError(f"Cannot write {str(path)!r}: {error.strerror}.") from error
-    print(f"{path}: {summary}, {len(html) / 1e6:.1f} MB", file=sys.stderr)
+    write_lines(f"{path}: {summary}, {len(html) / 1e6:.1f} MB", error=True)
 
 
 async def _draw_atlas(arguments: argparse.Namespace) -> tuple[str, str]:
@@ -125,7 +124,7 @@ async def run_export(arguments: argparse.Namespace) -> None:
         rows = await export_view(
             database, arguments.view, arguments.format, path, embedding_space=arguments.space
         )
-    print(f"{rows:,} rows in {path}", file=sys.stderr)
+    write_lines(f"{rows:,} rows in {path}", error=True)
 
 
 def configure_sql(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from sightline.server.config.settings_loader import EffectiveSetting, effective_settings
+from sightline.server.observability.terminal import write_json, write_lines
 
 
 def configure_config(parser: argparse.ArgumentParser) -> None:
@@ -19,12 +20,9 @@ def configure_config(parser: argparse.ArgumentParser) -> None:
 def run_config(arguments: argparse.Namespace) -> None:
     settings = effective_settings()
     if arguments.format == "json":
-        text = json.dumps(
-            {item.key: {"value": item.value, "source": item.source} for item in settings}, indent=2
-        )
+        write_json({item.key: {"value": item.value, "source": item.source} for item in settings})
     else:
-        text = "\n".join(_toml(settings) if arguments.format == "toml" else _table(settings))
-    print(text)
+        write_lines(*(_toml(settings) if arguments.format == "toml" else _table(settings)))
 
 
 def _table(settings: list[EffectiveSetting]) -> Iterator[str]:
@@ -37,7 +35,8 @@ def _table(settings: list[EffectiveSetting]) -> Iterator[str]:
 def _toml(settings: list[EffectiveSetting]) -> Iterator[str]:
     for group, items in groupby(settings, lambda item: item.key.rpartition(".")[0]):
         if group:
-            yield f"\n[{group}]"
+            yield ""
+            yield f"[{group}]"
         for item in items:
             unset = item.value is None or "***" in str(item.value)
             line = f"{item.key.rpartition('.')[2]} = {json.dumps(item.value)}"

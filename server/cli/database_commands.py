@@ -8,6 +8,7 @@ from pathlib import Path
 from sightline.server.config import load_settings
 from sightline.server.database import instance_backup, schema_migration
 from sightline.server.database.provider import database_dsn, open_database
+from sightline.server.observability.terminal import write_lines
 from sightline.storage.blobs import BlobStore
 from sightline.storage.maintenance import integrity_check
 
@@ -19,7 +20,7 @@ def configure_migrate(parser: argparse.ArgumentParser) -> None:
 def run_migrate(arguments: argparse.Namespace) -> None:
     with database_dsn(load_settings()) as dsn:
         schema_migration.upgrade(dsn, arguments.revision)
-    print(f"The schema is at {schema_migration.head()}.")
+    write_lines(f"The schema is at {schema_migration.head()}.")
 
 
 def configure_check(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +38,10 @@ async def run_check(arguments: argparse.Namespace) -> int:
             database, encoder = await deps.database.get(), deps.encoder.get
             repair = Repair(database, deps.blobs, encoder, deps.ingest_options)
             for action in await repair.run():
-                print(f"repaired: {action.code}, {action.count}: {action.action}")
+                write_lines(f"repaired: {action.code}, {action.count}: {action.action}")
     async with open_database(settings) as database:
         findings = await integrity_check.check(database, BlobStore(settings.data_dir))
-    print(*findings, f"{len(findings) or 'No'} problems found.", sep="\n")
+    write_lines(*map(str, findings), f"{len(findings) or 'No'} problems found.")
     return 1 if findings else 0
 
 
@@ -51,7 +52,7 @@ def configure_backup(parser: argparse.ArgumentParser) -> None:
 
 def run_backup(arguments: argparse.Namespace) -> None:
     manifest = instance_backup.write(load_settings(), arguments.file, overwrite=arguments.force)
-    print(
+    write_lines(
         f"{arguments.file}: database with schema {manifest.revision} and {manifest.objects:,} "
         f"stored files, {arguments.file.stat().st_size:,} bytes. Protect it like the data itself."
     )
@@ -66,7 +67,7 @@ def configure_restore(parser: argparse.ArgumentParser) -> None:
 
 def run_restore(arguments: argparse.Namespace) -> None:
     manifest = instance_backup.restore(load_settings(), arguments.file, replace=arguments.replace)
-    print(
+    write_lines(
         f"Restored schema {manifest.revision} and {manifest.objects:,} stored files. "
         "Create the analyst logins again: sightline grant-analyst NAME"
     )

@@ -20,6 +20,7 @@ from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.server.observability.metrics import Metrics
+from sightline.server.observability.terminal import write_lines
 from sightline.server.runtime import Runtime
 from sightline.storage.errors import SightlineError, describe
 from sightline.storage.interfaces import EncoderIdentity
@@ -54,9 +55,9 @@ async def run_doctor(_: argparse.Namespace) -> int:
     """Print one line per check; return 1 if there is a problem."""
     problems = 0
     async for diagnosis in diagnose(load_settings()):
-        print(diagnosis, flush=True)
+        write_lines(str(diagnosis))
         problems += diagnosis.status == "error"
-    print(f"{problems or 'No'} problems found.")
+    write_lines(f"{problems or 'No'} problems found.")
     return 1 if problems else 0
 
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import Progress
 
 from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings
@@ -19,6 +15,7 @@ from sightline.server.evaluation.llm_judge import open_judge
 from sightline.server.evaluation.report_model import EvalReport, render_markdown
 from sightline.server.evaluation.run_file import RunFileLine, load_run_file
 from sightline.server.observability import logs
+from sightline.server.observability.terminal import progress_bar, write_json, write_lines
 from sightline.server.reports import evaluation_page
 from sightline.storage.files import write_private
 
@@ -70,8 +67,7 @@ async def evaluate_and_write(
     """Evaluate the lines and write the report; see `add_output_arguments`."""
     logs.configure(settings)
     needs_judge = any(ANSWER_FIELD in line.values for line in lines)
-    with Progress(console=Console(stderr=True), disable=arguments.quiet) as bar:
-        task = bar.add_task("evaluating", total=None)
+    with progress_bar(shown=not arguments.quiet) as update:
         async with (
             open_judge(settings) if needs_judge else nullcontext() as judge,
             open_dependencies(settings) as deps,
@@ -80,7 +76,7 @@ async def evaluate_and_write(
                 deps,
                 lines,
                 collection,
-                lambda done, total: bar.update(task, completed=done, total=total),
+                lambda done, total: update("evaluating", done, total, ""),
                 judge,
             )
     _write(report, results, arguments)
@@ -95,8 +91,8 @@ def _write(report: EvalReport, results: dict[str, Any], arguments: argparse.Name
     write_private(out / "report.md", render_markdown(report))
     write_private(page, evaluation_page.render(report))
     if arguments.json:
-        print(text)
+        write_json(results)
     for section in report.sections:
         headlines = "; ".join(f"{each.label} {each.value}" for each in section.headlines)
-        print(f"{section.title}: {headlines}", file=sys.stderr)
-    print(f"Report: {page.resolve().as_uri()}", file=sys.stderr)
+        write_lines(f"{section.title}: {headlines}", error=True)
+    write_lines(f"Report: {page.resolve().as_uri()}", error=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from sightline.server.config import load_settings
 from sightline.server.database.provider import open_database
+from sightline.server.observability.terminal import write_lines
 from sightline.server.runtime import create_image_decoder
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
@@ -60,7 +60,7 @@ async def run_export_annotations(arguments: argparse.Namespace) -> None:
     text = json.dumps(data, ensure_ascii=False, indent=1)
     write_private(out / FILE, text + "\n")
     count = sum(len(boxes) for _, boxes in annotated)
-    print(f"{count:,} annotations on {len(annotated):,} images in {out}", file=sys.stderr)
+    write_lines(f"{count:,} annotations on {len(annotated):,} images in {out}", error=True)
 
 
 async def _annotated_assets(

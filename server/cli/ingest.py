@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from rich.text import Text
-
 from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings, variable
-from sightline.server.observability import logs
+from sightline.server.observability import logs, terminal
 from sightline.server.runtime import allowed_urls
 from sightline.storage.errors import NotAllowedError, shown
 from sightline.storage.ingest import collection_settings, pipeline
@@ -49,12 +43,12 @@ async def run_ingest(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     logs.configure(settings)
     collection = arguments.collection or settings.default_collection
-    with progress_bar(shown=not arguments.quiet and not arguments.json) as progress:
+    with ingest_progress(shown=not arguments.quiet and not arguments.json) as progress:
         summary = await ingest_paths(
             settings, arguments.paths, collection, progress, tiles=arguments.tiles
         )
     if arguments.json:
-        print(json.dumps(summary.as_json(), ensure_ascii=False, indent=2))
+        terminal.write_json(summary.as_json())
     else:
         print_summary(summary)
     return 1 if summary.nothing_ingested else 0
@@ -117,26 +111,14 @@ def _parse_input(settings: Settings, path: str | Path) -> str | Path | IngestInp
 
 
 @contextmanager
-def progress_bar(*, shown: bool) -> Iterator[Callable[[IngestProgress], None]]:
+def ingest_progress(*, shown: bool) -> Iterator[Callable[[IngestProgress], None]]:
     """Show a progress bar on stderr; yield the callback that updates it."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), disable=not shown) as bar:
-        task = bar.add_task("opening", total=None, rate="")
+    with terminal.progress_bar(shown=shown) as update_bar:
 
         def update(progress: IngestProgress) -> None:
-            bar.update(
-                task,
-                description="indexing" if progress.stage == "index" else "ingesting",
-                total=progress.total,
-                completed=progress.done,
-                rate=f"{progress.files_per_second:.1f} files/s",
-            )
+            description = "indexing" if progress.stage == "index" else "ingesting"
+            rate = f"{progress.files_per_second:.1f} files/s"
+            update_bar(description, progress.done, progress.total, rate)
 
         yield update
 
@@ -148,15 +130,14 @@ def print_summary(summary: IngestSummary) -> None:
         f"{getattr(summary, name)} {name}" for name in counts if getattr(summary, name)
     )
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.stages.items())
-    text = (
+    terminal.write_lines(
         f"{summary.collection}: {outcomes or 'no files'}; {summary.images} images and "
         f"{summary.passages} passages in {summary.seconds:.1f} s "
-        f"({summary.images_per_second:.1f} images/s)\n"
+        f"({summary.images_per_second:.1f} images/s)",
         f"time: {times} ({summary.workers} workers; stages overlap); "
-        f"memory: {summary.peak_rss_mib:.0f} MiB, worker {summary.worker_peak_rss_mib:.0f} MiB"
+        f"memory: {summary.peak_rss_mib:.0f} MiB, worker {summary.worker_peak_rss_mib:.0f} MiB",
     )
     for title, noted_by_code in (("failed", summary.failures), ("warning", summary.warnings)):
         for code, noted in noted_by_code.items():
-            text += f"\n{title}: {code}, {noted.count}"
-            text += "".join(f"\n  {name}: {reason}" for name, reason in noted.examples)
-    Console().print(Text(text))  # not markup, because file names can contain "[...]"
+            terminal.write_lines(f"{title}: {code}, {noted.count}")
+            terminal.write_lines(*(f"  {name}: {reason}" for name, reason in noted.examples))

@@ -8,6 +8,7 @@ from typing import Any
 
 from sightline.server.cli.cli_context import call_tool
 from sightline.server.config import load_settings
+from sightline.server.observability.terminal import write_json, write_lines, write_table
 from sightline.storage.errors import InvalidArgumentError
 
 
@@ -35,7 +36,7 @@ async def run_search(arguments: argparse.Namespace) -> int:
         },
     )
     if arguments.json:
-        print(json.dumps(result, ensure_ascii=False, indent=2))
+        write_json(result)
     else:
         _print_table(result)
     return 0 if result["hits"] else 1
@@ -51,15 +52,10 @@ def _filters(text: str | None) -> Any:
 
 
 def _print_table(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
     if not result["hits"]:
-        console.print("No hits.")
+        write_lines("No hits.")
         return
-    table = Table("n", "id", "score", "source", "caption or text", box=None, pad_edge=False)
+    rows = []
     for hit in result["hits"]:
         location = hit["source"] + (f" p. {hit['page']}" if "page" in hit else "")
         text = hit.get("caption") or hit.get("text", "")
@@ -67,11 +63,13 @@ def _print_table(result: dict[str, Any]) -> None:
             text = text["text"]
         suffix = " (below threshold)" if hit.get("below_threshold") else ""
         id_, score = hit.get("passage") or hit["asset"], f"{hit['score']:.4f}{suffix}"
-        # Not markup, because captions can contain "[...]".
-        table.add_row(str(hit["number"]), id_, score, Text(location), Text(text))
-    console.print(table)
-    for note in result.get("notes", []):
-        console.print(Text(f"note: {note}"))
+        rows.append((str(hit["number"]), id_, score, location, text))
+    write_table(("n", "id", "score", "source", "caption or text"), rows)
+    _print_notes(result)
+
+
+def _print_notes(result: dict[str, Any]) -> None:
+    write_lines(*(f"note: {note}" for note in result.get("notes", ())))
 
 
 def configure_show(parser: argparse.ArgumentParser) -> None:
@@ -83,10 +81,11 @@ async def run_show(arguments: argparse.Namespace) -> None:
     result = await call_tool(
         load_settings(), "view_image", {"asset": arguments.asset, "max_edge": 64}
     )
-    evidence: dict[str, Any] = result["evidence"]
+    shown: dict[str, Any] = result["asset"]
     if arguments.json:
-        print(json.dumps(evidence, ensure_ascii=False, indent=2))
+        write_json(shown)
         return
-    for key, value in evidence.items():
+    for key, value in shown.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        print(f"{key + ':':<13} {text}")
+        write_lines(f"{key + ':':<13} {text}")
+    _print_notes(result)

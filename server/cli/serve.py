@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sightline.server.config import load_settings
 from sightline.server.observability.gc_freeze import gc_paused
+from sightline.server.observability.terminal import write_lines
 
 _INSTRUCTIONS = {
     "claude-desktop": (
@@ -82,11 +83,10 @@ def client_config(client: str, name: str, entry: dict[str, object]) -> str:
 
 def run_connect(arguments: argparse.Namespace) -> None:
     """Print the configuration on stdout, and instructions on stderr."""
-    print(_INSTRUCTIONS[arguments.client], file=sys.stderr)
+    write_lines(_INSTRUCTIONS[arguments.client], error=True)
     entry = server_entry(arguments.url, dict(os.environ))
     if "env" in entry:
-        print(
-            "It contains your SIGHTLINE_* settings, including secrets. Keep it private.",
-            file=sys.stderr,
+        write_lines(
+            "It contains your SIGHTLINE_* settings, including secrets. Keep it private.", error=True
         )
-    print(client_config(arguments.client, arguments.name, entry))
+    write_lines(*client_config(arguments.client, arguments.name, entry).split("\n"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from sightline.server.config import load_settings
 from sightline.server.models.model_server import vllm_launcher
 from sightline.server.models.model_server.subprocess_supervisor import supervise
+from sightline.server.observability.terminal import write_lines
 from sightline.tools.boxes.model_families import choose_profile
 
 _VLLM_HELP = "run a LLaVA-class model with vLLM, on Linux with CUDA"
@@ -104,7 +105,7 @@ def _run_vllm(arguments: argparse.Namespace) -> int:
     )
     command = vllm_launcher.build_command(options)
     if arguments.print_command:
-        print(shlex.join(command))
+        write_lines(shlex.join(command))
         return 0
     environment = vllm_launcher.inspect_environment(options.python)
     vllm_launcher.check_requirements(options, environment, settings.vlm.api_key)
@@ -132,4 +133,4 @@ def _run_vllm(arguments: argparse.Namespace) -> int:
 
 def _log(line: str) -> None:
     """Print on stderr, because vLLM uses stdout."""
-    print(f"sightline vlm: {line}", file=sys.stderr, flush=True)
+    write_lines(f"sightline vlm: {line}", error=True)

@@ -124,6 +124,12 @@ def configure(settings: Settings) -> None:
         logger.warning("%s", sentence)
 
 
+def escape_unconfigured() -> None:
+    """Escape messages also in a command that does not configure logging."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_TextFormatter())
+
+
 @contextmanager
 def preserve_root_logger() -> Iterator[None]:
     """Restore the handlers and level of the root logger after the block."""

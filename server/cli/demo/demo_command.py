@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
-import sys
 from pathlib import Path
 
 from mcp import Client
@@ -19,7 +18,7 @@ from sightline.server.cli.demo.tour import (
     run_demo_tour,
     run_user_tour,
 )
-from sightline.server.cli.ingest import ingest_paths, print_summary, progress_bar
+from sightline.server.cli.ingest import ingest_paths, ingest_progress, print_summary
 from sightline.server.cli.serve import client_config, server_entry
 from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
@@ -28,6 +27,7 @@ from sightline.server.models.model_server.builtin.openai_server import (
     run_server_in_thread,
 )
 from sightline.server.observability import logs
+from sightline.server.observability.terminal import write_lines
 from sightline.server.reports import tour_page
 from sightline.storage.files import write_private
 from sightline.training.world.core.splits import seed_of
@@ -54,16 +54,16 @@ async def run_demo(arguments: argparse.Namespace) -> int:
     logs.configure(settings)
     album: DemoAlbum | None = None
     if arguments.images is None:
-        print("Drawing the demo images (first run only) ...", flush=True)
+        write_lines("Drawing the demo images (first run only) ...")
         album = draw_demo_album(settings.data_dir)
         folder, collection = album.folder, COLLECTION
     else:
         folder, collection = arguments.images.expanduser(), USER_COLLECTION
-    with progress_bar(shown=True) as progress:
+    with ingest_progress(shown=True) as progress:
         summary = await ingest_paths(settings, [folder], collection, progress)
     print_summary(summary)
     if summary.nothing_ingested:
-        print(f"No file in {folder} could be ingested.", file=sys.stderr)
+        write_lines(f"No file in {folder} could be ingested.", error=True)
         return 1
     with run_server_in_thread(BUILTIN_VLM) as url:
         settings = settings.replace(
@@ -88,21 +88,24 @@ async def _serve(
         path = settings.data_dir / "demo" / "tour.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_private(path, tour_page.render(tour.steps))
-        print(f"\nImages of this tour: {path.as_uri()}")
-        print(
+        write_lines("", f"Images of this tour: {path.as_uri()}")
+        write_lines(
             "The built-in model that gave the answers is tiny; one answer in six is wrong even "
             "on these images. The README explains how to configure a production model."
         )
         if album is None:
-            print(
+            write_lines(
                 "The built-in encoder knows synthetic scenes only; photos are found by caption, "
                 "text and similarity. The README explains how to configure a production model."
             )
         if once:
             return
-        print(f"\nServing at {url} until Ctrl-C. To connect an assistant, such as Claude Code:")
-        print("  " + client_config("claude-code", "sightline", server_entry(url, {})))
-        print("For other clients: .venv/bin/sightline connect claude-desktop|cursor|vscode|json")
+        write_lines(
+            "",
+            f"Serving at {url} until Ctrl-C. To connect an assistant, such as Claude Code:",
+            "  " + client_config("claude-code", "sightline", server_entry(url, {})),
+            "For other clients: .venv/bin/sightline connect claude-desktop|cursor|vscode|json",
+        )
         await asyncio.Event().wait()
 
 

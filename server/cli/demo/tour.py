@@ -14,6 +14,7 @@ from typing import Any
 from mcp import Client
 from mcp.types import BlobResourceContents, ImageContent, TextContent
 
+from sightline.server.observability.terminal import write_lines
 from sightline.server.reports.tour_page import TourImage, TourStep
 from sightline.storage.errors import SightlineError
 
@@ -88,7 +89,7 @@ class TourRunner:
         ``truth`` is the correct answer; it is printed beside the result.
         """
         shown = _truncate(json.dumps(arguments, ensure_ascii=False))
-        print(f"\n{title}\n  > {tool} {shown}", flush=True)
+        write_lines("", title, f"  > {tool} {shown}")
         result = await self.client.call_tool(tool, dict(arguments))
         if result.is_error or result.structured_content is None:
             texts = [block.text for block in result.content if isinstance(block, TextContent)]
@@ -102,7 +103,7 @@ class TourRunner:
             if isinstance(block, ImageContent)
         ]
         self.steps.append(TourStep(title, tool, shown, summary, images))
-        print(f"  < {summary}", *("    " + "  ".join(image.lines) for image in images), sep="\n")
+        write_lines(f"  < {summary}", *("    " + "  ".join(image.lines) for image in images))
         return content
 
     async def search(self, title: str, **arguments: object) -> list[dict[str, Any]]:
@@ -204,9 +205,9 @@ def _summary(content: Mapping[str, Any]) -> str:
         return answer + (f" ({verdicts})" if verdicts else "")
     if "boxes" in content:
         return ", ".join(f"{box['label']} at {box['box']}" for box in content["boxes"])
-    if "evidence" in content:
-        evidence = content["evidence"]
-        return f"{evidence['source']}, {' x '.join(map(str, content['shown_size']))} pixels"
+    if "shown_size" in content:
+        size = " x ".join(map(str, content["shown_size"]))
+        return f"{content['asset']['source']}, {size} pixels"
     return _truncate(json.dumps(content, ensure_ascii=False))
 
 

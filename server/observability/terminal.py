@@ -1,0 +1,109 @@
+"""Write to stdout and stderr. Everything that a command prints passes through this module.
+
+Captions, names and errors contain text of strangers. Written as it is, an escape sequence in it
+could clear the screen, fill the clipboard or hide a line, and a line break could forge one. So
+every hidden character is written as a visible escape, and nothing is read as markup.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from sightline.storage.text.hidden_characters import escape_hidden
+
+#: Updates a progress bar: description, done, total if known, and a rate.
+UpdateBar = Callable[[str, int, int | None, str], None]
+
+
+def write_lines(*lines: str, error: bool = False) -> None:
+    """Write each text as one line to stdout, or with ``error`` to stderr."""
+    _write("".join(f"{escape_hidden(line)}\n" for line in lines), error=error)
+
+
+def write_json(value: object) -> None:
+    """Write a value as JSON to stdout; a program reads exactly the same value."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    # JSON escapes only ASCII control characters. Line breaks in the text are those of the format.
+    escaped = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    _write("".join(escaped) + "\n", error=False)
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write rows below their column names, wrapped to the width of the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        # Not markup, because captions can contain "[red]".
+        table.add_row(*(Text(_encodable(escape_hidden(cell), sys.stdout.encoding)) for cell in row))
+    Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def write_traceback(error: BaseException) -> None:
+    """Write an unexpected error to stderr, as Python does."""
+    write_lines(*"".join(traceback.format_exception(error)).split("\n")[:-1], error=True)
+
+
+@contextmanager
+def progress_bar(*, shown: bool) -> Iterator[UpdateBar]:
+    """Show a progress bar on stderr; yield the callback that updates it."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+        task = bar.add_task("opening", total=None, rate="")
+
+        def update(description: str, done: int, total: int | None, rate: str) -> None:
+            bar.update(
+                task,
+                description=escape_hidden(description),
+                completed=done,
+                total=total,
+                rate=escape_hidden(rate),
+            )
+
+        yield update
+
+
+def close_stderr() -> None:
+    """Hide the error of Python's last flush; the reader of stdout, such as head, has gone."""
+    sys.stderr.close()
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors may quote any argument, such as a file name of a pattern."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escape_hidden(message))
+
+
+def _write(text: str, *, error: bool) -> None:
+    stream = sys.stderr if error else sys.stdout
+    stream.write(_encodable(text, stream.encoding))
+    stream.flush()
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """Escape the characters that the terminal's encoding does not have."""
+    return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
