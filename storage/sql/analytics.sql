@@ -59,7 +59,7 @@ DROP ROLE {name};
 
 -- name: role_settings
 -- Defaults that the analyst may change; the rights do not depend on them.
-ALTER ROLE {name} IN DATABASE {database} SET search_path = analytics, {extension_schema};
+ALTER ROLE {name} IN DATABASE {database} SET search_path = analytics, {extension_schema}, pg_temp;
 ALTER ROLE {name} IN DATABASE {database} SET statement_timeout = '60s';
 ALTER ROLE {name} IN DATABASE {database} SET idle_in_transaction_session_timeout = '10min';
 ALTER ROLE {name} IN DATABASE {database} SET default_transaction_read_only = on;
@@ -79,7 +79,7 @@ WHERE extname = 'vector'
 -- name: session_settings
 -- The scanner of Postgres must read strings as sql_lexer does.
 SELECT
-    set_config('search_path', 'analytics, ' || quote_ident(%(extension_schema)s), false),
+    set_config('search_path', format('analytics, %%I, pg_temp', %(extension_schema)s::text), false),
     set_config('standard_conforming_strings', 'on', false),
     set_config('statement_timeout', %(timeout_ms)s, false),
     set_config('lock_timeout', '2s', false),
