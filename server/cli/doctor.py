@@ -76,7 +76,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
 
 
 def check_python(version: tuple[int, int, int]) -> Diagnosis:
-    """Report known vulnerabilities of an interpreter in modules that read hostile files."""
+    """Report known vulnerabilities of the modules that read archives."""
     shown = ".".join(map(str, version))
     minor, patch = version[:2], version[2]
     open_cves = [cve for cve, fixed in _FIXED_IN.items() if patch < fixed.get(minor, 0)]

@@ -34,14 +34,14 @@ async def tile_space(
             f"the setting {TILES_SETTING!r} of collection {collection.name!r} is {shown(wanted)}; "
             "use true or false"
         )
-    async with database.connection() as connection:
+    async with database.write_connection() as connection:
         if not wanted:
             if await embedding_spaces.find_for_collection(connection, collection.id, "region"):
                 for block in _DELETE_TILES:
                     await connection.execute(_SQL[block], {"collection_id": collection.id})
             return None
         space = await embedding_spaces.get_or_create(connection, identity, "region")
-    async with database.connection() as connection:
+    async with database.write_connection() as connection:
         await embedding_spaces.assign(connection, collection.id, space)
     return space
 

@@ -1,4 +1,4 @@
-"""What all ingests of a process share, so that they cannot exhaust the machine together."""
+"""Limit what all ingests of a process use together."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ Threads = list[Future[Any]]
 
 
 class IngestCapacity:
-    """Worker processes, open archives and running ingests, with fair turns for principals.
+    """Worker processes, archive readers and running ingests.
 
-    There are at most ``options.workers`` decoder processes, or one per core but at least two, and
-    `MAX_OPEN_ARCHIVES` processes that read archives, one per principal. Close it at the end.
+    Principals take turns. There are at most ``options.workers`` decoder processes, or one per core
+    but at least two, and `MAX_OPEN_ARCHIVES` processes that read archives, one per principal.
+    Close it at the end.
     """
 
     def __init__(self, options: IngestOptions) -> None:
@@ -43,10 +44,10 @@ class IngestCapacity:
     async def admit(
         self, principal: str | None, on_wait: Callable[[], None] = lambda: None
     ) -> AsyncIterator[Threads]:
-        """Wait until the principal may run another ingest; ``on_wait`` is called if it must.
+        """Wait until the principal may run another ingest.
 
-        The ingest adds its work in threads to the list. It counts as running until that ends.
-        Raises ModelOverloadedError if too many ingests of the principal wait.
+        ``on_wait`` is called if it must wait. The ingest adds its work in threads to the list, and
+        counts as running until that ends. Raises ModelOverloadedError if too many ingests of the principal wait.
         """
         holding = self._ingests.hold(principal)
         waiting = asyncio.get_running_loop().call_soon(on_wait)

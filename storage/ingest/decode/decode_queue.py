@@ -89,12 +89,13 @@ class DecodeQueue:
             size = 0
             while self._decode_jobs and len(jobs) < _MAX_DECODE_JOBS and size < _MAX_JOB_BYTES:
                 request = self._decode_jobs[0].request
-                is_decode = isinstance(request, messages.DecodeRequest)
-                is_long = is_decode and file_type_of(request.name) in _LONG_TYPES
+                is_long = False
+                if isinstance(request, messages.DecodeRequest):
+                    is_long = file_type_of(request.name) in _LONG_TYPES
+                    size += len(request.data or b"")
                 if is_long and jobs:
                     break
                 jobs.append(self._decode_jobs.popleft())
-                size += len(request.data or b"") if is_decode else 0
                 if is_long:
                     break
             if not jobs:

@@ -128,8 +128,9 @@ class WorkerPool:
         """Largest resident size that a worker reported."""
 
     async def run(self, take: Callable[[], Awaitable[Sequence[Job]]]) -> None:
-        """Run the jobs that ``take`` returns, one turn of a worker each, until it returns none.
+        """Run the jobs that ``take`` returns, until it returns none.
 
+        Each list is one turn of a worker.
         A job whose worker dies or misses its deadline fails alone; the jobs behind it are sent
         again to a new worker. If this is cancelled, the worker is killed.
         """
@@ -197,7 +198,7 @@ class WorkerPool:
 
 
 async def _receive(worker: WorkerProcess, budget: WorkBudget) -> messages.WorkerMessage:
-    """Return the next message, and count the time until it arrives. Raises TimeoutError."""
+    """Return the next message, and count its time. Raises TimeoutError."""
     started = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(budget.next_limit()):
@@ -207,5 +208,5 @@ async def _receive(worker: WorkerProcess, budget: WorkBudget) -> messages.Worker
 
 
 def no_preprocess(image: Image.Image) -> Pixels:
-    """Return the pixels of an image: for pools that need no input of an encoder."""
+    """Return the pixels of an image: for pools without an encoder."""
     return np.asarray(image.convert("RGB"))

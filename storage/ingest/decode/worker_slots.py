@@ -1,4 +1,4 @@
-"""The worker processes of a server: bounded in number, with fair turns for principals.
+"""Bound the worker processes of a server, and give principals fair turns.
 
 A turn is a few jobs. Memory is bounded too: by the number of slots times the memory of a worker.
 """
@@ -19,7 +19,7 @@ _UNLIMITED = 1 << 30  # each ingest waits with a few requests only
 
 @dataclass(slots=True)
 class WorkerLease:
-    """A worker process for one turn. If it ``is_lost``, its state is unknown, and it ends."""
+    """A worker process for one turn. It ends if it ``is_lost`` in a job."""
 
     process: WorkerProcess
     is_lost: bool = True

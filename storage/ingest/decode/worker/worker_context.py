@@ -19,7 +19,7 @@ ALIVE_SECONDS = 2.0
 
 
 class WorkClock:
-    """Measures how long a job works, without the time in which it waits for the parent."""
+    """Measures the work of a job, without its waits for the parent."""
 
     def __init__(self) -> None:
         self.restart()
