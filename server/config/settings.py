@@ -203,7 +203,7 @@ class IngestSettings(SettingsGroup):
     """Ingest"""
 
     workers: NonNegativeInt = _INGEST.workers
-    """Worker processes. 0: one per CPU core."""
+    """Worker processes of all ingests together. 0: one per CPU core, at least two."""
     ocr: OcrMode = "auto"
     """Read text in images: `auto` (if a quick check finds text), `on` or `off`."""
     timezone: str = _INGEST.timezone
@@ -211,7 +211,8 @@ class IngestSettings(SettingsGroup):
     max_file_bytes: PositiveInt = _INGEST.max_file_bytes
     """Maximum size of a file."""
     file_timeout_seconds: Seconds = _INGEST.file_timeout_seconds
-    """Time limit of one file. After it, its worker is killed."""
+    """Time limit of one file, or of one page or frame. After it, its worker is killed. PDFs and
+    videos have a limit for the whole file too."""
     worker_memory_mib: PositiveInt = _INGEST.worker_memory_mib
     """Memory limit of one worker (Linux only)."""
     max_pages: PositiveInt = _INGEST.max_pages

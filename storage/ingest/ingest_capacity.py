@@ -47,7 +47,8 @@ class IngestCapacity:
         """Wait until the principal may run another ingest.
 
         ``on_wait`` is called if it must wait. The ingest adds its work in threads to the list, and
-        counts as running until that ends. Raises ModelOverloadedError if too many ingests of the principal wait.
+        counts as running until that ends. Raises ModelOverloadedError if too many ingests of the
+        principal wait.
         """
         holding = self._ingests.hold(principal)
         waiting = asyncio.get_running_loop().call_soon(on_wait)
