@@ -133,6 +133,51 @@ def test_all_data_is_restored_unchanged_in_another_instance(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_new_ids_after_a_restore_go_on_without_a_collision(
+    source: Settings, database_dsn: str, empty_dsn: str, tmp_path: Path
+) -> None:
+    instance_backup.write(source, tmp_path / "a.backup")
+    instance_backup.restore(configured(tmp_path / "other", empty_dsn), tmp_path / "a.backup")
+    query = (
+        "SELECT sightline.new_id(name) FROM unnest(ARRAY['source', 'annotation']) AS name "
+        "UNION ALL SELECT sightline.new_ids('passage', 3)"
+    )
+
+    def new_ids(dsn: str) -> list[int]:
+        with psycopg.connect(dsn) as connection:
+            return [row[0] for row in connection.execute(query).fetchall()]
+
+    restored, original = new_ids(empty_dsn), new_ids(database_dsn)
+    assert restored == original  # the same key and the same position
+    assert len(set(restored)) == 5
+    used = {row for rows in everything(empty_dsn).values() for row in rows}
+    assert not [each for each in restored if any(f"({each}," in row[0] for row in used)]
+
+
+def test_a_backup_is_restored_where_pgvector_is_in_another_schema(
+    source: Settings, database_dsn: str, empty_dsn: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(empty_dsn) as connection:
+        connection.execute("CREATE EXTENSION vector WITH SCHEMA public")
+    assert instance_backup.write(source, tmp_path / "a.backup").extension_schema == (
+        "sightline_vector"
+    )
+    target = configured(tmp_path / "other", empty_dsn)
+    instance_backup.restore(target, tmp_path / "a.backup")
+    assert everything(empty_dsn) == everything(database_dsn)
+    assert found(target) == found(source)
+    with psycopg.connect(empty_dsn) as connection:
+        schemas = connection.execute(
+            "SELECT (SELECT extnamespace::regnamespace::text FROM pg_extension "
+            "WHERE extname = 'vector'), to_regnamespace('sightline_vector')"
+        ).fetchone()
+    assert schemas == ("public", None)
+    # And back, into a new database with pgvector in its own schema.
+    instance_backup.write(target, tmp_path / "b.backup")
+    instance_backup.restore(source, tmp_path / "b.backup", replace=True)
+    assert found(source) == found(target)
+
+
 def test_existing_data_is_replaced_only_with_replace(
     source: Settings, database_dsn: str, tmp_path: Path
 ) -> None:
