@@ -43,11 +43,13 @@ from sightline.storage.retrieval import (
     ImageRequest,
     ImageResults,
     ImageSearch,
+    LogLimits,
     PassageRequest,
     PassageResults,
     PassageSearch,
     RerankModel,
     RerankStage,
+    RetrievalLog,
     SearchCaches,
 )
 from sightline.tools.shared.dependencies import Dependencies
@@ -134,6 +136,7 @@ class Runtime:
         self._search_slots = FairSemaphore(
             MAX_CONCURRENT_SEARCHES, max_waiting=_MAX_WAITING_SEARCHES, what="a search"
         )
+        self._retrieval_log: RetrievalLog | None = None
         self._image_search: ImageSearch | None = None
         self._passage_search: PassageSearch | None = None
 
@@ -196,6 +199,7 @@ class Runtime:
                 signing_key=self._signing_key,
                 reranker=await self._rerank_stage(),
                 caches=self._search_caches,
+                retrieval_log=await self._open_retrieval_log(),
             )
         async with self._search_slots.hold(current_caller()):
             return await image_retriever(self._image_search, request).search()
@@ -211,6 +215,7 @@ class Runtime:
                 captions_only=self.passage_encoder is None,
                 reranker=await self._rerank_stage(),
                 caches=self._search_caches,
+                retrieval_log=await self._open_retrieval_log(),
             )
         async with self._search_slots.hold(current_caller()):
             return await passage_retriever(self._passage_search, request).search()
@@ -241,6 +246,15 @@ class Runtime:
         except ModelError:
             return "unusable"
         return "ready"
+
+    async def _open_retrieval_log(self) -> RetrievalLog:
+        database = await self.database.get()
+        if self._retrieval_log is None:
+            days = self._settings.log.retention_days
+            self._retrieval_log = RetrievalLog(database, LogLimits(retention_days=days))
+            self._retrieval_log.start()
+            self._stack.push_async_callback(self._retrieval_log.close)
+        return self._retrieval_log
 
     async def _rerank_stage(self) -> RerankStage | None:
         """Return the reranking of the first results. Raises ConfigurationError."""

@@ -83,7 +83,7 @@ class EncoderSettings(SettingsGroup):
     batch_size: PositiveInt = _INGEST.batch_size
     """Maximum images or texts in one forward pass."""
     max_cached_texts: NonNegativeInt = 1024
-    """Text vectors in the cache. 0 disables the cache."""
+    """Text vectors in the cache of each caller. 0 disables the cache."""
 
 
 class RerankerSettings(SettingsGroup):
@@ -266,6 +266,9 @@ class LogSettings(SettingsGroup):
     """Text lines, or one JSON object per line."""
     audit_file: AbsolutePath | None = None
     """File that receives one JSON line per call: principal, tool, time, outcome."""
+    retention_days: NonNegativeInt = db.LOG_RETENTION_DAYS
+    """Days that searches stay in the table `retrieval_log`, which also has limits in rows. 0 means
+    unlimited."""
 
 
 class Settings(BaseSettings):

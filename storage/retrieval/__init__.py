@@ -11,6 +11,7 @@ from sightline.storage.retrieval.ranking.reranker import (
     RerankModel,
     RerankStage,
 )
+from sightline.storage.retrieval.retrieval_log import LogLimits, RetrievalLog
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import (
     Example,
@@ -35,6 +36,7 @@ __all__ = [
     "ImageRequest",
     "ImageResults",
     "ImageSearch",
+    "LogLimits",
     "MatchedRegion",
     "Passage",
     "PassageHit",
@@ -44,6 +46,7 @@ __all__ = [
     "RerankCandidate",
     "RerankModel",
     "RerankStage",
+    "RetrievalLog",
     "RetrieverScore",
     "SearchCaches",
     "SearchReport",

@@ -6,19 +6,14 @@ hydrate -> log. `ImageSearch` and `PassageSearch` configure the stages.
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
-from psycopg.types.json import Jsonb
-
-from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
-from sightline.storage.db.queries import Connection, load_sql
-from sightline.storage.errors import StorageError
+from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.retrieval.filters.filter_compiler import FilterSchema
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
@@ -33,6 +28,7 @@ from sightline.storage.retrieval.request_validation import (
     request_digest,
     validate_request,
 )
+from sightline.storage.retrieval.retrieval_log import LoggedSearch, RetrievalLog
 from sightline.storage.retrieval.retrievers.similarity_calibration import encoder_reliability
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import (
@@ -51,11 +47,6 @@ from sightline.storage.retrieval.search_types import (
 from sightline.storage.retrieval.stage_runner import StageTimer, gather_or_cancel
 from sightline.storage.text.analyzer import remove_quotes
 from sightline.storage.types import Level
-
-_SQL = load_sql("retrieval")
-_MAX_LOGGED_QUERY_CHARS = 10_000
-
-logger = logging.getLogger(__name__)
 
 RequestT = TypeVar("RequestT", bound=Request)
 HitT = TypeVar("HitT", bound=ImageHit | PassageHit)
@@ -77,7 +68,7 @@ class FusionStage:
 class SearchPipeline(ABC, Generic[RequestT, HitT]):
     """Runs the stages of a search; create one for each process.
 
-    ``signing_key`` signs cursors. Both searches may share ``caches``.
+    ``signing_key`` signs cursors. Both searches may share ``caches`` and ``retrieval_log``.
     """
 
     level: ClassVar[ResultLevel]
@@ -88,6 +79,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
     signing_key: bytes
     reranker: RerankStage | None = None
     caches: SearchCaches = field(default_factory=SearchCaches)
+    retrieval_log: RetrievalLog | None = None
 
     async def search(self, request: RequestT) -> SearchResults[HitT]:
         """Run a search.
@@ -168,28 +160,20 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         self, request: RequestT, query: str, report: SearchReport, hits: Mapping[Key, HitT]
     ) -> None:
         """Insert a row of ``retrieval_log``; a failure does not fail the search."""
-        collections = request.selection.collections
-        row = {
-            "principal": request.principal,
-            "tool": request.tool,
-            "collection": None if collections is None else ", ".join(collections),
-            "query": query[:_MAX_LOGGED_QUERY_CHARS] or None,
-            "arguments": Jsonb(loggable_arguments(request)),
-            "timings_ms": Jsonb({name: round(ms, 2) for name, ms in report.timings_ms.items()}),
-            "total_ms": report.timings_ms["total"],
-            "result_count": len(hits),
-            "results": Jsonb(
-                [{self.level: key, "score": round(hit.score, 6)} for key, hit in hits.items()]
-            ),
-        }
-        try:
-            # Use server rights: principals without collections cannot insert rows.
-            with row_security.as_principal(None):
-                async with self.database.connection() as connection, connection.pipeline():
-                    await connection.execute("SET LOCAL synchronous_commit TO off")
-                    await connection.execute(_SQL["log"], row)
-        except StorageError as error:
-            logger.warning("could not log the search: %s", error)
+        log = self.retrieval_log or RetrievalLog(self.database)
+        await log.write(
+            LoggedSearch(
+                principal=request.principal,
+                tool=request.tool,
+                collections=request.selection.collections,
+                query=query,
+                arguments=loggable_arguments(request),
+                timings_ms=report.timings_ms,
+                results=[
+                    {self.level: key, "score": round(hit.score, 6)} for key, hit in hits.items()
+                ],
+            )
+        )
 
     @abstractmethod
     def _encoders(self) -> Mapping[Level, EncoderIdentity]:

@@ -336,3 +336,22 @@ INSERT INTO sightline.retrieval_log
 VALUES
     (%(principal)s, %(tool)s, %(collection)s, %(query)s, %(arguments)s, %(timings_ms)s,
      %(total_ms)s, %(result_count)s, %(results)s)
+
+-- name: largest_log
+-- The principal with the most rows in the log, their number, and the number of all rows.
+SELECT principal, count(*) AS rows, (sum(count(*)) OVER ())::bigint AS total
+FROM sightline.retrieval_log
+GROUP BY principal
+ORDER BY rows DESC
+LIMIT 1
+
+-- name: prune_log
+-- Several servers may prune at the same time.
+DELETE FROM sightline.retrieval_log
+WHERE id IN (
+    SELECT id FROM sightline.retrieval_log
+    WHERE {condition}
+    ORDER BY created_at
+    LIMIT %(rows)s
+    FOR UPDATE SKIP LOCKED
+)

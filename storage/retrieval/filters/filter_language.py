@@ -23,6 +23,9 @@ MAX_DEPTH = 8
 MAX_CONDITIONS = 64
 MAX_LIST_VALUES = 200
 MAX_TEXT_CHARS = 500
+MAX_VALUES = 1_000
+MAX_FILTER_CHARS = 20_000
+"""Keys and texts of a whole filter."""
 TIME_OF_DAY = "time_of_day"
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # in Postgres: NUL and lone surrogates
 
@@ -66,10 +69,12 @@ def parse(filters: Mapping[str, Any] | None) -> FilterGroup | None:
 
 
 class _Parser:
-    """Counts the conditions of the whole filter to limit its size."""
+    """Counts the conditions, values and characters of the whole filter to limit its size."""
 
     def __init__(self) -> None:
         self._conditions = 0
+        self._values = 0
+        self._chars = 0
 
     def group(self, value: Any, depth: int) -> FilterGroup:
         if not isinstance(value, Mapping) or not value:
@@ -124,8 +129,24 @@ class _Parser:
             )
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:
-            raise InvalidArgumentError(f"A filter has at most {MAX_CONDITIONS} conditions.")
-        return Comparison(key, operator, _validate_value(key, operator, value))
+            raise InvalidArgumentError(
+                f"A filter has at most {MAX_CONDITIONS} conditions, and that on {shown(key)} is "
+                "one too many."
+            )
+        comparison = Comparison(key, operator, _validate_value(key, operator, value))
+        values = comparison.value if isinstance(comparison.value, list) else [comparison.value]
+        self._values += len(values)
+        self._chars += len(key) + sum(len(each) for each in values if isinstance(each, str))
+        for what, count, limit in (
+            ("values", self._values, MAX_VALUES),
+            ("characters", self._chars, MAX_FILTER_CHARS),
+        ):
+            if count > limit:
+                raise InvalidArgumentError(
+                    f"A filter has at most {limit:,} {what}, and this one has {count:,} up to the "
+                    f"condition on {shown(key)}. Search in several calls."
+                )
+        return comparison
 
     def _between(self, key: str, value: Any) -> FilterGroup:
         if not isinstance(value, list) or len(value) != 2:
