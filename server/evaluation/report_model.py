@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.server.evaluation.bootstrap import Estimate
+from sightline.storage.text.hidden_characters import remove_hidden
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#!~])")
 
@@ -157,4 +158,4 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _escape(text: str) -> str:
     """Join lines and escape everything that Markdown or HTML would interpret."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(remove_hidden(text).split()))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from sightline.server.reports import templating
 from sightline.storage.analytics.atlas_data import CollectionMap, MapColumn
+from sightline.storage.text.hidden_characters import remove_hidden
 
 _GRID_STEPS = 65_535
 _THUMBNAIL_EDGE_PIXELS = 112
@@ -69,8 +70,11 @@ def _data(map_: CollectionMap, thumbnails: Mapping[str, str]) -> dict[str, objec
         "x": points[:, 0].tolist(),
         "y": points[:, 1].tolist(),
         "ids": list(map_.ids),
-        "titles": list(map_.titles),
-        "captions": [None if each is None else each[:_MAX_CAPTION_CHARS] for each in map_.captions],
+        "titles": [remove_hidden(each) for each in map_.titles],
+        "captions": [
+            None if each is None else remove_hidden(each)[:_MAX_CAPTION_CHARS]
+            for each in map_.captions
+        ],
         "thumbnails": [thumbnails.get(each) for each in map_.ids],
         "columns": [_column(each) for each in map_.columns],
     }
@@ -78,14 +82,15 @@ def _data(map_: CollectionMap, thumbnails: Mapping[str, str]) -> dict[str, objec
 
 def _column(column: MapColumn) -> dict[str, object]:
     """Encode categories as indexes into a list of names, the most frequent first."""
+    title = remove_hidden(column.name)
     if column.scale:
-        return {"name": column.name, "times": column.times, "numbers": list(column.values)}
+        return {"name": title, "times": column.times, "numbers": list(column.values)}
     counts = Counter(value for value in column.values if isinstance(value, str))
     names = sorted(counts, key=lambda name: (-counts[name], name))
     codes = {name: code for code, name in enumerate(names)}
     return {
-        "name": column.name,
-        "names": names,
+        "name": title,
+        "names": [remove_hidden(name) for name in names],
         "counts": [counts[name] for name in names],
         "codes": [None if value is None else codes[str(value)] for value in column.values],
     }

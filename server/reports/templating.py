@@ -13,6 +13,8 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sightline.storage.text.hidden_characters import remove_hidden
+
 _PACKAGE = "sightline.server.reports"
 
 
@@ -36,12 +38,22 @@ def csp_hash(text: str) -> str:
 def _environment() -> Environment:
     loader = PackageLoader(_PACKAGE)
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=loader,
+        autoescape=True,
+        finalize=_visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     compact = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     environment.policies["json.dumps_kwargs"] = compact
     environment.filters["jpeg_url"] = _jpeg_url
     return environment
+
+
+def _visible(value: object) -> object:
+    """Remove hidden characters: a bidirectional override would reorder its neighbors."""
+    is_data = isinstance(value, str) and not isinstance(value, Markup)
+    return remove_hidden(value) if is_data else value
 
 
 def _jpeg_url(jpeg: bytes) -> str:

@@ -21,7 +21,7 @@ HOSTILE = [
     "javascript:window.ran=1",
     "{{ 7 * 7 }} ${7 * 7} <%= 7 * 7 %>",
     "<!--><script>window.ran = 1</script>-->",
-    "\u2028<base href='https://evil.example/'>",
+    "<base href='https://evil.example/'>",
     "<meta http-equiv=refresh content='0;url=https://evil.example/'>",
 ]
 

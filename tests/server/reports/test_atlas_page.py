@@ -138,7 +138,7 @@ def test_nothing_of_the_data_is_markup() -> None:
     block = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
     assert block is not None
     data = json.loads(block[1])
-    assert data["captions"][0] == HOSTILE
+    assert data["captions"][0] == HOSTILE.replace("\u2028", "\n")
     assert data["columns"][0]["counts"] == [133]
     assert (data["x"][0], data["y"][0]) == (round(0.1 * 65_535), round(0.5 * 65_535))
     image = Image.open(io.BytesIO(base64.b64decode(data["thumbnails"][0])))
