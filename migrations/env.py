@@ -176,7 +176,7 @@ def _lock(connection: psycopg.Connection[Any]) -> None:
 
 def _update_function_paths(connection: psycopg.Connection[Any], extension_schema: str) -> None:
     """Make functions find pgvector in its schema, and no other schema of a caller."""
-    path = sql.SQL(search_path(extension_schema))  # type: ignore[arg-type]  # quoted
+    path = sql.SQL(search_path(extension_schema))
     current = f"search_path={search_path(extension_schema)}"
     own = "search_path=pg_catalog, pg_temp"
     for function, settings in connection.execute(_FUNCTIONS).fetchall():

@@ -90,7 +90,7 @@ class AnalyticsProvider:
                 )
             return shared_login.get_secret_value()
         with row_security.as_principal(None):
-            async with database.connection() as connection:
+            async with database.write_connection() as connection:
                 # Not cached: a principal that is bound again has another role.
                 login = await ensure_query_role(connection, principal, known=self._known_roles)
         self._known_roles.add(login)

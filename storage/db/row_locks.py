@@ -7,6 +7,7 @@ the server has rights. A lock is held until the end of the transaction.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 from psycopg import errors
@@ -57,7 +58,7 @@ def lock_sync(
     connection.execute(_SQL["end_wait"])
 
 
-def _statements(wanted: RowLock, shared: bool) -> tuple[dict[str, str], str]:
+def _statements(wanted: RowLock, shared: bool) -> tuple[dict[str, str], LiteralString]:
     params = {"name": wanted.name, "timeout": f"{round(wanted.timeout_seconds * 1000)}ms"}
     return params, _SQL["take_shared" if shared else "take"]
 
