@@ -32,8 +32,9 @@ _TOKEN_START: Final = re.compile(
             rf"[{_BAR}](?=[^\W\da-z](?:[^\W\da-z]|＿){{2,40}}[{_BAR}])",
             # ### Human, ### Instruction
             "##(?=#)",
-            # USER: and ASSISTANT: of LLaVA 1, Human: and AI: of others
-            r"(?<![^\W_])(?:(?i:system|user|assistant|human|developer)|AI)(?=[:：﹕︓])",
+            # USER: and ASSISTANT: of LLaVA 1, Human: and AI: of others. Also inside a word, because
+            # a JSON string has the letter n there for a line break.
+            r"(?:(?i:system|user|assistant|human|developer)|AI)(?=[:：﹕︓])",
         )
     )
 )

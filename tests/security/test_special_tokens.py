@@ -119,7 +119,9 @@ async def rerank_and_rate(client: VlmClient, text: str) -> None:
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    pieces=st.lists(st.sampled_from((*SPECIAL_TOKENS, *ROLE_NAMES, *"<[|#\u200b\x00")), max_size=8)
+    pieces=st.lists(
+        st.sampled_from((*SPECIAL_TOKENS, *ROLE_NAMES, *"<[|#\n\u200b\x00")), max_size=8
+    )
 )
 async def test_the_reranker_and_the_judge_get_no_special_token(
     model: str, pieces: list[str]

@@ -99,7 +99,7 @@ def test_no_cut_or_joined_text_has_a_special_token(pieces: list[str], data: st.D
 
 @pytest.mark.parametrize("role", ROLE_NAMES)
 def test_role_names_do_not_begin_a_turn(role: str) -> None:
-    for text in (role, f"\n{role} hello", f"a dog. {role} hello", f"\u200b{role}"):
+    for text in (role, f"\n{role} hello", f"a dog. {role} hello", f"\u200b{role}", f"\\n{role}"):
         assert role not in escape_special_tokens(text)
     escaped = escape_special_tokens(role)
     assert escape_special_tokens(escaped) == escaped
