@@ -187,7 +187,7 @@ _Time = Annotated[FiniteFloat, Field(ge=0, le=2**52)]
 
 
 class _Claims(BaseModel):
-    """The claims that are used, with strict types: ``"1"`` and ``true`` are not numbers."""
+    """The claims that are used, with strict types: ``"1"`` is not a number."""
 
     model_config = ConfigDict(strict=True)
 
@@ -280,7 +280,7 @@ class JwtVerifier:
         )
 
     def _check_use(self, typ: object, claim_typ: str | None, payload: Mapping[str, Any]) -> None:
-        """Raise _RejectedError for a token that is not an access token."""
+        """Raise _RejectedError unless it is an access token."""
         header_type = typ.lower() if isinstance(typ, str) else None
         if header_type in _ACCESS_TOKEN_TYPES:
             return

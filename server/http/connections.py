@@ -95,7 +95,10 @@ class Connections:
         return iter(list(self._open))
 
     def add(self, new: LimitedProtocol) -> bool:
-        """Add a connection and close another one if necessary; return False if all are busy."""
+        """Add a connection; return False if there is no room.
+
+        At the limit, the least useful connection that is not busy is closed.
+        """
         address = _network(new.client)
         if address is not None and self._per_address[address] >= self._max_per_address:
             rivals = [each for each, where in self._open.items() if where == address]

@@ -1,4 +1,4 @@
-"""File descriptors of the process: raise their limit, and survive when there are none left."""
+"""File descriptors: raise their limit, and survive without free ones."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class FairBudget:
 
 
 def principal_of(scope: Scope) -> str | None:
-    """Return the principal of a request after authentication, or None without a valid token.
+    """Return the authenticated principal of a request, or None.
 
     All callers of a server without tokens are one principal, the empty string.
     """

@@ -1,4 +1,7 @@
-"""Limits of the HTTP server that no operator needs to change. Tests use smaller ones."""
+"""Limits of the HTTP server that no operator needs to change.
+
+Tests use smaller ones.
+"""
 
 from __future__ import annotations
 

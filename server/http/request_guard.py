@@ -44,9 +44,10 @@ def transport_security(settings: Settings) -> TransportSecuritySettings:
 
 
 def guard_requests(app: ASGIApp, *, allowed: TransportSecuritySettings) -> ASGIApp:
-    """Return ASGI middleware that answers 400, 403 or 421 to requests that fail a check.
+    """Return ASGI middleware that refuses requests that fail a check.
 
-    It must be the outermost middleware. The answers repeat nothing of the request.
+    The status is 400, 403, 404 or 421. It must be the outermost middleware. The answers repeat
+    nothing of the request.
     """
     is_host = _pattern(allowed.allowed_hosts)
     is_origin = _pattern(allowed.allowed_origins)
@@ -57,6 +58,9 @@ def guard_requests(app: ASGIApp, *, allowed: TransportSecuritySettings) -> ASGIA
             headers = Headers(scope=scope)
             if any(len(headers.getlist(name)) > 1 for name in _SINGLE_HEADERS):
                 response = PlainTextResponse("a header occurs more than once\n", 400)
+            elif not scope["path"].isprintable():
+                # Routes also match a line break at the end, limits for a path do not.
+                response = PlainTextResponse("not found\n", 404)
             elif not is_host.fullmatch(headers.get("host", "").lower()):
                 response = PlainTextResponse("the Host header is not allowed\n", 421)
             elif "origin" in headers and not is_origin.fullmatch(headers["origin"].lower()):

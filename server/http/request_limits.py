@@ -1,4 +1,4 @@
-"""Limits of the requests of a principal: open requests, event streams and body bytes.
+"""Limits of a principal: open requests, event streams and body bytes.
 
 It must run after authentication. The body of a request without a valid token is never read.
 """

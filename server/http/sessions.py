@@ -1,8 +1,9 @@
-"""Sessions of protocol revisions up to 2025-11-25: limits, owners and resumed responses.
+"""Sessions: limits, owners and resumed responses.
 
-The SDK limits the sessions of all callers together, so one caller could take them all. Here each
-principal has a limit; at the limit its least recently used idle session is closed. The client of
-a closed session gets 404 and opens a new one, as the MCP specification requires.
+Protocol revisions up to 2025-11-25 have sessions. The SDK limits the sessions of all callers
+together, so one caller could take them all. Here each principal has a limit; at the limit its least
+recently used idle session is closed. The client of a closed session gets 404 and opens a new one,
+as the MCP specification requires.
 
 The SDK checks that a session is used with the credentials that opened it.
 """

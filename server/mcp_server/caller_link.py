@@ -91,7 +91,10 @@ class CallStoppedError(Exception):
 
 @contextmanager
 def stop_call(name: str, request_id: str | None, max_seconds: float) -> Iterator[None]:
-    """Cancel the block after the time limit or without a client; raise CallStoppedError."""
+    """Cancel the block after the time limit or without a client.
+
+    Then it raises CallStoppedError.
+    """
     link = current_link.get()
     expires_at = anyio.current_time() + max_seconds
     with anyio.CancelScope(deadline=expires_at) as scope:

@@ -27,9 +27,10 @@ _MAX_REPEATS = 20
 
 
 class RepeatLimit(logging.Filter):
-    """Limits the messages of one place in the code, so that a flood cannot fill the disk.
+    """Limits the messages of one place in the code.
 
-    It applies to libraries and to loggers that callers without a token reach.
+    A flood of requests cannot fill the disk. It applies to libraries and to loggers that callers
+    without a token reach.
     """
 
     def __init__(self) -> None:

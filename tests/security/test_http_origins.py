@@ -89,6 +89,15 @@ async def test_names_that_only_resemble_an_allowed_one_are_refused(base_url: str
             assert status == 200, host
 
 
+@pytest.mark.parametrize("end", ["%0A", "%0a", "%0D", "%00", "%C2%85", "%E2%80%A8", "%20%0A"])
+async def test_a_route_cannot_be_reached_by_another_path(base_url: str, end: str) -> None:
+    # A limit that applies to a path could be avoided.
+    async with httpx2.AsyncClient() as http:
+        for route in ("/mcp", "/healthz", "/readyz", "/metrics"):
+            assert (await http.get(base_url + route + end)).status_code == 404
+            assert (await http.post(base_url + route + end)).status_code == 404
+
+
 async def test_no_request_is_redirected(base_url: str) -> None:
     async with httpx2.AsyncClient() as http:
         for route in ("/mcp/", "/healthz/", "/metrics/", "//evil.example/mcp", "/mcp/.."):

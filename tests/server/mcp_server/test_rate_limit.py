@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from mcp.server.mcpserver import MCPServer
+from mcp.shared.exceptions import MCPError
 
 from sightline.server.auth import static_tokens
 from sightline.server.http.http_server import start_http_server
@@ -134,6 +136,35 @@ async def test_the_running_calls_of_a_principal_are_limited(
         assert "'ann' has 1 running calls" in text_of(refused)
         slow.go.set()
         assert text_of(await first) == "done"
+
+
+async def test_resources_count_as_running_calls(tmp_path: Path, database_dsn: str) -> None:
+    secret, stored = static_tokens.issue_token("ann", ["read"])
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    def register(mcp: MCPServer) -> None:
+        @mcp.resource("sightline://slow")
+        async def slow() -> str:
+            entered.set()
+            await go.wait()
+            return "done"
+
+    settings = make_settings(
+        tmp_path,
+        database__url=database_dsn,
+        tokens=str(stored),
+        rate_limit__max_concurrent_calls=1,
+    )
+    async with (
+        start_http_server(settings, register=(register,)) as (url, _),
+        connect(url, "auto", secret) as client,
+    ):
+        first = asyncio.create_task(client.read_resource("sightline://slow"))
+        await entered.wait()
+        with pytest.raises(MCPError, match="'ann' has 1 running calls"):
+            await client.read_resource("sightline://slow")
+        go.set()
+        assert "done" in str(await first)
 
 
 async def test_requests_above_the_limit_get_429_with_retry_after(tmp_path: Path) -> None:
