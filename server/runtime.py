@@ -301,12 +301,15 @@ def ingest_options(settings: Settings) -> IngestOptions:
 
 
 def create_image_decoder(settings: Settings) -> ImageDecoder:
-    """Return a decoder for images of tool calls with up to four worker processes."""
+    """Return a decoder for images of tool calls with two to four worker processes.
+
+    At least two, because one principal may use half of them.
+    """
     return ImageDecoder(
         max_pixels=settings.limits.max_image_pixels,
         memory_mib=settings.ingest.worker_memory_mib,
         timeout_seconds=_DECODE_TIMEOUT_SECONDS,
-        workers=min(4, settings.ingest.workers or available_cores()),
+        workers=max(2, min(4, settings.ingest.workers or available_cores())),
     )
 
 

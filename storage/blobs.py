@@ -30,7 +30,8 @@ class BlobStore:
     """Blob store of one data folder. Safe for concurrent threads and processes."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._root = data_dir.absolute() / "objects"
+        self.data_dir = data_dir.absolute()
+        self._root = self.data_dir / "objects"
 
     def put(self, content: bytes) -> str:
         """Store bytes if they are not stored yet; return their location.

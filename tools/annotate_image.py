@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated
 
-import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError
+from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.records import assets
+from sightline.storage.records.assets import Asset
 from sightline.tools.boxes.geometry import to_pixels
+from sightline.tools.boxes.letterbox import source_edge
 from sightline.tools.shared import images
-from sightline.tools.shared.argument_types import MAX_BOXES, AssetId, LabeledBox
-from sightline.tools.shared.dependencies import Call, dependencies
-from sightline.tools.shared.drawing import BoxOverlay, Style, draw_resized, overlay_uri
+from sightline.tools.shared.argument_types import (
+    MAX_BOXES,
+    MAX_LABEL_CHARS,
+    AssetId,
+    LabeledBox,
+)
+from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
+from sightline.tools.shared.image_loading import image_memory, load_asset, render_asset
+from sightline.tools.shared.overlay_uri import overlay_uri
 from sightline.tools.shared.tool_results import (
     AssetReference,
     NormalizedBox,
@@ -27,6 +34,7 @@ from sightline.tools.shared.tool_results import (
 )
 from sightline.tools.vlm.phrase_grounding import (
     NO_VLM,
+    PhraseLocation,
     locate_phrases,
     locate_text,
     quoted_text,
@@ -75,6 +83,17 @@ class AnnotatedImage(ToolResult):
     uri: str | None = Field(default=None, description="Resource with the boxes drawn.")
 
 
+async def _locate_objects(
+    deps: Dependencies, record: Asset, phrases: Sequence[str]
+) -> list[PhraseLocation]:
+    if deps.vlm is None:
+        raise ModelUnavailableError(NO_VLM)
+    edge = source_edge(deps.vlm.profile.fit)
+    async with image_memory(deps, edge):
+        image = await load_asset(deps, record, max_edge=edge)
+        return await locate_phrases(deps.vlm, image, phrases)
+
+
 async def tool(
     ctx: Call,
     asset: AssetId,
@@ -101,33 +120,25 @@ async def tool(
     async with deps.connection() as connection:
         record = await assets.fetch_one(connection, asset)
         lines = await assets.text_lines(connection, [record.id])
-    image = await images.load_image(deps, record)
     locations = [
-        locate_text(words, lines.get(record.id, ()), image.size)
+        locate_text(words, lines.get(record.id, ()), (record.width, record.height))
         for phrase in texts
         if (words := quoted_text(phrase))
     ]
     objects = [phrase for phrase in texts if not quoted_text(phrase)]
     if objects:
-        if deps.vlm is None:
-            raise ModelUnavailableError(NO_VLM)
-        locations += await locate_phrases(deps.vlm, image, objects)
+        locations += await _locate_objects(deps, record, objects)
     for location in locations:
         for found in location.boxes:
             if not found.is_point:
-                drawn.append(BoxOverlay(found.box, found.label or location.phrase))
+                label = (found.label or location.phrase)[:MAX_LABEL_CHARS]
+                drawn.append(BoxOverlay(found.box, label))
                 origins.append(location.origin)
     encoded = []
     if inline:
-        render = partial(
-            draw_resized,
-            image,
-            drawn,
-            style=style,
-            max_edge=_MAX_EDGE_PIXELS,
-            max_bytes=deps.limits.max_inline_bytes,
-        )
-        encoded = [await anyio.to_thread.run_sync(render, limiter=deps.image_threads)]
+        encoded = [
+            await render_asset(deps, record, max_edge=_MAX_EDGE_PIXELS, overlays=drawn, style=style)
+        ]
     result = AnnotatedImage(
         asset=asset_reference(record, detailed=False),
         boxes=[

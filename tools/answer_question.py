@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Annotated
 
-import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, ModelError
+from sightline.storage.ingest.decode.render.drawing import BoxOverlay
 from sightline.storage.interfaces import ImageEncoder
 from sightline.storage.isolation.caller import message_for_caller
 from sightline.storage.retrieval.search_types import Selection
 from sightline.storage.retrieval.stage_runner import StageTimer
 from sightline.tools.answers.answer_context import (
+    CROP_EDGE_PIXELS,
     Evidence,
     ImageEvidence,
     evidence_of_assets,
     image_of,
     search_evidence,
 )
+from sightline.tools.answers.answer_parser import MAX_CLAIMS
 from sightline.tools.answers.answer_pipeline import (
     AnswerRequest,
     RatedAnswer,
@@ -32,10 +34,17 @@ from sightline.tools.answers.answer_pipeline import (
     split_by_image,
 )
 from sightline.tools.answers.answer_results import AnswerResult, AnswerStatus, without_answer
+from sightline.tools.boxes.letterbox import source_edge
 from sightline.tools.boxes.model_families import PLAIN
-from sightline.tools.shared.argument_types import Collection, Filters, OptionalText, selection
+from sightline.tools.shared.argument_types import (
+    Collection,
+    Filters,
+    ListedId,
+    OptionalText,
+    selection,
+)
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies, principal
-from sightline.tools.shared.drawing import BoxOverlay, draw_resized
+from sightline.tools.shared.image_loading import image_memory, render_asset
 from sightline.tools.shared.images import EncodedImage, parse_box
 from sightline.tools.shared.tool_results import to_tool_result
 from sightline.tools.vlm.phrase_grounding import NO_VLM
@@ -77,10 +86,11 @@ async def answer_with_evidence(
         raise InvalidArgumentError(
             f"{len(assets)} assets are too many for one question. Give at most {max_assets}."
         )
+    max_edge = None if model is None else source_edge(profile.fit)
     await report_progress(0, "looking for evidence")
     with timer.stage("evidence"):
         if assets:
-            evidence = await evidence_of_assets(deps, assets)
+            evidence = await evidence_of_assets(deps, assets, max_edge=max_edge)
         else:
             evidence = await search_evidence(
                 deps,
@@ -88,6 +98,7 @@ async def answer_with_evidence(
                 chosen,
                 max_images=profile.max_found_images,
                 max_passages=profile.max_found_passages,
+                max_edge=max_edge,
                 principal=principal,
             )
 
@@ -138,7 +149,16 @@ def _group_progress(report_progress: ReportProgress, done: int, groups: int) -> 
     return report
 
 
-def _draw_claims(
+def _image_memory(deps: Dependencies) -> AbstractAsyncContextManager[None]:
+    """Hold the memory of the images of a question, and of the crops that its checks load."""
+    if deps.vlm is None:
+        return nullcontext()
+    edge = source_edge(deps.vlm.profile.fit)
+    edges = [edge] * _MAX_IMAGES_PER_PROMPT + [CROP_EDGE_PIXELS] * MAX_CLAIMS
+    return image_memory(deps, *edges)
+
+
+async def _draw_claims(
     deps: Dependencies, result: AnswerResult, evidence: Sequence[Evidence]
 ) -> list[EncodedImage]:
     images = {item.number: image_of(item) for item in evidence}
@@ -149,9 +169,10 @@ def _draw_claims(
             overlay = BoxOverlay(parse_box(claim.box), f"[{claim.citations[0]}] {claim.text}")
             overlays.setdefault(image.number, []).append(overlay)
     return [
-        draw_resized(
-            item.image,
-            overlays[item.number],
+        await render_asset(
+            deps,
+            item.asset,
+            overlays=overlays[item.number],
             max_edge=_ANNOTATED_EDGE_PIXELS,
             max_bytes=deps.limits.max_inline_bytes // MAX_ASSETS,
         )
@@ -174,7 +195,7 @@ async def tool(
         ),
     ] = "",
     assets: Annotated[
-        list[str] | None,
+        list[ListedId] | None,
         Field(max_length=MAX_ASSETS, description="Use only these assets."),
     ] = None,
     collection: Collection = "",
@@ -193,18 +214,15 @@ async def tool(
         await ctx.report_progress(done, 3, message)
 
     deps = dependencies(ctx)
-    rated, evidence = await answer_with_evidence(
-        deps,
-        question,
-        about=about,
-        assets=assets or (),
-        chosen=selection(collection, filters, captured_after, captured_before),
-        principal=principal(),
-        report_progress=report_progress,
-    )
-    images: list[EncodedImage] = []
-    if annotate:
-        images = await anyio.to_thread.run_sync(
-            _draw_claims, deps, rated.result, evidence, limiter=deps.image_threads
+    async with _image_memory(deps):
+        rated, evidence = await answer_with_evidence(
+            deps,
+            question,
+            about=about,
+            assets=assets or (),
+            chosen=selection(collection, filters, captured_after, captured_before),
+            principal=principal(),
+            report_progress=report_progress,
         )
+        images = await _draw_claims(deps, rated.result, evidence) if annotate else []
     return to_tool_result(rated.result, images)

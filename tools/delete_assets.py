@@ -8,6 +8,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.records import deletion
+from sightline.tools.shared.argument_types import ListedId
 from sightline.tools.shared.dependencies import Call, dependencies
 from sightline.tools.shared.tool_results import ToolResult, to_tool_result
 
@@ -28,7 +29,7 @@ class DeletedAssets(ToolResult):
 async def tool(
     ctx: Call,
     assets: Annotated[
-        list[str],
+        list[ListedId],
         Field(description="Asset ids to delete.", min_length=1, max_length=MAX_ASSETS),
     ],
 ) -> Annotated[CallToolResult, DeletedAssets]:

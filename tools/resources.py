@@ -6,22 +6,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any
 
-import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 
 from sightline.storage.errors import (
     InvalidArgumentError,
     SightlineError,
-    UnknownNameError,
     shown,
 )
+from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.records import annotations as annotation_records
-from sightline.storage.records import assets
+from sightline.storage.records import assets, collections
 from sightline.storage.records.assets import Asset
-from sightline.tools.list_collections import summarize_collections
-from sightline.tools.shared import images
+from sightline.tools.list_collections import summarize
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
-from sightline.tools.shared.drawing import BoxOverlay, Style, decode_overlays, draw_resized
+from sightline.tools.shared.image_loading import render_asset
+from sightline.tools.shared.overlay_uri import decode_overlays
 from sightline.tools.shared.tool_results import to_resource_error
 
 _MAX_ID_DIGITS = 18
@@ -58,10 +57,12 @@ async def asset_thumbnail(asset: str, ctx: Call) -> bytes:
 
 
 async def collection_summary(name: str, ctx: Call) -> str:
-    summaries = {each.name: each for each in await summarize_collections(dependencies(ctx))}
-    if name not in summaries:
-        raise UnknownNameError("collection", name, summaries)
-    return summaries[name].model_dump_json(exclude_none=True)
+    deps = dependencies(ctx)
+    async with deps.connection() as connection:
+        collection = await collections.get(connection, name)
+        overviews = await collections.list_overviews(connection, [collection.id])
+    (summary,) = summarize(overviews, deps.limits)
+    return summary.model_dump_json(exclude_none=True)
 
 
 async def _fetch_asset(deps: Dependencies, asset: str) -> Asset:
@@ -72,16 +73,9 @@ async def _fetch_asset(deps: Dependencies, asset: str) -> Asset:
 async def _render(
     deps: Dependencies, record: Asset, overlays: Sequence[BoxOverlay], style: Style = "box"
 ) -> bytes:
-    image = await images.load_image(deps, record)
-    edge, max_bytes = deps.limits.max_view_edge_pixels, deps.limits.max_inline_bytes
-
-    def render() -> bytes:
-        if not overlays:
-            return images.encode(image, max_edge=edge, max_bytes=max_bytes).data
-        encoded = draw_resized(image, overlays, style=style, max_edge=edge, max_bytes=max_bytes)
-        return encoded.data
-
-    return await anyio.to_thread.run_sync(render, limiter=deps.image_threads)
+    edge = deps.limits.max_view_edge_pixels
+    rendered = await render_asset(deps, record, max_edge=edge, overlays=overlays, style=style)
+    return rendered.data
 
 
 def register(mcp: MCPServer) -> None:

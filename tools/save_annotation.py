@@ -50,6 +50,7 @@ async def tool(
         float | None, Field(ge=0, le=1, description="Confidence of the model, 0 to 1.")
     ] = None,
     note: Annotated[OptionalText, Field(max_length=2_000, description="Remark.")] = "",
+    replace: Annotated[bool, Field(description="Delete your earlier ones on this asset.")] = False,
 ) -> Annotated[CallToolResult, SavedAnnotations]:
     if origin == "model" and not model:
         raise InvalidArgumentError("The origin is 'model'. Name the model in `model`.")
@@ -62,13 +63,14 @@ async def tool(
             origin=origin,
             score=score,
             model=model or None,
-            author=principal(),
             note=note or None,
         )
         for each in boxes
     ]
     async with dependencies(ctx).write_connection() as connection:
         record = await assets.fetch_one(connection, asset)
-        ids = await annotation_records.save(connection, record.id, new)
+        ids = await annotation_records.save(
+            connection, record.id, new, author=principal(), replace=replace
+        )
     uris = [f"sightline://asset/{record.id}/annotated/{each}" for each in ids]
     return to_tool_result(SavedAnnotations(asset=record.id, annotations=ids, uris=uris))

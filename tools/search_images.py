@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import Annotated
 
 from mcp.types import CallToolResult
@@ -13,7 +12,7 @@ from pydantic import Field
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
-from sightline.storage.records.annotations import Annotation
+from sightline.storage.records.annotations import NewestAnnotations
 from sightline.storage.retrieval.search_types import (
     ImageHit,
     ImageRequest,
@@ -45,9 +44,12 @@ from sightline.tools.shared.tool_results import (
     Thresholds,
     Timings,
     ToolResult,
+    annotation_references,
     asset_reference,
+    duplicate_ids,
     is_below_threshold,
     matched_passage,
+    max_annotations,
     min_distance,
     report_fields,
     retriever_ranks,
@@ -90,8 +92,9 @@ class ImageSearchHit(AssetReference):
         default=None, description="Ids of near-identical assets, left out."
     )
     annotations: list[AnnotationReference] | None = Field(
-        default=None, description="Saved boxes; 'detailed' only."
+        default=None, description="Newest saved boxes; 'detailed' only."
     )
+    annotation_count: int | None = Field(default=None, description="Of all saved boxes.")
 
 
 class ImageSearchResult(ToolResult):
@@ -111,21 +114,24 @@ def _hit(
     number: int,
     hit: ImageHit,
     report: SearchReport,
-    saved: Sequence[Annotation],
+    saved: NewestAnnotations,
     *,
     detailed: bool,
+    hits: int,
 ) -> ImageSearchHit:
+    passage = hit.passage
     return ImageSearchHit(
-        **asset_reference(hit.asset, detailed=detailed).model_dump(),
+        **asset_reference(hit.asset, detailed=detailed, hits=hits).model_dump(),
         number=number,
         score=hit.score,
         distance=min_distance(hit),
         below_threshold=is_below_threshold(hit, report) or None,
         box=hit.region.box if hit.region else None,
-        text=matched_passage(hit.passage, detailed=detailed) if hit.passage else None,
+        text=matched_passage(passage, detailed=detailed, hits=hits) if passage else None,
         retrievers=retriever_ranks(hit.retrievers) if detailed else None,
-        duplicates=list(hit.duplicates) or None,
-        annotations=[AnnotationReference.model_validate(each) for each in saved] or None,
+        duplicates=duplicate_ids(hit.duplicates),
+        annotations=annotation_references(saved.newest, hits) or None,
+        annotation_count=saved.total or None,
     )
 
 
@@ -175,43 +181,54 @@ async def tool(
     ] = 0,
 ) -> Annotated[CallToolResult, ImageSearchResult]:
     deps = dependencies(ctx)
-    if region is None:
-        example = await image_input.resolve_example(deps, image) if image else None
-        crop_of, box = None, None
-    elif image:
-        example, crop_of, box = await image_input.resolve_crop(deps, image, region)
-    else:
-        raise InvalidArgumentError(
-            f"The region {shown(region)} is a part of `image`. Give `image` as well."
+    references = [*([image] if image else ()), *(like or ()), *(unlike or ())]
+    async with image_input.example_memory(deps, references, has_crop=region is not None):
+        if region is None:
+            example = await image_input.resolve_example(deps, image) if image else None
+            crop_of, box = None, None
+        elif image:
+            example, crop_of, box = await image_input.resolve_crop(deps, image, region)
+        else:
+            raise InvalidArgumentError(
+                f"The region {shown(region)} is a part of `image`. Give `image` as well."
+            )
+        request = ImageRequest(
+            query=query,
+            image=example,
+            region=box,
+            crop_of=crop_of,
+            like=await image_input.resolve_examples(deps, like or ()),
+            unlike=await image_input.resolve_examples(deps, unlike or ()),
+            selection=selection(collection, filters, captured_after, captured_before),
+            visual_weight=visual_weight,
+            diversity=diversity,
+            limit=deps.limits.results(limit),
+            cursor=cursor or None,
+            principal=principal(),
         )
-    request = ImageRequest(
-        query=query,
-        image=example,
-        region=box,
-        crop_of=crop_of,
-        like=await image_input.resolve_examples(deps, like or ()),
-        unlike=await image_input.resolve_examples(deps, unlike or ()),
-        selection=selection(collection, filters, captured_after, captured_before),
-        visual_weight=visual_weight,
-        diversity=diversity,
-        limit=deps.limits.results(limit),
-        cursor=cursor or None,
-        principal=principal(),
-    )
-    results = await deps.image_search(request)
+        results = await deps.image_search(request)
     report = results.report
     detailed = detail == "detailed"
-    saved: dict[str, list[Annotation]] = {}
+    saved: dict[str, NewestAnnotations] = {}
     jpegs: list[bytes] = []
     if results.hits and (detailed or thumbnails):
         ids = [hit.asset.id for hit in results.hits]
         async with deps.connection() as connection:
             if detailed:
-                saved = await annotation_records.list_by_asset(connection, ids)
+                saved = await annotation_records.list_newest(
+                    connection, ids, max_annotations(len(ids))
+                )
             jpegs = [await assets.thumbnail(connection, each) for each in ids[:thumbnails]]
     result = ImageSearchResult(
         hits=[
-            _hit(number, hit, report, saved.get(hit.asset.id, []), detailed=detailed)
+            _hit(
+                number,
+                hit,
+                report,
+                saved.get(hit.asset.id, NewestAnnotations()),
+                detailed=detailed,
+                hits=len(results.hits),
+            )
             for number, hit in enumerate(results.hits, 1)
         ],
         thumbnails=list(range(1, len(jpegs) + 1)) or None,

@@ -29,9 +29,12 @@ from sightline.tools.shared.tool_results import (
     ToolModel,
     ToolResult,
     asset_reference,
+    cut,
+    detail_chars,
     min_distance,
     report_fields,
     retriever_ranks,
+    short_source,
     shorten,
     to_tool_result,
 )
@@ -78,7 +81,7 @@ class TextSearchResult(ToolResult):
     next_cursor: str | None = None
 
 
-def _hit(number: int, hit: PassageHit, *, detailed: bool) -> TextSearchHit:
+def _hit(number: int, hit: PassageHit, *, detailed: bool, hits: int) -> TextSearchHit:
     passage = hit.passage
     seconds = (passage.start_seconds, passage.end_seconds)
     characters = (passage.char_start, passage.char_end)
@@ -86,8 +89,12 @@ def _hit(number: int, hit: PassageHit, *, detailed: bool) -> TextSearchHit:
         number=number,
         passage=f"p{passage.id}",
         kind=passage.kind,
-        text=passage.text if detailed else shorten(passage.snippet, _MAX_TEXT_CHARS),
-        source=passage.source,
+        text=(
+            cut(passage.text, detail_chars(hits))
+            if detailed
+            else shorten(passage.snippet, _MAX_TEXT_CHARS)
+        ),
+        source=short_source(passage.source),
         collection=passage.collection,
         score=hit.score,
         distance=min_distance(hit),
@@ -96,7 +103,7 @@ def _hit(number: int, hit: PassageHit, *, detailed: bool) -> TextSearchHit:
         seconds=[each for each in seconds if each is not None] or None,
         characters=[each for each in characters if each is not None] or None,
         confidence=passage.confidence,
-        asset=asset_reference(hit.asset, detailed=detailed) if hit.asset else None,
+        asset=asset_reference(hit.asset, detailed=detailed, hits=hits) if hit.asset else None,
         retrievers=retriever_ranks(hit.retrievers) if detailed else None,
     )
 
@@ -126,7 +133,7 @@ async def tool(
     )
     results = await deps.passage_search(request)
     hits = [
-        _hit(number, hit, detailed=detail == "detailed")
+        _hit(number, hit, detailed=detail == "detailed", hits=len(results.hits))
         for number, hit in enumerate(results.hits, 1)
     ]
     result = TextSearchResult(

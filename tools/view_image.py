@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.ingest.decode.render.drawing import BoxOverlay
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
-from sightline.storage.records.annotations import Annotation
+from sightline.storage.records.annotations import NewestAnnotations
 from sightline.tools.shared import images
 from sightline.tools.shared.argument_types import AssetId, BoxCorners
 from sightline.tools.shared.dependencies import Call, dependencies
-from sightline.tools.shared.drawing import BoxOverlay, draw
+from sightline.tools.shared.image_loading import render_asset
 from sightline.tools.shared.tool_results import (
     AnnotationReference,
     AssetReference,
     NormalizedBox,
     ToolResult,
+    annotation_references,
     asset_reference,
     to_tool_result,
 )
@@ -31,6 +32,8 @@ you claim what an image shows, and with `crop` to read small print or check a de
 is a good crop). Returns the image and its metadata."""
 
 MIN_EDGE_PIXELS = 64
+#: More boxes hide the image, and each takes time to draw.
+MAX_DRAWN = 100
 
 
 class ViewedImage(ToolResult):
@@ -39,8 +42,9 @@ class ViewedImage(ToolResult):
     asset: AssetReference
     crop: NormalizedBox | None = None
     annotations: list[AnnotationReference] | None = Field(
-        default=None, description="Drawn boxes, if requested."
+        default=None, description="Drawn boxes, the newest 100."
     )
+    annotations_not_drawn: int | None = Field(default=None, description="Number of older boxes.")
     shown_size: list[int] = Field(description="Width and height of the returned image.")
 
 
@@ -61,25 +65,24 @@ async def tool(
             f"Use {MIN_EDGE_PIXELS} to {limits.max_view_edge_pixels} pixels."
         )
     box = None if crop is None else images.parse_box(crop)
-    saved: list[Annotation] = []
+    saved = NewestAnnotations()
     async with deps.connection() as connection:
         record = await assets.fetch_one(connection, asset)
         if annotated:
-            by_asset = await annotation_records.list_by_asset(connection, [record.id])
-            saved = by_asset.get(record.id, [])
-    image = await images.load_image(deps, record)
-
-    def render() -> images.EncodedImage:
-        whole = draw(image, [BoxOverlay(each.box, each.label) for each in saved])
-        part = whole if box is None else images.crop(whole, box)
-        return images.encode(part, max_edge=max_edge, max_bytes=limits.max_inline_bytes)
-
-    encoded = await anyio.to_thread.run_sync(render, limiter=deps.image_threads)
-    listed = [AnnotationReference.model_validate(each) for each in saved]
+            found = await annotation_records.list_newest(connection, [record.id], MAX_DRAWN)
+            saved = found.get(record.id, saved)
+    encoded = await render_asset(
+        deps,
+        record,
+        max_edge=max_edge,
+        crop=box,
+        overlays=[BoxOverlay(each.box, each.label) for each in saved.newest],
+    )
     result = ViewedImage(
         asset=asset_reference(record, detailed=True),
         crop=box,
-        annotations=listed if annotated else None,
+        annotations=annotation_references(saved.newest) if annotated else None,
+        annotations_not_drawn=saved.total - len(saved.newest) or None,
         shown_size=[encoded.width, encoded.height],
     )
     return to_tool_result(result, [encoded])

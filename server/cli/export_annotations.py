@@ -21,7 +21,7 @@ from sightline.storage.records.annotations import annotated_asset_ids, list_by_a
 from sightline.tools.boxes import annotation_export
 from sightline.tools.boxes.annotation_export import AnnotatedAsset
 from sightline.tools.boxes.model_families import choose_profile
-from sightline.tools.shared.images import decode_untrusted
+from sightline.tools.shared.image_loading import load_whole
 
 FILE = "annotations.json"
 _JPEG_QUALITY = 95
@@ -50,8 +50,7 @@ async def run_export_annotations(arguments: argparse.Namespace) -> None:
         data = _format(arguments, annotated)
         (out / "images").mkdir(parents=True)
         for asset, _ in annotated:
-            content = blobs.read(asset.location, asset.sha256, name=asset.source)
-            image = await decode_untrusted(decoder, content)
+            image = await load_whole(decoder, blobs, asset)
             with create_private(out / annotation_export.image_file_name(asset)) as file:
                 image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     finally:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 from sightline.storage.db.queries import (
     Connection,
@@ -16,10 +16,13 @@ from sightline.storage.db.queries import (
     fetch_values,
     load_sql,
 )
-from sightline.storage.errors import InvalidArgumentError, shown
+from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.storage.types import Box
 
 Origin = Literal["person", "model"]
+
+#: Annotations of one author on one asset.
+MAX_PER_ASSET: Final = 1_000
 
 _SQL = load_sql("annotations")
 
@@ -33,7 +36,6 @@ class NewAnnotation:
     origin: Origin
     score: float | None = None
     model: str | None = None
-    author: str | None = None
     note: str | None = None
 
 
@@ -43,22 +45,64 @@ class Annotation(NewAnnotation):
 
     id: int
     asset_id: str
+    author: str | None
     created_at: datetime
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "box", tuple(self.box))  # Postgres returns a list
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted(Annotation):
+    total: int
+
+
+class NewestAnnotations(NamedTuple):
+    """The newest annotations of an asset, oldest first, and the number of all."""
+
+    newest: Sequence[Annotation] = ()
+    total: int = 0
+
+
 async def save(
-    connection: Connection, asset_id: str, annotations: Sequence[NewAnnotation]
+    connection: Connection,
+    asset_id: str,
+    annotations: Sequence[NewAnnotation],
+    *,
+    author: str | None = None,
+    replace: bool = False,
 ) -> list[int]:
-    """Save annotations of an existing asset, all or none; return their ids."""
+    """Save annotations of an existing asset, all or none; return their ids.
+
+    ``replace`` deletes the author's earlier annotations of the asset. Raises NotAllowedError if the
+    author would have more than `MAX_PER_ASSET` of them.
+    """
+    own = {"asset_id": asset_id, "author": author}
+    if replace:
+        await connection.execute(_SQL["delete_by_author"], own)
+    count = await fetch_value(connection, _SQL["count_by_author"], own)
+    if count + len(annotations) > MAX_PER_ASSET:
+        raise NotAllowedError(
+            f"You have {count:,} annotations on the asset {asset_id}; {len(annotations)} more "
+            f"exceed the limit of {MAX_PER_ASSET:,}. Give replace=true to delete your earlier ones "
+            "on this asset first."
+        )
     ids = []
     for each in annotations:
         corners = dict(zip(("x0", "y0", "x1", "y1"), each.box, strict=True))
-        params = {**asdict(each), **corners, "asset_id": asset_id}
+        params = {**asdict(each), **corners, **own}
         ids.append(await fetch_value(connection, _SQL["insert"], params))
     return ids
+
+
+async def list_newest(
+    connection: Connection, asset_ids: Iterable[str], limit: int
+) -> dict[str, NewestAnnotations]:
+    """Return at most ``limit`` annotations of each asset that has any."""
+    params = {"asset_ids": list(asset_ids), "limit": limit}
+    rows = await fetch_all(connection, _SQL["list_newest"], params, row=_Counted)
+    groups = {id_: list(group) for id_, group in groupby(rows, lambda row: row.asset_id)}
+    return {id_: NewestAnnotations(group, group[0].total) for id_, group in groups.items()}
 
 
 async def list_by_asset(

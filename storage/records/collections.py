@@ -112,9 +112,19 @@ async def list_collections(connection: Connection) -> list[Collection]:
     return await fetch_all(connection, _SQL["list"], row=Collection)
 
 
-async def list_overviews(connection: Connection) -> list[CollectionOverview]:
-    """Return all collections with exact counts, ordered by name. Reads all assets."""
-    rows = await fetch_all(connection, _SQL["metadata_keys"], row=MetadataKey)
+async def list_page(connection: Connection, *, after: str, limit: int) -> tuple[list[int], int]:
+    """Return the ids of collections whose names follow ``after``, and how many more there are."""
+    params = {"after": unicodedata.normalize("NFC", after), "limit": limit}
+    rows = await fetch_all(connection, _SQL["page"], params, row=dict)
+    return [row["id"] for row in rows], max(0, rows[0]["more"]) if rows else 0
+
+
+async def list_overviews(
+    connection: Connection, ids: Sequence[int] | None = None
+) -> list[CollectionOverview]:
+    """Return collections with exact counts, ordered by name; None: all. Reads their assets."""
+    params = {"ids": None if ids is None else list(ids)}
+    rows = await fetch_all(connection, _SQL["metadata_keys"], params, row=MetadataKey)
     keys = {id_: tuple(group) for id_, group in groupby(rows, lambda row: row.collection_id)}
-    overviews = await fetch_all(connection, _SQL["overviews"], row=CollectionOverview)
+    overviews = await fetch_all(connection, _SQL["overviews"], params, row=CollectionOverview)
     return [replace(each, metadata_keys=keys.get(each.id, ())) for each in overviews]

@@ -6,6 +6,30 @@ VALUES
      %(author)s, %(note)s)
 RETURNING id
 
+-- name: count_by_author
+SELECT count(*)
+FROM sightline.annotation
+WHERE asset_id = %(asset_id)s AND author IS NOT DISTINCT FROM %(author)s
+
+-- name: delete_by_author
+DELETE FROM sightline.annotation
+WHERE asset_id = %(asset_id)s AND author IS NOT DISTINCT FROM %(author)s
+
+-- name: list_newest
+-- The newest annotations of each asset, and how many it has.
+SELECT
+    newest.id, newest.asset_id, label, ARRAY[x0, y0, x1, y1] AS box, score, origin, model, author,
+    note, created_at, total
+FROM unnest(%(asset_ids)s::text[]) AS wanted (asset_id)
+CROSS JOIN LATERAL (
+    SELECT annotation.*, count(*) OVER () AS total
+    FROM sightline.annotation
+    WHERE annotation.asset_id = wanted.asset_id
+    ORDER BY created_at DESC, id DESC
+    LIMIT %(limit)s
+) AS newest
+ORDER BY newest.asset_id, created_at, newest.id
+
 -- name: list_by_asset
 SELECT
     id, asset_id, label, ARRAY[x0, y0, x1, y1] AS box, score, origin, model, author, note,

@@ -25,7 +25,16 @@ SET settings = settings || %(settings)s
 WHERE id = %(id)s
 RETURNING id, name, settings, created_at
 
+-- name: page
+-- Some collections in the order of their names, and how many follow them.
+SELECT id, count(*) OVER () - %(limit)s AS more
+FROM sightline.collection
+WHERE name > %(after)s
+ORDER BY name
+LIMIT %(limit)s
+
 -- name: overviews
+-- Of all collections without ids.
 SELECT
     collection.id, collection.name, collection.settings, collection.created_at,
     coalesce(assets.number, 0) AS assets, coalesce(passages.number, 0) AS passages,
@@ -37,11 +46,13 @@ LEFT JOIN (
         collection_id, count(*) AS number,
         min(captured_at) AS captured_from, max(captured_at) AS captured_to
     FROM sightline.asset
+    WHERE %(ids)s::bigint[] IS NULL OR collection_id = ANY(%(ids)s)
     GROUP BY collection_id
 ) AS assets ON assets.collection_id = collection.id
 LEFT JOIN (
     SELECT collection_id, count(*) AS number FROM sightline.passage
-    WHERE kind <> 'name' GROUP BY collection_id
+    WHERE kind <> 'name' AND (%(ids)s::bigint[] IS NULL OR collection_id = ANY(%(ids)s))
+    GROUP BY collection_id
 ) AS passages ON passages.collection_id = collection.id
 LEFT JOIN (
     SELECT
@@ -49,11 +60,13 @@ LEFT JOIN (
         count(*) FILTER (WHERE state = 'done') AS done,
         count(*) FILTER (WHERE state = 'failed') AS failed
     FROM sightline.source
+    WHERE %(ids)s::bigint[] IS NULL OR collection_id = ANY(%(ids)s)
     GROUP BY collection_id
 ) AS sources ON sources.collection_id = collection.id
 LEFT JOIN sightline.collection_embedding_space
     ON collection_embedding_space.collection_id = collection.id AND collection_embedding_space.level = 'asset'
 LEFT JOIN sightline.embedding_space AS space ON space.id = embedding_space_id
+WHERE %(ids)s::bigint[] IS NULL OR collection.id = ANY(%(ids)s)
 ORDER BY collection.name
 
 -- name: metadata_keys
@@ -65,7 +78,7 @@ WITH counted AS (
         min(jsonb_typeof(value)) AS type, max(jsonb_typeof(value)) AS other_type,
         min(left(value #>> '{}', 60)) AS least, max(left(value #>> '{}', 60)) AS greatest
     FROM sightline.asset, jsonb_each(metadata) AS entry (key, value)
-    WHERE value <> 'null'
+    WHERE value <> 'null' AND (%(ids)s::bigint[] IS NULL OR collection_id = ANY(%(ids)s))
     GROUP BY collection_id, key
 ), sampled AS (
     SELECT collection.id AS collection_id, key, left(value #>> '{}', 60) AS example
@@ -76,7 +89,7 @@ WITH counted AS (
         LIMIT 300
     ) AS first_assets
     CROSS JOIN LATERAL jsonb_each(first_assets.metadata) AS entry (key, value)
-    WHERE value <> 'null'
+    WHERE value <> 'null' AND (%(ids)s::bigint[] IS NULL OR collection.id = ANY(%(ids)s))
 )
 SELECT
     collection_id, key,

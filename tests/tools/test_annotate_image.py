@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
+from functools import partial
 from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import BlobResourceContents
-from PIL import Image, ImageChops
+from PIL import ImageChops
 
 from sightline.server.models.vision_language.vlm_client import VlmClient
-from sightline.tools.shared.drawing import PALETTE, BoxOverlay, draw
+from sightline.storage.ingest.decode.render.drawing import BoxOverlay
+from sightline.tools.shared.overlay_uri import MAX_OVERLAYS, overlay_uri
 from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import ToolEnvironment, is_near_color, open_image
 
@@ -20,39 +23,9 @@ LARGE = "album/site/large.jpg"
 BOX = [0.25, 0.25, 0.75, 0.75]
 
 
-def _rgb(color: str) -> tuple[int, int, int]:
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
-
-
 def endpoint_that_says(answers: dict[str, str]) -> VlmClient:
     """A client of an endpoint whose answer depends on the phrase in the prompt."""
     return scripted(lambda prompt: next(a for phrase, a in answers.items() if phrase in prompt))
-
-
-def _changed(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int]:
-    box = ImageChops.difference(before, after).getbbox()
-    assert box is not None
-    return box
-
-
-def test_a_box_is_drawn_around_what_is_in_it_in_the_color_of_its_label() -> None:
-    grey = Image.new("RGB", (400, 300), (128, 128, 128))
-    drawn = draw(grey, [BoxOverlay((0.25, 0.5, 0.75, 0.9), "van")])
-    for point in ((98, 200), (302, 200), (200, 272)):
-        assert is_near_color(drawn.getpixel(point), _rgb(PALETTE[0])), point
-    for point in ((101, 200), (299, 200), (200, 269), (200, 152)):
-        assert drawn.getpixel(point) == (128, 128, 128)
-    assert grey.getpixel((100, 200)) == (128, 128, 128)
-
-
-def test_chinese_letters_are_in_the_font_of_labels() -> None:
-    blank = Image.new("RGB", (400, 300))
-    van, lorry, missing = (
-        draw(blank, [BoxOverlay((0.3, 0.5, 0.7, 0.9), label)])
-        for label in ("白", "货", "\U0002070e")
-    )
-    assert _changed(van, lorry)
-    assert _changed(van, missing)
 
 
 @pytest.mark.parametrize("style", ["box", "corners", "shade"])
@@ -117,6 +90,44 @@ async def test_an_invalid_overlay_uri_is_rejected(environment: ToolEnvironment, 
         asset = (await tools.ids())[GARLIC]
         with pytest.raises(MCPError, match=r"contains no valid boxes|not inside"):
             await tools.client.read_resource(f"sightline://asset/{asset}/drawn/{code}")
+
+
+@pytest.mark.parametrize(
+    ("boxes", "label"), [(MAX_OVERLAYS + 1, "x"), (1, "x" * 61)], ids=["boxes", "label"]
+)
+async def test_a_uri_with_more_than_annotate_image_draws_is_refused(
+    environment: ToolEnvironment, boxes: int, label: str
+) -> None:
+    text = json.dumps(["box", [[0, 0, 1, 1, label]] * boxes])
+    code = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    async with environment.serve() as tools:
+        asset = (await tools.ids())[GARLIC]
+        most = overlay_uri(asset, [BoxOverlay((0, 0, 1, 1), "x" * 60)] * MAX_OVERLAYS, "box")
+        assert most is not None
+        await tools.client.read_resource(most)
+        with pytest.raises(MCPError, match=r"no valid boxes, or more than 210"):
+            await tools.client.read_resource(f"sightline://asset/{asset}/drawn/{code}")
+
+
+async def test_a_model_that_finds_very_many_boxes_gets_twenty_drawn(
+    environment: ToolEnvironment,
+) -> None:
+    reply = json.dumps(
+        [{"bbox_2d": [n, n, n + 100, n + 100], "label": "x" * 150} for n in range(60)]
+    )
+    async with (
+        endpoint_that_says({"bulb": reply}) as model,
+        environment.replace(vlm=model).serve() as tools,
+    ):
+        asset = (await tools.ids())[GARLIC]
+        result = await tools.client.call_tool(
+            "annotate_image", {"asset": asset, "phrases": ["the bulb"]}
+        )
+    found = result.structured_content
+    assert found is not None
+    assert len(found["boxes"]) == 20
+    assert max(len(each["label"]) for each in found["boxes"]) <= 120
+    assert "the model gave 60 boxes; the first 20 are drawn" in found["phrases"][0]["notes"]
 
 
 async def test_phrases_are_found_by_the_model_and_missing_ones_reported(
@@ -196,7 +207,7 @@ async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(
     assert first["box"] == pytest.approx(BOX)
     assert (first["origin"], first["model"], first["score"]) == ("model", "qwen3-vl", 0.75)
     assert first["note"] == "by the gate"
-    assert _changed(plain, drawn)
+    assert ImageChops.difference(plain, drawn).getbbox() is not None
     (content,) = read.contents
     assert isinstance(content, BlobResourceContents)
     assert open_image(base64.b64decode(content.blob)).format == "JPEG"
@@ -247,6 +258,36 @@ async def test_a_detailed_search_lists_saved_boxes(environment_copy: ToolEnviron
     first, second = detailed["hits"]
     assert first["asset"] == asset
     (saved,) = first["annotations"]
+    assert first["annotation_count"] == 1
     assert (saved["label"], saved["box"], saved["origin"]) == ("大蒜", BOX, "person")
     assert "annotations" not in second
     assert "annotations" not in concise["hits"][0]
+
+
+async def test_the_number_of_annotations_is_limited_and_own_ones_can_be_replaced(
+    environment_copy: ToolEnvironment,
+) -> None:
+    boxes = [{"box": BOX, "label": f"part {number}"} for number in range(50)]
+    async with environment_copy.serve() as tools:
+        asset = (await tools.ids())[GARLIC]
+        async with tools.database.connection() as connection:
+            await connection.execute(
+                "INSERT INTO annotation (asset_id, label, x0, y0, x1, y1, origin, author) "
+                "SELECT %(asset)s, 'x', 0, 0, 1, 1, 'person', 'bob' FROM generate_series(1, 999)",
+                {"asset": asset},
+            )
+        save = partial(tools.call, "save_annotation", asset=asset, boxes=boxes, origin="person")
+        for _ in range(1000 // 50):
+            await save()
+        refused = await tools.call_error(
+            "save_annotation", asset=asset, boxes=boxes[:1], origin="person"
+        )
+        await save(replace=True)
+        async with tools.database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT author, count(*) FROM annotation GROUP BY author ORDER BY author"
+            )
+            kept = await cursor.fetchall()
+    assert "You have 1,000 annotations" in refused
+    assert "replace=true" in refused
+    assert kept == [("bob", 999), (None, 50)]

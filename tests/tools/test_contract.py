@@ -12,7 +12,7 @@ from sightline.tools.registry import INSTRUCTIONS
 from tests.tools.toolbox import ToolEnvironment
 
 ARGUMENTS = {
-    "list_collections": set(),
+    "list_collections": {"after"},
     "search_images": {
         "query",
         "image",
@@ -44,7 +44,7 @@ ARGUMENTS = {
     "view_image": {"asset", "crop", "max_edge", "annotated"},
     "annotate_image": {"asset", "boxes", "phrases", "style", "inline"},
     "add_images": {"collection", "paths", "uploads", "urls"},
-    "save_annotation": {"asset", "boxes", "origin", "model", "score", "note"},
+    "save_annotation": {"asset", "boxes", "origin", "model", "score", "note", "replace"},
     "delete_assets": {"assets"},
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from PIL import Image
@@ -19,10 +21,11 @@ from sightline.storage.retrieval.search_types import (
     PassageRequest,
     Selection,
 )
-from sightline.storage.types import PASSAGE_KINDS
+from sightline.storage.types import PASSAGE_KINDS, Box
 from sightline.tools.answers.text_matching import contains_phrase
 from sightline.tools.shared.dependencies import Dependencies
-from sightline.tools.shared.images import load_image
+from sightline.tools.shared.image_loading import load_asset
+from sightline.tools.shared.images import crop
 from sightline.tools.shared.tool_results import is_below_threshold
 
 #: Maximum number of images that are asked about one by one.
@@ -32,6 +35,8 @@ MAX_AMBIGUOUS_IMAGES: Final = 3
 _EQUAL_SHARE: Final = 0.98
 #: Maximum text of one passage in a prompt.
 PASSAGE_CHARS: Final = 1_200
+#: Longer side of a crop for a check.
+CROP_EDGE_PIXELS: Final = 1024
 #: Separates OCR lines in a prompt.
 LINE_BREAK: Final = " | "
 #: A file name is not a source of facts.
@@ -41,14 +46,32 @@ _OCR_KINDS: Final = ("ocr", "page_text")
 
 @dataclass(frozen=True, slots=True)
 class ImageEvidence:
-    """An image with its OCR text; ``score`` is None for a named asset."""
+    """An image with its OCR text; ``score`` is None for a named asset.
+
+    ``loaded`` is the image as large as the model sees it, None without a model. ``load_crop``
+    returns a part in full detail, None if ``loaded`` has it.
+    """
 
     number: int
     asset: Asset
-    image: Image.Image
+    loaded: Image.Image | None
     score: float | None = None
     region: MatchedRegion | None = None
     ocr_lines: tuple[AssetTextLine, ...] = ()
+    load_crop: Callable[[Box], Awaitable[Image.Image]] | None = None
+
+    @property
+    def image(self) -> Image.Image:
+        """Return the loaded image. Raises ValueError if there is none."""
+        if self.loaded is None:
+            raise ValueError(f"the image {self.number} was not loaded")
+        return self.loaded
+
+    async def crop(self, box: Box) -> Image.Image:
+        """Return the part inside a normalized box. Raises MediaError, ModelOverloadedError."""
+        if self.load_crop is not None:
+            return await self.load_crop(box)
+        return await asyncio.to_thread(crop, self.image, box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +116,16 @@ def image_of(item: Evidence) -> ImageEvidence | None:
     return item if isinstance(item, ImageEvidence) else None
 
 
-async def evidence_of_assets(deps: Dependencies, ids: Sequence[str]) -> list[Evidence]:
+async def evidence_of_assets(
+    deps: Dependencies, ids: Sequence[str], *, max_edge: int | None
+) -> list[Evidence]:
     """Return the named assets in order, then their OCR text.
 
-    Raises UnknownAssetError.
+    Images are reduced to ``max_edge``, and not loaded with None. Raises UnknownAssetError.
     """
     async with deps.connection() as connection:
         records = await assets.fetch(connection, list(dict.fromkeys(ids)))
-    return await _load_images(deps, [(record, None, None) for record in records])
+    return await _load_images(deps, [(record, None, None) for record in records], max_edge)
 
 
 async def search_evidence(
@@ -110,9 +135,12 @@ async def search_evidence(
     *,
     max_images: int,
     max_passages: int,
+    max_edge: int | None,
     principal: str | None,
 ) -> list[Evidence]:
     """Search images and passages; return images, their OCR text, then other passages.
+
+    Images are loaded as in `evidence_of_assets`.
 
     With ``max_images=1`` all images that match equally well are returned (`MAX_AMBIGUOUS_IMAGES`),
     because it is open which one is meant.
@@ -136,7 +164,8 @@ async def search_evidence(
         )
     )
     hits = _equal_hits(images) if max_images == 1 else images.hits
-    evidence = await _load_images(deps, [(hit.asset, hit.score, hit.region) for hit in hits])
+    matches = [(hit.asset, hit.score, hit.region) for hit in hits]
+    evidence = await _load_images(deps, matches, max_edge)
     ocr_text = " ".join(
         item.text[:PASSAGE_CHARS] for item in evidence if isinstance(item, OcrEvidence)
     )
@@ -149,20 +178,35 @@ async def search_evidence(
 
 
 async def _load_images(
-    deps: Dependencies, matches: Sequence[tuple[Asset, float | None, MatchedRegion | None]]
+    deps: Dependencies,
+    matches: Sequence[tuple[Asset, float | None, MatchedRegion | None]],
+    max_edge: int | None,
 ) -> list[Evidence]:
     """Return the images in order, then the OCR text of those that have some."""
     async with deps.connection() as connection:
         lines = await assets.text_lines(connection, [asset.id for asset, _, _ in matches])
-    images = [
-        ImageEvidence(
-            number, asset, await load_image(deps, asset), score, region, lines.get(asset.id, ())
+    images = []
+    for number, (asset, score, region) in enumerate(matches, 1):
+        loaded = None if max_edge is None else await load_asset(deps, asset, max_edge=max_edge)
+        is_reduced = loaded is not None and loaded.size != (asset.width, asset.height)
+        images.append(
+            ImageEvidence(
+                number,
+                asset,
+                loaded,
+                score,
+                region,
+                lines.get(asset.id, ()),
+                partial(_load_crop, deps, asset) if is_reduced else None,
+            )
         )
-        for number, (asset, score, region) in enumerate(matches, 1)
-    ]
     with_text = [image for image in images if image.ocr_lines]
     texts = [OcrEvidence(n, image) for n, image in enumerate(with_text, len(images) + 1)]
     return [*images, *texts]
+
+
+async def _load_crop(deps: Dependencies, asset: Asset, box: Box) -> Image.Image:
+    return await load_asset(deps, asset, crop=box, max_edge=CROP_EDGE_PIXELS)
 
 
 def _equal_hits(results: ImageResults) -> Sequence[ImageHit]:

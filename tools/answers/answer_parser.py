@@ -20,8 +20,11 @@ from sightline.tools.vlm.vision_language_model import Reply
 _NOT_SHOWN: Final = frozenset({"not shown", "图中没有"})
 _BOX: Final = re.compile(r"\[\s*\d?\.?\d+(?:\s*,\s*\d?\.?\d+){3}\s*\]")
 _CITATION: Final = re.compile(r"\[(\d{1,3})\]")
-_MAX_CLAIMS: Final = 8
+MAX_CLAIMS: Final = 8
 _MAX_CLAIM_CHARS: Final = 500
+_MAX_ANSWER_CHARS: Final = 2_000
+_MAX_INTERPRETATIONS: Final = 4
+_MAX_CITATIONS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ class _Parser:
         """Parse ``white van [2] [0.12,0.30,0.55,0.80]`` or ``not shown``."""
         text = self._reply.text
         words = _BOX.sub(" ", text)
-        citations, unknown = self._resolve([int(place) for place in _CITATION.findall(words)])
+        citations, unknown = self._resolve(
+            [int(place) for place in _CITATION.findall(words)[:_MAX_CITATIONS]]
+        )
         answer = " ".join(_CITATION.sub(" ", words).split())[:_MAX_CLAIM_CHARS]
         if is_not_shown(answer):
             return Draft(answer, shown=False, raw=text)
@@ -107,8 +112,8 @@ class _Parser:
         text, data = self._reply.text, self._reply.data
         if not isinstance(data, dict) or not isinstance(data.get("answer"), str):
             return Draft("", shown=False, readable=False, raw=text)
-        answer = " ".join(str(data["answer"]).split())
-        items = _as_list(data.get("claims"))[:_MAX_CLAIMS]
+        answer = " ".join(str(data["answer"]).split())[:_MAX_ANSWER_CHARS]
+        items = _as_list(data.get("claims"))[:MAX_CLAIMS]
         claims = [self._parse_claim(item) for item in items if isinstance(item, dict)]
         return Draft(
             answer,
@@ -116,7 +121,9 @@ class _Parser:
             claims=tuple(claim for claim in claims if claim.text),
             missing=_text(data.get("missing")),
             interpretations=tuple(
-                each for each in _as_list(data.get("interpretations")) if isinstance(each, str)
+                each[:_MAX_CLAIM_CHARS]
+                for each in _as_list(data.get("interpretations"))[:_MAX_INTERPRETATIONS]
+                if isinstance(each, str)
             ),
             raw=text,
         )
@@ -124,7 +131,7 @@ class _Parser:
     def _parse_claim(self, item: dict[str, JsonValue]) -> Claim:
         places = [
             place
-            for place in _as_list(item.get("evidence"))
+            for place in _as_list(item.get("evidence"))[:_MAX_CITATIONS]
             if isinstance(place, int) and not isinstance(place, bool)
         ]
         citations, unknown = self._resolve(places)

@@ -25,6 +25,7 @@ from sightline.tools.shared.tool_results import (
     ToolModel,
     ToolResult,
     asset_reference,
+    short_source,
     shorten,
 )
 
@@ -132,7 +133,9 @@ def evidence_item(item: Evidence) -> EvidenceItem:
         asset=asset_reference(item.asset, detailed=False) if item.asset else None,
         passage=f"p{passage.id}" if passage else None,
         text=text,
-        source=item.passage.source if isinstance(item, PassageEvidence) else item.asset.source,
+        source=short_source(
+            item.passage.source if isinstance(item, PassageEvidence) else item.asset.source
+        ),
         score=None if isinstance(item, OcrEvidence) else item.score,
         box=place.box if place else None,
         possible_injection=_may_inject(item) or None,

@@ -13,7 +13,7 @@ from typing import Final
 
 from PIL import Image
 
-from sightline.storage.errors import ModelError
+from sightline.storage.errors import MediaError, ModelError
 from sightline.storage.interfaces import ImageEncoder
 from sightline.storage.types import Box
 from sightline.tools.answers.answer_context import (
@@ -189,14 +189,14 @@ async def second_answer(claim: Claim, context: CheckContext) -> Finding | None:
     reasons: tuple[str, ...] = ()
     try:
         if independent and claim.box is not None:
-            crop = await asyncio.to_thread(images.crop, item.image, add_margin(claim.box))
+            crop = await item.crop(add_margin(claim.box))
             agrees, certainty = await _ask_again(claim, crop, context)
             if agrees:
                 reason = f"a second check of its box in [{item.number}] agrees"
                 return Finding((reason,), supports=True, agrees=True, certainty=certainty)
             reasons = (f"a second check of its box in [{item.number}] does not show it",)
         agrees, certainty = await _ask_again(claim, item.image, context)
-    except ModelError as error:
+    except (MediaError, ModelError) as error:
         return Finding((*reasons, f"no second check: {error}"))
     if agrees is None:
         return Finding((*reasons, "the second check gave no answer"))

@@ -16,6 +16,7 @@ from sightline.tools.boxes.geometry import Placement, Size
 
 #: Larger images are reduced before they are padded: a thin strip would become a huge square.
 _MAX_SQUARE_EDGE = 2048
+_MIN_SOURCE_EDGE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,15 @@ def place(fit: Fit, size: Size) -> Placement:
             return Placement(size, sent, (0.0, 0.0, float(sent[0]), float(sent[1])))
         case _:
             assert_never(fit)
+
+
+def source_edge(fit: Fit) -> int:
+    """Return the longer side in pixels to which an image may be reduced before `render`.
+
+    More would not be seen: it is twice that of the image to send, within limits.
+    """
+    edge = fit.edge if isinstance(fit, PaddedSquare) else fit.max_edge
+    return min(max(2 * edge, _MIN_SOURCE_EDGE), _MAX_SQUARE_EDGE)
 
 
 def render(fit: Fit, image: Image.Image) -> Image.Image:

@@ -13,6 +13,8 @@ from sightline.tools.shared.tool_results import ToolModel
 
 MAX_BOXES = 50
 MAX_LABEL_CHARS = 120
+#: More than any valid name, cursor or time has.
+MAX_NAME_CHARS = 200
 BOX_FRAME = "Corners [x0, y0, x1, y1], 0 to 1 of the upright image, origin top left."
 
 # Optional text is `str` with "", not `str | None`: the SDK parses JSON in any argument that is not
@@ -21,7 +23,10 @@ OptionalText = Annotated[str, BeforeValidator(lambda value: "" if value is None 
 
 Collection = Annotated[
     OptionalText,
-    Field(description="Name of one collection, from list_collections. Omit to search all."),
+    Field(
+        max_length=MAX_NAME_CHARS,
+        description="Name of one collection, from list_collections. Omit to search all.",
+    ),
 ]
 
 Filters = Annotated[
@@ -41,7 +46,10 @@ Limit = Annotated[int, Field(description="Number of hits, 1 to 50.")]
 
 Cursor = Annotated[
     OptionalText,
-    Field(description="next_cursor of the previous result; repeat its other arguments."),
+    Field(
+        max_length=MAX_NAME_CHARS,
+        description="next_cursor of the previous result; repeat its other arguments.",
+    ),
 ]
 
 Detail = Annotated[
@@ -54,11 +62,14 @@ Detail = Annotated[
     ),
 ]
 
+#: An item of a list of ids, which the list describes.
+ListedId = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
+
 AssetId = Annotated[
     str,
     Field(
         description="Asset id from a search result, twelve characters such as '3k9q0d7m2x5a'.",
-        max_length=200,
+        max_length=MAX_NAME_CHARS,
     ),
 ]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from anyio import CapacityLimiter
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver import Context
 
@@ -58,10 +57,8 @@ class Dependencies:
     image_search: Callable[[ImageRequest], Awaitable[ImageResults]]
     passage_search: Callable[[PassageRequest], Awaitable[PassageResults]]
     ingest_options: IngestOptions
-    #: Decodes untrusted images in worker processes.
+    #: Decodes and draws untrusted images in worker processes.
     decoder: ImageDecoder
-    #: A large image needs up to a gigabyte while it is decoded or drawn on.
-    image_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
     #: Hosts from which ``add_images`` may fetch; None refuses every URL.
     urls: UrlPolicy | None = None
     #: None switches OCR off.

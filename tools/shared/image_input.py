@@ -6,22 +6,34 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 import anyio.to_thread
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
+from sightline.storage.ingest.decode.image_decoder import DecodedImage
+from sightline.storage.ingest.decode.render.view import crop_pixels
 from sightline.storage.records import assets
 from sightline.storage.types import ASSET_ID, Box
 from sightline.tools.shared import images
 from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.image_loading import image_memory, load_asset, load_external
 
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 _ASSET_URI = "sightline://asset/"
 #: Encoders use less, and one call may name many large images.
-_EXAMPLE_EDGE_PIXELS = 1024
+EXAMPLE_EDGE_PIXELS = 1024
 _MIN_EDGE_PIXELS = 8
+
+
+def example_memory(
+    deps: Dependencies, references: Iterable[str], *, has_crop: bool
+) -> AbstractAsyncContextManager[None]:
+    """Hold the memory of the images that a search loads. Asset ids need none, but a crop does."""
+    stored = [ASSET_ID.fullmatch(each.strip().removeprefix(_ASSET_URI)) for each in references]
+    return image_memory(deps, *[EXAMPLE_EDGE_PIXELS] * (stored.count(None) + has_crop))
 
 
 async def resolve_example(deps: Dependencies, reference: str) -> str | Image.Image:
@@ -33,7 +45,7 @@ async def resolve_example(deps: Dependencies, reference: str) -> str | Image.Ima
     reference = reference.strip().removeprefix(_ASSET_URI)
     if ASSET_ID.fullmatch(reference):
         return reference
-    return await _load_external(deps, reference, edge=_EXAMPLE_EDGE_PIXELS)
+    return (await _load_external(deps, reference)).image
 
 
 async def resolve_examples(
@@ -51,40 +63,42 @@ async def resolve_crop(
     """
     box = images.parse_box(region)
     reference = reference.strip().removeprefix(_ASSET_URI)
-    asset_id = reference if ASSET_ID.fullmatch(reference) else None
-    if asset_id is not None:
-        async with deps.connection() as connection:
-            asset = await assets.fetch_one(connection, asset_id)
-        image = await images.load_image(deps, asset)
-    else:
-        image = await _load_external(deps, reference, edge=None)
-
-    def cut() -> Image.Image:
-        part = images.crop(image, box)
-        if min(part.size) < _MIN_EDGE_PIXELS:
-            raise InvalidArgumentError(
-                f"The region {shown(region)} has only {part.width} x {part.height} pixels of an "
-                f"image of {image.width} x {image.height}. Use at least {_MIN_EDGE_PIXELS} x "
-                f"{_MIN_EDGE_PIXELS}."
-            )
-        part.thumbnail((2 * _EXAMPLE_EDGE_PIXELS, 2 * _EXAMPLE_EDGE_PIXELS))
-        return part
-
-    return await anyio.to_thread.run_sync(cut, limiter=deps.image_threads), asset_id, box
+    if not ASSET_ID.fullmatch(reference):
+        loaded = await _load_external(deps, reference, box)
+        _check_size(loaded.source_size, box, region)
+        return loaded.image, None, box
+    async with deps.connection() as connection:
+        asset = await assets.fetch_one(connection, reference)
+    _check_size((asset.width, asset.height), box, region)
+    part = await load_asset(deps, asset, crop=box, max_edge=EXAMPLE_EDGE_PIXELS)
+    return part, reference, box
 
 
-async def _load_external(deps: Dependencies, reference: str, *, edge: int | None) -> Image.Image:
+def _check_size(size: tuple[int, int], box: Box, region: list[float]) -> None:
+    left, top, right, bottom = crop_pixels(size, box)
+    if min(right - left, bottom - top) < _MIN_EDGE_PIXELS:
+        raise InvalidArgumentError(
+            f"The region {shown(region)} has only {right - left} x {bottom - top} pixels of an "
+            f"image of {size[0]} x {size[1]}. Use at least {_MIN_EDGE_PIXELS} x "
+            f"{_MIN_EDGE_PIXELS}."
+        )
+
+
+async def _load_external(
+    deps: Dependencies, reference: str, crop: Box | None = None
+) -> DecodedImage:
+    source: bytes | str
     if header := _DATA_URL.match(reference[:100]):
-        data = decode_upload(reference[header.end() :], max_bytes=deps.limits.max_upload_bytes)
+        source = decode_upload(reference[header.end() :], max_bytes=deps.limits.max_upload_bytes)
     elif "://" in reference[:20] or reference.startswith("data:"):
         raise InvalidArgumentError(
             f"{shown(reference[:80])} is not an image reference. Give an asset id, a data URL "
             "(data:image/...;base64,...), or a file path. URLs are not fetched."
         )
     else:
-        data = await anyio.to_thread.run_sync(_read_allowed, deps, reference)
-    async with deps.image_threads:
-        return await images.decode_untrusted(deps.decoder, data, edge=edge)
+        # The worker opens it, and refuses a path that has become a link since.
+        source = str(await anyio.to_thread.run_sync(resolve_allowed, deps, reference))
+    return await load_external(deps, source, crop=crop, max_edge=EXAMPLE_EDGE_PIXELS)
 
 
 def decode_upload(encoded: str, *, max_bytes: int) -> bytes:
@@ -104,35 +118,20 @@ def resolve_allowed(deps: Dependencies, path: str) -> Path:
     """Return the real path of a file under an allowed folder.
 
     Links are resolved first, so neither ``..`` nor a link escapes. Raises NotAllowedError with the
-    same message whether or not the path exists.
+    same message whether or not the path exists. Only the operator may know the folders.
     """
     if not deps.allowed_roots:
         raise NotAllowedError(
             f"{shown(path)} was not opened: this server reads no files by path. Set "
             "SIGHTLINE_ALLOWED_ROOTS to the folders that it may read, or send a data URL."
         )
-    refusal = NotAllowedError(
-        f"{shown(path)} is not a file under the folders that this server may read: "
-        + ", ".join(str(root) for root in deps.allowed_roots)
-    )
-    if "\0" in path:
-        raise refusal
-    try:
+    real = None
+    with suppress(OSError, RuntimeError, ValueError):  # ValueError: NUL or a lone surrogate
         real = Path(path).expanduser().resolve(strict=True)
-    except (OSError, RuntimeError, ValueError) as error:  # ValueError: a lone surrogate
-        raise refusal from error
-    if not any(real.is_relative_to(root.resolve()) for root in deps.allowed_roots):
-        raise refusal
+    if real is None or not any(real.is_relative_to(root.resolve()) for root in deps.allowed_roots):
+        raise NotAllowedError(
+            f"{shown(path)} is not a file under the folders that this server may read. Ask its "
+            "operator for them (SIGHTLINE_ALLOWED_ROOTS), or send a data URL.",
+            details=", ".join(map(str, deps.allowed_roots)),
+        )
     return real
-
-
-def _read_allowed(deps: Dependencies, path: str) -> bytes:
-    real = resolve_allowed(deps, path)
-    if not real.is_file():
-        raise NotAllowedError(f"{shown(path)} is not a regular file.")
-    max_bytes = deps.limits.max_image_bytes
-    with real.open("rb") as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise InvalidArgumentError(f"{shown(path)} is larger than {max_bytes:,} bytes.")
-    return data

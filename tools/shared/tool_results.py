@@ -1,11 +1,13 @@
 """Results of tools: JSON text, the same as structured content, then images.
 
-Many clients read only the first text block and some drop images, so that block is complete.
+Many clients read only the first text block and some drop images, so that block is complete. Every
+part of a result is limited, so that no stored text, metadata or annotation makes it large.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -14,8 +16,14 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
-from sightline.storage.errors import SightlineError, UnknownAssetError, UnknownNameError
+from sightline.storage.errors import (
+    NotAllowedError,
+    SightlineError,
+    UnknownAssetError,
+    UnknownNameError,
+)
 from sightline.storage.isolation.caller import message_for_caller
+from sightline.storage.records.annotations import Annotation
 from sightline.storage.records.assets import Asset
 from sightline.storage.retrieval.search_types import (
     ImageHit,
@@ -44,6 +52,16 @@ NormalizedBox = Annotated[
 ]
 _MAX_CAPTION_CHARS = 160
 _MAX_PASSAGE_CHARS = 200
+_MAX_SOURCE_CHARS = 500
+#: Characters of all captions of a detailed result, and as many for its texts and its metadata.
+_DETAIL_CHARS = 60_000
+_NOTE_CHARS = 40_000
+#: Annotations of one asset in a result, and of all its assets.
+MAX_ANNOTATIONS = 20
+_MAX_RESULT_ANNOTATIONS = 200
+_MAX_DUPLICATES = 50
+#: The JSON text of a result. The limits above keep it far smaller; this one is the last resort.
+MAX_RESULT_BYTES = 1_000_000
 
 
 class ToolModel(BaseModel):
@@ -73,6 +91,9 @@ class AssetReference(ToolModel):
     captured_at: str | None = Field(default=None, description="Capture time, ISO 8601.")
     caption: str | None = None
     metadata: dict[str, JsonValue] | None = None
+    metadata_left_out: int | None = Field(
+        default=None, description="Number of values too long to list."
+    )
     uri: str
 
 
@@ -117,14 +138,70 @@ def shorten(text: str, limit: int) -> str:
     return (cut[:space] if space > limit // 2 else cut).rstrip() + "…"
 
 
-def asset_reference(asset: Asset, *, detailed: bool) -> AssetReference:
-    """Describe an asset. ``detailed`` adds the metadata and the whole caption."""
+def cut(text: str, limit: int) -> str:
+    """Return the text as it is, or its beginning and how many characters are left out."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit].rstrip()}… ({len(text) - limit:,} more characters)"
+
+
+def detail_chars(count: int) -> int:
+    """Return how long a caption, a text and the metadata of each of ``count`` hits may be."""
+    return _DETAIL_CHARS // max(1, count)
+
+
+def max_annotations(count: int) -> int:
+    """Return how many annotations each of ``count`` assets of a result may have."""
+    return min(MAX_ANNOTATIONS, _MAX_RESULT_ANNOTATIONS // max(1, count))
+
+
+def annotation_references(
+    annotations: Sequence[Annotation], assets: int = 1
+) -> list[AnnotationReference]:
+    """Describe the annotations of one of ``assets`` in a result; long notes are cut."""
+    references = [AnnotationReference.model_validate(each) for each in annotations]
+    max_chars = _NOTE_CHARS // max(1, assets * len(references))
+    for each in references:
+        each.note = None if each.note is None else cut(each.note, max_chars)
+    return references
+
+
+def short_source(source: str) -> str:
+    """Return the name of a source; of a very long one, its end."""
+    return source if len(source) <= _MAX_SOURCE_CHARS else "…" + source[1 - _MAX_SOURCE_CHARS :]
+
+
+def duplicate_ids(ids: Sequence[str]) -> list[str] | None:
+    """Return the ids of near-duplicates, at most 50, None if there are none."""
+    return list(ids[:_MAX_DUPLICATES]) or None
+
+
+def _short_metadata(
+    metadata: Mapping[str, JsonValue], max_chars: int
+) -> tuple[dict[str, JsonValue], int]:
+    """Return the metadata that fits, and the number of values that are left out."""
+    listed: dict[str, JsonValue] = {}
+    for key, value in metadata.items():
+        size = len(key) + len(json.dumps(value, ensure_ascii=False))
+        if size <= max_chars:
+            listed[key] = value
+            max_chars -= size
+    return listed, len(metadata) - len(listed)
+
+
+def asset_reference(asset: Asset, *, detailed: bool, hits: int = 1) -> AssetReference:
+    """Describe one of ``hits`` assets. ``detailed`` adds the metadata and the whole caption."""
     caption = asset.caption
-    if caption is not None and not detailed:
-        caption = shorten(caption, _MAX_CAPTION_CHARS)
+    if caption is not None:
+        limit = detail_chars(hits)
+        caption = cut(caption, limit) if detailed else shorten(caption, _MAX_CAPTION_CHARS)
+    metadata: dict[str, JsonValue] = {}
+    left_out = 0
+    if detailed:
+        metadata, left_out = _short_metadata(asset.metadata, detail_chars(hits))
     return AssetReference(
         asset=asset.id,
-        source=asset.source,
+        source=short_source(asset.source),
         collection=asset.collection,
         kind=asset.kind,
         page=asset.page,
@@ -133,7 +210,8 @@ def asset_reference(asset: Asset, *, detailed: bool) -> AssetReference:
         # Cameras show local time.
         captured_at=isoformat(asset.captured_local or asset.captured_at),
         caption=caption,
-        metadata=asset.metadata if detailed and asset.metadata else None,
+        metadata=metadata or None,
+        metadata_left_out=left_out or None,
         uri=f"sightline://asset/{asset.id}",
     )
 
@@ -148,12 +226,13 @@ def retriever_ranks(scores: Mapping[str, RetrieverScore]) -> dict[str, Retriever
     return {name: RetrieverRank.model_validate(score._asdict()) for name, score in scores.items()}
 
 
-def matched_passage(passage: Passage, *, detailed: bool) -> MatchedPassage:
+def matched_passage(passage: Passage, *, detailed: bool, hits: int = 1) -> MatchedPassage:
     """Describe the passage that matched best; ``detailed`` gives its whole text."""
+    full = cut(passage.text, detail_chars(hits))
     return MatchedPassage(
         passage=f"p{passage.id}",
         kind=passage.kind,
-        text=passage.text if detailed else shorten(passage.snippet, _MAX_PASSAGE_CHARS),
+        text=full if detailed else shorten(passage.snippet, _MAX_PASSAGE_CHARS),
         box=passage.box,
     )
 
@@ -191,10 +270,18 @@ def is_below_threshold(hit: ImageHit, report: SearchReport) -> bool:
 
 
 def to_tool_result(result: ToolModel, images: Sequence[EncodedImage] = ()) -> CallToolResult:
-    """Return the result as JSON text and structured content, followed by the images."""
-    content: list[ContentBlock] = [
-        TextContent(type="text", text=result.model_dump_json(exclude_none=True))
-    ]
+    """Return the result as JSON text and structured content, followed by the images.
+
+    Raises NotAllowedError for a result that is larger than `MAX_RESULT_BYTES`.
+    """
+    text = result.model_dump_json(exclude_none=True)
+    size = len(text.encode())
+    if size > MAX_RESULT_BYTES:
+        raise NotAllowedError(
+            f"The result has {size:,} bytes; the limit is {MAX_RESULT_BYTES:,}. Ask for less: a "
+            "smaller limit, or detail='concise'."
+        )
+    content: list[ContentBlock] = [TextContent(type="text", text=text)]
     content += [
         ImageContent(
             type="image",

@@ -21,8 +21,8 @@ NO_VLM = (
     "start the built-in one with `sightline vlm builtin`. Without a model, put words that are "
     "written on the image in quotation marks, or give boxes."
 )
-#: Maximum number of lines that are marked for the same words.
-_MAX_LINES: Final = 20
+#: Maximum number of boxes or lines that are marked for one phrase.
+_MAX_BOXES: Final = 20
 _QUOTED: Final = re.compile(r"""(?:"(.+)"|“(.+)”|„(.+)[“”]|«(.+)»|「(.+)」|『(.+)』)""")
 
 
@@ -52,8 +52,11 @@ async def locate_phrases(
     for group in groups:
         reply = await model.ask(Request(parts=(image, *profile.locate_prompt(group))))
         result = parse_boxes(reply.text, profile, reply.placements[0])
+        most, notes = _MAX_BOXES * len(group), result.notes
+        if len(result.boxes) > most:
+            notes += (f"the model gave {len(result.boxes)} boxes; the first {most} are drawn",)
         locations.append(
-            PhraseLocation(", ".join(group), result.status, result.boxes, result.notes)
+            PhraseLocation(", ".join(group), result.status, result.boxes[:most], notes)
         )
     return locations
 
@@ -71,10 +74,10 @@ def locate_text(words: str, lines: Sequence[AssetTextLine], size: Size) -> Phras
     Whole words must match in order; case and punctuation do not count.
     """
     matches = [line.box for line in lines if line.box and contains_phrase(line.text, words)]
-    boxes = tuple(ParsedBox(words, box, to_pixels(box, size)) for box in matches[:_MAX_LINES])
+    boxes = tuple(ParsedBox(words, box, to_pixels(box, size)) for box in matches[:_MAX_BOXES])
     if boxes:
-        note = f"{len(matches)} lines contain these words; the first {_MAX_LINES} are drawn"
-        notes = (note,) if len(matches) > _MAX_LINES else ()
+        note = f"{len(matches)} lines contain these words; the first {_MAX_BOXES} are drawn"
+        notes = (note,) if len(matches) > _MAX_BOXES else ()
         return PhraseLocation(words, "found", boxes, notes, "text")
     if any(line.box for line in lines):
         note = "no line that was read on this image contains these words"

@@ -9,8 +9,14 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
+from PIL import Image
+
+from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.render.drawing import BoxOverlay
+from sightline.storage.ingest.decode.render.view import draw_in_crop, encode_jpeg, load_view
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import (
     OCR_EDGE,
@@ -33,6 +39,7 @@ from sightline.storage.ingest.decode.worker.text_files import (
 )
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, subtitle_passages
 from sightline.storage.ingest.discover.file_types import file_type_of, mime_type_of, suffix_of
+from sightline.storage.ingest.ingest_options import IngestOptions
 
 
 def run_request(request: messages.Request, context: WorkerContext) -> Iterator[messages.JobPart]:
@@ -49,15 +56,37 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
 
             yield from read_archive(request, limits, context.report_alive)
         case messages.LoadImageRequest():
-            image = load_upright(request.data, limits.max_pixels, edge=request.edge)
-            yield messages.LoadedImage(
-                width=image.width, height=image.height, pixels=image.tobytes()
-            )
+            image, size = _load_view(request, limits)
+            yield messages.LoadedImage(image.width, image.height, size, image.tobytes())
+        case messages.RenderImageRequest():
+            yield _render(request, limits)
         case messages.DecodeRequest():
             if file_type_of(request.name) == "video":
                 yield from _decode_video(request, context)
             else:
                 yield from _decode_file(request, context)
+
+
+def _load_view(
+    request: messages.LoadImageRequest | messages.RenderImageRequest, limits: IngestOptions
+) -> tuple[Image.Image, tuple[int, int]]:
+    if request.data is not None:
+        data = request.data
+    elif request.blob is not None:
+        blob = request.blob
+        store = BlobStore(Path(blob.data_dir))
+        data = store.read(blob.location, bytes.fromhex(blob.sha256), name=blob.name)
+    else:
+        data, _ = read_file(str(request.path), limits.max_file_bytes)
+    return load_view(data, limits.max_pixels, crop=request.crop, max_edge=request.max_edge)
+
+
+def _render(request: messages.RenderImageRequest, limits: IngestOptions) -> messages.RenderedImage:
+    image, _ = _load_view(request, limits)
+    overlays = [BoxOverlay(box, label) for box, label in request.overlays]
+    drawn = draw_in_crop(image, request.crop, overlays, request.style)
+    jpeg, size = encode_jpeg(drawn, max_edge=request.max_edge, max_bytes=request.max_bytes)
+    return messages.RenderedImage(*size, jpeg)
 
 
 def _decode_file(

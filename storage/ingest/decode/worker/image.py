@@ -96,10 +96,10 @@ def decode_image(
     width, height = image.size
     # MPO is a JPEG with more images after it, as phones write.
     mime_type = "image/jpeg" if image.format == "MPO" else Image.MIME[str(image.format)]
-    orientation, time = _orientation(image), exif_time(image)
+    orientation, time = orientation_of(image), exif_time(image)
     # First: the encoder may ask the JPEG decoder for fewer pixels, which the thumbnail then uses.
     pixels = preprocess(image)
-    size = (height, width) if orientation in _SWAPS_SIDES else (width, height)
+    size = turned((width, height), orientation)
     part = _image_part(image, orientation, pixels, size, kind="image", ordinal=0, exif_time=time)
     return part, mime_type
 
@@ -127,7 +127,7 @@ def load_upright(data: bytes, max_pixels: int, *, edge: int | None = None) -> Im
     if edge is not None:
         image.draft("RGB", (edge, edge))  # a JPEG of 50 megapixels need not be decoded fully
         size = (2 * edge, 2 * edge)
-    return _flatten(image, _orientation(image), size)
+    return flatten(image, orientation_of(image), size)
 
 
 def perceptual_hash(image: Image.Image) -> int:
@@ -155,7 +155,7 @@ def _cosines() -> NDArray[np.float64]:
 def _image_part(
     image: Image.Image, orientation: int, pixels: Pixels, size: tuple[int, int], **facts: Any
 ) -> ImagePart:
-    thumbnail = _flatten(image, orientation, (_THUMBNAIL_EDGE, _THUMBNAIL_EDGE))
+    thumbnail = flatten(image, orientation, (_THUMBNAIL_EDGE, _THUMBNAIL_EDGE))
     height, width, channels = pixels.shape
     return ImagePart(
         width=size[0],
@@ -175,7 +175,8 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     return file.getvalue()
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 if it is missing or broken."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - Pillow raises anything on hostile EXIF
@@ -183,7 +184,12 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _flatten(image: Image.Image, orientation: int, size: tuple[int, int]) -> Image.Image:
+def turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the size of the upright image."""
+    return (size[1], size[0]) if orientation in _SWAPS_SIDES else size
+
+
+def flatten(image: Image.Image, orientation: int, size: tuple[int, int]) -> Image.Image:
     """Return the image upright, RGB on white; ``size`` bounds it before turning."""
     if image.mode.startswith("I;16"):
         # 16-bit gray (X-rays, depth maps): Pillow alone would clip it to white.

@@ -40,17 +40,49 @@ class HashRequest(NamedTuple):
 
 
 class ArchiveRequest(NamedTuple):
-    """Return the files of an archive, each as an `ArchiveFile`, in the order of their names."""
+    """Return the files of an archive as `ArchiveFile`s, sorted by name."""
 
     name: str
     path: str
 
 
-class LoadImageRequest(NamedTuple):
-    """Return one whole upright image as a `LoadedImage`."""
+class BlobSource(NamedTuple):
+    """A location in a blob store; errors call the file ``name``. ``sha256`` is hexadecimal."""
 
-    data: bytes
-    edge: int | None = None
+    data_dir: str
+    location: str
+    sha256: str
+    name: str
+
+
+class LoadImageRequest(NamedTuple):
+    """Return an upright image, or its part inside ``crop``, as a `LoadedImage`.
+
+    The image is ``data``, or the file at the real ``path``, or ``blob``. With ``max_edge`` the
+    longer side of the result is reduced to that.
+    """
+
+    data: bytes | None = None
+    path: str | None = None
+    blob: BlobSource | None = None
+    crop: Box | None = None
+    max_edge: int | None = None
+
+
+class RenderImageRequest(NamedTuple):
+    """Return an image with boxes on it as a `RenderedImage`; see `LoadImageRequest`.
+
+    ``overlays`` are boxes of the whole image with their labels.
+    """
+
+    max_edge: int
+    max_bytes: int
+    data: bytes | None = None
+    path: str | None = None
+    blob: BlobSource | None = None
+    crop: Box | None = None
+    overlays: tuple[tuple[Box, str], ...] = ()
+    style: Literal["box", "corners", "shade"] = "box"
 
 
 class DecodeRequest(NamedTuple):
@@ -96,7 +128,7 @@ class FileHash(NamedTuple):
 
 
 class ArchiveFile(NamedTuple):
-    """A file of an archive, or why it cannot be read. For the fields see `DiscoveredFile`."""
+    """A file of an archive, or why it cannot be read; see `DiscoveredFile`."""
 
     name: str
     place: str
@@ -107,11 +139,20 @@ class ArchiveFile(NamedTuple):
 
 
 class LoadedImage(NamedTuple):
-    """RGB bytes of an upright image, row by row."""
+    """RGB bytes of an upright image, row by row; ``source_size`` is that of the whole image."""
 
     width: int
     height: int
+    source_size: tuple[int, int]
     pixels: bytes
+
+
+class RenderedImage(NamedTuple):
+    """A JPEG and its size."""
+
+    width: int
+    height: int
+    jpeg: bytes
 
 
 class ImagePart(NamedTuple):
@@ -216,10 +257,10 @@ class JobEnd(NamedTuple):
     traceback: str | None = None
 
 
-Request = HashRequest | ArchiveRequest | LoadImageRequest | DecodeRequest
+Request = HashRequest | ArchiveRequest | LoadImageRequest | RenderImageRequest | DecodeRequest
 JobPart = (
-    WorkerAlive | FileHash | ArchiveFile | LoadedImage | ImagePart | TilePart | OcrStarted
-    | TextLines | TextContent | TextPassages | PartWarning | SourceInfo
+    WorkerAlive | FileHash | ArchiveFile | LoadedImage | RenderedImage | ImagePart | TilePart
+    | OcrStarted | TextLines | TextContent | TextPassages | PartWarning | SourceInfo
 )  # fmt: skip
 WorkerMessage = WorkerReady | JobPart | JobEnd
 
@@ -238,6 +279,8 @@ def parse_request(values: dict[str, Any]) -> Request:
     requests = {each.__name__: each for each in get_args(Request)}
     if (stamp := values.get("stamp")) is not None:
         values["stamp"] = FileStamp(*stamp)
+    if (blob := values.get("blob")) is not None:
+        values["blob"] = BlobSource(*blob)
     request: Request = requests[values.pop("type")](**values)
     return request
 

@@ -42,13 +42,13 @@ def children() -> list[int]:
 async def test_an_image_is_loaded_upright_and_without_metadata() -> None:
     turned = encoded(picture(1), "PNG", exif=exif(taken="2026:05:01 16:40:00", orientation=6))
     async with decoder() as opens:
-        image, small = await asyncio.gather(
-            opens.load_upright(turned), opens.load_upright(turned, edge=8)
-        )
+        loaded, reduced = await asyncio.gather(opens.load(turned), opens.load(turned, max_edge=8))
+    image = loaded.image
     expected = picture(1).transpose(Image.Transpose.ROTATE_270)
     assert (image.mode, image.size, image.info) == ("RGB", expected.size, {})
     assert image.tobytes() == expected.tobytes()
-    assert max(small.size) == 16
+    assert max(reduced.image.size) == 8
+    assert reduced.source_size == loaded.source_size == expected.size
 
 
 @pytest.mark.parametrize(
@@ -63,41 +63,41 @@ async def test_an_image_is_loaded_upright_and_without_metadata() -> None:
 async def test_an_invalid_image_is_an_error_and_the_next_one_loads(data: bytes, code: str) -> None:
     async with decoder(workers=1) as opens:
         with pytest.raises(MediaError) as raised:
-            await opens.load_upright(data)
-        assert (await opens.load_upright(jpeg(1))).size == picture(1).size
+            await opens.load(data)
+        assert (await opens.load(jpeg(1))).source_size == picture(1).size
     assert raised.value.code == code
 
 
 async def test_a_killed_process_fails_one_call() -> None:
     async with decoder(workers=1) as opens:
-        await opens.load_upright(jpeg(1))
+        await opens.load(jpeg(1))
         (process,) = children()
         os.kill(process, signal.SIGSTOP)  # so that the call is in its hands when it dies
-        call = asyncio.create_task(opens.load_upright(jpeg(2)))
+        call = asyncio.create_task(opens.load(jpeg(2)))
         await asyncio.sleep(0)
         os.kill(process, signal.SIGKILL)
         with pytest.raises(MediaError, match="crashed its decoder process"):
             await call
-        assert (await opens.load_upright(jpeg(3))).size == picture(3).size
+        assert (await opens.load(jpeg(3))).source_size == picture(3).size
     assert children() == []
 
 
 async def test_an_image_that_takes_too_long_fails_one_call() -> None:
     async with decoder(workers=1, timeout_seconds=5.0) as opens:
-        await opens.load_upright(jpeg(1))
+        await opens.load(jpeg(1))
         (process,) = children()
         os.kill(process, signal.SIGSTOP)
         with pytest.raises(MediaError, match="took longer than 5 s"):
-            await opens.load_upright(jpeg(2))
-        assert (await opens.load_upright(jpeg(3))).size == picture(3).size
+            await opens.load(jpeg(2))
+        assert (await opens.load(jpeg(3))).source_size == picture(3).size
 
 
 async def test_no_more_processes_than_needed_are_started() -> None:
     async with decoder(workers=2) as opens:
         for number in range(3):
-            await opens.load_upright(jpeg(number))
+            await opens.load(jpeg(number))
         assert len(children()) == 1
-        await asyncio.gather(*(opens.load_upright(jpeg(number)) for number in range(9)))
+        await asyncio.gather(*(opens.load(jpeg(number)) for number in range(9)))
         assert len(children()) == 2
 
 
@@ -106,8 +106,8 @@ async def test_a_process_that_does_not_start_fails_every_call(
 ) -> None:
     async with decoder(workers=1) as opens:
         monkeypatch.setattr(worker_pool.sys, "executable", "/bin/false")
-        calls = [opens.load_upright(jpeg(number)) for number in range(3)]
+        calls = [opens.load(jpeg(number)) for number in range(3)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(result) for result in results} == {ConfigurationError}
         monkeypatch.undo()
-        assert (await opens.load_upright(jpeg(1))).size == picture(1).size
+        assert (await opens.load(jpeg(1))).source_size == picture(1).size

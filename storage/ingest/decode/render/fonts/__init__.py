@@ -9,4 +9,6 @@ from pathlib import Path
 
 def label_font() -> AbstractContextManager[Path]:
     """Return the path of the font, valid inside the block."""
-    return as_file(files("sightline.tools.fonts").joinpath("NotoSansCJKsc-Bold.otf"))
+    return as_file(
+        files("sightline.storage.ingest.decode.render.fonts").joinpath("NotoSansCJKsc-Bold.otf")
+    )

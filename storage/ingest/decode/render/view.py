@@ -1,0 +1,107 @@
+"""Decode the needed part of an image at the needed size, and encode it as JPEG."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+from PIL import Image
+
+from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style, draw
+from sightline.storage.ingest.decode.worker.image import flatten, open_image, orientation_of, turned
+from sightline.storage.types import Box
+
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+#: JPEG qualities, tried in order until the image fits. Then its size is reduced.
+_QUALITIES = (88, 80, 70, 60)
+_MIN_EDGE_PIXELS = 16
+#: Boxes end this far outside a crop, as a share of its side, where their lines are not seen.
+_OUTSIDE = 0.1
+
+
+def load_view(
+    data: bytes, max_pixels: int, *, crop: Box | None = None, max_edge: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the part inside ``crop``, upright, RGB on white, and the size of the whole image.
+
+    With ``max_edge`` the longer side of the part is reduced to that; no part is enlarged. A JPEG is
+    then decoded at a fraction of its size. Raises MediaError; on broken files decoders raise other
+    errors too.
+    """
+    image = open_image(data, max_pixels)
+    orientation = orientation_of(image)
+    size = turned(image.size, orientation)
+    box = crop or _WHOLE
+    left, top, right, bottom = crop_pixels(size, box)
+    target = _fit((right - left, bottom - top), max_edge)
+    # Twice the target is enough for a sharp result.
+    scale = min(1.0, 2 * max(target) / max(right - left, bottom - top))
+    bound = tuple(math.ceil(side * scale) for side in image.size)
+    if scale < 1:
+        image.draft("RGB", (bound[0], bound[1]))
+    upright = flatten(image, orientation, (bound[0], bound[1]))
+    if crop is not None:
+        upright = upright.crop(crop_pixels(upright.size, box))
+    if upright.size != target and max_edge is not None:
+        upright = upright.resize(target, Image.Resampling.LANCZOS)
+    return upright, size
+
+
+def crop_pixels(size: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
+    """Return the pixels of a normalized box: at least one wide and high, inside the image."""
+    width, height = size
+    x0, y0, x1, y1 = box
+    left, top = int(x0 * width), int(y0 * height)
+    right, bottom = max(left + 1, round(x1 * width)), max(top + 1, round(y1 * height))
+    left, top = min(left, width - 1), min(top, height - 1)
+    return left, top, min(right, width), min(bottom, height)
+
+
+def draw_in_crop(
+    image: Image.Image, crop: Box | None, overlays: Sequence[BoxOverlay], style: Style
+) -> Image.Image:
+    """Draw boxes of the whole image on its part inside ``crop``."""
+    x0, y0, x1, y1 = crop or _WHOLE
+    width, height = x1 - x0, y1 - y0
+    inside = [
+        BoxOverlay(
+            (
+                max((left - x0) / width, -_OUTSIDE),
+                max((top - y0) / height, -_OUTSIDE),
+                min((right - x0) / width, 1 + _OUTSIDE),
+                min((bottom - y0) / height, 1 + _OUTSIDE),
+            ),
+            label,
+        )
+        for (left, top, right, bottom), label in overlays
+        if left < x1 and right > x0 and top < y1 and bottom > y0
+    ]
+    return draw(image, inside, style=style)
+
+
+def encode_jpeg(
+    image: Image.Image, *, max_edge: int, max_bytes: int
+) -> tuple[bytes, tuple[int, int]]:
+    """Return a JPEG without metadata, reduced to the limits, and its size. Raises MediaError."""
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    edge = min(max_edge, max(image.size))
+    while True:
+        resized = image
+        if edge < max(image.size):
+            resized = image.copy()
+            resized.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+        for quality in _QUALITIES:
+            buffer = io.BytesIO()
+            resized.save(buffer, "JPEG", quality=quality, optimize=True)
+            if buffer.tell() <= max_bytes:
+                return buffer.getvalue(), resized.size
+        if edge <= _MIN_EDGE_PIXELS:
+            raise MediaError("too_large", f"does not fit in {max_bytes:,} bytes")
+        edge = edge * 3 // 4
+
+
+def _fit(size: tuple[int, int], max_edge: int | None) -> tuple[int, int]:
+    scale = 1.0 if max_edge is None else min(1.0, max_edge / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,0 +1,104 @@
+"""Load and render images in worker processes, which never send a whole bitmap."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+from PIL import Image
+
+from sightline.storage.blobs import BlobStore
+from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.image_decoder import DecodedImage, ImageDecoder
+from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
+from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
+from sightline.storage.records.assets import Asset
+from sightline.storage.types import Box
+from sightline.tools.shared.dependencies import Dependencies, principal
+from sightline.tools.shared.images import FORMATS, EncodedImage
+
+_RGB_BYTES: Final = 3
+#: Errors that name the file and what to do.
+_FILE_CODES: Final = frozenset({"missing", "unreadable", "changed"})
+
+
+async def load_asset(
+    deps: Dependencies, asset: Asset, *, max_edge: int, crop: Box | None = None
+) -> Image.Image:
+    """Return the upright image of an asset, or its part inside ``crop``, reduced.
+
+    The file is verified against the ingested bytes. Raises MediaError if it has changed or is gone.
+    """
+    with _explain_errors():
+        loaded = await deps.decoder.load(
+            blob_source(deps.blobs, asset), principal=principal(), crop=crop, max_edge=max_edge
+        )
+    return loaded.image
+
+
+async def load_whole(decoder: ImageDecoder, blobs: BlobStore, asset: Asset) -> Image.Image:
+    """Return the whole upright image of an asset, for commands of the operator."""
+    with _explain_errors():
+        return (await decoder.load(blob_source(blobs, asset))).image
+
+
+async def load_external(
+    deps: Dependencies, source: bytes | str, *, max_edge: int, crop: Box | None = None
+) -> DecodedImage:
+    """Return an image of a caller: its bytes, or the real path of a file under an allowed root."""
+    with _explain_errors():
+        return await deps.decoder.load(source, principal=principal(), crop=crop, max_edge=max_edge)
+
+
+async def render_asset(
+    deps: Dependencies,
+    asset: Asset,
+    *,
+    max_edge: int,
+    max_bytes: int | None = None,
+    crop: Box | None = None,
+    overlays: Sequence[BoxOverlay] = (),
+    style: Style = "box",
+) -> EncodedImage:
+    """Return a JPEG of an asset, or its part inside ``crop``, with boxes of the whole image.
+
+    Boxes are drawn at the final size, so that lines stay sharp. Raises MediaError.
+    """
+    with _explain_errors():
+        jpeg = await deps.decoder.render(
+            blob_source(deps.blobs, asset),
+            max_edge=max_edge,
+            max_bytes=deps.limits.max_inline_bytes if max_bytes is None else max_bytes,
+            principal=principal(),
+            crop=crop,
+            overlays=overlays,
+            style=style,
+        )
+    return EncodedImage(jpeg.data, "image/jpeg", jpeg.width, jpeg.height)
+
+
+@asynccontextmanager
+async def image_memory(deps: Dependencies, *edges: int) -> AsyncIterator[None]:
+    """Hold the memory of square images with these edges, as long as a call keeps them.
+
+    Raises ModelOverloadedError if too many calls of the principal wait for it.
+    """
+    count = sum(_RGB_BYTES * edge * edge for edge in edges)
+    async with deps.decoder.memory.hold(principal(), count):
+        yield
+
+
+def blob_source(blobs: BlobStore, asset: Asset) -> BlobSource:
+    """Return where a worker finds the bytes of an asset."""
+    return BlobSource(str(blobs.data_dir), asset.location, asset.sha256.hex(), asset.source)
+
+
+@contextmanager
+def _explain_errors() -> Iterator[None]:
+    try:
+        yield
+    except MediaError as error:
+        if error.code in _FILE_CODES:
+            raise
+        raise MediaError(error.code, f"The file {error}. Give a {FORMATS}.") from error
