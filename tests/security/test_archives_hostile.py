@@ -168,3 +168,22 @@ async def test_an_archive_that_takes_all_memory_fails_alone(bench: Bench, tmp_pa
     summary = await bench.ingest(folder, worker_memory_mib=600, max_archive_ratio=9999)
     assert summary.added == 1
     assert set((await bench.failures()).values()) == {"out_of_memory"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("depth", [100, 600, 990, 100_000])
+async def test_a_sidecar_that_is_nested_deeply_fails_alone(
+    bench: Bench, tmp_path: Path, depth: int, packed: bool
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    nested = b'{"a":' * depth + b"1" + b"}" * depth
+    row = b'{"file_name": "a.jpg", "deep": ' + nested + b"}\n"
+    files = {"a.jpg": jpeg(1), "a.json": nested, "metadata.jsonl": row, "b.jpg": jpeg(2)}
+    if packed:
+        files = {"a.zip": zip_of(*files.items())}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    summary = await bench.ingest(folder)
+    assert (summary.added, summary.failed) == (2, 0)
+    assert list(summary.warnings) == ["sidecar_broken"]

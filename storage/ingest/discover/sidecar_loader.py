@@ -58,7 +58,7 @@ class SidecarLoader:
             try:
                 if (data := self._read(path, self.options.max_sidecar_bytes)) is not None:
                     sidecars.append(parse_sidecar(path, data))
-            except ValueError as error:
+            except Exception as error:  # noqa: BLE001 - one sidecar must not end the ingest
                 self.warn("sidecar_broken", self.tree.display_name(path), str(error))
         return merge_sidecars(sidecars + self._tables.lookup(file.path, self.warn))
 

@@ -25,6 +25,7 @@ from sightline.storage.ingest.discover.file_types import file_type_of
 
 CAPTION_KEYS = ("caption", "text", "description")
 CAPTURED_KEY = "captured_at"
+_MAX_DEPTH = 64
 TABLE_NAMES = ("captions.csv", "metadata.csv", "metadata.jsonl")
 
 WarningSink = Callable[[str, str, str], None]
@@ -81,8 +82,9 @@ def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
     """Return the sidecar for the columns of a row or the keys of a JSON object.
 
     ``caption``, ``text`` or ``description`` is the caption; a ``metadata`` object is merged in; all
-    other values are metadata. Raises ValueError for a value of a wrong type.
+    other values are metadata. Raises ValueError for a value of a wrong type or nested too deeply.
     """
+    _check_depth(values)
     metadata = {str(key): value for key, value in values.items() if value is not None}
     nested = metadata.pop("metadata", None)
     if isinstance(nested, Mapping):
@@ -167,6 +169,21 @@ def sidecars_of(names: list[str]) -> dict[str, list[str]]:
         if own:
             sidecars[name] = own
     return sidecars
+
+
+def _check_depth(value: object) -> None:
+    """Raise ValueError for a value that would exhaust the stack of who reads it."""
+    level: list[object] = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            item
+            for each in level
+            if isinstance(each, Mapping | list)
+            for item in (each.values() if isinstance(each, Mapping) else each)
+        ]
+        if not level:
+            return
+    raise ValueError(f"is nested more than {_MAX_DEPTH} levels deep")
 
 
 def _clean_caption(text: str | None) -> str | None:
