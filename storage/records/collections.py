@@ -115,7 +115,7 @@ async def list_collections(connection: Connection) -> list[Collection]:
 async def list_page(connection: Connection, *, after: str, limit: int) -> tuple[list[int], int]:
     """Return the ids of collections whose names follow ``after``, and how many more there are."""
     params = {"after": unicodedata.normalize("NFC", after), "limit": limit}
-    rows = await fetch_all(connection, _SQL["page"], params, row=dict)
+    rows: list[dict[str, int]] = await fetch_all(connection, _SQL["page"], params, row=dict)
     return [row["id"] for row in rows], max(0, rows[0]["more"]) if rows else 0
 
 
