@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import LiteralString, cast
+from typing import cast
 
 import psycopg
 from pgvector.psycopg.halfvec import register_halfvec_info
@@ -269,7 +269,7 @@ def _limited_query(statement: Statement, max_rows: int) -> sql.Composed:
     return sql.SQL(_SQL["limited_query"]).format(
         row=sql.Identifier(statement.unused_name("sightline_row")),
         # It consists of checked tokens with balanced parentheses.
-        statement=sql.SQL(cast("LiteralString", statement.sql)),
+        statement=sql.SQL(statement.sql),
         max_bytes=sql.Literal(_MAX_ROW_BYTES),
         max_rows=sql.Literal(max_rows + 1),
     )
