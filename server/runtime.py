@@ -130,6 +130,8 @@ class Runtime:
         #: None if no endpoint is configured.
         self.vlm = _create_vlm_client(settings, metrics)
         self._decoder = create_image_decoder(settings)
+        # Once: who may replace a root by a link later must not move it.
+        self._allowed_roots = tuple(root.resolve() for root in settings.allowed_roots)
         self._ingest_capacity = IngestCapacity(ingest_options(settings))
         self._signing_key = load_signing_key(settings)
         self._search_caches = SearchCaches()
@@ -173,7 +175,7 @@ class Runtime:
             blobs=BlobStore(settings.data_dir),
             encoder=self.encoder,
             passage_encoder=self.passage_encoder or self.encoder,
-            allowed_roots=settings.allowed_roots,
+            allowed_roots=self._allowed_roots,
             urls=allowed_urls(settings),
             image_search=self.search_images,
             passage_search=self.search_passages,

@@ -6,16 +6,20 @@ import hashlib
 import os
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.errors import MediaError
+from sightline.storage.errors import MediaError, NotAllowedError
 from sightline.storage.ingest.decode.worker.open_file import open_file, read_file
 from sightline.storage.ingest.discover.input_paths import InputPath
 from sightline.storage.ingest.discover.walk import count, discover
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.stage_types import DiscoveredFile
+from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.image_input import resolve_allowed
 from tests.storage.ingest.conftest import Bench, bench
 from tests.support.sample_images import jpeg
 
@@ -110,6 +114,16 @@ def test_links_inside_a_root_are_resolved_and_then_followed_no_more(root: Path) 
     assert found["link.txt"].path == str(root / "d" / "note.txt")
     assert found["out.txt"].failure is not None
     assert found["out.txt"].failure.code == "link_outside"
+
+
+def test_a_root_that_is_replaced_by_a_link_stays_where_it_was(root: Path) -> None:
+    deps = cast("Dependencies", SimpleNamespace(allowed_roots=(root,)))
+    given = str(root / "d" / "note.txt")
+    assert resolve_allowed(deps, given) == Path(given)
+    root.rename(root.parent / "moved")
+    root.symlink_to(root.parent / "outside")
+    with pytest.raises(NotAllowedError):
+        resolve_allowed(deps, given)
 
 
 def test_a_tree_of_very_many_levels_is_a_failure(root: Path) -> None:

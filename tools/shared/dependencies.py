@@ -52,7 +52,7 @@ class Dependencies:
     encoder: Provider[ImageEncoder]
     #: Encodes passages; None limits passage search to words.
     passage_encoder: Provider[TextEncoder] | None
-    #: Folders whose files callers may name; empty refuses every path.
+    #: Real paths of folders whose files callers may name; empty refuses every path.
     allowed_roots: tuple[Path, ...]
     image_search: Callable[[ImageRequest], Awaitable[ImageResults]]
     passage_search: Callable[[PassageRequest], Awaitable[PassageResults]]

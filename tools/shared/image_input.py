@@ -128,7 +128,7 @@ def resolve_allowed(deps: Dependencies, path: str) -> Path:
     real = None
     with suppress(OSError, RuntimeError, ValueError):  # ValueError: NUL or a lone surrogate
         real = Path(path).expanduser().resolve(strict=True)
-    if real is None or not any(real.is_relative_to(root.resolve()) for root in deps.allowed_roots):
+    if real is None or not any(real.is_relative_to(root) for root in deps.allowed_roots):
         raise NotAllowedError(
             f"{shown(path)} is not a file under the folders that this server may read. Ask its "
             "operator for them (SIGHTLINE_ALLOWED_ROOTS), or send a data URL.",
