@@ -16,7 +16,6 @@ one, the flood starves bob by more than its share of the CPU.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import multiprocessing
 import os
 import signal
@@ -88,12 +87,9 @@ class Baselines:
 
 
 async def main(arguments: list[str] | None = None) -> None:
-    """Run the benchmark."""
-    # In a thread: it blocks, and runs an event loop of its own.
-    await asyncio.to_thread(_run, _options(arguments))
-
-
-def _run(options: argparse.Namespace) -> None:
+    """Run the benchmark; it blocks the event loop."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, _exit)  # stops the server and the other processes
     floods = chosen(options.floods)
     with running_stage(options.images) as stage:
         baselines = measure_baselines(stage, options.seconds)
@@ -103,6 +99,10 @@ def _run(options: argparse.Namespace) -> None:
             phases.append(measure_flood(stage, name, options.seconds))
             _print_flood(phases[-1])
         _print_floods(phases, baselines)
+
+
+def _exit(*_: object) -> None:
+    raise SystemExit("The benchmark was terminated.")
 
 
 def chosen(numbers: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,9 @@ def run(flood: Flood, target: Target, seconds: float) -> Outcomes:
 
     async def limited() -> None:
         bounded = replace(target, deadline=time.monotonic() + seconds)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds + 1):
                 await flood(bounded, outcomes)
-        except TimeoutError:
-            outcomes["unanswered"] += 1
 
     asyncio.run(limited())
     return outcomes
@@ -99,6 +97,9 @@ async def call_at_once(
 async def _count(outcomes: Outcomes, call: Awaitable[object]) -> None:
     try:
         result = await call
+    except asyncio.CancelledError:  # the flood is over
+        outcomes["unanswered"] += 1
+        raise
     except MCPError:
         refused = True
     else:

@@ -29,17 +29,17 @@ def large_png(width: int = 9_900, height: int = 10_000) -> bytes:
     )
 
 
-def slow_pdf(number: int, pages: int = 50) -> bytes:
+def slow_pdf(number: int, pages: int = 50, levels: int = _FORM_LEVELS) -> bytes:
     """Return a PDF of nested forms: a few kilobytes, and seconds of work for each page."""
-    fonts = b"/Resources << /XObject << /X%d %d 0 R >> >>"
+    resources_of = b"/Resources << /XObject << /X%d %d 0 R >> >>"
     objects: list[bytes] = []
     first_form = 3
-    kids = " ".join(f"{first_form + _FORM_LEVELS + 2 * n} 0 R" for n in range(pages))
+    kids = " ".join(f"{first_form + levels + 2 * n} 0 R" for n in range(pages))
     objects.append(b"<< /Type /Catalog /Pages 2 0 R >>")
     objects.append(f"<< /Type /Pages /Count {pages} /Kids [{kids}] >>".encode())
-    for level in range(_FORM_LEVELS):
-        if level < _FORM_LEVELS - 1:
-            resources = fonts % (level + 1, first_form + level + 1)
+    for level in range(levels):
+        if level < levels - 1:
+            resources = resources_of % (level + 1, first_form + level + 1)
             content = b"/X%d Do /X%d Do" % (level + 1, level + 1)
         else:
             resources = b""
@@ -47,9 +47,9 @@ def slow_pdf(number: int, pages: int = 50) -> bytes:
         form = b"/Type /XObject /Subtype /Form /BBox [0 0 600 800] " + resources
         objects.append(_stream(form, content))
     for page in range(pages):
-        content = first_form + _FORM_LEVELS + 2 * page + 1
+        content = first_form + levels + 2 * page + 1
         parent = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents %d 0 R " % content
-        objects.append(parent + fonts % (0, first_form) + b" >>")
+        objects.append(parent + resources_of % (0, first_form) + b" >>")
         objects.append(_stream(b"", b"%% %d of %d\n/X0 Do" % (page, number)))
     return _pdf(objects)
 

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -161,7 +162,9 @@ def running_stage(images: int) -> Iterator[Stage]:
         (folder / "files" / "drop").mkdir()
         with _server(variables, port, folder / "server.log") as process:
             url = f"http://127.0.0.1:{port}/mcp"
-            assets = asyncio.run(_ingest(url, secrets["alice"], folder / "files"))
+            with ThreadPoolExecutor(1) as thread:  # this thread may have an event loop
+                ingest = _ingest(url, secrets["alice"], folder / "files")
+                assets = thread.submit(asyncio.run, ingest).result()
             for who in _PRINCIPALS:
                 _command(variables, "bind", who, "--collections", who)
             granted = _command(variables, "grant-analyst", "mallory", "--collections", "alice")
@@ -183,7 +186,11 @@ def _write_tokens(path: Path) -> dict[str, str]:
 
 def _command(variables: dict[str, str], *arguments: str) -> str:
     done = subprocess.run(
-        [environment.SIGHTLINE, *arguments], env=variables, capture_output=True, text=True
+        [environment.SIGHTLINE, *arguments],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"sightline {arguments[0]} failed: {done.stderr}")
