@@ -133,7 +133,8 @@ def _read_regular(path: Path, name: str, max_bytes: int) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise MediaError("unreadable", f"{name} is not a file.")
             with open(descriptor, "rb", closefd=False) as file:
-                content = file.read(max_bytes + 1)
+                # No more than it has: Python reserves the memory for all that is asked for.
+                content = file.read(min(status.st_size, max_bytes) + 1)
         finally:
             os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError) as error:

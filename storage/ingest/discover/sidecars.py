@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from sightline.storage.errors import MediaError
+from sightline.storage.errors import MediaError, shown
 from sightline.storage.ingest.decode.worker.subtitles import (
     SubtitleCue,
     join_sentences,
@@ -26,6 +26,7 @@ from sightline.storage.ingest.discover.file_types import file_type_of
 CAPTION_KEYS = ("caption", "text", "description")
 CAPTURED_KEY = "captured_at"
 _MAX_DEPTH = 64
+_MAX_CHARS = 65_536
 TABLE_NAMES = ("captions.csv", "metadata.csv", "metadata.jsonl")
 
 WarningSink = Callable[[str, str, str], None]
@@ -82,7 +83,8 @@ def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
     """Return the sidecar for the columns of a row or the keys of a JSON object.
 
     ``caption``, ``text`` or ``description`` is the caption; a ``metadata`` object is merged in; all
-    other values are metadata. Raises ValueError for a value of a wrong type or nested too deeply.
+    other values are metadata. Raises ValueError for a value of a wrong type, nested too deeply, or
+    too long.
     """
     _check_depth(values)
     metadata = {str(key): value for key, value in values.items() if value is not None}
@@ -96,8 +98,10 @@ def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
     )
     captured_at = metadata.pop(CAPTURED_KEY, None)
     if captured_at is not None and not isinstance(captured_at, str):
-        raise ValueError(f"{CAPTURED_KEY} is {captured_at!r}; it must be an ISO 8601 string")
-    return Sidecar(_clean_caption(caption), clean_json(metadata), captured_at)
+        raise ValueError(f"{CAPTURED_KEY} is {shown(captured_at)}; it must be an ISO 8601 string")
+    cleaned = clean_json(metadata)
+    _check_length("metadata", json.dumps(cleaned, ensure_ascii=False))
+    return Sidecar(_clean_caption(caption), cleaned, captured_at)
 
 
 def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
@@ -187,7 +191,20 @@ def _check_depth(value: object) -> None:
 
 
 def _clean_caption(text: str | None) -> str | None:
-    return str(clean_json(text)).strip() or None if text is not None else None
+    if text is None:
+        return None
+    caption = str(clean_json(text)).strip()
+    _check_length("caption", caption)
+    return caption or None
+
+
+def _check_length(what: str, text: str) -> None:
+    """Raise ValueError for a text that every search result would have to load."""
+    if len(text) > _MAX_CHARS:
+        raise ValueError(
+            f"has {len(text):,} characters of {what}; the limit is {_MAX_CHARS:,}. Add a long text "
+            "as a document of its own"
+        )
 
 
 def _refuse_constant(name: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -12,9 +14,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sightline.storage.errors import ConfigurationError, MediaError
+from sightline.storage.blobs import BlobStore
+from sightline.storage.errors import ConfigurationError, MediaError, ModelOverloadedError
 from sightline.storage.ingest.decode import worker_pool
 from sightline.storage.ingest.decode.image_decoder import ImageDecoder
+from sightline.storage.ingest.decode.render.drawing import BoxOverlay
+from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
 from tests.support.sample_images import encoded, exif, jpeg, picture
 
 
@@ -111,3 +116,99 @@ async def test_a_process_that_does_not_start_fails_every_call(
         assert {type(result) for result in results} == {ConfigurationError}
         monkeypatch.undo()
         assert (await opens.load(jpeg(1))).source_size == picture(1).size
+
+
+async def test_a_part_is_loaded_at_the_needed_size() -> None:
+    data = encoded(picture(1, (96, 64)), "PNG")
+    async with decoder() as opens:
+        part = await opens.load(data, crop=(0.5, 0.0, 1.0, 0.5), max_edge=24)
+    assert part.source_size == (96, 64)
+    assert part.image.size == (24, 16)
+    assert part.image.getpixel((12, 8)) == picture(1, (96, 64)).getpixel((72, 16))
+
+
+async def test_an_image_is_drawn_on_and_encoded_in_the_worker() -> None:
+    async with decoder(workers=1) as opens:
+        drawn = await opens.render(
+            encoded(picture(1), "PNG"),
+            max_edge=24,
+            max_bytes=10_000,
+            overlays=[BoxOverlay((0.1, 0.1, 0.9, 0.9), "van")],
+        )
+        with pytest.raises(MediaError, match="does not fit in 10 bytes"):
+            await opens.render(jpeg(1), max_edge=24, max_bytes=10)
+    image = Image.open(io.BytesIO(drawn.data))
+    assert image.format == "JPEG"
+    assert image.size == (drawn.width, drawn.height) == (24, 16)
+
+
+async def test_a_stored_image_is_verified_by_its_hash(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    location = store.put(jpeg(1))
+    sha256 = hashlib.sha256(jpeg(1)).hexdigest()
+    stored = BlobSource(str(tmp_path), location, sha256, "album/a.jpg")
+    async with decoder(workers=1) as opens:
+        assert (await opens.load(stored)).source_size == picture(1).size
+        with pytest.raises(MediaError, match=r"album/a\.jpg has changed since ingest"):
+            await opens.load(stored._replace(sha256="00" * 32))
+        store.discard([location])
+        with pytest.raises(MediaError, match=r"album/a\.jpg no longer exists") as raised:
+            await opens.load(stored)
+    assert raised.value.code == "missing"
+
+
+async def test_a_path_with_a_link_in_it_is_not_opened(tmp_path: Path) -> None:
+    real = Path(os.path.realpath(tmp_path))
+    folder = real / "folder"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(jpeg(1))
+    (real / "link").symlink_to(folder)
+    async with decoder(workers=1) as opens:
+        assert (await opens.load(str(folder / "a.jpg"))).source_size == picture(1).size
+        with pytest.raises(MediaError, match="cannot be opened"):
+            await opens.load(str(real / "link" / "a.jpg"))
+
+
+async def test_one_principal_waits_for_itself_and_not_the_others() -> None:
+    async with decoder(workers=2) as opens:
+        await opens.load(jpeg(1), principal="alice")
+        (process,) = children()
+        os.kill(process, signal.SIGSTOP)
+        calls = [asyncio.create_task(opens.load(jpeg(n), principal="alice")) for n in range(9)]
+        await asyncio.sleep(0)
+        for number in range(9):
+            await opens.load(jpeg(number), principal="bob")
+        assert not any(call.done() for call in calls)
+        os.kill(process, signal.SIGCONT)
+        assert len(await asyncio.gather(*calls)) == 9
+
+
+async def test_a_cancelled_call_ends_its_worker_and_frees_its_place() -> None:
+    async with decoder(workers=2) as opens:
+        await opens.load(jpeg(1), principal="alice")
+        (process,) = children()
+        os.kill(process, signal.SIGSTOP)
+        running, waiting, last = (
+            asyncio.create_task(opens.load(jpeg(n), principal="alice")) for n in range(3)
+        )
+        for _ in range(9):  # until the worker task has taken the first job
+            await asyncio.sleep(0)
+        waiting.cancel()
+        running.cancel()
+        assert (await last).source_size == picture(2).size
+        assert process not in children()
+        results = await asyncio.gather(running, waiting, return_exceptions=True)
+    assert [type(each) for each in results] == [asyncio.CancelledError] * 2
+
+
+async def test_more_calls_than_may_wait_are_told_to_try_again() -> None:
+    async with decoder(workers=1) as opens:
+        await opens.load(jpeg(1), principal="alice")
+        (process,) = children()
+        os.kill(process, signal.SIGSTOP)
+        calls = [asyncio.create_task(opens.load(jpeg(1), principal="alice")) for _ in range(65)]
+        await asyncio.sleep(0)
+        with pytest.raises(ModelOverloadedError, match="64 of your calls already wait for images"):
+            await opens.load(jpeg(1), principal="alice")
+        os.kill(process, signal.SIGCONT)
+        assert len(await asyncio.gather(*calls)) == 65

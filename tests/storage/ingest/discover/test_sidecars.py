@@ -53,6 +53,22 @@ def test_invalid_json_sidecars_are_refused(data: bytes) -> None:
         parse_sidecar("a.json", data)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.txt", "é" * 65_537, "65,537 characters of caption; the limit is 65,536"),
+        ("a.json", json.dumps({"caption": "x" * 70_000}), "70,000 characters of caption"),
+        ("a.json", json.dumps({"k" * 70_000: 1}), "characters of metadata"),
+        ("a.json", json.dumps({"key": ["x" * 9] * 9_000}), "characters of metadata"),
+    ],
+)
+def test_texts_that_every_result_would_load_are_refused(name: str, data: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_sidecar(name, data.encode())
+    whole = Sidecar("é" * 65_536, {}, None)
+    assert parse_sidecar("a.txt", ("é" * 65_536).encode()) == whole
+
+
 def test_characters_that_postgres_refuses_are_replaced() -> None:
     parsed = parse_mapping({"caption": "a\0b", "k\0": ["\ud800", {"x": "\0"}]})
     assert parsed == Sidecar("ab", {"k": ["?", {"x": ""}]}, None)
