@@ -8,6 +8,7 @@ from files of strangers, so the result says how many characters were removed and
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Container
 from typing import Any, Final
@@ -21,6 +22,7 @@ JSON_TYPE: Final = "application/json"
 NOTES: Final = "notes"
 #: Fields whose keys are not ours. Keys inside of them are not named in the note.
 _FOREIGN_KEYS: Final = frozenset({"metadata", "rows"})
+_FIELD_NAME: Final = re.compile(r"[a-z][a-z_]{0,30}")
 
 
 def clean_result(result: CallToolResult) -> CallToolResult:
@@ -77,7 +79,8 @@ def _clean(value: Any, field: str, removed: Counter[str]) -> Any:
         if name != key:
             name = _unique(name, names)
             names.add(name)
-        path = field if is_foreign else f"{field}.{key}".removeprefix(".")
+        is_ours = not is_foreign and _FIELD_NAME.fullmatch(key)
+        path = f"{field}.{key}".removeprefix(".") if is_ours else field
         cleaned[name] = _clean(item, path, removed)
     return cleaned
 

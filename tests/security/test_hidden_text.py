@@ -131,6 +131,13 @@ async def test_sql_and_resources_return_only_what_a_person_would_see(house: Hous
         result = await call(agent, "query_sql", sql=statement)
         assert result["rows"][0][2] == "abc"
         assert "in rows" in note_of(result)
+        exact = await call(
+            agent,
+            "query_sql",
+            sql="SELECT encode(convert_to(caption, 'UTF8'), 'hex') FROM assets "
+            f"WHERE asset_id = '{asset}'",
+        )
+        assert bytes.fromhex(exact["rows"][0][0]).decode().count(HIDDEN) == 1
         (contents,) = (await agent.read_resource("sightline://collection/hidden-text")).contents
         assert isinstance(contents, TextResourceContents)
         assert_visible(contents.text)
