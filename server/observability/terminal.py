@@ -1,4 +1,4 @@
-"""Write to stdout and stderr. Everything that a command prints passes through this module.
+"""Write everything that a command prints to stdout and stderr.
 
 Captions, names and errors contain text of strangers. Written as it is, an escape sequence in it
 could clear the screen, fill the clipboard or hide a line, and a line break could forge one. So
@@ -87,7 +87,7 @@ def progress_bar(*, shown: bool) -> Iterator[UpdateBar]:
 
 
 def close_stderr() -> None:
-    """Hide the error of Python's last flush; the reader of stdout, such as head, has gone."""
+    """Hide the error of Python's last flush; the reader of stdout has gone."""
     sys.stderr.close()
 
 

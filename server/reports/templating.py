@@ -52,8 +52,9 @@ def _environment() -> Environment:
 
 def _visible(value: object) -> object:
     """Remove hidden characters: a bidirectional override would reorder its neighbors."""
-    is_data = isinstance(value, str) and not isinstance(value, Markup)
-    return remove_hidden(value) if is_data else value
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return remove_hidden(value)
 
 
 def _jpeg_url(jpeg: bytes) -> str:

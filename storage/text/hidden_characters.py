@@ -1,4 +1,4 @@
-"""Remove or escape characters that a reader cannot see, or that reorder or overwrite text.
+"""Remove or escape characters that are invisible, or reorder or overwrite text.
 
 Hidden are: control characters except tab and line breaks; bidirectional overrides, embeddings and
 isolates; zero-width characters; tag characters; variation selectors; fillers; noncharacters and
@@ -102,7 +102,7 @@ def _escape(char: str) -> str:
 
 
 def _rewrite(text: str, render: Callable[[Sequence[tuple[str, bool]]], str]) -> str:
-    """Replace each run of hidden characters; ``render`` gets each one and whether it stays."""
+    """Replace runs of hidden characters; ``render`` gets each and whether it stays."""
 
     def rewrite(match: re.Match[str]) -> str:
         start, end = match.span()

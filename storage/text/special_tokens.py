@@ -41,7 +41,7 @@ _TOKEN_START: Final = re.compile(
 
 
 def escape_special_tokens(text: str) -> str:
-    """Insert a space where a special token or role name begins; the words stay readable.
+    """Insert a space where a special token or role name begins.
 
     Hidden characters are removed first: a zero-width space would hide a token from the patterns,
     but not from a tokenizer that removes it.
