@@ -209,7 +209,8 @@ async def test_an_analyst_can_create_nothing_in_the_schemas_of_the_server(
                 statement = sql.SQL("CREATE TABLE {}.t ()").format(sql.Identifier(schema))
                 with pytest.raises(errors.InsufficientPrivilege):
                     session.execute(statement)
-        assert path == "analytics, sightline_vector"
+        assert path.startswith("analytics, sightline_vector")
+        assert "public" not in path
     finally:
         await revoke_analyst(database_dsn, "erin")
 

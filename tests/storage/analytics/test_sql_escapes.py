@@ -48,7 +48,7 @@ ESCAPES = [
     "SELECT lo_import('/etc/passwd')",
     "SELECT lo_create(0)",
     "SELECT lo_from_bytea(0, 'x')",
-    "SELECT nextval('sightline.asset_id_seq')",
+    "SELECT nextval('sightline.annotation_number')",
     "SELECT setseed(0.5)",
     "SELECT * FROM dblink('dbname=sightline', 'SELECT 1') AS t (x int)",
     "SELECT query_to_xml('SELECT * FROM sightline.asset', true, true, '')",
