@@ -59,7 +59,10 @@ async def ensure_query_role(
 
 
 async def _set_role_settings(connection: Connection, role: str) -> None:
-    """Set the search path and the limits of a role."""
+    """Set the search path and the limits of a role.
+
+    The limit of temporary files needs a superuser; the role cannot change it.
+    """
     names = {
         "name": role,
         "database": connection.info.dbname,

@@ -1,7 +1,7 @@
-"""Limits the memory of one Postgres session from outside. Postgres has no such setting.
+"""Limits the memory of one Postgres session from outside.
 
-Works on Linux, for a server on this machine whose processes belong to this user, or if this user is
-root.
+Postgres has no such setting. Works on Linux, for a server on this machine whose processes belong to
+this user, or if this user is root.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Limits what a Postgres connection receives, in rows, errors and notices together.
+"""Limits the bytes that a Postgres connection receives.
 
-libpq holds a message whole, however large: an error message quotes the value that it is about.
+Rows, errors and notices count together: libpq holds each message whole, however large, and an error
+message quotes the value that it is about.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class ReceiveMeter:
 async def limit_received_bytes(
     connection: Connection, max_bytes: int
 ) -> AsyncIterator[ReceiveMeter]:
-    """Cut an open connection when it has received more bytes; close it after the block.
+    """Cut an open connection when it has received more bytes.
 
     Puts a socket pair under the descriptor that libpq uses, and copies between its other end and
-    the real socket. This works for every kind of connection, also an encrypted one.
+    the real socket. This works for every kind of connection, also an encrypted one. Closes the
+    connection after the block.
     """
     meter = ReceiveMeter(max_bytes)
     descriptor = connection.fileno()

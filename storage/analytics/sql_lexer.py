@@ -125,7 +125,7 @@ def _token(kind: str, text: str) -> SqlToken:
 
 
 def _name(name: str) -> str:
-    """Return the name. Raises InvalidArgumentError if Postgres would cut it or refuse it."""
+    """Return the name. Raises InvalidArgumentError if Postgres would cut it."""
     if not name:
         raise InvalidArgumentError('A quoted name is empty: "".')
     if len(name.encode()) > _MAX_NAME_BYTES:

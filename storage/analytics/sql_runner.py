@@ -249,7 +249,7 @@ class SqlRunner:
 
 
 async def _require_allowed_names(connection: Connection, statement: Statement) -> None:
-    """Raise NotAllowedError for names that the catalog knows as functions or types to refuse."""
+    """Raise NotAllowedError for functions and types that are not allowed."""
     params = {
         "called": statement.called_names,
         "names": sorted(statement.names),
@@ -265,7 +265,7 @@ async def _require_allowed_names(connection: Connection, statement: Statement) -
 
 
 def _limited_query(statement: Statement, max_rows: int) -> sql.Composed:
-    """Return the statement with limits; its last column is the size of the row in bytes."""
+    """Return the statement with limits; its last column is the size of the row."""
     return sql.SQL(_SQL["limited_query"]).format(
         row=sql.Identifier(statement.unused_name("sightline_row")),
         # It consists of checked tokens with balanced parentheses.

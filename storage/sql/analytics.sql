@@ -69,7 +69,6 @@ ALTER ROLE {name} IN DATABASE {database} SET work_mem = '16MB';
 ALTER ROLE {name} IN DATABASE {database} SET max_parallel_workers_per_gather = 0;
 
 -- name: temp_file_limit
--- Only a superuser may set it, and no analyst may change it.
 ALTER ROLE {name} IN DATABASE {database} SET temp_file_limit = '512MB'
 
 -- name: extension_schema

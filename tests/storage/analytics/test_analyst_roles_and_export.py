@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
-from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import AsyncConnection, errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pyarrow import parquet
 
+from sightline.storage.analytics import analyst_roles
 from sightline.storage.analytics.analyst_roles import grant_analyst
 from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.analytics.view_export import export_view
@@ -58,6 +59,31 @@ async def test_an_analyst_can_only_read_the_schema(filled: Database) -> None:
         assert conninfo_to_dict(again)["password"] != conninfo_to_dict(dsn)["password"]
     finally:
         drop(filled.dsn, "alice")
+
+
+async def test_a_limit_that_needs_a_superuser_is_reported(
+    filled: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(filled.dsn, autocommit=True) as connection:
+        connection.execute("CREATE ROLE administrator LOGIN CREATEROLE")
+        dsn = make_conninfo(filled.dsn, user="administrator")
+        try:
+            async with await AsyncConnection.connect(dsn) as administrator:
+                await administrator.execute("CREATE ROLE erin LOGIN")
+                await analyst_roles._set_role_settings(administrator, "erin")
+            (record,) = caplog.records
+            assert "temporary files of erin are not limited" in record.getMessage()
+            assert """ALTER ROLE "erin" IN DATABASE""" in record.getMessage()
+            with psycopg.connect(make_conninfo(filled.dsn, user="erin")) as erin:
+                assert erin.execute("SHOW work_mem").fetchone() == ("16MB",)
+                assert erin.execute("SHOW temp_file_limit").fetchone() == ("-1",)
+            # The statement of the message.
+            connection.execute(record.getMessage().partition("run: ")[2].encode())
+            with psycopg.connect(make_conninfo(filled.dsn, user="erin")) as erin:
+                assert erin.execute("SHOW temp_file_limit").fetchone() == ("512MB",)
+        finally:
+            connection.execute("DROP ROLE IF EXISTS erin")
+            connection.execute("DROP ROLE administrator")
 
 
 async def test_a_role_that_is_not_an_analyst_is_not_changed(filled: Database) -> None:
