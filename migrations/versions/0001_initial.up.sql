@@ -317,7 +317,6 @@ CREATE TABLE sightline.retrieval_log (
 );
 CREATE INDEX retrieval_log_created_at_idx ON sightline.retrieval_log (created_at);
 CREATE INDEX retrieval_log_principal_idx ON sightline.retrieval_log (principal, created_at);
-CREATE INDEX retrieval_log_principal_idx ON sightline.retrieval_log (principal, created_at);
 COMMENT ON TABLE sightline.retrieval_log IS 'Searches with stage times and results.';
 COMMENT ON COLUMN sightline.retrieval_log.results IS
     'Asset or passage ids with scores, best first.';

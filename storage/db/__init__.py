@@ -6,6 +6,5 @@ ACQUIRE_TIMEOUT_SECONDS = 20.0
 STATEMENT_TIMEOUT_SECONDS = 30.0
 #: How long searches stay in the table ``retrieval_log``.
 LOG_RETENTION_DAYS = 90
-LOG_RETENTION_DAYS = 90
 #: How long a statement waits for a lock; an ingest and an index build wait longer.
 LOCK_TIMEOUT_SECONDS = 10.0
