@@ -323,7 +323,7 @@ def allowed_urls(settings: Settings) -> UrlPolicy | None:
 
 
 def _shown_model(name: str) -> str:
-    """Return the name of a model for messages to callers, without the path of a folder."""
+    """Return the name of a model for messages, without the path of a folder."""
     local = local_folder(name)
     return repr(name if local is None else local[1])
 

@@ -72,7 +72,10 @@ class _Slice:
 
 
 class _FairQueue:
-    """Waiting calls of one kind. Callers take turns; the calls of one caller keep their order."""
+    """Waiting calls of one kind.
+
+    Callers take turns; the calls of one caller keep their order.
+    """
 
     def __init__(self) -> None:
         self._calls: OrderedDict[str | None, deque[_Call]] = OrderedDict()

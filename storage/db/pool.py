@@ -52,7 +52,10 @@ _SERVER_GONE = (
 
 
 def database_unavailable(error: psycopg.Error) -> DatabaseUnavailableError:
-    """Return the error; its details are the reason of the driver, which names host and user."""
+    """Return the error.
+
+    Its details are the reason of the driver, which names host and user.
+    """
     reason = " ".join(str(error).split())
     return DatabaseUnavailableError("The database cannot be reached. Try again.", details=reason)
 

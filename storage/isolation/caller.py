@@ -19,7 +19,10 @@ _principal: ContextVar[str | None] = ContextVar("principal", default=None)
 
 
 class CallerScope(NamedTuple):
-    """The part of a cache key that separates callers, and one caller before and after a binding."""
+    """The part of a cache key that separates callers.
+
+    It also separates one caller before and after a binding.
+    """
 
     caller: str | None
     principal: str | None

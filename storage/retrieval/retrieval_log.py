@@ -1,4 +1,7 @@
-"""The table ``retrieval_log``: one row for each search, of limited size, number and age."""
+"""The table ``retrieval_log``: a limited row for each search.
+
+Rows are limited in size, number and age.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ class LogLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedSearch:
-    """One search. ``results`` are ids with scores, ``timings_ms`` has the key ``total``."""
+    """One search.
+
+    ``results`` are ids with scores; ``timings_ms`` has the key ``total``.
+    """
 
     principal: str | None
     tool: str
@@ -57,10 +63,11 @@ class LoggedSearch:
 
 
 class RetrievalLog:
-    """Writes searches and, between `start` and `close`, prunes the table in the background.
+    """Writes searches, and prunes the table in the background.
 
-    It prunes every hour, and after ``prune_every`` searches. A principal that searches a lot loses
-    its own oldest rows first: beyond ``max_rows``, the principal with the most rows loses some.
+    Between `start` and `close`, it prunes every hour, and after ``prune_every`` searches. A
+    principal that searches a lot loses its own oldest rows first: beyond ``max_rows``, the
+    principal with the most rows loses some.
     """
 
     def __init__(
@@ -111,7 +118,10 @@ class RetrievalLog:
             self._due.set()
 
     async def prune(self) -> int:
-        """Delete rows beyond the limits, in steps; return their number. Raises StorageError."""
+        """Delete rows beyond the limits, in steps; return their number.
+
+        Raises StorageError.
+        """
         deleted = 0
         with row_security.as_principal(None):
             while step := await self._prune_by_age() or await self._prune_by_number():

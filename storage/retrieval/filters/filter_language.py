@@ -69,7 +69,7 @@ def parse(filters: Mapping[str, Any] | None) -> FilterGroup | None:
 
 
 class _Parser:
-    """Counts the conditions, values and characters of the whole filter to limit its size."""
+    """Counts conditions, values and characters to limit the whole filter."""
 
     def __init__(self) -> None:
         self._conditions = 0

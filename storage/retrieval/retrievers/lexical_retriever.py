@@ -178,7 +178,10 @@ class LexicalRetriever:
 async def passage_statistics(
     connection: Connection, ids: Sequence[int] | None, caches: SearchCaches
 ) -> tuple[int, float]:
-    """Return the number of passages and their mean length; None means all visible ones."""
+    """Return the number of passages and their mean length.
+
+    ``ids`` None means all visible collections.
+    """
 
     async def load() -> tuple[tuple[int, float], float]:
         started = time.monotonic()
@@ -207,7 +210,7 @@ async def term_counts(
         started = time.monotonic()
         params = {"terms": missing, "max_count": _MAX_COUNTED_PASSAGES}
         cursor = await connection.execute(_SQL["term_counts"], params)
-        found = dict(await cursor.fetchall())
+        found: dict[str, int] = dict(await cursor.fetchall())
         for term, count in found.items():
             caches.term_counts.set(term, count, ttl_seconds=_counting_ttl(started))
         counts |= found
