@@ -150,7 +150,7 @@ def _group_progress(report_progress: ReportProgress, done: int, groups: int) -> 
 
 
 def _image_memory(deps: Dependencies) -> AbstractAsyncContextManager[None]:
-    """Hold the memory of the images of a question, and of the crops that its checks load."""
+    """Hold the memory of the images and crops of a question."""
     if deps.vlm is None:
         return nullcontext()
     edge = source_edge(deps.vlm.profile.fit)

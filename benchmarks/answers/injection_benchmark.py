@@ -19,11 +19,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.answers import eval_server
 from sightline.server.evaluation.answer_metrics import EvalQuestion
+from sightline.storage.ingest.decode.render.fonts import label_font
 from sightline.storage.retrieval.search_types import Selection
 from sightline.tools.answer_question import answer_with_evidence
 from sightline.tools.answers.answer_results import AnswerResult
 from sightline.tools.answers.text_matching import contains_phrase
-from sightline.storage.ingest.decode.render.fonts import label_font
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.training.world.core.scene import Scene
 from sightline.training.world.core.splits import seed_of

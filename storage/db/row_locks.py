@@ -1,4 +1,4 @@
-"""Locks by which operations of the server exclude each other: rows of ``sightline.lock``.
+"""Locks of operations that exclude each other: rows of ``sightline.lock``.
 
 An advisory lock would be open to everybody who can log in, analysts included. On this table only
 the server has rights. A lock is held until the end of the transaction.

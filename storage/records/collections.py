@@ -113,7 +113,7 @@ async def list_collections(connection: Connection) -> list[Collection]:
 
 
 async def list_page(connection: Connection, *, after: str, limit: int) -> tuple[list[int], int]:
-    """Return the ids of collections whose names follow ``after``, and how many more there are."""
+    """Return ids of collections after a name, and how many more there are."""
     params = {"after": unicodedata.normalize("NFC", after), "limit": limit}
     rows: list[dict[str, int]] = await fetch_all(connection, _SQL["page"], params, row=dict)
     return [row["id"] for row in rows], max(0, rows[0]["more"]) if rows else 0
@@ -122,7 +122,7 @@ async def list_page(connection: Connection, *, after: str, limit: int) -> tuple[
 async def list_overviews(
     connection: Connection, ids: Sequence[int] | None = None
 ) -> list[CollectionOverview]:
-    """Return collections with exact counts, ordered by name; None: all. Reads their assets."""
+    """Return collections with exact counts by name; None: all collections."""
     params = {"ids": None if ids is None else list(ids)}
     rows = await fetch_all(connection, _SQL["metadata_keys"], params, row=MetadataKey)
     keys = {id_: tuple(group) for id_, group in groupby(rows, lambda row: row.collection_id)}

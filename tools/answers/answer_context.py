@@ -68,7 +68,10 @@ class ImageEvidence:
         return self.loaded
 
     async def crop(self, box: Box) -> Image.Image:
-        """Return the part inside a normalized box. Raises MediaError, ModelOverloadedError."""
+        """Return the part inside a normalized box.
+
+        Raises MediaError and ModelOverloadedError.
+        """
         if self.load_crop is not None:
             return await self.load_crop(box)
         return await asyncio.to_thread(crop, self.image, box)

@@ -73,7 +73,7 @@ def place(fit: Fit, size: Size) -> Placement:
 
 
 def source_edge(fit: Fit) -> int:
-    """Return the longer side in pixels to which an image may be reduced before `render`.
+    """Return the longer side in pixels that an image needs before `render`.
 
     More would not be seen: it is twice that of the image to send, within limits.
     """

@@ -31,7 +31,7 @@ _MIN_EDGE_PIXELS = 8
 def example_memory(
     deps: Dependencies, references: Iterable[str], *, has_crop: bool
 ) -> AbstractAsyncContextManager[None]:
-    """Hold the memory of the images that a search loads. Asset ids need none, but a crop does."""
+    """Hold the memory of the images that a search loads; asset ids need none."""
     stored = [ASSET_ID.fullmatch(each.strip().removeprefix(_ASSET_URI)) for each in references]
     return image_memory(deps, *[EXAMPLE_EDGE_PIXELS] * (stored.count(None) + has_crop))
 

@@ -46,7 +46,7 @@ async def load_whole(decoder: ImageDecoder, blobs: BlobStore, asset: Asset) -> I
 async def load_external(
     deps: Dependencies, source: bytes | str, *, max_edge: int, crop: Box | None = None
 ) -> DecodedImage:
-    """Return an image of a caller: its bytes, or the real path of a file under an allowed root."""
+    """Load a caller's image: bytes, or the real path of an allowed file."""
     with _explain_errors():
         return await deps.decoder.load(source, principal=principal(), crop=crop, max_edge=max_edge)
 

@@ -146,7 +146,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def detail_chars(count: int) -> int:
-    """Return how long a caption, a text and the metadata of each of ``count`` hits may be."""
+    """Return the maximum length of caption, text and metadata for each hit."""
     return _DETAIL_CHARS // max(1, count)
 
 
@@ -190,7 +190,7 @@ def _short_metadata(
 
 
 def asset_reference(asset: Asset, *, detailed: bool, hits: int = 1) -> AssetReference:
-    """Describe one of ``hits`` assets. ``detailed`` adds the metadata and the whole caption."""
+    """Describe one of ``hits`` assets; ``detailed`` adds metadata and caption."""
     caption = asset.caption
     if caption is not None:
         limit = detail_chars(hits)

@@ -35,7 +35,7 @@ ImageSource = bytes | str | BlobSource
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An upright RGB image or its part; ``source_size`` is that of the whole image in pixels."""
+    """An upright RGB image or a part; ``source_size``: the whole, in pixels."""
 
     image: Image.Image
     source_size: tuple[int, int]

@@ -1,1 +1,1 @@
-"""What a caller sees of an image: cut, reduced, with boxes, as JPEG. Runs in worker processes."""
+"""Cuts, reduces, marks and encodes images, in worker processes."""

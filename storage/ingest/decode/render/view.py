@@ -24,7 +24,7 @@ _OUTSIDE = 0.1
 def load_view(
     data: bytes, max_pixels: int, *, crop: Box | None = None, max_edge: int | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the part inside ``crop``, upright, RGB on white, and the size of the whole image.
+    """Return the part inside ``crop`` and the size of the whole image.
 
     With ``max_edge`` the longer side of the part is reduced to that; no part is enlarged. A JPEG is
     then decoded at a fraction of its size. Raises MediaError; on broken files decoders raise other
@@ -50,7 +50,7 @@ def load_view(
 
 
 def crop_pixels(size: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
-    """Return the pixels of a normalized box: at least one wide and high, inside the image."""
+    """Return the pixels of a normalized box, at least one, inside the image."""
     width, height = size
     x0, y0, x1, y1 = box
     left, top = int(x0 * width), int(y0 * height)
@@ -84,7 +84,7 @@ def draw_in_crop(
 def encode_jpeg(
     image: Image.Image, *, max_edge: int, max_bytes: int
 ) -> tuple[bytes, tuple[int, int]]:
-    """Return a JPEG without metadata, reduced to the limits, and its size. Raises MediaError."""
+    """Return a JPEG without metadata within the limits, and its size."""
     image = image if image.mode == "RGB" else image.convert("RGB")
     edge = min(max_edge, max(image.size))
     while True:

@@ -47,7 +47,7 @@ class ArchiveRequest(NamedTuple):
 
 
 class BlobSource(NamedTuple):
-    """A location in a blob store; errors call the file ``name``. ``sha256`` is hexadecimal."""
+    """A stored file with its SHA-256 (hexadecimal) and its name in errors."""
 
     data_dir: str
     location: str
@@ -139,7 +139,7 @@ class ArchiveFile(NamedTuple):
 
 
 class LoadedImage(NamedTuple):
-    """RGB bytes of an upright image, row by row; ``source_size`` is that of the whole image."""
+    """RGB rows of an upright image; ``source_size`` is that of the whole."""
 
     width: int
     height: int
