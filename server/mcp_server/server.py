@@ -51,6 +51,10 @@ logger = logging.getLogger(__name__)
 
 #: The name of resource reads in metrics and in the audit log.
 _READ_RESOURCE = "resources/read"
+#: A call can have very many invalid values, with long names.
+_MAX_PROBLEMS = 3
+_MAX_PATH_CHARS = 200
+_MAX_MESSAGE_CHARS = 500
 
 
 class InFlight:
@@ -311,13 +315,15 @@ def _without_hidden(contents: ReadResourceContents) -> ReadResourceContents:
 
 
 def _format_validation_error(tool: str, error: ValidationError) -> str:
-    """Return one sentence per invalid argument: its name, the problem and the value."""
+    """Return one sentence for each of the first invalid arguments."""
     sentences = []
-    for detail in error.errors(include_url=False, include_context=False):
+    for detail in error.errors(include_url=False, include_context=False)[:_MAX_PROBLEMS]:
         path = ".".join(str(part) for part in detail["loc"])
         message = detail["msg"].removeprefix("Value error, ")
         value = "" if detail["type"] == "missing" else f" (got {shown(detail['input'])})"
-        sentences.append(f"{path}: {message}{value}")
+        sentences.append(f"{path[:_MAX_PATH_CHARS]}: {message[:_MAX_MESSAGE_CHARS]}{value}")
+    if (more := error.error_count() - _MAX_PROBLEMS) > 0:
+        sentences.append(f"and {more:,} more")
     return f"{tool} was called with invalid arguments: " + "; ".join(sentences)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from sightline.tools.shared.limits import Limits
 from tests.support.scripted_vlm import failing, scripted
-from tests.tools.toolbox import ToolEnvironment
+from tests.tools.toolbox import ToolEnvironment, open_image
 
 GARLIC = "album/shop/garlic.png"
 QUESTION = "What stands on the green cloth?"
@@ -337,6 +338,31 @@ async def test_a_claim_shown_outside_its_box_is_unchecked(
     (found,) = result["claims"]
     assert (result["status"], found["verdict"]) == ("answered", "unchecked")
     assert any("does not show it" in reason for reason in found["reasons"])
+
+
+async def test_a_second_check_sees_the_box_of_a_large_image_in_full_detail(
+    environment: ToolEnvironment,
+) -> None:
+    sent: list[list[tuple[int, int]]] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        messages = json.loads(request.content)["messages"]
+        parts = [part for each in messages for part in each["content"] if isinstance(part, dict)]
+        urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+        sent.append([open_image(base64.b64decode(url.partition(",")[2])).size for url in urls])
+        text = (
+            "yes"
+            if len(sent) > 1
+            else reply("yellow", claim("it is", 1, box=[750, 750, 1000, 1000]))
+        )
+        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return httpx.Response(200, json={"model": "qwen3-vl", "choices": [choice]})
+
+    async with failing(respond) as model, environment.replace(vlm=model).serve() as tools:
+        asset = (await tools.ids())["album/site/large.jpg"]
+        await tools.call("answer_question", question=QUESTION, assets=[asset])
+    # Of 2400 x 1600 pixels: reduced to what the model sees; then 660 x 440 of them, not enlarged.
+    assert sent == [[(1280, 864)], [(672, 448)]]
 
 
 async def test_the_built_in_model_gets_one_image_at_a_time(environment: ToolEnvironment) -> None:

@@ -234,3 +234,12 @@ async def test_a_query_of_nothing_or_without_end_is_refused(
         for tool in ("search_images", "search_text"):
             said = await tools.call_error(tool, query=query)
             assert "The request is empty" in said or "Use at most 131,072" in said
+
+
+async def test_of_very_many_invalid_values_the_first_are_named(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
+        text = await tools.call_error("delete_assets", assets=["x" * 5_000] * 99)
+    assert text.count("at most 200 characters") == 3
+    assert text.endswith("and 96 more")
