@@ -57,6 +57,7 @@ def sql_case(statement: str, **more: Any) -> Case:
 
 CASES = [
     case("list_collections"),
+    case("list_collections", after="$collection", control=False),
     case("search_images", query="number", collection="$collection"),
     case("search_images", query="number", filters={"$key": {"gte": 0}}),
     case("search_images", query="number", filters={"collection": "$collection"}),
@@ -85,6 +86,14 @@ CASES = [
     case("add_images", collection="$collection", paths=["$path"], control=False),
     case("add_images", collection="$collection", urls=["https://a.example/b.jpg"], control=False),
     case("save_annotation", asset="$asset", boxes=[BOX], origin="person", control=False),
+    case(
+        "save_annotation",
+        asset="$asset",
+        boxes=[BOX],
+        origin="person",
+        replace=True,
+        control=False,
+    ),
     case("delete_assets", assets=["$asset"], control=False),
     case("delete_assets", assets=["$own_asset", "$asset"], control=False),
     case("delete_assets", assets=["$asset", "$own_asset"], control=False),
@@ -196,7 +205,7 @@ async def names(house: House) -> Names:
     }
     unknown = {
         "asset": "0" * 12,
-        "collection": "airplanes",
+        "collection": "tugboats",  # like bob's after alice's by name
         "key": "furlong",
         "annotation": "9" * len(annotation) if annotation.isdigit() else annotation[::-1],
         **{kind: cursor[::-1] for kind, cursor in cursors.items()},
@@ -321,7 +330,7 @@ async def test_no_answer_contains_material_of_another(house: House) -> None:
 @pytest.mark.parametrize("who", ["nil", "a subject of the authorization server"])
 async def test_an_unbound_principal_sees_nothing(who: str, house: House, names: Names) -> None:
     token = house.tokens.get(who) or house.jwt_key.token(
-        sub="zoe", scope="read write analytics", typ="at+jwt"
+        headers={"typ": "at+jwt"}, sub="zoe", scope="read write analytics"
     )
     async with connected(house.url, token) as client:
         assert json.loads(await call(client, "list_collections")) == {"collections": []}
