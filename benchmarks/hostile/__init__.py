@@ -8,9 +8,9 @@ alice. The floods and the CPU burners run in processes of their own. The burners
 of the server and the floods a lower one, so that a flood competes by what the server does for it,
 and not by its client.
 
-The ratio to the quiet p95 includes plain competition for the cores. The last ratio is to the p95
-beside burners that use as many cores as the server and the flood together, interpolated: above
-one, the flood starves bob by more than its share of the CPU.
+The ratio to the quiet p95 includes plain competition for the cores. The other ratio is to the p95
+beside burners of as many cores as the server uses during the flood, interpolated: above one, the
+flood costs bob more than an equal but harmless load.
 """
 
 from __future__ import annotations
