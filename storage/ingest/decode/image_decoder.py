@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
 from PIL import Image
 
 from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
-from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool, single_result_job
+from sightline.storage.ingest.decode.worker_pool import (
+    WorkerPool,
+    no_preprocess,
+    single_result_job,
+)
+from sightline.storage.ingest.decode.worker_slots import WorkerSlots
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.interfaces import Pixels
 from sightline.storage.types import Box
 
 _MAX_WAITING = 64
@@ -64,23 +66,17 @@ class ImageDecoder:
     def __init__(
         self, *, max_pixels: int, memory_mib: int, timeout_seconds: float, workers: int
     ) -> None:
-        limits = IngestOptions(
+        self._limits = IngestOptions(
             max_pixels=max_pixels,
             worker_memory_mib=memory_mib,
             file_timeout_seconds=timeout_seconds,
         )
-        self._pool = WorkerPool(_no_preprocess, limits)
-        self._max_workers = workers
-        self._slots = FairSemaphore(workers, max_waiting=_MAX_WAITING, what="images")
+        self._slots = WorkerSlots(workers, max_per_principal=workers // 2, max_waiting=_MAX_WAITING)
+        self._running: set[asyncio.Task[None]] = set()
         #: Bytes of the decoded images that all calls keep. Hold it around `load`, never inside.
         self.memory = FairSemaphore(
             _MEMORY_BYTES, max_waiting=_MAX_WAITING, what="memory for images"
         )
-        self._jobs: asyncio.Queue[tuple[Job, asyncio.Future[Any]]] = asyncio.Queue()
-        self._idle = 0
-        #: The future that each worker task works for.
-        self._workers: dict[asyncio.Task[None], asyncio.Future[Any] | None] = {}
-        self._waiting: set[asyncio.Future[Any]] = set()
 
     async def load(
         self,
@@ -117,10 +113,13 @@ class ImageDecoder:
         return await self._run(request, _parse_jpeg, principal)
 
     async def close(self) -> None:
-        """Stop the processes and cancel the calls that wait."""
-        for result in tuple(self._waiting):
-            result.cancel()
-        await _end(tuple(self._workers))
+        """Stop the processes and cancel the running calls."""
+        running = tuple(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        await self._slots.close()
 
     async def _run(
         self,
@@ -128,53 +127,18 @@ class ImageDecoder:
         convert: Callable[[messages.JobPart], Result],
         principal: str | None,
     ) -> Result:
-        async with self._slots.hold(principal):
-            job, result = single_result_job(request, convert)
-            self._waiting.add(result)
-            result.add_done_callback(self._waiting.discard)
-            self._jobs.put_nowait((job, result))
-            if self._idle < self._jobs.qsize() and len(self._workers) < self._max_workers:
-                worker = asyncio.create_task(self._pool.run(self._take), name="image-decoder")
-                self._workers[worker] = None
-                worker.add_done_callback(self._on_worker_end)
-            try:
-                return await result
-            except asyncio.CancelledError:
-                await _end([task for task, work in self._workers.items() if work is result])
-                raise
-
-    async def _take(self) -> Sequence[Job]:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a worker's task
-        self._workers[task] = None
-        self._idle += 1
+        pool = WorkerPool(no_preprocess, self._limits, slots=self._slots, principal=principal)
+        job, result = single_result_job(request, convert)
+        # A task of its own, which `close` may cancel. To cancel the call cancels it too.
+        task = asyncio.create_task(pool.run_job(job), name="image-decoder")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         try:
-            while True:
-                job, result = await self._jobs.get()
-                if not result.done():  # else it was cancelled
-                    self._workers[task] = result
-                    return [job]
-        finally:
-            self._idle -= 1
-
-    def _on_worker_end(self, worker: asyncio.Task[None]) -> None:
-        """Fail all calls: a worker task ends by itself only if no process can be started."""
-        del self._workers[worker]
-        if worker.cancelled() or (error := worker.exception()) is None:
-            return
-        while not self._jobs.empty():
-            self._jobs.get_nowait()
-        for result in tuple(self._waiting):
-            if not result.done():
-                result.set_exception(error)
-
-
-async def _end(workers: Sequence[asyncio.Task[None]]) -> None:
-    for worker in workers:
-        worker.cancel()
-    for worker in workers:
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(worker)
+            await task
+        except BaseException:
+            result.cancel()
+            raise
+        return result.result()
 
 
 def _fields(source: ImageSource) -> tuple[bytes | None, str | None, BlobSource | None]:
@@ -201,7 +165,3 @@ def _parse_jpeg(part: messages.JobPart) -> RenderedJpeg:
     if not isinstance(part, messages.RenderedImage):
         raise messages.ProtocolError(f"a {type(part).__name__} for a JPEG")
     return RenderedJpeg(part.jpeg, part.width, part.height)
-
-
-def _no_preprocess(image: Image.Image) -> Pixels:
-    return np.asarray(image.convert("RGB"))

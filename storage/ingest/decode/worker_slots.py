@@ -37,7 +37,8 @@ class WorkerSlots:
 
     A principal holds at most ``max_per_principal`` slots, by default all but one, so that long
     files of one do not stop the files of another. A process is used again by the same principal
-    with the same configuration only, and ends after ``idle_seconds`` without a job.
+    with the same configuration only, and ends after ``idle_seconds`` without a job. ``max_waiting``
+    limits the turns for which a principal may wait.
     """
 
     def __init__(
@@ -45,12 +46,13 @@ class WorkerSlots:
         count: int = _UNLIMITED,
         *,
         max_per_principal: int | None = None,
+        max_waiting: int = _UNLIMITED,
         idle_seconds: float | None = _IDLE_SECONDS,
     ) -> None:
         self._count, self._busy = count, 0
         self._slots = FairSemaphore(
             count,
-            max_waiting=_UNLIMITED,
+            max_waiting=max_waiting,
             what="worker processes",
             max_per_principal=count - 1 if max_per_principal is None else max_per_principal,
         )
@@ -64,7 +66,8 @@ class WorkerSlots:
     ) -> AsyncIterator[WorkerLease]:
         """Wait for a slot and yield its worker process.
 
-        Raises ConfigurationError if the process does not start.
+        Raises ConfigurationError if the process does not start, ModelOverloadedError if too many
+        turns of the principal wait.
         """
         key = (principal, configuration)
         async with self._slots.hold(principal):

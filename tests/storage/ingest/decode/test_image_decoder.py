@@ -196,7 +196,7 @@ async def test_a_cancelled_call_ends_its_worker_and_frees_its_place() -> None:
         running, waiting, last = (
             asyncio.create_task(opens.load(jpeg(n), principal="alice")) for n in range(3)
         )
-        for _ in range(9):  # until the worker task has taken the first job
+        for _ in range(9):  # until the first call has its worker
             await asyncio.sleep(0)
         waiting.cancel()
         running.cancel()
@@ -213,7 +213,22 @@ async def test_more_calls_than_may_wait_are_told_to_try_again() -> None:
         os.kill(process, signal.SIGSTOP)
         calls = [asyncio.create_task(opens.load(jpeg(1), principal="alice")) for _ in range(65)]
         await asyncio.sleep(0)
-        with pytest.raises(ModelOverloadedError, match="64 of your calls already wait for images"):
+        with pytest.raises(
+            ModelOverloadedError, match="64 of your calls already wait for worker processes"
+        ):
             await opens.load(jpeg(1), principal="alice")
         os.kill(process, signal.SIGCONT)
         assert len(await asyncio.gather(*calls)) == 65
+
+
+async def test_a_process_decodes_the_images_of_one_principal_only() -> None:
+    async with decoder(workers=2) as opens:
+        processes = []
+        for principal in ("alice", "bob", "alice", "bob"):
+            before = set(children())
+            await opens.load(jpeg(1), principal=principal)
+            processes.append(set(children()) - before)
+        assert [len(each) for each in processes] == [1, 1, 0, 0]
+        await opens.load(jpeg(1), principal="carol")
+        assert processes[0].isdisjoint(children())  # the one that was idle for longest ended
+        assert len(children()) == 2
