@@ -61,9 +61,9 @@ async def render_asset(
     overlays: Sequence[BoxOverlay] = (),
     style: Style = "box",
 ) -> EncodedImage:
-    """Return a JPEG of an asset, or its part inside ``crop``, with boxes of the whole image.
+    """Return a JPEG of an asset, or its part inside ``crop``, with boxes.
 
-    Boxes are drawn at the final size, so that lines stay sharp. Raises MediaError.
+    ``overlays`` are boxes of the whole image, drawn at the final size, so that lines stay sharp. Raises MediaError.
     """
     with _explain_errors():
         jpeg = await deps.decoder.render(

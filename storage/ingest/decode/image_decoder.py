@@ -105,7 +105,10 @@ class ImageDecoder:
         overlays: Sequence[BoxOverlay] = (),
         style: Style = "box",
     ) -> RenderedJpeg:
-        """Return a JPEG of the image or its part inside ``crop``, with boxes of the whole image."""
+        """Return a JPEG of the image or its part inside ``crop``, with boxes.
+
+        ``overlays`` are boxes of the whole image.
+        """
         data, path, blob = _fields(source)
         request = messages.RenderImageRequest(
             max_edge, max_bytes, data, path, blob, crop, tuple(overlays), style
