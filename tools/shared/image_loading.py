@@ -63,7 +63,8 @@ async def render_asset(
 ) -> EncodedImage:
     """Return a JPEG of an asset, or its part inside ``crop``, with boxes.
 
-    ``overlays`` are boxes of the whole image, drawn at the final size, so that lines stay sharp. Raises MediaError.
+    ``overlays`` are boxes of the whole image, drawn at the final size, so that lines stay sharp.
+    Raises MediaError.
     """
     with _explain_errors():
         jpeg = await deps.decoder.render(
