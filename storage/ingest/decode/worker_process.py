@@ -76,7 +76,8 @@ class WorkerProcess:
             raise
         if isinstance(message, messages.WorkerReady) and message.error is not None:
             await worker.kill()
-            raise ConfigurationError(f"a decoder process does not start:\n{message.error}")
+            # The traceback names folders of the server.
+            raise ConfigurationError("a decoder process does not start", details=message.error)
         return worker
 
     def send(self, frames: Iterable[bytes]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sightline.server.models.image_text.preprocess import Preprocess
-from sightline.storage.errors import ConfigurationError, MediaError
+from sightline.storage.errors import ConfigurationError, MediaError, describe
 from sightline.storage.ingest.decode.worker.worker_protocol import (
     DecodeRequest,
     JobPart,
@@ -148,9 +148,11 @@ class _BreaksOnUnpickling:
         return os.listdir, ("/nothing/here",)
 
 
-async def test_a_worker_that_does_not_start_stops_the_ingest_with_the_reason() -> None:
-    with pytest.raises(ConfigurationError, match="/nothing/here"):
+async def test_a_worker_that_does_not_start_stops_the_ingest_and_tells_the_operator_why() -> None:
+    with pytest.raises(ConfigurationError) as raised:
         await outcomes(_BreaksOnUnpickling(), {"a.jpg": jpeg(1)})  # type: ignore[arg-type]
+    assert str(raised.value) == "a decoder process does not start"
+    assert "/nothing/here" in describe(raised.value)
 
 
 END = {"type": "JobEnd", "seconds": 1.0, "stage_seconds": {}, "peak_rss_kib": 1}
