@@ -28,9 +28,11 @@ from benchmarks.hostile.attacker import (
     request_at_once,
     run,
 )
-from benchmarks.hostile.flood_files import hostile_archives, slow_pdf
+from benchmarks.hostile.flood_files import slow_pdf
 from tests.support.sample_images import jpeg
 
+#: Folder of the prepared archives below the folder of the target.
+ARCHIVES = "archives"
 _HELD_LOCKS = "FROM pg_locks WHERE locktype = 'advisory' AND objsubid"
 _HALF_SENT_REQUESTS = 1_500
 _SLOW_BODIES = 200
@@ -198,11 +200,7 @@ async def _slow_pdfs(target: Target, outcomes: Outcomes) -> None:
 
 async def _hostile_archives(target: Target, outcomes: Outcomes) -> None:
     """Finding 16: archives that are slow, large or broken to read."""
-    paths = []
-    for name, data in hostile_archives().items():
-        path = target.folder / name
-        path.write_bytes(data)
-        paths.append(str(path))
+    paths = [str(path) for path in sorted((target.folder / ARCHIVES).iterdir())]
 
     async def send(client: Client, number: int) -> object:
         arguments = {"collection": target.collection, "paths": [paths[number % len(paths)]]}

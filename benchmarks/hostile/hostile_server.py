@@ -28,8 +28,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 from benchmarks import dataset, environment
 from benchmarks.hostile.attacker import Target
-from benchmarks.hostile.flood_files import large_png
-from benchmarks.hostile.floods import annotations
+from benchmarks.hostile.flood_files import hostile_archives, large_png
+from benchmarks.hostile.floods import ARCHIVES, annotations
 from benchmarks.hostile.neighbor import Neighbor
 from sightline.server.auth.scopes import SCOPES
 from sightline.server.auth.static_tokens import issue_token
@@ -159,7 +159,10 @@ def running_stage(images: int) -> Iterator[Stage]:
         for number, who in enumerate(_PRINCIPALS):
             dataset.write_images(folder / "files" / who, images, dataset.SMALL_SIZES, seed=number)
         (folder / "files" / "alice" / "large.png").write_bytes(large_png())
-        (folder / "files" / "drop").mkdir()
+        archives = folder / "files" / "drop" / ARCHIVES
+        archives.mkdir(parents=True)
+        for archive, data in hostile_archives().items():
+            (archives / archive).write_bytes(data)
         with _server(variables, port, folder / "server.log") as process:
             url = f"http://127.0.0.1:{port}/mcp"
             with ThreadPoolExecutor(1) as thread:  # this thread may have an event loop
