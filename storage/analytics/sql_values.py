@@ -25,15 +25,19 @@ _MAX_JSON_BYTES = 64_000
 
 
 class _JsonLoader(Loader):
-    """Parses json and jsonb, but returns large or deep documents as text."""
+    """Parses json and jsonb; what Python cannot hold or write stays text."""
 
     def load(self, data: Buffer) -> object:
         text = bytes(data)
         if len(text) <= _MAX_JSON_BYTES:
             try:
-                return json.loads(text)
-            except RecursionError:
+                document: object = json.loads(text)
+                if b"\\u" in text:  # half of a surrogate pair cannot be written
+                    json.dumps(document, ensure_ascii=False).encode()
+            except (RecursionError, ValueError):  # too deep; too many digits, or such a half
                 pass
+            else:
+                return document
         return text.decode()
 
 

@@ -159,6 +159,25 @@ async def test_deep_or_large_json_is_shortened(runner: SqlRunner) -> None:
     assert str((await runner.run(long, rows=1)).rows[0][0]).startswith("[1, 2,")
 
 
+@pytest.mark.parametrize(
+    ("json", "start"),
+    [
+        ("'[' || repeat('9', 5000) || ']'", "[999"),
+        (r"""'{"a": "\ud800"}'""", r"""{"a": "\ud800"}"""),
+        (r"""'["\udc00\ud800", 1]'""", r"""["\udc00\ud800", 1]"""),
+    ],
+)
+async def test_json_that_python_cannot_hold_or_write_is_text(
+    runner: SqlRunner, json: str, start: str
+) -> None:
+    query = f"SELECT ({json})::json, ARRAY[({json})::json]"
+    ((text, (item,)),) = (await runner.run(query, rows=1)).rows  # type: ignore[misc]
+    assert str(text).startswith(start)
+    assert str(item).startswith(start)
+    pair = await runner.run(r"""SELECT '["\ud83d\ude00"]'::json""", rows=1)
+    assert pair.rows == [[["😀"]]]
+
+
 async def test_explain_returns_the_plan(runner: SqlRunner) -> None:
     answer = await runner.run("SELECT * FROM assets", rows=100, explain=True)
     assert [column.name for column in answer.columns] == ["QUERY PLAN"]
