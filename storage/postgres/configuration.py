@@ -19,6 +19,8 @@ _MAX_FOLDER_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
 # Postgres and libpq parse the path as a list: no commas, quotes or spaces.
 _PLAIN = re.compile(r"/[A-Za-z0-9/._+-]*")
 
+_FIRST_WITH_NOTIFY_LIMIT = 17
+
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only its size is read
@@ -35,8 +37,8 @@ def memory_bytes() -> int:
     return min(total, limit)
 
 
-def render(sockets: Path, *, durable: bool) -> str:
-    """Return the text of the configuration file.
+def render(sockets: Path, major: int, *, durable: bool) -> str:
+    """Return the text of the configuration file for a major version of Postgres.
 
     For vector search, index and heap should fit into ``shared_buffers``, and the graph of an index
     build into ``maintenance_work_mem``. ``durable=False`` is for tests: it starts fast and may
@@ -66,6 +68,9 @@ def render(sockets: Path, *, durable: bool) -> str:
     if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).total < 2 * _GIB:
         # The default of containers (64 MB) is too small for a parallel index build.
         settings["dynamic_shared_memory_type"] = "mmap"
+    if major >= _FIRST_WITH_NOTIFY_LIMIT:
+        # Every role may write notifications, which stay on disk while one session listens.
+        settings["max_notify_queue_pages"] = "64"  # the minimum, 512 KiB
     if not durable:
         settings |= {
             "fsync": "off",

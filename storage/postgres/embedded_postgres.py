@@ -163,7 +163,9 @@ class EmbeddedPostgres:
             stale.unlink()
         pidfile.kill_orphans(self._data)
         settings = self._control / "server.conf"
-        settings.write_text(configuration.render(sockets, durable=self._durable), encoding="utf-8")
+        major = programs.binaries.major
+        text = configuration.render(sockets, major, durable=self._durable)
+        settings.write_text(text, encoding="utf-8")
         self._account.take_ownership(settings)
         programs.start()
 

@@ -20,7 +20,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sightline.storage.errors import ConfigurationError, StorageError
+from sightline.storage.postgres import pidfile
 from sightline.storage.postgres.account import Account
+from sightline.storage.postgres.watchdog import STOP_MODES
 
 logger = logging.getLogger(__name__)
 
@@ -140,11 +142,15 @@ class Programs:
         self._run("pg_ctl", "start", *options, action="starting Postgres")
 
     def stop(self, seconds: float) -> None:
-        """End all sessions and stop the server; wait at most ``seconds``.
+        """End all sessions and stop the server; wait at most twice ``seconds``.
 
-        Call it only for a running server: ``pg_ctl`` signals any process with the stored id.
+        A session inside a function that never looks for signals would keep the server for hours.
+        So it is stopped without the sessions then; the next start recovers from the log. Call it
+        only for a running server: ``pg_ctl`` signals any process with the stored id.
         """
-        _run_silently(self._stop_command(seconds))
+        for mode in STOP_MODES:
+            if pidfile.find(self._data) is not None:
+                _run_silently([*self._stop_command(seconds), mode])
 
     def start_watchdog(self, users_lock: Path, own_lock: int, seconds: float) -> None:
         """Start the watchdog, which stops the server after its last user."""
@@ -160,7 +166,7 @@ class Programs:
 
     def _stop_command(self, seconds: float) -> list[str]:
         timeout = f"--timeout={math.ceil(seconds)}"
-        return self._command("pg_ctl", "stop", f"--pgdata={self._data}", "--mode=fast", timeout)
+        return self._command("pg_ctl", "stop", f"--pgdata={self._data}", timeout)
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         path = self.binaries.program(program)

@@ -8,8 +8,8 @@ Each user of the server holds a shared lock on USERS_LOCK, which the kernel rele
 ``kill -9``. The exclusive lock is therefore free when the last user is gone; no polling is needed.
 OWN_LOCK_FD is an inherited descriptor whose lock means that a watchdog is running.
 
-COMMAND runs only if the server of the cluster DATA is alive: ``pg_ctl stop`` signals any process
-with the id in the pid file.
+COMMAND (``pg_ctl stop``) runs with each of ``STOP_MODES`` until the server of the cluster DATA is
+gone: it signals any process with the id in the pid file.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+#: The second ends what does not react to the first.
+STOP_MODES = ("--mode=fast", "--mode=immediate")
+
 
 def main(users_lock: str, own_lock: int, data: Path, command: list[str]) -> None:
     """Detach, wait for the lock, run the command."""
@@ -31,8 +34,9 @@ def main(users_lock: str, own_lock: int, data: Path, command: list[str]) -> None
     os.chdir("/")
     users = os.open(users_lock, os.O_RDWR | os.O_CLOEXEC)
     fcntl.flock(users, fcntl.LOCK_EX)
-    if find(data) is not None:
-        subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
+    for mode in STOP_MODES:
+        if find(data) is not None:
+            subprocess.run([*command, mode], stdin=subprocess.DEVNULL, check=False)
     # In this order: the next user must see that no watchdog is running.
     os.close(own_lock)
     os.close(users)
