@@ -61,7 +61,7 @@ async def ensure_query_role(
 async def _set_role_settings(connection: Connection, role: str) -> None:
     """Set the search path and the limits of a role.
 
-    The limit of temporary files needs a superuser; the role cannot change it.
+    Limits of what the role writes to the disk need a superuser; the role cannot change them.
     """
     names = {
         "name": role,
@@ -70,13 +70,13 @@ async def _set_role_settings(connection: Connection, role: str) -> None:
     }
     parts = {key: sql.Identifier(each) for key, each in names.items()}
     await connection.execute(sql.SQL(_SQL["role_settings"]).format(**parts))
-    statement = sql.SQL(_SQL["temp_file_limit"]).format(**parts)
+    statement = sql.SQL(_SQL["superuser_settings"]).format(**parts)
     try:
         async with connection.transaction():
             await connection.execute(statement)
     except psycopg.errors.InsufficientPrivilege:
         logger.warning(
-            "the temporary files of %s are not limited; a superuser can run: %s",
+            "temporary files and log messages of %s are not limited; a superuser can run: %s",
             role,
             " ".join(statement.as_string(connection).split()),
         )

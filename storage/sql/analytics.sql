@@ -68,8 +68,9 @@ ALTER ROLE {name} IN DATABASE {database} SET lock_timeout = '2s';
 ALTER ROLE {name} IN DATABASE {database} SET work_mem = '16MB';
 ALTER ROLE {name} IN DATABASE {database} SET max_parallel_workers_per_gather = 0;
 
--- name: temp_file_limit
-ALTER ROLE {name} IN DATABASE {database} SET temp_file_limit = '512MB'
+-- name: superuser_settings
+ALTER ROLE {name} IN DATABASE {database} SET temp_file_limit = '512MB';
+ALTER ROLE {name} IN DATABASE {database} SET log_min_messages = 'fatal'
 
 -- name: extension_schema
 SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace

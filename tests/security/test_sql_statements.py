@@ -131,6 +131,9 @@ async def test_the_role_of_a_principal_has_no_harmful_right(house: House) -> Non
         for text in (
             "SET temp_file_limit = -1",
             "RESET temp_file_limit",
+            "SET log_min_messages = 'warning'",
+            "SET log_min_error_statement = 'debug5'",
+            "SET log_statement = 'all'",
             "SELECT pg_advisory_lock(1)",
             "SELECT pg_try_advisory_xact_lock_shared(1, 2)",
             "SELECT pg_sleep(1)",
@@ -153,6 +156,7 @@ async def test_the_role_of_a_principal_has_no_harmful_right(house: House) -> Non
 
 LIMITS = {
     "temp_file_limit": "512MB",
+    "log_min_messages": "fatal",
     "work_mem": "16MB",
     "max_parallel_workers_per_gather": "0",
     "statement_timeout": "1min",

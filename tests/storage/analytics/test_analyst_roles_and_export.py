@@ -72,7 +72,7 @@ async def test_a_limit_that_needs_a_superuser_is_reported(
                 await administrator.execute("CREATE ROLE erin LOGIN")
                 await analyst_roles._set_role_settings(administrator, "erin")
             (record,) = caplog.records
-            assert "temporary files of erin are not limited" in record.getMessage()
+            assert "temporary files and log messages of erin are not limited" in record.getMessage()
             assert """ALTER ROLE "erin" IN DATABASE""" in record.getMessage()
             with psycopg.connect(make_conninfo(filled.dsn, user="erin")) as erin:
                 assert erin.execute("SHOW work_mem").fetchone() == ("16MB",)
@@ -81,6 +81,7 @@ async def test_a_limit_that_needs_a_superuser_is_reported(
             connection.execute(record.getMessage().partition("run: ")[2].encode())
             with psycopg.connect(make_conninfo(filled.dsn, user="erin")) as erin:
                 assert erin.execute("SHOW temp_file_limit").fetchone() == ("512MB",)
+                assert erin.execute("SHOW log_min_messages").fetchone() == ("fatal",)
         finally:
             connection.execute("DROP ROLE IF EXISTS erin")
             connection.execute("DROP ROLE administrator")
