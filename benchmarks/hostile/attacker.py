@@ -9,7 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,25 +73,25 @@ def run(flood: Flood, target: Target, seconds: float) -> Outcomes:
 async def call_at_once(
     target: Target, outcomes: Outcomes, send: Send, at_once: int = _CALLS_AT_ONCE
 ) -> None:
-    """Keep ``at_once`` calls running over connections of their own."""
+    """Keep ``at_once`` calls running; connect again after a broken connection."""
     numbers = itertools.count(random.getrandbits(40))
 
-    async def work() -> None:
+    async def work(client: Client) -> None:
         while not target.is_over:
-            try:
-                async with AsyncExitStack() as stack:
-                    http = httpx2.AsyncClient(headers=target.headers, timeout=120)
-                    transport = streamable_http_client(
-                        target.url, http_client=await stack.enter_async_context(http)
-                    )
-                    client = await stack.enter_async_context(Client(transport))
-                    while not target.is_over:
-                        await _count(outcomes, send(client, next(numbers)))
-            except Exception as error:  # noqa: BLE001 - counted, then connected again
-                outcomes[_root_name(error)] += 1
-                await asyncio.sleep(PAUSE_SECONDS)
+            await _count(outcomes, send(client, next(numbers)))
 
-    await asyncio.gather(*(work() for _ in range(at_once)))
+    while not target.is_over:
+        try:
+            async with (
+                httpx2.AsyncClient(headers=target.headers, timeout=120) as http,
+                Client(streamable_http_client(target.url, http_client=http)) as client,
+                asyncio.TaskGroup() as tasks,
+            ):
+                for _ in range(at_once):
+                    tasks.create_task(work(client))
+        except Exception as error:  # noqa: BLE001 - counted, then connected again
+            outcomes[_root_name(error)] += 1
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _count(outcomes: Outcomes, call: Awaitable[object]) -> None:
@@ -100,6 +100,9 @@ async def _count(outcomes: Outcomes, call: Awaitable[object]) -> None:
     except asyncio.CancelledError:  # the flood is over
         outcomes["unanswered"] += 1
         raise
+    except TimeoutError:  # of the flood itself
+        outcomes["left"] += 1
+        return
     except MCPError:
         refused = True
     else:
