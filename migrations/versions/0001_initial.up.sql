@@ -24,7 +24,8 @@ CREATE TABLE sightline.id_key (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     key bytea NOT NULL CHECK (length(key) = 32)
 );
-COMMENT ON TABLE sightline.id_key IS 'The secret key of the permutation; one row.';
+COMMENT ON TABLE sightline.id_key IS
+    'The secret key of the permutation and of the ids of assets; one row.';
 INSERT INTO sightline.id_key (key)
 VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
 
@@ -411,10 +412,10 @@ ALTER SEQUENCE sightline.retrieval_log_number OWNED BY sightline.retrieval_log.i
 ALTER SEQUENCE sightline.region_number OWNED BY sightline.region.id;
 ALTER SEQUENCE sightline.passage_number OWNED BY sightline.passage.id;
 
--- No statistics of content that analysts can see: the planner estimates from those of all rows, and
--- its estimates would tell values and their frequency in rows of others. Keys and kinds keep theirs,
--- and so do columns that no view shows, such as the terms of postings, which the plans of searches
--- need.
+-- No statistics of values that analysts can see: the planner estimates from those of all rows, and
+-- its estimates would tell values and their frequency in rows of others. Ids keep theirs, because
+-- nobody can guess the id of another, and so do columns that no view shows, such as the terms of
+-- postings; the plans of searches need them.
 DO $$
 DECLARE
     content record;
@@ -423,19 +424,20 @@ BEGIN
         SELECT of_table, unnest(columns::text[]) AS name
         FROM (VALUES
             ('collection', '{name, settings, created_at}'),
-            ('embedding_space', '{encoder, weights, preprocessing, dimension, created_at}'),
-            ('source', '{name, mime_type, byte_size, metadata, error_code, error, ingested_at}'),
-            ('asset', '{page, frame_seconds, width, height, captured_at, captured_local, caption,
-                metadata, perceptual_hash, created_at}'),
-            ('region', '{x0, y0, x1, y1, label, score}'),
-            ('passage', '{text, language, page, start_seconds, end_seconds, char_start, char_end,
-                x0, y0, x1, y1, confidence, tokens, token_count}'),
+            ('embedding_space', '{encoder, weights, preprocessing, dimension, level, created_at}'),
+            ('source', '{name, kind, mime_type, byte_size, metadata, state, error_code, error,
+                ingested_at}'),
+            ('asset', '{kind, page, frame_seconds, width, height, captured_at, captured_local,
+                caption, metadata, perceptual_hash, created_at}'),
+            ('region', '{kind, ordinal, x0, y0, x1, y1, label, score}'),
+            ('passage', '{kind, text, language, page, start_seconds, end_seconds, char_start,
+                char_end, x0, y0, x1, y1, confidence, tokens, token_count}'),
             ('annotation', '{label, x0, y0, x1, y1, score, origin, model, author, note,
                 created_at}'),
             ('retrieval_log', '{created_at, principal, tool, collection, query, arguments,
                 timings_ms, total_ms, result_count, results}'),
-            ('cluster', '{asset_count, mean_distance, analyzed_at}'),
-            ('cluster_member', '{distance}'),
+            ('cluster', '{k, number, asset_count, mean_distance, analyzed_at}'),
+            ('cluster_member', '{embedding_space_id, k, number, distance}'),
             ('near_duplicate', '{distance}')
         ) AS t (of_table, columns)
     LOOP

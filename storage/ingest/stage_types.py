@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import hmac
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -267,9 +268,13 @@ def fail_source(decoded: DecodedSource, failure: MediaError) -> FailedSource:
     return FailedSource(hashed, failure, decoded)
 
 
-def asset_id(collection: str, sha256: bytes, kind: AssetKind, ordinal: int) -> str:
-    """Return an id of 12 characters that depends only on the arguments."""
-    digest = hashlib.sha256(f"{collection}\0{sha256.hex()}\0{kind}\0{ordinal}".encode()).digest()
+def asset_id(key: bytes, collection: str, sha256: bytes, kind: AssetKind, ordinal: int) -> str:
+    """Return an id of 12 characters that depends only on the arguments.
+
+    The secret ``key`` of the database keeps others, who may have the same file, from computing it.
+    """
+    message = f"{collection}\0{sha256.hex()}\0{kind}\0{ordinal}".encode()
+    digest = hmac.digest(key, message, "sha256")
     return base64.b32encode(digest[:8]).decode("ascii").lower()[:12]
 
 

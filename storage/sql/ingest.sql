@@ -1,5 +1,8 @@
 -- Writes of an ingest. One transaction per batch.
 
+-- name: id_key
+SELECT key FROM sightline.id_key
+
 -- name: existing_sources
 -- Sources with these bytes or at these locations.
 SELECT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from sightline.storage.db.queries import fetch_values
 from sightline.storage.errors import StorageError
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
+from sightline.storage.ingest.stage_types import asset_id
 from sightline.storage.records import annotations, collections
 from sightline.storage.records.annotations import NewAnnotation
 from tests.support.database_rows import add_asset
 from tests.support.encoders import ColorHistogramEncoder
+from tests.support.sample_images import fill
 
 SEQUENCES = ("source", "region", "passage", "annotation", "retrieval_log")
 ENCODER = ColorHistogramEncoder()
@@ -156,6 +159,32 @@ async def test_a_load_gets_blocks_of_adjacent_ids(database: Database) -> None:
     assert second == list(range(second[0], second[0] + 70000 - 65536))
     assert first[0] % 65536 == second[0] % 65536 == 0
     assert max(ids) < 2**53
+
+
+async def test_the_id_of_an_asset_cannot_be_computed_from_its_file(
+    database: Database, tmp_path: Path
+) -> None:
+    """Else who has a file could ask whether others have it."""
+    folder = tmp_path / "images"
+    names = fill(folder, 2)
+    sums = [hashlib.sha256(path.read_bytes()).digest() for path in names]
+
+    async def ids_after_ingest() -> set[str]:
+        blobs, options = BlobStore(tmp_path / "data"), IngestOptions(workers=1)
+        await ingest(database, blobs, ENCODER, [folder], collection="bob", options=options)
+        async with database.connection() as connection:
+            return set(await fetch_values(connection, b"SELECT id FROM sightline.asset"))
+
+    first = await ids_after_ingest()
+    async with database.connection() as connection:
+        (key,) = await fetch_values(connection, b"SELECT key FROM sightline.id_key")
+        await connection.execute("DELETE FROM sightline.source")
+    assert first == {asset_id(key, "bob", each, "image", 0) for each in sums}
+    assert await ids_after_ingest() == first
+    async with database.connection() as connection:
+        await connection.execute("DELETE FROM sightline.source")
+        await connection.execute("UPDATE sightline.id_key SET key = sha256(key)")
+    assert not await ids_after_ingest() & first
 
 
 async def test_concurrent_loads_get_different_ids(database: Database) -> None:

@@ -90,13 +90,14 @@ class IngestWriter:
             await lock(connection, turn)
             sources = await self._check_blobs(connection, batch)
             rows = BatchRows()
+            id_key = await fetch_value(connection, _SQL["id_key"])
             new = [each for each in sources if _existing_of(each) is None]
             inserted = await self._insert_sources(connection, new)
             for source, id_ in inserted.items():
                 outcomes[source] = "failed"
                 if isinstance(source, stages.EmbeddedSource):
                     outcomes[source] = "added"
-                    self._add_rows(rows, source, id_, [])
+                    self._add_rows(rows, source, id_key, id_, [])
             for source in await self._delete_replaced(connection, inserted):
                 outcomes[source] = "replaced"
             updated = await self._update_sources(connection, sources)
@@ -107,7 +108,7 @@ class IngestWriter:
                 assets[asset.source_id].append(asset)
             for source, id_ in updated.items():
                 outcomes[source] = "updated"
-                self._add_rows(rows, source, id_, assets[id_])
+                self._add_rows(rows, source, id_key, id_, assets[id_])
             await rows.copy(connection, self.collection.id, self.spaces)
             for source in sources:
                 if source not in outcomes:
@@ -245,6 +246,7 @@ class IngestWriter:
         self,
         rows: BatchRows,
         source: stages.EmbeddedSource,
+        id_key: bytes,
         source_id: int,
         existing: Sequence[ExistingAsset],
     ) -> None:
@@ -253,7 +255,7 @@ class IngestWriter:
         key = source.hashed.content_key
         for asset in source.assets:
             part, number = asset.draft.part, asset.draft.part.ordinal
-            id_ = stages.asset_id(self.collection.name, key, part.kind, number)
+            id_ = stages.asset_id(id_key, self.collection.name, key, part.kind, number)
             assets[number] = ExistingAsset(source_id, number, id_, part.frame_seconds)
             rows.assets.append(AssetRow(id_, source_id, source.decoded, asset))
         for region in source.regions:
