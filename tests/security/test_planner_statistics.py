@@ -82,7 +82,8 @@ FILL = (
         collection_id, embedding_space_id, k, number, asset_count, mean_distance, analyzed_at)
     SELECT collection_id, s.id, 3, 1, 1, 0, now() FROM asset, embedding_space AS s
     WHERE caption IS NOT NULL LIMIT 1""",
-    b"""INSERT INTO cluster_member (asset_id, collection_id, embedding_space_id, k, number, distance)
+    b"""INSERT INTO cluster_member (
+        asset_id, collection_id, embedding_space_id, k, number, distance)
     SELECT a.id, collection_id, s.id, 3, 1, 0 FROM asset AS a, embedding_space AS s
     WHERE caption IS NOT NULL""",
 )
