@@ -14,6 +14,7 @@ from sightline.storage.ingest.discover.input_paths import InputPath, RemoteFile,
 from sightline.storage.ingest.discover.sidecars import parse_mapping
 from sightline.storage.records import collections
 from sightline.tools.shared import image_input
+from sightline.tools.shared.argument_types import MAX_NAME_CHARS
 from sightline.tools.shared.dependencies import (
     Call,
     Dependencies,
@@ -110,7 +111,9 @@ def _upload(deps: Dependencies, image: UploadedImage) -> Upload:
 
 async def tool(
     ctx: Call,
-    collection: Annotated[str, Field(description="Collection to add to.")],
+    collection: Annotated[
+        str, Field(max_length=MAX_NAME_CHARS, description="Collection to add to.")
+    ],
     paths: Annotated[
         list[str] | None,
         Field(max_length=MAX_ITEMS, description="Files, folders or archives to read."),

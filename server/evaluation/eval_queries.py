@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
@@ -20,6 +19,7 @@ from sightline.storage.records import assets
 from sightline.storage.records.assets import FileAsset, FilePassage
 from sightline.storage.retrieval import hydration
 from sightline.storage.types import PassageKind
+from sightline.storage.unicode_forms import normalize_form
 
 ASSET_ID = re.compile(r"[0-9a-z]{12}")
 _PASSAGE = re.compile(r"p(\d{1,18})")
@@ -247,4 +247,4 @@ def _matches(record: FileAsset | FilePassage, item: RelevantItem) -> bool:
 
 def _normalize(text: str) -> str:
     """Ignore case, character width and white space, in which OCR engines differ."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(normalize_form("NFKC", text).casefold().split())

@@ -21,7 +21,8 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedToolError
-from mcp.types import CallToolResult, InputRequiredResult, Tool
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, Tool
 from pydantic import AnyUrl, ValidationError
 
 from sightline.server.auth import scopes
@@ -55,6 +56,7 @@ _READ_RESOURCE = "resources/read"
 _MAX_PROBLEMS = 3
 _MAX_PATH_CHARS = 200
 _MAX_MESSAGE_CHARS = 500
+_MAX_URI_CHARS = 60_000  # those with drawn boxes are the longest
 
 
 class InFlight:
@@ -159,6 +161,11 @@ class SightlineServer(MCPServer[Dependencies]):
         ):
             try:
                 with self._admitted(_missing_read_scope()):
+                    if (length := len(str(uri))) > _MAX_URI_CHARS:
+                        set_outcome("refused")
+                        limit = f"{_MAX_URI_CHARS:,} characters"
+                        # A ResourceError would repeat the URI.
+                        raise MCPError(INVALID_PARAMS, f"A URI of {length:,}; use at most {limit}.")
                     principal = await self._restricted_principal()
                     with _progress_reporter(context), row_security.as_principal(principal):
                         contents = await super().read_resource(uri, context)

@@ -7,7 +7,6 @@ which Postgres identifies by its own name; an unbound analyst sees every collect
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from typing import Literal
 
@@ -27,6 +26,7 @@ from sightline.storage.isolation.caller import (
 from sightline.storage.isolation.caller import (
     current_principal as current_principal,  # noqa: PLC0414 - exported
 )
+from sightline.storage.unicode_forms import normalize_name
 
 BindingKind = Literal["principal", "db_role"]
 
@@ -62,7 +62,7 @@ async def bind(
 
     With no collections it sees nothing. Raises UnknownNameError for an unknown collection.
     """
-    wanted = {unicodedata.normalize("NFC", each) for each in collections}
+    wanted = {normalize_name(each) for each in collections}
     params = {"name": name, "collections": sorted(wanted)}
     if unknown := await fetch_values(connection, _SQL["unknown_collections"], params):
         known = await fetch_values(connection, _SQL["collection_names"])

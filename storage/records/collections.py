@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_values, load_sql
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
+from sightline.storage.unicode_forms import normalize_name
 
 _SQL = load_sql("collections")
 _NAME = re.compile(r"\w[\w.-]{0,63}")
@@ -64,7 +64,7 @@ def validate_name(name: str) -> str:
     ``.`` and ``-``, and starts with a letter, digit or ``_``: it must need no quotes in a URI or
     a shell.
     """
-    normalized = unicodedata.normalize("NFC", name)
+    normalized = normalize_name(name)
     if _NAME.fullmatch(normalized) is None:
         raise InvalidArgumentError(
             f"{shown(name)} cannot name a collection. Use 1 to 64 letters, digits, '-', '_' and "
@@ -75,7 +75,7 @@ def validate_name(name: str) -> str:
 
 async def get(connection: Connection, name: str) -> Collection:
     """Return a collection by name. Raises UnknownNameError."""
-    params = {"name": unicodedata.normalize("NFC", name)}
+    params = {"name": normalize_name(name)}
     found = await fetch_one(connection, _SQL["get"], params, row=Collection)
     if found is None:
         raise UnknownNameError("collection", name, await names(connection))
@@ -114,7 +114,7 @@ async def list_collections(connection: Connection) -> list[Collection]:
 
 async def list_page(connection: Connection, *, after: str, limit: int) -> tuple[list[int], int]:
     """Return ids of collections after a name, and how many more there are."""
-    params = {"after": unicodedata.normalize("NFC", after), "limit": limit}
+    params = {"after": normalize_name(after), "limit": limit}
     rows: list[dict[str, int]] = await fetch_all(connection, _SQL["page"], params, row=dict)
     return [row["id"] for row in rows], max(0, rows[0]["more"]) if rows else 0
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 
 from sightline.storage.text.hidden_characters import remove_invisible
+from sightline.storage.unicode_forms import normalize_form
 
 # Control characters (Cc) and surrogates become spaces. Invisible characters are removed.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-_MAX_MARK_RUN = 30  # of the Unicode Stream-Safe Text Format
 
 
 def normalize(text: str, max_chars: int) -> str:
@@ -21,30 +20,21 @@ def normalize(text: str, max_chars: int) -> str:
     """
     text = _CONTROL.sub(" ", text[:max_chars])
     if not text.isascii():
-        visible = "".join(_limit_marks(remove_invisible(text)))
-        text = unicodedata.normalize("NFKC", visible)[:max_chars]
+        text = normalize_form("NFKC", remove_invisible(text))[:max_chars]
     # Case folding can undo NFKC ("İ"): normalize again.
     folded = text.casefold()
-    return folded if folded.isascii() else unicodedata.normalize("NFKC", folded)[:max_chars]
+    return folded if folded.isascii() else normalize_form("NFKC", folded)[:max_chars]
 
 
 def fold_accents(word: str) -> str:
     """Remove combining marks: ``café`` becomes ``cafe``."""
     if word.isascii():
         return word
-    decomposed = unicodedata.normalize("NFD", word)
+    decomposed = normalize_form("NFD", word)
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return unicodedata.normalize("NFC", bare)
+    return normalize_form("NFC", bare)
 
 
 def storable(text: str) -> str:
     """Remove NUL and replace lone surrogates, which Postgres cannot store."""
     return text.replace("\x00", "").encode(errors="replace").decode()
-
-
-def _limit_marks(text: str) -> Iterator[str]:
-    run = 0
-    for char in text:
-        run = run + 1 if unicodedata.combining(char) else 0
-        if run <= _MAX_MARK_RUN:
-            yield char

@@ -8,10 +8,10 @@ withdraws support, and the other checks remain.
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final
 
 from sightline.storage.text.hidden_characters import remove_invisible
+from sightline.storage.unicode_forms import normalize_form
 
 _SAY: Final = r"(?:say|reply|respond|output|write|print|repeat|answer (?:with|only|just|exactly))"
 _FILLER: Final = r"(?: (?:only|just|exactly|always|instead|with|that|the|words?|as|simply|back))*"
@@ -59,4 +59,4 @@ def remove_injections(text: str) -> str:
 
 def _clean(text: str) -> str:
     # Invisible characters between letters would hide a word from the patterns.
-    return " ".join(unicodedata.normalize("NFKC", remove_invisible(text)).split())
+    return " ".join(normalize_form("NFKC", remove_invisible(text)).split())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final
 
 from sightline.storage.text.hidden_characters import remove_invisible
+from sightline.storage.unicode_forms import normalize_form
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
@@ -19,7 +19,7 @@ _NEGATION: Final = re.compile(
 
 def normalize(text: str) -> str:
     """Return lower-case letters, digits and points, separated by single spaces."""
-    folded = unicodedata.normalize("NFKC", remove_invisible(text)).casefold()
+    folded = normalize_form("NFKC", remove_invisible(text)).casefold()
     separated = "".join(c if c.isalnum() or c == "." else " " for c in folded)
     return " ".join(separated.split()).strip(".")
 
@@ -45,7 +45,7 @@ def numbers(text: str) -> list[str]:
     ['1200.5']
     """
     found = []
-    for match in _NUMBER.findall(unicodedata.normalize("NFKC", remove_invisible(text))):
+    for match in _NUMBER.findall(normalize_form("NFKC", remove_invisible(text))):
         whole, point, rest = match.replace(",", "").partition(".")
         rest = rest.replace(".", "").rstrip("0")
         found.append((whole.lstrip("0") or "0") + (point + rest if rest else ""))

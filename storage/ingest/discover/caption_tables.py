@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,10 @@ from sightline.storage.ingest.discover.sidecars import (
     parse_mapping,
     parse_object,
 )
+from sightline.storage.unicode_forms import normalize_form
 
 _FILE_KEYS = ("file_name", "filename", "file", "image", "path", "name")
+_MAX_PATH_CHARS = 4_096
 _FILE_KEYS_HINT = ", ".join(_FILE_KEYS[:3])
 
 
@@ -100,13 +101,17 @@ def dedupe_headers(names: Sequence[str]) -> list[str]:
     >>> dedupe_headers(["price", "", "price", "price (2)"])
     ['price', '', 'price (3)', 'price (2)']
     """
-    unique = {name for name, count in Counter(names).items() if count == 1}
+    written = Counter(names)
+    unique = {name for name, count in written.items() if count == 1}
+    used: set[str] = set()
+    numbers: Counter[str] = Counter()
     headers: list[str] = []
     for name in names:
-        number, candidate = 1, name
-        while name and (candidate in headers or (candidate in unique and candidate != name)):
-            number += 1
-            candidate = f"{name} ({number})"
+        candidate = name
+        while name and (candidate in used or (candidate in unique and candidate != name)):
+            numbers[name] += 1  # never starts again at 2: a table may repeat a name very often
+            candidate = f"{name} ({numbers[name] + 1})"
+        used.add(candidate)
         headers.append(candidate)
     return headers
 
@@ -176,6 +181,9 @@ def _add_row(
 ) -> None:
     if not isinstance(file, str) or not file.strip():
         warn("sidecar_broken", table.name, f"line {number:,} has no file name ({_FILE_KEYS_HINT})")
+    elif len(file) > _MAX_PATH_CHARS:
+        reason = f"line {number:,} has a file name of {len(file):,} characters"
+        warn("sidecar_broken", table.name, f"{reason}; the limit is {_MAX_PATH_CHARS:,}")
     elif (key := _normalize_path(file.strip())) in table.rows:
         warn("sidecar_broken", table.name, f"line {number:,} repeats {file!r}")
     else:
@@ -189,7 +197,7 @@ def _pop_file(values: dict[str, object]) -> object:
 
 def _normalize_path(path: str) -> str:
     """Compose characters (macOS decomposes them) and remove ``./``."""
-    return unicodedata.normalize("NFC", str(PurePosixPath(path.replace("\\", "/"))))
+    return normalize_form("NFC", str(PurePosixPath(path.replace("\\", "/"))))
 
 
 def _is_below(path: str, folder: str) -> bool:

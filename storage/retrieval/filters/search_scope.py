@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -26,6 +25,7 @@ from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
 from sightline.storage.text.analyzer import parse_phrases
 from sightline.storage.types import PASSAGE_KINDS, Level
+from sightline.storage.unicode_forms import normalize_name
 
 _SQL = load_sql("retrieval")
 _SAMPLED_ROWS = 5_000
@@ -172,7 +172,7 @@ async def _metadata_types(
 
 
 async def _scope_rows(connection: Connection, requested: tuple[str, ...] | None) -> list[_ScopeRow]:
-    names = None if requested is None else [unicodedata.normalize("NFC", n) for n in requested]
+    names = None if requested is None else [normalize_name(each) for each in requested]
     if names is not None and any("\x00" in name for name in names):
         raise UnknownNameError("collection", requested, await collections.names(connection))
     rows = await fetch_all(connection, _SQL["scope"], {"names": names}, row=_ScopeRow)
