@@ -1,9 +1,9 @@
 """Checks a SQL statement of ``query_sql`` before Postgres runs it.
 
-This is the second barrier. The first is the database role, which may only read the schema
-``analytics`` and is a member of no other role. Statements refused here could not damage data, but
-change settings, take locks, sleep, run SQL from strings, or read the system catalog, which contains
-names of other collections and roles.
+``parse_tree`` then checks what Postgres understood, and the database role may only read the schema
+``analytics``. Statements refused here could not damage data, but change settings, take locks,
+sleep, run SQL from strings, or read the system catalog, which contains names of other collections
+and roles.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ MAX_STATEMENT_CHARS = 20_000
 _FIRST_KEYWORDS = frozenset({"select", "with", "values", "table"})
 # The schemas of the catalog, all relations in them, and the XML parser, which no view needs.
 _CATALOG_NAMES = re.compile(r"_*pg_.*|information_schema|_*xml\w*")
+# Grammar that calls a function by a name that does not stand before a parenthesis.
+_HIDDEN_CALLS = {"treat": "TREAT(x AS name)", "collation": "COLLATION FOR (x)"}
 _OPEN, _CLOSE, _END = (SqlToken("mark", mark) for mark in "();")
 
 
@@ -63,6 +65,11 @@ def check_statement(statement: str) -> Statement:
     _require_balanced(tokens)
     if SqlToken("word", "into") in tokens:
         raise NotAllowedError("SELECT INTO creates a table and is not allowed.")
+    for word, form in _HIDDEN_CALLS.items():
+        if SqlToken("word", word) in tokens:
+            raise NotAllowedError(
+                f'{form} is not allowed: it calls a function. As a name, write "{word}" in quotes.'
+            )
     names = [each.text for each in tokens if each.kind in ("word", "quoted")]
     for name in names:
         if _CATALOG_NAMES.fullmatch(name.lower()):

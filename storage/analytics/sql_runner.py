@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -23,6 +23,7 @@ from psycopg.types import TypeInfo
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from sightline.storage.analytics import parse_tree
 from sightline.storage.analytics.backend_memory import limit_private_memory
 from sightline.storage.analytics.receive_limit import ReceiveMeter, limit_received_bytes
 from sightline.storage.analytics.sql_functions import ALLOWED_FUNCTIONS, VOLATILE_FUNCTIONS
@@ -145,9 +146,12 @@ class SqlRunner:
         started = time.perf_counter()
         async with self._session(caller) as (connection, meter):
             await _require_allowed_names(connection, statement)
-            query = _explain_query(statement, rows) if explain else _limited_query(statement, rows)
+            limited = _limited_query(statement, rows)
+            query = parse_tree.prepare_statement(limited)
             try:
                 async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
+                    _require_none(await parse_tree.refused_objects(connection, query))
+                    query = _explain_query(statement, rows) if explain else limited
                     columns, values, truncated = await self._stream(connection, query, rows)
             except (errors.QueryCanceled, TimeoutError) as error:
                 raise InvalidArgumentError(
@@ -256,7 +260,11 @@ async def _require_allowed_names(connection: Connection, statement: Statement) -
         "allowed": ALLOWED_FUNCTIONS,
         "volatile": VOLATILE_FUNCTIONS,
     }
-    if refused := await fetch_values(connection, _SQL["refused_names"], params):
+    _require_none(await fetch_values(connection, _SQL["refused_names"], params))
+
+
+def _require_none(refused: Sequence[str]) -> None:
+    if refused:
         raise NotAllowedError(
             f"{choices(refused)} is not allowed: it can have side effects or read the system "
             "catalog. Use the functions of the schema analytics, and functions of Postgres for "

@@ -25,8 +25,10 @@ $$
 SELECT db_role FROM sightline.principal WHERE name = %(principal)s
 
 -- name: assign_query_role
--- Role that identifies a bound principal in the policies; no row if it is not bound.
-UPDATE sightline.principal SET db_role = coalesce(db_role, 'sightline_query_' || id)
+-- Role that identifies a bound principal in the policies; no row if it is not bound. Random: the
+-- caller can ask for its name, and a number would tell how many principals there are.
+UPDATE sightline.principal SET db_role = coalesce(
+    db_role, 'sightline_query_' || left(encode(uuid_send(gen_random_uuid()), 'hex'), 12))
 WHERE name = %(principal)s
 RETURNING db_role
 
@@ -124,6 +126,47 @@ UNION
 SELECT typname::text FROM pg_type
 WHERE typnamespace = 'pg_catalog'::regnamespace
     AND typname = ANY (%(names)s) AND typname ~ '^_*(reg|aclitem)'
+ORDER BY 1
+
+-- name: log_is_closed
+-- Whether the parse trees of this role do not reach the log of the server.
+SELECT current_setting('log_min_messages') IN ('fatal', 'panic')
+
+-- name: show_parse_tree
+SELECT
+    set_config('client_min_messages', 'log', true),
+    set_config('debug_pretty_print', 'off', true),
+    set_config('debug_print_parse', 'on', true)
+
+-- name: prepare_statement
+PREPARE sightline_statement AS {query}
+
+-- name: refused_objects
+-- Functions that are neither allowed by name nor called by an operator, a cast or a window; types
+-- that read the catalog, also inside of arrays; relations outside of the schema analytics.
+SELECT p.proname::text FROM pg_proc AS p
+WHERE p.oid = ANY (%(functions)s::oid[]) AND NOT CASE
+    WHEN p.provolatile = 'v' THEN
+        p.pronamespace = 'pg_catalog'::regnamespace AND p.proname = ANY (%(volatile)s)
+    WHEN p.pronamespace = 'pg_catalog'::regnamespace THEN
+        p.proname = ANY (%(allowed)s) OR p.proname = 'in_range'
+        OR EXISTS (SELECT FROM pg_operator AS o WHERE o.oprcode = p.oid)
+        OR EXISTS (SELECT FROM pg_cast AS c WHERE c.castfunc = p.oid)
+    ELSE p.pronamespace = 'analytics'::regnamespace OR EXISTS (
+        SELECT FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid
+        WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+            AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'vector'
+    )
+END
+UNION
+SELECT t.typname::text FROM pg_type AS t
+WHERE t.oid = ANY (%(types)s::oid[]) AND t.typnamespace = 'pg_catalog'::regnamespace
+    AND t.typname ~ '^_*(reg|aclitem|pg_|xml)'
+    -- Names of text search configurations and dictionaries tell nothing.
+    AND t.typname !~ '^_*reg(config|dictionary)$'
+UNION
+SELECT c.relname::text FROM pg_class AS c
+WHERE c.oid = ANY (%(relations)s::oid[]) AND c.relnamespace <> 'analytics'::regnamespace
 ORDER BY 1
 
 -- name: limited_query
