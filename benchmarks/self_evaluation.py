@@ -15,10 +15,11 @@ from pathlib import Path
 
 from benchmarks import synthetic_album
 from sightline.server.cli.eval import add_output_arguments, evaluate_and_write
-from sightline.server.cli.ingest import ingest_paths, progress_bar
+from sightline.server.cli.ingest import ingest_paths
 from sightline.server.config import load_settings
 from sightline.server.evaluation.run_file import load_run_file
 from sightline.server.observability import logs
+from sightline.server.observability.terminal import progress_bar
 
 
 async def main(arguments: list[str] | None = None) -> None:
