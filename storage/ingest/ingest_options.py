@@ -26,6 +26,16 @@ MAX_IMAGE_PIXELS = 100_000_000
 # A scanned page has 50 kB or more and takes up to 3 seconds with OCR; a page of text has 2 kB or
 # more and takes 0.2 seconds.
 _PDF_BYTES_PER_SECOND = 10_000
+# The terms of a text are found at 200 kB per second or more.
+_TEXT_BYTES_PER_SECOND = 100_000
+# A table repeats its column names in each row, and chunks overlap.
+_TEXT_CHARS_PER_BYTE = 4
+_FREE_TEXT_CHARS = 1 << 20
+# A page of text has 2 kB or more, and its picture 100 to 400 kB.
+_PICTURE_BYTES_PER_BYTE = 64
+_FREE_PICTURE_BYTES = 8 << 20
+_MIN_PASSAGE_CHARS = 8000
+_CHARS_PER_TOKEN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,25 @@ class IngestOptions:
             seconds = self.file_timeout_seconds + size / _PDF_BYTES_PER_SECOND
             return min(seconds, max(self.max_work_seconds, self.file_timeout_seconds))
         return self.file_timeout_seconds
+
+    def analysis_seconds(self, size: int) -> float:
+        """Return how long workers may analyze the passages of a file of ``size`` bytes."""
+        return self.file_timeout_seconds + size / _TEXT_BYTES_PER_SECOND
+
+    @property
+    def max_passage_chars(self) -> int:
+        """Return the limit for one passage: every result with it has to load it."""
+        return max(_MIN_PASSAGE_CHARS, _CHARS_PER_TOKEN * self.chunk_tokens)
+
+    @staticmethod
+    def max_text_chars(size: int) -> int:
+        """Return the limit for all passages and lines of a file of ``size`` bytes."""
+        return _FREE_TEXT_CHARS + _TEXT_CHARS_PER_BYTE * size
+
+    @staticmethod
+    def max_picture_bytes(size: int) -> int:
+        """Return the limit for all pictures that are stored for a file of ``size`` bytes."""
+        return _FREE_PICTURE_BYTES + _PICTURE_BYTES_PER_BYTE * size
 
     @property
     def worker_count(self) -> int:

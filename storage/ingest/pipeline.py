@@ -21,12 +21,13 @@ from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode.archive_reader import ArchiveReader
 from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
 from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage
+from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.worker.image import TYPICAL_TILES
 from sightline.storage.ingest.decode.worker_pool import WorkerPool, no_preprocess
 from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_inputs
 from sightline.storage.ingest.discover.walk import count, discover, next_batch
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
-from sightline.storage.ingest.embed.text_passages import add_passages
+from sightline.storage.ingest.embed.source_passages import add_passages, add_vectors
 from sightline.storage.ingest.ingest_capacity import IngestCapacity, Threads
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.progress import IngestProgress, IngestStats, IngestSummary
@@ -41,6 +42,8 @@ from sightline.storage.records.collections import Collection
 Result = TypeVar("Result")
 
 _SQL = load_sql("ingest")
+#: Characters of analyzed passages of one ingest that wait to be written: about 100 MB of memory.
+_MAX_WAITING_CHARS = 16 << 20
 
 
 async def ingest(
@@ -148,6 +151,7 @@ class _IngestRun:
         )
         self._embedded: asyncio.Queue[stages.FinishedSource | None] = asyncio.Queue(max_sources)
         self._lookahead = ByteSemaphore(options.lookahead_mib << 20)
+        self._waiting_text = ByteSemaphore(_MAX_WAITING_CHARS)
         self._dedup = Deduplicator(
             self.database,
             self.blobs,
@@ -159,6 +163,7 @@ class _IngestRun:
             self._queue,
             self._requests,
             self._decoded,
+            TextAnalyzer(self._queue, self._decoded, self._waiting_text, options),
             self.planner,
             zone=ZoneInfo(options.timezone),
             warn=self.stats.warn,
@@ -172,7 +177,7 @@ class _IngestRun:
             slots=self.capacity.workers,
             principal=self.principal,
         )
-        self._discovery = ThreadPoolExecutor(2, "discovery")
+        self._threads = ThreadPoolExecutor(3, "ingest")
         self._stop = threading.Event()
         dimension = self.encoder.identity.dimension
         self._embed_stage = EmbedStage(
@@ -212,7 +217,7 @@ class _IngestRun:
             raise _first_error(group) from group
         finally:
             self._stop.set()
-            self._discovery.shutdown(wait=False)
+            self._threads.shutdown(wait=False)
         await self._finish()
         stage_seconds = self._pool.stage_seconds
         self.stats.add_time("decode", self._pool.busy_seconds - sum(stage_seconds.values()))
@@ -252,7 +257,7 @@ class _IngestRun:
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run a function in a thread of this ingest, which ends soon after a cancel."""
-        work = self._discovery.submit(function, *arguments)
+        work = self._threads.submit(function, *arguments)
         self.threads[:] = [each for each in self.threads if not each.done()] + [work]
         return await asyncio.wrap_future(work)
 
@@ -303,7 +308,9 @@ class _IngestRun:
             for index in self._indexes.values():
                 await index.drop_if_large(scale)
             started = time.perf_counter()
-            batch = await add_passages(batch, self._text_encoder, self.options, self.stats.warn)
+            batch = await self._in_thread(add_passages, batch, self._stop)
+            if self._text_encoder is not None:
+                batch = await add_vectors(batch, self._text_encoder, self.stats.warn)
             self.stats.add_time("passages", time.perf_counter() - started)
             started = time.perf_counter()
             await self._commit(batch)
@@ -327,6 +334,8 @@ class _IngestRun:
             source, file = result.source, result.source.hashed.file
             duplicates = self._dedup.release(source.decoded.source) if source.decoded else []
             await self._lookahead.release(len(file.data or b""))
+            if source.decoded is not None:
+                await self._waiting_text.release(source.decoded.text_chars)
             if isinstance(source, stages.FailedSource):
                 for name in (file.name, *duplicates):
                     self.stats.fail(source.failure.code, name, str(source.failure))

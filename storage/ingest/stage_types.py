@@ -26,12 +26,11 @@ from numpy.typing import NDArray
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.capture_time import CaptureTime
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
-from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart
+from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart, PackedAnalysis
 from sightline.storage.ingest.discover.file_types import printable_path
 from sightline.storage.ingest.discover.sidecars import Sidecar
 from sightline.storage.interfaces import Pixels
 from sightline.storage.records.assets import AssetKind
-from sightline.storage.text.analyzer import Analysis
 from sightline.storage.types import Box, PassageKind
 
 Vector = NDArray[np.float32]
@@ -209,7 +208,7 @@ class AnalyzedPassage:
     """A passage with its terms and, if there is a text encoder, its vector."""
 
     draft: PassageDraft
-    analysis: Analysis
+    analysis: PackedAnalysis
     vector: Vector | None = None
 
 
@@ -217,8 +216,9 @@ class AnalyzedPassage:
 class DecodedSource:
     """All parts of a source. Vectors of images and tiles may still be computing.
 
-    ``ocr_engine`` and ``tile_scheme`` are recorded if OCR or tiling ran; ``text`` is the content of
-    a text file.
+    ``ocr_engine`` and ``tile_scheme`` are recorded if OCR or tiling ran. ``analyses`` are those of
+    the ``passages``; none if these are short, and analyzed later. ``text_chars`` count as waiting
+    until they are written.
     """
 
     source: AcceptedSource
@@ -229,7 +229,8 @@ class DecodedSource:
     tiles: tuple[Encoding[RegionDraft], ...] = ()
     ocr_lines: tuple[RegionDraft, ...] = ()
     passages: tuple[PassageDraft, ...] = ()
-    text: str | None = None
+    analyses: tuple[PackedAnalysis, ...] = ()
+    text_chars: int = 0
     ocr_engine: str | None = None
     tile_scheme: str | None = None
     stored_blobs: tuple[str, ...] = ()

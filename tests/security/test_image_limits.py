@@ -30,8 +30,8 @@ class Pipes:
         self.received: list[int] = []
         receive, send = worker_protocol.receive_frame, WorkerProcess.send
 
-        async def counted_receive(stream: asyncio.StreamReader) -> dict[str, Any]:
-            values = await receive(stream)
+        async def counted_receive(stream: asyncio.StreamReader, max_bytes: int) -> dict[str, Any]:
+            values = await receive(stream, max_bytes)
             blobs = [value for value in values.values() if isinstance(value, bytes)]
             self.received.append(sum(map(len, blobs)))
             return values

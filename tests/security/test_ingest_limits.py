@@ -178,7 +178,7 @@ async def test_a_worker_that_says_it_is_alive_gets_no_more_time() -> None:
     class Endless:
         def send(self, frames: object) -> None: ...
 
-        async def receive(self) -> WorkerAlive:
+        async def receive(self, max_frame_bytes: int) -> WorkerAlive:
             await asyncio.sleep(0.001)
             return WorkerAlive()
 

@@ -224,7 +224,7 @@ _IMPORT_IN_THREADS = """
 import sys, threading
 from sightline.server import runtime
 from sightline.server.database import provider
-from sightline.storage.ingest.embed.text_passages import split_text
+from sightline.storage.ingest.decode.worker.passages import split_text
 
 class ThreadRecorder:
     threads = []
@@ -247,7 +247,7 @@ def run(function):
     function()
 
 def split():
-    split_text("A red van.", 64, 8)
+    list(split_text("A red van. " * 30, 64, 8))
 
 functions = [runtime._import_llama_index, check_database, split]
 threads = [threading.Thread(target=run, args=[function]) for function in functions]

@@ -45,7 +45,10 @@ class ArchiveReader:
         seconds = step + _size_of(path) / _BYTES_PER_SECOND
         request = messages.ArchiveRequest(archive.name, path)
         budget = WorkBudget(seconds, step)
-        await self.pool.run_job(Job(request, self._on_part, self._flush, on_failed, budget))
+        max_bytes = self.options.max_file_bytes + messages.MAX_FRAME_BYTES  # with its sidecars
+        await self.pool.run_job(
+            Job(request, self._on_part, self._flush, on_failed, budget, max_bytes)
+        )
 
     async def _on_part(self, part: messages.JobPart) -> None:
         match part:

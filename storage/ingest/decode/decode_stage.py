@@ -21,6 +21,8 @@ from sightline.storage.ingest.decode.capture_time import (
 )
 from sightline.storage.ingest.decode.decode_queue import DecodeQueue
 from sightline.storage.ingest.decode.ocr_layout import group_lines, normalize_box
+from sightline.storage.ingest.decode.output_budget import OutputBudget
+from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import TILE_SCHEME
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
@@ -82,12 +84,14 @@ class DecodePlanner(NamedTuple):
 class DecodeStage:
     """Sends sources to the workers.
 
-    Pixels go to ``requests`` as soon as they arrive; decoded and failed sources go to ``decoded``.
+    Pixels go to ``requests`` as soon as they arrive; decoded sources go to ``analyzer``, and failed
+    ones to ``decoded``.
     """
 
     queue: DecodeQueue
     requests: asyncio.Queue[stages.EncodeRequest | None]
     decoded: asyncio.Queue[stages.DecodedSource | stages.FailedSource | None]
+    analyzer: TextAnalyzer
     planner: DecodePlanner
     zone: tzinfo
     warn: WarningSink
@@ -103,9 +107,8 @@ class DecodeStage:
             # Without a time in the sidecar, the time of an image is in its EXIF data.
             known_time = existing.kind != "image" or captured is not None
             if known_time and not self.planner.needs_decode(existing, file):
-                await self.decoded.put(
-                    stages.DecodedSource(source, existing.kind, captured=captured)
-                )
+                decoded = stages.DecodedSource(source, existing.kind, captured=captured)
+                await self.analyzer.submit(decoded, wait=True)
                 return
         file_type, size = file_type_of(file.name), source.hashed.byte_size or 0
         work_seconds = self.options.work_seconds(file_type, size)
@@ -141,11 +144,13 @@ class _DecodeAttempt:
     _tiles: list[stages.Encoding[stages.RegionDraft]] = field(default_factory=list)
     _ocr_lines: list[stages.RegionDraft] = field(default_factory=list)
     _passages: list[stages.PassageDraft] = field(default_factory=list)
-    _text: str | None = None
     _info: messages.SourceInfo | None = None
     _budget: WorkBudget = field(init=False)
+    _output: OutputBudget = field(init=False)
 
     def __post_init__(self) -> None:
+        size = self._source.hashed.byte_size or 0
+        self._output = OutputBudget(self._stage.options, size)
         step = self._stage.options.file_timeout_seconds
         # A worker that looks at its clock between two steps ends in time by itself.
         is_single_step = self._work_seconds <= step
@@ -181,6 +186,7 @@ class _DecodeAttempt:
                 case messages.ImagePart():
                     await self._add_image(part)
                 case messages.TilePart():
+                    self._require(room=self._output.take_tile())
                     box = normalize_box(part.box)
                     tile = stages.RegionDraft("tile", part.asset, part.ordinal, box)
                     self._tiles.append(stages.Encoding(tile, await self._encode(part)))
@@ -188,8 +194,6 @@ class _DecodeAttempt:
                     self._ocr_asset = part.asset
                 case messages.TextLines():
                     self._add_lines(part)
-                case messages.TextContent():
-                    self._text = part.text.decode("utf-8", "replace")
                 case messages.TextPassages():
                     self._add_passages(part)
                 case messages.PartWarning():
@@ -207,7 +211,7 @@ class _DecodeAttempt:
             raise messages.ProtocolError("the end of a source without its facts")
         decoded = self._decoded(self._info)
         if self._info.sha256 == self._source.hashed.content_key.hex():
-            await self._stage.decoded.put(decoded)
+            await self._stage.analyzer.submit(decoded)
             return
         failure = MediaError("changed", "changed while it was decoded; run the ingest again")
         await self._stage.decoded.put(stages.fail_source(decoded, failure))
@@ -249,7 +253,6 @@ class _DecodeAttempt:
             tiles=tuple(self._tiles),
             ocr_lines=tuple(self._ocr_lines),
             passages=tuple(self._passages),
-            text=self._text,
             ocr_engine=ocr_engine,
             tile_scheme=TILE_SCHEME if tiled else None,
             stored_blobs=tuple(self._stored_blobs),
@@ -258,6 +261,7 @@ class _DecodeAttempt:
     async def _add_image(self, part: messages.ImagePart) -> None:
         if (part.content is None) != (part.kind == "image"):
             raise messages.ProtocolError(f"wrong content for a part of kind {part.kind!r}")
+        self._require(room=self._output.take_picture(part.content, part.thumbnail))
         content_sha256 = None
         if part.content is not None:
             location = await asyncio.to_thread(self._stage.blobs.put, part.content)
@@ -280,6 +284,7 @@ class _DecodeAttempt:
 
     def _add_lines(self, part: messages.TextLines) -> None:
         """Add passages and, for OCR, one region per line, so that words have a position."""
+        self._require(room=all(self._output.take_line(text) for text, *_ in part.lines))
         lines = [
             OcrLine(text, normalize_box(box), min(max(confidence, 0.0), 1.0))
             for text, box, confidence in part.lines
@@ -306,7 +311,12 @@ class _DecodeAttempt:
             self._passages.append(passage)
 
     def _add_passages(self, part: messages.TextPassages) -> None:
+        options = self._stage.options
         for each in part.passages:
+            self._require(
+                room=self._output.take_passage(each.text)
+                and len(each.text) <= options.max_passage_chars
+            )
             seconds = each.seconds
             if seconds is not None:
                 seconds = (max(0.0, seconds[0]), max(0.0, seconds[1]))
@@ -315,6 +325,11 @@ class _DecodeAttempt:
                 part.kind, number, each.text, seconds=seconds, chars=each.chars
             )
             self._passages.append(passage)
+
+    def _require(self, *, room: bool) -> None:
+        """Raise ProtocolError for a worker that sends more than it may."""
+        if not room:
+            raise messages.ProtocolError("more text or pictures than the file can have")
 
 
 def pixels_of(part: messages.ImagePart | messages.TilePart) -> Pixels:

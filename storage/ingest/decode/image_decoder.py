@@ -92,7 +92,8 @@ class ImageDecoder:
         """
         data, path, blob = _fields(source)
         request = messages.LoadImageRequest(data, path, blob, crop, max_edge)
-        return await self._run(request, _parse_image, principal)
+        pixels = self._limits.max_pixels if max_edge is None else max_edge * max_edge
+        return await self._run(request, _parse_image, principal, 3 * pixels)
 
     async def render(
         self,
@@ -113,7 +114,7 @@ class ImageDecoder:
         request = messages.RenderImageRequest(
             max_edge, max_bytes, data, path, blob, crop, tuple(overlays), style
         )
-        return await self._run(request, _parse_jpeg, principal)
+        return await self._run(request, _parse_jpeg, principal, max_bytes)
 
     async def close(self) -> None:
         """Stop the processes and cancel the running calls."""
@@ -129,9 +130,10 @@ class ImageDecoder:
         request: messages.Request,
         convert: Callable[[messages.JobPart], Result],
         principal: str | None,
+        max_bytes: int,
     ) -> Result:
         pool = WorkerPool(no_preprocess, self._limits, slots=self._slots, principal=principal)
-        job, result = single_result_job(request, convert)
+        job, result = single_result_job(request, convert, max_bytes)
         # A task of its own, which `close` may cancel. To cancel the call cancels it too.
         task = asyncio.create_task(pool.run_job(job), name="image-decoder")
         self._running.add(task)

@@ -56,7 +56,8 @@ class WorkBudget:
 class Job:
     """A request; ``on_part`` is called per part, then ``on_done`` or ``on_failed``.
 
-    Without a ``budget``, the limit of a file is that for the whole job.
+    Without a ``budget``, the limit of a file is that for the whole job. A worker that sends a frame
+    of more than ``max_frame_bytes`` is ended.
     """
 
     request: messages.Request
@@ -64,10 +65,13 @@ class Job:
     on_done: Callable[[], Awaitable[None]]
     on_failed: Callable[[MediaError], Awaitable[None]]
     budget: WorkBudget | None = None
+    max_frame_bytes: int = messages.MAX_FRAME_BYTES
 
 
 def single_result_job(
-    request: messages.Request, convert: Callable[[messages.JobPart], Result]
+    request: messages.Request,
+    convert: Callable[[messages.JobPart], Result],
+    max_frame_bytes: int = messages.MAX_FRAME_BYTES,
 ) -> tuple[Job, asyncio.Future[Result]]:
     """Return a job with exactly one part, and the future of its converted part.
 
@@ -89,7 +93,8 @@ def single_result_job(
         if not future.done():
             future.set_exception(error)
 
-    return Job(request, on_part, on_done, on_failed), future
+    job = Job(request, on_part, on_done, on_failed, max_frame_bytes=max_frame_bytes)
+    return job, future
 
 
 class WorkerPool:
@@ -160,7 +165,7 @@ class WorkerPool:
             job = jobs[0]
             budget = budget or job.budget or WorkBudget(self._deadline, self._deadline)
             try:
-                message = await _receive(worker, budget)
+                message = await _receive(worker, budget, job.max_frame_bytes)
                 if isinstance(message, messages.WorkerReady):
                     raise messages.ProtocolError("'ready' during a job")
                 if not isinstance(message, messages.JobEnd):
@@ -197,12 +202,14 @@ class WorkerPool:
         return True
 
 
-async def _receive(worker: WorkerProcess, budget: WorkBudget) -> messages.WorkerMessage:
+async def _receive(
+    worker: WorkerProcess, budget: WorkBudget, max_frame_bytes: int
+) -> messages.WorkerMessage:
     """Return the next message, and count its time. Raises TimeoutError."""
     started = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(budget.next_limit()):
-            return await worker.receive()
+            return await worker.receive(max_frame_bytes)
     finally:
         budget.used_seconds += asyncio.get_running_loop().time() - started
 

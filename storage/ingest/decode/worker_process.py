@@ -87,8 +87,14 @@ class WorkerProcess:
         """
         self._stdin.writelines(frames)
 
-    async def receive(self) -> messages.WorkerMessage:
-        return parse_message(await messages.receive_frame(self._stdout))
+    async def receive(
+        self, max_frame_bytes: int = messages.MAX_FRAME_BYTES
+    ) -> messages.WorkerMessage:
+        """Return the next message. Raises ProtocolError, also above ``max_frame_bytes``."""
+        values = await messages.receive_frame(self._stdout, max_frame_bytes)
+        if messages.JSON_BLOBS & values.keys():  # up to megabytes of text: not in the event loop
+            return await asyncio.to_thread(parse_message, values)
+        return parse_message(values)
 
     async def exit_error(self) -> MediaError:
         """Return the error for the file at which the process died.
@@ -130,6 +136,7 @@ def parse_message(values: dict[str, Any]) -> messages.WorkerMessage:
     from pydantic import ValidationError
 
     try:
+        values = messages.parse_json_blobs(values)
         adapter = _message_adapters()[values.pop("type", None)]
         return adapter.validate_python(clean_json(values))
     except (KeyError, TypeError, ValidationError, RecursionError) as error:

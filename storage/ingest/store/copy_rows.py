@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.ingest import stage_types as stages
+from sightline.storage.ingest.decode.worker.worker_protocol import PackedAnalysis
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 
 _SQL = load_sql("ingest")
@@ -24,6 +26,7 @@ _ROW_START, _LENGTH, _BIGINT = struct.Struct(">hiiii"), struct.Struct(">i"), str
 _VECTOR_START = struct.Struct(">ihh")  # a halfvec: dimension, an unused field, values
 _NULL = _LENGTH.pack(-1)
 _MAX_HALF = 65504.0
+_ROWS_PER_TURN = 64
 
 EmbeddingKey = tuple[str | None, int | None, int | None]
 """Ids of asset, region and passage."""
@@ -103,7 +106,7 @@ class BatchRows:
         postings = (
             (term, id_, frequency)
             for id_, row in numbered
-            for term, frequency in row.passage.analysis.frequencies.items()
+            for term, frequency in _terms(row.passage.analysis)
         )
         await _copy(connection, _SQL["copy_postings"], postings, ["text", "int8", "int2"])
         vectors = [((row.asset_id, None, id_), row.passage.vector) for id_, row in numbered]
@@ -138,8 +141,10 @@ async def _copy(
     async with connection.cursor() as cursor, cursor.copy(statement) as copy:
         if types is not None:
             copy.set_types(types)
-        for row in rows:
+        for number, row in enumerate(rows):
             await copy.write_row(row)
+            if number % _ROWS_PER_TURN == 0:  # a long text has hundreds of thousands of rows
+                await asyncio.sleep(0)
 
 
 async def _copy_vectors(
@@ -154,6 +159,11 @@ async def _copy_vectors(
     statement = space.compose(_SQL["copy_embeddings"])
     async with connection.cursor() as cursor, cursor.copy(statement) as copy:
         await copy.write(embedding_rows(space.id, collection_id, present))
+
+
+def _terms(analysis: PackedAnalysis) -> Iterable[tuple[str, int]]:
+    terms = analysis.terms.split("\n") if analysis.terms else []
+    return zip(terms, analysis.frequencies, strict=True)
 
 
 def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:

@@ -60,6 +60,10 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
             yield messages.LoadedImage(image.width, image.height, size, image.tobytes())
         case messages.RenderImageRequest():
             yield _render(request, limits)
+        case messages.AnalyzeRequest():
+            from sightline.storage.ingest.decode.worker.passages import pack_analysis
+
+            yield messages.TextAnalyses([pack_analysis(text) for text in request.texts])
         case messages.DecodeRequest():
             if file_type_of(request.name) == "video":
                 yield from _decode_video(request, context)
@@ -99,11 +103,10 @@ def _decode_file(
         if stamp != request.stamp:
             sha256 = hashlib.sha256(data).hexdigest()
     size = len(data)
+    context.begin_source(size)
     if file_type in ("text", "rows", "subtitles"):
-        if file_type == "subtitles" or not request.metadata_only:
-            part = _text_part(data, request.name, context)
-            if not request.metadata_only:
-                yield part
+        if not request.metadata_only:
+            yield from _text_parts(data, request.name, context)
         yield messages.SourceInfo("text", sha256, size, mime_type_of(request.name))
     elif file_type == "pdf" or data[:1024].lstrip().startswith(b"%PDF-"):
         from sightline.storage.ingest.decode.worker.pdf import decode_pdf
@@ -137,21 +140,24 @@ def _image_parts(
     yield messages.SourceInfo("image", sha256, len(data), mime_type, exif_time=time)
 
 
-def _text_part(
-    data: bytes, name: str, context: WorkerContext
-) -> messages.TextContent | messages.TextPassages:
-    text = decode_text(data, context.limits.max_text_bytes)
+def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[messages.TextPassages]:
+    limits = context.limits
+    text = decode_text(data, limits.max_text_bytes)
     file_type, suffix = file_type_of(name), suffix_of(name)
     if file_type == "subtitles":
-        if cues := parse_subtitles(text):
-            return subtitle_passages(cues)
-        raise MediaError("broken", "contains no subtitles")
-    if file_type == "rows":
-        rows = parse_rows(text, suffix, context.limits.max_rows)
-        return messages.TextPassages("row", rows)
-    if suffix in (".html", ".htm", ".xhtml"):
-        text = extract_visible_text(text)
-    return messages.TextContent(text=text.encode("utf-8", "surrogatepass"))
+        cues = parse_subtitles(text)
+        if not cues:
+            raise MediaError("broken", "contains no subtitles")
+        yield from context.passage_parts("subtitle", subtitle_passages(cues))
+    elif file_type == "rows":
+        yield from context.passage_parts("row", parse_rows(text, suffix, limits.max_rows))
+    else:
+        from sightline.storage.ingest.decode.worker.passages import split_text
+
+        if suffix in (".html", ".htm", ".xhtml"):
+            text = extract_visible_text(text)
+        sizes = (limits.chunk_tokens, limits.chunk_overlap_tokens, limits.max_passage_chars)
+        yield from context.passage_parts("chunk", split_text(text, *sizes))
 
 
 def _decode_video(
@@ -167,6 +173,8 @@ def _decode_video(
         descriptor, stamp = open_file(str(request.path), context.limits.max_video_bytes)
         file = open(descriptor, "rb")  # noqa: PTH123, SIM115 - a descriptor
     with file:
+        context.begin_source(file.seek(0, io.SEEK_END))
+        file.seek(0)
         if stamp is not None and stamp != request.stamp:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         yield from decode_video(file, request.name, context, request)

@@ -26,6 +26,7 @@ TYPICAL_TILES = 16
 _THUMBNAIL_EDGE = 256
 _THUMBNAIL_QUALITY = 80
 _CONTENT_QUALITY = 88
+_MIN_CONTENT_EDGE = 64
 # Pillow supports forty more formats; some start other programs. Only these are tried.
 _FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
 if features.check("avif"):
@@ -105,13 +106,19 @@ def decode_image(
 
 
 def encode_image(
-    image: Image.Image, preprocess: Callable[[Image.Image], Pixels], **facts: Any
+    image: Image.Image, preprocess: Callable[[Image.Image], Pixels], max_bytes: int, **facts: Any
 ) -> ImagePart:
     """Return the part of an upright RGB page or frame, with its JPEG as content.
 
-    ``facts`` are other fields of `ImagePart`: kind, ordinal, page or frame_seconds.
+    The image is reduced until the JPEG has at most ``max_bytes``. ``facts`` are other fields of
+    `ImagePart`: kind, ordinal, page or frame_seconds.
     """
     content = _jpeg(image, _CONTENT_QUALITY)
+    while len(content) > max_bytes and max(image.size) > _MIN_CONTENT_EDGE:
+        scale = max(0.25, 0.9 * (max_bytes / len(content)) ** 0.5)
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        content = _jpeg(image, _CONTENT_QUALITY)
     pixels = preprocess(image.copy())
     return _image_part(image.copy(), 1, pixels, image.size, content=content, **facts)
 

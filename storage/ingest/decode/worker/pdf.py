@@ -10,7 +10,6 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
-from sightline.storage.ingest.decode.worker.image import encode_image
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.types import Box
@@ -18,6 +17,7 @@ from sightline.storage.types import Box
 _POINTS_PER_INCH = 72
 _MIN_TEXT_CHARS = 8  # a page number alone is not a text layer
 _MAX_LINES = 5000
+_MAX_PAGE_CHARS = 200_000
 _DEVICE_UNITS = 100_000  # resolution of box coordinates along each side of a page
 
 
@@ -44,9 +44,13 @@ def decode_pdf(
             raise MediaError("too_many_pages", f"has {count:,} pages; {limit}")
         broken = 0
         for index in range(count):
+            why = None
             if context.clock.seconds > request.work_seconds:
-                seconds = f"{request.work_seconds:g} s"
-                reason = f"took longer than {seconds}; kept {index:,} of {count:,} pages"
+                why = f"took longer than {request.work_seconds:g} s"
+            elif not context.has_room_for_picture():
+                why = "has pages that take far more bytes than the file"
+            if why is not None:
+                reason = f"{why}; kept {index:,} of {count:,} pages"
                 if broken == index:
                     raise MediaError("timeout", reason)
                 yield messages.PartWarning(code="document_cut_short", reason=reason)
@@ -70,7 +74,7 @@ def _page_parts(
 ) -> Iterator[messages.JobPart]:
     page = document[index]
     try:
-        lines = list(_text_layer(page))
+        lines = list(_text_layer(page, context.output.chars))
         has_text_layer = sum(len(text.strip()) for text, *_ in lines) >= _MIN_TEXT_CHARS
         if request.metadata_only and has_text_layer and not request.tiles:
             return
@@ -78,9 +82,9 @@ def _page_parts(
             image = _render(page, context.limits)
         if not request.metadata_only:
             page_facts = {"kind": "page", "ordinal": index, "page": index + 1}
-            yield encode_image(image, context.preprocess, **page_facts)
+            yield from context.picture_parts(image, len(document), **page_facts)
             if lines:
-                yield messages.TextLines("page_text", index, lines, index + 1)
+                yield from context.line_parts("page_text", index, lines, index + 1)
         if has_text_layer:
             request = request._replace(ocr="off")
         yield from context.region_parts(image, request, index, page=index + 1)
@@ -98,13 +102,20 @@ def _render(page: pypdfium2.PdfPage, limits: IngestOptions) -> Image.Image:
     return image.convert("RGB")
 
 
-def _text_layer(page: pypdfium2.PdfPage) -> Iterator[tuple[str, Box, float]]:
-    """Yield text runs as in `TextLines`, in file order."""
+def _text_layer(page: pypdfium2.PdfPage, max_chars: int) -> Iterator[tuple[str, Box, float]]:
+    """Yield text runs as in `TextLines`, in file order, until they exceed ``max_chars``.
+
+    A run has all text inside its rectangle: runs on top of each other have that of each other.
+    """
+    left_chars = min(max_chars, _MAX_PAGE_CHARS)
     text = page.get_textpage()
     try:
         for number in range(min(text.count_rects(), _MAX_LINES)):
+            if left_chars < 0:
+                return
             left, bottom, right, top = text.get_rect(number)
             run = " ".join(text.get_text_bounded(left, bottom, right, top).split())
+            left_chars -= len(run)
             if run:
                 x0, y0 = _normalized(page, left, top)
                 x1, y1 = _normalized(page, right, bottom)

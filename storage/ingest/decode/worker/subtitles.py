@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _TIME = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _CUE = re.compile(rf"^[ \t]*{_TIME}[ \t]*-->[ \t]*{_TIME}[^\n]*$", re.MULTILINE)
@@ -14,6 +14,7 @@ _NUMBER = re.compile(r"\n[^\S\n]*\d+\Z")
 _NOTE = re.compile(r"\n\s*\n.*", re.DOTALL)
 _SENTENCE_END = re.compile(r"[.!?。！？…][\"'”’）)]*$")
 _MAX_CHARS = 200
+_MAX_CUE_CHARS = 2_000  # a longer one is cut into several of the same time
 _MAX_PAUSE_SECONDS = 2.0
 
 
@@ -52,7 +53,7 @@ def strip_markup(text: str) -> str:
 def join_sentences(cues: Iterable[SubtitleCue]) -> Iterator[SubtitleCue]:
     """Join cues that share one sentence: half a sentence is hard to find."""
     current: SubtitleCue | None = None
-    for cue in cues:
+    for cue in (piece for each in cues for piece in _pieces(each)):
         if current is not None and (
             _SENTENCE_END.search(current.text)
             or cue.start - current.end > _MAX_PAUSE_SECONDS
@@ -67,6 +68,11 @@ def join_sentences(cues: Iterable[SubtitleCue]) -> Iterator[SubtitleCue]:
             current = SubtitleCue(current.start, end, f"{current.text} {cue.text}")
     if current is not None:
         yield current
+
+
+def _pieces(cue: SubtitleCue) -> Iterator[SubtitleCue]:
+    for at in range(0, len(cue.text), _MAX_CUE_CHARS):
+        yield replace(cue, text=cue.text[at : at + _MAX_CUE_CHARS])
 
 
 def _seconds(groups: tuple[str | None, ...]) -> float:

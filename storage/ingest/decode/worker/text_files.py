@@ -9,6 +9,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from sightline.storage.errors import MediaError
@@ -32,6 +33,7 @@ _BLOCKS = re.compile(
 )
 _MAX_DEPTH = 400
 _MAX_ROW_CHARS = 8000
+_MAX_NAME_CHARS = 100  # of a column, because each row repeats it
 
 
 def decode_text(data: bytes, max_bytes: int) -> str:
@@ -106,23 +108,23 @@ def _is_hidden(tag: Tag) -> bool:
     return tag.has_attr("hidden") or "display:none" in style or "visibility:hidden" in style
 
 
-def parse_rows(text: str, suffix: str, max_rows: int) -> list[TextPassage]:
-    """Return rows of CSV, TSV or JSON Lines as text such as ``column: value``.
+def parse_rows(text: str, suffix: str, max_rows: int) -> Iterator[TextPassage]:
+    """Yield rows of CSV, TSV or JSON Lines as text such as ``column: value``.
 
     Empty rows are left out. ``chars`` are offsets in ``text``. Raises MediaError ``broken``,
     ``empty`` or ``too_many_rows``.
     """
-    rows: list[TextPassage] = []
+    count = 0
     parsed = _json_rows(text) if suffix in (".jsonl", ".ndjson") else _csv_rows(text, suffix)
     for row in parsed:
         if not row.text:
             continue
-        if len(rows) == max_rows:
+        if count == max_rows:
             raise MediaError("too_many_rows", f"has more than {max_rows:,} rows, the limit")
-        rows.append(row)
-    if not rows:
+        count += 1
+        yield row
+    if not count:
         raise MediaError("empty", "has no rows")
-    return rows
 
 
 def _csv_rows(text: str, suffix: str) -> Iterator[TextPassage]:
@@ -143,8 +145,8 @@ def _csv_rows(text: str, suffix: str) -> Iterator[TextPassage]:
         start = consumed
         for cells in reader:
             # Cells beyond the header, or under an empty header, are kept without a name.
-            padding = [""] * (len(cells) - len(columns))
-            yield _row(zip(columns + padding, cells, strict=False), start, consumed)
+            named = zip_longest(columns[: len(cells)], cells, fillvalue="")
+            yield _row(named, start, consumed)
             start = consumed
     except csv.Error as error:
         raise MediaError("broken", f"is not CSV: {error}") from error
@@ -166,9 +168,16 @@ def _json_rows(text: str) -> Iterator[TextPassage]:
 
 
 def _row(values: Iterable[tuple[object, object]], start: int, end: int) -> TextPassage:
-    cells = ((str(key), _cell_text(value)) for key, value in values)
-    text = "\n".join(f"{key}: {value}" if key else value for key, value in cells if value)
-    return TextPassage(text[:_MAX_ROW_CHARS], chars=(start, end))
+    lines: list[str] = []
+    length = 0
+    for key, value in values:
+        if length > _MAX_ROW_CHARS:
+            break
+        if cell := _cell_text(value):
+            name = str(key)[:_MAX_NAME_CHARS]
+            lines.append(f"{name}: {cell}" if name else cell)
+            length += len(lines[-1]) + 1
+    return TextPassage("\n".join(lines)[:_MAX_ROW_CHARS], chars=(start, end))
 
 
 def _cell_text(value: object) -> str:

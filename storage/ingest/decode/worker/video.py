@@ -13,7 +13,6 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
-from sightline.storage.ingest.decode.worker.image import encode_image
 from sightline.storage.ingest.decode.worker.subtitles import SubtitleCue, strip_markup
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, subtitle_passages
 from sightline.storage.ingest.discover.file_types import suffix_of
@@ -54,7 +53,7 @@ def decode_video(
             with _open(file, name) as container:
                 yield from _frame_parts(container, context, request)
         if not request.metadata_only or request.subtitles:
-            yield from _subtitle_parts(file, name)
+            yield from _subtitle_parts(file, name, context)
     except av.error.FFmpegError as error:
         raise MediaError(
             "broken", f"is not a video that can be decoded: {error.strerror}"
@@ -123,6 +122,9 @@ def _frame_parts(
         raise MediaError("too_long", f"is {length:,.0f} s long; {limit}")
     spacing = max(_MIN_SPACING_SECONDS, length / limits.max_video_frames)
     selector = _FrameSelector(spacing, limits.frame_seconds)
+    max_frames = limits.max_video_frames
+    if length > 0:
+        max_frames = min(max_frames, int(length / spacing) + 1)
     stream.thread_type, stream.codec_context.thread_count = "NONE", 1
     if spacing >= _KEYFRAMES_ONLY_SECONDS:
         stream.codec_context.skip_frame = "NONKEY"
@@ -138,7 +140,8 @@ def _frame_parts(
             seconds = max(0.0, (frame.time or 0.0) - first)
             if not selector.select(frame, seconds):
                 continue
-            if count == limits.max_video_frames or seconds > limits.max_video_seconds:
+            is_full = count == limits.max_video_frames or not context.has_room_for_picture()
+            if is_full or seconds > limits.max_video_seconds:
                 yield messages.PartWarning(
                     code="video_cut_short", reason=f"was cut at {seconds:.0f} s"
                 )
@@ -146,7 +149,7 @@ def _frame_parts(
             image, seconds = _upright(frame), round(seconds, 3)
             if not request.metadata_only:
                 frame_facts = {"kind": "frame", "ordinal": count, "frame_seconds": seconds}
-                yield encode_image(image, context.preprocess, **frame_facts)
+                yield from context.picture_parts(image, max_frames, **frame_facts)
             yield from context.region_parts(image, request, count, start_seconds=seconds)
             count += 1
     except av.error.FFmpegError as error:
@@ -169,9 +172,12 @@ def _upright(frame: Any) -> Image.Image:
     return image.rotate(turn, expand=True) if turn else image
 
 
-def _subtitle_parts(file: IO[bytes], name: str) -> Iterator[messages.JobPart]:
+def _subtitle_parts(
+    file: IO[bytes], name: str, context: WorkerContext
+) -> Iterator[messages.JobPart]:
     """Yield the first text subtitle stream; damage is a warning."""
     cues: list[SubtitleCue] = []
+    chars = 0
     try:
         with _open(file, name) as container:
             streams = [
@@ -180,14 +186,19 @@ def _subtitle_parts(file: IO[bytes], name: str) -> Iterator[messages.JobPart]:
             for packet in container.demux(streams[0]) if streams else ():
                 if packet.pts is None or packet.time_base is None or len(cues) >= _MAX_CUES:
                     continue
+                if chars > context.output.chars:  # samples may share their bytes
+                    break
                 start = float(packet.pts * packet.time_base)
                 length = float((packet.duration or 0) * packet.time_base)
                 if text := strip_markup(_packet_text(packet)):
                     cues.append(SubtitleCue(start, start + length, text))
+                    chars += len(text)
     except (av.error.FFmpegError, ValueError) as error:
         yield messages.PartWarning(code="subtitles_broken", reason=str(error))
-    if cues:
-        yield subtitle_passages(cues)
+    try:
+        yield from context.passage_parts("subtitle", subtitle_passages(cues))
+    except MediaError as error:  # the frames are still good
+        yield messages.PartWarning(code="text_cut_short", reason=str(error))
 
 
 def _packet_text(packet: Any) -> str:

@@ -6,16 +6,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from PIL import Image
 
+from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.output_budget import OutputBudget
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
-from sightline.storage.ingest.decode.worker.image import cut_tiles
+from sightline.storage.ingest.decode.worker.image import cut_tiles, encode_image
 from sightline.storage.ingest.decode.worker.subtitles import SubtitleCue, join_sentences
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import OcrEngine, OcrLine, Pixels
+from sightline.storage.types import Box
 
 ALIVE_SECONDS = 2.0
+# A frame is parsed in one piece.
+_FRAME_CHARS = 32_768
+_FRAME_PASSAGES = 2_000
+_LINE_CHARS = 1_000
+_THUMBNAIL_BYTES = 64 << 10  # more than any has
+_MIN_PICTURE_BYTES = 24 << 10
 
 
 class WorkClock:
@@ -43,7 +53,10 @@ class WorkClock:
 
 @dataclass(slots=True)
 class WorkerContext:
-    """State of one worker. ``clock`` and ``stage_seconds`` are of the current job."""
+    """State of one worker.
+
+    ``clock``, ``stage_seconds`` and ``output`` are of the current job.
+    """
 
     preprocess: Callable[[Image.Image], Pixels]
     limits: IngestOptions
@@ -51,8 +64,16 @@ class WorkerContext:
     send_alive: Callable[[], None] = lambda: None
     clock: WorkClock = field(default_factory=WorkClock)
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    output: OutputBudget = field(init=False)
 
     _alive_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.begin_source(0)
+
+    def begin_source(self, size: int) -> None:
+        """Start to count what a file of ``size`` bytes becomes."""
+        self.output = OutputBudget(self.limits, size)
 
     def report_alive(self) -> None:
         """Tell the parent every few seconds that a long step makes progress."""
@@ -93,12 +114,76 @@ class WorkerContext:
             if request.ocr == "on" or self.ocr_engine.has_text(image):
                 lines = self.ocr_engine.read(image)
         rows = [(line.text, line.box, line.confidence) for line in lines]
-        yield messages.TextLines("ocr", asset, rows, page, start_seconds)
+        yield from self.line_parts("ocr", asset, rows, page, start_seconds)
+
+    def has_room_for_picture(self) -> bool:
+        """Return whether one more page or frame of the source can be stored."""
+        return self.output.picture_bytes >= _THUMBNAIL_BYTES + _MIN_PICTURE_BYTES
+
+    def picture_parts(
+        self, image: Image.Image, max_images: int, **facts: Any
+    ) -> Iterator[messages.ImagePart]:
+        """Yield a page or frame; ``max_images`` of the source share the room for pictures.
+
+        ``facts`` are those of `encode_image`.
+        """
+        share = self.output.max_picture_bytes // max(1, max_images)
+        room = min(share, self.output.picture_bytes) - _THUMBNAIL_BYTES
+        max_bytes = max(room, _MIN_PICTURE_BYTES)
+        part = encode_image(image, self.preprocess, max_bytes, **facts)
+        if not self.output.take_picture(part.content, part.thumbnail):
+            raise MediaError("too_large", "has more pictures than can be stored")
+        yield part
+
+    def line_parts(
+        self,
+        kind: Literal["ocr", "page_text"],
+        asset: int,
+        lines: Iterable[tuple[str, Box, float]],
+        page: int | None = None,
+        start_seconds: float | None = None,
+    ) -> Iterator[messages.JobPart]:
+        """Yield lines of an image; those above the limit of the source are left out."""
+        had_room = self.output.chars >= 0
+        kept = []
+        for text, box, confidence in lines:
+            pieces = [text[at : at + _LINE_CHARS] for at in range(0, len(text), _LINE_CHARS)]
+            kept += [(each, box, confidence) for each in pieces if self.output.take_line(each)]
+            if self.output.chars < 0:
+                break
+        yield messages.TextLines(kind, asset, kept, page, start_seconds)
+        if had_room and self.output.chars < 0:
+            reason = "has far more text than bytes; the rest of the text is left out"
+            yield messages.PartWarning(code="text_cut_short", reason=reason)
+
+    def passage_parts(
+        self,
+        kind: Literal["row", "subtitle", "chunk"],
+        passages: Iterable[messages.TextPassage],
+    ) -> Iterator[messages.TextPassages]:
+        """Yield passages in frames. Raises MediaError ``too_large``."""
+        frame: list[messages.TextPassage] = []
+        size = 0
+        for passage in passages:
+            if not self.output.take_passage(passage.text):
+                raise MediaError("too_large", _TOO_MUCH_TEXT[kind])
+            frame.append(passage)
+            size += len(passage.text)
+            if size >= _FRAME_CHARS or len(frame) >= _FRAME_PASSAGES:
+                yield messages.TextPassages(kind, frame)
+                frame, size = [], 0
+        if frame:
+            yield messages.TextPassages(kind, frame)
 
 
-def subtitle_passages(cues: Iterable[SubtitleCue]) -> messages.TextPassages:
-    """Return the message for subtitles, joined to sentences."""
-    passages = [
-        messages.TextPassage(cue.text, seconds=(cue.start, cue.end)) for cue in join_sentences(cues)
-    ]
-    return messages.TextPassages("subtitle", passages)
+_TOO_MUCH_TEXT = {
+    "row": "has rows that become far more text than the file has; shorten the names of its columns",
+    "subtitle": "has subtitles that become far more text than the file has",
+    "chunk": "becomes far more text than it has; the overlap of chunks is too large",
+}
+
+
+def subtitle_passages(cues: Iterable[SubtitleCue]) -> Iterator[messages.TextPassage]:
+    """Yield subtitles joined to sentences."""
+    for cue in join_sentences(cues):
+        yield messages.TextPassage(cue.text, seconds=(cue.start, cue.end))

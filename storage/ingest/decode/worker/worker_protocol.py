@@ -2,7 +2,7 @@
 
 A frame is ``u32 header length | JSON header | blob | blob ...`` (big-endian). The header's
 ``blobs`` maps field names to lengths. Nothing from a worker is unpickled: a worker has decoded
-hostile files, so `worker_pool` bounds and validates every message. This module uses only the
+hostile files, so `worker_process` bounds and validates every message. This module uses only the
 standard library, so that workers start fast.
 """
 
@@ -19,11 +19,12 @@ from sightline.storage.ingest.decode.worker.open_file import FileStamp
 from sightline.storage.ingest.discover.sidecars import Sidecar
 from sightline.storage.types import Box
 
+MAX_FRAME_BYTES = 16 << 20
+"""For a frame with parts of a file: a page has fewer bytes, and long texts take several frames."""
+JSON_BLOBS = frozenset({"analyses", "lines", "passages", "sidecar", "texts"})
+"""Fields that can be longer than a header. They are JSON too, and parsed with the message."""
 _LENGTH = struct.Struct(">I")
-_MAX_HEADER_BYTES = 16 << 20
-_MAX_BLOB_BYTES = 2 << 30
-# Sent as a JSON blob: rows of a table and subtitles can exceed the header limit.
-_JSON_BLOBS = frozenset({"passages", "sidecar"})
+_MAX_HEADER_BYTES = 1 << 20
 
 
 class ProtocolError(Exception):
@@ -105,6 +106,12 @@ class DecodeRequest(NamedTuple):
     subtitles: bool = False
     skip_ocr: tuple[int, ...] = ()
     work_seconds: float = math.inf
+
+
+class AnalyzeRequest(NamedTuple):
+    """Return the search data of texts as one `TextAnalyses`."""
+
+    texts: list[str]
 
 
 # Messages: worker to parent.
@@ -203,14 +210,8 @@ class TextLines(NamedTuple):
     start_seconds: float | None = None
 
 
-class TextContent(NamedTuple):
-    """The text of a text file, in UTF-8."""
-
-    text: bytes
-
-
 class TextPassage(NamedTuple):
-    """One row or subtitle: a range of characters, or of seconds."""
+    """One row, subtitle or chunk: a range of characters, or of seconds."""
 
     text: str
     chars: tuple[int, int] | None = None
@@ -218,10 +219,29 @@ class TextPassage(NamedTuple):
 
 
 class TextPassages(NamedTuple):
-    """Rows of a table, or subtitles."""
+    """Some of the rows of a table, of subtitles, or of the chunks of a text."""
 
-    kind: Literal["row", "subtitle"]
+    kind: Literal["row", "subtitle", "chunk"]
     passages: list[TextPassage]
+
+
+class PackedAnalysis(NamedTuple):
+    """An `Analysis` in little memory: ``terms`` are separated by line breaks.
+
+    ``frequencies`` are those of the terms, in the same order.
+    """
+
+    language: Literal["en", "zh", "other"]
+    tsvector: str
+    terms: str
+    frequencies: list[int]
+    token_count: int
+
+
+class TextAnalyses(NamedTuple):
+    """The search data of the texts of an `AnalyzeRequest`, in order."""
+
+    analyses: list[PackedAnalysis]
 
 
 class PartWarning(NamedTuple):
@@ -257,10 +277,13 @@ class JobEnd(NamedTuple):
     traceback: str | None = None
 
 
-Request = HashRequest | ArchiveRequest | LoadImageRequest | RenderImageRequest | DecodeRequest
+Request = (
+    HashRequest | ArchiveRequest | LoadImageRequest | RenderImageRequest | DecodeRequest
+    | AnalyzeRequest
+)  # fmt: skip
 JobPart = (
     WorkerAlive | FileHash | ArchiveFile | LoadedImage | RenderedImage | ImagePart | TilePart
-    | OcrStarted | TextLines | TextContent | TextPassages | PartWarning | SourceInfo
+    | OcrStarted | TextLines | TextPassages | TextAnalyses | PartWarning | SourceInfo
 )  # fmt: skip
 WorkerMessage = WorkerReady | JobPart | JobEnd
 
@@ -268,8 +291,9 @@ WorkerMessage = WorkerReady | JobPart | JobEnd
 def pack_message(message: Request | WorkerMessage) -> list[bytes]:
     """Return the pieces of a message's frame; its ``type`` is the class name."""
     values = {"type": type(message).__name__, **message._asdict()}
-    for name in _JSON_BLOBS & values.keys():
-        values[name] = json.dumps(values[name], default=asdict).encode("ascii")
+    for name in JSON_BLOBS & values.keys():
+        text = json.dumps(values[name], default=asdict, ensure_ascii=False)
+        values[name] = text.encode("utf-8", "surrogatepass")
     blobs = {name: value for name, value in values.items() if isinstance(value, bytes)}
     return pack_frame({name: values[name] for name in values.keys() - blobs.keys()}, blobs)
 
@@ -277,12 +301,24 @@ def pack_message(message: Request | WorkerMessage) -> list[bytes]:
 def parse_request(values: dict[str, Any]) -> Request:
     """Return the request in a frame. The parent sends it, so only its form is checked."""
     requests = {each.__name__: each for each in get_args(Request)}
+    values = parse_json_blobs(values)
     if (stamp := values.get("stamp")) is not None:
         values["stamp"] = FileStamp(*stamp)
     if (blob := values.get("blob")) is not None:
         values["blob"] = BlobSource(*blob)
     request: Request = requests[values.pop("type")](**values)
     return request
+
+
+def parse_json_blobs(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a frame with its JSON blobs parsed. Raises ProtocolError."""
+    try:
+        return {
+            name: json.loads(value) if name in JSON_BLOBS and isinstance(value, bytes) else value
+            for name, value in values.items()
+        }
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"a frame that cannot be parsed: {error}") from error
 
 
 def pack_frame(header: dict[str, Any], blobs: dict[str, bytes]) -> list[bytes]:
@@ -297,28 +333,20 @@ def read_frame(stream: BinaryIO) -> dict[str, Any] | None:
     if len(size) < _LENGTH.size:
         return None
     header, sizes = _parse_header(stream.read(_header_size(size)))
-    return _join(header, {name: stream.read(count) for name, count in sizes.items()})
+    return header | {name: stream.read(count) for name, count in sizes.items()}
 
 
-async def receive_frame(stream: asyncio.StreamReader) -> dict[str, Any]:
-    """Return the values of the next frame.
+async def receive_frame(stream: asyncio.StreamReader, max_bytes: int) -> dict[str, Any]:
+    """Return the values of the next frame; JSON blobs are not parsed.
 
-    Raises ProtocolError, and asyncio.IncompleteReadError at the end of the stream.
+    Raises ProtocolError before it reads blobs of more than ``max_bytes``, and
+    asyncio.IncompleteReadError at the end of the stream.
     """
     size = await stream.readexactly(_LENGTH.size)
     header, sizes = _parse_header(await stream.readexactly(_header_size(size)))
-    blobs = {name: await stream.readexactly(count) for name, count in sizes.items()}
-    return _join(header, blobs)
-
-
-def _join(header: dict[str, Any], blobs: dict[str, bytes]) -> dict[str, Any]:
-    try:
-        values = {
-            name: json.loads(blob) if name in _JSON_BLOBS else blob for name, blob in blobs.items()
-        }
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"a frame that cannot be parsed: {error}") from error
-    return {**header, **values}
+    if (total := sum(sizes.values())) > max_bytes:
+        raise ProtocolError(f"a frame of {total:,} bytes; the limit is {max_bytes:,}")
+    return header | {name: await stream.readexactly(count) for name, count in sizes.items()}
 
 
 def _header_size(field_: bytes) -> int:
@@ -334,6 +362,6 @@ def _parse_header(text: bytes) -> tuple[dict[str, Any], dict[str, int]]:
         sizes = {str(name): int(size) for name, size in header.pop("blobs").items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ProtocolError(f"a frame that cannot be parsed: {error}") from error
-    if any(not 0 <= size <= _MAX_BLOB_BYTES for size in sizes.values()):
+    if any(size < 0 for size in sizes.values()):
         raise ProtocolError(f"blobs of {list(sizes.values())} bytes")
     return header, sizes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.storage.ingest.embed.text_passages import filename_passage
+from sightline.storage.ingest.embed.source_passages import filename_passage
 from sightline.storage.maintenance import integrity_check
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
@@ -96,5 +96,5 @@ async def test_sources_without_a_name_passage_get_it_with_the_next_run(
 )
 def test_joined_words_are_separate_terms(name: str, terms: set[str]) -> None:
     passage = filename_passage(name)
-    assert terms <= set(passage.analysis.frequencies)
+    assert terms <= set(passage.analysis.terms.split("\n"))
     assert passage.draft.text == name.rpartition("/")[2]

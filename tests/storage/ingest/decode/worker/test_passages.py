@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.storage.ingest.embed.text_passages import split_text
+from sightline.storage.ingest.decode.worker.passages import split_text
 
 TEXTS = st.text(alphabet="ab .。，\n你好x1!?", max_size=3000) | st.text(max_size=500)
 
@@ -23,7 +23,7 @@ def test_chunks_are_slices_in_order_that_leave_out_only_space(text: str) -> None
 
 def test_repeated_sentences_get_different_offsets() -> None:
     text = "The door is shut. " * 40
-    chunks = split_text(text, 16, 0)
+    chunks = list(split_text(text, 16, 0))
     spans = [chunk.chars or (-1, -1) for chunk in chunks]
     assert len({start for start, _ in spans}) == len(chunks)
     assert spans[-1][1] == len(text.rstrip())
@@ -45,5 +45,5 @@ def test_one_endless_word_is_cut() -> None:
 @pytest.mark.parametrize("unit", ["!?", ". . .", "((", ".)", "中", "\n", "。”", "a!"])
 def test_a_megabyte_of_punctuation_is_split_in_linear_time(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
-    chunks = split_text(text, 4096, 0)
+    chunks = list(split_text(text, 4096, 0))
     assert all(text[slice(*(chunk.chars or (0, 0)))] == chunk.text for chunk in chunks)
