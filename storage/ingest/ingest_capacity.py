@@ -14,6 +14,7 @@ from sightline.storage.ingest.ingest_options import IngestOptions, available_cor
 
 MAX_INGESTS_PER_PRINCIPAL = 2
 MAX_OPEN_ARCHIVES = 4
+MAX_OPEN_FOLDERS = 16
 _MAX_INGESTS = 64
 _MAX_WAITING_INGESTS = 64
 
@@ -25,13 +26,14 @@ class IngestCapacity:
     """Worker processes, archive readers and running ingests.
 
     Principals take turns. There are at most ``options.workers`` decoder processes, or one per core
-    but at least two, and `MAX_OPEN_ARCHIVES` processes that read archives, one per principal.
-    Close it at the end.
+    but at least two, `MAX_OPEN_ARCHIVES` processes that read archives, one per principal, and
+    `MAX_OPEN_FOLDERS` processes that walk folders, one per ingest. Close it at the end.
     """
 
     def __init__(self, options: IngestOptions) -> None:
         self.workers = WorkerSlots(options.workers or max(2, available_cores()))
         self.archives = WorkerSlots(MAX_OPEN_ARCHIVES, max_per_principal=1)
+        self.folders = WorkerSlots(MAX_OPEN_FOLDERS, max_per_principal=MAX_INGESTS_PER_PRINCIPAL)
         self._ingests = FairSemaphore(
             _MAX_INGESTS,
             max_waiting=_MAX_WAITING_INGESTS,
@@ -66,6 +68,7 @@ class IngestCapacity:
         """End the worker processes."""
         await self.workers.close()
         await self.archives.close()
+        await self.folders.close()
 
 
 async def _release(holding: AbstractAsyncContextManager[None], threads: Threads) -> None:

@@ -18,14 +18,14 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import load_sql
 from sightline.storage.ingest import collection_settings
 from sightline.storage.ingest import stage_types as stages
-from sightline.storage.ingest.decode.archive_reader import ArchiveReader
 from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
 from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
+from sightline.storage.ingest.decode.tree_reader import TreeReader
 from sightline.storage.ingest.decode.worker.image import TYPICAL_TILES
 from sightline.storage.ingest.decode.worker_pool import WorkerPool, no_preprocess
 from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_inputs
-from sightline.storage.ingest.discover.walk import count, discover, next_batch
+from sightline.storage.ingest.discover.walk import count, trees_of
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
 from sightline.storage.ingest.embed.source_passages import add_passages, add_vectors
 from sightline.storage.ingest.ingest_capacity import IngestCapacity, Threads
@@ -231,8 +231,7 @@ class _IngestRun:
         self.stats.total = max(self.stats.total, total)
 
     async def _discover(self, inputs: Sequence[IngestInput]) -> None:
-        """Walk the inputs in a thread and start hashing what it finds."""
-        files = discover(inputs, self.options, self.stats.warn, self._stop)
+        """Have the inputs walked and start hashing what is found."""
         async with asyncio.TaskGroup() as hashing:
 
             async def start_hashing(batch: list[stages.DiscoveredFile]) -> None:
@@ -240,19 +239,15 @@ class _IngestRun:
                 task = hashing.create_task(hash_files(batch, self._queue.hash_file))
                 await self._hashed.put(task)
 
-            slots, principal = self.capacity.archives, self.principal
-            pool = WorkerPool(no_preprocess, self.options, slots=slots, principal=principal)
-            archives = ArchiveReader(pool, self.options, start_hashing, self.stats.warn)
-            while True:
-                batch, seconds = await self._in_thread(next_batch, files)
-                self.stats.add_time("discover", seconds)
-                if not batch:
-                    break
-                archive = batch.pop() if batch[-1].is_archive else None
-                if batch:
-                    await start_hashing(batch)
-                if archive is not None:
-                    await archives.read(archive)
+            folders, archives = (
+                WorkerPool(no_preprocess, self.options, slots=slots, principal=self.principal)
+                for slots in (self.capacity.folders, self.capacity.archives)
+            )
+            reader = TreeReader(
+                folders, archives, self.options, start_hashing, self.stats.warn, self._in_thread
+            )
+            await reader.read(await self._in_thread(trees_of, inputs))
+            self.stats.add_time("discover", reader.seconds)
         await self._hashed.put(None)
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:

@@ -16,7 +16,6 @@ import base64
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 
@@ -41,19 +40,17 @@ Draft = TypeVar("Draft")
 class DiscoveredFile:
     """A file, an archive member, an upload or a URL; or why it cannot be read.
 
-    ``name`` is as the user gave it. ``path`` is real and absolute; ``load`` returns the bytes of
-    files without a path and may raise MediaError. ``place`` identifies failures without bytes.
-    A worker reads the files of an archive.
+    ``name`` is as the user gave it. ``path`` is real and absolute; files without a path have
+    ``data``. ``place`` identifies failures without bytes.
+    A worker walks folders and reads the files of archives.
     """
 
     name: str
     place: str
     path: str | None = None
-    load: Callable[[], bytes] | None = None
     data: bytes | None = field(default=None, repr=False)
     sidecar: Sidecar | None = None
     failure: MediaError | None = None
-    is_archive: bool = False
 
     @property
     def sidecar_sha256(self) -> bytes | None:
@@ -277,11 +274,3 @@ def asset_id(key: bytes, collection: str, sha256: bytes, kind: AssetKind, ordina
     message = f"{collection}\0{sha256.hex()}\0{kind}\0{ordinal}".encode()
     digest = hmac.digest(key, message, "sha256")
     return base64.b32encode(digest[:8]).decode("ascii").lower()[:12]
-
-
-def is_utf8(path: str) -> bool:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

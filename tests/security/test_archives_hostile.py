@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.worker_protocol import ArchiveFile, ArchiveRequest
+from sightline.storage.ingest.decode.worker.worker_protocol import ArchiveRequest, FoundFile
 from sightline.storage.ingest.discover.archives import read_archive
 from sightline.storage.ingest.ingest_options import IngestOptions
 from tests.storage.ingest.conftest import Bench, bench
@@ -113,7 +113,7 @@ def test_a_member_with_a_feature_that_is_not_supported_fails_alone(
     path = tmp_path / "a.zip"
     path.write_bytes(with_flag(zip_of(("a.jpg", b"A" * 100), ("b.jpg", b"B" * 100)), bit))
     parts = read_archive(ArchiveRequest("a.zip", str(path)), OPTIONS, lambda: None)
-    files = [part for part in parts if isinstance(part, ArchiveFile)]
+    files = [part for part in parts if isinstance(part, FoundFile)]
     assert [each.code for each in files if each.name == "a.zip/b.jpg"] == [None]
 
 
@@ -128,7 +128,7 @@ def test_overlapping_members_count_against_the_ratio(tmp_path: Path) -> None:
     path.write_bytes(data[:start] + entries + tail)
     options = IngestOptions(max_archive_ratio=1)
     parts = read_archive(ArchiveRequest("a.zip", str(path)), options, lambda: None)
-    codes = {part.code for part in parts if isinstance(part, ArchiveFile)}
+    codes = {part.code for part in parts if isinstance(part, FoundFile)}
     assert codes <= {"archive_bomb", "broken", None}
     assert codes & {"archive_bomb", "broken"}
 

@@ -15,12 +15,12 @@ from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import MediaError, NotAllowedError
 from sightline.storage.ingest.decode.worker.open_file import open_file, read_file
 from sightline.storage.ingest.discover.input_paths import InputPath
-from sightline.storage.ingest.discover.walk import count, discover
-from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.discover.walk import count
 from sightline.storage.ingest.stage_types import DiscoveredFile
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.image_input import resolve_allowed
 from tests.storage.ingest.conftest import Bench, bench
+from tests.support.discovery import discover
 from tests.support.sample_images import jpeg
 
 __all__ = ["bench"]
@@ -73,7 +73,7 @@ def test_a_folder_that_is_swapped_during_the_walk_is_not_entered(root: Path) -> 
     (root / "a").mkdir()
     (root / "a" / "first.txt").write_text("first")
     (root / "d" / "e").mkdir()
-    walk = discover([InputPath("", str(root))], IngestOptions(), lambda *_: None, Event())
+    walk = discover([InputPath("", str(root))])
     assert next(walk).name == "a/first.txt"
     swap(root, "d")
     rest = list(walk)
@@ -87,7 +87,7 @@ def test_a_swapped_folder_is_not_counted_and_its_sidecars_are_not_read(root: Pat
     inputs = [InputPath("d", str(root / "d"))]
     assert count(inputs, Event()) == 2
     warnings: list[tuple[str, str, str]] = []
-    walk = discover(inputs, IngestOptions(), lambda *each: warnings.append(each), Event())
+    walk = discover(inputs, lambda *each: warnings.append(each))
     first: DiscoveredFile = next(walk)
     swap(root, "d")
     sidecars = [first.sidecar, *[each.sidecar for each in walk]]
@@ -109,7 +109,7 @@ def test_every_read_of_a_worker_refuses_links_in_any_part(root: Path) -> None:
 def test_links_inside_a_root_are_resolved_and_then_followed_no_more(root: Path) -> None:
     (root / "link.txt").symlink_to(root / "d" / "note.txt")
     (root / "out.txt").symlink_to(root.parent / "outside" / "d" / "note.txt")
-    walk = discover([InputPath("", str(root))], IngestOptions(), lambda *_: None, Event())
+    walk = discover([InputPath("", str(root))])
     found = {each.name: each for each in walk}
     assert found["link.txt"].path == str(root / "d" / "note.txt")
     assert found["out.txt"].failure is not None
@@ -134,7 +134,7 @@ def test_a_tree_of_very_many_levels_is_a_failure(root: Path) -> None:
         os.close(here)
         here = inner
     os.close(here)
-    walk = discover([InputPath("", str(root))], IngestOptions(), lambda *_: None, Event())
+    walk = discover([InputPath("", str(root))])
     assert [each.failure.code for each in walk if each.failure] == ["too_deep"]
 
 

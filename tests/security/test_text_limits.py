@@ -345,7 +345,8 @@ def noise() -> Image.Image:
 def test_the_pictures_of_a_source_share_a_limit() -> None:
     context = WorkerContext(no_preprocess, OPTIONS)
     context.begin_source(1_000)
-    image, sizes = noise(), []
+    image = noise()
+    sizes: list[int] = []
     while context.has_room_for_picture():
         (part,) = context.picture_parts(image, 16, kind="page", ordinal=len(sizes), page=1)
         assert part.content is not None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 _STREAM_LIMIT = 1 << 20
+_SHORT_BYTES = 8 << 10
 _START_DEADLINE_SECONDS = 60.0  # imports are slow on a busy machine
 _EXIT_DEADLINE_SECONDS = 5.0  # for a process that closed its pipe
 # Variables that a worker needs; passwords and tokens are not passed on.
@@ -92,7 +93,8 @@ class WorkerProcess:
     ) -> messages.WorkerMessage:
         """Return the next message. Raises ProtocolError, also above ``max_frame_bytes``."""
         values = await messages.receive_frame(self._stdout, max_frame_bytes)
-        if messages.JSON_BLOBS & values.keys():  # up to megabytes of text: not in the event loop
+        texts = sum(len(values[name]) for name in messages.JSON_BLOBS & values.keys())
+        if texts > _SHORT_BYTES:  # up to megabytes: not in the event loop
             return await asyncio.to_thread(parse_message, values)
         return parse_message(values)
 

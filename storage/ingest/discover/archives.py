@@ -62,7 +62,7 @@ class UnpackBudget:
 
 def read_archive(
     request: messages.ArchiveRequest, options: IngestOptions, report_alive: Callable[[], None]
-) -> Iterator[messages.ArchiveFile | messages.PartWarning]:
+) -> Iterator[messages.FoundFile | messages.PartWarning]:
     """Yield the files of an archive with their sidecars, and warnings about sidecars.
 
     Runs in a worker: whatever a hostile archive does to the libraries fails that archive alone.
@@ -74,7 +74,7 @@ def read_archive(
         def warn(code: str, name: str, reason: str) -> None:
             warnings.append(messages.PartWarning(code, reason, name))
 
-        sidecars = SidecarLoader(tree, options, warn)
+        sidecars = SidecarLoader(tree, options, warn, report_alive)
         for item in tree.walk():
             if isinstance(item, TreeFolder):
                 sidecars.enter(item)
@@ -126,7 +126,7 @@ class ArchiveTree:
             yield TreeFolder(folder, folders[folder])
             yield from files_of(folders[folder])
 
-    def file_of(self, file: TreeFile, sidecars: SidecarLoader) -> messages.ArchiveFile:
+    def file_of(self, file: TreeFile, sidecars: SidecarLoader) -> messages.FoundFile:
         """Return a file with its bytes, or its failure."""
         name, place = self.display_name(file.path), f"{self.place}//{printable_path(file.path)}"
         try:
@@ -136,8 +136,8 @@ class ArchiveTree:
                 raise MediaError("unsupported", "is an archive inside an archive")
             data = self.read(file.path, self.max_file_bytes)
         except MediaError as error:
-            return messages.ArchiveFile(name, place, code=error.code, reason=str(error))
-        return messages.ArchiveFile(name, place, data, sidecars.load(file))
+            return messages.FoundFile(name, place, code=error.code, reason=str(error))
+        return messages.FoundFile(name, place, data=data, sidecar=sidecars.load(file))
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """Return the bytes of a member. Raises MediaError."""

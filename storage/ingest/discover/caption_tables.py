@@ -23,6 +23,7 @@ from sightline.storage.unicode_forms import normalize_form
 
 _FILE_KEYS = ("file_name", "filename", "file", "image", "path", "name")
 _MAX_PATH_CHARS = 4_096
+_MAX_ROWS = 1_000_000
 _FILE_KEYS_HINT = ", ".join(_FILE_KEYS[:3])
 
 
@@ -79,11 +80,15 @@ class CaptionTableStack:
 
 
 def parse_caption_table(
-    name: str, data: bytes, max_row_bytes: int, warn: WarningSink
+    name: str,
+    data: bytes,
+    max_row_bytes: int,
+    warn: WarningSink,
+    report_alive: Callable[[], None] = lambda: None,
 ) -> CaptionTable:
     """Index ``captions.csv``, ``metadata.csv`` or ``metadata.jsonl``.
 
-    ``name`` is used in warnings; broken rows are warnings.
+    ``name`` is used in warnings; broken rows are warnings. ``report_alive`` is called for each row.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -91,8 +96,8 @@ def parse_caption_table(
         warn("sidecar_broken", name, f"is not UTF-8 (byte {error.start:,})")
         return CaptionTable(name)
     if name.endswith(".jsonl"):
-        return _parse_jsonl(name, text, max_row_bytes, warn)
-    return _parse_csv(name, text, max_row_bytes, warn)
+        return _parse_jsonl(name, text, max_row_bytes, warn, report_alive)
+    return _parse_csv(name, text, max_row_bytes, warn, report_alive)
 
 
 def dedupe_headers(names: Sequence[str]) -> list[str]:
@@ -116,9 +121,15 @@ def dedupe_headers(names: Sequence[str]) -> list[str]:
     return headers
 
 
-def _parse_jsonl(name: str, text: str, max_row_bytes: int, warn: WarningSink) -> CaptionTable:
+def _parse_jsonl(
+    name: str, text: str, max_row_bytes: int, warn: WarningSink, report_alive: Callable[[], None]
+) -> CaptionTable:
     table = CaptionTable(name)
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
+        report_alive()
+        if len(table.rows) >= _MAX_ROWS:
+            warn("sidecar_broken", name, f"has more than {_MAX_ROWS:,} rows; the rest is left out")
+            break
         if len(line) > max_row_bytes and line.strip():
             warn("sidecar_broken", name, f"line {number:,} is longer than {max_row_bytes:,}")
         elif line.strip():
@@ -129,7 +140,9 @@ def _parse_jsonl(name: str, text: str, max_row_bytes: int, warn: WarningSink) ->
     return table
 
 
-def _parse_csv(name: str, text: str, max_row_bytes: int, warn: WarningSink) -> CaptionTable:
+def _parse_csv(
+    name: str, text: str, max_row_bytes: int, warn: WarningSink, report_alive: Callable[[], None]
+) -> CaptionTable:
     # newline="": the csv module handles line ends inside quotes.
     reader = csv.reader(io.StringIO(text, newline=""))
     broken = partial(warn, "sidecar_broken", name)
@@ -155,6 +168,10 @@ def _parse_csv(name: str, text: str, max_row_bytes: int, warn: WarningSink) -> C
         warn("column_repeated", name, message)
     file_column = next(columns.index(key) for key in _FILE_KEYS if key in columns)
     for row in rows:
+        report_alive()
+        if len(table.rows) >= _MAX_ROWS:
+            broken(f"has more than {_MAX_ROWS:,} rows; the rest is left out")
+            break
         if not any(row):
             continue
         if len(row) > len(columns) or len(row) <= file_column:

@@ -80,3 +80,11 @@ def is_hidden(part: str) -> bool:
 def printable_path(path: str) -> str:
     r"""Return a path for people: bytes that are not UTF-8 as ``\xNN``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def is_utf8(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from sightline.storage.ingest.discover.sidecars import (
     parse_sidecar,
 )
 from sightline.storage.ingest.ingest_options import IngestOptions
+
+_MAX_SIDECARS = 20
 
 
 class SidecarTree(Protocol):
@@ -39,6 +42,7 @@ class SidecarLoader:
     tree: SidecarTree
     options: IngestOptions
     warn: WarningSink
+    report_alive: Callable[[], None]
     _tables: CaptionTableStack = field(default_factory=CaptionTableStack)
 
     def enter(self, folder: TreeFolder) -> None:
@@ -48,15 +52,25 @@ class SidecarLoader:
         for path in (posixpath.join(folder.path, name) for name in TABLE_NAMES):
             if path in folder.files and (data := self._read(path, self.options.max_table_bytes)):
                 name = self.tree.display_name(path)
-                tables.append(parse_caption_table(name, data, max_row_bytes, self.warn))
+                tables.append(
+                    parse_caption_table(name, data, max_row_bytes, self.warn, self.report_alive)
+                )
         self._tables.enter(folder.path, tables)
 
     def load(self, file: TreeFile) -> Sidecar | None:
-        """Return the merged sidecars of a file; broken ones are warnings."""
+        """Return the merged sidecars of a file; broken ones are warnings.
+
+        All of them together have the limit of one: a video can have any number of subtitles.
+        """
         sidecars: list[Sidecar] = []
-        for path in file.sidecars:
+        left_bytes = self.options.max_sidecar_bytes
+        if len(file.sidecars) > _MAX_SIDECARS:
+            reason = f"has {len(file.sidecars):,} sidecars; only {_MAX_SIDECARS} are read"
+            self.warn("sidecar_unreadable", self.tree.display_name(file.path), reason)
+        for path in file.sidecars[:_MAX_SIDECARS]:
             try:
-                if (data := self._read(path, self.options.max_sidecar_bytes)) is not None:
+                if (data := self._read(path, left_bytes)) is not None:
+                    left_bytes = max(1, left_bytes - len(data))
                     sidecars.append(parse_sidecar(path, data))
             except Exception as error:  # noqa: BLE001 - one sidecar must not end the ingest
                 self.warn("sidecar_broken", self.tree.display_name(path), str(error))

@@ -1,65 +1,88 @@
-"""Discover the files of an ingest, in an order that depends on names only."""
+"""Walk the folders of an ingest, in an order that depends on names only."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import posixpath
-import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
 from sightline.storage.errors import MediaError
 from sightline.storage.files import open_real
+from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.open_file import read_file
-from sightline.storage.ingest.discover.file_types import file_type_of, is_hidden, printable_path
+from sightline.storage.ingest.discover.file_types import (
+    file_type_of,
+    is_hidden,
+    is_utf8,
+    printable_path,
+)
 from sightline.storage.ingest.discover.input_paths import IngestInput, InputPath, RemoteFile, Upload
 from sightline.storage.ingest.discover.sidecar_loader import SidecarLoader
 from sightline.storage.ingest.discover.sidecars import (
     TreeFile,
     TreeFolder,
-    WarningSink,
-    clean_json,
     files_of,
     sidecars_of,
 )
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.ingest.stage_types import DiscoveredFile, is_utf8
 
-MAX_BATCH_FILES = 64
-MAX_BATCH_BYTES = 16 << 20
 _MAX_DEPTH = 200
+_MAX_WARNINGS = 1_000  # of one table; the summary shows a few
 
 
-def discover(
-    inputs: Sequence[IngestInput], options: IngestOptions, warn: WarningSink, stop: Event
-) -> Generator[DiscoveredFile]:
-    """Yield everything to ingest, folders in depth-first order of their names.
+def read_tree(
+    request: messages.TreeRequest, options: IngestOptions, report_alive: Callable[[], None]
+) -> Iterator[messages.FoundFile | messages.PartWarning]:
+    """Yield the files of a folder with their sidecars, and warnings about sidecars.
 
     Keeps the names of one folder at a time. Hidden files are skipped; links out of the root fail.
-    Archives are yielded closed. Ends early when ``stop`` is set.
+    Archives are yielded closed. Runs in a worker: tables and sidecars are of strangers.
     """
+    tree = DirectoryTree(InputPath(request.given, request.real), dict(request.only or ()))
+    warnings: list[messages.PartWarning] = []
+
+    def warn(code: str, name: str, reason: str) -> None:
+        warnings.append(messages.PartWarning(code, reason, name))
+        del warnings[_MAX_WARNINGS:]
+
+    sidecars = SidecarLoader(tree, options, warn, report_alive)
+    for item in tree.walk():
+        report_alive()
+        if isinstance(item, TreeFolder):
+            sidecars.enter(item)
+        elif (file := tree.open(item)) is not None:
+            if file.code is None and file_type_of(item.path) != "archive":
+                file = file._replace(sidecar=sidecars.load(item))
+            yield file
+        yield from warnings
+        warnings.clear()
+
+
+def trees_of(inputs: Sequence[IngestInput]) -> list[messages.TreeRequest | Upload | RemoteFile]:
+    """Return what to read for the inputs, in order; files of one folder together."""
+    trees: list[messages.TreeRequest | Upload | RemoteFile] = []
     for each in inputs:
-        if stop.is_set():
-            return
-        if isinstance(each, Upload):
-            name = clean_json(each.name)
-            yield DiscoveredFile(name, place=f"upload:{name}", data=each.data, sidecar=each.sidecar)
-        elif isinstance(each, RemoteFile):
-            yield DiscoveredFile(each.name, place=each.name, load=each.load)
-        else:
-            tree = DirectoryTree(each)
-            if not Path(each.real).is_dir():  # a single file: its folder may have its sidecars
-                folder = InputPath(posixpath.dirname(each.given), posixpath.dirname(each.real))
-                names = (posixpath.basename(each.real), posixpath.basename(each.given))
-                tree = DirectoryTree(folder, only=names)
-            yield from _discover_tree(tree, options, warn, stop)
+        if not isinstance(each, InputPath):
+            trees.append(each)
+        elif Path(each.real).is_dir():
+            trees.append(messages.TreeRequest(each.given, each.real))
+        else:  # a single file: its folder may have its sidecars
+            given, real = posixpath.dirname(each.given), posixpath.dirname(each.real)
+            only = (posixpath.basename(each.real), posixpath.basename(each.given))
+            last = trees[-1] if trees else None
+            if isinstance(last, messages.TreeRequest) and last.only and last[:2] == (given, real):
+                last.only.append(only)
+            else:
+                trees.append(messages.TreeRequest(given, real, [only]))
+    return trees
 
 
 def count(inputs: Sequence[IngestInput], stop: Event) -> int:
-    """Return how many files `discover` will find; an archive counts as one.
+    """Return how many files there are to ingest; an archive counts as one.
 
     Ends early when ``stop`` is set.
     """
@@ -69,71 +92,30 @@ def count(inputs: Sequence[IngestInput], stop: Event) -> int:
     return len(inputs) - len(folders) + sum(isinstance(item, TreeFile) for item in files)
 
 
-def next_batch(files: Iterator[DiscoveredFile]) -> tuple[list[DiscoveredFile], float]:
-    """Return the next files, loaded if they have no path, and the seconds it took.
-
-    An archive is the last file of its batch.
-    """
-    started = time.perf_counter()
-    batch: list[DiscoveredFile] = []
-    size = 0
-    for file in files:
-        loaded = file
-        if file.load is not None and file.failure is None:
-            try:
-                loaded = replace(file, data=file.load())
-            except MediaError as error:
-                loaded = replace(file, failure=error)
-        batch.append(loaded)
-        size += len(loaded.data or b"")
-        if loaded.is_archive or len(batch) >= MAX_BATCH_FILES or size >= MAX_BATCH_BYTES:
-            break
-    return batch, time.perf_counter() - started
-
-
-def _discover_tree(
-    tree: DirectoryTree, options: IngestOptions, warn: WarningSink, stop: Event
-) -> Iterator[DiscoveredFile]:
-    sidecars = SidecarLoader(tree, options, warn)
-    for item in tree.walk():
-        if stop.is_set():
-            return
-        if isinstance(item, TreeFolder):
-            sidecars.enter(item)
-            continue
-        file = tree.open(item)
-        if file is None:
-            continue
-        if file.failure is not None:
-            yield file
-        elif file_type_of(item.path) == "archive":
-            yield replace(file, is_archive=True)
-        else:
-            yield replace(file, sidecar=sidecars.load(item))
-
-
 @dataclass(frozen=True, slots=True)
 class DirectoryTree:
-    """A folder; ``only`` (name, name as given) selects one file."""
+    """A folder; ``only`` selects files: their names, and these as given."""
 
     root: InputPath
-    only: tuple[str, str] | None = None
+    only: Mapping[str, str] = field(default_factory=dict)
 
     def walk(self) -> Iterator[TreeFolder | TreeFile]:
-        if self.only is None:
+        if not self.only:
             yield from self._walk_folder("", self.root.real, 0)
             return
-        name = self.only[0]
+        chosen = list(self.only)
         try:
             names = sorted(_list_folder(self.root.real), key=os.fsencode)
         except OSError:
-            names = [name]  # a folder that may be entered but not listed
-        yield TreeFolder("", names)
-        yield TreeFile(name, tuple(sidecars_of([name, *names]).get(name, ())))
+            names = []  # a folder that may be entered but not listed
+        yield TreeFolder("", names or chosen)
+        sidecars = sidecars_of([*chosen, *names])
+        for name in chosen:
+            yield TreeFile(name, tuple(sidecars.get(name, ())))
 
-    def open(self, file: TreeFile) -> DiscoveredFile | None:
+    def open(self, file: TreeFile) -> messages.FoundFile | None:
         """Return the file with its real path, or None for a link to a folder."""
-        name = self.display_name(file.path if self.only is None else self.only[1])
+        name = self.display_name(self.only.get(file.path, file.path))
         place = posixpath.join(self.root.real, file.path)
         try:
             if file.failure is not None:
@@ -142,8 +124,11 @@ class DirectoryTree:
                 raise MediaError("name_not_utf8", "has a name or folder that is not UTF-8")
             real = self._resolve(file.path)
         except MediaError as error:
-            return DiscoveredFile(name, place=place, failure=error)
-        return None if real is None else DiscoveredFile(name, place=place, path=real)
+            # The place is only an identifier then.
+            return messages.FoundFile(
+                name, printable_path(place), code=error.code, reason=str(error)
+            )
+        return None if real is None else messages.FoundFile(name, place, real)
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
         """Return the bytes of a file; None for a link to a folder. Raises MediaError."""

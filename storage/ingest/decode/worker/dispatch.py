@@ -55,6 +55,10 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
             from sightline.storage.ingest.discover.archives import read_archive
 
             yield from read_archive(request, limits, context.report_alive)
+        case messages.TreeRequest():
+            from sightline.storage.ingest.discover.walk import read_tree
+
+            yield from read_tree(request, limits, context.report_alive)
         case messages.LoadImageRequest():
             image, size = _load_view(request, limits)
             yield messages.LoadedImage(image.width, image.height, size, image.tobytes())

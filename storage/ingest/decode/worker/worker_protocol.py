@@ -21,7 +21,7 @@ from sightline.storage.types import Box
 
 MAX_FRAME_BYTES = 16 << 20
 """For a frame with parts of a file: a page has fewer bytes, and long texts take several frames."""
-JSON_BLOBS = frozenset({"analyses", "lines", "passages", "sidecar", "texts"})
+JSON_BLOBS = frozenset({"analyses", "lines", "only", "passages", "sidecar", "texts"})
 """Fields that can be longer than a header. They are JSON too, and parsed with the message."""
 _LENGTH = struct.Struct(">I")
 _MAX_HEADER_BYTES = 1 << 20
@@ -41,10 +41,22 @@ class HashRequest(NamedTuple):
 
 
 class ArchiveRequest(NamedTuple):
-    """Return the files of an archive as `ArchiveFile`s, sorted by name."""
+    """Return the files of an archive as `FoundFile`s, sorted by name."""
 
     name: str
     path: str
+
+
+class TreeRequest(NamedTuple):
+    """Return the files of a folder as `FoundFile`s, in depth-first order of their names.
+
+    ``given`` is the path as the user wrote it and ``real`` where it leads. ``only`` selects some
+    files of the folder itself: pairs of the real name and the given one.
+    """
+
+    given: str
+    real: str
+    only: list[tuple[str, str]] | None = None
 
 
 class BlobSource(NamedTuple):
@@ -134,11 +146,15 @@ class FileHash(NamedTuple):
     stamp: FileStamp
 
 
-class ArchiveFile(NamedTuple):
-    """A file of an archive, or why it cannot be read; see `DiscoveredFile`."""
+class FoundFile(NamedTuple):
+    """A file of a folder or an archive, or why it cannot be read; see `DiscoveredFile`.
+
+    One of an archive has its ``data``, one of a folder its real ``path``.
+    """
 
     name: str
     place: str
+    path: str | None = None
     data: bytes | None = None
     sidecar: Sidecar | None = None
     code: str | None = None
@@ -278,11 +294,11 @@ class JobEnd(NamedTuple):
 
 
 Request = (
-    HashRequest | ArchiveRequest | LoadImageRequest | RenderImageRequest | DecodeRequest
-    | AnalyzeRequest
+    HashRequest | ArchiveRequest | TreeRequest | LoadImageRequest | RenderImageRequest
+    | DecodeRequest | AnalyzeRequest
 )  # fmt: skip
 JobPart = (
-    WorkerAlive | FileHash | ArchiveFile | LoadedImage | RenderedImage | ImagePart | TilePart
+    WorkerAlive | FileHash | FoundFile | LoadedImage | RenderedImage | ImagePart | TilePart
     | OcrStarted | TextLines | TextPassages | TextAnalyses | PartWarning | SourceInfo
 )  # fmt: skip
 WorkerMessage = WorkerReady | JobPart | JobEnd
@@ -304,6 +320,8 @@ def parse_request(values: dict[str, Any]) -> Request:
     values = parse_json_blobs(values)
     if (stamp := values.get("stamp")) is not None:
         values["stamp"] = FileStamp(*stamp)
+    if (only := values.get("only")) is not None:
+        values["only"] = [(real, given) for real, given in only]
     if (blob := values.get("blob")) is not None:
         values["blob"] = BlobSource(*blob)
     request: Request = requests[values.pop("type")](**values)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.worker_protocol import ArchiveFile, ArchiveRequest
+from sightline.storage.ingest.decode.worker.worker_protocol import ArchiveRequest, FoundFile
 from sightline.storage.ingest.discover.archives import read_archive
 from sightline.storage.ingest.ingest_options import IngestOptions
 
@@ -44,13 +44,13 @@ def _pack_tar(path: Path, files: Files, mode: Any) -> Path:
 every_kind = pytest.mark.parametrize("pack", [pack_zip, pack_tar, pack_tgz])
 
 
-def discovered(path: Path, **options: int) -> list[ArchiveFile]:
+def discovered(path: Path, **options: int) -> list[FoundFile]:
     request = ArchiveRequest(path.name, str(path))
     try:
         parts = list(read_archive(request, IngestOptions(**options), lambda: None))
     except MediaError as error:
-        return [ArchiveFile(path.name, str(path), code=error.code)]
-    return [part for part in parts if isinstance(part, ArchiveFile)]
+        return [FoundFile(path.name, str(path), code=error.code)]
+    return [part for part in parts if isinstance(part, FoundFile)]
 
 
 def codes(path: Path, **options: int) -> dict[str, str | None]:
