@@ -9,7 +9,8 @@ from psycopg.conninfo import make_conninfo
 
 from sightline.server.config import Settings, variable
 from sightline.storage.analytics.analyst_roles import QUERY_ROLE, ensure_query_role
-from sightline.storage.analytics.sql_runner import SqlRunner, query_slots
+from sightline.storage.analytics.query_sessions import QuerySlots
+from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
@@ -61,7 +62,7 @@ class AnalyticsProvider:
     def __init__(self, settings: Settings, database: Provider[Database]) -> None:
         self._settings = settings
         self._database = database
-        self._slots = query_slots()
+        self._slots = QuerySlots()
         self._known_roles: set[str] = set()
 
     async def get(self) -> SqlRunner:

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import psycopg
@@ -24,8 +25,12 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from sightline.storage.analytics import parse_tree
-from sightline.storage.analytics.backend_memory import limit_private_memory
-from sightline.storage.analytics.receive_limit import ReceiveMeter, limit_received_bytes
+from sightline.storage.analytics.backend_process import limit_private_memory, lower_priority
+from sightline.storage.analytics.query_sessions import (
+    QuerySession,
+    QuerySlots,
+    limit_received_bytes,
+)
 from sightline.storage.analytics.sql_functions import ALLOWED_FUNCTIONS, VOLATILE_FUNCTIONS
 from sightline.storage.analytics.sql_guard import Statement, check_statement
 from sightline.storage.analytics.sql_values import register_json_loader, shorten, to_json_value
@@ -37,12 +42,9 @@ from sightline.storage.errors import (
     NotAllowedError,
     choices,
 )
-from sightline.storage.fair_semaphore import FairSemaphore
 
 _SQL = load_sql("analytics")
 _CONNECT_TIMEOUT_SECONDS = 5
-_MAX_CONCURRENT = 4
-_MAX_WAITING = 16
 # Time beyond the statement timeout before a server that does not answer is abandoned.
 _GRACE_SECONDS = 5.0
 # Postgres refuses a larger row. Long values of a smaller one are shortened here.
@@ -102,11 +104,6 @@ class SchemaSummary:
     functions: list[FunctionSummary]
 
 
-def query_slots() -> FairSemaphore:
-    """Return the slots that all callers of a server share."""
-    return FairSemaphore(_MAX_CONCURRENT, max_waiting=_MAX_WAITING, what="SQL queries")
-
-
 class SqlRunner:
     """Runs statements as the role of ``dsn``, which ``analyst_roles`` creates."""
 
@@ -117,7 +114,7 @@ class SqlRunner:
         timeout_seconds: float,
         max_rows: int,
         max_bytes: int,
-        slots: FairSemaphore | None = None,
+        slots: QuerySlots | None = None,
         is_local: bool = False,
     ) -> None:
         """``max_bytes`` limits the rows of a result, as JSON.
@@ -128,7 +125,7 @@ class SqlRunner:
         self._timeout_seconds = timeout_seconds
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._slots = slots or query_slots()
+        self._slots = slots or QuerySlots()
         self._is_local = is_local
 
     async def run(
@@ -210,8 +207,8 @@ class SqlRunner:
     @asynccontextmanager
     async def _session(
         self, caller: str | None = None
-    ) -> AsyncIterator[tuple[Connection, ReceiveMeter]]:
-        async with self._slots.hold(caller):
+    ) -> AsyncIterator[tuple[Connection, QuerySession]]:
+        async with self._slots.hold(caller) as slot:
             try:
                 connection = await AsyncConnection.connect(
                     self._dsn,
@@ -223,6 +220,10 @@ class SqlRunner:
             except psycopg.OperationalError as error:
                 raise database_unavailable(error) from error
             async with connection, limit_received_bytes(connection, _MAX_RECEIVED_BYTES) as meter:
+                slot.session = meter
+                if self._is_local:
+                    pid, user = connection.info.backend_pid, connection.info.user
+                    slot.when_stuck = partial(lower_priority, pid, user)
                 await self._prepare(connection)
                 await connection.set_autocommit(False)
                 await connection.set_read_only(True)

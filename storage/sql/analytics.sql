@@ -79,7 +79,8 @@ SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extname
 WHERE extname = 'vector'
 
 -- name: session_settings
--- The scanner of Postgres must read strings as sql_lexer does.
+-- The scanner of Postgres must read strings as sql_lexer does. A statement ends soon after its
+-- connection was closed; not every system can tell that.
 SELECT
     set_config('search_path', format('analytics, %%I, pg_temp', %(extension_schema)s::text), false),
     set_config('standard_conforming_strings', 'on', false),
@@ -88,7 +89,9 @@ SELECT
     set_config('idle_in_transaction_session_timeout', %(timeout_ms)s, false),
     set_config('work_mem', '16MB', false),
     set_config('max_parallel_workers_per_gather', '0', false),
-    set_config('jit', 'off', false)
+    set_config('jit', 'off', false),
+    CASE WHEN version() LIKE '%%linux%%' THEN
+        set_config('client_connection_check_interval', '250ms', false) END
 
 -- name: role_problem
 -- Why the current role must not run queries; null if it may. It must read the schema through

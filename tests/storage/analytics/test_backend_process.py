@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from sightline.storage.analytics.backend_memory import limit_private_memory
+from sightline.storage.analytics.backend_process import limit_private_memory, lower_priority
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit of Linux")
 
@@ -81,5 +81,16 @@ async def test_a_process_of_this_user_is_limited_without_another_process() -> No
         await process.wait()
 
 
+async def test_only_a_session_of_that_user_gets_a_low_priority(postgres_dsn: str) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        pid, user = connection.info.backend_pid, connection.info.user
+        assert not await lower_priority(pid, "somebody")
+        assert os.getpriority(os.PRIO_PROCESS, pid) < 19
+        assert await lower_priority(pid, user)
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
 async def test_a_missing_process_is_not_limited() -> None:
     assert not await limit_private_memory(2**22 + 1, "somebody", MIB)
+    assert not await lower_priority(2**22 + 1, "somebody")
