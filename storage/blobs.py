@@ -11,12 +11,13 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from sightline.storage.errors import MediaError, StorageError, shown
+from sightline.storage.files import SpecialFileError, open_real
 
 _BLOB = "object:"
 _FILE = "file:"
@@ -71,7 +72,11 @@ class BlobStore:
         Errors call the file ``name``: clients read them, so use the source name, not the path.
         Raises MediaError with code ``missing``, ``unreadable``, ``too_large`` or ``changed``.
         """
-        content = _read_regular(self._resolve(location), name, max_bytes)
+        path = self._resolve(location)
+        # The data folder may be reached by a link. No part of the path of a user's file may be one:
+        # links were resolved at ingest, and now only a swap can bring one.
+        opener = _open_object if location.startswith(_BLOB) else open_real
+        content = _read_regular(opener, path, name, max_bytes)
         if hashlib.sha256(content).digest() != sha256:
             raise MediaError(
                 "changed", f"{name} has changed since ingest. Restore it, or ingest it again."
@@ -124,10 +129,14 @@ class BlobStore:
         )
 
 
-def _read_regular(path: Path, name: str, max_bytes: int) -> bytes:
+def _open_object(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _read_regular(opener: Callable[[Path], int], path: Path, name: str, max_bytes: int) -> bytes:
     """Read a regular file. Refuse pipes, which may never end, and devices."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = opener(path)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -137,6 +146,8 @@ def _read_regular(path: Path, name: str, max_bytes: int) -> bytes:
                 content = file.read(min(status.st_size, max_bytes) + 1)
         finally:
             os.close(descriptor)
+    except SpecialFileError as error:
+        raise MediaError("unreadable", f"{name} is not a file.") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MediaError(
             "missing", f"{name} no longer exists. Restore it, or ingest it again."

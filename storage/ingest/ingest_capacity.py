@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.ingest.decode.worker_slots import WorkerSlots
 from sightline.storage.ingest.ingest_options import IngestOptions, available_cores
 
+if TYPE_CHECKING:
+    from sightline.storage.ingest.stage_types import DiscoveredFile
+
 MAX_INGESTS_PER_PRINCIPAL = 2
 MAX_OPEN_ARCHIVES = 4
 MAX_OPEN_FOLDERS = 16
 _MAX_INGESTS = 64
+_MAX_FILE_BYTES = 1 << 30
 _MAX_WAITING_INGESTS = 64
 
 Threads = list[Future[Any]]
@@ -39,6 +44,10 @@ class IngestCapacity:
             max_waiting=_MAX_WAITING_INGESTS,
             what="an ingest to end",
             max_per_principal=MAX_INGESTS_PER_PRINCIPAL,
+        )
+        #: Bytes of files in memory: members of archives, uploads and downloads.
+        self.file_bytes = FairSemaphore(
+            _MAX_FILE_BYTES, max_waiting=_MAX_INGESTS, what="memory for files"
         )
         self._releases: set[asyncio.Task[None]] = set()
 
@@ -69,6 +78,49 @@ class IngestCapacity:
         await self.workers.close()
         await self.archives.close()
         await self.folders.close()
+
+
+class FileMemory:
+    """The bytes of files that one ingest keeps in memory, out of those of all.
+
+    A batch of files is admitted as a whole and released when its last file is: otherwise two
+    batches could wait for each other.
+    """
+
+    def __init__(self, file_bytes: FairSemaphore, principal: str | None) -> None:
+        self._file_bytes, self._principal = file_bytes, principal
+        self._batches: dict[int, _HeldBatch] = {}
+
+    async def acquire(self, files: Sequence[DiscoveredFile]) -> None:
+        """Wait until the files may be kept."""
+        kept = [file for file in files if file.data is not None]
+        if not kept:
+            return
+        size = sum(len(file.data or b"") for file in kept)
+        holding = self._file_bytes.hold(self._principal, size)
+        await holding.__aenter__()
+        batch = _HeldBatch(holding, kept)
+        self._batches |= {id(file): batch for file in kept}
+
+    async def release(self, file: DiscoveredFile) -> None:
+        """Note that a file is written, or not needed."""
+        batch = self._batches.pop(id(file), None)
+        if batch is not None:
+            batch.files = [each for each in batch.files if each is not file]
+            if not batch.files:
+                await batch.holding.__aexit__(None, None, None)
+
+    async def close(self) -> None:
+        """Release all files, of an ingest that failed or was cancelled."""
+        for batch in tuple(self._batches.values()):
+            for file in batch.files:
+                await self.release(file)
+
+
+@dataclass(slots=True)
+class _HeldBatch:
+    holding: AbstractAsyncContextManager[None]
+    files: list[DiscoveredFile]
 
 
 async def _release(holding: AbstractAsyncContextManager[None], threads: Threads) -> None:

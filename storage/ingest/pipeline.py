@@ -28,7 +28,7 @@ from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_i
 from sightline.storage.ingest.discover.walk import count, trees_of
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
 from sightline.storage.ingest.embed.source_passages import add_passages, add_vectors
-from sightline.storage.ingest.ingest_capacity import IngestCapacity, Threads
+from sightline.storage.ingest.ingest_capacity import FileMemory, IngestCapacity, Threads
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.progress import IngestProgress, IngestStats, IngestSummary
 from sightline.storage.ingest.store.copy_rows import TargetSpaces
@@ -151,6 +151,7 @@ class _IngestRun:
         )
         self._embedded: asyncio.Queue[stages.FinishedSource | None] = asyncio.Queue(max_sources)
         self._lookahead = ByteSemaphore(options.lookahead_mib << 20)
+        self._memory = FileMemory(self.capacity.file_bytes, self.principal)
         self._waiting_text = ByteSemaphore(_MAX_WAITING_CHARS)
         self._dedup = Deduplicator(
             self.database,
@@ -218,6 +219,7 @@ class _IngestRun:
         finally:
             self._stop.set()
             self._threads.shutdown(wait=False)
+            await self._memory.close()
         await self._finish()
         stage_seconds = self._pool.stage_seconds
         self.stats.add_time("decode", self._pool.busy_seconds - sum(stage_seconds.values()))
@@ -236,6 +238,7 @@ class _IngestRun:
 
             async def start_hashing(batch: list[stages.DiscoveredFile]) -> None:
                 await self._lookahead.acquire(sum(len(file.data or b"") for file in batch))
+                await self._memory.acquire(batch)
                 task = hashing.create_task(hash_files(batch, self._queue.hash_file))
                 await self._hashed.put(task)
 
@@ -287,7 +290,11 @@ class _IngestRun:
                     self.stats.count("unchanged")
                 elif not decision.pending:
                     self.stats.count("duplicate")
-                await self._lookahead.release(len(decision.hashed.file.data or b""))
+                await self._release_file(decision.hashed.file)
+
+    async def _release_file(self, file: stages.DiscoveredFile) -> None:
+        await self._lookahead.release(len(file.data or b""))
+        await self._memory.release(file)
 
     async def _decode(self) -> None:
         async with asyncio.TaskGroup() as workers:
@@ -328,7 +335,7 @@ class _IngestRun:
         for result in await self._writer.write(batch):
             source, file = result.source, result.source.hashed.file
             duplicates = self._dedup.release(source.decoded.source) if source.decoded else []
-            await self._lookahead.release(len(file.data or b""))
+            await self._release_file(file)
             if source.decoded is not None:
                 await self._waiting_text.release(source.decoded.text_chars)
             if isinstance(source, stages.FailedSource):

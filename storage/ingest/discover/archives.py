@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import itertools
+import os
 import posixpath
 import tarfile
 import tempfile
@@ -33,6 +34,7 @@ _ZIP_ENTRY = b"PK\x01\x02"
 # Names longer than this and chains of headers are hostile: parsing them can take quadratic time.
 _MAX_TAR_HEADER_BYTES = 8 << 10
 _MAX_TAR_HEADERS = 64
+_MAX_UNPACKED_BYTES = 16 << 30  # of a temporary file
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,7 @@ def _tar_members(
         with gzip.GzipFile(fileobj=file) as packed:
             while chunk := packed.read(_CHUNK_BYTES):
                 budget.consume(len(chunk))
+                _require_space(unpacked, len(chunk))
                 unpacked.write(chunk)
                 report_alive()
         file = unpacked
@@ -219,6 +222,19 @@ def _tar_members(
         members.append(ArchiveMember(entry.name, partial(_read_tar, archive, entry), failure))
     reader.end_headers()
     return members
+
+
+def _require_space(unpacked: IO[bytes], count: int) -> None:
+    """Raise MediaError unless as much is left on the disk as the archive takes."""
+    size = unpacked.tell() + count
+    if size > _MAX_UNPACKED_BYTES:
+        reason = f"unpacks to more than {_MAX_UNPACKED_BYTES:,} bytes; unpack it before"
+        raise MediaError("too_large", reason)
+    disk = os.fstatvfs(unpacked.fileno())
+    if disk.f_bavail * disk.f_frsize < size:
+        raise MediaError(
+            "too_large", "would take more than half of the free disk; unpack it before"
+        )
 
 
 def _read_tar(archive: tarfile.TarFile, entry: tarfile.TarInfo, max_bytes: int) -> bytes:
