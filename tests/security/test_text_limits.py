@@ -253,12 +253,34 @@ async def test_a_large_frame_is_refused_before_it_is_read() -> None:
         await messages.receive_frame(stream, messages.MAX_FRAME_BYTES)
 
 
+async def longest_passage(database: Database) -> int:
+    async with database.connection() as connection:
+        query = "SELECT max(length(text)) FROM sightline.passage"
+        row = await (await connection.execute(query)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_no_file_makes_a_passage_of_any_length(database: Database, tmp_path: Path) -> None:
+    marks = "needleword tells all a" + "\u0315\u0300\u0327\u0334" * 10_000
+    files = {
+        "cue.srt": f"1\n00:00:00,000 --> 00:00:01,000\n{marks}\n".encode(),
+        "row.csv": f"name\n{words(5_000)}\n".encode(),
+        "space.txt": b"a" + b" " * 100_000 + b"b",
+        "runs.pdf": pdf(text_on_text),
+    }
+    for name, data in files.items():
+        assert (await add(database, tmp_path, name, data)).added == 1
+    assert await longest_passage(database) <= OPTIONS.max_passage_chars
+
+
 LINE = ("x" * 900, (0.0, 0.0, 1.0, 1.0), 1.0)
 IMAGE = messages.ImagePart("page", 0, 8, 8, (1, 1, 3), (8, 8), 0, bytes(3), b"t", b"c" * (1 << 20))
 FLOODS: dict[str, Callable[[], messages.JobPart]] = {
     "rows": lambda: messages.TextPassages("row", [messages.TextPassage("x" * 8_000)] * 10),
     "one passage": lambda: messages.TextPassages("chunk", [messages.TextPassage("x" * 8_001)]),
     "lines": lambda: messages.TextLines("ocr", 0, [LINE] * 100),
+    "one line": lambda: messages.TextLines("ocr", 0, [("x" * 8_001, *LINE[1:])]),
     "empty lines": lambda: messages.TextLines("ocr", 0, [("", *LINE[1:])] * 5_000),
     "pictures": lambda: IMAGE,
     "tiles": lambda: messages.TilePart(0, 0, (0.0, 0.0, 1.0, 1.0), (1, 1, 3), bytes(3)),

@@ -284,7 +284,12 @@ class _DecodeAttempt:
 
     def _add_lines(self, part: messages.TextLines) -> None:
         """Add passages and, for OCR, one region per line, so that words have a position."""
-        self._require(room=all(self._output.take_line(text) for text, *_ in part.lines))
+        longest = self._stage.options.max_passage_chars
+        self._require(
+            room=all(
+                self._output.take_line(text) and len(text) <= longest for text, *_ in part.lines
+            )
+        )
         lines = [
             OcrLine(text, normalize_box(box), min(max(confidence, 0.0), 1.0))
             for text, box, confidence in part.lines

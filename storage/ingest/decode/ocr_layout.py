@@ -55,14 +55,17 @@ def _widen(low: float, high: float) -> tuple[float, float]:
 
 def _rows(lines: Sequence[OcrLine]) -> Iterator[list[OcrLine]]:
     row: list[OcrLine] = []
+    length = 0
     for line in lines:
         if row:
             left, right = row[-1].box, line.box
             overlap = min(left[3], right[3]) - max(left[1], right[1])
-            if overlap <= _ROW_OVERLAP * min(_height(left), _height(right)):
+            is_below = overlap <= _ROW_OVERLAP * min(_height(left), _height(right))
+            if is_below or length + len(line.text) > _MAX_BLOCK_CHARS:
                 yield row
-                row = []
+                row, length = [], 0
         row.append(line)
+        length += len(line.text) + 1
     if row:
         yield row
 
