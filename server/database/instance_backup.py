@@ -18,21 +18,37 @@ from sightline.server.database.provider import database_dsn
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.connect import connect
 from sightline.storage.db.schema_safety import extension_schema_sync
-from sightline.storage.errors import ConfigurationError, SchemaError
+from sightline.storage.errors import ConfigurationError, SchemaError, StorageError
 from sightline.storage.maintenance import backup_archive
 from sightline.storage.postgres import dumps
 
 logger = logging.getLogger(__name__)
 
+# The policies of renamed tables read the bindings of the restored data, so nobody but the owner may
+# read them. `ensure_roles` grants the rights again.
 _RENAME_SCHEMAS = """
-ALTER SCHEMA analytics RENAME TO analytics_replaced;
-ALTER SCHEMA sightline RENAME TO sightline_replaced;
+DO $$
+DECLARE
+    reader text;
+BEGIN
+    FOREACH reader IN ARRAY
+        ARRAY['sightline_analyst', 'sightline_principal', 'sightline_analytics_owner']
+    LOOP
+        IF to_regrole(reader) IS NOT NULL THEN
+            EXECUTE format('REVOKE ALL ON SCHEMA analytics, sightline FROM %I', reader);
+        END IF;
+    END LOOP;
+    REVOKE ALL ON SCHEMA analytics, sightline FROM PUBLIC;
+    ALTER SCHEMA analytics RENAME TO analytics_replaced;
+    ALTER SCHEMA sightline RENAME TO sightline_replaced;
+END $$
 """
 _RESTORE_SCHEMAS = """
 DROP SCHEMA IF EXISTS analytics, sightline CASCADE;
 ALTER SCHEMA analytics_replaced RENAME TO analytics;
 ALTER SCHEMA sightline_replaced RENAME TO sightline;
 """
+_DROP_REPLACED: LiteralString = "DROP SCHEMA analytics_replaced, sightline_replaced CASCADE"
 _MOVE_EXTENSION: LiteralString = "ALTER EXTENSION vector SET SCHEMA {}"
 _ARRANGE_ROLES = """
 DO $$ BEGIN
@@ -95,13 +111,32 @@ def restore(settings: Settings, file: Path, *, replace: bool = False) -> backup_
 def _keep_until_success(dsn: str) -> Iterator[None]:
     """Rename the schemas; drop them after success, or restore them after an error."""
     with connect(dsn, autocommit=True) as connection:
+        query = "SELECT to_regnamespace('sightline_replaced') IS NOT NULL"
+        if connection.execute(query).fetchone() == (True,):
+            raise SchemaError(
+                "An earlier restore was interrupted. Its schemas sightline_replaced and "
+                "analytics_replaced contain the data from before it. If you do not need that, run "
+                f"in psql: {_DROP_REPLACED}"
+            )
+        # Another session may read the data as long as it likes.
+        connection.execute("SET lock_timeout = '10s'")
         connection.execute(_RENAME_SCHEMAS)
         try:
             yield
         except BaseException:
-            connection.execute(_RESTORE_SCHEMAS)
+            connection.execute("RESET lock_timeout")
+            with connection.transaction():
+                connection.execute(_RESTORE_SCHEMAS)
+                connection.execute(_ARRANGE_ROLES)
             raise
-        connection.execute("DROP SCHEMA analytics_replaced, sightline_replaced CASCADE")
+        try:
+            connection.execute(_DROP_REPLACED)
+        except errors.LockNotAvailable as error:
+            raise StorageError(
+                "The backup is restored, but the data that it replaced is still there, because "
+                "another session uses it. Nobody but the owner can read it. When the session has "
+                f"ended, run in psql: {_DROP_REPLACED}"
+            ) from error
 
 
 @contextmanager

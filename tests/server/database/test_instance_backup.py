@@ -16,6 +16,7 @@ from psycopg import sql
 from sightline.server.cli import main
 from sightline.server.config import Settings, load_settings
 from sightline.server.database import instance_backup, schema_migration
+from sightline.storage.analytics.analyst_roles import grant_analyst, revoke_analyst
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, SchemaError, StorageError
@@ -193,6 +194,45 @@ def test_existing_data_is_replaced_only_with_replace(
     instance_backup.restore(source, tmp_path / "a.backup", replace=True)
     assert everything(database_dsn) == before
     assert found(source) == found_before
+    with psycopg.connect(database_dsn) as connection:
+        rights = connection.execute(
+            "SELECT has_schema_privilege('sightline_analyst', 'analytics', 'USAGE'), "
+            "has_schema_privilege('sightline_principal', 'sightline', 'USAGE')"
+        ).fetchone()
+    assert rights == (True, True)
+
+
+def test_replaced_data_that_is_in_use_is_readable_by_nobody(
+    source: Settings, database_dsn: str, tmp_path: Path
+) -> None:
+    """Its policies would apply the bindings of the restored data."""
+    backup = tmp_path / "a.backup"
+    instance_backup.write(source, backup)
+    before = grants(database_dsn)
+    analyst = asyncio.run(grant_analyst(database_dsn, "reader"))
+    drop = "DROP SCHEMA analytics_replaced, sightline_replaced CASCADE"
+    count = "SELECT count(*) FROM analytics.assets"
+    try:
+        with psycopg.connect(analyst) as reading:
+            images = reading.execute(count).fetchone()
+            with pytest.raises(StorageError, match="another session uses it") as refusal:
+                instance_backup.restore(source, backup, replace=True)
+            assert drop in str(refusal.value)
+            with psycopg.connect(analyst, autocommit=True) as other:
+                assert other.execute(count).fetchone() == images
+                for name in (("analytics_replaced", "assets"), ("sightline_replaced", "asset")):
+                    query = sql.SQL("SELECT FROM {}").format(sql.Identifier(*name))
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="schema"):
+                        other.execute(query)
+        with pytest.raises(SchemaError, match="earlier restore was interrupted") as again:
+            instance_backup.restore(source, backup, replace=True)
+        assert drop in str(again.value)
+        with psycopg.connect(database_dsn, autocommit=True) as owner:
+            owner.execute(drop.encode())
+        instance_backup.restore(source, backup, replace=True)
+        assert grants(database_dsn) == before
+    finally:
+        asyncio.run(revoke_analyst(database_dsn, "reader"))
 
 
 def rewritten(file: Path, change: Callable[[str, bytes], bytes | None], **manifest: object) -> None:
