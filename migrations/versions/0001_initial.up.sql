@@ -359,10 +359,13 @@ CREATE TABLE sightline.compared_asset (
     embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space ON DELETE CASCADE,
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
     asset_id text NOT NULL REFERENCES sightline.asset ON DELETE CASCADE,
+    crowded boolean NOT NULL DEFAULT false,
     PRIMARY KEY (asset_id, embedding_space_id)
 );
 COMMENT ON TABLE sightline.compared_asset IS
     'Assets whose ten nearest neighbors `sightline analyze` has searched.';
+COMMENT ON COLUMN sightline.compared_asset.crowded IS
+    'All ten were near and some in other collections, so nearer ones may hide pairs.';
 
 CREATE TABLE sightline.near_duplicate (
     embedding_space_id integer NOT NULL,
@@ -846,6 +849,10 @@ DECLARE
     use_analysis boolean := max_distance <= 0.2 AND max_neighbors <= 10
         AND EXISTS (
             SELECT FROM sightline.compared_asset AS c WHERE c.embedding_space_id = space.id);
+    -- The analysis knows pairs in all collections and in one. For some of them, nearer assets that
+    -- the caller must not see would hide its own.
+    sees_some boolean := sightline.current_principal_id() IS NOT NULL
+        AND cardinality(sightline.visible_collection_ids()) > 1;
 BEGIN
     RETURN QUERY EXECUTE format($q$
         WITH neighbor AS MATERIALIZED (
@@ -861,7 +868,8 @@ BEGIN
                     OR collection_id = (SELECT id FROM sightline.collection WHERE name = $3))
                 AND NOT EXISTS (
                     SELECT FROM sightline.compared_asset AS c
-                    WHERE $4 AND c.embedding_space_id = %3$s AND c.asset_id = v.asset_id)
+                    WHERE $4 AND c.embedding_space_id = %3$s AND c.asset_id = v.asset_id
+                        AND NOT ($5 AND c.crowded))
             ) AS e
             CROSS JOIN LATERAL (
                 SELECT o.asset_id, o.embedding::halfvec(%1$s) <=> e.vector AS distance
@@ -886,7 +894,7 @@ BEGIN
         WHERE $3 IS NULL OR $3 IN (c1.name, c2.name)
         ORDER BY pair.distance, pair.one, pair.two
         $q$, space.dimension, 'embedding_' || space.id, space.id)
-        USING max_distance, max_neighbors, collection_name, use_analysis;
+        USING max_distance, max_neighbors, collection_name, use_analysis, sees_some;
 END
 $$;
 COMMENT ON FUNCTION analytics.duplicates IS

@@ -86,7 +86,7 @@ COPY sightline.cluster_member (
 -- name: compare
 -- Searches the ten nearest neighbors of assets that were not compared yet; returns their number. If
 -- all ten are near and some are in other collections, it also searches the ten nearest of the same
--- collection, for readers who see only that one.
+-- collection, for readers who see only that one; duplicates() searches for those who see several.
 WITH chosen AS MATERIALIZED (
     SELECT v.asset_id, v.collection_id, v.embedding::halfvec({dimension}) AS vector
     FROM sightline.{partition} AS v
@@ -95,10 +95,6 @@ WITH chosen AS MATERIALIZED (
         WHERE c.embedding_space_id = {embedding_space_id} AND c.asset_id = v.asset_id
     )
     LIMIT %(rows)s
-), marked AS (
-    INSERT INTO sightline.compared_asset (embedding_space_id, collection_id, asset_id)
-    SELECT {embedding_space_id}, collection_id, asset_id FROM chosen
-    ON CONFLICT DO NOTHING
 ), nearest AS MATERIALIZED (
     SELECT chosen.asset_id, chosen.collection_id, n.asset_id AS other, n.distance,
         n.collection_id <> chosen.collection_id AS elsewhere
@@ -115,6 +111,13 @@ WITH chosen AS MATERIALIZED (
     WHERE n.distance <= 0.2
 ), crowded AS (
     SELECT asset_id FROM nearest GROUP BY asset_id HAVING count(*) = 10 AND bool_or(elsewhere)
+), marked AS (
+    INSERT INTO sightline.compared_asset (embedding_space_id, collection_id, asset_id, crowded)
+    SELECT
+        {embedding_space_id}, collection_id, asset_id,
+        EXISTS (SELECT FROM crowded WHERE crowded.asset_id = chosen.asset_id)
+    FROM chosen
+    ON CONFLICT DO NOTHING
 ), near AS (
     INSERT INTO sightline.near_duplicate (
         embedding_space_id, collection_id, asset_id, other_asset_id, distance

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from sightline.storage.analytics import cluster_analysis
+from sightline.storage.analytics.analyst_roles import ensure_query_role
 from sightline.storage.analytics.sql_runner import SqlRunner
+from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.records import collections, embedding_spaces
@@ -209,6 +212,38 @@ async def test_duplicates_elsewhere_do_not_hide_one_in_the_same_collection(
         "WHERE collection = 'album' AND other_collection = 'album'",
     )
     assert [asset_id("album", 20), "twin00000000"] in found
+
+
+async def test_copies_that_a_principal_does_not_see_hide_no_pair_of_its_collections(
+    filled: Database,
+) -> None:
+    async with filled.connection() as connection:
+        album, other = [await collections.get(connection, name) for name in ("album", "other")]
+        space = await embedding_spaces.find_for_collection(connection, album.id, "asset")
+        assert space is not None
+        third = await collections.ensure(connection, "third")
+        await embedding_spaces.assign(connection, third.id, space)
+        aside = np.eye(1, space.identity.dimension)[0]
+        vector = -5 * np.eye(2, space.identity.dimension)[1]
+        for owner, id_, shift in ((album, "pair00000001", 0.0), (other, "pair00000002", 0.2)):
+            await add_asset(connection, owner, id_)
+            await add_vector(connection, owner, space, (vector + shift * aside).tolist(), id_)
+        for n in range(12):  # between the two, so nearer to each than they are
+            await add_asset(connection, third, f"copy{n:08}")
+            between = (vector + 0.1 * aside).tolist()
+            await add_vector(connection, third, space, between, f"copy{n:08}")
+        await row_security.bind(connection, "wanda", ["album", "other"])
+        role = await ensure_query_role(connection, "wanda")
+    await cluster_analysis.find_near_duplicates(filled)
+    dsn = make_conninfo(filled.dsn, user=role)
+    wanda = SqlRunner(dsn, timeout_seconds=60, max_rows=1000, max_bytes=100_000)
+    found = await rows(wanda, "SELECT asset_id, other_asset_id FROM duplicates(0.2)")
+    assert ["pair00000001", "pair00000002"] in found
+    assert not [each for pair in found for each in pair if str(each).startswith("copy")]
+    async with filled.connection() as connection:  # the analysis alone does not know the pair
+        await connection.execute("UPDATE compared_asset SET crowded = false")
+    known = await rows(wanda, "SELECT asset_id, other_asset_id FROM duplicates(0.2)")
+    assert ["pair00000001", "pair00000002"] not in known
 
 
 async def test_compared_assets_are_not_compared_again(filled: Database) -> None:
