@@ -26,7 +26,7 @@ def normalize_form(form: UnicodeForm, text: str) -> str:
 
 
 def normalize_name(name: str) -> str:
-    """Return a name in NFC. One of more than 1,000 characters, which nothing has, is cut."""
+    """Return a name in NFC, cut to 1,000 characters, which no name has."""
     return normalize_form("NFC", name[:_MAX_NAME_CHARS])
 
 

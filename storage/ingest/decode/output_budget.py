@@ -14,7 +14,7 @@ _TILES_PER_IMAGE = 39  # 2 x 6 and 3 x 9
 
 
 class OutputBudget:
-    """What the passages, lines and pictures of a file of ``size`` bytes may still have."""
+    """What a file of ``size`` bytes may still become: text, pictures and tiles."""
 
     def __init__(self, options: IngestOptions, size: int) -> None:
         self._images = max(options.max_pages, options.max_video_frames)

@@ -28,7 +28,7 @@ Emit = Callable[[list[DiscoveredFile]], Awaitable[None]]
 
 @dataclass(slots=True)
 class TreeReader:
-    """Sends the files of folders, archives, uploads and URLs to ``emit`` in batches, in order.
+    """Sends the files of all inputs to ``emit`` in batches, in order.
 
     A folder or archive that is broken, takes too long or crashes its worker fails alone; the files
     before that place are kept. Files wait in ``emit``, which holds back the workers. Folders and

@@ -103,7 +103,7 @@ def _render(page: pypdfium2.PdfPage, limits: IngestOptions) -> Image.Image:
 
 
 def _text_layer(page: pypdfium2.PdfPage, max_chars: int) -> Iterator[tuple[str, Box, float]]:
-    """Yield text runs as in `TextLines`, in file order, until they exceed ``max_chars``.
+    """Yield text runs as in `TextLines`, in file order, up to ``max_chars``.
 
     A run has all text inside its rectangle: runs on top of each other have that of each other.
     """

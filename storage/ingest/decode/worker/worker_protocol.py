@@ -48,7 +48,7 @@ class ArchiveRequest(NamedTuple):
 
 
 class TreeRequest(NamedTuple):
-    """Return the files of a folder as `FoundFile`s, in depth-first order of their names.
+    """Return the files of a folder as `FoundFile`s, depth-first by name.
 
     ``given`` is the path as the user wrote it and ``real`` where it leads. ``only`` selects some
     files of the folder itself: pairs of the real name and the given one.
@@ -147,7 +147,7 @@ class FileHash(NamedTuple):
 
 
 class FoundFile(NamedTuple):
-    """A file of a folder or an archive, or why it cannot be read; see `DiscoveredFile`.
+    """A file of a folder or an archive, or why it cannot be read.
 
     One of an archive has its ``data``, one of a folder its real ``path``.
     """
