@@ -1,7 +1,7 @@
-"""Limits the process of one Postgres session from outside: its memory and its priority.
+"""Limits memory and priority of the process of one Postgres session.
 
-Postgres has no such settings. Works on Linux, for a server on this machine whose processes belong
-to this user, or if this user is root.
+From outside: Postgres has no such settings. Works on Linux, for a server on this machine whose
+processes belong to this user, or if this user is root.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ async def limit_private_memory(pid: int, user: str, extra_bytes: int) -> bool:
 
 
 async def lower_priority(pid: int, user: str) -> bool:
-    """Let a session compute only while nothing else does. Returns False if that is impossible."""
+    """Let a session compute only while nothing else does.
+
+    Returns False if this system cannot do it.
+    """
     if sys.platform != "linux":
         return False
     try:

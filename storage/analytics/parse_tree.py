@@ -1,4 +1,4 @@
-"""Checks what Postgres understood of a statement: its functions, types and relations.
+"""Checks the functions, types and relations that Postgres sees in a statement.
 
 The names in a text do not tell everything: grammar, operators and casts call functions too. So
 Postgres parses the statement, without planning or running it, and sends its parse tree

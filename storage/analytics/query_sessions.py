@@ -1,4 +1,4 @@
-"""Sessions of `query_sql`: what they send is limited, and who uses them until they really end.
+"""Limits what sessions of `query_sql` send, and counts them until they end.
 
 Rows, errors and notices count together: libpq holds each message whole, however large, and an error
 message quotes the value that it is about.
@@ -58,7 +58,7 @@ class SessionSlot:
 
 
 class QuerySlots:
-    """The slots of all callers. A caller with a stuck session gets none until that has ended."""
+    """The slots of all callers; a caller with a stuck session gets none."""
 
     def __init__(self, *, end_seconds: float = _END_SECONDS) -> None:
         self._slots = FairSemaphore(_MAX_CONCURRENT, max_waiting=_MAX_WAITING, what="SQL queries")
@@ -131,11 +131,11 @@ class QuerySlots:
 async def limit_received_bytes(
     connection: Connection, max_bytes: int
 ) -> AsyncIterator[QuerySession]:
-    """Cut an open connection when it has received more bytes; close it after the block.
+    """Cut an open connection when it has received more bytes.
 
-    Puts a socket pair under the descriptor that libpq uses, and copies between its other end and
-    the real socket. This works for every kind of connection, also an encrypted one. The real socket
-    stays open until Postgres closes it, when the session has ended.
+    Closes it after the block. Puts a socket pair under the descriptor that libpq uses, and copies
+    between its other end and the real socket. This works for every kind of connection, also an
+    encrypted one. The real socket stays open until Postgres closes it: the session has ended then.
     """
     session = QuerySession(max_bytes)
     descriptor = connection.fileno()

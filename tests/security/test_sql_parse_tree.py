@@ -1,4 +1,4 @@
-"""The parse tree of Postgres shows all that a statement uses, however it is written."""
+"""The parse tree of Postgres shows all that a statement uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session inside a function that never looks for signals does not keep the server running."""
+"""A session that never looks for signals does not keep the server running."""
 
 from __future__ import annotations
 

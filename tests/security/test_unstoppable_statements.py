@@ -47,7 +47,7 @@ def stuck_sessions(server: EmbeddedPostgres) -> list[int]:
 
 
 def cpu_ticks(pid: int) -> int:
-    """Return the user time of a process: much of it means that it is inside the function."""
+    """Return the user time: much of it means that it is inside the function."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return int(fields[11])
 
