@@ -102,8 +102,10 @@ class Corpus:
             owner = await collections.ensure(connection, collection)
             source = await self._source(connection, owner, name, "text", metadata or {})
             return [
-                await self._passage(connection, owner, source, "chunk", text, asset_id=None)
-                for text in chunks
+                await self._passage(
+                    connection, owner, source, "chunk", text, asset_id=None, ordinal=ordinal
+                )
+                for ordinal, text in enumerate(chunks)
             ]
 
     async def _source(
@@ -136,16 +138,17 @@ class Corpus:
         text: str,
         *,
         asset_id: str | None,
+        ordinal: int = 0,
         box: Box | None = None,
     ) -> int:
         analysis = analyze(text)
         row = await (
             await connection.execute(
-                "INSERT INTO passage (collection_id, source_id, asset_id, kind, text, language, "
+                "INSERT INTO passage (collection_id, source_id, asset_id, kind, ordinal, text, language, "
                 "x0, y0, x1, y1, tokens, token_count) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::tsvector, %s) RETURNING id",
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::tsvector, %s) RETURNING id",
                 [
-                    *(owner.id, source, asset_id, kind, text, analysis.language),
+                    *(owner.id, source, asset_id, kind, ordinal, text, analysis.language),
                     *(box or (None,) * 4),
                     *(analysis.tsvector, analysis.token_count),
                 ],

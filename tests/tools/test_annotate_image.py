@@ -82,7 +82,7 @@ async def test_what_was_drawn_can_be_read_again_at_its_address_without_being_sto
         "WyJib3giLFtbMCwwLDEsMiwieCJdXV0",  # ["box",[[0,0,1,2,"x"]]]
         "WyJib3giLFtbMCwwLE5hTiwxLCJ4Il1dXQ",  # a box with a NaN
         "WyJkb3RzIixbXV0",  # a style that there is not
-        "A" * 60_000,
+        "A" * 59_000,
     ],
 )
 async def test_an_invalid_overlay_uri_is_rejected(environment: ToolEnvironment, code: str) -> None:
