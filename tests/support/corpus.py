@@ -144,9 +144,10 @@ class Corpus:
         analysis = analyze(text)
         row = await (
             await connection.execute(
-                "INSERT INTO passage (collection_id, source_id, asset_id, kind, ordinal, text, language, "
-                "x0, y0, x1, y1, tokens, token_count) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::tsvector, %s) RETURNING id",
+                "INSERT INTO passage (collection_id, source_id, asset_id, kind, ordinal, text, "
+                "language, x0, y0, x1, y1, tokens, token_count) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::tsvector, %s) "
+                "RETURNING id",
                 [
                     *(owner.id, source, asset_id, kind, ordinal, text, analysis.language),
                     *(box or (None,) * 4),
