@@ -46,6 +46,11 @@ class FairSemaphore:
         self._turns: dict[str | None, int] = {}
         self._turn = itertools.count(1)
 
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait."""
+        return sum(map(len, self._waiting.values()))
+
     @asynccontextmanager
     async def hold(self, principal: str | None, amount: int = 1) -> AsyncIterator[None]:
         """Wait for the amount and hold it inside the block.

@@ -25,6 +25,7 @@ MAX_COLLECTIONS = 50
 #: Metadata keys of one result, and the longest key that is listed.
 _MAX_RESULT_KEYS = 400
 _MAX_KEY_CHARS = 100
+_NO_KEYS = "Reading the metadata keys took too long, so none is listed; they filter as well."
 
 
 class MetadataKeySummary(ToolModel):
@@ -32,7 +33,9 @@ class MetadataKeySummary(ToolModel):
 
     key: str
     type: str = Field(description="JSON type of its values, or 'mixed'.")
-    assets: int = Field(description="Number of assets with this key.")
+    assets: int = Field(
+        description="Number of assets with this key, estimated in a large collection."
+    )
     examples: list[str]
 
 
@@ -48,7 +51,7 @@ class CollectionSummary(ToolModel):
     encoder: str | None = Field(default=None, description="Encoder of its image vectors.")
     metadata_keys: list[MetadataKeySummary]
     more_metadata_keys: int | None = Field(
-        default=None, description="Number of other keys, not listed; they filter as well."
+        default=None, description="Number of other keys found, not listed; they filter as well."
     )
 
 
@@ -68,7 +71,8 @@ def summarize(overviews: Sequence[CollectionOverview], limits: Limits) -> list[C
 
 
 def _summary(overview: CollectionOverview, max_keys: int) -> CollectionSummary:
-    keys = [key for key in overview.metadata_keys if len(key.key) <= _MAX_KEY_CHARS][:max_keys]
+    found = overview.metadata_keys or ()
+    keys = [key for key in found if len(key.key) <= _MAX_KEY_CHARS][:max_keys]
     return CollectionSummary(
         name=overview.name,
         assets=overview.assets,
@@ -78,7 +82,7 @@ def _summary(overview: CollectionOverview, max_keys: int) -> CollectionSummary:
         captured_to=isoformat(overview.captured_to),
         encoder=overview.encoder,
         metadata_keys=[MetadataKeySummary.model_validate(key) for key in keys],
-        more_metadata_keys=len(overview.metadata_keys) - len(keys) or None,
+        more_metadata_keys=overview.found_metadata_keys - len(keys) or None,
     )
 
 
@@ -97,4 +101,7 @@ async def tool(
         ids, more = await collections.list_page(connection, after=after, limit=MAX_COLLECTIONS)
         overviews = await collections.list_overviews(connection, ids)
     summaries = summarize(overviews, deps.limits)
-    return to_tool_result(CollectionList(collections=summaries, more_collections=more or None))
+    notes = [_NO_KEYS] if any(each.metadata_keys is None for each in overviews) else None
+    return to_tool_result(
+        CollectionList(collections=summaries, more_collections=more or None, notes=notes)
+    )

@@ -7,7 +7,7 @@ import logging
 import select
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from typing import Self
 
 import psycopg
@@ -30,6 +30,8 @@ from sightline.storage.errors import (
     SchemaError,
     StorageError,
 )
+from sightline.storage.fair_semaphore import FairSemaphore
+from sightline.storage.isolation.caller import current_caller
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ _CONNECT_TIMEOUT_SECONDS = 5
 _RECONNECT_SECONDS = 1.0
 # After this wait, a caller checks whether the database is down or the pool is busy.
 _PROBE_AFTER_SECONDS = 0.25
+# Each waits for a bounded time, so this limits only a server without a limit of calls.
+_MAX_WAITING = 10_000
 # Errors by which the server ends or refuses a connection.
 _SERVER_GONE = (
     errors.AdminShutdown,
@@ -102,9 +106,13 @@ class Database:
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._restart = restart
         self._max_writers = max(1, pool.max_size // 2)
-        self._writers = asyncio.Semaphore(self._max_writers)
+        self._slots = FairSemaphore(
+            pool.max_size, max_waiting=_MAX_WAITING, what="a database connection"
+        )
+        self._writer_slots = FairSemaphore(
+            self._max_writers, max_waiting=_MAX_WAITING, what="a database connection for changes"
+        )
         self._probe_lock = asyncio.Lock()
-        self._connections_in_use = 0
         self._last_acquired = 0.0
         self._close_task = asyncio.create_task(_close_with_loop(pool))
 
@@ -166,7 +174,9 @@ class Database:
 
     def statistics(self) -> dict[str, int]:
         """Return the statistics of psycopg_pool, such as ``pool_size``."""
-        return dict(self._pool.get_stats())
+        statistics = dict(self._pool.get_stats())
+        waiting = statistics.get("requests_waiting", 0) + self._slots.waiting
+        return statistics | {"requests_waiting": waiting}
 
     @asynccontextmanager
     async def connection(self, *, autocommit: bool = False) -> AsyncIterator[Connection]:
@@ -176,14 +186,19 @@ class Database:
         statement is its own transaction, which saves a read two round trips. Driver errors are
         raised as StorageError or DatabaseUnavailableError.
 
+        A caller has at most half of the connections at a time, and at least one, so a block must
+        not acquire a second one. The operator and the work of the server itself may have all.
+
         Inside ``row_security.as_principal`` the connection is limited to that principal and is
         always one transaction: the limit ends with it.
         """
         principal = row_security.current_principal()
         autocommit = autocommit and principal is None
-        with wrap_driver_errors():
+        what = f"{self._pool.max_size} database connections"
+        async with AsyncExitStack() as stack:
+            stack.enter_context(wrap_driver_errors())
+            await _take_turn(stack, self._slots, self._acquire_timeout_seconds, what)
             connection = await self._acquire()
-            self._connections_in_use += 1
             try:
                 if autocommit:
                     await connection.set_autocommit(True)
@@ -192,7 +207,6 @@ class Database:
                         await row_security.set_principal(connection, principal)
                     yield connection
             finally:
-                self._connections_in_use -= 1
                 if autocommit and not connection.closed:
                     await connection.set_autocommit(False)
                 await self._pool.putconn(connection)
@@ -204,22 +218,14 @@ class Database:
         """Acquire a connection for work that may wait for a lock.
 
         At most half of the connections do such work at a time, so that reads find a connection
-        whatever the writers wait for. Raises DatabaseUnavailableError like ``connection``.
+        whatever the writers wait for. A caller has at most half of those. Raises
+        DatabaseUnavailableError like ``connection``.
         """
         seconds = acquire_timeout_seconds or self._acquire_timeout_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                await self._writers.acquire()
-        except TimeoutError:
-            raise DatabaseUnavailableError(
-                f"All {self._max_writers} database connections for changes were busy for "
-                f"{seconds:g} s. Try again."
-            ) from None
-        try:
-            async with self.connection() as connection:
-                yield connection
-        finally:
-            self._writers.release()
+        what = f"{self._max_writers} database connections for changes"
+        async with AsyncExitStack() as stack:
+            await _take_turn(stack, self._writer_slots, seconds, what)
+            yield await stack.enter_async_context(self.connection())
 
     async def close(self) -> None:
         """Close all connections without waiting for those in use."""
@@ -234,8 +240,7 @@ class Database:
         try:
             while not (await asyncio.wait({request}, timeout=_PROBE_AFTER_SECONDS))[0]:
                 left = deadline - time.monotonic()
-                has_room = self._connections_in_use < self._pool.max_size
-                if left > 0 and has_room and not self._acquired_recently():
+                if left > 0 and not self._acquired_recently():
                     await self._require_reachable()
                     # The pool may have given up on reconnecting; a new request starts it again.
                     await self._cancel_request(request)
@@ -245,8 +250,8 @@ class Database:
             raise DatabaseUnavailableError("The database was closed.") from error
         except PoolTimeout as error:
             raise DatabaseUnavailableError(
-                f"All {self._pool.max_size} database connections were busy for "
-                f"{self._acquire_timeout_seconds:g} s. Try again."
+                f"The database opened no connection for {self._acquire_timeout_seconds:g} s. "
+                "Try again."
             ) from error
         except BaseException:
             await self._cancel_request(request)
@@ -279,6 +284,21 @@ class Database:
                 await asyncio.to_thread(self._restart)
                 await _probe(self.dsn)
             self._last_acquired = time.monotonic()
+
+
+async def _take_turn(
+    stack: AsyncExitStack, slots: FairSemaphore, seconds: float, what: str
+) -> None:
+    """Hold a slot until the stack is closed. Raises DatabaseUnavailableError."""
+    caller = current_caller()
+    try:
+        async with asyncio.timeout(seconds):
+            await stack.enter_async_context(slots.hold(caller))
+    except TimeoutError:
+        share = "" if caller is None else ", or the half of them that your calls may have,"
+        raise DatabaseUnavailableError(
+            f"All {what}{share} were busy for {seconds:g} s. Try again."
+        ) from None
 
 
 async def _close_with_loop(pool: AsyncConnectionPool[Connection]) -> None:

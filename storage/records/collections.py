@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +10,22 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_values, load_sql
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
 from sightline.storage.unicode_forms import normalize_name
 
+logger = logging.getLogger(__name__)
+
 _SQL = load_sql("collections")
+# Of one collection, and of all collections of one call: metadata has up to 65,536 characters.
+_MIN_SAMPLED_ASSETS = 20
+_MAX_SAMPLED_ASSETS = 1_000
+_MAX_SAMPLED_ASSETS_OF_ALL = 5_000
+_MAX_METADATA_KEYS = 400
+_METADATA_KEYS_TIMEOUT = "5s"
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
@@ -33,7 +43,8 @@ class Collection:
 class MetadataKey:
     """A metadata key in use.
 
-    ``type`` is the JSON type of the values or ``mixed``. ``examples`` have at most 60 characters.
+    ``type`` is the JSON type of the values or ``mixed``. ``assets`` is estimated in a large
+    collection. ``examples`` have at most 60 characters.
     """
 
     collection_id: int
@@ -54,7 +65,10 @@ class CollectionOverview(Collection):
     captured_from: datetime | None
     captured_to: datetime | None
     encoder: str | None
-    metadata_keys: tuple[MetadataKey, ...] = ()
+    #: The most frequent ones, None if it took too long to find them.
+    metadata_keys: tuple[MetadataKey, ...] | None = ()
+    #: Number of all keys that were found.
+    found_metadata_keys: int = 0
 
 
 def validate_name(name: str) -> str:
@@ -122,9 +136,55 @@ async def list_page(connection: Connection, *, after: str, limit: int) -> tuple[
 async def list_overviews(
     connection: Connection, ids: Sequence[int] | None = None
 ) -> list[CollectionOverview]:
-    """Return collections with exact counts by name; None: all collections."""
+    """Return collections with exact counts by name; None: all collections.
+
+    The metadata keys are those of the first assets of each collection.
+    """
     params = {"ids": None if ids is None else list(ids)}
-    rows = await fetch_all(connection, _SQL["metadata_keys"], params, row=MetadataKey)
-    keys = {id_: tuple(group) for id_, group in groupby(rows, lambda row: row.collection_id)}
     overviews = await fetch_all(connection, _SQL["overviews"], params, row=CollectionOverview)
-    return [replace(each, metadata_keys=keys.get(each.id, ())) for each in overviews]
+    try:
+        # Rolled back, which restores the time limit of the connection.
+        async with connection.transaction(force_rollback=True):
+            sampled = await _sample_metadata_keys(connection, overviews)
+    except errors.QueryCanceled:
+        logger.warning("reading the metadata keys took longer than %s", _METADATA_KEYS_TIMEOUT)
+        return [replace(each, metadata_keys=None) for each in overviews]
+    return [_with_keys(each, sampled.get(each.id, [])) for each in overviews]
+
+
+@dataclass(frozen=True, slots=True)
+class _SampledKey(MetadataKey):
+    sampled_assets: int
+    found: int
+
+
+async def _sample_metadata_keys(
+    connection: Connection, overviews: Sequence[CollectionOverview]
+) -> dict[int, list[_SampledKey]]:
+    """Return metadata keys by collection, from a sample that bounds the work."""
+    await connection.execute(_SQL["limit_time"], {"timeout": _METADATA_KEYS_TIMEOUT})
+    share = _MAX_SAMPLED_ASSETS_OF_ALL // max(1, len(overviews))
+    params = {
+        "ids": [each.id for each in overviews],
+        "sampled_assets": min(max(share, _MIN_SAMPLED_ASSETS), _MAX_SAMPLED_ASSETS),
+        "max_keys": _MAX_METADATA_KEYS,
+    }
+    rows = await fetch_all(connection, _SQL["metadata_keys"], params, row=_SampledKey)
+    return {id_: list(group) for id_, group in groupby(rows, lambda row: row.collection_id)}
+
+
+def _with_keys(overview: CollectionOverview, sampled: Sequence[_SampledKey]) -> CollectionOverview:
+    """Add the keys, with the estimated number of assets of the whole collection."""
+    keys = tuple(
+        MetadataKey(
+            each.collection_id,
+            each.key,
+            each.type,
+            round(each.assets * max(1, overview.assets / each.sampled_assets)),
+            each.examples,
+        )
+        for each in sampled
+    )
+    return replace(
+        overview, metadata_keys=keys, found_metadata_keys=sampled[0].found if sampled else 0
+    )

@@ -69,43 +69,53 @@ LEFT JOIN sightline.embedding_space AS space ON space.id = embedding_space_id
 WHERE %(ids)s::bigint[] IS NULL OR collection.id = ANY(%(ids)s)
 ORDER BY collection.name
 
+-- name: limit_time
+SELECT set_config('statement_timeout', %(timeout)s, true)
+
 -- name: metadata_keys
--- Metadata keys of assets, most frequent first, with JSON type and example values. One pass over
--- the assets: examples are the smallest and the largest value, plus some of the first assets.
-WITH counted AS (
+-- Metadata keys of the first assets of each collection, most frequent first, with JSON type and
+-- example values: the smallest and the largest value, plus some others. Anybody who may add images
+-- decides how many keys there are, so the work is limited: few assets, each key grouped once.
+WITH sampled AS MATERIALIZED (
     SELECT
-        collection_id, key, count(*) AS assets,
-        min(jsonb_typeof(value)) AS type, max(jsonb_typeof(value)) AS other_type,
-        min(left(value #>> '{}', 60)) AS least, max(left(value #>> '{}', 60)) AS greatest
-    FROM sightline.asset, jsonb_each(metadata) AS entry (key, value)
-    WHERE value <> 'null' AND (%(ids)s::bigint[] IS NULL OR collection_id = ANY(%(ids)s))
-    GROUP BY collection_id, key
-), sampled AS (
-    SELECT collection.id AS collection_id, key, left(value #>> '{}', 60) AS example
+        collection.id AS collection_id, first_assets.metadata,
+        row_number() OVER (PARTITION BY collection.id) AS number,
+        count(*) OVER (PARTITION BY collection.id) AS sampled_assets
     FROM sightline.collection
     CROSS JOIN LATERAL (
         SELECT metadata FROM sightline.asset
         WHERE collection_id = collection.id
-        LIMIT 300
+        LIMIT %(sampled_assets)s
     ) AS first_assets
-    CROSS JOIN LATERAL jsonb_each(first_assets.metadata) AS entry (key, value)
-    WHERE value <> 'null' AND (%(ids)s::bigint[] IS NULL OR collection.id = ANY(%(ids)s))
+    WHERE collection.id = ANY (%(ids)s)
+), entry AS (
+    SELECT
+        collection_id, number, sampled_assets, key, jsonb_typeof(value) AS type,
+        left(value #>> '{}', 60) AS example
+    FROM sampled CROSS JOIN LATERAL jsonb_each(metadata) AS pair (key, value)
+    WHERE value <> 'null'
+), counted AS (
+    SELECT
+        collection_id, key, count(*) AS assets, max(sampled_assets) AS sampled_assets,
+        min(type) AS type, max(type) AS other_type, min(example) AS least, max(example) AS greatest,
+        (array_agg(DISTINCT example) FILTER (WHERE number <= 300))[1:3] AS others
+    FROM entry
+    GROUP BY collection_id, key
+), ranked AS (
+    SELECT
+        *, count(*) OVER (PARTITION BY collection_id) AS found,
+        row_number() OVER (PARTITION BY collection_id ORDER BY assets DESC, key) AS rank
+    FROM counted
 )
 SELECT
     collection_id, key,
     CASE WHEN type = other_type THEN type ELSE 'mixed' END AS type,
     assets,
     (
-        SELECT array_agg(DISTINCT example) FROM (
-            SELECT unnest(ARRAY[least, greatest]) AS example
-            UNION
-            (
-                SELECT DISTINCT example FROM sampled
-                WHERE (sampled.collection_id, sampled.key)
-                    = (counted.collection_id, counted.key)
-                LIMIT 3
-            )
-        ) AS chosen
-    ) AS examples
-FROM counted
-ORDER BY collection_id, assets DESC, key
+        SELECT array_agg(DISTINCT example)
+        FROM unnest(ARRAY[least, greatest] || others) AS chosen (example)
+    ) AS examples,
+    sampled_assets, found
+FROM ranked
+WHERE rank <= %(max_keys)s
+ORDER BY collection_id, rank

@@ -14,7 +14,7 @@ WHERE %(names)s::text[] IS NULL OR c.name = ANY (%(names)s)
 ORDER BY c.name, u.level
 
 -- name: sampled_metadata_keys
--- Metadata keys with their JSON types, from the first rows; may miss rare keys.
+-- Frequent metadata keys with their JSON types, from the first rows; may miss rare keys.
 SELECT key, array_agg(DISTINCT jsonb_typeof(value)) AS types
 FROM (
     (SELECT metadata FROM sightline.asset
@@ -24,17 +24,21 @@ FROM (
      WHERE collection_id = ANY (%(collections)s) LIMIT %(rows)s)
 ) AS sample, jsonb_each(metadata) AS entry (key, value)
 GROUP BY key
+ORDER BY count(*) DESC, key
+LIMIT %(max_keys)s
 
--- name: metadata_key
--- The JSON types of one metadata key.
-SELECT array_agg(DISTINCT jsonb_typeof(metadata -> %(key)s))
+-- name: metadata_keys
+-- The JSON types of some metadata keys. Reads all rows once, however many keys there are.
+SELECT key, array_agg(DISTINCT jsonb_typeof(metadata -> key))
 FROM (
-    (SELECT metadata FROM sightline.asset
-     WHERE collection_id = ANY (%(collections)s) AND metadata ? %(key)s LIMIT %(rows)s)
+    SELECT metadata FROM sightline.asset
+    WHERE collection_id = ANY (%(collections)s) AND metadata ?| %(keys)s::text[]
     UNION ALL
-    (SELECT metadata FROM sightline.source
-     WHERE collection_id = ANY (%(collections)s) AND metadata ? %(key)s LIMIT %(rows)s)
-) AS sample
+    SELECT metadata FROM sightline.source
+    WHERE collection_id = ANY (%(collections)s) AND metadata ?| %(keys)s::text[]
+) AS matching, unnest(%(keys)s::text[]) AS key
+WHERE metadata ? key
+GROUP BY key
 
 -- name: assets
 -- Tables that a filter on assets may use. Postgres removes outer joins that the filter does not use.

@@ -27,6 +27,7 @@ CAPTION_KEYS = ("caption", "text", "description")
 CAPTURED_KEY = "captured_at"
 _MAX_DEPTH = 64
 _MAX_CHARS = 65_536
+_MAX_KEYS = 200
 TABLE_NAMES = ("captions.csv", "metadata.csv", "metadata.jsonl")
 
 WarningSink = Callable[[str, str, str], None]
@@ -100,6 +101,8 @@ def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
     if captured_at is not None and not isinstance(captured_at, str):
         raise ValueError(f"{CAPTURED_KEY} is {shown(captured_at)}; it must be an ISO 8601 string")
     cleaned = clean_json(metadata)
+    if len(cleaned) > _MAX_KEYS:
+        raise ValueError(f"has {len(cleaned):,} metadata keys; the limit is {_MAX_KEYS}")
     _check_length("metadata", json.dumps(cleaned, ensure_ascii=False))
     return Sidecar(_clean_caption(caption), cleaned, captured_at)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from psycopg import sql
 
-from sightline.storage.db.queries import Connection, fetch_all, fetch_value, load_sql
+from sightline.storage.db.queries import Connection, fetch_all, fetch_pairs, load_sql
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError, UnknownNameError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections
@@ -28,7 +28,8 @@ from sightline.storage.types import PASSAGE_KINDS, Level
 from sightline.storage.unicode_forms import normalize_name
 
 _SQL = load_sql("retrieval")
-_SAMPLED_ROWS = 5_000
+_SAMPLED_ROWS = 1_000
+_MAX_SAMPLED_KEYS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +162,12 @@ async def _metadata_types(
     cached = caches.metadata_types.get(ids)
     if cached is not None and keys <= cached.keys():
         return cached
-    params = {"collections": list(ids), "rows": _SAMPLED_ROWS}
-    cursor = await connection.execute(_SQL["sampled_metadata_keys"], params)
-    types = {key: frozenset(key_types) for key, key_types in await cursor.fetchall()}
-    for key in keys - types.keys():  # the sample may miss rare keys
-        if rare := await fetch_value(connection, _SQL["metadata_key"], {**params, "key": key}):
-            types[key] = frozenset(rare)
+    params = {"collections": list(ids), "rows": _SAMPLED_ROWS, "max_keys": _MAX_SAMPLED_KEYS}
+    found = await fetch_pairs(connection, _SQL["sampled_metadata_keys"], params)
+    if missing := keys - found.keys():  # the sample may miss rare keys
+        rare = {"collections": list(ids), "keys": sorted(missing)}
+        found |= await fetch_pairs(connection, _SQL["metadata_keys"], rare)
+    types = {key: frozenset(key_types) for key, key_types in found.items()}
     caches.metadata_types.set(ids, types)
     return types
 
