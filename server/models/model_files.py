@@ -113,7 +113,7 @@ class FingerprintCache:
 
     def _save(self, digests: dict[str, str]) -> None:
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("wb", dir=self._file.parent, delete=False) as new:
                 new.write(_DIGESTS.dump_json(digests, indent=1))
             Path(new.name).replace(self._file)

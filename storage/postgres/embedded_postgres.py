@@ -27,6 +27,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from sightline.storage.errors import ConfigurationError, StorageError
+from sightline.storage.files import write_private
 from sightline.storage.postgres import configuration, locks, pidfile, privileges
 from sightline.storage.postgres.account import account_for
 from sightline.storage.postgres.programs import REPORT_SECONDS, Programs, for_cluster
@@ -165,7 +166,7 @@ class EmbeddedPostgres:
         settings = self._control / "server.conf"
         major = programs.binaries.major
         text = configuration.render(sockets, major, durable=self._durable)
-        settings.write_text(text, encoding="utf-8")
+        write_private(settings, text)
         self._account.take_ownership(settings)
         programs.start()
 

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from sightline.server.mcp_server.audit import Audit
+from sightline.server.models.model_files import FingerprintCache
 from sightline.storage.analytics.view_export import export_view
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.maintenance import backup_archive
+from sightline.storage.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
-#: Written into the folder of the embedded Postgres, which has the mode 0700.
+#: It appends to a file that initdb creates with the mode 0600.
 ALLOWED = {"storage/postgres/embedded_postgres.py"}
 
 
@@ -83,3 +85,15 @@ def test_all_files_are_written_by_the_functions_for_private_files() -> None:
         if isinstance(node, ast.Call) and _writes(node)
     ]
     assert found == []
+
+
+def test_the_configuration_of_the_database_is_private(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path, durable=False):
+        assert modes(tmp_path / "postgres")["server.conf"] == 0o600
+
+
+def test_the_folder_of_fingerprints_is_private(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"weights")
+    FingerprintCache(tmp_path).sha256(tmp_path / "weights")
+    assert modes(tmp_path)["cache"] == 0o700
+    assert modes(tmp_path / "cache")["fingerprints.json"] == 0o600
