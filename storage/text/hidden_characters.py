@@ -11,8 +11,10 @@ reader sees:
 - one variation selector after a character that has variants (emoji, symbol, Han, Mongolian);
 - the tag characters of the flags of England, Scotland and Wales.
 
-Between two visible characters at most one selector and one other hidden character stay, so that a
-message cannot be encoded in a run. Private-use characters have a glyph and stay.
+Between two visible characters at most one selector, one other hidden character and one blank stay,
+so that a message cannot be encoded in a run. Blanks are the characters that look like a space and
+are none; two ideographic spaces stay, which indent a Chinese paragraph. Private-use characters have
+a glyph and stay.
 """
 
 from __future__ import annotations
@@ -39,6 +41,11 @@ _INVISIBLE: Final = (
 )
 _RUN: Final = re.compile(f"[{_CONTROLS}{_INVISIBLE}{_NONCHARACTERS}]+")
 _LINE_BREAK: Final = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
+#: Space separators (Zs) except the space, the Braille blank and the blank hieroglyphs.
+_BLANK: Final = r"\xa0\u1680\u2000-\u200a\u202f\u205f\u2800\u3000\U00013441\U00013442"
+_ORDINARY: Final = " \t\n\v\f\r\x85\u2028\u2029"
+_BLANK_RUN: Final = re.compile(f"[{_BLANK}][{_BLANK}{_ORDINARY}]+")
+_IDEOGRAPHIC_SPACE: Final = "\u3000"
 _SPACING: Final = re.compile("[\t\n\v\f\r\x85\u2028\u2029]")
 
 _JOINING: Final = re.compile(
@@ -111,7 +118,19 @@ def _rewrite(text: str, render: Callable[[Sequence[tuple[str, bool]]], str]) -> 
 
     has_marks = any(mark in text for mark in _DIRECTIONAL_MARKS)
     is_right_to_left = has_marks and _RIGHT_TO_LEFT.search(text) is not None
-    return _RUN.sub(rewrite, text)
+    # Afterwards, because a hidden character can separate two blanks.
+    return _BLANK_RUN.sub(lambda match: render(_decide_blanks(match[0])), _RUN.sub(rewrite, text))
+
+
+def _decide_blanks(run: str) -> list[tuple[str, bool]]:
+    """Tell which characters of a run of blanks and ordinary spaces stay."""
+    decided = [(run[0], True)]
+    indents = run.startswith(_IDEOGRAPHIC_SPACE * 2)
+    decided += [
+        (char, char in _ORDINARY or (index == 1 and indents))
+        for index, char in enumerate(run[1:], 1)
+    ]
+    return decided
 
 
 def _decide(run: str, before: str, after: str, right_to_left: bool) -> Iterator[tuple[str, bool]]:

@@ -149,3 +149,28 @@ def test_escapes_are_visible() -> None:
 
 def test_words_are_matched_through_invisible_characters() -> None:
     assert remove_invisible("ig\u200bno\ufe01re می\u200cخ \u3164") == "ignore میخ "
+
+
+@pytest.mark.parametrize("blank", [*"\xa0\u1680\u2000\u200a\u202f\u205f\u2800\U00013441"])
+@pytest.mark.parametrize("between", ["", " ", "\n", "\t ", "\u200b", "\u3000"])
+def test_of_a_run_of_blanks_one_stays(blank: str, between: str) -> None:
+    run = f"a{blank}{between}{blank}{between}\u2003b"
+    cleaned, hidden = remove_and_count_hidden(run)
+    kept = "" if between in ("\u200b", "\u3000") else between
+    assert cleaned == f"a{blank}{kept}{kept}b"
+    assert hidden == len(run) - len(cleaned)
+    assert remove_and_count_hidden(cleaned) == (cleaned, 0)
+    escaped = escape_hidden(run)
+    assert escaped != run
+    assert remove_and_count_hidden(escaped) == (escaped, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["\u3000\u3000旅行", "10\xa0000 \xa0km", "a\u2003b", "\u2813\u2800\u2813"]
+)
+def test_ordinary_blanks_stay(text: str) -> None:
+    assert remove_and_count_hidden(text) == (text, 0)
+
+
+def test_a_third_ideographic_space_is_hidden() -> None:
+    assert remove_and_count_hidden("\u3000" * 5 + "a") == ("\u3000" * 2 + "a", 3)
