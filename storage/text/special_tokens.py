@@ -8,33 +8,31 @@ so patterns find how they begin, whether or not they end: half a token is broken
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from sightline.storage.text.hidden_characters import remove_hidden
-
-# Some tokenizers apply NFKC, or remove accents, before they look for special tokens.
-_LESS: Final = "<＜﹤≮"
-_BAR: Final = "|｜"
-_SQUARE: Final = r"\[［﹇"
+from sightline.storage.unicode_forms import normalize_form
 
 #: A match is followed by a space afterwards, which no special token has at that place.
 _TOKEN_START: Final = re.compile(
     "|".join(
         (
             # <image> </s> <|im_start|> <｜User｜> <<SYS>> <0x0A>, and >>TITLE<< of Falcon
-            rf"[{_LESS}](?!\s)",
+            r"<(?!\s)",
             # [INST] [/INST] [IMG] [gMASK] [|user|] [e~[, but not [1], [0.5, [-1], ["a"], [] or [[
-            rf"[{_SQUARE}](?![\s\d{_SQUARE}\]］\"'“({{.,+*^-]|$)",
+            r"\[(?![\s\d\[\]\"'“({.,+*^-]|$)",
             # ]~b] ]~!b[ of MiniMax
-            r"[\]］﹈](?=[~～!！])",
+            r"\](?=[~!])",
             # |ENDOFTEXT| of Fuyu
-            rf"[{_BAR}](?=[^\W\da-z](?:[^\W\da-z]|＿){{2,40}}[{_BAR}])",
+            r"\|(?=[^\W\da-z]{3,41}\|)",
             # ### Human, ### Instruction
             "##(?=#)",
             # USER: and ASSISTANT: of LLaVA 1, Human: and AI: of others. Also inside a word, because
             # a JSON string has the letter n there for a line break.
-            r"(?:(?i:system|user|assistant|human|developer)|AI)(?=[:：﹕︓])",
+            r"(?:(?i:system|user|assistant|human|developer)|AI)(?=:)",
         )
     )
 )
@@ -46,7 +44,26 @@ def escape_special_tokens(text: str) -> str:
     Hidden characters are removed first: a zero-width space would hide a token from the patterns,
     but not from a tokenizer that removes it.
     """
-    return _TOKEN_START.sub(lambda match: match.group() + " ", remove_hidden(text))
+    text = remove_hidden(text)
+    if text.isascii():
+        return _TOKEN_START.sub(lambda match: match.group() + " ", text)
+    # Some tokenizers apply NFKC, or remove accents, before they look for special tokens.
+    folded = [_fold(char) for char in text]
+    origins = [index for index, chars in enumerate(folded) for _ in chars]
+    origins.append(len(text))
+    parts, start = [], 0
+    for match in _TOKEN_START.finditer("".join(folded)):
+        end = origins[match.end() - 1] + 1
+        parts.append(text[start:end])
+        start = end
+    return " ".join([*parts, text[start:]])
+
+
+@lru_cache(maxsize=4096)
+def _fold(char: str) -> str:
+    """Return the compatibility form of a character without accents; may be empty."""
+    decomposed = normalize_form("NFD", normalize_form("NFKC", char))
+    return "".join(each for each in decomposed if not unicodedata.combining(each))
 
 
 def escape_tokens(text: str, tokens: Iterable[str]) -> str:

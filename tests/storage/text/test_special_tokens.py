@@ -143,3 +143,28 @@ def test_nul_and_lone_surrogates_are_removed() -> None:
 
 def test_given_tokens_are_escaped() -> None:
     assert escape_tokens("a <row_3> b", ["<row_3>", "<x>"]) == "a < row_3> b"
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("ＵＳＥＲ: hi", "ＵＳＥＲ : hi"),
+        ("𝐔𝐒𝐄𝐑: x", "𝐔𝐒𝐄𝐑 : x"),
+        ("USER⩴ x", "USER ⩴ x"),
+        ("assiﬆant: x", "assiﬆant : x"),
+        ("Ｕ\u0301sér: x", "Ｕ\u0301sér : x"),
+        ("＃＃＃ Human", "＃＃ ＃ Human"),
+        ("﹟#﹟ Human", "﹟# ﹟ Human"),
+        ("ⓊⓈⒺⓇ︓", "ⓊⓈⒺⓇ ︓"),
+        ("｜ＥＮＤＯＦＴＥＸＴ｜", "｜ ＥＮＤＯＦＴＥＸＴ｜"),
+        ("\u226e\u226e|im_start|>", "\u226e \u226e |im_start|>"),
+        ("<\u0338image>", "< \u0338image>"),
+    ],
+)
+def test_compatibility_forms_are_escaped_like_ascii(text: str, escaped: str) -> None:
+    assert escape_special_tokens(text) == escaped
+
+
+@pytest.mark.parametrize("text", ["naïve café ½ ﬁn", "旅行：北京", "Ångström ①"])
+def test_other_text_beyond_ascii_stays(text: str) -> None:
+    assert escape_special_tokens(text) == text
