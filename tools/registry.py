@@ -60,6 +60,9 @@ _TOOLS = (
     (delete_assets, "Delete assets", _writes(destructive=True)),
 )
 
+#: Tools whose arguments contain images. The arguments of all others are small.
+UPLOAD_TOOLS = frozenset({"add_images", "search_images"})
+
 
 def register_all(mcp: MCPServer) -> None:
     """Register every tool and resource except ``query_sql``."""

@@ -178,7 +178,7 @@ class RateLimitSettings(SettingsGroup):
 
     max_calls_per_minute: NonNegativeInt = 600
     """Maximum tool calls of a principal per minute, with bursts of a fifth of it. HTTP requests are
-    limited to ten times as many. 0 means unlimited."""
+    limited to four times as many. 0 means unlimited."""
     max_concurrent_calls: NonNegativeInt = 16
     """Maximum concurrent calls of a principal. 0 means unlimited."""
 

@@ -142,7 +142,8 @@ class LimitedProtocol(H11Protocol):
         self._connections = connections
         self._limits = connections.limits
         self._clock = connections.clock
-        self._last_active = self._clock()
+        #: Time of the last response, at first that of the connection.
+        self._idle_since = self._clock()
         #: When the current head or body must be complete. Infinite between two requests.
         self._read_deadline = math.inf
         self._body_started_at = 0.0
@@ -163,7 +164,7 @@ class LimitedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        now = self._last_active = self._clock()
+        now = self._clock()
         was_in_body = self.conn.their_state is h11.SEND_BODY
         super().data_received(data)
         state = self.conn.their_state
@@ -186,7 +187,7 @@ class LimitedProtocol(H11Protocol):
             self._read_deadline = math.inf
 
     def on_response_complete(self) -> None:
-        now = self._last_active = self._clock()
+        now = self._idle_since = self._clock()
         if self.conn.their_state is h11.SEND_BODY:
             # The request was refused. Its client may still send, and reads the response after it.
             self._read_deadline = now + self._limits.linger_seconds
@@ -212,14 +213,18 @@ class LimitedProtocol(H11Protocol):
         return self._body_bytes if self.conn.their_state is h11.SEND_BODY else 0
 
     def eviction_rank(self) -> tuple[int, float] | None:
-        """Return the order in which idle connections are closed, None if this one is busy."""
-        if self.conn.their_state is h11.IDLE and self._read_deadline < math.inf:
-            return 0, self._last_active  # incomplete head
-        if not self._has_responded:
+        """Return the order in which idle connections are closed, None if this one is busy.
+
+        Connections with an incomplete head and those that wait for the next one count the same: the
+        head of a new connection needs a round trip, and must not lose to idle ones meanwhile. Bytes
+        of a head do not make a connection newer.
+        """
+        has_incomplete_head = self.conn.their_state is h11.IDLE and self._read_deadline < math.inf
+        if not has_incomplete_head and not self._has_responded:
             return None
-        user = self.scope.get("user")  # set by the authentication
-        is_known = isinstance(user, AuthenticatedUser)
-        return (2 if is_known else 1), self._last_active
+        # The authentication sets the user of the last request.
+        user = None if self.cycle is None else self.cycle.scope.get("user")
+        return int(isinstance(user, AuthenticatedUser)), self._idle_since
 
     @property
     def _has_responded(self) -> bool:

@@ -9,6 +9,7 @@ SDK checks the credentials of a session before it stores or replays an event.
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from mcp.types import JSONRPCMessage, jsonrpc_message_adapter
 
 from sightline.server.http.sessions import Session, current_session
 
-#: Approximate memory of an event without its text.
+#: Approximate memory of an event without its texts.
 _EVENT_OVERHEAD_BYTES = 512
 #: A replay looks at all events of its principal.
 _MAX_EVENTS_EACH = 4096
@@ -35,7 +36,8 @@ class _Event:
 
     @property
     def size_bytes(self) -> int:
-        return _EVENT_OVERHEAD_BYTES + len(self.message)
+        # One character beyond the BMP makes all characters of a text four bytes long.
+        return _EVENT_OVERHEAD_BYTES + sys.getsizeof(self.stream_id) + sys.getsizeof(self.message)
 
 
 @dataclass(slots=True)
@@ -72,7 +74,8 @@ class InMemoryEventStore(EventStore):
         events.by_number[self._last_number] = event
         events.bytes += event.size_bytes
         self._total_bytes += event.size_bytes
-        self._expire(session.principal)
+        for principal in list(self._principals):
+            self._expire(principal)
         if len(events.by_number) > _MAX_EVENTS_EACH:
             self._remove(session.principal, next(iter(events.by_number)))
         while self._total_bytes > self.max_bytes:

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.server.app import App, Register, create_app
 from sightline.server.auth.http_auth import HttpAuth, create_http_auth
-from sightline.server.auth.insufficient_scope import challenge_insufficient_scope
+from sightline.server.auth.insufficient_scope import InsufficientScope
 from sightline.server.config import Settings, variable
 from sightline.server.config.hosts import MCP_PATH, in_url
 from sightline.server.http import descriptors
@@ -35,6 +35,7 @@ from sightline.server.http.connections import Connections, LimitedProtocol
 from sightline.server.http.event_store import InMemoryEventStore
 from sightline.server.http.health_routes import add_health_routes
 from sightline.server.http.http_limits import DEFAULT_LIMITS, HttpLimits
+from sightline.server.http.message_limits import MessageLimits
 from sightline.server.http.request_guard import guard_requests, transport_security
 from sightline.server.http.request_limits import RequestBudgets
 from sightline.server.http.sessions import SessionLimits
@@ -55,7 +56,13 @@ _UNACKNOWLEDGED_MILLISECONDS = 60_000
 #: Delay before a client of protocol revision 2025-11-25 reconnects a stream.
 _SSE_RETRY_MS = 1000
 #: HTTP requests per minute that are allowed for each allowed tool call.
-_REQUESTS_PER_CALL = 10
+_REQUESTS_PER_CALL = 4
+#: Bytes of bodies per minute that are allowed for each allowed tool call.
+_BYTES_PER_CALL = 256 * 1024
+#: A client makes some requests when it connects.
+_MIN_BURST = 16
+#: Largest bodies that a principal can send at once.
+_BURST_BODIES = 4
 #: Longer than clients keep idle connections (5 to 60 s), so that the client closes them. If the
 #: server closed one while a request is sent, the MCP client would fail.
 _KEEP_ALIVE_SECONDS = 75
@@ -117,31 +124,40 @@ def _principal_limits(
 ) -> list[Middleware]:
     """Return middleware that needs the principal of a request, the innermost last."""
     middleware: list[Middleware] = []
-    session_rate: RateLimiter | None = None
+    session_rate = byte_rate = request_rate = check = None
     if http_auth is not None:
         calls_per_minute = settings.rate_limit.max_calls_per_minute
         per_minute = _REQUESTS_PER_CALL * calls_per_minute
-        limiter = RateLimiter(calls_per_minute=per_minute, burst=max(1, per_minute // 10))
+        limiter = RateLimiter(calls_per_minute=per_minute, burst=max(1, per_minute // 4))
         middleware.append(Middleware(limit_requests, rate_limiter=limiter))
         session_rate = RateLimiter(
             calls_per_minute=calls_per_minute, burst=limits.max_sessions_each
+        )
+        request_rate = RateLimiter(
+            calls_per_minute=calls_per_minute, burst=max(_MIN_BURST, calls_per_minute // 5)
+        )
+        byte_rate = RateLimiter(
+            calls_per_minute=_BYTES_PER_CALL * calls_per_minute,
+            burst=_BURST_BODIES * limits.max_body_bytes,
         )
     max_requests = settings.http.max_connections
     middleware.append(Middleware(RequestBudgets, max_requests=max_requests, limits=limits))
     if http_auth is not None and http_auth.settings.resource_server_url is not None:
         metadata_url = build_resource_metadata_url(http_auth.settings.resource_server_url)
-        insufficient_scope = Middleware(
-            challenge_insufficient_scope,
-            missing_scope=app.missing_scope,
-            scope_prefix=settings.auth.jwt.scope_prefix,
-            metadata_url=str(metadata_url),
-            max_body_bytes=limits.max_body_bytes,
+        check = InsufficientScope(
+            app.missing_scope, settings.auth.jwt.scope_prefix, str(metadata_url)
         )
-        middleware.append(insufficient_scope)
+    message_limits = Middleware(
+        MessageLimits,
+        limits=limits,
+        byte_rate=byte_rate,
+        request_rate=request_rate,
+        check=check,
+    )
     session_limits = Middleware(
         SessionLimits, on_close=event_store.forget, limits=limits, rate_limiter=session_rate
     )
-    return [*middleware, session_limits]
+    return [*middleware, message_limits, session_limits]
 
 
 def _track_posts(app: ASGIApp, posts: InFlight) -> ASGIApp:

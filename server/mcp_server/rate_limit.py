@@ -65,15 +65,15 @@ class RateLimiter:
         finally:
             bucket.running_calls -= 1
 
-    def acquire(self, principal: str) -> int:
-        """Take one token and return 0, or return the seconds until one is available."""
+    def acquire(self, principal: str, amount: int = 1) -> int:
+        """Take an amount and return 0, or return the seconds until it is available."""
         if not self.calls_per_minute:
             return 0
         bucket = self._bucket(principal)
         self._refill(bucket)
-        if bucket.tokens < 1:
-            return max(1, math.ceil((1 - bucket.tokens) * 60 / self.calls_per_minute))
-        bucket.tokens -= 1
+        if bucket.tokens < amount:
+            return max(1, math.ceil((amount - bucket.tokens) * 60 / self.calls_per_minute))
+        bucket.tokens -= amount
         return 0
 
     def _refill(self, bucket: _TokenBucket) -> None:

@@ -11,10 +11,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -22,27 +21,29 @@ from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedToolError
 from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, Tool
+from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, Tool
 from pydantic import AnyUrl, ValidationError
 
 from sightline.server.auth import scopes
 from sightline.server.config import redact_dsn
 from sightline.server.lazy_resource import on_wait
 from sightline.server.mcp_server.audit import Audit
+from sightline.server.mcp_server.call_arguments import (
+    format_validation_error,
+    reject_lone_surrogates,
+    reject_unknown_arguments,
+)
 from sightline.server.mcp_server.caller_link import CallStoppedError, stop_call
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.result_text import clean_result, clean_text
 from sightline.server.observability.metrics import Metrics, Outcome
 from sightline.storage.db import row_security
 from sightline.storage.errors import (
-    InvalidArgumentError,
     NotAllowedError,
     SightlineError,
     TooManyCallsError,
     UnknownNameError,
-    choices,
     describe,
-    shown,
 )
 from sightline.storage.isolation.caller import as_caller, message_for_caller
 from sightline.tools.shared.dependencies import Dependencies
@@ -52,10 +53,9 @@ logger = logging.getLogger(__name__)
 
 #: The name of resource reads in metrics and in the audit log.
 _READ_RESOURCE = "resources/read"
-#: A call can have very many invalid values, with long names.
-_MAX_PROBLEMS = 3
-_MAX_PATH_CHARS = 200
-_MAX_MESSAGE_CHARS = 500
+_GET_PROMPT = "prompts/get"
+#: Metrics and the audit log contain no names that a caller made up.
+_UNKNOWN_TOOL = "unknown tool"
 _MAX_URI_CHARS = 60_000  # those with drawn boxes are the longest
 
 
@@ -101,6 +101,7 @@ class SightlineServer(MCPServer[Dependencies]):
         call_timeout_seconds: float,
         **kwargs: Any,
     ) -> None:
+        self._tools: dict[str, Tool] = {}
         super().__init__(*args, **kwargs)
         self._call_timeout_seconds = call_timeout_seconds
         self._metrics = metrics
@@ -117,7 +118,8 @@ class SightlineServer(MCPServer[Dependencies]):
         """Call a tool. Raise ToolError with the next step if it fails."""
         tools = await self._tools_by_name()
         if name not in tools:
-            raise ToolError(str(UnknownNameError("tool", name, tools)))
+            with self._audited(_UNKNOWN_TOOL, {}) as set_outcome:
+                raise ToolError(self._refuse_unknown("tool", name, tools, set_outcome))
         tool = tools[name]
         started = time.perf_counter()
         with (
@@ -128,10 +130,10 @@ class SightlineServer(MCPServer[Dependencies]):
         ):
             try:
                 with self._admitted(_missing_tool_scope(tool)):
-                    _reject_unknown_arguments(
+                    reject_unknown_arguments(
                         name, arguments, tool.input_schema.get("properties", {})
                     )
-                    _reject_lone_surrogates(arguments)
+                    reject_lone_surrogates(arguments)
                     principal = await self._restricted_principal()
                     with _progress_reporter(context), row_security.as_principal(principal):
                         result = await super().call_tool(name, arguments, context)
@@ -184,6 +186,23 @@ class SightlineServer(MCPServer[Dependencies]):
             set_outcome("ok")
             return contents
 
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[Dependencies, Any] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        """Get a prompt. The SDK would log the traceback of an unknown name."""
+        with as_caller(_caller_name()), self._audited(_GET_PROMPT, {}) as set_outcome:
+            known = [prompt.name for prompt in await self.list_prompts()]
+            if name not in known:
+                message = self._refuse_unknown("prompt", name, known, set_outcome)
+                raise MCPError(INVALID_PARAMS, message)
+            with self._admitted(None):
+                result = await super().get_prompt(name, arguments, context)
+            set_outcome("ok")
+            return result
+
     async def missing_scope(
         self, method: str, params: Mapping[str, Any]
     ) -> scopes.MissingScope | None:
@@ -208,8 +227,31 @@ class SightlineServer(MCPServer[Dependencies]):
         name = _caller_name()
         return None if name is None else await self.restricted_principal(name)
 
+    def _refuse_unknown(
+        self, what: str, name: str, known: Iterable[str], set_outcome: Callable[[Outcome], None]
+    ) -> str:
+        """Count a call of an unknown name; return the message for its caller."""
+        error: SightlineError = UnknownNameError(what, name, known)
+        try:
+            with self._admitted(None):
+                pass
+        except TooManyCallsError as limited:
+            error = limited
+        set_outcome(_outcome_of(error))
+        return clean_text(str(error))
+
+    def add_tool(self, *args: Any, **kwargs: Any) -> None:
+        """Add a tool; see the SDK."""
+        self._tools = {}
+        super().add_tool(*args, **kwargs)
+
+    async def list_tools(self) -> list[Tool]:
+        """Return all tools. The SDK would validate their schemas again each time."""
+        return list((await self._tools_by_name()).values())
+
     async def _tools_by_name(self) -> dict[str, Tool]:
-        return {tool.name: tool for tool in await self.list_tools()}
+        self._tools = self._tools or {tool.name: tool for tool in await super().list_tools()}
+        return self._tools
 
     @contextmanager
     def _audited(
@@ -277,68 +319,17 @@ def _missing_read_scope() -> scopes.MissingScope | None:
     return scopes.missing_scope("reading a resource", "read", get_access_token())
 
 
-def _reject_unknown_arguments(
-    tool: str, arguments: Mapping[str, object], known: Collection[str]
-) -> None:
-    """Raise InvalidArgumentError if the tool does not have an argument."""
-    for name in arguments:
-        if name not in known:
-            close = get_close_matches(name, list(known), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            valid = f"valid arguments: {choices(known)}" if known else "it has no arguments"
-            raise InvalidArgumentError(f"{tool} has no argument {shown(name)}{hint} ({valid})")
-
-
-def _reject_lone_surrogates(arguments: Mapping[str, object]) -> None:
-    """Raise InvalidArgumentError for text that is not valid Unicode.
-
-    JSON can contain one half of a surrogate pair, but Postgres and UTF-8 cannot store it.
-    """
-    for name, value in arguments.items():
-        if not _is_valid_unicode(name) or not _is_valid_unicode(value):
-            raise InvalidArgumentError(
-                f"the argument {shown(name)} contains half of a surrogate pair, which is not a "
-                "valid character; send the text as UTF-8"
-            )
-
-
-def _is_valid_unicode(value: object) -> bool:
-    if isinstance(value, str):
-        try:
-            return value.isascii() or bool(value.encode("utf-8"))
-        except UnicodeEncodeError:
-            return False
-    if isinstance(value, Mapping):
-        return all(_is_valid_unicode(k) and _is_valid_unicode(v) for k, v in value.items())
-    if isinstance(value, list):
-        return all(map(_is_valid_unicode, value))
-    return True
-
-
 def _without_hidden(contents: ReadResourceContents) -> ReadResourceContents:
     if isinstance(contents.content, bytes):
         return contents
     return replace(contents, content=clean_text(contents.content, contents.mime_type))
 
 
-def _format_validation_error(tool: str, error: ValidationError) -> str:
-    """Return one sentence for each of the first invalid arguments."""
-    sentences = []
-    for detail in error.errors(include_url=False, include_context=False)[:_MAX_PROBLEMS]:
-        path = ".".join(str(part) for part in detail["loc"])
-        message = detail["msg"].removeprefix("Value error, ")
-        value = "" if detail["type"] == "missing" else f" (got {shown(detail['input'])})"
-        sentences.append(f"{path[:_MAX_PATH_CHARS]}: {message[:_MAX_MESSAGE_CHARS]}{value}")
-    if (more := error.error_count() - _MAX_PROBLEMS) > 0:
-        sentences.append(f"and {more:,} more")
-    return f"{tool} was called with invalid arguments: " + "; ".join(sentences)
-
-
 def _to_tool_error(name: str, error: Exception) -> tuple[Outcome, ToolError]:
     """Return the outcome and the error for the caller, without the wrapper of the SDK."""
     cause = error.__cause__ if isinstance(error, ToolError) and error.__cause__ else error
     if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
-        return "refused", ToolError(_format_validation_error(name, cause))
+        return "refused", ToolError(format_validation_error(name, cause))
     if isinstance(cause, SightlineError):
         logger.info("%s: %s", name, redact_dsn(describe(cause)))
         return _outcome_of(cause), ToolError(redact_dsn(message_for_caller(cause)))

@@ -24,6 +24,9 @@ QUIET_LOGGERS = "httpx", "httpcore", "mcp", "uvicorn.access", "alembic", "psycop
 _PUBLIC_LOGGERS = ("sightline.server.auth", "sightline.server.http")
 _REPEAT_SECONDS = 60.0
 _MAX_REPEATS = 20
+#: Messages and tracebacks contain text of callers, which may have megabytes.
+_MAX_LINE_CHARS = 2_000
+_MAX_TRACEBACK_CHARS = 20_000
 
 
 class RepeatLimit(logging.Filter):
@@ -46,7 +49,8 @@ class RepeatLimit(logging.Filter):
         if record.created - since >= _REPEAT_SECONDS:
             if count > _MAX_REPEATS:
                 left_out = count - _MAX_REPEATS
-                record.msg = f"{record.getMessage()} ({left_out} similar messages were left out)"
+                message = _cut(record.getMessage())
+                record.msg = f"{message} ({left_out} similar messages were left out)"
                 record.args = ()
             since, count = record.created, 0
         self._places[place] = (since, count + 1)
@@ -64,16 +68,13 @@ class _TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return _escape_control_characters(super().formatMessage(record))
+        return _escape_control_characters(_redacted(super().formatMessage(record)))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        return _indent(super().formatException(ei))
+        return _indent(_redacted_lines(super().formatException(ei)))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
-        return _indent(super().formatStack(stack_info))
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact_dsn(super().format(record))
+        return _indent(_redacted_lines(super().formatStack(stack_info)))
 
 
 class _JsonFormatter(logging.Formatter):
@@ -84,12 +85,39 @@ class _JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": redact_dsn(record.getMessage()),
+            "message": _redacted(record.getMessage()),
         }
         if record.exc_info:
-            entry["traceback"] = redact_dsn(self.formatException(record.exc_info))
+            entry["traceback"] = _redacted_lines(self.formatException(record.exc_info))
         text = json.dumps(entry, ensure_ascii=False)
         return _escape_unprintable(text, lambda char: json.dumps(char)[1:-1])
+
+
+def _redacted(text: str) -> str:
+    """Return a line without passwords, shortened."""
+    # Cut twice: only what the second cut removes can contain half of a connection string.
+    return _cut(redact_dsn(text[: 2 * _MAX_LINE_CHARS]), len(text))
+
+
+def _redacted_lines(text: str) -> str:
+    """Return a traceback without passwords; its last lines are the most important ones."""
+    lines: list[str] = []
+    room = _MAX_TRACEBACK_CHARS
+    for line in reversed(text.split("\n")):
+        lines.append(_redacted(line))
+        room -= len(lines[-1])
+        if room < 0:
+            lines.append("(earlier lines were left out)")
+            break
+    return "\n".join(reversed(lines))
+
+
+def _cut(text: str, length: int | None = None) -> str:
+    """Shorten a text; ``length`` is that of the original."""
+    length = len(text) if length is None else length
+    if length <= _MAX_LINE_CHARS:
+        return text
+    return f"{text[:_MAX_LINE_CHARS]}… ({length:,} characters)"
 
 
 def _escape_unprintable(text: str, escape: Callable[[str], str]) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 from PIL import Image
 
 from sightline.storage.errors import InvalidArgumentError, shown
+from sightline.storage.retrieval.filters import filter_language
 from sightline.storage.retrieval.search_types import (
     MAX_RESULTS,
     ImageRequest,
@@ -40,6 +41,8 @@ def validate_request(request: Request) -> str:
         )
     if not 1 <= request.limit <= MAX_RESULTS:
         raise InvalidArgumentError(f"limit is {shown(request.limit)}. Use 1 to {MAX_RESULTS}.")
+    # Before the digest and the log, whose cost depends on the size of the filters.
+    filter_language.parse(request.selection.filters)
     query = storable(request.query).strip()
     if not isinstance(request, ImageRequest):
         if not query:

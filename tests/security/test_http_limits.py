@@ -329,8 +329,12 @@ async def test_the_body_bytes_of_a_principal_leave_room_for_others(tmp_path: Pat
         async with httpx2.AsyncClient(
             headers={**ACCEPT, "Authorization": f"Bearer {issued['bob'][0]}"}
         ) as http:
-            message = {**HANDSHAKE, "padding": "x" * 1_000_000}
-            assert (await http.post(target.url, json=message)).status_code == 200
+            session = (await http.post(target.url, json=HANDSHAKE)).headers["mcp-session-id"]
+            params = {"name": "add_images", "arguments": {"padding": "x" * 1_000_000}}
+            message = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
+            headers = {"Mcp-Session-Id": session}
+            response = await http.post(target.url, json=message, headers=headers)
+            assert response.status_code == 200
 
 
 def upload(token: str, size: int) -> bytes:
