@@ -12,7 +12,7 @@ from dataclasses import dataclass
 class HttpLimits:
     """Limits of connections, requests and sessions of one server."""
 
-    #: Sessions of all principals. A session needs about 40 kB.
+    #: Sessions of all principals. A session needs about 40 kB, at most 512 KiB.
     max_sessions: int = 1024
     max_sessions_each: int = 64
     #: Time without a request or open stream after which a session ends.

@@ -100,9 +100,9 @@ class MessageLimits:
                 text = f"{what} has {len(name):,} characters; use at most {limit}: {shown(name)}"
                 id_ = None if what == "id" else message.get("id")
                 return _error(HTTPStatus.BAD_REQUEST, text, id_)
-        what, limit = _size_limit(message)
-        if limit is not None and len(body) > limit:
-            return _too_large(what, limit, message.get("id"))
+        what, max_bytes = _size_limit(message)
+        if max_bytes is not None and len(body) > max_bytes:
+            return _too_large(what, max_bytes, message.get("id"))
         if message.get("method") not in _COUNTED_ELSEWHERE and "id" in message:
             what = "requests that are no calls"
             refusal = _limited(self._request_rate, principal, 1, what, message["id"])

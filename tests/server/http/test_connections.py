@@ -144,3 +144,23 @@ async def test_a_large_body_has_more_time_than_a_small_one() -> None:
     server.now += 40
     server.connections.close_slow()
     assert transport.is_closed
+
+
+async def test_a_new_connection_whose_head_is_late_does_not_lose_to_idle_ones() -> None:
+    server = Server(max_total=5, max_per_address=5)
+    idle = [server.accept("192.0.2.1") for _ in range(5)]
+    for protocol, _ in idle:
+        protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        protocol.cycle.response_complete = True
+    _, new = server.accept("192.0.2.1")
+    slow, slow_transport = server.accept("192.0.2.1")
+    for number in range(3):
+        # The head has begun, but its bytes make the connection no newer.
+        slow.data_received(b"G" if not number else b"E")
+        server.accept("192.0.2.1")
+        assert not new.is_closed
+    assert [transport.is_closed for _, transport in idle] == [True] * 5
+    server.accept("192.0.2.1")
+    assert new.is_closed
+    server.accept("192.0.2.1")
+    assert slow_transport.is_closed

@@ -233,3 +233,28 @@ async def test_the_events_of_a_session_are_removed_with_it() -> None:
     current_session.set(going_on)
     await events.store_event("1", notification("x" * 4_000))
     assert await count_replayed(events, last[going_on]) == 2
+
+
+async def test_the_memory_of_stream_ids_and_wide_characters_counts() -> None:
+    store = InMemoryEventStore(max_bytes=1_000_000)
+    token = current_session.set(OpenSession("ann"))
+    try:
+        first = await store.store_event("first", None)
+        await store.store_event("x" * 600_000, None)
+        assert store._principals["ann"].by_number[int(first)]
+        await store.store_event("\U0001f600" + "x" * 120_000, None)
+        assert int(first) not in store._principals["ann"].by_number
+        assert len(store._principals["ann"].by_number) == 1
+    finally:
+        current_session.reset(token)
+
+
+async def test_old_events_of_a_principal_that_has_left_are_removed() -> None:
+    now = 0.0
+    store = InMemoryEventStore(ttl_seconds=10, clock=lambda: now)
+    for who, time in (("ann", 0.0), ("ben", 11.0)):
+        now = time
+        token = current_session.set(OpenSession(who))
+        await store.store_event("1", None)
+        current_session.reset(token)
+    assert list(store._principals) == ["ben"]

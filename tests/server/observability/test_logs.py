@@ -118,3 +118,21 @@ def test_messages_about_calls_are_not_limited() -> None:
     limit = logs.RepeatLimit()
     records = [_record("sightline.server.mcp_server.server", 100) for _ in range(50)]
     assert all(map(limit.filter, records))
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_record_has_a_limited_size(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    logs.configure(load_settings(log__format=log_format))
+    secret = "postgresql://ann:hunter2@db/eyes"
+    for number in (0, 1_980, 3_980):
+        try:
+            raise ValueError(
+                "y" * number + secret + "\U0001f600\u202e" * 500_000 + "\nend" * 50_000
+            )
+        except ValueError:
+            logging.getLogger("sightline.test").exception("%s", "x" * number + secret * 50_000)
+        written = capsys.readouterr().err
+        assert "hunter" not in written
+        assert "left out" in written
+        assert "characters)" in written
+        assert len(written) < 100_000

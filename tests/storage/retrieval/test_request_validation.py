@@ -17,6 +17,7 @@ from sightline.storage.retrieval.request_validation import (
     encode_cursor,
     loggable_arguments,
     request_digest,
+    validate_request,
 )
 from sightline.storage.retrieval.retrievers.similarity_calibration import vector_sample
 from sightline.storage.retrieval.search_caches import SearchCaches
@@ -72,3 +73,10 @@ async def test_only_the_samples_of_the_last_collections_stay_cached(corpus: Corp
             sample = await vector_sample(connection, space, scope, caches)
             assert sample.population == 1
             assert len(caches.vector_samples) <= 2
+
+
+def test_a_large_filter_is_refused_before_its_digest_is_computed() -> None:
+    filters = {"or": [{"group": {"in": ["x" * 490] * 200}}] * 64}
+    request = ImageRequest(query="x", selection=Selection(filters=filters))
+    with pytest.raises(InvalidArgumentError, match="A filter has at most"):
+        validate_request(request)
