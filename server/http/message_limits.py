@@ -1,4 +1,4 @@
-"""Limits of one JSON-RPC message: the size of its body by method, and the length of its names.
+"""Limits of one JSON-RPC message: body size by method, length of names.
 
 Only tools that take uploads need large bodies. Everything else is small, also because the SDK keeps
 some requests for the time of a session or stream, and compares, repeats and logs names. The body is

@@ -100,7 +100,7 @@ def _redacted(text: str) -> str:
 
 
 def _redacted_lines(text: str) -> str:
-    """Return a traceback without passwords; its last lines are the most important ones."""
+    """Return the end of a traceback, which matters most, without passwords."""
     lines: list[str] = []
     room = _MAX_TRACEBACK_CHARS
     for line in reversed(text.split("\n")):
