@@ -21,6 +21,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sightline.server.http.http_limits import HttpLimits
+from sightline.server.mcp_server.rate_limit import PAUSES_CONNECTION
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +80,12 @@ class Connections:
         *,
         max_total: int,
         max_per_address: int,
+        has_proxy: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
+        #: Then requests of several callers share a connection.
+        self.has_proxy = has_proxy
         self.clock = clock
         self._max_total = max_total
         self._max_per_address = max_per_address
@@ -191,6 +195,11 @@ class LimitedProtocol(H11Protocol):
         if self.conn.their_state is h11.SEND_BODY:
             # The request was refused. Its client may still send, and reads the response after it.
             self._read_deadline = now + self._limits.linger_seconds
+        if self.cycle.scope["state"].get(PAUSES_CONNECTION) and not self._connections.has_proxy:
+            # Refusing costs little, but not nothing: a flood would keep the event loop busy.
+            complete = super().on_response_complete
+            self.loop.call_later(self._limits.pause_seconds, complete)
+            return
         super().on_response_complete()
 
     def resume_writing(self) -> None:

@@ -29,6 +29,8 @@ class HttpLimits:
     min_body_bytes_per_second: int = 64 * 1024
     #: Time to send the rest of a body that was refused.
     linger_seconds: float = 5.0
+    #: Time until a connection with too many requests may send the next one.
+    pause_seconds: float = 1.0
     #: Time in which a client must read this much of its response.
     write_seconds: float = 30.0
     min_written_bytes: int = 64 * 1024

@@ -310,7 +310,9 @@ def _create_connections(settings: Settings, limits: HttpLimits) -> Connections:
     # Behind a proxy all connections come from its address.
     has_proxy = settings.http.public_url is not None
     max_per_address = max_total if has_proxy else max(1, max_total // _ADDRESS_SHARE)
-    return Connections(limits, max_total=max_total, max_per_address=max_per_address)
+    return Connections(
+        limits, max_total=max_total, max_per_address=max_per_address, has_proxy=has_proxy
+    )
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -18,6 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.storage.errors import TooManyCallsError, shown
 
+#: State of a request whose connection should not send the next one at once.
+PAUSES_CONNECTION = "pauses_connection"
+
 
 @dataclass(slots=True)
 class _TokenBucket:
@@ -115,6 +118,7 @@ def limit_requests(app: ASGIApp, rate_limiter: RateLimiter) -> ASGIApp:
             if retry_after:
                 headers = {"Retry-After": str(retry_after)}
                 respond = PlainTextResponse("too many requests\n", 429, headers)
+                scope.setdefault("state", {})[PAUSES_CONNECTION] = True
         await respond(scope, receive, send)
 
     return handle

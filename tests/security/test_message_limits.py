@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
@@ -180,3 +181,44 @@ async def test_an_unknown_prompt_is_a_counted_error_that_logs_nothing(
         async with httpx2.AsyncClient() as http:
             metrics = (await http.get(target.url.replace("/mcp", "/metrics"))).text
         assert 'outcome="refused",tool="prompts/get"' in metrics
+
+
+@pytest.mark.parametrize("public_url", ["", "https://eyes.example"])
+async def test_a_connection_with_too_many_requests_sends_no_more_for_a_while(
+    tmp_path: Path, public_url: str
+) -> None:
+    proxy = {"http__public_url": public_url} if public_url else {}
+    limits = HttpLimits(pause_seconds=1e6)
+    async with run_server(
+        tmp_path, limits=limits, rate_limit__max_calls_per_minute=1, **proxy
+    ) as target:
+        body = json.dumps(request("ping")).encode()
+        headers = {
+            **target.headers("alice"),
+            "Content-Type": "application/json",
+            "Host": "localhost",
+        }
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        one = f"POST /mcp HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        port = int(target.url.removesuffix("/mcp").rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(one * 40)
+            while b" 429 " not in await reader.readuntil(b"\r\n\r\n"):
+                pass
+            # Answers to others, so that the server has had time for the next request.
+            for _ in range(20):
+                await target.http.get(target.url.replace("/mcp", "/healthz"))
+            rest = await _buffered(reader)
+            assert (rest.count(b" 429 ") > 0) is bool(public_url)
+        finally:
+            writer.close()
+
+
+async def _buffered(reader: asyncio.StreamReader) -> bytes:
+    """Return what has arrived."""
+    try:
+        async with asyncio.timeout(0):
+            return await reader.read(10**6)
+    except TimeoutError:
+        return b""

@@ -177,7 +177,7 @@ async def test_requests_above_the_limit_get_429_with_retry_after(tmp_path: Path)
         assert (await post(url, Authorization=f"Bearer {ann}")).status_code == 200
         refused = await post(url, Authorization=f"Bearer {ann}")
         assert refused.status_code == 429
-        assert 1 <= int(refused.headers["retry-after"]) <= 6
+        assert 1 <= int(refused.headers["retry-after"]) <= 15
         assert (await post(url, Authorization=f"Bearer {ben}")).status_code == 200
         for _ in range(3):  # unauthenticated requests are not rate limited
             assert (await post(url)).status_code == 401
