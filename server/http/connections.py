@@ -13,8 +13,8 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import h11
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -111,16 +111,35 @@ class Connections:
         else:
             rivals = None
         if rivals is not None:
-            ranked = [(rank, each) for each in rivals if (rank := each.eviction_rank()) is not None]
-            if not ranked:
+            victim = self._least_useful(rivals)
+            if victim is None:
                 return False
-            _, victim = min(ranked, key=lambda pair: pair[0])
             self.remove(victim)
             victim.transport.abort()
         self._open[new] = address
         if address is not None:
             self._per_address[address] += 1
         return True
+
+    def _least_useful(self, rivals: Sequence[LimitedProtocol]) -> LimitedProtocol | None:
+        """Return the connection that makes room for a new one, None if all are busy.
+
+        First the oldest of strangers, and of principals with many idle ones; then those that are
+        themselves new; last the few idle ones of a principal.
+        """
+        idle = {each: state for each in rivals if (state := each.idle_state()) is not None}
+        counts = Counter(state.principal for state in idle.values())
+        newest = self.clock() - self.limits.newcomer_seconds
+        max_idle = min(self.limits.max_idle_each, self._max_total // 4)
+
+        def order(connection: LimitedProtocol) -> tuple[int, float]:
+            state = idle[connection]
+            if state.has_incomplete_head and state.since > newest:
+                return 1, state.since
+            is_kept = state.principal is not None and counts[state.principal] <= max_idle
+            return 2 if is_kept else 0, state.since
+
+        return min(idle, key=order, default=None)
 
     def remove(self, connection: LimitedProtocol) -> None:
         address = self._open.pop(connection, None)
@@ -135,6 +154,14 @@ class Connections:
         for connection in self:
             if connection.is_too_slow(now):
                 connection.transport.abort()
+
+
+class IdleState(NamedTuple):
+    """Whose idle connection it is (None: a stranger's), and since when."""
+
+    principal: str | None
+    since: float
+    has_incomplete_head: bool
 
 
 class LimitedProtocol(H11Protocol):
@@ -221,19 +248,18 @@ class LimitedProtocol(H11Protocol):
     def unfinished_body_bytes(self) -> int:
         return self._body_bytes if self.conn.their_state is h11.SEND_BODY else 0
 
-    def eviction_rank(self) -> tuple[int, float] | None:
-        """Return the order in which idle connections are closed, None if this one is busy.
+    def idle_state(self) -> IdleState | None:
+        """Return the state of an idle connection, None if it is busy.
 
-        Connections with an incomplete head and those that wait for the next one count the same: the
-        head of a new connection needs a round trip, and must not lose to idle ones meanwhile. Bytes
-        of a head do not make a connection newer.
+        One whose head is incomplete is idle too. Bytes of a head do not make it newer.
         """
         has_incomplete_head = self.conn.their_state is h11.IDLE and self._read_deadline < math.inf
         if not has_incomplete_head and not self._has_responded:
             return None
         # The authentication sets the user of the last request.
         user = None if self.cycle is None else self.cycle.scope.get("user")
-        return int(isinstance(user, AuthenticatedUser)), self._idle_since
+        principal = user.username if isinstance(user, AuthenticatedUser) else None
+        return IdleState(principal, self._idle_since, has_incomplete_head)
 
     @property
     def _has_responded(self) -> bool:

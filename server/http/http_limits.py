@@ -22,8 +22,12 @@ class HttpLimits:
     resume_seconds: float = 30.0
     #: Open event streams of a principal. A session has one.
     max_streams_each: int = 64
+    #: Idle connections of a principal that are kept rather than those of strangers.
+    max_idle_each: int = 64
     #: Time to send the head of a request.
     head_seconds: float = 10.0
+    #: Time in which a new connection does not make room for others: its head needs a round trip.
+    newcomer_seconds: float = 2.0
     #: Time to send a body, plus the time that its bytes need at the minimum rate.
     body_seconds: float = 20.0
     min_body_bytes_per_second: int = 64 * 1024

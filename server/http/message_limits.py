@@ -32,6 +32,9 @@ MAX_MESSAGE_BYTES = 64 * 1024
 #: Arguments of a call without uploads.
 MAX_CALL_BYTES = 256 * 1024
 MAX_ID_CHARS = 256
+#: Parsing and validating one value costs as much as this many bytes of a text.
+_BYTES_PER_VALUE = 64
+MAX_JSON_VALUES = 50_000
 _MESSAGE = ("http", "POST", MCP_PATH)
 #: By `SightlineServer` and `SessionLimits`; a ping is cheap.
 _COUNTED_ELSEWHERE = ("tools/call", "resources/read", "prompts/get", "initialize", "ping")
@@ -75,6 +78,7 @@ class MessageLimits:
                     return
                 # A body in chunks declares no length.
                 refusal = self._refuse_bytes(principal, 0 if declared else len(body))
+                refusal = refusal or self._refuse_values(principal, body)
                 refusal = refusal or await self._refuse_message(scope, principal, body)
                 receive = _replay(body, receive)
         await (refusal or self._app)(scope, receive, send)
@@ -84,6 +88,13 @@ class MessageLimits:
         if count > self._max_bytes:
             return _too_large("a body", self._max_bytes, None)
         return _limited(self._byte_rate, principal, count, "bytes", None)
+
+    def _refuse_values(self, principal: str, body: bytes) -> Response | None:
+        """Count JSON values as bytes: a body of small values takes the most time."""
+        values = sum(map(body.count, (b",", b"[", b"{")))
+        if values > MAX_JSON_VALUES:
+            return _too_large("a body", MAX_JSON_VALUES, None, "JSON values")
+        return _limited(self._byte_rate, principal, _BYTES_PER_VALUE * values, "JSON values", None)
 
     async def _refuse_message(self, scope: Scope, principal: str, body: bytes) -> Response | None:
         try:
@@ -142,8 +153,8 @@ def _object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _too_large(what: str, limit: int, id_: object) -> Response:
-    text = f"{what} is too large; send at most {limit:,} bytes"
+def _too_large(what: str, limit: int, id_: object, unit: str = "bytes") -> Response:
+    text = f"{what} is too large; send at most {limit:,} {unit}"
     return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text, id_)
 
 

@@ -15,8 +15,6 @@ from sightline.server.config.hosts import MCP_PATH
 from sightline.server.http.fair_budget import FairBudget, principal_of
 from sightline.server.http.http_limits import HttpLimits
 
-#: Each costs about 60 bytes when it is parsed, so 8 MiB of ``[[],[],...`` would need 170 MiB.
-MAX_JSON_VALUES = 200_000
 _METHOD_HEADER = "mcp-method"
 _LISTEN = "subscriptions/listen"
 _RETRY_AFTER = {"Retry-After": "1"}
@@ -32,7 +30,7 @@ class _RefusedError(Exception):
 
 
 class RequestBudgets:
-    """ASGI middleware that answers 429 or 413 to requests above a limit."""
+    """ASGI middleware that answers 429 to requests above a limit."""
 
     def __init__(self, app: ASGIApp, *, max_requests: int, limits: HttpLimits) -> None:
         self._app = app
@@ -57,19 +55,11 @@ class RequestBudgets:
             await refused.response(scope, receive, send)
 
     def _counted(self, receive: Receive, principal: str, held: ExitStack) -> Receive:
-        values = 0
-
         async def receive_counted() -> Message:
-            nonlocal values
             message = await receive()
             if body := message.get("body", b""):
                 # A call keeps its arguments, so the bytes are held until the response is complete.
                 _hold(held, self._body_bytes, principal, len(body), "too many bytes in requests")
-                values += sum(map(body.count, (b",", b"[", b"{")))
-                if values > MAX_JSON_VALUES:
-                    raise _RefusedError(
-                        f"the body has more than {MAX_JSON_VALUES:,} JSON values", 413
-                    )
             return message
 
         return receive_counted

@@ -22,7 +22,7 @@ from mcp.server.mcpserver import MCPServer
 from sightline.server.auth import static_tokens
 from sightline.server.http.http_limits import DEFAULT_LIMITS, HttpLimits
 from sightline.server.http.http_server import RunningServer, start_http_server
-from sightline.server.http.request_limits import MAX_JSON_VALUES
+from sightline.server.http.message_limits import MAX_JSON_VALUES
 from tests.support.settings import NO_DATABASE, make_settings
 
 SHORT = 0.05
@@ -224,7 +224,8 @@ async def test_a_client_that_does_not_read_is_disconnected(tmp_path: Path) -> No
 
 
 async def test_half_sent_requests_make_room_for_complete_ones(tmp_path: Path) -> None:
-    async with run_server(tmp_path, http__max_connections=20) as target:
+    limits = HttpLimits(newcomer_seconds=0)
+    async with run_server(tmp_path, limits, http__max_connections=20) as target:
         half = [await target.connect(GET[:20]) for _ in range(60)]
         for number in range(20):
             whole = await target.connect(GET)
@@ -258,8 +259,8 @@ async def test_a_new_connection_gets_503_if_all_are_busy(tmp_path: Path) -> None
 
 
 def all_are_busy(target: Target, count: int) -> bool:
-    ranks = [connection.eviction_rank() for connection in target.running.connections]
-    return ranks == [None] * count
+    states = [connection.idle_state() for connection in target.running.connections]
+    return states == [None] * count
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -161,6 +161,20 @@ async def test_the_bytes_of_a_principal_are_limited_by_time(tmp_path: Path) -> N
         assert (await send(target, body, "bob")).status_code == 200
 
 
+async def test_many_small_values_count_as_many_bytes(tmp_path: Path) -> None:
+    limits = HttpLimits(max_body_bytes=1_000_000)
+    async with run_server(tmp_path, limits=limits, rate_limit__max_calls_per_minute=60) as target:
+        # 20,000 unknown keys in 200 kB, each of which would be a validation error.
+        upload = {f"{number:04x}": 1 for number in range(20_000)}
+        body = request("tools/call", name="add_images", arguments={"uploads": [upload]})
+        statuses = [(await send(target, body)).status_code for _ in range(8)]
+        assert (statuses[0], statuses[-1]) == (200, 429)
+        text = request("tools/call", name="add_images", arguments={"x": "x" * len(str(upload))})
+        assert (await send(target, text, "bob")).status_code == 200
+        texts = [(await send(target, text, "bob")).status_code for _ in range(7)]
+        assert texts == [200] * 7
+
+
 async def test_requests_that_are_no_calls_are_limited(tmp_path: Path) -> None:
     async with run_server(tmp_path, rate_limit__max_calls_per_minute=20) as target:
         answers = [await send(target, request("tools/list")) for _ in range(19)]

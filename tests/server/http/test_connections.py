@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
@@ -164,3 +166,23 @@ async def test_a_new_connection_whose_head_is_late_does_not_lose_to_idle_ones() 
     assert new.is_closed
     server.accept("192.0.2.1")
     assert slow_transport.is_closed
+
+
+async def test_a_principal_with_many_idle_connections_makes_room_for_new_ones() -> None:
+    server = Server(max_total=8, max_per_address=8)
+    many = [server.accept("192.0.2.1") for _ in range(6)]
+    few = [server.accept("192.0.2.2") for _ in range(2)]
+    for name, connections in (("alice", many), ("bob", few)):
+        for protocol, _ in connections:
+            protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            token = AccessToken(token="t", client_id=name, scopes=[])
+            cast("dict[str, object]", protocol.cycle.scope)["user"] = AuthenticatedUser(token)
+            protocol.cycle.response_complete = True
+    server.now += 100
+    news = [server.accept("192.0.2.3")[1] for _ in range(3)]
+    assert [transport.is_closed for _, transport in many] == [True] * 3 + [False] * 3
+    assert not any(each.is_closed for each in news)
+    # A flood of new connections, which have no head yet, costs nobody the few connections.
+    for _ in range(20):
+        server.accept("192.0.2.4")
+    assert [transport.is_closed for _, transport in few] == [False] * 2
