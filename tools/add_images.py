@@ -8,10 +8,10 @@ import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field, JsonValue
 
-from sightline.storage.db import row_security
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.storage.ingest.discover.input_paths import InputPath, RemoteFile, Upload
 from sightline.storage.ingest.discover.sidecars import parse_mapping
+from sightline.storage.isolation.caller import as_principal, current_principal
 from sightline.storage.records import collections
 from sightline.tools.shared import image_input
 from sightline.tools.shared.argument_types import MAX_NAME_CHARS
@@ -143,13 +143,13 @@ async def tool(
             [_upload(deps, image) for image in uploads or ()],
         )
     )
-    if row_security.current_principal() is not None:
+    if current_principal() is not None:
         async with deps.connection() as connection:  # raises unless bound to the collection
             await collections.get(connection, name)
     passage_encoder = None if deps.passage_encoder is None else await deps.passage_encoder.get()
     caller = principal()
     async with progress_reporter(ctx) as report:
-        with row_security.as_principal(None):  # COPY needs the rights of the server
+        with as_principal(None):  # COPY needs the rights of the server
             summary = await ingest(
                 await deps.database.get(),
                 deps.blobs,

@@ -14,6 +14,7 @@ from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
+from sightline.storage.isolation.caller import as_principal, current_principal
 from sightline.tools.shared.dependencies import Provider
 
 _MAX_PRINCIPALS = 10_000
@@ -73,7 +74,7 @@ class AnalyticsProvider:
         """
         database = await self._database.get()
         return SqlRunner(
-            await self._dsn(database, row_security.current_principal()),
+            await self._dsn(database, current_principal()),
             timeout_seconds=self._settings.analytics.timeout_seconds,
             max_rows=self._settings.analytics.max_rows,
             max_bytes=_MAX_RESULT_BYTES,
@@ -90,7 +91,7 @@ class AnalyticsProvider:
                     f"{shown(principal)} may not see all of them; use search_images and search_text"
                 )
             return shared_login.get_secret_value()
-        with row_security.as_principal(None):
+        with as_principal(None):
             async with database.write_connection() as connection:
                 # Not cached: a principal that is bound again has another role.
                 login = await ensure_query_role(connection, principal, known=self._known_roles)

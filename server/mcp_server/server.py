@@ -37,7 +37,6 @@ from sightline.server.mcp_server.caller_link import CallStoppedError, stop_call
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.result_text import clean_result, clean_text
 from sightline.server.observability.metrics import Metrics, Outcome
-from sightline.storage.db import row_security
 from sightline.storage.errors import (
     NotAllowedError,
     SightlineError,
@@ -45,7 +44,7 @@ from sightline.storage.errors import (
     UnknownNameError,
     describe,
 )
-from sightline.storage.isolation.caller import as_caller, message_for_caller
+from sightline.storage.isolation.caller import as_caller, as_principal, message_for_caller
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.tool_results import to_resource_error
 
@@ -135,7 +134,7 @@ class SightlineServer(MCPServer[Dependencies]):
                     )
                     reject_lone_surrogates(arguments)
                     principal = await self._restricted_principal()
-                    with _progress_reporter(context), row_security.as_principal(principal):
+                    with _progress_reporter(context), as_principal(principal):
                         result = await super().call_tool(name, arguments, context)
                     if isinstance(result, CallToolResult):
                         result = clean_result(result)
@@ -169,7 +168,7 @@ class SightlineServer(MCPServer[Dependencies]):
                         # A ResourceError would repeat the URI.
                         raise MCPError(INVALID_PARAMS, f"A URI of {length:,}; use at most {limit}.")
                     principal = await self._restricted_principal()
-                    with _progress_reporter(context), row_security.as_principal(principal):
+                    with _progress_reporter(context), as_principal(principal):
                         contents = await super().read_resource(uri, context)
                     if not isinstance(contents, InputRequiredResult):
                         contents = [_without_hidden(each) for each in contents]

@@ -31,7 +31,7 @@ from sightline.storage.errors import (
     StorageError,
 )
 from sightline.storage.fair_semaphore import FairSemaphore
-from sightline.storage.isolation.caller import current_caller
+from sightline.storage.isolation.caller import current_caller, current_principal
 
 logger = logging.getLogger(__name__)
 
@@ -189,10 +189,10 @@ class Database:
         A caller has at most half of the connections at a time, and at least one, so a block must
         not acquire a second one. The operator and the work of the server itself may have all.
 
-        Inside ``row_security.as_principal`` the connection is limited to that principal and is
+        Inside ``as_principal`` the connection is limited to that principal and is
         always one transaction: the limit ends with it.
         """
-        principal = row_security.current_principal()
+        principal = current_principal()
         autocommit = autocommit and principal is None
         what = f"{self._pool.max_size} database connections"
         async with AsyncExitStack() as stack:

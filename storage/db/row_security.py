@@ -20,12 +20,6 @@ from sightline.storage.db.queries import (
     load_sql,
 )
 from sightline.storage.errors import SchemaError, UnknownNameError
-from sightline.storage.isolation.caller import (
-    as_principal as as_principal,  # noqa: PLC0414 - exported
-)
-from sightline.storage.isolation.caller import (
-    current_principal as current_principal,  # noqa: PLC0414 - exported
-)
 from sightline.storage.unicode_forms import normalize_name
 
 BindingKind = Literal["principal", "db_role"]

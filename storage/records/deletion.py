@@ -16,11 +16,11 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_one, fetch_values, load_sql
 from sightline.storage.db.row_locks import RowLock, lock, lock_sync
 from sightline.storage.errors import LockTimeoutError, UnknownAssetError
+from sightline.storage.isolation.caller import as_principal
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ async def discard_unreferenced_blobs(
     stay: `sightline check --repair` deletes them.
     """
     # Without a principal: collections that it cannot see may reference the same bytes.
-    with row_security.as_principal(None):
+    with as_principal(None):
         try:
             async with database.write_connection() as connection:
                 await lock(connection, _BLOB_LOCK)

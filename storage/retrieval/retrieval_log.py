@@ -19,10 +19,10 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from sightline.storage import db
-from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import StorageError, describe
+from sightline.storage.isolation.caller import as_principal
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class RetrievalLog:
         }
         try:
             # Use server rights: principals without collections cannot insert rows.
-            with row_security.as_principal(None):
+            with as_principal(None):
                 async with self._database.connection() as connection, connection.pipeline():
                     await connection.execute("SET LOCAL synchronous_commit TO off")
                     await connection.execute(_SQL["log"], row)
@@ -123,7 +123,7 @@ class RetrievalLog:
         Raises StorageError.
         """
         deleted = 0
-        with row_security.as_principal(None):
+        with as_principal(None):
             while step := await self._prune_by_age() or await self._prune_by_number():
                 deleted += step
         return deleted

@@ -15,13 +15,13 @@ from psycopg import errors, sql
 from sightline.server.database import schema_migration
 from sightline.storage.analytics.analyst_roles import grant_analyst, revoke_analyst
 from sightline.storage.blobs import BlobStore
-from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.db.row_locks import RowLock, lock
 from sightline.storage.errors import LockTimeoutError, SchemaError, StorageError
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.store.vector_indexes import VectorIndexMaintainer
+from sightline.storage.isolation.caller import as_principal
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.deletion import delete_assets
 from sightline.storage.retrieval import ImageSearch
@@ -153,7 +153,7 @@ async def test_nobody_else_can_take_a_lock_of_the_server(
     for statement in statements:
         with pytest.raises(errors.InsufficientPrivilege):
             analyst.execute(statement.encode())
-        with row_security.as_principal("alice"), pytest.raises(StorageError, match="denied"):
+        with as_principal("alice"), pytest.raises(StorageError, match="denied"):
             async with database.connection() as connection:
                 await connection.execute(statement.encode())
 

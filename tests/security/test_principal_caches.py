@@ -18,7 +18,7 @@ from sightline.server.models.batcher import Batcher, CachedTextEncoder
 from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.interfaces import Pixels, Vectors
-from sightline.storage.isolation.caller import as_caller
+from sightline.storage.isolation.caller import as_caller, as_principal
 from sightline.storage.isolation.caller_cache import CallerCache, TtlCache
 from sightline.storage.retrieval import (
     ImageRequest,
@@ -158,7 +158,7 @@ class Searches:
         with ExitStack() as stack:
             stack.enter_context(as_caller(who))
             if bound:
-                stack.enter_context(row_security.as_principal(who))
+                stack.enter_context(as_principal(who))
             shown = [
                 outline(await self.images.search(request))
                 for request in (
@@ -310,7 +310,7 @@ async def test_searches_and_material_of_one_principal_change_nothing_for_another
         await corpus.add("new", collection="bob", caption="shared rare7 picture")
         async with searched.connection(autocommit=True) as connection:
             await connection.execute("ANALYZE")
-        with as_caller("bob"), row_security.as_principal("bob"):
+        with as_caller("bob"), as_principal("bob"):
             for number in range(300):
                 await shared.encoder.encode_texts([f"text {number}"])
                 shared.caches.term_counts.set("share", 10**6 + number)
@@ -343,6 +343,6 @@ async def test_the_server_separates_its_callers(house: House) -> None:
     assert encoder is not None
     known = {}
     for caller, principal in (("alice", "alice"), ("boss", None), ("bob", "bob"), (None, None)):
-        with as_caller(caller), row_security.as_principal(principal):
+        with as_caller(caller), as_principal(principal):
             known[caller] = encoder._rows.get(query) is not None
     assert known == {"alice": True, "boss": True, "bob": False, None: False}

@@ -23,6 +23,7 @@ from sightline.storage.errors import StorageError
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.stage_types import asset_id
+from sightline.storage.isolation.caller import as_principal
 from sightline.storage.records import annotations, collections
 from sightline.storage.records.annotations import NewAnnotation
 from tests.support.database_rows import add_asset
@@ -49,7 +50,7 @@ async def shared(database: Database) -> Database:
 
 async def annotate(database: Database, principal: str, asset: str, labels: list[str]) -> list[int]:
     new = [NewAnnotation(label=label, box=(0, 0, 1, 1), origin="person") for label in labels]
-    with row_security.as_principal(principal):
+    with as_principal(principal):
         async with database.connection() as connection:
             return await annotations.save(connection, asset, new)
 
@@ -227,7 +228,7 @@ async def test_the_key_and_the_counters_are_unreadable(shared: Database) -> None
             assert session.execute(query).fetchall() == [(None,)]
     finally:
         await revoke_analyst(shared.dsn, "erin")
-    with row_security.as_principal("alice"):
+    with as_principal("alice"):
         for read in reads:
             with pytest.raises(StorageError, match="permission denied"):
                 async with shared.connection() as connection:
@@ -246,7 +247,7 @@ async def test_a_principal_cannot_choose_an_id(shared: Database) -> None:
     )
     for insert in inserts:
         with (
-            row_security.as_principal("alice"),
+            as_principal("alice"),
             pytest.raises(StorageError, match="permission denied"),
         ):
             async with shared.connection() as connection:

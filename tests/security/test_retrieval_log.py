@@ -10,11 +10,10 @@ import pytest
 from psycopg import sql
 
 from sightline.server.mcp_server.audit import Audit
-from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import fetch_value, load_sql
 from sightline.storage.errors import InvalidArgumentError
-from sightline.storage.isolation.caller import as_caller
+from sightline.storage.isolation.caller import as_caller, as_principal
 from sightline.storage.retrieval import (
     ImageRequest,
     ImageSearch,
@@ -139,7 +138,7 @@ async def test_a_principal_loses_its_own_oldest_rows(
     await add_rows(database, "bob", 5, days=3)
     await add_rows(database, principal, 30)
     log = RetrievalLog(database, LogLimits(max_rows_per_principal=10))
-    with as_caller("bob"), row_security.as_principal("bob"):  # whoever searched last
+    with as_caller("bob"), as_principal("bob"):  # whoever searched last
         assert await log.prune() == 20
     assert await kept(database) == {"bob": 5, principal: 10}
     async with database.connection() as connection:
@@ -170,7 +169,7 @@ async def test_pruning_takes_bounded_steps_and_ends(database: Database) -> None:
 async def test_searches_start_the_pruning_in_the_background(database: Database) -> None:
     await add_rows(database, "alice", 50)
     log = RetrievalLog(database, LogLimits(max_rows_per_principal=10), prune_every=4)
-    with as_caller("bob"), row_security.as_principal("bob"):  # sees no rows
+    with as_caller("bob"), as_principal("bob"):  # sees no rows
         log.start()
     try:
         for number in range(4):

@@ -18,6 +18,7 @@ from sightline.storage.analytics.analyst_roles import grant_analyst, revoke_anal
 from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import SchemaError
+from sightline.storage.isolation.caller import as_principal
 from sightline.storage.records import collections
 from sightline.storage.retrieval import PassageSearch
 from sightline.storage.retrieval.search_types import PassageRequest
@@ -79,7 +80,7 @@ async def searched(dsn: str) -> list[str]:
             source = await add_source(connection, album, "a.txt")
             await add_passage(connection, album, source, "colored box")
             await row_security.bind(connection, "alice", ["album"])
-        with row_security.as_principal("alice"):
+        with as_principal("alice"):
             found = await PassageSearch(database, None, signing_key=b"k").search(
                 PassageRequest(query="colored box")
             )
