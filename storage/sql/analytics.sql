@@ -46,11 +46,11 @@ WHERE rolcanlogin AND NOT rolsuper AND NOT starts_with(rolname, 'sightline_')
 AND pg_has_role(oid, to_regrole('sightline_analyst')::oid, 'MEMBER')
 
 -- name: create_role
-CREATE ROLE {name} LOGIN PASSWORD {password} CONNECTION LIMIT 10;
+CREATE ROLE {name} LOGIN PASSWORD {password} CONNECTION LIMIT 3;
 GRANT sightline_analyst TO {name};
 
 -- name: change_password
-ALTER ROLE {name} PASSWORD {password};
+ALTER ROLE {name} PASSWORD {password} CONNECTION LIMIT 3;
 
 -- name: end_sessions
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %(name)s

@@ -1,4 +1,4 @@
-"""The login of an analyst cannot fill the disk of the embedded Postgres."""
+"""A login of an analyst can fill neither the disk nor the cores."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def test_notifications_are_limited(analyst: str) -> None:
         )
         with pytest.raises(errors.ProgramLimitExceeded, match="NOTIFY queue"):
             writing.execute(many)
+
+
+def test_a_login_has_three_sessions(analyst: str) -> None:
+    with (
+        psycopg.connect(analyst),
+        psycopg.connect(analyst),
+        psycopg.connect(analyst),
+        pytest.raises(psycopg.OperationalError, match="too many connections for role"),
+    ):
+        psycopg.connect(analyst)
 
 
 #: Each writes its text to the log of a server with default settings.
