@@ -36,7 +36,7 @@ ARCHIVES = "archives"
 _HELD_LOCKS = "FROM pg_locks WHERE locktype = 'advisory' AND objsubid"
 _HALF_SENT_REQUESTS = 1_500
 _SLOW_BODIES = 200
-_ANALYST_SESSIONS = 3
+_ANALYST_SESSIONS = 3  # as many as a login may have
 _BOXES = 2_000
 _LARGE_FILTER_CONDITIONS = 64
 

@@ -29,8 +29,8 @@ async def test_a_hostile_name_of_a_collection_is_refused(house: House, marks: st
         assert "at most 200" in added
         searched = await call(alice, "search_images", query="x", collection=name)
         assert "at most 200" in searched
-        assert "at most 60,000" in await read(alice, f"sightline://collection/{name}")
-        short = await read(alice, f"sightline://collection/{name[:50_000]}")
+        assert "at most 65,536 bytes" in await read(alice, f"sightline://collection/{name}")
+        short = await read(alice, f"sightline://collection/{name[:5_000]}")
         assert "Unknown collection" in short
 
 

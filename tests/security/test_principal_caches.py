@@ -46,6 +46,7 @@ ALLOWED_CACHES = {
     ("storage/ingest/decode/worker_process.py", "cache"): "types of messages",
     ("storage/postgres/programs.py", "cache"): "programs of Postgres",
     ("storage/text/lexer.py", "cache"): "the dictionary of jieba",
+    ("storage/text/special_tokens.py", "lru_cache"): "forms of single characters",
     ("tools/answers/confidence.py", "cache"): "calibration files",
 }
 _CACHE_MODULES = ("functools", "cachetools", "async_lru", "cachetools.func")
