@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,8 @@ from sightline.storage.db.pool import Database
 from sightline.storage.postgres import EmbeddedPostgres
 
 _TEMPLATE = "template_sightline"
+#: Hits with equal scores have the order of their ids, which depends on the key.
+_ID_KEY = hashlib.sha256(b"2").digest()
 _numbers = itertools.count()
 
 
@@ -41,7 +44,10 @@ def postgres_dsn(postgres_server: EmbeddedPostgres) -> str:
 def _template(postgres_dsn: str) -> str:
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-    schema_migration.upgrade(make_conninfo(postgres_dsn, dbname=_TEMPLATE))
+    template = make_conninfo(postgres_dsn, dbname=_TEMPLATE)
+    schema_migration.upgrade(template)
+    with psycopg.connect(template, autocommit=True) as connection:
+        connection.execute("UPDATE sightline.id_key SET key = %s", [_ID_KEY])
     return _TEMPLATE
 
 
