@@ -97,7 +97,7 @@ def create_app(
             audit=audit,
             call_timeout_seconds=settings.limits.call_timeout_seconds,
             rate_limiter=RateLimiter(
-                calls_per_minute=settings.rate_limit.max_calls_per_minute,
+                per_minute=settings.rate_limit.max_calls_per_minute,
                 burst=max(1, settings.rate_limit.max_calls_per_minute // 5),
                 max_concurrent=settings.rate_limit.max_concurrent_calls,
             ),

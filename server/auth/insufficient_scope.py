@@ -1,27 +1,33 @@
 """Answer 403 ``insufficient_scope`` if a signed token lacks a scope.
 
 The MCP specification ("Runtime Insufficient Scope Errors") requires HTTP 403 with a challenge.
-Clients then request the scope from the authorization server. The body is a JSON-RPC error with the
-same message. A static token has no authorization server, so its caller gets a tool error instead.
+Clients then request the scope from the authorization server. A static token has no authorization
+server, so its caller gets a tool error instead.
 
-`InsufficientScope` only formats the answer. `SightlineServer` checks the scopes of each call.
+`InsufficientScope` only writes message and challenge. `SightlineServer` checks the scopes of each
+call, and `MessageLimits` responds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.types import INVALID_REQUEST, ErrorData, JSONRPCError
-from starlette.responses import Response
 from starlette.types import Scope
 
 from sightline.server.auth import scopes
 
 #: Returns the scope that the caller lacks for a JSON-RPC method with these parameters.
 ScopeCheck = Callable[[str, Mapping[str, Any]], Awaitable[scopes.MissingScope | None]]
+
+
+class Challenge(NamedTuple):
+    """The message of a refusal, and the value of its header ``WWW-Authenticate``."""
+
+    message: str
+    authenticate: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class InsufficientScope:
     scope_prefix: str
     metadata_url: str
 
-    async def __call__(self, scope: Scope, message: Mapping[str, Any]) -> Response | None:
+    async def __call__(self, scope: Scope, message: Mapping[str, Any]) -> Challenge | None:
         """Return the challenge for a JSON-RPC message, or None if its token is sufficient."""
         if not _may_lack_scope(scope.get("user")):
             return None
@@ -42,24 +48,13 @@ class InsufficientScope:
         )
         if missing is None:
             return None
-        id_ = message.get("id")
-        error = JSONRPCError(
-            jsonrpc="2.0",
-            id=id_ if isinstance(id_, int | str) else None,
-            error=ErrorData(code=INVALID_REQUEST, message=missing.message),
-        )
         needed = self.scope_prefix + missing.scope
         fields = (
             f'error="insufficient_scope", scope="{needed}", '
             f'resource_metadata="{self.metadata_url}", '
             f'error_description="this operation needs the scope {needed}"'
         )
-        return Response(
-            error.model_dump_json(by_alias=True, exclude_unset=True),
-            403,
-            {"WWW-Authenticate": f"Bearer {fields}"},
-            "application/json",
-        )
+        return Challenge(missing.message, f"Bearer {fields}")
 
 
 def _may_lack_scope(user: object) -> bool:

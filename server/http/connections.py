@@ -27,10 +27,11 @@ logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
-#: Chunks of a few bytes cost a thousand times more than their bytes.
+#: Parsing a chunk takes time even if it has one byte, so their mean size has a minimum.
 _MIN_MEAN_CHUNK_BYTES = 64
+#: Chunks of a body that may have any size.
 _FREE_CHUNKS = 1024
-#: Networks that one customer of a provider has.
+#: Length of the network prefix that a provider gives to one customer.
 _IPV6_PREFIX = 64
 _BUSY_RESPONSE = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
@@ -84,7 +85,7 @@ class Connections:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
-        #: Then requests of several callers share a connection.
+        #: Behind a proxy, requests of several callers share a connection.
         self.has_proxy = has_proxy
         self.clock = clock
         self._max_total = max_total

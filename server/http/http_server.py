@@ -128,16 +128,14 @@ def _principal_limits(
     if http_auth is not None:
         calls_per_minute = settings.rate_limit.max_calls_per_minute
         per_minute = _REQUESTS_PER_CALL * calls_per_minute
-        limiter = RateLimiter(calls_per_minute=per_minute, burst=max(1, per_minute // 4))
+        limiter = RateLimiter(per_minute=per_minute, burst=max(1, per_minute // 4))
         middleware.append(Middleware(limit_requests, rate_limiter=limiter))
-        session_rate = RateLimiter(
-            calls_per_minute=calls_per_minute, burst=limits.max_sessions_each
-        )
+        session_rate = RateLimiter(per_minute=calls_per_minute, burst=limits.max_sessions_each)
         request_rate = RateLimiter(
-            calls_per_minute=calls_per_minute, burst=max(_MIN_BURST, calls_per_minute // 5)
+            per_minute=calls_per_minute, burst=max(_MIN_BURST, calls_per_minute // 5)
         )
         byte_rate = RateLimiter(
-            calls_per_minute=_BYTES_PER_CALL * calls_per_minute,
+            per_minute=_BYTES_PER_CALL * calls_per_minute,
             burst=_BURST_BODIES * limits.max_body_bytes,
         )
     max_requests = settings.http.max_connections

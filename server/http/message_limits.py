@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sightline.server.auth.insufficient_scope import Challenge
 from sightline.server.config.hosts import MCP_PATH
 from sightline.server.http.fair_budget import principal_of
 from sightline.server.http.http_limits import HttpLimits
@@ -39,8 +40,8 @@ _MESSAGE = ("http", "POST", MCP_PATH)
 #: By `SightlineServer` and `SessionLimits`; a ping is cheap.
 _COUNTED_ELSEWHERE = ("tools/call", "resources/read", "prompts/get", "initialize", "ping")
 
-#: Returns the response to a JSON-RPC request that needs another token.
-MessageCheck = Callable[[Scope, dict[str, Any]], Awaitable[Response | None]]
+#: Returns the challenge of a JSON-RPC request that needs another token.
+MessageCheck = Callable[[Scope, dict[str, Any]], Awaitable[Challenge | None]]
 
 
 class MessageLimits:
@@ -119,7 +120,12 @@ class MessageLimits:
             refusal = _limited(self._request_rate, principal, 1, what, message["id"])
             if refusal is not None:
                 return refusal
-        return None if self._check is None else await self._check(scope, message)
+        challenge = None if self._check is None else await self._check(scope, message)
+        if challenge is None:
+            return None
+        refusal = _error(HTTPStatus.FORBIDDEN, challenge.message, message.get("id"))
+        refusal.headers["WWW-Authenticate"] = challenge.authenticate
+        return refusal
 
 
 def _size_limit(message: dict[str, Any]) -> tuple[str, int | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from mcp.shared.inbound import MCP_METHOD_HEADER
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,18 +16,15 @@ from sightline.server.config.hosts import MCP_PATH
 from sightline.server.http.fair_budget import FairBudget, principal_of
 from sightline.server.http.http_limits import HttpLimits
 
-_METHOD_HEADER = "mcp-method"
 _LISTEN = "subscriptions/listen"
-_RETRY_AFTER = {"Retry-After": "1"}
 
 
 class _RefusedError(Exception):
     """Carries the response to a request that exceeds a limit."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message)
-        headers = _RETRY_AFTER if status == 429 else {}
-        self.response = PlainTextResponse(message + "\n", status, headers)
+        self.response = PlainTextResponse(message + "\n", 429, {"Retry-After": "1"})
 
 
 class RequestBudgets:
@@ -67,7 +65,7 @@ class RequestBudgets:
 
 def _hold(held: ExitStack, budget: FairBudget, principal: str, amount: int, refusal: str) -> None:
     if not budget.acquire(principal, amount):
-        raise _RefusedError(refusal, 429)
+        raise _RefusedError(refusal)
     held.callback(budget.release, principal, amount)
 
 
@@ -76,4 +74,4 @@ def _is_stream(scope: Scope) -> bool:
     if scope["path"] != MCP_PATH:
         return False
     # The SDK rejects a request whose header does not match its body.
-    return scope["method"] == "GET" or Headers(scope=scope).get(_METHOD_HEADER) == _LISTEN
+    return scope["method"] == "GET" or Headers(scope=scope).get(MCP_METHOD_HEADER) == _LISTEN

@@ -75,7 +75,7 @@ class Audit:
         outcome: Outcome,
         seconds: float,
     ) -> None:
-        """Write one finished call: a tool name or ``resources/read``.
+        """Write one finished call: a tool name, ``unknown tool`` or a method.
 
         Of cheap calls, only the first of a minute is written, with the number of those since the
         last line.

@@ -33,12 +33,13 @@ class _TokenBucket:
 class RateLimiter:
     """One token bucket and one count of running calls for each principal.
 
-    A limit of 0 means unlimited. ``burst`` is the capacity of a bucket. A principal is forgotten
-    when nothing of it runs and its bucket is full again, so that new principals cannot reset the
-    limits of others.
+    ``per_minute`` is how much a principal may take (calls, requests or bytes), 0 without a limit.
+    ``burst`` is the capacity of a bucket. ``max_concurrent`` limits running calls, 0 does not. A
+    principal is forgotten when nothing of it runs and its bucket is full again, so that new
+    principals cannot reset the limits of others.
     """
 
-    calls_per_minute: int
+    per_minute: int
     burst: int
     max_concurrent: int = 0
     clock: Callable[[], float] = time.monotonic
@@ -70,18 +71,18 @@ class RateLimiter:
 
     def acquire(self, principal: str, amount: int = 1) -> int:
         """Take an amount and return 0, or return the seconds until it is available."""
-        if not self.calls_per_minute:
+        if not self.per_minute:
             return 0
         bucket = self._bucket(principal)
         self._refill(bucket)
         if bucket.tokens < amount:
-            return max(1, math.ceil((amount - bucket.tokens) * 60 / self.calls_per_minute))
+            return max(1, math.ceil((amount - bucket.tokens) * 60 / self.per_minute))
         bucket.tokens -= amount
         return 0
 
     def _refill(self, bucket: _TokenBucket) -> None:
         now = self.clock()
-        refill = (now - bucket.updated_at) * self.calls_per_minute / 60
+        refill = (now - bucket.updated_at) * self.per_minute / 60
         bucket.tokens = min(self.burst, bucket.tokens + refill)
         bucket.updated_at = now
 
@@ -99,7 +100,7 @@ class RateLimiter:
             if bucket.running_calls:
                 self._buckets.move_to_end(principal)
                 return
-            if self.calls_per_minute and bucket.tokens < self.burst:
+            if self.per_minute and bucket.tokens < self.burst:
                 return
             del self._buckets[principal]
 

@@ -50,7 +50,7 @@ from sightline.tools.shared.tool_results import to_resource_error
 
 logger = logging.getLogger(__name__)
 
-#: The name of resource reads in metrics and in the audit log.
+#: Names of resource reads and prompts in metrics and in the audit log.
 _READ_RESOURCE = "resources/read"
 _GET_PROMPT = "prompts/get"
 #: Metrics and the audit log contain no names that a caller made up.
@@ -263,7 +263,6 @@ class SightlineServer(MCPServer[Dependencies]):
             nonlocal outcome
             outcome = value
 
-        token = get_access_token()
         started = time.perf_counter()
         try:
             with self._metrics.running.track_inprogress():
@@ -274,7 +273,7 @@ class SightlineServer(MCPServer[Dependencies]):
             self._audit.record(
                 call,
                 arguments,
-                principal=None if token is None else token.client_id,
+                principal=_caller_name(),
                 outcome=outcome,
                 seconds=seconds,
             )
@@ -297,8 +296,8 @@ class SightlineServer(MCPServer[Dependencies]):
     @contextmanager
     def _admitted(self, missing: scopes.MissingScope | None) -> Iterator[None]:
         """Apply the rate limit of the principal (none without a token), then the scope."""
-        token = get_access_token()
-        with nullcontext() if token is None else self._rate_limiter.limit(token.client_id):
+        name = _caller_name()
+        with nullcontext() if name is None else self._rate_limiter.limit(name):
             if missing is not None:
                 raise NotAllowedError(missing.message)
             yield

@@ -108,7 +108,7 @@ class ToolEnvironment:
             "test",
             metrics=Metrics(),
             audit=Audit(None),
-            rate_limiter=RateLimiter(calls_per_minute=0, burst=1),
+            rate_limiter=RateLimiter(per_minute=0, burst=1),
             call_timeout_seconds=60,
             lifespan=lifespan,
             log_level="WARNING",

@@ -30,7 +30,7 @@ class Clock:
 
 def test_a_bucket_allows_a_burst_and_refills_at_a_constant_rate() -> None:
     clock = Clock()
-    limiter = RateLimiter(calls_per_minute=30, burst=3, clock=clock)
+    limiter = RateLimiter(per_minute=30, burst=3, clock=clock)
     assert [limiter.acquire("ann") for _ in range(5)] == [0, 0, 0, 2, 2]
     clock.now += 1.0
     assert limiter.acquire("ann") == 1
@@ -42,12 +42,12 @@ def test_a_bucket_allows_a_burst_and_refills_at_a_constant_rate() -> None:
 
 
 def test_each_principal_has_its_own_bucket() -> None:
-    limiter = RateLimiter(calls_per_minute=1, burst=1, clock=Clock())
+    limiter = RateLimiter(per_minute=1, burst=1, clock=Clock())
     assert [limiter.acquire(name) for name in ("ann", "ben", "ann")] == [0, 0, 60]
 
 
 def test_a_call_counts_as_running_until_it_returns_or_fails() -> None:
-    limiter = RateLimiter(calls_per_minute=0, burst=1, max_concurrent=1)
+    limiter = RateLimiter(per_minute=0, burst=1, max_concurrent=1)
 
     def refused() -> bool:
         try:
@@ -66,7 +66,7 @@ def test_a_call_counts_as_running_until_it_returns_or_fails() -> None:
 
 def test_many_new_principals_do_not_reset_the_limits_of_others() -> None:
     clock = Clock()
-    limiter = RateLimiter(calls_per_minute=60, burst=1, max_concurrent=1, clock=clock)
+    limiter = RateLimiter(per_minute=60, burst=1, max_concurrent=1, clock=clock)
     with limiter.limit("ann"):
         for number in range(30_000):
             limiter.acquire(f"jwt:{number}")
@@ -83,7 +83,7 @@ def test_many_new_principals_do_not_reset_the_limits_of_others() -> None:
 
 def test_idle_principals_are_forgotten() -> None:
     clock = Clock()
-    limiter = RateLimiter(calls_per_minute=60, burst=2, clock=clock)
+    limiter = RateLimiter(per_minute=60, burst=2, clock=clock)
     for number in range(1000):
         limiter.acquire(f"jwt:{number}")
     clock.now += 1

@@ -42,7 +42,7 @@ class ServerFixture:
             "test",
             metrics=self.metrics,
             audit=Audit(None),
-            rate_limiter=RateLimiter(calls_per_minute=0, burst=1),
+            rate_limiter=RateLimiter(per_minute=0, burst=1),
             call_timeout_seconds=call_timeout_seconds,
             lifespan=_nothing,
             log_level="WARNING",
