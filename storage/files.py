@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,9 @@ def replace_private(path: Path) -> Iterator[BinaryIO]:
     target = path.resolve()
     if target.exists() and not target.is_file():
         raise SpecialFileError(errno.ENXIO, "is not a regular file", str(path))
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    # In a container a process often gets the id of the one that was killed and left its file.
+    unique = f"{os.getpid()}.{secrets.token_hex(4)}"
+    partial = target.with_name(f".{target.name}.{unique}.partial")
     try:
         with create_private(partial) as file:
             yield file

@@ -105,6 +105,15 @@ def test_a_failure_keeps_the_file_that_was_there(tmp_path: Path) -> None:
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file", "old")]
 
 
+def test_an_unfinished_file_of_the_same_process_id_does_not_stop_the_next_write(
+    tmp_path: Path,
+) -> None:
+    with replace_private(tmp_path / "file"):  # what a process killed here would leave
+        assert list(tmp_path.glob(".*.partial"))
+        write_private(tmp_path / "file", "new")
+        assert (tmp_path / "file").read_text() == "new"
+
+
 def test_a_device_is_not_replaced() -> None:
     with pytest.raises(SpecialFileError), replace_private(Path("/dev/null")):
         pass
