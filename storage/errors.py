@@ -15,7 +15,7 @@ SightlineError
 ├── SpaceMismatchError        an encoder does not match the embedding space
 └── ModelError                a model failed
     ├── ModelUnavailableError it is loading or cannot be reached; retry later
-    └── ModelOverloadedError  its queue is full; retry later
+    └── ModelOverloadedError  too many calls wait for it; retry later
 """
 
 from __future__ import annotations
@@ -144,4 +144,4 @@ class ModelUnavailableError(ModelError):
 
 
 class ModelOverloadedError(ModelError):
-    """The queue of a model is full."""
+    """Too many calls wait for a model or another shared resource."""

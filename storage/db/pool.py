@@ -27,6 +27,7 @@ from sightline.storage.db.schema_safety import require_safe_schemas, search_path
 from sightline.storage.errors import (
     DatabaseUnavailableError,
     LockTimeoutError,
+    ModelOverloadedError,
     SchemaError,
     StorageError,
 )
@@ -294,6 +295,8 @@ async def _take_turn(
     try:
         async with asyncio.timeout(seconds):
             await stack.enter_async_context(slots.hold(caller))
+    except ModelOverloadedError as error:
+        raise DatabaseUnavailableError(f"{error}.") from error
     except TimeoutError:
         share = "" if caller is None else ", or the half of them that your calls may have,"
         raise DatabaseUnavailableError(

@@ -12,6 +12,7 @@ from pgvector import HalfVector
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sightline.server.database import schema_migration
+from sightline.storage.db import pool
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import DatabaseUnavailableError, SchemaError, StorageError
 from sightline.storage.postgres import EmbeddedPostgres, pidfile
@@ -97,6 +98,20 @@ async def test_a_busy_pool_is_reported(database_dsn: str) -> None:
         with pytest.raises(DatabaseUnavailableError, match=r"All 1 .* busy for 2 s"):
             await one(database, b"SELECT 1")
     assert await one(database, b"SELECT 1") == 1
+    await database.close()
+
+
+async def test_too_many_waiting_calls_are_reported(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_MAX_WAITING", 1)
+    database = await Database.open(database_dsn, max_connections=1)
+    async with database.connection():
+        waiting = asyncio.create_task(one(database, b"SELECT 1"))
+        await asyncio.sleep(0)
+        with pytest.raises(DatabaseUnavailableError, match="1 of your calls already wait"):
+            await one(database, b"SELECT 1")
+    assert await waiting == 1
     await database.close()
 
 
