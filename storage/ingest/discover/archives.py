@@ -71,19 +71,13 @@ def read_archive(
     Raises MediaError if it is broken.
     """
     with _open_archive(request.path, request.name, options, report_alive) as tree:
-        warnings: list[messages.PartWarning] = []
-
-        def warn(code: str, name: str, reason: str) -> None:
-            warnings.append(messages.PartWarning(code, reason, name))
-
-        sidecars = SidecarLoader(tree, options, warn, report_alive)
+        sidecars = SidecarLoader(tree, options, report_alive)
         for item in tree.walk():
             if isinstance(item, TreeFolder):
                 sidecars.enter(item)
             else:
                 yield tree.file_of(item, sidecars)
-            yield from warnings
-            warnings.clear()
+            yield from sidecars.take_warnings()
 
 
 @contextlib.contextmanager

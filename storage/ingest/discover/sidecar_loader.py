@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker.worker_protocol import PartWarning
 from sightline.storage.ingest.discover.caption_tables import CaptionTableStack, parse_caption_table
 from sightline.storage.ingest.discover.sidecars import (
     TABLE_NAMES,
     Sidecar,
     TreeFile,
     TreeFolder,
-    WarningSink,
     merge_sidecars,
     parse_sidecar,
 )
 from sightline.storage.ingest.ingest_options import IngestOptions
 
 _MAX_SIDECARS = 20
+_MAX_WARNINGS = 1_000  # of one file or folder; the summary shows a few
 
 
 class SidecarTree(Protocol):
@@ -41,9 +42,9 @@ class SidecarLoader:
 
     tree: SidecarTree
     options: IngestOptions
-    warn: WarningSink
     report_alive: Callable[[], None]
     _tables: CaptionTableStack = field(default_factory=CaptionTableStack)
+    _warnings: list[PartWarning] = field(default_factory=list)
 
     def enter(self, folder: TreeFolder) -> None:
         """Load the caption tables of a folder."""
@@ -53,7 +54,7 @@ class SidecarLoader:
             if path in folder.files and (data := self._read(path, self.options.max_table_bytes)):
                 name = self.tree.display_name(path)
                 tables.append(
-                    parse_caption_table(name, data, max_row_bytes, self.warn, self.report_alive)
+                    parse_caption_table(name, data, max_row_bytes, self._warn, self.report_alive)
                 )
         self._tables.enter(folder.path, tables)
 
@@ -66,20 +67,29 @@ class SidecarLoader:
         left_bytes = self.options.max_sidecar_bytes
         if len(file.sidecars) > _MAX_SIDECARS:
             reason = f"has {len(file.sidecars):,} sidecars; only {_MAX_SIDECARS} are read"
-            self.warn("sidecar_unreadable", self.tree.display_name(file.path), reason)
+            self._warn("sidecar_unreadable", self.tree.display_name(file.path), reason)
         for path in file.sidecars[:_MAX_SIDECARS]:
             try:
                 if (data := self._read(path, left_bytes)) is not None:
                     left_bytes = max(1, left_bytes - len(data))
                     sidecars.append(parse_sidecar(path, data))
             except Exception as error:  # noqa: BLE001 - one sidecar must not end the ingest
-                self.warn("sidecar_broken", self.tree.display_name(path), str(error))
-        return merge_sidecars(sidecars + self._tables.lookup(file.path, self.warn))
+                self._warn("sidecar_broken", self.tree.display_name(path), str(error))
+        return merge_sidecars(sidecars + self._tables.lookup(file.path, self._warn))
+
+    def take_warnings(self) -> list[PartWarning]:
+        """Return the warnings since the last call, as many as are kept."""
+        taken, self._warnings = self._warnings, []
+        return taken
+
+    def _warn(self, code: str, name: str, reason: str) -> None:
+        if len(self._warnings) < _MAX_WARNINGS:
+            self._warnings.append(PartWarning(code, reason, name))
 
     def _read(self, path: str, max_bytes: int) -> bytes | None:
         try:
             return self.tree.read(path, max_bytes)
         except MediaError as error:
             if error.code != "empty":
-                self.warn("sidecar_unreadable", self.tree.display_name(path), str(error))
+                self._warn("sidecar_unreadable", self.tree.display_name(path), str(error))
             return None

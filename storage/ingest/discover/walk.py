@@ -31,7 +31,6 @@ from sightline.storage.ingest.discover.sidecars import (
 from sightline.storage.ingest.ingest_options import IngestOptions
 
 _MAX_DEPTH = 200
-_MAX_WARNINGS = 1_000  # of one table; the summary shows a few
 
 
 def read_tree(
@@ -43,13 +42,7 @@ def read_tree(
     Archives are yielded closed. Runs in a worker: tables and sidecars are of strangers.
     """
     tree = DirectoryTree(InputPath(request.given, request.real), dict(request.only or ()))
-    warnings: list[messages.PartWarning] = []
-
-    def warn(code: str, name: str, reason: str) -> None:
-        warnings.append(messages.PartWarning(code, reason, name))
-        del warnings[_MAX_WARNINGS:]
-
-    sidecars = SidecarLoader(tree, options, warn, report_alive)
+    sidecars = SidecarLoader(tree, options, report_alive)
     for item in tree.walk():
         report_alive()
         if isinstance(item, TreeFolder):
@@ -58,8 +51,7 @@ def read_tree(
             if file.code is None and file_type_of(item.path) != "archive":
                 file = file._replace(sidecar=sidecars.load(item))
             yield file
-        yield from warnings
-        warnings.clear()
+        yield from sidecars.take_warnings()
 
 
 def trees_of(inputs: Sequence[IngestInput]) -> list[messages.TreeRequest | Upload | RemoteFile]:

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.worker_protocol import ArchiveRequest, FoundFile
+from sightline.storage.ingest.decode.worker.worker_protocol import (
+    ArchiveRequest,
+    FoundFile,
+    PartWarning,
+)
 from sightline.storage.ingest.discover.archives import read_archive
 from sightline.storage.ingest.ingest_options import IngestOptions
 
@@ -177,3 +181,11 @@ def test_a_repeated_member_is_ingested_once(album: Path) -> None:
         warnings.simplefilter("ignore")
         path = pack_zip(album.parent / "x", [("a.jpg", b"1"), ("a.jpg", b"2")])
     assert [each.data for each in discovered(path)] == [b"2"]
+
+
+@every_kind
+def test_a_table_of_broken_rows_gives_a_limited_number_of_warnings(album: Path, pack: Pack) -> None:
+    path = pack(album.parent / "x", [("a.jpg", b"A"), ("metadata.jsonl", b"{\n" * 5_000)])
+    parts = list(read_archive(ArchiveRequest(path.name, str(path)), IngestOptions(), lambda: None))
+    assert sum(isinstance(part, PartWarning) for part in parts) == 1_000
+    assert sum(isinstance(part, FoundFile) for part in parts) == 1
