@@ -1,4 +1,4 @@
-"""Bring text of strangers into a Unicode normal form, in linear time.
+"""Bring untrusted text into a Unicode normal form, in linear time.
 
 Only this module calls `unicodedata.normalize`, which sorts a run of combining marks in quadratic
 time and holds the lock of the interpreter: 100,000 marks would stop the server for half a minute.

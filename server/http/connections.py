@@ -125,8 +125,8 @@ class Connections:
     def _least_useful(self, rivals: Sequence[LimitedProtocol]) -> LimitedProtocol | None:
         """Return the connection that makes room for a new one, None if all are busy.
 
-        First the oldest of strangers, and of principals with many idle ones; then those that are
-        themselves new; last the few idle ones of a principal.
+        First the oldest of callers without a token, and of principals with many idle ones; then
+        those that are themselves new; last the idle ones of other principals.
         """
         idle = {each: state for each in rivals if (state := each.idle_state()) is not None}
         counts = Counter(state.principal for state in idle.values())
@@ -158,7 +158,7 @@ class Connections:
 
 
 class IdleState(NamedTuple):
-    """Whose idle connection it is (None: a stranger's), and since when."""
+    """The principal of an idle connection (None: no token), and since when it is idle."""
 
     principal: str | None
     since: float

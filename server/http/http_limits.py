@@ -22,7 +22,7 @@ class HttpLimits:
     resume_seconds: float = 30.0
     #: Open event streams of a principal. A session has one.
     max_streams_each: int = 64
-    #: Idle connections of a principal that are kept rather than those of strangers.
+    #: Idle connections of a principal that are closed after those of callers without a token.
     max_idle_each: int = 64
     #: Time to send the head of a request.
     head_seconds: float = 10.0

@@ -2,7 +2,7 @@
 
 A model reads what a person does not see: tag characters spell instructions, a bidirectional
 override reverses a name, an escape sequence hides a line. Captions, names, metadata and texts come
-from files of strangers, so the result says how many characters were removed and where.
+from untrusted files, so the result says how many characters were removed and where.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write everything that a command prints to stdout and stderr.
 
-Captions, names and errors contain text of strangers. Written as it is, an escape sequence in it
+Captions, names and errors contain untrusted text. Written as it is, an escape sequence in it
 could clear the screen, fill the clipboard or hide a line, and a line break could forge one. So
 every hidden character is written as a visible escape, and nothing is read as markup.
 """
