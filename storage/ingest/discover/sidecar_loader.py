@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sightline.storage.errors import MediaError
@@ -61,7 +61,8 @@ class SidecarLoader:
     def load(self, file: TreeFile) -> Sidecar | None:
         """Return the merged sidecars of a file; broken ones are warnings.
 
-        All of them together have the limit of one: a video can have any number of subtitles.
+        All of them together have the limits of one: a video can have any number of subtitles. If
+        they have too much metadata, only those of the closest sidecar with metadata are used.
         """
         sidecars: list[Sidecar] = []
         left_bytes = self.options.max_sidecar_bytes
@@ -75,7 +76,16 @@ class SidecarLoader:
                     sidecars.append(parse_sidecar(path, data))
             except Exception as error:  # noqa: BLE001 - one sidecar must not end the ingest
                 self._warn("sidecar_broken", self.tree.display_name(path), str(error))
-        return merge_sidecars(sidecars + self._tables.lookup(file.path, self._warn))
+        sidecars += self._tables.lookup(file.path, self._warn)
+        try:
+            return merge_sidecars(sidecars)
+        except ValueError as error:
+            reason = f"with all sidecars it {error}; only the closest metadata are used"
+            self._warn("sidecar_broken", self.tree.display_name(file.path), reason)
+        closest = next(each for each in sidecars if each.metadata)
+        return merge_sidecars(
+            [each if each is closest else replace(each, metadata={}) for each in sidecars]
+        )
 
     def take_warnings(self) -> list[PartWarning]:
         """Return the warnings since the last call, as many as are kept."""

@@ -101,19 +101,21 @@ def parse_mapping(values: Mapping[str, Any]) -> Sidecar:
     if captured_at is not None and not isinstance(captured_at, str):
         raise ValueError(f"{CAPTURED_KEY} is {shown(captured_at)}; it must be an ISO 8601 string")
     cleaned = clean_json(metadata)
-    if len(cleaned) > _MAX_KEYS:
-        raise ValueError(f"has {len(cleaned):,} metadata keys; the limit is {_MAX_KEYS}")
-    _check_length("metadata", json.dumps(cleaned, ensure_ascii=False))
+    _check_metadata(cleaned)
     return Sidecar(_clean_caption(caption), cleaned, captured_at)
 
 
 def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
-    """Merge sidecars; earlier ones win. Returns None if there are none."""
+    """Merge sidecars; earlier ones win. Returns None if there are none.
+
+    Raises ValueError if they have too much metadata together.
+    """
     if not sidecars:
         return None
     metadata: dict[str, Any] = {}
     for each in reversed(sidecars):
         metadata |= each.metadata
+    _check_metadata(metadata)
     caption = next((each.caption for each in sidecars if each.caption), None)
     captured_at = next((each.captured_at for each in sidecars if each.captured_at), None)
     subtitles = tuple(cue for each in sidecars for cue in each.subtitles)
@@ -191,6 +193,12 @@ def _check_depth(value: object) -> None:
         if not level:
             return
     raise ValueError(f"is nested more than {_MAX_DEPTH} levels deep")
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    if len(metadata) > _MAX_KEYS:
+        raise ValueError(f"has {len(metadata):,} metadata keys; the limit is {_MAX_KEYS}")
+    _check_length("metadata", json.dumps(metadata, ensure_ascii=False))
 
 
 def _clean_caption(text: str | None) -> str | None:

@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,6 +9,7 @@ from sightline.storage.ingest.discover.caption_tables import (
     CaptionTableStack,
     parse_caption_table,
 )
+from sightline.storage.ingest.discover.input_paths import resolve_inputs
 from sightline.storage.ingest.discover.sidecars import (
     Sidecar,
     merge_sidecars,
@@ -14,6 +17,7 @@ from sightline.storage.ingest.discover.sidecars import (
     parse_sidecar,
     sidecars_of,
 )
+from tests.support.discovery import discover
 
 
 class Warnings(list[tuple[str, str, str]]):
@@ -79,6 +83,30 @@ def test_the_closest_sidecar_wins() -> None:
     far = Sidecar("far", {"a": 2, "b": 2}, "2024-01-01")
     assert merge_sidecars([near, far]) == Sidecar("near", {"a": 1, "b": 2}, "2024-01-01")
     assert merge_sidecars([]) is None
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "words"),
+    [
+        ({str(n): 1 for n in range(150)}, {str(n): 1 for n in range(100, 201)}, "201 metadata"),
+        ({"near": "x" * 40_000}, {"far": "x" * 40_000}, "characters of metadata"),
+    ],
+)
+def test_all_sidecars_of_a_file_have_the_limits_of_one(
+    album: Path, near: dict[str, Any], far: dict[str, Any], words: str
+) -> None:
+    caption, time = {"caption": "a cat"}, {"captured_at": "2024-05-03"}
+    row = {"file_name": "0000.jpg", **far, **time}
+    (album / "0000.jpg").write_bytes(b"x")
+    (album / "0000.txt").write_text("two dogs")
+    (album / "0000.json").write_text(json.dumps({**near, **caption}))
+    (album / "metadata.jsonl").write_text(json.dumps(row))
+    warnings = Warnings()
+    found = {file.name: file.sidecar for file in discover(resolve_inputs([album]), warnings)}
+    assert found[str(album / "0000.jpg")] == Sidecar("two dogs", near, "2024-05-03")
+    ((code, name, reason),) = warnings
+    assert (code, name) == ("sidecar_broken", str(album / "0000.jpg"))
+    assert words in reason
 
 
 def test_the_hash_changes_only_with_the_content() -> None:
