@@ -1,5 +1,5 @@
--- The schemas stay: sightline holds the version and the locks, and not every role may create schemas again. The
--- extension and the roles stay: other databases or schemas may use them.
+-- The schemas stay: sightline holds the version and the locks, and not every role may create
+-- schemas again. The extension and the roles stay: other databases or schemas may use them.
 DROP VIEW
     analytics.assets, analytics.sources, analytics.passages, analytics.annotations,
     analytics.regions, analytics.embeddings, analytics.embedding_spaces, analytics.searches,

@@ -13,8 +13,8 @@ SELECT '[1]'::halfvec;
 -- Tables
 ---------------------------------------------------------------------------------------------------
 
--- Locks that are shared or that SQL takes; storage/db/row_locks.py inserts the others. env.py creates
--- the table, for its own lock.
+-- Locks of every installation; storage/db/row_locks.py inserts the others at their first use.
+-- env.py creates the table, for its own lock.
 INSERT INTO sightline.lock (name) VALUES ('blobs'), ('embedding_spaces'), ('roles')
 ON CONFLICT DO NOTHING;
 
@@ -451,7 +451,7 @@ END
 $$;
 
 ---------------------------------------------------------------------------------------------------
--- Row-level security by collection; see docs/tenancy.md
+-- Row-level security by collection; see docs/explanation/security.md
 --
 -- Three roles without login, created by ensure_roles() below:
 --   sightline_analyst          analysts' roles are members; reads the schema analytics
@@ -832,8 +832,9 @@ COMMENT ON FUNCTION analytics.nearest IS
     'The k other assets most similar to an asset, by cosine distance, through the index; from all '
     'collections of the embedding space.';
 
--- Reads the result of `sightline analyze` and searches only newer assets, with a small ef_search
--- that finds about 97% of the near pairs.
+-- Reads the result of `sightline analyze` and searches only newer assets, and crowded ones for a
+-- caller that sees several but not all collections. Its small ef_search finds about 97% of the near
+-- pairs.
 CREATE FUNCTION analytics.duplicates(
     max_distance double precision DEFAULT 0.05, embedding_space integer DEFAULT NULL,
     collection_name text DEFAULT NULL, max_neighbors integer DEFAULT 10
@@ -899,8 +900,8 @@ END
 $$;
 COMMENT ON FUNCTION analytics.duplicates IS
     'Pairs of assets within a cosine distance, each pair once, across collections; at most '
-    'max_neighbors per asset. Uses the last `sightline analyze`; newer assets take up to one '
-    'millisecond each.';
+    'max_neighbors per asset. Uses the last `sightline analyze`; newer assets, and assets with '
+    'many neighbors if you see only some collections, take up to one millisecond each.';
 
 CREATE FUNCTION analytics.clusters(
     k integer DEFAULT NULL, embedding_space integer DEFAULT NULL, collection_name text DEFAULT NULL

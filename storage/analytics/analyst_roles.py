@@ -61,7 +61,8 @@ async def ensure_query_role(
 async def _set_role_settings(connection: Connection, role: str) -> None:
     """Set the search path and the limits of a role.
 
-    Limits of what the role writes to the disk need a superuser; the role cannot change them.
+    Limits of what the role writes to the disk need a superuser, or a role that may set
+    ``temp_file_limit`` and ``log_min_messages``; the role itself cannot change them.
     """
     names = {
         "name": role,

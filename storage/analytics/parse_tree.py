@@ -44,9 +44,10 @@ def prepare_statement(query: sql.Composed) -> sql.Composed:
 async def refused_objects(connection: Connection, prepare: sql.Composed) -> list[str]:
     """Return the names of all that the query of ``prepare`` may not use.
 
-    Ends the transaction. Returns nothing where Postgres would write the tree to its log: only a
-    superuser can prevent that, as `grant-analyst` does. Raises what Postgres raises for an invalid
-    query, InvalidArgumentError for a query that is too large.
+    Ends the transaction. Returns nothing where Postgres would write the tree to its log. A
+    superuser, or a role that may set ``temp_file_limit`` and ``log_min_messages``, prevents that
+    with `grant-analyst`. Raises what Postgres raises for an invalid query, InvalidArgumentError for
+    a query that is too large.
     """
     if not await fetch_value(connection, _SQL["log_is_closed"]):
         return []

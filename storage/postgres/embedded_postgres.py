@@ -48,9 +48,8 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path, *, durable: bool = True, stop_seconds: float = 60.0) -> None:
         """Start the server of ``data_dir``, or join the running one.
 
-        ``stop_seconds``: maximum time that ``close`` waits. Raises ConfigurationError for an
-        unusable folder, StorageError with the end of the log if Postgres does not start.
-        ``durable=False`` is for tests.
+        ``stop_seconds``: see ``close``. ``durable=False`` is for tests. Raises ConfigurationError
+        for an unusable folder, StorageError with the end of the log if Postgres does not start.
         """
         self._control = data_dir.absolute() / "postgres"
         self._data = self._control / "data"
@@ -101,7 +100,8 @@ class EmbeddedPostgres:
     def close(self) -> None:
         """End this use; the last user stops the server. Idempotent.
 
-        Waits at most ``stop_seconds``; the server then continues to stop by itself.
+        The server is stopped at once, without an orderly end, if it still runs after
+        ``stop_seconds``. Waits at most twice that time.
         """
         if self._users < 0:
             return

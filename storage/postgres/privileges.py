@@ -12,7 +12,8 @@ from psycopg.rows import TupleRow
 
 # Volatile functions are revoked, also those of a later version of Postgres, and those below that
 # assign a transaction id or count the rows of tables. The kept ones change nothing outside of
-# their session. Temporary tables are files without a limit.
+# their session; nextval and setval also need rights on a sequence. Temporary tables are files
+# without a limit.
 _REVOKE = r"""
 DO $$
 DECLARE

@@ -145,8 +145,9 @@ class Programs:
         """End all sessions and stop the server; wait at most twice ``seconds``.
 
         A session inside a function that never looks for signals would keep the server for hours.
-        So it is stopped without the sessions then; the next start recovers from the log. Call it
-        only for a running server: ``pg_ctl`` signals any process with the stored id.
+        So after ``seconds`` the server is stopped in the mode immediate, and the next start
+        recovers from the log. Call it only for a running server: ``pg_ctl`` signals any process
+        with the stored id.
         """
         for mode in STOP_MODES:
             if pidfile.find(self._data) is not None:
