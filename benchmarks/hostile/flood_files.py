@@ -9,6 +9,8 @@ import tarfile
 import zipfile
 import zlib
 
+from tests.support.raw_pdf import write_pdf
+
 #: Each level of a nested form draws the level below twice.
 _FORM_LEVELS = 12
 _ZIP_MEMBERS = 1_000_000
@@ -51,26 +53,11 @@ def slow_pdf(number: int, pages: int = 50, levels: int = _FORM_LEVELS) -> bytes:
         parent = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents %d 0 R " % content
         objects.append(parent + resources_of % (0, first_form) + b" >>")
         objects.append(_stream(b"", b"%% %d of %d\n/X0 Do" % (page, number)))
-    return _pdf(objects)
+    return write_pdf(objects, 1)
 
 
 def _stream(dictionary: bytes, content: bytes) -> bytes:
     return b"<< %s /Length %d >>\nstream\n%s\nendstream" % (dictionary, len(content), content)
-
-
-def _pdf(objects: list[bytes]) -> bytes:
-    out, places = bytearray(b"%PDF-1.7\n"), []
-    for number, data in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, data)
-    table = len(out)
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
-    out += b"".join(b"%010d 00000 n \n" % place for place in places)
-    out += b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
-        len(objects) + 1,
-        table,
-    )
-    return bytes(out)
 
 
 def hostile_archives() -> dict[str, bytes]:

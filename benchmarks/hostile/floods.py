@@ -29,6 +29,7 @@ from benchmarks.hostile.attacker import (
     run,
 )
 from benchmarks.hostile.flood_files import slow_pdf
+from tests.support.mcp_messages import ACCEPT, INITIALIZE
 from tests.support.sample_images import jpeg
 
 #: Folder of the prepared archives below the folder of the target.
@@ -80,18 +81,8 @@ def _large_filter(number: int) -> dict[str, Any]:
 
 async def _open_sessions(target: Target, outcomes: Outcomes) -> None:
     """Finding 5: begin sessions and leave them."""
-    initialize = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "flood", "version": "1"},
-        },
-    }
-    headers = {**target.headers, "Accept": "application/json, text/event-stream"}
-    await request_at_once(target, outcomes, 32, "POST", target.url, headers, json=initialize)
+    headers = {**target.headers, **ACCEPT}
+    await request_at_once(target, outcomes, 32, "POST", target.url, headers, json=INITIALIZE)
 
 
 async def _large_pictures(target: Target, outcomes: Outcomes) -> None:

@@ -23,6 +23,7 @@ from sightline.server.auth import static_tokens
 from sightline.server.http.http_limits import DEFAULT_LIMITS, HttpLimits
 from sightline.server.http.http_server import RunningServer, start_http_server
 from sightline.server.http.message_limits import MAX_JSON_VALUES
+from tests.support.mcp_messages import ACCEPT, INITIALIZE
 from tests.support.settings import NO_DATABASE, make_settings
 
 SHORT = 0.05
@@ -31,17 +32,6 @@ POST = (
     b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Accept: application/json, text/event-stream\r\n"
 )
-HANDSHAKE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
-ACCEPT = {"Accept": "application/json, text/event-stream"}
 
 
 class Tools:
@@ -211,7 +201,7 @@ async def test_a_client_that_does_not_read_is_disconnected(tmp_path: Path) -> No
         call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "large"}}
         body = json.dumps(call).encode()
         async with httpx2.AsyncClient(headers=ACCEPT) as http:
-            session = (await http.post(target.url, json=HANDSHAKE)).headers["mcp-session-id"]
+            session = (await http.post(target.url, json=INITIALIZE)).headers["mcp-session-id"]
         connection = await target.connect(
             POST
             + f"Mcp-Session-Id: {session}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -330,7 +320,7 @@ async def test_the_body_bytes_of_a_principal_leave_room_for_others(tmp_path: Pat
         async with httpx2.AsyncClient(
             headers={**ACCEPT, "Authorization": f"Bearer {issued['bob'][0]}"}
         ) as http:
-            session = (await http.post(target.url, json=HANDSHAKE)).headers["mcp-session-id"]
+            session = (await http.post(target.url, json=INITIALIZE)).headers["mcp-session-id"]
             params = {"name": "add_images", "arguments": {"padding": "x" * 1_000_000}}
             message = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
             headers = {"Mcp-Session-Id": session}

@@ -30,6 +30,7 @@ from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestSummary
 from tests.support.encoders import ColorHistogramEncoder
 from tests.support.faulty_preprocessing import HANG, MisbehavingEncoder
+from tests.support.raw_pdf import write_pdf
 from tests.support.sample_images import fill
 
 PAGES = 120
@@ -129,15 +130,7 @@ def nested_forms_pdf(pages: int, *, repeats: int, depth: int) -> bytes:
     listed = b" ".join(b"%d 0 R" % each for each in ids)
     add(b"<< /Type /Pages /Count %d /Kids [%s] >>" % (pages, listed))
     root = add(b"<< /Type /Catalog /Pages %d 0 R >>" % kids)
-    out, offsets = bytearray(b"%PDF-1.7\n"), []
-    for index, body in enumerate(objects, 1):
-        offsets.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (index, body)
-    table = len(out)
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
-    out += b"".join(b"%010d 00000 n \n" % each for each in offsets)
-    out += b"trailer << /Size %d /Root %d 0 R >>\n" % (len(objects) + 1, root)
-    return bytes(out + b"startxref\n%d\n%%%%EOF\n" % table)
+    return write_pdf(objects, root)
 
 
 async def test_a_small_document_cannot_take_its_time_again_for_each_page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import json
 import logging
@@ -18,7 +19,8 @@ from mcp.server.mcpserver import MCPServer
 from sightline.server.http.http_limits import HttpLimits
 from sightline.server.http.message_limits import MAX_CALL_BYTES, MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
 from sightline.tools.registry import UPLOAD_TOOLS, register_all, register_analytics
-from tests.security.test_session_limits import Target, handshake, run_server
+from tests.security.test_session_limits import Target, run_server
+from tests.support.mcp_messages import INITIALIZE
 
 MODERN = "2026-07-28"
 EMOJI = "\U0001f600"
@@ -45,7 +47,7 @@ async def send(target: Target, message: dict[str, Any], who: str = "alice") -> h
 
 
 def large_handshake(size: int) -> dict[str, Any]:
-    message = handshake()
+    message = copy.deepcopy(INITIALIZE)
     message["params"]["clientInfo"]["name"] = EMOJI + "x" * size
     return message
 

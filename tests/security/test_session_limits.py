@@ -18,24 +18,11 @@ from mcp.types import TextContent
 from sightline.server.auth import static_tokens
 from sightline.server.http.http_limits import DEFAULT_LIMITS, HttpLimits
 from sightline.server.http.http_server import start_http_server
+from tests.support.mcp_messages import ACCEPT, INITIALIZE
 from tests.support.settings import make_settings
 
-ACCEPT = {"Accept": "application/json, text/event-stream"}
 CALL = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "slow"}}
 PING = {"jsonrpc": "2.0", "id": 8, "method": "ping"}
-
-
-def handshake(version: str = "2025-11-25") -> dict[str, Any]:
-    return {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": version,
-            "capabilities": {},
-            "clientInfo": {"name": "test", "version": "1"},
-        },
-    }
 
 
 class Slow:
@@ -77,7 +64,7 @@ class Target:
         )
 
     async def open_session(self, who: str) -> str:
-        response = await self.send(who, handshake())
+        response = await self.send(who, INITIALIZE)
         assert response.status_code == 200, response.text
         return response.headers["mcp-session-id"]
 
@@ -152,7 +139,7 @@ async def test_a_principal_whose_sessions_are_all_busy_gets_429(tmp_path: Path) 
         calls = [asyncio.create_task(target.send("alice", CALL, session)) for session in sessions]
         for _ in sessions:
             await target.slow.started.acquire()
-        refused = await target.send("alice", handshake())
+        refused = await target.send("alice", INITIALIZE)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert await target.open_session("bob")
@@ -165,7 +152,7 @@ async def test_a_principal_whose_sessions_are_all_busy_gets_429(tmp_path: Path) 
 async def test_concurrent_openings_do_not_exceed_the_limit(tmp_path: Path) -> None:
     limits = HttpLimits(max_sessions_each=5)
     async with run_server(tmp_path, limits=limits) as target:
-        answers = await asyncio.gather(*(target.send("alice", handshake()) for _ in range(40)))
+        answers = await asyncio.gather(*(target.send("alice", INITIALIZE) for _ in range(40)))
         assert {answer.status_code for answer in answers} <= {200, 429}
         opened = [a.headers["mcp-session-id"] for a in answers if a.status_code == 200]
         assert sum([await target.is_open("alice", session) for session in opened]) == 5
@@ -189,14 +176,14 @@ async def test_many_principals_together_leave_sessions_for_another(tmp_path: Pat
     limits = HttpLimits(max_sessions=40, max_sessions_each=64)
     async with run_server(tmp_path, principals=(*crowd, "bob"), limits=limits) as target:
         for who in crowd * 10:
-            await target.send(who, handshake())
+            await target.send(who, INITIALIZE)
         assert await target.open_session("bob")
 
 
 async def test_the_rate_of_new_sessions_is_limited(tmp_path: Path) -> None:
     limits = HttpLimits(max_sessions_each=4)
     async with run_server(tmp_path, limits=limits, rate_limit__max_calls_per_minute=1) as target:
-        statuses = [(await target.send("alice", handshake())).status_code for _ in range(6)]
+        statuses = [(await target.send("alice", INITIALIZE)).status_code for _ in range(6)]
         assert statuses[:1] == [200]
         assert statuses[-1] == 429
         assert await target.open_session("bob")

@@ -18,20 +18,11 @@ from jwt.algorithms import ECAlgorithm
 
 from sightline.server.auth import static_tokens
 from sightline.server.http.http_server import start_http_server
+from tests.support.mcp_messages import ACCEPT, INITIALIZE
 from tests.support.settings import make_settings
 from tests.support.token_issuer import AUDIENCE, EcKey, Issuer, RsaKey, payload, run_issuer
 
 RSA_KEY, EC_KEY = RsaKey("rsa"), EcKey("ec")
-HANDSHAKE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
 
 
 class Target:
@@ -41,10 +32,10 @@ class Target:
         self.url, self.issuer, self.static, self.http = url, issuer, static, http
 
     def send(
-        self, token: str, message: dict[str, Any] = HANDSHAKE, session: str | None = None
+        self, token: str, message: dict[str, Any] = INITIALIZE, session: str | None = None
     ) -> httpx2.Response:
         headers = {
-            "Accept": "application/json, text/event-stream",
+            **ACCEPT,
             "Authorization": f"Bearer {token}",
             **({} if session is None else {"Mcp-Session-Id": session}),
         }
@@ -214,15 +205,14 @@ def test_unknown_key_ids_cause_one_request_for_keys(target: Target) -> None:
 
 def test_a_token_outside_of_one_authorization_header_is_not_used(target: Target) -> None:
     token = target.static
-    accept = {"Accept": "application/json, text/event-stream"}
     for where in (f"{target.url}?access_token={token}", f"{target.url}?token={token}"):
-        assert target.http.post(where, json=HANDSHAKE, headers=accept).status_code == 401
+        assert target.http.post(where, json=INITIALIZE, headers=ACCEPT).status_code == 401
     for headers in ({"Cookie": f"token={token}"}, {"X-Authorization": f"Bearer {token}"}):
-        response = target.http.post(target.url, json=HANDSHAKE, headers={**accept, **headers})
+        response = target.http.post(target.url, json=INITIALIZE, headers={**ACCEPT, **headers})
         assert response.status_code == 401
     for value in (f"Basic {token}", token, f"Bearer  {token}", f"Bearer {token}, Bearer {token}"):
         response = target.http.post(
-            target.url, json=HANDSHAKE, headers={**accept, "Authorization": value}
+            target.url, json=INITIALIZE, headers={**ACCEPT, "Authorization": value}
         )
         assert response.status_code == 401
 
@@ -233,7 +223,7 @@ def test_a_session_belongs_to_the_principal_that_opened_it(target: Target, stran
     session = target.open_session(token)
     other = {"none": "wrong", "static": target.static, "subject": EC_KEY.token(sub="eve")}[stranger]
     expected = 401 if stranger == "none" else 404
-    for message in ({"jsonrpc": "2.0", "id": 2, "method": "ping"}, HANDSHAKE):
+    for message in ({"jsonrpc": "2.0", "id": 2, "method": "ping"}, INITIALIZE):
         assert target.send(other, message, session).status_code == expected
     assert target.close(other, session) == expected
     # A renewed token of the same principal goes on.

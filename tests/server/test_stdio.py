@@ -15,6 +15,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import TextContent
 
+from tests.support.mcp_messages import INITIALIZE
 from tests.support.settings import NO_DATABASE
 
 MODES = ["2026-07-28", "legacy"]
@@ -24,16 +25,6 @@ COMMAND = [
     "import sys; from sightline.server.cli import main; sys.exit(main())",
     "serve",
 ]
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
 
 
 def environment(tmp_path: Path, **options: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from sightline.server.auth import static_tokens
 from sightline.server.http.http_limits import DEFAULT_LIMITS
 from sightline.server.http.http_server import start_http_server
 from tests.server.http.test_http_server import MODES, connect, text_of
+from tests.support.mcp_messages import ACCEPT
 from tests.support.settings import make_settings
 from tests.support.token_issuer import RsaKey, run_issuer
 
@@ -37,10 +38,7 @@ async def run_server_with_issuer(tmp_path: Path, **options: Any) -> AsyncIterato
 
 async def send_request(url: str, token: str, method: str, params: Any) -> httpx2.Response:
     body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
-    headers = {
-        "Accept": "application/json, text/event-stream",
-        "Authorization": f"Bearer {token}",
-    }
+    headers = {**ACCEPT, "Authorization": f"Bearer {token}"}
     async with httpx2.AsyncClient() as http:
         return await http.post(url, headers=headers, json=body)
 

@@ -19,6 +19,7 @@ from sightline.server.http.event_store import InMemoryEventStore
 from sightline.server.http.http_server import start_http_server
 from sightline.server.http.sessions import Session as OpenSession
 from sightline.server.http.sessions import current_session
+from tests.support.mcp_messages import ACCEPT, INITIALIZE
 from tests.support.settings import make_settings
 
 
@@ -41,25 +42,12 @@ class Session:
 
     def __init__(self, http: httpx2.AsyncClient, url: str, token: str | None = None) -> None:
         self._http, self._url = http, url
-        self.headers = {
-            "Accept": "application/json, text/event-stream",
-            "MCP-Protocol-Version": "2025-11-25",
-        }
+        self.headers = {**ACCEPT, "MCP-Protocol-Version": "2025-11-25"}
         if token is not None:
             self.headers["Authorization"] = f"Bearer {token}"
 
     async def open(self) -> Session:
-        response = await self._post(
-            {
-                "id": 1,
-                "method": "initialize",
-                "params": {
-                    "protocolVersion": "2025-11-25",
-                    "capabilities": {},
-                    "clientInfo": {"name": "test", "version": "1"},
-                },
-            }
-        )
+        response = await self._post(INITIALIZE)
         self.headers["Mcp-Session-Id"] = response.headers["mcp-session-id"]
         await self._post({"method": "notifications/initialized"})
         return self

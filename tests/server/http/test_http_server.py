@@ -28,6 +28,7 @@ from sightline.server.http.http_server import start_http_server
 from sightline.server.http.request_guard import transport_security
 from sightline.storage.errors import ConfigurationError, SchemaError
 from sightline.tools.registry import register_all
+from tests.support.mcp_messages import ACCEPT, INITIALIZE
 from tests.support.settings import NO_DATABASE, make_settings
 
 MODES = ["2026-07-28", "legacy"]
@@ -61,20 +62,7 @@ def base_url(url: str) -> str:
 async def post(url: str, **headers: str) -> httpx2.Response:
     """Send a handshake with additional headers."""
     async with httpx2.AsyncClient() as http:
-        return await http.post(
-            url,
-            headers={"Accept": "application/json, text/event-stream", **headers},
-            json={
-                "jsonrpc": "2.0",
-                "id": 1,
-                "method": "initialize",
-                "params": {
-                    "protocolVersion": "2025-11-25",
-                    "capabilities": {},
-                    "clientInfo": {"name": "test", "version": "1"},
-                },
-            },
-        )
+        return await http.post(url, headers={**ACCEPT, **headers}, json=INITIALIZE)
 
 
 async def test_both_protocol_revisions_are_served_at_one_address(
