@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sightline.storage.errors import ConfigurationError, shown
-from sightline.storage.ingest.discover.file_types import FileType
+from sightline.storage.ingest.discover.file_types import STEPWISE_TYPES, FileType
 from sightline.storage.ingest.discover.public_addresses import IpNetwork, is_allowed_address
 
 
@@ -126,7 +126,7 @@ class IngestOptions:
         """Return how long a worker may work on a whole file of ``size`` bytes."""
         if file_type == "video":
             return self.max_work_seconds
-        if file_type in ("pdf", "unknown"):  # a file without a known suffix can be a PDF
+        if file_type in STEPWISE_TYPES:
             seconds = self.file_timeout_seconds + size / _PDF_BYTES_PER_SECOND
             return min(seconds, max(self.max_work_seconds, self.file_timeout_seconds))
         return self.file_timeout_seconds

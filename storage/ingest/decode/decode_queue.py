@@ -8,13 +8,11 @@ from collections import deque
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
 from sightline.storage.ingest.decode.worker_pool import Job, single_result_job
-from sightline.storage.ingest.discover.file_types import file_type_of
+from sightline.storage.ingest.discover.file_types import STEPWISE_TYPES, file_type_of
 
 _MAX_DECODE_JOBS = 4
 _MAX_HASH_JOBS = 8
 _MAX_JOB_BYTES = 16 << 20
-# Alone in their turn: others would wait for it to end.
-_LONG_TYPES = ("pdf", "video")
 
 
 class ByteSemaphore:
@@ -91,7 +89,8 @@ class DecodeQueue:
                 request = self._decode_jobs[0].request
                 is_long = False
                 if isinstance(request, messages.DecodeRequest):
-                    is_long = file_type_of(request.name) in _LONG_TYPES
+                    # Alone in its turn: others would wait for it to end.
+                    is_long = file_type_of(request.name) in STEPWISE_TYPES
                     size += len(request.data or b"")
                 if is_long and jobs:
                     break

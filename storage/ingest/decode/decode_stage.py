@@ -26,7 +26,7 @@ from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import TILE_SCHEME
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
-from sightline.storage.ingest.discover.file_types import file_type_of
+from sightline.storage.ingest.discover.file_types import STEPWISE_TYPES, file_type_of
 from sightline.storage.ingest.discover.sidecars import Sidecar, WarningSink
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
 from sightline.storage.interfaces import OcrLine, Pixels
@@ -152,9 +152,10 @@ class _DecodeAttempt:
         size = self._source.hashed.byte_size or 0
         self._output = OutputBudget(self._stage.options, size)
         step = self._stage.options.file_timeout_seconds
-        # A worker that looks at its clock between two steps ends in time by itself.
-        is_single_step = self._work_seconds <= step
-        total = self._work_seconds + (0 if is_single_step else step)
+        total = self._work_seconds
+        if file_type_of(self._source.hashed.file.name) in STEPWISE_TYPES:
+            # The worker ends in time by itself: it looks at its clock between two steps.
+            total += step
         self._budget = WorkBudget(total, step)
 
     @property

@@ -8,6 +8,9 @@ from typing import Literal
 
 FileType = Literal["image", "text", "rows", "pdf", "video", "subtitles", "archive", "unknown"]
 
+#: Decoded in pages or frames, for as long as these take. An unknown file can be a PDF.
+STEPWISE_TYPES = frozenset[FileType]({"pdf", "video", "unknown"})
+
 _IMAGE = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".avif", ".heic", ".heif"),
