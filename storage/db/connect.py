@@ -7,8 +7,6 @@ every name outside the system catalog.
 
 from __future__ import annotations
 
-from typing import Any
-
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -29,14 +27,12 @@ def connect(dsn: str, *, autocommit: bool = False) -> psycopg.Connection[TupleRo
     return connection
 
 
-async def connect_async(
-    dsn: str, *, autocommit: bool = False, **options: Any
-) -> AsyncConnection[TupleRow]:
-    """Do the same as ``connect`` for an event loop; ``options`` as in psycopg."""
-    connection = await AsyncConnection.connect(dsn, autocommit=True, **options)
+async def connect_async(dsn: str) -> AsyncConnection[TupleRow]:
+    """Do the same as ``connect`` for an event loop."""
+    connection = await AsyncConnection.connect(dsn, autocommit=True)
     try:
         await connection.execute(_SAFE_PATH)
-        await connection.set_autocommit(autocommit)
+        await connection.set_autocommit(False)
     except BaseException:
         await connection.close()
         raise
