@@ -141,14 +141,13 @@ class SqlRunner:
             raise InvalidArgumentError(f"limit is {rows}. Use 1 to {self._max_rows}.")
         statement = check_statement(text)
         started = time.perf_counter()
-        async with self._session(caller) as (connection, meter):
+        async with self._session(caller) as (connection, session):
             await _require_allowed_names(connection, statement)
-            limited = _limited_query(statement, rows)
-            query = parse_tree.prepare_statement(limited)
+            query = parse_tree.prepare_statement(_limited_query(statement, rows))
             try:
                 async with asyncio.timeout(self._timeout_seconds + _GRACE_SECONDS):
                     _require_none(await parse_tree.refused_objects(connection, query))
-                    query = _explain_query(statement, rows) if explain else limited
+                    query = _limited_query(statement, rows, explain=explain)
                     columns, values, truncated = await self._stream(connection, query, rows)
             except (errors.QueryCanceled, TimeoutError) as error:
                 raise InvalidArgumentError(
@@ -161,9 +160,9 @@ class SqlRunner:
                     "Narrow it down, or build shorter values."
                 ) from error
             except psycopg.Error as error:
-                if meter.exceeded:
+                if session.exceeded:
                     raise InvalidArgumentError(
-                        f"Postgres answered with more than {meter.max_bytes:,} bytes, in rows or "
+                        f"Postgres answered with more than {session.max_bytes:,} bytes, in rows or "
                         "an error message with a long value. Shorten it, as in left(text, 1000)."
                     ) from error
                 if connection.closed:
@@ -219,15 +218,17 @@ class SqlRunner:
                 )
             except psycopg.OperationalError as error:
                 raise database_unavailable(error) from error
-            async with connection, limit_received_bytes(connection, _MAX_RECEIVED_BYTES) as meter:
-                slot.session = meter
+            async with connection, limit_received_bytes(connection, _MAX_RECEIVED_BYTES) as session:
+                slot.session = session
+                pid, user = connection.info.backend_pid, connection.info.user
                 if self._is_local:
-                    pid, user = connection.info.backend_pid, connection.info.user
                     slot.when_stuck = partial(lower_priority, pid, user)
                 await self._prepare(connection)
+                if self._is_local:
+                    await limit_private_memory(pid, user, _MAX_SESSION_BYTES)
                 await connection.set_autocommit(False)
                 await connection.set_read_only(True)
-                yield connection, meter
+                yield connection, session
 
     async def _prepare(self, connection: Connection) -> None:
         problem = await fetch_value(connection, _SQL["role_problem"])
@@ -248,9 +249,6 @@ class SqlRunner:
         if info is not None:
             info.register(connection)
             register_halfvec_info(connection, info)
-        if self._is_local:
-            pid, user = connection.info.backend_pid, connection.info.user
-            await limit_private_memory(pid, user, _MAX_SESSION_BYTES)
 
 
 async def _require_allowed_names(connection: Connection, statement: Statement) -> None:
@@ -273,22 +271,15 @@ def _require_none(refused: Sequence[str]) -> None:
         )
 
 
-def _limited_query(statement: Statement, max_rows: int) -> sql.Composed:
-    """Return the statement with limits; its last column is the size of the row."""
+def _limited_query(statement: Statement, max_rows: int, *, explain: bool = False) -> sql.Composed:
+    """Return the statement or its plan with limits; the last column is the size of the row."""
+    # The statement consists of checked tokens with balanced parentheses.
+    query: sql.Composable = sql.SQL(statement.sql)
+    if explain:
+        query = sql.SQL(_SQL["query_plan"]).format(statement=sql.Literal(statement.sql))
     return sql.SQL(_SQL["limited_query"]).format(
         row=sql.Identifier(statement.unused_name("sightline_row")),
-        # It consists of checked tokens with balanced parentheses.
-        statement=sql.SQL(statement.sql),
-        max_bytes=sql.Literal(_MAX_ROW_BYTES),
-        max_rows=sql.Literal(max_rows + 1),
-    )
-
-
-def _explain_query(statement: Statement, max_rows: int) -> sql.Composed:
-    plan = sql.SQL(_SQL["query_plan"]).format(statement=sql.Literal(statement.sql))
-    return sql.SQL(_SQL["limited_query"]).format(
-        row=sql.Identifier("sightline_row"),
-        statement=plan,
+        statement=query,
         max_bytes=sql.Literal(_MAX_ROW_BYTES),
         max_rows=sql.Literal(max_rows + 1),
     )
