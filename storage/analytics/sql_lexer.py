@@ -89,7 +89,7 @@ def tokenize(statement: str) -> Iterator[SqlToken]:
             yield SqlToken("operator", text)
         elif kind != "space":
             yield _token(kind, text)
-            is_text = kind in ("text", "dollar", "tag")
+            is_text = kind in ("text", "dollar")
             if is_text and after_text:
                 raise InvalidArgumentError(
                     f"A string must not follow a string: {shown(text)}. Join them with ||."
@@ -107,7 +107,7 @@ def _token(kind: str, text: str) -> SqlToken:
             return SqlToken("quoted", _name(text.translate(_FOLD)))
         case "quoted":
             return SqlToken("quoted", _name(text[1:-1].replace('""', '"')))
-        case "text" | "dollar" | "tag":
+        case "text" | "dollar":
             return SqlToken("text", text)
         case "number" | "mark":
             return SqlToken(kind, text)
