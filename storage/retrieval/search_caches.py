@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,6 +10,14 @@ from sightline.storage.interfaces import Vectors
 from sightline.storage.isolation.caller_cache import CallerCache, TtlCache
 
 TTL_SECONDS = 60.0
+
+
+def counting_ttl(started: float, minimum: float = TTL_SECONDS) -> float:
+    """Return a TTL in seconds that spends at most 0.1% of the time on counting since ``started``.
+
+    ``started`` is a time of ``time.monotonic``.
+    """
+    return max(minimum, 1000 * (time.monotonic() - started))
 
 
 class VectorSample(NamedTuple):

@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.retrieval.filters.search_scope import SearchScope
-from sightline.storage.retrieval.search_caches import TTL_SECONDS, SearchCaches
+from sightline.storage.retrieval.search_caches import SearchCaches, counting_ttl
 from sightline.storage.retrieval.search_types import (
     Hit,
     Modality,
@@ -189,7 +189,7 @@ async def passage_statistics(
         cursor = await connection.execute(_SQL["passage_statistics"], params)
         passages, mean_length = await cursor.fetchone() or (0, 0.0)
         # A small table may grow: count it every time.
-        ttl = _counting_ttl(started) if passages > _SMALL_SCOPE_PASSAGES else 0.0
+        ttl = counting_ttl(started) if passages > _SMALL_SCOPE_PASSAGES else 0.0
         return (passages, max(mean_length, 1.0)), ttl
 
     return await caches.passage_statistics.get(None if ids is None else tuple(ids), load)
@@ -212,14 +212,9 @@ async def term_counts(
         cursor = await connection.execute(_SQL["term_counts"], params)
         found: dict[str, int] = dict(await cursor.fetchall())
         for term, count in found.items():
-            caches.term_counts.set(term, count, ttl_seconds=_counting_ttl(started))
+            caches.term_counts.set(term, count, ttl_seconds=counting_ttl(started))
         counts |= found
     return counts
-
-
-def _counting_ttl(started: float) -> float:
-    """Return a TTL in seconds that spends at most 0.1% of the time on counting."""
-    return max(TTL_SECONDS, 1000 * (time.monotonic() - started))
 
 
 def lexical_statement(scope: SearchScope, level: ResultLevel) -> sql.Composed:

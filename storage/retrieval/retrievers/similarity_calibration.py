@@ -21,7 +21,7 @@ from sightline.storage.db.queries import Connection, fetch_value, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters.search_scope import SearchScope
-from sightline.storage.retrieval.search_caches import SearchCaches, VectorSample
+from sightline.storage.retrieval.search_caches import SearchCaches, VectorSample, counting_ttl
 
 _SQL = load_sql("retrieval")
 SAMPLE_ROWS = 512
@@ -95,7 +95,7 @@ async def vector_sample(
         sample = await _draw_sample(connection, space, scope.collection_ids)
         is_small = sample.population <= _MAX_READ_ROWS
         ttl_seconds = _SMALL_SAMPLE_TTL_SECONDS if is_small else _TTL_SECONDS
-        return sample, max(ttl_seconds, 1000 * (time.monotonic() - started))
+        return sample, counting_ttl(started, ttl_seconds)
 
     return await caches.vector_samples.get((space.id, tuple(scope.collection_ids)), load)
 
