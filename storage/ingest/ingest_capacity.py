@@ -43,7 +43,7 @@ class IngestCapacity:
             _MAX_INGESTS,
             max_waiting=_MAX_WAITING_INGESTS,
             what="an ingest to end",
-            max_per_principal=MAX_INGESTS_PER_PRINCIPAL,
+            max_per_caller=MAX_INGESTS_PER_PRINCIPAL,
         )
         #: Bytes of files in memory: members of archives, uploads and downloads.
         self.file_bytes = FairSemaphore(
@@ -63,8 +63,10 @@ class IngestCapacity:
         """
         holding = self._ingests.hold(principal)
         waiting = asyncio.get_running_loop().call_soon(on_wait)
-        await holding.__aenter__()
-        waiting.cancel()
+        try:
+            await holding.__aenter__()
+        finally:
+            waiting.cancel()
         threads: Threads = []
         try:
             yield threads

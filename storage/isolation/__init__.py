@@ -1,1 +1,1 @@
-"""Isolation of callers: who a call works for, caches and slots of each caller."""
+"""Isolation of callers: who a call works for, and the caches of each caller."""

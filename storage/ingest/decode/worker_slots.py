@@ -54,7 +54,7 @@ class WorkerSlots:
             count,
             max_waiting=max_waiting,
             what="worker processes",
-            max_per_principal=count - 1 if max_per_principal is None else max_per_principal,
+            max_per_caller=count - 1 if max_per_principal is None else max_per_principal,
         )
         self._idle_seconds = idle_seconds
         self._idle: list[_IdleWorker] = []
