@@ -28,26 +28,17 @@ class SpecialFileError(OSError):
     """A path leads to a device, pipe, socket or link, which is never opened."""
 
 
-def open_beneath(root: str | Path, path: str | Path) -> int:
-    """Open a file or folder below a folder for reading; return its descriptor.
-
-    ``root`` and ``path`` are absolute and real: resolve links before. No part of either may be a
-    link when it is opened. The caller closes the descriptor. Raises SpecialFileError,
-    PermissionError if ``path`` is not below ``root``, and other OSErrors.
-    """
-    folder, target = os.fspath(root), os.fspath(path)
-    parts = target.split("/")
-    if not target.startswith("/") or ".." in parts or not Path(target).is_relative_to(folder):
-        raise PermissionError(errno.EACCES, "is not below the given folder", target)
-    return _open_parts([part for part in parts if part not in ("", ".")])
-
-
 def open_real(path: str | Path) -> int:
-    """Open a file or folder by its absolute real path. See `open_beneath`."""
-    return open_beneath("/", path)
+    """Open a file or folder for reading by its absolute real path; return its descriptor.
 
-
-def _open_parts(parts: list[str]) -> int:
+    Resolve links before: no part may be a link when it is opened. The caller closes the descriptor.
+    Raises SpecialFileError, PermissionError for a path that is relative or contains ``..``, and
+    other OSErrors.
+    """
+    target = os.fspath(path)
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    if not target.startswith("/") or ".." in parts:
+        raise PermissionError(errno.EACCES, "is not an absolute path without ..", target)
     folder = os.open("/", _FOLDER)
     try:
         for part in parts[:-1]:
