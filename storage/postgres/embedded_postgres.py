@@ -25,6 +25,7 @@ from typing import Self
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
 
 from sightline.storage.errors import ConfigurationError, StorageError
 from sightline.storage.files import write_private
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 DATABASE = "sightline"
 _SUPERUSER = "sightline"
 _POLL_SECONDS = 0.1
+_SAFE_PATH = "-c search_path=pg_catalog,pg_temp"
 
 
 class EmbeddedPostgres:
@@ -200,15 +202,19 @@ class EmbeddedPostgres:
         return False
 
     def _create_database(self) -> None:
-        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+        with self._connect("postgres") as connection:
             query = "SELECT FROM pg_database WHERE datname = %s"
             if connection.execute(query, [DATABASE]).rowcount == 0:
                 # Databases are copies of it.
-                with psycopg.connect(self.dsn("template1"), autocommit=True) as template:
+                with self._connect("template1") as template:
                     privileges.restrict_public(template)
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+        with self._connect(DATABASE) as connection:
             privileges.restrict_public(connection)
+
+    def _connect(self, database: str) -> psycopg.Connection[TupleRow]:
+        """Connect as superuser; nothing that others created in the database is found by name."""
+        return psycopg.connect(self.dsn(database), autocommit=True, options=_SAFE_PATH)
 
     def _ensure_watchdog(self, programs: Programs) -> None:
         lock = locks.open_lock(self._control / "watchdog.lock", self._owner)
