@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -64,4 +63,4 @@ def test_the_large_picture_is_small_as_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(flood_files.large_png(300, 200))
     assert Image.open(path).convert("RGB").getextrema() == ((0, 0), (0, 0), (0, 0))
-    assert zlib.crc32(path.read_bytes()) == zlib.crc32(flood_files.large_png(300, 200))
+    assert path.stat().st_size < 2_000

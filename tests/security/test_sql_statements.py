@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db import row_security
 from tests.security.two_principals import ALICE, BOB, IMAGES, WORDS, House, call, call_json
+from tests.support.peak_memory import PeakMemory
 
 #: Texts that an earlier lexer read differently than Postgres. Each hides a call.
 HIDDEN_CALLS = [
@@ -47,7 +46,7 @@ HIDDEN_CALLS = [
         'SELECT """", CALL AS """"',
     )
 ]
-#: The same without a trick, and what resisted before.
+#: The same without a trick, and other texts that must be refused.
 REFUSED = [
     "SELECT pg_sleep(2)",
     'SELECT "pg_sleep"(2)',
@@ -124,7 +123,7 @@ async def test_no_text_runs_a_hidden_call(house: House, explain: bool) -> None:
 
 
 async def test_the_role_of_a_principal_has_no_harmful_right(house: House) -> None:
-    """The wall behind the checks: the same calls on a connection of the role."""
+    """Without the checks of the text, the rights of the role refuse the same calls."""
     async with house.client("alice") as alice:
         await call_json(alice, "query_sql", sql="SELECT 1")
     dsn = make_conninfo(house.dsn, user=query_role(house, "alice"))
@@ -223,25 +222,6 @@ async def test_a_large_value_does_not_enter_the_server(house: House) -> None:
                 assert len(answer) < 250_000
             assert f"[[{IMAGES}]]" in found[2]
     assert grown.bytes() < 150_000_000
-
-
-class PeakMemory:
-    """Growth of the largest memory of this process, in which the server runs."""
-
-    def __init__(self) -> None:
-        if sys.platform == "linux":
-            Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
-        self._start = self._peak()
-
-    def bytes(self) -> int:
-        return self._peak() - self._start
-
-    @staticmethod
-    def _peak() -> int:
-        if sys.platform != "linux":
-            return 0
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 async def test_temporary_files_are_limited(house: House) -> None:

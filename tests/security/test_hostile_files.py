@@ -1,11 +1,10 @@
-"""Files and addresses that tried to leave what is allowed, or to exhaust a decoder."""
+"""No file, path or URL leads outside of what is allowed, or exhausts a decoder."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import os
 import struct
 import tarfile
 import zipfile
@@ -18,6 +17,7 @@ import pytest
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError
 from sightline.storage.ingest.discover.urls import UrlFetcher, UrlPolicy
 from tests.security.two_principals import House, call, call_json
+from tests.support.peak_memory import PeakMemory
 from tests.support.sample_images import encoded, jpeg, picture
 
 SECRET = "xyzzy-4711"
@@ -64,7 +64,7 @@ HOSTILE_UPLOADS = {
     "zip.png": packed("zip"),
     "tar.jpg": packed("tar"),
     "wide.png": png_with(width=60_000, height=60_000),
-    "bytes.png": os.urandom(0) + b"\x89PNG\r\n\x1a\n" + b"\x00" * 1_000,
+    "bytes.png": b"\x89PNG\r\n\x1a\n" + b"\x00" * 1_000,
 }
 #: Uploads whose useless parts are large; the image itself may be read.
 BLOATED_UPLOADS = {
@@ -122,13 +122,14 @@ async def test_uploads_that_are_no_images_fail_by_name_and_alone(house: House, v
 
 
 async def test_bloated_images_do_not_grow_the_server(house: House, vault: str) -> None:
+    grown = PeakMemory()
     async with house.client("carol") as carol:
         for name, data in BLOATED_UPLOADS.items():
             report = await call_json(
                 carol, "add_images", collection=vault, uploads=[upload(name, data)]
             )
             assert report["added"] + report["failed"] == 1
-        assert "good" not in await call(carol, "search_text", query="v1")
+    assert grown.bytes() < 100_000_000
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm", "mov", "avi"])

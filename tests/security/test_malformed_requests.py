@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from tests.security.two_principals import ALICE, House, call, connected
+from tests.support.mcp_messages import ACCEPT, INITIALIZE
 
-ACCEPT = "application/json, text/event-stream"
 #: One request in the protocol revision without sessions.
 LISTING = {
     "jsonrpc": "2.0",
@@ -19,22 +19,13 @@ LISTING = {
     "method": "tools/call",
     "params": {"name": "list_collections", "arguments": {}},
 }
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "raw", "version": "1"},
-    },
-}
 
 
 async def send(house: House, *lines: str, body: bytes = b"", path: str = "/mcp") -> list[int]:
     """Send one raw POST and return the statuses of all answers on the connection."""
     host = house.base_url.removeprefix("http://")
-    head = [f"POST {path} HTTP/1.1", f"Accept: {ACCEPT}", "Content-Type: application/json"]
+    accept = f"Accept: {ACCEPT['Accept']}"
+    head = [f"POST {path} HTTP/1.1", accept, "Content-Type: application/json"]
     if not any(line.lower().startswith("host:") for line in lines):
         head.append(f"Host: {host}")
     if not any(line.lower().startswith(("content-length", "transfer-enc")) for line in lines):
@@ -96,11 +87,8 @@ async def test_two_tokens_never_mix_two_principals(house: House) -> None:
     body = json.dumps(LISTING).encode()
     for first, second in (("alice", "bob"), ("bob", "alice")):
         statuses = await send(house, token(house, first), token(house, second), body=body)
-        assert all(status < 500 for status in statuses)
-    assert await send(house, "Authorization: Bearer x", "Authorization: Bearer y") in (
-        [400],
-        [401],
-    )
+        assert statuses == [400]
+    assert await send(house, "Authorization: Bearer x", "Authorization: Bearer y") == [400]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +157,7 @@ async def test_garbage_tokens_are_refused(secret: str, house: House) -> None:
 
 
 async def initialize(http: httpx2.AsyncClient, house: House, headers: dict[str, str]) -> str:
-    response = await http.post(house.url, json=INITIALIZE, headers={**headers, "Accept": ACCEPT})
+    response = await http.post(house.url, json=INITIALIZE, headers={**headers, **ACCEPT})
     assert response.status_code == 200
     return response.headers["mcp-session-id"]
 
@@ -180,7 +168,7 @@ async def in_session(
     arguments = {"json": LISTING, "method": "POST", **more}
     sent = {
         **headers,
-        "Accept": ACCEPT,
+        **ACCEPT,
         "mcp-session-id": session,
         "mcp-protocol-version": "2025-11-25",
     }
@@ -218,8 +206,7 @@ async def test_a_session_gives_no_scope_to_a_lesser_token(house: House) -> None:
         assert "Unknown asset" in allowed.text
         lesser = await in_session(http, house, session, bearer("read"), json=deletion)
         assert "Unknown asset" not in lesser.text
-        assert lesser.status_code in (200, 403, 404)
-        assert "write" in lesser.text or lesser.status_code != 200
+        assert lesser.status_code == 403
 
 
 async def test_a_signed_token_without_a_binding_sees_nothing(house: House) -> None:
