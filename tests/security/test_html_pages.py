@@ -13,23 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline.server.evaluation.bootstrap import Estimate
-from sightline.server.evaluation.report_model import (
-    EvalReport,
-    ExampleGallery,
-    ExampleQuery,
-    Headline,
-    ReportChart,
-    ReportImage,
-    ReportSection,
-    ReportTable,
-    render_markdown,
-)
+from sightline.server.evaluation.report_model import render_markdown
 from sightline.server.reports import atlas_page, evaluation_page, tour_page
 from sightline.server.reports.tour_page import TourImage, TourStep
 from sightline.storage.analytics.atlas_data import CollectionMap, MapColumn
 from sightline.storage.text.hidden_characters import remove_and_count_hidden
 from tests.support import browser
+from tests.support.eval_report import report
 from tests.support.sample_images import jpeg
 
 HOSTILE = (
@@ -48,6 +38,12 @@ HOSTILE = (
     "{{ 7 * 191 }} {% raw %} ${7 * 191}",
     "]]><x:script xmlns:x='http://www.w3.org/1999/xhtml'>window.ran = 1</x:script>",
     "__proto__",
+    "</title></pre></style><script>window.ran = 1</script>",
+    '"><img src=x onerror="window.ran = 1">',
+    "' autofocus onfocus='window.ran = 1'",
+    "<!--><script>window.ran = 1</script>-->",
+    "<base href='https://evil.example/'>",
+    "{{ 7 * 191 }} <%= 7 * 191 %>",
 )
 HIDDEN = "\u202ereversed\u2066 \x1b[31m\U000e0041\u200b\u2028"
 #: What each directive of a policy must be, or may be at most.
@@ -76,19 +72,6 @@ def atlas(text: str) -> str:
     )
     thumbnails = dict.fromkeys(map_.ids, atlas_page.shrink(jpeg(1)))
     return atlas_page.render(map_, thumbnails, created_at=datetime(2026, 1, 1, tzinfo=UTC))
-
-
-def report(text: str) -> EvalReport:
-    half = Estimate(0.5, 0.4, 0.6, 3)
-    image = ReportImage([text, text], "incorrect", jpeg(1))
-    blocks = [
-        ReportTable(text, [text, "n"], [[text, half], [None, 3]], text, frozenset({0})),
-        ReportTable(text, [text], [[half]], text, heatmap=True, signed=True),
-        ReportChart(text, [(text, half)], text),
-        ExampleGallery(text, [ExampleQuery(text, [text, text], [image])], text),
-    ]
-    section = ReportSection(text, blocks, text, [Headline(text, text, text)])
-    return EvalReport(text, [(text, text)], [section], [text])
 
 
 def evaluation(text: str) -> str:
@@ -133,6 +116,7 @@ def test_hostile_text_changes_no_tag_attribute_or_link(
 ) -> None:
     found, harmless = Structure(render(text)), Structure(render("harmless"))
     assert found.tags == harmless.tags
+    assert not [name for _, names in found.tags for name in names if name.startswith("on")]
     assert found.links == harmless.links
     assert all(link.startswith("data:image/") for link in found.links)
     assert "1337" not in found.text

@@ -6,48 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sightline.server.evaluation.bootstrap import Estimate
-from sightline.server.evaluation.report_model import (
-    EvalReport,
-    ExampleGallery,
-    ExampleQuery,
-    Headline,
-    ReportChart,
-    ReportImage,
-    ReportSection,
-    ReportTable,
-    render_markdown,
-)
+from sightline.server.evaluation.report_model import render_markdown
 from sightline.server.reports import evaluation_page
+from tests.support.eval_report import report
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> | [x](javascript:1) {{ 7*7 }}"
-
-
-def report(text: str) -> EvalReport:
-    half = Estimate(0.5, 0.4, 0.6, 3)
-    return EvalReport(
-        text,
-        [(text, text)],
-        [
-            ReportSection(
-                text,
-                [
-                    ReportTable(text, [text, "n"], [[text, half], [None, 3]], text, frozenset({0})),
-                    ReportTable("shaded", ["a", "b"], [["x", half]], heatmap=True),
-                    ReportTable("signed", ["a", "b"], [["x", half]], signed=True),
-                    ReportChart(text, [(text, half)], text),
-                    ExampleGallery(
-                        text,
-                        [ExampleQuery(text, [text], [ReportImage([text], "incorrect", b"jpeg")])],
-                        text,
-                    ),
-                ],
-                text,
-                [Headline(text, text, text)],
-            )
-        ],
-        [text],
-    )
 
 
 class Elements(HTMLParser):
