@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -174,8 +175,9 @@ async def test_searches_start_the_pruning_in_the_background(database: Database) 
     try:
         for number in range(4):
             await log.write(searched("alice", number))
-        while (await kept(database))["alice"] > 10:
-            pass  # each look is a round trip to the database
+        async with asyncio.timeout(60):
+            while (await kept(database))["alice"] > 10:
+                pass  # each look is a round trip to the database
     finally:
         await log.close()
         await log.close()
