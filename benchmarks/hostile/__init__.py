@@ -144,7 +144,6 @@ def _measure(
         bob.submit(neighbors.work, stage.neighbor, 0.0, _WARM_UP_CALLS).result()
         alice.submit(chosen, ()).result()
         attacker = alice.submit(os.getpid).result()
-        disk = stage.disk_mib()
         with Sampler(stage) as sampler:
             if flood is not None:
                 attack = alice.submit(run_flood, flood, stage.target, seconds)
@@ -158,7 +157,7 @@ def _measure(
                 except TimeoutError:
                     outcomes["the flood did not end"] += 1
                     os.kill(attacker, signal.SIGKILL)
-    growth = max(sampler.peak_disk_mib, stage.disk_mib()) - disk
+    growth = max(sampler.peak_disk_mib, stage.disk_mib()) - sampler.start_disk_mib
     return Phase(name, measured, outcomes, sampler.cores, sampler.peak_memory_mib, growth)
 
 

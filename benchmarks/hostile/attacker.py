@@ -90,7 +90,7 @@ async def call_at_once(
                 for _ in range(at_once):
                     tasks.create_task(work(client))
         except Exception as error:  # noqa: BLE001 - counted, then connected again
-            outcomes[_root_name(error)] += 1
+            outcomes[type(root_error(error)).__name__] += 1
             await asyncio.sleep(PAUSE_SECONDS)
 
 
@@ -112,10 +112,11 @@ async def _count(outcomes: Outcomes, call: Awaitable[object]) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-def _root_name(error: BaseException) -> str:
+def root_error(error: BaseException) -> BaseException:
+    """Return the first error inside of groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return type(error).__name__
+    return error
 
 
 async def request_at_once(
@@ -136,7 +137,7 @@ async def request_at_once(
                 response = await http.request(method, url, headers=sent, **body)
                 outcomes[f"HTTP {response.status_code}"] += 1
             except httpx2.HTTPError as error:
-                outcomes[_root_name(error)] += 1
+                outcomes[type(error).__name__] += 1
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async with httpx2.AsyncClient(timeout=60) as http:

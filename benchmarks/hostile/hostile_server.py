@@ -7,7 +7,6 @@ import json
 import multiprocessing
 import os
 import resource
-import socket
 import subprocess
 import tempfile
 import threading
@@ -34,6 +33,7 @@ from benchmarks.hostile.neighbor import Neighbor
 from sightline.server.auth.scopes import SCOPES
 from sightline.server.auth.static_tokens import issue_token
 from tests.support import fake_vlm_server, token_issuer
+from tests.support.ports import free_port
 
 #: Usual soft limit of open files of a service.
 _OPEN_FILES = 1_024
@@ -143,8 +143,7 @@ def running_stage(images: int) -> Iterator[Stage]:
     ):
         folder = Path(name).resolve()
         secrets = _write_tokens(folder / "tokens")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         variables = environment.command_environment(settings) | {
             "SIGHTLINE_HTTP__PORT": str(port),
             "SIGHTLINE_AUTH__TOKENS_FILE": str(folder / "tokens"),
@@ -285,7 +284,9 @@ def _fakes() -> Iterator[dict[str, str]]:
 def _run_fakes(pipe: Connection) -> None:
     async def serve() -> None:
         endpoint = fake_vlm_server.FakeVlmServer()
-        endpoint.default_behavior = _fails_if_asked_to
+        endpoint.default_behavior = fake_vlm_server.fails_on(
+            "FAIL", "CUDA error at worker gpu-7.internal:8000"
+        )
         key = token_issuer.RsaKey("bench")
         async with (
             fake_vlm_server.serving(endpoint) as vlm,
@@ -295,11 +296,3 @@ def _run_fakes(pipe: Connection) -> None:
             await asyncio.to_thread(pipe.recv)
 
     asyncio.run(serve())
-
-
-async def _fails_if_asked_to(
-    endpoint: fake_vlm_server.FakeVlmServer, body: dict[str, Any], receive: Any, send: Any
-) -> None:
-    failing = fake_vlm_server.rejects(500, "CUDA error at worker gpu-7.internal:8000")
-    answer = failing if "FAIL" in json.dumps(body["messages"]) else fake_vlm_server.well
-    await answer(endpoint, body, receive, send)

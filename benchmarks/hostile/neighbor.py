@@ -18,6 +18,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from benchmarks import dataset
+from benchmarks.hostile.attacker import root_error
 from tests.support.sample_images import jpeg
 
 #: Below the rate limit of a principal, also with the calls of a new connection.
@@ -165,6 +166,5 @@ async def _connect(stack: AsyncExitStack, neighbor: Neighbor, mode: str = "auto"
 
 
 def _reason(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = root_error(error)
     return f"{type(error).__name__} {error}"[:120]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import fetch_value
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.worker_protocol import (
     HashRequest,
@@ -30,6 +31,7 @@ from sightline.storage.ingest.pipeline import ingest
 from sightline.storage.ingest.progress import IngestSummary
 from tests.support.encoders import ColorHistogramEncoder
 from tests.support.faulty_preprocessing import HANG, MisbehavingEncoder
+from tests.support.processes import is_running
 from tests.support.raw_pdf import write_pdf
 from tests.support.sample_images import fill
 
@@ -81,20 +83,9 @@ class _Server:
         self.waited.append(principal)
         self.is_waiting.set()
 
-    async def count(self, table: str) -> int:
+    async def count_sources(self) -> int:
         async with self.database.connection() as connection:
-            query = {"source": "SELECT count(*) FROM sightline.source"}[table]
-            row = await (await connection.execute(query)).fetchone()
-            assert row is not None
-            return int(row[0])
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+            return int(await fetch_value(connection, b"SELECT count(*) FROM sightline.source"))
 
 
 def hanging(folder: Path, count: int = 3) -> Path:
@@ -201,7 +192,7 @@ async def test_a_cancelled_ingest_kills_its_workers_and_leaves_whole_batches(
         await task
     await asyncio.gather(*server.slots._ending)
     assert [is_running(pid) for pid in server.slots.pids] == [False]
-    assert await server.count("source") == 0
+    assert await server.count_sources() == 0
     good = fill(tmp_path / "good", 3)[0].parent
     assert (await server.ingest("alice", good)).added == 3  # its slots are free again
     await server.capacity.close()

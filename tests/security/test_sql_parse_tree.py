@@ -21,7 +21,7 @@ Refused = Callable[[str], Coroutine[None, None, list[str]]]
 
 @pytest.fixture
 async def refused(database: Database) -> AsyncIterator[Refused]:
-    """Ask the wall behind the check of the text, as the role of `query_sql`."""
+    """Check a statement by its parse tree alone, as the role of `query_sql`."""
     async with database.connection() as connection:
         await ensure_query_role(connection)
     dsn = make_conninfo(database.dsn, user=QUERY_ROLE)
@@ -158,31 +158,29 @@ async def test_every_function_that_grammar_can_call_is_seen(
     assert len(seen) > 150
 
 
-async def test_the_tool_asks_this_wall(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the check of the text out of the way."""
+@pytest.fixture
+async def runner(database: Database) -> SqlRunner:
     async with database.connection() as connection:
         await ensure_query_role(connection)
-    runner = SqlRunner(
+    return SqlRunner(
         make_conninfo(database.dsn, user=QUERY_ROLE),
         timeout_seconds=60,
         max_rows=10,
         max_bytes=1000,
     )
+
+
+async def test_query_sql_checks_the_parse_tree(
+    runner: SqlRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the check of the text is switched off."""
     monkeypatch.setattr("sightline.storage.analytics.sql_guard._HIDDEN_CALLS", {})
     for explain in (False, True):
         with pytest.raises(NotAllowedError, match="'regrole', 'to_regrole' is not allowed"):
             await runner.run("SELECT treat('x' AS to_regrole)", rows=1, explain=explain)
 
 
-async def test_a_statement_with_a_large_tree_is_refused(database: Database) -> None:
-    async with database.connection() as connection:
-        await ensure_query_role(connection)
-    runner = SqlRunner(
-        make_conninfo(database.dsn, user=QUERY_ROLE),
-        timeout_seconds=60,
-        max_rows=10,
-        max_bytes=1000,
-    )
+async def test_a_statement_with_a_large_tree_is_refused(runner: SqlRunner) -> None:
     nested = "SELECT * FROM assets"
     for _ in range(300):
         nested = f"SELECT * FROM ({nested}) AS t"

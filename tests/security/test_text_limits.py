@@ -1,4 +1,4 @@
-"""What a small file becomes is bounded, and text is analyzed where it can be stopped.
+"""The text and pictures made from a file are limited, and text is analyzed where it can be stopped.
 
 A header that each row repeats, runs of text on top of each other and samples that share their bytes
 make hundreds of megabytes of text from a few kilobytes. The limits are relative to the file; a
@@ -23,6 +23,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import fetch_value
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode import text_analysis
 from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
@@ -134,10 +135,8 @@ async def add(database: Database, folder: Path, name: str, data: bytes) -> Inges
 
 async def stored_chars(database: Database) -> int:
     async with database.connection() as connection:
-        query = "SELECT coalesce(sum(length(text)), 0) FROM sightline.passage"
-        row = await (await connection.execute(query)).fetchone()
-    assert row is not None
-    return int(row[0])
+        query = b"SELECT coalesce(sum(length(text)), 0) FROM sightline.passage"
+        return int(await fetch_value(connection, query))
 
 
 async def test_a_table_cannot_repeat_its_header_without_limit(
@@ -195,11 +194,10 @@ async def test_the_server_analyzes_short_texts_only(
     assert lengths
     assert sum(lengths) <= text_analysis.SHORT_CHARS
     async with database.connection() as connection:  # all its words can be searched
-        query = "SELECT count(DISTINCT term) FROM sightline.posting"
-        row = await (await connection.execute(query)).fetchone()
-    assert row is not None
+        query = b"SELECT count(DISTINCT term) FROM sightline.posting"
+        count = await fetch_value(connection, query)
     expected = {term for each in text.split() for term in analyze(each).frequencies}
-    assert row[0] >= len(expected)
+    assert count >= len(expected)
 
 
 async def test_a_cancelled_call_ends_the_analysis_of_its_text(
@@ -255,10 +253,8 @@ async def test_a_large_frame_is_refused_before_it_is_read() -> None:
 
 async def longest_passage(database: Database) -> int:
     async with database.connection() as connection:
-        query = "SELECT max(length(text)) FROM sightline.passage"
-        row = await (await connection.execute(query)).fetchone()
-    assert row is not None
-    return int(row[0])
+        query = b"SELECT max(length(text)) FROM sightline.passage"
+        return int(await fetch_value(connection, query))
 
 
 async def test_no_file_makes_a_passage_of_any_length(database: Database, tmp_path: Path) -> None:

@@ -12,9 +12,7 @@ import psycopg
 import pytest
 
 from sightline.storage.postgres import EmbeddedPostgres, locks, pidfile
-
-#: It compares each character of the first text with each of the second: hours.
-UNSTOPPABLE = "SELECT length(translate(repeat('a', 3000000), repeat('b', 3000000), ''))"
+from tests.support.unstoppable_sql import UNSTOPPABLE
 
 
 def stop(server: EmbeddedPostgres, folder: Path) -> None:
@@ -22,7 +20,7 @@ def stop(server: EmbeddedPostgres, folder: Path) -> None:
 
 
 def die(server: EmbeddedPostgres, folder: Path) -> None:
-    """Leave it to the watchdog, as a killed process does."""
+    """Give up the lock as a killed process does, without stopping Postgres: the watchdog does."""
     locks.release(server._users)
     server._users = -1
     with locks.exclusive(folder / "postgres" / "watchdog.lock", os.geteuid()):

@@ -20,11 +20,9 @@ from sightline.storage.analytics.query_sessions import QuerySlots
 from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.errors import InvalidArgumentError, ModelOverloadedError
 from sightline.storage.postgres import EmbeddedPostgres
+from tests.support.unstoppable_sql import UNSTOPPABLE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-#: It compares each character of the first text with each of the second: hours.
-UNSTOPPABLE = "SELECT length(translate(repeat('a', 3000000), repeat('b', 3000000), ''))"
 
 
 @pytest.fixture(scope="module")

@@ -28,11 +28,11 @@ from tests.support.fake_vlm_server import (
     FakeVlmServer,
     closes_connection,
     completion,
+    fails_on,
     rejects,
     reply,
     sends,
     serving,
-    well,
     when_released,
 )
 from tests.support.ports import free_port
@@ -53,14 +53,7 @@ FAILURES: dict[str, Behavior] = {
     "error in a body": sends(json.dumps({"error": {"message": INTERNAL}}).encode()),
     "no answer": sends(json.dumps({"choices": [], "host": "gpu-7"}).encode()),
 }
-
-
-async def fails_on_poison(
-    endpoint: FakeVlmServer, body: dict[str, Any], receive: Receive, send: Send
-) -> None:
-    """Fail for requests that contain the word, as a model that crashes on an input."""
-    poisoned = POISON in json.dumps(body["messages"])
-    await (rejects(500, INTERNAL) if poisoned else well)(endpoint, body, receive, send)
+fails_on_poison = fails_on(POISON, INTERNAL)
 
 
 async def no_wait(_seconds: float) -> None:

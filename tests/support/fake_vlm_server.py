@@ -156,6 +156,18 @@ def rejects_field(field: str) -> Behavior:
     return behave
 
 
+def fails_on(word: str, message: str) -> Behavior:
+    """Return a behavior that fails for requests with this word, as a model that crashes on it."""
+
+    async def behave(
+        endpoint: FakeVlmServer, body: dict[str, Any], receive: Receive, send: Send
+    ) -> None:
+        fails = word in json.dumps(body["messages"])
+        await (rejects(500, message) if fails else well)(endpoint, body, receive, send)
+
+    return behave
+
+
 async def endless(_e: FakeVlmServer, _b: dict[str, Any], receive: Receive, send: Send) -> None:
     """Send an endless response until the client disconnects."""
     await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -1,5 +1,4 @@
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ from sightline.storage.ingest.decode.worker.worker_protocol import DecodeRequest
 from sightline.storage.ingest.decode.worker_pool import Job, WorkerPool, no_preprocess
 from sightline.storage.ingest.decode.worker_slots import WorkerLease, WorkerSlots
 from sightline.storage.ingest.ingest_options import IngestOptions
+from tests.support.processes import is_running
 from tests.support.sample_images import jpeg
 
 LIMITS = IngestOptions(worker_memory_mib=2048)
@@ -24,14 +24,6 @@ def pid_of(lease: WorkerLease) -> int:
     pid = lease.process._transport.get_pid()
     assert pid is not None
     return pid
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 async def use(slots: WorkerSlots, principal: str | None, limits: IngestOptions = LIMITS) -> int:
