@@ -1,4 +1,4 @@
-"""Boxes without number: refused, or drawn in a worker process in linear time."""
+"""Too many boxes are refused; the others are drawn in a worker process in linear time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A name of millions of combining marks is refused at once.
 
-Python sorts a run of marks in quadratic time and holds its lock: with these names the server would
+Python sorts a run of marks in quadratic time and holds the GIL: with these names the server would
 stand still for hours, and the test would hit its time limit.
 """
 

@@ -165,7 +165,7 @@ async def test_a_load_gets_blocks_of_adjacent_ids(database: Database) -> None:
 async def test_the_id_of_an_asset_cannot_be_computed_from_its_file(
     database: Database, tmp_path: Path
 ) -> None:
-    """Else who has a file could ask whether others have it."""
+    """Otherwise whoever has a file could find out whether another principal has it."""
     folder = tmp_path / "images"
     names = fill(folder, 2)
     sums = [hashlib.sha256(path.read_bytes()).digest() for path in names]
