@@ -1,4 +1,4 @@
-"""Load and render images in worker processes, which never send a whole bitmap."""
+"""Load and render images in worker processes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from sightline.tools.shared.dependencies import Dependencies, principal
 from sightline.tools.shared.images import FORMATS, EncodedImage
 
 _RGB_BYTES: Final = 3
-#: Errors that name the file and what to do.
-_FILE_CODES: Final = frozenset({"missing", "unreadable", "changed"})
+#: Errors of the blob store and of the picture that we draw: they say what they are about.
+_BLOB_CODES: Final = frozenset(
+    {"missing", "unreadable", "changed", "too_large", "result_too_large"}
+)
 
 
 async def load_asset(
@@ -30,7 +32,7 @@ async def load_asset(
 
     The file is verified against the ingested bytes. Raises MediaError if it has changed or is gone.
     """
-    with _explain_errors():
+    with _explain_errors(_BLOB_CODES):
         loaded = await deps.decoder.load(
             blob_source(deps.blobs, asset), principal=principal(), crop=crop, max_edge=max_edge
         )
@@ -39,7 +41,7 @@ async def load_asset(
 
 async def load_whole(decoder: ImageDecoder, blobs: BlobStore, asset: Asset) -> Image.Image:
     """Return the whole upright image of an asset, for commands of the operator."""
-    with _explain_errors():
+    with _explain_errors(_BLOB_CODES):
         return (await decoder.load(blob_source(blobs, asset))).image
 
 
@@ -66,7 +68,7 @@ async def render_asset(
     ``overlays`` are boxes of the whole image, drawn at the final size, so that lines stay sharp.
     Raises MediaError.
     """
-    with _explain_errors():
+    with _explain_errors(_BLOB_CODES):
         jpeg = await deps.decoder.render(
             blob_source(deps.blobs, asset),
             max_edge=max_edge,
@@ -96,10 +98,11 @@ def blob_source(blobs: BlobStore, asset: Asset) -> BlobSource:
 
 
 @contextmanager
-def _explain_errors() -> Iterator[None]:
+def _explain_errors(named: frozenset[str] = frozenset()) -> Iterator[None]:
+    """Complete the errors that do not name the file; those with a code in ``named`` do."""
     try:
         yield
     except MediaError as error:
-        if error.code in _FILE_CODES:
+        if error.code in named:
             raise
         raise MediaError(error.code, f"The file {error}. Give a {FORMATS}.") from error

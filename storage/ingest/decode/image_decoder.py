@@ -1,7 +1,7 @@
 """Decode and draw single images in worker processes: a crash fails one call only.
 
-Neither files nor whole bitmaps reach this process. A worker reads the file, takes the part that is
-needed at the size that is needed, and sends that.
+A worker reads the file, takes the part that is needed at the size that is needed, and sends only
+that.
 """
 
 from __future__ import annotations

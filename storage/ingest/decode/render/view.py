@@ -98,7 +98,9 @@ def encode_jpeg(
             if buffer.tell() <= max_bytes:
                 return buffer.getvalue(), resized.size
         if edge <= _MIN_EDGE_PIXELS:
-            raise MediaError("too_large", f"does not fit in {max_bytes:,} bytes")
+            raise MediaError(
+                "result_too_large", f"The picture does not fit in {max_bytes:,} bytes."
+            )
         edge = edge * 3 // 4
 
 
