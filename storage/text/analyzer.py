@@ -24,11 +24,11 @@ from sightline.storage.text.normalization import fold_accents, normalize
 MAX_CHARS = 262_144
 """Characters of a text that are analyzed. Only hostile text is longer."""
 MAX_TERM_CHARS = 64
-_MAX_TOKENS = 50_000
+MAX_TOKENS = 50_000
 _MAX_TSVECTOR_BYTES = 900_000  # Postgres refuses a tsvector of 1,048,576
 _MAX_POSITION = 16_383  # of a tsvector
 _MAX_POSITIONS = 255  # per lexeme of a tsvector
-_MAX_FREQUENCY = 32_767  # smallint
+MAX_FREQUENCY = 32_767  # smallint
 MAX_QUERY_CHARS = 131_072
 _MAX_ANALYZED_QUERY_CHARS = 10_000
 """Of a longer query, the first ones. Analysis runs in the event loop."""
@@ -102,7 +102,7 @@ def analyze(text: str) -> Analysis:
     tokens: list[tuple[str, int]] = []
     frequencies: Counter[str] = Counter()
     count = 0
-    for count, lexeme in enumerate(islice(tokenize(clean), _MAX_TOKENS), start=1):
+    for count, lexeme in enumerate(islice(tokenize(clean), MAX_TOKENS), start=1):
         words = _word_terms(lexeme)
         tokens.extend((term, count) for term in words)
         frequencies.update(words)
@@ -110,7 +110,7 @@ def analyze(text: str) -> Analysis:
     return Analysis(
         language=_guess_language(clean),
         tsvector=_tsvector(tokens),
-        frequencies={term: min(n, _MAX_FREQUENCY) for term, n in frequencies.items()},
+        frequencies={term: min(n, MAX_FREQUENCY) for term, n in frequencies.items()},
         token_count=count,
     )
 

@@ -18,15 +18,13 @@ from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQu
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.text.analyzer import MAX_TERM_CHARS
+from sightline.storage.text.analyzer import MAX_FREQUENCY, MAX_TERM_CHARS, MAX_TOKENS
 
 SHORT_CHARS = 1_000
 """Passages of a source that have fewer characters in all are analyzed later, without a worker."""
 # The answer for a group is parsed in one piece, and has about four times its characters.
 _GROUP_CHARS = 32_768
-_MAX_FREQUENCY = 32_767  # smallint
 _MAX_TSVECTOR_CHARS = 1_000_000
-_MAX_TOKENS = 1_000_000
 _TSVECTOR = re.compile(
     r"(?:'(?:[^'\\]|''|\\\\){1,128}'(?::[1-9]\d{0,4}(?:,[1-9]\d{0,4})*+)?+(?: (?=')|\Z))*+"
 )
@@ -121,8 +119,8 @@ def check_analysis(analysis: messages.PackedAnalysis) -> None:
         or max(map(len, terms), default=0) > MAX_TERM_CHARS
         or not all(terms)
         or min(counts, default=1) < 1
-        or max(counts, default=1) > _MAX_FREQUENCY
-        or not 0 <= analysis.token_count <= _MAX_TOKENS
+        or max(counts, default=1) > MAX_FREQUENCY
+        or not 0 <= analysis.token_count <= MAX_TOKENS
         or len(analysis.tsvector) > _MAX_TSVECTOR_CHARS
         or not _TSVECTOR.fullmatch(analysis.tsvector)
     ):
