@@ -6,11 +6,11 @@ each row repeats. The worker keeps the limits, and the parent checks that it did
 
 from __future__ import annotations
 
+from sightline.storage.ingest.decode.worker.image import MAX_TILES
 from sightline.storage.ingest.ingest_options import IngestOptions
 
-# Each line of text is a row with a box.
-_LINE_CHARS = 32
-_TILES_PER_IMAGE = 39  # 2 x 6 and 3 x 9
+# What a line of text counts besides its characters: it is a row with a box.
+_BOX_CHARS = 32
 
 
 class OutputBudget:
@@ -18,25 +18,25 @@ class OutputBudget:
 
     def __init__(self, options: IngestOptions, size: int) -> None:
         self._images = max(options.max_pages, options.max_video_frames)
-        self._tiles = _TILES_PER_IMAGE * self._images
-        self.chars = options.max_text_chars(size)
-        self.max_picture_bytes = self.picture_bytes = options.max_picture_bytes(size)
+        self._tiles = MAX_TILES * self._images
+        self.chars_left = options.max_text_chars(size)
+        self.max_picture_bytes = self.picture_bytes_left = options.max_picture_bytes(size)
 
     def take_passage(self, text: str) -> bool:
         """Return whether there was room for a passage."""
-        self.chars -= len(text)
-        return self.chars >= 0
+        self.chars_left -= len(text)
+        return self.chars_left >= 0
 
     def take_line(self, text: str) -> bool:
         """Return whether there was room for a line with a box."""
-        self.chars -= len(text) + _LINE_CHARS
-        return self.chars >= 0
+        self.chars_left -= len(text) + _BOX_CHARS
+        return self.chars_left >= 0
 
     def take_picture(self, *files: bytes | None) -> bool:
         """Return whether there was room for an image with these files."""
         self._images -= 1
-        self.picture_bytes -= sum(len(each or b"") for each in files)
-        return self.picture_bytes >= 0 and self._images >= 0
+        self.picture_bytes_left -= sum(len(each or b"") for each in files)
+        return self.picture_bytes_left >= 0 and self._images >= 0
 
     def take_tile(self) -> bool:
         """Return whether there was room for a tile of an image."""

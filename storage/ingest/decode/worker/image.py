@@ -49,6 +49,8 @@ _HASH_FREQUENCIES = 8
 _TILES_ACROSS = (2, 3)
 _TILE_OVERLAP = 0.25
 _MAX_TILES_ALONG = 3  # times those across; tiles of a longer strip are not square
+MAX_TILES = sum(across * across * _MAX_TILES_ALONG for across in _TILES_ACROSS)
+"""The most tiles that an image has."""
 _MIN_TILE_PIXELS = 64  # smaller tiles add nothing to the whole image
 
 

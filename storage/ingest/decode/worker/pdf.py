@@ -74,7 +74,7 @@ def _page_parts(
 ) -> Iterator[messages.JobPart]:
     page = document[index]
     try:
-        lines = list(_text_layer(page, context.output.chars))
+        lines = list(_text_layer(page, context.output.chars_left))
         has_text_layer = sum(len(text.strip()) for text, *_ in lines) >= _MIN_TEXT_CHARS
         if request.metadata_only and has_text_layer and not request.tiles:
             return

@@ -186,7 +186,7 @@ def _subtitle_parts(
             for packet in container.demux(streams[0]) if streams else ():
                 if packet.pts is None or packet.time_base is None or len(cues) >= _MAX_CUES:
                     continue
-                if chars > context.output.chars:  # samples may share their bytes
+                if chars > context.output.chars_left:  # samples may share their bytes
                     break
                 start = float(packet.pts * packet.time_base)
                 length = float((packet.duration or 0) * packet.time_base)

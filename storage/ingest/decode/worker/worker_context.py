@@ -23,7 +23,7 @@ ALIVE_SECONDS = 2.0
 # A frame is parsed in one piece.
 _FRAME_CHARS = 32_768
 _FRAME_PASSAGES = 2_000
-_LINE_CHARS = 1_000
+_PIECE_CHARS = 1_000
 _THUMBNAIL_BYTES = 64 << 10  # more than any has
 _MIN_PICTURE_BYTES = 24 << 10
 
@@ -118,7 +118,7 @@ class WorkerContext:
 
     def has_room_for_picture(self) -> bool:
         """Return whether one more page or frame of the source can be stored."""
-        return self.output.picture_bytes >= _THUMBNAIL_BYTES + _MIN_PICTURE_BYTES
+        return self.output.picture_bytes_left >= _THUMBNAIL_BYTES + _MIN_PICTURE_BYTES
 
     def picture_parts(
         self, image: Image.Image, max_images: int, **facts: Any
@@ -128,7 +128,7 @@ class WorkerContext:
         ``facts`` are those of `encode_image`.
         """
         share = self.output.max_picture_bytes // max(1, max_images)
-        room = min(share, self.output.picture_bytes) - _THUMBNAIL_BYTES
+        room = min(share, self.output.picture_bytes_left) - _THUMBNAIL_BYTES
         max_bytes = max(room, _MIN_PICTURE_BYTES)
         part = encode_image(image, self.preprocess, max_bytes, **facts)
         if not self.output.take_picture(part.content, part.thumbnail):
@@ -144,15 +144,15 @@ class WorkerContext:
         start_seconds: float | None = None,
     ) -> Iterator[messages.JobPart]:
         """Yield lines of an image; those above the limit of the source are left out."""
-        had_room = self.output.chars >= 0
+        had_room = self.output.chars_left >= 0
         kept = []
         for text, box, confidence in lines:
-            pieces = [text[at : at + _LINE_CHARS] for at in range(0, len(text), _LINE_CHARS)]
+            pieces = [text[at : at + _PIECE_CHARS] for at in range(0, len(text), _PIECE_CHARS)]
             kept += [(each, box, confidence) for each in pieces if self.output.take_line(each)]
-            if self.output.chars < 0:
+            if self.output.chars_left < 0:
                 break
         yield messages.TextLines(kind, asset, kept, page, start_seconds)
-        if had_room and self.output.chars < 0:
+        if had_room and self.output.chars_left < 0:
             reason = "has far more text than bytes; the rest of the text is left out"
             yield messages.PartWarning(code="text_cut_short", reason=reason)
 
