@@ -250,7 +250,8 @@ class _IngestRun:
                 folders, archives, self.options, start_hashing, self.stats.warn, self._in_thread
             )
             await reader.read(await self._in_thread(trees_of, inputs))
-            self.stats.add_time("discover", reader.seconds)
+            seconds = reader.download_seconds + folders.busy_seconds + archives.busy_seconds
+            self.stats.add_time("discover", seconds)
         await self._hashed.put(None)
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:

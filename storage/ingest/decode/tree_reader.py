@@ -43,8 +43,7 @@ class TreeReader:
     run_in_thread: Callable[
         [Callable[[RemoteFile], DiscoveredFile], RemoteFile], Awaitable[DiscoveredFile]
     ]
-    seconds: float = 0.0
-    """Time that walks and downloads took."""
+    download_seconds: float = 0.0
     _batch: list[DiscoveredFile] = field(default_factory=list)
     _batch_bytes: int = 0
 
@@ -65,7 +64,7 @@ class TreeReader:
     async def _fetched(self, remote: RemoteFile) -> DiscoveredFile:
         started = time.perf_counter()
         file = await self.run_in_thread(_fetch, remote)
-        self.seconds += time.perf_counter() - started
+        self.download_seconds += time.perf_counter() - started
         return file
 
     async def _read_folder(self, request: messages.TreeRequest) -> None:
@@ -76,9 +75,7 @@ class TreeReader:
         budget = WorkBudget(math.inf, self.options.file_timeout_seconds)
         place = request.real
         on_failed = self._failing(DiscoveredFile(request.given or place, place))
-        before = self.folders.busy_seconds
         await self.folders.run_job(Job(request, on_part, _nothing, on_failed, budget))
-        self.seconds += self.folders.busy_seconds - before
 
     async def _read_archive(self, archive: DiscoveredFile) -> None:
         await self._flush()
