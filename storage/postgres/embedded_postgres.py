@@ -213,7 +213,7 @@ class EmbeddedPostgres:
             privileges.restrict_public(connection)
 
     def _connect(self, database: str) -> psycopg.Connection[TupleRow]:
-        """Connect as superuser; nothing that others created in the database is found by name."""
+        """Connect as the superuser, who finds by name only the system catalog."""
         return psycopg.connect(self.dsn(database), autocommit=True, options=_SAFE_PATH)
 
     def _ensure_watchdog(self, programs: Programs) -> None:

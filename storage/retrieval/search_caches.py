@@ -13,9 +13,9 @@ TTL_SECONDS = 60.0
 
 
 def counting_ttl(started: float, minimum: float = TTL_SECONDS) -> float:
-    """Return a TTL in seconds that spends at most 0.1% of the time on counting since ``started``.
+    """Return a TTL in seconds that spends at most 0.1% of the time on counting.
 
-    ``started`` is a time of ``time.monotonic``.
+    ``started``: when the count began, by ``time.monotonic``.
     """
     return max(minimum, 1000 * (time.monotonic() - started))
 
