@@ -115,6 +115,12 @@ async def test_a_host_with_one_private_address_is_not_connected_to(address: str)
         "http://pictures.test/",
         "file:///etc/passwd",
         "gopher://pictures.test/",
+        "https://pіctures.test/a.jpg",
+        "https://pictures.test:8443/a.jpg",
+        "https://pictures.test \t.evil.test/a.jpg",
+        "HTTPS:pictures.test/a.jpg",
+        "jar:https://pictures.test/a.jpg",
+        "data:image/png;base64,AAAA",
     ],
 )
 def test_a_url_that_hides_its_host_is_refused(url: str) -> None:
