@@ -94,6 +94,15 @@ class Connection:
                 received += data
         return received
 
+    async def send_until_closed(self, data: bytes) -> bytes:
+        """Send the same bytes slowly, again and again; return what the server sends."""
+        closed = asyncio.create_task(self.until_closed())
+        with suppress(ConnectionError):
+            while not closed.done():
+                await self.send(data)
+                await asyncio.sleep(SHORT / 10)
+        return await closed
+
     async def response(self) -> tuple[int, bytes]:
         """Return status and body of the next response with a length."""
         head = await self.reader.readuntil(b"\r\n\r\n")
@@ -142,12 +151,7 @@ async def test_a_connection_without_a_complete_head_is_closed(tmp_path: Path, be
 async def test_a_head_that_arrives_slowly_is_closed(tmp_path: Path) -> None:
     async with run_server(tmp_path, HttpLimits(head_seconds=SHORT)) as target:
         connection = await target.connect(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
-        closed = asyncio.create_task(connection.until_closed())
-        with suppress(ConnectionError):
-            while not closed.done():
-                await connection.send(b"X: y\r\n")
-                await asyncio.sleep(SHORT / 10)
-        assert await closed == b""
+        assert await connection.send_until_closed(b"X: y\r\n") == b""
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 5000", b"Transfer-Encoding: chunked"])
@@ -162,12 +166,7 @@ async def test_a_body_that_arrives_slowly_is_closed(tmp_path: Path) -> None:
     limits = HttpLimits(body_seconds=SHORT, min_body_bytes_per_second=100_000)
     async with run_server(tmp_path, limits) as target:
         connection = await target.connect(POST + b"Content-Length: 5000\r\n\r\n")
-        closed = asyncio.create_task(connection.until_closed())
-        with suppress(ConnectionError):
-            while not closed.done():
-                await connection.send(b"x")
-                await asyncio.sleep(SHORT / 10)
-        assert await closed == b""
+        assert await connection.send_until_closed(b"x") == b""
 
 
 async def test_the_body_of_a_refused_request_is_not_awaited(tmp_path: Path) -> None:
@@ -177,12 +176,7 @@ async def test_the_body_of_a_refused_request_is_not_awaited(tmp_path: Path) -> N
         head = POST + b"Content-Length: 8000000\r\n\r\n"
         connection = await target.connect(head)
         assert (await connection.response())[0] == 401
-        closed = asyncio.create_task(connection.until_closed())
-        with suppress(ConnectionError):
-            while not closed.done():
-                await connection.send(b"x" * 100)
-                await asyncio.sleep(SHORT / 10)
-        assert await closed == b""
+        assert await connection.send_until_closed(b"x" * 100) == b""
 
 
 async def test_a_connection_goes_on_after_a_refused_body(tmp_path: Path) -> None:
