@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import io
 import struct
-import tarfile
-import zipfile
 import zlib
 
+from tests.support.archive_files import pax_header, tar_of, with_flag, zip_of
 from tests.support.raw_pdf import write_pdf
+from tests.support.sample_images import png_chunk
 
 #: Each level of a nested form draws the level below twice.
 _FORM_LEVELS = 12
@@ -25,10 +24,7 @@ def large_png(width: int = 9_900, height: int = 10_000) -> bytes:
     row = b"\0" + bytes(3 * width)
     rows = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*each) for each in chunks)
 
 
 def slow_pdf(number: int, pages: int = 50, levels: int = _FORM_LEVELS) -> bytes:
@@ -64,7 +60,8 @@ def hostile_archives() -> dict[str, bytes]:
     """Return archives that are slow, large or broken to read, by file name."""
     return {
         "members.zip": _zip_of_many_members(),
-        "patched.zip": _zip_with_flag_bits(),
+        # Its member claims to be compressed patched data.
+        "patched.zip": with_flag(with_flag(zip_of(("a.jpg", b"x" * 100)), 5), 6),
         "chain.tar": _tar_with_a_chain_of_headers(),
         "pax.tar": _tar_with_a_long_header(),
         "bomb.tar.gz": gzip.compress(bytes(300_000_000), 6),
@@ -85,35 +82,11 @@ def _zip_of_many_members() -> bytes:
     return record + zip64 + locator + end
 
 
-def _zip_with_flag_bits() -> bytes:
-    """Return a ZIP whose member claims to be compressed patched data."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("a.jpg", b"x" * 100)
-    data = bytearray(file.getvalue())
-    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
-        data[data.index(signature) + offset] |= 0x60
-    return bytes(data)
-
-
 def _tar_with_a_chain_of_headers() -> bytes:
     """Return a TAR of pax headers that each describe the next one."""
-    return _pax_header(b"11 path=a\n\n") * _PAX_CHAIN + _member("a.jpg", b"x")
+    return pax_header(b"11 path=a\n\n") * _PAX_CHAIN + tar_of(("a.jpg", b"x"))
 
 
 def _tar_with_a_long_header() -> bytes:
     """Return a TAR whose pax header takes quadratic time in unpatched interpreters."""
-    return _pax_header(b"1" * _PAX_BYTES) + _member("a.jpg", b"x")
-
-
-def _pax_header(data: bytes) -> bytes:
-    info = tarfile.TarInfo("header")
-    info.type, info.size = tarfile.XHDTYPE, len(data)
-    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
-
-
-def _member(name: str, data: bytes) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    padded = data + bytes(-len(data) % tarfile.BLOCKSIZE)
-    return info.tobuf(tarfile.USTAR_FORMAT) + padded + bytes(2 * tarfile.BLOCKSIZE)
+    return pax_header(b"1" * _PAX_BYTES) + tar_of(("a.jpg", b"x"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import tarfile
 import zipfile
@@ -16,43 +15,10 @@ from sightline.storage.ingest.decode.worker.worker_protocol import ArchiveReques
 from sightline.storage.ingest.discover.archives import read_archive
 from sightline.storage.ingest.ingest_options import IngestOptions
 from tests.storage.ingest.conftest import Bench, bench
+from tests.support.archive_files import pax_header, tar_of, with_flag, zip_of
 from tests.support.sample_images import jpeg
 
 __all__ = ["bench"]
-
-
-def zip_of(*files: tuple[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files:
-            archive.writestr(name, data)
-    return file.getvalue()
-
-
-def tar_of(*files: tuple[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, data in files:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return file.getvalue()
-
-
-def with_flag(data: bytes, bit: int) -> bytes:
-    """Set a flag of the first member of a zip, in both of its headers."""
-    changed = bytearray(data)
-    for start in (0, data.index(b"PK\x01\x02") + 2):
-        flags = struct.unpack_from("<H", changed, start + 6)[0]
-        struct.pack_into("<H", changed, start + 6, flags | 1 << bit)
-    return bytes(changed)
-
-
-def pax_header(content: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
-    header = tarfile.TarInfo("x")
-    header.type, header.size = kind, len(content)
-    padding = bytes(-len(content) % 512)
-    return header.tobuf(tarfile.USTAR_FORMAT) + content + padding
 
 
 def folder_header(number: int) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from sightline.server.http.http_server import start_http_server
 from tests.security.two_principals import House
+from tests.support.raw_http import exchange
 from tests.support.settings import make_settings
 from tests.support.token_issuer import AUDIENCE, RsaKey, run_issuer
 
@@ -123,17 +124,6 @@ async def test_the_metadata_of_the_authorization_server_is_checked_too(tmp_path:
             assert "4444" not in answer
 
 
-async def raw(base_url: str, request: bytes) -> bytes:
-    """Send bytes and return all that comes back until the server closes."""
-    host, _, port = base_url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(request)
-    try:
-        return await reader.read()
-    finally:
-        writer.close()
-
-
 @pytest.mark.parametrize(
     "lines",
     [
@@ -145,12 +135,12 @@ async def raw(base_url: str, request: bytes) -> bytes:
 )
 async def test_a_header_that_decides_may_occur_once_only(base_url: str, lines: list[bytes]) -> None:
     head = b"\r\n".join([b"GET /healthz HTTP/1.1", *lines, b"Connection: close", b"", b""])
-    assert (await raw(base_url, head)).startswith(b"HTTP/1.1 400 ")
+    assert (await exchange(base_url, head)).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_request_without_host_is_refused(base_url: str) -> None:
     for line, status in ((b"GET /healthz HTTP/1.0", b"421"), (b"GET /healthz HTTP/1.1", b"400")):
-        answer = await raw(base_url, line + b"\r\nConnection: close\r\n\r\n")
+        answer = await exchange(base_url, line + b"\r\nConnection: close\r\n\r\n")
         assert answer.split(b" ")[1] == status
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.security.two_principals import ALICE, House, call, connected
 from tests.support.mcp_messages import ACCEPT, INITIALIZE
+from tests.support.raw_http import exchange
 
 #: One request in the protocol revision without sessions.
 LISTING = {
@@ -31,18 +31,11 @@ async def send(house: House, *lines: str, body: bytes = b"", path: str = "/mcp")
     if not any(line.lower().startswith(("content-length", "transfer-enc")) for line in lines):
         head.append(f"Content-Length: {len(body)}")
     head += [*lines, "Connection: close", "", ""]
-    return await exchange(house, "\r\n".join(head).encode("latin-1") + body)
+    return await statuses_of(house, "\r\n".join(head).encode("latin-1") + body)
 
 
-async def exchange(house: House, data: bytes) -> list[int]:
-    address, port = house.base_url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(address, int(port))
-    try:
-        writer.write(data)
-        await writer.drain()
-        answer = await asyncio.wait_for(reader.read(), 30)
-    finally:
-        writer.close()
+async def statuses_of(house: House, data: bytes) -> list[int]:
+    answer = await exchange(house.base_url, data)
     return [int(line.split()[1]) for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
 
 
@@ -70,7 +63,7 @@ async def test_other_spellings_of_a_path_open_nothing(path: str, house: House) -
     address = house.base_url.removeprefix("http://")
     for method in ("GET", "POST"):
         head = f"{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n"
-        statuses = await exchange(house, f"{head}Connection: close\r\n\r\n".encode())
+        statuses = await statuses_of(house, f"{head}Connection: close\r\n\r\n".encode())
         assert all(300 <= status < 500 for status in statuses), statuses
         assert statuses
 

@@ -9,6 +9,7 @@ The server runs in a thread with its own event loop, so a test may use it from a
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -127,6 +128,11 @@ def album(folder: Path, name: str, words: str, key: str, start: int = 0) -> Path
     table = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / name / "metadata.jsonl").write_text(table)
     return folder / name
+
+
+def upload(name: str, data: bytes) -> dict[str, str]:
+    """Return a file as the argument of ``add_images``."""
+    return {"name": name, "data": base64.b64encode(data).decode()}
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,12 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: object) -> bytes:
 def jpeg(seed: int) -> bytes:
     """Return a JPEG file."""
     return encoded(picture(seed), quality=90)
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG file."""
+    checksum = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + checksum
 
 
 def exif(*, taken: str | None = None, offset: str | None = None, orientation: int = 1) -> bytes:
