@@ -29,11 +29,11 @@ class SpecialFileError(OSError):
 
 
 def open_real(path: str | Path) -> int:
-    """Open a file or folder for reading by its absolute real path; return its descriptor.
+    """Open a file or folder for reading by its absolute real path.
 
-    Resolve links before: no part may be a link when it is opened. The caller closes the descriptor.
-    Raises SpecialFileError, PermissionError for a path that is relative or contains ``..``, and
-    other OSErrors.
+    Returns a descriptor, which the caller closes. Resolve links before: no part may be a link when
+    it is opened. Raises SpecialFileError, PermissionError for a path that is relative or contains
+    ``..``, and other OSErrors.
     """
     target = os.fspath(path)
     parts = [part for part in target.split("/") if part not in ("", ".")]

@@ -272,7 +272,10 @@ def _require_none(refused: Sequence[str]) -> None:
 
 
 def _limited_query(statement: Statement, max_rows: int, *, explain: bool = False) -> sql.Composed:
-    """Return the statement or its plan with limits; the last column is the size of the row."""
+    """Return the statement or its plan with limits.
+
+    The last column is the size of the row.
+    """
     # The statement consists of checked tokens with balanced parentheses.
     query: sql.Composable = sql.SQL(statement.sql)
     if explain:
