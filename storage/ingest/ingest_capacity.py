@@ -20,7 +20,7 @@ MAX_INGESTS_PER_PRINCIPAL = 2
 MAX_OPEN_ARCHIVES = 4
 MAX_OPEN_FOLDERS = 16
 _MAX_INGESTS = 64
-_MAX_FILE_BYTES = 1 << 30
+_MAX_HELD_BYTES = 1 << 30
 _MAX_WAITING_INGESTS = 64
 
 Threads = list[Future[Any]]
@@ -47,7 +47,7 @@ class IngestCapacity:
         )
         #: Bytes of files in memory: members of archives, uploads and downloads.
         self.file_bytes = FairSemaphore(
-            _MAX_FILE_BYTES, max_waiting=_MAX_INGESTS, what="memory for files"
+            _MAX_HELD_BYTES, max_waiting=_MAX_INGESTS, what="memory for files"
         )
         self._releases: set[asyncio.Task[None]] = set()
 

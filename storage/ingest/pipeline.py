@@ -18,7 +18,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import load_sql
 from sightline.storage.ingest import collection_settings
 from sightline.storage.ingest import stage_types as stages
-from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
+from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, DecodeQueue
 from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.tree_reader import TreeReader
@@ -150,9 +150,9 @@ class _IngestRun:
             asyncio.Queue(max_sources)
         )
         self._embedded: asyncio.Queue[stages.FinishedSource | None] = asyncio.Queue(max_sources)
-        self._lookahead = ByteSemaphore(options.lookahead_mib << 20)
+        self._lookahead = AmountSemaphore(options.lookahead_mib << 20)
         self._memory = FileMemory(self.capacity.file_bytes, self.principal)
-        self._waiting_text = ByteSemaphore(_MAX_WAITING_CHARS)
+        self._waiting_text = AmountSemaphore(_MAX_WAITING_CHARS)
         self._dedup = Deduplicator(
             self.database,
             self.blobs,

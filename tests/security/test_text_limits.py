@@ -26,7 +26,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import fetch_value
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode import text_analysis
-from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
+from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, DecodeQueue
 from sightline.storage.ingest.decode.decode_stage import (
     DecodePlanner,
     DecodeStage,
@@ -294,7 +294,7 @@ async def test_the_server_stops_a_worker_that_sends_more_than_it_may(
         queue,
         requests,
         decoded,
-        TextAnalyzer(queue, decoded, ByteSemaphore(1 << 20), OPTIONS),
+        TextAnalyzer(queue, decoded, AmountSemaphore(1 << 20), OPTIONS),
         DecodePlanner("off", "none", tiles=False),
         zone=UTC,
         warn=lambda *_: None,

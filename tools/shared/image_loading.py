@@ -99,7 +99,7 @@ def blob_source(blobs: BlobStore, asset: Asset) -> BlobSource:
 
 @contextmanager
 def _explain_errors(named: frozenset[str] = frozenset()) -> Iterator[None]:
-    """Complete the errors that do not name the file; those with a code in ``named`` do."""
+    """Add the file to errors that do not name it; those in ``named`` do."""
     try:
         yield
     except MediaError as error:

@@ -15,16 +15,16 @@ _MAX_HASH_JOBS = 8
 _MAX_JOB_BYTES = 16 << 20
 
 
-class ByteSemaphore:
-    """Limits the bytes of files in memory; a single larger file is admitted alone."""
+class AmountSemaphore:
+    """Limits the bytes or characters in memory; a single larger amount is admitted alone."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = self._available = max_bytes
+    def __init__(self, maximum: int) -> None:
+        self._maximum = self._available = maximum
         self._changed = asyncio.Condition()
 
     async def acquire(self, count: int) -> None:
         async with self._changed:
-            await self._changed.wait_for(lambda: self._available >= min(count, self._max_bytes))
+            await self._changed.wait_for(lambda: self._available >= min(count, self._maximum))
             self._available -= count
 
     async def release(self, count: int) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest import stage_types as stages
-from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
+from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, DecodeQueue
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -39,7 +39,7 @@ class TextAnalyzer:
 
     queue: DecodeQueue
     decoded: asyncio.Queue[stages.DecodedSource | stages.FailedSource | None]
-    waiting: ByteSemaphore
+    waiting: AmountSemaphore
     options: IngestOptions
 
     async def submit(self, source: stages.DecodedSource, *, wait: bool = False) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest import stage_types as stages
-from sightline.storage.ingest.decode.decode_queue import ByteSemaphore, DecodeQueue
+from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, DecodeQueue
 from sightline.storage.ingest.decode.decode_stage import DecodePlanner, DecodeStage
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
@@ -26,7 +26,7 @@ def stage_of(folder: Path, options: IngestOptions) -> DecodeStage:
         queue,
         asyncio.Queue(),
         decoded,
-        TextAnalyzer(queue, decoded, ByteSemaphore(1 << 20), options),
+        TextAnalyzer(queue, decoded, AmountSemaphore(1 << 20), options),
         DecodePlanner("on", "reader", tiles=False),
         zone=UTC,
         warn=lambda *_: None,
