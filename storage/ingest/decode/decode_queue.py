@@ -16,7 +16,7 @@ _MAX_JOB_BYTES = 16 << 20
 
 
 class AmountSemaphore:
-    """Limits the bytes or characters in memory; a single larger amount is admitted alone."""
+    """Limits bytes or characters in memory; a larger amount is admitted alone."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = self._available = maximum
