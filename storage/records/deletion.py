@@ -1,4 +1,16 @@
-"""Deletes assets, and then the stored blobs that no row references.
+"""Deletes assets, sources and collections, and then the blobs that no row references.
+
+`delete_assets` and `delete_sources` delete all or none, in one transaction. `delete_collection` can
+have to delete millions of rows. One transaction would keep them locked for minutes, so it deletes
+batches of whole sources, each in its own transaction, and the collection itself with the last one.
+If it is interrupted, each source is still there completely or not at all, and the same call deletes
+the rest.
+
+Deletion and the writers of an ingest take turns by the lock of the collection (`collection_lock`).
+A writer whose collection was deleted writes nothing.
+
+The search log keeps its entries until they expire. Embedding spaces stay, also unused ones: the
+next collection of the same encoder uses them, and dropping one would block all searches.
 
 A blob is stored before the row that references it is committed, so an unreferenced blob may be
 about to be referenced. A writer therefore holds the shared blob lock (``hold_blobs``) in the
@@ -8,19 +20,36 @@ exclusive lock.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 
 import psycopg
 from psycopg.rows import TupleRow
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
-from sightline.storage.db.queries import Connection, fetch_one, fetch_values, load_sql
+from sightline.storage.db.queries import (
+    Connection,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    fetch_values,
+    load_sql,
+)
 from sightline.storage.db.row_locks import RowLock, lock, lock_sync
-from sightline.storage.errors import LockTimeoutError, UnknownAssetError
+from sightline.storage.errors import (
+    InvalidArgumentError,
+    LockTimeoutError,
+    StorageError,
+    UnknownAssetError,
+    choices,
+)
 from sightline.storage.isolation.caller import as_principal
+from sightline.storage.records import collections
+from sightline.storage.records.collections import Collection
 
 logger = logging.getLogger(__name__)
 
@@ -28,20 +57,81 @@ _SQL = load_sql("assets")
 _BLOB_LOCK = RowLock("blobs", "the stored files", timeout_seconds=30)
 
 
+#: How long a deletion waits for an ingest that writes to the collection.
+_TURN_SECONDS = 30.0
+# Of one transaction of `delete_collection`: a few seconds.
+_BATCH_SOURCES = 1_000
+_BATCH_ROWS = 20_000
+# For the message about an unknown source.
+_MAX_COMPARED_NAMES = 2_000
+_MAX_COMPARED_CHARS = 300
+_MAX_UNKNOWN_NAMES = 3
+
+
 @dataclass(frozen=True, slots=True)
-class DeletionResult:
-    """Number of deleted assets, sources (without other assets) and blobs."""
+class DeletionCounts:
+    """What a deletion deletes. Passages are counted without those of file names."""
 
     assets: int
     sources: int
+    passages: int
+    annotations: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionPreview(DeletionCounts):
+    """What would be deleted from a collection; ``names`` are those of the given sources."""
+
+    collection: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionResult(DeletionCounts):
+    """What was deleted. ``blobs`` are the stored files that nothing else used."""
+
     blobs: int
 
 
 @dataclass(frozen=True, slots=True)
-class _DeletedRows:
+class _DeletedAssets:
     asset_ids: list[str]
     source_count: int
+    passage_count: int
+    annotation_count: int
     locations: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _DeletedSources(DeletionCounts):
+    locations: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedSource:
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _BatchSource:
+    id: int
+    content_key: bytes
+
+
+def collection_lock(collection_id: int, name: str, timeout_seconds: float) -> RowLock:
+    """Return the lock for which all writers of the rows of a collection take turns."""
+    return RowLock(f"collection:{collection_id}", f"the collection {name!r}", timeout_seconds)
+
+
+async def require_collection(connection: Connection, collection: Collection) -> None:
+    """Raise StorageError if the collection was deleted. Call it with its lock."""
+    params = {"collection_id": collection.id}
+    if not await fetch_value(connection, _SQL["collection_exists"], params):
+        raise StorageError(
+            f"The collection {collection.name!r} was deleted in the meantime. Nothing was written. "
+            "Start the ingest again to create it anew."
+        )
 
 
 async def hold_blobs(connection: Connection) -> None:
@@ -62,11 +152,112 @@ async def delete_assets(database: Database, blobs: BlobStore, ids: Iterable[str]
     wanted = list(dict.fromkeys(ids))
     params = {"ids": [each for each in wanted if "\0" not in each]}
     async with database.write_connection() as connection:
-        deleted = await fetch_one(connection, _SQL["delete"], params, row=_DeletedRows)
+        deleted = await fetch_one(connection, _SQL["delete"], params, row=_DeletedAssets)
         if deleted is None or (missing := set(wanted) - set(deleted.asset_ids)):
             raise UnknownAssetError(missing if deleted else wanted)
     removed = await discard_unreferenced_blobs(database, blobs, deleted.locations)
-    return DeletionResult(len(deleted.asset_ids), deleted.source_count, removed)
+    return DeletionResult(
+        assets=len(deleted.asset_ids),
+        sources=deleted.source_count,
+        passages=deleted.passage_count,
+        annotations=deleted.annotation_count,
+        blobs=removed,
+    )
+
+
+async def preview_sources(
+    database: Database, collection: str, *, names: Iterable[str] = (), ids: Iterable[int] = ()
+) -> DeletionPreview:
+    """Return what `delete_sources` with these arguments would delete; deletes nothing.
+
+    Raises the same errors.
+    """
+    async with database.connection() as connection:
+        target, found = await _find_sources(connection, collection, names, ids)
+        counts = await _count(connection, target, [each.id for each in found])
+    listed = tuple(sorted({each.name for each in found}))
+    return DeletionPreview(**asdict(counts), collection=target.name, names=listed)
+
+
+async def preview_collection(database: Database, name: str) -> DeletionPreview:
+    """Return what `delete_collection` would delete; deletes nothing. Raises UnknownNameError."""
+    async with database.connection() as connection:
+        target = await collections.get(connection, name)
+        counts = await _count(connection, target, None)
+    return DeletionPreview(**asdict(counts), collection=target.name)
+
+
+async def delete_sources(
+    database: Database,
+    blobs: BlobStore,
+    collection: str,
+    *,
+    names: Iterable[str] = (),
+    ids: Iterable[int] = (),
+) -> DeletionResult:
+    """Delete sources of a collection by name or id, all or none.
+
+    A name deletes every source of that name. Everything that was made from a source is deleted: its
+    assets, passages, vectors and annotations. The users' own files stay. A bound principal deletes
+    only in its collections. Raises UnknownNameError for the collection, InvalidArgumentError for an
+    unknown source, with similar names, and LockTimeoutError if an ingest keeps writing to the
+    collection.
+    """
+    async with database.connection() as connection:
+        target, found = await _find_sources(connection, collection, names, ids)
+    # The caller may delete them. A principal has no right to the lock, and cannot see who else
+    # uses a blob.
+    with as_principal(None):
+        async with database.write_connection() as connection:
+            await _take_turn(connection, target)
+            deleted = await _delete(connection, target, [each.id for each in found])
+        removed = await discard_unreferenced_blobs(database, blobs, deleted.locations)
+    return DeletionResult(**_counts_of(deleted), blobs=removed)
+
+
+async def delete_collection(
+    database: Database,
+    blobs: BlobStore,
+    name: str,
+    *,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> DeletionResult:
+    """Delete a collection with all that it contains and the bindings of principals to it.
+
+    Works in batches (see the module). ``progress`` is called after each batch with the number of
+    deleted sources and of all. The users' own files stay. A bound principal deletes only its
+    collections. Raises UnknownNameError, and LockTimeoutError if an ingest keeps writing to the
+    collection.
+    """
+    preview = await preview_collection(database, name)
+    async with database.connection() as connection:
+        target = await collections.get(connection, name)
+    totals = dict.fromkeys(("assets", "sources", "passages", "annotations"), 0)
+    removed, after, blobs_busy = 0, b"", False
+    with as_principal(None):
+        while True:
+            try:
+                async with database.write_connection() as connection:
+                    await _take_turn(connection, target)
+                    batch = await _next_batch(connection, target, after)
+                    if not batch and not after:
+                        params = {"collection_id": target.id}
+                        await connection.execute(_SQL["delete_collection"], params)
+                        break
+                    deleted = await _delete(connection, target, [each.id for each in batch])
+            except LockTimeoutError as error:
+                if totals["sources"]:
+                    raise _interrupted(target, totals["sources"]) from error
+                raise
+            # An ingest may have added sources before this key: at the end, look from the start.
+            after = batch[-1].content_key if batch else b""
+            for key, count in _counts_of(deleted).items():
+                totals[key] += count
+            if deleted.locations and not blobs_busy:
+                count, blobs_busy = await _discard(database, blobs, deleted.locations)
+                removed += count
+            progress(totals["sources"], max(preview.sources, totals["sources"]))
+    return DeletionResult(**totals, blobs=removed)
 
 
 async def discard_unreferenced_blobs(
@@ -77,19 +268,123 @@ async def discard_unreferenced_blobs(
     Call it after the deletion (or the failed insert) is committed. During a long backup the blobs
     stay: `sightline check --repair` deletes them.
     """
+    removed, _ = await _discard(database, blobs, locations)
+    return removed
+
+
+async def _discard(
+    database: Database, blobs: BlobStore, locations: Sequence[str]
+) -> tuple[int, bool]:
+    """Return how many blobs were deleted, and whether they were in use and stay."""
     # Without a principal: collections that it cannot see may reference the same bytes.
     with as_principal(None):
         try:
             async with database.write_connection() as connection:
                 await lock(connection, _BLOB_LOCK)
                 params = {"locations": list(locations)}
-                return blobs.discard(
-                    await fetch_values(connection, _SQL["unreferenced_locations"], params)
-                )
+                unused = await fetch_values(connection, _SQL["unreferenced_locations"], params)
+                return blobs.discard(unused), False
         except LockTimeoutError:
             logger.warning(
                 "a backup or an ingest uses the stored files; %d unreferenced ones stay until: "
                 "sightline check --repair",
                 len(locations),
             )
-            return 0
+            return 0, True
+
+
+async def _take_turn(connection: Connection, collection: Collection) -> None:
+    await lock(connection, collection_lock(collection.id, collection.name, _TURN_SECONDS))
+    # One source can have a million rows. Its deletion blocks nobody who searches.
+    await connection.execute(_SQL["no_statement_timeout"])
+
+
+async def _find_sources(
+    connection: Connection, collection: str, names: Iterable[str], ids: Iterable[int]
+) -> tuple[Collection, list[_NamedSource]]:
+    """Return the collection and the sources. Raises InvalidArgumentError."""
+    target = await collections.get(connection, collection)
+    wanted_names, wanted_ids = set(names), set(ids)
+    params = {
+        "collection_id": target.id,
+        "names": [each for each in wanted_names if "\0" not in each],
+        "ids": list(wanted_ids),
+    }
+    found = await fetch_all(connection, _SQL["sources_to_delete"], params, row=_NamedSource)
+    unknown_names = sorted(wanted_names - {each.name for each in found})
+    unknown_ids = wanted_ids - {each.id for each in found}
+    if unknown_names:
+        raise InvalidArgumentError(
+            f"Unknown source {choices(unknown_names)} in the collection {target.name!r}. "
+            f"{await _similar_names(connection, target, unknown_names)}"
+        )
+    if unknown_ids:
+        raise InvalidArgumentError(
+            f"Unknown source id {choices(map(str, unknown_ids))} in the collection "
+            f"{target.name!r}. The source may have been deleted."
+        )
+    if not found:
+        raise InvalidArgumentError("No source to delete. Give names or ids of sources.")
+    return target, found
+
+
+async def _similar_names(
+    connection: Connection, collection: Collection, unknown: Sequence[str]
+) -> str:
+    """Return a sentence with the names of sources that are similar to unknown ones."""
+    unknown = [each[:_MAX_COMPARED_CHARS] for each in unknown[:_MAX_UNKNOWN_NAMES]]
+    params = {
+        "collection_id": collection.id,
+        "files": [each.rpartition("/")[2].replace("\0", "") for each in unknown],
+        "limit": _MAX_COMPARED_NAMES,
+    }
+    rows = await (await connection.execute(_SQL["some_source_names"], params)).fetchall()
+    if not rows:
+        return "It has no sources."
+    same_file = [name for name, is_same in rows if is_same]
+    known = [name for name, _ in rows if len(name) <= _MAX_COMPARED_CHARS]
+    similar = await asyncio.to_thread(
+        lambda: [close for each in unknown for close in get_close_matches(each, known)]
+    )
+    if found := list(dict.fromkeys([*same_file, *similar])):
+        return f"Similar names: {choices(found[:10])}."
+    return f"Its first names are {choices(known[:5])}."
+
+
+async def _next_batch(
+    connection: Connection, collection: Collection, after: bytes
+) -> list[_BatchSource]:
+    params = {
+        "collection_id": collection.id,
+        "after": after,
+        "max_sources": _BATCH_SOURCES,
+        "max_rows": _BATCH_ROWS,
+    }
+    return await fetch_all(connection, _SQL["deletion_batch"], params, row=_BatchSource)
+
+
+async def _count(
+    connection: Connection, collection: Collection, ids: list[int] | None
+) -> DeletionCounts:
+    params = {"collection_id": collection.id, "ids": ids}
+    (counts,) = await fetch_all(connection, _SQL["count_sources"], params, row=DeletionCounts)
+    return counts
+
+
+async def _delete(
+    connection: Connection, collection: Collection, ids: list[int]
+) -> _DeletedSources:
+    params = {"collection_id": collection.id, "ids": ids}
+    (deleted,) = await fetch_all(connection, _SQL["delete_sources"], params, row=_DeletedSources)
+    return deleted
+
+
+def _counts_of(counts: DeletionCounts) -> dict[str, int]:
+    return {field.name: getattr(counts, field.name) for field in fields(DeletionCounts)}
+
+
+def _interrupted(collection: Collection, source_count: int) -> LockTimeoutError:
+    return LockTimeoutError(
+        f"Another operation, such as an ingest, kept the collection {collection.name!r} locked. "
+        f"{source_count:,} sources were deleted. Try again to delete the rest."
+    )

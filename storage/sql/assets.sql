@@ -61,7 +61,110 @@ WITH deleted AS (
 SELECT
     ARRAY(SELECT id FROM deleted) AS asset_ids,
     (SELECT count(*) FROM empty) AS source_count,
+    (
+        SELECT count(*) FROM sightline.passage
+        WHERE kind <> 'name' AND (
+            asset_id = ANY(%(ids)s)
+            OR (asset_id IS NULL AND source_id IN (SELECT id FROM empty))
+        )
+    ) AS passage_count,
+    (SELECT count(*) FROM sightline.annotation WHERE asset_id = ANY(%(ids)s)) AS annotation_count,
     ARRAY(SELECT location FROM deleted UNION SELECT location FROM empty) AS locations
+
+-- name: sources_to_delete
+-- Sources of a collection by name or id. A name can be that of several files.
+SELECT id, name
+FROM sightline.source
+WHERE collection_id = %(collection_id)s AND (name = ANY(%(names)s) OR id = ANY(%(ids)s))
+
+-- name: some_source_names
+-- For the message about an unknown name: files with its base name first.
+SELECT DISTINCT name, regexp_replace(name, '^.*/', '') = ANY(%(files)s) AS same_file
+FROM sightline.source
+WHERE collection_id = %(collection_id)s
+ORDER BY same_file DESC, name
+LIMIT %(limit)s
+
+-- name: deletion_batch
+-- The next sources of a collection: at most a number of sources, and of assets and passages unless
+-- the first source alone has more.
+SELECT id, content_key
+FROM (
+    SELECT id, content_key, sum(rows) OVER (ORDER BY content_key) - rows AS rows_before
+    FROM (
+        SELECT id, content_key,
+            (SELECT count(*) FROM sightline.asset WHERE source_id = source.id)
+            + (SELECT count(*) FROM sightline.passage WHERE source_id = source.id) AS rows
+        FROM sightline.source
+        WHERE collection_id = %(collection_id)s AND content_key > %(after)s
+        ORDER BY content_key
+        LIMIT %(max_sources)s
+    ) AS next
+) AS counted
+WHERE rows_before < %(max_rows)s
+ORDER BY content_key
+
+-- name: count_sources
+-- What the deletion of these sources deletes; of the whole collection without ids.
+SELECT
+    (
+        SELECT count(*) FROM sightline.source
+        WHERE collection_id = %(collection_id)s
+        AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
+    ) AS sources,
+    (
+        SELECT count(*) FROM sightline.asset
+        WHERE collection_id = %(collection_id)s
+        AND (%(ids)s::bigint[] IS NULL OR source_id = ANY(%(ids)s))
+    ) AS assets,
+    (
+        SELECT count(*) FROM sightline.passage
+        WHERE collection_id = %(collection_id)s AND kind <> 'name'
+        AND (%(ids)s::bigint[] IS NULL OR source_id = ANY(%(ids)s))
+    ) AS passages,
+    (
+        SELECT count(*)
+        FROM sightline.annotation
+        JOIN sightline.asset ON asset.id = annotation.asset_id
+        WHERE asset.collection_id = %(collection_id)s
+        AND (%(ids)s::bigint[] IS NULL OR asset.source_id = ANY(%(ids)s))
+    ) AS annotations
+
+-- name: delete_sources
+-- Everything that depends on a source is deleted by cascade. All parts of the statement see the
+-- rows as they were before.
+WITH deleted AS (
+    DELETE FROM sightline.source
+    WHERE collection_id = %(collection_id)s AND id = ANY(%(ids)s)
+    RETURNING id, location
+), own_asset AS MATERIALIZED (
+    SELECT id, location FROM sightline.asset WHERE source_id IN (SELECT id FROM deleted)
+)
+SELECT
+    (SELECT count(*) FROM deleted) AS sources,
+    (SELECT count(*) FROM own_asset) AS assets,
+    (
+        SELECT count(*) FROM sightline.passage
+        WHERE source_id IN (SELECT id FROM deleted) AND kind <> 'name'
+    ) AS passages,
+    (
+        SELECT count(*) FROM sightline.annotation
+        WHERE asset_id IN (SELECT id FROM own_asset)
+    ) AS annotations,
+    ARRAY(
+        SELECT location FROM deleted WHERE location LIKE 'object:%%'
+        UNION
+        SELECT location FROM own_asset WHERE location LIKE 'object:%%'
+    ) AS locations
+
+-- name: no_statement_timeout
+SET LOCAL statement_timeout = 0
+
+-- name: delete_collection
+DELETE FROM sightline.collection WHERE id = %(collection_id)s
+
+-- name: collection_exists
+SELECT EXISTS (SELECT FROM sightline.collection WHERE id = %(collection_id)s)
 
 -- name: unreferenced_locations
 SELECT candidate

@@ -20,7 +20,7 @@ from sightline.storage.db.queries import (
     fetch_values,
     load_sql,
 )
-from sightline.storage.db.row_locks import RowLock, lock
+from sightline.storage.db.row_locks import lock
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.progress import Outcome
@@ -32,7 +32,12 @@ from sightline.storage.ingest.store.copy_rows import (
     TargetSpaces,
 )
 from sightline.storage.records.collections import Collection
-from sightline.storage.records.deletion import discard_unreferenced_blobs, hold_blobs
+from sightline.storage.records.deletion import (
+    collection_lock,
+    discard_unreferenced_blobs,
+    hold_blobs,
+    require_collection,
+)
 
 _SQL = load_sql("ingest")
 # An index build, for which a writer waits, may take this long.
@@ -74,20 +79,18 @@ class IngestWriter:
         """Commit a batch and return the results in order.
 
         Sources that another process wrote in the meantime are ``unchanged`` or ``duplicate``.
+        Raises StorageError if the collection was deleted.
         """
         await self._store_uploads(batch)
         outcomes: dict[stages.FinishedSource, Outcome] = {}
         # Writers of one collection run one after another; otherwise they could deadlock on rows.
-        turn = RowLock(
-            f"collection:{self.collection.id}",
-            f"the collection {self.collection.name!r}",
-            timeout_seconds=_WAIT_SECONDS,
-        )
+        turn = collection_lock(self.collection.id, self.collection.name, _WAIT_SECONDS)
         async with self.database.write_connection(
             acquire_timeout_seconds=_WAIT_SECONDS
         ) as connection:
             await connection.execute(_SQL["write_settings"], {"lock_seconds": _WAIT_SECONDS})
             await lock(connection, turn)
+            await require_collection(connection, self.collection)
             sources = await self._check_blobs(connection, batch)
             rows = BatchRows()
             id_key = await fetch_value(connection, _SQL["id_key"])

@@ -35,7 +35,9 @@ async def test_dependent_rows_are_deleted_with_an_asset(database: Database, tmp_
             await add_asset(connection, album, id_, source_id=source)
             await add_passage(connection, album, source, "red apple red", id_)
             await add_vector(connection, album, space, [1, 0], asset_id=id_)
-    assert await delete_assets(database, BlobStore(tmp_path), [A, A]) == DeletionResult(1, 1, 0)
+    assert await delete_assets(database, BlobStore(tmp_path), [A, A]) == DeletionResult(
+        assets=1, sources=1, passages=1, annotations=0, blobs=0
+    )
     async with database.connection() as connection:
         assert await rows(connection) == {
             "source": 1,
