@@ -17,9 +17,11 @@ from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets, collections
 from sightline.storage.records.assets import Asset
+from sightline.storage.types import Box
 from sightline.tools.list_collections import summarize
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
 from sightline.tools.shared.image_loading import render_asset
+from sightline.tools.shared.images import parse_corners
 from sightline.tools.shared.overlay_uri import decode_overlays
 from sightline.tools.shared.tool_results import to_resource_error
 
@@ -51,6 +53,18 @@ async def drawn_image(asset: str, boxes: str, ctx: Call) -> bytes:
     return await _render(deps, await _fetch_asset(deps, asset), overlays, style)
 
 
+async def cropped_image(asset: str, corners: str, ctx: Call) -> bytes:
+    """Return the part of the image as JPEG, enlarged as in view_image."""
+    crop, deps = parse_corners(corners), dependencies(ctx)
+    return await _render(deps, await _fetch_asset(deps, asset), [], crop=crop)
+
+
+async def drawn_crop(asset: str, corners: str, boxes: str, ctx: Call) -> bytes:
+    crop, deps = parse_corners(corners), dependencies(ctx)
+    overlays, style = decode_overlays(boxes)
+    return await _render(deps, await _fetch_asset(deps, asset), overlays, style, crop)
+
+
 async def asset_thumbnail(asset: str, ctx: Call) -> bytes:
     async with dependencies(ctx).connection() as connection:
         return await assets.thumbnail(connection, asset)
@@ -71,10 +85,16 @@ async def _fetch_asset(deps: Dependencies, asset: str) -> Asset:
 
 
 async def _render(
-    deps: Dependencies, record: Asset, overlays: Sequence[BoxOverlay], style: Style = "box"
+    deps: Dependencies,
+    record: Asset,
+    overlays: Sequence[BoxOverlay],
+    style: Style = "box",
+    crop: Box | None = None,
 ) -> bytes:
     edge = deps.limits.max_view_edge_pixels
-    rendered = await render_asset(deps, record, max_edge=edge, overlays=overlays, style=style)
+    rendered = await render_asset(
+        deps, record, max_edge=edge, crop=crop, overlays=overlays, style=style
+    )
     return rendered.data
 
 
@@ -105,6 +125,22 @@ def register(mcp: MCPServer) -> None:
         "drawn",
         "Image with boxes",
         "An asset's image as JPEG with the boxes from annotate_image.",
+    )
+    add_resource(
+        mcp,
+        cropped_image,
+        asset + "/crop/{corners}",
+        "crop",
+        "Part of an image",
+        "A part of an asset's image as JPEG, enlarged; corners are x0,y0,x1,y1 from 0 to 1.",
+    )
+    add_resource(
+        mcp,
+        drawn_crop,
+        asset + "/crop/{corners}/drawn/{boxes}",
+        "drawn_crop",
+        "Part of an image with boxes",
+        "A part of an asset's image as JPEG with the annotations from view_image.",
     )
     add_resource(
         mcp,

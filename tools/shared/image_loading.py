@@ -10,15 +10,28 @@ from PIL import Image
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.image_decoder import DecodedImage, ImageDecoder
+from sightline.storage.ingest.decode.image_decoder import (
+    DecodedImage,
+    DocumentPage,
+    ImageDecoder,
+)
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
 from sightline.storage.records.assets import Asset
+from sightline.storage.records.source_text import fetch_document
 from sightline.storage.types import Box
 from sightline.tools.shared.dependencies import Dependencies, principal
 from sightline.tools.shared.images import FORMATS, EncodedImage
 
 _RGB_BYTES: Final = 3
+#: A crop is enlarged to this, so that vision models read small print.
+CROP_EDGE_PIXELS: Final = 768
+#: Errors of documents whose pages cannot be rendered again, for the note.
+_DOCUMENT_ERRORS: Final = {
+    "missing": "no longer exists",
+    "changed": "has changed since ingest",
+    "timeout": "takes too long to render",
+}
 #: Errors of the blob store and of the picture that we draw: they say what they are about.
 _BLOB_CODES: Final = frozenset(
     {"missing", "unreadable", "changed", "too_large", "result_too_large"}
@@ -65,9 +78,11 @@ async def render_asset(
 ) -> EncodedImage:
     """Return a JPEG of an asset, or its part inside ``crop``, with boxes.
 
+    A small part is enlarged; that of a page is rendered from its document at the needed resolution.
     ``overlays`` are boxes of the whole image, drawn at the final size, so that lines stay sharp.
     Raises MediaError.
     """
+    page = None if crop is None else await _document_page(deps, asset)
     with _explain_errors(_BLOB_CODES):
         jpeg = await deps.decoder.render(
             blob_source(deps.blobs, asset),
@@ -77,8 +92,14 @@ async def render_asset(
             crop=crop,
             overlays=overlays,
             style=style,
+            min_edge=0 if crop is None else CROP_EDGE_PIXELS,
+            page=page,
         )
-    return EncodedImage(jpeg.data, "image/jpeg", jpeg.width, jpeg.height)
+    note = None
+    if jpeg.document_error is not None:
+        reason = _DOCUMENT_ERRORS.get(jpeg.document_error, "cannot be rendered again")
+        note = f"The document {reason}: its stored page picture was enlarged, without more detail."
+    return EncodedImage(jpeg.data, "image/jpeg", jpeg.width, jpeg.height, note)
 
 
 @asynccontextmanager
@@ -95,6 +116,18 @@ async def image_memory(deps: Dependencies, *edges: int) -> AsyncIterator[None]:
 def blob_source(blobs: BlobStore, asset: Asset) -> BlobSource:
     """Return where a worker finds the bytes of an asset."""
     return BlobSource(str(blobs.data_dir), asset.location, asset.sha256.hex(), asset.source)
+
+
+async def _document_page(deps: Dependencies, asset: Asset) -> DocumentPage | None:
+    """Return the page of the document that an asset shows, None for another asset."""
+    if asset.page is None:
+        return None
+    async with deps.connection() as connection:
+        document = await fetch_document(connection, asset.source_id)
+    if document is None:
+        return None
+    place = (str(deps.blobs.data_dir), document.location, document.sha256.hex(), asset.source)
+    return DocumentPage(BlobSource(*place), asset.page, (asset.width, asset.height))
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
 
 from PIL import Image
 
@@ -15,17 +17,19 @@ from sightline.storage.ingest.decode.render.view import crop_pixels, encode_jpeg
 from sightline.storage.ingest.decode.worker.image import load_upright
 from sightline.storage.types import Box
 
+_MAX_CORNERS_CHARS: Final = 200
 FORMATS = "whole JPEG, PNG, WebP, GIF, BMP or TIFF"
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """Image bytes without metadata, and the size in pixels."""
+    """Image bytes without metadata, and the size in pixels; ``note`` for results."""
 
     data: bytes
     mime_type: str
     width: int
     height: int
+    note: str | None = None
 
 
 def decode_upright(data: bytes, *, max_pixels: int, edge: int | None = None) -> Image.Image:
@@ -55,6 +59,24 @@ def parse_box(box: Sequence[float]) -> Box:
             "0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, from the top left corner."
         )
     return x0, y0, x1, y1
+
+
+def format_corners(box: Box) -> str:
+    """Return ``x0,y0,x1,y1`` for a URI."""
+    return ",".join(f"{value:.6g}" for value in box)
+
+
+def parse_corners(text: str) -> Box:
+    """Parse the box of `format_corners`. Raises InvalidArgumentError."""
+    try:
+        if len(text) > _MAX_CORNERS_CHARS:
+            raise ValueError("too long")
+        corners = [float(corner) for corner in unquote(text).split(",")]
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"{shown(text)} is not a box. Give x0,y0,x1,y1 from 0 to 1, such as 0.1,0.2,0.5,0.4."
+        ) from error
+    return parse_box(corners)
 
 
 def crop(image: Image.Image, box: Box) -> Image.Image:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from PIL import Image
 
+from sightline.storage.errors import MediaError
 from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
+from sightline.storage.ingest.decode.render.view import crop_pixels, view_edge
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
 from sightline.storage.ingest.decode.worker_pool import (
@@ -28,6 +30,8 @@ from sightline.storage.types import Box
 
 _MAX_WAITING = 64
 _MEMORY_BYTES = 512 << 20
+#: A page that ends its worker: its stored picture does not.
+_WORKER_LOST = frozenset({"timeout", "crashed", "out_of_memory"})
 
 Result = TypeVar("Result")
 
@@ -44,12 +48,25 @@ class DecodedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """A page of a stored document, from 1, and the size of its stored picture."""
+
+    document: BlobSource
+    page: int
+    picture_size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class RenderedJpeg:
-    """A JPEG without metadata, and its size in pixels."""
+    """A JPEG without metadata, and its size in pixels.
+
+    ``document_error`` is the code of the error for which a page was not rendered again.
+    """
 
     data: bytes
     width: int
     height: int
+    document_error: str | None = None
 
 
 class ImageDecoder:
@@ -105,15 +122,33 @@ class ImageDecoder:
         crop: Box | None = None,
         overlays: Sequence[BoxOverlay] = (),
         style: Style = "box",
+        min_edge: int = 0,
+        page: DocumentPage | None = None,
     ) -> RenderedJpeg:
         """Return a JPEG of the image or its part inside ``crop``, with boxes.
 
-        ``overlays`` are boxes of the whole image.
+        ``overlays`` are boxes of the whole image. A part shorter than ``min_edge`` is enlarged, at
+        most eight times. A part of a ``page`` is then rendered from its document; if that fails,
+        ``source`` is enlarged.
         """
         data, path, blob = _fields(source)
         request = messages.RenderImageRequest(
-            max_edge, max_bytes, data, path, blob, crop, tuple(overlays), style
+            max_edge, max_bytes, data, path, blob, crop, tuple(overlays), style, min_edge
         )
+        if page is not None:
+            left, top, right, bottom = crop_pixels(page.picture_size, crop or (0.0, 0.0, 1.0, 1.0))
+            edge = max(right - left, bottom - top)
+            if (page_edge := view_edge(edge, max_edge, min_edge)) > edge:
+                again = request._replace(
+                    document=page.document, page=page.page, page_edge=page_edge
+                )
+                try:
+                    return await self._run(again, _parse_jpeg, principal, max_bytes)
+                except MediaError as error:
+                    if error.code not in _WORKER_LOST:
+                        raise
+                    picture = await self._run(request, _parse_jpeg, principal, max_bytes)
+                    return replace(picture, document_error=error.code)
         return await self._run(request, _parse_jpeg, principal, max_bytes)
 
     async def close(self) -> None:
@@ -169,4 +204,4 @@ def _parse_image(part: messages.JobPart) -> DecodedImage:
 def _parse_jpeg(part: messages.JobPart) -> RenderedJpeg:
     if not isinstance(part, messages.RenderedImage):
         raise messages.ProtocolError(f"a {type(part).__name__} for a JPEG")
-    return RenderedJpeg(part.jpeg, part.width, part.height)
+    return RenderedJpeg(part.jpeg, part.width, part.height, part.document_error)

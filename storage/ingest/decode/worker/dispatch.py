@@ -86,15 +86,41 @@ def _load_view(
         data = store.read(blob.location, bytes.fromhex(blob.sha256), name=blob.name)
     else:
         data, _ = read_file(str(request.path), limits.max_file_bytes)
-    return load_view(data, limits.max_pixels, crop=request.crop, max_edge=request.max_edge)
+    min_edge = request.min_edge if isinstance(request, messages.RenderImageRequest) else 0
+    return load_view(
+        data, limits.max_pixels, crop=request.crop, max_edge=request.max_edge, min_edge=min_edge
+    )
+
+
+def _render_page(
+    request: messages.RenderImageRequest, limits: IngestOptions
+) -> tuple[Image.Image | None, str | None]:
+    """Return the part of the page of a document, or why there is none."""
+    document = request.document
+    if document is None:
+        return None, None
+    from sightline.storage.ingest.decode.worker.pdf import render_page_part
+
+    try:
+        data = BlobStore(Path(document.data_dir)).read(
+            document.location,
+            bytes.fromhex(document.sha256),
+            name=document.name,
+            max_bytes=limits.max_file_bytes,
+        )
+        return render_page_part(data, request.page, request.crop, request.page_edge), None
+    except MediaError as error:
+        return None, error.code
 
 
 def _render(request: messages.RenderImageRequest, limits: IngestOptions) -> messages.RenderedImage:
-    image, _ = _load_view(request, limits)
+    image, document_error = _render_page(request, limits)
+    if image is None:
+        image, _ = _load_view(request, limits)
     overlays = [BoxOverlay(box, label) for box, label in request.overlays]
     drawn = draw_in_crop(image, request.crop, overlays, request.style)
     jpeg, size = encode_jpeg(drawn, max_edge=request.max_edge, max_bytes=request.max_bytes)
-    return messages.RenderedImage(*size, jpeg)
+    return messages.RenderedImage(*size, jpeg, document_error)
 
 
 def _decode_file(

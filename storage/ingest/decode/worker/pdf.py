@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pypdfium2
@@ -9,6 +10,7 @@ import pypdfium2.raw as pdfium
 from PIL import Image
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.render.view import crop_pixels
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -29,12 +31,7 @@ def decode_pdf(
     A broken page is a warning; MediaError if all pages are broken. OCR runs only on pages without
     a text layer.
     """
-    try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError as error:
-        if pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD or "assword" in str(error):
-            raise MediaError("encrypted", "is a PDF that needs a password") from error
-        raise MediaError("broken", f"is not a valid PDF: {error}") from error
+    document = _open(data)
     try:
         count = len(document)
         if count == 0:
@@ -66,6 +63,41 @@ def decode_pdf(
         document.close()
 
 
+def render_page_part(data: bytes, page: int, crop: Box | None, edge: int) -> Image.Image:
+    """Return a part of a page in RGB, its longer side ``edge`` pixels long.
+
+    ``page`` starts at 1. Only the part is rendered. Raises MediaError.
+    """
+    document = _open(data)
+    try:
+        if not 1 <= page <= len(document):
+            raise MediaError("broken", f"has no page {page:,}")
+        loaded = document[page - 1]
+        width, height = _page_size(loaded)
+        x0, y0, x1, y1 = crop or (0.0, 0.0, 1.0, 1.0)
+        scale = edge / max((x1 - x0) * width, (y1 - y0) * height)
+        whole = (math.ceil(width * scale), math.ceil(height * scale))
+        left, top, right, bottom = crop_pixels(whole, (x0, y0, x1, y1))
+        margins = (left, whole[1] - bottom, whole[0] - right, top)
+        # The library rounds up to whole pixels.
+        points = tuple(max(0.0, pixels - 0.5) / scale for pixels in margins)
+        image: Image.Image = loaded.render(scale=scale, crop=points).to_pil()
+        return image.convert("RGB")
+    except (pypdfium2.PdfiumError, ValueError, OSError) as error:
+        raise MediaError("broken", f"page {page:,} cannot be rendered: {error}") from error
+    finally:
+        document.close()
+
+
+def _open(data: bytes) -> pypdfium2.PdfDocument:
+    try:
+        return pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD or "assword" in str(error):
+            raise MediaError("encrypted", "is a PDF that needs a password") from error
+        raise MediaError("broken", f"is not a valid PDF: {error}") from error
+
+
 def _page_parts(
     document: pypdfium2.PdfDocument,
     index: int,
@@ -94,12 +126,18 @@ def _page_parts(
 
 def _render(page: pypdfium2.PdfPage, limits: IngestOptions) -> Image.Image:
     """Return the page in RGB at ``page_dpi``, or at less if it had too many pixels."""
-    width, height = page.get_size()
-    if not (0 < width < 1e6 and 0 < height < 1e6):
-        raise MediaError("broken", f"has a size of {width} x {height} points")
+    width, height = _page_size(page)
     scale = min(limits.page_dpi / _POINTS_PER_INCH, (limits.page_pixels / (width * height)) ** 0.5)
     image: Image.Image = page.render(scale=scale).to_pil()
     return image.convert("RGB")
+
+
+def _page_size(page: pypdfium2.PdfPage) -> tuple[float, float]:
+    """Return the size in points. Raises MediaError if it makes no sense."""
+    width, height = page.get_size()
+    if not (0 < width < 1e6 and 0 < height < 1e6):
+        raise MediaError("broken", f"has a size of {width} x {height} points")
+    return width, height
 
 
 def _text_layer(page: pypdfium2.PdfPage, max_chars: int) -> Iterator[tuple[str, Box, float]]:

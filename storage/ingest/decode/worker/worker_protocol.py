@@ -85,7 +85,9 @@ class LoadImageRequest(NamedTuple):
 class RenderImageRequest(NamedTuple):
     """Return an image with boxes on it as a `RenderedImage`; see `LoadImageRequest`.
 
-    ``overlays`` are boxes of the whole image with their labels.
+    ``overlays`` are boxes of the whole image with their labels. A smaller part is enlarged to
+    ``min_edge``; if the image is a ``page`` of a ``document``, it is rendered from that instead,
+    ``page_edge`` pixels long.
     """
 
     max_edge: int
@@ -96,6 +98,10 @@ class RenderImageRequest(NamedTuple):
     crop: Box | None = None
     overlays: tuple[tuple[Box, str], ...] = ()
     style: Literal["box", "corners", "shade"] = "box"
+    min_edge: int = 0
+    document: BlobSource | None = None
+    page: int = 0
+    page_edge: int = 0
 
 
 class DecodeRequest(NamedTuple):
@@ -171,11 +177,12 @@ class LoadedImage(NamedTuple):
 
 
 class RenderedImage(NamedTuple):
-    """A JPEG and its size."""
+    """A JPEG and its size; ``document_error``: why the document was not used."""
 
     width: int
     height: int
     jpeg: bytes
+    document_error: str | None = None
 
 
 class ImagePart(NamedTuple):
@@ -322,8 +329,9 @@ def parse_request(values: dict[str, Any]) -> Request:
         values["stamp"] = FileStamp(*stamp)
     if (only := values.get("only")) is not None:
         values["only"] = [(real, given) for real, given in only]
-    if (blob := values.get("blob")) is not None:
-        values["blob"] = BlobSource(*blob)
+    for name in ("blob", "document"):
+        if (blob := values.get(name)) is not None:
+            values[name] = BlobSource(*blob)
     request: Request = requests[values.pop("type")](**values)
     return request
 

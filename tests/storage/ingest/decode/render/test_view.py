@@ -15,6 +15,8 @@ from sightline.storage.ingest.decode.render.view import (
     draw_in_crop,
     encode_jpeg,
     load_view,
+    view_edge,
+    widen_crop,
 )
 from tests.support.sample_images import encoded, exif
 
@@ -104,3 +106,40 @@ def test_a_jpeg_is_reduced_until_it_fits() -> None:
     assert max(size) < 500
     with pytest.raises(MediaError, match="does not fit in 10 bytes"):
         encode_jpeg(noise, max_edge=500, max_bytes=10)
+
+
+@pytest.mark.parametrize(
+    ("crop", "size"),
+    [
+        ((0.0, 0.0, 0.25, 0.25), (768, 576)),  # of 400 x 300
+        ((0.5, 0.5, 0.53, 0.52), (384, 192)),  # of 48 x 24: eight times
+        ((0.0, 0.0, 0.75, 0.75), (1000, 750)),  # of 1200 x 900
+    ],
+)
+def test_a_small_part_is_enlarged_smoothly(
+    crop: tuple[float, float, float, float], size: tuple[int, int]
+) -> None:
+    whole = gradient((1600, 1200))
+    data = encoded(whole, "PNG")
+    view, _ = load_view(data, MAX_PIXELS, crop=crop, max_edge=1000, min_edge=768)
+    expected = whole.crop(crop_pixels(whole.size, crop)).resize(size, Image.Resampling.LANCZOS)
+    assert view.size == size
+    assert np.abs(np.asarray(view, dtype=int) - np.asarray(expected, dtype=int)).max() <= 2
+    unchanged, _ = load_view(data, MAX_PIXELS, crop=crop, max_edge=5000)
+    assert unchanged.size == whole.crop(crop_pixels(whole.size, crop)).size
+
+
+def test_the_shown_edge_is_within_its_limits() -> None:
+    assert view_edge(40, 1024, 768) == 320
+    assert view_edge(400, 1024, 768) == 768
+    assert view_edge(400, 100, 768) == 100
+    assert view_edge(2000, 1024, 768) == 1024
+    assert view_edge(2000, None, 768) == 2000
+    assert view_edge(1, 64, 768) == 8
+
+
+def test_a_crop_gets_a_margin_inside_the_image() -> None:
+    assert widen_crop((0.2, 0.4, 0.6, 0.6), (1000, 1000)) == (0.16, 0.38, 0.64, 0.62)
+    assert widen_crop((0.5, 0.5, 0.51, 0.51), (1000, 100)) == (0.496, 0.46, 0.514, 0.55)
+    assert widen_crop((0.0, 0.0, 1.0, 1.0), (10, 10)) == (0.0, 0.0, 1.0, 1.0)
+    assert widen_crop((0.0, 0.95, 0.5, 1.0), (1000, 1000)) == (0.0, 0.945, 0.55, 1.0)
