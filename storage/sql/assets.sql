@@ -62,11 +62,10 @@ SELECT
     ARRAY(SELECT id FROM deleted) AS asset_ids,
     (SELECT count(*) FROM empty) AS source_count,
     (
-        SELECT count(*) FROM sightline.passage
-        WHERE kind <> 'name' AND (
-            asset_id = ANY(%(ids)s)
-            OR (asset_id IS NULL AND source_id IN (SELECT id FROM empty))
-        )
+        SELECT count(*) FROM sightline.passage WHERE kind <> 'name' AND asset_id = ANY(%(ids)s)
+    ) + (
+        SELECT count(*) FROM empty JOIN sightline.passage ON passage.source_id = empty.id
+        WHERE passage.kind <> 'name' AND passage.asset_id IS NULL
     ) AS passage_count,
     (SELECT count(*) FROM sightline.annotation WHERE asset_id = ANY(%(ids)s)) AS annotation_count,
     ARRAY(SELECT location FROM deleted UNION SELECT location FROM empty) AS locations
@@ -138,14 +137,15 @@ WITH deleted AS (
     WHERE collection_id = %(collection_id)s AND id = ANY(%(ids)s)
     RETURNING id, location
 ), own_asset AS MATERIALIZED (
-    SELECT id, location FROM sightline.asset WHERE source_id IN (SELECT id FROM deleted)
+    SELECT id, location FROM sightline.asset
+    WHERE collection_id = %(collection_id)s AND source_id = ANY(%(ids)s)
 )
 SELECT
     (SELECT count(*) FROM deleted) AS sources,
     (SELECT count(*) FROM own_asset) AS assets,
     (
         SELECT count(*) FROM sightline.passage
-        WHERE source_id IN (SELECT id FROM deleted) AND kind <> 'name'
+        WHERE collection_id = %(collection_id)s AND source_id = ANY(%(ids)s) AND kind <> 'name'
     ) AS passages,
     (
         SELECT count(*) FROM sightline.annotation
