@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import anyio.to_thread
@@ -11,6 +12,7 @@ from pydantic import Field, JsonValue
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 from sightline.storage.ingest.discover.input_paths import InputPath, RemoteFile, Upload
 from sightline.storage.ingest.discover.sidecars import parse_mapping
+from sightline.storage.ingest.progress import IngestedFile
 from sightline.storage.isolation.caller import as_principal, current_principal
 from sightline.storage.records import collections
 from sightline.tools.shared import image_input
@@ -22,15 +24,22 @@ from sightline.tools.shared.dependencies import (
     principal,
     progress_reporter,
 )
-from sightline.tools.shared.tool_results import ToolModel, ToolResult, to_tool_result
+from sightline.tools.shared.tool_results import (
+    ToolModel,
+    ToolResult,
+    short_source,
+    to_tool_result,
+)
 
 DESCRIPTION = """\
-Add images, documents or text files to a collection, which is created if needed. Give `paths`
-(files, folders or archives under allowed folders), `uploads` (data URLs with a name, and a caption
-if you know one), or `urls` (https://, from allowed hosts). The same bytes added twice change
-nothing. Files that cannot be read are named with the reason; the others are added."""
+Add images, documents or text files to a collection, which is created if needed. The same bytes
+added twice change nothing. Files that cannot be read are named with the reason; the others are
+added."""
 
 MAX_ITEMS = 100
+#: Files of a result, and ids of all of them.
+MAX_FILES = 100
+_MAX_IDS = 300
 _WAITING = "waiting for other add_images calls of yours to end"
 
 
@@ -58,10 +67,21 @@ class FailedFile(ToolModel):
     reason: str
 
 
+class AddedFile(ToolModel):
+    """A file with the assets that were made from it, now or earlier."""
+
+    name: str
+    status: str = Field(description="'added', 'updated', 'unchanged', 'duplicate' or 'failed'.")
+    assets: list[str] | None = Field(default=None, description="Ids, in the order of the pages.")
+    more_assets: int | None = Field(default=None, description="How many ids are not listed.")
+
+
 class AddedImages(ToolResult):
     """Counts of files by outcome."""
 
     collection: str
+    files: list[AddedFile] = Field(description=f"At most {MAX_FILES}.")
+    more_files: int | None = Field(default=None, description="How many files are not listed.")
     added: int
     updated: int = Field(description="Known image with a new caption or metadata.")
     unchanged: int = Field(description="Already in the collection.")
@@ -71,6 +91,24 @@ class AddedImages(ToolResult):
     assets: int = Field(description="Assets written; documents have one per page.")
     passages: int
     seconds: float
+
+
+RESULT = AddedImages
+
+
+def _added_files(files: Sequence[IngestedFile]) -> list[AddedFile]:
+    listed, left = [], _MAX_IDS
+    for file in files:
+        ids = file.asset_ids[:left]
+        left -= len(ids)
+        added = AddedFile(
+            name=short_source(file.name),
+            status="added" if file.outcome == "replaced" else file.outcome,
+            assets=list(ids) or None,
+            more_assets=file.asset_count - len(ids) or None,
+        )
+        listed.append(added)
+    return listed
 
 
 def _remote_files(deps: Dependencies, urls: list[str]) -> list[RemoteFile]:
@@ -116,7 +154,7 @@ async def tool(
     ],
     paths: Annotated[
         list[str] | None,
-        Field(max_length=MAX_ITEMS, description="Files, folders or archives to read."),
+        Field(max_length=MAX_ITEMS, description="Files, folders or archives in allowed folders."),
     ] = None,
     uploads: Annotated[
         list[UploadedImage] | None,
@@ -124,9 +162,9 @@ async def tool(
     ] = None,
     urls: Annotated[
         list[str] | None,
-        Field(max_length=MAX_ITEMS, description="https:// URLs to fetch."),
+        Field(max_length=MAX_ITEMS, description="https:// URLs of allowed hosts."),
     ] = None,
-) -> Annotated[CallToolResult, AddedImages]:
+) -> CallToolResult:
     # Imported here: its imports would delay the start of every server.
     from sightline.storage.ingest.pipeline import ingest
 
@@ -163,9 +201,12 @@ async def tool(
                 capacity=deps.ingest_capacity,
                 principal=caller,
                 on_wait=lambda: report(0, None, _WAITING),
+                max_listed_files=MAX_FILES,
             )
     result = AddedImages(
         collection=summary.collection,
+        files=_added_files(summary.files),
+        more_files=summary.done - len(summary.files) or None,
         added=summary.added + summary.replaced,
         updated=summary.updated,
         unchanged=summary.unchanged,

@@ -30,9 +30,15 @@ from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
 from sightline.storage.ingest.embed.source_passages import add_passages, add_vectors
 from sightline.storage.ingest.ingest_capacity import FileMemory, IngestCapacity, Threads
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.ingest.progress import IngestProgress, IngestStats, IngestSummary
+from sightline.storage.ingest.progress import (
+    IngestedFile,
+    IngestProgress,
+    IngestStats,
+    IngestSummary,
+)
 from sightline.storage.ingest.store.copy_rows import TargetSpaces
 from sightline.storage.ingest.store.dedup import Deduplicator, hash_files
+from sightline.storage.ingest.store.file_listing import ingested_files
 from sightline.storage.ingest.store.vector_indexes import MIN_ANALYZE_ROWS, VectorIndexMaintainer
 from sightline.storage.ingest.store.writer import IngestWriter
 from sightline.storage.interfaces import ImageEncoder, OcrEngine, TextEncoder
@@ -61,6 +67,7 @@ async def ingest(
     capacity: IngestCapacity | None = None,
     principal: str | None = None,
     on_wait: Callable[[], None] = lambda: None,
+    max_listed_files: int = 0,
 ) -> IngestSummary:
     """Ingest folders, files, patterns, archives, uploads and URLs into a collection.
 
@@ -71,7 +78,8 @@ async def ingest(
     committed or not, and the next run continues; a cancel kills the workers of this ingest.
 
     All ingests of a server share one ``capacity``, in which ``principal`` takes its turns;
-    ``on_wait`` is called if this ingest must wait for others of the principal.
+    ``on_wait`` is called if this ingest must wait for others of the principal. The summary lists
+    the first ``max_listed_files`` files with the ids of their assets.
 
     Files that fail are recorded and counted, and the next run tries them again. Raises
     InvalidArgumentError for paths without a match, ConfigurationError, SpaceMismatchError if the
@@ -117,7 +125,7 @@ async def ingest(
             capacity=capacity,
             principal=principal,
             threads=threads,
-            stats=IngestStats(target.name, progress),
+            stats=IngestStats(target.name, progress, max_listed_files),
         )
         return await run.run(inputs)
 
@@ -221,12 +229,16 @@ class _IngestRun:
             self._threads.shutdown(wait=False)
             await self._memory.close()
         await self._finish()
+        files: list[IngestedFile] = []
+        if self.stats.files:
+            async with self.database.connection() as connection:
+                files = await ingested_files(connection, self.collection, self.stats.files)
         stage_seconds = self._pool.stage_seconds
         self.stats.add_time("decode", self._pool.busy_seconds - sum(stage_seconds.values()))
         for stage, seconds in stage_seconds.items():
             self.stats.add_time(stage, seconds)
         self.stats.notify("done")
-        return self.stats.summary(self.options.worker_count, self._pool.peak_rss_kib)
+        return self.stats.summary(self.options.worker_count, self._pool.peak_rss_kib, files)
 
     async def _count(self, inputs: Sequence[IngestInput]) -> None:
         total = await self._in_thread(count, inputs, self._stop)
@@ -287,11 +299,12 @@ class _IngestRun:
                     is_new = existing is None
                     index.add_expected(tiles if space is self.spaces.region else int(is_new))
             case stages.UnchangedSource() | stages.DuplicateFile():
+                file, key = decision.hashed.file, decision.hashed.content_key
                 if isinstance(decision, stages.UnchangedSource):
-                    self.stats.count("unchanged")
+                    self.stats.add_file(file.name, "unchanged", key)
                 elif not decision.pending:
-                    self.stats.count("duplicate")
-                await self._release_file(decision.hashed.file)
+                    self.stats.add_file(file.name, "duplicate", key)
+                await self._release_file(file)
 
     async def _release_file(self, file: stages.DiscoveredFile) -> None:
         await self._lookahead.release(len(file.data or b""))
@@ -343,8 +356,10 @@ class _IngestRun:
                 for name in (file.name, *duplicates):
                     self.stats.fail(source.failure.code, name, str(source.failure))
                 continue
-            self.stats.count(result.outcome)
-            self.stats.count("duplicate", len(duplicates))
+            key = source.hashed.content_key
+            self.stats.add_file(file.name, result.outcome, key)
+            for name in duplicates:
+                self.stats.add_file(name, "duplicate", key)
             if result.outcome != "unchanged":
                 names = [each for each in source.passages if each.draft.kind == "name"]
                 self.stats.images += len(source.assets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -49,6 +49,25 @@ class IngestProgress(OutcomeCounts):
 
 
 @dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file of an ingest; failed ones have no content key."""
+
+    name: str
+    outcome: Outcome
+    content_key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IngestedFile:
+    """A file of an ingest with the ids of its assets: the first ones, and how many it has."""
+
+    name: str
+    outcome: Outcome
+    asset_ids: tuple[str, ...] = ()
+    asset_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class IssueSummary:
     """How often an issue occurred, and the first cases as (name, reason)."""
 
@@ -59,6 +78,8 @@ class IssueSummary:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSummary(OutcomeCounts):
     """The result of an ingest. ``stages`` are seconds per stage.
+
+    ``files`` are the first ones, as many as were asked for.
 
     Stages overlap: ``decode`` is summed over the workers, the others over their own tasks. Memory
     is the peak, in MiB.
@@ -74,6 +95,7 @@ class IngestSummary(OutcomeCounts):
     stages: Mapping[str, float]
     peak_rss_mib: float
     worker_peak_rss_mib: float
+    files: tuple[IngestedFile, ...] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -85,6 +107,7 @@ class IngestSummary(OutcomeCounts):
 
     def as_json(self) -> dict[str, Any]:
         values = {"collection": self.collection, **asdict(self)}
+        del values["files"]
         for issue in (*values["failures"].values(), *values["warnings"].values()):
             issue["examples"] = [{"name": n, "reason": r} for n, r in issue["examples"]]
         values["stages"] = {name: round(s, 3) for name, s in self.stages.items()}
@@ -95,11 +118,13 @@ class IngestSummary(OutcomeCounts):
 
 @dataclass(slots=True)
 class IngestStats:
-    """Counts during an ingest, and notifies the listener."""
+    """Counts during an ingest, and notifies the listener. Lists the first ``max_files`` files."""
 
     collection: str
     listener: Callable[[IngestProgress], None]
+    max_files: int = 0
     total: int = 0
+    files: list[ListedFile] = field(default_factory=list)
     counts: dict[Outcome, int] = field(default_factory=dict)
     images: int = 0
     passages: int = 0
@@ -108,13 +133,16 @@ class IngestStats:
     _failures: dict[str, IssueSummary] = field(default_factory=dict)
     _warnings: dict[str, IssueSummary] = field(default_factory=dict)
 
-    def count(self, outcome: Outcome, files: int = 1) -> None:
-        self.counts[outcome] = self.counts.get(outcome, 0) + files
+    def add_file(self, name: str, outcome: Outcome, content_key: bytes | None = None) -> None:
+        """Count a file, and list it if it is one of the first."""
+        self.counts[outcome] = self.counts.get(outcome, 0) + 1
         self.total = max(self.total, sum(self.counts.values()))
+        if len(self.files) < self.max_files:
+            self.files.append(ListedFile(name, outcome, content_key))
 
     def fail(self, code: str, name: str, reason: str) -> None:
         """Count a failed file whose failure is recorded."""
-        self.count("failed")
+        self.add_file(name, "failed")
         _add_issue(self._failures, code, name, reason)
 
     def warn(self, code: str, name: str, reason: str) -> None:
@@ -128,7 +156,9 @@ class IngestStats:
         seconds = time.perf_counter() - self.started
         self.listener(IngestProgress(stage=stage, total=self.total, seconds=seconds, **self.counts))
 
-    def summary(self, workers: int, worker_peak_rss_kib: int) -> IngestSummary:
+    def summary(
+        self, workers: int, worker_peak_rss_kib: int, files: Sequence[IngestedFile]
+    ) -> IngestSummary:
         scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
         return IngestSummary(
             collection=self.collection,
@@ -142,6 +172,7 @@ class IngestStats:
             stages=dict(self.stages),
             peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale,
             worker_peak_rss_mib=worker_peak_rss_kib / scale,
+            files=tuple(files),
         )
 
 

@@ -106,6 +106,16 @@ WHERE collection_id = %(collection_id)s AND level = 'region'
 SELECT source_id, ordinal, id, frame_seconds FROM sightline.asset
 WHERE source_id = ANY (%(ids)s)
 
+-- name: assets_of_keys
+-- The first assets of sources by their bytes, and how many they have.
+SELECT
+    source.content_key, (array_agg(asset.id ORDER BY asset.ordinal))[:%(max_assets)s] AS asset_ids,
+    count(*) AS asset_count
+FROM sightline.source
+JOIN sightline.asset ON asset.source_id = source.id
+WHERE source.collection_id = %(collection_id)s AND source.content_key = ANY (%(keys)s)
+GROUP BY source.content_key
+
 -- name: passage_ids
 SELECT sightline.new_ids('passage', %(count)s)
 
