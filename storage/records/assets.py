@@ -82,10 +82,14 @@ async def thumbnails(connection: Connection, ids: Sequence[str]) -> dict[str, by
 
 @dataclass(frozen=True, slots=True)
 class AssetTextLine:
-    """An OCR line, or the text layer of a whole page (``box`` is None)."""
+    """An OCR line, or a paragraph of the text layer of a page.
+
+    Only a line has a ``box``; ``paragraph_box`` is that of a paragraph.
+    """
 
     text: str
     box: Box | None
+    paragraph_box: Box | None = None
 
 
 async def text_lines(
@@ -95,7 +99,14 @@ async def text_lines(
     params = {"ids": list(ids)}
     rows: list[dict[str, Any]] = await fetch_all(connection, _SQL["text_lines"], params, row=dict)
     return {
-        id_: tuple(AssetTextLine(row["text"], row["box"] and tuple(row["box"])) for row in group)
+        id_: tuple(
+            AssetTextLine(
+                row["text"],
+                row["box"] and tuple(row["box"]),
+                row["paragraph_box"] and tuple(row["paragraph_box"]),
+            )
+            for row in group
+        )
         for id_, group in groupby(rows, lambda row: str(row["asset_id"]))
     }
 

@@ -13,15 +13,16 @@ WHERE asset.id = ANY(%(ids)s)
 SELECT asset_id, jpeg FROM sightline.thumbnail WHERE asset_id = ANY(%(ids)s)
 
 -- name: text_lines
--- OCR lines with their boxes, and the text layer of pages (without box), in reading order.
-SELECT asset_id, label AS text, ARRAY[x0, y0, x1, y1] AS box, ordinal
+-- OCR lines and paragraphs of the text layer of pages, in reading order.
+SELECT
+    asset_id, label AS text, ARRAY[x0, y0, x1, y1] AS box, NULL::real[] AS paragraph_box, ordinal
 FROM sightline.region
 WHERE asset_id = ANY (%(ids)s) AND kind = 'ocr_line' AND label IS NOT NULL
 UNION ALL
-SELECT asset_id, text, NULL, ordinal
+SELECT asset_id, text, NULL, CASE WHEN x0 IS NOT NULL THEN ARRAY[x0, y0, x1, y1] END, ordinal
 FROM sightline.passage
 WHERE asset_id = ANY (%(ids)s) AND kind = 'page_text'
-ORDER BY 1, 4
+ORDER BY 1, 5
 
 -- name: find_by_filename
 SELECT source.name AS source, asset.id, asset.page

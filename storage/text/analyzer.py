@@ -43,6 +43,8 @@ _MAX_QUOTATIONS = 64  # those without a word are no phrases
 _MAX_PHRASE_CHARS = 1_000
 _MAX_PHRASE_WORDS = 64
 # An inch mark (5" x 7") follows a digit and opens no quotation.
+_UNSPACED_RUN = re.compile(f"(?:{UNSPACED.pattern})+")
+_NO_WORD = "\N{CURRENCY SIGN}"  # one position that matches no word
 _QUOTED = re.compile(r'(?<!\w)"([^"]+)"(?!\w)|“([^“”]+)”|「([^「」]+)」|『([^『』]+)』')
 
 #: Stemming 256 words takes 5 ms. With shared stems a caller could time whether others use a text.
@@ -89,11 +91,13 @@ class Phrase:
     """A quoted phrase: a tsquery of adjacent words, or characters without spaces.
 
     Scripts without spaces use characters, because their segmentation depends on the sentence.
+    ``units`` are those words, as terms, or characters, in order.
     """
 
     text: str
     words: str | None = None
     characters: str | None = None
+    units: tuple[str, ...] = ()
 
 
 def analyze(text: str) -> Analysis:
@@ -151,7 +155,7 @@ def parse_phrases(query: str) -> tuple[Phrase, ...]:
     """Return the first phrases in quotation marks that contain a word."""
     found: dict[str, Phrase] = {}
     for match in islice(_QUOTED.finditer(query), _MAX_QUOTATIONS):
-        phrase = _parse_phrase(" ".join(_quoted_text(match).split()))
+        phrase = parse_phrase(" ".join(_quoted_text(match).split()))
         if phrase is not None:
             found.setdefault(phrase.text, phrase)
     return tuple(found.values())[:MAX_PHRASES]
@@ -166,12 +170,29 @@ def _quoted_text(match: re.Match[str]) -> str:
     return match[match.lastindex or 0]
 
 
-def _parse_phrase(text: str) -> Phrase | None:
+def parse_phrase(text: str) -> Phrase | None:
+    """Return the phrase of words that were in quotation marks, None without a word."""
     clean = normalize(text, _MAX_PHRASE_CHARS)
     if UNSPACED.search(clean):
-        return Phrase(text, characters="".join(clean.split()))
-    words = [quote_term(terms[0]) for each in tokenize(clean) if (terms := _word_terms(each))]
-    return Phrase(text, words=" <-> ".join(words[:_MAX_PHRASE_WORDS])) if words else None
+        characters = "".join(clean.split())
+        return Phrase(text, characters=characters, units=tuple(characters))
+    words = [terms[0] for each in tokenize(clean) if (terms := _word_terms(each))]
+    if not words:
+        return None
+    units = tuple(words[:_MAX_PHRASE_WORDS])
+    return Phrase(text, words=" <-> ".join(map(quote_term, units)), units=units)
+
+
+def phrase_positions(text: str, phrase: Phrase) -> list[tuple[str, ...]]:
+    """Return the terms at each position of a text; a phrase matches adjacent ones.
+
+    They are characters for a phrase of characters; for words, a run of Chinese is one position.
+    """
+    clean = normalize(text, MAX_CHARS)
+    if phrase.characters is not None:
+        return [(character,) for character in "".join(clean.split())]
+    spaced = _UNSPACED_RUN.sub(f" {_NO_WORD} ", clean)
+    return [_word_terms(lexeme) for lexeme in islice(tokenize(spaced), MAX_TOKENS)]
 
 
 def _word_terms(lexeme: Lexeme) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from PIL import Image
 
 from sightline.storage.errors import ModelUnavailableError
 from sightline.storage.records.assets import AssetTextLine
-from sightline.tools.answers.text_matching import contains_phrase
+from sightline.storage.text.analyzer import parse_phrase
 from sightline.tools.boxes.box_parser import BoxStatus, ParsedBox, parse_boxes
 from sightline.tools.boxes.geometry import Size, to_pixels
+from sightline.tools.vlm.phrase_lines import PhraseMatches, TextBox, find_phrase
 from sightline.tools.vlm.vision_language_model import Request, VisionLanguageModel
 
 NO_VLM = (
@@ -69,18 +70,25 @@ def quoted_text(phrase: str) -> str | None:
 
 
 def locate_text(words: str, lines: Sequence[AssetTextLine], size: Size) -> PhraseLocation:
-    """Return the OCR lines that contain the words, in an upright image of ``size``.
+    """Return where the words are written on an upright image of ``size`` pixels.
 
-    Whole words must match in order; case and punctuation do not count.
+    Words match as a quoted phrase of `search_text` does, also over several lines. A box is that of
+    the whole lines, or of the paragraph of a text layer.
     """
-    matches = [line.box for line in lines if line.box and contains_phrase(line.text, words)]
-    boxes = tuple(ParsedBox(words, box, to_pixels(box, size)) for box in matches[:_MAX_BOXES])
-    if boxes:
-        note = f"{len(matches)} lines contain these words; the first {_MAX_BOXES} are drawn"
-        notes = (note,) if len(matches) > _MAX_BOXES else ()
-        return PhraseLocation(words, "found", boxes, notes, "text")
-    if any(line.box for line in lines):
-        note = "no line that was read on this image contains these words"
-    else:
+    boxed = [TextBox(line.text, box) for line in lines if (box := line.box or line.paragraph_box)]
+    if not boxed:
         note = "no text was read on this image at ingest"
-    return PhraseLocation(words, "absent", (), (note,), "text")
+        return PhraseLocation(words, "absent", (), (note,), "text")
+    phrase = parse_phrase(words)
+    matches = PhraseMatches([], complete=True)
+    if phrase is not None:
+        matches = find_phrase(phrase, boxed, _MAX_BOXES)
+    found = list(dict.fromkeys(box for boxes in matches.occurrences for box in boxes))
+    boxes = tuple(ParsedBox(words, box, to_pixels(box, size)) for box in found[:_MAX_BOXES])
+    if not boxes:
+        note = "no line that was read on this image contains these words"
+        notes = (note,) if matches.complete else (f"{note}; only the first lines were searched",)
+        return PhraseLocation(words, "absent", (), notes, "text")
+    is_all = matches.complete and len(found) <= _MAX_BOXES
+    notes = () if is_all else (f"there may be more; the first {len(boxes)} boxes are drawn",)
+    return PhraseLocation(words, "found", boxes, notes, "text")
