@@ -42,9 +42,9 @@ MAX_PHRASES = 8
 _MAX_QUOTATIONS = 64  # those without a word are no phrases
 _MAX_PHRASE_CHARS = 1_000
 _MAX_PHRASE_WORDS = 64
-# An inch mark (5" x 7") follows a digit and opens no quotation.
 _UNSPACED_RUN = re.compile(f"(?:{UNSPACED.pattern})+")
 _NO_WORD = "\N{CURRENCY SIGN}"  # one position that matches no word
+# An inch mark (5" x 7") follows a digit and opens no quotation.
 _QUOTED = re.compile(r'(?<!\w)"([^"]+)"(?!\w)|“([^“”]+)”|「([^「」]+)」|『([^『』]+)』')
 
 #: Stemming 256 words takes 5 ms. With shared stems a caller could time whether others use a text.
