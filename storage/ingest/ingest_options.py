@@ -64,7 +64,7 @@ class IngestOptions:
     max_sidecar_bytes: int = 1 << 20
     """For `name.txt`, `name.json` and one row of a caption table."""
     max_table_bytes: int = 256 << 20
-    """For `captions.csv`, `metadata.csv` and `metadata.jsonl`."""
+    """For each of `captions.csv`, `metadata.csv`, `metadata.jsonl` and the `.tsv` tables."""
     max_archive_members: int = 200_000
     max_archive_ratio: int = 200
     """Maximum ratio of unpacked to packed bytes, after the first 64 MiB."""

@@ -185,7 +185,7 @@ def test_tables_sidecars_and_times(count: int) -> None:
     def attempt(given: tuple[str, object]) -> None:
         text, value = given
         data = _bytes(text)
-        for name in ("metadata.jsonl", "metadata.csv", "captions.csv"):
+        for name in ("metadata.jsonl", "metadata.csv", "captions.csv", "metadata.tsv"):
             for content in (data, b"file_name,text\n" + data, _bytes(_dumped(value))):
                 parse_caption_table(name, content, 10_000, note)
         for name in ("a.txt", "a.json", "a.srt", "a.vtt"):

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
+from sightline.storage.ingest.discover.column_types import ColumnTypes
 from sightline.storage.ingest.discover.sidecars import (
     CAPTION_KEYS,
     CAPTURED_KEY,
@@ -22,6 +23,8 @@ from sightline.storage.ingest.discover.sidecars import (
 from sightline.storage.unicode_forms import normalize_form
 
 _FILE_KEYS = ("file_name", "filename", "file", "image", "path", "name")
+#: Columns that are known by these names, in any case, and are never numbers or the like.
+_TEXT_COLUMNS = frozenset({*_FILE_KEYS, *CAPTION_KEYS, CAPTURED_KEY})
 _MAX_PATH_CHARS = 4_096
 _MAX_ROWS = 1_000_000
 _FILE_KEYS_HINT = ", ".join(_FILE_KEYS[:3])
@@ -32,11 +35,12 @@ class CaptionTable:
     """Rows by file name, relative to the table's folder.
 
     A JSON row is its text and a CSV row its fields: parsed dictionaries of a large table would take
-    ten times the memory.
+    ten times the memory. JSON values keep their types; the columns of a CSV table get theirs from
+    all rows.
     """
 
     name: str
-    columns: list[str] | None = None
+    columns: ColumnTypes | None = None
     rows: dict[str, str | list[str]] = field(default_factory=dict)
 
     def lookup(self, path: str, warn: WarningSink) -> Sidecar | None:
@@ -47,11 +51,10 @@ class CaptionTable:
         try:
             if isinstance(row, str):
                 values = parse_object(row)
-                _pop_file(values)
-                return parse_mapping(values)
-            values = dict(zip(self.columns or [], row, strict=False))
+            else:
+                values = dict(self.columns.convert(row)) if self.columns else {}
             _pop_file(values)
-            return parse_mapping({key: value for key, value in values.items() if value != ""})
+            return parse_mapping(values)
         except ValueError as error:
             warn("sidecar_broken", self.name, f"the row of {path!r}: {error}")
             return None
@@ -86,7 +89,7 @@ def parse_caption_table(
     warn: WarningSink,
     report_alive: Callable[[], None] = lambda: None,
 ) -> CaptionTable:
-    """Index ``captions.csv``, ``metadata.csv`` or ``metadata.jsonl``.
+    """Index ``captions.csv``, ``metadata.csv``, ``metadata.tsv`` or ``metadata.jsonl``.
 
     ``name`` is used in warnings; broken rows are warnings. ``report_alive`` is called for each row.
     """
@@ -144,23 +147,24 @@ def _parse_csv(
     name: str, text: str, max_row_bytes: int, warn: WarningSink, report_alive: Callable[[], None]
 ) -> CaptionTable:
     # newline="": the csv module handles line ends inside quotes.
-    reader = csv.reader(io.StringIO(text, newline=""))
+    delimiter = "\t" if name.endswith(".tsv") else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     broken = partial(warn, "sidecar_broken", name)
     rows = _csv_rows(reader, broken)
     first = next(rows, None)
     if first is None:
         return CaptionTable(name)
     written = [cell.strip() for cell in first]
-    known = {*_FILE_KEYS, *CAPTION_KEYS, CAPTURED_KEY}
-    written = [name.lower() if name.lower() in known else name for name in written]
+    written = [name.lower() if name.lower() in _TEXT_COLUMNS else name for name in written]
     columns = dedupe_headers(written)
-    table = CaptionTable(name, columns)
+    table = CaptionTable(name, ColumnTypes(columns, _TEXT_COLUMNS))
     if not any(key in columns for key in _FILE_KEYS):
         if len(first) != 2:
             broken(f"has no column with the file name ({_FILE_KEYS_HINT})")
             return table
         # Two columns without a header: file name and caption.
-        table.columns = columns = ["file_name", CAPTION_KEYS[0]]
+        columns = ["file_name", CAPTION_KEYS[0]]
+        table.columns = ColumnTypes(columns, _TEXT_COLUMNS)
         _add_row(table, first[0], first, 1, warn)
     elif repeated := [each for each, n in Counter(written).items() if each and n > 1]:
         listed = ", ".join(repr(column) for column in repeated)
@@ -205,6 +209,8 @@ def _add_row(
         warn("sidecar_broken", table.name, f"line {number:,} repeats {file!r}")
     else:
         table.rows[key] = row
+        if table.columns is not None and not isinstance(row, str):
+            table.columns.add(row)
 
 
 def _pop_file(values: dict[str, object]) -> object:

@@ -1,8 +1,8 @@
 """Parse sidecars: captions, metadata, capture times and subtitles.
 
 Closest first: ``name.txt`` (caption), ``name.json`` (caption and metadata), then the caption tables
-``captions.csv``, ``metadata.jsonl`` and ``metadata.csv`` (as in Hugging Face's ImageFolder) in the
-same folder or above. A broken sidecar is a warning and never stops an ingest.
+``captions.csv``, ``metadata.csv`` (or ``.tsv``) and ``metadata.jsonl`` (as in Hugging Face's
+ImageFolder) in the same folder or above. A broken sidecar is a warning and never stops an ingest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CAPTURED_KEY = "captured_at"
 _MAX_DEPTH = 64
 _MAX_CHARS = 65_536
 _MAX_KEYS = 200
-TABLE_NAMES = ("captions.csv", "metadata.csv", "metadata.jsonl")
+TABLE_NAMES = ("captions.csv", "captions.tsv", "metadata.csv", "metadata.tsv", "metadata.jsonl")
 
 WarningSink = Callable[[str, str, str], None]
 """Receives a warning: code, file name, reason."""

@@ -124,14 +124,15 @@ def test_only_files_named_like_an_image_are_its_sidecars() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("metadata.jsonl", '{"file_name": "a.jpg", "text": "a cat", "room": "7"}\n'),
+        ("metadata.jsonl", '{"file_name": "a.jpg", "text": "a cat", "room": 7}\n'),
         ("metadata.csv", "file_name,text,room\na.jpg,a cat,7\n"),
+        ("metadata.tsv", "file_name\ttext\troom\na.jpg\ta cat\t7\n"),
         ("captions.csv", "\ufeffFile_Name,Caption,room\r\n./a.jpg,a cat,7\r\n"),
         ("captions.csv", 'caption,room,image\n"a cat",7,a.jpg\n'),
     ],
 )
 def test_caption_tables_are_parsed_in_all_formats(name: str, text: str) -> None:
-    assert table(name, text).lookup("a.jpg", Warnings()) == Sidecar("a cat", {"room": "7"}, None)
+    assert table(name, text).lookup("a.jpg", Warnings()) == Sidecar("a cat", {"room": 7}, None)
 
 
 def test_two_columns_without_a_header_are_file_name_and_caption() -> None:
