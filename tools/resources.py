@@ -53,14 +53,16 @@ async def drawn_image(asset: str, boxes: str, ctx: Call) -> bytes:
     return await _render(deps, await _fetch_asset(deps, asset), overlays, style)
 
 
-async def cropped_image(asset: str, corners: str, ctx: Call) -> bytes:
+async def cropped_image(asset: str, x0: str, y0: str, x1: str, y1: str, ctx: Call) -> bytes:
     """Return the part of the image as JPEG, enlarged as in view_image."""
-    crop, deps = parse_corners(corners), dependencies(ctx)
+    crop, deps = parse_corners([x0, y0, x1, y1]), dependencies(ctx)
     return await _render(deps, await _fetch_asset(deps, asset), [], crop=crop)
 
 
-async def drawn_crop(asset: str, corners: str, boxes: str, ctx: Call) -> bytes:
-    crop, deps = parse_corners(corners), dependencies(ctx)
+async def drawn_crop(
+    asset: str, x0: str, y0: str, x1: str, y1: str, boxes: str, ctx: Call
+) -> bytes:
+    crop, deps = parse_corners([x0, y0, x1, y1]), dependencies(ctx)
     overlays, style = decode_overlays(boxes)
     return await _render(deps, await _fetch_asset(deps, asset), overlays, style, crop)
 
@@ -129,15 +131,15 @@ def register(mcp: MCPServer) -> None:
     add_resource(
         mcp,
         cropped_image,
-        asset + "/crop/{corners}",
+        asset + "/crop/{x0,y0,x1,y1}",
         "crop",
         "Part of an image",
-        "A part of an asset's image as JPEG, enlarged; corners are x0,y0,x1,y1 from 0 to 1.",
+        "A part of an asset's image as JPEG, enlarged; coordinates from 0 to 1.",
     )
     add_resource(
         mcp,
         drawn_crop,
-        asset + "/crop/{corners}/drawn/{boxes}",
+        asset + "/crop/{x0,y0,x1,y1}/drawn/{boxes}",
         "drawn_crop",
         "Part of an image with boxes",
         "A part of an asset's image as JPEG with the annotations from view_image.",

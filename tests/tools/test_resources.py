@@ -24,7 +24,7 @@ async def picture_at(tools: ToolClient, uri: str) -> Image.Image:
 async def test_the_uri_of_a_hit_returns_its_image(environment: ToolEnvironment) -> None:
     async with environment.serve() as tools:
         found = await tools.call("search_images", query="x", captured_after="2026-01-01")
-        picture = await picture_at(tools, found["hits"][0]["uri"])
+        picture = await picture_at(tools, f"sightline://asset/{found['hits'][0]['asset']}")
     assert picture.size == (60, 80)
     assert is_near_color(picture.getpixel((30, 10)), RED)
     assert is_near_color(picture.getpixel((30, 70)), BLUE)
@@ -57,6 +57,7 @@ async def test_a_collection_is_what_list_collections_says_of_it(
         ("sightline://asset/zzzzzzzzzzzz", "Unknown asset 'zzzzzzzzzzzz'"),
         ("sightline://asset/zzzzzzzzzzzz/thumbnail", "Unknown asset 'zzzzzzzzzzzz'"),
         ("sightline://collection/holiday", "Unknown collection 'holiday'. Available: 'album'"),
+        ("sightline://asset/zzzzzzzzzzzz/crop/0,0,1,1", "Unknown asset 'zzzzzzzzzzzz'"),
         ("sightline://nothing/at/all", "nothing/at/all"),
     ],
 )
@@ -70,11 +71,22 @@ async def test_unknown_resources_are_not_found(
     assert caught.value.error.code in (-32002, -32602)
 
 
+@pytest.mark.parametrize(
+    "corners", ["x,0,1,1", "0,0,1", "0,0,1,2", "nan,0,1,1", "0,0,1," + "1" * 900]
+)
+async def test_a_crop_that_is_no_box_is_refused(environment: ToolEnvironment, corners: str) -> None:
+    async with environment.serve() as tools:
+        asset = (await tools.ids())["album/site/large.jpg"]
+        with pytest.raises(MCPError, match=r"box \[|is not a box|Unknown resource"):
+            await tools.client.read_resource(f"sightline://asset/{asset}/crop/{corners}")
+
+
 async def test_the_templates_are_listed(environment: ToolEnvironment) -> None:
     async with environment.serve() as tools:
         templates = (await tools.client.list_resource_templates()).resource_templates
     assert {template.uri_template for template in templates} >= {
         "sightline://asset/{asset}",
         "sightline://asset/{asset}/thumbnail",
+        "sightline://asset/{asset}/crop/{x0,y0,x1,y1}",
         "sightline://collection/{name}",
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
 
 from PIL import Image
 
@@ -17,7 +16,7 @@ from sightline.storage.ingest.decode.render.view import crop_pixels, encode_jpeg
 from sightline.storage.ingest.decode.worker.image import load_upright
 from sightline.storage.types import Box
 
-_MAX_CORNERS_CHARS: Final = 200
+_MAX_CORNER_CHARS: Final = 40
 FORMATS = "whole JPEG, PNG, WebP, GIF, BMP or TIFF"
 
 
@@ -66,17 +65,16 @@ def format_corners(box: Box) -> str:
     return ",".join(f"{value:.6g}" for value in box)
 
 
-def parse_corners(text: str) -> Box:
-    """Parse the box of `format_corners`. Raises InvalidArgumentError."""
+def parse_corners(corners: Sequence[str]) -> Box:
+    """Parse the parts of `format_corners`. Raises InvalidArgumentError."""
     try:
-        if len(text) > _MAX_CORNERS_CHARS:
-            raise ValueError("too long")
-        corners = [float(corner) for corner in unquote(text).split(",")]
+        box = [float(corner[:_MAX_CORNER_CHARS]) for corner in corners]
     except ValueError as error:
         raise InvalidArgumentError(
-            f"{shown(text)} is not a box. Give x0,y0,x1,y1 from 0 to 1, such as 0.1,0.2,0.5,0.4."
+            f"{shown(','.join(corners))} is not a box. Give x0,y0,x1,y1 from 0 to 1, such as "
+            "0.1,0.2,0.5,0.4."
         ) from error
-    return parse_box(corners)
+    return parse_box(box)
 
 
 def crop(image: Image.Image, box: Box) -> Image.Image:
