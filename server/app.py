@@ -37,6 +37,8 @@ class App(SightlineServer):
 
     #: None while the server does not run.
     runtime: Runtime | None = None
+    #: Of the tools; None while the server does not run.
+    dependencies: Dependencies | None = None
     #: Set before shutdown: readiness probes fail, requests are still answered.
     stopping = False
 
@@ -77,10 +79,11 @@ def create_app(
             freeze_when_ready(runtime.wait_ready),
         ):
             app.runtime = runtime
+            app.dependencies = runtime.dependencies()
             try:
-                yield runtime.dependencies()
+                yield app.dependencies
             finally:
-                app.runtime = None
+                app.runtime = app.dependencies = None
                 audit.close()
 
     with preserve_root_logger():  # the SDK adds a handler

@@ -187,6 +187,7 @@ class Runtime:
             sql_runner=(
                 AnalyticsProvider(settings, self.database) if settings.analytics.enabled else None
             ),
+            images=settings.images,
             limits=Limits(**dict(settings.limits)),
         )
 

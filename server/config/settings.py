@@ -44,6 +44,7 @@ from sightline.server.config.setting_types import (
 from sightline.storage import db
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
+from sightline.tools.shared.image_delivery import ImageMode
 from sightline.tools.shared.limits import Limits
 
 PREFIX = "SIGHTLINE_"
@@ -291,6 +292,9 @@ class Settings(BaseSettings):
     """Folders whose files tools may read by path."""
     default_collection: str = Field(default="default", min_length=1)
     """Collection if a command names none."""
+    images: ImageMode = "inline"
+    """Images in results: `inline`, or `link` for clients that convert images to text. Then a call
+    returns images only with `inline=true`. A connection may choose with `/mcp?images=link`."""
     startup_timeout_seconds: Seconds = 25.0
     """How long a call waits for a model or database that is still loading."""
     database: DatabaseSettings = DatabaseSettings()

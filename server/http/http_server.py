@@ -36,11 +36,13 @@ from sightline.server.http.event_store import InMemoryEventStore
 from sightline.server.http.health_routes import add_health_routes
 from sightline.server.http.http_limits import DEFAULT_LIMITS, HttpLimits
 from sightline.server.http.message_limits import MessageLimits
+from sightline.server.http.pictures.asset_routes import BearerChallenge, add_asset_routes
+from sightline.server.http.pictures.image_links import ImageLinks
 from sightline.server.http.request_guard import guard_requests, transport_security
 from sightline.server.http.request_limits import RequestBudgets
 from sightline.server.http.sessions import SessionLimits
+from sightline.server.mcp_server.in_flight import InFlight
 from sightline.server.mcp_server.rate_limit import RateLimiter, limit_requests
-from sightline.server.mcp_server.server import InFlight
 from sightline.server.observability.metrics import Metrics
 from sightline.storage.errors import ConfigurationError
 from sightline.tools.registry import register_all
@@ -92,6 +94,7 @@ def create_http_app(
         token_verifier=None if http_auth is None else http_auth.verifier,
     )
     add_health_routes(app, metrics, require_token=http_auth is not None)
+    add_asset_routes(app, None if http_auth is None else _challenge(settings, http_auth))
     allowed = transport_security(settings)
     event_store = InMemoryEventStore()
     starlette = app.streamable_http_app(
@@ -113,6 +116,12 @@ def create_http_app(
         http_auth.install(starlette)
     middleware += _principal_limits(settings, app, http_auth, event_store, limits)
     return app, starlette
+
+
+def _challenge(settings: Settings, http_auth: HttpAuth) -> BearerChallenge:
+    resource_url = http_auth.settings.resource_server_url
+    metadata_url = None if resource_url is None else str(build_resource_metadata_url(resource_url))
+    return BearerChallenge(settings.auth.jwt.scope_prefix, metadata_url)
 
 
 def _principal_limits(
@@ -140,11 +149,12 @@ def _principal_limits(
         )
     max_requests = settings.http.max_connections
     middleware.append(Middleware(RequestBudgets, max_requests=max_requests, limits=limits))
-    if http_auth is not None and http_auth.settings.resource_server_url is not None:
-        metadata_url = build_resource_metadata_url(http_auth.settings.resource_server_url)
-        check = InsufficientScope(
-            app.missing_scope, settings.auth.jwt.scope_prefix, str(metadata_url)
-        )
+    if http_auth is not None:
+        challenge = _challenge(settings, http_auth)
+        if challenge.metadata_url is not None:
+            check = InsufficientScope(
+                app.missing_scope, challenge.scope_prefix, challenge.metadata_url
+            )
     message_limits = Middleware(
         MessageLimits,
         limits=limits,
@@ -155,7 +165,8 @@ def _principal_limits(
     session_limits = Middleware(
         SessionLimits, on_close=event_store.forget, limits=limits, rate_limiter=session_rate
     )
-    return [*middleware, message_limits, session_limits]
+    image_links = Middleware(ImageLinks, settings=settings)
+    return [*middleware, message_limits, image_links, session_limits]
 
 
 def _track_posts(app: ASGIApp, posts: InFlight) -> ASGIApp:

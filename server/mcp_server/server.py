@@ -11,8 +11,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from sightline.server.mcp_server.call_arguments import (
     reject_unknown_arguments,
 )
 from sightline.server.mcp_server.caller_link import CallStoppedError, stop_call
+from sightline.server.mcp_server.in_flight import InFlight
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.result_text import clean_result, clean_text
 from sightline.server.observability.metrics import Metrics, Outcome
@@ -56,36 +57,6 @@ _GET_PROMPT = "prompts/get"
 #: Metrics and the audit log contain no names that a caller made up.
 _UNKNOWN_TOOL = "unknown tool"
 _MAX_URI_CHARS = 60_000  # those with drawn boxes are the longest
-
-
-class InFlight:
-    """Counts running operations of one event loop and waits until none is left."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    @contextmanager
-    def track(self) -> Iterator[None]:
-        self._count += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._idle.set()
-
-    def stop_waiting(self) -> None:
-        """Make `wait_idle` return now."""
-        self._idle.set()
-
-    async def wait_idle(self, timeout_seconds: float) -> None:
-        """Return when no operation runs, or after the timeout."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                await self._idle.wait()
 
 
 class SightlineServer(MCPServer[Dependencies]):
@@ -184,6 +155,31 @@ class SightlineServer(MCPServer[Dependencies]):
                 raise type(error)(clean_text(str(error))) from cause
             set_outcome("ok")
             return contents
+
+    @asynccontextmanager
+    async def reading(self, call: str, arguments: Mapping[str, object]) -> AsyncIterator[None]:
+        """Run the block as a call of scope ``read`` that is no MCP request.
+
+        Raises SightlineError if it is refused, and CallStoppedError at the time limit.
+        """
+        with (
+            as_caller(_caller_name()),
+            self.running_calls.track(),
+            self._audited(call, arguments) as set_outcome,
+            stop_call(call, None, self._call_timeout_seconds),
+        ):
+            try:
+                with self._admitted(_missing_read_scope()):
+                    principal = await self._restricted_principal()
+                    with as_principal(principal):
+                        yield
+            except asyncio.CancelledError:
+                set_outcome("cancelled")
+                raise
+            except SightlineError as error:
+                set_outcome(_outcome_of(error))
+                raise
+            set_outcome("ok")
 
     async def get_prompt(
         self,
@@ -332,7 +328,7 @@ def _to_tool_error(name: str, error: Exception) -> tuple[Outcome, ToolError]:
         logger.info("%s: %s", name, redact_dsn(describe(cause)))
         return _outcome_of(cause), ToolError(redact_dsn(message_for_caller(cause)))
     if isinstance(error, UnexpectedToolError):
-        return "error", ToolError(_log_incident(name, cause))
+        return "error", ToolError(log_incident(name, cause))
     return "refused", ToolError(str(cause))
 
 
@@ -345,7 +341,7 @@ def _outcome_of(error: BaseException) -> Outcome:
     return "refused" if isinstance(error, SightlineError) else "error"
 
 
-def _log_incident(tool: str, error: BaseException) -> str:
+def log_incident(tool: str, error: BaseException) -> str:
     """Log an unexpected error and return a message without its private details."""
     number = secrets.token_hex(4)
     logger.error("incident %s in %s", number, tool, exc_info=error)

@@ -15,7 +15,11 @@ from tests.support.raw_http import exchange
 from tests.support.settings import make_settings
 from tests.support.token_issuer import AUDIENCE, RsaKey, run_issuer
 
-ROUTES = ["/mcp", "/mcp/", "/healthz", "/readyz", "/metrics", "/nowhere", "/", "//evil.example/"]
+PICTURES = ["/assets/0123456789ab", "/assets/0123456789ab/thumbnail"]
+ROUTES = [
+    *("/mcp", "/mcp/", "/healthz", "/readyz", "/metrics", *PICTURES),
+    *("/nowhere", "/", "//evil.example/"),
+]
 METHODS = ["GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "TRACE", "PROPFIND"]
 EVIL_HOSTS = [
     "evil.example",
@@ -94,14 +98,15 @@ async def test_names_that_only_resemble_an_allowed_one_are_refused(base_url: str
 async def test_a_route_cannot_be_reached_by_another_path(base_url: str, end: str) -> None:
     # A limit that applies to a path could be avoided.
     async with httpx2.AsyncClient() as http:
-        for route in ("/mcp", "/healthz", "/readyz", "/metrics"):
+        for route in ("/mcp", "/healthz", "/readyz", "/metrics", *PICTURES):
             assert (await http.get(base_url + route + end)).status_code == 404
             assert (await http.post(base_url + route + end)).status_code == 404
 
 
 async def test_no_request_is_redirected(base_url: str) -> None:
+    directories = [f"{route}/" for route in ("/mcp", "/healthz", "/metrics", *PICTURES)]
     async with httpx2.AsyncClient() as http:
-        for route in ("/mcp/", "/healthz/", "/metrics/", "//evil.example/mcp", "/mcp/.."):
+        for route in (*directories, "//evil.example/mcp", "/mcp/.."):
             response = await http.get(base_url + route, headers={"Host": "localhost"})
             assert response.status_code == 404, route
             assert "location" not in response.headers

@@ -71,7 +71,7 @@ async def test_other_spellings_of_a_path_open_nothing(path: str, house: House) -
 @pytest.mark.parametrize("name", ["access_token", "token", "Authorization", "bearer"])
 async def test_a_token_in_the_query_is_not_read(name: str, house: House) -> None:
     secret = house.tokens["alice"]
-    for path in ("/mcp", "/metrics"):
+    for path in ("/mcp", "/metrics", f"/assets/{house.assets[ALICE][0]}"):
         assert await send(house, path=f"{path}?{name}={secret}") in ([401], [405])
     assert await send(house, f"Cookie: {name}={secret}", body=b"{}") == [401]
 

@@ -26,6 +26,7 @@ from sightline.storage.retrieval.search_types import (
     PassageRequest,
     PassageResults,
 )
+from sightline.tools.shared.image_delivery import ImageMode
 from sightline.tools.shared.limits import Limits
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 
@@ -69,6 +70,8 @@ class Dependencies:
     vlm: VisionLanguageModel | None = None
     #: None switches ``query_sql`` off.
     sql_runner: Provider[SqlRunner] | None = None
+    #: Whether results contain images; a connection may differ, see `image_delivery`.
+    images: ImageMode = "inline"
     limits: Limits = field(default_factory=Limits)
 
     @asynccontextmanager

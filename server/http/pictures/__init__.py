@@ -1,0 +1,1 @@
+"""Pictures over HTTP, and the links to them in results."""
