@@ -21,10 +21,10 @@ ORDER BY c.name
 SELECT count(*) FROM sightline.{partition} WHERE collection_id = %(collection_id)s
 
 -- name: sample
--- A deterministic share of the vectors.
+-- A deterministic share of the vectors. Half of the hashes are negative.
 SELECT embedding FROM sightline.{partition}
 WHERE collection_id = %(collection_id)s
-AND hashtextextended(asset_id, 0) %% 1000000 BETWEEN 0 AND %(millionths)s
+AND abs(hashtextextended(asset_id, 0) %% 1000000) < %(millionths)s
 
 -- name: vectors
 SELECT asset_id, embedding FROM sightline.{partition} WHERE collection_id = %(collection_id)s

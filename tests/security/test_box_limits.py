@@ -57,12 +57,14 @@ async def test_a_uri_with_more_boxes_than_a_tool_draws_is_refused(house: House, 
     assert f"no valid boxes, or more than {MAX_OVERLAYS}" in said
 
 
-async def test_thousands_of_annotations_neither_flood_results_nor_drawing(house: House) -> None:
-    async with house.client("alice") as alice:
+async def test_thousands_of_annotations_neither_flood_results_nor_drawing(
+    house: House, vault: str
+) -> None:
+    async with house.client("carol") as carol:
         await call_json(
-            alice,
+            carol,
             "add_images",
-            collection=ALICE,
+            collection=vault,
             uploads=[{"name": "crowded.png", "data": data_url(encoded(picture(77), "PNG"))}],
         )
         ((asset,),) = house.rows(
@@ -77,13 +79,13 @@ async def test_thousands_of_annotations_neither_flood_results_nor_drawing(house:
             asset,
             SAVED - 1,
         )
-        shown = await call_json(alice, "view_image", asset=asset, annotated=True)
+        shown = await call_json(carol, "view_image", asset=asset, annotated=True)
         found = await call_json(
-            alice, "search_images", query="crowded", limit=50, detail="detailed"
+            carol, "search_images", query="crowded", limit=50, detail="detailed"
         )
         boxes = [{"box": [0, 0, 1, 1], "label": "x"}]
-        saved = await call_json(alice, "save_annotation", asset=asset, boxes=boxes, origin="person")
-        again = await call_json(alice, "view_image", asset=asset, annotated=True)
+        saved = await call_json(carol, "save_annotation", asset=asset, boxes=boxes, origin="person")
+        again = await call_json(carol, "view_image", asset=asset, annotated=True)
     assert (len(shown["annotations"]), shown["annotations_not_drawn"]) == (100, SAVED - 100)
     hit = next(each for each in found["hits"] if each["asset"] == asset)
     assert (len(hit["annotations"]), hit["annotation_count"]) == (20, SAVED)

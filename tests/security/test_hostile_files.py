@@ -6,7 +6,6 @@ import base64
 import json
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,22 +59,6 @@ def playlists(secret: Path) -> dict[str, str]:
         "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 9 RTP/AVP 96\n",
         "asx": f'<asx><entry><ref href="file://{secret}"/></entry></asx>',
     }
-
-
-@pytest.fixture(scope="module")
-def vault(house: House) -> Iterator[str]:
-    """Make a collection for these tests and bind carol to it."""
-    name = "vault"
-    house.run(_create, house, name)
-    house.bind("carol", [name])
-    yield name
-    house.bind("carol", [])
-
-
-async def _create(house: House, name: str) -> None:
-    async with house.client("boss") as boss:
-        uploads = [upload("first.jpg", jpeg(500))]
-        await call_json(boss, "add_images", collection=name, uploads=uploads)
 
 
 async def test_uploads_that_are_no_images_fail_by_name_and_alone(house: House, vault: str) -> None:

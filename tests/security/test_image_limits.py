@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,14 +53,20 @@ def bomb() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def big_asset(house: House, bomb: bytes, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the asset of that image, in alice's collection."""
-    path = house.folder / ALICE / "bomb.png"
+def bomb_path(house: House, vault: str, bomb: bytes) -> Path:
+    path = house.folder / vault / "bomb.png"
+    path.parent.mkdir()
     path.write_bytes(bomb)
+    return path
+
+
+@pytest.fixture(scope="module")
+def big_asset(house: House, vault: str, bomb_path: Path) -> str:
+    """Return the asset of that image, in carol's collection."""
 
     async def add() -> str:
-        async with house.client("alice") as alice:
-            added = await call_json(alice, "add_images", collection=ALICE, paths=[str(path)])
+        async with house.client("carol") as carol:
+            added = await call_json(carol, "add_images", collection=vault, paths=[str(bomb_path)])
             assert added["added"] == 1, added
         found = house.rows(
             "SELECT asset.id FROM sightline.asset JOIN sightline.source ON source.id = source_id "
@@ -71,22 +78,22 @@ def big_asset(house: House, bomb: bytes, tmp_path_factory: pytest.TempPathFactor
 
 
 async def test_only_what_is_shown_crosses_the_pipe(
-    house: House, big_asset: str, bomb: bytes, monkeypatch: pytest.MonkeyPatch
+    house: House, big_asset: str, bomb: bytes, bomb_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipes = Pipes(monkeypatch)
-    async with house.client("alice") as alice:
-        await call_json(alice, "view_image", asset=big_asset, max_edge=128)
-        await call_json(alice, "view_image", asset=big_asset, crop=[0, 0, 0.9, 0.9])
+    async with house.client("carol") as carol:
+        await call_json(carol, "view_image", asset=big_asset, max_edge=128)
+        await call_json(carol, "view_image", asset=big_asset, crop=[0, 0, 0.9, 0.9])
         boxes = [{"box": [0.1, 0.1, 0.9, 0.9], "label": "x"}]
-        await call_json(alice, "annotate_image", asset=big_asset, boxes=boxes)
-        await read(alice, f"sightline://asset/{big_asset}")
+        await call_json(carol, "annotate_image", asset=big_asset, boxes=boxes)
+        await read(carol, f"sightline://asset/{big_asset}")
         assert max(pipes.received) < 700_000 < WHOLE_BYTES
         # Examples for the encoder, whole or in part, from each kind of reference.
-        url, path = data_url(bomb), str(house.folder / ALICE / "bomb.png")
+        url, path = data_url(bomb), str(bomb_path)
         for image in (url, path):
-            await call_json(alice, "search_images", image=image)
+            await call_json(carol, "search_images", image=image)
         for image in (url, path, big_asset):
-            await call_json(alice, "search_images", image=image, region=[0, 0, 0.9, 0.9])
+            await call_json(carol, "search_images", image=image, region=[0, 0, 0.9, 0.9])
     assert len(pipes.received) >= 9
     assert max(pipes.received) <= 3 * EXAMPLE_EDGE_PIXELS**2
     # Files are opened by the worker; only what came with the call is sent to it.
@@ -97,8 +104,8 @@ async def test_without_a_model_a_question_decodes_nothing(
     house: House, big_asset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipes = Pipes(monkeypatch)
-    async with house.client("alice") as alice:
-        answer = await call_json(alice, "answer_question", question="What?", assets=[big_asset])
+    async with house.client("carol") as carol:
+        answer = await call_json(carol, "answer_question", question="What?", assets=[big_asset])
     assert answer["status"] == "no_model"
     assert answer["evidence"][0]["asset"]["asset"] == big_asset
     assert pipes.sent == pipes.received == []
@@ -118,12 +125,12 @@ async def test_the_images_of_another_principal_are_shown_meanwhile(
 
     async with house.client("bob") as bob:
         await call_json(bob, "view_image", asset=house.assets[BOB][0])  # starts a worker
-    flood = [asyncio.create_task(view("alice", big_asset)) for _ in range(12)]
+    flood = [asyncio.create_task(view("carol", big_asset)) for _ in range(12)]
     await begun.wait()
     await view("bob", house.assets[BOB][0])
-    assert done.count("alice") < 12
+    assert done.count("carol") < 12
     await asyncio.gather(*flood)
-    assert done.count("alice") == 12
+    assert done.count("carol") == 12
 
 
 @asynccontextmanager
@@ -167,8 +174,8 @@ REFUSED = (
 
 @pytest.mark.parametrize("who", ["alice", "boss"])
 async def test_a_refused_path_names_no_folder_of_the_server(house: House, who: str) -> None:
-    inside = house.folder / ALICE
-    (inside / "folder.png").mkdir(exist_ok=True)
+    inside = house.folder / "shelf"
+    (inside / "folder.png").mkdir(parents=True, exist_ok=True)
     paths = [*REFUSED, str(inside / "nothing.png"), str(inside.parent.parent / "tokens")]
     async with house.client(who) as client:
         for path in paths:

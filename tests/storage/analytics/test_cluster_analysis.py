@@ -93,6 +93,11 @@ async def test_every_asset_is_in_one_cluster_of_its_collection(
     ) == [[0]]
 
 
+async def test_a_small_collection_is_sampled_whole(filled: Database) -> None:
+    (done,) = await cluster_analysis.cluster_collections(filled, names=["album"], k=29)
+    assert (done.assets, done.k) == (29, 29)
+
+
 async def test_all_assets_are_assigned_to_centroids_of_a_sample(
     filled: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
