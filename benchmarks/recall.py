@@ -24,7 +24,7 @@ from sightline.server.database import schema_migration
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import fetch_all
 from sightline.storage.postgres import EmbeddedPostgres
-from sightline.storage.retrieval.filters.filter_compiler import ASSETS
+from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
 from sightline.storage.retrieval.retrievers.vector_retriever import (
     KnnStatement,

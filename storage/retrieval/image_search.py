@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, TextEncoder, Vectors
 from sightline.storage.records import assets
-from sightline.storage.retrieval.filters.filter_compiler import ASSETS
+from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.hydration import image_text, load_passages, load_regions
 from sightline.storage.retrieval.query_planner import (
@@ -100,6 +100,7 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
                 asset=records[str(hit.key)],
                 score=hit.score,
                 retrievers=hit.retrievers,
+                weak=hit.weak,
                 region=regions.get(hit.region_id or 0),
                 passage=passages.get(hit.passage_id or 0),
                 duplicates=hit.duplicates,

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, TextEncoder
 from sightline.storage.records import assets
-from sightline.storage.retrieval.filters.filter_compiler import PASSAGES
+from sightline.storage.retrieval.filters.filter_columns import PASSAGES
 from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
 from sightline.storage.retrieval.hydration import load_passages
 from sightline.storage.retrieval.ranking.fusion import FusedHit
@@ -85,6 +85,7 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
                 passage=passage,
                 score=hit.score,
                 retrievers=hit.retrievers,
+                weak=hit.weak,
                 asset=records.get(passage.asset_id or ""),
             )
             for hit in hits

@@ -45,8 +45,6 @@ def validate_request(request: Request) -> str:
     filter_language.parse(request.selection.filters)
     query = storable(request.query).strip()
     if not isinstance(request, ImageRequest):
-        if not query:
-            raise InvalidArgumentError("The request is empty. Give a query.")
         return query
     for name, value in (("visual_weight", request.visual_weight), ("diversity", request.diversity)):
         if value is not None and not 0 <= value <= 1:
@@ -58,11 +56,19 @@ def validate_request(request: Request) -> str:
             )
     if not query and request.visual_weight == 0:
         raise InvalidArgumentError("visual_weight 0 searches text only. Give a query.")
-    if not query and request.image is None and not request.like:
+    if request.unlike and is_listing(request, query):
         raise InvalidArgumentError(
-            "The request is empty. Give a query, an image, or examples in 'like'."
+            "'unlike' only moves a search away from examples. Give a query, an image, or examples "
+            "in 'like' as well."
         )
     return query
+
+
+def is_listing(request: Request, query: str) -> bool:
+    """Return whether there is nothing to compare with: the selection is listed in its order."""
+    if isinstance(request, ImageRequest) and (request.image is not None or request.like):
+        return False
+    return not query
 
 
 def request_digest(request: Request) -> bytes:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sightline.storage.interfaces import Vectors
 from sightline.storage.isolation.caller_cache import CallerCache, TtlCache
+from sightline.storage.retrieval.filters.filter_compiler import MetadataFields
 
 TTL_SECONDS = 60.0
 
@@ -35,10 +36,10 @@ class SearchCaches:
     and collections never change the scores, thresholds or times of another.
     """
 
-    metadata_types: CallerCache[tuple[int, ...], dict[str, frozenset[str]]] = field(
+    metadata_fields: CallerCache[tuple[int, ...], MetadataFields] = field(
         default_factory=lambda: CallerCache(128, ttl_seconds=TTL_SECONDS)
     )
-    """JSON types of metadata keys, by collection ids."""
+    """Metadata keys with their types, by collection ids."""
     wide_scopes: CallerCache[str, bool] = field(
         default_factory=lambda: CallerCache(200, ttl_seconds=TTL_SECONDS)
     )

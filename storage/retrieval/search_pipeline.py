@@ -1,7 +1,8 @@
 """The stages that both searches share.
 
 validate -> scope -> encode and plan -> retrieve (parallel) -> fuse -> rerank -> arrange and
-hydrate -> log. `ImageSearch` and `PassageSearch` configure the stages.
+hydrate -> log. Without anything to compare with: validate -> scope -> list -> hydrate -> log.
+`ImageSearch` and `PassageSearch` configure the stages.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import ClassVar, Generic, TypeVar
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity
-from sightline.storage.retrieval.filters.filter_compiler import FilterSchema
+from sightline.storage.retrieval.filters.filter_columns import FilterSchema
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
-from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fuse_scores
+from sightline.storage.retrieval.listing import MAX_LISTED, list_selected
+from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fuse_scores, weak_last
 from sightline.storage.retrieval.ranking.mmr import diversify
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
 from sightline.storage.retrieval.request_validation import (
     Request,
     decode_cursor,
     encode_cursor,
+    is_listing,
     loggable_arguments,
     request_digest,
     validate_request,
@@ -97,6 +100,8 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             excluded = {*request.named_assets, request.crop_of}
         digest = request_digest(request)
         offset = decode_cursor(self.signing_key, request.cursor, digest) if request.cursor else 0
+        if is_listing(request, query):
+            return await self._list(request, offset, digest, timer)
         with timer.stage("scope"):
             scope, reliability = await self._resolve(request)
         with timer.stage("encode"):
@@ -109,8 +114,8 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         with timer.stage("hydrate"):
             async with self.database.connection(autocommit=True) as connection:
                 if isinstance(request, ImageRequest):
-                    ranked = await diversify(
-                        connection, request, scope, ranked[:MAX_RESULTS], reranked
+                    ranked = weak_last(
+                        await diversify(connection, request, scope, ranked[:MAX_RESULTS], reranked)
                     )
                 hits = await self._hydrate(connection, query, ranked[offset:end])
         has_more = end < min(len(ranked), MAX_RESULTS)
@@ -118,13 +123,46 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             retrievers=fused.reports,
             timings_ms={**timer.stages, "total": timer.total()},
             next_cursor=encode_cursor(self.signing_key, end, digest) if has_more else None,
-            notes=(*scope.notes, *fused.notes, *problems),
+            notes=(*scope.notes, *fused.notes, *problems, *_notes_on_weak_hits(ranked)),
             reranked=reranked,
             fused_keys=tuple(
                 hit.key for hit in fused.hits[:MAX_RESULTS] if hit.key not in excluded
             ),
         )
         await self._log(request, query, report, hits)
+        return SearchResults(tuple(hits.values()), report)
+
+    async def _list(
+        self, request: RequestT, offset: int, digest: bytes, timer: StageTimer
+    ) -> SearchResults[HitT]:
+        """Return a page of what the selection matches, whichever encoder made its vectors."""
+        end = offset + request.limit
+        async with self.database.connection(autocommit=True) as connection:
+            with timer.stage("scope"):
+                scope = await resolve_scope(
+                    connection, request.selection, {}, self.schema, self.caches
+                )
+            with timer.stage("list"):
+                keys, total = await list_selected(
+                    connection, scope, self.level, offset=offset, limit=request.limit
+                )
+            with timer.stage("hydrate"):
+                hits = await self._hydrate(connection, "", [FusedHit(key, 0.0, {}) for key in keys])
+        notes = scope.notes
+        if end >= MAX_LISTED < total:
+            notes += (f"A listing ends after {MAX_LISTED:,}. Narrow the selection to see others.",)
+        report = SearchReport(
+            retrievers={},
+            timings_ms={**timer.stages, "total": timer.total()},
+            next_cursor=(
+                encode_cursor(self.signing_key, end, digest)
+                if end < min(total, MAX_LISTED)
+                else None
+            ),
+            notes=notes,
+            total=total,
+        )
+        await self._log(request, "", report, hits)
         return SearchResults(tuple(hits.values()), report)
 
     async def _resolve(self, request: RequestT) -> tuple[SearchScope, Reliability]:
@@ -154,7 +192,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             candidates = await self._rerank_candidates(connection, head)
         order, problem = await self.reranker.order(remove_quotes(query), candidates)
         reordered = [*(head[index] for index in order), *hits[len(head) :]]
-        return reordered, problem is None, () if problem is None else (problem,)
+        return weak_last(reordered), problem is None, () if problem is None else (problem,)
 
     async def _log(
         self, request: RequestT, query: str, report: SearchReport, hits: Mapping[Key, HitT]
@@ -196,6 +234,12 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         self, connection: Connection, query: str, hits: Sequence[FusedHit]
     ) -> dict[Key, HitT]:
         """Return the hits by key, in order, without those deleted meanwhile."""
+
+
+def _notes_on_weak_hits(hits: Sequence[FusedHit]) -> tuple[str, ...]:
+    if not hits or not all(hit.weak for hit in hits):
+        return ()
+    return ("No hit stands out from chance: treat the query as not found.",)
 
 
 async def retrieve_and_fuse(

@@ -47,8 +47,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
-    """A search for images by text, image or examples; at least one is required.
+    """A search for images by text, image or examples.
 
+    Without any of them, all images of the selection are listed: the newest first, then by source.
     ``visual_weight`` 0 to 1 mixes normalized scores (1: appearance only, 0: text only); None fuses
     ranks, weighted by the confidence of each hit. ``diversity`` 0 to 1 trades score for variety
     (MMR). ``group_duplicates`` returns one image of a group of near-duplicates. If ``image`` is a
@@ -83,9 +84,9 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassageRequest:
-    """A search for passages by text."""
+    """A search for passages by text; without it, all are listed in the order of the document."""
 
-    query: str
+    query: str = ""
     selection: Selection = field(default_factory=Selection)
     limit: int = 5
     cursor: str | None = None
@@ -140,13 +141,15 @@ class MatchedRegion:
 class ImageHit:
     """An image in the result.
 
-    ``score`` orders the hits of one search and is not comparable between searches. ``retrievers``
-    maps retriever names to their own rank and score.
+    Hits that are not ``weak`` come first; ``score`` orders the hits of either kind and is not
+    comparable between searches. A weak hit does not stand out from chance. ``retrievers`` maps
+    retriever names to their own rank and score.
     """
 
     asset: Asset
     score: float
     retrievers: Mapping[str, RetrieverScore]
+    weak: bool = False
     region: MatchedRegion | None = None
     passage: Passage | None = None
     duplicates: tuple[str, ...] = ()
@@ -154,11 +157,12 @@ class ImageHit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassageHit:
-    """A passage in the result, with its asset if it has one."""
+    """A passage in the result, with its asset if it has one; ``weak`` as in `ImageHit`."""
 
     passage: Passage
     score: float
     retrievers: Mapping[str, RetrieverScore]
+    weak: bool = False
     asset: Asset | None = None
 
 
@@ -183,6 +187,7 @@ class SearchReport:
     """Diagnostics of a search: retrievers by name, milliseconds by stage, notes.
 
     ``notes`` are sentences for the caller. ``fused_keys`` is the fused order before reranking.
+    ``total`` is the exact number of matches of a listing, None for a search with a query.
     """
 
     retrievers: Mapping[str, RetrieverReport]
@@ -190,6 +195,7 @@ class SearchReport:
     next_cursor: str | None = None
     notes: tuple[str, ...] = ()
     reranked: bool = False
+    total: int | None = None
     fused_keys: tuple[str | int, ...] = ()
 
 
@@ -209,7 +215,8 @@ class Hit(NamedTuple):
     """One result of one retriever; a higher score is better.
 
     ``confidence`` 0 to 1 states how far the hit stands out from chance: for vectors, compared with
-    the null distribution; for words, by the rarity of the matched terms.
+    the null distribution; for words, by the rarity of the matched terms. ``is_significant`` says
+    whether it stands out at all; None: there are too few items to tell.
     """
 
     key: Key
@@ -218,6 +225,7 @@ class Hit(NamedTuple):
     confidence: float = 1.0
     region_id: int | None = None
     passage_id: int | None = None
+    is_significant: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

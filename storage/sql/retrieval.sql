@@ -1,4 +1,4 @@
--- Search. Table aliases as in `storage/retrieval/filters/filter_compiler.py`: a asset, s source,
+-- Search. Table aliases as in `storage/retrieval/filters/filter_columns.py`: a asset, s source,
 -- c collection, p passage; e is the embedding partition of the space.
 
 -- name: scope
@@ -14,31 +14,57 @@ WHERE %(names)s::text[] IS NULL OR c.name = ANY (%(names)s)
 ORDER BY c.name, u.level
 
 -- name: sampled_metadata_keys
--- Frequent metadata keys with their JSON types, from the first rows; may miss rare keys.
-SELECT key, array_agg(DISTINCT jsonb_typeof(value)) AS types
-FROM (
+-- Frequent metadata keys, also nested ones, with their JSON types and whether all texts are numbers.
+-- From the first rows, so it may miss rare keys.
+WITH RECURSIVE sample AS MATERIALIZED (
     (SELECT metadata FROM sightline.asset
      WHERE collection_id = ANY (%(collections)s) LIMIT %(rows)s)
     UNION ALL
     (SELECT metadata FROM sightline.source
      WHERE collection_id = ANY (%(collections)s) LIMIT %(rows)s)
-) AS sample, jsonb_each(metadata) AS entry (key, value)
-GROUP BY key
-ORDER BY count(*) DESC, key
+), entry (path, value) AS (
+    SELECT ARRAY[pair.key], pair.value
+    FROM sample CROSS JOIN LATERAL jsonb_each(metadata) AS pair
+    UNION ALL
+    SELECT entry.path || pair.key, pair.value
+    FROM entry
+    CROSS JOIN LATERAL jsonb_each(
+        CASE WHEN jsonb_typeof(entry.value) = 'object' THEN entry.value ELSE '{}' END
+    ) AS pair
+    WHERE cardinality(entry.path) < %(max_depth)s
+)
+SELECT
+    path, array_agg(DISTINCT jsonb_typeof(value)) AS types,
+    coalesce(
+        bool_and((value #>> '{}') ~ '^\s*[+-]?\d+(\.\d+)?\s*$')
+            FILTER (WHERE jsonb_typeof(value) = 'string'),
+        false
+    ) AS is_numeric_text
+FROM entry
+GROUP BY path
+ORDER BY count(*) DESC, path
 LIMIT %(max_keys)s
 
 -- name: metadata_keys
 -- The JSON types of some metadata keys. Reads all rows once, however many keys there are.
-SELECT key, array_agg(DISTINCT jsonb_typeof(metadata -> key))
+SELECT
+    wanted.path, array_agg(DISTINCT jsonb_typeof(metadata #> wanted.path)) AS types,
+    false AS is_numeric_text
 FROM (
     SELECT metadata FROM sightline.asset
     WHERE collection_id = ANY (%(collections)s) AND metadata ?| %(keys)s::text[]
     UNION ALL
     SELECT metadata FROM sightline.source
     WHERE collection_id = ANY (%(collections)s) AND metadata ?| %(keys)s::text[]
-) AS matching, unnest(%(keys)s::text[]) AS key
-WHERE metadata ? key
-GROUP BY key
+) AS matching
+CROSS JOIN (
+    SELECT ARRAY(SELECT jsonb_array_elements_text(each)) AS path
+    FROM jsonb_array_elements(%(paths)s) AS each
+) AS wanted
+WHERE metadata #> wanted.path IS NOT NULL
+-- An index of an array is no key.
+AND jsonb_typeof(metadata #> wanted.path[:cardinality(wanted.path) - 1]) = 'object'
+GROUP BY wanted.path
 
 -- name: assets
 -- Tables that a filter on assets may use. Postgres removes outer joins that the filter does not use.
@@ -200,7 +226,8 @@ LIMIT %(max_terms)s
 
 -- name: best_passages
 -- Candidates of `lexical`, one for each passage.
-SELECT id, asset_id, token_count, sum(part) AS score, sum(idf) AS matched_weight
+SELECT id, asset_id, token_count, sum(part) AS score, sum(idf) AS matched_weight,
+    coalesce(sum(idf) FILTER (WHERE is_content), 0) AS matched_content
 FROM part
 GROUP BY id, asset_id, token_count
 ORDER BY score DESC, id
@@ -209,12 +236,14 @@ LIMIT %(candidates)s
 -- name: best_assets
 -- Candidates of `lexical`, one for each asset. Each term counts in its best passage, because OCR
 -- splits the words of one label into several lines. The best passage represents the asset.
-SELECT shown.id, shown.asset_id, shown.token_count, summed.score, summed.matched_weight
+SELECT shown.id, shown.asset_id, shown.token_count, summed.score, summed.matched_weight,
+    summed.matched_content
 FROM (
-    SELECT asset_id, sum(part) AS score, sum(idf) AS matched_weight
+    SELECT asset_id, sum(part) AS score, sum(idf) AS matched_weight,
+        coalesce(sum(idf) FILTER (WHERE is_content), 0) AS matched_content
     FROM (
-        SELECT asset_id, concept, max(part) AS part, max(idf) AS idf
-        FROM part WHERE asset_id IS NOT NULL GROUP BY asset_id, concept
+        SELECT asset_id, concept, is_content, max(part) AS part, max(idf) AS idf
+        FROM part WHERE asset_id IS NOT NULL GROUP BY asset_id, concept, is_content
     ) AS strongest
     GROUP BY asset_id
     ORDER BY score DESC, asset_id
@@ -235,14 +264,16 @@ JOIN (
 -- the passages of the scope that contain them. Common terms match too many passages, so they only
 -- add to the score of candidates, weighted by their share of all passages. A concept unites terms
 -- that stand for one query term (all that begin with a single Chinese character). Candidates that
--- contain adjacent query words as adjacent words get a bonus.
+-- contain adjacent query words as adjacent words get a bonus. The weights of content words, without
+-- function words such as "of", say whether a match is significant.
 WITH requested AS MATERIALIZED (
-    SELECT term COLLATE "C" AS term, concept, weight
-    FROM unnest(%(terms)s::text[], %(concepts)s::integer[], %(weights)s::float8[])
-        AS t (term, concept, weight)
+    SELECT term COLLATE "C" AS term, concept, weight, is_content
+    FROM unnest(
+        %(terms)s::text[], %(concepts)s::integer[], %(weights)s::float8[], %(contents)s::boolean[]
+    ) AS t (term, concept, weight, is_content)
 ), posted AS MATERIALIZED (
-    SELECT requested.concept, requested.weight, o.frequency, p.id, p.asset_id, p.token_count,
-        {condition} AS matches
+    SELECT requested.concept, requested.weight, requested.is_content, o.frequency,
+        p.id, p.asset_id, p.token_count, {condition} AS matches
     FROM requested
     JOIN sightline.posting AS o ON o.term = requested.term
     JOIN sightline.passage AS p ON p.id = o.passage_id
@@ -250,25 +281,28 @@ WITH requested AS MATERIALIZED (
     WHERE {scope}
     LIMIT %(max_postings)s
 ), weighted AS MATERIALIZED (
-    SELECT concept,
+    SELECT concept, bool_or(is_content) AS is_content,
         max(weight) * ln(1 + (greatest(%(passages)s, count(*)) - count(*) + 0.5) / (count(*) + 0.5))
             AS idf
     FROM posted GROUP BY concept
 ), part AS MATERIALIZED (
-    SELECT posted.id, posted.asset_id, posted.token_count, posted.concept, weighted.idf,
-        weighted.idf * {saturation} AS part
+    SELECT posted.id, posted.asset_id, posted.token_count, posted.concept, weighted.is_content,
+        weighted.idf, weighted.idf * {saturation} AS part
     FROM posted JOIN weighted ON weighted.concept = posted.concept
     WHERE posted.matches
 ), candidate AS MATERIALIZED (
     {candidates}
 ), common AS (
-    SELECT term COLLATE "C" AS term, weight * ln(1 + (1 - share) / share) AS idf
-    FROM unnest(%(common_terms)s::text[], %(common_weights)s::float8[], %(shares)s::float8[])
-        AS t (term, weight, share)
+    SELECT term COLLATE "C" AS term, is_content, weight * ln(1 + (1 - share) / share) AS idf
+    FROM unnest(
+        %(common_terms)s::text[], %(common_weights)s::float8[], %(shares)s::float8[],
+        %(common_contents)s::boolean[]
+    ) AS t (term, weight, share, is_content)
 ), extra AS (
     SELECT candidate.id,
         sum(common.idf * {common_saturation}) AS score,
-        sum(common.idf) AS matched_weight
+        sum(common.idf) AS matched_weight,
+        coalesce(sum(common.idf) FILTER (WHERE common.is_content), 0) AS matched_content
     FROM candidate
     CROSS JOIN common
     CROSS JOIN LATERAL (
@@ -305,9 +339,20 @@ WITH requested AS MATERIALIZED (
 SELECT candidate.id AS passage_id, candidate.asset_id,
     candidate.score + coalesce(extra.score, 0) + coalesce(adjacent.score, 0) AS score,
     candidate.matched_weight + coalesce(extra.matched_weight, 0) AS matched_weight,
-    coalesce((SELECT sum(idf) FROM weighted), 0) + coalesce((SELECT sum(idf) FROM common), 0)
-        AS query_weight
+    candidate.matched_content + coalesce(extra.matched_content, 0) AS matched_content,
+    found.weight AS query_weight, found.content AS query_content, found.concepts
 FROM candidate
+CROSS JOIN (
+    SELECT
+        coalesce(sum(idf), 0) AS weight,
+        coalesce(sum(idf) FILTER (WHERE is_content), 0) AS content,
+        array_agg(concept) FILTER (WHERE concept IS NOT NULL) AS concepts
+    FROM (
+        SELECT concept, is_content, idf FROM weighted
+        UNION ALL
+        SELECT NULL, is_content, idf FROM common
+    ) AS each
+) AS found
 LEFT JOIN extra ON extra.id = candidate.id
 LEFT JOIN adjacent ON adjacent.id = candidate.id
 ORDER BY score DESC, candidate.id

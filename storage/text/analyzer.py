@@ -71,14 +71,15 @@ class Analysis:
 class TextQuery:
     """Terms of a query with their ``weights`` (0 to 1, same order).
 
-    ``prefixes`` are single Chinese characters: they match any term that starts with one.
-    ``word_pairs`` are indexes into ``terms`` of adjacent words. ``truncated``: the query was too
-    long to use all of it.
+    ``prefixes`` are single Chinese characters: they match any term that starts with one. ``words``
+    are the indexes into ``terms`` that stand for each word. ``word_pairs`` are those of adjacent
+    words. ``truncated``: the query was too long to use all of it.
     """
 
     terms: tuple[str, ...]
     weights: tuple[float, ...]
     prefixes: tuple[str, ...]
+    words: tuple[tuple[int, ...], ...]
     word_pairs: tuple[tuple[int, int], ...]
     truncated: bool
 
@@ -123,6 +124,7 @@ def analyze_query(text: str) -> TextQuery:
     """Analyze a query. Accepts any text; without words the result has no terms."""
     weights: dict[str, float] = {}
     prefixes: dict[str, None] = {}
+    spellings: dict[tuple[str, ...], None] = {}
     word_pairs: dict[tuple[str, str], None] = {}
     previous: str | None = None
     truncated = len(text) > _MAX_ANALYZED_QUERY_CHARS
@@ -132,6 +134,7 @@ def analyze_query(text: str) -> TextQuery:
             break
         words = _word_terms(lexeme)
         weights.update(dict.fromkeys(words, 1.0))
+        spellings[*words, *lexeme.grams] = None
         if previous is not None and words and previous != words[0]:
             word_pairs[previous, words[0]] = None
         previous = words[0] if words else None
@@ -146,6 +149,7 @@ def analyze_query(text: str) -> TextQuery:
         terms=tuple(terms),
         weights=tuple(weights[term] for term in terms),
         prefixes=tuple(prefixes),
+        words=tuple(tuple(index[each] for each in word if each in index) for word in spellings),
         word_pairs=tuple(pairs[:MAX_WORD_PAIRS]),
         truncated=truncated,
     )

@@ -1,7 +1,7 @@
 """Compile filters to SQL with fixed column names and bound parameters.
 
-The expressions use the table aliases of `storage/sql/retrieval.sql`: ``a`` asset, ``s`` source,
-``c`` collection, ``p`` passage.
+A bare key is a built-in key if there is one of that name;
+``metadata.kind`` is the key of the metadata, and ``camera.make`` a nested one.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal, LiteralString
+from itertools import combinations, pairwise
+from typing import LiteralString
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
+from sightline.storage.records.filter_keys import (
+    MAX_METADATA_DEPTH,
+    METADATA_PREFIX,
+    metadata_name,
+)
+from sightline.storage.retrieval.filters.filter_columns import Column, ColumnType, FilterSchema
 from sightline.storage.retrieval.filters.filter_language import (
     LIST_OPERATORS,
     ORDER_OPERATORS,
@@ -24,29 +31,6 @@ from sightline.storage.retrieval.filters.filter_language import (
     FilterGroup,
     Operator,
 )
-
-ColumnType = Literal["text", "number", "moment", "time"]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A SQL expression and the type of its values.
-
-    A ``moment`` has an instant (timestamptz) and ``local_sql``, the local time at the place
-    (timestamp), for values without an offset.
-    """
-
-    sql: LiteralString
-    type: ColumnType
-    local_sql: LiteralString = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FilterSchema:
-    """Columns by filter name, and the jsonb expression of the metadata."""
-
-    columns: Mapping[str, Column]
-    metadata: LiteralString
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,51 +45,21 @@ class Condition:
         return self.is_restrictive
 
 
-MetadataTypes = Mapping[str, frozenset[str]]
-"""JSON types ('string', 'number', ...) of the values of each existing metadata key."""
+@dataclass(frozen=True, slots=True)
+class MetadataField:
+    """Where a metadata key is, and the JSON types ('string', 'number', ...) of its values.
 
-_INSTANT = "coalesce(a.captured_at, a.captured_local AT TIME ZONE 'UTC')"
-_LOCAL_TIME = "coalesce(a.captured_local, a.captured_at AT TIME ZONE 'UTC')"
+    ``is_numeric_text`` says that its texts are all numbers.
+    """
 
-_SHARED: Mapping[str, Column] = {
-    "asset": Column("a.id", "text"),
-    "source": Column("s.name", "text"),
-    "file_name": Column(r"regexp_replace(s.name, '^.*[/\\]', '')", "text"),
-    "mime_type": Column("s.mime_type", "text"),
-    "collection": Column("c.name", "text"),
-    "width": Column("a.width", "number"),
-    "height": Column("a.height", "number"),
-    "captured_at": Column(_INSTANT, "moment", _LOCAL_TIME),
-    "time_of_day": Column(f"({_LOCAL_TIME})::time", "time"),
-    "caption": Column("a.caption", "text"),
-}
+    path: tuple[str, ...]
+    types: frozenset[str]
+    is_numeric_text: bool = False
 
-ASSETS = FilterSchema(
-    columns={
-        **_SHARED,
-        "kind": Column("a.kind", "text"),
-        "page": Column("a.page", "number"),
-        "seconds": Column("a.frame_seconds", "number"),
-    },
-    metadata="a.metadata",
-)
 
-PASSAGES = FilterSchema(
-    columns={
-        **_SHARED,
-        "kind": Column("p.kind", "text"),
-        "page": Column("coalesce(p.page, a.page)", "number"),
-        "seconds": Column("coalesce(p.start_seconds, a.frame_seconds)", "number"),
-        "asset_kind": Column("a.kind", "text"),
-        "text": Column("p.text", "text"),
-        "language": Column("p.language", "text"),
-        "confidence": Column("p.confidence", "number"),
-    },
-    # A passage without an asset uses the metadata of its source.
-    metadata="coalesce(a.metadata, s.metadata)",
-)
+MetadataFields = Mapping[str, MetadataField]
+"""The existing metadata keys by name, with dots between the levels of a nested key."""
 
-_METADATA_PREFIX = "metadata."
 _COMPARISONS: Mapping[Operator, LiteralString] = {
     "eq": "=",
     "ne": "<>",
@@ -116,39 +70,59 @@ _COMPARISONS: Mapping[Operator, LiteralString] = {
 }
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MINUTE = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?:Z|[+-]\d{2}:?\d{2})?")
-_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")
+TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")
+_NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
+_MAX_DOTS = 6
+"""Of a name that may be a nested key."""
 
 
-def metadata_keys(filters: FilterGroup | None, schema: FilterSchema) -> set[str]:
-    """Return the metadata keys that a filter uses."""
-    keys: set[str] = set()
+def metadata_names(filters: FilterGroup | None, schema: FilterSchema) -> set[str]:
+    """Return the names of the metadata keys that a filter uses, without prefix."""
+    names: set[str] = set()
     for part in filters.parts if filters else ():
         if isinstance(part, FilterGroup):
-            keys |= metadata_keys(part, schema)
+            names |= metadata_names(part, schema)
         elif part.key not in schema.columns:
-            keys.add(part.key.removeprefix(_METADATA_PREFIX))
-    return keys
+            names.add(part.key.removeprefix(METADATA_PREFIX))
+    return names
+
+
+def possible_paths(name: str) -> list[tuple[str, ...]]:
+    """Return the paths that a name with dots may mean, the shortest first.
+
+    >>> possible_paths("camera.make")
+    [('camera.make',), ('camera', 'make')]
+    """
+    words = name.split(".")
+    if len(words) > _MAX_DOTS + 1:
+        return [(name,)]
+    paths: list[tuple[str, ...]] = []
+    for cuts in range(min(MAX_METADATA_DEPTH, len(words))):
+        for places in combinations(range(1, len(words)), cuts):
+            bounds = pairwise([0, *places, len(words)])
+            paths.append(tuple(".".join(words[start:end]) for start, end in bounds))
+    return paths
 
 
 def compile_filters(
-    filters: FilterGroup | None, schema: FilterSchema, metadata_types: MetadataTypes
+    filters: FilterGroup | None, schema: FilterSchema, fields: MetadataFields
 ) -> Condition:
     """Compile a filter tree to a SQL condition.
 
-    Raises UnknownNameError for a key that is neither a column nor in ``metadata_types``, and
+    Raises UnknownNameError for a key that is neither a column nor in ``fields``, and
     InvalidArgumentError for a value whose type does not fit its key.
     """
     if filters is None:
         return Condition()
-    compiler = _Compiler(schema, metadata_types)
+    compiler = _Compiler(schema, fields)
     return Condition(compiler.group(filters), compiler.parameters, is_restrictive=True)
 
 
 class _Compiler:
-    def __init__(self, schema: FilterSchema, metadata_types: MetadataTypes) -> None:
+    def __init__(self, schema: FilterSchema, fields: MetadataFields) -> None:
         self._columns = schema.columns
         self._document = sql.SQL(schema.metadata)
-        self._metadata_types = metadata_types
+        self._fields = fields
         self.parameters: dict[str, object] = {}
 
     def group(self, filters: FilterGroup) -> sql.Composable:
@@ -169,23 +143,26 @@ class _Compiler:
 
     def _comparison(self, leaf: Comparison) -> sql.Composable:
         column = self._columns.get(leaf.key)
-        key = leaf.key.removeprefix(_METADATA_PREFIX)
-        if column is None and key not in self._metadata_types:
-            raise UnknownNameError("filter key", leaf.key, [*self._columns, *self._metadata_types])
+        field = self._fields.get(leaf.key.removeprefix(METADATA_PREFIX))
+        if column is None and field is None:
+            known = [metadata_name(each.path) for each in self._fields.values()]
+            raise UnknownNameError("filter key", leaf.key, [*self._columns, *known])
         if leaf.operator == "is_empty" or leaf.value is None:
             is_wanted = leaf.value is not False and leaf.operator != "ne"
-            return _negate_unless(self._is_empty(column, key), is_wanted)
+            is_empty = self._is_empty_column(column) if column else self._is_empty(field)
+            return _negate_unless(is_empty, is_wanted)
         if column is None:
-            return self._metadata(leaf, key)
+            return self._metadata(leaf, field)
         return self._moment(leaf, column) if column.type == "moment" else self._column(leaf, column)
 
-    def _is_empty(self, column: Column | None, key: str) -> sql.Composable:
-        if column is None:
-            return sql.SQL("(coalesce({} -> {}, 'null') IN ('null', '\"\"', '[]', '{{}}'))").format(
-                self._document, self._bind(key)
-            )
+    def _is_empty_column(self, column: Column) -> sql.Composable:
         template = sql.SQL("(coalesce({}, '') = '')" if column.type == "text" else "(({}) IS NULL)")
         return template.format(sql.SQL(column.sql))
+
+    def _is_empty(self, field: MetadataField) -> sql.Composable:
+        return sql.SQL("(coalesce({}, 'null') IN ('null', '\"\"', '[]', '{{}}'))").format(
+            self._value(field)
+        )
 
     def _column(self, leaf: Comparison, column: Column) -> sql.Composable:
         expression = sql.SQL(column.sql)
@@ -216,6 +193,8 @@ class _Compiler:
             raise InvalidArgumentError(
                 f"{shown(leaf.key)} is a time. Use eq, ne, gt, gte, lt, lte or between."
             )
+        if isinstance(leaf.value, str) and TIME.fullmatch(leaf.value):
+            raise InvalidArgumentError(time_of_day_problem(leaf.key, leaf.operator, leaf.value))
         start, end = _moment_range(leaf.key, leaf.value)
         expression = sql.SQL(column.sql if start.tzinfo else column.local_sql)
         # A day, a minute or an instant is the range [start, end).
@@ -228,54 +207,78 @@ class _Compiler:
         )
         return _negate_unless(sql.SQL("({})").format(within), leaf.operator != "ne")
 
-    def _metadata(self, leaf: Comparison, key: str) -> sql.Composable:
-        types = self._metadata_types[key]
-        operator, value = leaf.operator, leaf.value
+    def _metadata(self, leaf: Comparison, field: MetadataField) -> sql.Composable:
+        types, operator = field.types, leaf.operator
         if operator in TEXT_OPERATORS:
-            return _substring_match(self._text(key), self._bind(value), operator)
-        for each in _as_list(value):  # a value of a type that the key never has matches nothing
-            if _json_type(each) not in types and "array" not in types:
-                raise InvalidArgumentError(
-                    f"{shown(leaf.key)} has {' or '.join(sorted(types))} values, and "
-                    f"{shown(each)} is a {_json_type(each)}."
-                )
+            return _substring_match(self._text(field), self._bind(leaf.value), operator)
+        value = _in_types(leaf.value, types)
+        self._require_types(leaf, value, field)
         if operator in ORDER_OPERATORS:
-            return self._ordered(key, operator, value)
+            return self._ordered(field, operator, value)
         if operator == "all":
-            parts = [self._contains({key: [each]}) for each in _as_list(value)]
+            parts = [self._contains(field, [each]) for each in _as_list(value)]
             return sql.SQL("({})").format(sql.SQL(" AND ").join(parts))
         # Match a value or a list that contains it; ``@>`` uses the GIN index.
         choices: list[sql.Composable] = []
         for each in _as_list(value):
             if operator != "contains":
-                choices.append(self._contains({key: each}))
+                choices.append(self._contains(field, each))
             if "array" in types:
-                choices.append(self._contains({key: [each]}))
+                choices.append(self._contains(field, [each]))
             if operator == "contains" and isinstance(each, str) and "string" in types:
-                choices.append(_substring_match(self._text(key), self._bind(each), operator))
+                choices.append(_substring_match(self._text(field), self._bind(each), operator))
         if not choices:
             raise InvalidArgumentError(
-                f"{shown(key)} has {' or '.join(sorted(types))} values. 'contains' is for lists "
-                "and text."
+                f"{shown(leaf.key)} has {' or '.join(sorted(types))} values. 'contains' is for "
+                "lists and text."
             )
         matches = sql.SQL("({})").format(sql.SQL(" OR ").join(choices))
         return _negate_unless(matches, operator not in ("ne", "nin"))
 
-    def _text(self, key: str) -> sql.Composable:
-        return sql.SQL("{} ->> {}").format(self._document, self._bind(key))
+    def _require_types(self, leaf: Comparison, value: object, field: MetadataField) -> None:
+        """Refuse values of a type that the key never has, because they match nothing."""
+        is_number = isinstance(_to_number(leaf.value), int | float)
+        if leaf.operator in ORDER_OPERATORS and field.is_numeric_text and is_number:
+            raise InvalidArgumentError(
+                f"The values of {shown(leaf.key)} are numbers written as text, so "
+                f"'{leaf.operator}' would compare their characters ('120' is less than '5'). "
+                "Store them as numbers and ingest the files again, or list exact texts in 'in'."
+            )
+        for each in _as_list(value):
+            if _json_type(each) not in field.types and "array" not in field.types:
+                raise InvalidArgumentError(
+                    f"{shown(leaf.key)} has {' or '.join(sorted(field.types))} values, and "
+                    f"{shown(each)} is a {_json_type(each)}."
+                )
 
-    def _contains(self, part: dict[str, object]) -> sql.Composable:
-        return sql.SQL("{} @> {}").format(self._document, self._bind(Jsonb(part)))
+    def _value(self, field: MetadataField) -> sql.Composable:
+        return sql.SQL("{} #> {}::text[]").format(self._document, self._bind(list(field.path)))
 
-    def _ordered(self, key: str, operator: Operator, value: object) -> sql.Composable:
-        template: LiteralString = "(jsonb_typeof({m}) = 'number' AND {m} {s} {v})"
+    def _text(self, field: MetadataField) -> sql.Composable:
+        return sql.SQL("{} #>> {}::text[]").format(self._document, self._bind(list(field.path)))
+
+    def _contains(self, field: MetadataField, value: object) -> sql.Composable:
+        for key in reversed(field.path):
+            value = {key: value}
+        return sql.SQL("{} @> {}").format(self._document, self._bind(Jsonb(value)))
+
+    def _ordered(self, field: MetadataField, operator: Operator, value: object) -> sql.Composable:
+        template: LiteralString = "(jsonb_typeof({m}) = 'number' AND ({m}) {s} {v})"
         if isinstance(value, str):
             template = "(jsonb_typeof({m}) = 'string' AND ({m} #>> '{{}}') COLLATE \"C\" {s} {v})"
         return sql.SQL(template).format(
-            m=sql.SQL("{} -> {}").format(self._document, self._bind(key)),
+            m=self._value(field),
             s=sql.SQL(_COMPARISONS[operator]),
             v=self._bind(value if isinstance(value, str) else Jsonb(value)),
         )
+
+
+def time_of_day_problem(key: str, operator: str, value: str) -> str:
+    """Return the message for a time of day where a date is needed."""
+    return (
+        f"{shown(key)} takes a date, and {shown(value)} is a time of day. "
+        f'Use filters: {{"time_of_day": {{"{operator}": "{value}"}}}}.'
+    )
 
 
 def _as_list(value: object) -> list[object]:
@@ -297,11 +300,12 @@ def _substring_match(
 def _column_value(key: str, column_type: ColumnType, value: object) -> object:
     """Return the value in the type of the column, or raise InvalidArgumentError."""
     if column_type == "number":
+        value = _to_number(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidArgumentError(f"{shown(key)} is a number, not {shown(value)}.")
         return float(value)
     if column_type == "time":
-        if isinstance(value, str) and _TIME.fullmatch(value):
+        if isinstance(value, str) and TIME.fullmatch(value):
             try:
                 return time.fromisoformat(value.zfill(5) if len(value) < 6 else value.zfill(8))
             except ValueError:
@@ -335,6 +339,20 @@ def _moment_range(key: str, value: object) -> tuple[datetime, datetime]:
         f"{shown(key)} is a date or time such as '2024-05-01' or '2024-05-01T17:00', "
         f"not {shown(value)}."
     )
+
+
+def _in_types(value: object, types: frozenset[str]) -> object:
+    """Return numeric text as a number if the key has numbers and no text."""
+    if "number" not in types or not types.isdisjoint(("string", "array")):
+        return value
+    return [_to_number(each) for each in value] if isinstance(value, list) else _to_number(value)
+
+
+def _to_number(value: object) -> object:
+    """Return the number that a text contains, or the value itself."""
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        return value
+    return float(value) if "." in value else int(value)
 
 
 def _json_type(value: object) -> str:

@@ -6,23 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
-from sightline.storage.db.queries import Connection, fetch_all, fetch_pairs, load_sql
+from sightline.storage.db.queries import Connection, fetch_all, load_sql
 from sightline.storage.errors import InvalidArgumentError, SpaceMismatchError, UnknownNameError
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.records.filter_keys import MAX_METADATA_DEPTH
 from sightline.storage.retrieval.filters import filter_language
+from sightline.storage.retrieval.filters.filter_columns import FilterSchema
 from sightline.storage.retrieval.filters.filter_compiler import (
+    TIME,
     Condition,
-    FilterSchema,
-    MetadataTypes,
+    MetadataField,
+    MetadataFields,
     compile_filters,
-    metadata_keys,
+    metadata_names,
+    possible_paths,
+    time_of_day_problem,
 )
 from sightline.storage.retrieval.filters.filter_language import Comparison, FilterGroup
 from sightline.storage.retrieval.search_caches import SearchCaches
-from sightline.storage.retrieval.search_types import Selection
+from sightline.storage.retrieval.search_types import ResultLevel, Selection
 from sightline.storage.text.analyzer import parse_phrases
 from sightline.storage.types import PASSAGE_KINDS, Level
 from sightline.storage.unicode_forms import normalize_name
@@ -68,6 +74,27 @@ class SearchScope:
     @property
     def collection_ids(self) -> list[int]:
         return sorted(self.collections)
+
+    def rows(self, level: ResultLevel) -> tuple[sql.Composed, dict[str, object]]:
+        """Return the tables with the condition of the selected assets or passages, and parameters.
+
+        Use it after FROM. Table aliases: see `filter_compiler`.
+        """
+        alias = "a" if level == "asset" else "p"
+        conditions: list[sql.Composable] = [
+            sql.SQL("{}.collection_id = ANY (%(collections)s)").format(sql.SQL(alias)),
+            self.condition.sql,
+        ]
+        if level == "passage" and self.kinds:
+            conditions.append(sql.SQL("p.kind = ANY (%(kinds)s)"))
+        tables = sql.SQL(_SQL["assets" if level == "asset" else "passages"])
+        rows = sql.SQL("{} WHERE {}").format(tables, sql.SQL(" AND ").join(conditions))
+        parameters = {
+            **self.condition.parameters,
+            "collections": self.collection_ids,
+            "kinds": list(self.kinds or ()),
+        }
+        return rows, parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +149,8 @@ async def resolve_scope(
     skipped = ", ".join(repr(names[id_]) for id_ in mismatches)
     note = f"Not searched, because another encoder made their vectors: {skipped}."
     searched = {id_: name for id_, name in names.items() if id_ not in mismatches}
-    keys = metadata_keys(filters, schema)
-    types = await _metadata_types(connection, tuple(sorted(searched)), keys, caches)
+    used = metadata_names(filters, schema)
+    fields = await metadata_fields(connection, tuple(sorted(searched)), used, caches)
     return SearchScope(
         collections=searched,
         all_collections=selection.collections is None and not mismatches,
@@ -132,7 +159,7 @@ async def resolve_scope(
             for level, (space, users, members) in spaces.items()
             if members & searched.keys()
         },
-        condition=compile_filters(filters, schema, types),
+        condition=compile_filters(filters, schema, fields),
         kinds=selection.kinds,
         notes=(note,) if mismatches else (),
     )
@@ -153,23 +180,43 @@ def require_phrases(scope: SearchScope, query: str) -> SearchScope:
     return replace(scope, condition=Condition(joined, parameters, is_restrictive=True))
 
 
-async def _metadata_types(
-    connection: Connection, ids: tuple[int, ...], keys: set[str], caches: SearchCaches
-) -> MetadataTypes:
-    """Return the JSON types of metadata keys, including all existing ``keys``."""
-    if not keys:
+async def metadata_fields(
+    connection: Connection, ids: tuple[int, ...], names: set[str], caches: SearchCaches
+) -> MetadataFields:
+    """Return metadata keys by name, including all of ``names`` that exist."""
+    if not names:
         return {}
-    cached = caches.metadata_types.get(ids)
-    if cached is not None and keys <= cached.keys():
+    cached = caches.metadata_fields.get(ids)
+    if cached is not None and names <= cached.keys():
         return cached
-    params = {"collections": list(ids), "rows": _SAMPLED_ROWS, "max_keys": _MAX_SAMPLED_KEYS}
-    found = await fetch_pairs(connection, _SQL["sampled_metadata_keys"], params)
-    if missing := keys - found.keys():  # the sample may miss rare keys
-        rare = {"collections": list(ids), "keys": sorted(missing)}
-        found |= await fetch_pairs(connection, _SQL["metadata_keys"], rare)
-    types = {key: frozenset(key_types) for key, key_types in found.items()}
-    caches.metadata_types.set(ids, types)
-    return types
+    params = {
+        "collections": list(ids),
+        "rows": _SAMPLED_ROWS,
+        "max_keys": _MAX_SAMPLED_KEYS,
+        "max_depth": MAX_METADATA_DEPTH,
+    }
+    rows = await fetch_all(connection, _SQL["sampled_metadata_keys"], params, row=_field)
+    if missing := names - {_name(each) for each in rows}:  # the sample may miss rare keys
+        paths = [path for name in sorted(missing) for path in possible_paths(name)]
+        rare = {
+            "collections": list(ids),
+            "keys": sorted({path[0] for path in paths}),
+            "paths": Jsonb(paths),
+        }
+        rows += await fetch_all(connection, _SQL["metadata_keys"], rare, row=_field)
+    # A key that contains a dot goes before a nested key of the same name.
+    rows.sort(key=lambda each: -len(each.path))
+    fields = {_name(each): each for each in rows}
+    caches.metadata_fields.set(ids, fields)
+    return fields
+
+
+def _name(field: MetadataField) -> str:
+    return ".".join(field.path)
+
+
+def _field(path: list[str], types: list[str], is_numeric_text: bool) -> MetadataField:
+    return MetadataField(tuple(path), frozenset(types), is_numeric_text)
 
 
 async def _scope_rows(connection: Connection, requested: tuple[str, ...] | None) -> list[_ScopeRow]:
@@ -187,6 +234,12 @@ def _filters(selection: Selection) -> FilterGroup | None:
     parts: list[Comparison | FilterGroup] = []
     if (parsed := filter_language.parse(selection.filters)) is not None:
         parts.append(parsed)
+    for name, operator, value in (
+        ("captured_after", "gte", selection.captured_after),
+        ("captured_before", "lt", selection.captured_before),
+    ):
+        if isinstance(value, str) and TIME.fullmatch(value):
+            raise InvalidArgumentError(time_of_day_problem(name, operator, value))
     if selection.captured_after:
         parts.append(Comparison("captured_at", "gte", selection.captured_after))
     if selection.captured_before:

@@ -8,7 +8,7 @@ are mixed instead, each scaled from 0 (unrelated) to 1 (the retriever's best).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from sightline.storage.retrieval.search_types import (
@@ -31,7 +31,8 @@ class FusedHit(NamedTuple):
     """A key with its fused score and its score in each retriever.
 
     ``region_id`` and ``passage_id`` come from the retriever that ranked the key best.
-    ``duplicates`` are the ids of assets that this one hides.
+    ``weak`` says that it does not stand out from chance. ``duplicates`` are the ids of assets that
+    this one hides.
     """
 
     key: Key
@@ -39,6 +40,7 @@ class FusedHit(NamedTuple):
     retrievers: Mapping[str, RetrieverScore]
     region_id: int | None = None
     passage_id: int | None = None
+    weak: bool = False
     duplicates: tuple[str, ...] = ()
 
 
@@ -98,11 +100,14 @@ def fuse_scores(
 def _fuse(
     results: Mapping[str, RetrieverResult], score: Callable[[_RankedHits], float]
 ) -> list[FusedHit]:
-    """Sort by score, then by best rank and key, so that pages stay stable."""
+    """Sort by score, then by best rank and key, so that pages stay stable; weak hits last."""
     by_key: dict[Key, dict[str, tuple[int, Hit]]] = {}
     for name, result in results.items():
         for rank, hit in enumerate(result.hits, start=1):
             by_key.setdefault(hit.key, {})[name] = (rank, hit)
+    is_any_significant = any(
+        hit.is_significant for result in results.values() for hit in result.hits
+    )
     fused: list[FusedHit] = []
     for key, ranked in by_key.items():
         best_first = sorted(ranked.values(), key=lambda each: each[0])
@@ -113,9 +118,24 @@ def _fuse(
             for name, (rank, hit) in ranked.items()
         }
         ids = next(regions, None), next(passages, None)
-        fused.append(FusedHit(key, score(ranked), scores, *ids))
+        weak = _is_weak((hit for _, hit in best_first), is_any_significant)
+        fused.append(FusedHit(key, score(ranked), scores, *ids, weak))
 
     def order(hit: FusedHit) -> tuple[float, int, str]:
         return -hit.score, min(each.rank for each in hit.retrievers.values()), str(hit.key)
 
-    return sorted(fused, key=order)
+    return weak_last(sorted(fused, key=order))
+
+
+def weak_last(hits: Iterable[FusedHit]) -> list[FusedHit]:
+    """Move weak hits behind the others; the order of each kind stays."""
+    return sorted(hits, key=lambda hit: hit.weak)
+
+
+def _is_weak(hits: Iterable[Hit], is_any_significant: bool) -> bool:
+    """Return whether no retriever says that its hit stands out.
+
+    If no retriever can tell, an item is weak only beside one that does stand out.
+    """
+    found = {hit.is_significant for hit in hits}
+    return True not in found and (is_any_significant or None not in found)

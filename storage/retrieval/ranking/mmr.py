@@ -10,13 +10,13 @@ from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.ranking.fusion import FusedHit
+from sightline.storage.retrieval.retrievers.similarity_calibration import NEAR_IDENTICAL
 from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
 from sightline.storage.retrieval.search_types import ImageRequest
 
 _SQL = load_sql("retrieval")
 _SAME_BITS = 4
 _SIMILAR_BITS = 12
-_MIN_COSINE = 0.97
 
 
 async def diversify(
@@ -92,7 +92,7 @@ def group_near_duplicates(hashes: Sequence[int | None], vectors: Vectors) -> lis
                 continue
             bits = ((value ^ other) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()
             if bits <= _SAME_BITS or (
-                bits <= _SIMILAR_BITS and float(vectors[index] @ vectors[leader]) >= _MIN_COSINE
+                bits <= _SIMILAR_BITS and float(vectors[index] @ vectors[leader]) >= NEAR_IDENTICAL
             ):
                 groups[index] = leader
                 break

@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import count
+from typing import Any, NamedTuple
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -14,6 +15,10 @@ from psycopg.rows import class_row
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.retrievers.lexical_significance import (
+    LexicalSignificance,
+    content_flags,
+)
 from sightline.storage.retrieval.search_caches import SearchCaches, counting_ttl
 from sightline.storage.retrieval.search_types import (
     Hit,
@@ -55,6 +60,7 @@ class _Term(NamedTuple):
     term: str
     concept: int
     weight: float
+    is_content: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,9 @@ class _RankedRow:
     score: float
     matched_weight: float
     query_weight: float
+    matched_content: float
+    query_content: float
+    concepts: list[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +110,17 @@ class LexicalRetriever:
             notes += (f"No text contains the quoted phrases: {', '.join(quoted)}.",)
         if not rows:
             return RetrieverResult((), notes=notes)
-        return RetrieverResult(best_per_key(self._hits(rows, passages)), notes=notes)
+        significance = LexicalSignificance.of(
+            query,
+            missing=set(parameters["concepts"]).difference(rows[0].concepts),
+            content=rows[0].query_content,
+            passages=passages,
+        )
+        return RetrieverResult(best_per_key(self._hits(rows, passages, significance)), notes=notes)
 
-    def _hits(self, rows: Sequence[_RankedRow], passages: int) -> list[Hit]:
+    def _hits(
+        self, rows: Sequence[_RankedRow], passages: int, significance: LexicalSignificance
+    ) -> list[Hit]:
         """Return hits with a confidence.
 
         Confidence is the product of: the share of the query's weight that the hit matches; how
@@ -116,20 +133,33 @@ class LexicalRetriever:
         top, query_weight = rows[0].score, rows[0].query_weight
         hits: list[Hit] = []
         confidence = 1.0
+        has_phrases = bool(parse_phrases(self.query))  # then each match contains all of them
         for row in rows:
             share = row.matched_weight / query_weight if query_weight > 0 else 0.0
             own = share * min(row.matched_weight / chance_weight, 1.0) * row.score / top
             confidence = min(confidence, own * own if self.level == "asset" else own)
             key = row.asset_id if self.level == "asset" else row.passage_id
             if key is not None:
-                hits.append(Hit(key, row.score, confidence=confidence, passage_id=row.passage_id))
+                stands_out = has_phrases or significance.is_significant(row.matched_content)
+                hits.append(
+                    Hit(
+                        key,
+                        row.score,
+                        confidence=confidence,
+                        passage_id=row.passage_id,
+                        is_significant=stands_out,
+                    )
+                )
         return hits
 
     async def _parameters(
         self, connection: Connection, query: TextQuery, passages: int, mean_length: float
-    ) -> dict[str, object]:
-        weights = zip(query.terms, query.weights, strict=True)
-        leading = [_Term(term, concept, weight) for concept, (term, weight) in enumerate(weights)]
+    ) -> dict[str, Any]:
+        contents = content_flags(query)
+        leading = [
+            _Term(*each)
+            for each in zip(query.terms, count(), query.weights, contents, strict=False)
+        ]
         common: list[_Term] = []
         shares: list[float] = []
         if passages > _SMALL_SCOPE_PASSAGES:
@@ -149,15 +179,17 @@ class LexicalRetriever:
             end = term.term + _LAST_CHARACTER
             params = {"prefix": term.term, "end": end, "max_terms": _MAX_EXPANSIONS}
             longer = await fetch_values(connection, _SQL["terms_with_prefix"], params)
-            leading += [_Term(each, term.concept, 1.0) for each in longer]
+            leading += [_Term(each, term.concept, 1.0, term.is_content) for each in longer]
         quoted = [quote_term(term) for term in query.terms]
         return {
             **self.scope.condition.parameters,
             "terms": [each.term for each in leading],
             "concepts": [each.concept for each in leading],
             "weights": [each.weight for each in leading],
+            "contents": [each.is_content for each in leading],
             "common_terms": [each.term for each in common],
             "common_weights": [each.weight for each in common],
+            "common_contents": [each.is_content for each in common],
             "shares": shares,
             "pairs": [f"{quoted[one]} <-> {quoted[other]}" for one, other in query.word_pairs],
             "firsts": [one for one, _ in query.word_pairs],

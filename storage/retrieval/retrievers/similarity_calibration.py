@@ -25,6 +25,8 @@ from sightline.storage.retrieval.search_caches import SearchCaches, VectorSample
 
 _SQL = load_sql("retrieval")
 SAMPLE_ROWS = 512
+NEAR_IDENTICAL = 0.97
+"""Cosine from which two images are near-identical (a crop or another exposure)."""
 _TTL_SECONDS = 300.0
 _SMALL_SAMPLE_TTL_SECONDS = 30.0  # the collection may still be growing
 _MAX_READ_ROWS = 8_192
@@ -34,6 +36,9 @@ _MAX_READ_ROWS = 8_192
 # confirmed on another.
 _NOISE_REACH = 0.5
 _CERTAIN_REACH = 1.1
+_SIGNIFICANT_REACH = 0.8
+"""Less than 1, because true matches in the sample increase the reach."""
+_MIN_MARGIN = 0.01  # of equal vectors, rounding decides which is nearer
 _MIN_BLOCK_SAMPLE_ROWS = 128
 _MIN_SAMPLE_ROWS = 24
 """Below this number of vectors, the spread says nothing."""
@@ -56,13 +61,19 @@ class NullDistribution:
 
     @property
     def threshold(self) -> float:
-        return self.mean + self.reach
+        """The similarity from which a hit is significant, at most that of near-identical images.
+
+        In a small or clustered collection, the expected maximum exceeds what a vector can reach.
+        """
+        margin = max(_SIGNIFICANT_REACH * self.reach, _MIN_MARGIN)
+        return min(self.mean + margin, NEAR_IDENTICAL)
 
     def confidence(self, similarity: float) -> float:
         """Return 0 to 1: how far the similarity stands out from noise."""
-        if self.reach <= 0:
+        reach = min(self.reach, NEAR_IDENTICAL - self.mean)
+        if reach <= 0:
             return 1.0
-        height = (similarity - self.mean) / self.reach
+        height = (similarity - self.mean) / reach
         return min(max((height - _NOISE_REACH) / (_CERTAIN_REACH - _NOISE_REACH), 0.0), 1.0)
 
 

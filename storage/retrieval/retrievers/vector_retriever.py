@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, LiteralString
 
 import numpy as np
@@ -48,6 +49,8 @@ _MIN_EF_SEARCH = 200  # smaller values reduce the recall of text queries on imag
 _MAX_SCANNED_TUPLES = 60_000  # then the index gives up and the exact scan takes over
 _MAX_CONFIDENCE_WITHOUT_NULL_DISTRIBUTION = 0.25
 """Three such retrievers that agree count less than a lexical match."""
+_MIN_RELIABILITY = 0.2
+"""Below, the hits of an encoder are near chance, so none of them stands out."""
 _ROWS_PER_RESULT = 4
 """Extra rows, because several regions or passages of one asset become one result."""
 
@@ -110,6 +113,7 @@ class VectorRetriever:
         null = null_distribution(sample, query)
         similarities = [1 - row.distance for row in neighbors.rows]
         confidence = null.confidence if null else _relative_confidence(similarities)
+        is_significant = partial(self._is_significant, None if null is None else null.threshold)
         hits = [
             Hit(
                 key=row.key,
@@ -118,6 +122,7 @@ class VectorRetriever:
                 confidence=self.reliability.get(row.collection_id, 1.0) * confidence(similarity),
                 region_id=row.region_id,
                 passage_id=row.passage_id,
+                is_significant=is_significant(row, similarity),
             )
             for row, similarity in zip(neighbors.rows, similarities, strict=True)
         ]
@@ -126,6 +131,19 @@ class VectorRetriever:
             floor=null.mean if null else 0.0,
             threshold=null.threshold if null else None,
         )
+
+    def _is_significant(
+        self, threshold: float | None, row: Neighbor, similarity: float
+    ) -> bool | None:
+        """Return whether a hit stands out.
+
+        In too few vectors to tell, an image query finds what it asks for, the nearest; a text query
+        may find nothing (None).
+        """
+        if threshold is None:
+            return None if self.name.startswith("text_") else True
+        is_reliable = self.reliability.get(row.collection_id, 1.0) >= _MIN_RELIABILITY
+        return is_reliable and similarity >= threshold
 
 
 def max_exact_rows(population: int, rows: int) -> int:

@@ -72,13 +72,13 @@ async def test_any_query_is_answered(street: Corpus, name: str) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("query", ["", "   ", "\x00", "\n\t", "x" * 200_000])
-async def test_an_empty_or_too_long_query_is_rejected(street: Corpus, query: str) -> None:
+async def test_a_too_long_query_is_rejected(street: Corpus) -> None:
+    query = "x" * 200_000
     images = ImageSearch(street.database, street.encoder, street.encoder, signing_key=b"k")
     passages = PassageSearch(street.database, street.encoder, signing_key=b"k")
-    with pytest.raises(InvalidArgumentError, match=r"request is empty|characters"):
+    with pytest.raises(InvalidArgumentError, match="characters"):
         await images.search(ImageRequest(query=query))
-    with pytest.raises(InvalidArgumentError, match=r"request is empty|characters"):
+    with pytest.raises(InvalidArgumentError, match="characters"):
         await passages.search(PassageRequest(query=query))
 
 

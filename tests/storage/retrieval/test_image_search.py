@@ -19,7 +19,7 @@ from sightline.storage.errors import (
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.retrieval import ImageSearch, PassageSearch
-from sightline.storage.retrieval.filters.filter_compiler import ASSETS
+from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import resolve_scope
 from sightline.storage.retrieval.retrievers.similarity_calibration import encoder_reliability
 from sightline.storage.retrieval.search_caches import SearchCaches
@@ -117,7 +117,7 @@ async def test_examples_move_the_query_toward_and_away(album: Corpus, images: Im
 
 
 async def test_unlike_examples_alone_are_rejected(album: Corpus, images: ImageSearch) -> None:
-    with pytest.raises(InvalidArgumentError, match="request is empty"):
+    with pytest.raises(InvalidArgumentError, match="'unlike' only moves a search away"):
         await images.search(ImageRequest(unlike=(id_of("rose"),)))
 
 
@@ -294,7 +294,7 @@ async def test_diversity_trades_score_for_variety(album: Corpus, images: ImageSe
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (ImageRequest(), "The request is empty. Give a query, an image"),
+        (ImageRequest(visual_weight=0), "visual_weight 0 searches text only. Give a query"),
         (ImageRequest(query="a", limit=0), "limit is 0. Use 1 to 100"),
         (ImageRequest(query="a", limit=10**9), "limit is 1000000000"),
         (

@@ -10,7 +10,7 @@ from PIL import Image
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.isolation.caller_cache import TtlCache
 from sightline.storage.retrieval import ImageRequest, Selection
-from sightline.storage.retrieval.filters.filter_compiler import ASSETS
+from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import resolve_scope
 from sightline.storage.retrieval.request_validation import (
     decode_cursor,

@@ -117,11 +117,11 @@ async def test_both_searches_are_reranked_and_report_it(corpus: Corpus, database
     await corpus.add("short", caption="red car")
     reranker = RerankStage(model=ShortestFirst())
     images = ImageSearch(database, corpus.encoder, None, signing_key=b"k", reranker=reranker)
-    results = await images.search(ImageRequest(query="red car street"))
+    results = await images.search(ImageRequest(query="a red car"))
     assert [hit.asset.source for hit in results.hits] == ["short", "long"]
     assert results.report.reranked
     passages = PassageSearch(database, None, signing_key=b"k", reranker=reranker)
-    texts = await passages.search(PassageRequest(query="red car street"))
+    texts = await passages.search(PassageRequest(query="a red car"))
     assert [hit.passage.source for hit in texts.hits] == ["short", "long"]
     assert texts.report.reranked
 

@@ -11,7 +11,7 @@ from pgvector import HalfVector
 from psycopg import sql
 
 from sightline.storage.db.pool import Database
-from sightline.storage.retrieval.filters.filter_compiler import ASSETS
+from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
 from sightline.storage.retrieval.retrievers.similarity_calibration import (
     SAMPLE_ROWS,

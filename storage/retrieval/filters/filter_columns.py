@@ -1,0 +1,76 @@
+"""The SQL columns that filters compare, and the metadata documents.
+
+The expressions use the table aliases of `storage/sql/retrieval.sql`: ``a`` asset, ``s`` source,
+``c`` collection, ``p`` passage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, LiteralString
+
+ColumnType = Literal["text", "number", "moment", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A SQL expression and the type of its values.
+
+    A ``moment`` has an instant (timestamptz) and ``local_sql``, the local time at the place
+    (timestamp), for values without an offset.
+    """
+
+    sql: LiteralString
+    type: ColumnType
+    local_sql: LiteralString = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSchema:
+    """Columns by filter name, and the jsonb expression of the metadata."""
+
+    columns: Mapping[str, Column]
+    metadata: LiteralString
+
+
+_INSTANT = "coalesce(a.captured_at, a.captured_local AT TIME ZONE 'UTC')"
+_LOCAL_TIME = "coalesce(a.captured_local, a.captured_at AT TIME ZONE 'UTC')"
+
+_SHARED: Mapping[str, Column] = {
+    "asset": Column("a.id", "text"),
+    "source": Column("s.name", "text"),
+    "file_name": Column(r"regexp_replace(s.name, '^.*[/\\]', '')", "text"),
+    "mime_type": Column("s.mime_type", "text"),
+    "collection": Column("c.name", "text"),
+    "width": Column("a.width", "number"),
+    "height": Column("a.height", "number"),
+    "captured_at": Column(_INSTANT, "moment", _LOCAL_TIME),
+    "time_of_day": Column(f"({_LOCAL_TIME})::time", "time"),
+    "caption": Column("a.caption", "text"),
+}
+
+ASSETS = FilterSchema(
+    columns={
+        **_SHARED,
+        "kind": Column("a.kind", "text"),
+        "page": Column("a.page", "number"),
+        "seconds": Column("a.frame_seconds", "number"),
+    },
+    metadata="a.metadata",
+)
+
+PASSAGES = FilterSchema(
+    columns={
+        **_SHARED,
+        "kind": Column("p.kind", "text"),
+        "page": Column("coalesce(p.page, a.page)", "number"),
+        "seconds": Column("coalesce(p.start_seconds, a.frame_seconds)", "number"),
+        "asset_kind": Column("a.kind", "text"),
+        "text": Column("p.text", "text"),
+        "language": Column("p.language", "text"),
+        "confidence": Column("p.confidence", "number"),
+    },
+    # A passage without an asset uses the metadata of its source.
+    metadata="coalesce(a.metadata, s.metadata)",
+)
