@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("server", "tools", "storage")
+PACKAGES = ("client", "server", "tools", "storage")
 MAX_DOCSTRING_CHARS = 80
 MAX_MODULES_PER_FOLDER = 12
 
@@ -37,7 +37,7 @@ class Module:
 
 
 def modules(root: Path) -> list[Module]:
-    """Return all modules of server, tools and storage below ``root``."""
+    """Return all modules of client, server, tools and storage below ``root``."""
     paths = [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
     texts = [(path, path.read_text(encoding="utf-8")) for path in paths]
     return [Module(path.relative_to(root), text, ast.parse(text)) for path, text in texts]
@@ -156,8 +156,13 @@ def figures(root: Path) -> dict[str, str]:
 
 
 def _export(revision: str, folder: Path) -> None:
+    list_packages = ["git", "ls-tree", "--name-only", revision, *PACKAGES]
+    listed = subprocess.run(list_packages, cwd=ROOT, check=True, capture_output=True, text=True)
     archive = subprocess.run(
-        ["git", "archive", revision, *PACKAGES], cwd=ROOT, check=True, capture_output=True
+        ["git", "archive", revision, *listed.stdout.split()],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     )
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
 

@@ -40,10 +40,12 @@ from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy, av
 from sightline.storage.interfaces import TextEncoder
 from sightline.storage.isolation.caller import current_caller
 from sightline.storage.retrieval import (
+    ImageHit,
     ImageRequest,
     ImageResults,
     ImageSearch,
     LogLimits,
+    PassageHit,
     PassageRequest,
     PassageResults,
     PassageSearch,
@@ -60,6 +62,8 @@ from sightline.tools.vlm.vlm_reranker import VlmReranker
 if TYPE_CHECKING:
     from sightline.server.models.vision_language.vlm_client import VlmClient
     from sightline.storage.retrieval.llama_index import ImageRetriever, PassageRetriever
+
+    _Retrievers = tuple[type[ImageRetriever[ImageHit]], type[PassageRetriever[PassageHit]]]
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Closeable)
@@ -194,34 +198,48 @@ class Runtime:
     async def search_images(self, request: ImageRequest) -> ImageResults:
         """Run an image search; raises SightlineError also while resources still open."""
         image_retriever, _ = await self._retrievers.get()
+        search = await self.image_search()
+        async with self.search_slot():
+            return await image_retriever(search, request).search()
+
+    async def search_passages(self, request: PassageRequest) -> PassageResults:
+        """Run a passage search; raises SightlineError also while resources still open."""
+        _, passage_retriever = await self._retrievers.get()
+        search = await self.passage_search()
+        async with self.search_slot():
+            return await passage_retriever(search, request).search()
+
+    def search_slot(self) -> AbstractAsyncContextManager[None]:
+        """Hold one of the slots for concurrent searches; callers take turns."""
+        return self._search_slots.hold(current_caller())
+
+    async def image_search(self) -> ImageSearch:
+        """Return the image search; raises SightlineError while resources still open."""
         if self._image_search is None:
             self._image_search = ImageSearch(
                 await self.database.get(),
                 await self.encoder.get(),
                 await self._query_encoder(),
                 signing_key=self._signing_key,
-                reranker=await self._rerank_stage(),
+                reranker=await self.rerank_stage(),
                 caches=self._search_caches,
                 retrieval_log=await self._open_retrieval_log(),
             )
-        async with self._search_slots.hold(current_caller()):
-            return await image_retriever(self._image_search, request).search()
+        return self._image_search
 
-    async def search_passages(self, request: PassageRequest) -> PassageResults:
-        """Run a passage search; raises SightlineError also while resources still open."""
-        _, passage_retriever = await self._retrievers.get()
+    async def passage_search(self) -> PassageSearch:
+        """Return the passage search; raises SightlineError while resources still open."""
         if self._passage_search is None:
             self._passage_search = PassageSearch(
                 await self.database.get(),
                 await self._query_encoder(),
                 signing_key=self._signing_key,
                 captions_only=self.passage_encoder is None,
-                reranker=await self._rerank_stage(),
+                reranker=await self.rerank_stage(),
                 caches=self._search_caches,
                 retrieval_log=await self._open_retrieval_log(),
             )
-        async with self._search_slots.hold(current_caller()):
-            return await passage_retriever(self._passage_search, request).search()
+        return self._passage_search
 
     async def is_database_reachable(self) -> bool:
         """Return whether the database answers a query."""
@@ -259,8 +277,8 @@ class Runtime:
             self._stack.push_async_callback(self._retrieval_log.close)
         return self._retrieval_log
 
-    async def _rerank_stage(self) -> RerankStage | None:
-        """Return the reranking of the first results. Raises ConfigurationError."""
+    async def rerank_stage(self) -> RerankStage | None:
+        """Return the configured reranking, or None. Raises ConfigurationError."""
         settings = self._settings.reranker
         cross_encoder_reranker.check(settings.model, self._settings.vlm.base_url)
         model: RerankModel
@@ -340,11 +358,11 @@ def _create_vlm_client(settings: Settings, metrics: Metrics) -> VlmClient | None
 
 
 @asynccontextmanager
-async def _open_retrievers() -> AsyncIterator[tuple[type[ImageRetriever], type[PassageRetriever]]]:
+async def _open_retrievers() -> AsyncIterator[_Retrievers]:
     yield await run_in_daemon_thread(_import_llama_index)
 
 
-def _import_llama_index() -> tuple[type[ImageRetriever], type[PassageRetriever]]:
+def _import_llama_index() -> _Retrievers:
     with import_lock:  # takes two seconds
         from sightline.storage.retrieval.llama_index import ImageRetriever, PassageRetriever
 

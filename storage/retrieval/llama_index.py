@@ -4,19 +4,31 @@
     retriever = ImageRetriever(search, ImageRequest(limit=10))
     nodes = await retriever.aretrieve("a white van")
 
-Importing this module imports LlamaIndex, which takes seconds.
+Users of the library get them from `sightline.client.Sightline`. Importing this module imports
+LlamaIndex, which takes seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from dataclasses import asdict, replace
-from typing import Any, Generic, TypeVar
+import base64
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar
 
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import (
+    ImageNode,
+    NodeRelationship,
+    NodeWithScore,
+    ObjectType,
+    QueryBundle,
+    RelatedNodeInfo,
+    TextNode,
+)
 from llama_index.core.vector_stores.types import (
     FilterCondition,
     FilterOperator,
@@ -25,6 +37,8 @@ from llama_index.core.vector_stores.types import (
 )
 from pydantic import ConfigDict, PrivateAttr
 
+from sightline.storage.errors import InvalidArgumentError, shown
+from sightline.storage.loop_runner import LoopRunner, running_loop
 from sightline.storage.retrieval import (
     ImageHit,
     ImageRequest,
@@ -34,47 +48,70 @@ from sightline.storage.retrieval import (
     RerankModel,
     RerankStage,
     SearchResults,
+    gather_or_cancel,
 )
 from sightline.storage.retrieval.filters.filter_language import FilterGroup, parse
-from sightline.storage.retrieval.hydration import image_text
-from sightline.storage.retrieval.search_pipeline import HitT, RequestT, SearchPipeline
+from sightline.storage.retrieval.hydrate.search_hit import (
+    SearchHit,
+    technical_fields,
+    to_search_hit,
+)
 from sightline.storage.types import Json
 
 T = TypeVar("T")
+AnyHitT = TypeVar("AnyHitT", bound=ImageHit | PassageHit | SearchHit)
+AnyRequestT = TypeVar("AnyRequestT", ImageRequest, PassageRequest)
+RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
+HitT_co = TypeVar("HitT_co", covariant=True)
+
+LoadPicture = Callable[[str], Awaitable[bytes]]
+"""Returns the JPEG of an asset."""
+_JPEG = "image/jpeg"
+_MAX_PARALLEL_PICTURES = 4
+
+dispatcher = get_dispatcher(__name__)
 
 
-class _SearchRetriever(BaseRetriever, Generic[RequestT, HitT]):  # type: ignore[misc]  # untyped
+class Search(Protocol[RequestT_contra, HitT_co]):
+    """A search of this process or of a server."""
+
+    async def search(self, request: RequestT_contra) -> SearchResults[HitT_co]: ...
+
+
+class _SearchRetriever(BaseRetriever, Generic[AnyRequestT, AnyHitT]):  # type: ignore[misc]  # untyped
     """A LlamaIndex retriever over a search.
 
     ``request`` holds all arguments of the search; the query string replaces its ``query``.
     ``filters`` restricts the metadata further. ``results`` is the complete result of the last
-    call: use one retriever for each request if you read it. Synchronous `retrieve` works in
-    threads without a running event loop; ``loop`` is the loop that opened the database, by default
-    the loop that runs when the retriever is created.
+    call: use one retriever for each request if you read it. ``runner`` runs the search, by default
+    on the loop that runs when the retriever is created. ``load_picture`` puts the picture of each
+    hit into its node.
     """
 
-    _default_request: RequestT
+    _default_request: AnyRequestT
 
     def __init__(
         self,
-        search: SearchPipeline[RequestT, HitT],
-        request: RequestT | None = None,
+        search: Search[AnyRequestT, AnyHitT],
+        request: AnyRequestT | None = None,
         *,
-        filters: MetadataFilters | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
+        filters: MetadataFilters | Mapping[str, Json] | None = None,
+        runner: LoopRunner | None = None,
+        load_picture: LoadPicture | None = None,
     ) -> None:
         super().__init__()
         request = request or self._default_request
-        selection, more = request.selection, from_metadata_filters(filters)
+        selection, more = request.selection, as_json_filters(filters)
         if more and selection.filters:
             more = {"and": [dict(selection.filters), more]}
         selection = replace(selection, filters=more or selection.filters)
-        self._request = replace(request, selection=selection)
-        self._search = search
-        self._loop = loop or _running_loop()
-        self.results: SearchResults[HitT] | None = None
+        self._request: AnyRequestT = replace(request, selection=selection)
+        self._search: Search[AnyRequestT, AnyHitT] = search
+        self._runner = runner or _runner_of_this_loop()
+        self._load_picture = load_picture
+        self.results: SearchResults[AnyHitT] | None = None
 
-    async def search(self) -> SearchResults[HitT]:
+    async def search(self) -> SearchResults[AnyHitT]:
         """Retrieve with the request's own query and return the complete result."""
         await self.aretrieve(self._request.query)
         if self.results is None:
@@ -82,71 +119,170 @@ class _SearchRetriever(BaseRetriever, Generic[RequestT, HitT]):  # type: ignore[
         return self.results
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        request = replace(self._request, query=query_bundle.query_str)
-        self.results = await self._search.search(request)
-        return [_node(hit) for hit in self.results.hits]
+        found = self._find(query_bundle.query_str)
+        return await found if self._runner is None else await self._runner.arun(found)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return _run(self._loop, self._aretrieve(query_bundle))
+        return _run(self._runner, self._find(query_bundle.query_str))
+
+    async def _find(self, query: str) -> list[NodeWithScore]:
+        request: AnyRequestT = replace(self._request, query=query)
+        self.results = results = await self._search.search(request)
+        hits = [to_search_hit(hit) for hit in results.hits]
+        pictures = await _load_pictures(self._load_picture, [hit.asset for hit in hits])
+        return [_node(hit, pictures.get(hit.asset or "")) for hit in hits]
 
 
-class ImageRetriever(_SearchRetriever[ImageRequest, ImageHit]):
-    """Retrieves images as `ImageNode`s."""
+class ImageRetriever(_SearchRetriever[ImageRequest, AnyHitT]):
+    """Retrieves images as `ImageNode`s; their text is the caption and what matched."""
 
     _default_request = ImageRequest()
 
 
-class PassageRetriever(_SearchRetriever[PassageRequest, PassageHit]):
-    """Retrieves passages as `TextNode`s."""
+class PassageRetriever(_SearchRetriever[PassageRequest, AnyHitT]):
+    """Retrieves passages as `TextNode`s, with pictures as `ImageNode`s."""
 
     _default_request = PassageRequest(query="")
 
 
 class Reranker(BaseNodePostprocessor):  # type: ignore[misc]  # LlamaIndex is untyped
-    """Reranks nodes with a `RerankModel`, by their text; on failure the order stays."""
+    """Reranks nodes with a `RerankModel`, by text and, if it can, by picture.
+
+    Scores stay; on failure the order stays as well. ``top_n`` nodes remain, None keeps all.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     max_candidates: int = 20
     timeout_seconds: float = 3.0
+    top_n: int | None = None
     _model: RerankModel = PrivateAttr()
-    _loop: asyncio.AbstractEventLoop | None = PrivateAttr()
+    _runner: LoopRunner | None = PrivateAttr()
+    _load_picture: LoadPicture | None = PrivateAttr()
 
     def __init__(
-        self, model: RerankModel, *, loop: asyncio.AbstractEventLoop | None = None, **options: Any
+        self,
+        model: RerankModel,
+        *,
+        runner: LoopRunner | None = None,
+        load_picture: LoadPicture | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self._model = model
-        self._loop = loop or _running_loop()
+        self._runner = runner or _runner_of_this_loop()
+        self._load_picture = load_picture
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "SightlineReranker"
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         if query_bundle is None or not nodes:
             return nodes
-        stage = RerankStage(self._model, self.max_candidates, self.timeout_seconds)
-        candidates = [RerankCandidate(each.node.node_id, each.node.get_content()) for each in nodes]
-        order, _ = await stage.order(query_bundle.query_str, candidates)
-        return [nodes[index] for index in order]
+        self._report_start(nodes, query_bundle)
+        ordered = self._order(nodes, query_bundle.query_str)
+        return self._report_end(
+            await ordered if self._runner is None else await self._runner.arun(ordered)
+        )
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        return _run(self._loop, self._apostprocess_nodes(nodes, query_bundle))
+        if query_bundle is None or not nodes:
+            return nodes
+        self._report_start(nodes, query_bundle)
+        return self._report_end(_run(self._runner, self._order(nodes, query_bundle.query_str)))
+
+    async def _order(self, nodes: list[NodeWithScore], query: str) -> list[NodeWithScore]:
+        head = nodes[: self.max_candidates]
+        own = [_picture_of(each) for each in head]
+        missing = [
+            each.node.metadata.get("asset") if picture is None else None
+            for each, picture in zip(head, own, strict=True)
+        ]
+        load = self._load_picture if self._model.uses_images else None
+        loaded = await _load_pictures(load, missing)
+        candidates = [
+            RerankCandidate(
+                each.node.node_id, each.node.get_content(), picture or loaded.get(asset or "")
+            )
+            for each, picture, asset in zip(head, own, missing, strict=True)
+        ]
+        stage = RerankStage(self._model, self.max_candidates, self.timeout_seconds)
+        order, _ = await stage.order(query, candidates)
+        return [*(nodes[index] for index in order), *nodes[len(head) :]][: self.top_n]
+
+    def _report_start(self, nodes: list[NodeWithScore], query: QueryBundle) -> None:
+        name = getattr(self._model, "name", type(self._model).__name__)
+        top_n = len(nodes) if self.top_n is None else self.top_n
+        dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=top_n, model_name=name))
+
+    def _report_end(self, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
+        dispatcher.event(ReRankEndEvent(nodes=nodes))
+        return nodes
 
 
-def _node(hit: ImageHit | PassageHit) -> NodeWithScore:
+async def _load_pictures(
+    load: LoadPicture | None, assets: Sequence[str | None]
+) -> dict[str, bytes]:
+    """Return the pictures by asset id; a few load at a time."""
+    if load is None:
+        return {}
+    slots = asyncio.Semaphore(_MAX_PARALLEL_PICTURES)
+
+    async def load_one(asset: str) -> tuple[str, bytes]:
+        async with slots:
+            return asset, await load(asset)
+
+    unique = dict.fromkeys(asset for asset in assets if asset is not None)
+    return dict(await gather_or_cancel([load_one(asset) for asset in unique]))
+
+
+def _node(hit: SearchHit, picture: bytes | None) -> NodeWithScore:
     """Return a node whose metadata has all fields of the hit."""
-    if isinstance(hit, PassageHit):
-        text = TextNode(id_=f"p{hit.passage.id}", text=hit.passage.text, metadata=_metadata(hit))
-        return NodeWithScore(node=text, score=hit.score)
-    image = ImageNode(
-        id_=hit.asset.id,
-        text=image_text(hit.asset, hit.passage),
-        image_mimetype=hit.asset.mime_type,
-        metadata=_metadata(hit),
+    metadata = hit.fields()
+    technical = technical_fields(metadata)
+    source = RelatedNodeInfo(
+        node_id=f"{hit.collection}/{hit.source}",
+        node_type=ObjectType.DOCUMENT,
+        metadata={"source": hit.source, "collection": hit.collection},
     )
-    return NodeWithScore(node=image, score=hit.score)
+    common = {
+        "id_": hit.id,
+        "text": hit.text,
+        "metadata": metadata,
+        "excluded_llm_metadata_keys": technical,
+        "excluded_embed_metadata_keys": [*technical, "asset", "weak"],
+        "relationships": {NodeRelationship.SOURCE: source},
+    }
+    is_passage = hit.id == hit.passage
+    if is_passage and picture is None:
+        return NodeWithScore(node=TextNode(**common), score=hit.score)
+    if picture is not None:
+        common |= {"image": base64.b64encode(picture).decode("ascii"), "image_mimetype": _JPEG}
+    return NodeWithScore(node=ImageNode(**common), score=hit.score)
+
+
+def _picture_of(node: NodeWithScore) -> bytes | None:
+    image = getattr(node.node, "image", None)
+    return None if image is None else base64.b64decode(image)
+
+
+def as_json_filters(
+    filters: MetadataFilters | Mapping[str, Json] | None,
+) -> dict[str, Json] | None:
+    """Return filters of either kind in the JSON filter language, None for no filter."""
+    if filters is None or isinstance(filters, MetadataFilters):
+        return from_metadata_filters(filters)
+    if isinstance(filters, Mapping):
+        return dict(filters) or None
+    raise InvalidArgumentError(
+        f"The filters {shown(filters)} are of no known type. Give MetadataFilters, or a dict such "
+        'as {"price": {"lte": 5}}.'
+    )
 
 
 def from_metadata_filters(filters: MetadataFilters | None) -> dict[str, Json] | None:
@@ -185,38 +321,16 @@ def _to_metadata_filters(group: FilterGroup) -> MetadataFilters:
     return MetadataFilters.model_construct(filters=parts, condition=FilterCondition(group.combine))
 
 
-def _metadata(hit: ImageHit | PassageHit) -> dict[str, Any]:
-    """Return all fields of a hit as JSON-compatible values."""
-    values = asdict(hit)
-    asset = values.get("asset")
-    if asset is not None:
-        asset["sha256"] = asset["sha256"].hex()
-        for name in ("captured_at", "captured_local"):
-            asset[name] = asset[name] and asset[name].isoformat()
-    values["retrievers"] = {name: score._asdict() for name, score in hit.retrievers.items()}
-    return values
+def _runner_of_this_loop() -> LoopRunner | None:
+    loop = running_loop()
+    return None if loop is None else LoopRunner(loop)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _run(loop: asyncio.AbstractEventLoop | None, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on the loop from a thread without a running loop."""
-    try:
-        if loop is None or loop.is_closed():
-            raise RuntimeError(
-                "Synchronous retrieval needs the event loop of the database. Pass 'loop', or call "
-                "aretrieve."
-            )
-        if _running_loop() is not None:
-            raise RuntimeError("An event loop is running in this thread. Call aretrieve instead.")
-        if loop.is_running():
-            return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
-        return loop.run_until_complete(coroutine)
-    except RuntimeError:
+def _run(runner: LoopRunner | None, coroutine: Coroutine[Any, Any, T]) -> T:
+    if runner is None:
         coroutine.close()
-        raise
+        raise RuntimeError(
+            "Synchronous calls need the event loop that opened the database. Give its 'runner', or "
+            "call the async method."
+        )
+    return runner.run(coroutine)

@@ -43,5 +43,9 @@ async def test_llama_index_calls_every_tool(settings: Settings, pictures: Path) 
         asset = found["hits"][0]["asset"]
         viewed = await call_tool(tools, "view_image", asset=asset, max_edge=64)
         assert viewed["asset"]["source"] == f"{pictures}/0001.jpg"
+        # LlamaIndex converts images to text, which costs many tokens.
+        shown = (await tools["view_image"].acall(asset=asset, inline=False)).content
+        assert f"{url.removesuffix('/mcp')}/assets/{asset}" in shown
+        assert len(shown) < 2_000
         deleted = await call_tool(tools, "delete_assets", assets=[asset])
-        assert deleted["deleted"] == [asset]
+        assert (deleted["deleted"], deleted["assets"]) == (True, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from setuptools import find_packages
 
 ROOT = Path(__file__).parents[2]
-TOP_LEVEL = ("migrations", "server", "storage", "tools", "training")
+TOP_LEVEL = ("client", "migrations", "server", "storage", "tools", "training")
 
 
 def test_every_package_is_installed() -> None:

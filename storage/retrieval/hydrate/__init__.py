@@ -1,0 +1,1 @@
+"""What hits show: their values for library users."""
