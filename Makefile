@@ -8,7 +8,7 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow coverage conformance fuzz lint format docs hooks reference bench lock audit sbom clean
+.PHONY: demo test test-slow coverage conformance frameworks fuzz lint format docs hooks reference bench lock audit sbom clean
 
 demo: $(INSTALLED)
 	$(BIN)/sightline demo $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
@@ -37,6 +37,12 @@ tests/conformance/node_modules/.installed: tests/conformance/package-lock.json
 	@command -v npm >/dev/null || { echo "the conformance suites need npm, and there is none"; exit 1; }
 	cd tests/conformance && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+# Which agent framework gets what from the server: installs their newest releases (2 GB) and runs
+# their documented programs. Needs npm for two of them.
+frameworks: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m benchmarks.frameworks $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
