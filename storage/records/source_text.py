@@ -1,10 +1,24 @@
-"""The files of sources and the text that was read from them."""
+"""Sources and the text that was read from them at ingest."""
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final, Literal
 
-from sightline.storage.db.queries import Connection, fetch_one, load_sql
+from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_values, load_sql
+from sightline.storage.types import PassageKind
+
+MAX_NAMESAKES: Final = 20
+#: Passages of one part of a text; most are far longer than the shortest.
+_MAX_PASSAGES: Final = 4_000
+_MAX_COMPARED_NAMES: Final = 1_000
+_MAX_COMPARED_CHARS: Final = 200
+_MAX_SIMILAR_NAMES: Final = 5
+_MIN_SIMILARITY: Final = 0.5
+_MAX_LISTED_PAGES: Final = 20
 
 _SQL = load_sql("source_text")
 
@@ -21,3 +35,110 @@ async def fetch_document(connection: Connection, source_id: int) -> StoredDocume
     """Return the document of a source, None if it is none."""
     params = {"source_id": source_id}
     return await fetch_one(connection, _SQL["document"], params, row=StoredDocument)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An ingested file; ``error`` is why it failed, ``page_count`` of a document."""
+
+    id: int
+    name: str
+    collection: str
+    kind: Literal["image", "pdf", "video", "text", "unknown"]
+    ocr_engine: str | None
+    error: str | None
+    page_count: int | None
+
+
+async def fetch_source(connection: Connection, source_id: int) -> Source | None:
+    return await fetch_one(connection, _SQL["source"], {"id": source_id}, row=Source)
+
+
+async def find_sources(connection: Connection, name: str, collection: str | None) -> list[Source]:
+    """Return up to 20 sources with this name; if there are none, those that end with it.
+
+    The end is a file name, or a path of the last folders. Without a collection, all collections
+    are searched.
+    """
+    if "\0" in name:
+        return []
+    params = {"name": name, "collection": collection, "limit": MAX_NAMESAKES}
+    found = await fetch_all(connection, _SQL["sources_by_name"], params, row=Source)
+    return [source for source in found if source.name == name] or found
+
+
+async def similar_names(connection: Connection, name: str, collection: str | None) -> list[str]:
+    """Return names of sources that are like an unknown one, or some of all names."""
+    part = posixpath.splitext(posixpath.basename(name.replace("\0", "")))[0]
+    params = {"part": part, "collection": collection, "limit": _MAX_COMPARED_NAMES}
+    names: list[str] = await fetch_values(connection, _SQL["similar_names"], params)
+    by_file: dict[str, list[str]] = {}
+    for each in names:
+        by_file.setdefault(posixpath.basename(each).lower(), []).append(each)
+    wanted = posixpath.basename(name)[:_MAX_COMPARED_CHARS].lower()
+    close = get_close_matches(wanted, by_file, _MAX_SIMILAR_NAMES, _MIN_SIMILARITY)
+    similar = [each for file in close for each in by_file[file]]
+    similar += [each for each in names[:_MAX_SIMILAR_NAMES] if part.lower() in each.lower()]
+    return list(dict.fromkeys(similar or names))[:_MAX_SIMILAR_NAMES]
+
+
+@dataclass(frozen=True, slots=True)
+class PassageText:
+    """The text of a passage in a source.
+
+    ``start_at`` counts the characters of the passages before it, of ``total``. ``gap`` counts those
+    that are missing between two chunks, None if that is unknown.
+    """
+
+    total: int
+    start_at: int
+    text: str
+    gap: int | None
+    asset_id: str | None
+    kind: PassageKind
+    page: int | None
+    start_seconds: float | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextSelection:
+    """The text of a source: all of it, of one asset, or of ranges of pages."""
+
+    source_id: int
+    asset_id: str | None = None
+    #: Pairs of first and last page, from 1; None: all pages.
+    pages: Sequence[tuple[int, int]] | None = None
+
+    @property
+    def params(self) -> dict[str, object]:
+        first = None if self.pages is None else [each[0] for each in self.pages]
+        last = None if self.pages is None else [each[1] for each in self.pages]
+        return {
+            "source_id": self.source_id,
+            "asset_id": self.asset_id,
+            "first_pages": first,
+            "last_pages": last,
+        }
+
+
+async def fetch_passages(
+    connection: Connection, selection: TextSelection, *, start: int, max_chars: int
+) -> list[PassageText]:
+    """Return the passages with the characters from ``start`` on, in reading order.
+
+    File names and captions are no part of the text. The list is empty behind the end.
+    """
+    params = {
+        **selection.params,
+        "start": start,
+        "end": start + max_chars,
+        "limit": _MAX_PASSAGES,
+    }
+    return await fetch_all(connection, _SQL["passages"], params, row=PassageText)
+
+
+async def pages_without_text(connection: Connection, selection: TextSelection) -> list[int]:
+    """Return the first 20 pages of the selection on which no text was read."""
+    params = {**selection.params, "limit": _MAX_LISTED_PAGES}
+    return await fetch_values(connection, _SQL["pages_without_text"], params)

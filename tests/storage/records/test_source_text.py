@@ -1,0 +1,149 @@
+"""The text of a source is put together from its passages, in bounded parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection, load_sql
+from sightline.storage.records import collections
+from sightline.storage.records.source_text import (
+    PassageText,
+    TextSelection,
+    fetch_document,
+    fetch_passages,
+    fetch_source,
+    find_sources,
+    pages_without_text,
+    similar_names,
+)
+from tests.support import database_rows
+
+Chunk = tuple[str, int | None, int | None]
+
+
+async def add_source(connection: Connection, name: str, kind: str = "text") -> int:
+    library = await collections.ensure(connection, "library")
+    return await database_rows.add_source(connection, library, name, kind=kind)
+
+
+async def add_chunks(connection: Connection, source: int, chunks: Sequence[Chunk]) -> None:
+    for ordinal, (text, start, end) in enumerate(chunks):
+        await connection.execute(
+            "INSERT INTO passage (collection_id, source_id, kind, ordinal, text, char_start, "
+            "char_end, tokens, token_count) "
+            "SELECT collection_id, id, 'chunk', %s, %s, %s, %s, '', 1 FROM source WHERE id = %s",
+            [ordinal, text, start, end, source],
+        )
+
+
+async def read(
+    connection: Connection, source: int, start: int = 0, max_chars: int = 10_000
+) -> list[PassageText]:
+    selection = TextSelection(source)
+    return await fetch_passages(connection, selection, start=start, max_chars=max_chars)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([("abcdef", 0, 6), ("efgh", 4, 8)], [("abcdef", None), ("gh", -2)]),
+        ([("abc", 0, 3), ("def", 5, 8)], [("abc", None), ("def", 2)]),
+        ([("abcdef", 0, 6), ("bcd", 1, 4), ("fgh", 5, 8)], [("abcdef", None), ("gh", -1)]),
+        ([("abc", None, None), ("def", None, None)], [("abc", None), ("def", None)]),
+        ([("abc", 9, 12), ("def", 0, 3)], [("abc", None)]),  # offsets of a hostile worker
+    ],
+)
+async def test_chunks_are_without_what_they_share(
+    database: Database, chunks: list[Chunk], expected: list[tuple[str, int | None]]
+) -> None:
+    async with database.connection() as connection:
+        source = await add_source(connection, "tale.md")
+        await add_chunks(connection, source, chunks)
+        passages = await read(connection, source)
+    assert [(each.text, each.gap) for each in passages] == expected
+    assert {each.total for each in passages} == {sum(len(text) for text, _ in expected)}
+
+
+async def test_only_the_passages_of_a_range_are_fetched(database: Database) -> None:
+    async with database.connection() as connection:
+        source = await add_source(connection, "tale.md")
+        await add_chunks(connection, source, [(f"{n:04}", 4 * n, 4 * n + 4) for n in range(50)])
+        middle = await read(connection, source, start=41, max_chars=8)
+        behind = await read(connection, source, start=200)
+    assert [(each.text, each.start_at, each.total) for each in middle] == [
+        ("0010", 40, 200),
+        ("0011", 44, 200),
+        ("0012", 48, 200),
+    ]
+    assert behind == []
+
+
+async def test_names_are_found_whole_or_by_their_end(database: Database) -> None:
+    async with database.connection() as connection:
+        for name in ("a/tale.md", "b/tale.md", "tale.md", "b/100%_tale.md"):
+            await add_source(connection, name)
+
+        async def names(name: str, collection: str | None = None) -> list[str]:
+            return [each.name for each in await find_sources(connection, name, collection)]
+
+        assert await names("tale.md") == ["tale.md"]
+        assert await names("b/tale.md") == ["b/tale.md"]
+        assert await names("%_tale.md") == await names("ale.md") == await names("") == []
+        assert await names("tale.md", "library") == ["tale.md"]
+        assert await names("tale.md", "other") == []
+        assert await similar_names(connection, "x/tales.md", None) == [
+            "a/tale.md",
+            "b/tale.md",
+            "tale.md",
+            "b/100%_tale.md",
+        ]
+        assert await similar_names(connection, "zzzzzzz", None) == [
+            "a/tale.md",
+            "b/100%_tale.md",
+            "b/tale.md",
+            "tale.md",
+        ]
+        assert await similar_names(connection, "tale.md", "other") == []
+
+
+async def test_only_a_pdf_is_a_document(database: Database) -> None:
+    async with database.connection() as connection:
+        text = await add_source(connection, "tale.md")
+        manual = await add_source(connection, "manual.pdf", "pdf")
+        document = await fetch_document(connection, manual)
+        assert await fetch_document(connection, text) is None
+        assert await fetch_source(connection, manual + text) is None
+        found = await fetch_source(connection, manual)
+        silent = await pages_without_text(connection, TextSelection(manual))
+    assert document is not None
+    assert document.location == "file:/pictures/manual.pdf"
+    assert found is not None
+    assert (found.name, found.collection, found.page_count) == ("manual.pdf", "library", None)
+    assert silent == []
+
+
+async def test_reading_a_source_uses_its_index(database: Database) -> None:
+    async with database.connection() as connection:
+        source = await add_source(connection, "tale.md")
+        await connection.execute(
+            "INSERT INTO passage (collection_id, source_id, kind, ordinal, text, tokens, "
+            "token_count) SELECT collection_id, id, 'chunk', n, 'text', '', 1 "
+            "FROM source, generate_series(1, 10) AS n"
+        )
+        other = await add_source(connection, "other.md")
+        await connection.execute(
+            "INSERT INTO passage (collection_id, source_id, kind, ordinal, text, tokens, "
+            "token_count) SELECT collection_id, id, 'chunk', n, 'text', '', 1 "
+            "FROM source, generate_series(1, 5000) AS n WHERE id = %s",
+            [other],
+        )
+        await connection.execute("ANALYZE passage")
+        params = {**TextSelection(source).params, "start": 0, "end": 100, "limit": 10}
+        explain = "EXPLAIN " + load_sql("source_text")["passages"]
+        cursor = await connection.execute(explain, params)  # type: ignore[arg-type]
+        plan = "\n".join(row[0] for row in await cursor.fetchall())
+    assert "Seq Scan on passage" not in plan
+    assert "passage_source_idx" in plan
