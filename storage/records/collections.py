@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_values, load_sql
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
+from sightline.storage.records.filter_keys import MAX_METADATA_DEPTH, metadata_name
 from sightline.storage.unicode_forms import normalize_name
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class MetadataKey:
-    """A metadata key in use.
+    """A metadata key in use, as a filter writes it: ``camera.make``, ``metadata.kind``.
 
     ``type`` is the JSON type of the values or ``mixed``. ``assets`` is estimated in a large
     collection. ``examples`` have at most 60 characters.
@@ -153,7 +154,12 @@ async def list_overviews(
 
 
 @dataclass(frozen=True, slots=True)
-class _SampledKey(MetadataKey):
+class _SampledKey:
+    collection_id: int
+    path: Sequence[str]
+    type: str
+    assets: int
+    examples: Sequence[str]
     sampled_assets: int
     found: int
 
@@ -168,6 +174,7 @@ async def _sample_metadata_keys(
         "ids": [each.id for each in overviews],
         "sampled_assets": min(max(share, _MIN_SAMPLED_ASSETS), _MAX_SAMPLED_ASSETS),
         "max_keys": _MAX_METADATA_KEYS,
+        "max_depth": MAX_METADATA_DEPTH,
     }
     rows = await fetch_all(connection, _SQL["metadata_keys"], params, row=_SampledKey)
     return {id_: list(group) for id_, group in groupby(rows, lambda row: row.collection_id)}
@@ -178,7 +185,7 @@ def _with_keys(overview: CollectionOverview, sampled: Sequence[_SampledKey]) -> 
     keys = tuple(
         MetadataKey(
             each.collection_id,
-            each.key,
+            metadata_name(each.path),
             each.type,
             round(each.assets * max(1, overview.assets / each.sampled_assets)),
             each.examples,

@@ -16,6 +16,7 @@ from typing import ClassVar, Generic, TypeVar
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.retrieval.filters.empty_selection import explain_empty_selection
 from sightline.storage.retrieval.filters.filter_columns import FilterSchema
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
 from sightline.storage.retrieval.listing import MAX_LISTED, list_selected
@@ -118,6 +119,10 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
                         await diversify(connection, request, scope, ranked[:MAX_RESULTS], reranked)
                     )
                 hits = await self._hydrate(connection, query, ranked[offset:end])
+                if not fused.hits:
+                    problems += await explain_empty_selection(
+                        connection, scope, self.level, self.schema
+                    )
         has_more = end < min(len(ranked), MAX_RESULTS)
         report = SearchReport(
             retrievers=fused.reports,
@@ -148,7 +153,9 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
                 )
             with timer.stage("hydrate"):
                 hits = await self._hydrate(connection, "", [FusedHit(key, 0.0, {}) for key in keys])
-        notes = scope.notes
+            notes = scope.notes
+            if not total:
+                notes += await explain_empty_selection(connection, scope, self.level, self.schema)
         if end >= MAX_LISTED < total:
             notes += (f"A listing ends after {MAX_LISTED:,}. Narrow the selection to see others.",)
         report = SearchReport(

@@ -74,9 +74,10 @@ SELECT set_config('statement_timeout', %(timeout)s, true)
 
 -- name: metadata_keys
 -- Metadata keys of the first assets of each collection, most frequent first, with JSON type and
--- example values: the smallest and the largest value, plus some others. Anybody who may add images
--- decides how many keys there are, so the work is limited: few assets, each key grouped once.
-WITH sampled AS MATERIALIZED (
+-- example values: the smallest and the largest value, plus some others. Of nested metadata, the
+-- innermost keys. Anybody who may add images decides how many keys there are, so the work is
+-- limited: few assets, each key grouped once.
+WITH RECURSIVE sampled AS MATERIALIZED (
     SELECT
         collection.id AS collection_id, first_assets.metadata,
         row_number() OVER (PARTITION BY collection.id) AS number,
@@ -88,27 +89,40 @@ WITH sampled AS MATERIALIZED (
         LIMIT %(sampled_assets)s
     ) AS first_assets
     WHERE collection.id = ANY (%(ids)s)
+), nested AS (
+    SELECT collection_id, number, sampled_assets, ARRAY[pair.key] AS path, pair.value
+    FROM sampled CROSS JOIN LATERAL jsonb_each(metadata) AS pair
+    UNION ALL
+    SELECT
+        nested.collection_id, nested.number, nested.sampled_assets, nested.path || pair.key,
+        pair.value
+    FROM nested
+    CROSS JOIN LATERAL jsonb_each(
+        CASE WHEN jsonb_typeof(nested.value) = 'object' THEN nested.value ELSE '{}' END
+    ) AS pair
+    WHERE cardinality(nested.path) < %(max_depth)s
 ), entry AS (
     SELECT
-        collection_id, number, sampled_assets, key, jsonb_typeof(value) AS type,
+        collection_id, number, sampled_assets, path, jsonb_typeof(value) AS type,
         left(value #>> '{}', 60) AS example
-    FROM sampled CROSS JOIN LATERAL jsonb_each(metadata) AS pair (key, value)
+    FROM nested
     WHERE value <> 'null'
+    AND (jsonb_typeof(value) <> 'object' OR cardinality(path) = %(max_depth)s)
 ), counted AS (
     SELECT
-        collection_id, key, count(*) AS assets, max(sampled_assets) AS sampled_assets,
+        collection_id, path, count(*) AS assets, max(sampled_assets) AS sampled_assets,
         min(type) AS type, max(type) AS other_type, min(example) AS least, max(example) AS greatest,
         (array_agg(DISTINCT example) FILTER (WHERE number <= 300))[1:3] AS others
     FROM entry
-    GROUP BY collection_id, key
+    GROUP BY collection_id, path
 ), ranked AS (
     SELECT
         *, count(*) OVER (PARTITION BY collection_id) AS found,
-        row_number() OVER (PARTITION BY collection_id ORDER BY assets DESC, key) AS rank
+        row_number() OVER (PARTITION BY collection_id ORDER BY assets DESC, path) AS rank
     FROM counted
 )
 SELECT
-    collection_id, key,
+    collection_id, path,
     CASE WHEN type = other_type THEN type ELSE 'mixed' END AS type,
     assets,
     (

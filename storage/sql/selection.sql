@@ -25,3 +25,38 @@ ORDER BY
     coalesce(p.start_seconds, a.frame_seconds) NULLS FIRST, a.ordinal NULLS FIRST, p.kind,
     p.char_start NULLS FIRST, p.ordinal, p.id
 LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: limit_time
+SELECT set_config('statement_timeout', %(timeout)s, true)
+
+-- name: column_values
+-- The values of a column with the number of rows that have each, the most frequent first, and the
+-- number of all values. Of at most max_rows rows.
+SELECT value, count(*) AS count, count(*) OVER () AS found
+FROM (SELECT {value} AS value FROM {rows} LIMIT %(max_rows)s) AS selected
+WHERE value IS NOT NULL
+GROUP BY value
+ORDER BY count DESC, value
+LIMIT %(limit)s
+
+-- name: metadata_values
+-- As column_values, for a key of the metadata; each element of a list counts.
+SELECT element AS value, count(*) AS count, count(*) OVER () AS found
+FROM (
+    SELECT DISTINCT selected.id, entry.element
+    FROM (SELECT {id} AS id, {value} AS value FROM {rows} LIMIT %(max_rows)s) AS selected
+    CROSS JOIN LATERAL jsonb_array_elements(
+        CASE WHEN jsonb_typeof(selected.value) = 'array' THEN selected.value
+            ELSE jsonb_build_array(selected.value) END
+    ) AS entry (element)
+    WHERE selected.value IS NOT NULL AND entry.element <> 'null'
+) AS valued
+GROUP BY element
+ORDER BY count DESC, element
+LIMIT %(limit)s
+
+-- name: count_with_column
+SELECT count({value}) FROM {rows}
+
+-- name: count_with_metadata
+SELECT count(*) FROM {rows} AND coalesce({value}, 'null') NOT IN ('null', '[]')

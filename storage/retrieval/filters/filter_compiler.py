@@ -144,16 +144,19 @@ class _Compiler:
     def _comparison(self, leaf: Comparison) -> sql.Composable:
         column = self._columns.get(leaf.key)
         field = self._fields.get(leaf.key.removeprefix(METADATA_PREFIX))
-        if column is None and field is None:
+        is_empty = leaf.operator == "is_empty" or leaf.value is None
+        is_wanted = leaf.value is not False and leaf.operator != "ne"
+        if column is not None:
+            if is_empty:
+                return _negate_unless(self._is_empty_column(column), is_wanted)
+            is_moment = column.type == "moment"
+            return self._moment(leaf, column) if is_moment else self._column(leaf, column)
+        if field is None:
             known = [metadata_name(each.path) for each in self._fields.values()]
             raise UnknownNameError("filter key", leaf.key, [*self._columns, *known])
-        if leaf.operator == "is_empty" or leaf.value is None:
-            is_wanted = leaf.value is not False and leaf.operator != "ne"
-            is_empty = self._is_empty_column(column) if column else self._is_empty(field)
-            return _negate_unless(is_empty, is_wanted)
-        if column is None:
-            return self._metadata(leaf, field)
-        return self._moment(leaf, column) if column.type == "moment" else self._column(leaf, column)
+        if is_empty:
+            return _negate_unless(self._is_empty(field), is_wanted)
+        return self._metadata(leaf, field)
 
     def _is_empty_column(self, column: Column) -> sql.Composable:
         template = sql.SQL("(coalesce({}, '') = '')" if column.type == "text" else "(({}) IS NULL)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -63,6 +63,10 @@ class SearchScope:
     condition: Condition
     kinds: tuple[str, ...] | None
     notes: tuple[str, ...]
+    filters: FilterGroup | None = None
+    """What ``condition`` was compiled from."""
+    fields: MetadataFields = field(default_factory=dict)
+    """The metadata keys that are known, including those of the filter."""
 
     @property
     def fingerprint(self) -> str:
@@ -162,6 +166,8 @@ async def resolve_scope(
         condition=compile_filters(filters, schema, fields),
         kinds=selection.kinds,
         notes=(note,) if mismatches else (),
+        filters=filters,
+        fields=fields,
     )
 
 

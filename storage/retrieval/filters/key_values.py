@@ -1,0 +1,114 @@
+"""The values that a built-in key or a metadata key has in a scope, most frequent first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from sightline.storage.db.queries import Connection, fetch_value, load_sql
+from sightline.storage.errors import InvalidArgumentError, UnknownNameError
+from sightline.storage.records.filter_keys import METADATA_PREFIX, metadata_name
+from sightline.storage.retrieval.filters.filter_columns import FilterSchema
+from sightline.storage.retrieval.filters.filter_compiler import MetadataFields
+from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.search_types import ResultLevel
+from sightline.storage.types import Json
+
+MAX_VALUE_CHARS = 200
+"""Of a text in the list of values; the rest is cut."""
+_EVERY_ROW = 2**62
+_PARTS_OF_TIME = {"day": "YYYY-MM-DD", "month": "YYYY-MM", "year": "YYYY"}
+_SQL = load_sql("selection")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExpression:
+    """The SQL value of a key: of a column, or a jsonb value of the metadata."""
+
+    value: sql.Composable
+    is_metadata: bool = False
+    parameters: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValues:
+    """Values with the number of rows that have each; ``found`` is the number of all values."""
+
+    counts: tuple[tuple[Json, int], ...]
+    found: int
+
+
+def key_expression(key: str, schema: FilterSchema, fields: MetadataFields) -> KeyExpression:
+    """Return the value of a key. Raises UnknownNameError.
+
+    ``captured_at`` has the local day; ``captured_at.month`` and ``captured_at.year`` are longer
+    parts, and ``time_of_day`` has the hour.
+    """
+    name, _, part = key.partition(".")
+    column = schema.columns.get(name if name == "captured_at" else key)
+    field = fields.get(key.removeprefix(METADATA_PREFIX))
+    if column is None:
+        if field is None:
+            known = [metadata_name(each.path) for each in fields.values()]
+            raise UnknownNameError("key", key, [*schema.columns, *known])
+        value = sql.SQL("{} #> %(key_path)s::text[]").format(sql.SQL(schema.metadata))
+        return KeyExpression(value, True, {"key_path": list(field.path)})
+    if column.type == "moment":
+        if (part or "day") not in _PARTS_OF_TIME:
+            raise InvalidArgumentError(
+                f"{key!r} is unknown. Use 'captured_at.day', 'captured_at.month' or "
+                "'captured_at.year'."
+            )
+        pattern = sql.Literal(_PARTS_OF_TIME[part or "day"])
+        value = sql.SQL("to_char({}, {})").format(sql.SQL(column.local_sql), pattern)
+        return KeyExpression(value)
+    if column.type == "time":
+        return KeyExpression(sql.SQL("to_char({}, 'HH24:00')").format(sql.SQL(column.sql)))
+    return KeyExpression(sql.SQL(column.sql))
+
+
+async def read_values(
+    connection: Connection,
+    scope: SearchScope,
+    level: ResultLevel,
+    key: KeyExpression,
+    *,
+    limit: int,
+    max_rows: int = _EVERY_ROW,
+) -> KeyValues:
+    """Return the values of a key; each element of a list in the metadata counts."""
+    rows, parameters = scope.rows(level)
+    block = "metadata_values" if key.is_metadata else "column_values"
+    statement = sql.SQL(_SQL[block]).format(rows=rows, value=key.value, id=_id(level))
+    params: Mapping[str, object] = {
+        **parameters,
+        **key.parameters,
+        "max_rows": max_rows,
+        "limit": limit,
+    }
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        found = await (await cursor.execute(statement, params)).fetchall()
+    counts = tuple((_cut(row["value"]), int(row["count"])) for row in found)
+    return KeyValues(counts, found[0]["found"] if found else 0)
+
+
+async def count_rows_with_value(
+    connection: Connection, scope: SearchScope, level: ResultLevel, key: KeyExpression
+) -> int:
+    """Return the number of assets or passages that have any value of a key."""
+    rows, parameters = scope.rows(level)
+    block = "count_with_metadata" if key.is_metadata else "count_with_column"
+    statement = sql.SQL(_SQL[block]).format(rows=rows, value=key.value)
+    return int(await fetch_value(connection, statement, {**parameters, **key.parameters}))
+
+
+def _id(level: ResultLevel) -> sql.SQL:
+    return sql.SQL("a.id" if level == "asset" else "p.id")
+
+
+def _cut(value: Json) -> Json:
+    return value[:MAX_VALUE_CHARS] if isinstance(value, str) else value
