@@ -25,7 +25,10 @@ _COMMANDS = {
     ),
     "ingest": ("ingest", "add images, documents and text files to a collection"),
     "serve": ("serve", "run the MCP server over stdio, or with --http over streamable HTTP"),
-    "connect": ("serve", "print the configuration that connects an assistant"),
+    "connect": (
+        "connect.connect_command",
+        "add the server to an MCP client, or list the clients of this machine",
+    ),
     "token": ("access_commands", "create a bearer token for the HTTP server"),
     "bind": (
         "access_commands",

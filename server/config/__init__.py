@@ -2,6 +2,18 @@
 
 from sightline.server.config.setting_types import redact_dsn
 from sightline.server.config.settings import Settings
-from sightline.server.config.settings_loader import load_settings, unknown_variables, variable
+from sightline.server.config.settings_loader import (
+    load_settings,
+    set_variables,
+    unknown_variables,
+    variable,
+)
 
-__all__ = ["Settings", "load_settings", "redact_dsn", "unknown_variables", "variable"]
+__all__ = [
+    "Settings",
+    "load_settings",
+    "redact_dsn",
+    "set_variables",
+    "unknown_variables",
+    "variable",
+]

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from sightline.server.config.settings import (
 from sightline.storage.errors import ConfigurationError
 
 _FIELDS = {key: info for key, info, _ in setting_fields()}
+_LOCAL_MODEL = "local-dir:"
 _GROUPS = {key.rpartition(".")[0] for key in _FIELDS} - {""}
 
 
@@ -63,6 +65,39 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
         for name in sorted(environment)
         if name.startswith(PREFIX) and name not in {*_VARIABLES, CONFIG_VARIABLE}
     ]
+
+
+class SetVariables(NamedTuple):
+    """The ``SIGHTLINE_*`` variables that are set, secrets apart.
+
+    Paths are absolute, so that a process in another folder reads the same.
+    """
+
+    public: dict[str, str]
+    secret: dict[str, str]
+
+
+def set_variables() -> SetVariables:
+    """Return the variables of settings that are set. Raises ConfigurationError."""
+    settings = load_settings()
+    found = SetVariables({}, {})
+    if os.environ.get(CONFIG_VARIABLE) and (path := config_file(os.environ)) is not None:
+        found.public[CONFIG_VARIABLE] = str(path)
+    for key in _FIELDS:
+        if text := os.environ.get(variable(key)):
+            value = attrgetter(key)(settings)
+            if isinstance(value, Path):
+                text = str(value)
+            elif isinstance(value, tuple) and all(isinstance(each, Path) for each in value):
+                text = os.pathsep.join(map(str, value))
+            elif text.startswith(_LOCAL_MODEL):
+                path = Path(text.removeprefix(_LOCAL_MODEL)).expanduser().absolute()
+                text = f"{_LOCAL_MODEL}{path}"
+            is_public = not _is_secret(key) or (
+                isinstance(value, DatabaseUrl) and redact_dsn(text) == text
+            )
+            (found.public if is_public else found.secret)[variable(key)] = text
+    return found
 
 
 class EffectiveSetting(NamedTuple):

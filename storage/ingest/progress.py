@@ -59,7 +59,7 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class IngestedFile:
-    """A file of an ingest with the ids of its assets: the first ones, and how many it has."""
+    """A file of an ingest with the first ids of its assets, and their number."""
 
     name: str
     outcome: Outcome
@@ -118,7 +118,10 @@ class IngestSummary(OutcomeCounts):
 
 @dataclass(slots=True)
 class IngestStats:
-    """Counts during an ingest, and notifies the listener. Lists the first ``max_files`` files."""
+    """Counts during an ingest, and notifies the listener.
+
+    Lists the first ``max_files`` files.
+    """
 
     collection: str
     listener: Callable[[IngestProgress], None]

@@ -1,4 +1,4 @@
-"""Deletes assets, sources and collections, and then the blobs that no row references.
+"""Deletes assets, sources and collections, and then unreferenced blobs.
 
 `delete_assets` and `delete_sources` delete all or none, in one transaction. `delete_collection` can
 have to delete millions of rows. One transaction would keep them locked for minutes, so it deletes
@@ -80,7 +80,7 @@ class DeletionCounts:
 
 @dataclass(frozen=True, slots=True)
 class DeletionPreview(DeletionCounts):
-    """What would be deleted from a collection; ``names`` are those of the given sources."""
+    """What would be deleted; ``names`` are those of the given sources."""
 
     collection: str
     names: tuple[str, ...] = ()
@@ -180,7 +180,7 @@ async def preview_sources(
 
 
 async def preview_collection(database: Database, name: str) -> DeletionPreview:
-    """Return what `delete_collection` would delete; deletes nothing. Raises UnknownNameError."""
+    """Return what `delete_collection` would delete. Raises UnknownNameError."""
     async with database.connection() as connection:
         target = await collections.get(connection, name)
         counts = await _count(connection, target, None)
@@ -222,7 +222,7 @@ async def delete_collection(
     *,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> DeletionResult:
-    """Delete a collection with all that it contains and the bindings of principals to it.
+    """Delete a collection with its content and the bindings to it.
 
     Works in batches (see the module). ``progress`` is called after each batch with the number of
     deleted sources and of all. The users' own files stay. A bound principal deletes only its

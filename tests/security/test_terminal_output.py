@@ -138,7 +138,8 @@ def test_all_commands_print_strangers_text_without_controls(
         ("config", "--format", "json"),
         ("analyze", HOSTILE),
         ("export", HOSTILE),
-        ("connect", "json", "--name", HOSTILE),
+        ("connect", "cursor", "--print", "--name", HOSTILE),
+        ("connect", "cursor", "--print", "--http", HOSTILE),
         ("bind", HOSTILE, "--release"),
         ("vlm", "serve", HOSTILE, "--print-command"),
     ):

@@ -19,7 +19,6 @@ from sightline.server.cli.demo.tour import (
     run_user_tour,
 )
 from sightline.server.cli.ingest import ingest_paths, ingest_progress, print_summary
-from sightline.server.cli.serve import client_config, server_entry
 from sightline.server.config import Settings, load_settings
 from sightline.server.http.http_server import start_http_server
 from sightline.server.models.model_server.builtin.openai_server import (
@@ -103,8 +102,8 @@ async def _serve(
         write_lines(
             "",
             f"Serving at {url} until Ctrl-C. To connect an assistant, such as Claude Code:",
-            "  " + client_config("claude-code", "sightline", server_entry(url, {})),
-            "For other clients: .venv/bin/sightline connect claude-desktop|cursor|vscode|json",
+            f"  sightline connect claude-code --http {url}",
+            "Other clients: sightline connect --help",
         )
         await asyncio.Event().wait()
 

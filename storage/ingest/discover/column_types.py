@@ -30,7 +30,7 @@ _MAX_CHARS = 40  # of a cell that is not text
 
 
 class ColumnTypes:
-    """The types of the columns of a table, found row by row; text columns cost nothing more."""
+    """The types of the columns of a table, found row by row."""
 
     def __init__(self, columns: Sequence[str], text_columns: Iterable[str]) -> None:
         """Create it for column names; ``text_columns`` stay text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ async def rows(database: Database) -> dict[str, int]:
 
 
 async def add_picture(
-    connection: Connection, collection: Collection, name: str, id_: str, **over: object
+    connection: Connection, collection: Collection, name: str, id_: str, **over: Any
 ) -> int:
     """A source with an asset, a passage, a vector and an annotation."""
     source = await add_source(connection, collection, name, **over)

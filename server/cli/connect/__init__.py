@@ -1,0 +1,1 @@
+"""``sightline connect``: write the configuration files of MCP clients."""

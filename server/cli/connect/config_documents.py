@@ -1,0 +1,167 @@
+"""Configuration files of clients: read, add and remove the entry of one server.
+
+Every change is checked: the new text must parse to the old content with exactly that entry changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sightline.server.cli.connect import jsonc_edit
+from sightline.storage.errors import StorageError
+
+Format = Literal["json", "toml", "yaml"]
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigDocument(ABC):
+    """A file format; ``section`` is the key of all servers. Methods raise ValueError."""
+
+    section: str
+
+    @abstractmethod
+    def parse(self, text: str) -> dict[str, Any]:
+        """Return the content of the file."""
+
+    @abstractmethod
+    def _set(self, text: str, name: str, entry: Entry) -> str: ...
+
+    @abstractmethod
+    def _remove(self, text: str, name: str) -> str: ...
+
+    def entry(self, text: str, name: str) -> Any:
+        """Return the entry of a server, None if there is none."""
+        return self._servers(self.parse(text)).get(name)
+
+    def with_entry(self, text: str, name: str, entry: Entry) -> str:
+        """Return the text with the entry added or replaced."""
+        expected = copy.deepcopy(self.parse(text))
+        self._servers(expected)
+        expected[self.section] = {**(expected.get(self.section) or {}), name: dict(entry)}
+        return self._checked(self._set(text, name, entry), expected)
+
+    def without_entry(self, text: str, name: str) -> str:
+        """Return the text without the entry."""
+        expected = copy.deepcopy(self.parse(text))
+        if self._servers(expected).pop(name, None) is None:
+            return text
+        return self._checked(self._remove(text, name), expected)
+
+    def render(self, name: str, entry: Entry) -> str:
+        """Return a file with only this entry."""
+        return self.with_entry("", name, entry).rstrip("\n")
+
+    def _servers(self, content: dict[str, Any]) -> dict[str, Any]:
+        servers = content.get(self.section) or {}
+        if not isinstance(servers, dict):
+            raise ValueError(f"has {self.section!r}, which is not a table of servers")
+        return servers
+
+    def _checked(self, text: str, expected: Mapping[str, Any]) -> str:
+        if self.parse(text) != expected:
+            raise StorageError("The file cannot be edited without a loss. Use --print.")
+        return text
+
+
+class JsonConfig(ConfigDocument):
+    """JSON, with comments and trailing commas as editors accept them."""
+
+    def parse(self, text: str) -> dict[str, Any]:
+        return jsonc_edit.parse_jsonc(text)
+
+    def _set(self, text: str, name: str, entry: Entry) -> str:
+        return jsonc_edit.set_member(text, self.section, name, entry)
+
+    def _remove(self, text: str, name: str) -> str:
+        return jsonc_edit.remove_member(text, self.section, name)
+
+
+class TomlConfig(ConfigDocument):
+    """TOML, with its comments."""
+
+    def parse(self, text: str) -> dict[str, Any]:
+        return tomllib.loads(text)
+
+    def _set(self, text: str, name: str, entry: Entry) -> str:
+        import tomlkit
+
+        document = tomlkit.parse(text)
+        if self.section not in document:
+            document[self.section] = tomlkit.table(is_super_table=True)
+        # Without a sub-table for the environment, which is easier to read in one line.
+        table = tomlkit.table()
+        for key, value in entry.items():
+            if isinstance(value, Mapping):
+                inline = tomlkit.inline_table()
+                inline.update(value)
+                table[key] = inline
+            else:
+                table[key] = value
+        servers: Any = document[self.section]
+        servers[name] = table
+        return tomlkit.dumps(document)
+
+    def _remove(self, text: str, name: str) -> str:
+        import tomlkit
+
+        document = tomlkit.parse(text)
+        servers: Any = document[self.section]
+        del servers[name]
+        text = tomlkit.dumps(document)
+        # An empty table of servers needs a header of its own.
+        return (
+            text if self.section in self.parse(text) else f"{text.rstrip()}\n\n[{self.section}]\n"
+        )
+
+
+class YamlConfig(ConfigDocument):
+    """YAML, with its comments."""
+
+    def parse(self, text: str) -> dict[str, Any]:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        try:
+            content = YAML(typ="safe", pure=True).load(text)
+        except YAMLError as error:
+            raise ValueError(" ".join(str(error).split())) from error
+        if content is not None and not isinstance(content, dict):
+            raise ValueError("is not a mapping")
+        return content or {}
+
+    def _set(self, text: str, name: str, entry: Entry) -> str:
+        document = self._load(text)
+        if document is None:  # nothing, or only comments
+            return text + self._dump({self.section: {name: dict(entry)}})
+        if not document.get(self.section):
+            document[self.section] = {}
+        document[self.section][name] = dict(entry)
+        return self._dump(document)
+
+    def _remove(self, text: str, name: str) -> str:
+        document = self._load(text)
+        del document[self.section][name]
+        return self._dump(document)
+
+    def _load(self, text: str) -> Any:
+        return self._yaml().load(text)
+
+    def _dump(self, document: Any) -> str:
+        stream = io.StringIO()
+        self._yaml().dump(document, stream)
+        return stream.getvalue()
+
+    def _yaml(self) -> Any:
+        from ruamel.yaml import YAML
+
+        yaml = YAML(typ="rt", pure=True)
+        yaml.preserve_quotes = True
+        yaml.width = 1 << 20  # never breaks a long path
+        return yaml
