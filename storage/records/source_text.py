@@ -55,7 +55,7 @@ async def fetch_source(connection: Connection, source_id: int) -> Source | None:
 
 
 async def find_sources(connection: Connection, name: str, collection: str | None) -> list[Source]:
-    """Return up to 20 sources with this name; if there are none, those that end with it.
+    """Return up to 20 sources with this name, or else those that end with it.
 
     The end is a file name, or a path of the last folders. Without a collection, all collections
     are searched.

@@ -87,8 +87,10 @@ def locate_text(words: str, lines: Sequence[AssetTextLine], size: Size) -> Phras
     boxes = tuple(ParsedBox(words, box, to_pixels(box, size)) for box in found[:_MAX_BOXES])
     if not boxes:
         note = "no line that was read on this image contains these words"
-        notes = (note,) if matches.complete else (f"{note}; only the first lines were searched",)
-        return PhraseLocation(words, "absent", (), notes, "text")
-    is_all = matches.complete and len(found) <= _MAX_BOXES
-    notes = () if is_all else (f"there may be more; the first {len(boxes)} boxes are drawn",)
-    return PhraseLocation(words, "found", boxes, notes, "text")
+        if not matches.complete:
+            note += "; only the first lines were searched"
+        return PhraseLocation(words, "absent", (), (note,), "text")
+    if matches.complete and len(found) <= _MAX_BOXES:
+        return PhraseLocation(words, "found", boxes, (), "text")
+    note = f"there may be more; the first {len(boxes)} boxes are drawn"
+    return PhraseLocation(words, "found", boxes, (note,), "text")

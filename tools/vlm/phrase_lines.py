@@ -1,4 +1,4 @@
-"""Find a phrase in lines of text on an image, as `search_text` finds it in their passage.
+"""Find a phrase in lines of text, as `search_text` finds it in a passage.
 
 OCR splits a row into several lines at wide gaps, and a phrase can continue in the next row.
 """

@@ -9,17 +9,20 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import ConfigurationError, MediaError, ModelOverloadedError
 from sightline.storage.ingest.decode import worker_pool
-from sightline.storage.ingest.decode.image_decoder import ImageDecoder
+from sightline.storage.ingest.decode.image_decoder import DocumentPage, ImageDecoder
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
+from tests.support.media import pdf
 from tests.support.sample_images import encoded, exif, jpeg, picture
 
 
@@ -140,6 +143,50 @@ async def test_an_image_is_drawn_on_and_encoded_in_the_worker() -> None:
     image = Image.open(io.BytesIO(drawn.data))
     assert image.format == "JPEG"
     assert image.size == (drawn.width, drawn.height) == (24, 16)
+
+
+def stored_page(store: BlobStore, data: bytes) -> DocumentPage:
+    source = BlobSource(
+        str(store.data_dir), store.put(data), hashlib.sha256(data).hexdigest(), "manual.pdf"
+    )
+    return DocumentPage(source, 1, (875, 1241))
+
+
+async def test_a_part_of_a_page_is_rendered_only_if_it_would_be_enlarged(tmp_path: Path) -> None:
+    page = stored_page(BlobStore(tmp_path), pdf(lambda canvas: canvas.rect(0, 0, 99, 99, fill=1)))
+    white = encoded(Image.new("RGB", (875, 1241), "white"), "PNG")
+    corner = (0.0, 0.9, 0.1, 1.0)
+    async with decoder(workers=1, max_pixels=2_000_000) as opens:
+
+        async def mean(max_edge: int, page: DocumentPage) -> tuple[float, str | None]:
+            shown = await opens.render(
+                white, max_edge=max_edge, max_bytes=99_999, crop=corner, min_edge=768, page=page
+            )
+            gray = Image.open(io.BytesIO(shown.data)).convert("L")
+            return float(np.asarray(gray).mean()), shown.document_error
+
+        assert await mean(1024, page) == (pytest.approx(0, abs=3), None)  # black, of the document
+        assert await mean(100, page) == (255, None)  # the picture is large enough
+        assert await mean(1024, replace(page, page=7)) == (255, "broken")
+        changed = replace(page, document=page.document._replace(sha256="00" * 32))
+        assert await mean(1024, changed) == (255, "changed")
+
+
+async def test_a_page_that_ends_its_worker_is_enlarged_from_its_picture(tmp_path: Path) -> None:
+    page = stored_page(BlobStore(tmp_path), pdf(lambda canvas: canvas.rect(0, 0, 9, 9, fill=1)))
+    page = replace(page, picture_size=(48, 32))
+    async with decoder(workers=1) as opens:
+        await opens.load(jpeg(1))
+        (process,) = children()
+        os.kill(process, signal.SIGSTOP)  # so that the call is in its hands when it dies
+        call = asyncio.create_task(
+            opens.render(jpeg(2), max_edge=999, max_bytes=99_999, min_edge=400, page=page)
+        )
+        await asyncio.sleep(0)
+        os.kill(process, signal.SIGKILL)
+        shown = await call
+    assert shown.document_error == "crashed"
+    assert (shown.width, shown.height) == (384, 256)
 
 
 async def test_a_stored_image_is_verified_by_its_hash(tmp_path: Path) -> None:
