@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import threading
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,7 @@ class Sightline:
         self._opened: tuple[LoopRunner, Backend, ExitStack] | None = None
 
     def open(self) -> Self:
-        """Open the database or connect to the server."""
+        """Open the database or connect to the server; the end of the process closes it."""
         from anyio.from_thread import start_blocking_portal
 
         with self._lock:
@@ -97,6 +98,7 @@ class Sightline:
                         portal.wrap_async_context_manager(self._open_backend())
                     )
                     self._opened = (runner, backend, stack.pop_all())
+                    atexit.register(self.close)
         return self
 
     def close(self) -> None:
@@ -104,6 +106,7 @@ class Sightline:
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None:
+            atexit.unregister(self.close)
             opened[2].close()
 
     async def aopen(self) -> Self:

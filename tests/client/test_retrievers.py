@@ -13,11 +13,18 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 from llama_index.core.agent.workflow import FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events.retrieval import (
+    RetrievalEndEvent,
+    RetrievalStartEvent,
+)
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import ImageNode, MetadataMode, TextNode
 from llama_index.core.tools import QueryEngineTool, RetrieverTool
 from PIL import Image
+from pydantic import Field
 
 from sightline.client import (
     FilterOperator,
@@ -224,3 +231,28 @@ async def test_a_langchain_chain_gets_documents(sightline: Sightline, kind: str)
     assert await chain.ainvoke("red bus harbour") == "A bus."
     assert all(CAPTIONS[0] in text for text in seen)
     assert len(seen) == 2
+
+
+class Recorder(BaseEventHandler):  # type: ignore[misc]
+    """Remembers the events of retrievals."""
+
+    events: list[Any] = Field(default_factory=list)
+
+    def handle(self, event: Any, **_: Any) -> None:
+        if isinstance(event, RetrievalStartEvent | RetrievalEndEvent):
+            self.events.append(event)
+
+
+async def test_llama_index_instrumentation_sees_a_call_once(local: Sightline) -> None:
+    recorder, dispatcher = Recorder(), get_dispatcher()
+    dispatcher.add_event_handler(recorder)
+    try:
+        retriever = local.image_retriever(limit=1)
+        retriever.retrieve("red bus")
+        await retriever.aretrieve("red bus")
+    finally:
+        dispatcher.event_handlers.remove(recorder)
+    kinds = [type(event).__name__ for event in recorder.events]
+    assert kinds == ["RetrievalStartEvent", "RetrievalEndEvent"] * 2
+    assert all(event.nodes for event in recorder.events[1::2])
+    assert len({event.span_id for event in recorder.events}) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,14 @@ import pytest
 from PIL import Image
 
 import sightline.client
-from sightline.client import Sightline, ToolCallError
-from sightline.server.config import Settings
+from sightline.client import (
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+    Sightline,
+    ToolCallError,
+)
+from sightline.server.config import Settings, variable
 from sightline.storage.errors import ConfigurationError, InvalidArgumentError
 from tests.client.conftest import ALBUM, CAPTIONS
 from tests.support import random_cross_encoder
@@ -54,9 +61,11 @@ def test_hits_have_plain_values(sightline: Sightline) -> None:
 
 
 def test_images_are_listed_without_a_query(sightline: Sightline) -> None:
-    page = sightline.search_images(collection=ALBUM, filters={"line": {"lte": 2}})
-    assert page.total == 2
-    assert {hit.caption for hit in page} == set(CAPTIONS[:2])
+    first = MetadataFilter(key="line", value=2, operator=FilterOperator.LTE)
+    for filters in ({"line": {"lte": 2}}, MetadataFilters(filters=[first])):
+        page = sightline.search_images(collection=ALBUM, filters=filters)
+        assert page.total == 2
+        assert {hit.caption for hit in page} == set(CAPTIONS[:2])
 
 
 def test_an_image_may_be_given_as_bytes_or_path(sightline: Sightline, tmp_path: Path) -> None:
@@ -119,6 +128,29 @@ async def test_the_client_opens_and_closes_in_async_code(installation: Settings)
     with pytest.raises(RuntimeError, match="not open"):
         await sightline.alist_collections()
     await sightline.aclose()
+
+
+def test_a_process_ends_with_an_open_client(installation: Settings) -> None:
+    assert installation.database.url is not None
+    program = (
+        "from sightline.client import Sightline;"
+        "client = Sightline().open();"
+        "print(len(client.search_images('bus', limit=1)))"
+    )
+    variables = {
+        variable("data_dir"): str(installation.data_dir),
+        variable("database.url"): installation.database.url.get_secret_value(),
+        variable("encoder.model"): installation.encoder.model,
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=dict(os.environ) | variables,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (ended.stdout, ended.stderr) == ("1\n", "")
 
 
 def test_a_client_can_be_opened_again(tmp_path: Path) -> None:

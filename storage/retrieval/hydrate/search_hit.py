@@ -76,7 +76,7 @@ class SearchHit:
     def fields(self) -> dict[str, Any]:
         """Return all known fields except id, text and score, and the metadata, flat.
 
-        A metadata key with the name of a field has the prefix ``metadata.``.
+        A metadata key with the name of a field has the prefix ``metadata.``. Texts are on one line.
         """
         values = {name: getattr(self, name) for name in _FIELDS}
         known = {name: _json(value) for name, value in values.items() if _is_known(value)}
@@ -84,7 +84,8 @@ class SearchHit:
             _METADATA_PREFIX + key if key in _FIELDS else key: value
             for key, value in self.metadata.items()
         }
-        return known | own
+        # LlamaIndex shows a model one line for each field: no value may pass for another field.
+        return {_one_line(key): _one_line(value) for key, value in (known | own).items()}
 
 
 def technical_fields(fields: Mapping[str, Any]) -> list[str]:
@@ -169,6 +170,10 @@ def _clean(value: Any) -> Any:
 
 def _is_known(value: object) -> bool:
     return value is not None and value is not False and value != ()
+
+
+def _one_line(value: Any) -> Any:
+    return " ".join(value.split()) if isinstance(value, str) and "\n" in value else value
 
 
 def _json(value: Any) -> Any:

@@ -124,6 +124,12 @@ async def test_hidden_characters_do_not_reach_a_node(
     assert image.node.metadata["note"] == passage.node.metadata["note"] == ["xy"]
 
 
+async def test_metadata_cannot_pass_for_another_field(corpus: Corpus, images: ImageSearch) -> None:
+    await corpus.add("rose", caption="a rose", metadata={"note": "x\nsource: other.jpg"})
+    (node,) = await ImageRetriever(images).aretrieve("rose")
+    assert "note: x source: other.jpg" in node.node.get_content(MetadataMode.LLM).splitlines()
+
+
 async def test_a_passage_retriever_returns_text_nodes(
     album: Corpus, passages: PassageSearch
 ) -> None:
