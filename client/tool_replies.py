@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ from sightline.storage.retrieval.search_types import SearchReport, SearchResults
 
 if TYPE_CHECKING:
     from mcp.types import CallToolResult
+
+
+_HINT = "Is this a Sightline server of this version?"
 
 
 class ToolCallError(SightlineError):
@@ -66,19 +69,19 @@ def parse_reply(tool: str, result: CallToolResult) -> ToolReply:
     except (IndexError, ValueError):
         data = None
     if not isinstance(data, dict):
-        raise ToolCallError(f"The reply of {tool} is no JSON object. Is this a Sightline server?")
+        raise ToolCallError(f"The reply of {tool} is no JSON object. {_HINT}")
     images = [base64.b64decode(each.data) for each in result.content if each.type == "image"]
     return ToolReply(data, images)
 
 
 def image_page(data: Mapping[str, Any]) -> HitPage:
-    """Return the hits of ``search_images``."""
-    return _page(data, [_image_hit(hit, data) for hit in data["hits"]])
+    """Return the hits of ``search_images``. Raises ToolCallError for other JSON."""
+    return _page(data, _image_hit)
 
 
 def text_page(data: Mapping[str, Any]) -> HitPage:
-    """Return the hits of ``search_text``."""
-    return _page(data, [_text_hit(hit, data) for hit in data["hits"]])
+    """Return the hits of ``search_text``. Raises ToolCallError for other JSON."""
+    return _page(data, _text_hit)
 
 
 def to_results(page: HitPage) -> SearchResults[SearchHit]:
@@ -93,7 +96,13 @@ def to_results(page: HitPage) -> SearchResults[SearchHit]:
     return SearchResults(tuple(page.hits), report)
 
 
-def _page(data: Mapping[str, Any], hits: list[SearchHit]) -> HitPage:
+def _page(
+    data: Mapping[str, Any], to_hit: Callable[[Mapping[str, Any], Mapping[str, Any]], SearchHit]
+) -> HitPage:
+    try:
+        hits = [to_hit(hit, data) for hit in data["hits"]]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ToolCallError(f"The reply has no hits of a search ({error!r}). {_HINT}") from error
     return HitPage(
         hits=hits,
         notes=list(data.get("notes") or ()),
@@ -122,7 +131,8 @@ def _image_hit(hit: Mapping[str, Any], data: Mapping[str, Any]) -> SearchHit:
 
 def _text_hit(hit: Mapping[str, Any], data: Mapping[str, Any]) -> SearchHit:
     image: Mapping[str, Any] = hit.get("image") or {}
-    start, end, *_ = [*(hit.get("seconds") or [image.get("seconds")]), None, None]
+    seconds: list[float | None] = hit.get("seconds") or [image.get("seconds")]
+    start, end, *_ = [*seconds, None, None]
     fields = _common(hit, data)
     fields["page"] = fields["page"] or image.get("page")
     return SearchHit(

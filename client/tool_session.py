@@ -51,6 +51,7 @@ class ToolSession:
         self._address = address
         self._explain = explain
         self._opened: _Opened | None = None
+        self._is_closed = False
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -58,6 +59,7 @@ class ToolSession:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._is_closed = True
         if self._opened is not None:
             await self._close(self._opened)
 
@@ -95,6 +97,8 @@ class ToolSession:
 
     async def _client(self) -> _Opened:
         async with self._opening:
+            if self._is_closed:
+                raise ConnectionFailedError(f"{self._address}: the client was closed.")
             if self._opened is None or self._opened.task is None or self._opened.task.done():
                 opened = _Opened(asyncio.get_running_loop().create_future())
                 opened.task = asyncio.create_task(self._hold(opened), name="MCP session")

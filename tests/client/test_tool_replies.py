@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 from mcp.types import CallToolResult, ImageContent, TextContent
@@ -42,6 +43,13 @@ def test_an_error_has_the_text_of_the_tool() -> None:
 def test_a_reply_of_another_server_is_an_error(texts: tuple[str, ...]) -> None:
     with pytest.raises(ToolCallError, match="Is this a Sightline server"):
         parse_reply("search_text", result(*texts))
+
+
+@pytest.mark.parametrize("data", [{}, {"hits": 1}, {"hits": [1]}, {"hits": [{"asset": "a"}]}])
+def test_hits_of_another_server_are_an_error(data: dict[str, Any]) -> None:
+    for parse in (image_page, text_page):
+        with pytest.raises(ToolCallError, match="Is this a Sightline server"):
+            parse(data)
 
 
 def test_an_image_hit_has_caption_passage_and_the_shared_collection() -> None:

@@ -196,6 +196,17 @@ def test_a_malformed_token_is_an_error(token: str) -> None:
         Sightline("https://host/mcp", token=token).open()
 
 
+def test_closing_the_client_ends_a_running_call(settings: Settings) -> None:
+    counter = Counter()
+    with serving(settings, counter) as (url, _), ThreadPoolExecutor(1) as caller:
+        sightline = Sightline(url).open()
+        waiting = caller.submit(sightline.call, "read")
+        assert counter.called.wait(60)
+        sightline.close()
+        with pytest.raises(SightlineError, match="closed"):
+            waiting.result(60)
+
+
 def test_a_call_has_a_time_limit(settings: Settings) -> None:
     counter = Counter()
     with (
