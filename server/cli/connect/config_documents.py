@@ -6,17 +6,16 @@ Every change is checked: the new text must parse to the old content with exactly
 from __future__ import annotations
 
 import copy
-import io
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from sightline.server.cli.connect import jsonc_edit
-from sightline.storage.errors import StorageError
+from sightline.server.cli.connect import jsonc_edit, yaml_edit
+from sightline.storage.errors import ConfigurationError
 
-Format = Literal["json", "toml", "yaml"]
 Entry = Mapping[str, Any]
 
 
@@ -65,9 +64,13 @@ class ConfigDocument(ABC):
         return servers
 
     def _checked(self, text: str, expected: Mapping[str, Any]) -> str:
-        if self.parse(text) != expected:
-            raise StorageError("The file cannot be edited without a loss. Use --print.")
-        return text
+        with suppress(ValueError):
+            if self.parse(text) == expected:
+                return text
+        raise ConfigurationError(
+            "The form of the configuration file is not supported. It was not changed. Add the "
+            "output of --print yourself."
+        )
 
 
 class JsonConfig(ConfigDocument):
@@ -90,20 +93,27 @@ class TomlConfig(ConfigDocument):
         return tomllib.loads(text)
 
     def _set(self, text: str, name: str, entry: Entry) -> str:
+        # Servers with dotted keys and in an inline table cannot contain a table.
+        for inline in (False, True):
+            with suppress(ValueError):
+                changed = self._set_table(text, name, entry, inline=inline)
+                if self.parse(changed).get(self.section, {}).get(name) == entry:
+                    return changed
+        return text
+
+    def _set_table(self, text: str, name: str, entry: Entry, *, inline: bool) -> str:
         import tomlkit
 
         document = tomlkit.parse(text)
         if self.section not in document:
             document[self.section] = tomlkit.table(is_super_table=True)
-        # Without a sub-table for the environment, which is easier to read in one line.
-        table = tomlkit.table()
+        table: Any = tomlkit.inline_table() if inline else tomlkit.table()
         for key, value in entry.items():
+            item = value
             if isinstance(value, Mapping):
-                inline = tomlkit.inline_table()
-                inline.update(value)
-                table[key] = inline
-            else:
-                table[key] = value
+                item = tomlkit.inline_table()
+                item.update(value)
+            table[key] = item
         servers: Any = document[self.section]
         servers[name] = table
         return tomlkit.dumps(document)
@@ -125,43 +135,10 @@ class YamlConfig(ConfigDocument):
     """YAML, with its comments."""
 
     def parse(self, text: str) -> dict[str, Any]:
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
-
-        try:
-            content = YAML(typ="safe", pure=True).load(text)
-        except YAMLError as error:
-            raise ValueError(" ".join(str(error).split())) from error
-        if content is not None and not isinstance(content, dict):
-            raise ValueError("is not a mapping")
-        return content or {}
+        return yaml_edit.parse_yaml(text)
 
     def _set(self, text: str, name: str, entry: Entry) -> str:
-        document = self._load(text)
-        if document is None:  # nothing, or only comments
-            return text + self._dump({self.section: {name: dict(entry)}})
-        if not document.get(self.section):
-            document[self.section] = {}
-        document[self.section][name] = dict(entry)
-        return self._dump(document)
+        return yaml_edit.set_item(text, self.section, name, entry)
 
     def _remove(self, text: str, name: str) -> str:
-        document = self._load(text)
-        del document[self.section][name]
-        return self._dump(document)
-
-    def _load(self, text: str) -> Any:
-        return self._yaml().load(text)
-
-    def _dump(self, document: Any) -> str:
-        stream = io.StringIO()
-        self._yaml().dump(document, stream)
-        return stream.getvalue()
-
-    def _yaml(self) -> Any:
-        from ruamel.yaml import YAML
-
-        yaml = YAML(typ="rt", pure=True)
-        yaml.preserve_quotes = True
-        yaml.width = 1 << 20  # never breaks a long path
-        return yaml
+        return yaml_edit.remove_item(text, self.section, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import stat
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mcp import Client, StdioServerParameters
-from ruamel.yaml import YAML
 
 from sightline.server.cli import main
 from sightline.server.cli.connect import connect_command
@@ -61,7 +60,7 @@ EXISTING = {
 PARSERS: dict[str, Callable[[str], Any]] = {
     "json": json.loads,
     "toml": tomllib.loads,
-    "yaml": lambda text: YAML(typ="safe").load(io.StringIO(text)),
+    "yaml": yaml.safe_load,
 }
 ALL = pytest.mark.parametrize("client", list(CLIENTS))
 
@@ -234,6 +233,40 @@ def test_a_malformed_file_is_refused_without_a_change(
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     assert main(["connect"]) == 0
     assert "unreadable" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text", ["extensions: {a: {b: 1}}\n", "{extensions: {}}\n", "a: 1\n...\n", "extensions: ~\n"]
+)
+def test_a_form_that_cannot_be_edited_is_not_changed(
+    text: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config_path(home, "goose")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert main(["connect", "goose"]) == 2
+    assert "not supported" in capsys.readouterr().err
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[mcp_servers.a]\ncommand = "x" # x\n\n[tui]\nb = 1\n\n[mcp_servers.c]\ncommand = "y"\n',
+        'mcp_servers.a.command = "x" # x\nmodel = "m"\n',
+        'mcp_servers = {a = {command = "x"}} # x\nmodel = "m"\n',
+        '[mcp_servers]\n\n[mcp_servers.a] # x\ncommand = "x"\n[mcp_servers.a.env]\nB = "1"\n',
+    ],
+)
+def test_every_form_of_toml_tables_is_edited(text: str, home: Path) -> None:
+    path = config_path(home, "codex")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert main(["connect", "codex"]) == 0
+    assert "sightline" in parsed(path)["mcp_servers"]
+    assert "# x" in path.read_text()
+    assert main(["connect", "codex", "--remove"]) == 0
+    assert parsed(path) == tomllib.loads(text)
 
 
 @ALL
