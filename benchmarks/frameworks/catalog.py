@@ -69,11 +69,25 @@ FRAMEWORKS: Mapping[str, Framework] = {
         "with_llamaindex.py",
         ("llama-index-core", "llama-index-tools-mcp", "llama-index-llms-openai"),
     ),
-    "crewai": Framework("CrewAI", "with_crewai.py", ("crewai", "mcp")),
+    "crewai": Framework(
+        "CrewAI",
+        "with_crewai.py",
+        ("crewai", "crewai-tools[mcp]"),
+        faults={
+            "image": "results of tools are text, the image is dropped "
+            "(https://github.com/crewAIInc/crewAI/issues/4016)"
+        },
+    ),
     "google_adk": Framework("Google ADK", "with_google_adk.py", ("google-adk", "mcp")),
     "google_genai": Framework("Google Gen AI SDK", "with_google_genai.py", ("google-genai", "mcp")),
     "semantic_kernel": Framework(
-        "Semantic Kernel", "with_semantic_kernel.py", ("semantic-kernel[mcp]",)
+        "Semantic Kernel",
+        "with_semantic_kernel.py",
+        ("semantic-kernel[mcp]",),
+        faults={
+            "image": "results of functions are text; the program asks for links instead "
+            "(https://github.com/microsoft/semantic-kernel/issues/11161)"
+        },
     ),
     "smolagents": Framework(
         "smolagents", "with_smolagents.py", ("smolagents[mcp,openai]", "mcp<2")
@@ -82,6 +96,10 @@ FRAMEWORKS: Mapping[str, Framework] = {
         "AutoGen",
         "with_autogen.py",
         ("autogen-agentchat", "autogen-ext[mcp,openai]", "mcp<2"),
+        faults={
+            "image": "results of tools are text, the image is replaced by a word "
+            "(https://github.com/microsoft/autogen/issues/5250)"
+        },
     ),
     "strands": Framework("Strands Agents", "with_strands.py", ("strands-agents[openai]",)),
     "haystack": Framework("Haystack", "with_haystack.py", ("haystack-ai", "mcp-haystack")),

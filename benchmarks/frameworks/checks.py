@@ -127,6 +127,8 @@ def check_image(request: Json | None, call: str) -> Outcome:
         return Outcome(False, f"base64 as text, {tokens} tokens")
     if not images:
         return Outcome(False, "no image")
+    if any(message.get("role") == "tool" and list(_images(message)) for message in parts):
+        return Outcome(False, "image in a message of role 'tool', which OpenAI rejects")
     return Outcome(True, f"{len(images[0]) // 1024} KiB")
 
 

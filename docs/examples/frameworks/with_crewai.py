@@ -1,14 +1,15 @@
-"""CrewAI: pip install crewai mcp."""
+"""CrewAI: pip install crewai "crewai-tools[mcp]"."""
 
-import asyncio
 import os
 
 from crewai import Agent
-from crewai.mcp import MCPServerHTTP, MCPServerStdio
+from crewai_tools import MCPServerAdapter
+from mcp import StdioServerParameters
 
 URL = os.environ.get("SIGHTLINE_URL")  # without it, the program starts the server itself
-STDIO = MCPServerStdio(command="sightline", args=["serve"])
+STDIO = StdioServerParameters(command="sightline", args=["serve"])
+HTTP = {"url": URL, "transport": "streamable-http", "timeout": 60}
 
-servers = [MCPServerHTTP(url=URL) if URL else STDIO]  # a call may take 30 s, which is fixed
-agent = Agent(role="Librarian", goal="Find", backstory="-", llm="openai/gpt-4.1", mcps=servers)
-print(asyncio.run(agent.kickoff_async("Which picture shows a bicycle? Look at it.")).raw)
+with MCPServerAdapter(HTTP if URL else STDIO, connect_timeout=60) as tools:
+    agent = Agent(role="Librarian", goal="Find", backstory="-", llm="openai/gpt-4.1", tools=tools)
+    print(agent.kickoff("Which picture shows a bicycle? Look at it.").raw)
