@@ -22,7 +22,7 @@ from sightline.storage.files import SpecialFileError, open_real
 _BLOB = "object:"
 _FILE = "file:"
 _HEX = re.compile(r"[0-9a-f]{64}")
-_MAX_BYTES = 2 * 1024**3
+MAX_BLOB_BYTES = 2 * 1024**3
 # A temporary file older than this was left by a killed process.
 _PARTIAL_FILE_SECONDS = 3600
 
@@ -65,7 +65,7 @@ class BlobStore:
         return self._resolve(location).is_file()
 
     def read(
-        self, location: str, sha256: bytes, *, name: str, max_bytes: int = _MAX_BYTES
+        self, location: str, sha256: bytes, *, name: str, max_bytes: int = MAX_BLOB_BYTES
     ) -> bytes:
         """Return the bytes of a location after checking their SHA-256.
 

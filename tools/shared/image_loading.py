@@ -17,7 +17,7 @@ from sightline.storage.ingest.decode.image_decoder import (
 )
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
-from sightline.storage.records.assets import Asset
+from sightline.storage.records.assets import Asset, AssetTextLine
 from sightline.storage.records.source_text import fetch_document
 from sightline.storage.types import Box
 from sightline.tools.shared.dependencies import Dependencies, principal
@@ -100,6 +100,26 @@ async def render_asset(
         reason = _DOCUMENT_ERRORS.get(jpeg.document_error, "cannot be rendered again")
         note = f"The document {reason}: its stored page picture was enlarged, without more detail."
     return EncodedImage(jpeg.data, "image/jpeg", jpeg.width, jpeg.height, note)
+
+
+async def load_text_lines(
+    deps: Dependencies, asset: Asset, stored: Sequence[AssetTextLine]
+) -> Sequence[AssetTextLine]:
+    """Return the stored text of an asset, and the lines of the text layer of a page.
+
+    Lines of a text layer are read from the document, because only its paragraphs are stored. If
+    that fails, there are none.
+    """
+    page = None
+    if any(line.paragraph_box for line in stored):
+        page = await _document_page(deps, asset)
+    if page is None:
+        return stored
+    try:
+        lines = await deps.decoder.text_lines(page, principal=principal())
+    except MediaError:
+        return stored
+    return [*(AssetTextLine(text, box) for text, box in lines), *stored]
 
 
 @asynccontextmanager

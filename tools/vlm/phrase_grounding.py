@@ -73,16 +73,19 @@ def locate_text(words: str, lines: Sequence[AssetTextLine], size: Size) -> Phras
     """Return where the words are written on an upright image of ``size`` pixels.
 
     Words match as a quoted phrase of `search_text` does, also over several lines. A box is that of
-    the whole lines, or of the paragraph of a text layer.
+    the whole lines; if they are in no line, that of a paragraph of the text layer.
     """
-    boxed = [TextBox(line.text, box) for line in lines if (box := line.box or line.paragraph_box)]
-    if not boxed:
+    boxed = [TextBox(line.text, line.box) for line in lines if line.box]
+    paragraphs = [TextBox(line.text, line.paragraph_box) for line in lines if line.paragraph_box]
+    if not boxed and not paragraphs:
         note = "no text was read on this image at ingest"
         return PhraseLocation(words, "absent", (), (note,), "text")
     phrase = parse_phrase(words)
     matches = PhraseMatches([], complete=True)
     if phrase is not None:
         matches = find_phrase(phrase, boxed, _MAX_BOXES)
+        if not matches.occurrences and paragraphs:
+            matches = find_phrase(phrase, paragraphs, _MAX_BOXES)
     found = list(dict.fromkeys(box for boxes in matches.occurrences for box in boxes))
     boxes = tuple(ParsedBox(words, box, to_pixels(box, size)) for box in found[:_MAX_BOXES])
     if not boxes:

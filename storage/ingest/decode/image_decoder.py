@@ -15,6 +15,7 @@ from PIL import Image
 
 from sightline.storage.errors import MediaError
 from sightline.storage.fair_semaphore import FairSemaphore
+from sightline.storage.ingest.decode.ocr_layout import normalize_box
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.ingest.decode.render.view import crop_pixels, view_edge
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
@@ -151,6 +152,13 @@ class ImageDecoder:
                     return replace(picture, document_error=error.code)
         return await self._run(request, _parse_jpeg, principal, max_bytes)
 
+    async def text_lines(
+        self, page: DocumentPage, *, principal: str | None = None
+    ) -> list[tuple[str, Box]]:
+        """Return the text layer of a page, with the box of each run, in file order."""
+        request = messages.PageTextRequest(page.document, page.page)
+        return await self._run(request, _parse_lines, principal, messages.MAX_FRAME_BYTES)
+
     async def close(self) -> None:
         """Stop the processes and cancel the running calls."""
         running = tuple(self._running)
@@ -199,6 +207,15 @@ def _parse_image(part: messages.JobPart) -> DecodedImage:
     size = (part.width, part.height)
     image = Image.frombuffer("RGB", size, part.pixels, "raw", "RGB", 0, 1)
     return DecodedImage(image, part.source_size)
+
+
+def _parse_lines(part: messages.JobPart) -> list[tuple[str, Box]]:
+    if not isinstance(part, messages.TextLines):
+        raise messages.ProtocolError(f"a {type(part).__name__} for text")
+    try:
+        return [(text, normalize_box(box)) for text, box, _ in part.lines]
+    except ValueError as error:
+        raise messages.ProtocolError(f"an invalid line: {error}") from error
 
 
 def _parse_jpeg(part: messages.JobPart) -> RenderedJpeg:

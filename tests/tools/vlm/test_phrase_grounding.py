@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from reportlab.pdfgen.canvas import Canvas
 
 from sightline.storage.db.pool import Database
 from sightline.storage.records.assets import AssetTextLine
@@ -217,26 +218,31 @@ async def test_quoted_words_are_drawn_on_an_image_without_a_model(
     assert picture.size == (1024, 683)
 
 
+def bill(canvas: Canvas) -> None:
+    for row, (left, right) in enumerate(
+        [("Subtotal", "28.10"), ("Tax", "2.80"), ("Total", "30.90")]
+    ):
+        canvas.drawString(50, 500 - 14 * row, left)
+        canvas.drawString(300, 500 - 14 * row, right)
+
+
 async def test_quoted_words_are_located_in_the_text_layer_of_a_page(
     empty_environment: ToolEnvironment, tmp_path: Path
 ) -> None:
     folder = tmp_path / "documents"
     folder.mkdir()
-    (folder / "bill.pdf").write_bytes(
-        pdf(
-            lambda canvas: (
-                canvas.drawString(50, 500, "Total"),
-                canvas.drawString(300, 500, "30.90"),
-            )
-        )
-    )
+    (folder / "bill.pdf").write_bytes(pdf(bill))
+    request = {"phrases": ['"Total 30.90"'], "inline": False}
     async with empty_environment.replace(roots=(folder,)).serve() as tools:
         await tools.call("add_images", collection="album", paths=[str(folder)])
         (asset,) = (await tools.ids()).values()
-        result = await tools.call(
-            "annotate_image", asset=asset, phrases=['"Total 30.90"'], inline=False
-        )
-    (found,) = result["boxes"]
+        result = await tools.call("annotate_image", asset=asset, **request)
+        (folder / "bill.pdf").unlink()
+        gone = await tools.call("annotate_image", asset=asset, **request)
+    (found,), (paragraph,) = result["boxes"], gone["boxes"]
     x0, y0, x1, y1 = found["box"]
     assert (x0, x1) == (pytest.approx(50 / 420, abs=0.01), pytest.approx(0.79, abs=0.03))
-    assert y0 < 1 - 500 / 595 < y1 < y0 + 0.05
+    assert y0 < 1 - 472 / 595 < y1 < y0 + 0.03
+    assert paragraph["box"][0] == pytest.approx(x0)
+    assert paragraph["box"][1] < y0 - 0.03
+    assert paragraph["box"][3] == pytest.approx(y1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from sightline.storage.blobs import BlobStore
+from sightline.storage.blobs import MAX_BLOB_BYTES, BlobStore
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay
 from sightline.storage.ingest.decode.render.view import draw_in_crop, encode_jpeg, load_view
@@ -64,6 +64,11 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
             yield messages.LoadedImage(image.width, image.height, size, image.tobytes())
         case messages.RenderImageRequest():
             yield _render(request, limits)
+        case messages.PageTextRequest():
+            from sightline.storage.ingest.decode.worker.pdf import page_lines
+
+            lines = page_lines(_read_blob(request.document, limits.max_file_bytes), request.page)
+            yield messages.TextLines("page_text", 0, lines, request.page)
         case messages.AnalyzeRequest():
             from sightline.storage.ingest.decode.worker.passages import pack_analysis
 
@@ -81,15 +86,18 @@ def _load_view(
     if request.data is not None:
         data = request.data
     elif request.blob is not None:
-        blob = request.blob
-        store = BlobStore(Path(blob.data_dir))
-        data = store.read(blob.location, bytes.fromhex(blob.sha256), name=blob.name)
+        data = _read_blob(request.blob)
     else:
         data, _ = read_file(str(request.path), limits.max_file_bytes)
     min_edge = request.min_edge if isinstance(request, messages.RenderImageRequest) else 0
     return load_view(
         data, limits.max_pixels, crop=request.crop, max_edge=request.max_edge, min_edge=min_edge
     )
+
+
+def _read_blob(blob: messages.BlobSource, max_bytes: int = MAX_BLOB_BYTES) -> bytes:
+    store, sha256 = BlobStore(Path(blob.data_dir)), bytes.fromhex(blob.sha256)
+    return store.read(blob.location, sha256, name=blob.name, max_bytes=max_bytes)
 
 
 def _render_page(
@@ -102,12 +110,7 @@ def _render_page(
     from sightline.storage.ingest.decode.worker.pdf import render_page_part
 
     try:
-        data = BlobStore(Path(document.data_dir)).read(
-            document.location,
-            bytes.fromhex(document.sha256),
-            name=document.name,
-            max_bytes=limits.max_file_bytes,
-        )
+        data = _read_blob(document, limits.max_file_bytes)
         return render_page_part(data, request.page, request.crop, request.page_edge), None
     except MediaError as error:
         return None, error.code

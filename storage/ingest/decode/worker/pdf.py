@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -68,11 +69,7 @@ def render_page_part(data: bytes, page: int, crop: Box | None, edge: int) -> Ima
 
     ``page`` starts at 1. Only the part is rendered. Raises MediaError.
     """
-    document = _open(data)
-    try:
-        if not 1 <= page <= len(document):
-            raise MediaError("broken", f"has no page {page:,}")
-        loaded = document[page - 1]
+    with _open_page(data, page) as loaded:
         width, height = _page_size(loaded)
         x0, y0, x1, y1 = crop or (0.0, 0.0, 1.0, 1.0)
         scale = edge / max((x1 - x0) * width, (y1 - y0) * height)
@@ -83,8 +80,27 @@ def render_page_part(data: bytes, page: int, crop: Box | None, edge: int) -> Ima
         points = tuple(max(0.0, pixels - 0.5) / scale for pixels in margins)
         image: Image.Image = loaded.render(scale=scale, crop=points).to_pil()
         return image.convert("RGB")
+
+
+def page_lines(data: bytes, page: int) -> list[tuple[str, Box, float]]:
+    """Return the runs of the text layer of a page as in `TextLines`.
+
+    ``page`` starts at 1. Raises MediaError.
+    """
+    with _open_page(data, page) as loaded:
+        return list(_text_layer(loaded, _MAX_PAGE_CHARS))
+
+
+@contextmanager
+def _open_page(data: bytes, page: int) -> Iterator[pypdfium2.PdfPage]:
+    """Open one page, from 1. Every error in the block becomes a MediaError."""
+    document = _open(data)
+    try:
+        if not 1 <= page <= len(document):
+            raise MediaError("broken", f"has no page {page:,}")
+        yield document[page - 1]
     except (pypdfium2.PdfiumError, ValueError, OSError) as error:
-        raise MediaError("broken", f"page {page:,} cannot be rendered: {error}") from error
+        raise MediaError("broken", f"page {page:,} cannot be read: {error}") from error
     finally:
         document.close()
 

@@ -104,6 +104,13 @@ class RenderImageRequest(NamedTuple):
     page_edge: int = 0
 
 
+class PageTextRequest(NamedTuple):
+    """Return the text layer of a ``page`` (from 1) of a PDF as one `TextLines`."""
+
+    document: BlobSource
+    page: int
+
+
 class DecodeRequest(NamedTuple):
     """Decode one source: a path, or bytes sent along.
 
@@ -302,7 +309,7 @@ class JobEnd(NamedTuple):
 
 Request = (
     HashRequest | ArchiveRequest | TreeRequest | LoadImageRequest | RenderImageRequest
-    | DecodeRequest | AnalyzeRequest
+    | PageTextRequest | DecodeRequest | AnalyzeRequest
 )  # fmt: skip
 JobPart = (
     WorkerAlive | FileHash | FoundFile | LoadedImage | RenderedImage | ImagePart | TilePart

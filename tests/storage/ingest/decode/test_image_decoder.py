@@ -172,6 +172,17 @@ async def test_a_part_of_a_page_is_rendered_only_if_it_would_be_enlarged(tmp_pat
         assert await mean(1024, changed) == (255, "changed")
 
 
+async def test_the_text_layer_of_a_page_is_read(tmp_path: Path) -> None:
+    page = stored_page(BlobStore(tmp_path), pdf(lambda canvas: canvas.drawString(42, 535, "Total")))
+    async with decoder(workers=1) as opens:
+        ((text, box),) = await opens.text_lines(page)
+        with pytest.raises(MediaError, match="has no page 2"):
+            await opens.text_lines(replace(page, page=2))
+    assert text == "Total"
+    assert box[0] == pytest.approx(0.1, abs=0.01)
+    assert box[1] < 0.1 < box[3] + 0.01
+
+
 async def test_a_page_that_ends_its_worker_is_enlarged_from_its_picture(tmp_path: Path) -> None:
     page = stored_page(BlobStore(tmp_path), pdf(lambda canvas: canvas.rect(0, 0, 9, 9, fill=1)))
     page = replace(page, picture_size=(48, 32))
