@@ -17,7 +17,7 @@ from sightline.storage.db.queries import Connection
 from sightline.storage.errors import shown
 from sightline.storage.records import assets
 from sightline.storage.records.assets import FileAsset, FilePassage
-from sightline.storage.retrieval import hydration
+from sightline.storage.retrieval.hydrate import hydration
 from sightline.storage.types import PassageKind
 from sightline.storage.unicode_forms import normalize_form
 

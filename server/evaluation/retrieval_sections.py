@@ -33,7 +33,7 @@ from sightline.server.evaluation.retrieval_results import (
 )
 from sightline.storage.errors import UnknownAssetError
 from sightline.storage.records import assets
-from sightline.storage.retrieval import hydration
+from sightline.storage.retrieval.hydrate import hydration
 from sightline.tools.shared import images
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.tool_results import shorten

@@ -1,7 +1,7 @@
 """Search for images and passages.
 
 Layers: `image_search`, `passage_search` > `search_pipeline` > `query_planner`, `ranking`,
-`hydration` > `retrievers` > `filters`. `llama_index` is not imported here: it takes seconds.
+`hydrate` > `retrievers` > `filters`. `llama_index` is not imported here: it takes seconds.
 """
 
 from sightline.storage.retrieval.image_search import ImageSearch

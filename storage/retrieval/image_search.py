@@ -10,7 +10,7 @@ from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, TextEnco
 from sightline.storage.records import assets
 from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope
-from sightline.storage.retrieval.hydration import image_text, load_passages, load_regions
+from sightline.storage.retrieval.hydrate.hydration import image_text, load_passages, load_regions
 from sightline.storage.retrieval.query_planner import (
     encode_query,
     load_example_vectors,

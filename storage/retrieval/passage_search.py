@@ -10,7 +10,7 @@ from sightline.storage.interfaces import EncoderIdentity, TextEncoder
 from sightline.storage.records import assets
 from sightline.storage.retrieval.filters.filter_columns import PASSAGES
 from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
-from sightline.storage.retrieval.hydration import load_passages
+from sightline.storage.retrieval.hydrate.hydration import load_passages
 from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever

@@ -1,1 +1,1 @@
-"""What hits show: their values for library users."""
+"""Load what hits show, by id, and describe hits in plain values."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sightline.storage.records.assets import Asset
-from sightline.storage.retrieval.hydration import image_text
+from sightline.storage.retrieval.hydrate.hydration import image_text
 from sightline.storage.retrieval.search_types import ImageHit, PassageHit
 from sightline.storage.text.hidden_characters import remove_hidden
 from sightline.storage.types import Box, Json

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sightline.storage.retrieval.hydration import match_box
+from sightline.storage.retrieval.hydrate.hydration import match_box
 from sightline.storage.types import Box
 
 TOP, MIDDLE, END = (0.1, 0.1, 0.9, 0.2), (0.1, 0.4, 0.5, 0.5), (0.2, 0.8, 0.6, 0.9)
