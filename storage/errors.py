@@ -21,6 +21,7 @@ SightlineError
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 _MAX_VALUE_CHARS = 200
 _MAX_CHOICES = 20
@@ -71,10 +72,18 @@ class InvalidArgumentError(SightlineError):
 
 
 class UnknownNameError(InvalidArgumentError):
-    """A name is unknown: ``Unknown collection 'x'. Available: 'album', 'receipts'.``"""
+    """A name is unknown: ``Unknown collection 'x'. Available: 'album', 'receipts'.``
+
+    If there are too many names to list, the similar ones are named first.
+    """
 
     def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
-        super().__init__(f"Unknown {what} {shown(name)}. Available: {choices(known)}.")
+        names = list(known)
+        similar = ""
+        if len(names) > _MAX_CHOICES:
+            close = get_close_matches(str(name)[:_MAX_VALUE_CHARS], names, n=5)
+            similar = f" Similar: {choices(close)}." if close else ""
+        super().__init__(f"Unknown {what} {shown(name)}.{similar} Available: {choices(names)}.")
 
 
 class UnknownAssetError(UnknownNameError):

@@ -276,3 +276,14 @@ async def test_a_deletion_waits_for_the_writer_of_an_ingest(
         with pytest.raises(LockTimeoutError, match=r"collection 'album' locked.*Nothing was"):
             await delete_sources(database, store, "album", names=["album/0.jpg"])
     assert (await delete_collection(database, store, "album")).sources == 1
+
+
+async def test_of_many_collections_the_similar_ones_are_named(
+    database: Database, tmp_path: Path
+) -> None:
+    async with database.connection() as connection:
+        for number in range(30):
+            await collections.ensure(connection, f"lot-{number:02}")
+        await collections.ensure(connection, "receipts")
+    with pytest.raises(UnknownNameError, match=r"'reciepts'\. Similar: 'receipts'\. Available:"):
+        await delete_collection(database, BlobStore(tmp_path), "reciepts")

@@ -81,6 +81,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             *("XDG_CONFIG_HOME", "APPDATA", "CODEX_HOME", "CLAUDE_CONFIG_DIR", "GOOSE_PATH_ROOT"),
         ):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("SIGHTLINE_CONFIG", "")  # restored after a test with --config
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
