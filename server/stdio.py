@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from sightline.server.app import create_app
 from sightline.server.config import Settings
+from sightline.server.observability import traces
 from sightline.server.observability.gc_freeze import gc_paused
 
 
@@ -43,6 +44,7 @@ async def serve(settings: Settings) -> NoReturn:
         finish(0)
     elif app.runtime is not None:
         await app.runtime.close()
+    traces.shut_down()
     logging.shutdown()
     sys.stderr.flush()
     os._exit(exit_code.result())

@@ -62,6 +62,8 @@ _TOOLS = (
 
 #: Tools whose arguments contain images. The arguments of all others are small.
 UPLOAD_TOOLS = frozenset({"add_images", "search_images"})
+#: For traces, which contain no other names of a caller.
+TOOL_NAMES = frozenset(entry[0].__name__.rpartition(".")[2] for entry in _TOOLS) | {"query_sql"}
 
 
 def register_all(mcp: MCPServer) -> None:

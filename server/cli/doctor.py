@@ -19,6 +19,7 @@ from sightline.server.config.hosts import MCP_PATH
 from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
+from sightline.server.observability import traces
 from sightline.server.observability.metrics import Metrics
 from sightline.server.observability.terminal import write_lines
 from sightline.server.runtime import Runtime
@@ -73,6 +74,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
     yield await _reranker(settings)
     yield _allowed_roots(settings)
     yield _http(settings)
+    yield _traces()
 
 
 def check_python(version: tuple[int, int, int]) -> Diagnosis:
@@ -216,3 +218,8 @@ def _http(settings: Settings) -> Diagnosis:
         methods.append(f"JSON Web Tokens of {settings.auth.jwt.issuer}")
     authentication = " and ".join(methods) or "no authentication, this machine only"
     return Diagnosis("ok", "HTTP", f"{settings.http.host}:{settings.http.port}, {authentication}")
+
+
+def _traces() -> Diagnosis:
+    found = traces.export_of(os.environ)
+    return Diagnosis("error" if found.state == "impossible" else "ok", "traces", found.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 
 from sightline.server.config import load_settings
 from sightline.server.observability.gc_freeze import gc_paused
@@ -20,11 +21,15 @@ def run_serve(arguments: argparse.Namespace) -> None:
     with gc_paused():
         from sightline.server import stdio
         from sightline.server.http import http_server
-        from sightline.server.observability import logs
+        from sightline.server.observability import logs, traces
 
     options = {"http__host": arguments.host, "http__port": arguments.port}
     settings = load_settings(
         **{name: value for name, value in options.items() if value is not None}
     )
     logs.configure(settings)
-    asyncio.run(http_server.serve(settings) if arguments.http else stdio.serve(settings))
+    traces.configure(os.environ)
+    try:
+        asyncio.run(http_server.serve(settings) if arguments.http else stdio.serve(settings))
+    finally:
+        traces.shut_down()

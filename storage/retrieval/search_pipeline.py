@@ -50,6 +50,7 @@ from sightline.storage.retrieval.search_types import (
 )
 from sightline.storage.retrieval.stage_runner import StageTimer, gather_or_cancel
 from sightline.storage.text.analyzer import remove_quotes
+from sightline.storage.tracing import span
 from sightline.storage.types import Level
 
 RequestT = TypeVar("RequestT", bound=Request)
@@ -261,10 +262,11 @@ async def retrieve_and_fuse(
     modalities = {retriever.name: retriever.modality for retriever in retrievers}
     timed_results = await gather_or_cancel([timed(retriever) for retriever in retrievers])
     results = dict(zip(modalities, timed_results, strict=True))
-    if visual_weight is None:
-        hits, weights = fuse_ranks(results)
-    else:
-        hits, weights = fuse_scores(results, modalities, visual_weight)
+    with span("fuse"):
+        if visual_weight is None:
+            hits, weights = fuse_ranks(results)
+        else:
+            hits, weights = fuse_scores(results, modalities, visual_weight)
     reports = {
         name: RetrieverReport(
             hits=len(result.hits),

@@ -8,6 +8,8 @@ from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from sightline.storage.tracing import span
+
 T = TypeVar("T")
 
 
@@ -35,10 +37,11 @@ class StageTimer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the duration of the block to the stage."""
+        """Add the duration of the block to the stage, which is also a span of a trace."""
         started = time.perf_counter()
         try:
-            yield
+            with span(name):
+                yield
         finally:
             elapsed = (time.perf_counter() - started) * 1000
             self.stages[name] = self.stages.get(name, 0.0) + elapsed

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sightline.storage.tracing import span
 from sightline.storage.types import Box
 from sightline.tools.answers.answer_context import Evidence, OcrEvidence, PassageEvidence
 from sightline.tools.answers.answer_parser import Claim
@@ -57,7 +58,9 @@ async def _verify(claim: Claim, context: CheckContext) -> VerifiedClaim:
     for checks in (TEXT_CHECKS, EVIDENCE_CHECKS, MODEL_CHECKS):
         stage: list[Finding] = []
         for check in checks:
-            if (finding := await check(claim, context)) is not None:
+            with span(f"check {check.__name__}"):
+                finding = await check(claim, context)
+            if finding is not None:
                 stage.append(finding)
                 context = replace(context, findings=(*context.findings, finding))
                 if finding.is_final:

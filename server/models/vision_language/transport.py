@@ -25,6 +25,7 @@ from sightline.storage.errors import (
     ModelUnavailableError,
     describe,
 )
+from sightline.storage.tracing import inject_trace_context
 from sightline.tools.vlm.vision_language_model import ModelRefusedError, ModelReplyError
 
 _MAX_ERROR_BYTES = 64_000
@@ -81,7 +82,9 @@ class HttpTransport:
 
         Raises `EndpointError`.
         """
-        headers, content = {}, None
+        headers: dict[str, str] = {}
+        content = None
+        inject_trace_context(headers)
         if body is not None:
             headers["Content-Type"] = "application/json"
             # With images the body has megabytes.

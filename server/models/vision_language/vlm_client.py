@@ -52,6 +52,7 @@ from sightline.storage.errors import (
 from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.isolation.caller import current_caller
 from sightline.storage.isolation.caller_cache import CallerCache
+from sightline.storage.tracing import Attribute, span
 from sightline.tools.vlm.vision_language_model import (
     ModelReplyError,
     ModelTimeoutError,
@@ -208,10 +209,19 @@ class VlmClient:
         call = _Call(request, self._endpoint)
         outcome: Outcome = "failed"
         usage = None
+        attributes: dict[str, Attribute] = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": self.model,
+        }
         try:
-            reply = await self._ask(call)
-            outcome = "cached" if reply.cached else "answered"
-            usage = None if reply.cached else reply.usage
+            with span(f"chat {self.model}", is_client=True, attributes=attributes) as active:
+                reply = await self._ask(call)
+                outcome = "cached" if reply.cached else "answered"
+                usage = None if reply.cached else reply.usage
+                active.set_attribute("sightline.cached", reply.cached)
+                if usage is not None:
+                    active.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)
+                    active.set_attribute("gen_ai.usage.output_tokens", usage.answer_tokens)
             return reply
         except ModelError as error:
             if isinstance(error, ModelTimeoutError):
