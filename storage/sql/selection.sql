@@ -60,3 +60,19 @@ SELECT count({value}) FROM {rows}
 
 -- name: count_with_metadata
 SELECT count(*) FROM {rows} AND coalesce({value}, 'null') NOT IN ('null', '[]')
+
+-- name: comparable_assets
+-- The largest picture first.
+SELECT a.id, a.collection_id, a.sha256, a.perceptual_hash
+FROM {rows}
+ORDER BY a.width::bigint * a.height DESC, a.id
+LIMIT %(limit)s
+
+-- name: image_spaces
+-- The embedding spaces of whole images, by collection.
+SELECT
+    u.collection_id, space.id, space.encoder AS name, space.weights, space.preprocessing,
+    space.dimension
+FROM sightline.collection_embedding_space AS u
+JOIN sightline.embedding_space AS space ON space.id = u.embedding_space_id
+WHERE u.level = 'asset' AND u.collection_id = ANY (%(collections)s)

@@ -1,4 +1,4 @@
-"""Group near-duplicates and diversify hits by maximal marginal relevance (MMR)."""
+"""Hide near-duplicates and diversify hits by maximal marginal relevance (MMR)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.ranking.fusion import FusedHit
-from sightline.storage.retrieval.retrievers.similarity_calibration import NEAR_IDENTICAL
+from sightline.storage.retrieval.ranking.near_duplicates import group_near_duplicates
 from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
 from sightline.storage.retrieval.search_types import ImageRequest
 
 _SQL = load_sql("retrieval")
-_SAME_BITS = 4
-_SIMILAR_BITS = 12
 
 
 async def diversify(
@@ -74,28 +72,3 @@ def mmr(scores: Sequence[float], vectors: Vectors, diversity: float) -> list[int
         selected.append(int(value.argmax()))
         similarity = np.maximum(similarity, vectors @ vectors[selected[-1]])
     return selected
-
-
-def group_near_duplicates(hashes: Sequence[int | None], vectors: Vectors) -> list[int]:
-    """Return for each image the index of its first near-duplicate, or its own index.
-
-    ``hashes`` are 64-bit perceptual hashes; ``vectors`` are unit vectors, float32 of shape
-    (n, dimension). Two images are near-duplicates if their hashes differ in at most 4 bits, or in
-    at most 12 bits with a cosine of at least 0.97 (a crop or another exposure).
-    """
-    leaders: list[int] = []
-    groups = list(range(len(hashes)))
-    for index, value in enumerate(hashes):
-        for leader in leaders:
-            other = hashes[leader]
-            if value is None or other is None:
-                continue
-            bits = ((value ^ other) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()
-            if bits <= _SAME_BITS or (
-                bits <= _SIMILAR_BITS and float(vectors[index] @ vectors[leader]) >= NEAR_IDENTICAL
-            ):
-                groups[index] = leader
-                break
-        else:
-            leaders.append(index)
-    return groups

@@ -1,11 +1,11 @@
-"""MMR and groups of near-duplicates."""
+"""Maximal marginal relevance."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.storage.retrieval.ranking.mmr import group_near_duplicates, mmr
+from sightline.storage.retrieval.ranking.mmr import mmr
 
 
 def rows(*values: tuple[float, ...]) -> NDArray[np.float32]:
@@ -27,23 +27,3 @@ def test_with_diversity_a_copy_ranks_lower() -> None:
 
 def test_mmr_of_no_hits_is_empty() -> None:
     assert mmr([], NONE, 0.5) == []
-
-
-def test_images_with_nearly_equal_hashes_are_one_group() -> None:
-    vectors = rows((1, 0), (0, 1), (1, 0))
-    assert group_near_duplicates([0b1111, 0b1110, -1], vectors) == [0, 0, 2]
-
-
-def test_less_similar_hashes_also_need_similar_vectors() -> None:
-    hashes = [0, 0b1111_1111]
-    assert group_near_duplicates(hashes, rows((1, 0), (1, 0))) == [0, 0]
-    assert group_near_duplicates(hashes, rows((1, 0), (0, 1))) == [0, 1]
-
-
-def test_images_without_a_hash_are_not_grouped() -> None:
-    assert group_near_duplicates([None, None, 5], rows((1, 0), (1, 0), (1, 0))) == [0, 1, 2]
-    assert group_near_duplicates([], NONE) == []
-
-
-def test_the_sign_of_a_hash_counts_as_one_bit() -> None:
-    assert group_near_duplicates([-1, 2**63 - 1], rows((1, 0), (0, 1))) == [0, 0]
