@@ -19,8 +19,8 @@ async def main(history):
     async with Client(MCP, read_timeout_seconds=60) as mcp:
         listed = (await mcp.list_tools()).tools
         names = [{"name": t.name, "description": t.description} for t in listed]
-        schemas = [{"type": "function", "parameters": t.input_schema} for t in listed]
-        tools = [name | schema for name, schema in zip(names, schemas)]
+        schemas = [{"parameters": t.input_schema, "strict": False} for t in listed]
+        tools = [{"type": "function"} | name | schema for name, schema in zip(names, schemas)]
         while history[-1].get("role") != "assistant":
             reply = OpenAI().responses.create(model="gpt-4.1", input=history, tools=tools)
             history += [item.model_dump(exclude_none=True) for item in reply.output]

@@ -4,20 +4,22 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import OpenAI from "openai";
 
 const url = process.env.SIGHTLINE_URL; // without it, the program starts the server itself
+const stdio = () => new StdioClientTransport({ command: "sightline", args: ["serve"] });
 const client = new Client({ name: "example", version: "1" });
-await client.connect(url ? new StreamableHTTPClientTransport(new URL(url)) : new StdioClientTransport({ command: "sightline", args: ["serve"] }));
-const functions = (await client.listTools()).tools.map((t) => ({ name: t.name, description: t.description, parameters: t.inputSchema }));
-const tools: any[] = functions.map((f) => ({ type: "function", function: f }));
-const messages: any[] = [{ role: "user", content: "Which picture shows a bicycle? Look at it." }];
-while (true) {
-  const { message } = (await new OpenAI().chat.completions.create({ model: "gpt-4.1", messages, tools })).choices[0];
-  messages.push(message);
-  if (!message.tool_calls) { console.log(message.content); break; }
-  for (const call of message.tool_calls as any[]) {
-    const { content } = await client.callTool({ name: call.function.name, arguments: JSON.parse(call.function.arguments) }, { timeout: 60_000 });
-    messages.push({ role: "tool", tool_call_id: call.id, content: (content[0] as any).text });
-    const images = content.filter((b) => b.type === "image").map((b: any) => ({ type: "image_url", image_url: { url: `data:${b.mimeType};base64,${b.data}` } }));
-    if (images.length) messages.push({ role: "user", content: images });
+await client.connect(url ? new StreamableHTTPClientTransport(new URL(url)) : stdio());
+const declare = (t: any) => ({ type: "function", name: t.name, description: t.description, parameters: t.inputSchema, strict: false });
+const image = (b: any) => ({ type: "input_image", image_url: `data:${b.mimeType};base64,${b.data}` });
+const part = (b: any) => (b.type === "image" ? image(b) : { type: "input_text", text: b.text });
+const tools: any[] = (await client.listTools()).tools.map(declare);
+const input: any[] = [{ role: "user", content: "Which picture shows a bicycle? Look at it." }];
+while (input.at(-1).role !== "assistant") {
+  const { output } = await new OpenAI().responses.create({ model: "gpt-4.1", input, tools });
+  input.push(...output);
+  for (const call of output.filter((item) => item.type === "function_call")) {
+    const request = { name: call.name, arguments: JSON.parse(call.arguments) };
+    const { content } = await client.callTool(request, { timeout: 60_000 });
+    input.push({ type: "function_call_output", call_id: call.call_id, output: content.map(part) });
   }
 }
+console.log(input.at(-1).content[0].text);
 await client.close();
