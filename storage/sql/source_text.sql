@@ -59,27 +59,28 @@ WITH chosen AS (
             AS span (first, last)
         WHERE page BETWEEN span.first AND span.last
     ))
+), sized AS (
+    SELECT *, least(chars, greatest(0, -gap)) AS skipped FROM chosen
 ), counted AS (
     SELECT
-        id, gap, least(chars, greatest(0, -gap)) AS skipped,
-        sum(chars - least(chars, greatest(0, -gap))) OVER (
+        id, gap, skipped, chars - skipped AS kept,
+        sum(chars - skipped) OVER (
             ORDER BY page NULLS FIRST, start_seconds NULLS FIRST, ordinal, id
         ) AS end_at,
-        sum(chars - least(chars, greatest(0, -gap))) OVER () AS total
-    FROM chosen
-), placed AS (
-    SELECT counted.*, end_at - length(text) + skipped AS start_at, text, asset_id, kind, page,
-        start_seconds, confidence
-    FROM counted
-    JOIN sightline.passage USING (id)
+        sum(chars - skipped) OVER () AS total
+    FROM sized
+), selected AS (
+    SELECT * FROM counted
+    WHERE kept > 0 AND end_at > %(start)s AND end_at - kept < %(end)s
+    ORDER BY end_at
+    LIMIT %(limit)s
 )
 SELECT
-    total::bigint, start_at::bigint, substr(text, skipped + 1) AS text, gap, asset_id, kind, page,
-    start_seconds, confidence
-FROM placed
-WHERE end_at > %(start)s AND start_at < %(end)s AND end_at > start_at
+    total::bigint, (end_at - kept)::bigint AS start_at, substr(text, skipped + 1) AS text, gap,
+    asset_id, kind, page, start_seconds, confidence
+FROM selected
+JOIN sightline.passage USING (id)
 ORDER BY end_at
-LIMIT %(limit)s
 
 -- name: pages_without_text
 SELECT page
