@@ -21,6 +21,7 @@ _POINTS_PER_INCH = 72
 _MIN_TEXT_CHARS = 8  # a page number alone is not a text layer
 _MAX_LINES = 5000
 _MAX_PAGE_CHARS = 200_000
+_MAX_PAGE_EDGE = 1 << 24  # pixels of a page of which a part is rendered: PDFium counts in C int
 _DEVICE_UNITS = 100_000  # resolution of box coordinates along each side of a page
 
 
@@ -67,12 +68,14 @@ def decode_pdf(
 def render_page_part(data: bytes, page: int, crop: Box | None, edge: int) -> Image.Image:
     """Return a part of a page in RGB, its longer side ``edge`` pixels long.
 
-    ``page`` starts at 1. Only the part is rendered. Raises MediaError.
+    ``page`` starts at 1. Only the part is rendered; an extremely small one is smaller. Raises
+    MediaError.
     """
     with _open_page(data, page) as loaded:
         width, height = _page_size(loaded)
         x0, y0, x1, y1 = crop or (0.0, 0.0, 1.0, 1.0)
         scale = edge / max((x1 - x0) * width, (y1 - y0) * height)
+        scale = min(scale, _MAX_PAGE_EDGE / max(width, height))
         whole = (math.ceil(width * scale), math.ceil(height * scale))
         left, top, right, bottom = crop_pixels(whole, (x0, y0, x1, y1))
         margins = (left, whole[1] - bottom, whole[0] - right, top)

@@ -70,6 +70,13 @@ def test_a_sliver_of_a_page_is_rendered_too() -> None:
     assert render_page_part(pdf(small_print), 1, (0.0, 0.0, 1.0, 1e-9), 300).size == (300, 1)
 
 
+def test_an_extremely_small_part_is_limited_to_what_can_be_counted() -> None:
+    data = pdf(lambda canvas: canvas.rect(0, 0, 600, 600, fill=1))
+    part = render_page_part(data, 1, (0.5, 0.5, 0.5 + 1e-9, 0.5 + 1e-9), 800)
+    assert part.size == (1, 1)
+    assert part.getpixel((0, 0)) == (0, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("data", "page", "code"),
     [
