@@ -42,7 +42,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class MetadataKey:
-    """A metadata key in use, as a filter writes it: ``camera.make``, ``metadata.kind``.
+    """A metadata key in use, as a filter writes it, such as ``camera.make``.
 
     ``type`` is the JSON type of the values or ``mixed``. ``assets`` is estimated in a large
     collection. ``examples`` have at most 60 characters.

@@ -1,4 +1,4 @@
-"""The keys of a filter that are built in, and how metadata keys are written beside them."""
+"""The built-in keys of filters, and how metadata keys are written beside them."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ BUILT_IN_KEYS: Mapping[str, BuiltInKey] = {
 
 
 def metadata_name(path: Sequence[str]) -> str:
-    """Return how a filter writes a metadata key: ``camera.make``, or ``metadata.kind``.
+    """Return how a filter writes a metadata key.
 
-    The prefix tells a key of the metadata from a built-in key of the same name.
+    A nested one is ``camera.make``. The prefix in ``metadata.kind`` tells a metadata key from a
+    built-in key of the same name.
     """
     name = ".".join(path)
     is_ambiguous = name in BUILT_IN_KEYS or name.startswith(METADATA_PREFIX)

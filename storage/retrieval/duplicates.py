@@ -126,7 +126,7 @@ async def find_duplicates(
 
 
 async def _load_pictures(connection: Connection, scope: SearchScope) -> tuple[list[_Picture], int]:
-    """Return the assets to compare, the largest first, and the number of all that match."""
+    """Return the assets to compare, largest first, and the number that match."""
     rows, parameters = scope.rows("asset")
     statement = sql.SQL(_SQL["comparable_assets"]).format(rows=rows)
     params = {**parameters, "limit": MAX_COMPARED_ASSETS}

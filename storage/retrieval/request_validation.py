@@ -65,7 +65,7 @@ def validate_request(request: Request) -> str:
 
 
 def is_listing(request: Request, query: str) -> bool:
-    """Return whether there is nothing to compare with: the selection is listed in its order."""
+    """Return whether the selection is listed, because there is nothing to compare."""
     if isinstance(request, ImageRequest) and (request.image is not None or request.like):
         return False
     return not query

@@ -18,8 +18,8 @@ from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.retrieval.filters.empty_selection import explain_empty_selection
 from sightline.storage.retrieval.filters.filter_columns import FilterSchema
+from sightline.storage.retrieval.filters.listing import MAX_LISTED, list_selected
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
-from sightline.storage.retrieval.listing import MAX_LISTED, list_selected
 from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fuse_scores, weak_last
 from sightline.storage.retrieval.ranking.mmr import diversify
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage

@@ -84,7 +84,7 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassageRequest:
-    """A search for passages by text; without it, all are listed in the order of the document."""
+    """A search for passages by text; without it, all are listed in document order."""
 
     query: str = ""
     selection: Selection = field(default_factory=Selection)
@@ -157,7 +157,10 @@ class ImageHit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassageHit:
-    """A passage in the result, with its asset if it has one; ``weak`` as in `ImageHit`."""
+    """A passage in the result, with its asset if it has one.
+
+    ``weak`` is as in `ImageHit`.
+    """
 
     passage: Passage
     score: float

@@ -1,4 +1,4 @@
-"""Explain why a filter matches nothing: the condition at fault, and close values that exist.
+"""Explain why a filter matches nothing: the condition at fault, and close values.
 
 Reads only rows that the caller may see, samples the values, and stops after a short time.
 """
@@ -42,7 +42,7 @@ _SQL = load_sql("selection")
 async def explain_empty_selection(
     connection: Connection, scope: SearchScope, level: ResultLevel, schema: FilterSchema
 ) -> tuple[str, ...]:
-    """Return notes if the filter, and not the query, leaves nothing; else an empty tuple."""
+    """Return notes if the filter, and not the query, leaves nothing."""
     if scope.filters is None:
         return ()
     what = "image" if level == "asset" else "text"

@@ -47,7 +47,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class MetadataField:
-    """Where a metadata key is, and the JSON types ('string', 'number', ...) of its values.
+    """Where a metadata key is, and the JSON types of its values.
 
     ``is_numeric_text`` says that its texts are all numbers.
     """

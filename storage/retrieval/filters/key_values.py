@@ -1,4 +1,4 @@
-"""The values that a built-in key or a metadata key has in a scope, most frequent first."""
+"""The values of a built-in or metadata key in a scope, most frequent first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KeyExpression:
 
 @dataclass(frozen=True, slots=True)
 class KeyValues:
-    """Values with the number of rows that have each; ``found`` is the number of all values."""
+    """Values with the number of rows of each; ``found`` is the number of values."""
 
     counts: tuple[tuple[Json, int], ...]
     found: int

@@ -80,7 +80,7 @@ class SearchScope:
         return sorted(self.collections)
 
     def rows(self, level: ResultLevel) -> tuple[sql.Composed, dict[str, object]]:
-        """Return the tables with the condition of the selected assets or passages, and parameters.
+        """Return the tables and condition of the selection, and the parameters.
 
         Use it after FROM. Table aliases: see `filter_compiler`.
         """

@@ -100,7 +100,10 @@ def fuse_scores(
 def _fuse(
     results: Mapping[str, RetrieverResult], score: Callable[[_RankedHits], float]
 ) -> list[FusedHit]:
-    """Sort by score, then by best rank and key, so that pages stay stable; weak hits last."""
+    """Sort by score, then by best rank and key; weak hits last.
+
+    The key keeps pages stable.
+    """
     by_key: dict[Key, dict[str, tuple[int, Hit]]] = {}
     for name, result in results.items():
         for rank, hit in enumerate(result.hits, start=1):

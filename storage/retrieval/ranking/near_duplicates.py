@@ -115,7 +115,7 @@ def merge_similar(groups: HashGroups, cosines: npt.NDArray[np.floating]) -> list
 def _compare(
     hashes: Hashes, block: Indexes, free: Indexes, max_bits: int
 ) -> tuple[list[Indexes], list[npt.NDArray[np.uint8]]]:
-    """Return for each row of the block the near columns of ``free`` with their differing bits."""
+    """Return for each row of the block the near columns of ``free`` and their bits."""
     own, others = hashes[block][:, None], hashes[free]
     tile = (len(block), min(_TILE_COLUMNS, len(free)))
     differences, counts = np.empty(tile, dtype=np.uint64), np.empty(tile, dtype=np.uint8)

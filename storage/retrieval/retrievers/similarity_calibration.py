@@ -61,9 +61,10 @@ class NullDistribution:
 
     @property
     def threshold(self) -> float:
-        """The similarity from which a hit is significant, at most that of near-identical images.
+        """The similarity from which a hit is significant.
 
-        In a small or clustered collection, the expected maximum exceeds what a vector can reach.
+        It is at most that of near-identical images: in a small or clustered collection, the
+        expected maximum exceeds what a vector can reach.
         """
         margin = max(_SIGNIFICANT_REACH * self.reach, _MIN_MARGIN)
         return min(self.mean + margin, NEAR_IDENTICAL)

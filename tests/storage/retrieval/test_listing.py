@@ -12,7 +12,7 @@ import pytest_asyncio
 from sightline.storage.db.pool import Database
 from sightline.storage.errors import InvalidArgumentError, UnknownNameError
 from sightline.storage.retrieval import ImageSearch, PassageSearch
-from sightline.storage.retrieval.listing import MAX_LISTED
+from sightline.storage.retrieval.filters.listing import MAX_LISTED
 from sightline.storage.retrieval.request_validation import encode_cursor, request_digest
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest, Selection
 from tests.support.corpus import Corpus, id_of
