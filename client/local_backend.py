@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from sightline.server.app import App, create_app
 from sightline.server.config import Settings
 from sightline.server.models.text import cross_encoder_reranker
 from sightline.server.runtime import Runtime
-from sightline.storage.errors import ConfigurationError
+from sightline.storage.errors import ConfigurationError, SightlineError
 from sightline.storage.retrieval import (
     ImageHit,
     ImageRequest,
@@ -41,14 +41,16 @@ class LocalBackend:
         self._rerankers: dict[str, RerankModel] = {}
 
     async def search_images(self, request: ImageRequest) -> SearchResults[ImageHit]:
-        search = await self._runtime.image_search()
-        async with self._runtime.search_slot():
-            return await search.search(request)
+        with _details_as_note():
+            search = await self._runtime.image_search()
+            async with self._runtime.search_slot():
+                return await search.search(request)
 
     async def search_passages(self, request: PassageRequest) -> SearchResults[PassageHit]:
-        search = await self._runtime.passage_search()
-        async with self._runtime.search_slot():
-            return await search.search(request)
+        with _details_as_note():
+            search = await self._runtime.passage_search()
+            async with self._runtime.search_slot():
+                return await search.search(request)
 
     async def call_tool(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
         return await self._session.call(tool, arguments)
@@ -71,6 +73,17 @@ class LocalBackend:
         if self._app.runtime is None:
             raise RuntimeError("The app does not run.")
         return self._app.runtime
+
+
+@contextmanager
+def _details_as_note() -> Iterator[None]:
+    """Show the details of an error in its traceback: the caller is the operator."""
+    try:
+        yield
+    except SightlineError as error:
+        if error.details:
+            error.add_note(error.details)
+        raise
 
 
 @asynccontextmanager

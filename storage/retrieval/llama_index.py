@@ -119,14 +119,19 @@ class _SearchRetriever(BaseRetriever, Generic[AnyRequestT, AnyHitT]):  # type: i
         return self.results
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = self._find(query_bundle.query_str)
+        found = self._find(query_bundle)
         return await found if self._runner is None else await self._runner.arun(found)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return _run(self._runner, self._find(query_bundle.query_str))
+        return _run(self._runner, self._find(query_bundle))
 
-    async def _find(self, query: str) -> list[NodeWithScore]:
-        request: AnyRequestT = replace(self._request, query=query)
+    async def _find(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        if query_bundle.image_path:
+            raise InvalidArgumentError(
+                "A retriever has no use for the image_path of a query. Search by an image with "
+                "Sightline.search_images(image=...)."
+            )
+        request: AnyRequestT = replace(self._request, query=query_bundle.query_str)
         self.results = results = await self._search.search(request)
         hits = [to_search_hit(hit) for hit in results.hits]
         pictures = await _load_pictures(self._load_picture, [hit.asset for hit in hits])

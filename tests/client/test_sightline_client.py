@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from llama_index.core.llms import MockLLM
+from llama_index.core.query_engine import RetrieverQueryEngine
 from PIL import Image
 
 import sightline.client
@@ -21,7 +23,7 @@ from sightline.client import (
     ToolCallError,
 )
 from sightline.server.config import Settings, variable
-from sightline.storage.errors import ConfigurationError, InvalidArgumentError
+from sightline.storage.errors import ConfigurationError, InvalidArgumentError, SightlineError
 from tests.client.conftest import ALBUM, CAPTIONS
 from tests.support import random_cross_encoder
 from tests.support.sample_images import jpeg
@@ -135,7 +137,7 @@ def test_a_process_ends_with_an_open_client(installation: Settings) -> None:
     program = (
         "from sightline.client import Sightline;"
         "client = Sightline().open();"
-        "print(len(client.search_images('bus', limit=1)))"
+        "print(len(client.list_collections()))"  # models may still load
     )
     variables = {
         variable("data_dir"): str(installation.data_dir),
@@ -150,7 +152,16 @@ def test_a_process_ends_with_an_open_client(installation: Settings) -> None:
         text=True,
         timeout=120,
     )
-    assert (ended.stdout, ended.stderr) == ("1\n", "")
+    assert (ended.stdout, ended.stderr) == ("2\n", "")
+
+
+def test_a_model_that_cannot_be_loaded_is_named(installation: Settings, tmp_path: Path) -> None:
+    settings = installation.replace(encoder__model=f"local-dir:{tmp_path / 'nowhere'}")
+    with (
+        Sightline(settings=settings) as sightline,
+        pytest.raises(SightlineError, match=r"encoder folder .*nowhere.* does not exist"),
+    ):
+        sightline.image_retriever().retrieve("bus")
 
 
 def test_a_client_can_be_opened_again(tmp_path: Path) -> None:
@@ -198,6 +209,10 @@ def test_the_configured_reranker_is_used(installation: Settings, tmp_path: Path)
     settings = installation.replace(reranker__model=f"local-dir:{folder}")
     with Sightline(settings=settings) as sightline:
         reranker = sightline.reranker(timeout_seconds=60)
-        nodes = sightline.passage_retriever(kinds=["caption"]).retrieve("bus")
-        ordered = reranker.postprocess_nodes(nodes, query_str="bus")
-    assert {each.node.node_id for each in ordered} == {each.node.node_id for each in nodes}
+        retriever = sightline.passage_retriever(kinds=["caption"])
+        expected = reranker.postprocess_nodes(retriever.retrieve("bus"), query_str="bus")
+        engine = RetrieverQueryEngine.from_args(
+            retriever, llm=MockLLM(), node_postprocessors=[reranker]
+        )
+        for response in (engine.query("bus"), asyncio.run(engine.aquery("bus"))):
+            assert response.source_nodes == expected != []

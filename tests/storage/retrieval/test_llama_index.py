@@ -19,7 +19,7 @@ from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRan
 from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore, TextNode
+from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores.types import (
     FilterCondition,
     FilterOperator,
@@ -321,6 +321,11 @@ async def test_sync_retrieval_works_in_another_thread_and_fails_on_the_event_loo
     nodes = [NodeWithScore(node=TextNode(text="text"), score=1.0)]
     with pytest.raises(RuntimeError, match="Call the async method"):
         Reranker(ShortestFirst()).postprocess_nodes(nodes, query_str="q")
+
+
+async def test_a_query_with_an_image_is_an_error(images: ImageSearch) -> None:
+    with pytest.raises(InvalidArgumentError, match="Search by an image with"):
+        await ImageRetriever(images).aretrieve(QueryBundle("rose", image_path="rose.jpg"))
 
 
 async def test_another_loop_may_retrieve(album: Corpus, images: ImageSearch) -> None:
