@@ -1,6 +1,6 @@
 """Print which framework gets what from the server: ``make frameworks``.
 
-    python -m benchmarks.frameworks [NAME...] [--transport stdio|http] [--verbose] [--requests DIR]
+    python -m benchmarks.frameworks [NAME...] [--transport stdio|http] [--upgrade] [--verbose]
 
 Each framework is installed into a folder of its own under build/frameworks, in its newest release.
 Its documented program (docs/examples/frameworks) runs with a scripted model over both transports.
@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks import environment
 from benchmarks.frameworks.album import serve_album
 from benchmarks.frameworks.catalog import FRAMEWORKS
-from benchmarks.frameworks.installation import InstallationError, install, version
+from benchmarks.frameworks.installation import InstallationError, install, uninstall, version
 from benchmarks.frameworks.matrix import Row, Runner
 from benchmarks.frameworks.model_endpoint import ModelEndpoint, serving
 from benchmarks.frameworks.report import print_matrix, unexpected
@@ -33,6 +33,9 @@ def main() -> int:
     options = _options()
     versions: dict[str, str] = {}
     interpreters: dict[str, list[str]] = {}
+    if options.upgrade:
+        for name in options.names:
+            uninstall(FRAMEWORKS[name])
     for name in options.names:
         try:
             interpreters[name] = install(FRAMEWORKS[name])
@@ -75,6 +78,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.frameworks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FRAMEWORKS))
     parser.add_argument("--transport", dest="transports", action="append", choices=_TRANSPORTS)
+    parser.add_argument("--upgrade", action="store_true", help="install the newest releases again")
     parser.add_argument("--verbose", action="store_true", help="print the output of the programs")
     parser.add_argument("--requests", type=Path, help="folder for the requests to the model")
     options = parser.parse_args()

@@ -36,6 +36,11 @@ def install(framework: Framework) -> list[str]:
     return [str(folder / "bin" / "python")]
 
 
+def uninstall(framework: Framework) -> None:
+    """Remove what `install` wrote, so that the next call installs the newest releases."""
+    shutil.rmtree(_folder(framework), ignore_errors=True)
+
+
 def program_of(framework: Framework) -> Path:
     """Return the program where its packages are found; Node.js looks beside the program."""
     if not framework.uses_node:
