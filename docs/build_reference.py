@@ -16,7 +16,8 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 
 from sightline.server.cli import build_parser
-from sightline.tools.registry import register_all, register_analytics
+from sightline.server.mcp_server.published_schema import publish_schema
+from sightline.tools.registry import RESULTS, register_all, register_analytics
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -131,15 +132,15 @@ def tools_page() -> str:
     for tool in asyncio.run(_tools()):
         lines += ["", f"## {tool.name}", "", (tool.description or "").strip(), "", "### Arguments"]
         lines[-1] = f"### Arguments of {tool.name}"
-        arguments = list(_fields(tool.input_schema, tool.input_schema))
+        published = publish_schema(tool.input_schema)
+        arguments = list(_fields(published, published))
         if arguments:
             lines += ["", "| argument | type | meaning |", "|---|---|---|", *arguments]
         else:
             lines += ["", "None."]
-        if tool.output_schema:
-            results = list(_fields(tool.output_schema, tool.output_schema))
-            lines += ["", f"### Result of {tool.name}", ""]
-            lines += ["| field | type | meaning |", "|---|---|---|", *results]
+        schema = RESULTS[tool.name].model_json_schema(mode="serialization")
+        lines += ["", f"### Result of {tool.name}", ""]
+        lines += ["| field | type | meaning |", "|---|---|---|", *_fields(schema, schema)]
     return "\n".join(lines) + "\n"
 
 

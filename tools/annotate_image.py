@@ -11,7 +11,7 @@ from pydantic import Field
 from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.records import assets
-from sightline.storage.records.assets import Asset
+from sightline.storage.records.assets import Asset, AssetTextLine
 from sightline.tools.boxes.geometry import to_pixels
 from sightline.tools.boxes.letterbox import source_edge
 from sightline.tools.shared import images
@@ -19,11 +19,18 @@ from sightline.tools.shared.argument_types import (
     MAX_BOXES,
     MAX_LABEL_CHARS,
     AssetId,
+    Inline,
     LabeledBox,
 )
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
-from sightline.tools.shared.image_loading import image_memory, load_asset, render_asset
-from sightline.tools.shared.overlay_uri import overlay_uri
+from sightline.tools.shared.image_delivery import image_url, inline_by_default
+from sightline.tools.shared.image_loading import (
+    image_memory,
+    load_asset,
+    load_text_lines,
+    render_asset,
+)
+from sightline.tools.shared.overlay_uri import overlay_code, overlay_uri
 from sightline.tools.shared.tool_results import (
     AssetReference,
     NormalizedBox,
@@ -41,11 +48,10 @@ from sightline.tools.vlm.phrase_grounding import (
 )
 
 DESCRIPTION = """\
-Mark objects on an image. Give `boxes` with labels to draw them, or `phrases`: the vision-language
-model locates an object, such as `the white van`; words in quotation marks, such as `"Total 30.90"`,
-are located in the OCR text without a model. Returns coordinates (0 to 1 and pixels) and the image
-with the boxes, also at `uri`. A phrase that is not found is reported, not guessed. Nothing is
-stored: use save_annotation for that."""
+Mark objects on an image: draw `boxes`, or locate `phrases`. A model locates objects ("the white
+van"); words in quotation marks ('"Total 30.90"') are located in the text of the image without it.
+Returns coordinates and the image. A phrase that is not found is reported, not guessed. Nothing is
+stored: see save_annotation."""
 
 MAX_PHRASES = 8
 _MAX_EDGE_PIXELS = 1024
@@ -81,6 +87,10 @@ class AnnotatedImage(ToolResult):
         default=None, description="Width and height of the returned image."
     )
     uri: str | None = Field(default=None, description="Resource with the boxes drawn.")
+    image_url: str | None = Field(default=None, description="The same over HTTP.")
+
+
+RESULT = AnnotatedImage
 
 
 async def _locate_objects(
@@ -109,8 +119,8 @@ async def tool(
         ),
     ] = None,
     style: Annotated[Style, Field(description="How a box is drawn.")] = "box",
-    inline: Annotated[bool, Field(description="Return the image, not only its URI.")] = True,
-) -> Annotated[CallToolResult, AnnotatedImage]:
+    inline: Inline = None,
+) -> CallToolResult:
     deps = dependencies(ctx)
     texts = [flat for phrase in phrases or () if (flat := " ".join(phrase.split()))]
     if not boxes and not texts:
@@ -119,12 +129,12 @@ async def tool(
     origins = ["given"] * len(drawn)
     async with deps.connection() as connection:
         record = await assets.fetch_one(connection, asset)
-        lines = await assets.text_lines(connection, [record.id])
-    locations = [
-        locate_text(words, lines.get(record.id, ()), (record.width, record.height))
-        for phrase in texts
-        if (words := quoted_text(phrase))
-    ]
+        stored = await assets.text_lines(connection, [record.id])
+    quoted = [words for phrase in texts if (words := quoted_text(phrase))]
+    lines: Sequence[AssetTextLine] = ()
+    if quoted:
+        lines = await load_text_lines(deps, record, stored.get(record.id, ()))
+    locations = [locate_text(words, lines, (record.width, record.height)) for words in quoted]
     objects = [phrase for phrase in texts if not quoted_text(phrase)]
     if objects:
         locations += await _locate_objects(deps, record, objects)
@@ -135,10 +145,11 @@ async def tool(
                 drawn.append(BoxOverlay(found.box, label))
                 origins.append(location.origin)
     encoded = []
-    if inline:
+    if inline_by_default(deps) if inline is None else inline:
         encoded = [
             await render_asset(deps, record, max_edge=_MAX_EDGE_PIXELS, overlays=drawn, style=style)
         ]
+    code = overlay_code(drawn, style)
     result = AnnotatedImage(
         asset=asset_reference(record, detailed=False),
         boxes=[
@@ -157,6 +168,7 @@ async def tool(
         or None,
         model=deps.vlm.model if objects and deps.vlm else None,
         shown_size=[encoded[0].width, encoded[0].height] if encoded else None,
-        uri=overlay_uri(record.id, drawn, style),
+        uri=None if code is None else overlay_uri(record.id, code),
+        image_url=None if code is None else image_url(record.id, boxes=code),
     )
     return to_tool_result(result, encoded)

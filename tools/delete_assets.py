@@ -1,39 +1,119 @@
-"""``delete_assets``: delete images from their collections."""
+"""``delete_assets``: delete assets, sources or a whole collection."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.records import deletion
-from sightline.tools.shared.argument_types import ListedId
-from sightline.tools.shared.dependencies import Call, dependencies
+from sightline.storage.records.deletion import DeletionPreview, DeletionResult
+from sightline.tools.shared.argument_types import MAX_NAME_CHARS, ListedId
+from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
 from sightline.tools.shared.tool_results import ToolResult, to_tool_result
 
 DESCRIPTION = """\
-Delete assets by id, with their vectors, passages and annotations. The user's own files stay. This
-cannot be undone: ask the user first. Deletes all of the ids, or none if one does not exist."""
+Delete `assets` by id, `sources` (whole files) of a collection, or with neither the whole
+`collection`. Sources and collections are deleted by a second call with the `confirm` of the first,
+which only counts. Cannot be undone: ask the user first. The user's own files stay."""
 
-MAX_ASSETS = 100
+MAX_ITEMS = 100
 
 
 class DeletedAssets(ToolResult):
-    """What was deleted."""
+    """What was deleted, or what a call with ``confirm`` would delete."""
 
-    deleted: list[str]
-    sources: int = Field(description="Deleted sources, which had no other asset.")
+    deleted: bool = Field(description="False: nothing was deleted yet.")
+    confirm: str | None = Field(
+        default=None, description="Repeat the call with this value to delete it."
+    )
+    collection: str | None = Field(default=None, description="The deleted collection.")
+    assets: int
+    sources: int = Field(description="Files, also those of deleted assets without another asset.")
+    passages: int
+    annotations: int
+
+
+RESULT = DeletedAssets
+
+
+def confirmation(preview: DeletionPreview) -> str:
+    """Return a code that changes with what would be deleted."""
+    return hashlib.sha256(repr(preview).encode()).hexdigest()[:8]
+
+
+async def _preview(deps: Dependencies, collection: str, sources: Sequence[str]) -> DeletionPreview:
+    database = await deps.database.get()
+    if sources:
+        return await deletion.preview_sources(database, collection, names=sources)
+    return await deletion.preview_collection(database, collection)
+
+
+def _result(
+    counts: DeletionPreview | DeletionResult, collection: str, confirm: str | None = None
+) -> CallToolResult:
+    values = asdict(counts)
+    return to_tool_result(
+        DeletedAssets(
+            deleted=confirm is None,
+            confirm=confirm,
+            collection=collection or None,
+            notes=None
+            if confirm is None
+            else ["Nothing was deleted. Ask the user, then repeat the call with `confirm`."],
+            **{name: values[name] for name in ("assets", "sources", "passages", "annotations")},
+        )
+    )
 
 
 async def tool(
     ctx: Call,
     assets: Annotated[
-        list[ListedId],
-        Field(description="Asset ids to delete.", min_length=1, max_length=MAX_ASSETS),
-    ],
-) -> Annotated[CallToolResult, DeletedAssets]:
+        list[ListedId] | None, Field(max_length=MAX_ITEMS, description="Asset ids.")
+    ] = None,
+    sources: Annotated[
+        list[Annotated[str, Field(max_length=4_096)]] | None,
+        Field(max_length=MAX_ITEMS, description="`source` of hits, in `collection`."),
+    ] = None,
+    collection: Annotated[
+        str, Field(max_length=MAX_NAME_CHARS, description="Name of a collection.")
+    ] = "",
+    confirm: Annotated[
+        str, Field(max_length=MAX_NAME_CHARS, description="`confirm` of the first call.")
+    ] = "",
+) -> CallToolResult:
     deps = dependencies(ctx)
-    ids = list(dict.fromkeys(assets))
-    result = await deletion.delete_assets(await deps.database.get(), deps.blobs, ids)
-    return to_tool_result(DeletedAssets(deleted=ids, sources=result.sources))
+    if assets:
+        if sources or collection or confirm:
+            raise InvalidArgumentError(
+                "Give either asset ids, or a collection with or without sources. `confirm` is for "
+                "the latter."
+            )
+        database = await deps.database.get()
+        return _result(await deletion.delete_assets(database, deps.blobs, assets), "")
+    if not collection:
+        raise InvalidArgumentError(
+            "Nothing to delete. Give asset ids in `assets`, or a `collection`, for some of its "
+            "files with their names in `sources`."
+        )
+    preview = await _preview(deps, collection, sources or ())
+    code = confirmation(preview)
+    whole = "" if sources else preview.collection
+    if not confirm:
+        return _result(preview, whole, code)
+    if confirm != code:
+        raise InvalidArgumentError(
+            f"confirm {confirm!r} does not fit what would be deleted now: {preview.assets:,} "
+            f"assets of {preview.sources:,} files. Call without `confirm` to see it."
+        )
+    database = await deps.database.get()
+    if sources:
+        deleted = await deletion.delete_sources(database, deps.blobs, collection, names=sources)
+    else:
+        deleted = await deletion.delete_collection(database, deps.blobs, collection)
+    return _result(deleted, whole)

@@ -10,15 +10,14 @@ from pydantic import Field
 
 from sightline.storage.records import collections
 from sightline.storage.records.collections import CollectionOverview
-from sightline.tools.shared.argument_types import MAX_NAME_CHARS, OptionalText
+from sightline.tools.shared.argument_types import MAX_NAME_CHARS
 from sightline.tools.shared.dependencies import Call, dependencies
 from sightline.tools.shared.limits import Limits
 from sightline.tools.shared.tool_results import ToolModel, ToolResult, isoformat, to_tool_result
 
 DESCRIPTION = """\
-List the collections that can be searched: number of images and passages, capture times, and the
-metadata keys that `filters` accepts, with example values. Call it when you do not know a
-collection's name or how to filter. Lists 50 at a time."""
+List the collections: number of images and passages, capture times, and the metadata keys that
+`filters` accepts, with example values. Call it to learn a collection's name or how to filter."""
 
 #: Collections of one result.
 MAX_COLLECTIONS = 50
@@ -64,6 +63,9 @@ class CollectionList(ToolResult):
     )
 
 
+RESULT = CollectionList
+
+
 def summarize(overviews: Sequence[CollectionOverview], limits: Limits) -> list[CollectionSummary]:
     """Describe collections, each with a share of the metadata keys of one result."""
     share = _MAX_RESULT_KEYS // max(1, len(overviews))
@@ -89,13 +91,13 @@ def _summary(overview: CollectionOverview, max_keys: int) -> CollectionSummary:
 async def tool(
     ctx: Call,
     after: Annotated[
-        OptionalText,
+        str,
         Field(
             max_length=MAX_NAME_CHARS,
-            description="Continue after this name.",
+            description="Continue after this name; lists 50 at a time.",
         ),
     ] = "",
-) -> Annotated[CallToolResult, CollectionList]:
+) -> CallToolResult:
     deps = dependencies(ctx)
     async with deps.connection() as connection:
         ids, more = await collections.list_page(connection, after=after, limit=MAX_COLLECTIONS)

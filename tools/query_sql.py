@@ -18,13 +18,12 @@ from sightline.tools.shared.tool_results import (
 )
 
 DESCRIPTION = """\
-Count, group or compare over all collections with one read-only SQL statement (PostgreSQL): how
-many, which are missing, near-duplicates, drift between months, slow or empty searches. Views:
-assets, sources, regions, passages, annotations, embeddings, embedding_spaces, cluster_members,
-searches. Functions: nearest(asset, k), search(vector, k), duplicates(max_distance), clusters(k),
-coverage(), outliers(k), centroid(collection), drift(period, period), similarity(a, b),
-overlapping_annotations(). The resource sightline://analytics/schema describes them all; an error
-for a wrong name lists the valid ones. To find images by content use search_images instead."""
+Analyze all collections with one read-only SQL statement (PostgreSQL). Views: assets, sources,
+regions, passages, annotations, embeddings, embedding_spaces, cluster_members, searches. Functions:
+nearest(asset, k), search(vector, k), duplicates(max_distance), clusters(k), coverage(),
+outliers(k), centroid(collection), drift(period, period), similarity(a, b),
+overlapping_annotations(). The resource sightline://analytics/schema describes them; an error for a
+wrong name lists the valid ones."""
 
 # The SDK passes a context only to templates, so the only page is a variable.
 SCHEMA_URI = "sightline://analytics/{page}"
@@ -59,6 +58,9 @@ class QueryResult(ToolResult):
     timings_ms: dict[str, Milliseconds] = Field(description="Milliseconds.")
 
 
+RESULT = QueryResult
+
+
 def schema_text(outline: SchemaSummary) -> str:
     """Return the views with their columns and the functions with their arguments."""
     views = [
@@ -91,7 +93,7 @@ async def tool(
     explain: Annotated[
         bool, Field(description="Return the plan instead of the rows, without estimates.")
     ] = False,
-) -> Annotated[CallToolResult, QueryResult]:
+) -> CallToolResult:
     runner = await _sql_runner(ctx)
     answer = await runner.run(sql, rows=limit, explain=explain, caller=principal())
     result = QueryResult(

@@ -16,15 +16,14 @@ from sightline.tools.shared.argument_types import (
     MAX_LABEL_CHARS,
     AssetId,
     LabeledBox,
-    OptionalText,
 )
 from sightline.tools.shared.dependencies import Call, dependencies, principal
 from sightline.tools.shared.images import parse_box
 from sightline.tools.shared.tool_results import ToolResult, to_tool_result
 
 DESCRIPTION = """\
-Save labeled boxes on an asset, for view_image with annotated=true and for analysts. State honestly
-whether a person or a model drew them. Saves all boxes, or none if one is invalid."""
+Save labeled boxes on an asset, for view_image with annotated=true and for analysts. Saves all
+boxes, or none if one is invalid."""
 
 
 class SavedAnnotations(ToolResult):
@@ -35,6 +34,9 @@ class SavedAnnotations(ToolResult):
     uris: list[str] = Field(description="The asset with one annotation drawn on it.")
 
 
+RESULT = SavedAnnotations
+
+
 async def tool(
     ctx: Call,
     asset: AssetId,
@@ -43,15 +45,13 @@ async def tool(
         Field(min_length=1, max_length=MAX_BOXES, description="Boxes with labels."),
     ],
     origin: Annotated[Origin, Field(description="Who drew them: 'person' or 'model'.")],
-    model: Annotated[
-        OptionalText, Field(max_length=MAX_LABEL_CHARS, description="Name of the model.")
-    ] = "",
+    model: Annotated[str, Field(max_length=MAX_LABEL_CHARS, description="Name of the model.")] = "",
     score: Annotated[
         float | None, Field(ge=0, le=1, description="Confidence of the model, 0 to 1.")
     ] = None,
-    note: Annotated[OptionalText, Field(max_length=2_000, description="Remark.")] = "",
+    note: Annotated[str, Field(max_length=2_000, description="Remark.")] = "",
     replace: Annotated[bool, Field(description="Delete your earlier ones on this asset.")] = False,
-) -> Annotated[CallToolResult, SavedAnnotations]:
+) -> CallToolResult:
     if origin == "model" and not model:
         raise InvalidArgumentError("The origin is 'model'. Name the model in `model`.")
     if not all(each.label.strip() for each in boxes):

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import io
 from typing import Annotated
 
 from mcp.types import CallToolResult
-from PIL import Image
-from pydantic import Field
+from pydantic import BeforeValidator, Field, JsonValue
 
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
 from sightline.storage.records.annotations import NewestAnnotations
-from sightline.storage.retrieval.search_types import (
-    ImageHit,
-    ImageRequest,
-    SearchReport,
-)
+from sightline.storage.retrieval.search_types import ImageHit, ImageRequest
 from sightline.tools.shared import image_input
 from sightline.tools.shared.argument_types import (
     BOX_FRAME,
+    FILTER_LANGUAGE,
+    MAX_NAME_CHARS,
     BoxCorners,
     Collection,
     Cursor,
     Detail,
-    Filters,
     ImageReference,
     Limit,
-    OptionalText,
+    asset_id,
     selection,
 )
+from sightline.tools.shared.contact_sheet import draw_contact_sheet
 from sightline.tools.shared.dependencies import Call, dependencies, principal
-from sightline.tools.shared.images import EncodedImage
+from sightline.tools.shared.image_delivery import image_url_template
 from sightline.tools.shared.tool_results import (
     AnnotationReference,
     AssetReference,
+    ImageUrlTemplate,
     MatchedPassage,
     NormalizedBox,
     Reranked,
@@ -44,32 +41,28 @@ from sightline.tools.shared.tool_results import (
     Thresholds,
     Timings,
     ToolResult,
+    Total,
     annotation_references,
     asset_reference,
     duplicate_ids,
-    is_below_threshold,
     matched_passage,
     max_annotations,
     min_distance,
     report_fields,
     retriever_ranks,
+    shared_collection,
     to_tool_result,
 )
 
 DESCRIPTION = """\
-Find images, document pages and video frames. Describe what should be visible in `query` ("two white
-vans in front of a brick building", "白色货车"), or give an image in `image` (or only its part
-`region`), examples in `like` and `unlike`, or any combination. Words also match captions and text
-in the images. Narrow with `filters`, `captured_after` and `captured_before`. Each hit has the asset
-id, the source file and, where known, the box that matched: cite them, and look with view_image."""
+Find images, document pages and video frames: by words for what is visible or written ("two white
+vans", "白色货车"), by an image or its part, by examples, or any combination, narrowed by filters.
+Without a query, it lists what the filters match, newest first, with the total. Cite hits by asset,
+source and box; look with view_image."""
 
 MAX_EXAMPLES = 8
-MAX_THUMBNAILS = 4
 
-Examples = Annotated[
-    list[str] | None,
-    Field(max_length=MAX_EXAMPLES, description="Asset ids, data URLs or allowed file paths."),
-]
+_Example = Annotated[str, BeforeValidator(asset_id)]
 
 
 class ImageSearchHit(AssetReference):
@@ -78,7 +71,7 @@ class ImageSearchHit(AssetReference):
     number: int = Field(description="Number to cite, [number].")
     score: Score = Field(description="Orders the hits of this search only.")
     distance: Score | None = Field(default=None, description="Minimum cosine distance.")
-    below_threshold: bool | None = Field(
+    weak: bool | None = Field(
         default=None, description="True: no better match than a random image."
     )
     box: NormalizedBox | None = Field(default=None, description="The best matching part.")
@@ -101,31 +94,40 @@ class ImageSearchResult(ToolResult):
     """Hits, best first; empty if nothing matched."""
 
     hits: list[ImageSearchHit]
-    thresholds: Thresholds
+    collection: str | None = Field(default=None, description="The collection of all hits.")
+    total: Total = None
+    thresholds: Thresholds = None
     reranked: Reranked = None
-    thumbnails: list[int] | None = Field(
-        default=None, description="Numbers of the hits whose thumbnails follow."
-    )
+    image_url_template: ImageUrlTemplate = None
     timings_ms: Timings
     next_cursor: str | None = None
+
+
+RESULT = ImageSearchResult
 
 
 def _hit(
     number: int,
     hit: ImageHit,
-    report: SearchReport,
     saved: NewestAnnotations,
     *,
     detailed: bool,
+    collection: str | None,
+    with_time: bool,
     hits: int,
 ) -> ImageSearchHit:
     passage = hit.passage
+    if passage is not None and passage.kind == "caption" and not detailed:
+        passage = None  # it would repeat the caption
+    asset = asset_reference(
+        hit.asset, detailed=detailed, hits=hits, collection=collection, with_time=with_time
+    )
     return ImageSearchHit(
-        **asset_reference(hit.asset, detailed=detailed, hits=hits).model_dump(),
+        **asset.model_dump(),
         number=number,
         score=hit.score,
         distance=min_distance(hit),
-        below_threshold=is_below_threshold(hit, report) or None,
+        weak=hit.weak or None,
         box=hit.region.box if hit.region else None,
         text=matched_passage(passage, detailed=detailed, hits=hits) if passage else None,
         retrievers=retriever_ranks(hit.retrievers) if detailed else None,
@@ -135,35 +137,35 @@ def _hit(
     )
 
 
-def _size(jpeg: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(jpeg)) as image:
-        return image.size
-
-
 async def tool(
     ctx: Call,
     query: Annotated[
-        OptionalText,
+        str,
         Field(
-            description="What should be visible, or words on or about the image (also in its "
-            'file name). "Words in quotation marks" must match text exactly.'
+            description="What is visible, or words on or about the image. "
+            '"Words in quotation marks" must match exactly.'
         ),
     ] = "",
     image: ImageReference = "",
     region: Annotated[
         BoxCorners | None,
-        Field(description="Search by this part of `image` only. " + BOX_FRAME),
+        Field(description="Search by this part of `image` only: " + BOX_FRAME + "."),
     ] = None,
-    like: Examples = None,
-    unlike: Examples = None,
+    like: Annotated[
+        list[_Example] | None,
+        Field(max_length=MAX_EXAMPLES, description="Examples, given as in `image`."),
+    ] = None,
+    unlike: Annotated[
+        list[_Example] | None,
+        Field(max_length=MAX_EXAMPLES, description="Counterexamples."),
+    ] = None,
     collection: Collection = "",
-    filters: Filters = None,
+    filters: Annotated[dict[str, JsonValue] | None, Field(description=FILTER_LANGUAGE)] = None,
     captured_after: Annotated[
-        OptionalText,
-        Field(description="Captured at or after: '2026-05-01' or '2026-05-01T06:00'."),
+        str, Field(max_length=MAX_NAME_CHARS, description="'2026-05-01' or '2026-05-01T06:00'.")
     ] = "",
     captured_before: Annotated[
-        OptionalText, Field(description="Captured before: '2026-05-01T17:00'.")
+        str, Field(max_length=MAX_NAME_CHARS, description="Also a date, or a date with a time.")
     ] = "",
     visual_weight: Annotated[
         float | None,
@@ -175,11 +177,10 @@ async def tool(
     limit: Limit = 5,
     cursor: Cursor = "",
     detail: Detail = "concise",
-    thumbnails: Annotated[
-        int,
-        Field(ge=0, le=MAX_THUMBNAILS, description="Number of hits with a thumbnail, 0 to 4."),
-    ] = 0,
-) -> Annotated[CallToolResult, ImageSearchResult]:
+    contact_sheet: Annotated[
+        bool, Field(description="Return one image with numbered thumbnails of all hits.")
+    ] = False,
+) -> CallToolResult:
     deps = dependencies(ctx)
     references = [*([image] if image else ()), *(like or ()), *(unlike or ())]
     async with image_input.example_memory(deps, references, has_crop=region is not None):
@@ -207,33 +208,34 @@ async def tool(
             principal=principal(),
         )
         results = await deps.image_search(request)
-    report = results.report
     detailed = detail == "detailed"
+    ids = [hit.asset.id for hit in results.hits]
     saved: dict[str, NewestAnnotations] = {}
-    jpegs: list[bytes] = []
-    if results.hits and (detailed or thumbnails):
-        ids = [hit.asset.id for hit in results.hits]
+    thumbnails: dict[str, bytes] = {}
+    if ids and (detailed or contact_sheet):
         async with deps.connection() as connection:
             if detailed:
-                saved = await annotation_records.list_newest(
-                    connection, ids, max_annotations(len(ids))
-                )
-            jpegs = [await assets.thumbnail(connection, each) for each in ids[:thumbnails]]
+                maximum = max_annotations(len(ids))
+                saved = await annotation_records.list_newest(connection, ids, maximum)
+            if contact_sheet:
+                thumbnails = await assets.thumbnails(connection, ids)
+    shared = shared_collection((hit.asset.collection for hit in results.hits), detailed=detailed)
     result = ImageSearchResult(
         hits=[
             _hit(
                 number,
                 hit,
-                report,
                 saved.get(hit.asset.id, NewestAnnotations()),
                 detailed=detailed,
-                hits=len(results.hits),
+                collection=shared,
+                with_time=not query or bool(filters or captured_after or captured_before),
+                hits=len(ids),
             )
             for number, hit in enumerate(results.hits, 1)
         ],
-        thumbnails=list(range(1, len(jpegs) + 1)) or None,
-        **report_fields(report),
+        collection=shared,
+        image_url_template=image_url_template(),
+        **report_fields(results.report, detailed=detailed),
     )
-    return to_tool_result(
-        result, [EncodedImage(jpeg, "image/jpeg", *_size(jpeg)) for jpeg in jpegs]
-    )
+    sheet = [await draw_contact_sheet(deps, results.hits, thumbnails)] if thumbnails else []
+    return to_tool_result(result, sheet)

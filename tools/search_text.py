@@ -28,23 +28,25 @@ from sightline.tools.shared.tool_results import (
     Timings,
     ToolModel,
     ToolResult,
+    Total,
     asset_reference,
     cut,
     detail_chars,
     min_distance,
     report_fields,
     retriever_ranks,
+    shared_collection,
     short_source,
     shorten,
     to_tool_result,
 )
 
 DESCRIPTION = """\
-Find text: captions, document chunks, table rows, text in images, subtitles, file names. Use it for
-names, numbers, part numbers and anything written. A hit has its source file, page, time, box, and
-the image that it belongs to, for view_image."""
+Find text: captions, document chunks, table rows, text in images, subtitles, file names. For names,
+numbers, part numbers and anything written. Cite hits by source, page, time and box; `asset` is the
+image for view_image. read_text returns the whole text of a hit's page or document."""
 
-_MAX_TEXT_CHARS = 400
+_MAX_TEXT_CHARS = 240
 
 
 class TextSearchHit(ToolModel):
@@ -54,10 +56,13 @@ class TextSearchHit(ToolModel):
     passage: str = Field(description="Passage id.")
     kind: str = Field(description="A value of the argument kinds.")
     text: str
-    source: str = Field(description="File name at ingest.")
-    collection: str
+    source: str = Field(description="Name of the file; of a long path, the end.")
+    collection: str | None = Field(
+        default=None, description="Absent if the result states it for all hits."
+    )
     score: Score = Field(description="Orders the hits of this search only.")
     distance: Score | None = None
+    weak: bool | None = Field(default=None, description="True: no better match than chance.")
     page: int | None = None
     box: NormalizedBox | None = Field(default=None, description="Place on the asset.")
     seconds: list[float] | None = Field(
@@ -67,24 +72,35 @@ class TextSearchHit(ToolModel):
         default=None, description="Start and end in the text file, in characters."
     )
     confidence: Score | None = Field(default=None, description="Confidence of OCR.")
-    asset: AssetReference | None = Field(default=None, description="The image it is on.")
-    retrievers: dict[str, RetrieverRank] | None = None
+    asset: str | None = Field(default=None, description="Id of the image that the text is on.")
+    image: AssetReference | None = Field(
+        default=None, description="The image that the text is on; 'detailed' only."
+    )
+    retrievers: dict[str, RetrieverRank] | None = Field(default=None, description="'detailed'.")
 
 
 class TextSearchResult(ToolResult):
     """Hits, best first; empty if nothing matched."""
 
     hits: list[TextSearchHit]
-    thresholds: Thresholds
+    collection: str | None = Field(default=None, description="The collection of all hits.")
+    total: Total = None
+    thresholds: Thresholds = None
     reranked: Reranked = None
     timings_ms: Timings
     next_cursor: str | None = None
 
 
-def _hit(number: int, hit: PassageHit, *, detailed: bool, hits: int) -> TextSearchHit:
+RESULT = TextSearchResult
+
+
+def _hit(
+    number: int, hit: PassageHit, *, detailed: bool, collection: str | None, hits: int
+) -> TextSearchHit:
     passage = hit.passage
     seconds = (passage.start_seconds, passage.end_seconds)
     characters = (passage.char_start, passage.char_end)
+    image = asset_reference(hit.asset, detailed=True, hits=hits) if hit.asset else None
     return TextSearchHit(
         number=number,
         passage=f"p{passage.id}",
@@ -94,16 +110,18 @@ def _hit(number: int, hit: PassageHit, *, detailed: bool, hits: int) -> TextSear
             if detailed
             else shorten(passage.snippet, _MAX_TEXT_CHARS)
         ),
-        source=short_source(passage.source),
-        collection=passage.collection,
+        source=short_source(passage.source, detailed=detailed),
+        collection=None if collection else passage.collection,
         score=hit.score,
         distance=min_distance(hit),
+        weak=hit.weak or None,
         page=passage.page,
         box=passage.box,
         seconds=[each for each in seconds if each is not None] or None,
         characters=[each for each in characters if each is not None] or None,
         confidence=passage.confidence,
-        asset=asset_reference(hit.asset, detailed=detailed, hits=hits) if hit.asset else None,
+        asset=passage.asset_id,
+        image=image if detailed else None,
         retrievers=retriever_ranks(hit.retrievers) if detailed else None,
     )
 
@@ -112,8 +130,11 @@ async def tool(
     ctx: Call,
     query: Annotated[
         str,
-        Field(description='Words or a question. "Quoted words" must match exactly.'),
-    ],
+        Field(
+            description='Words or a question. "Quoted words" must match exactly. Omit to list '
+            "what the filters match."
+        ),
+    ] = "",
     collection: Collection = "",
     kinds: Annotated[
         list[PassageKind] | None, Field(description="Kinds of text to search. Default: all.")
@@ -122,7 +143,7 @@ async def tool(
     limit: Limit = 5,
     cursor: Cursor = "",
     detail: Detail = "concise",
-) -> Annotated[CallToolResult, TextSearchResult]:
+) -> CallToolResult:
     deps = dependencies(ctx)
     request = PassageRequest(
         query=query,
@@ -132,12 +153,19 @@ async def tool(
         principal=principal(),
     )
     results = await deps.passage_search(request)
+    detailed = detail == "detailed"
+    shared = shared_collection((hit.passage.collection for hit in results.hits), detailed=detailed)
     hits = [
-        _hit(number, hit, detailed=detail == "detailed", hits=len(results.hits))
+        _hit(
+            number,
+            hit,
+            detailed=detailed,
+            collection=shared,
+            hits=len(results.hits),
+        )
         for number, hit in enumerate(results.hits, 1)
     ]
     result = TextSearchResult(
-        hits=hits,
-        **report_fields(results.report),
+        hits=hits, collection=shared, **report_fields(results.report, detailed=detailed)
     )
     return to_tool_result(result)

@@ -32,6 +32,7 @@ from benchmarks.hostile.floods import ARCHIVES, annotations
 from benchmarks.hostile.neighbor import Neighbor
 from sightline.server.auth.scopes import SCOPES
 from sightline.server.auth.static_tokens import issue_token
+from sightline.tools.shared.tool_results import read_result
 from tests.support import fake_vlm_server, token_issuer
 from tests.support.ports import free_port
 
@@ -209,9 +210,9 @@ async def _ingest(url: str, token: str, folder: Path) -> dict[str, tuple[str, ..
 
         async def call(tool: str, **arguments: Any) -> dict[str, Any]:
             result = await client.call_tool(tool, arguments)
-            if result.is_error or result.structured_content is None:
+            if result.is_error:
                 raise SystemExit(f"{tool} failed: {result.content}")
-            return dict(result.structured_content)
+            return read_result(result)
 
         assets = {}
         for who in _PRINCIPALS:

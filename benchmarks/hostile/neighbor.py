@@ -19,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from benchmarks import dataset
 from benchmarks.hostile.attacker import root_error
+from sightline.tools.shared.tool_results import read_result
 from tests.support.sample_images import jpeg
 
 #: Below the rate limit of a principal, also with the calls of a new connection.
@@ -137,7 +138,7 @@ async def _call(neighbor: Neighbor, client: Client, kind: str, rng: random.Rando
         "add_images": {"collection": neighbor.collection, "uploads": [_new_upload(rng)]},
     }
     result = await client.call_tool(kind, arguments[kind])
-    answer = result.structured_content or {}
+    answer = {} if result.is_error else read_result(result)
     if kind == "answer_question" and answer.get("status") == "no_model":
         return "no answer of the model"
     if kind == "add_images" and answer.get("added") != 1:

@@ -16,8 +16,14 @@ Example = Callable[[Client, str, Say], Awaitable[Any]]
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    """Return the structured result of a call; raise RuntimeError for a tool error."""
-    return dict((await call_tool(client, tool, **arguments)).structured_content or {})
+    """Return the result of a call; raise RuntimeError for a tool error."""
+    return result_of(await call_tool(client, tool, **arguments))
+
+
+def result_of(result: CallToolResult) -> dict[str, Any]:
+    """Return the JSON of a result, which is in its first text block."""
+    first = result.content[0]
+    return dict(json.loads(first.text)) if isinstance(first, TextContent) else {}
 
 
 async def call_tool(client: Client, tool: str, **arguments: Any) -> CallToolResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from calling import Say, call_tool, main
+from calling import Say, call_tool, main, result_of
 from mcp import Client
 from mcp.types import ImageContent
 
@@ -21,7 +21,7 @@ async def show(client: Client, collection: str, say: Say, product: str = "") -> 
         filters={"product_id": product} if product else {"family": "product"},
         annotate=True,
     )
-    answer = dict(result.structured_content or {})
+    answer = result_of(result)
     images = [block for block in result.content if isinstance(block, ImageContent)]
     say(f"{QUESTION} {answer.get('answer') or answer['missing']}")
     for claim in answer["claims"]:

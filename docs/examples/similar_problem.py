@@ -28,10 +28,10 @@ async def show(client: Client, collection: str, say: Say) -> dict[str, Any]:
         client, "search_images", query="a geometry problem", collection=collection, limit=1
     )
     original = problems["hits"][0]
-    resource = await client.read_resource(original["uri"])
-    (content,) = resource.contents
+    uri = f"sightline://asset/{original['asset']}"
+    (content,) = (await client.read_resource(uri)).contents
     if not isinstance(content, BlobResourceContents):
-        raise RuntimeError(f"{original['uri']} is not an image")
+        raise RuntimeError(f"{uri} is not an image")
     with Image.open(io.BytesIO(base64.b64decode(content.blob))) as image:
         query = screenshot(image)
     similar = await call(client, "search_images", image=query, collection=collection, limit=3)

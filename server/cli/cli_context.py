@@ -12,6 +12,7 @@ from sightline.server.observability.metrics import Metrics
 from sightline.server.runtime import Runtime
 from sightline.storage.errors import SightlineError
 from sightline.tools.shared.dependencies import Dependencies
+from sightline.tools.shared.tool_results import read_result
 
 
 @asynccontextmanager
@@ -41,6 +42,4 @@ async def call_tool(settings: Settings, tool: str, arguments: dict[str, Any]) ->
     if result.is_error:
         texts = [block.text for block in result.content if isinstance(block, TextContent)]
         raise ToolFailedError(" ".join(texts))
-    if result.structured_content is None:
-        raise ToolFailedError(f"{tool} returned no structured result")
-    return dict(result.structured_content)
+    return read_result(result)

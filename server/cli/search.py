@@ -61,7 +61,7 @@ def _print_table(result: dict[str, Any]) -> None:
         text = hit.get("caption") or hit.get("text", "")
         if isinstance(text, dict):
             text = text["text"]
-        suffix = " (below threshold)" if hit.get("below_threshold") else ""
+        suffix = " (weak)" if hit.get("weak") else ""
         id_, score = hit.get("passage") or hit["asset"], f"{hit['score']:.4f}{suffix}"
         rows.append((str(hit["number"]), id_, score, location, text))
     write_table(("n", "id", "score", "source", "caption or text"), rows)

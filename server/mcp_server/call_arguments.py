@@ -1,9 +1,11 @@
-"""Checks of the arguments of a tool call, and messages about invalid ones."""
+"""Accept obvious variants of the arguments of a tool call, and explain invalid ones."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -27,6 +29,57 @@ def reject_unknown_arguments(
             hint = f"; did you mean {close[0]!r}?" if close else ""
             valid = f"valid arguments: {choices(known)}" if known else "it has no arguments"
             raise InvalidArgumentError(f"{tool} has no argument {shown(name)}{hint} ({valid})")
+
+
+def normalize_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments in the types of a published schema, where the meaning is clear.
+
+    Models and frameworks send null for what they omit, an empty text for an empty list or object,
+    one item for a list of one, and JSON as text. Anything else stays for the validation.
+    """
+    properties, required = schema.get("properties", {}), schema.get("required", ())
+    normalized: dict[str, Any] = {}
+    for name, value in arguments.items():
+        expected = properties.get(name, {})
+        is_empty_text = isinstance(value, str) and not value.strip()
+        means_nothing = value is None or (is_empty_text and expected.get("type") != "string")
+        if means_nothing and name in properties and name not in required:
+            continue
+        normalized[name] = _normalize(value, expected)
+    return normalized
+
+
+def _normalize(value: Any, schema: Mapping[str, Any]) -> Any:
+    expected = schema.get("type")
+    if isinstance(value, str) and expected in ("array", "object"):
+        value = _parse_json(value)
+    if isinstance(value, str) and "enum" in schema:
+        return value.strip().lower() if value.strip().lower() in schema["enum"] else value
+    if expected == "array":
+        items = schema.get("items", {})
+        if not isinstance(value, list) and _is_a(value, items.get("type")):
+            value = [value]
+        if isinstance(value, list):
+            return [_normalize(each, items) for each in value]
+    if isinstance(value, dict) and "properties" in schema:
+        return normalize_arguments(value, schema)
+    return value
+
+
+def _parse_json(text: str) -> Any:
+    """Return the list or object that the text is, or the text itself."""
+    try:
+        value = json.loads(text) if text.lstrip()[:1] in ("[", "{") else text
+    except (ValueError, RecursionError):
+        return text
+    return value
+
+
+def _is_a(value: Any, expected: str | None) -> bool:
+    """Return whether a value can be the only item of a list; one number is no box."""
+    return (expected == "string" and isinstance(value, str)) or (
+        expected == "object" and isinstance(value, dict)
+    )
 
 
 def reject_lone_surrogates(arguments: Mapping[str, object]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any, Final
 
 from mcp.types import CallToolResult, ContentBlock, TextContent
@@ -27,15 +27,29 @@ _FIELD_NAME: Final = re.compile(r"[a-z][a-z_]{0,30}")
 
 def clean_result(result: CallToolResult) -> CallToolResult:
     """Return the result without hidden characters; its notes tell if there were any."""
-    if result.structured_content is None:
-        content: list[ContentBlock] = [_clean_block(block) for block in result.content]
-        return result.model_copy(update={"content": content})
-    data = _clean_object(result.structured_content)
-    if data == result.structured_content:
+    data = result.structured_content or _json_object(result.content)
+    if data is None:
+        blocks: list[ContentBlock] = [_clean_block(block) for block in result.content]
+        return result.model_copy(update={"content": blocks})
+    cleaned = _clean_object(data)
+    if cleaned == data:
         return result
     _, *images = result.content
-    content = [TextContent(type="text", text=_compact(data)), *images]
-    return result.model_copy(update={"content": content, "structured_content": data})
+    content = [TextContent(type="text", text=_compact(cleaned)), *images]
+    structured = None if result.structured_content is None else cleaned
+    return result.model_copy(update={"content": content, "structured_content": structured})
+
+
+def _json_object(content: Sequence[ContentBlock]) -> dict[str, Any] | None:
+    """Return the object that the first text block of a result with images contains."""
+    first = content[0] if content else None
+    if not isinstance(first, TextContent) or not first.text.startswith("{"):
+        return None
+    try:
+        value: dict[str, Any] = json.loads(first.text)
+    except ValueError:
+        return None
+    return value
 
 
 def clean_text(text: str, mime_type: str | None = None) -> str:

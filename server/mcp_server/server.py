@@ -30,11 +30,13 @@ from sightline.server.lazy_resource import on_wait
 from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.call_arguments import (
     format_validation_error,
+    normalize_arguments,
     reject_lone_surrogates,
     reject_unknown_arguments,
 )
 from sightline.server.mcp_server.caller_link import CallStoppedError, stop_call
 from sightline.server.mcp_server.in_flight import InFlight
+from sightline.server.mcp_server.published_schema import publish_schema
 from sightline.server.mcp_server.rate_limit import RateLimiter
 from sightline.server.mcp_server.result_text import clean_result, clean_text
 from sightline.server.observability.metrics import Metrics, Outcome
@@ -100,9 +102,8 @@ class SightlineServer(MCPServer[Dependencies]):
         ):
             try:
                 with self._admitted(_missing_tool_scope(tool)):
-                    reject_unknown_arguments(
-                        name, arguments, tool.input_schema.get("properties", {})
-                    )
+                    reject_unknown_arguments(name, arguments, tool.input_schema["properties"])
+                    arguments = normalize_arguments(arguments, tool.input_schema)
                     reject_lone_surrogates(arguments)
                     principal = await self._restricted_principal()
                     with _progress_reporter(context), as_principal(principal):
@@ -245,7 +246,10 @@ class SightlineServer(MCPServer[Dependencies]):
         return list((await self._tools_by_name()).values())
 
     async def _tools_by_name(self) -> dict[str, Tool]:
-        self._tools = self._tools or {tool.name: tool for tool in await super().list_tools()}
+        self._tools = self._tools or {
+            tool.name: tool.model_copy(update={"input_schema": publish_schema(tool.input_schema)})
+            for tool in await super().list_tools()
+        }
         return self._tools
 
     @contextmanager

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from mcp import Client
-from mcp.types import BlobResourceContents, CallToolResult, ImageContent, TextContent
+from mcp.types import BlobResourceContents, CallToolResult, TextContent
 from PIL import Image
 
 from sightline.server.config import Settings
 from tests.acceptance.conftest import Connect
 from tests.acceptance.gallery import CAPTIONS, TOOLS
+from tests.support.results import images_of, json_of
 from tests.support.sample_images import jpeg
 
 
 async def answered(
     client: Client, tool: str, **arguments: Any
 ) -> tuple[dict[str, Any], list[Image.Image]]:
-    """Return the structured result, equal to the first text block, and the images."""
+    """Return the result and its images."""
     result = await client.call_tool(tool, arguments)
-    first, *rest = result.content
-    assert isinstance(first, TextContent)
-    assert not result.is_error, first.text
-    assert json.loads(first.text) == result.structured_content
-    assert all(isinstance(block, ImageContent) for block in rest)
-    pictures: list[Image.Image] = [
-        Image.open(io.BytesIO(base64.b64decode(block.data)))
-        for block in rest
-        if isinstance(block, ImageContent)
-    ]
-    assert result.structured_content is not None
-    return result.structured_content, pictures
+    return json_of(result), images_of(result)
 
 
 def said(result: CallToolResult) -> str:
@@ -57,8 +46,8 @@ async def test_a_client_adds_searches_views_and_deletes_assets(
         assert (collection["name"], collection["assets"]) == ("gallery", len(CAPTIONS))
         assert collection["encoder"] == "local-dir:random-clip"
 
-        found, thumbnails = await answered(
-            client, "search_images", query="north fence", detail="detailed", limit=6, thumbnails=2
+        found, (sheet,) = await answered(
+            client, "search_images", query="north fence", detail="detailed", limit=6, contact_sheet=True
         )
         # Words only: the weights of the encoder are random.
         (van,) = [
@@ -66,7 +55,7 @@ async def test_a_client_adds_searches_views_and_deletes_assets(
         ]
         assert van["source"] == f"{pictures}/0000.jpg"
         assert van["caption"] == CAPTIONS[0]
-        assert [max(picture.size) for picture in thumbnails] == [48, 48]
+        assert min(sheet.size) > 48
 
         upload = f"data:image/jpeg;base64,{base64.b64encode(jpeg(1)).decode()}"
         alike, _ = await answered(client, "search_images", image=upload, limit=1)
@@ -87,9 +76,11 @@ async def test_a_client_adds_searches_views_and_deletes_assets(
             client, "view_image", asset=van["asset"], crop=[0, 0, 0.5, 1]
         )
         assert viewed["asset"]["asset"] == van["asset"]
-        assert picture.size == (24, 32)
+        # Enlarged, at most eight times.
+        assert max(picture.size) > 200
 
-        (content,) = (await client.read_resource(van["uri"])).contents
+        uri = f"sightline://asset/{van['asset']}"
+        (content,) = (await client.read_resource(uri)).contents
         assert isinstance(content, BlobResourceContents)
         assert Image.open(io.BytesIO(base64.b64decode(content.blob))).size == (48, 32)
 
@@ -98,7 +89,7 @@ async def test_a_client_adds_searches_views_and_deletes_assets(
         assert "no argument 'top_k'" in said(refused)
 
         deleted, _ = await answered(client, "delete_assets", assets=[van["asset"]])
-        assert deleted["deleted"] == [van["asset"]]
+        assert (deleted["deleted"], deleted["assets"]) == (True, 1)
         gone = await client.call_tool("view_image", {"asset": van["asset"]})
         assert gone.is_error
         assert f"Unknown asset '{van['asset']}'" in said(gone)

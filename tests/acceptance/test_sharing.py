@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from mcp.types import TextContent
 
 from sightline.server.config import load_settings, variable
 from sightline.server.http import http_server
 from sightline.storage.postgres import pidfile
 from tests.acceptance.gallery import CAPTIONS
+from tests.support.results import json_of
 
 Serve = Callable[[Path, Path, Path], AbstractAsyncContextManager[str]]
 SOURCES = len(CAPTIONS) + 1  # and a page of text
@@ -74,12 +74,7 @@ async def elsewhere(folder: Path, encoder: Path, pictures: Path) -> AsyncIterato
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(tool, arguments)
-    block = result.content[0]
-    assert isinstance(block, TextContent)
-    assert not result.is_error, block.text
-    assert result.structured_content is not None
-    return result.structured_content
+    return json_of(await client.call_tool(tool, arguments))
 
 
 @pytest.mark.parametrize("serve", [here, pytest.param(elsewhere, marks=pytest.mark.slow)])

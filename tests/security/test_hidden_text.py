@@ -19,6 +19,7 @@ from mcp.types import TextContent, TextResourceContents
 
 from sightline.storage.text.hidden_characters import remove_and_count_hidden
 from tests.security.two_principals import House
+from tests.support.results import json_of
 from tests.support.sample_images import jpeg
 from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import ToolEnvironment, data_url
@@ -53,13 +54,9 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     for block in result.content:
         if isinstance(block, TextContent):
             assert_visible(block.text)
-    assert not result.is_error, result.content
-    structured = result.structured_content
-    assert structured is not None
+    structured = json_of(result)
     for text in strings(structured):
         assert_visible(text)
-    assert isinstance(result.content[0], TextContent)
-    assert json.loads(result.content[0].text) == structured
     return structured
 
 

@@ -33,6 +33,7 @@ from sightline.server.http.http_server import RunningServer, start_http_server
 from sightline.server.runtime import Runtime
 from sightline.storage.db import row_security
 from sightline.storage.postgres import EmbeddedPostgres
+from tests.support.results import json_of
 from tests.support.sample_images import fill
 from tests.support.token_issuer import AUDIENCE, Issuer, RsaKey, run_issuer
 
@@ -138,19 +139,14 @@ def upload(name: str, data: bytes) -> dict[str, str]:
 async def call(client: Client, tool: str, **arguments: Any) -> str:
     """Return the structured result as JSON or the text of an error, without times."""
     result = await client.call_tool(tool, arguments)
-    structured = dict(result.structured_content or {})
-    structured.pop("timings_ms", None)
-    if structured:
-        return json.dumps(structured)
-    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+    if result.is_error:
+        return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+    return json.dumps({k: v for k, v in json_of(result).items() if k != "timings_ms"})
 
 
 async def call_json(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    """Return the structured result of a call that must succeed."""
-    result = await client.call_tool(tool, arguments)
-    assert not result.is_error, result.content
-    assert result.structured_content is not None
-    return dict(result.structured_content)
+    """Return the result of a call that must succeed."""
+    return json_of(await client.call_tool(tool, arguments))
 
 
 async def read(client: Client, uri: str) -> str:

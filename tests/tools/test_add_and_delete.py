@@ -196,9 +196,9 @@ async def test_deleted_assets_are_gone_from_every_tool(environment_copy: ToolEnv
         text = await tools.call("search_text", query="garlic", limit=50)
         refused = await tools.call_error("view_image", asset=gone[0])
         (album,) = (await tools.call("list_collections"))["collections"]
-    assert result == {"deleted": gone, "sources": 2}
+    assert (result["deleted"], result["assets"], result["sources"]) == (True, 2, 2)
     assert not set(gone) & {hit["asset"] for hit in found["hits"]}
-    assert not set(gone) & {hit["asset"]["asset"] for hit in text["hits"] if "asset" in hit}
+    assert not set(gone) & {hit.get("asset") for hit in text["hits"]}
     assert gone[0] in refused
     assert album["assets"] == PICTURES - 2
 
@@ -218,10 +218,14 @@ async def test_where_one_id_is_unknown_none_is_deleted(environment_copy: ToolEnv
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, ["assets", "required"]),
-        ({"assets": []}, ["assets", "at least 1 item"]),
+        ({}, ["Nothing to delete", "`collection`", "`sources`"]),
+        ({"assets": []}, ["Nothing to delete"]),
         ({"assets": ["a"] * 101}, ["assets", "at most 100 items"]),
-        ({"assets": "3k9q0d7m2x5a"}, ["assets", "valid list"]),
+        ({"assets": "zzzzzzzzzzzz"}, ["'zzzzzzzzzzzz'"]),
+        ({"assets": ["a"], "collection": "album"}, ["either asset ids, or a collection"]),
+        ({"collection": "albun"}, ["'albun'", "'album'"]),
+        ({"collection": "album", "sources": ["no.png"]}, ["'no.png'"]),
+        ({"collection": "album", "confirm": "12345678"}, ["'12345678'", "without `confirm`"]),
         ({"assets": ["a\x00"]}, [r"'a\x00'"]),
         ({"assets": ["a' OR 'a' = 'a"]}, ["OR"]),
     ],
@@ -234,6 +238,51 @@ async def test_what_cannot_be_deleted_is_refused(
         assert len(await tools.ids()) == PICTURES
     for word in words:
         assert word in text
+
+
+async def test_the_uri_of_an_asset_is_accepted_for_its_id(
+    environment_copy: ToolEnvironment,
+) -> None:
+    async with environment_copy.serve() as tools:
+        gone = (await tools.ids())["album/shop/garlic.png"]
+        await tools.call("delete_assets", assets=f"sightline://asset/{gone}")
+        assert gone not in (await tools.ids()).values()
+
+
+async def test_sources_are_deleted_after_a_confirmation(environment_copy: ToolEnvironment) -> None:
+    name = "album/shop/garlic.png"
+    wanted = {"collection": "album", "sources": [name]}
+    async with environment_copy.serve() as tools:
+        preview = await tools.call("delete_assets", **wanted)
+        assert (preview["deleted"], preview["assets"], preview["sources"]) == (False, 1, 1)
+        assert name in await tools.ids()
+        deleted = await tools.call("delete_assets", **wanted, confirm=preview["confirm"])
+        again = await tools.call_error("delete_assets", **wanted, confirm=preview["confirm"])
+        left = await tools.ids()
+    assert (deleted["deleted"], deleted["assets"], deleted["sources"]) == (True, 1, 1)
+    assert "confirm" not in deleted
+    assert len(left) == PICTURES - 1
+    assert repr(name) in again
+
+
+async def test_a_collection_is_deleted_after_a_confirmation(
+    environment_copy: ToolEnvironment,
+) -> None:
+    async with environment_copy.serve() as tools:
+        preview = await tools.call("delete_assets", collection="album")
+        ids = await tools.ids("album")
+        assert preview["assets"] == len(ids) == PICTURES
+        # What was confirmed is not what is there now.
+        await tools.call("delete_assets", assets=[ids["album/shop/garlic.png"]])
+        changed = await tools.call_error(
+            "delete_assets", collection="album", confirm=preview["confirm"]
+        )
+        assert f"{PICTURES - 1} assets" in changed
+        preview = await tools.call("delete_assets", collection="album")
+        deleted = await tools.call("delete_assets", collection="album", confirm=preview["confirm"])
+        listed = await tools.call("list_collections")
+    assert deleted["collection"] == "album"
+    assert "album" not in {each["name"] for each in listed["collections"]}
 
 
 async def test_uploaded_bytes_go_with_their_asset_and_files_of_others_stay(

@@ -14,7 +14,8 @@ from PIL import ImageChops
 
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay
-from sightline.tools.shared.overlay_uri import MAX_OVERLAYS, overlay_uri
+from sightline.tools.shared.overlay_uri import MAX_OVERLAYS, overlay_code, overlay_uri
+from tests.support.results import json_of
 from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import ToolEnvironment, is_near_color, open_image
 
@@ -102,9 +103,9 @@ async def test_a_uri_with_more_than_annotate_image_draws_is_refused(
     code = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
     async with environment.serve() as tools:
         asset = (await tools.ids())[GARLIC]
-        most = overlay_uri(asset, [BoxOverlay((0, 0, 1, 1), "x" * 60)] * MAX_OVERLAYS, "box")
+        most = overlay_code([BoxOverlay((0, 0, 1, 1), "x" * 60)] * MAX_OVERLAYS, "box")
         assert most is not None
-        await tools.client.read_resource(most)
+        await tools.client.read_resource(overlay_uri(asset, most))
         with pytest.raises(MCPError, match=r"no valid boxes, or more than 210"):
             await tools.client.read_resource(f"sightline://asset/{asset}/drawn/{code}")
 
@@ -123,8 +124,7 @@ async def test_a_model_that_finds_very_many_boxes_gets_twenty_drawn(
         result = await tools.client.call_tool(
             "annotate_image", {"asset": asset, "phrases": ["the bulb"]}
         )
-    found = result.structured_content
-    assert found is not None
+    found = json_of(result)
     assert len(found["boxes"]) == 20
     assert max(len(each["label"]) for each in found["boxes"]) <= 120
     assert "the model gave 60 boxes; the first 20 are drawn" in found["phrases"][0]["notes"]

@@ -27,7 +27,7 @@ CALLS: dict[str, dict[str, Any]] = {
         "query": "garlic", "image": "{asset}", "like": ["{asset}"], "unlike": [],
         "collection": "album", "filters": {"product": "Garlic"}, "visual_weight": 0.5,
         "captured_after": "2020-01-01", "captured_before": "2030-01-01", "region": [0, 0, 1, 1],
-        "limit": 3, "cursor": None, "detail": "concise", "thumbnails": 0,
+        "limit": 3, "cursor": None, "detail": "concise", "contact_sheet": False,
     },
     "search_text": {
         "query": "garlic", "collection": "album", "kinds": ["caption"],
@@ -35,6 +35,10 @@ CALLS: dict[str, dict[str, Any]] = {
     },
     "answer_question": {"question": "What is it?", "collection": "album", "assets": ["{asset}"]},
     "view_image": {"asset": "{asset}", "crop": [0, 0, 1, 1], "max_edge": 64, "annotated": False},
+    "read_text": {
+        "asset": "{asset}", "source": "garlic.png", "collection": "album", "pages": "1-3",
+        "start": 0, "max_tokens": 100,
+    },
     "annotate_image": {
         "asset": "{asset}", "boxes": [{"label": "a", "box": [0, 0, 1, 1]}], "style": "box",
     },

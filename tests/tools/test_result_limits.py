@@ -17,6 +17,7 @@ from sightline.tools.shared.tool_results import (
     short_source,
     to_tool_result,
 )
+from tests.support.results import json_of
 from tests.support.sample_images import jpeg
 from tests.tools.toolbox import ToolClient, ToolEnvironment, data_url
 
@@ -66,9 +67,8 @@ async def crowded(environment: ToolEnvironment) -> AsyncIterator[ToolClient]:
 
 
 async def size_of(tools: ToolClient, tool: str, **arguments: object) -> int:
-    result = await tools.client.call_tool(tool, arguments)
-    assert not result.is_error, result.content
-    return len(json.dumps(result.structured_content, ensure_ascii=False).encode())
+    result = json_of(await tools.client.call_tool(tool, arguments))
+    return len(json.dumps(result, ensure_ascii=False).encode())
 
 
 @pytest.mark.parametrize("limit", [1, 5, 50])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.support.sample_images import encoded
 from tests.tools.album import BLACK, GREEN, PICTURES, RED, SHOP, quarters
-from tests.tools.toolbox import ToolClient, ToolEnvironment, data_url, is_near_color
+from tests.tools.toolbox import ToolClient, ToolEnvironment, data_url
 
 
 def sources(result: dict[str, object]) -> list[str]:
@@ -26,14 +26,25 @@ async def test_words_find_an_image_by_its_caption(
     first = result["hits"][0]
     assert first["number"] == 1
     assert first["source"] == "album/shop/garlic.png"
-    assert first["collection"] == "album"
-    assert first["kind"] == "image"
+    assert result["collection"] == "album"
     assert first["caption"] == "A bulb of garlic on a green cloth"
-    assert first["size"] == [96, 64]
-    assert first["uri"] == f"sightline://asset/{first['asset']}"
-    assert first["text"]["kind"] == "caption"
-    assert first["text"]["passage"].startswith("p")
     assert [hit["number"] for hit in result["hits"]] == [1, 2, 3, 4, 5]
+
+
+async def test_a_concise_hit_has_nothing_that_the_result_or_the_caption_repeats(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
+        concise = await tools.call("search_images", query="garlic on a green cloth", limit=1)
+        detailed = await tools.call(
+            "search_images", query="garlic on a green cloth", limit=1, detail="detailed"
+        )
+    left_out = detailed["hits"][0].keys() - concise["hits"][0].keys()
+    assert left_out >= {"collection", "size", "metadata", "text", "retrievers"}
+    assert detailed["hits"][0]["size"] == [96, 64]
+    assert detailed["hits"][0]["text"]["kind"] == "caption"
+    assert set(concise["timings_ms"]) == {"total"}
+    assert {"total", "encode"} <= set(detailed["timings_ms"])
 
 
 async def test_chinese_words_find_an_image(environment: ToolEnvironment) -> None:
@@ -52,7 +63,6 @@ async def test_hits_carry_scores_distances_thresholds_and_times(
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= hit["distance"] <= 2 for hit in result["hits"])
     assert set(result["thresholds"]) == {"image_to_image"}
-    assert {"total", "encode"} <= set(result["timings_ms"])
     assert all(milliseconds >= 0 for milliseconds in result["timings_ms"].values())
 
 
@@ -159,32 +169,25 @@ async def test_the_time_of_a_hit_is_what_the_camera_showed(environment: ToolEnvi
     assert result["hits"][0]["captured_at"] == "2026-05-01T16:40:00"
 
 
-async def test_thumbnails_are_returned_on_request_in_the_order_of_the_hits(
-    environment: ToolEnvironment,
-) -> None:
+async def test_a_contact_sheet_shows_every_hit_in_one_image(environment: ToolEnvironment) -> None:
     async with environment.serve() as tools:
-        ids = await tools.ids()
-        like = ids["album/shop/tomato.png"]
-        without, none = await tools.call_with_images("search_images", image=like)
-        result, pictures = await tools.call_with_images("search_images", image=like, thumbnails=4)
-    assert none == []
-    assert "thumbnails" not in without
-    assert result["thumbnails"] == [1, 2, 3, 4]
-    assert len(pictures) == 4
-    by_name = {f"album/{product.file}": product for product in SHOP}
-    for hit, picture in zip(result["hits"], pictures, strict=False):
-        assert max(picture.size) <= 256
-        if hit["source"] in by_name:
-            assert is_near_color(picture.getpixel((4, 4)), by_name[hit["source"]].quarters[0])
-
-
-async def test_fewer_hits_bring_fewer_thumbnails(environment: ToolEnvironment) -> None:
-    async with environment.serve() as tools:
-        result, pictures = await tools.call_with_images(
-            "search_images", query="garlic", filters={"product": "Garlic"}, thumbnails=4
+        like = (await tools.ids())["album/shop/tomato.png"]
+        _, none = await tools.call_with_images("search_images", image=like)
+        _, one = await tools.call_with_images(
+            "search_images", query="garlic", filters={"product": "Garlic"}, contact_sheet=True
         )
-    assert result["thumbnails"] == [1]
-    assert len(pictures) == 1
+        result, several = await tools.call_with_images(
+            "search_images", image=like, limit=8, contact_sheet=True
+        )
+        nothing = await tools.call(
+            "search_images", query="x", filters={"product": "Nothing"}, contact_sheet=True
+        )
+    assert none == []
+    (small,), (large,) = one, several
+    assert len(result["hits"]) == 8
+    assert nothing["hits"] == []
+    assert max(large.size) <= 1568
+    assert large.width * large.height > 4 * small.width * small.height
 
 
 async def test_pages_do_not_overlap_and_end(environment: ToolEnvironment) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import jsonschema
 from mcp import Client
-from mcp.types import CallToolResult, ImageContent, TextContent, Tool
+from mcp.types import CallToolResult, TextContent, Tool
 from PIL import Image
 
 from sightline.server.mcp_server.audit import Audit
@@ -27,11 +27,12 @@ from sightline.storage.ingest.decode.image_decoder import ImageDecoder
 from sightline.storage.ingest.ingest_options import IngestOptions, UrlPolicy
 from sightline.storage.interfaces import ImageEncoder
 from sightline.storage.retrieval import ImageSearch, PassageSearch
-from sightline.tools.registry import register_all
+from sightline.tools.registry import RESULTS, register_all
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.limits import Limits
 from sightline.tools.vlm.vision_language_model import VisionLanguageModel
 from tests.support.encoders import ColorHistogramEncoder
+from tests.support.results import images_of, json_of
 
 SIGNING_KEY = b"a key of the tests of the tools!"
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{200,}")
@@ -126,31 +127,18 @@ class ToolClient:
         self.tools = tools
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """Return the structured result of a successful call."""
+        """Return the result of a successful call."""
         return (await self.call_with_images(tool, **arguments))[0]
 
     async def call_with_images(
         self, tool: str, **arguments: Any
     ) -> tuple[dict[str, Any], list[Image.Image]]:
-        """Return the structured result and the images of a successful call."""
+        """Return the result and the images of a successful call."""
         result = await self.client.call_tool(tool, arguments)
-        assert not result.is_error, text_of(result)
-        structured = result.structured_content
-        assert structured is not None
-        schema = self.tools[tool].output_schema
-        assert schema is not None
-        jsonschema.validate(structured, schema)
-        first, *rest = result.content
-        assert isinstance(first, TextContent)
-        assert json.loads(first.text) == structured
-        assert first.text == json.dumps(structured, ensure_ascii=False, separators=(",", ":"))
-        assert _BASE64.search(first.text) is None
-        pictures = []
-        for block in rest:
-            assert isinstance(block, ImageContent)
-            assert block.mime_type == "image/jpeg"
-            pictures.append(open_image(base64.b64decode(block.data)))
-        return structured, pictures
+        data = json_of(result)
+        jsonschema.validate(data, RESULTS[tool].model_json_schema(mode="serialization"))
+        assert _BASE64.search(json.dumps(data)) is None
+        return data, images_of(result)
 
     async def call_error(self, tool: str, **arguments: Any) -> str:
         """Return the message of a failing call: one short text."""

@@ -26,7 +26,6 @@ from sightline.tools.answers.text_matching import contains_phrase
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.image_loading import load_asset
 from sightline.tools.shared.images import crop
-from sightline.tools.shared.tool_results import is_below_threshold
 
 #: Maximum number of images that are asked about one by one.
 MAX_AMBIGUOUS_IMAGES: Final = 3
@@ -213,9 +212,9 @@ async def _load_crop(deps: Dependencies, asset: Asset, box: Box) -> Image.Image:
 
 
 def _equal_hits(results: ImageResults) -> Sequence[ImageHit]:
-    """Return the best hit and its equals; all if the best is insignificant."""
+    """Return the best hit and its equals; all if the best is weak."""
     hits = results.hits
-    if not hits or is_below_threshold(hits[0], results.report):
+    if not hits or hits[0].weak:
         return hits
     return [hit for hit in hits if _is_equal(hit, hits[0])]
 

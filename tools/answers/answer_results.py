@@ -81,6 +81,9 @@ class AnswerResult(ToolResult):
     interpretations: list[str] | None = Field(
         default=None, description="Possible meanings of an ambiguous question."
     )
+    images: list[str] | None = Field(
+        default=None, description="Links to the cited images with boxes, if not in the result."
+    )
     model: str | None = None
     timings_ms: Timings
 

@@ -1,89 +1,86 @@
-"""Argument types of several tools, with the descriptions that models read."""
+"""Argument types of several tools, with the descriptions that models read.
+
+Optional text is ``str`` with "", not ``str | None``: the SDK parses JSON in any argument that is
+not a plain string, so the query "null" would become None.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
 from sightline.storage.retrieval.search_types import Selection
 from sightline.storage.types import PassageKind
-from sightline.tools.shared.tool_results import ToolModel
+from sightline.tools.shared.tool_results import ASSET_URI, ToolModel
 
-MAX_BOXES = 50
-MAX_LABEL_CHARS = 120
+MAX_BOXES: Final = 50
+MAX_LABEL_CHARS: Final = 120
 #: More than any valid name, cursor or time has.
-MAX_NAME_CHARS = 200
-BOX_FRAME = "Corners [x0, y0, x1, y1], 0 to 1 of the upright image, origin top left."
-
-# Optional text is `str` with "", not `str | None`: the SDK parses JSON in any argument that is not
-# a plain string, so the query "null" would become None. Models send null for omitted arguments.
-OptionalText = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+MAX_NAME_CHARS: Final = 200
+BOX_FRAME: Final = "[x0, y0, x1, y1], 0 to 1, from the top left"
 
 Collection = Annotated[
-    OptionalText,
-    Field(
-        max_length=MAX_NAME_CHARS,
-        description="Name of one collection, from list_collections. Omit to search all.",
-    ),
+    str,
+    Field(max_length=MAX_NAME_CHARS, description="Name of one collection. Omit to search all."),
 ]
 
+#: The tool that lists the whole language describes it for all.
+FILTER_LANGUAGE: Final = (
+    "{'product': 'Garlic'}, {'price': {'lte': 5}}, {'time_of_day': {'lt': '17:00'}}, "
+    "{'or': [{'kind': 'page'}, {'page': 3}]}, {'not': {...}}. Operators: eq ne gt gte lt lte "
+    "between in nin any all contains text_match text_match_insensitive is_empty. Keys: kind "
+    "file_name source page seconds captured_at time_of_day width height caption, and the metadata "
+    "keys that list_collections names."
+)
 Filters = Annotated[
     dict[str, JsonValue] | None,
-    Field(
-        description=(
-            "Metadata filter: {'product': 'Garlic'}, {'price': {'lte': 5}}, "
-            "{'or': [{'kind': 'page'}, {'kind': 'image'}]}, {'not': {...}}. "
-            "Operators: eq ne gt gte lt lte in nin any all contains text_match "
-            "text_match_insensitive is_empty. list_collections lists the keys."
-        )
-    ),
+    Field(description="As in search_images: {'price': {'lte': 5}}."),
 ]
 
 # `Limits.results` checks it, because the maximum is a setting.
 Limit = Annotated[int, Field(description="Number of hits, 1 to 50.")]
 
 Cursor = Annotated[
-    OptionalText,
+    str,
     Field(
         max_length=MAX_NAME_CHARS,
-        description="next_cursor of the previous result; repeat its other arguments.",
+        description="next_cursor of the previous result, with the same other arguments.",
     ),
 ]
 
 Detail = Annotated[
     Literal["concise", "detailed"],
-    Field(
-        description=(
-            "'concise': what is needed to answer and cite. 'detailed': also all metadata, whole "
-            "captions and the rank of each hit by retriever."
-        )
-    ),
+    Field(description="'detailed' adds all metadata, whole texts, and ranks by retriever."),
 ]
+
+
+def asset_id(reference: object) -> object:
+    """Return a reference to an asset without spaces and without the scheme of its URI."""
+    return reference.strip().removeprefix(ASSET_URI) if isinstance(reference, str) else reference
+
 
 #: An item of a list of ids, which the list describes.
-ListedId = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
+ListedId = Annotated[str, Field(max_length=MAX_NAME_CHARS), BeforeValidator(asset_id)]
 
-AssetId = Annotated[
-    str,
-    Field(
-        description="Asset id from a search result, twelve characters such as '3k9q0d7m2x5a'.",
-        max_length=MAX_NAME_CHARS,
-    ),
-]
+AssetId = Annotated[ListedId, Field(description="Asset id, such as '3k9q0d7m2x5a'.")]
 
 ImageReference = Annotated[
-    OptionalText,
+    str,
+    BeforeValidator(asset_id),
     Field(
-        description=(
-            "Image to search by: an asset id, a data URL (data:image/...;base64,...), or a file "
-            "path under an allowed folder."
-        )
+        description="Image to search by: asset id, data URL (data:image/...;base64,...) or "
+        "allowed file path."
     ),
 ]
 
 BoxCorners = Annotated[list[float], Field(min_length=4, max_length=4, description=BOX_FRAME)]
+
+#: Of tools that return an image. None: as the server or the connection is configured.
+Inline = Annotated[
+    bool | None, Field(description="false: links instead of images. Omit for the default.")
+]
 
 
 class LabeledBox(ToolModel):

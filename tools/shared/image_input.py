@@ -22,7 +22,6 @@ from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.image_loading import image_memory, load_asset, load_external
 
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
-_ASSET_URI = "sightline://asset/"
 #: Encoders use less, and one call may name many large images.
 EXAMPLE_EDGE_PIXELS = 1024
 _MIN_EDGE_PIXELS = 8
@@ -32,7 +31,7 @@ def example_memory(
     deps: Dependencies, references: Iterable[str], *, has_crop: bool
 ) -> AbstractAsyncContextManager[None]:
     """Hold the memory of the images that a search loads; asset ids need none."""
-    stored = [ASSET_ID.fullmatch(_plain(each)) for each in references]
+    stored = [ASSET_ID.fullmatch(each) for each in references]
     return image_memory(deps, *[EXAMPLE_EDGE_PIXELS] * (stored.count(None) + has_crop))
 
 
@@ -42,7 +41,6 @@ async def resolve_example(deps: Dependencies, reference: str) -> str | Image.Ima
     Raises InvalidArgumentError, NotAllowedError or MediaError. No error reveals whether a file
     outside the allowed folders exists.
     """
-    reference = _plain(reference)
     if ASSET_ID.fullmatch(reference):
         return reference
     return (await _load_external(deps, reference)).image
@@ -62,7 +60,6 @@ async def resolve_crop(
     Raises the errors of `resolve_example`, and InvalidArgumentError for an invalid or tiny box.
     """
     box = images.parse_box(region)
-    reference = _plain(reference)
     if not ASSET_ID.fullmatch(reference):
         loaded = await _load_external(deps, reference, box)
         _check_size(loaded.source_size, box, region)
@@ -72,11 +69,6 @@ async def resolve_crop(
     _check_size((asset.width, asset.height), box, region)
     part = await load_asset(deps, asset, crop=box, max_edge=EXAMPLE_EDGE_PIXELS)
     return part, reference, box
-
-
-def _plain(reference: str) -> str:
-    """Return a reference without the scheme of an asset."""
-    return reference.strip().removeprefix(_ASSET_URI)
 
 
 def _check_size(size: tuple[int, int], box: Box, region: list[float]) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.ingest.decode.render.drawing import LABEL_CHARS, BoxOverlay, Style
 from sightline.tools.shared.images import parse_box
+from sightline.tools.shared.tool_results import ASSET_URI
 
 #: What `annotate_image` can draw: 50 given boxes, and 20 for each of 8 phrases.
 MAX_OVERLAYS: Final = 210
@@ -29,15 +30,20 @@ _CODE: Final = TypeAdapter(
 )
 
 
-def overlay_uri(asset: str, overlays: Sequence[BoxOverlay], style: Style) -> str | None:
-    """Return the URI of the asset with these boxes, None if it is too long."""
+def overlay_uri(asset: str, code: str) -> str:
+    """Return the URI of the asset with the boxes of an `overlay_code`."""
+    return f"{ASSET_URI}{asset}/drawn/{code}"
+
+
+def overlay_code(overlays: Sequence[BoxOverlay], style: Style) -> str | None:
+    """Return the boxes as the last part of a URI, None if it is too long."""
     boxes = [
         [*(round(value, _DECIMALS) for value in overlay.box), overlay.label[:LABEL_CHARS]]
         for overlay in overlays
     ]
     text = json.dumps([style, boxes], ensure_ascii=False, separators=(",", ":"))
     code = base64.urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
-    return f"sightline://asset/{asset}/drawn/{code}" if len(code) <= _MAX_CODE_CHARS else None
+    return code if len(code) <= _MAX_CODE_CHARS else None
 
 
 def decode_overlays(code: str) -> tuple[list[BoxOverlay], Style]:

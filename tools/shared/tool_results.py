@@ -1,16 +1,17 @@
-"""Results of tools: JSON text, the same as structured content, then images.
+"""Results of tools: one text block with the complete JSON, then images.
 
-Many clients read only the first text block and some drop images, so that block is complete. Every
-part of a result is limited, so that no stored text, metadata or annotation makes it large.
+A result without images has the same JSON as structured content. One with images has none, because
+several clients then show the model only the structured content and lose the images. Every part of
+a result is limited, so that no stored text, metadata or annotation makes it large.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
@@ -34,25 +35,41 @@ from sightline.storage.retrieval.search_types import (
 )
 from sightline.tools.shared.images import EncodedImage
 
-#: Scores have four decimals and times one, to save tokens.
-Score = Annotated[float, PlainSerializer(lambda value: round(value, 4), return_type=float)]
-Milliseconds = Annotated[float, PlainSerializer(lambda value: round(value, 1), return_type=float)]
+ASSET_URI: Final = "sightline://asset/"
+
+
+def _rounded(decimals: int) -> PlainSerializer:
+    """Return a serializer that saves the tokens of digits without a meaning."""
+    return PlainSerializer(lambda value: round(value, decimals), return_type=float)
+
+
+Score = Annotated[float, _rounded(3)]
+Milliseconds = Annotated[float, _rounded(1)]
 Timings = Annotated[
-    dict[str, Milliseconds], Field(description="Milliseconds by stage; 'total' is their sum.")
+    dict[str, Milliseconds],
+    Field(description="Milliseconds: 'total', in detailed results also by stage."),
+]
+ImageUrlTemplate = Annotated[
+    str | None, Field(description="Address of the JPEG of a hit, with its asset id.")
 ]
 Reranked = Annotated[
     bool | None, Field(description="A reranker ordered the first hits, not their scores.")
 ]
 Thresholds = Annotated[
-    dict[str, Score], Field(description="Score above which a hit is significant, by retriever.")
+    dict[str, Score] | None,
+    Field(description="Score above which a hit is significant, by retriever."),
+]
+Total = Annotated[
+    int | None, Field(description="Number of all matches of a search without a query.")
 ]
 NormalizedBox = Annotated[
-    Sequence[Score],
+    Sequence[Annotated[float, _rounded(4)]],
     Field(description="Corners [x0, y0, x1, y1], 0 to 1 of the upright image, origin top left."),
 ]
-_MAX_CAPTION_CHARS = 160
-_MAX_PASSAGE_CHARS = 200
+_MAX_CAPTION_CHARS = 80
+_MAX_PASSAGE_CHARS = 100
 _MAX_SOURCE_CHARS = 500
+_MAX_CONCISE_SOURCE_CHARS = 40
 #: Characters of all captions of a detailed result, and as many for its texts and its metadata.
 _DETAIL_CHARS = 60_000
 _NOTE_CHARS = 40_000
@@ -79,22 +96,31 @@ class ToolResult(ToolModel):
 
 
 class AssetReference(ToolModel):
-    """An asset, described so that it can be found, viewed and cited."""
+    """An asset, described so that it can be found, viewed and cited.
+
+    Its resource is ``sightline://asset/{asset}``.
+    """
 
     asset: str = Field(description="Id for view_image and the other tools.")
-    source: str = Field(description="File name at ingest.")
-    collection: str
-    kind: str = Field(description="'image', 'page' or 'frame'.")
+    source: str = Field(description="Name of the file; of a long path, the end.")
+    collection: str | None = Field(
+        default=None, description="Absent if the result states it for all hits."
+    )
+    kind: str | None = Field(default=None, description="'page' or 'frame'; else an image.")
     page: int | None = Field(default=None, description="Page of the document, from 1.")
     seconds: float | None = Field(default=None, description="Time in the video, in seconds.")
-    size: list[int] = Field(description="Width and height in pixels, upright.")
-    captured_at: str | None = Field(default=None, description="Capture time, ISO 8601.")
+    size: list[int] | None = Field(
+        default=None, description="Width and height in pixels, upright; 'detailed' only."
+    )
+    captured_at: str | None = Field(
+        default=None,
+        description="Local capture time, ISO 8601; in concise hits of searches that restrict it.",
+    )
     caption: str | None = None
-    metadata: dict[str, JsonValue] | None = None
+    metadata: dict[str, JsonValue] | None = Field(default=None, description="'detailed' only.")
     metadata_left_out: int | None = Field(
         default=None, description="Number of values too long to list."
     )
-    uri: str
 
 
 class AnnotationReference(ToolModel):
@@ -121,7 +147,6 @@ class RetrieverRank(ToolModel):
 class MatchedPassage(ToolModel):
     """The passage that matched best."""
 
-    passage: str
     kind: str
     text: str
     box: NormalizedBox | None = None
@@ -166,8 +191,10 @@ def annotation_references(
     return references
 
 
-def short_source(source: str) -> str:
-    """Return the name of a source; of a very long one, its end."""
+def short_source(source: str, *, detailed: bool = True) -> str:
+    """Return the name of a source; of a long path, the file and its folder."""
+    if not detailed and len(source) > _MAX_CONCISE_SOURCE_CHARS and source.count("/") > 1:
+        source = "…/" + "/".join(source.rsplit("/", 2)[1:])
     return source if len(source) <= _MAX_SOURCE_CHARS else "…" + source[1 - _MAX_SOURCE_CHARS :]
 
 
@@ -189,8 +216,20 @@ def _short_metadata(
     return listed, len(metadata) - len(listed)
 
 
-def asset_reference(asset: Asset, *, detailed: bool, hits: int = 1) -> AssetReference:
-    """Describe one of ``hits`` assets; ``detailed`` adds metadata and caption."""
+def asset_reference(
+    asset: Asset,
+    *,
+    detailed: bool,
+    hits: int = 1,
+    collection: str | None = None,
+    with_time: bool = True,
+) -> AssetReference:
+    """Describe one of ``hits`` assets, without the ``collection`` that the result states.
+
+    ``detailed`` adds the whole name of the source, size, capture time, metadata and whole caption.
+    """
+    with_time = detailed or with_time
+    taken = (asset.captured_local or asset.captured_at) if with_time else None
     caption = asset.caption
     if caption is not None:
         limit = detail_chars(hits)
@@ -201,18 +240,16 @@ def asset_reference(asset: Asset, *, detailed: bool, hits: int = 1) -> AssetRefe
         metadata, left_out = _short_metadata(asset.metadata, detail_chars(hits))
     return AssetReference(
         asset=asset.id,
-        source=short_source(asset.source),
-        collection=asset.collection,
-        kind=asset.kind,
+        source=short_source(asset.source, detailed=detailed),
+        collection=None if collection else asset.collection,
+        kind=None if asset.kind == "image" else asset.kind,
         page=asset.page,
         seconds=asset.frame_seconds,
-        size=[asset.width, asset.height],
-        # Cameras show local time.
-        captured_at=isoformat(asset.captured_local or asset.captured_at),
+        size=[asset.width, asset.height] if detailed else None,
+        captured_at=isoformat(taken),
         caption=caption,
         metadata=metadata or None,
         metadata_left_out=left_out or None,
-        uri=f"sightline://asset/{asset.id}",
     )
 
 
@@ -230,7 +267,6 @@ def matched_passage(passage: Passage, *, detailed: bool, hits: int = 1) -> Match
     """Describe the passage that matched best; ``detailed`` gives its whole text."""
     full = cut(passage.text, detail_chars(hits))
     return MatchedPassage(
-        passage=f"p{passage.id}",
         kind=passage.kind,
         text=full if detailed else shorten(passage.snippet, _MAX_PASSAGE_CHARS),
         box=passage.box,
@@ -243,34 +279,32 @@ def min_distance(hit: ImageHit | PassageHit) -> float | None:
     return min(distances, default=None)
 
 
-def report_fields(report: SearchReport) -> dict[str, Any]:
+def report_fields(report: SearchReport, *, detailed: bool) -> dict[str, Any]:
     """Return the fields of a search result that are not its hits."""
+    timings = report.timings_ms
     return {
+        "total": report.total,
         "thresholds": {
             name: retriever.threshold
             for name, retriever in report.retrievers.items()
             if retriever.threshold is not None
-        },
+        }
+        or None,
         "notes": list(report.notes) or None,
         "reranked": report.reranked or None,
-        "timings_ms": report.timings_ms,
+        "timings_ms": timings if detailed else {"total": timings["total"]},
         "next_cursor": report.next_cursor,
     }
 
 
-def is_below_threshold(hit: ImageHit, report: SearchReport) -> bool:
-    """Return whether no retriever scores the hit above its threshold.
-
-    A word match has no threshold, so such a hit is never below it.
-    """
-    return all(
-        (threshold := report.retrievers[name].threshold) is not None and score.score < threshold
-        for name, score in hit.retrievers.items()
-    )
+def shared_collection(names: Iterable[str], *, detailed: bool) -> str | None:
+    """Return the collection of all hits, which a concise result states once."""
+    unique = set(names)
+    return unique.pop() if len(unique) == 1 and not detailed else None
 
 
 def to_tool_result(result: ToolModel, images: Sequence[EncodedImage] = ()) -> CallToolResult:
-    """Return the result as JSON text and structured content, followed by the images.
+    """Return the result as JSON text, followed by the images.
 
     Raises NotAllowedError for a result that is larger than `MAX_RESULT_BYTES`.
     """
@@ -290,10 +324,17 @@ def to_tool_result(result: ToolModel, images: Sequence[EncodedImage] = ()) -> Ca
         )
         for image in images
     ]
-    return CallToolResult(
-        content=content,
-        structured_content=result.model_dump(mode="json", exclude_none=True),
-    )
+    structured = None if images else result.model_dump(mode="json", exclude_none=True)
+    return CallToolResult(content=content, structured_content=structured)
+
+
+def read_result(result: CallToolResult) -> dict[str, Any]:
+    """Return the JSON of a successful result, which its first text block contains."""
+    first = result.content[0]
+    if not isinstance(first, TextContent):
+        raise ValueError(f"The first block of the result is {first.type}, not text.")
+    data: dict[str, Any] = json.loads(first.text)
+    return data
 
 
 def to_resource_error(error: SightlineError) -> ResourceError:

@@ -17,6 +17,7 @@ from mcp.types import BlobResourceContents, ImageContent, TextContent
 from sightline.server.observability.terminal import write_lines
 from sightline.server.reports.tour_page import TourImage, TourStep
 from sightline.storage.errors import SightlineError
+from sightline.tools.shared.tool_results import read_result
 
 COLLECTION = "demo"
 USER_COLLECTION = "my-images"
@@ -84,17 +85,17 @@ class TourRunner:
     async def call(
         self, title: str, tool: str, arguments: Mapping[str, Any], *, truth: str = ""
     ) -> dict[str, Any]:
-        """Run one step and return the structured result; raise TourError if it fails.
+        """Run one step and return its result; raise TourError if it fails.
 
         ``truth`` is the correct answer; it is printed beside the result.
         """
         shown = _truncate(json.dumps(arguments, ensure_ascii=False))
         write_lines("", title, f"  > {tool} {shown}")
         result = await self.client.call_tool(tool, dict(arguments))
-        if result.is_error or result.structured_content is None:
+        if result.is_error:
             texts = [block.text for block in result.content if isinstance(block, TextContent)]
             raise TourError(f"{tool} failed: {' '.join(texts)}")
-        content = dict(result.structured_content)
+        content = read_result(result)
         summary = _summary(content) + (f" (correct: {truth})" if truth else "")
         images = [await self._hit_image(hit) for hit in content.get("hits", [])]
         images += [
@@ -117,11 +118,11 @@ class TourRunner:
         await self.call("Text in images", "search_text", values)
 
     async def _hit_image(self, hit: Mapping[str, Any]) -> TourImage:
-        below = " (below threshold)" if hit.get("below_threshold") else ""
+        weak = " (weak)" if hit.get("weak") else ""
         lines = [
             f"[{hit['number']}] {hit['source']}",
             _text_of_hit(hit),
-            f"score {hit['score']}{below}",
+            f"score {hit['score']}{weak}",
         ]
         asset = hit.get("asset")
         id_ = asset.get("asset") if isinstance(asset, Mapping) else asset

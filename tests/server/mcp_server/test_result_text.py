@@ -5,34 +5,45 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ImageContent, TextContent
 
 from sightline.server.mcp_server.result_text import NOTES, clean_result, clean_text
 from sightline.storage.text.hidden_characters import remove_and_count_hidden
-from sightline.tools.registry import register_all, register_analytics
+from sightline.tools.registry import RESULTS
 
 IMAGE = ImageContent(type="image", data="aGk=", mime_type="image/jpeg")
 
 
 def result(data: dict[str, object]) -> CallToolResult:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    content = [TextContent(type="text", text=text), IMAGE]
-    return CallToolResult(content=content, structured_content=data)
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
 
 
-async def test_every_tool_has_a_field_for_the_note() -> None:
-    server: MCPServer = MCPServer("test")
-    register_all(server)
-    register_analytics(server)
-    for tool in await server.list_tools():
-        assert tool.output_schema is not None
-        assert NOTES in tool.output_schema["properties"], tool.name
+def with_image(data: dict[str, object]) -> CallToolResult:
+    content = [*result(data).content, IMAGE]
+    return CallToolResult(content=content)
+
+
+def test_every_tool_has_a_field_for_the_note() -> None:
+    assert len(RESULTS) >= 10
+    for tool, model in RESULTS.items():
+        assert NOTES in model.model_fields, tool
 
 
 def test_a_result_without_hidden_characters_is_the_same() -> None:
     given_result = result({"hits": [{"text": "می\u200cخواهم\n"}], "notes": ["a note"]})
     assert clean_result(given_result) is given_result
+
+
+def test_the_text_of_a_result_with_images_is_cleaned_too() -> None:
+    cleaned = clean_result(with_image({"hits": [{"text": "a\u200bb"}]}))
+    assert cleaned.structured_content is None
+    text, image = cleaned.content
+    assert isinstance(text, TextContent)
+    data = json.loads(text.text)
+    assert data["hits"] == [{"text": "ab"}]
+    assert data["notes"][0].endswith("were removed: 1 in hits.text")
+    assert image is IMAGE
 
 
 def test_the_note_names_fields_and_follows_the_other_notes() -> None:
@@ -55,10 +66,9 @@ def test_the_note_names_fields_and_follows_the_other_notes() -> None:
     first, note = data["notes"]
     assert first == "a note"
     assert note.endswith("were removed: 3 in hits.text, 3 in metadata")
-    text, image = cleaned.content
+    (text,) = cleaned.content
     assert isinstance(text, TextContent)
     assert json.loads(text.text) == data
-    assert image is IMAGE
 
 
 def test_no_value_is_lost_if_keys_become_equal() -> None:

@@ -105,9 +105,6 @@ def answered(number: int, answer: str | None, verdict: str = "unchecked") -> Rat
                 "asset": asset,
                 "source": f"{number}.png",
                 "collection": "c",
-                "kind": "image",
-                "size": [9, 9],
-                "uri": "x",
             },
         }
     )

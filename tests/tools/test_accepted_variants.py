@@ -1,0 +1,126 @@
+"""Every tool accepts what models and frameworks send for an omitted or single value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mcp.types import ImageContent, TextContent
+
+from tests.tools.toolbox import ToolEnvironment
+
+GARLIC = "album/shop/garlic.png"
+#: The arguments that a call needs; all others may be null.
+NEEDED: dict[str, dict[str, Any]] = {
+    "list_collections": {},
+    "search_images": {"query": "garlic"},
+    "search_text": {"query": "garlic"},
+    "answer_question": {"question": "What is it?"},
+    "view_image": {"asset": "$asset"},
+    "annotate_image": {"asset": "$asset", "phrases": ['"word"']},
+    "add_images": {"collection": "album", "paths": ["/nowhere"]},
+    "save_annotation": {
+        "asset": "$asset",
+        "boxes": [{"box": [0, 0, 1, 1], "label": "all"}],
+        "origin": "person",
+    },
+    "delete_assets": {"collection": "album"},
+    "read_text": {"source": GARLIC},
+    "count": {"collection": "album"},
+    "find_duplicates": {"collection": "album"},
+}
+
+
+def with_asset(arguments: dict[str, Any], asset: str) -> dict[str, Any]:
+    return {name: asset if value == "$asset" else value for name, value in arguments.items()}
+
+
+async def test_the_calls_name_every_tool(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        assert set(NEEDED) == set(tools.tools)
+
+
+@pytest.mark.parametrize("tool", NEEDED)
+@pytest.mark.parametrize("nothing", [None, ""])
+async def test_null_and_empty_text_mean_that_an_argument_is_omitted(
+    environment_copy: ToolEnvironment, tool: str, nothing: str | None
+) -> None:
+    async with environment_copy.serve() as tools:
+        needed = with_asset(NEEDED[tool], (await tools.ids())[GARLIC])
+        schema = tools.tools[tool].input_schema
+        others = [
+            name
+            for name, each in schema["properties"].items()
+            if name not in needed and (nothing is None or each["type"] != "string")
+        ]
+        plain = await tools.client.call_tool(tool, needed)
+        call = await tools.client.call_tool(tool, needed | dict.fromkeys(others, nothing))
+    assert [type(each) for each in call.content] == [type(each) for each in plain.content]
+    assert call.is_error == plain.is_error
+    for first, second in zip(plain.content, call.content, strict=True):
+        if isinstance(first, TextContent) and plain.is_error:
+            assert isinstance(second, TextContent)
+            assert first.text == second.text
+
+
+async def test_one_text_is_a_list_of_one(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        asset = (await tools.ids())[GARLIC]
+        listed = await tools.call("search_images", like=[asset])
+        single = await tools.call("search_images", like=asset)
+        assert single["hits"] == listed["hits"]
+        text = await tools.call("search_text", query="garlic", kinds="caption")
+        assert {hit["kind"] for hit in text["hits"]} == {"caption"}
+
+
+async def test_objects_and_boxes_may_be_json_text(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        asset = (await tools.ids())[GARLIC]
+        found = await tools.call("search_images", query="x", filters='{"product": "Garlic"}')
+        viewed, _ = await tools.call_with_images("view_image", asset=asset, crop="[0, 0, 0.5, 1]")
+    assert [hit["source"] for hit in found["hits"]] == [GARLIC]
+    assert viewed["crop"][:2] == [0, 0]
+
+
+@pytest.mark.parametrize("tool", ["view_image", "annotate_image", "save_annotation", "read_text"])
+async def test_the_uri_of_an_asset_is_an_id(environment_copy: ToolEnvironment, tool: str) -> None:
+    async with environment_copy.serve() as tools:
+        id_ = (await tools.ids())[GARLIC]
+        arguments = {k: v for k, v in NEEDED[tool].items() if k not in ("asset", "source")}
+        call = {"asset": f" sightline://asset/{id_}", **arguments}
+        result, _ = await tools.call_with_images(tool, **call)
+    assert id_ in str(result["asset"])
+
+
+async def test_a_client_that_prefers_structured_results_still_shows_the_image(
+    environment: ToolEnvironment,
+) -> None:
+    """Some clients give a model only the structured content if there is any."""
+    async with environment.serve() as tools:
+        asset = (await tools.ids())[GARLIC]
+        for tool, arguments in {
+            "view_image": {"asset": asset},
+            "annotate_image": {"asset": asset, "boxes": [{"box": [0, 0, 1, 1], "label": "all"}]},
+            "search_images": {"query": "garlic", "contact_sheet": True},
+        }.items():
+            result = await tools.client.call_tool(tool, arguments)
+            for_model: list[object] = (
+                list(result.content)
+                if result.structured_content is None
+                else [result.structured_content]
+            )
+            assert any(isinstance(block, ImageContent) for block in for_model), tool
+
+
+async def test_without_inline_images_the_result_has_links(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        asset = (await tools.ids())[GARLIC]
+        viewed, none = await tools.call_with_images("view_image", asset=asset, inline=False)
+        box = {"box": [0.1, 0.1, 0.9, 0.9], "label": "bulb"}
+        drawn, nothing = await tools.call_with_images(
+            "annotate_image", asset=asset, boxes=[box], inline=False
+        )
+        for uri in (viewed["uri"], drawn["uri"]):
+            assert (await tools.client.read_resource(uri)).contents
+    assert none == nothing == []
+    assert "image_url" not in viewed  # there is no HTTP server
