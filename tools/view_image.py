@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from mcp.types import CallToolResult
@@ -9,14 +10,19 @@ from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay
+from sightline.storage.ingest.decode.render.view import widen_crop
 from sightline.storage.records import annotations as annotation_records
 from sightline.storage.records import assets
 from sightline.storage.records.annotations import NewestAnnotations
+from sightline.storage.types import Box
 from sightline.tools.shared import images
-from sightline.tools.shared.argument_types import AssetId, BoxCorners
+from sightline.tools.shared.argument_types import AssetId, BoxCorners, Inline
 from sightline.tools.shared.dependencies import Call, dependencies
+from sightline.tools.shared.image_delivery import image_url, inline_by_default
 from sightline.tools.shared.image_loading import render_asset
+from sightline.tools.shared.overlay_uri import overlay_code
 from sightline.tools.shared.tool_results import (
+    ASSET_URI,
     AnnotationReference,
     AssetReference,
     NormalizedBox,
@@ -40,12 +46,21 @@ class ViewedImage(ToolResult):
     """The image that was shown."""
 
     asset: AssetReference
-    crop: NormalizedBox | None = None
+    crop: NormalizedBox | None = Field(
+        default=None, description="The part that is shown: the given box with a margin."
+    )
     annotations: list[AnnotationReference] | None = Field(
         default=None, description="Drawn boxes, the newest 100."
     )
     annotations_not_drawn: int | None = Field(default=None, description="Number of older boxes.")
-    shown_size: list[int] = Field(description="Width and height of the returned image.")
+    shown_size: list[int] | None = Field(
+        default=None, description="Width and height of the returned image."
+    )
+    uri: str | None = Field(default=None, description="Resource with what is shown.")
+    image_url: str | None = Field(default=None, description="The same over HTTP.")
+
+
+RESULT = ViewedImage
 
 
 async def tool(
@@ -56,7 +71,8 @@ async def tool(
         int, Field(description="Longer edge of the returned image in pixels, 64 to 1568.")
     ] = 1024,
     annotated: Annotated[bool, Field(description="Draw and list saved annotations.")] = False,
-) -> Annotated[CallToolResult, ViewedImage]:
+    inline: Inline = None,
+) -> CallToolResult:
     deps = dependencies(ctx)
     limits = deps.limits
     if not MIN_EDGE_PIXELS <= max_edge <= limits.max_view_edge_pixels:
@@ -71,18 +87,31 @@ async def tool(
         if annotated:
             found = await annotation_records.list_newest(connection, [record.id], MAX_DRAWN)
             saved = found.get(record.id, saved)
-    encoded = await render_asset(
-        deps,
-        record,
-        max_edge=max_edge,
-        crop=box,
-        overlays=[BoxOverlay(each.box, each.label) for each in saved.newest],
-    )
+    overlays = [BoxOverlay(each.box, each.label) for each in saved.newest]
+    if box is not None:
+        box = widen_crop(box, (record.width, record.height))
+    encoded = []
+    if inline_by_default(deps) if inline is None else inline:
+        encoded = [await render_asset(deps, record, max_edge=max_edge, crop=box, overlays=overlays)]
     result = ViewedImage(
         asset=asset_reference(record, detailed=True),
         crop=box,
         annotations=annotation_references(saved.newest) if annotated else None,
         annotations_not_drawn=saved.total - len(saved.newest) or None,
-        shown_size=[encoded.width, encoded.height],
+        shown_size=[encoded[0].width, encoded[0].height] if encoded else None,
+        uri=_view_uri(record.id, box, overlays),
+        image_url=image_url(record.id, crop=box, annotated=annotated),
+        notes=[each.note for each in encoded if each.note] or None,
     )
-    return to_tool_result(result, [encoded])
+    return to_tool_result(result, encoded)
+
+
+def _view_uri(asset: str, crop: Box | None, overlays: Sequence[BoxOverlay]) -> str | None:
+    """Return the URI of what is shown, None for too many boxes."""
+    uri = f"{ASSET_URI}{asset}"
+    if crop is not None:
+        uri += f"/crop/{images.format_corners(crop)}"
+    if not overlays:
+        return uri
+    code = overlay_code(overlays, "box")
+    return None if code is None else f"{uri}/drawn/{code}"

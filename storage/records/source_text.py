@@ -11,7 +11,7 @@ from typing import Final, Literal
 from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_values, load_sql
 from sightline.storage.types import PassageKind
 
-MAX_NAMESAKES: Final = 20
+MAX_NAMESAKES: Final = 6
 #: Passages of one part of a text; most are far longer than the shortest.
 _MAX_PASSAGES: Final = 4_000
 _MAX_COMPARED_NAMES: Final = 1_000
@@ -55,7 +55,7 @@ async def fetch_source(connection: Connection, source_id: int) -> Source | None:
 
 
 async def find_sources(connection: Connection, name: str, collection: str | None) -> list[Source]:
-    """Return up to 20 sources with this name, or else those that end with it.
+    """Return up to six sources with this name, or else those that end with it.
 
     The end is a file name, or a path of the last folders. Without a collection, all collections
     are searched.

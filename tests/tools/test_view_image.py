@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from reportlab.pdfgen.canvas import Canvas
 
+from sightline.server.models.ocr.rapid_ocr import load_ocr_engine
+from tests.support.media import film, pdf
 from tests.tools.album import BLUE, GREEN, RED, YELLOW
+from tests.tools.test_resources import picture_at
 from tests.tools.toolbox import ToolEnvironment, is_near_color
 
 
@@ -45,18 +49,19 @@ async def test_large_images_are_reduced_and_small_ones_never_enlarged(
 
 
 @pytest.mark.parametrize(
-    ("crop", "color", "size"),
+    ("crop", "shown", "color", "size"),
     [
-        ([0, 0, 0.5, 0.5], RED, (1024, 683)),
-        ([0.5, 0, 1, 0.5], GREEN, (1024, 683)),
-        ([0, 0.5, 0.5, 1], BLUE, (1024, 683)),
-        ([0.75, 0.75, 1, 1], YELLOW, (600, 400)),
-        ([0, 0, 0.0001, 0.0001], RED, (1, 1)),
+        ([0, 0, 0.45, 0.45], [0, 0, 0.495, 0.495], RED, (1024, 683)),
+        ([0.55, 0, 1, 0.45], [0.505, 0, 1, 0.495], GREEN, (1024, 683)),
+        ([0, 0.55, 0.45, 1], [0, 0.505, 0.495, 1], BLUE, (1024, 683)),
+        ([0.75, 0.75, 1, 1], [0.725, 0.725, 1, 1], YELLOW, (768, 512)),
+        ([0, 0, 0.0001, 0.0001], [0, 0, 0.0018, 0.0026], RED, (32, 32)),
     ],
 )
-async def test_a_crop_is_cut_before_the_image_is_reduced(
+async def test_a_crop_with_a_margin_is_cut_before_the_image_is_resized(
     environment: ToolEnvironment,
     crop: list[float],
+    shown: list[float],
     color: tuple[int, int, int],
     size: tuple[int, int],
 ) -> None:
@@ -65,7 +70,8 @@ async def test_a_crop_is_cut_before_the_image_is_reduced(
         result, (picture,) = await tools.call_with_images(
             "view_image", asset=ids["album/site/large.jpg"], crop=crop
         )
-    assert result["crop"] == [round(edge, 4) for edge in crop]
+    assert result["crop"] == shown
+    assert result["shown_size"] == [*size]
     assert picture.size == size
     for x in (0.01, 0.5, 0.99):  # JPEG mixes colors at the very edge
         for y in (0.01, 0.5, 0.99):
@@ -90,6 +96,118 @@ async def test_a_turned_photograph_is_shown_upright_and_without_its_exif(
     assert is_near_color(top.getpixel((30, 30)), RED)
     assert dict(picture.getexif()) == {}
     assert not {"exif", "comment", "icc_profile", "xmp"} & set(picture.info)
+
+
+async def test_a_small_crop_is_enlarged_up_to_max_edge(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        asset = (await tools.ids())["album/site/large.jpg"]
+        crop = [0.45, 0.45, 0.55, 0.55]
+        _, (default,) = await tools.call_with_images("view_image", asset=asset, crop=crop)
+        _, (small,) = await tools.call_with_images(
+            "view_image", asset=asset, crop=crop, max_edge=200
+        )
+        _, (tiny,) = await tools.call_with_images(
+            "view_image", asset=asset, crop=[0.5, 0.5, 0.51, 0.51]
+        )
+    assert default.size == (768, 512)
+    assert small.size == (200, 133)
+    assert tiny.size == (8 * 33, 8 * 24)  # with a margin of four pixels or more on each side
+    corners = [(50, 50), (700, 50), (50, 450), (700, 450)]
+    for corner, color in zip(corners, (RED, GREEN, BLUE, YELLOW), strict=True):
+        assert is_near_color(default.getpixel(corner), color)
+
+
+def small_print(canvas: Canvas) -> None:
+    canvas.setFont("Helvetica", 2)
+    canvas.drawString(100, 300, "Warranty 4711")
+
+
+def words_on(picture: Image.Image) -> str:
+    engine = load_ocr_engine()
+    return "".join(line.text for line in engine.read(picture)).replace(" ", "")
+
+
+async def test_a_crop_of_a_page_is_rendered_again_so_that_small_print_is_readable(
+    empty_environment: ToolEnvironment, tmp_path: Path
+) -> None:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    (folder / "terms.pdf").write_bytes(pdf(lambda c: c.drawString(9, 9, "Cover"), small_print))
+    crop = [0.235, 0.487, 0.285, 0.5]
+    async with empty_environment.replace(roots=(folder,)).serve() as tools:
+        await tools.call("add_images", collection="album", paths=[str(folder)])
+        async with tools.database.connection() as connection:
+            cursor = await connection.execute("SELECT id FROM asset WHERE page = 2")
+            ((asset,),) = await cursor.fetchall()
+        sharp, (rendered,) = await tools.call_with_images("view_image", asset=asset, crop=crop)
+        whole, _ = await tools.call_with_images("view_image", asset=asset)
+        (folder / "terms.pdf").write_bytes(pdf(small_print))
+        changed, (other,) = await tools.call_with_images("view_image", asset=asset, crop=crop)
+        (folder / "terms.pdf").unlink()
+        gone, (blurred,) = await tools.call_with_images("view_image", asset=asset, crop=crop)
+    assert (sharp["asset"]["page"], "notes" in sharp, "notes" in whole) == (2, False, False)
+    assert max(rendered.size) == pytest.approx(440, abs=20)  # eight times the stored picture
+    assert "Warranty4711" in words_on(rendered)
+    assert "Warranty4711" not in words_on(blurred)
+    assert other.tobytes() == blurred.tobytes()
+    assert abs(blurred.width - rendered.width) <= 8
+    (note,) = changed["notes"]
+    assert note.startswith("The document has changed since ingest: its stored page picture was ")
+    assert "The document no longer exists" in gone["notes"][0]
+
+
+async def test_a_crop_of_a_video_frame_is_enlarged(
+    empty_environment: ToolEnvironment, tmp_path: Path
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    film(folder / "gate.mp4", [(RED, 1.0)])
+    async with empty_environment.replace(roots=(folder,)).serve() as tools:
+        await tools.call("add_images", collection="album", paths=[str(folder)])
+        (asset, *_) = (await tools.ids()).values()
+        _, (picture,) = await tools.call_with_images(
+            "view_image", asset=asset, crop=[0.5, 0.5, 0.7, 0.7]
+        )
+    assert max(picture.size) == pytest.approx(8 * 0.25 * 160, abs=16)
+
+
+async def test_without_inline_the_uri_is_that_of_the_same_view(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
+        asset = (await tools.ids())["album/site/large.jpg"]
+        crop = [0.2, 0.2, 0.3, 0.3]
+        shown, (picture,) = await tools.call_with_images("view_image", asset=asset, crop=crop)
+        linked, nothing = await tools.call_with_images(
+            "view_image", asset=asset, crop=crop, inline=False
+        )
+        whole, _ = await tools.call_with_images("view_image", asset=asset, inline=False)
+        read = await picture_at(tools, linked["uri"])
+        again = await picture_at(tools, whole["uri"])
+    assert nothing == []
+    assert "shown_size" not in linked
+    assert linked["uri"] == f"sightline://asset/{asset}/crop/0.19,0.19,0.31,0.31"
+    assert (linked["uri"], linked["crop"]) == (shown["uri"], shown["crop"])
+    assert read.tobytes() == picture.tobytes()
+    assert whole["uri"] == f"sightline://asset/{asset}"
+    assert again.size == (1568, 1045)
+
+
+async def test_the_uri_of_an_annotated_crop_has_the_annotations(
+    environment_copy: ToolEnvironment,
+) -> None:
+    async with environment_copy.serve() as tools:
+        asset = (await tools.ids())["album/site/large.jpg"]
+        box = {"box": [0.22, 0.22, 0.28, 0.28], "label": "mark"}
+        await tools.call("save_annotation", asset=asset, boxes=[box], origin="person")
+        crop = [0.2, 0.2, 0.3, 0.3]
+        result, (picture,) = await tools.call_with_images(
+            "view_image", asset=asset, crop=crop, annotated=True
+        )
+        _, (plain,) = await tools.call_with_images("view_image", asset=asset, crop=crop)
+        read = await picture_at(tools, result["uri"])
+    assert "/crop/0.19,0.19,0.31,0.31/drawn/" in result["uri"]
+    assert read.tobytes() == picture.tobytes() != plain.tobytes()
 
 
 async def test_a_file_that_changed_after_ingest_is_rejected(
