@@ -97,6 +97,18 @@ CASES = [
         replace=True,
         control=False,
     ),
+    case("read_text", asset="$asset"),
+    case("read_text", source="$source"),
+    case("read_text", source="$source", collection="$collection"),
+    case("count", collection="$collection"),
+    case("count", by="$key"),
+    case("count", filters={"$key": {"gte": 0}}, of="passages"),
+    case("find_duplicates", collection="$collection"),
+    case("find_duplicates", filters={"$key": {"gte": 0}}),
+    case("delete_assets", collection="$collection"),
+    case("delete_assets", collection="$collection", sources=["$source"]),
+    case("delete_assets", collection="$collection", confirm="$confirm", control=False),
+    case("delete_assets", collection=ALICE, sources=["$source"], control=False),
     case("delete_assets", assets=["$asset"], control=False),
     case("delete_assets", assets=["$own_asset", "$asset"], control=False),
     case("delete_assets", assets=["$asset", "$own_asset"], control=False),
@@ -136,6 +148,9 @@ NEUTRAL = {
     "view_image": {"max_edge", "inline"},
     "read_text": {"pages", "start", "max_tokens"},
     "annotate_image": {"style", "inline"},
+    "read_text": {"pages", "start", "max_tokens"},
+    "count": {"limit"},
+    "find_duplicates": {"limit", "offset"},
     "save_annotation": {"model", "score", "note"},
     "query_sql": {"limit"},
 }  # fmt: skip
@@ -201,6 +216,9 @@ async def names(house: House) -> Names:
             found = await call_json(bob, tool, query="number", limit=1)
             cursors[kind] = found["next_cursor"]
         await call_json(bob, "search_text", query="number", collection=BOB)
+        viewed = await call_json(bob, "view_image", asset=house.assets[BOB][0])
+        source = viewed["asset"]["source"]
+        preview = await call_json(bob, "delete_assets", collection=BOB)
     async with house.client("alice") as alice:
         drawn = await call_json(alice, "annotate_image", asset=house.assets[ALICE][0], boxes=[BOX])
     annotation = house.annotations[BOB]
@@ -208,6 +226,8 @@ async def names(house: House) -> Names:
         "asset": house.assets[BOB][0],
         "collection": BOB,
         "key": "fathoms",
+        "source": source,
+        "confirm": preview["confirm"],
         "annotation": annotation,
         **cursors,
     }
@@ -215,6 +235,8 @@ async def names(house: House) -> Names:
         "asset": "0" * 12,
         "collection": "tugboats",  # like bob's after alice's by name
         "key": "furlong",
+        "source": "log/" + "x" * len(source),
+        "confirm": "00000000",
         "annotation": "9" * len(annotation) if annotation.isdigit() else annotation[::-1],
         **{kind: cursor[::-1] for kind, cursor in cursors.items()},
     }
