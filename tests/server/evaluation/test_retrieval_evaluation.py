@@ -44,7 +44,7 @@ async def deps(database: Database, tmp_path: Path) -> Dependencies:
     corpus = Corpus(database, encoder)
     for name, colour, caption in (
         ("red.jpg", "#d02020", "a red flower, called rose"),
-        ("wall.jpg", "#c03028", "a red wall"),
+        ("wall.jpg", "#c03028", "a wall"),
         ("sea.jpg", "#2030d0", "the sea"),
     ):
         await corpus.add(name, picture=Image.new("RGB", (64, 64), colour), caption=caption)
