@@ -33,8 +33,7 @@ from sightline.tools.shared.tool_results import (
 
 DESCRIPTION = """\
 Add images, documents or text files to a collection, which is created if needed. The same bytes
-added twice change nothing. Files that cannot be read are named with the reason; the others are
-added."""
+added twice change nothing."""
 
 MAX_ITEMS = 100
 #: Files of a result, and ids of all of them.
@@ -50,9 +49,7 @@ class UploadedImage(ToolModel):
         min_length=1, max_length=255, description="File name for results, 'lot-3.jpg'."
     )
     data: str = Field(description="data:image/...;base64,... or plain base64.")
-    caption: str = Field(
-        default="", max_length=10_000, description="What it shows, if you know; searchable."
-    )
+    caption: str = Field(default="", max_length=10_000, description="What it shows; searchable.")
     metadata: dict[str, JsonValue] | None = Field(
         default=None, description="Facts to filter by, {'product': 'Garlic'}."
     )

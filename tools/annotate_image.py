@@ -48,10 +48,9 @@ from sightline.tools.vlm.phrase_grounding import (
 )
 
 DESCRIPTION = """\
-Mark objects on an image: draw `boxes`, or locate `phrases`. A model locates objects ("the white
-van"); words in quotation marks ('"Total 30.90"') are located in the text of the image without it.
-Returns coordinates and the image. A phrase that is not found is reported, not guessed. Nothing is
-stored: see save_annotation."""
+Mark objects on an image: draw `boxes`, or locate `phrases`, objects ("the white van") by a model,
+and words in quotation marks ('"Total 30.90"') in the text of the image. Returns coordinates and the
+image. Nothing is stored: see save_annotation."""
 
 MAX_PHRASES = 8
 _MAX_EDGE_PIXELS = 1024

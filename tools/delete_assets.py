@@ -18,9 +18,9 @@ from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
 from sightline.tools.shared.tool_results import ToolResult, to_tool_result
 
 DESCRIPTION = """\
-Delete `assets` by id, `sources` (whole files) of a collection, or with neither the whole
-`collection`. Sources and collections are deleted by a second call with the `confirm` of the first,
-which only counts. Cannot be undone: ask the user first. The user's own files stay."""
+Delete `assets` by id, `sources` (whole files) of a `collection`, or without them all of it. For the
+latter two the first call only counts; repeat it with its `confirm`. Cannot be undone: ask the user
+first. The user's own files stay."""
 
 MAX_ITEMS = 100
 

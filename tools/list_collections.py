@@ -10,14 +10,15 @@ from pydantic import Field
 
 from sightline.storage.records import collections
 from sightline.storage.records.collections import CollectionOverview
+from sightline.storage.records.filter_keys import BUILT_IN_KEYS
 from sightline.tools.shared.argument_types import MAX_NAME_CHARS
 from sightline.tools.shared.dependencies import Call, dependencies
 from sightline.tools.shared.limits import Limits
 from sightline.tools.shared.tool_results import ToolModel, ToolResult, isoformat, to_tool_result
 
 DESCRIPTION = """\
-List the collections: number of images and passages, capture times, and the metadata keys that
-`filters` accepts, with example values. Call it to learn a collection's name or how to filter."""
+List the collections: number of images and passages, capture times, and all keys that `filters`
+accepts, with example values. Call it to learn a collection's name or how to filter."""
 
 #: Collections of one result.
 MAX_COLLECTIONS = 50
@@ -25,6 +26,9 @@ MAX_COLLECTIONS = 50
 _MAX_RESULT_KEYS = 400
 _MAX_KEY_CHARS = 100
 _NO_KEYS = "Reading the metadata keys took too long, so none is listed; they filter as well."
+
+
+_FILTER_KEYS = {key: f"{each.type}: {each.meaning}" for key, each in BUILT_IN_KEYS.items()}
 
 
 class MetadataKeySummary(ToolModel):
@@ -58,6 +62,9 @@ class CollectionList(ToolResult):
     """Collections, by name."""
 
     collections: list[CollectionSummary]
+    filter_keys: dict[str, str] | None = Field(
+        default=None, description="Keys that filter every collection, besides its metadata."
+    )
     more_collections: int | None = Field(
         default=None, description="Number after the last one; see `after`."
     )
@@ -105,5 +112,10 @@ async def tool(
     summaries = summarize(overviews, deps.limits)
     notes = [_NO_KEYS] if any(each.metadata_keys is None for each in overviews) else None
     return to_tool_result(
-        CollectionList(collections=summaries, more_collections=more or None, notes=notes)
+        CollectionList(
+            collections=summaries,
+            filter_keys=_FILTER_KEYS if summaries else None,
+            more_collections=more or None,
+            notes=notes,
+        )
     )

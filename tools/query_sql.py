@@ -22,8 +22,7 @@ Analyze all collections with one read-only SQL statement (PostgreSQL). Views: as
 regions, passages, annotations, embeddings, embedding_spaces, cluster_members, searches. Functions:
 nearest(asset, k), search(vector, k), duplicates(max_distance), clusters(k), coverage(),
 outliers(k), centroid(collection), drift(period, period), similarity(a, b),
-overlapping_annotations(). The resource sightline://analytics/schema describes them; an error for a
-wrong name lists the valid ones."""
+overlapping_annotations(). The resource sightline://analytics/schema describes them."""
 
 # The SDK passes a context only to templates, so the only page is a variable.
 SCHEMA_URI = "sightline://analytics/{page}"
@@ -90,9 +89,7 @@ async def tool(
         str, Field(description="One statement that begins with SELECT, WITH, VALUES or TABLE.")
     ],
     limit: Annotated[int, Field(description="Maximum number of rows.")] = 100,
-    explain: Annotated[
-        bool, Field(description="Return the plan instead of the rows, without estimates.")
-    ] = False,
+    explain: Annotated[bool, Field(description="Return the plan instead of the rows.")] = False,
 ) -> CallToolResult:
     runner = await _sql_runner(ctx)
     answer = await runner.run(sql, rows=limit, explain=explain, caller=principal())

@@ -56,9 +56,8 @@ from sightline.tools.shared.tool_results import (
 
 DESCRIPTION = """\
 Find images, document pages and video frames: by words for what is visible or written ("two white
-vans", "白色货车"), by an image or its part, by examples, or any combination, narrowed by filters.
-Without a query, it lists what the filters match, newest first, with the total. Cite hits by asset,
-source and box; look with view_image."""
+vans", "白色货车"), by an image or its part, by examples, or a combination, narrowed by filters.
+Without a query it lists what the filters match, newest first, with the total."""
 
 MAX_EXAMPLES = 8
 
@@ -143,13 +142,13 @@ async def tool(
         str,
         Field(
             description="What is visible, or words on or about the image. "
-            '"Words in quotation marks" must match exactly.'
+            '"Quoted words" must match exactly.'
         ),
     ] = "",
     image: ImageReference = "",
     region: Annotated[
         BoxCorners | None,
-        Field(description="Search by this part of `image` only: " + BOX_FRAME + "."),
+        Field(description="Search by this part of `image`: " + BOX_FRAME + "."),
     ] = None,
     like: Annotated[
         list[_Example] | None,
@@ -164,21 +163,19 @@ async def tool(
     captured_after: Annotated[
         str, Field(max_length=MAX_NAME_CHARS, description="'2026-05-01' or '2026-05-01T06:00'.")
     ] = "",
-    captured_before: Annotated[
-        str, Field(max_length=MAX_NAME_CHARS, description="Also a date, or a date with a time.")
-    ] = "",
+    captured_before: Annotated[str, Field(max_length=MAX_NAME_CHARS, description="The same.")] = "",
     visual_weight: Annotated[
         float | None,
-        Field(ge=0, le=1, description="1: appearance only; 0: words only. Omit to balance."),
+        Field(ge=0, le=1, description="1: appearance only, 0: words only. Default: balanced."),
     ] = None,
     diversity: Annotated[
-        float, Field(ge=0, le=1, description="0: best first; towards 1: hits that differ.")
+        float, Field(ge=0, le=1, description="0 (best first, default) to 1: hits that differ.")
     ] = 0.0,
     limit: Limit = 5,
     cursor: Cursor = "",
     detail: Detail = "concise",
     contact_sheet: Annotated[
-        bool, Field(description="Return one image with numbered thumbnails of all hits.")
+        bool, Field(description="Add one image with numbered thumbnails of all hits.")
     ] = False,
 ) -> CallToolResult:
     deps = dependencies(ctx)

@@ -42,9 +42,8 @@ from sightline.tools.shared.tool_results import (
 )
 
 DESCRIPTION = """\
-Find text: captions, document chunks, table rows, text in images, subtitles, file names. For names,
-numbers, part numbers and anything written. Cite hits by source, page, time and box; `asset` is the
-image for view_image. read_text returns the whole text of a hit's page or document."""
+Find text: captions, documents, table rows, text in images, subtitles, file names. For names,
+numbers, part numbers and anything written. `asset` is the image that the text is on."""
 
 _MAX_TEXT_CHARS = 240
 
@@ -136,9 +135,7 @@ async def tool(
         ),
     ] = "",
     collection: Collection = "",
-    kinds: Annotated[
-        list[PassageKind] | None, Field(description="Kinds of text to search. Default: all.")
-    ] = None,
+    kinds: Annotated[list[PassageKind] | None, Field(description="Default: all.")] = None,
     filters: Filters = None,
     limit: Limit = 5,
     cursor: Cursor = "",

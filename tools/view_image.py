@@ -33,9 +33,8 @@ from sightline.tools.shared.tool_results import (
 )
 
 DESCRIPTION = """\
-Look at one image, document page or video frame, by the asset id of a search result. Use it before
-you claim what an image shows, and with `crop` to read small print or check a detail (a hit's `box`
-is a good crop). Returns the image and its metadata."""
+Look at one image, document page or video frame before you claim what it shows. `crop` enlarges a
+part, such as the `box` of a hit, to read small print or check a detail."""
 
 MIN_EDGE_PIXELS = 64
 #: More boxes hide the image, and each takes time to draw.
@@ -68,7 +67,7 @@ async def tool(
     asset: AssetId,
     crop: Annotated[BoxCorners | None, Field(description="Show only this part, enlarged.")] = None,
     max_edge: Annotated[
-        int, Field(description="Longer edge of the returned image in pixels, 64 to 1568.")
+        int, Field(description="Longer edge in pixels, 64 to 1568, default 1024.")
     ] = 1024,
     annotated: Annotated[bool, Field(description="Draw and list saved annotations.")] = False,
     inline: Inline = None,

@@ -1,33 +1,26 @@
 """Publish input schemas in the part of JSON Schema that every client understands.
 
 Several clients cannot load a schema with ``$ref``, with ``anyOf`` or with ``additionalProperties``,
-or lose the types in it. The published schema has none of them. It is a guide for the model; the
-server validates the arguments against the complete schema.
+or lose the types in it; OpenAI's strict mode rejects limits and defaults. The published schema has
+types, enumerations and descriptions only. It is a guide for the model; the server validates the
+arguments against the complete schema.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 Schema = dict[str, Any]
-
-#: Keywords that some clients reject, or that only repeat a name. Lengths of texts are checked by
-#: the server; OpenAI's strict mode does not accept them.
-_LEFT_OUT: Final = frozenset(
-    {"$defs", "$ref", "additionalProperties", "anyOf", "default", "maxLength", "minLength", "title"}
-)
 
 
 def publish_schema(schema: Mapping[str, Any]) -> Schema:
     """Return a flat copy of the input schema of a tool.
 
     References are replaced by what they refer to. Of alternatives the first one that is not null
-    is published. Defaults without a meaning for a model (null, empty) are left out.
+    is published.
     """
-    published = _flatten(schema, schema.get("$defs", {}))
-    published.setdefault("properties", {})
-    return published
+    return {"properties": {}, **_flatten(schema, schema.get("$defs", {}))}
 
 
 def _flatten(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
@@ -38,15 +31,15 @@ def _flatten(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schem
     if alternatives := [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]:
         outer = {key: value for key, value in schema.items() if key != "anyOf"}
         return _flatten({**alternatives[0], **outer}, definitions)
-    flat: Schema = {key: value for key, value in schema.items() if key not in _LEFT_OUT}
-    if schema.get("default") not in (None, "") and schema["default"] is not False:
-        flat["default"] = schema["default"]
-    if "properties" in flat:
+    flat: Schema = {
+        key: schema[key] for key in ("type", "description", "enum", "required") if key in schema
+    }
+    if "properties" in schema:
         flat["properties"] = {
-            name: _flatten(each, definitions) for name, each in flat["properties"].items()
+            name: _flatten(each, definitions) for name, each in schema["properties"].items()
         }
-    if "items" in flat:
-        flat["items"] = _flatten(flat["items"], definitions)
-        if flat["items"].get("type") == "object":
+    if "items" in schema:
+        flat["items"] = _flatten(schema["items"], definitions)
+        if flat["items"]["type"] == "object":
             flat["items"].pop("description", None)  # the list has one
     return flat

@@ -97,9 +97,6 @@ CASES = [
         replace=True,
         control=False,
     ),
-    case("read_text", asset="$asset"),
-    case("read_text", source="$source"),
-    case("read_text", source="$source", collection="$collection"),
     case("count", collection="$collection"),
     case("count", by="$key"),
     case("count", filters={"$key": {"gte": 0}}, of="passages"),
@@ -146,8 +143,8 @@ NEUTRAL = {
     "search_text": {"kinds", "detail"},
     "answer_question": {"annotate", "inline"},
     "view_image": {"max_edge", "inline"},
-    "read_text": {"pages", "start", "max_tokens"},
     "annotate_image": {"style", "inline"},
+    "read_text": {"pages", "start", "max_tokens"},
     "count": {"limit"},
     "find_duplicates": {"limit", "offset"},
     "save_annotation": {"model", "score", "note"},
@@ -402,9 +399,8 @@ async def test_deleting_a_copy_of_shared_bytes_leaves_the_other(house: House) ->
     first = await shared_album(house, "copies")
     second = await shared_album(house, "more-copies")
     async with house.client("carol") as carol:
-        assert sorted((await call_json(carol, "delete_assets", assets=second))["deleted"]) == (
-            sorted(second)
-        )
+        deleted = await call_json(carol, "delete_assets", assets=second)
+        assert deleted["assets"] == len(second)
     async with house.client("boss") as boss:
         for asset in (*first, *house.assets[BOB]):
             assert not (await boss.call_tool("view_image", {"asset": asset})).is_error
@@ -446,7 +442,7 @@ async def test_a_bound_principal_works_in_its_own_collection(house: House) -> No
         asset = found["hits"][0]["asset"]
         await call_json(carol, "save_annotation", asset=asset, boxes=[BOX], origin="person")
         assert "box" in await call(carol, "view_image", asset=asset, annotated=True)
-        assert (await call_json(carol, "delete_assets", assets=[asset]))["deleted"] == [asset]
+        assert (await call_json(carol, "delete_assets", assets=[asset]))["assets"] == 1
         counted = await call_json(carol, "query_sql", sql="SELECT count(*) FROM assets")
         assert counted["rows"] == [[2 * IMAGES - 1]]
     async with house.client("bob") as bob:

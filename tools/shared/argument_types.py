@@ -23,7 +23,7 @@ BOX_FRAME: Final = "[x0, y0, x1, y1], 0 to 1, from the top left"
 
 Collection = Annotated[
     str,
-    Field(max_length=MAX_NAME_CHARS, description="Name of one collection. Omit to search all."),
+    Field(max_length=MAX_NAME_CHARS, description="One collection. Default: all."),
 ]
 
 #: The tool that lists the whole language describes it for all.
@@ -36,23 +36,23 @@ FILTER_LANGUAGE: Final = (
 )
 Filters = Annotated[
     dict[str, JsonValue] | None,
-    Field(description="As in search_images: {'price': {'lte': 5}}."),
+    Field(description="As in search_images."),
 ]
 
 # `Limits.results` checks it, because the maximum is a setting.
-Limit = Annotated[int, Field(description="Number of hits, 1 to 50.")]
+Limit = Annotated[int, Field(description="1 to 50, default 5.")]
 
 Cursor = Annotated[
     str,
     Field(
         max_length=MAX_NAME_CHARS,
-        description="next_cursor of the previous result, with the same other arguments.",
+        description="next_cursor of the last result; repeat its other arguments.",
     ),
 ]
 
 Detail = Annotated[
     Literal["concise", "detailed"],
-    Field(description="'detailed' adds all metadata, whole texts, and ranks by retriever."),
+    Field(description="'detailed': whole texts, all metadata, ranks. Default: concise."),
 ]
 
 
@@ -64,7 +64,7 @@ def asset_id(reference: object) -> object:
 #: An item of a list of ids, which the list describes.
 ListedId = Annotated[str, Field(max_length=MAX_NAME_CHARS), BeforeValidator(asset_id)]
 
-AssetId = Annotated[ListedId, Field(description="Asset id, such as '3k9q0d7m2x5a'.")]
+AssetId = Annotated[ListedId, Field(description="Asset id of a hit.")]
 
 ImageReference = Annotated[
     str,
@@ -78,9 +78,7 @@ ImageReference = Annotated[
 BoxCorners = Annotated[list[float], Field(min_length=4, max_length=4, description=BOX_FRAME)]
 
 #: Of tools that return an image. None: as the server or the connection is configured.
-Inline = Annotated[
-    bool | None, Field(description="false: links instead of images. Omit for the default.")
-]
+Inline = Annotated[bool | None, Field(description="false: links, no images.")]
 
 
 class LabeledBox(ToolModel):
