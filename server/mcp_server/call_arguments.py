@@ -1,4 +1,4 @@
-"""Accept obvious variants of the arguments of a tool call, and explain invalid ones."""
+"""Accept variants of the arguments of a tool call, and explain invalid ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def reject_unknown_arguments(
 
 
 def normalize_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments in the types of a published schema, where the meaning is clear.
+    """Convert arguments to the types of a published schema if the meaning is clear.
 
     Models and frameworks send null for what they omit, an empty text for an empty list or object,
     one item for a list of one, and JSON as text. Anything else stays for the validation.

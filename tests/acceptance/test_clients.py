@@ -47,7 +47,12 @@ async def test_a_client_adds_searches_views_and_deletes_assets(
         assert collection["encoder"] == "local-dir:random-clip"
 
         found, (sheet,) = await answered(
-            client, "search_images", query="north fence", detail="detailed", limit=6, contact_sheet=True
+            client,
+            "search_images",
+            query="north fence",
+            detail="detailed",
+            limit=6,
+            contact_sheet=True,
         )
         # Words only: the weights of the encoder are random.
         (van,) = [

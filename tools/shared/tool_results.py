@@ -224,7 +224,7 @@ def asset_reference(
     collection: str | None = None,
     with_time: bool = True,
 ) -> AssetReference:
-    """Describe one of ``hits`` assets, without the ``collection`` that the result states.
+    """Describe one of ``hits`` assets; the result may state the ``collection``.
 
     ``detailed`` adds the whole name of the source, size, capture time, metadata and whole caption.
     """

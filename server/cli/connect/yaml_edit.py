@@ -1,4 +1,4 @@
-"""Edit one entry of a mapping in a YAML file and keep all other lines, also comments.
+"""Edit one entry of a mapping in a YAML file and keep all other lines.
 
 The parser gives the lines of the entries, and only whole lines are added and removed.
 """
@@ -73,7 +73,7 @@ def _item(text: str, key: str) -> tuple[Any, Any] | None:
 
 
 def _last_line(node: Any) -> int:
-    """Return the last line of the content of a node; its end is that of comments behind it."""
+    """Return the last line of a node; its own end includes comments behind it."""
     if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
         end = node.end_mark
         return int(end.line if end.column else end.line - 1)

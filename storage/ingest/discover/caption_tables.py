@@ -89,7 +89,7 @@ def parse_caption_table(
     warn: WarningSink,
     report_alive: Callable[[], None] = lambda: None,
 ) -> CaptionTable:
-    """Index ``captions.csv``, ``metadata.csv``, ``metadata.tsv`` or ``metadata.jsonl``.
+    """Index a table of captions or metadata: CSV, TSV or JSON lines.
 
     ``name`` is used in warnings; broken rows are warnings. ``report_alive`` is called for each row.
     """
