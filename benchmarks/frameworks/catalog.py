@@ -97,7 +97,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         "with_autogen.py",
         ("autogen-agentchat", "autogen-ext[mcp,openai]", "mcp<2"),
         faults={
-            "image": "results of tools are text, the image is replaced by a word "
+            "image": "results of tools are text; the program asks for links instead "
             "(https://github.com/microsoft/autogen/issues/5250)"
         },
     ),

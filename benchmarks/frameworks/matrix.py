@@ -150,7 +150,7 @@ class Runner:
             **_WITHOUT_TELEMETRY,
         }
         if transport == "http":
-            settings["SIGHTLINE_URL"] = self.served.url
+            settings["MCP_URL"] = self.served.url
         return {**inherited, **settings, **framework.environment}
 
 

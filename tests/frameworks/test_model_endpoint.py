@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from benchmarks.frameworks import checks
 from benchmarks.frameworks.model_endpoint import Conversation, ModelEndpoint, ToolCall, serving
 from tests.support.sample_images import encoded, picture
 
 CALL = ToolCall("view_image", {"asset": "a1"})
-# Not compressible, so that it is as long as a real picture.
 JPEG = base64.b64encode(encoded(picture(1, (400, 300)), quality=95)).decode()
 TOOL = {"name": "x_view_image", "parameters": {"type": "object", "properties": {}}}
 
@@ -97,8 +97,11 @@ def test_an_image_in_a_message_of_a_tool_does_not() -> None:
     assert (outcome.passed, "OpenAI rejects" in outcome.detail) == (False, True)
 
 
-def test_base64_as_text_does_not_and_is_counted() -> None:
-    request = after_call({"role": "tool", "content": f"[ImageContent(data='{JPEG}')]"})
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_base64_as_text_does_not_and_is_counted(form: str) -> None:
+    noise = Image.effect_noise((60, 60), 80)
+    data = base64.b64encode(encoded(noise, form)).decode()
+    request = after_call({"role": "tool", "content": f"[ImageContent(data='{data}')]"})
     outcome = checks.check_image(request, "call_1")
     assert not outcome.passed
     assert int(outcome.detail.split()[3]) > 1000

@@ -6,7 +6,7 @@ from crewai import Agent
 from crewai_tools import MCPServerAdapter
 from mcp import StdioServerParameters
 
-URL = os.environ.get("SIGHTLINE_URL")  # without it, the program starts the server itself
+URL = os.environ.get("MCP_URL")  # without it, the program starts the server itself
 STDIO = StdioServerParameters(command="sightline", args=["serve"])
 HTTP = {"url": URL, "transport": "streamable-http", "timeout": 60}
 

@@ -10,7 +10,7 @@ from google.adk.tools import mcp_tool
 from google.genai.types import Part
 from mcp import StdioServerParameters
 
-URL = os.environ.get("SIGHTLINE_URL")  # without it, the program starts the server itself
+URL = os.environ.get("MCP_URL")  # without it, the program starts the server itself
 STDIO = StdioServerParameters(command="sightline", args=["serve"])
 HTTP = mcp_tool.StreamableHTTPConnectionParams(url=URL or "", timeout=60)  # default 5
 CONNECTION = HTTP if URL else mcp_tool.StdioConnectionParams(server_params=STDIO, timeout=60)

@@ -8,7 +8,7 @@ from google.genai import Client, types
 from mcp import Client as McpClient
 from mcp import StdioServerParameters
 
-URL = os.environ.get("SIGHTLINE_URL")  # without it, the program starts the server itself
+URL = os.environ.get("MCP_URL")  # without it, the program starts the server itself
 STDIO = StdioServerParameters(command="sightline", args=["serve"])
 
 

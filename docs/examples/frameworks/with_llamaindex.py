@@ -8,7 +8,7 @@ from llama_index.core.llms import ImageBlock, TextBlock
 from llama_index.llms.openai import OpenAIResponses
 from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
 
-URL = os.environ.get("SIGHTLINE_URL")  # without it, the program starts the server itself
+URL = os.environ.get("MCP_URL")  # without it, the program starts the server itself
 
 
 class Client(BasicMCPClient):

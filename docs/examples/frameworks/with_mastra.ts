@@ -3,7 +3,7 @@ import { openai } from "@ai-sdk/openai";
 import { Agent } from "@mastra/core/agent";
 import { MCPClient } from "@mastra/mcp";
 
-const url = process.env.SIGHTLINE_URL; // without it, the program starts the server itself
+const url = process.env.MCP_URL; // without it, the program starts the server itself
 const server = url ? { url: new URL(url) } : { command: "sightline", args: ["serve"] };
 const client = new MCPClient({ servers: { sightline: server }, timeout: 60_000 });
 const tools = await client.listTools();

@@ -6,7 +6,7 @@ import os
 from agents import Agent, Runner
 from agents.mcp import MCPServerStdio, MCPServerStreamableHttp
 
-URL = os.environ.get("SIGHTLINE_URL")  # without it, the program starts the server itself
+URL = os.environ.get("MCP_URL")  # without it, the program starts the server itself
 STRICT = bool(os.environ.get("STRICT_SCHEMAS"))  # both values work
 OPTIONS = {
     "client_session_timeout_seconds": 60,  # default 5: too short for a cold start

@@ -7,7 +7,7 @@ import os
 from mcp import Client, StdioServerParameters
 from openai import OpenAI
 
-MCP = os.environ.get("SIGHTLINE_URL") or StdioServerParameters(command="sightline", args=["serve"])
+MCP = os.environ.get("MCP_URL") or StdioServerParameters(command="sightline", args=["serve"])
 
 
 def show(b):

@@ -3,7 +3,7 @@ import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/cli
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import OpenAI from "openai";
 
-const url = process.env.SIGHTLINE_URL; // without it, the program starts the server itself
+const url = process.env.MCP_URL; // without it, the program starts the server itself
 const stdio = () => new StdioClientTransport({ command: "sightline", args: ["serve"] });
 const client = new Client({ name: "example", version: "1" });
 await client.connect(url ? new StreamableHTTPClientTransport(new URL(url)) : stdio());

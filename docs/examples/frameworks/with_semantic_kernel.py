@@ -7,7 +7,7 @@ from semantic_kernel.agents import ChatCompletionAgent
 from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion
 from semantic_kernel.connectors.mcp import MCPStdioPlugin, MCPStreamableHttpPlugin
 
-URL = os.environ.get("SIGHTLINE_URL")  # without it, the program starts the server itself
+URL = os.environ.get("MCP_URL")  # without it, the program starts the server itself
 LINKS = {**os.environ, "SIGHTLINE_IMAGES": "link"}  # it would send images as text
 OPTIONS = {"name": "sightline", "load_prompts": False, "request_timeout": 60}
 

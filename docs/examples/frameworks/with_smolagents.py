@@ -10,7 +10,7 @@ from mcpadapt.smolagents_adapter import SmolAgentsAdapter
 from PIL import Image
 from smolagents import OpenAIModel, ToolCallingAgent
 
-URL = os.environ.get("SIGHTLINE_URL")  # without it, the program starts the server itself
+URL = os.environ.get("MCP_URL")  # without it, the program starts the server itself
 HTTP = {"url": URL, "transport": "streamable-http", "timeout": 60}
 SERVER = HTTP if URL else StdioServerParameters(command="sightline", args=["serve"])
 

@@ -8,7 +8,7 @@ from strands import Agent
 from strands.models.openai import OpenAIModel
 from strands.tools.mcp import MCPClient
 
-URL = os.environ.get("SIGHTLINE_URL")  # without it, the program starts the server itself
+URL = os.environ.get("MCP_URL")  # without it, the program starts the server itself
 STDIO = StdioServerParameters(command="sightline", args=["serve"])
 
 with MCPClient(

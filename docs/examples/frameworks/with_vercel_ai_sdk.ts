@@ -4,9 +4,12 @@ import { Experimental_StdioMCPTransport as StdioTransport } from "@ai-sdk/mcp/mc
 import { openai } from "@ai-sdk/openai";
 import { generateText, stepCountIs } from "ai";
 
-const url = process.env.SIGHTLINE_URL; // without it, the program starts the server itself
+const url = process.env.MCP_URL; // without it, the program starts the server itself
 const stdio = () => new StdioTransport({ command: "sightline", args: ["serve"] });
-const client = await createMCPClient({ transport: url ? { type: "http", url } : stdio() });
+const client = await createMCPClient({
+  transport: url ? { type: "http", url } : stdio(),
+  protocolVersionDiscovery: false, // it waits only 1 s for a server that starts
+});
 const { text } = await generateText({
   model: openai("gpt-4.1"),
   tools: await client.tools(),
