@@ -19,7 +19,10 @@ TOOLS = (
     "search_text",
     "answer_question",
     "view_image",
+    "read_text",
     "annotate_image",
+    "count",
+    "find_duplicates",
     "add_images",
     "save_annotation",
     "delete_assets",
@@ -34,14 +37,16 @@ async def inspect(url: str, era: str, method: str, *arguments: str) -> Ended:
 
 
 async def call(url: str, tool: str, **arguments: Any) -> dict[str, Any]:
-    """The structured result; the Inspector has checked it against the tool's output schema."""
+    """Return the JSON of the first text block."""
     given = ("--tool-name", tool, "--tool-args-json", json.dumps(arguments))
     ended = await inspect(url, "modern", "tools/call", *given)
     assert ended.code == 0, ended.out + ended.err
     result = json.loads(ended.out)
     assert not result.get("isError"), result
-    structured: dict[str, Any] = result["structuredContent"]
-    return structured
+    data: dict[str, Any] = json.loads(result["content"][0]["text"])
+    has_images = len(result["content"]) > 1
+    assert result.get("structuredContent") == (None if has_images else data)
+    return data
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
@@ -68,4 +73,8 @@ async def test_each_tool_answers_the_inspector(server_url: str, pictures: Path) 
     assert await call(server_url, "save_annotation", asset=asset, boxes=[box], origin="person")
     counted = await call(server_url, "query_sql", sql="SELECT count(*) FROM assets")
     assert counted["rows"] == [[len(CAPTIONS)]]
-    assert (await call(server_url, "delete_assets", assets=[asset]))["deleted"] == [asset]
+    whole = await call(server_url, "read_text", source="notes.md")
+    assert "42.5 mm" in whole["parts"][0]["text"]
+    assert (await call(server_url, "count", collection="gallery"))["total"] == len(CAPTIONS)
+    assert (await call(server_url, "find_duplicates"))["compared"] == len(CAPTIONS)
+    assert (await call(server_url, "delete_assets", assets=[asset]))["assets"] == 1
