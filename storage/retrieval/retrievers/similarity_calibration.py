@@ -38,6 +38,8 @@ _NOISE_REACH = 0.5
 _CERTAIN_REACH = 1.1
 _SIGNIFICANT_REACH = 0.8
 """Less than 1, because true matches in the sample increase the reach."""
+_SIGNIFICANT_REACH_UNMEASURED = 0.9
+"""Of 20 texts about things that are on none of 40 receipts, 7 reach 0.8 and 2 reach 0.9."""
 _MIN_MARGIN = 0.01  # of equal vectors, rounding decides which is nearer
 _MIN_BLOCK_SAMPLE_ROWS = 128
 _MIN_SAMPLE_ROWS = 24
@@ -59,15 +61,15 @@ class NullDistribution:
     deviation: float
     reach: float
 
-    @property
-    def threshold(self) -> float:
-        """The similarity from which a hit is significant.
+    def threshold(self, *, is_measured: bool = True) -> float:
+        """Return the similarity from which a hit is significant.
 
-        It is at most that of near-identical images: in a small or clustered collection, the
-        expected maximum exceeds what a vector can reach.
+        It is higher if the reliability of the encoder for the query was not measured. It is at most
+        that of near-identical images: in a small or clustered collection, the expected maximum
+        exceeds what a vector can reach.
         """
-        margin = max(_SIGNIFICANT_REACH * self.reach, _MIN_MARGIN)
-        return min(self.mean + margin, NEAR_IDENTICAL)
+        share = _SIGNIFICANT_REACH if is_measured else _SIGNIFICANT_REACH_UNMEASURED
+        return min(self.mean + max(share * self.reach, _MIN_MARGIN), NEAR_IDENTICAL)
 
     def confidence(self, similarity: float) -> float:
         """Return 0 to 1: how far the similarity stands out from noise."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal, LiteralString
 
 import numpy as np
@@ -113,7 +112,7 @@ class VectorRetriever:
         null = null_distribution(sample, query)
         similarities = [1 - row.distance for row in neighbors.rows]
         confidence = null.confidence if null else _relative_confidence(similarities)
-        is_significant = partial(self._is_significant, None if null is None else null.threshold)
+        threshold = None if null is None else null.threshold(is_measured=self._is_measured)
         hits = [
             Hit(
                 key=row.key,
@@ -122,15 +121,21 @@ class VectorRetriever:
                 confidence=self.reliability.get(row.collection_id, 1.0) * confidence(similarity),
                 region_id=row.region_id,
                 passage_id=row.passage_id,
-                is_significant=is_significant(row, similarity),
+                is_significant=self._is_significant(threshold, row, similarity),
             )
             for row, similarity in zip(neighbors.rows, similarities, strict=True)
         ]
         return RetrieverResult(
             best_per_key(hits),
             floor=null.mean if null else 0.0,
-            threshold=null.threshold if null else None,
+            threshold=threshold,
         )
+
+    @property
+    def _is_measured(self) -> bool:
+        """Whether the encoder is known to find what this kind of query asks for."""
+        is_text_for_images = self.modality == "visual" and self.name.startswith("text_")
+        return not is_text_for_images or self.reliability.keys() >= self.scope.collections.keys()
 
     def _is_significant(
         self, threshold: float | None, row: Neighbor, similarity: float

@@ -25,7 +25,8 @@ def test_noise_has_little_confidence_and_a_true_hit_full_confidence() -> None:
     assert null.confidence(null.mean) == 0
     assert null.confidence(1.0) == 1
     assert null.reach == pytest.approx(null.deviation * expected_maximum(511))
-    assert null.mean < null.threshold < null.mean + null.reach
+    measured, unmeasured = null.threshold(), null.threshold(is_measured=False)
+    assert null.mean < measured < unmeasured < null.mean + null.reach
 
 
 def test_no_threshold_exceeds_the_similarity_of_near_identical_images() -> None:
@@ -36,11 +37,11 @@ def test_no_threshold_exceeds_the_similarity_of_near_identical_images() -> None:
     null = null_distribution(VectorSample(vectors, 64), vectors[0])
     assert null is not None
     assert null.mean + null.reach > 1.2
-    assert null.threshold == NEAR_IDENTICAL
+    assert null.threshold() == NEAR_IDENTICAL
     # All vectors alike: the mean is above.
     alike = null_distribution(VectorSample(vectors[::2], 32), vectors[0])
     assert alike is not None
-    assert alike.mean > alike.threshold == NEAR_IDENTICAL
+    assert alike.mean > alike.threshold() == NEAR_IDENTICAL
 
 
 def test_no_vector_stands_out_if_all_are_equal() -> None:
@@ -48,7 +49,7 @@ def test_no_vector_stands_out_if_all_are_equal() -> None:
     query = np.full(32, 32**-0.5, dtype=np.float32)
     null = null_distribution(VectorSample(vectors, 30), query)
     assert null is not None
-    assert null.threshold == pytest.approx(null.mean + 0.01)
+    assert null.threshold() == pytest.approx(null.mean + 0.01)
 
 
 def test_a_small_sample_has_no_null_distribution() -> None:
