@@ -44,7 +44,15 @@ async def serve(settings: Settings) -> NoReturn:
         finish(0)
     elif app.runtime is not None:
         await app.runtime.close()
+    end_process(exit_code.result())
+
+
+def end_process(code: int) -> NoReturn:
+    """Send what is left to collector and log, then end the process at once.
+
+    Python would finalize itself first, which threads of libraries that still run may abort.
+    """
     traces.shut_down()
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(exit_code.result())
+    os._exit(code)

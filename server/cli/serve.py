@@ -31,5 +31,7 @@ def run_serve(arguments: argparse.Namespace) -> None:
     traces.configure(os.environ)
     try:
         asyncio.run(http_server.serve(settings) if arguments.http else stdio.serve(settings))
-    finally:
+    except BaseException:
         traces.shut_down()
+        raise
+    stdio.end_process(0)

@@ -63,19 +63,21 @@ async def run_http(env: dict[str, str]) -> AsyncIterator[tuple[str, asyncio.subp
         *COMMAND, "--http", "--port", "0", env=env, stdout=subprocess.DEVNULL, stderr=-1
     )
     assert process.stderr is not None
-    log = b""
+    log, reading = b"", None
     try:
         async for line in process.stderr:
             log += line
             if b"listening on " in line:
                 break
+        assert b"listening on " in log, log.decode()
         reading = asyncio.create_task(process.stderr.read())
         yield log.decode().rpartition("listening on ")[2].strip(), process
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
-        await reading
+        log += b"" if reading is None else await reading
+        sys.stderr.write(log.decode())  # shown if the test fails
 
 
 @pytest.fixture
@@ -85,13 +87,12 @@ async def collector() -> AsyncIterator[TraceCollector]:
 
 
 @pytest.fixture
-def variables(collector: TraceCollector, database_dsn: str, random_encoder_folder: Path) -> Any:
+def variables(collector: TraceCollector, database_dsn: str) -> Any:
     """Return the environment of a server that sends traces."""
 
     def build(tmp_path: Path, **options: str) -> dict[str, str]:
         settings = {
             "database__url": database_dsn,
-            "encoder__model": f"local-dir:{random_encoder_folder}",
             "encoder__threads": "1",
             "startup_timeout_seconds": "200",
             "ingest__workers": "1",
@@ -103,13 +104,20 @@ def variables(collector: TraceCollector, database_dsn: str, random_encoder_folde
 
 
 async def test_the_spans_of_a_search_and_an_answer(
-    tmp_path: Path, variables: Any, collector: TraceCollector
+    tmp_path: Path, variables: Any, collector: TraceCollector, random_encoder_folder: Path
 ) -> None:
     endpoint = FakeVlmServer()
     endpoint.default_behavior = model
     async with serving(endpoint) as url:
-        options = {"vlm__base_url": url, "vlm__model": MODEL, "vlm__profile": "qwen3-vl"}
-        env = variables(tmp_path, reranker__model="vlm", reranker__timeout_seconds="60", **options)
+        options = {
+            "vlm__base_url": url,
+            "vlm__model": MODEL,
+            "vlm__profile": "qwen3-vl",
+            "reranker__model": "vlm",
+            "reranker__timeout_seconds": "60",
+            "encoder__model": f"local-dir:{random_encoder_folder}",
+        }
+        env = variables(tmp_path, **options)
         async with run_http(env) as (address, process):
             async with Client(address, read_timeout_seconds=200) as client:
                 files = [
@@ -197,7 +205,7 @@ def _check_failures(collector: TraceCollector) -> None:
 async def test_the_last_spans_are_sent_before_a_stdio_server_ends(
     tmp_path: Path, variables: Any, collector: TraceCollector
 ) -> None:
-    env = variables(tmp_path, encoder__model=f"local-dir:{tmp_path / 'nowhere'}")
+    env = variables(tmp_path)
     env |= {"OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_SERVICE_NAME": "eyes"}
     parameters = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=env)
     async with Client(parameters) as client:
@@ -216,7 +224,7 @@ async def test_a_collector_that_does_not_answer_stops_no_call_and_no_exit(
 
     silent = await asyncio.start_server(hang, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    env = variables(tmp_path, encoder__model=f"local-dir:{tmp_path / 'nowhere'}")
+    env = variables(tmp_path)
     env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
     async with silent, run_http(env) as (address, process):
         async with Client(address) as client:
