@@ -49,7 +49,7 @@ def program_of(framework: Framework) -> Path:
 
 
 def version(framework: Framework) -> str:
-    """Return the installed version of the package that talks to MCP."""
+    """Return name and version of the first package."""
     name = framework.packages[0].partition("[")[0]
     if framework.uses_node:
         package = _folder(framework) / "node_modules" / name / "package.json"
@@ -64,10 +64,14 @@ def _folder(framework: Framework) -> Path:
 
 
 def _install_python(folder: Path, packages: tuple[str, ...]) -> None:
-    uv = Path(sys.executable).with_name("uv")
-    _run([str(uv), "venv", "--quiet", "--python", sys.executable, "--clear", str(folder)])
     python = str(folder / "bin" / "python")
-    _run([str(uv), "pip", "install", "--quiet", "--python", python, *packages])
+    uv = Path(sys.executable).with_name("uv")
+    if uv.exists():  # a tenth of the time
+        _run([str(uv), "venv", "--quiet", "--python", sys.executable, "--clear", str(folder)])
+        _run([str(uv), "pip", "install", "--quiet", "--python", python, *packages])
+    else:
+        _run([sys.executable, "-m", "venv", str(folder)])
+        _run([python, "-m", "pip", "install", "--quiet", *packages])
 
 
 def _install_node(folder: Path, packages: tuple[str, ...]) -> None:
@@ -103,7 +107,6 @@ def _npm_command(*packages: str) -> list[str]:
 def _run(
     command: list[str], cwd: Path | None = None, environment: dict[str, str] | None = None
 ) -> str:
-
     try:
         done = subprocess.run(
             command,
