@@ -102,13 +102,15 @@ async def serve_album(settings: Settings, folder: Path) -> AsyncIterator[Served]
         async with Client(url, read_timeout_seconds=120) as client:
             listed = await client.list_tools()
             found = await client.call_tool("search_images", {"query": "a car"})
-        first = json.loads(found.content[0].text)["hits"][0]  # type: ignore[union-attr]
+        text = found.content[0].text  # type: ignore[union-attr]
+        if found.is_error:
+            raise RuntimeError(text)
         yield Served(
             commands=commands,
             url=url,
             recording=recording,
             tools=[tool.model_dump(by_alias=True, exclude_none=True) for tool in listed.tools],
-            asset=first["asset"],
+            asset=json.loads(text)["hits"][0]["asset"],
         )
 
 
