@@ -37,8 +37,8 @@ class App(SightlineServer):
 
     #: None while the server does not run.
     runtime: Runtime | None = None
-    #: Of the tools; None while the server does not run.
-    dependencies: Dependencies | None = None
+    #: None while the server does not run.
+    tool_dependencies: Dependencies | None = None
     #: Set before shutdown: readiness probes fail, requests are still answered.
     stopping = False
 
@@ -79,11 +79,11 @@ def create_app(
             freeze_when_ready(runtime.wait_ready),
         ):
             app.runtime = runtime
-            app.dependencies = runtime.dependencies()
+            app.tool_dependencies = runtime.dependencies()
             try:
-                yield app.dependencies
+                yield app.tool_dependencies
             finally:
-                app.runtime = app.dependencies = None
+                app.runtime = app.tool_dependencies = None
                 audit.close()
 
     with preserve_root_logger():  # the SDK adds a handler

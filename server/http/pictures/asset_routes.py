@@ -37,7 +37,8 @@ from sightline.storage.errors import (
 )
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.isolation.caller import message_for_caller
-from sightline.storage.records import annotations, assets
+from sightline.storage.records import annotations as annotation_records
+from sightline.storage.records import assets
 from sightline.storage.types import Box
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.image_delivery import ASSETS_PATH
@@ -127,7 +128,7 @@ def add_asset_routes(app: App, challenge: BearerChallenge | None) -> None:
 
 async def _respond(app: App, request: Request, *, thumbnail: bool) -> Response:
     """Return the picture, or 304 if the client has it. Raises SightlineError."""
-    deps = app.dependencies
+    deps = app.tool_dependencies
     if deps is None:
         raise DatabaseUnavailableError("The server is stopping. Try again in a minute.")
     wanted = _parse(request, deps, thumbnail=thumbnail)
@@ -140,7 +141,7 @@ async def _respond(app: App, request: Request, *, thumbnail: bool) -> Response:
         if wanted.thumbnail:
             data = await assets.thumbnail(connection, asset_id)
         if wanted.annotated:
-            saved = await annotations.list_newest(connection, [record.id], MAX_DRAWN)
+            saved = await annotation_records.list_newest(connection, [record.id], MAX_DRAWN)
             newest = saved[record.id].newest if record.id in saved else ()
             overlays += [BoxOverlay(each.box, each.label) for each in newest]
     etag = _etag(record.sha256, wanted, overlays)
