@@ -7,10 +7,11 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
-from mcp.types import BlobResourceContents
+from mcp.types import BlobResourceContents, ImageContent, TextContent
 
 from sightline.storage.db.pool import Database
 from tests.server.http.pictures.picture_server import (
@@ -39,6 +40,27 @@ async def test_a_picture_is_the_same_as_its_resource(server: PictureServer) -> N
     assert isinstance(resource, BlobResourceContents)
     assert response.content == base64.b64decode(resource.blob)
     assert size_of(response) == SIZE
+
+
+@pytest.mark.parametrize("arguments", [{}, {"crop": [0.5, 0.5, 0.75, 1.0]}, {"annotated": True}])
+async def test_the_link_of_a_view_leads_to_the_picture_that_it_replaces(
+    server: PictureServer, arguments: dict[str, Any]
+) -> None:
+    await server.annotate("lamp")
+    arguments = {"asset": ASSET, "max_edge": 1568, **arguments}
+    mcp = f"{server.base_url}/mcp"
+    async with connect(mcp, "auto", server.tokens["ann"]) as client:
+        text, image = (await client.call_tool("view_image", arguments)).content
+    async with connect(f"{mcp}?images=link", "auto", server.tokens["ann"]) as client:
+        (only,) = (await client.call_tool("view_image", arguments)).content
+        inline = await client.call_tool("view_image", {**arguments, "inline": True})
+    assert isinstance(text, TextContent)
+    assert isinstance(image, ImageContent)
+    assert isinstance(only, TextContent)
+    url = json.loads(only.text)["image_url"]
+    assert json.loads(text.text)["image_url"] == url
+    assert (await server.http.get(url)).content == base64.b64decode(image.data)
+    assert [block.type for block in inline.content] == ["text", "image"]
 
 
 async def test_the_headers_let_no_browser_read_it_as_something_else(server: PictureServer) -> None:
