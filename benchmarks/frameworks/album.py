@@ -34,6 +34,8 @@ from sightline.training.world.export import export
 COUNT = 8
 #: Hits that a filter for this price leaves.
 CHEAP = 5
+#: Less than the 60 seconds that the programs wait; the machine may be busy.
+_STARTUP_SECONDS = 55
 #: Clients start a server with few variables of their environment.
 _VARIABLES = ("SIGHTLINE_", "PYTHONPATH")
 _HOP_HEADERS = {"host", "content-length", "connection", "transfer-encoding"}
@@ -97,6 +99,7 @@ async def serve_album(settings: Settings, folder: Path) -> AsyncIterator[Served]
     recording = Recording(folder / "messages.jsonl")
     recording.clear()
     environment = command_environment(settings)
+    environment[variable("startup_timeout_seconds")] = str(_STARTUP_SECONDS)
     commands = _write_command(folder / "bin", environment, recording)
     with _http_process(environment) as upstream, _proxy(upstream, recording) as url:
         async with Client(url, read_timeout_seconds=120) as client:
