@@ -15,7 +15,7 @@ from importlib import import_module
 
 NAMES = ("handshake", "search_latency", "ingest_throughput", "recall", "analytics")
 #: Run only by name: they need a quiet machine or many minutes.
-ON_REQUEST = ("load", "hostile", "self_evaluation", "search_path")
+ON_REQUEST = ("load", "hostile", "self_evaluation", "search_path", "agent_tasks")
 
 
 def main() -> int:
