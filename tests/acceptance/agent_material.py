@@ -92,7 +92,7 @@ def write_album(folder: Path, world: Path) -> list[Row]:
                 }
             )
     for name, number in COPIES.items():
-        picture = Image.open(folder / album_name(number))
+        picture: Image.Image = Image.open(folder / album_name(number))
         if name != "copy-a.jpg":
             picture = picture.resize((picture.width * 2 // 3, picture.height * 2 // 3))
         picture.save(folder / name, quality=60 if name == "copy-b.jpg" else 80)
