@@ -98,7 +98,8 @@ async def tool(
         annotations=annotation_references(saved.newest) if annotated else None,
         annotations_not_drawn=saved.total - len(saved.newest) or None,
         shown_size=[encoded[0].width, encoded[0].height] if encoded else None,
-        uri=_view_uri(record.id, box, overlays),
+        # The URI of drawn boxes is long, and the image is here.
+        uri=None if encoded and overlays else _view_uri(record.id, box, overlays),
         image_url=image_url(record.id, crop=box, annotated=annotated),
         notes=[each.note for each in encoded if each.note] or None,
     )

@@ -265,6 +265,7 @@ async def test_questions_of_one_principal_do_not_switch_the_model_off_for_anothe
     async with asked_house.client("alice") as client:
         texts.append(json.dumps(await call_json(client, "search_images", query=POISON)))
     assert "Not reranked" in texts[-1]
+    texts = [text.replace(asked_house.base_url, "") for text in texts]  # of the server itself
     assert not any(secret in text for text in texts for secret in SECRETS), texts
     other = await answer(asked_house, "bob", "what is it?")
     assert other["status"] != "no_model", other

@@ -20,6 +20,7 @@ from sightline.server.models.model_server.builtin.openai_server import (
 from sightline.storage.errors import ConfigurationError
 from tests.support import random_cross_encoder
 from tests.support.fake_vlm_server import MODEL, FakeVlmServer, serving
+from tests.support.results import json_of
 
 NAME = "builtin-llava"
 
@@ -68,10 +69,8 @@ async def run_searches(settings: Settings, tmp_path: Path) -> dict[str, dict[str
         )
         for tool in ("search_images", "search_text"):
             kinds = {"kinds": ["chunk"]} if tool == "search_text" else {}
-            result = await client.call_tool(tool, {"query": "red van", **kinds})
-            assert not result.is_error
-            assert result.structured_content is not None
-            results[tool] = result.structured_content
+            arguments = {"query": "red van", "detail": "detailed", **kinds}
+            results[tool] = json_of(await client.call_tool(tool, arguments))
     return results
 
 

@@ -50,6 +50,13 @@ CALLS: dict[str, dict[str, Any]] = {
         "asset": "{asset}", "boxes": [{"label": "a", "box": [0, 0, 1, 1]}], "origin": "model",
         "model": "m", "score": 0.5, "note": "n",
     },
+    "count": {
+        "collection": "album", "filters": {"product": "Garlic"}, "by": "product", "of": "images",
+        "limit": 5,
+    },
+    "find_duplicates": {
+        "collection": "album", "filters": {"product": "Garlic"}, "limit": 5, "offset": 0,
+    },
     "delete_assets": {"assets": ["zzzzzzzzzzzz"]},
 }  # fmt: skip
 

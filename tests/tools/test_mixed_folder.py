@@ -99,14 +99,14 @@ async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
         (hit,) = (await tools.call("search_text", query="holes AM4", limit=1))["hits"]
         assert (hit["source"], hit["kind"], hit["page"]) == ("all/manual.pdf", "page_text", 2)
         seen, (page,) = await tools.call_with_images(
-            "view_image", asset=hit["asset"]["asset"], crop=hit["box"]
+            "view_image", asset=hit["asset"], crop=hit["box"]
         )
         assert seen["asset"]["page"] == 2
         assert page.width > 5 * page.height  # one line of text
 
         (hit,) = (await tools.call("search_text", query="harbour crane", limit=1))["hits"]
         assert hit["kind"] == "subtitle"
-        seen, (frame,) = await tools.call_with_images("view_image", asset=hit["asset"]["asset"])
+        seen, (frame,) = await tools.call_with_images("view_image", asset=hit["asset"])
         assert seen["asset"]["seconds"] == pytest.approx(2.0)
         assert seen["asset"]["captured_at"].startswith("2026-05-01T16:40:02")
         assert is_near_color(frame.getpixel((5, 5)), GREEN, 25)

@@ -201,12 +201,17 @@ async def test_the_uri_of_an_annotated_crop_has_the_annotations(
         box = {"box": [0.22, 0.22, 0.28, 0.28], "label": "mark"}
         await tools.call("save_annotation", asset=asset, boxes=[box], origin="person")
         crop = [0.2, 0.2, 0.3, 0.3]
-        result, (picture,) = await tools.call_with_images(
+        shown, (picture,) = await tools.call_with_images(
             "view_image", asset=asset, crop=crop, annotated=True
         )
+        linked, none = await tools.call_with_images(
+            "view_image", asset=asset, crop=crop, annotated=True, inline=False
+        )
         _, (plain,) = await tools.call_with_images("view_image", asset=asset, crop=crop)
-        read = await picture_at(tools, result["uri"])
-    assert "/crop/0.19,0.19,0.31,0.31/drawn/" in result["uri"]
+        read = await picture_at(tools, linked["uri"])
+    assert "uri" not in shown  # it is long, and the image is there
+    assert none == []
+    assert "/crop/0.19,0.19,0.31,0.31/drawn/" in linked["uri"]
     assert read.tobytes() == picture.tobytes() != plain.tobytes()
 
 

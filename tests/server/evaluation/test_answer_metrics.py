@@ -49,9 +49,7 @@ def result(answer: str | None, *claims: ClaimResult, status: str = "answered") -
             number=n,
             kind="image",
             source=asset,
-            asset=AssetReference(
-                asset=asset, source=asset, collection="c", kind="image", size=[9, 9], uri="x"
-            ),
+            asset=AssetReference(asset=asset, source=asset, collection="c", size=[9, 9]),
         )
         for n, asset in enumerate((RIGHT, WRONG), 1)
     ]
