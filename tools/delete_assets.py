@@ -10,10 +10,11 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.errors import InvalidArgumentError, choices, shown
 from sightline.storage.records import deletion
 from sightline.storage.records.deletion import DeletionPreview, DeletionResult
-from sightline.tools.shared.argument_types import MAX_NAME_CHARS, ListedId
+from sightline.storage.records.source_text import find_sources
+from sightline.tools.shared.argument_types import MAX_NAME_CHARS, ListedId, SourceName
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
 from sightline.tools.shared.tool_results import ToolResult, to_tool_result
 
@@ -47,6 +48,28 @@ def confirmation(preview: DeletionPreview) -> str:
     return hashlib.sha256(repr(preview).encode()).hexdigest()[:8]
 
 
+async def _whole_names(deps: Dependencies, collection: str, names: Sequence[str]) -> list[str]:
+    """Return the names of the sources that a caller may have shortened.
+
+    Raises InvalidArgumentError if several sources end with a name. An unknown name stays.
+    """
+    whole = []
+    async with deps.connection() as connection:
+        for name in names:
+            found = list(
+                dict.fromkeys(
+                    each.name for each in await find_sources(connection, name, collection)
+                )
+            )
+            if len(found) > 1:
+                raise InvalidArgumentError(
+                    f"{shown(name)} is the end of several sources: {choices(found)}. Give a whole "
+                    "name."
+                )
+            whole.append(found[0] if found else name)
+    return whole
+
+
 async def _preview(deps: Dependencies, collection: str, sources: Sequence[str]) -> DeletionPreview:
     database = await deps.database.get()
     if sources:
@@ -77,7 +100,7 @@ async def tool(
         list[ListedId] | None, Field(max_length=MAX_ITEMS, description="Asset ids.")
     ] = None,
     sources: Annotated[
-        list[Annotated[str, Field(max_length=4_096)]] | None,
+        list[SourceName] | None,
         Field(max_length=MAX_ITEMS, description="`source` of hits, in `collection`."),
     ] = None,
     collection: Annotated[
@@ -101,7 +124,8 @@ async def tool(
             "Nothing to delete. Give asset ids in `assets`, or a `collection`, for some of its "
             "files with their names in `sources`."
         )
-    preview = await _preview(deps, collection, sources or ())
+    sources = await _whole_names(deps, collection, sources or ())
+    preview = await _preview(deps, collection, sources)
     code = confirmation(preview)
     whole = "" if sources else preview.collection
     if not confirm:

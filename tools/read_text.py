@@ -23,7 +23,7 @@ from sightline.storage.records.source_text import (
     pages_without_text,
     similar_names,
 )
-from sightline.tools.shared.argument_types import AssetId, Collection, asset_id
+from sightline.tools.shared.argument_types import AssetId, Collection, SourceName, asset_id
 from sightline.tools.shared.dependencies import Call, dependencies
 from sightline.tools.shared.tool_results import (
     ASSET_URI,
@@ -49,7 +49,6 @@ _CJK: Final = re.compile(
 #: Share of a part in which its end may move to the end of a word.
 _MAX_CUT_SHARE: Final = 0.15
 _BREAKS: Final = ("\n", "。", " ")
-_MAX_SOURCE_NAME_CHARS: Final = 4_096
 _MAX_PAGE_RANGES: Final = 50
 _MAX_PAGES_CHARS: Final = 1_000
 _PAGES: Final = re.compile(r"([0-9]{1,6})(?:\s*[-\u2013]\s*([0-9]{1,6}))?")
@@ -90,9 +89,7 @@ def _pages_text(value: object) -> object:
 async def tool(
     ctx: Call,
     asset: AssetId = "",
-    source: Annotated[
-        str, Field(max_length=_MAX_SOURCE_NAME_CHARS, description="File name, instead of asset.")
-    ] = "",
+    source: Annotated[SourceName, Field(description="File name, instead of asset.")] = "",
     collection: Collection = "",
     pages: Annotated[
         str,

@@ -265,6 +265,25 @@ async def test_sources_are_deleted_after_a_confirmation(environment_copy: ToolEn
     assert repr(name) in again
 
 
+async def test_a_source_may_be_named_as_a_concise_result_shows_it(
+    environment_copy: ToolEnvironment,
+) -> None:
+    wanted = {"collection": "album", "sources": "…/shop/garlic.png"}
+    async with environment_copy.serve() as tools:
+        preview = await tools.call("delete_assets", **wanted)
+        await tools.call("delete_assets", **wanted, confirm=preview["confirm"])
+        left = await tools.ids()
+        uploads = [
+            {"name": f"{folder}/a.jpg", "data": base64.b64encode(jpeg(n)).decode()}
+            for n, folder in enumerate(("x", "y"))
+        ]
+        await tools.call("add_images", collection="two", uploads=uploads)
+        refused = await tools.call_error("delete_assets", collection="two", sources=["a.jpg"])
+    assert "album/shop/garlic.png" not in left
+    assert len(left) == PICTURES - 1
+    assert "'x/a.jpg', 'y/a.jpg'" in refused
+
+
 async def test_a_collection_is_deleted_after_a_confirmation(
     environment_copy: ToolEnvironment,
 ) -> None:

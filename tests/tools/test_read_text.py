@@ -257,9 +257,10 @@ async def test_a_name_may_be_the_end_of_a_path_if_it_is_unique(library: ToolEnvi
     async with library.serve() as tools:
         whole = await tools.call("read_text", source="library/old/tale.md")
         ending = await tools.call("read_text", source="old/tale.md")
+        shortened = await tools.call("read_text", source="…/old/tale.md")
         ambiguous = await tools.call_error("read_text", source="tale.md")
     assert text_of(whole) == "Another tale."
-    assert ending == whole
+    assert ending == shortened == whole
     for said in ("'library/old/tale.md (collection library)'", "'library/tale.md (collection"):
         assert said in ambiguous
 

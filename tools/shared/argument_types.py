@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from sightline.storage.retrieval.search_types import Selection
 from sightline.storage.types import PassageKind
-from sightline.tools.shared.tool_results import ASSET_URI, ToolModel
+from sightline.tools.shared.tool_results import ASSET_URI, SHORTENED, ToolModel
 
 MAX_BOXES: Final = 50
 MAX_LABEL_CHARS: Final = 120
@@ -60,6 +60,14 @@ def asset_id(reference: object) -> object:
     """Return a reference to an asset without spaces and without the scheme of its URI."""
     return reference.strip().removeprefix(ASSET_URI) if isinstance(reference, str) else reference
 
+
+def source_name(name: object) -> object:
+    """Return a name of a source, or the end of it that a concise result shows."""
+    return name.strip().removeprefix(SHORTENED) if isinstance(name, str) else name
+
+
+#: A whole name, or its end after a slash.
+SourceName = Annotated[str, Field(max_length=4_096), BeforeValidator(source_name)]
 
 #: An item of a list of ids, which the list describes.
 ListedId = Annotated[str, Field(max_length=MAX_NAME_CHARS), BeforeValidator(asset_id)]

@@ -36,6 +36,8 @@ from sightline.storage.retrieval.search_types import (
 from sightline.tools.shared.images import EncodedImage
 
 ASSET_URI: Final = "sightline://asset/"
+#: Begins the name of a source in concise results if its first folders are left out.
+SHORTENED: Final = "…/"
 
 
 def _rounded(decimals: int) -> PlainSerializer:
@@ -194,7 +196,7 @@ def annotation_references(
 def short_source(source: str, *, detailed: bool = True) -> str:
     """Return the name of a source; of a long path, the file and its folder."""
     if not detailed and len(source) > _MAX_CONCISE_SOURCE_CHARS and source.count("/") > 1:
-        source = "…/" + "/".join(source.rsplit("/", 2)[1:])
+        source = SHORTENED + "/".join(source.rsplit("/", 2)[1:])
     return source if len(source) <= _MAX_SOURCE_CHARS else "…" + source[1 - _MAX_SOURCE_CHARS :]
 
 
