@@ -48,6 +48,7 @@ from sightline.storage.errors import (
     describe,
 )
 from sightline.storage.isolation.caller import as_caller, as_principal, message_for_caller
+from sightline.tools.registry import TOOL_NAMES
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.tool_results import to_resource_error
 
@@ -102,7 +103,8 @@ class SightlineServer(MCPServer[Dependencies]):
         ):
             try:
                 with self._admitted(_missing_tool_scope(tool)):
-                    reject_unknown_arguments(name, arguments, tool.input_schema["properties"])
+                    known = tool.input_schema.get("properties", {})
+                    reject_unknown_arguments(name, arguments, known)
                     arguments = normalize_arguments(arguments, tool.input_schema)
                     reject_lone_surrogates(arguments)
                     principal = await self._restricted_principal()
@@ -242,13 +244,15 @@ class SightlineServer(MCPServer[Dependencies]):
         super().add_tool(*args, **kwargs)
 
     async def list_tools(self) -> list[Tool]:
-        """Return all tools. The SDK would validate their schemas again each time."""
+        """Return all tools. The SDK would validate their schemas again each time.
+
+        The schemas of Sightline's own tools are published flat.
+        """
         return list((await self._tools_by_name()).values())
 
     async def _tools_by_name(self) -> dict[str, Tool]:
         self._tools = self._tools or {
-            tool.name: tool.model_copy(update={"input_schema": publish_schema(tool.input_schema)})
-            for tool in await super().list_tools()
+            tool.name: _published(tool) for tool in await super().list_tools()
         }
         return self._tools
 
@@ -301,6 +305,12 @@ class SightlineServer(MCPServer[Dependencies]):
             if missing is not None:
                 raise NotAllowedError(missing.message)
             yield
+
+
+def _published(tool: Tool) -> Tool:
+    if tool.name not in TOOL_NAMES:
+        return tool
+    return tool.model_copy(update={"input_schema": publish_schema(tool.input_schema)})
 
 
 def _caller_name() -> str | None:
