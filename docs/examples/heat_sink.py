@@ -15,13 +15,13 @@ async def show(client: Client, collection: str, say: Say, part: str = "") -> dic
     texts = await call(
         client, "search_text", query=part or "heat sink", collection=collection, kinds=["ocr"]
     )
-    drawing = texts["hits"][0]["asset"]
-    say(f"{drawing['source']}: {texts['hits'][0]['text']}")
-    answer = await call(client, "answer_question", question=QUESTION, assets=[drawing["asset"]])
+    first = texts["hits"][0]
+    say(f"{first['source']}: {first['text']}")
+    answer = await call(client, "answer_question", question=QUESTION, assets=[first["asset"]])
     say(f"{QUESTION} {answer.get('answer') or answer['missing']}")
     for claim in answer["claims"]:
         say(f"  {claim['verdict']}: {'; '.join(claim['reasons'])}")
-    return {"asset": drawing["asset"], "texts": [hit["text"] for hit in texts["hits"]], **answer}
+    return {"asset": first["asset"], "texts": [hit["text"] for hit in texts["hits"]], **answer}
 
 
 if __name__ == "__main__":

@@ -247,7 +247,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
 def _notes_on_weak_hits(hits: Sequence[FusedHit]) -> tuple[str, ...]:
     if not hits or not all(hit.weak for hit in hits):
         return ()
-    return ("No hit stands out from chance. Look at a hit before you use it.",)
+    return ("No hit stands out from chance: probably not found. Look at a hit before you use it.",)
 
 
 async def retrieve_and_fuse(

@@ -28,7 +28,7 @@ from sightline.storage.retrieval.search_types import (
 from tests.support.corpus import Corpus
 
 BOX = (0.1, 0.1, 0.5, 0.2)
-NOT_FOUND = "No hit stands out from chance. Look at a hit before you use it."
+NOT_FOUND = "No hit stands out from chance: probably not found. Look at a hit before you use it."
 ITEMS = ("BREAD", "MILK", "TEA", "RICE", "SOAP", "FISH")
 
 
