@@ -219,7 +219,9 @@ class Hit(NamedTuple):
 
     ``confidence`` 0 to 1 states how far the hit stands out from chance: for vectors, compared with
     the null distribution; for words, by the rarity of the matched terms. ``is_significant`` says
-    whether it stands out at all; None: there are too few items to tell.
+    whether it stands out at all; None: there are too few items to tell. ``coverage`` 0 to 1 is the
+    share of the query's informative words that the hit contains, weighted by rarity; None for
+    retrievers that do not match words.
     """
 
     key: Key
@@ -229,6 +231,7 @@ class Hit(NamedTuple):
     region_id: int | None = None
     passage_id: int | None = None
     is_significant: bool | None = None
+    coverage: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ class LexicalRetriever:
                         confidence=confidence,
                         passage_id=row.passage_id,
                         is_significant=stands_out,
+                        coverage=significance.coverage(row.matched_content),
                     )
                 )
         return hits

@@ -65,12 +65,16 @@ class LexicalSignificance:
         weight_of_a_lost_word = math.log(1 + (passages + 0.5) / 0.5)
         return cls(content + lost * weight_of_a_lost_word, math.log(1 + passages))
 
+    def coverage(self, matched: float) -> float:
+        """Return the share 0 to 1 of the content words' weight that a match has."""
+        return min(matched / self.query_weight, 1.0) if self.query_weight > 0 else 0.0
+
     def is_significant(self, matched: float) -> bool:
         """Return whether a match of this weight of content words stands out."""
-        if matched <= 0 or self.query_weight <= 0:
+        share = self.coverage(matched)
+        if share <= 0:
             return False
         # The weight of one term in one of n passages is below log n.
         rarity = matched / self.chance_weight
-        share = matched / self.query_weight
         is_rare = rarity >= 1 or share * rarity >= SIGNIFICANT_RARE_SHARE
         return is_rare or share >= SIGNIFICANT_SHARE
