@@ -58,10 +58,12 @@ def span(
 
 
 def inject_trace_context(headers: MutableMapping[str, str]) -> None:
-    """Add ``traceparent`` and ``tracestate`` of the current span to headers."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is not None and trace.get_current_span().is_recording():
-        # Not the configured propagators, which would also send the baggage of the client.
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+    """Add ``traceparent`` of the current span to headers.
 
-        TraceContextTextMapPropagator().inject(headers)
+    ``tracestate`` and baggage are not sent: they contain text of the client that began the trace.
+    """
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is not None and (current := trace.get_current_span()).is_recording():
+        context = current.get_span_context()
+        ids = f"{context.trace_id:032x}-{context.span_id:016x}"
+        headers["traceparent"] = f"00-{ids}-{context.trace_flags:02x}"

@@ -12,7 +12,7 @@ from mcp_types.methods import SPEC_CLIENT_METHODS, SPEC_CLIENT_NOTIFICATION_METH
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Status
+from opentelemetry.trace import Link, SpanContext, Status
 
 from sightline.tools.registry import TOOL_NAMES
 
@@ -28,7 +28,7 @@ _MAX_ID_CHARS = 64
 
 
 class PrivateSpanExporter(SpanExporter):
-    """Removes names that a caller made up, and the text of errors."""
+    """Removes names and the ``tracestate`` that a caller made up, and the text of errors."""
 
     def __init__(self, exporter: SpanExporter | None = None) -> None:
         self._exporter = exporter or OTLPSpanExporter()
@@ -44,7 +44,7 @@ class PrivateSpanExporter(SpanExporter):
 
 
 def without_text(span: ReadableSpan) -> ReadableSpan:
-    """Return the span without events, description of the status, and unknown names."""
+    """Return the span without events, description of the status, unknown names and trace state."""
     attributes: dict[str, Any] = dict(span.attributes or {})
     name = span.name
     if (method := attributes.get(_METHOD)) is not None:
@@ -58,14 +58,18 @@ def without_text(span: ReadableSpan) -> ReadableSpan:
             attributes["jsonrpc.request.id"] = attributes["jsonrpc.request.id"][:_MAX_ID_CHARS]
     return ReadableSpan(
         name=name,
-        context=span.context,
-        parent=span.parent,
+        context=_without_state(span.context),
+        parent=None if span.parent is None else _without_state(span.parent),
         resource=span.resource,
         attributes=attributes,
-        links=span.links,
+        links=[Link(_without_state(link.context)) for link in span.links],
         kind=span.kind,
         status=Status(span.status.status_code),
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+def _without_state(context: SpanContext) -> SpanContext:
+    return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags)

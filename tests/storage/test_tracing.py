@@ -10,7 +10,16 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+    TraceState,
+    set_span_in_context,
+)
 
 from sightline.storage.retrieval.stage_runner import StageTimer, gather_or_cancel
 from sightline.storage.tracing import inject_trace_context, span
@@ -94,6 +103,17 @@ def test_the_context_of_a_span_is_passed_on(recorder: Recorder) -> None:
     assert headers.keys() == {"traceparent"}
     ids = f"00-{context.trace_id:032x}-{context.span_id:016x}-"
     assert headers["traceparent"].startswith(ids)
+
+
+def test_the_trace_state_of_a_caller_is_not_passed_on(recorder: Recorder) -> None:
+    state = TraceState([("vendor", "hunter2")])
+    caller = NonRecordingSpan(SpanContext(1, 2, True, TraceFlags(TraceFlags.SAMPLED), state))
+    headers: dict[str, str] = {}
+    with recorder.tracer.start_as_current_span("program", set_span_in_context(caller)):
+        inject_trace_context(headers)
+    program = recorder.spans["program"]
+    assert program.context.trace_state == state
+    assert headers == {"traceparent": f"00-{1:032x}-{program.context.span_id:016x}-01"}
 
 
 def test_a_search_by_a_command_does_not_import_opentelemetry() -> None:

@@ -43,7 +43,11 @@ def trace_of(number: int) -> str:
 
 async def call(client: Client, number: int, tool: str, **arguments: Any) -> CallToolResult:
     """Call a tool inside of a trace."""
-    meta = {"traceparent": f"00-{trace_of(number)}-{CALLER}-01", "baggage": f"user={SECRET}"}
+    meta = {
+        "traceparent": f"00-{trace_of(number)}-{CALLER}-01",
+        "tracestate": f"vendor={SECRET}",
+        "baggage": f"user={SECRET}",
+    }
     return await client.call_tool(tool, arguments, meta=meta)  # type: ignore[arg-type]
 
 
@@ -184,11 +188,11 @@ def _check_answer(collector: TraceCollector, endpoint: FakeVlmServer) -> None:
         if collector.parent_of(span) == "answer":
             assert span.attributes["sightline.cached"] is False
             assert span.attributes["gen_ai.usage.input_tokens"] == 11
-    # The endpoint continues the traces, and does not get the baggage of the client.
+    # The endpoint continues the traces, and gets no text of the client.
     sent = {tuple(headers["traceparent"].split("-")[1:3]) for headers in endpoint.headers}
     answering = {(span.trace, span.id) for span in collector.named(f"chat {MODEL}")}
     assert sent <= answering
-    assert not any("baggage" in headers for headers in endpoint.headers)
+    assert not any({"tracestate", "baggage"} & set(headers) for headers in endpoint.headers)
 
 
 def _check_failures(collector: TraceCollector) -> None:
