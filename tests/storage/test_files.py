@@ -126,3 +126,51 @@ def test_an_existing_file_is_not_opened_as_new(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "target")
     with pytest.raises(FileExistsError):
         create_private(tmp_path / "link")
+
+
+def test_a_written_file_replaces_the_target_of_our_own_links(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to("real")
+    (tmp_path / "real" / "link").symlink_to("../folder/file")
+    write_private(tmp_path / "folder" / ".." / "folder" / "link", "new")
+    assert (tmp_path / "real" / "link").is_symlink()
+    assert (tmp_path / "real" / "file").read_text() == "new"
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="loop"):
+        write_private(tmp_path / "loop", "new")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_link_of_another_account_in_a_shared_folder_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "report.html").write_text("old")
+    shared = tmp_path / "shared"  # such as /tmp
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "report.html").symlink_to(victim / "report.html")
+    (shared / "out").symlink_to(victim)
+    (shared / "mine").symlink_to("out")
+    for link in ("report.html", "out"):
+        os.chown(shared / link, 12_345, -1, follow_symlinks=False)
+    for path in ("report.html", "out/report.html", "mine/report.html"):
+        with pytest.raises(SpecialFileError, match="link of another account"):
+            write_private(shared / path, "new")
+    assert (victim / "report.html").read_text() == "old"
+    assert [each.name for each in victim.iterdir()] == ["report.html"]
+    shared.chmod(0o755)  # now only its owner can have made the links
+    write_private(shared / "mine" / "report.html", "new")
+    assert (victim / "report.html").read_text() == "new"
+
+
+def test_a_folder_that_becomes_a_link_during_the_write_moves_nothing(tmp_path: Path) -> None:
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (other / "file").write_text("old")
+    with replace_private(folder / "file") as file:
+        folder.rename(tmp_path / "moved")
+        folder.symlink_to(other)
+        file.write(b"new")
+    assert (tmp_path / "moved" / "file").read_text() == "new"
+    assert [(each.name, each.read_text()) for each in other.iterdir()] == [("file", "old")]
