@@ -31,7 +31,7 @@ from sightline.server.mcp_server.audit import Audit
 from sightline.server.mcp_server.call_arguments import (
     format_validation_error,
     normalize_arguments,
-    reject_lone_surrogates,
+    reject_bad_values,
     reject_unknown_arguments,
 )
 from sightline.server.mcp_server.caller_link import CallStoppedError, stop_call
@@ -106,7 +106,7 @@ class SightlineServer(MCPServer[Dependencies]):
                     known = tool.input_schema.get("properties", {})
                     reject_unknown_arguments(name, arguments, known)
                     arguments = normalize_arguments(arguments, tool.input_schema)
-                    reject_lone_surrogates(arguments)
+                    reject_bad_values(arguments)
                     principal = await self._restricted_principal()
                     with _progress_reporter(context), as_principal(principal):
                         result = await super().call_tool(name, arguments, context)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import Any, get_type_hints
 
 import pytest
 from mcp.types import ImageContent, TextContent
@@ -80,6 +81,36 @@ async def test_objects_and_boxes_may_be_json_text(environment: ToolEnvironment) 
         viewed, _ = await tools.call_with_images("view_image", asset=asset, crop="[0, 0, 0.5, 1]")
     assert [hit["source"] for hit in found["hits"]] == [GARLIC]
     assert viewed["crop"][:2] == [0, 0]
+
+
+async def test_a_list_of_one_numbers_in_a_text_and_plain_boxes_are_accepted(
+    environment: ToolEnvironment,
+) -> None:
+    async with environment.serve() as tools:
+        asset = (await tools.ids())[GARLIC]
+        found = await tools.call("search_images", query="garlic", collection=["album"])
+        viewed, _ = await tools.call_with_images("view_image", asset=asset, crop="0, 0, 0.5, 1")
+        drawn, _ = await tools.call_with_images("annotate_image", asset=asset, boxes=[0, 0, 0.5, 1])
+        text = await tools.call("search_text", query="garlic", kinds="Captions")
+        refused = await tools.call_error("search_text", query="garlic", kinds="texts")
+    assert found["hits"][0]["source"] == GARLIC
+    assert viewed["crop"][:2] == [0, 0]
+    assert [each["box"] for each in drawn["boxes"]] == [[0, 0, 0.5, 1]]
+    assert {hit["kind"] for hit in text["hits"]} == {"caption"}
+    assert "'texts'" in refused
+    assert "'caption', 'chunk'" in refused
+
+
+async def test_the_sdk_parses_no_json_in_arguments_that_are_texts(
+    environment: ToolEnvironment,
+) -> None:
+    """It does so for every type but ``str``; `normalize_arguments` checks those texts."""
+    async with environment.serve() as tools:
+        for name, tool in tools.tools.items():
+            hints = get_type_hints(import_module(f"sightline.tools.{name}").tool)
+            for argument, schema in tool.input_schema["properties"].items():
+                if schema["type"] == "string" and "enum" not in schema:
+                    assert hints[argument] is str, f"{name}.{argument}"
 
 
 @pytest.mark.parametrize("tool", ["view_image", "annotate_image", "save_annotation", "read_text"])

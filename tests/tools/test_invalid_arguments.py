@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from dataclasses import dataclass, replace
 from itertools import product
@@ -36,7 +37,9 @@ WORDS = " ".join("zq" + "".join(letters) for letters in product("abcdefghij", re
         ({"query": "x", "limit": 51}, ["limit is 51", "1 to 50"]),
         ({"query": "x", "limit": 10**9}, ["limit is 1000000000", "1 to 50"]),
         ({"query": "x", "limit": "many"}, ["limit", "valid integer", "'many'"]),
-        ({"query": ["x"]}, ["query", "valid string", "['x']"]),
+        ({"query": ["x", "y"]}, ["query", "valid string", "['x', 'y']"]),
+        ({"query": "x", "filters": "[" * 5_000}, ["filters is the text", "Send an object"]),
+        ({"query": "x", "limit": "1," * 5_000}, ["limit is the text", "Send an integer"]),
         ({"query": "x", "top_k": 3}, ["no argument 'top_k'", "'limit'"]),
         ({"query": "x", "contact_sheet": "maybe"}, ["contact_sheet", "valid boolean", "'maybe'"]),
         ({"query": "x", "visual_weight": 1.5}, ["visual_weight", "less than or equal to 1", "1.5"]),
@@ -66,6 +69,21 @@ async def test_an_invalid_search_is_rejected_with_valid_options(
         text = await tools.call_error("search_images", **arguments)
     for word in words:
         assert word in text
+
+
+@pytest.mark.parametrize("depth", [100, 400, 900])
+async def test_deeply_nested_arguments_are_refused(
+    environment: ToolEnvironment, depth: int
+) -> None:
+    filters: dict[str, object] = {"price": 5}
+    for _ in range(depth):
+        filters = {"not": filters}
+    async with environment.serve() as tools:
+        text = await tools.call_error("search_images", query="x", filters=json.dumps(filters))
+        if depth <= 100:  # the SDK's client sends no deeper objects
+            same = await tools.call_error("search_images", query="x", filters=filters)
+            assert same == text
+    assert "'filters' is nested more than 64 levels deep" in text
 
 
 @pytest.mark.parametrize("tool", ["search_images", "search_text"])

@@ -161,10 +161,10 @@ async def test_a_valid_call_is_answered_and_counted(mode: str) -> None:
         ),
         (
             "search",
-            {"query": ["van"]},
+            {"query": ["van", "car"]},
             (
                 "search was called with invalid arguments: "
-                "query: Input should be a valid string (got ['van'])"
+                "query: Input should be a valid string (got ['van', 'car'])"
             ),
         ),
     ],
