@@ -15,11 +15,10 @@ from pathlib import Path
 
 from benchmarks import synthetic_album
 from sightline.server.cli.eval import add_output_arguments, evaluate_and_write
-from sightline.server.cli.ingest import ingest_paths
+from sightline.server.cli.ingest import ingest_paths, ingest_progress
 from sightline.server.config import load_settings
 from sightline.server.evaluation.run_file import load_run_file
 from sightline.server.observability import logs
-from sightline.server.observability.terminal import progress_bar
 
 
 async def main(arguments: list[str] | None = None) -> None:
@@ -41,7 +40,7 @@ async def _evaluate(options: argparse.Namespace, work: Path) -> None:
     )
     logs.configure(settings)
     collection, folder = _prepare_album(options, work)
-    with progress_bar(shown=not options.quiet) as progress:
+    with ingest_progress(shown=not options.quiet) as progress:
         summary = await ingest_paths(
             settings, [folder / synthetic_album.ALBUM], collection, progress, tiles=options.tiles
         )

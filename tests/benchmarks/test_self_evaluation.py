@@ -28,6 +28,15 @@ async def test_fusion_is_better_than_every_retriever_on_a_synthetic_album(
     assert abs(by_text["translation_minus_english"]["zh"]["fused"]["R@10"]["value"]) < 0.05
 
 
+async def test_the_benchmark_shows_its_progress_and_writes_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    await self_evaluation.main(["--count", "3", "--out", str(out)])
+    assert "3/3" in capsys.readouterr().err
+    assert (out / "report.html").is_file()
+
+
 async def test_an_album_that_is_not_a_world_folder_is_rejected(tmp_path: Path) -> None:
     from sightline.storage.errors import InvalidArgumentError
 
