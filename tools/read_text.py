@@ -41,8 +41,12 @@ Read the text of a document, page, table, subtitles or image (OCR) in reading or
 _MIN_TOKENS: Final = 50
 _MAX_TOKENS: Final = 20_000
 _MAX_START: Final = 1 << 40
+#: Tokens of text that a result has even if the name of its source is as long as the limit.
+_MIN_TEXT_TOKENS: Final = 20
 #: Characters of English per token; a character of another script has more.
 _CHARS_PER_TOKEN: Final = 4
+#: Characters that take two characters in JSON.
+_ESCAPED: Final = frozenset('"\\\n\r\t')
 _CJK: Final = re.compile(
     r"[\u2e80-\u9fff\ua000-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
 )
@@ -130,16 +134,18 @@ async def tool(
         silent: list[int] = []
         if found.kind == "pdf" and not start:
             silent = await pages_without_text(connection, selection)
-    kept, end = _limit(passages, start, max_tokens)
     result = SourceText(
         source=short_source(found.name),
         collection=found.collection,
         page_count=found.page_count,
-        parts=list(_parts(kept)),
+        parts=[],
         characters=total,
-        next_start=end if end < total else None,
+        next_start=total,
         notes=_notes(found, silent, is_empty=not passages) or None,
     )
+    kept, end = _limit(passages, start, max_tokens - _json_tokens(result))
+    result.parts = list(_parts(kept))
+    result.next_start = end if end < total else None
     return to_tool_result(result)
 
 
@@ -212,23 +218,47 @@ def _check_pages(source: Source, ranges: Sequence[tuple[int, int]] | None, pages
 
 
 def _limit(
-    passages: Sequence[PassageText], start: int, max_tokens: int
+    passages: Sequence[PassageText], start: int, max_tokens: float
 ) -> tuple[list[tuple[PassageText, str]], int]:
-    """Return the passages with the text that fits, and where the text continues."""
+    """Return the passages with the text that fits, and where the text continues.
+
+    The tokens are those of the JSON of the parts. There is some text even if nothing fits.
+    """
     kept: list[tuple[PassageText, str]] = []
-    end, left = start, float(max_tokens)
-    for passage in passages:
-        text = passage.text[max(0, start - passage.start_at) :]
-        count = _prefix_chars(text, left)
-        if count < len(text):
-            count = _word_end(text, count, end - start)
-        left -= _token_count(text[:count])
-        if text[:count]:
-            kept.append((passage, text[:count]))
-        end += count
-        if count < len(text):
-            break
+    end, left = start, max_tokens
+    for _, group in groupby(passages, lambda each: each.asset_id):
+        pieces = list(group)
+        left -= _json_tokens(_part(pieces, "")) + token_count(",")
+        is_first = True
+        for passage in pieces:
+            left -= _escaped_tokens(_lead(passage, is_first=is_first))
+            if not kept:
+                left = max(left, _MIN_TEXT_TOKENS)
+            text = passage.text[max(0, start - passage.start_at) :]
+            count = _prefix_chars(text, left)
+            if count < len(text):
+                count = _word_end(text, count, end - start)
+            left -= _escaped_tokens(text[:count])
+            if text[:count]:
+                kept.append((passage, text[:count]))
+                is_first = False
+            end += count
+            if count < len(text):
+                return kept, end
     return kept, end
+
+
+def _json_tokens(model: ToolModel) -> float:
+    return token_count(model.model_dump_json(exclude_none=True))
+
+
+def token_count(text: str) -> float:
+    """Return the estimated tokens of a text."""
+    return sum(map(_tokens_of, text))
+
+
+def _escaped_tokens(text: str) -> float:
+    return sum(map(_escaped_tokens_of, text))
 
 
 def _tokens_of(character: str) -> float:
@@ -237,14 +267,14 @@ def _tokens_of(character: str) -> float:
     return 1.0 if _CJK.match(character) else 0.5
 
 
-def _token_count(text: str) -> float:
-    return sum(map(_tokens_of, text))
+def _escaped_tokens_of(character: str) -> float:
+    return (2 if character in _ESCAPED else 1) * _tokens_of(character)
 
 
 def _prefix_chars(text: str, tokens: float) -> int:
     """Return how many characters have at most so many tokens."""
     for place, character in enumerate(text):
-        tokens -= _tokens_of(character)
+        tokens -= _escaped_tokens_of(character)
         if tokens < 0:
             return place
     return len(text)
@@ -264,27 +294,35 @@ def _word_end(text: str, count: int, before: int) -> int:
 
 def _parts(passages: Sequence[tuple[PassageText, str]]) -> Iterator[TextPart]:
     """Yield one part for each page or picture, and one for a run of other text."""
-    for asset, group in groupby(passages, lambda each: each[0].asset_id):
+    for _, group in groupby(passages, lambda each: each[0].asset_id):
         pieces = list(group)
-        first, _ = pieces[0]
-        read = [(each.confidence, len(text)) for each, text in pieces if each.confidence]
-        chars = sum(count for _, count in read)
-        yield TextPart(
-            page=first.page,
-            seconds=first.start_seconds if asset else None,
-            asset=asset,
-            confidence=sum(each * count for each, count in read) / chars if chars else None,
-            text="".join(_joined(pieces)).strip("\n"),
-        )
+        texts = [
+            f"{_lead(passage, is_first=place == 0)}{text}"
+            for place, (passage, text) in enumerate(pieces)
+        ]
+        yield _part([passage for passage, _ in pieces], "".join(texts).strip("\n"))
 
 
-def _joined(pieces: Sequence[tuple[PassageText, str]]) -> Iterator[str]:
-    for place, (passage, text) in enumerate(pieces):
-        if place:
-            yield _separator(passage)
-        if passage.kind == "subtitle" and passage.start_seconds is not None:
-            yield f"[{_clock(passage.start_seconds)}] "
-        yield text
+def _part(passages: Sequence[PassageText], text: str) -> TextPart:
+    """Return the part of these passages of one page, picture or text."""
+    first = passages[0]
+    read = [(each.confidence, len(each.text)) for each in passages if each.confidence]
+    chars = sum(count for _, count in read)
+    return TextPart(
+        page=first.page,
+        seconds=first.start_seconds if first.asset_id else None,
+        asset=first.asset_id,
+        confidence=sum(each * count for each, count in read) / chars if chars else None,
+        text=text,
+    )
+
+
+def _lead(passage: PassageText, *, is_first: bool) -> str:
+    """Return what separates a passage from the one before, and its time in subtitles."""
+    lead = "" if is_first else _separator(passage)
+    if passage.kind == "subtitle" and passage.start_seconds is not None:
+        lead += f"[{_clock(passage.start_seconds)}] "
+    return lead
 
 
 def _separator(passage: PassageText) -> str:

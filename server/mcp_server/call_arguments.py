@@ -176,7 +176,7 @@ def _is_a(value: Any, expected: str | None) -> bool:
 
 
 def _option(text: str, options: Sequence[str]) -> str:
-    """Return the only option that the text is but for case, spaces and plural, or the text."""
+    """Return the option that the text is but for case and plural, or the text."""
     word = re.sub(r"[\s-]+", "_", text[:_MAX_VALUE_CHARS].strip().lower())
     if word in options:
         return word

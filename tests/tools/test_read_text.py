@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.ingest.discover.input_paths import InputPath
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.pipeline import ingest
+from sightline.tools.read_text import token_count
 from tests.support.corpus import Corpus
 from tests.support.encoders import ColorHistogramEncoder
 from tests.support.media import film, pdf
@@ -40,6 +44,12 @@ The gate opens.
 01:01:05,000 --> 01:01:08,000
 A van leaves the yard.
 """
+MANY_CUES = "\n".join(
+    f"{n}\n00:{n // 60:02}:{n % 60:02},000 --> 00:{n // 60:02}:{n % 60:02},900\nYes {n}.\n"
+    for n in range(1, 900)
+)
+QUOTES = "\n".join(f'"It is \\ {n}", he said.' for n in range(900))
+LONG_NAME = "/".join(f"folder {n}" for n in range(20))
 LONG = [" ".join(f"word{number}" for number in range(at, at + 12)) for at in range(0, 120, 12)]
 HTML = """\
 <html><head><title>Notice</title></head>
@@ -67,6 +77,10 @@ def library_dsn(
     (folder / "灯塔.txt").write_text(CHINESE, encoding="utf-8")
     (folder / "parts.csv").write_text(TABLE, encoding="utf-8")
     (folder / "gate.srt").write_text(SUBTITLES, encoding="utf-8")
+    (folder / "cues.srt").write_text(MANY_CUES, encoding="utf-8")
+    (folder / "quotes.txt").write_text(QUOTES, encoding="utf-8")
+    (folder / LONG_NAME).mkdir(parents=True)
+    (folder / LONG_NAME / "deep.txt").write_text(QUOTES[1:], encoding="utf-8")
     (folder / "notice.html").write_text(HTML, encoding="utf-8")
     (folder / "odd.txt").write_text("Plain\u200b text\u202e here.", encoding="utf-8")
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 and nothing else")
@@ -162,7 +176,40 @@ async def test_a_long_text_is_read_in_parts_of_limited_length(
     per_token = 4 if text.isascii() else 1.1  # digits and Chinese
     for piece in pieces[:-1]:
         assert 0.8 * per_token * max_tokens < len(piece) <= per_token * max_tokens + 20
-        assert piece[-1] in ".。" or text[text.index(piece) + len(piece)].isspace()
+        assert piece[-1] in ".。 " or text[text.index(piece) + len(piece)].isspace()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tale.md", "灯塔.txt", "parts.csv", "cues.srt", "quotes.txt", "long.pdf", "manual.pdf"],
+)
+async def test_the_whole_result_has_at_most_max_tokens(library: ToolEnvironment, name: str) -> None:
+    async with library.serve() as tools:
+        read = partial(tools.call, "read_text", source=f"library/{name}")
+        whole = comparable([await read(max_tokens=20_000)])
+        for max_tokens in (80, 100, 300, 2_000, 20_000):
+            results = [await read(max_tokens=max_tokens)]
+            while "next_start" in results[-1] and len(results) < 6:
+                start = results[-1]["next_start"]
+                results.append(await read(max_tokens=max_tokens, start=start))
+            for result in results:
+                text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+                assert token_count(text) <= max_tokens
+                assert all(part["text"] for part in result["parts"])
+            assert whole.startswith(comparable(results))
+
+
+def comparable(results: list[dict[str, Any]]) -> str:
+    """Return the text without spaces and the times of subtitles."""
+    text = "".join("".join(map(text_of, results)).split())
+    return re.sub(r"\[[0-9:]+\]", "", text)
+
+
+async def test_a_long_name_leaves_some_text(library: ToolEnvironment) -> None:
+    async with library.serve() as tools:
+        source = f"library/{LONG_NAME}/deep.txt"
+        first = await tools.call("read_text", source=source, max_tokens=50)
+    assert first["next_start"] >= len(text_of(first)) > 20
 
 
 async def test_pages_are_parts_with_their_images(library: ToolEnvironment) -> None:
