@@ -182,11 +182,11 @@ class Sightline:
 
     def list_collections(self) -> list[dict[str, Any]]:
         """Return the collections with their sizes and metadata keys."""
-        return list(self.call("list_collections").data["collections"])
+        return self._runner.run(self._list_collections())
 
     async def alist_collections(self) -> list[dict[str, Any]]:
         """Return the collections with their sizes and metadata keys."""
-        return list((await self.acall("list_collections")).data["collections"])
+        return await self._runner.arun(self._list_collections())
 
     def image_retriever(
         self, *, with_images: bool = False, max_edge: int = 512, **options: Unpack[ImageOptions]
@@ -312,8 +312,15 @@ class Sightline:
         return text_page((await self._call("search_text", complete)).data)
 
     async def _view_image(self, asset: str, arguments: Mapping[str, Any]) -> bytes:
+        from sightline.client.tool_replies import first_image
+
         reply = await self._call("view_image", {"asset": asset, **arguments, "inline": True})
-        return reply.images[0]
+        return first_image("view_image", reply)
+
+    async def _list_collections(self) -> list[dict[str, Any]]:
+        from sightline.client.tool_replies import collection_list
+
+        return collection_list((await self._call("list_collections", {})).data)
 
     def _picture_loader(self, max_edge: int) -> LoadPicture:
         async def load(asset: str) -> bytes:

@@ -9,7 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from sightline.client.tool_replies import ToolCallError
+from pydantic import ValidationError
+
+from sightline.client.tool_replies import ToolCallError, first_problem
 from sightline.storage.errors import SightlineError
 
 if TYPE_CHECKING:
@@ -133,6 +135,8 @@ class ToolSession:
         leaf = _first_leaf((opened.failure if opened is not None else None) or error)
         if isinstance(leaf, SightlineError):
             return leaf
+        if isinstance(leaf, ValidationError):
+            return ToolCallError(f"{self._address}: the reply is no MCP: {first_problem(leaf)}.")
         return self._explain(leaf) or ToolCallError(str(leaf) or type(leaf).__name__)
 
 

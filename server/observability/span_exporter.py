@@ -28,7 +28,7 @@ _MAX_ID_CHARS = 64
 
 
 class PrivateSpanExporter(SpanExporter):
-    """Removes names and the ``tracestate`` that a caller made up, and the text of errors."""
+    """Removes the text of callers and of errors."""
 
     def __init__(self, exporter: SpanExporter | None = None) -> None:
         self._exporter = exporter or OTLPSpanExporter()
@@ -44,7 +44,10 @@ class PrivateSpanExporter(SpanExporter):
 
 
 def without_text(span: ReadableSpan) -> ReadableSpan:
-    """Return the span without events, description of the status, unknown names and trace state."""
+    """Return the span without the text of callers and errors.
+
+    It has no events, no description of the status, no unknown names and no ``tracestate``.
+    """
     attributes: dict[str, Any] = dict(span.attributes or {})
     name = span.name
     if (method := attributes.get(_METHOD)) is not None:
