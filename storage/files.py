@@ -111,7 +111,7 @@ def replace_private(path: Path) -> Iterator[BinaryIO]:
 
 
 def _follow_own_links(path: Path) -> Path:
-    """Return the real path. Raises SpecialFileError for a link that somebody may have planted.
+    """Return the real path. Raises SpecialFileError for a planted link.
 
     In a folder such as ``/tmp``, everybody can put a link where this account will write. So a link
     there must be one of this account, of root or of the owner of the folder, as in Linux with
