@@ -8,8 +8,9 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from sightline.storage.errors import InvalidArgumentError, ModelUnavailableError
+from sightline.storage.errors import InvalidArgumentError, ModelError, ModelUnavailableError
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
+from sightline.storage.isolation.caller import message_for_caller
 from sightline.storage.records import assets
 from sightline.storage.records.assets import Asset, AssetTextLine
 from sightline.tools.boxes.geometry import to_pixels
@@ -53,6 +54,9 @@ and words in quotation marks ('"Total 30.90"') in the text of the image. Returns
 image. Nothing is stored: see save_annotation."""
 
 MAX_PHRASES = 8
+_WITHOUT_VLM = (
+    "Without a model, put words that are written on the image in quotation marks, or give boxes."
+)
 _MAX_EDGE_PIXELS = 1024
 
 
@@ -70,7 +74,8 @@ class PhraseOutcome(ToolModel):
 
     phrase: str
     status: str = Field(
-        description="found, repaired, absent (the model says so), unreadable, unsupported."
+        description="found, repaired, absent (the model says so), unreadable, unsupported, "
+        "no_model (it needs one)."
     )
     notes: list[str] | None = None
 
@@ -96,7 +101,7 @@ async def _locate_objects(
     deps: Dependencies, record: Asset, phrases: Sequence[str]
 ) -> list[PhraseLocation]:
     if deps.vlm is None:
-        raise ModelUnavailableError(NO_VLM)
+        raise ModelUnavailableError(f"{NO_VLM} {_WITHOUT_VLM}")
     edge = source_edge(deps.vlm.profile.fit)
     async with image_memory(deps, edge):
         image = await load_asset(deps, record, max_edge=edge)
@@ -135,8 +140,15 @@ async def tool(
         lines = await load_text_lines(deps, record, stored.get(record.id, ()))
     locations = [locate_text(words, lines, (record.width, record.height)) for words in quoted]
     objects = [phrase for phrase in texts if not quoted_text(phrase)]
+    lost: list[PhraseOutcome] = []
     if objects:
-        locations += await _locate_objects(deps, record, objects)
+        try:
+            locations += await _locate_objects(deps, record, objects)
+        except ModelError as error:
+            if not drawn and not quoted:
+                raise
+            notes = [message_for_caller(error)]
+            lost.append(PhraseOutcome(phrase=", ".join(objects), status="no_model", notes=notes))
     for location in locations:
         for found in location.boxes:
             if not found.is_point:
@@ -164,8 +176,9 @@ async def tool(
             PhraseOutcome(phrase=each.phrase, status=each.status, notes=list(each.notes) or None)
             for each in locations
         ]
+        + lost
         or None,
-        model=deps.vlm.model if objects and deps.vlm else None,
+        model=deps.vlm.model if objects and deps.vlm and not lost else None,
         shown_size=[encoded[0].width, encoded[0].height] if encoded else None,
         uri=None if code is None else overlay_uri(record.id, code),
         image_url=None if code is None else image_url(record.id, boxes=code),

@@ -15,6 +15,7 @@ from PIL import ImageChops
 from sightline.server.models.vision_language.vlm_client import VlmClient
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay
 from sightline.tools.shared.overlay_uri import MAX_OVERLAYS, overlay_code, overlay_uri
+from tests.support.corpus import Corpus
 from tests.support.results import json_of
 from tests.support.scripted_vlm import scripted
 from tests.tools.toolbox import ToolEnvironment, is_near_color, open_image
@@ -178,6 +179,32 @@ async def test_without_a_model_phrases_are_refused_with_what_to_do(
         asset = (await tools.ids())[GARLIC]
         said = await tools.call_error("annotate_image", asset=asset, phrases=["the bulb"])
     assert "SIGHTLINE_VLM__BASE_URL" in said
+
+
+async def test_without_a_model_quoted_phrases_and_boxes_are_drawn_and_others_reported(
+    empty_environment: ToolEnvironment,
+) -> None:
+    async with empty_environment.serve() as tools:
+        corpus = Corpus(tools.database, empty_environment.encoder)
+        receipt = await corpus.add("bill.jpg")
+        async with tools.database.connection() as connection:
+            await connection.execute(
+                "INSERT INTO region (asset_id, kind, ordinal, label, x0, y0, x1, y1) "
+                "VALUES (%s, 'ocr_line', 0, 'Total 30.90', 0.1, 0.5, 0.9, 0.6)",
+                [receipt],
+            )
+        draw = partial(tools.call, "annotate_image", asset=receipt, inline=False)
+        quoted = await draw(phrases=['"Total 30.90"', "the logo", "a stamp"])
+        given = await draw(phrases=["the logo"], boxes=[{"box": BOX}])
+        said = await tools.call_error("annotate_image", asset=receipt, phrases=["the logo"])
+    assert [each["origin"] for each in quoted["boxes"]] == ["text"]
+    assert [each["status"] for each in quoted["phrases"]] == ["found", "no_model"]
+    assert quoted["phrases"][1]["phrase"] == "the logo, a stamp"
+    assert "SIGHTLINE_VLM__BASE_URL" in quoted["phrases"][1]["notes"][0]
+    assert "model" not in quoted
+    assert [each["origin"] for each in given["boxes"]] == ["given"]
+    assert [each["status"] for each in given["phrases"]] == ["no_model"]
+    assert "quotation marks" in said
 
 
 async def test_saved_annotations_are_listed_drawn_and_gone_with_their_asset(

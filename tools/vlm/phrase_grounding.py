@@ -19,8 +19,7 @@ from sightline.tools.vlm.vision_language_model import Request, VisionLanguageMod
 
 NO_VLM = (
     "No vision-language model is set. Set SIGHTLINE_VLM__BASE_URL and SIGHTLINE_VLM__MODEL, or "
-    "start the built-in one with `sightline vlm builtin`. Without a model, put words that are "
-    "written on the image in quotation marks, or give boxes."
+    "start the built-in one with `sightline vlm builtin`."
 )
 #: Maximum number of boxes or lines that are marked for one phrase.
 _MAX_BOXES: Final = 20
