@@ -63,6 +63,19 @@ async def test_a_signed_token_needs_the_scope_read(house: House) -> None:
         assert ("resource_metadata=" in challenge) == (status == 403)
 
 
+@pytest.mark.parametrize("path", ["", "/thumbnail"])
+async def test_an_expired_token_shows_nothing_even_if_the_client_has_the_picture(
+    path: str, house: House
+) -> None:
+    asset = house.assets[ALICE][0]
+    etag = (await get(house, "alice", asset, path)).headers["etag"]
+    expired = house.jwt_key.token(headers={"typ": "at+jwt"}, sub="alice", scope="read", exp=1)
+    headers = {"Authorization": f"Bearer {expired}", "If-None-Match": etag}
+    async with httpx2.AsyncClient(headers=headers) as http:
+        response = await http.get(f"{house.base_url}/assets/{asset}{path}")
+    assert (response.status_code, "etag" in response.headers) == (401, False)
+
+
 @pytest.mark.parametrize(
     "path",
     ["/assets", "/assets/", "/assets//{}", "/ASSETS/{}", "/assets/{}/", "/assets/{}/thumbnail/x"],

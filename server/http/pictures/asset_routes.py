@@ -43,7 +43,7 @@ from sightline.storage.types import Box
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.image_delivery import ASSETS_PATH
 from sightline.tools.shared.image_loading import render_asset
-from sightline.tools.shared.images import parse_box
+from sightline.tools.shared.images import parse_corners
 from sightline.tools.shared.overlay_uri import decode_overlays
 from sightline.tools.view_image import MAX_DRAWN, MIN_EDGE_PIXELS
 
@@ -173,20 +173,14 @@ def _parse(request: Request, deps: Dependencies, *, thumbnail: bool) -> _Picture
             raise InvalidArgumentError(f"The parameter {name} occurs more than once. Give one.")
     if thumbnail:
         return _Picture(thumbnail=True)
-    max_edge, largest = deps.limits.max_view_edge_pixels, deps.limits.max_view_edge_pixels
+    max_edge = largest = deps.limits.max_view_edge_pixels
     if (text := query.get("max_edge")) is not None:
         max_edge = int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0
         if not MIN_EDGE_PIXELS <= max_edge <= largest:
             raise InvalidArgumentError(
                 f"max_edge {shown(text)} is out of range. Use {MIN_EDGE_PIXELS} to {largest}."
             )
-    crop = None
-    if (text := query.get("crop")) is not None:
-        try:
-            crop = parse_box([float(value) for value in text.split(",")])
-        except ValueError as error:
-            problem = f"crop {shown(text)} is no box."
-            raise InvalidArgumentError(f"{problem} Give x0,y0,x1,y1 between 0 and 1.") from error
+    crop = parse_corners(query["crop"].split(",")) if "crop" in query else None
     annotated = _BOOLEANS.get(text := query.get("annotated", "false"))
     if annotated is None:
         raise InvalidArgumentError(f"annotated is {shown(text)}. Use 'true' or 'false'.")
