@@ -92,8 +92,8 @@ class UnknownAssetError(UnknownNameError):
     def __init__(self, ids: Iterable[str]) -> None:
         InvalidArgumentError.__init__(
             self,
-            f"Unknown asset {choices(ids)}. Take ids of 12 letters and digits from search results. "
-            "The asset may have been deleted.",
+            f"Unknown asset {choices(ids)}. Take ids of 12 letters and digits from search results, "
+            "such as of search_images with the filter file_name. The asset may have been deleted.",
         )
 
 

@@ -165,6 +165,24 @@ async def test_without_roots_no_path_is_read(environment: ToolEnvironment, tmp_p
     assert "SIGHTLINE_ALLOWED_ROOTS" in text
 
 
+async def test_the_name_of_a_file_is_answered_with_how_to_get_its_asset_id(
+    environment: ToolEnvironment, tmp_path: Path
+) -> None:
+    for roots in ((), (tmp_path,)):
+        async with environment.replace(roots=roots).serve() as tools:
+            image = await tools.call_error("search_images", image="shop/garlic.png")
+            like = await tools.call_error("search_images", like=["garlic.png"])
+            viewed = await tools.call_error("view_image", asset="garlic.png")
+            filters = {"file_name": "garlic.png"}
+            found = await tools.call("search_images", filters=filters)
+            id_ = (await tools.ids())["album/shop/garlic.png"]
+        for said in (image, like):
+            assert "asset id" in said
+            assert f"search_images with the filters {filters}" in said
+        assert "search_images with the filter file_name" in viewed
+        assert [hit["asset"] for hit in found["hits"]] == [id_]
+
+
 async def test_an_upload_past_the_limit_and_a_bomb_are_refused(
     environment: ToolEnvironment,
 ) -> None:

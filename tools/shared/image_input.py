@@ -25,6 +25,7 @@ _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 #: Encoders use less, and one call may name many large images.
 EXAMPLE_EDGE_PIXELS = 1024
 _MIN_EDGE_PIXELS = 8
+_MAX_HINT_CHARS = 100
 
 
 def example_memory(
@@ -89,8 +90,8 @@ async def _load_external(
         source = decode_upload(reference[header.end() :], max_bytes=deps.limits.max_upload_bytes)
     elif "://" in reference[:20] or reference.startswith("data:"):
         raise InvalidArgumentError(
-            f"{shown(reference[:80])} is not an image reference. Give an asset id, a data URL "
-            "(data:image/...;base64,...), or a file path. URLs are not fetched."
+            f"{shown(reference[:80])} is not an image reference. Give the asset id of a hit, a "
+            "data URL (data:image/...;base64,...), or a file path. URLs are not fetched."
         )
     else:
         # The worker opens it, and refuses a path that has become a link since.
@@ -117,10 +118,15 @@ def resolve_allowed(deps: Dependencies, path: str) -> Path:
     Links are resolved first, so neither ``..`` nor a link escapes. Raises NotAllowedError with the
     same message whether or not the path exists. Only the operator may know the folders.
     """
+    file = {"file_name": path.replace("\\", "/").rpartition("/")[2][:_MAX_HINT_CHARS]}
+    hint = (
+        "For an image of a collection, give its asset id: the `asset` of a hit, such as of "
+        f"search_images with the filters {shown(file)}."
+    )
     if not deps.allowed_roots:
         raise NotAllowedError(
             f"{shown(path)} was not opened: this server reads no files by path. Set "
-            "SIGHTLINE_ALLOWED_ROOTS to the folders that it may read, or send a data URL."
+            f"SIGHTLINE_ALLOWED_ROOTS to the folders that it may read, or send a data URL. {hint}"
         )
     real = None
     with suppress(OSError, RuntimeError, ValueError):  # ValueError: NUL or a lone surrogate
@@ -128,7 +134,7 @@ def resolve_allowed(deps: Dependencies, path: str) -> Path:
     if real is None or not any(real.is_relative_to(root) for root in deps.allowed_roots):
         raise NotAllowedError(
             f"{shown(path)} is not a file under the folders that this server may read. Ask its "
-            "operator for them (SIGHTLINE_ALLOWED_ROOTS), or send a data URL.",
+            f"operator for them (SIGHTLINE_ALLOWED_ROOTS), or send a data URL. {hint}",
             details=", ".join(map(str, deps.allowed_roots)),
         )
     return real
