@@ -20,11 +20,21 @@ SightlineError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
+import operator
+from collections.abc import Callable, Iterable
+from difflib import SequenceMatcher
+from heapq import nlargest
+from itertools import islice
+from typing import Final
 
 _MAX_VALUE_CHARS = 200
 _MAX_CHOICES = 20
+# Anybody may choose the texts that `similar_texts` compares, and the event loop waits for it.
+MAX_ASKED: Final = 3
+MAX_CANDIDATES: Final = 20
+#: A detailed comparison of two such texts takes up to half a millisecond.
+MAX_COMPARED_CHARS: Final = 100
+MAX_KNOWN: Final = 2_000
 
 
 def shown(value: object) -> str:
@@ -43,6 +53,52 @@ def choices(names: Iterable[str]) -> str:
     listed = ", ".join(shown(name) for name in ordered[:_MAX_CHOICES])
     more = len(ordered) - _MAX_CHOICES
     return f"{listed} and {more} more" if more > 0 else listed
+
+
+def similarity(first: str, second: str) -> float:
+    """Return 0 to 1, the share of characters in common blocks; cubic in the worst case."""
+    return SequenceMatcher(None, first, second, autojunk=False).ratio()
+
+
+def similar_texts(
+    asked: Iterable[str],
+    known: Iterable[str],
+    *,
+    limit: int = 5,
+    min_similarity: float = 0.6,
+    compare: Callable[[str, str], float] = similarity,
+) -> list[str]:
+    """Return up to ``limit`` known texts for each of the first asked, the best first.
+
+    A cheap measure chooses the candidates; only those are compared in detail. Ignores case, and
+    compares the first `MAX_COMPARED_CHARS` characters of the first `MAX_ASKED` and `MAX_KNOWN`
+    texts.
+    """
+    candidates = [(each, _pairs(_start(each))) for each in islice(known, MAX_KNOWN)]
+    found: dict[str, None] = {}
+    for text in map(_start, islice(asked, MAX_ASKED)):
+        pairs = _pairs(text)
+        overlaps = ((_overlap(pairs, others), each) for each, others in candidates)
+        chosen = nlargest(MAX_CANDIDATES, overlaps, key=operator.itemgetter(0))
+        compared = [(compare(_start(each), text), each) for _, each in chosen]
+        similar = [each for each in compared if each[0] >= min_similarity]
+        found |= {each: None for _, each in nlargest(limit, similar, key=operator.itemgetter(0))}
+    return list(found)
+
+
+def _start(text: str) -> str:
+    return text[:MAX_COMPARED_CHARS].casefold()[:MAX_COMPARED_CHARS]
+
+
+def _pairs(text: str) -> set[str]:
+    """Return the pairs of adjacent characters, with both ends."""
+    padded = f"\0{text}\0"
+    return set(map(operator.add, padded, padded[1:]))
+
+
+def _overlap(first: set[str], second: set[str]) -> float:
+    """Return the Dice coefficient, 0 to 1."""
+    return 2 * len(first & second) / (len(first) + len(second))
 
 
 class SightlineError(Exception):
@@ -74,16 +130,17 @@ class InvalidArgumentError(SightlineError):
 class UnknownNameError(InvalidArgumentError):
     """A name is unknown: ``Unknown collection 'x'. Available: 'album', 'receipts'.``
 
-    If there are too many names to list, the similar ones are named first.
+    If there are too many names to list, the similar ones are named first. ``hint`` is a sentence.
     """
 
-    def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
+    def __init__(self, what: str, name: object, known: Iterable[str], *, hint: str = "") -> None:
         names = list(known)
         similar = ""
         if len(names) > _MAX_CHOICES:
-            close = get_close_matches(str(name)[:_MAX_VALUE_CHARS], names, n=5)
+            close = similar_texts([str(name)], names)
             similar = f" Similar: {choices(close)}." if close else ""
-        super().__init__(f"Unknown {what} {shown(name)}.{similar} Available: {choices(names)}.")
+        message = f"Unknown {what} {shown(name)}.{similar} Available: {choices(names)}. {hint}"
+        super().__init__(message.rstrip())
 
 
 class UnknownAssetError(UnknownNameError):

@@ -20,11 +20,9 @@ exclusive lock.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -50,6 +48,7 @@ from sightline.storage.errors import (
 from sightline.storage.isolation.caller import as_principal
 from sightline.storage.records import collections
 from sightline.storage.records.collections import Collection
+from sightline.storage.records.source_text import similar_names
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +61,7 @@ _TURN_SECONDS = 30.0
 # Of one transaction of `delete_collection`: a few seconds.
 _BATCH_SOURCES = 1_000
 _BATCH_ROWS = 20_000
-# For the message about an unknown source.
-_MAX_COMPARED_NAMES = 2_000
-_MAX_COMPARED_CHARS = 300
+# For the message about unknown sources.
 _MAX_UNKNOWN_NAMES = 3
 
 
@@ -316,7 +313,7 @@ async def _find_sources(
     if unknown_names:
         raise InvalidArgumentError(
             f"Unknown source {choices(unknown_names)} in the collection {target.name!r}. "
-            f"{await _similar_names(connection, target, unknown_names)}"
+            f"{await _known_names(connection, target, unknown_names)}"
         )
     if unknown_ids:
         raise InvalidArgumentError(
@@ -328,27 +325,14 @@ async def _find_sources(
     return target, found
 
 
-async def _similar_names(
+async def _known_names(
     connection: Connection, collection: Collection, unknown: Sequence[str]
 ) -> str:
-    """Return a sentence with the names of sources that are similar to unknown ones."""
-    unknown = [each[:_MAX_COMPARED_CHARS] for each in unknown[:_MAX_UNKNOWN_NAMES]]
-    params = {
-        "collection_id": collection.id,
-        "files": [each.rpartition("/")[2].replace("\0", "") for each in unknown],
-        "limit": _MAX_COMPARED_NAMES,
-    }
-    rows = await (await connection.execute(_SQL["some_source_names"], params)).fetchall()
-    if not rows:
-        return "It has no sources."
-    same_file = [name for name, is_same in rows if is_same]
-    known = [name for name, _ in rows if len(name) <= _MAX_COMPARED_CHARS]
-    similar = await asyncio.to_thread(
-        lambda: [close for each in unknown for close in get_close_matches(each, known)]
-    )
-    if found := list(dict.fromkeys([*same_file, *similar])):
-        return f"Similar names: {choices(found[:10])}."
-    return f"Its first names are {choices(known[:5])}."
+    """Return a sentence with names of sources, if possible with those like unknown ones."""
+    known: list[str] = []
+    for name in unknown[:_MAX_UNKNOWN_NAMES]:
+        known += await similar_names(connection, name, collection.name)
+    return f"Its sources include {choices(set(known))}." if known else "It has no sources."
 
 
 async def _next_batch(

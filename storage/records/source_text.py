@@ -5,17 +5,18 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final, Literal
 
 from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_values, load_sql
+from sightline.storage.errors import similar_texts
 from sightline.storage.types import PassageKind
 
 MAX_NAMESAKES: Final = 6
+#: Begins the name of a source in concise results if its first folders are left out.
+SHORTENED: Final = "…/"
 #: Passages of one part of a text; most are far longer than the shortest.
 _MAX_PASSAGES: Final = 4_000
 _MAX_COMPARED_NAMES: Final = 1_000
-_MAX_COMPARED_CHARS: Final = 200
 _MAX_SIMILAR_NAMES: Final = 5
 _MIN_SIMILARITY: Final = 0.5
 _MAX_LISTED_PAGES: Final = 20
@@ -74,9 +75,13 @@ async def similar_names(connection: Connection, name: str, collection: str | Non
     names: list[str] = await fetch_values(connection, _SQL["similar_names"], params)
     by_file: dict[str, list[str]] = {}
     for each in names:
-        by_file.setdefault(posixpath.basename(each).lower(), []).append(each)
-    wanted = posixpath.basename(name)[:_MAX_COMPARED_CHARS].lower()
-    close = get_close_matches(wanted, by_file, _MAX_SIMILAR_NAMES, _MIN_SIMILARITY)
+        by_file.setdefault(posixpath.basename(each), []).append(each)
+    close = similar_texts(
+        [posixpath.basename(name)],
+        by_file,
+        limit=_MAX_SIMILAR_NAMES,
+        min_similarity=_MIN_SIMILARITY,
+    )
     similar = [each for file in close for each in by_file[file]]
     similar += [each for each in names[:_MAX_SIMILAR_NAMES] if part.lower() in each.lower()]
     return list(dict.fromkeys(similar or names))[:_MAX_SIMILAR_NAMES]

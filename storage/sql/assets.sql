@@ -77,14 +77,6 @@ SELECT id, name
 FROM sightline.source
 WHERE collection_id = %(collection_id)s AND (name = ANY(%(names)s) OR id = ANY(%(ids)s))
 
--- name: some_source_names
--- For the message about an unknown name: files with its base name first.
-SELECT DISTINCT name, regexp_replace(name, '^.*/', '') = ANY(%(files)s) AS same_file
-FROM sightline.source
-WHERE collection_id = %(collection_id)s
-ORDER BY same_file DESC, name
-LIMIT %(limit)s
-
 -- name: deletion_batch
 -- The next sources of a collection: at most a number of sources, and of assets and passages unless
 -- the first source alone has more.

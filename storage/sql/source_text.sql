@@ -28,6 +28,24 @@ AND (
 ORDER BY source.name <> %(name)s, source.name, collection.name
 LIMIT %(limit)s
 
+-- name: sources_by_end
+-- Of values that are no whole names: the first names that end with each, and their number.
+SELECT
+    wanted.value, (array_agg(DISTINCT source.name))[:%(limit)s::integer] AS names,
+    count(DISTINCT source.name) AS found
+FROM unnest(%(values)s::text[], %(ends)s::text[]) AS wanted (value, ending)
+JOIN sightline.source
+    -- Equal file names, because Postgres can hash them.
+    ON regexp_replace(source.name, '^.*/', '') = regexp_replace(wanted.ending, '^.*/', '')
+    AND right('/' || source.name, length(wanted.ending) + 1) = '/' || wanted.ending
+WHERE source.collection_id = ANY (%(collections)s)
+AND NOT EXISTS (
+    SELECT FROM sightline.source AS whole
+    WHERE whole.name = wanted.value AND whole.collection_id = ANY (%(collections)s)
+)
+GROUP BY wanted.value
+ORDER BY wanted.value
+
 -- name: similar_names
 -- For the message about an unknown name: names with a part of it first.
 SELECT name

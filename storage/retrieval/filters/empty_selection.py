@@ -5,7 +5,6 @@ Reads only rows that the caller may see, samples the values, and stops after a s
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +12,8 @@ from dataclasses import replace
 from psycopg import errors, sql
 
 from sightline.storage.db.queries import Connection, fetch_value, load_sql
-from sightline.storage.errors import shown
+from sightline.storage.errors import shown, similar_texts
+from sightline.storage.records.filter_keys import METADATA_PREFIX
 from sightline.storage.retrieval.filters.filter_columns import FilterSchema
 from sightline.storage.retrieval.filters.filter_compiler import Condition, compile_filters
 from sightline.storage.retrieval.filters.filter_language import (
@@ -22,7 +22,8 @@ from sightline.storage.retrieval.filters.filter_language import (
     FilterGroup,
 )
 from sightline.storage.retrieval.filters.key_values import key_expression, read_values
-from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.filters.search_scope import SearchScope, metadata_fields
+from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import ResultLevel
 from sightline.storage.types import Json
 
@@ -84,7 +85,11 @@ async def _explain(
             max_rows=_SAMPLED_ROWS,
         )
         values = [value for value, _ in found.counts]
-        notes.append(f"No {what} matches {_shown_condition(leaf)}. {_hint(leaf, values)}".strip())
+        hints = [f"No {what} matches {_shown_condition(leaf)}.", _hint(leaf, values)]
+        if await _hides_metadata(connection, scope, leaf.key, schema):
+            name = shown(METADATA_PREFIX + leaf.key)
+            hints.append(f"The metadata has a key of this name: {name}.")
+        notes.append(" ".join(hints))
     if not notes:
         notes.append(f"Each condition of the filter matches, but no {what} matches all of them.")
     return tuple(notes)
@@ -94,6 +99,16 @@ async def _matches(connection: Connection, scope: SearchScope, level: ResultLeve
     rows, parameters = scope.rows(level)
     statement = sql.SQL(_SQL["any"]).format(rows=rows)
     return bool(await fetch_value(connection, statement, parameters))
+
+
+async def _hides_metadata(
+    connection: Connection, scope: SearchScope, key: str, schema: FilterSchema
+) -> bool:
+    """Return whether a built-in key has the name of a metadata key."""
+    if key not in schema.columns:
+        return False
+    ids = tuple(scope.collection_ids)
+    return key in await metadata_fields(connection, ids, {key}, SearchCaches())
 
 
 def _conditions(filters: FilterGroup) -> Iterator[Comparison]:
@@ -122,25 +137,27 @@ def _hint(leaf: Comparison, values: Sequence[Json]) -> str:
         return f"Its values are between {shown(least)} and {shown(greatest)}."
     if leaf.operator in _POSITIVE:
         asked = leaf.value if isinstance(leaf.value, list) else [leaf.value]
-        if close := list(dict.fromkeys(each for one in asked for each in _close(one, values))):
+        if close := _close(asked, values):
             return f"Close values: {_listed(close[:_MAX_LISTED_VALUES])}."
     if len(values) <= _MAX_LISTED_VALUES:
         return f"Its values: {_listed(values)}."
     return f"Frequent values: {_listed(values[:_MAX_CLOSE_VALUES])}."
 
 
-def _close(asked: object, values: Sequence[Json]) -> list[Json]:
-    """Return values in another case or type, or else those with a similar spelling."""
-    text = str(asked).casefold()
+def _close(asked: Sequence[object], values: Sequence[Json]) -> list[Json]:
+    """Return values in another case or type, and those with a similar spelling."""
     by_text: dict[str, list[Json]] = {}
     for value in values:
         by_text.setdefault(str(value).casefold(), []).append(value)
-    if same := by_text.get(text):
-        return same
-    if not isinstance(asked, str):
-        return []
-    similar = difflib.get_close_matches(text, by_text, _MAX_CLOSE_VALUES, _MIN_SIMILARITY)
-    return [by_text[each][0] for each in similar]
+    texts = {str(each).casefold(): each for each in asked}
+    close = [value for text in texts for value in by_text.get(text, ())]
+    unknown = [
+        text for text, each in texts.items() if isinstance(each, str) and text not in by_text
+    ]
+    similar = similar_texts(
+        unknown, by_text, limit=_MAX_CLOSE_VALUES, min_similarity=_MIN_SIMILARITY
+    )
+    return close + [by_text[each][0] for each in similar]
 
 
 def _listed(values: Sequence[Json]) -> str:

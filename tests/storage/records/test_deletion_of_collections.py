@@ -121,9 +121,9 @@ async def test_all_sources_of_a_name_are_deleted(database: Database, tmp_path: P
 @pytest.mark.parametrize(
     ("wanted", "ids", "message"),
     [
-        (["album/0.jpg", "album/7.jpg"], [], r"source 'album/7\.jpg'.*Similar names: .*/0\.jpg'"),
-        (["elsewhere/1.jpg"], [], r"Similar names: .*'album/1\.jpg'"),
-        (["zzz\0"], [], r"Its first names are 'album/0\.jpg'"),
+        (["album/0.jpg", "album/7.jpg"], [], r"source 'album/7\.jpg'.*sources include .*/0\.jpg'"),
+        (["elsewhere/1.jpg"], [], r"Its sources include .*'album/1\.jpg'"),
+        (["zzz\0"], [], r"Its sources include 'album/0\.jpg'"),
         ([], [17], r"Unknown source id '17' in the collection 'album'"),
         ([], [], "Give names or ids"),
     ],

@@ -33,6 +33,7 @@ async def shop(module_dsn: str) -> AsyncIterator[Corpus]:
                 "size": 5 if number else "XL",
                 "camera": {"make": "Leica"},
                 "tags": ["fresh"],
+                "kind": "card",
             },
             captured_at=datetime(2020, 1, 1 + number, 9, tzinfo=UTC),
         )
@@ -97,7 +98,16 @@ def images(shop: Corpus) -> ImageSearch:
             ["No image matches 'camera.make' = 'leica'. Close values: 'Leica'."],
         ),
         ({"tags": "Fresh"}, ["No image matches 'tags' = 'Fresh'. Close values: 'fresh'."]),
-        ({"kind": "Image"}, ["No image matches 'kind' = 'Image'. Close values: 'image'."]),
+        (
+            {"kind": "card"},
+            [
+                (
+                    "No image matches 'kind' = 'card'. Its values: 'image'. "
+                    "The metadata has a key of this name: 'metadata.kind'."
+                )
+            ],
+        ),
+        ({"mime_type": "x"}, ["No image matches 'mime_type' = 'x'. It has no value here."]),
         (
             {"source": "IMG3.jpg"},
             ["No image matches 'source' = 'IMG3.jpg'. Close values: 'img3.jpg'."],
@@ -123,7 +133,10 @@ def images(shop: Corpus) -> ImageSearch:
             {"or": [{"department": "fruit"}, {"kind": "page"}], "price": 1},
             [
                 "No image matches 'department' = 'fruit'. Close values: 'Fruit'.",
-                "No image matches 'kind' = 'page'. Its values: 'image'.",
+                (
+                    "No image matches 'kind' = 'page'. Its values: 'image'. "
+                    "The metadata has a key of this name: 'metadata.kind'."
+                ),
             ],
         ),
     ],
