@@ -32,6 +32,7 @@ from sightline.tools.shared.image_delivery import image_url_template
 from sightline.tools.shared.tool_results import (
     AnnotationReference,
     AssetReference,
+    HitScore,
     ImageUrlTemplate,
     MatchedPassage,
     NormalizedBox,
@@ -45,6 +46,7 @@ from sightline.tools.shared.tool_results import (
     annotation_references,
     asset_reference,
     duplicate_ids,
+    hit_score,
     matched_passage,
     max_annotations,
     min_distance,
@@ -68,7 +70,7 @@ class ImageSearchHit(AssetReference):
     """One hit, numbered for citation."""
 
     number: int = Field(description="Number to cite, [number].")
-    score: Score = Field(description="Orders the hits of this search only.")
+    score: HitScore = None
     distance: Score | None = Field(default=None, description="Minimum cosine distance.")
     weak: bool | None = Field(
         default=None, description="True: no better match than a random image."
@@ -124,7 +126,7 @@ def _hit(
     return ImageSearchHit(
         **asset.model_dump(),
         number=number,
-        score=hit.score,
+        score=hit_score(hit),
         distance=min_distance(hit),
         weak=hit.weak or None,
         box=hit.region.box if hit.region else None,

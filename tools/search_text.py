@@ -20,6 +20,7 @@ from sightline.tools.shared.argument_types import (
 from sightline.tools.shared.dependencies import Call, dependencies, principal
 from sightline.tools.shared.tool_results import (
     AssetReference,
+    HitScore,
     NormalizedBox,
     Reranked,
     RetrieverRank,
@@ -32,6 +33,7 @@ from sightline.tools.shared.tool_results import (
     asset_reference,
     cut,
     detail_chars,
+    hit_score,
     min_distance,
     report_fields,
     retriever_ranks,
@@ -59,7 +61,7 @@ class TextSearchHit(ToolModel):
     collection: str | None = Field(
         default=None, description="Absent if the result states it for all hits."
     )
-    score: Score = Field(description="Orders the hits of this search only.")
+    score: HitScore = None
     distance: Score | None = None
     weak: bool | None = Field(default=None, description="True: no better match than chance.")
     page: int | None = None
@@ -111,7 +113,7 @@ def _hit(
         ),
         source=short_source(passage.source, detailed=detailed),
         collection=None if collection else passage.collection,
-        score=hit.score,
+        score=hit_score(hit),
         distance=min_distance(hit),
         weak=hit.weak or None,
         page=passage.page,

@@ -62,7 +62,8 @@ def _print_table(result: dict[str, Any]) -> None:
         if isinstance(text, dict):
             text = text["text"]
         suffix = " (weak)" if hit.get("weak") else ""
-        id_, score = hit.get("passage") or hit["asset"], f"{hit['score']:.4f}{suffix}"
+        score = f"{hit['score']:.4f}{suffix}" if "score" in hit else ""  # a listing has none
+        id_ = hit.get("passage") or hit["asset"]
         rows.append((str(hit["number"]), id_, score, location, text))
     write_table(("n", "id", "score", "source", "caption or text"), rows)
     _print_notes(result)

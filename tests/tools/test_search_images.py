@@ -190,6 +190,15 @@ async def test_a_contact_sheet_shows_every_hit_in_one_image(environment: ToolEnv
     assert large.width * large.height > 4 * small.width * small.height
 
 
+async def test_a_listing_has_no_scores(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        images = await tools.call("search_images", filters={"product": "Garlic"})
+        texts = await tools.call("search_text", filters={"product": "Garlic"})
+    assert images["total"] == len(images["hits"]) == 1
+    assert texts["hits"]
+    assert [hit for hit in images["hits"] + texts["hits"] if "score" in hit] == []
+
+
 async def test_pages_do_not_overlap_and_end(environment: ToolEnvironment) -> None:
     async with environment.serve() as tools:
         ids = await tools.ids()

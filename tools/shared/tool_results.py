@@ -24,6 +24,7 @@ from sightline.storage.errors import (
     UnknownNameError,
 )
 from sightline.storage.isolation.caller import message_for_caller
+from sightline.storage.records import source_text
 from sightline.storage.records.annotations import Annotation
 from sightline.storage.records.assets import Asset
 from sightline.storage.retrieval.search_types import (
@@ -36,8 +37,7 @@ from sightline.storage.retrieval.search_types import (
 from sightline.tools.shared.images import EncodedImage
 
 ASSET_URI: Final = "sightline://asset/"
-#: Begins the name of a source in concise results if its first folders are left out.
-SHORTENED: Final = "…/"
+SHORTENED: Final = source_text.SHORTENED
 
 
 def _rounded(decimals: int) -> PlainSerializer:
@@ -63,6 +63,9 @@ Thresholds = Annotated[
 ]
 Total = Annotated[
     int | None, Field(description="Number of all matches of a search without a query.")
+]
+HitScore = Annotated[
+    Score | None, Field(description="Orders the hits of this search only; absent in a listing.")
 ]
 NormalizedBox = Annotated[
     Sequence[Annotated[float, _rounded(4)]],
@@ -279,6 +282,11 @@ def min_distance(hit: ImageHit | PassageHit) -> float | None:
     """Return the minimum cosine distance of a hit over all retrievers."""
     distances = [each.distance for each in hit.retrievers.values() if each.distance is not None]
     return min(distances, default=None)
+
+
+def hit_score(hit: ImageHit | PassageHit) -> float | None:
+    """Return the score of a hit, None in a listing, which has no query."""
+    return hit.score if hit.retrievers else None
 
 
 def report_fields(report: SearchReport, *, detailed: bool) -> dict[str, Any]:
