@@ -124,6 +124,12 @@ async def tool(
             "Nothing to delete. Give asset ids in `assets`, or a `collection`, for some of its "
             "files with their names in `sources`."
         )
+    if not sources and (sources is not None or assets is not None):
+        empty = "assets" if sources is None else "sources"
+        raise InvalidArgumentError(
+            f"`{empty}` is an empty list, so nothing is deleted. Give its items. Only a call "
+            "without `assets` and `sources` deletes a whole `collection`."
+        )
     sources = await _whole_names(deps, collection, sources or ())
     preview = await _preview(deps, collection, sources)
     code = confirmation(preview)

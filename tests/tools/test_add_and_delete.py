@@ -220,6 +220,9 @@ async def test_where_one_id_is_unknown_none_is_deleted(environment_copy: ToolEnv
     [
         ({}, ["Nothing to delete", "`collection`", "`sources`"]),
         ({"assets": []}, ["Nothing to delete"]),
+        ({"collection": "album", "sources": []}, ["`sources` is an empty list"]),
+        ({"collection": "album", "assets": []}, ["`assets` is an empty list"]),
+        ({"collection": "album", "assets": [], "sources": []}, ["`sources` is an empty list"]),
         ({"assets": ["a"] * 101}, ["assets", "at most 100 items"]),
         ({"assets": "zzzzzzzzzzzz"}, ["'zzzzzzzzzzzz'"]),
         ({"assets": ["a"], "collection": "album"}, ["either asset ids, or a collection"]),
