@@ -74,8 +74,8 @@ SELECT set_config('statement_timeout', %(timeout)s, true)
 
 -- name: metadata_keys
 -- Metadata keys of the first assets of each collection, most frequent first, with JSON type and
--- example values: the smallest and the largest value, plus some others. Of nested metadata, the
--- innermost keys. Anybody who may add images decides how many keys there are, so the work is
+-- example values: the most frequent, the smallest and the largest value, plus some others. Of
+-- nested metadata, the innermost keys. Anybody who may add images decides how many keys there are, so the work is
 -- limited: few assets, each key grouped once.
 WITH RECURSIVE sampled AS MATERIALIZED (
     SELECT
@@ -112,6 +112,7 @@ WITH RECURSIVE sampled AS MATERIALIZED (
     SELECT
         collection_id, path, count(*) AS assets, max(sampled_assets) AS sampled_assets,
         min(type) AS type, max(type) AS other_type, min(example) AS least, max(example) AS greatest,
+        mode() WITHIN GROUP (ORDER BY example) AS frequent,
         (array_agg(DISTINCT example) FILTER (WHERE number <= 300))[1:3] AS others
     FROM entry
     GROUP BY collection_id, path
@@ -127,7 +128,7 @@ SELECT
     assets,
     (
         SELECT array_agg(DISTINCT example)
-        FROM unnest(ARRAY[least, greatest] || others) AS chosen (example)
+        FROM unnest(ARRAY[frequent, least, greatest] || others) AS chosen (example)
     ) AS examples,
     sampled_assets, found
 FROM ranked

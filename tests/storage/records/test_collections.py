@@ -69,6 +69,17 @@ async def test_an_empty_collection_has_zero_counts(database: Database) -> None:
     assert overview.metadata_keys == ()
 
 
+async def test_the_examples_of_a_key_have_its_most_frequent_value(database: Database) -> None:
+    shops = ["Aldi", "Billa", "Coop", "Denner", "Edeka", "Migros", "Migros", "Spar"]
+    async with database.connection() as connection:
+        album = await collections.ensure(connection, "album")
+        for number, shop in enumerate(shops):
+            await add_asset(connection, album, f"{number:012}", metadata={"shop": shop})
+        (overview,) = await collections.list_overviews(connection)
+    assert overview.metadata_keys is not None
+    assert overview.metadata_keys[0].examples == ["Aldi", "Billa", "Coop", "Migros", "Spar"]
+
+
 async def test_the_overview_has_counts_and_metadata_keys(database: Database) -> None:
     async with database.connection() as connection:
         album = await collections.ensure(connection, "album")
