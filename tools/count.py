@@ -16,13 +16,11 @@ from sightline.tools.shared.argument_types import (
     selection,
 )
 from sightline.tools.shared.dependencies import Call, dependencies
-from sightline.tools.shared.tool_results import ToolModel, ToolResult, cut, to_tool_result
+from sightline.tools.shared.tool_results import ToolModel, ToolResult, to_tool_result
 
 DESCRIPTION = """\
 Count what filters match, in total and by the values of a key: receipts of each company, photos of
 each year."""
-
-_MAX_VALUE_CHARS = 200
 
 
 class CountedValue(ToolModel):
@@ -54,7 +52,7 @@ async def tool(
         str,
         Field(
             max_length=MAX_NAME_CHARS,
-            description="A key of filters; also captured_at.year, captured_at.month.",
+            description="A key of filters, such as captured_at.year.",
         ),
     ] = "",
     of: Annotated[Literal["images", "passages"], Field(description="Default: images.")] = "images",
@@ -69,13 +67,7 @@ async def tool(
         by=by or None,
         limit=limit,
     )
-    values = [
-        CountedValue(
-            value=cut(each.value, _MAX_VALUE_CHARS) if isinstance(each.value, str) else each.value,
-            count=each.count,
-        )
-        for each in counted.values
-    ]
+    values = [CountedValue.model_validate(each) for each in counted.values]
     return to_tool_result(
         Counts(
             total=counted.total,

@@ -23,6 +23,8 @@ class BuiltInKey:
 
 BUILT_IN_KEYS: Mapping[str, BuiltInKey] = {
     "captured_at": BuiltInKey("date", "capture time, such as '2024-05-01' or '2024-05-01T17:00'"),
+    "captured_at.month": BuiltInKey("text", "local month of capture, such as '2024-05'"),
+    "captured_at.year": BuiltInKey("number", "local year of capture, such as 2024"),
     "time_of_day": BuiltInKey("time", "local time of capture, such as '17:00'"),
     "kind": BuiltInKey("text", "image, page or frame; of text: caption, chunk, ocr and so on"),
     "source": BuiltInKey("text", "name of the file as given at ingest, with folders"),

@@ -10,6 +10,7 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import fetch_value, load_sql
 from sightline.storage.errors import InvalidArgumentError, shown
 from sightline.storage.records.filter_keys import METADATA_PREFIX
+from sightline.storage.retrieval.filters.empty_selection import explain_empty_selection
 from sightline.storage.retrieval.filters.filter_columns import ASSETS, PASSAGES
 from sightline.storage.retrieval.filters.key_values import (
     count_rows_with_value,
@@ -61,8 +62,8 @@ async def count_selected(
 ) -> SelectionCount:
     """Count the assets or passages of a selection, exactly.
 
-    ``by`` is a built-in key or a metadata key, as in filters. ``captured_at`` counts by local day;
-    ``captured_at.month`` and ``captured_at.year`` by longer parts, ``time_of_day`` by hour.
+    ``by`` is a built-in key or a metadata key, as in filters. ``captured_at`` counts by local day,
+    ``time_of_day`` by hour.
 
     Raises UnknownNameError for an unknown collection or key, InvalidArgumentError for an invalid
     filter or limit.
@@ -77,8 +78,11 @@ async def count_selected(
         scope = await resolve_scope(connection, selection, {}, schema, caches)
         rows, parameters = scope.rows(level)
         total = await fetch_value(connection, sql.SQL(_SQL["count"]).format(rows=rows), parameters)
+        notes = scope.notes
+        if not total:
+            notes += await explain_empty_selection(connection, scope, level, schema)
         if by is None:
-            return SelectionCount(total=total, notes=scope.notes)
+            return SelectionCount(total=total, notes=notes)
         name = by.removeprefix(METADATA_PREFIX)
         fields = await metadata_fields(connection, tuple(scope.collection_ids), {name}, caches)
         key = key_expression(by, schema, fields)
@@ -89,5 +93,5 @@ async def count_selected(
         values=tuple(ValueCount(value, count) for value, count in found.counts),
         other_values=found.found - len(found.counts),
         without_value=total - with_value,
-        notes=scope.notes,
+        notes=notes,
     )

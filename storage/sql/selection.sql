@@ -31,29 +31,47 @@ SELECT set_config('statement_timeout', %(timeout)s, true)
 
 -- name: column_values
 -- The values of a column with the number of rows that have each, the most frequent first, and the
--- number of all values. Of at most max_rows rows.
-SELECT value, count(*) AS count, count(*) OVER () AS found
-FROM (SELECT {value} AS value FROM {rows} LIMIT %(max_rows)s) AS selected
-WHERE value IS NOT NULL
-GROUP BY value
-ORDER BY count DESC, value
-LIMIT %(limit)s
+-- number of all values. Of at most max_rows rows. A long value is the beginning of its text;
+-- left_out: characters of the rest.
+SELECT
+    CASE WHEN size > %(max_chars)s THEN to_jsonb(left(value #>> '{{}}', %(max_chars)s))
+        ELSE value END AS value,
+    greatest(0, size - %(max_chars)s) AS left_out, count, found
+FROM (
+    SELECT to_jsonb(value) AS value, length(to_jsonb(value) #>> '{{}}') AS size, count, found
+    FROM (
+        SELECT value, count(*) AS count, count(*) OVER () AS found
+        FROM (SELECT {value} AS value FROM {rows} LIMIT %(max_rows)s) AS selected
+        WHERE value IS NOT NULL
+        GROUP BY value
+        ORDER BY count DESC, value
+        LIMIT %(limit)s
+    ) AS counted
+) AS measured
 
 -- name: metadata_values
 -- As column_values, for a key of the metadata; each element of a list counts.
-SELECT element AS value, count(*) AS count, count(*) OVER () AS found
+SELECT
+    CASE WHEN size > %(max_chars)s THEN to_jsonb(left(element #>> '{{}}', %(max_chars)s))
+        ELSE element END AS value,
+    greatest(0, size - %(max_chars)s) AS left_out, count, found
 FROM (
-    SELECT DISTINCT selected.id, entry.element
-    FROM (SELECT {id} AS id, {value} AS value FROM {rows} LIMIT %(max_rows)s) AS selected
-    CROSS JOIN LATERAL jsonb_array_elements(
-        CASE WHEN jsonb_typeof(selected.value) = 'array' THEN selected.value
-            ELSE jsonb_build_array(selected.value) END
-    ) AS entry (element)
-    WHERE selected.value IS NOT NULL AND entry.element <> 'null'
-) AS valued
-GROUP BY element
-ORDER BY count DESC, element
-LIMIT %(limit)s
+    SELECT
+        element, length(element #>> '{{}}') AS size, count(*) AS count,
+        count(*) OVER () AS found
+    FROM (
+        SELECT DISTINCT selected.id, entry.element
+        FROM (SELECT {id} AS id, {value} AS value FROM {rows} LIMIT %(max_rows)s) AS selected
+        CROSS JOIN LATERAL jsonb_array_elements(
+            CASE WHEN jsonb_typeof(selected.value) = 'array' THEN selected.value
+                ELSE jsonb_build_array(selected.value) END
+        ) AS entry (element)
+        WHERE selected.value IS NOT NULL AND entry.element <> 'null'
+    ) AS valued
+    GROUP BY element
+    ORDER BY count DESC, element
+    LIMIT %(limit)s
+) AS measured
 
 -- name: count_with_column
 SELECT count({value}) FROM {rows}

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.sample_images import jpeg
 from tests.tools.album import PICTURES, SHOP
-from tests.tools.toolbox import ToolEnvironment
+from tests.tools.toolbox import ToolEnvironment, data_url
+
+_WORDS = "ab " * 100
 
 
 async def test_without_a_key_the_total_is_counted(environment: ToolEnvironment) -> None:
@@ -32,6 +35,26 @@ async def test_by_a_key_every_value_is_counted(environment: ToolEnvironment) -> 
     assert len(first["values"]) == 1
     assert first["other_values"] == len(SHOP) - 1
     assert kinds["values"] == [{"value": "image", "count": PICTURES}]
+
+
+async def test_a_value_of_a_count_is_cut_and_says_so(empty_environment: ToolEnvironment) -> None:
+    uploads = [
+        {
+            "name": f"{number}.jpg",
+            "data": data_url(jpeg(number), "image/jpeg"),
+            "metadata": {"note": note},
+        }
+        for number, note in enumerate([_WORDS, [{"deep": _WORDS}]])
+    ]
+    async with empty_environment.serve() as tools:
+        await tools.call("add_images", collection="lots", uploads=uploads)
+        counted = await tools.call("count", by="note")
+    assert sorted(each["value"] for each in counted["values"]) == sorted(
+        [
+            f"{_WORDS[:200]}… (100 more characters)",
+            f'{{"deep": "{_WORDS[:190]}… (112 more characters)',
+        ]
+    )
 
 
 @pytest.mark.parametrize(

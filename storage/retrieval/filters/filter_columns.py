@@ -46,6 +46,8 @@ _SHARED: Mapping[str, Column] = {
     "width": Column("a.width", "number"),
     "height": Column("a.height", "number"),
     "captured_at": Column(_INSTANT, "moment", _LOCAL_TIME),
+    "captured_at.month": Column(f"to_char({_LOCAL_TIME}, 'YYYY-MM')", "text"),
+    "captured_at.year": Column(f"extract(year FROM {_LOCAL_TIME})::integer", "number"),
     "time_of_day": Column(f"({_LOCAL_TIME})::time", "time"),
     "caption": Column("a.caption", "text"),
 }

@@ -16,7 +16,7 @@ from typing import LiteralString
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from sightline.storage.errors import InvalidArgumentError, UnknownNameError, shown
+from sightline.storage.errors import InvalidArgumentError, UnknownNameError, choices, shown
 from sightline.storage.records.filter_keys import (
     MAX_METADATA_DEPTH,
     METADATA_PREFIX,
@@ -72,6 +72,8 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MINUTE = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?:Z|[+-]\d{2}:?\d{2})?")
 TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")
 _NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
+_TRUE = {"true", "yes", "y", "on", "1"}
+_FALSE = {"false", "no", "n", "off", "0"}
 _MAX_DOTS = 6
 """Of a name that may be a nested key."""
 
@@ -251,8 +253,22 @@ class _Compiler:
             if _json_type(each) not in field.types and "array" not in field.types:
                 raise InvalidArgumentError(
                     f"{shown(leaf.key)} has {' or '.join(sorted(field.types))} values, and "
-                    f"{shown(each)} is a {_json_type(each)}."
+                    f"{shown(each)} is a {_json_type(each)}. {self._hint(each, field)}".rstrip()
                 )
+
+    def _hint(self, value: object, field: MetadataField) -> str:
+        """Return the boolean that a value means, or the keys of an object."""
+        if "boolean" in field.types:
+            word = str(value).strip().casefold()
+            meant = "true" if word in _TRUE else "false" if word in _FALSE else "true or false"
+            return f"Use {meant}."
+        depth = len(field.path)
+        nested = {
+            metadata_name(each.path)
+            for each in self._fields.values()
+            if len(each.path) == depth + 1 and each.path[:depth] == field.path
+        }
+        return f"Its keys: {choices(nested)}." if nested else ""
 
     def _value(self, field: MetadataField) -> sql.Composable:
         return sql.SQL("{} #> {}::text[]").format(self._document, self._bind(list(field.path)))

@@ -124,8 +124,12 @@ class _Parser:
 
     def _comparison(self, key: str, operator: object, value: object) -> Comparison:
         if operator not in OPERATORS:
+            nested = shown(f"{key}.{operator}")
             raise UnknownNameError(
-                f"operator (in the filter on {shown(key)})", operator, (*OPERATORS, "between")
+                f"operator (in the filter on {shown(key)})",
+                operator,
+                (*OPERATORS, "between"),
+                hint=f"Write a nested key as {nested}.",
             )
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:

@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from sightline.storage.db.queries import Connection, fetch_value, load_sql
-from sightline.storage.errors import InvalidArgumentError, UnknownNameError
+from sightline.storage.errors import UnknownNameError
 from sightline.storage.records.filter_keys import METADATA_PREFIX, metadata_name
 from sightline.storage.retrieval.filters.filter_columns import FilterSchema
 from sightline.storage.retrieval.filters.filter_compiler import MetadataFields
@@ -19,9 +19,8 @@ from sightline.storage.retrieval.search_types import ResultLevel
 from sightline.storage.types import Json
 
 MAX_VALUE_CHARS = 200
-"""Of a text in the list of values; the rest is cut."""
+"""Of a value in the list, as text; the rest is cut."""
 _EVERY_ROW = 2**62
-_PARTS_OF_TIME = {"day": "YYYY-MM-DD", "month": "YYYY-MM", "year": "YYYY"}
 _SQL = load_sql("selection")
 
 
@@ -45,11 +44,9 @@ class KeyValues:
 def key_expression(key: str, schema: FilterSchema, fields: MetadataFields) -> KeyExpression:
     """Return the value of a key. Raises UnknownNameError.
 
-    ``captured_at`` has the local day; ``captured_at.month`` and ``captured_at.year`` are longer
-    parts, and ``time_of_day`` has the hour.
+    ``captured_at`` has the local day, and ``time_of_day`` the hour.
     """
-    name, _, part = key.partition(".")
-    column = schema.columns.get(name if name == "captured_at" else key)
+    column = schema.columns.get(key)
     field = fields.get(key.removeprefix(METADATA_PREFIX))
     if column is None:
         if field is None:
@@ -58,14 +55,8 @@ def key_expression(key: str, schema: FilterSchema, fields: MetadataFields) -> Ke
         value = sql.SQL("{} #> %(key_path)s::text[]").format(sql.SQL(schema.metadata))
         return KeyExpression(value, True, {"key_path": list(field.path)})
     if column.type == "moment":
-        if (part or "day") not in _PARTS_OF_TIME:
-            raise InvalidArgumentError(
-                f"{key!r} is unknown. Use 'captured_at.day', 'captured_at.month' or "
-                "'captured_at.year'."
-            )
-        pattern = sql.Literal(_PARTS_OF_TIME[part or "day"])
-        value = sql.SQL("to_char({}, {})").format(sql.SQL(column.local_sql), pattern)
-        return KeyExpression(value)
+        local = sql.SQL(column.local_sql)
+        return KeyExpression(sql.SQL("to_char({}, 'YYYY-MM-DD')").format(local))
     if column.type == "time":
         return KeyExpression(sql.SQL("to_char({}, 'HH24:00')").format(sql.SQL(column.sql)))
     return KeyExpression(sql.SQL(column.sql))
@@ -80,7 +71,10 @@ async def read_values(
     limit: int,
     max_rows: int = _EVERY_ROW,
 ) -> KeyValues:
-    """Return the values of a key; each element of a list in the metadata counts."""
+    """Return the values of a key; each element of a list in the metadata counts.
+
+    A value longer than `MAX_VALUE_CHARS` is a text: its beginning, and how much is left out.
+    """
     rows, parameters = scope.rows(level)
     block = "metadata_values" if key.is_metadata else "column_values"
     statement = sql.SQL(_SQL[block]).format(rows=rows, value=key.value, id=_id(level))
@@ -88,11 +82,12 @@ async def read_values(
         **parameters,
         **key.parameters,
         "max_rows": max_rows,
+        "max_chars": MAX_VALUE_CHARS,
         "limit": limit,
     }
     async with connection.cursor(row_factory=dict_row) as cursor:
         found = await (await cursor.execute(statement, params)).fetchall()
-    counts = tuple((_cut(row["value"]), int(row["count"])) for row in found)
+    counts = tuple((_value(row["value"], row["left_out"]), int(row["count"])) for row in found)
     return KeyValues(counts, found[0]["found"] if found else 0)
 
 
@@ -110,5 +105,5 @@ def _id(level: ResultLevel) -> sql.SQL:
     return sql.SQL("a.id" if level == "asset" else "p.id")
 
 
-def _cut(value: Json) -> Json:
-    return value[:MAX_VALUE_CHARS] if isinstance(value, str) else value
+def _value(value: Json, left_out: int) -> Json:
+    return f"{value}… ({left_out:,} more characters)" if left_out else value

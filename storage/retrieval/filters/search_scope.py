@@ -27,6 +27,7 @@ from sightline.storage.retrieval.filters.filter_compiler import (
     time_of_day_problem,
 )
 from sightline.storage.retrieval.filters.filter_language import Comparison, FilterGroup
+from sightline.storage.retrieval.filters.source_names import complete_source_names
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import ResultLevel, Selection
 from sightline.storage.text.analyzer import parse_phrases
@@ -151,8 +152,11 @@ async def resolve_scope(
     if mismatches and (selection.collections is not None or len(mismatches) == len(names)):
         raise next(iter(mismatches.values()))
     skipped = ", ".join(repr(names[id_]) for id_ in mismatches)
-    note = f"Not searched, because another encoder made their vectors: {skipped}."
+    notes: tuple[str, ...] = ()
+    if mismatches:
+        notes = (f"Not searched, because another encoder made their vectors: {skipped}.",)
     searched = {id_: name for id_, name in names.items() if id_ not in mismatches}
+    filters, ambiguous = await complete_source_names(connection, filters, sorted(searched))
     used = metadata_names(filters, schema)
     fields = await metadata_fields(connection, tuple(sorted(searched)), used, caches)
     return SearchScope(
@@ -165,7 +169,7 @@ async def resolve_scope(
         },
         condition=compile_filters(filters, schema, fields),
         kinds=selection.kinds,
-        notes=(note,) if mismatches else (),
+        notes=(*notes, *ambiguous),
         filters=filters,
         fields=fields,
     )

@@ -73,7 +73,7 @@ async def test_the_matches_of_a_selection_are_counted(shop: Database) -> None:
         ("kind", [("image", 5), ("page", 1)], 0),
         ("page", [(4, 1)], 5),
         ("collection", [("album", 6)], 0),
-        ("captured_at.year", [("2023", 3), ("2024", 2)], 1),
+        ("captured_at.year", [(2023, 3), (2024, 2)], 1),
         ("captured_at.month", [(f"{2023 + n % 2}-0{1 + n}", 1) for n in (0, 2, 4, 1, 3)], 1),
         ("captured_at", [(f"{2023 + n % 2}-0{1 + n}-03", 1) for n in (0, 2, 4, 1, 3)], 1),
         ("time_of_day", [("09:00", 5)], 1),
@@ -85,6 +85,53 @@ async def test_the_values_of_a_key_are_counted_most_frequent_first(
     counted = await count_selected(shop, ALBUM, by=by)
     assert listed(counted) == values
     assert (counted.total, counted.without_value, counted.other_values) == (6, without, 0)
+
+
+async def test_a_long_value_of_any_type_is_cut_once(shop: Database) -> None:
+    corpus = Corpus(shop, ColorHistogramEncoder())
+    values = ["x" * 201, {"a": "y" * 300}, [["z" * 300]], {"b": 1}]
+    for number, value in enumerate(values):
+        await corpus.add(f"long{number}", collection="long", metadata={"note": value})
+    long = Selection(collections=("long",))
+    counted = await count_selected(shop, long, by="note")
+    found = sorted(map(str, (each.value for each in counted.values)))
+    assert found == sorted(
+        [
+            "x" * 200 + "… (1 more characters)",
+            f'{{"a": "{"y" * 193}… (109 more characters)',
+            f'["{"z" * 198}… (104 more characters)',
+            "{'b': 1}",
+        ]
+    )
+    assert counted.other_values == 0
+    await corpus.add("c" * 250, collection="long")
+    names = [each.value for each in (await count_selected(shop, long, by="source")).values]
+    assert "c" * 200 + "… (50 more characters)" in names
+
+
+async def test_a_count_of_zero_explains_the_filter(shop: Database) -> None:
+    selection = Selection(collections=("album",), filters={"department": "Frut"})
+    counted = await count_selected(shop, selection)
+    assert counted.notes == ("No image matches 'department' = 'Frut'. Close values: 'Fruit'.",)
+
+
+@pytest.mark.parametrize(
+    ("filters", "total"),
+    [
+        ({"captured_at.month": "2024-02"}, 1),
+        ({"captured_at.month": ["2023-01", "2024-02"]}, 2),
+        ({"captured_at.month": {"gte": "2023-05"}}, 3),
+        ({"captured_at.year": 2023}, 3),
+        ({"captured_at.year": "2023"}, 3),
+        ({"captured_at.year": {"between": [2024, 2025]}}, 2),
+        ({"captured_at.year": {"is_empty": True}}, 1),
+    ],
+)
+async def test_the_counted_months_and_years_filter_as_well(
+    shop: Database, filters: dict[str, object], total: int
+) -> None:
+    selection = Selection(collections=("album",), filters=filters)
+    assert (await count_selected(shop, selection)).total == total
 
 
 async def test_the_values_that_are_left_out_are_counted(shop: Database) -> None:
@@ -106,7 +153,7 @@ async def test_a_filter_restricts_the_counted_values(shop: Database) -> None:
     ("by", "limit", "message"),
     [
         ("colour", 5, r"Unknown key 'colour'\. Available: .*'department'"),
-        ("captured_at.week", 5, "Use 'captured_at.day', 'captured_at.month'"),
+        ("captured_at.week", 5, "'captured_at.month', 'captured_at.year'"),
         ("kind", 0, "limit is 0. Use 1 to 200"),
         ("", 5, "A key is a short text"),
         ("a\x00", 5, "A key is a short text"),

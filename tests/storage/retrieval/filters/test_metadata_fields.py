@@ -23,7 +23,7 @@ CARDS: Mapping[str, dict[str, Any]] = {
     "leica": {"kind": "camera", "camera": {"make": "Leica", "lens": {"mm": 35}}, "price": "120"},
     "canon": {"kind": "camera", "camera": {"make": "Canon", "lens": {"mm": 50}}, "price": "5"},
     "dotted": {"camera.make": "Zeiss", "page": 7, "metadata": {"kind": "odd"}, "stars": 3},
-    "plain": {"tags": ["a", "b"], "stars": 5},
+    "plain": {"tags": ["a", "b"], "stars": 5, "organic": True},
 }
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -88,6 +88,12 @@ async def test_a_filter_names_nested_keys_and_keys_like_columns(
         ({"stars": "many"}, "'stars' has number values, and 'many' is a string"),
         ({"stars": "5 stars"}, "'stars' has number values"),
         ({"width": "5e3"}, "'width' is a number, not '5e3'"),
+        ({"organic": "yes"}, r"'yes' is a string\. Use true\."),
+        ({"organic": "No"}, r"'No' is a string\. Use false\."),
+        ({"organic": 7}, r"7 is a number\. Use true or false\."),
+        ({"camera": "Leica"}, r"has object values.*Its keys: 'camera\.lens'\."),
+        ({"camera": {"make": "Leica"}}, r"operator.*'make'.*Write a nested key as 'camera\.make'"),
+        ({"captured_at": {"month": "2024-05"}}, r"nested key as 'captured_at\.month'"),
         ({"captured_at": {"lt": "17:00"}}, 'Use filters: {"time_of_day": {"lt": "17:00"}}'),
     ],
 )
@@ -152,6 +158,7 @@ async def test_the_listed_metadata_keys_are_what_a_filter_takes(
         "metadata.page": "number",
         "metadata.metadata.kind": "string",
         "stars": "number",
+        "organic": "boolean",
         "tags": "array",
     }
     for key in listed:
