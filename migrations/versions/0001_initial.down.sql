@@ -12,13 +12,14 @@ DROP FUNCTION
 DROP TABLE
     sightline.collection_binding, sightline.principal, sightline.near_duplicate,
     sightline.compared_asset, sightline.cluster_member, sightline.cluster,
-    sightline.retrieval_log, sightline.annotation, sightline.embedding, sightline.posting,
+    sightline.retrieval_log, sightline.annotation, sightline.embedding, sightline.vocabulary,
+    sightline.posting,
     sightline.passage, sightline.region, sightline.thumbnail, sightline.asset, sightline.source,
     sightline.collection_embedding_space, sightline.embedding_space, sightline.collection,
     sightline.id_key;
 DROP FUNCTION
     sightline.new_ids, sightline.new_id_block, sightline.new_id, sightline.permuted_number,
-    sightline.permute,
+    sightline.permute, sightline.forget_terms,
     sightline.ensure_roles_if_permitted, sightline.ensure_roles,
     sightline.enable_collection_policy, sightline.count_collections_of_space,
     sightline.visible_collection_ids, sightline.current_principal_name,

@@ -268,6 +268,41 @@ CREATE TABLE sightline.posting (
 CREATE INDEX posting_passage_idx ON sightline.posting (passage_id);
 COMMENT ON TABLE sightline.posting IS 'BM25 postings: how often a term occurs in a passage.';
 
+CREATE TABLE sightline.vocabulary (
+    collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
+    term text COLLATE "C" NOT NULL,
+    reversed_term text COLLATE "C" NOT NULL GENERATED ALWAYS AS (reverse(term)) STORED,
+    PRIMARY KEY (collection_id, term)
+);
+CREATE INDEX vocabulary_reversed_idx ON sightline.vocabulary (collection_id, reversed_term);
+CREATE INDEX vocabulary_term_idx ON sightline.vocabulary (term);
+COMMENT ON TABLE sightline.vocabulary IS
+    'The words of a collection, as terms of postings: to find those near a misspelled word.';
+
+-- Forgets the words of deleted passages. A term that 20 other postings have is kept: it may be left
+-- in the vocabulary of a collection that no longer has it, and searches ignore it then.
+CREATE FUNCTION sightline.forget_terms() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM sightline.vocabulary AS v
+    USING (SELECT DISTINCT term FROM deleted) AS gone
+    WHERE v.term = gone.term AND (
+        SELECT count(*) < 20 AND count(*) FILTER (WHERE left_over.collection_id = v.collection_id) = 0
+        FROM (
+            SELECT p.collection_id
+            FROM sightline.posting AS o
+            JOIN sightline.passage AS p ON p.id = o.passage_id
+            WHERE o.term = gone.term
+            LIMIT 20
+        ) AS left_over
+    );
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER forget_terms AFTER DELETE ON sightline.posting
+    REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION sightline.forget_terms();
+
 CREATE TABLE sightline.embedding (
     embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space,
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
@@ -528,8 +563,8 @@ REVOKE ALL ON FUNCTION sightline.enable_collection_policy FROM PUBLIC;
 SELECT sightline.enable_collection_policy(target)
 FROM unnest(ARRAY[
     'sightline.collection_embedding_space', 'sightline.source', 'sightline.asset',
-    'sightline.passage', 'sightline.embedding', 'sightline.cluster', 'sightline.cluster_member',
-    'sightline.compared_asset', 'sightline.near_duplicate'
+    'sightline.passage', 'sightline.vocabulary', 'sightline.embedding', 'sightline.cluster',
+    'sightline.cluster_member', 'sightline.compared_asset', 'sightline.near_duplicate'
 ]::regclass[]) AS target;
 CREATE POLICY by_other_asset ON sightline.near_duplicate AS RESTRICTIVE
     USING (EXISTS (SELECT FROM sightline.asset AS a WHERE a.id = other_asset_id));

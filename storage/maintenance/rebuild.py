@@ -29,7 +29,7 @@ from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.stage_types import Vector
 from sightline.storage.interfaces import ImageEncoder, TextEncoder
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.text.analyzer import analyze
+from sightline.storage.text.analyzer import analyze, is_word
 
 _SQL = load_sql("repair")
 _BATCH_SIZE = 64
@@ -94,6 +94,7 @@ async def rebuild_assets(
                     image = images[row.asset_id]
                     width, height = image.thumbnail_size
                     thumbnail = {"jpeg": image.thumbnail, "width": width, "height": height}
+                    thumbnail["local_hashes"] = image.local_hashes
                     params = {"asset_id": row.asset_id, **thumbnail}
                     await connection.execute(_SQL["insert_thumbnail"], params)
                 completed += not row.lacks_vector
@@ -124,8 +125,14 @@ async def rebuild_postings(database: Database, ids: Sequence[str]) -> int:
             for row in rows
             for term, frequency in analyze(row.text).frequencies.items()
         ]
+        words = [
+            {"passage_id": posting["passage_id"], "term": posting["term"]}
+            for posting in postings
+            if is_word(str(posting["term"]))
+        ]
         async with database.write_connection() as connection, connection.cursor() as cursor:
             await cursor.executemany(_SQL["insert_posting"], postings)
+            await cursor.executemany(_SQL["insert_words"], words)
     return len(ids)
 
 

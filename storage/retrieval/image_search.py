@@ -21,7 +21,7 @@ from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.retrievers.similarity_calibration import vector_sample
 from sightline.storage.retrieval.search_pipeline import Reliability, SearchPipeline
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest, Key, Retriever
-from sightline.storage.text.analyzer import analyze_query
+from sightline.storage.text.query_analysis import analyze_query
 from sightline.storage.types import Level
 
 
@@ -92,7 +92,7 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
         self, connection: Connection, query: str, hits: Sequence[FusedHit]
     ) -> dict[Key, ImageHit]:
         records = await assets.find(connection, [str(hit.key) for hit in hits])
-        terms = analyze_query(query).terms
+        terms = analyze_query(query).texts
         passages = await load_passages(connection, [hit.passage_id for hit in hits], terms)
         regions = await load_regions(connection, [hit.region_id for hit in hits])
         return {

@@ -17,7 +17,8 @@ from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetr
 from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetriever
 from sightline.storage.retrieval.search_pipeline import Reliability, SearchPipeline
 from sightline.storage.retrieval.search_types import Key, PassageHit, PassageRequest, Retriever
-from sightline.storage.text.analyzer import analyze_query, remove_quotes
+from sightline.storage.text.phrases import remove_quotes
+from sightline.storage.text.query_analysis import analyze_query
 from sightline.storage.types import Level
 
 
@@ -76,7 +77,7 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
     async def _hydrate(
         self, connection: Connection, query: str, hits: Sequence[FusedHit]
     ) -> dict[Key, PassageHit]:
-        terms = analyze_query(query).terms
+        terms = analyze_query(query).texts
         passages = await load_passages(connection, [int(hit.key) for hit in hits], terms)
         asset_ids = [passage.asset_id for passage in passages.values() if passage.asset_id]
         records = await assets.find(connection, asset_ids)

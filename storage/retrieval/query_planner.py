@@ -32,7 +32,7 @@ from sightline.storage.retrieval.retrievers.vector_retriever import (
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Example, ImageRequest, Retriever
 from sightline.storage.retrieval.stage_runner import gather_or_cancel
-from sightline.storage.text.analyzer import remove_quotes
+from sightline.storage.text.phrases import remove_quotes
 from sightline.storage.types import ASSET_ID, Level
 
 UNLIKE_WEIGHT = 0.5

@@ -19,8 +19,8 @@ from sightline.storage.retrieval.search_types import (
     PassageRequest,
     Selection,
 )
-from sightline.storage.text.analyzer import MAX_QUERY_CHARS
 from sightline.storage.text.normalization import storable
+from sightline.storage.text.query_analysis import MAX_QUERY_CHARS
 
 MAX_EXAMPLES = 16
 

@@ -49,7 +49,7 @@ from sightline.storage.retrieval.search_types import (
     SearchResults,
 )
 from sightline.storage.retrieval.stage_runner import StageTimer, gather_or_cancel
-from sightline.storage.text.analyzer import remove_quotes
+from sightline.storage.text.phrases import remove_quotes
 from sightline.storage.tracing import span
 from sightline.storage.types import Level
 

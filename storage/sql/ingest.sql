@@ -143,13 +143,19 @@ COPY sightline.passage (
 -- name: copy_postings
 COPY sightline.posting (term, passage_id, frequency) FROM STDIN (FORMAT binary)
 
+-- name: insert_vocabulary
+INSERT INTO sightline.vocabulary (collection_id, term)
+SELECT %(collection_id)s, term FROM unnest(%(terms)s::text[]) AS t (term)
+ON CONFLICT DO NOTHING
+
 -- name: copy_embeddings
 COPY sightline.{partition} (
     embedding_space_id, collection_id, asset_id, region_id, passage_id, embedding
 ) FROM STDIN (FORMAT binary)
 
 -- name: analyze
-ANALYZE sightline.source, sightline.asset, sightline.passage, sightline.posting
+ANALYZE sightline.source, sightline.asset, sightline.passage, sightline.posting,
+    sightline.vocabulary
 
 -- name: analyze_partition
 ANALYZE sightline.{partition}

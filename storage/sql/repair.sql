@@ -69,8 +69,8 @@ WHERE asset.id = ANY (%(ids)s)
 ORDER BY asset.id
 
 -- name: insert_thumbnail
-INSERT INTO sightline.thumbnail (asset_id, jpeg, width, height)
-VALUES (%(asset_id)s, %(jpeg)s, %(width)s, %(height)s)
+INSERT INTO sightline.thumbnail (asset_id, jpeg, width, height, local_hashes)
+VALUES (%(asset_id)s, %(jpeg)s, %(width)s, %(height)s, %(local_hashes)s)
 ON CONFLICT DO NOTHING
 
 -- name: insert_vector
@@ -91,6 +91,11 @@ ORDER BY passage.id
 -- name: insert_posting
 INSERT INTO sightline.posting (term, passage_id, frequency)
 VALUES (%(term)s, %(passage_id)s, %(frequency)s)
+ON CONFLICT DO NOTHING
+
+-- name: insert_words
+INSERT INTO sightline.vocabulary (collection_id, term)
+SELECT collection_id, %(term)s FROM sightline.passage WHERE id = %(passage_id)s
 ON CONFLICT DO NOTHING
 
 -- name: drop_sources_without_blobs

@@ -212,6 +212,53 @@ FROM (
 ) AS matching
 LIMIT %(max_terms)s
 
+-- name: near_terms
+-- Terms of the collections in ranges of the vocabulary, by the word that they are asked for.
+SELECT DISTINCT asked.word, found.term
+FROM unnest(
+    %(word)s::text[], %(start)s::text[], %(ends)s::text[], %(is_reversed)s::boolean[],
+    %(min_chars)s::integer[], %(max_chars)s::integer[]
+) AS asked (word, first, last, is_reversed, min_chars, max_chars)
+CROSS JOIN LATERAL (
+    (SELECT term FROM sightline.vocabulary
+    WHERE NOT asked.is_reversed AND collection_id = ANY (%(collections)s)
+    AND term >= asked.first COLLATE "C" AND term < asked.last COLLATE "C"
+    AND char_length(term) BETWEEN asked.min_chars AND asked.max_chars
+    LIMIT %(max_candidates)s)
+    UNION ALL
+    (SELECT term FROM sightline.vocabulary
+    WHERE asked.is_reversed AND collection_id = ANY (%(collections)s)
+    AND reversed_term >= asked.first COLLATE "C" AND reversed_term < asked.last COLLATE "C"
+    AND char_length(term) BETWEEN asked.min_chars AND asked.max_chars
+    LIMIT %(max_candidates)s)
+) AS found
+
+-- name: text_with_term
+-- The beginning of a passage of the collections for each term.
+SELECT asked.term, found.text
+FROM unnest(%(terms)s::text[]) AS asked (term)
+CROSS JOIN LATERAL (
+    SELECT left(p.text, 100000) AS text
+    FROM sightline.posting AS o
+    JOIN sightline.passage AS p ON p.id = o.passage_id
+    WHERE o.term = asked.term COLLATE "C" AND p.collection_id = ANY (%(collections)s)
+    LIMIT 1
+) AS found
+
+-- name: date_orders
+-- How many texts of the collections prove each order of day and month, counted up to max_count.
+SELECT asked.term, counted.passages
+FROM unnest(%(terms)s::text[]) AS asked (term)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS passages
+    FROM (
+        SELECT FROM sightline.posting AS o
+        JOIN sightline.passage AS p ON p.id = o.passage_id
+        WHERE o.term = asked.term COLLATE "C" AND p.collection_id = ANY (%(collections)s)
+        LIMIT %(max_count)s
+    ) AS bounded
+) AS counted
+
 -- name: contains_words
 -- Adjacent tokens; see `storage/text/analyzer.py`.
 (p.tokens @@ {phrase}::tsquery)
@@ -259,11 +306,24 @@ JOIN (
     ORDER BY asset_id, score DESC, id
 ) AS shown ON shown.asset_id = summed.asset_id
 
+-- name: parts
+-- What each term adds to a passage.
+SELECT posted.id, posted.asset_id, posted.token_count, posted.concept, weighted.is_content,
+    weighted.idf, weighted.idf * {saturation} AS part
+FROM posted JOIN weighted ON weighted.concept = posted.concept
+WHERE posted.matches
+
+-- name: united_parts
+-- What each concept adds to a passage: the best of its terms.
+SELECT id, asset_id, token_count, concept, is_content, idf, max(part) AS part
+FROM ({parts}) AS of_terms
+GROUP BY id, asset_id, token_count, concept, is_content, idf
+
 -- name: lexical
 -- BM25 in two stages. The rarest terms find candidates through the postings and are weighted by
 -- the passages of the scope that contain them. Common terms match too many passages, so they only
 -- add to the score of candidates, weighted by their share of all passages. A concept unites terms
--- that stand for one query term (all that begin with a single Chinese character). Candidates that
+-- that stand for one word of the query (the notations of a date, near words). Candidates that
 -- contain adjacent query words as adjacent words get a bonus. The weights of content words, without
 -- function words such as "of", say whether a match is significant.
 WITH requested AS MATERIALIZED (
@@ -281,15 +341,14 @@ WITH requested AS MATERIALIZED (
     WHERE {scope}
     LIMIT %(max_postings)s
 ), weighted AS MATERIALIZED (
-    SELECT concept, bool_or(is_content) AS is_content,
-        max(weight) * ln(1 + (greatest(%(passages)s, count(*)) - count(*) + 0.5) / (count(*) + 0.5))
-            AS idf
-    FROM posted GROUP BY concept
+    SELECT concept, is_content,
+        weight * ln(1 + (greatest(%(passages)s, n) - n + 0.5) / (n + 0.5)) AS idf
+    FROM (
+        SELECT concept, bool_or(is_content) AS is_content, max(weight) AS weight, {count} AS n
+        FROM posted GROUP BY concept
+    ) AS counted
 ), part AS MATERIALIZED (
-    SELECT posted.id, posted.asset_id, posted.token_count, posted.concept, weighted.is_content,
-        weighted.idf, weighted.idf * {saturation} AS part
-    FROM posted JOIN weighted ON weighted.concept = posted.concept
-    WHERE posted.matches
+    {parts}
 ), candidate AS MATERIALIZED (
     {candidates}
 ), common AS (

@@ -12,6 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from sightline.storage.text.numbers import read_number
+from sightline.storage.text.word_forms import simplify_chinese
+
 _HAN = (
     r"\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     r"\U00020000-\U0003ffff"
@@ -26,12 +29,14 @@ _MARKS = (
 )
 
 HAN = re.compile(f"[{_HAN}]")
+HAN_OR_HANGUL = re.compile(f"[{_HAN}{_HANGUL}]")
 UNSPACED = re.compile(f"[{_HAN}{_UNSPACED}]")
 KANA = re.compile(f"[{_KANA}]")
 SPACED_WORD = re.compile(rf"(?:(?![{_HAN}{_UNSPACED}])[^\W\d_])+")
 
 _CHAR = rf"(?:(?![{_HAN}{_HANGUL}{_UNSPACED}_])[\w{_MARKS}])"
-_JOINT = r"(?:[-‐‑–./'’+&@#]|(?<=\d)[,:](?=\d))"
+# A colon joins a time and the pairs of a MAC address; an underscore joins words of an identifier.
+_JOINT = r"(?:[-‐‑–./'’+&@#_]|(?<=\d)[,:](?=\d)|(?<=[\da-f]):(?=[\da-f]{2}(?!\w)))"
 # At most 8 joints: a part number has few, and an endless "a-a-a-..." is just words.
 _LEXEME = re.compile(
     rf"(?P<han>[{_HAN}]+)"
@@ -42,10 +47,9 @@ _LEXEME = re.compile(
 )
 _PLAIN = re.compile(rf"[^\W\d_{_MARKS}][^\W\d_]*(?:[{_MARKS}]+[^\W\d_]*)*")
 _POSSESSIVE = re.compile(r"['’]s$")
-_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_CAMEL = re.compile(r"(?<=[a-z\d])(?=[A-Z][a-z])")
 _PART = re.compile(rf"\d+(?:\.\d+)?|(?:[^\W\d_]|[{_MARKS}])+")
-_SEPARATOR = re.compile(rf"[^\w{_MARKS}]+")
+_SEPARATOR = re.compile(rf"[^\w{_MARKS}]+|_+")
 
 #: jieba takes quadratic time on a run without punctuation.
 _MAX_SEGMENTED_CHARS = 1_000
@@ -55,13 +59,25 @@ _segmenter_lock = threading.Lock()
 class Lexeme(NamedTuple):
     """One position of the text.
 
-    ``word`` may be stemmed. ``names`` are terms without stemming: numbers, part numbers, Chinese
-    words. ``grams`` are for recall only and do not count as words.
+    ``word`` may be stemmed. ``names`` are more terms: part numbers, Chinese words. ``values`` are
+    the meanings of a number, any of which stands for it; ``names`` has its printed form.
+    ``grams`` are for recall only and do not count as words. ``ends`` are the names that end here:
+    "iPhone 15" has the adjacent words "iphone" and "15". ``is_code`` marks the letters of a part
+    number, which say little without its digits. ``continues``: a part after the first.
     """
 
     word: str | None = None
     names: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     grams: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    is_code: bool = False
+    continues: bool = False
+
+
+def separate_camel_case(text: str) -> str:
+    """Write ``getUserById`` as ``get_User_By_Id``, before the case is folded."""
+    return _CAMEL.sub("_", text)
 
 
 def tokenize(text: str) -> Iterator[Lexeme]:
@@ -85,6 +101,7 @@ def tokenize(text: str) -> Iterator[Lexeme]:
 
 def _han(run: str) -> Iterator[Lexeme]:
     """Yield the words, each with the character pairs that start in it."""
+    run = simplify_chinese(run)
     with _segmenter_lock:  # load once
         segmenter = _segmenter()
     for part_start in range(0, len(run), _MAX_SEGMENTED_CHARS):
@@ -100,14 +117,10 @@ def _word(run: str) -> Iterator[Lexeme]:
     run = _POSSESSIVE.sub("", run)
     if _PLAIN.fullmatch(run):
         yield Lexeme(word=run)
-        return
-    if _GROUPED.fullmatch(run):  # 1,299.00 is the number 1299
-        run = run.replace(",", "")
-    if _NUMBER.fullmatch(run):
-        short = run.rstrip("0").rstrip(".") if "." in run else run
-        yield Lexeme(names=(run,) if short == run else (run, short))
-        return
-    yield from _compound(run)
+    elif values := read_number(run):
+        yield Lexeme(names=() if values == (run,) else (run,), values=values)
+    else:
+        yield from _compound(run)
 
 
 def _compound(run: str) -> Iterator[Lexeme]:
@@ -116,13 +129,19 @@ def _compound(run: str) -> Iterator[Lexeme]:
     joined = _SEPARATOR.sub("", run)
     exact = any(char.isdigit() for char in run) or run.endswith(("+", "#"))  # c++ is not c
     variants = dict.fromkeys([run, joined] if exact else [joined])
-    names = tuple(name for name in variants if name and name not in parts)
+    whole_names = tuple(name for name in variants if name and name not in parts)
     for index, part in enumerate(parts or [""]):
-        whole = names if index == 0 else ()
+        whole = whole_names if index == 0 else ()
+        ends = whole_names if index == len(parts) - 1 > 0 else ()
         if _PLAIN.fullmatch(part):
-            yield Lexeme(word=part, names=whole)
+            yield Lexeme(word=part, names=whole, ends=ends, is_code=exact, continues=index > 0)
+        elif values := read_number(part):
+            printed = () if values == (part,) else (part,)
+            names = (*whole, *printed)
+            yield Lexeme(names=names, values=values, ends=ends, continues=index > 0)
         elif part or whole:
-            yield Lexeme(names=(*whole, part) if part else whole)
+            names = (*whole, part) if part else whole
+            yield Lexeme(names=names, ends=ends, continues=index > 0)
 
 
 def _character_pairs(run: str) -> list[str]:

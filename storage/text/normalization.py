@@ -26,13 +26,25 @@ def normalize(text: str, max_chars: int) -> str:
     return folded if folded.isascii() else normalize_form("NFKC", folded)[:max_chars]
 
 
+#: Letters that Unicode does not decompose, and Arabic letters that are often exchanged.
+_FOLDED = str.maketrans("ıłđðħŋŧĸøىیکة", "ilddhntkoييكه", "ـ")
+_FOLDED |= str.maketrans({"æ": "ae", "œ": "oe", "þ": "th"})
+#: How German and Nordic words are written without the letters.
+_SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae"})
+
+
 def fold_accents(word: str) -> str:
-    """Remove combining marks: ``café`` becomes ``cafe``."""
+    """Remove marks and unite letters: ``café`` becomes ``cafe``, ``œuf`` becomes ``oeuf``."""
     if word.isascii():
         return word
-    decomposed = normalize_form("NFD", word)
+    decomposed = normalize_form("NFD", word.translate(_FOLDED))
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     return normalize_form("NFC", bare)
+
+
+def spell_out_umlauts(word: str) -> str:
+    """Write umlauts with two letters: ``müller`` becomes ``mueller``."""
+    return word if word.isascii() else word.translate(_SPELLED_OUT)
 
 
 def storable(text: str) -> str:

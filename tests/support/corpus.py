@@ -17,7 +17,7 @@ from sightline.storage.interfaces import ImageEncoder, Vectors
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.text.analyzer import analyze
+from sightline.storage.text.analyzer import analyze, is_word
 from sightline.storage.types import Level
 
 Box = tuple[float, float, float, float]
@@ -161,6 +161,11 @@ class Corpus:
             "SELECT term, %s, frequency FROM unnest(%s::text[], %s::smallint[]) "
             "AS t (term, frequency)",
             [row[0], list(analysis.frequencies), list(analysis.frequencies.values())],
+        )
+        await connection.execute(
+            "INSERT INTO vocabulary SELECT %s, term FROM unnest(%s::text[]) AS t (term) "
+            "ON CONFLICT DO NOTHING",
+            [owner.id, list(filter(is_word, analysis.frequencies))],
         )
         (vector,) = await self.encoder.encode_texts([text])
         await self._vector(

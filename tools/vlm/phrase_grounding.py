@@ -11,7 +11,7 @@ from PIL import Image
 
 from sightline.storage.errors import ModelUnavailableError
 from sightline.storage.records.assets import AssetTextLine
-from sightline.storage.text.analyzer import parse_phrase
+from sightline.storage.text.phrases import parse_phrase
 from sightline.tools.boxes.box_parser import BoxStatus, ParsedBox, parse_boxes
 from sightline.tools.boxes.geometry import Size, to_pixels
 from sightline.tools.vlm.phrase_lines import PhraseMatches, TextBox, find_phrase

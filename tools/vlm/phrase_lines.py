@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.storage.text.analyzer import Phrase, phrase_positions
+from sightline.storage.text.phrases import Phrase, phrase_positions
 from sightline.storage.types import Box
 
 #: Characters of all lines in which a phrase is searched: it runs in the event loop.

@@ -30,7 +30,7 @@ from sightline.storage.retrieval.filters.filter_language import Comparison, Filt
 from sightline.storage.retrieval.filters.source_names import complete_source_names
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import ResultLevel, Selection
-from sightline.storage.text.analyzer import parse_phrases
+from sightline.storage.text.phrases import parse_phrases
 from sightline.storage.types import PASSAGE_KINDS, Level
 from sightline.storage.unicode_forms import normalize_name
 

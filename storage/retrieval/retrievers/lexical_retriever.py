@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import count
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -15,10 +14,8 @@ from psycopg.rows import class_row
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.retrieval.filters.search_scope import SearchScope
-from sightline.storage.retrieval.retrievers.lexical_significance import (
-    LexicalSignificance,
-    content_flags,
-)
+from sightline.storage.retrieval.retrievers.lexical_significance import LexicalSignificance
+from sightline.storage.retrieval.retrievers.near_words import NearWord, find_near_words
 from sightline.storage.retrieval.search_caches import SearchCaches, counting_ttl
 from sightline.storage.retrieval.search_types import (
     Hit,
@@ -27,12 +24,15 @@ from sightline.storage.retrieval.search_types import (
     RetrieverResult,
     best_per_key,
 )
-from sightline.storage.text.analyzer import (
+from sightline.storage.text.analyzer import find_word, is_word, quote_term
+from sightline.storage.text.dates import ORDER_TERMS
+from sightline.storage.text.phrases import Phrase, parse_phrases
+from sightline.storage.text.query_analysis import (
     MAX_QUERY_TERMS,
+    QueryTerm,
+    QueryWord,
     TextQuery,
     analyze_query,
-    parse_phrases,
-    quote_term,
 )
 
 _SQL = load_sql("retrieval")
@@ -52,15 +52,10 @@ _CANDIDATES = 400
 _ADJACENCY_CANDIDATES = 50
 _MAX_EXPANSIONS = 200
 _LAST_CHARACTER = "\U0010ffff"
-
-
-class _Term(NamedTuple):
-    """A term to search; ``concept`` is the position of the query's term."""
-
-    term: str
-    concept: int
-    weight: float
-    is_content: bool
+_MAX_NOTED_WORDS = 3
+_MAX_COUNTED_DATES = 1_000
+_MIN_ORDER_RATIO = 4
+"""So many more dates must have one order of day and month than the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +86,88 @@ class LexicalRetriever:
         query = analyze_query(self.query)
         if not query:
             return RetrieverResult((), notes=("The query has no word to search for in text.",))
-        notes: tuple[str, ...] = ()
-        if query.truncated:
-            notes = (f"Text search used only the first {MAX_QUERY_TERMS} terms of the query.",)
+        phrases = parse_phrases(self.query)
+        near: Mapping[QueryWord, Sequence[NearWord]] = {}
+        surfaces: Mapping[str, str] = {}
         async with self.database.connection(autocommit=True) as connection:
             ids = None if self.scope.all_collections else self.scope.collection_ids
             passages, mean_length = await passage_statistics(connection, ids, self.caches)
             if not passages:
-                return RetrieverResult((), notes=notes)
-            parameters = await self._parameters(connection, query, passages, mean_length)
-            async with connection.cursor(row_factory=class_row(_RankedRow)) as cursor:
-                # A prepared statement gets one generic plan that does not know the number of
-                # postings of these terms, and takes five times as long.
-                statement = lexical_statement(self.scope, self.level)
-                await cursor.execute(statement, parameters, prepare=False)
-                rows = await cursor.fetchall()
-        if not rows and (quoted := [repr(each.text) for each in parse_phrases(self.query)]):
-            notes += (f"No text contains the quoted phrases: {', '.join(quoted)}.",)
+                return RetrieverResult(())
+            terms = await self._readable_terms(connection, query)
+            parameters = await self._parameters(connection, query, terms, passages, mean_length)
+            rows = await self._search(connection, parameters)
+            missing = [] if phrases else _missing_words(query, parameters, rows)
+            if missing:
+                near = await find_near_words(connection, missing, self.scope.collection_ids)
+            if near:
+                _add_near_words(parameters, near)
+                rows = await self._search(connection, parameters)
+                surfaces = await self._surfaces(connection, near)
+        notes = _notes(query if not phrases else replace(query, negations=()), near, surfaces)
         if not rows:
-            return RetrieverResult((), notes=notes)
+            return RetrieverResult((), notes=(*notes, self._note_on_nothing(query, phrases)))
         significance = LexicalSignificance.of(
             query,
-            missing=set(parameters["concepts"]).difference(rows[0].concepts),
+            found=set(rows[0].concepts),
+            nearness={word: found[0].weight for word, found in near.items()},
             content=rows[0].query_content,
             passages=passages,
         )
         return RetrieverResult(best_per_key(self._hits(rows, passages, significance)), notes=notes)
+
+    async def _search(
+        self, connection: Connection, parameters: Mapping[str, Any]
+    ) -> list[_RankedRow]:
+        concepts = parameters["concepts"]
+        statement = lexical_statement(
+            self.scope, self.level, has_alternatives=len(set(concepts)) < len(concepts)
+        )
+        async with connection.cursor(row_factory=class_row(_RankedRow)) as cursor:
+            # A prepared statement gets one generic plan that does not know the number of
+            # postings of these terms, and takes five times as long.
+            await cursor.execute(statement, parameters, prepare=False)
+            return await cursor.fetchall()
+
+    async def _readable_terms(self, connection: Connection, query: TextQuery) -> list[QueryTerm]:
+        """Return the terms without the readings of dates that the collections do not use."""
+        if not any(term.order for term in query.terms):
+            return list(query.terms)
+        params = {
+            "terms": list(ORDER_TERMS.values()),
+            "collections": self.scope.collection_ids,
+            "max_count": _MAX_COUNTED_DATES,
+        }
+        cursor = await connection.execute(_SQL["date_orders"], params)
+        counts: dict[str, int] = dict(await cursor.fetchall())
+        proofs = {order: counts.get(term, 0) for order, term in ORDER_TERMS.items()}
+        unused = {
+            order
+            for order, count in proofs.items()
+            if count * _MIN_ORDER_RATIO <= sum(proofs.values()) - count > 0
+        }
+        return [term for term in query.terms if term.order not in unused]
+
+    async def _surfaces(
+        self, connection: Connection, near: Mapping[QueryWord, Sequence[NearWord]]
+    ) -> dict[str, str]:
+        """Return a word of a text for each first near term, which may be a stem."""
+        params = {
+            "terms": [found[0].term for found in near.values()],
+            "collections": self.scope.collection_ids,
+        }
+        cursor = await connection.execute(_SQL["text_with_term"], params)
+        return {term: find_word(text, term) or term for term, text in await cursor.fetchall()}
+
+    def _note_on_nothing(self, query: TextQuery, phrases: Sequence[Phrase]) -> str:
+        if phrases:
+            quoted = ", ".join(repr(each.text) for each in phrases)
+            return f"No text contains the quoted phrases: {quoted}."
+        words = [repr(word.text) for word in query.words if word.is_content]
+        listed = ", ".join(words[:_MAX_NOTED_WORDS]) + (
+            ", …" if len(words) > _MAX_NOTED_WORDS else ""
+        )
+        return f"No text that was searched contains {listed}."
 
     def _hits(
         self, rows: Sequence[_RankedRow], passages: int, significance: LexicalSignificance
@@ -154,18 +205,19 @@ class LexicalRetriever:
         return hits
 
     async def _parameters(
-        self, connection: Connection, query: TextQuery, passages: int, mean_length: float
+        self,
+        connection: Connection,
+        query: TextQuery,
+        terms: Sequence[QueryTerm],
+        passages: int,
+        mean_length: float,
     ) -> dict[str, Any]:
-        contents = content_flags(query)
-        leading = [
-            _Term(*each)
-            for each in zip(query.terms, count(), query.weights, contents, strict=False)
-        ]
-        common: list[_Term] = []
+        leading = list(terms)
+        common: list[QueryTerm] = []
         shares: list[float] = []
         if passages > _SMALL_SCOPE_PASSAGES:
             total, _ = await passage_statistics(connection, None, self.caches)
-            counts = await term_counts(connection, query.terms, self.caches)
+            counts = await term_counts(connection, [each.term for each in terms], self.caches)
             by_count = sorted(leading, key=lambda each: counts[each.term])
             leading = []
             postings = 0
@@ -180,8 +232,8 @@ class LexicalRetriever:
             end = term.term + _LAST_CHARACTER
             params = {"prefix": term.term, "end": end, "max_terms": _MAX_EXPANSIONS}
             longer = await fetch_values(connection, _SQL["terms_with_prefix"], params)
-            leading += [_Term(each, term.concept, 1.0, term.is_content) for each in longer]
-        quoted = [quote_term(term) for term in query.terms]
+            leading += [term._replace(term=each, weight=1.0) for each in longer]
+        pairs = [(query.terms[one], query.terms[other]) for one, other in query.word_pairs]
         return {
             **self.scope.condition.parameters,
             "terms": [each.term for each in leading],
@@ -192,9 +244,11 @@ class LexicalRetriever:
             "common_weights": [each.weight for each in common],
             "common_contents": [each.is_content for each in common],
             "shares": shares,
-            "pairs": [f"{quoted[one]} <-> {quoted[other]}" for one, other in query.word_pairs],
-            "firsts": [one for one, _ in query.word_pairs],
-            "seconds": [other for _, other in query.word_pairs],
+            "pairs": [
+                f"{quote_term(one.term)} <-> {quote_term(other.term)}" for one, other in pairs
+            ],
+            "firsts": [one.concept for one, _ in pairs],
+            "seconds": [other.concept for _, other in pairs],
             "adjacency_bonus": ADJACENCY_BONUS,
             "adjacency_candidates": _ADJACENCY_CANDIDATES,
             "passages": passages,
@@ -250,23 +304,83 @@ async def term_counts(
     return counts
 
 
-def lexical_statement(scope: SearchScope, level: ResultLevel) -> sql.Composed:
-    """Build the BM25 statement for a scope; statistics ignore the scope's filter."""
+def lexical_statement(
+    scope: SearchScope, level: ResultLevel, *, has_alternatives: bool = False
+) -> sql.Composed:
+    """Build the BM25 statement for a scope; statistics ignore the scope's filter.
+
+    ``has_alternatives`` says that several terms may stand for one concept.
+    """
     conditions = [scope.condition.sql]
     if scope.kinds:
         conditions.append(sql.SQL("p.kind = ANY (%(kinds)s)"))
     saturation = sql.SQL(_SQL["saturation"])
+    parts = sql.SQL(_SQL["parts"]).format(
+        saturation=saturation.format(
+            frequency=sql.SQL("posted.frequency"), length=sql.SQL("posted.token_count")
+        )
+    )
+    if has_alternatives:
+        parts = sql.SQL(_SQL["united_parts"]).format(parts=parts)
     return sql.SQL(_SQL["lexical"]).format(
+        parts=parts,
+        count=sql.SQL("count(DISTINCT id)" if has_alternatives else "count(*)"),
         condition=sql.SQL(" AND ").join(conditions),
         scope=sql.SQL(
             "true" if scope.all_collections else "p.collection_id = ANY (%(collections)s)"
         ),
         joins=sql.SQL(_SQL["passage_joins"] if scope.condition else ""),
         candidates=sql.SQL(_SQL["best_assets" if level == "asset" else "best_passages"]),
-        saturation=saturation.format(
-            frequency=sql.SQL("posted.frequency"), length=sql.SQL("posted.token_count")
-        ),
         common_saturation=saturation.format(
             frequency=sql.SQL("o.frequency"), length=sql.SQL("candidate.token_count")
         ),
     )
+
+
+def _missing_words(
+    query: TextQuery, parameters: Mapping[str, Any], rows: Sequence[_RankedRow]
+) -> list[QueryWord]:
+    """Return the content words that no text contains, or that may be so if there is no row.
+
+    A text with short parts of a part number ("7" of "A0B7") does not contain it.
+    """
+    requested = set(parameters["concepts"])
+    found = set(rows[0].concepts) if rows else set()
+    found &= {each.concept for each in query.terms if is_word(each.term) or not each.term.isascii()}
+    return [
+        word
+        for word in query.words
+        if word.is_content and found.isdisjoint(word.concepts) and requested >= {*word.concepts}
+    ]
+
+
+def _add_near_words(
+    parameters: dict[str, Any], near: Mapping[QueryWord, Sequence[NearWord]]
+) -> None:
+    known = set(parameters["terms"])
+    for word, found in near.items():
+        for term in found:
+            if term.term not in known:
+                known.add(term.term)
+                parameters["terms"].append(term.term)
+                parameters["concepts"].append(word.concepts[0])
+                parameters["weights"].append(term.weight)
+                parameters["contents"].append(True)
+
+
+def _notes(
+    query: TextQuery,
+    near: Mapping[QueryWord, Sequence[NearWord]],
+    surfaces: Mapping[str, str],
+) -> tuple[str, ...]:
+    notes: list[str] = []
+    if query.truncated:
+        notes.append(f"Text search used only the first {MAX_QUERY_TERMS} terms of the query.")
+    notes += [
+        f"No text contains {word.text!r}. Searched {surfaces.get(found[0].term)!r}."
+        for word, found in list(near.items())[:_MAX_NOTED_WORDS]
+    ]
+    if query.negations:
+        words = ", ".join(map(repr, query.negations))
+        notes.append(f"Search ignores {words}: hits may have what the query excludes.")
+    return tuple(notes)

@@ -10,7 +10,8 @@ from reportlab.pdfgen.canvas import Canvas
 
 from sightline.storage.db.pool import Database
 from sightline.storage.records.assets import AssetTextLine
-from sightline.storage.text.analyzer import analyze, parse_phrase
+from sightline.storage.text.analyzer import analyze
+from sightline.storage.text.phrases import parse_phrase
 from sightline.storage.types import Box
 from sightline.tools.vlm.phrase_grounding import locate_text
 from tests.support.media import pdf

@@ -7,7 +7,7 @@ import pytest
 from sightline.storage.db.pool import Database
 from sightline.storage.retrieval import ImageSearch, PassageSearch
 from sightline.storage.retrieval.search_types import ImageRequest, PassageRequest
-from sightline.storage.text.analyzer import MAX_PHRASES, parse_phrases, remove_quotes
+from sightline.storage.text.phrases import MAX_PHRASES, parse_phrases, remove_quotes
 from tests.support.corpus import Corpus, id_of
 
 TEXTS = [

@@ -1,0 +1,172 @@
+"""Finds the words of a collection that are near a word of the query that no text contains.
+
+Near is a word at a small edit distance ("mecanic", "mechanic"), one that begins or ends with the
+query's word ("12345" of "INC0012345"), or one with the same beginning ("задержка",
+"задерживаются"). Candidates come from ranges of the vocabulary, in both directions: of two words at
+edit distance one, the first or the last half is equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sightline.storage.db.queries import Connection, load_sql
+from sightline.storage.text.analyzer import is_word
+from sightline.storage.text.query_analysis import QueryWord
+
+_SQL = load_sql("retrieval")
+MAX_NEAR_WORDS = 8
+"""Words that stand for one word of the query."""
+_MAX_MISSING_WORDS = 8
+_MAX_CANDIDATES = 2_000  # of each range
+_MIN_AFFIX_CHARS = 4
+_TWO_EDITS_CHARS = 8
+_MIN_AFFIX_CHARS_OF_OTHER_SCRIPTS = 3
+_MAX_LONGER = 6  # characters of an ending
+_LAST_CHARACTER = "\U0010ffff"
+# The share of the word's weight that a near word keeps.
+_ONE_EDIT, _TWO_EDITS, _AFFIX = 0.8, 0.6, 0.6
+#: By the share of the word that is the beginning of the near word as well.
+_STEMS = ((0.7, 0.4), (0.5, 0.3))
+
+
+class NearWord(NamedTuple):
+    """A term near a word of the query; ``weight`` 0 to 1 says how near."""
+
+    term: str
+    weight: float
+
+
+class _Range(NamedTuple):
+    """Terms that begin (or end, if reversed) with ``start``."""
+
+    word: str
+    start: str
+    is_reversed: bool
+    min_chars: int
+    max_chars: int
+
+
+async def find_near_words(
+    connection: Connection, words: Sequence[QueryWord], collection_ids: Sequence[int]
+) -> dict[QueryWord, list[NearWord]]:
+    """Return the nearest words of the collections for each word that has any.
+
+    A word that the collections contain has none.
+    """
+    wanted = {
+        word.term: word
+        for word in words[:_MAX_MISSING_WORDS]
+        if word.term is not None and is_word(word.term)
+    }
+    ranges = [each for term in wanted for each in _ranges(term)]
+    if not ranges:
+        return {}
+    params = {name: [getattr(each, name) for each in ranges] for name in _Range._fields}
+    params["ends"] = [each.start + _LAST_CHARACTER for each in ranges]
+    params["collections"] = list(collection_ids)
+    params["max_candidates"] = _MAX_CANDIDATES
+    candidates: defaultdict[str, set[str]] = defaultdict(set)
+    cursor = await connection.execute(_SQL["near_terms"], params)
+    for word, term in await cursor.fetchall():
+        candidates[word].add(term)
+    near = {wanted[term]: _nearest(term, found) for term, found in candidates.items()}
+    return {word: found for word, found in near.items() if found}
+
+
+def _ranges(term: str) -> Iterator[_Range]:
+    size = len(term)
+    yield _Range(term, term, False, size, 1_000)
+    if size < _min_affix_chars(term):
+        return
+    yield _Range(term, term[::-1], True, size, 1_000)
+    if _has_digit(term):
+        return
+    edits = _max_edits(term)
+    piece = size // 2 if edits == 1 else max(size // 3, 3)
+    yield _Range(term, term[:piece], False, size - edits, size + edits)
+    yield _Range(term, term[::-1][:piece], True, size - edits, size + edits)
+    stem = term[: _stem_chars(term, _STEMS[-1][0])]
+    yield _Range(term, stem, False, len(stem), size + _MAX_LONGER)
+
+
+def _nearest(term: str, candidates: set[str]) -> list[NearWord]:
+    if term in candidates:
+        return []
+    found = [NearWord(each, nearness(term, each)) for each in candidates]
+    best = max((each.weight for each in found), default=0.0)
+    nearest = [each for each in found if each.weight == best > 0]
+    return sorted(nearest, key=lambda each: (abs(len(each.term) - len(term)), each.term))[
+        :MAX_NEAR_WORDS
+    ]
+
+
+def nearness(word: str, other: str) -> float:
+    """Return 0 (unrelated) to 1: how near another word is to a word of a query.
+
+    Numbers and part numbers are near only if one begins or ends with the other: one digit makes
+    another number.
+    """
+    if not _has_digit(word) and not _has_digit(other):
+        distance = edit_distance(word, other, _max_edits(word))
+        if distance is not None:
+            return (1.0, _ONE_EDIT, _TWO_EDITS)[distance]
+    if len(word) < _min_affix_chars(word):
+        return 0.0
+    if other.startswith(word) or other.endswith(word):
+        return _AFFIX
+    if _has_digit(word):
+        return 0.0
+    stems = (each for each in _STEMS if other.startswith(word[: _stem_chars(word, each[0])]))
+    return next((weight for _, weight in stems), 0.0)
+
+
+def edit_distance(word: str, other: str, limit: int) -> int | None:
+    """Return the number of edits up to a limit of 0 to 2, else None.
+
+    An edit inserts, deletes or replaces a character, or swaps two neighbors (optimal string
+    alignment).
+    """
+    if abs(len(word) - len(other)) > limit:
+        return None
+    start = 0
+    shorter = min(len(word), len(other))
+    while start < shorter and word[start] == other[start]:
+        start += 1
+    word, other = word[start:], other[start:]
+    while word and other and word[-1] == other[-1]:
+        word, other = word[:-1], other[:-1]
+    if not word or not other:
+        distance = len(word) + len(other)
+        return distance if distance <= limit else None
+    if limit == 0:
+        return None
+    # The first characters differ: try each edit on them.
+    edits = [(word[1:], other), (word, other[1:]), (word[1:], other[1:])]
+    if word[:2] == other[1::-1] and len(word) > 1 and len(other) > 1:
+        edits.append((word[2:], other[2:]))
+    rests = [edit_distance(*each, limit - 1) for each in edits]
+    best = min((each for each in rests if each is not None), default=None)
+    return None if best is None else best + 1
+
+
+def _max_edits(word: str) -> int:
+    if len(word) < _min_affix_chars(word):
+        return 0
+    return 2 if len(word) >= _TWO_EDITS_CHARS else 1
+
+
+def _stem_chars(word: str, share: float) -> int:
+    return max(_min_affix_chars(word), math.ceil(share * len(word)))
+
+
+def _min_affix_chars(word: str) -> int:
+    """Return the length of a word that says enough: words of other scripts are shorter."""
+    return _MIN_AFFIX_CHARS if word.isascii() else _MIN_AFFIX_CHARS_OF_OTHER_SCRIPTS
+
+
+def _has_digit(word: str) -> bool:
+    return any(char.isdigit() for char in word)

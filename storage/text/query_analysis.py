@@ -1,0 +1,220 @@
+"""Analyzes a query: the terms to search, what each stands for and how much it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sightline.storage.text.analyzer import limit_length, normalize_words, stem_term
+from sightline.storage.text.dates import DayOrder, FoundDate, find_dates, query_terms
+from sightline.storage.text.lexer import HAN_OR_HANGUL, Lexeme, tokenize
+from sightline.storage.text.normalization import fold_accents, spell_out_umlauts
+from sightline.storage.text.numbers import SpacedNumber, find_spaced_numbers, read_number
+from sightline.storage.text.word_forms import is_function_word
+
+MAX_QUERY_CHARS = 131_072
+_MAX_ANALYZED_CHARS = 10_000
+"""Of a longer query, the first ones. Analysis runs in the event loop."""
+MAX_QUERY_TERMS = 256
+"""Distinct terms that rank. Of a longer query, the first ones."""
+MAX_WORD_PAIRS = 16
+"""Adjacent word pairs that rank. Of a longer query, the first ones."""
+SPELLING_WEIGHT = 0.4
+"""Weight of a Chinese character pair beside its word, of a number as printed beside its value, and
+of a word with its accents beside the one without."""
+FUNCTION_WEIGHT = 0.1
+"""Weight of function words, and of the parts of a date. They are rare in receipts and in labels, so
+their rarity says nothing."""
+_NEGATIONS = frozenset(
+    {"not", "no", "without", "except", "never", "isn", "aren", "don", "doesn"}
+    | {"nicht", "ohne", "kein", "keine", "keinen", "sans", "pas", "sin", "senza", "sem", "zonder"}
+    | {"без", "не", "不", "不是", "没", "没有", "无", "非", "除了"}
+)
+
+
+class QueryTerm(NamedTuple):
+    """A term to search; terms of one ``concept`` stand for the same.
+
+    ``weight`` is 0 to 1. ``is_content`` is False for what says nothing about the content. ``order``
+    is the order of day and month in which a text must have been written.
+    """
+
+    term: str
+    concept: int
+    weight: float
+    is_content: bool
+    order: DayOrder | None = None
+
+
+class QueryWord(NamedTuple):
+    """A word, number, part number or date of the query.
+
+    Each of ``concepts`` stands for it. ``term`` is what near words are compared with; None if
+    nothing can be near, as to a date.
+    """
+
+    text: str
+    concepts: tuple[int, ...]
+    is_content: bool
+    term: str | None = None
+
+    def extended(self, concepts: Iterable[int]) -> QueryWord:
+        return self._replace(concepts=(*self.concepts, *concepts))
+
+    def of_content(self, contents: Set[int]) -> QueryWord:
+        """Return the word with those concepts only that say something, if it has any."""
+        concepts = tuple(each for each in dict.fromkeys(self.concepts) if each in contents)
+        return self._replace(concepts=concepts or self.concepts, is_content=bool(concepts))
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    """The terms of a query.
+
+    ``prefixes`` are single Chinese or Korean characters: they match any term that starts with one.
+    ``word_pairs`` are adjacent words, as indexes into ``terms``. ``negations`` are words such as
+    "not", which search does not understand. ``truncated``: the query was too long to use all of it.
+    """
+
+    terms: tuple[QueryTerm, ...]
+    words: tuple[QueryWord, ...]
+    prefixes: frozenset[str]
+    word_pairs: tuple[tuple[int, int], ...]
+    negations: tuple[str, ...]
+    truncated: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.terms)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(each.term for each in self.terms)
+
+
+def analyze_query(text: str) -> TextQuery:
+    """Analyze a query. Accepts any text; without words the result has no terms.
+
+    If all words are function words ("The Who"), all of them count.
+    """
+    builder = _Builder()
+    for part, is_inside in _parts(normalize_words(text, _MAX_ANALYZED_CHARS)):
+        if len(builder.terms) >= MAX_QUERY_TERMS:
+            builder.truncated = True
+            break
+        if isinstance(part, Lexeme):
+            builder.add_lexeme(part, is_inside)
+        else:
+            builder.add_expression(part)
+    builder.truncated |= len(text) > _MAX_ANALYZED_CHARS
+    return builder.build()
+
+
+def _parts(text: str) -> Iterator[tuple[Lexeme | FoundDate | SpacedNumber, bool]]:
+    """Yield dates, spaced numbers and all lexemes; True for lexemes inside of the former."""
+    spans: list[FoundDate | SpacedNumber] = [*find_dates(text), *find_spaced_numbers(text)]
+    end = 0
+    for span in sorted(spans, key=lambda each: each.start):
+        if span.start < end:
+            continue
+        yield from ((lexeme, False) for lexeme in tokenize(text[end : span.start]))
+        yield span, False
+        yield from ((lexeme, True) for lexeme in tokenize(text[span.start : span.end]))
+        end = span.end
+    yield from ((lexeme, False) for lexeme in tokenize(text[end:]))
+
+
+@dataclass(slots=True)
+class _Builder:
+    terms: dict[str, QueryTerm] = field(default_factory=dict)
+    words: list[QueryWord] = field(default_factory=list)
+    prefixes: set[str] = field(default_factory=set)
+    pairs: dict[tuple[str, str], None] = field(default_factory=dict)
+    negations: dict[str, None] = field(default_factory=dict)
+    truncated: bool = False
+    _previous: str | None = None
+    _concepts: int = 0
+
+    def add_lexeme(self, lexeme: Lexeme, is_inside: bool) -> None:
+        text = lexeme.word or next(iter((*lexeme.names, *lexeme.values)), "")
+        is_content = not (is_inside or is_function_word(text))
+        if fold_accents(text) in _NEGATIONS:
+            self.negations[text] = None
+        weight = 1.0 if is_content else FUNCTION_WEIGHT
+        main = _main_terms(lexeme)
+        concepts: list[int] = []
+        if main:
+            own = SPELLING_WEIGHT if lexeme.is_code else weight
+            concepts.append(self._add(dict.fromkeys(main), own, is_content and not lexeme.is_code))
+        of_spelling = SPELLING_WEIGHT * weight
+        for name in map(stem_term, lexeme.names):
+            is_printed = bool(lexeme.values) and read_number(name) == lexeme.values
+            own = of_spelling if is_printed else weight
+            concepts.append(self._add({name: None}, own, is_content and not is_printed))
+        if lexeme.word is not None and not lexeme.word.isascii():
+            concepts.append(self._add({limit_length(lexeme.word): None}, of_spelling, False))
+        concepts += [self._add({gram: None}, of_spelling, is_content) for gram in lexeme.grams]
+        if (
+            len(lexeme.grams) == 1
+            and lexeme.names == lexeme.grams
+            and HAN_OR_HANGUL.fullmatch(text)
+        ):
+            self.prefixes.add(text)
+        key = (*main, *map(stem_term, lexeme.names))
+        if self._previous is not None and key and self._previous != key[0]:
+            self.pairs[self._previous, key[0]] = None
+        self._previous = key[0] if key else None
+        if lexeme.continues and self.words:
+            self.words[-1] = self.words[-1].extended(concepts)
+        elif concepts:
+            names = [name for name in lexeme.names if not read_number(name)] or [text]
+            term = stem_term(names[-1]) if names[-1] != text else key[0]
+            self.words.append(QueryWord(names[0], tuple(concepts), is_content, term))
+
+    def add_expression(self, found: FoundDate | SpacedNumber) -> None:
+        if isinstance(found, SpacedNumber):
+            concept = self._add({found.value: None}, 1.0, True)
+            self.words.append(QueryWord(found.value, (concept,), True, found.value))
+        else:
+            concept = self._add(query_terms(found), 1.0, True)
+            self.words.append(QueryWord(found.readings[0].date, (concept,), True, None))
+
+    def build(self) -> TextQuery:
+        terms = list(self.terms.values())[:MAX_QUERY_TERMS]
+        contents = {each.concept for each in terms if each.is_content}
+        words = [each.of_content(contents) for each in dict.fromkeys(self.words)]
+        if not any(each.is_content for each in terms):
+            terms = [
+                each._replace(is_content=True, weight=min(each.weight / FUNCTION_WEIGHT, 1.0))
+                for each in terms
+            ]
+            words = [each._replace(is_content=True) for each in words]
+        index = {each.term: position for position, each in enumerate(terms)}
+        pairs = [(index[one], index[two]) for one, two in self.pairs if {one, two} <= index.keys()]
+        return TextQuery(
+            terms=tuple(terms),
+            words=tuple(words),
+            prefixes=frozenset(self.prefixes),
+            word_pairs=tuple(pairs[:MAX_WORD_PAIRS]),
+            negations=tuple(self.negations) if len(self.words) > len(self.negations) else (),
+            truncated=self.truncated,
+        )
+
+    def _add(
+        self, alternatives: Mapping[str, DayOrder | None], weight: float, is_content: bool
+    ) -> int:
+        """Add terms of one concept and return it; terms of an earlier concept keep theirs."""
+        known = next((self.terms[each] for each in alternatives if each in self.terms), None)
+        concept = self._concepts if known is None else known.concept
+        self._concepts += known is None
+        for term, order in alternatives.items():
+            self.terms.setdefault(term, QueryTerm(term, concept, weight, is_content, order))
+        return concept
+
+
+def _main_terms(lexeme: Lexeme) -> tuple[str, ...]:
+    """Return the terms any of which stands for the lexeme."""
+    if lexeme.word is None:
+        return lexeme.values
+    spellings = (fold_accents(lexeme.word), spell_out_umlauts(lexeme.word))
+    return tuple(dict.fromkeys(map(stem_term, spellings)))
