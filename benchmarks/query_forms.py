@@ -11,7 +11,8 @@ of OCR, which takes minutes.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.environment import temporary_settings
@@ -28,32 +29,25 @@ from benchmarks.search_quality.receipt_queries import load_receipts, receipt_que
 from benchmarks.search_quality.search_session import (
     SEARCH_TOOLS,
     SearchSession,
-    SearchTool,
     open_session,
 )
 from sightline.server.config import Settings
 
-_Outcomes = dict[SearchTool, list[Outcome]]
+_Outcomes = dict[str, list[Outcome]]
 
 
 async def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark."""
     options = _options(arguments)
-    chosen = {
-        "receipts": (options.receipts, _receipts),
-        "groceries": (options.groceries, _groceries),
-    }
-    material = {
-        name: (folder, load(folder))
-        for name, (folder, load) in chosen.items()
-        if folder is not None
-    }
     with temporary_settings(
         rate_limit__max_calls_per_minute=0,
         ingest__ocr="auto",
         ingest__file_timeout_seconds=600,
     ) as settings:
-        outcomes = await measure(settings, material, options.ocr_cache)
+        material = _material(options, settings.data_dir.parent)
+        outcomes = await measure(
+            settings, material, options.ocr_cache, everywhere=options.everywhere
+        )
     if options.json:
         print_json(
             {
@@ -69,25 +63,44 @@ async def main(arguments: list[str] | None = None) -> None:
                 print_failures(f"{name}, {tool}", found)
 
 
-def _receipts(folder: Path) -> list[Query]:
-    return list(receipt_queries(load_receipts(folder)))
+def _material(options: argparse.Namespace, work: Path) -> dict[str, tuple[Path, list[Query]]]:
+    """Return the folder to ingest and the queries, by the name of the collection."""
+    material = {}
+    if options.receipts is not None:
+        receipts = load_receipts(options.receipts)
+        # Not the annotation, which would be found as a text file.
+        copy_pictures(options.receipts, (each.file_name for each in receipts), work / "receipts")
+        material["receipts"] = work / "receipts", list(receipt_queries(receipts))
+    if options.groceries is not None:
+        products = load_products(options.groceries)
+        material["groceries"] = options.groceries, list(grocery_queries(products))
+    return material
 
 
-def _groceries(folder: Path) -> list[Query]:
-    return list(grocery_queries(load_products(folder)))
+def copy_pictures(folder: Path, names: Iterable[str], album: Path) -> None:
+    """Copy only these files of a folder."""
+    album.mkdir()
+    for name in names:
+        shutil.copyfile(folder / name, album / name)
 
 
 async def measure(
     settings: Settings,
     material: dict[str, tuple[Path, list[Query]]],
     ocr_cache: Path | None,
+    *,
+    everywhere: bool = False,
 ) -> dict[str, _Outcomes]:
-    """Ingest each folder as a collection and return the outcomes by its name and tool."""
+    """Ingest each folder as a collection and return the outcomes by its name and tool.
+
+    The queries search only that collection, or ``everywhere``.
+    """
     async with open_session(settings) as session:
         for name, (folder, _) in material.items():
             await session.ingest(folder, name, ocr_cache=ocr_cache)
         return {
-            name: await _search(session, name, queries) for name, (_, queries) in material.items()
+            name: await _search(session, "" if everywhere else name, queries)
+            for name, (_, queries) in material.items()
         }
 
 
@@ -101,6 +114,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--groceries", type=Path, metavar="FOLDER", help="pictures of products")
     parser.add_argument(
         "--ocr-cache", type=Path, metavar="FOLDER", help="keep the results of OCR for the next run"
+    )
+    parser.add_argument(
+        "--everywhere", action="store_true", help="search without naming the collection"
     )
     parser.add_argument("--verbose", action="store_true", help="list the wrong results")
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead")

@@ -65,7 +65,7 @@ def load_queries(path: Path) -> list[Query]:
 
 async def measure(
     settings: Settings, queries: Sequence[Query], texts: Path
-) -> dict[SearchTool, list[Outcome]]:
+) -> dict[str, list[Outcome]]:
     """Ingest the texts and return the outcomes by tool."""
     pictures = settings.data_dir.parent / _COLLECTIONS["search_images"]
     caption_pictures(texts, pictures)

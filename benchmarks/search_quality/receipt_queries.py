@@ -60,17 +60,22 @@ _LEGAL_FORM = re.compile(r"\(M\)|\bSDN\.?\s*BHD\b\.?|\bS/B", re.IGNORECASE)
 class Receipt:
     """The annotation of a receipt."""
 
-    name: str
+    file_name: str
     company: str
-    date: str
+    printed_date: str
     address: str
     total: str
     lines: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """The name of the file without suffix."""
+        return Path(self.file_name).stem
+
     @cached_property
     def day(self) -> date | None:
         """The date, with the day first."""
-        return parse_date(self.date)
+        return parse_date(self.printed_date)
 
     @cached_property
     def amount(self) -> str | None:
@@ -114,8 +119,8 @@ def load_receipts(folder: Path) -> list[Receipt]:
     rows = map(json.loads, (folder / TRUTH).read_text(encoding="utf-8").splitlines())
     return [
         Receipt(
-            name=Path(row["file_name"]).stem,
-            **{key: row[key] for key in ("company", "date", "address", "total")},
+            **{key: row[key] for key in ("file_name", "company", "address", "total")},
+            printed_date=row["date"],
             lines=tuple(line["text"] for line in row["lines"]),
         )
         for row in rows
@@ -139,7 +144,7 @@ _Word = Callable[[Receipt, Sequence[Receipt], Random], _Wording]
 
 
 def _exact(receipt: Receipt, _: Sequence[Receipt], __: Random) -> _Wording:
-    text = f"{receipt.company} {receipt.date}"
+    text = f"{receipt.company} {receipt.printed_date}"
     return text, lambda each: each.is_of(receipt.company) and each.day == receipt.day
 
 
@@ -158,7 +163,7 @@ def _total_question(receipt: Receipt, _: Sequence[Receipt], rng: Random) -> _Wor
 def _date_question(receipt: Receipt, _: Sequence[Receipt], rng: Random) -> _Wording:
     if receipt.day is None:
         return None
-    notation = rng.choice((receipt.date, date_in_words(receipt.day, rng)))
+    notation = rng.choice((receipt.printed_date, date_in_words(receipt.day, rng)))
     return fill(_DATE_QUESTIONS, rng, date=notation), lambda each: each.day == receipt.day
 
 

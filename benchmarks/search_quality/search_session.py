@@ -18,6 +18,7 @@ from benchmarks.search_quality.outcomes import Outcome, Query, Reply
 from sightline.server.app import create_app
 from sightline.server.cli.ingest import ingest
 from sightline.server.config import Settings
+from sightline.storage.interfaces import ImageEncoder
 from sightline.tools.shared.dependencies import Dependencies
 from sightline.tools.shared.tool_results import read_result
 
@@ -63,11 +64,31 @@ class SearchSession:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A provider of an encoder that needs no loading."""
+
+    encoder: ImageEncoder
+
+    async def get(self) -> ImageEncoder:
+        return self.encoder
+
+
 @asynccontextmanager
-async def open_session(settings: Settings) -> AsyncIterator[SearchSession]:
-    """Start a server and connect a client in this process."""
+async def open_session(
+    settings: Settings, encoder: ImageEncoder | None = None
+) -> AsyncIterator[SearchSession]:
+    """Start a server and connect a client in this process.
+
+    ``encoder`` takes the place of the configured one.
+    """
     app = create_app(settings)
     async with Client(app) as client:
-        if app.tool_dependencies is None:
+        deps, runtime = app.tool_dependencies, app.runtime
+        if deps is None or runtime is None:
             raise RuntimeError("The server has stopped.")
-        yield SearchSession(client, app.tool_dependencies)
+        if encoder is not None:
+            loaded = _Loaded(encoder)
+            runtime.encoder = loaded  # type: ignore[assignment]
+            deps = dataclasses.replace(deps, encoder=loaded, passage_encoder=loaded)
+        yield SearchSession(client, deps)

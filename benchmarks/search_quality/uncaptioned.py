@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from benchmarks import synthetic_album
 from benchmarks.search_quality.outcomes import Query
@@ -67,6 +70,23 @@ def copy_products(folder: Path, album: Path) -> list[Query]:
     return [
         Query("product", product.replace("-", " ").lower(), frozenset(names))
         for product, names in sorted(pictures.items())
+    ]
+
+
+def add_crops(album: Path, queries: Sequence[Query]) -> list[Query]:
+    """Add the four quarters of each picture, which are relevant where the picture is."""
+    crops: dict[str, list[str]] = {}
+    for path in sorted(album.iterdir()):
+        with Image.open(path) as image:
+            width, height = image.size
+            for number, (x, y) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1)), 1):
+                name = f"{path.stem}{number}"
+                box = x * width // 2, y * height // 2, (x + 1) * width // 2, (y + 1) * height // 2
+                image.crop(box).convert("RGB").save(album / f"{name}.jpg", quality=90)
+                crops.setdefault(path.stem, []).append(name)
+    return [
+        replace(each, relevant=each.relevant.union(*(crops[name] for name in each.relevant)))
+        for each in queries
     ]
 
 

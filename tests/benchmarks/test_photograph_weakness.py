@@ -34,7 +34,7 @@ async def test_a_synthetic_album_is_searched_without_captions(
         ingest__workers=1,
         startup_timeout_seconds=250,
     )
-    options = argparse.Namespace(photos=None, groceries=None, count=9, seed=3)
+    options = argparse.Namespace(photos=None, groceries=None, crops=False, count=9, seed=3)
     outcomes = await photograph_weakness.measure(settings, options)
     assert outcomes.keys() == {"synthetic"}
     assert all(len(each.reply.hits) == 5 for each in outcomes["synthetic"])

@@ -45,3 +45,10 @@ async def test_a_folder_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         await query_forms.main([])
     assert "Give --receipts, --groceries or both." in capsys.readouterr().err
+
+
+def test_the_annotation_of_pictures_is_not_copied(tmp_path: Path) -> None:
+    for name in ("1.jpg", "truth.jsonl"):
+        (tmp_path / name).touch()
+    query_forms.copy_pictures(tmp_path, ["1.jpg"], tmp_path / "album")
+    assert [path.name for path in (tmp_path / "album").iterdir()] == ["1.jpg"]

@@ -44,6 +44,14 @@ def test_photographs_get_queries_for_their_objects(photos: Path, tmp_path: Path)
     assert {path.name for path in (tmp_path / "album").iterdir()} == {"1.jpg", "2.jpg"}
 
 
+def test_the_quarters_of_a_picture_are_relevant_too(photos: Path, tmp_path: Path) -> None:
+    queries = uncaptioned.copy_photographs(photos, tmp_path / "album")
+    with_crops = uncaptioned.add_crops(tmp_path / "album", queries)
+    assert len(list((tmp_path / "album").iterdir())) == 10
+    (kite,) = (query for query in with_crops if query.text == "kite")
+    assert kite.relevant == {"1", "11", "12", "13", "14"}
+
+
 def test_copies_of_products_have_names_that_say_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "Red-Plum.jpg")
     row = {"file_name": "Red-Plum.jpg", "product": "Red-Plum", "caption": "A plum."}
