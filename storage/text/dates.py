@@ -26,12 +26,14 @@ _MAX_DATES = 2_000
 _MAX_DAYS = 31
 _CENTURY_PIVOT = 70  # 69 is 2069, 70 is 1970
 
+# OCR often joins the time to the date: 18/03/201823:02.
+_END = r"(?:(?=\d\d?:\d\d)|(?![\d-]|[./]\d))"
 _ISO = re.compile(
-    r"(?<![\w.])(?P<year>[12]\d{3})(?P<joint>[-/.])(?P<month>\d\d?)(?P=joint)(?P<day>\d\d?)(?![\d-])"
+    rf"(?<![\w.])(?P<year>[12]\d{{3}})(?P<joint>[-/.])(?P<month>\d\d?)(?P=joint)(?P<day>\d\d?){_END}"
 )
 _NUMERIC = re.compile(
-    r"(?<![\w./-])(?P<one>\d\d?)(?P<joint>[-/]|\. ?)(?P<two>\d\d?)(?P=joint)"
-    r"(?P<year>[12]\d{3}|\d\d)(?![\d-]|[./]\d)"
+    r"(?<![\w.])(?P<one>\d\d?)(?P<joint>[-/]|\. ?)(?P<two>\d\d?)(?P=joint)"
+    rf"(?P<year>[12]\d{{3}}|\d\d){_END}"
 )
 _DIGITS = "〇零一二三四五六七八九十"
 _EAST_ASIAN = re.compile(
@@ -47,7 +49,7 @@ _MAX_DAY_CHARS = 12
 _AFTER = re.compile(
     r"\.?(?:[ -]{0,2}(?P<day>\d\d?)(?:st|nd|rd|th|er)?(?![\d:%]|[.,]\d))?"
     r"(?:(?:,? |[-/]|, ?)(?:(?:of|de|del|del año) )?"
-    r"'?(?P<year>[12]\d{3}|(?<=[-/'])\d\d)(?!\d|[.,:]\d))?"
+    r"'?(?P<year>[12]\d{3}(?=\d\d?:\d\d)|(?:[12]\d{3}|(?<=[-/'])\d\d)(?!\d|[.,:]\d)))?"
 )
 _HAS_DATE = re.compile(rf"\d|[{_DIGITS}][年月]")
 
@@ -154,9 +156,11 @@ def _named(text: str, name: re.Match[str], month: int) -> Iterator[FoundDate]:
 
 
 def _numeric(match: re.Match[str]) -> Iterator[FoundDate]:
-    one, two, year = match["one"], match["two"], match["year"]
+    one, two, year, joint = match["one"], match["two"], match["year"], match["joint"]
+    if match.start() and match.string[match.start() - 1] == joint:
+        return  # a longer row of numbers
     day_first, month_first = _reading(year, two, one), _reading(year, one, two)
-    if match["joint"].startswith(".") or day_first == month_first:
+    if joint.startswith(".") or day_first == month_first:
         yield from _found(match, [day_first])
     elif day_first is None or month_first is None:
         evidence: DayOrder = "mdy" if day_first is None else "dmy"

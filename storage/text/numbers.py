@@ -56,6 +56,15 @@ def read_number(run: str) -> tuple[str, ...]:
     return ()
 
 
+def is_number(run: str) -> bool:
+    return bool(read_number(run))
+
+
+def is_serial_number(run: str) -> bool:
+    """Return whether a number begins with a zero that no amount has: 00871, not 0.5."""
+    return len(run) > 1 and run.isdigit() and run.startswith("0")
+
+
 def find_spaced_numbers(text: str) -> Iterator[SpacedNumber]:
     """Yield the numbers with spaces between groups, such as ``12 345,60``."""
     for match in islice(_SPACED.finditer(text), _MAX_SPACED):

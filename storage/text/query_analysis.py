@@ -10,7 +10,12 @@ from sightline.storage.text.analyzer import limit_length, normalize_words, stem_
 from sightline.storage.text.dates import DayOrder, FoundDate, find_dates, query_terms
 from sightline.storage.text.lexer import HAN_OR_HANGUL, Lexeme, tokenize
 from sightline.storage.text.normalization import fold_accents, spell_out_umlauts
-from sightline.storage.text.numbers import SpacedNumber, find_spaced_numbers, read_number
+from sightline.storage.text.numbers import (
+    SpacedNumber,
+    find_spaced_numbers,
+    is_number,
+    is_serial_number,
+)
 from sightline.storage.text.word_forms import is_function_word
 
 MAX_QUERY_CHARS = 131_072
@@ -21,8 +26,8 @@ MAX_QUERY_TERMS = 256
 MAX_WORD_PAIRS = 16
 """Adjacent word pairs that rank. Of a longer query, the first ones."""
 SPELLING_WEIGHT = 0.4
-"""Weight of a Chinese character pair beside its word, of a number as printed beside its value, and
-of a word with its accents beside the one without."""
+"""Weight of a Chinese character pair beside its word, of a word with its accents beside the one
+without, and of a part of a number that says less than the whole."""
 FUNCTION_WEIGHT = 0.1
 """Weight of function words, and of the parts of a date. They are rare in receipts and in labels, so
 their rarity says nothing."""
@@ -143,14 +148,15 @@ class _Builder:
         weight = 1.0 if is_content else FUNCTION_WEIGHT
         main = _main_terms(lexeme)
         concepts: list[int] = []
+        # The letters of a part number, and the value of a serial number, say little.
+        is_minor = lexeme.is_code or any(map(is_serial_number, lexeme.names))
         if main:
-            own = SPELLING_WEIGHT if lexeme.is_code else weight
-            concepts.append(self._add(dict.fromkeys(main), own, is_content and not lexeme.is_code))
+            own = SPELLING_WEIGHT * weight if is_minor else weight
+            concepts.append(self._add(dict.fromkeys(main), own, is_content and not is_minor))
         of_spelling = SPELLING_WEIGHT * weight
         for name in map(stem_term, lexeme.names):
-            is_printed = bool(lexeme.values) and read_number(name) == lexeme.values
-            own = of_spelling if is_printed else weight
-            concepts.append(self._add({name: None}, own, is_content and not is_printed))
+            is_other_notation = is_number(name) and not is_serial_number(name)
+            concepts.append(self._add({name: None}, weight, is_content and not is_other_notation))
         if lexeme.word is not None and not lexeme.word.isascii():
             concepts.append(self._add({limit_length(lexeme.word): None}, of_spelling, False))
         concepts += [self._add({gram: None}, of_spelling, is_content) for gram in lexeme.grams]
@@ -167,9 +173,11 @@ class _Builder:
         if lexeme.continues and self.words:
             self.words[-1] = self.words[-1].extended(concepts)
         elif concepts:
-            names = [name for name in lexeme.names if not read_number(name)] or [text]
-            term = stem_term(names[-1]) if names[-1] != text else key[0]
-            self.words.append(QueryWord(names[0], tuple(concepts), is_content, term))
+            names = [each for each in lexeme.names if not is_number(each) or is_serial_number(each)]
+            term = stem_term(names[-1]) if names else key[0]
+            self.words.append(
+                QueryWord(names[0] if names else text, tuple(concepts), is_content, term)
+            )
 
     def add_expression(self, found: FoundDate | SpacedNumber) -> None:
         if isinstance(found, SpacedNumber):

@@ -19,6 +19,9 @@ SIGNIFICANT_SHARE = 0.5
 SIGNIFICANT_RARE_SHARE = 0.3
 """Share times rarity: one rare word beside a word that occurs nowhere has more ("sign BAKERY")."""
 
+CERTAIN_NEARNESS = 0.5
+"""From here on, a near word is as good as the word of the query."""
+
 
 @dataclass(frozen=True, slots=True)
 class LexicalSignificance:
@@ -45,7 +48,8 @@ class LexicalSignificance:
         lost = sum(
             1 - nearness.get(word, 0.0)
             for word in query.words
-            if word.is_content and (word in nearness or found.isdisjoint(word.concepts))
+            if word.is_content and nearness.get(word, 0.0) < CERTAIN_NEARNESS
+            if word in nearness or found.isdisjoint(word.concepts)
         )
         weight_of_a_lost_word = math.log(1 + (passages + 0.5) / 0.5)
         return cls(content + lost * weight_of_a_lost_word, math.log(1 + passages))

@@ -36,6 +36,9 @@ def asked(text: str) -> set[str]:
         "二〇一八年二月六日",
         "2018년 2월 6일",
         "６ ＦＥＢ ２０１８",
+        "2018-02-0610:15",
+        "6 Feb 201810:15",
+        "reg 19-06.02.2018",
     ],
 )
 def test_notations_of_a_date_share_a_term(text: str) -> None:
@@ -43,7 +46,9 @@ def test_notations_of_a_date_share_a_term(text: str) -> None:
     assert "date:2018-02-06" in asked(text)
 
 
-@pytest.mark.parametrize("text", ["06/02/2018", "6/2/18", "06-02-2018"])
+@pytest.mark.parametrize(
+    "text", ["06/02/2018", "6/2/18", "06-02-2018", "06/02/201823:02:16", "REG #19-06/02/2018"]
+)
 def test_both_readings_of_an_ambiguous_date_are_found(text: str) -> None:
     assert {"dmy:2018-02-06", "mdy:2018-06-02"} <= stored(text)
     assert "date:2018-02-06" not in stored(text)
@@ -68,7 +73,17 @@ def test_a_month_and_a_day_without_year_are_found() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["10.20.30.41", "v16.09.04", "32/13/2018", "2024/00871", "may we go", "1310-73-2", "march", ""],
+    [
+        "10.20.30.41",
+        "v16.09.04",
+        "32/13/2018",
+        "2024/00871",
+        "may we go",
+        "1310-73-2",
+        "1-2-3-2018",
+        "march",
+        "",
+    ],
 )
 def test_other_numbers_and_words_are_no_dates(text: str) -> None:
     assert not stored(text)

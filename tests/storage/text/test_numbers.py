@@ -64,5 +64,13 @@ def test_a_number_matches_in_other_notations(stored: str, asked: str) -> None:
 
 
 def test_the_printed_number_adds_to_its_value() -> None:
-    weights = {each.term: each.weight for each in analyze_query("1,469.06").terms}
-    assert 0 < weights["1,469.06"] < weights["1469.06"] == 1
+    content = {each.term: each.is_content for each in analyze_query("30.00").terms}
+    assert content == {"30": True, "30.00": False}
+
+
+def test_a_serial_number_is_more_than_its_value() -> None:
+    query = analyze_query("00015")
+    assert {each.term for each in query.terms if each.is_content} == {"00015"}
+    assert [word.term for word in query.words] == ["00015"]
+    weights = {each.term: each.weight for each in query.terms}
+    assert 0 < weights["15"] < weights["00015"] == 1
