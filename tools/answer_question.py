@@ -34,7 +34,12 @@ from sightline.tools.answers.answer_pipeline import (
     merge_answers,
     split_by_image,
 )
-from sightline.tools.answers.answer_results import AnswerResult, AnswerStatus, without_answer
+from sightline.tools.answers.answer_results import (
+    AnswerResult,
+    AnswerStatus,
+    without_answer,
+    without_repetition,
+)
 from sightline.tools.boxes.letterbox import source_edge
 from sightline.tools.boxes.model_families import PLAIN
 from sightline.tools.shared.argument_types import (
@@ -62,6 +67,9 @@ RESULT = AnswerResult
 MAX_ASSETS = 8
 _MAX_IMAGES_PER_PROMPT = 4
 _ANNOTATED_EDGE_PIXELS = 768
+_ANSWER_YOURSELF = (
+    "Or answer from the evidence yourself: view_image shows images, read_text returns texts."
+)
 
 
 async def _no_progress(_done: float, _message: str) -> None: ...
@@ -109,10 +117,10 @@ async def answer_with_evidence(
         return RatedAnswer(without_answer(status, evidence, missing, timings), {}), evidence
 
     no_answer = "There is evidence but no answer: "
-    if model is None:
-        return unanswered("no_model", no_answer + NO_VLM)
     if not evidence:
         return unanswered("not_shown", "Nothing in the collections matches the question.")
+    if model is None:
+        return unanswered("no_model", f"{no_answer}{NO_VLM} {_ANSWER_YOURSELF}")
     limits = deps.limits
     request = AnswerRequest(
         question,
@@ -238,7 +246,7 @@ async def tool(
             principal=principal(),
             report_progress=report_progress,
         )
-        result = rated.result
+        result = without_repetition(rated.result)
         claimed = _claim_overlays(result, evidence) if annotate else []
         if inline_by_default(deps) if inline is None else inline:
             return to_tool_result(result, await _draw(deps, claimed))

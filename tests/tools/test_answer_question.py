@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from sightline.tools.shared.limits import Limits
+from tests.support.corpus import Corpus
 from tests.support.scripted_vlm import failing, scripted
 from tests.tools.toolbox import ToolEnvironment, open_image
 
@@ -72,7 +73,7 @@ async def test_a_claim_confirmed_by_a_second_check_is_supported(
     assert found["citations"] == [1]
     assert found["box"] == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.02)
     assert found["pixels"] == pytest.approx([24, 0, 72, 32], abs=2)
-    assert result["evidence"][0]["asset"]["source"] == GARLIC
+    assert result["source"] == GARLIC
     assert set(result["timings_ms"]) == {"evidence", "answer", "check", "total"}
     assert "Picture 1:" in prompts[0]
     assert QUESTION in prompts[0]
@@ -218,7 +219,68 @@ async def test_without_a_model_the_evidence_comes_alone_with_the_reason(
         result = await tools.call("answer_question", question="Where is the garlic?")
     assert result["status"] == "no_model"
     assert "SIGHTLINE_VLM__BASE_URL" in result["missing"]
+    assert "read_text" in result["missing"]
+    assert "quotation marks" not in result["missing"]  # advice of annotate_image
     assert result["evidence"][0]["asset"]["asset"]
+
+
+async def test_without_a_model_and_evidence_nothing_matches(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        result = await tools.call(
+            "answer_question", question="Where is it?", filters={"file_name": "no.png"}
+        )
+    assert (result["status"], result["evidence"]) == ("not_shown", [])
+    assert "Nothing in the collections matches" in result["missing"]
+
+
+async def test_evidence_has_its_metadata_and_states_once_what_it_shares(
+    empty_environment: ToolEnvironment,
+) -> None:
+    async with empty_environment.serve() as tools:
+        corpus = Corpus(tools.database, empty_environment.encoder)
+        for name, price in (("onion", 1.5), ("garlic", 3.2)):
+            asset = await corpus.add(
+                f"the whole path of the shop/vegetables/{name}.png",
+                collection="shop",
+                caption=f"A crate of {name}",
+                metadata={"price": price, "description": "long " * 200},
+            )
+            async with tools.database.connection() as connection:
+                await connection.execute(
+                    "INSERT INTO region (asset_id, kind, ordinal, label, x0, y0, x1, y1) "
+                    "VALUES (%s, 'ocr_line', 0, 'fresh', 0.1, 0.5, 0.9, 0.6)",
+                    [asset],
+                )
+        both = await tools.call("answer_question", question="What does the crate of garlic cost?")
+        one = await tools.call("answer_question", question="What does it cost?", assets=[asset])
+        listed = await tools.call("search_images", query="garlic")
+    image = next(each for each in both["evidence"] if "garlic" in each["source"])
+    assert image["asset"]["metadata"] == {"price": 3.2}
+    assert image["asset"]["metadata_left_out"] == 1
+    assert both["collection"] == one["collection"] == listed["collection"] == "shop"
+    assert not any("collection" in each for each in both["evidence"])
+    sources = {each["source"] for each in both["evidence"]}
+    assert sources == {hit["source"] for hit in listed["hits"]}
+    assert sources == {"…/vegetables/onion.png", "…/vegetables/garlic.png"}
+    assert one["source"] == "…/vegetables/garlic.png"
+    first, text = one["evidence"]
+    assert first["asset"]["caption"] == "A crate of garlic"
+    assert text["asset"] == {"asset": asset}
+    assert not {"source", "collection"} & (set(first) | set(text))
+
+
+async def test_weak_images_come_after_text_that_answers(environment: ToolEnvironment) -> None:
+    async with environment.serve() as tools:
+        question = "What is the hole spacing of the heat sink HS-4420?"
+        result = await tools.call("answer_question", question=question)
+    first, *others = result["evidence"]
+    assert first["source"] == "album/notes.md"
+    assert "42.5 mm" in first["text"]
+    assert "weak" not in first
+    assert any(each.get("weak") and each["kind"] == "image" for each in others)
+    assert [each["number"] for each in result["evidence"]] == list(range(1, len(others) + 2))
+    marks = [each.get("weak", False) for each in result["evidence"]]
+    assert marks == sorted(marks)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +373,7 @@ async def test_what_a_question_is_about_finds_its_evidence(environment: ToolEnvi
     model, prompts = model_that_says(reply("2.0", claim("2.0", 1)))
     about = "Three yellow onions in a net"
     result = await ask(environment, model, question="What does it cost?", about=about)
-    assert result["evidence"][0]["asset"]["source"] == "album/shop/onion.png"
+    assert result["evidence"][0]["source"] == "album/shop/onion.png"
     assert f'The question is about: "{about}"' in prompts[0]
 
 

@@ -47,8 +47,8 @@ _OCR_KINDS: Final = ("ocr", "page_text")
 class ImageEvidence:
     """An image with its OCR text; ``score`` is None for a named asset.
 
-    ``loaded`` is the image as large as the model sees it, None without a model. ``load_crop``
-    returns a part in full detail, None if ``loaded`` has it.
+    ``weak`` is as in `ImageHit`. ``loaded`` is the image as large as the model sees it, None
+    without a model. ``load_crop`` returns a part in full detail, None if ``loaded`` has it.
     """
 
     number: int
@@ -58,6 +58,7 @@ class ImageEvidence:
     region: MatchedRegion | None = None
     ocr_lines: tuple[AssetTextLine, ...] = ()
     load_crop: Callable[[Box], Awaitable[Image.Image]] | None = None
+    weak: bool = False
 
     @property
     def image(self) -> Image.Image:
@@ -88,9 +89,13 @@ class OcrEvidence:
         return self.image_evidence.asset
 
     @property
+    def weak(self) -> bool:
+        return self.image_evidence.weak
+
+    @property
     def text(self) -> str:
         """Return the OCR lines in reading order."""
-        return LINE_BREAK.join(line.text for line in self.image_evidence.ocr_lines)
+        return _ocr_text(self.image_evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +106,15 @@ class PassageEvidence:
     passage: Passage
     score: float
     asset: Asset | None = None
+    weak: bool = False
 
     @property
     def text(self) -> str:
         return self.passage.text
+
+
+def _ocr_text(image: ImageEvidence) -> str:
+    return LINE_BREAK.join(line.text for line in image.ocr_lines)
 
 
 TextEvidence = OcrEvidence | PassageEvidence
@@ -127,7 +137,8 @@ async def evidence_of_assets(
     """
     async with deps.connection() as connection:
         records = await assets.fetch(connection, list(dict.fromkeys(ids)))
-    return await _load_images(deps, [(record, None, None) for record in records], max_edge)
+    images = await _load_images(deps, [(record, None, None) for record in records], max_edge)
+    return _in_order(images, [])
 
 
 async def search_evidence(
@@ -142,7 +153,7 @@ async def search_evidence(
 ) -> list[Evidence]:
     """Search images and passages; return images, their OCR text, then other passages.
 
-    Images are loaded as in `evidence_of_assets`.
+    Weak hits come after all others. Images are loaded as in `evidence_of_assets`.
 
     With ``max_images=1`` all images that match equally well are returned (`MAX_AMBIGUOUS_IMAGES`),
     because it is open which one is meant.
@@ -167,15 +178,40 @@ async def search_evidence(
     )
     hits = _equal_hits(images) if max_images == 1 else images.hits
     matches = [(hit.asset, hit.score, hit.region) for hit in hits]
-    evidence = await _load_images(deps, matches, max_edge)
-    ocr_text = " ".join(
-        item.text[:PASSAGE_CHARS] for item in evidence if isinstance(item, OcrEvidence)
-    )
-    for hit in passages.hits:
-        passage = hit.passage
-        if passage.kind in _OCR_KINDS and contains_phrase(ocr_text, passage.text):
-            continue  # already among the OCR text
-        evidence.append(PassageEvidence(len(evidence) + 1, passage, hit.score, hit.asset))
+    loaded = await _load_images(deps, matches, max_edge)
+    # An image is as good as the text that is on it.
+    strong = {hit.asset.id for hit in hits if not hit.weak}
+    strong |= {
+        hit.passage.asset_id for hit in passages.hits if not hit.weak and hit.passage.asset_id
+    }
+    loaded = [replace(image, weak=image.asset.id not in strong) for image in loaded]
+    ocr_text = " ".join(_ocr_text(image)[:PASSAGE_CHARS] for image in loaded)
+    others = [
+        PassageEvidence(0, hit.passage, hit.score, hit.asset, hit.weak)
+        for hit in passages.hits
+        # The other texts of an image are already among its OCR text.
+        if hit.passage.kind not in _OCR_KINDS or not contains_phrase(ocr_text, hit.passage.text)
+    ]
+    return _in_order(loaded, others)
+
+
+def _in_order(
+    images: Sequence[ImageEvidence], passages: Sequence[PassageEvidence]
+) -> list[Evidence]:
+    """Number images, their OCR text and passages; weak ones come after all others."""
+    evidence: list[Evidence] = []
+    for weak in (False, True):
+        shown = [
+            replace(image, number=number)
+            for number, image in enumerate(
+                (each for each in images if each.weak == weak), len(evidence) + 1
+            )
+        ]
+        evidence += shown
+        with_text = [image for image in shown if image.ocr_lines]
+        evidence += [OcrEvidence(n, image) for n, image in enumerate(with_text, len(evidence) + 1)]
+        found = [each for each in passages if each.weak == weak]
+        evidence += [replace(each, number=n) for n, each in enumerate(found, len(evidence) + 1)]
     return evidence
 
 
@@ -183,8 +219,8 @@ async def _load_images(
     deps: Dependencies,
     matches: Sequence[tuple[Asset, float | None, MatchedRegion | None]],
     max_edge: int | None,
-) -> list[Evidence]:
-    """Return the images in order, then the OCR text of those that have some."""
+) -> list[ImageEvidence]:
+    """Return the images in order, with their OCR text."""
     async with deps.connection() as connection:
         lines = await assets.text_lines(connection, [asset.id for asset, _, _ in matches])
     images = []
@@ -202,9 +238,7 @@ async def _load_images(
                 partial(_load_crop, deps, asset) if is_reduced else None,
             )
         )
-    with_text = [image for image in images if image.ocr_lines]
-    texts = [OcrEvidence(n, image) for n, image in enumerate(with_text, len(images) + 1)]
-    return [*images, *texts]
+    return images
 
 
 async def _load_crop(deps: Dependencies, asset: Asset, box: Box) -> Image.Image:

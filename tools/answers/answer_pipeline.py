@@ -9,7 +9,12 @@ from typing import Final
 
 from sightline.storage.interfaces import ImageEncoder
 from sightline.storage.retrieval.stage_runner import StageTimer
-from sightline.tools.answers.answer_context import Evidence, ImageEvidence, image_of
+from sightline.tools.answers.answer_context import (
+    Evidence,
+    ImageEvidence,
+    OcrEvidence,
+    image_of,
+)
 from sightline.tools.answers.answer_parser import Draft, parse_reply
 from sightline.tools.answers.answer_prompts import question_request
 from sightline.tools.answers.answer_results import (
@@ -181,13 +186,19 @@ def _withhold_uncertain(result: AnswerResult, min_confidence: float) -> AnswerRe
 def split_by_image(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
     """Return one group per image, for models that see one image at a time.
 
-    A group has the image, its OCR text, and the passages without an image.
+    A group has the image, its OCR text, and the passages without an image, in the order of the
+    training of the built-in model.
     """
+    ordered = sorted(evidence, key=_prompt_order)
     numbers = [item.number for item in evidence if isinstance(item, ImageEvidence)]
     return [
-        [item for item in evidence if (of := image_of(item)) is None or of.number == number]
+        [item for item in ordered if (of := image_of(item)) is None or of.number == number]
         for number in numbers
     ] or [list(evidence)]
+
+
+def _prompt_order(item: Evidence) -> int:
+    return 0 if isinstance(item, ImageEvidence) else 1 if isinstance(item, OcrEvidence) else 2
 
 
 def merge_answers(question: str, answers: Sequence[RatedAnswer]) -> RatedAnswer:

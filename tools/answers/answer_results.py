@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
+from sightline.storage.records.assets import Asset
 from sightline.tools.answers.answer_context import (
     Evidence,
     ImageEvidence,
@@ -18,20 +19,36 @@ from sightline.tools.answers.claim_verification import Verdict, VerifiedClaim
 from sightline.tools.answers.prompt_injection import is_possible_injection
 from sightline.tools.boxes.geometry import to_pixels
 from sightline.tools.shared.tool_results import (
-    AssetReference,
     NormalizedBox,
     Score,
     Timings,
     ToolModel,
     ToolResult,
-    asset_reference,
+    isoformat,
+    short_metadata,
     short_source,
     shorten,
 )
 
 _MAX_EVIDENCE_CHARS = 300
+_MAX_METADATA_CHARS = 300
 
 AnswerStatus = Literal["answered", "not_shown", "ambiguous", "unreadable", "no_model"]
+
+
+class EvidenceAsset(ToolModel):
+    """The asset of evidence. Only the first item of an asset describes it."""
+
+    asset: str = Field(description="Id for view_image and the other tools.")
+    kind: str | None = Field(default=None, description="'page' or 'frame'; else an image.")
+    page: int | None = Field(default=None, description="Page of the document, from 1.")
+    seconds: float | None = Field(default=None, description="Time in the video, in seconds.")
+    captured_at: str | None = Field(default=None, description="Local capture time, ISO 8601.")
+    caption: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+    metadata_left_out: int | None = Field(
+        default=None, description="Number of values too long to list."
+    )
 
 
 class EvidenceItem(ToolModel):
@@ -39,10 +56,15 @@ class EvidenceItem(ToolModel):
 
     number: int = Field(description="Number that claims cite, [number].")
     kind: str = Field(description="'image' or 'passage'.")
-    asset: AssetReference | None = Field(default=None, description="The image it is on.")
+    asset: EvidenceAsset | None = Field(default=None, description="The image it is on.")
     passage: str | None = Field(default=None, description="None: the OCR text of the image.")
     text: str | None = None
-    source: str = Field(description="File name at ingest.")
+    source: str | None = Field(
+        default=None,
+        description="Name of the file; of a long path, the end. Absent if the result states it.",
+    )
+    collection: str | None = Field(default=None, description="Absent if the result states it.")
+    weak: bool | None = Field(default=None, description="True: no better match than chance.")
     score: Score | None = Field(default=None, description="Search score; none for named assets.")
     box: NormalizedBox | None = None
     possible_injection: bool | None = Field(
@@ -76,7 +98,9 @@ class AnswerResult(ToolResult):
         "for models with a calibration.",
     )
     claims: list[ClaimResult]
-    evidence: list[EvidenceItem]
+    evidence: list[EvidenceItem] = Field(description="Weak matches come last.")
+    source: str | None = Field(default=None, description="The source of all evidence.")
+    collection: str | None = Field(default=None, description="The collection of all evidence.")
     missing: str | None = Field(default=None, description="What an answer would need.")
     interpretations: list[str] | None = Field(
         default=None, description="Possible meanings of an ambiguous question."
@@ -130,19 +154,60 @@ def evidence_item(item: Evidence) -> EvidenceItem:
     passage = item.passage if isinstance(item, PassageEvidence) else None
     place = item.region if isinstance(item, ImageEvidence) else passage
     text = None if isinstance(item, ImageEvidence) else shorten(item.text, _MAX_EVIDENCE_CHARS)
+    origin = item.passage if isinstance(item, PassageEvidence) else item.asset
     return EvidenceItem(
         number=item.number,
         kind="image" if text is None else "passage",
-        asset=asset_reference(item.asset, detailed=False) if item.asset else None,
+        asset=_evidence_asset(item.asset) if item.asset else None,
         passage=f"p{passage.id}" if passage else None,
         text=text,
-        source=short_source(
-            item.passage.source if isinstance(item, PassageEvidence) else item.asset.source
-        ),
+        source=short_source(origin.source, detailed=False),
+        collection=origin.collection,
+        weak=item.weak or None,
         score=None if isinstance(item, OcrEvidence) else item.score,
         box=place.box if place else None,
         possible_injection=_may_inject(item) or None,
     )
+
+
+def _evidence_asset(asset: Asset) -> EvidenceAsset:
+    metadata, left_out = short_metadata(asset.metadata, _MAX_METADATA_CHARS)
+    return EvidenceAsset(
+        asset=asset.id,
+        kind=None if asset.kind == "image" else asset.kind,
+        page=asset.page,
+        seconds=asset.frame_seconds,
+        captured_at=isoformat(asset.captured_local or asset.captured_at),
+        caption=asset.caption and shorten(asset.caption, _MAX_EVIDENCE_CHARS),
+        metadata=metadata or None,
+        metadata_left_out=left_out or None,
+    )
+
+
+def without_repetition(result: AnswerResult) -> AnswerResult:
+    """Return the result with each asset described once, and what all evidence shares."""
+    source = _shared(each.source for each in result.evidence)
+    collection = _shared(each.collection for each in result.evidence)
+    described: set[str] = set()
+    evidence = []
+    for item in result.evidence:
+        asset = item.asset
+        if asset is not None and asset.asset in described:
+            asset = EvidenceAsset(asset=asset.asset)
+        elif asset is not None:
+            described.add(asset.asset)
+        changes: dict[str, object] = {"asset": asset}
+        changes |= {"source": None} if source else {}
+        changes |= {"collection": None} if collection else {}
+        evidence.append(item.model_copy(update=changes))
+    return result.model_copy(
+        update={"evidence": evidence, "source": source, "collection": collection}
+    )
+
+
+def _shared(values: Iterable[str | None]) -> str | None:
+    unique = set(values)
+    return unique.pop() if len(unique) == 1 else None
 
 
 def _may_inject(item: Evidence) -> bool:

@@ -208,7 +208,7 @@ def duplicate_ids(ids: Sequence[str]) -> list[str] | None:
     return list(ids[:_MAX_DUPLICATES]) or None
 
 
-def _short_metadata(
+def short_metadata(
     metadata: Mapping[str, JsonValue], max_chars: int
 ) -> tuple[dict[str, JsonValue], int]:
     """Return the metadata that fits, and the number of values that are left out."""
@@ -242,7 +242,7 @@ def asset_reference(
     metadata: dict[str, JsonValue] = {}
     left_out = 0
     if detailed:
-        metadata, left_out = _short_metadata(asset.metadata, detail_chars(hits))
+        metadata, left_out = short_metadata(asset.metadata, detail_chars(hits))
     return AssetReference(
         asset=asset.id,
         source=short_source(asset.source, detailed=detailed),

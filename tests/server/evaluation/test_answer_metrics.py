@@ -21,8 +21,12 @@ from sightline.server.evaluation.answer_metrics import (
 from sightline.server.evaluation.answer_sections import answer_section, answers_to_json
 from sightline.server.evaluation.bootstrap import bootstrap_ratio
 from sightline.server.evaluation.report_model import ReportTable
-from sightline.tools.answers.answer_results import AnswerResult, ClaimResult, EvidenceItem
-from sightline.tools.shared.tool_results import AssetReference
+from sightline.tools.answers.answer_results import (
+    AnswerResult,
+    ClaimResult,
+    EvidenceAsset,
+    EvidenceItem,
+)
 
 RIGHT, WRONG = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
 
@@ -49,7 +53,8 @@ def result(answer: str | None, *claims: ClaimResult, status: str = "answered") -
             number=n,
             kind="image",
             source=asset,
-            asset=AssetReference(asset=asset, source=asset, collection="c", size=[9, 9]),
+            collection="c",
+            asset=EvidenceAsset(asset=asset),
         )
         for n, asset in enumerate((RIGHT, WRONG), 1)
     ]

@@ -103,9 +103,8 @@ def answered(number: int, answer: str | None, verdict: str = "unchecked") -> Rat
             "source": f"{number}.png",
             "asset": {
                 "asset": asset,
-                "source": f"{number}.png",
-                "collection": "c",
             },
+            "collection": "c",
         }
     )
     claims = (

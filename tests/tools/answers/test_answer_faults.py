@@ -128,7 +128,7 @@ async def test_each_fault_has_its_own_outcome_with_the_evidence_and_the_next_que
         result = await ask(tools)
         assert (result["status"], result.get("answer")) == (status, None)
         assert said in result["missing"]
-        assert result["evidence"][0]["asset"]["source"] == GARLIC
+        assert result["source"] == GARLIC
         endpoint.default_behavior = good
         assert (await ask(tools))["status"] == "answered"
     await endpoint.quiet.wait()
