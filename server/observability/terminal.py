@@ -37,10 +37,11 @@ def write_json(value: object) -> None:
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write rows below their column names, wrapped to the width of the terminal."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns, box=None, pad_edge=False)
+    # A long path is wrapped, too: its end tells more than its beginning.
+    table = Table(*(Column(each, overflow="fold") for each in columns), box=None, pad_edge=False)
     for row in rows:
         # Not markup, because captions can contain "[red]".
         table.add_row(*(Text(_encodable(escape_hidden(cell), sys.stdout.encoding)) for cell in row))

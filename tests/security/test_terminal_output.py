@@ -218,6 +218,16 @@ def test_table_cells_are_neither_markup_nor_controls(
     assert out.count(MARKUP) == 2
 
 
+def test_a_long_path_in_a_table_is_wrapped_and_not_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    path = "/home/" + "".join(f"{number}/" for number in range(40)) + "mcp.json"
+    terminal.write_table(("client", "file"), [("cursor", path)])
+    out = capsys.readouterr().out
+    assert "".join(line[8:].strip() for line in out.splitlines()[1:]) == path
+
+
 def test_the_progress_bar_shows_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
