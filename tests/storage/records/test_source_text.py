@@ -147,3 +147,26 @@ async def test_reading_a_source_uses_its_index(database: Database) -> None:
         plan = "\n".join(row[0] for row in await cursor.fetchall())
     assert "Seq Scan on passage" not in plan
     assert "passage_source_idx" in plan
+
+
+async def test_many_ends_of_names_are_found_in_one_pass(database: Database) -> None:
+    async with database.connection() as connection:
+        source = await add_source(connection, "0.txt")
+        await connection.execute(
+            "INSERT INTO source (collection_id, content_key, name, location, kind, state) "
+            "SELECT collection_id, sha256(n::text::bytea), 'a/' || n || '.txt', '', kind, state "
+            "FROM source, generate_series(1, 3000) AS n WHERE id = %s",
+            [source],
+        )
+        await connection.execute("ANALYZE source")
+        library = await collections.get(connection, "library")
+        values = [f"{number}.txt" for number in range(200)]
+        params = {"collections": [library.id], "values": values, "ends": values, "limit": 5}
+        block = load_sql("source_text")["sources_by_end"]
+        found = await (await connection.execute(block, params)).fetchall()  # type: ignore[arg-type]
+        explain = "EXPLAIN " + block
+        cursor = await connection.execute(explain, params)  # type: ignore[arg-type]
+        plan = "\n".join(row[0] for row in await cursor.fetchall())
+    assert {row[0]: row[1] for row in found} == {f"{n}.txt": [f"a/{n}.txt"] for n in range(1, 200)}
+    assert "Nested Loop" not in plan
+    assert plan.count("Seq Scan on source") == 2
