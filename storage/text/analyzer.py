@@ -27,7 +27,7 @@ from sightline.storage.text.lexer import (
     tokenize,
 )
 from sightline.storage.text.normalization import fold_accents, normalize, spell_out_umlauts
-from sightline.storage.text.numbers import find_spaced_numbers
+from sightline.storage.text.numbers import find_spaced_numbers, shorten
 from sightline.storage.text.word_forms import stem
 
 MAX_CHARS = 262_144
@@ -77,7 +77,8 @@ def analyze(text: str) -> Analysis:
         frequencies.update(gram for gram in lexeme.grams if gram not in words)
     for date in find_dates(clean):
         frequencies.update(index_terms(date))
-    frequencies.update(number.value for number in find_spaced_numbers(clean))
+    for number in find_spaced_numbers(clean):
+        frequencies.update({number.value, shorten(number.value)})
     return Analysis(
         language=_guess_language(clean),
         tsvector=_tsvector(tokens),
@@ -93,7 +94,8 @@ def word_terms(lexeme: Lexeme) -> tuple[str, ...]:
         terms += (stem_term(fold_accents(lexeme.word)), stem_term(spell_out_umlauts(lexeme.word)))
         if not lexeme.word.isascii():
             terms.append(limit_length(lexeme.word))
-    return tuple(dict.fromkeys([*terms, *map(stem_term, lexeme.names), *lexeme.values]))
+    numbers = (*lexeme.values, *map(shorten, lexeme.values))
+    return tuple(dict.fromkeys([*terms, *map(stem_term, lexeme.names), *numbers]))
 
 
 def stem_term(word: str) -> str:

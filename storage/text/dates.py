@@ -161,7 +161,7 @@ def _numeric(match: re.Match[str]) -> Iterator[FoundDate]:
         return  # a longer row of numbers
     day_first, month_first = _reading(year, two, one), _reading(year, one, two)
     if joint.startswith(".") or day_first == month_first:
-        yield from _found(match, [day_first])
+        yield from _found(match, [day_first or month_first])
     elif day_first is None or month_first is None:
         evidence: DayOrder = "mdy" if day_first is None else "dmy"
         yield from _found(match, [day_first or month_first], evidence)

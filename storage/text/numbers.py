@@ -26,11 +26,11 @@ class SpacedNumber(NamedTuple):
 def read_number(run: str) -> tuple[str, ...]:
     """Return the values of a number, the likelier first; nothing if it is none.
 
-    A value is written with a decimal point, without separators of groups and without zeros at
-    either end. ``1.234`` has two values: 1.234 and 1234.
+    A value is written with a decimal point, without separators of groups and without zeros at the
+    beginning. ``1.234`` has two values: 1.234 and 1234.
 
     >>> read_number("1.234,50"), read_number("1,234"), read_number("10.20.30.40")
-    (('1234.5',), ('1234', '1.234'), ())
+    (('1234.50',), ('1234', '1.234'), ())
     """
     if len(run) > MAX_DIGITS or not _SEPARATED.fullmatch(run):
         return ()
@@ -54,6 +54,11 @@ def read_number(run: str) -> tuple[str, ...]:
     if is_decimal and _is_grouped(groups[:-1]):
         return (_plain("".join(groups[:-1]) + "." + groups[-1]),)
     return ()
+
+
+def shorten(value: str) -> str:
+    """Remove the zeros at the end of decimals: 18.00 is 18, 1234.50 is 1234.5."""
+    return value.rstrip("0").rstrip(".") if "." in value else value
 
 
 def is_number(run: str) -> bool:
@@ -84,5 +89,4 @@ def _is_grouped(groups: list[str]) -> bool:
 
 def _plain(number: str) -> str:
     whole, point, decimals = number.partition(".")
-    decimals = decimals.rstrip("0")
-    return (whole.lstrip("0") or "0") + (point + decimals if decimals else "")
+    return (whole.lstrip("0") or "0") + point + decimals

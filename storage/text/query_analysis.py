@@ -15,6 +15,7 @@ from sightline.storage.text.numbers import (
     find_spaced_numbers,
     is_number,
     is_serial_number,
+    shorten,
 )
 from sightline.storage.text.word_forms import is_function_word
 
@@ -157,6 +158,10 @@ class _Builder:
         for name in map(stem_term, lexeme.names):
             is_other_notation = is_number(name) and not is_serial_number(name)
             concepts.append(self._add({name: None}, weight, is_content and not is_other_notation))
+        # A text with 18 may mean 18.00, but one with 18.00 is meant.
+        shorter = [each for each in map(shorten, lexeme.values) if each not in main]
+        if shorter:
+            concepts.append(self._add(dict.fromkeys(shorter), of_spelling, False))
         if lexeme.word is not None and not lexeme.word.isascii():
             concepts.append(self._add({limit_length(lexeme.word): None}, of_spelling, False))
         concepts += [self._add({gram: None}, of_spelling, is_content) for gram in lexeme.grams]

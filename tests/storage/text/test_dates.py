@@ -62,6 +62,7 @@ def test_both_readings_of_an_ambiguous_date_are_found(text: str) -> None:
 )
 def test_a_date_with_one_reading_proves_the_order_of_day_and_month(text: str, term: str) -> None:
     assert {term, "date:2018-12-25"} <= stored(text)
+    assert "date:2018-12-25" in stored("12.25.2018")
     assert not {"order:dmy", "order:mdy"} & stored("05/05/2018 and 25.12.2018")
 
 

@@ -10,16 +10,16 @@ from sightline.storage.text.query_analysis import analyze_query
 @pytest.mark.parametrize(
     ("run", "values"),
     [
-        ("1,234.50", ("1234.5",)),
-        ("1.234,50", ("1234.5",)),
-        ("12'345.60", ("12345.6",)),
-        ("12’345.60", ("12345.6",)),
-        ("1,23,456.00", ("123456",)),
+        ("1,234.50", ("1234.50",)),
+        ("1.234,50", ("1234.50",)),
+        ("12'345.60", ("12345.60",)),
+        ("12’345.60", ("12345.60",)),
+        ("1,23,456.00", ("123456.00",)),
         ("12,34,567", ("1234567",)),
         ("1.234.567", ("1234567",)),
         ("14,6", ("14.6",)),
-        ("14.60", ("14.6",)),
-        ("0,500", ("0.5",)),
+        ("14.60", ("14.60",)),
+        ("0,500", ("0.500",)),
         ("00871", ("871",)),
         ("000", ("0",)),
         ("1,234", ("1234", "1.234")),
@@ -36,7 +36,7 @@ def test_numbers_are_read_in_any_notation(run: str, values: tuple[str, ...]) -> 
 
 def test_numbers_with_spaces_between_groups() -> None:
     assert [each.value for each in find_spaced_numbers("12 345,60 and 1 234 567")] == [
-        "12345.6",
+        "12345.60",
         "1234567",
     ]
     assert not list(find_spaced_numbers("4500 128 78, 2024 100 and 12 345678"))
@@ -64,8 +64,15 @@ def test_a_number_matches_in_other_notations(stored: str, asked: str) -> None:
 
 
 def test_the_printed_number_adds_to_its_value() -> None:
-    content = {each.term: each.is_content for each in analyze_query("30.00").terms}
-    assert content == {"30": True, "30.00": False}
+    content = {each.term: each.is_content for each in analyze_query("1,469.06").terms}
+    assert content == {"1469.06": True, "1,469.06": False}
+
+
+def test_an_amount_with_cents_is_more_than_a_number() -> None:
+    weights = {each.term: each.weight for each in analyze_query("30.00").terms}
+    assert weights.keys() == {"30.00", "30"}
+    assert 0 < weights["30"] < weights["30.00"] == 1
+    assert {"30.00", "30"} <= analyze("RM 30.00").frequencies.keys()
 
 
 def test_a_serial_number_is_more_than_its_value() -> None:

@@ -14,8 +14,8 @@ def content(query: str) -> set[str]:
     ("query", "words"),
     [
         ("How much did I spend at GUARDIAN?", {"guardian"}),
-        ("What did I pay 5.30 for?", {"5.3"}),
-        ("receipt with a total of 18.00", {"receipt", "total", "18"}),
+        ("What did I pay 5.30 for?", {"5.30"}),
+        ("receipt with a total of 18.00", {"receipt", "total", "18.00"}),
         ("Wie viel habe ich bei der Bäckerei bezahlt", {"backerei", "baeckerei"}),
         ("combien coûte le loyer", {"loyer"}),
         ("¿Cuánto cuesta el alquiler?", {"alquil"}),
