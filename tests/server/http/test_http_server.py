@@ -43,7 +43,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 async def connect(url: str, mode: str, token: str | None = None) -> AsyncIterator[Client]:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     async with (
-        httpx2.AsyncClient(headers=headers) as http,
+        httpx2.AsyncClient(headers=headers, timeout=60) as http,
         Client(streamable_http_client(url, http_client=http), mode=mode) as client,
     ):
         yield client
