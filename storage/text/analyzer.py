@@ -72,9 +72,12 @@ def analyze(text: str) -> Analysis:
     count = 0
     for count, lexeme in enumerate(islice(tokenize(clean), MAX_TOKENS), start=1):
         words = word_terms(lexeme)
-        tokens.extend((term, count) for term in (*words, *map(stem_term, lexeme.ends)))
-        frequencies.update(words)
-        frequencies.update(gram for gram in lexeme.grams if gram not in words)
+        for term in words:
+            tokens.append((term, count))
+            frequencies[term] += 1
+        tokens += ((stem_term(name), count) for name in lexeme.ends)
+        if lexeme.grams:
+            frequencies.update(gram for gram in lexeme.grams if gram not in words)
     for date in find_dates(clean):
         frequencies.update(index_terms(date))
     for number in find_spaced_numbers(clean):
@@ -89,13 +92,17 @@ def analyze(text: str) -> Analysis:
 
 def word_terms(lexeme: Lexeme) -> tuple[str, ...]:
     """Return the terms of a lexeme, the one that phrases use first."""
+    word = lexeme.word
+    if word is not None and word.isascii() and not lexeme.names:
+        return (stem_term(word),)
     terms: list[str] = []
-    if lexeme.word is not None:
-        terms += (stem_term(fold_accents(lexeme.word)), stem_term(spell_out_umlauts(lexeme.word)))
-        if not lexeme.word.isascii():
-            terms.append(limit_length(lexeme.word))
-    numbers = (*lexeme.values, *map(shorten, lexeme.values))
-    return tuple(dict.fromkeys([*terms, *map(stem_term, lexeme.names), *numbers]))
+    if word is not None:
+        terms.append(stem_term(fold_accents(word)))
+        if not word.isascii():
+            terms += (stem_term(spell_out_umlauts(word)), limit_length(word))
+    terms += map(stem_term, lexeme.names)
+    terms += (*lexeme.values, *map(shorten, lexeme.values))
+    return tuple(dict.fromkeys(terms))
 
 
 def stem_term(word: str) -> str:
