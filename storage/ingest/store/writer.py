@@ -269,7 +269,7 @@ class IngestWriter:
             if passage.draft.kind == "name":
                 described = assets[min(assets)].id if assets else None
             elif draft_asset is None:
-                described = _nearest_frame(passage.draft, assets.values())
+                described = _frame_of(passage.draft, assets.values())
             elif draft_asset in assets:
                 described = assets[draft_asset].id
             else:
@@ -310,11 +310,19 @@ def _metadata(file: stages.DiscoveredFile) -> Jsonb:
     return Jsonb(dict(file.sidecar.metadata) if file.sidecar else {})
 
 
-def _nearest_frame(passage: stages.PassageDraft, assets: Iterable[ExistingAsset]) -> str | None:
-    """Return the frame nearest to the middle of a subtitle; None for other text."""
+def _frame_of(passage: stages.PassageDraft, assets: Iterable[ExistingAsset]) -> str | None:
+    """Return the frame to show for a subtitle; None for other text.
+
+    It is one that is shown with the subtitle, near the middle, else the last one before it. A frame
+    lasts until the next one, so a later one may show the next scene.
+    """
     frames = [(each.frame_seconds, each.id) for each in assets if each.frame_seconds is not None]
     if passage.seconds is None or not frames:
         return None
     start, end = passage.seconds
-    middle = (start + (end or start)) / 2
-    return min(frames, key=lambda frame: abs(frame[0] - middle))[1]
+    end = start if end is None else end
+    if during := [frame for frame in frames if start <= frame[0] <= end]:
+        return min(during, key=lambda frame: abs(frame[0] - (start + end) / 2))[1]
+    if before := [frame for frame in frames if frame[0] < start]:
+        return max(before)[1]
+    return min(frames)[1]

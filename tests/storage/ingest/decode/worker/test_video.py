@@ -78,7 +78,9 @@ async def test_a_still_video_is_one_frame_and_a_long_one_has_a_limit(
     assert 2 <= counted[0][1] <= 4
 
 
-async def test_subtitles_of_a_video_reference_the_nearest_frame(bench: Bench, album: Path) -> None:
+async def test_subtitles_of_a_video_reference_the_frame_shown_with_them(
+    bench: Bench, album: Path
+) -> None:
     film(album / "clip.mp4", [(RED, 2), (GREEN, 2), (BLUE, 2)])
     (album / "clip.en.srt").write_text(SRT)
     summary = await bench.ingest("album")
@@ -88,6 +90,26 @@ async def test_subtitles_of_a_video_reference_the_nearest_frame(bench: Bench, al
         ("The kettle is on the stove.", times(0.5), times(2.0), times(2.0)),
         ("猫在沙发上。", times(4.2), times(5.0), times(4.0)),
     ]
+
+
+async def test_a_subtitle_never_references_a_frame_after_it(bench: Bench, album: Path) -> None:
+    cues = {
+        "The stove is off.": (1.0, 1.9),  # nearer to the frame at 2 than to that at 0
+        "All of it.": (1.0, 5.5),
+        "The end.": (5.9, 9.0),
+    }
+    film(
+        album / "clip.mkv",
+        [(RED, 2), (GREEN, 2), (BLUE, 2)],
+        cues=[(start, end, text) for text, (start, end) in cues.items()],
+    )
+    await bench.ingest("album")
+    frames = {text: seconds for text, _, _, seconds in await bench.rows(PASSAGES)}
+    assert frames == {
+        "The stove is off.": 0.0,
+        "All of it.": pytest.approx(4.0),
+        "The end.": pytest.approx(4.0),
+    }
 
 
 async def test_embedded_subtitles_are_passages_too(bench: Bench, album: Path) -> None:
