@@ -56,7 +56,7 @@ def choices(names: Iterable[str]) -> str:
 
 
 def similarity(first: str, second: str) -> float:
-    """Return 0 to 1, the share of characters in common blocks; cubic in the worst case."""
+    """Return the share of characters in common blocks; cubic in the worst case."""
     return SequenceMatcher(None, first, second, autojunk=False).ratio()
 
 

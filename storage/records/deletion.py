@@ -328,7 +328,7 @@ async def _find_sources(
 async def _known_names(
     connection: Connection, collection: Collection, unknown: Sequence[str]
 ) -> str:
-    """Return a sentence with names of sources, if possible with those like unknown ones."""
+    """Return a sentence with names of sources, best those like the unknown."""
     known: list[str] = []
     for name in unknown[:_MAX_UNKNOWN_NAMES]:
         known += await similar_names(connection, name, collection.name)

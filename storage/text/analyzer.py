@@ -111,7 +111,7 @@ def stem_term(word: str) -> str:
 
 
 def is_word(term: str) -> bool:
-    """Return whether a term is a whole word or number, with which misspelled words are compared."""
+    """Return whether misspelled words are compared with this term."""
     return len(term) >= MIN_WORD_CHARS and _WORD.fullmatch(term) is not None
 
 

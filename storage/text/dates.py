@@ -1,4 +1,4 @@
-"""Finds dates in text and returns search terms that do not depend on their notation.
+"""Finds dates in text and returns search terms for any notation of them.
 
 ``6 February 2018``, ``06/02/2018``, ``2018-02-06`` and ``2018年2月6日`` share the term
 ``date:2018-02-06``. ``06/02/2018`` may also mean June 2; both readings get terms that state the
@@ -101,7 +101,7 @@ def find_dates(text: str) -> list[FoundDate]:
 
 
 def index_terms(date: FoundDate) -> tuple[str, ...]:
-    """Return the terms of a date in a text: the date, its month, and its day without the year."""
+    """Return the terms of a date in a text: the date, its month, and day and month."""
     terms: list[str] = []
     for reading in date.readings:
         prefix = reading.order or "date"

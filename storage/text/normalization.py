@@ -28,16 +28,16 @@ def normalize(text: str, max_chars: int) -> str:
 
 #: Letters that Unicode does not decompose, and Arabic letters that are often exchanged.
 _FOLDED = str.maketrans("ıłđðħŋŧĸøىیکة", "ilddhntkoييكه", "ـ")
-_FOLDED |= str.maketrans({"æ": "ae", "œ": "oe", "þ": "th"})
+_FOLDED_LIGATURES = str.maketrans({"æ": "ae", "œ": "oe", "þ": "th"})
 #: How German and Nordic words are written without the letters.
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae"})
 
 
 def fold_accents(word: str) -> str:
-    """Remove marks and unite letters: ``café`` becomes ``cafe``, ``œuf`` becomes ``oeuf``."""
+    """Remove marks and unite letters: ``œuf`` becomes ``oeuf``."""
     if word.isascii():
         return word
-    decomposed = normalize_form("NFD", word.translate(_FOLDED))
+    decomposed = normalize_form("NFD", word.translate(_FOLDED).translate(_FOLDED_LIGATURES))
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     return normalize_form("NFC", bare)
 

@@ -1,4 +1,4 @@
-"""Reads numbers in the common notations, such as ``1,234.50``, ``1.234,50`` and ``12'345.60``."""
+"""Reads numbers in the common notations, such as ``1.234,50``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_SPACED = 2_000
 
 
 class SpacedNumber(NamedTuple):
-    """A number with spaces between groups of digits, at ``start`` to ``end`` of the text."""
+    """A number with spaces between groups of digits: text[start:end]."""
 
     start: int
     end: int

@@ -1,4 +1,4 @@
-"""Analyzes a query: the terms to search, what each stands for and how much it says."""
+"""Analyzes a query: its terms, what each stands for, and how much it says."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def analyze_query(text: str) -> TextQuery:
 
 
 def _parts(text: str) -> Iterator[tuple[Lexeme | FoundDate | SpacedNumber, bool]]:
-    """Yield dates, spaced numbers and all lexemes; True for lexemes inside of the former."""
+    """Yield dates, spaced numbers and lexemes; True for lexemes inside the former."""
     spans: list[FoundDate | SpacedNumber] = [*find_dates(text), *find_spaced_numbers(text)]
     end = 0
     for span in sorted(spans, key=lambda each: each.start):

@@ -1,4 +1,4 @@
-"""What is known about single words: stems, function words, Chinese characters of both scripts."""
+"""Stems, function words, and Chinese characters of both scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _stems: CallerCache[str, str] = CallerCache(20_000, max_total=100_000)
 
 
 def stem(word: str) -> str:
-    """Return the English stem of an ASCII word, also of "geese"; return other words unchanged."""
+    """Return the English stem of an ASCII word, and other words unchanged."""
     if not (word.isascii() and word.isalpha()):
         return word
     found = _stems.get(word)
@@ -29,7 +29,7 @@ def stem(word: str) -> str:
 
 
 def is_function_word(word: str) -> bool:
-    """Return whether a normalized word says nothing about the content of a picture or text."""
+    """Return whether a normalized word says nothing about content."""
     return fold_accents(word) in _function_words()
 
 
@@ -53,7 +53,7 @@ def _function_words() -> frozenset[str]:
 @cache
 def _simplified_characters() -> dict[int, str]:
     pairs = (pair for row in _rows("traditional_chinese.txt") for pair in row)
-    return {ord(traditional): simplified for traditional, simplified in pairs}
+    return {ord(pair[0]): pair[1] for pair in pairs}
 
 
 def _rows(name: str) -> Iterator[list[str]]:

@@ -340,7 +340,7 @@ def lexical_statement(
 def _missing_words(
     query: TextQuery, parameters: Mapping[str, Any], rows: Sequence[_RankedRow]
 ) -> list[QueryWord]:
-    """Return the content words that no text contains, or that may be so if there is no row.
+    """Return the content words that no text contains; all if there is no row.
 
     A text with short parts of a part number ("7" of "A0B7") does not contain it.
     """

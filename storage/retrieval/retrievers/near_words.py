@@ -1,4 +1,4 @@
-"""Finds the words of a collection that are near a word of the query that no text contains.
+"""Finds words of a collection near a word of the query that no text contains.
 
 Near is a word at a small edit distance ("mecanic", "mechanic"), one that begins or ends with the
 query's word ("12345" of "INC0012345"), or one with the same beginning ("задержка",
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.text.analyzer import is_word
@@ -65,7 +65,9 @@ async def find_near_words(
     ranges = [each for term in wanted for each in _ranges(term)]
     if not ranges:
         return {}
-    params = {name: [getattr(each, name) for each in ranges] for name in _Range._fields}
+    params: dict[str, Any] = {
+        name: [getattr(each, name) for each in ranges] for name in _Range._fields
+    }
     params["ends"] = [each.start + _LAST_CHARACTER for each in ranges]
     params["collections"] = list(collection_ids)
     params["max_candidates"] = _MAX_CANDIDATES
@@ -164,7 +166,7 @@ def _stem_chars(word: str, share: float) -> int:
 
 
 def _min_affix_chars(word: str) -> int:
-    """Return the length of a word that says enough: words of other scripts are shorter."""
+    """Return the length that says enough: words of other scripts are shorter."""
     return _MIN_AFFIX_CHARS if word.isascii() else _MIN_AFFIX_CHARS_OF_OTHER_SCRIPTS
 
 
