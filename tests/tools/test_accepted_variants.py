@@ -123,6 +123,19 @@ async def test_the_uri_of_an_asset_is_an_id(environment_copy: ToolEnvironment, t
     assert (result["source"] == GARLIC) if tool == "read_text" else (id_ in str(result["asset"]))
 
 
+async def test_the_link_of_a_picture_is_an_id(environment: ToolEnvironment) -> None:
+    """With ``?images=link`` a model sees nothing else of a picture."""
+    async with environment.serve() as tools:
+        id_ = (await tools.ids())[GARLIC]
+        link = f"https://pictures.example/base/assets/{id_}"
+        for reference in (link, f"{link}/thumbnail", f"{link}?crop=0.1,0.1,0.5,0.5"):
+            viewed, _ = await tools.call_with_images("view_image", asset=reference)
+            assert viewed["asset"]["asset"] == id_
+        assert (await tools.call("search_images", image=link))["hits"]
+        refused = await tools.call_error("search_images", image="https://other.example/a.jpg")
+    assert "URLs are not fetched" in refused
+
+
 async def test_a_client_that_prefers_structured_results_still_shows_the_image(
     environment: ToolEnvironment,
 ) -> None:

@@ -6,13 +6,14 @@ not a plain string, so the query "null" would become None.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
 from sightline.storage.retrieval.search_types import Selection
-from sightline.storage.types import PassageKind
+from sightline.storage.types import ASSET_ID, PassageKind
 from sightline.tools.shared.tool_results import ASSET_URI, SHORTENED, ToolModel
 
 MAX_BOXES: Final = 50
@@ -50,6 +51,10 @@ Cursor = Annotated[
     ),
 ]
 
+#: The links that results have when the server runs over HTTP.
+_PICTURE_URL = re.compile(rf"https?://[^/\s]+(?:/[^\s?]*)?/assets/({ASSET_ID.pattern})(?:[/?]\S*)?")
+_MAX_URL_CHARS = 2_048
+
 Detail = Annotated[
     Literal["concise", "detailed"],
     Field(description="'detailed': whole texts, all metadata, ranks. Default: concise."),
@@ -57,8 +62,17 @@ Detail = Annotated[
 
 
 def asset_id(reference: object) -> object:
-    """Return a reference to an asset without spaces and without the scheme of its URI."""
-    return reference.strip().removeprefix(ASSET_URI) if isinstance(reference, str) else reference
+    """Return the asset id of a URI or of an ``image_url`` of a result; else the reference.
+
+    Only the id of an ``image_url`` counts, whatever its host: nothing is fetched.
+    """
+    if not isinstance(reference, str):
+        return reference
+    reference = reference.strip()
+    found = _PICTURE_URL.fullmatch(reference) if len(reference) <= _MAX_URL_CHARS else None
+    if found is not None:
+        return found[1]
+    return reference.removeprefix(ASSET_URI)
 
 
 def source_name(name: object) -> object:
