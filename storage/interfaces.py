@@ -43,6 +43,7 @@ class TextEncoder(Protocol):
     async def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return unit vectors, float32 of shape (len(texts), dimension).
 
+        A text outside of the encoder's vocabulary has the zero vector: it cannot be compared.
         Raises ModelUnavailableError while loading, ModelOverloadedError if the queue is full.
         """
         ...

@@ -242,6 +242,7 @@ CREATE TABLE sightline.passage (
     confidence real,
     tokens tsvector NOT NULL,
     token_count integer NOT NULL,
+    outside_vocabulary boolean NOT NULL DEFAULT false,
     CHECK (num_nonnulls(x0, y0, x1, y1) IN (0, 4)),
     CHECK (x0 IS NULL OR (x0 >= 0 AND y0 >= 0 AND x1 <= 1 AND y1 <= 1 AND x0 < x1 AND y0 < y1))
 );
@@ -257,6 +258,8 @@ COMMENT ON COLUMN sightline.passage.kind IS
 COMMENT ON COLUMN sightline.passage.tokens IS
     'Words, stems and Chinese segments of storage/text, with positions.';
 COMMENT ON COLUMN sightline.passage.token_count IS 'Number of tokens, for BM25.';
+COMMENT ON COLUMN sightline.passage.outside_vocabulary IS
+    'The passage encoder does not know the text, so the passage has no vector.';
 
 CREATE TABLE sightline.posting (
     -- Collation "C": prefix searches are byte ranges.

@@ -200,7 +200,7 @@ class _IngestRun:
         if self.passage_encoder is not None:
             dimension = self.passage_encoder.identity.dimension
             encode = self.passage_encoder.encode_texts
-            self._text_encoder = BatchEncoder(encode, dimension, batch_size)
+            self._text_encoder = BatchEncoder(encode, dimension, batch_size, has_vocabulary=True)
         self._writer = IngestWriter(self.database, self.blobs, self.collection, spaces=self.spaces)
         self._indexes = {
             space: VectorIndexMaintainer(self.database, space, options)

@@ -202,11 +202,15 @@ class Embedded(Generic[Draft]):
 
 @dataclass(frozen=True, slots=True)
 class AnalyzedPassage:
-    """A passage with its terms and, if there is a text encoder, its vector."""
+    """A passage with its terms and, if there is a text encoder, its vector.
+
+    ``outside_vocabulary``: the encoder does not know the text, so it has no vector.
+    """
 
     draft: PassageDraft
     analysis: PackedAnalysis
     vector: Vector | None = None
+    outside_vocabulary: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -52,14 +52,16 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
         has_captions = kinds is None or "caption" in kinds
         if self.encoder is None or passages is None or (self.captions_only and not has_captions):
             return [lexical]
-        vectors = await self.encoder.encode_texts([remove_quotes(query)])
+        (vector,) = await self.encoder.encode_texts([remove_quotes(query)])
+        if not vector.any():  # the encoder does not know the words
+            return [lexical]
         by_meaning = VectorRetriever(
             name="text_to_passage",
             database=self.database,
             scope=replace(scope, kinds=("caption",)) if self.captions_only else scope,
             space=passages.space,
             caches=self.caches,
-            vector=vectors[0],
+            vector=vector,
             level="passage",
             reliability=reliability,
         )

@@ -93,7 +93,7 @@ async def encode_query(
         if not query or encoder is None:
             return None
         vector: Vectors = (await encoder.encode_texts([remove_quotes(query)]))[0]
-        return vector
+        return vector if vector.any() else None
 
     async def encode_images() -> Vectors | None:
         if not images:

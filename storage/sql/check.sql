@@ -51,7 +51,7 @@ SELECT 'p' || passage.id
 FROM sightline.passage
 JOIN sightline.collection_embedding_space
     ON collection_embedding_space.collection_id = passage.collection_id AND level = 'passage'
-WHERE kind <> 'name' AND NOT EXISTS (
+WHERE kind <> 'name' AND NOT outside_vocabulary AND NOT EXISTS (
     SELECT FROM sightline.embedding
     WHERE embedding.passage_id = passage.id
     AND embedding.embedding_space_id = collection_embedding_space.embedding_space_id

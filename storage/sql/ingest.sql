@@ -137,7 +137,8 @@ COPY sightline.thumbnail (asset_id, jpeg, width, height) FROM STDIN (FORMAT bina
 -- name: copy_passages
 COPY sightline.passage (
     id, collection_id, source_id, asset_id, kind, ordinal, text, language, page, start_seconds,
-    end_seconds, char_start, char_end, x0, y0, x1, y1, confidence, tokens, token_count
+    end_seconds, char_start, char_end, x0, y0, x1, y1, confidence, tokens, token_count,
+    outside_vocabulary
 ) FROM STDIN
 
 -- name: copy_postings

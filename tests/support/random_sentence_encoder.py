@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "red", "van", "garlic", "shelf"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "the", "red", "van", "garlic", "shelf"]
 DIMENSION = 32
 
 

@@ -21,7 +21,7 @@ Pooling = Literal["mean", "cls", "max", "lasttoken"]
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _MODULES = ("Transformer", "Pooling", "Normalize")
 #: Part of every fingerprint. Increase it when the same text would give another vector.
-_REVISION = 1
+_REVISION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from sightline.server.models.model_files import FingerprintCache, first_line
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
+from sightline.server.models.text.vocabulary import Vocabulary
 from sightline.server.models.torch_runtime import (
     DTYPES,
     MemoryAwareRunner,
@@ -117,25 +119,33 @@ class SentenceEncoderModel(_TransformerModel):
             optional=("pooler.",),  # a head on the first token that is not used here
         )
         self._config = folder.config
+        self._vocabulary = Vocabulary(self._tokenizer)
         self.identity = EncoderIdentity(
             name=name,
             weights=folder.fingerprint(cache),
             preprocessing=folder.config.fingerprint,
-            dimension=self.encode_passages(["warm up"]).shape[1],
+            dimension=self._runner.run(self._forward, ["warm up"]).shape[1],
         )
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of (truncated) passages, float32 of shape (n, dimension)."""
-        return self._encode([self._config.passage_prompt + text for text in texts])
+        """Return unit vectors of (truncated) passages, float32 of shape (n, dimension).
+
+        A text outside of the vocabulary has the zero vector.
+        """
+        return self._encode(self._config.passage_prompt, texts)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors of queries, float32 of shape (n, dimension)."""
-        return self._encode([self._config.query_prompt + text for text in texts])
+        """Return unit vectors of queries, as of passages."""
+        return self._encode(self._config.query_prompt, texts)
 
-    def _encode(self, texts: Sequence[str]) -> Vectors:
+    def _encode(self, prompt: str, texts: Sequence[str]) -> Vectors:
+        vectors = np.zeros((len(texts), self.identity.dimension), np.float32)
         if self._config.lower_case:
-            texts = [text.lower() for text in texts]
-        return self._runner.run(self._forward, texts)
+            prompt, texts = prompt.lower(), [text.lower() for text in texts]
+        known = [row for row, text in enumerate(texts) if self._vocabulary.knows(text)]
+        if known:
+            vectors[known] = self._runner.run(self._forward, [prompt + texts[row] for row in known])
+        return vectors
 
     def _forward(self, texts: Sequence[str]) -> Vectors:
         batch = self._tokenize(list(texts), truncation=True)

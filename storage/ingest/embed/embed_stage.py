@@ -35,17 +35,23 @@ _MAX_BATCHES_IN_FLIGHT = 2  # one in the model, one ready for it
 
 
 class BatchEncoder(Generic[Item]):
-    """Calls one function of an encoder with batches of ``batch_size`` items."""
+    """Calls one function of an encoder with batches of ``batch_size`` items.
+
+    ``has_vocabulary``: a zero vector is no error, but says that the item is outside of it.
+    """
 
     def __init__(
         self,
         encode: Callable[[Sequence[Item]], Awaitable[Vectors]],
         dimension: int,
         batch_size: int,
+        *,
+        has_vocabulary: bool = False,
     ) -> None:
         self._encode = encode
         self._dimension = dimension
         self.batch_size = batch_size
+        self._has_vocabulary = has_vocabulary
 
     async def __call__(self, items: Sequence[Item]) -> list[stages.Vector | MediaError]:
         """Return a vector or an error for each item, in order.
@@ -71,7 +77,7 @@ class BatchEncoder(Generic[Item]):
                 return [MediaError("encoder", f"the encoder failed: {error}")]
             logger.info("a batch of %d items failed; retrying one by one: %s", len(items), error)
             return [(await self._encode_batch([item]))[0] for item in items]
-        return [_checked(row) for row in rows]
+        return [row if self._has_vocabulary and not row.any() else _checked(row) for row in rows]
 
     async def _encode_with_retry(self, items: Sequence[Item]) -> Vectors:
         """Encode the items; wait and retry while the encoder's queue is full."""

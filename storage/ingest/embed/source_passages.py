@@ -26,8 +26,9 @@ async def add_vectors(
 ) -> list[stages.FinishedSource]:
     """Return the sources with the vectors of their passages.
 
-    A passage that the encoder rejects is a warning: it can still be found by its terms. Passages of
-    file names get no vector, because names are searched as they are written.
+    A passage that the encoder rejects is a warning: it can still be found by its terms. Passages
+    outside of the encoder's vocabulary get no vector, which would match any other such text.
+    Passages of file names get none, because names are searched as they are written.
     """
     texts = [
         passage.draft.text
@@ -48,7 +49,14 @@ async def add_vectors(
             if isinstance(vector, MediaError):
                 warn("passage_not_encoded", source.hashed.file.name, str(vector))
                 vector = None
-            passages.append(replace(passage, vector=vector))
+            is_unknown = vector is not None and not vector.any()
+            passages.append(
+                replace(
+                    passage,
+                    vector=None if is_unknown else vector,
+                    outside_vocabulary=is_unknown,
+                )
+            )
         embedded.append(replace(source, passages=tuple(passages)))
     return embedded
 

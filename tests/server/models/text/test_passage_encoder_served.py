@@ -10,6 +10,7 @@ from mcp.types import TextContent
 from sightline.server.app import create_app
 from sightline.server.cli import doctor
 from sightline.server.config import Settings, load_settings
+from sightline.storage.db.queries import load_sql
 from sightline.storage.errors import ConfigurationError
 from tests.support import random_sentence_encoder
 
@@ -68,6 +69,35 @@ async def test_passages_get_their_own_embedding_space_and_another_encoder_is_rej
     assert bad.subject == "collection notes"
     assert "SIGHTLINE_ENCODER__PASSAGE_MODEL" in bad.message
     assert "random-first" in bad.message
+
+
+async def test_texts_outside_the_vocabulary_are_found_by_words_only(
+    settings: Settings, database_dsn: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "party.md").write_text("🎂🎉")
+    (tmp_path / "in" / "airport.md").write_text("บริการรับส่งสนามบิน")
+    found: dict[str, dict[str, set[str]]] = {}
+    async with Client(create_app(settings)) as client:
+        paths = [str(tmp_path / "in")]
+        await client.call_tool("add_images", {"collection": "notes", "paths": paths})
+        for query in ("🎂", "red van"):
+            arguments = {"query": query, "kinds": ["chunk"], "detail": "detailed"}
+            result = await client.call_tool("search_text", arguments)
+            assert result.structured_content is not None
+            hits = result.structured_content["hits"]
+            found[query] = {hit["text"]: set(hit["retrievers"]) for hit in hits}
+            images = await client.call_tool("search_images", {"query": query})
+            assert not images.is_error
+    assert found == {
+        "🎂": {"🎂🎉": {"lexical"}},
+        "red van": {
+            "the red van": {"lexical", "text_to_passage"},
+            "a garlic shelf": {"text_to_passage"},
+        },
+    }
+    with psycopg.connect(database_dsn) as connection:
+        connection.execute("SET search_path = sightline")
+        assert connection.execute(load_sql("check")["passage_without_vector"]).fetchall() == []
 
 
 def test_an_invalid_name_is_rejected() -> None:

@@ -73,3 +73,11 @@ async def test_vectors_without_a_direction_are_rejected(bad: float) -> None:
     good, refused = await BatchEncoder(encode, 2, 4)([1, 2])
     assert not isinstance(good, MediaError)
     assert isinstance(refused, MediaError)
+
+
+async def test_texts_outside_the_vocabulary_are_no_failure() -> None:
+    async def encode(items: Sequence[float]) -> Vectors:
+        return np.zeros((len(items), 2), np.float32)
+
+    results = await BatchEncoder(encode, 2, 4, has_vocabulary=True)([1] * 8)
+    assert [isinstance(each, MediaError) for each in results] == [False] * 8
