@@ -273,14 +273,15 @@ COMMENT ON TABLE sightline.posting IS 'BM25 postings: how often a term occurs in
 
 CREATE TABLE sightline.vocabulary (
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
+    word text COLLATE "C" NOT NULL,
     term text COLLATE "C" NOT NULL,
-    reversed_term text COLLATE "C" NOT NULL GENERATED ALWAYS AS (reverse(term)) STORED,
-    PRIMARY KEY (collection_id, term)
+    reversed_word text COLLATE "C" NOT NULL GENERATED ALWAYS AS (reverse(word)) STORED,
+    PRIMARY KEY (collection_id, word)
 );
-CREATE INDEX vocabulary_reversed_idx ON sightline.vocabulary (collection_id, reversed_term);
+CREATE INDEX vocabulary_reversed_idx ON sightline.vocabulary (collection_id, reversed_word);
 CREATE INDEX vocabulary_term_idx ON sightline.vocabulary (term);
 COMMENT ON TABLE sightline.vocabulary IS
-    'The words of a collection, as terms of postings: to find those near a misspelled word.';
+    'The words of a collection, with their terms in postings: to find words near misspelled ones.';
 
 -- Forgets the words of deleted passages. A term that 20 other postings have is kept: it may be left
 -- in the vocabulary of a collection that no longer has it, and searches ignore it then.

@@ -29,7 +29,7 @@ from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.stage_types import Vector
 from sightline.storage.interfaces import ImageEncoder, TextEncoder
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.text.analyzer import analyze, is_word
+from sightline.storage.text.analyzer import analyze, vocabulary
 
 _SQL = load_sql("repair")
 _BATCH_SIZE = 64
@@ -120,15 +120,16 @@ async def rebuild_passage_vectors(
 async def rebuild_postings(database: Database, ids: Sequence[str]) -> int:
     """Create missing postings of passages; return the number of passages."""
     async for rows in _fetch_batches(database, "passages", ids, _PassageRow):
+        analyses = [(row.passage_id, analyze(row.text)) for row in rows]
         postings = [
-            {"term": term, "passage_id": row.passage_id, "frequency": frequency}
-            for row in rows
-            for term, frequency in analyze(row.text).frequencies.items()
+            {"term": term, "passage_id": id_, "frequency": frequency}
+            for id_, analysis in analyses
+            for term, frequency in analysis.frequencies.items()
         ]
         words = [
-            {"passage_id": posting["passage_id"], "term": posting["term"]}
-            for posting in postings
-            if is_word(str(posting["term"]))
+            {"passage_id": id_, "word": word, "term": term}
+            for id_, analysis in analyses
+            for word, term in vocabulary(analysis.words, analysis.frequencies).items()
         ]
         async with database.write_connection() as connection, connection.cursor() as cursor:
             await cursor.executemany(_SQL["insert_posting"], postings)

@@ -145,8 +145,8 @@ COPY sightline.passage (
 COPY sightline.posting (term, passage_id, frequency) FROM STDIN (FORMAT binary)
 
 -- name: insert_vocabulary
-INSERT INTO sightline.vocabulary (collection_id, term)
-SELECT %(collection_id)s, term FROM unnest(%(terms)s::text[]) AS t (term)
+INSERT INTO sightline.vocabulary (collection_id, word, term)
+SELECT %(id)s, word, term FROM unnest(%(words)s::text[], %(terms)s::text[]) AS t (word, term)
 ON CONFLICT DO NOTHING
 
 -- name: copy_embeddings

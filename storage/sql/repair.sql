@@ -94,8 +94,8 @@ VALUES (%(term)s, %(passage_id)s, %(frequency)s)
 ON CONFLICT DO NOTHING
 
 -- name: insert_words
-INSERT INTO sightline.vocabulary (collection_id, term)
-SELECT collection_id, %(term)s FROM sightline.passage WHERE id = %(passage_id)s
+INSERT INTO sightline.vocabulary (collection_id, word, term)
+SELECT collection_id, %(word)s, %(term)s FROM sightline.passage WHERE id = %(passage_id)s
 ON CONFLICT DO NOTHING
 
 -- name: drop_sources_without_blobs

@@ -212,37 +212,25 @@ FROM (
 ) AS matching
 LIMIT %(max_terms)s
 
--- name: near_terms
--- Terms of the collections in ranges of the vocabulary, by the word that they are asked for.
-SELECT DISTINCT asked.word, found.term
+-- name: near_words
+-- Words of the collections in ranges of the vocabulary, by the word that they are asked for.
+SELECT DISTINCT asked.asked_for, found.word
 FROM unnest(
-    %(word)s::text[], %(start)s::text[], %(ends)s::text[], %(is_reversed)s::boolean[],
+    %(asked_for)s::text[], %(first)s::text[], %(last)s::text[], %(is_reversed)s::boolean[],
     %(min_chars)s::integer[], %(max_chars)s::integer[]
-) AS asked (word, first, last, is_reversed, min_chars, max_chars)
+) AS asked (asked_for, first, last, is_reversed, min_chars, max_chars)
 CROSS JOIN LATERAL (
-    (SELECT term FROM sightline.vocabulary
+    (SELECT word FROM sightline.vocabulary
     WHERE NOT asked.is_reversed AND collection_id = ANY (%(collections)s)
-    AND term >= asked.first COLLATE "C" AND term < asked.last COLLATE "C"
-    AND char_length(term) BETWEEN asked.min_chars AND asked.max_chars
+    AND word >= asked.first COLLATE "C" AND word < asked.last COLLATE "C"
+    AND char_length(word) BETWEEN asked.min_chars AND asked.max_chars
     LIMIT %(max_candidates)s)
     UNION ALL
-    (SELECT term FROM sightline.vocabulary
+    (SELECT word FROM sightline.vocabulary
     WHERE asked.is_reversed AND collection_id = ANY (%(collections)s)
-    AND reversed_term >= asked.first COLLATE "C" AND reversed_term < asked.last COLLATE "C"
-    AND char_length(term) BETWEEN asked.min_chars AND asked.max_chars
+    AND reversed_word >= asked.first COLLATE "C" AND reversed_word < asked.last COLLATE "C"
+    AND char_length(word) BETWEEN asked.min_chars AND asked.max_chars
     LIMIT %(max_candidates)s)
-) AS found
-
--- name: text_with_term
--- The beginning of a passage of the collections for each term.
-SELECT asked.term, found.text
-FROM unnest(%(terms)s::text[]) AS asked (term)
-CROSS JOIN LATERAL (
-    SELECT left(p.text, 100000) AS text
-    FROM sightline.posting AS o
-    JOIN sightline.passage AS p ON p.id = o.passage_id
-    WHERE o.term = asked.term COLLATE "C" AND p.collection_id = ANY (%(collections)s)
-    LIMIT 1
 ) AS found
 
 -- name: date_orders

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -50,13 +51,15 @@ class Analysis:
     """Search data of a passage.
 
     ``tsvector`` contains words with positions from 1. ``frequencies`` are all terms for ranking,
-    with character pairs. ``token_count`` is the length in words.
+    with character pairs. ``token_count`` is the length in words. ``words`` are the distinct English
+    words before stemming.
     """
 
     language: Language
     tsvector: str
     frequencies: dict[str, int]
     token_count: int
+    words: tuple[str, ...] = ()
 
 
 def normalize_words(text: str, max_chars: int) -> str:
@@ -69,6 +72,7 @@ def analyze(text: str) -> Analysis:
     clean = normalize_words(text, MAX_CHARS)
     tokens: list[tuple[str, int]] = []
     frequencies: Counter[str] = Counter()
+    surfaces: dict[str, None] = {}
     count = 0
     for count, lexeme in enumerate(islice(tokenize(clean), MAX_TOKENS), start=1):
         words = word_terms(lexeme)
@@ -76,6 +80,8 @@ def analyze(text: str) -> Analysis:
             tokens.append((term, count))
             frequencies[term] += 1
         tokens += ((stem_term(name), count) for name in lexeme.ends)
+        surfaces[fold_accents(lexeme.word or "")] = None
+        surfaces.update(dict.fromkeys(lexeme.names))
         if lexeme.grams:
             frequencies.update(gram for gram in lexeme.grams if gram not in words)
     for date in find_dates(clean):
@@ -87,6 +93,7 @@ def analyze(text: str) -> Analysis:
         tsvector=_tsvector(tokens),
         frequencies={term: min(n, MAX_FREQUENCY) for term, n in frequencies.items()},
         token_count=count,
+        words=tuple(filter(is_stemmed, surfaces)),
     )
 
 
@@ -110,17 +117,23 @@ def stem_term(word: str) -> str:
     return limit_length(word) if len(word) >= MAX_TERM_CHARS else stem(word)
 
 
-def is_word(term: str) -> bool:
-    """Return whether misspelled words are compared with this term."""
-    return len(term) >= MIN_WORD_CHARS and _WORD.fullmatch(term) is not None
+def vocabulary(words: Iterable[str], terms: Iterable[str]) -> dict[str, str]:
+    """Return the words with which misspelled words are compared, each with its term.
+
+    ``words`` and ``terms`` are those of analyses.
+    """
+    whole = (each for each in terms if is_word(each) and not is_stemmed(each))
+    return {**{each: each for each in whole}, **{word: stem_term(word) for word in words}}
 
 
-def find_word(text: str, term: str) -> str | None:
-    """Return the first word of a text that has the term, in lower case."""
-    for lexeme in islice(tokenize(normalize_words(text, MAX_CHARS)), MAX_TOKENS):
-        if term in word_terms(lexeme):
-            return lexeme.word or term
-    return None
+def is_word(text: str) -> bool:
+    """Return whether a text is a whole word or number that may be misspelled."""
+    return MIN_WORD_CHARS <= len(text) <= MAX_TERM_CHARS and _WORD.fullmatch(text) is not None
+
+
+def is_stemmed(word: str) -> bool:
+    """Return whether a word is of the kind whose term is an English stem."""
+    return word.isascii() and word.isalpha() and is_word(word)
 
 
 def _guess_language(text: str) -> Language:

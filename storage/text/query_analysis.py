@@ -56,14 +56,14 @@ class QueryTerm(NamedTuple):
 class QueryWord(NamedTuple):
     """A word, number, part number or date of the query.
 
-    Each of ``concepts`` stands for it. ``term`` is what near words are compared with; None if
+    Each of ``concepts`` stands for it. ``spelling`` is what near words are compared with; None if
     nothing can be near, as to a date.
     """
 
     text: str
     concepts: tuple[int, ...]
     is_content: bool
-    term: str | None = None
+    spelling: str | None = None
 
     def extended(self, concepts: Iterable[int]) -> QueryWord:
         return self._replace(concepts=(*self.concepts, *concepts))
@@ -179,9 +179,9 @@ class _Builder:
             self.words[-1] = self.words[-1].extended(concepts)
         elif concepts:
             names = [each for each in lexeme.names if not is_number(each) or is_serial_number(each)]
-            term = stem_term(names[-1]) if names else key[0]
+            spelling = names[-1] if names else fold_accents(lexeme.word or key[0])
             self.words.append(
-                QueryWord(names[0] if names else text, tuple(concepts), is_content, term)
+                QueryWord(names[0] if names else text, tuple(concepts), is_content, spelling)
             )
 
     def add_expression(self, found: FoundDate | SpacedNumber) -> None:

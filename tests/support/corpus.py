@@ -17,7 +17,7 @@ from sightline.storage.interfaces import ImageEncoder, Vectors
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.text.analyzer import analyze, is_word
+from sightline.storage.text.analyzer import analyze, vocabulary
 from sightline.storage.types import Level
 
 Box = tuple[float, float, float, float]
@@ -162,10 +162,11 @@ class Corpus:
             "AS t (term, frequency)",
             [row[0], list(analysis.frequencies), list(analysis.frequencies.values())],
         )
+        words = vocabulary(analysis.words, analysis.frequencies)
         await connection.execute(
-            "INSERT INTO vocabulary SELECT %s, term FROM unnest(%s::text[]) AS t (term) "
-            "ON CONFLICT DO NOTHING",
-            [owner.id, list(filter(is_word, analysis.frequencies))],
+            "INSERT INTO vocabulary SELECT %s, word, term "
+            "FROM unnest(%s::text[], %s::text[]) AS t (word, term) ON CONFLICT DO NOTHING",
+            [owner.id, list(words), list(words.values())],
         )
         (vector,) = await self.encoder.encode_texts([text])
         await self._vector(

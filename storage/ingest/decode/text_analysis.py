@@ -18,7 +18,12 @@ from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, Decode
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
 from sightline.storage.ingest.ingest_options import IngestOptions
-from sightline.storage.text.analyzer import MAX_FREQUENCY, MAX_TERM_CHARS, MAX_TOKENS
+from sightline.storage.text.analyzer import (
+    MAX_FREQUENCY,
+    MAX_TERM_CHARS,
+    MAX_TOKENS,
+    is_stemmed,
+)
 
 SHORT_CHARS = 1_000
 """Passages of a source that have fewer characters in all are analyzed later, without a worker."""
@@ -123,6 +128,7 @@ def check_analysis(analysis: messages.PackedAnalysis) -> None:
         or not 0 <= analysis.token_count <= MAX_TOKENS
         or len(analysis.tsvector) > _MAX_TSVECTOR_CHARS
         or not _TSVECTOR.fullmatch(analysis.tsvector)
+        or not all(map(is_stemmed, analysis.words.split("\n") if analysis.words else ()))
     ):
         raise messages.ProtocolError("an invalid analysis of a text")
 

@@ -17,7 +17,7 @@ from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode.worker.worker_protocol import PackedAnalysis
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
-from sightline.storage.text.analyzer import is_word
+from sightline.storage.text.analyzer import vocabulary
 
 _SQL = load_sql("ingest")
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # signature, flags, length of the extension
@@ -110,9 +110,12 @@ class BatchRows:
             for term, frequency in _terms(row.passage.analysis)
         )
         await _copy(connection, _SQL["copy_postings"], postings, ["text", "int8", "int2"])
-        terms = {term for _, row in numbered for term, _ in _terms(row.passage.analysis)}
-        words = sorted(filter(is_word, terms))
-        params = {"collection_id": collection_id, "terms": words}
+        analyses = [row.passage.analysis for row in self.passages]
+        words = vocabulary(
+            {word for each in analyses for word in each.words.split("\n") if word},
+            {term for each in analyses for term in each.terms.split("\n")},
+        )
+        params = {"id": collection_id, "words": list(words), "terms": list(words.values())}
         await connection.execute(_SQL["insert_vocabulary"], params)
         vectors = [((row.asset_id, None, id_), row.passage.vector) for id_, row in numbered]
         await _copy_vectors(connection, collection_id, space, vectors)

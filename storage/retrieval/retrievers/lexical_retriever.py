@@ -24,7 +24,7 @@ from sightline.storage.retrieval.search_types import (
     RetrieverResult,
     best_per_key,
 )
-from sightline.storage.text.analyzer import find_word, is_word, quote_term
+from sightline.storage.text.analyzer import is_word, quote_term, stem_term
 from sightline.storage.text.dates import ORDER_TERMS
 from sightline.storage.text.phrases import Phrase, parse_phrases
 from sightline.storage.text.query_analysis import (
@@ -88,7 +88,6 @@ class LexicalRetriever:
             return RetrieverResult((), notes=("The query has no word to search for in text.",))
         phrases = parse_phrases(self.query)
         near: Mapping[QueryWord, Sequence[NearWord]] = {}
-        surfaces: Mapping[str, str] = {}
         async with self.database.connection(autocommit=True) as connection:
             ids = None if self.scope.all_collections else self.scope.collection_ids
             passages, mean_length = await passage_statistics(connection, ids, self.caches)
@@ -103,8 +102,7 @@ class LexicalRetriever:
             if near:
                 _add_near_words(parameters, near)
                 rows = await self._search(connection, parameters)
-                surfaces = await self._surfaces(connection, near)
-        notes = _notes(query if not phrases else replace(query, negations=()), near, surfaces)
+        notes = _notes(query if not phrases else replace(query, negations=()), near)
         if not rows:
             return RetrieverResult((), notes=(*notes, self._note_on_nothing(query, phrases)))
         significance = LexicalSignificance.of(
@@ -147,17 +145,6 @@ class LexicalRetriever:
             if count * _MIN_ORDER_RATIO <= sum(proofs.values()) - count > 0
         }
         return [term for term in query.terms if term.order not in unused]
-
-    async def _surfaces(
-        self, connection: Connection, near: Mapping[QueryWord, Sequence[NearWord]]
-    ) -> dict[str, str]:
-        """Return a word of a text for each first near term, which may be a stem."""
-        params = {
-            "terms": [found[0].term for found in near.values()],
-            "collections": self.scope.collection_ids,
-        }
-        cursor = await connection.execute(_SQL["text_with_term"], params)
-        return {term: find_word(text, term) or term for term, text in await cursor.fetchall()}
 
     def _note_on_nothing(self, query: TextQuery, phrases: Sequence[Phrase]) -> str:
         if phrases:
@@ -359,25 +346,22 @@ def _add_near_words(
 ) -> None:
     known = set(parameters["terms"])
     for word, found in near.items():
-        for term in found:
-            if term.term not in known:
-                known.add(term.term)
-                parameters["terms"].append(term.term)
+        for each in found:
+            term = stem_term(each.word)
+            if term not in known:
+                known.add(term)
+                parameters["terms"].append(term)
                 parameters["concepts"].append(word.concepts[0])
-                parameters["weights"].append(term.weight)
+                parameters["weights"].append(each.weight)
                 parameters["contents"].append(True)
 
 
-def _notes(
-    query: TextQuery,
-    near: Mapping[QueryWord, Sequence[NearWord]],
-    surfaces: Mapping[str, str],
-) -> tuple[str, ...]:
+def _notes(query: TextQuery, near: Mapping[QueryWord, Sequence[NearWord]]) -> tuple[str, ...]:
     notes: list[str] = []
     if query.truncated:
         notes.append(f"Text search used only the first {MAX_QUERY_TERMS} terms of the query.")
     notes += [
-        f"No text contains {word.text!r}. Searched {surfaces.get(found[0].term)!r}."
+        f"No text contains {word.text!r}. Searched {found[0].word!r}."
         for word, found in list(near.items())[:_MAX_NOTED_WORDS]
     ]
     if query.negations:

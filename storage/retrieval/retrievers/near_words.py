@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sightline.storage.db.queries import Connection, load_sql
-from sightline.storage.text.analyzer import is_word
+from sightline.storage.text.analyzer import MAX_TERM_CHARS, is_word, stem_term
 from sightline.storage.text.query_analysis import QueryWord
 
 _SQL = load_sql("retrieval")
@@ -28,23 +28,24 @@ _MIN_AFFIX_CHARS_OF_OTHER_SCRIPTS = 3
 _MAX_LONGER = 6  # characters of an ending
 _LAST_CHARACTER = "\U0010ffff"
 # The share of the word's weight that a near word keeps.
-_ONE_EDIT, _TWO_EDITS, _AFFIX = 0.8, 0.6, 0.6
+_ONE_EDIT, _TWO_EDITS, _AFFIX, _FIRST_LETTER = 0.8, 0.6, 0.6, 0.5
 #: By the share of the word that is the beginning of the near word as well.
 _STEMS = ((0.7, 0.4), (0.5, 0.3))
 
 
 class NearWord(NamedTuple):
-    """A term near a word of the query; ``weight`` 0 to 1 says how near."""
+    """A word near one of the query; ``weight`` 0 to 1 says how near."""
 
-    term: str
+    word: str
     weight: float
 
 
 class _Range(NamedTuple):
-    """Terms that begin (or end, if reversed) with ``start``."""
+    """Words from ``first`` to ``last``, which are reversed if ``is_reversed``."""
 
-    word: str
-    start: str
+    asked_for: str
+    first: str
+    last: str
     is_reversed: bool
     min_chars: int
     max_chars: int
@@ -58,52 +59,56 @@ async def find_near_words(
     A word that the collections contain has none.
     """
     wanted = {
-        word.term: word
+        word.spelling: word
         for word in words[:_MAX_MISSING_WORDS]
-        if word.term is not None and is_word(word.term)
+        if word.spelling is not None and is_word(word.spelling)
     }
-    ranges = [each for term in wanted for each in _ranges(term)]
+    ranges = [each for spelling in wanted for each in _ranges(spelling)]
     if not ranges:
         return {}
     params: dict[str, Any] = {
         name: [getattr(each, name) for each in ranges] for name in _Range._fields
     }
-    params["ends"] = [each.start + _LAST_CHARACTER for each in ranges]
     params["collections"] = list(collection_ids)
     params["max_candidates"] = _MAX_CANDIDATES
     candidates: defaultdict[str, set[str]] = defaultdict(set)
-    cursor = await connection.execute(_SQL["near_terms"], params)
-    for word, term in await cursor.fetchall():
-        candidates[word].add(term)
-    near = {wanted[term]: _nearest(term, found) for term, found in candidates.items()}
+    cursor = await connection.execute(_SQL["near_words"], params)
+    for spelling, word in await cursor.fetchall():
+        candidates[spelling].add(word)
+    near = {wanted[spelling]: _nearest(spelling, found) for spelling, found in candidates.items()}
     return {word: found for word, found in near.items() if found}
 
 
-def _ranges(term: str) -> Iterator[_Range]:
-    size = len(term)
-    yield _Range(term, term, False, size, 1_000)
-    if size < _min_affix_chars(term):
+def _ranges(word: str) -> Iterator[_Range]:
+    size = len(word)
+
+    def affix(text: str, min_chars: int, max_chars: int, *, is_reversed: bool = False) -> _Range:
+        return _Range(word, text, text + _LAST_CHARACTER, is_reversed, min_chars, max_chars)
+
+    yield affix(word, size, MAX_TERM_CHARS)
+    if size < _min_affix_chars(word):
         return
-    yield _Range(term, term[::-1], True, size, 1_000)
-    if _has_digit(term):
+    yield affix(word[::-1], size, MAX_TERM_CHARS, is_reversed=True)
+    if _has_digit(word):
         return
-    edits = _max_edits(term)
+    edits = _max_edits(word)
     piece = size // 2 if edits == 1 else max(size // 3, 3)
-    yield _Range(term, term[:piece], False, size - edits, size + edits)
-    yield _Range(term, term[::-1][:piece], True, size - edits, size + edits)
-    stem = term[: _stem_chars(term, _STEMS[-1][0])]
-    yield _Range(term, stem, False, len(stem), size + _MAX_LONGER)
+    yield affix(word[:piece], size - edits, size + edits)
+    yield affix(word[::-1][:piece], size - edits, size + edits, is_reversed=True)
+    beginning = word[: _stem_chars(word, _STEMS[-1][0])]
+    yield affix(beginning, len(beginning), size + _MAX_LONGER)
 
 
-def _nearest(term: str, candidates: set[str]) -> list[NearWord]:
-    if term in candidates:
+def _nearest(word: str, candidates: set[str]) -> list[NearWord]:
+    """Return the nearest candidates; none if one has the term of the word."""
+    term = stem_term(word)
+    if any(stem_term(each) == term for each in candidates):
         return []
-    found = [NearWord(each, nearness(term, each)) for each in candidates]
+    found = [NearWord(each, nearness(word, each)) for each in candidates]
     best = max((each.weight for each in found), default=0.0)
     nearest = [each for each in found if each.weight == best > 0]
-    return sorted(nearest, key=lambda each: (abs(len(each.term) - len(term)), each.term))[
-        :MAX_NEAR_WORDS
-    ]
+    nearest.sort(key=lambda each: (abs(len(each.word) - len(word)), each.word))
+    return nearest[:MAX_NEAR_WORDS]
 
 
 def nearness(word: str, other: str) -> float:
@@ -114,6 +119,8 @@ def nearness(word: str, other: str) -> float:
     """
     if not _has_digit(word) and not _has_digit(other):
         distance = edit_distance(word, other, _max_edits(word))
+        if distance == 1 and word[0] != other[0]:
+            return _FIRST_LETTER  # few misspell it
         if distance is not None:
             return (1.0, _ONE_EDIT, _TWO_EDITS)[distance]
     if len(word) < _min_affix_chars(word):

@@ -78,6 +78,6 @@ def test_an_amount_with_cents_is_more_than_a_number() -> None:
 def test_a_serial_number_is_more_than_its_value() -> None:
     query = analyze_query("00015")
     assert {each.term for each in query.terms if each.is_content} == {"00015"}
-    assert [word.term for word in query.words] == ["00015"]
+    assert [word.spelling for word in query.words] == ["00015"]
     weights = {each.term: each.weight for each in query.terms}
     assert 0 < weights["15"] < weights["00015"] == 1

@@ -96,5 +96,5 @@ def test_negations_are_reported() -> None:
 
 def test_a_part_number_is_one_word() -> None:
     (word,) = analyze_query("LGA-1700-B").words
-    assert (word.text, word.term) == ("lga-1700-b", "lga1700b")
+    assert (word.text, word.spelling) == ("lga-1700-b", "lga1700b")
     assert [each.text for each in analyze_query("Müller 1,5").words] == ["müller", "1,5"]

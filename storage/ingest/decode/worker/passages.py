@@ -47,6 +47,7 @@ def pack_analysis(text: str) -> PackedAnalysis:
         "\n".join(analysis.frequencies),
         list(analysis.frequencies.values()),
         analysis.token_count,
+        "\n".join(analysis.words),
     )
 
 

@@ -256,7 +256,7 @@ class TextPassages(NamedTuple):
 
 
 class PackedAnalysis(NamedTuple):
-    """An `Analysis` in little memory: ``terms`` are separated by line breaks.
+    """An `Analysis` in little memory: ``terms`` and ``words`` are separated by line breaks.
 
     ``frequencies`` are those of the terms, in the same order.
     """
@@ -266,6 +266,7 @@ class PackedAnalysis(NamedTuple):
     terms: str
     frequencies: list[int]
     token_count: int
+    words: str = ""
 
 
 class TextAnalyses(NamedTuple):
