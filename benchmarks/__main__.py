@@ -16,7 +16,7 @@ from importlib import import_module
 NAMES = ("handshake", "search_latency", "ingest_throughput", "recall", "analytics")
 #: Run only by name: they need a quiet machine or many minutes.
 ON_REQUEST = (
-    *("load", "hostile", "self_evaluation", "search_path", "agent_tasks"),
+    *("load", "hostile", "self_evaluation", "search_path", "agent_tasks", "picture_variants"),
     *("typed_queries", "query_forms", "photograph_weakness"),
 )
 

@@ -83,7 +83,7 @@ class ImageSearchHit(AssetReference):
         default=None, description="Rank and score by retriever."
     )
     duplicates: list[str] | None = Field(
-        default=None, description="Ids of near-identical assets, left out."
+        default=None, description="Ids of near-identical assets of the selection."
     )
     annotations: list[AnnotationReference] | None = Field(
         default=None, description="Newest saved boxes; 'detailed' only."

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from psycopg import sql
 
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, fetch_all, load_sql
 from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.interfaces import EncoderIdentity, Vectors
+from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
-from sightline.storage.retrieval.ranking.near_duplicates import (
-    HashGroups,
-    group_by_hash,
-    hash_array,
-    merge_similar,
+from sightline.storage.retrieval.ranking.duplicate_groups import (
+    Picture,
+    cosine_of,
+    group_pictures,
+    load_vectors,
 )
-from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import Selection
 
 MAX_COMPARED_ASSETS = 100_000
 MAX_GROUPS = 100
 MAX_SHOWN_OF_GROUP = 20
-_PAIRS_OF_CHUNK = 5_000  # their vectors take 20 MB for a dimension of 512
 _SQL = load_sql("selection")
 
 
@@ -70,14 +66,6 @@ class DuplicateGroups:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    id: str
-    collection_id: int
-    sha256: bytes
-    perceptual_hash: int | None
-
-
 async def find_duplicates(
     database: Database,
     selection: Selection,
@@ -103,7 +91,8 @@ async def find_duplicates(
         scope = await resolve_scope(connection, selection, {}, ASSETS, caches)
         pictures, total = await _load_pictures(connection, scope)
         spaces = await _image_spaces(connection, scope)
-    leaders, is_complete = await _find_leaders(database, pictures, spaces)
+    connect = partial(database.connection, autocommit=True)
+    leaders, is_complete = await group_pictures(pictures, spaces, connect)
     members: dict[int, list[int]] = {}
     for index, leader in enumerate(leaders):
         members.setdefault(leader, []).append(index)
@@ -125,12 +114,12 @@ async def find_duplicates(
     )
 
 
-async def _load_pictures(connection: Connection, scope: SearchScope) -> tuple[list[_Picture], int]:
+async def _load_pictures(connection: Connection, scope: SearchScope) -> tuple[list[Picture], int]:
     """Return the assets to compare, largest first, and the number that match."""
     rows, parameters = scope.rows("asset")
     statement = sql.SQL(_SQL["comparable_assets"]).format(rows=rows)
     params = {**parameters, "limit": MAX_COMPARED_ASSETS}
-    pictures = await fetch_all(connection, statement, params, row=_Picture)
+    pictures = await fetch_all(connection, statement, params, row=Picture)
     if len(pictures) < MAX_COMPARED_ASSETS:
         return pictures, len(pictures)
     cursor = await connection.execute(sql.SQL(_SQL["count"]).format(rows=rows), parameters)
@@ -148,79 +137,21 @@ async def _image_spaces(connection: Connection, scope: SearchScope) -> dict[int,
     }
 
 
-async def _find_leaders(
-    database: Database, pictures: Sequence[_Picture], spaces: Mapping[int, EmbeddingSpace]
-) -> tuple[list[int], bool]:
-    """Return the index of each picture's leader, and whether all were compared."""
-    by_bytes: dict[bytes, int] = {}
-    leaders = [by_bytes.setdefault(each.sha256, index) for index, each in enumerate(pictures)]
-    distinct = [index for index in by_bytes.values() if pictures[index].perceptual_hash is not None]
-    hashes = hash_array([pictures[index].perceptual_hash or 0 for index in distinct])
-    groups = await asyncio.to_thread(group_by_hash, hashes)
-    cosines = await _cosines(database, [pictures[index] for index in distinct], spaces, groups)
-    merged = dict(zip(distinct, merge_similar(groups, cosines), strict=True))
-    return [
-        distinct[merged[leader]] if leader in merged else leader for leader in leaders
-    ], groups.is_complete
-
-
-async def _cosines(
-    database: Database,
-    pictures: Sequence[_Picture],
-    spaces: Mapping[int, EmbeddingSpace],
-    groups: HashGroups,
-) -> npt.NDArray[np.float32]:
-    """Return the cosine of each pair, 0 if the two have no vectors of one encoder."""
-    cosines = np.zeros(len(groups.rows), dtype=np.float32)
-    for start in range(0, len(cosines), _PAIRS_OF_CHUNK):
-        chunk = slice(start, start + _PAIRS_OF_CHUNK)
-        rows, columns = groups.rows[chunk].tolist(), groups.columns[chunk].tolist()
-        vectors = await _load_vectors(database, [pictures[i] for i in {*rows, *columns}], spaces)
-        for place, (row, column) in enumerate(zip(rows, columns, strict=True), start):
-            cosine = _cosine(pictures[row], pictures[column], vectors, spaces)
-            cosines[place] = 0.0 if cosine is None else cosine
-    return cosines
-
-
-async def _load_vectors(
-    database: Database, pictures: Sequence[_Picture], spaces: Mapping[int, EmbeddingSpace]
-) -> dict[str, Vectors]:
-    ids: dict[EmbeddingSpace, list[str]] = {}
-    for picture in pictures:
-        if (space := spaces.get(picture.collection_id)) is not None:
-            ids.setdefault(space, []).append(picture.id)
-    vectors: dict[str, Vectors] = {}
-    async with database.connection(autocommit=True) as connection:
-        for space, asset_ids in ids.items():
-            vectors |= await asset_vectors(connection, space, asset_ids)
-    return vectors
-
-
-def _cosine(
-    one: _Picture,
-    other: _Picture,
-    vectors: Mapping[str, Vectors],
-    spaces: Mapping[int, EmbeddingSpace],
-) -> float | None:
-    is_comparable = spaces.get(one.collection_id) == spaces.get(other.collection_id)
-    if not is_comparable or one.id not in vectors or other.id not in vectors:
-        return None
-    return float(vectors[one.id] @ vectors[other.id])
-
-
 async def _describe(
     database: Database,
-    pictures: Sequence[_Picture],
+    pictures: Sequence[Picture],
     spaces: Mapping[int, EmbeddingSpace],
     groups: Sequence[Sequence[int]],
 ) -> tuple[DuplicateGroup, ...]:
     listed = [[pictures[index] for index in group[:MAX_SHOWN_OF_GROUP]] for group in groups]
-    vectors = await _load_vectors(database, [each for group in listed for each in group], spaces)
+    async with database.connection(autocommit=True) as connection:
+        shown = [each for group in listed for each in group]
+        vectors = await load_vectors(connection, shown, spaces)
 
-    def asset(picture: _Picture, best: _Picture) -> DuplicateAsset:
+    def asset(picture: Picture, best: Picture) -> DuplicateAsset:
         if picture.sha256 == best.sha256:
             return DuplicateAsset(picture.id, 0.0, True)
-        cosine = _cosine(picture, best, vectors, spaces)
+        cosine = cosine_of(picture, best, vectors, spaces)
         distance = None if cosine is None else max(0.0, 1 - cosine)
         return DuplicateAsset(picture.id, distance, False)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, TextEncoder, Vectors
+from sightline.storage.picture_hashes import PictureHashes
 from sightline.storage.records import assets
 from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope
@@ -14,6 +15,7 @@ from sightline.storage.retrieval.hydrate.hydration import image_text, load_passa
 from sightline.storage.retrieval.query_planner import (
     encode_query,
     load_example_vectors,
+    load_picture,
     plan_retrievers,
 )
 from sightline.storage.retrieval.ranking.fusion import FusedHit
@@ -50,15 +52,17 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
     ) -> Sequence[Retriever]:
         examples: Mapping[str, Vectors] = {}
         mean: Vectors | None = None
+        picture: PictureHashes | None = None
         if request.named_assets or request.unlike:
             async with self.database.connection(autocommit=True) as connection:
                 examples = await load_example_vectors(connection, request, scope)
+                picture = await load_picture(connection, request, query)
                 if request.unlike and request.visual_weight != 0 and "asset" in scope.spaces:
                     space = scope.spaces["asset"].space
                     sample = await vector_sample(connection, space, scope, self.caches)
                     mean = sample.vectors.mean(axis=0) if len(sample.vectors) else None
         encoded = await encode_query(
-            request, query, self.image_encoder, self.passage_encoder, examples
+            request, query, self.image_encoder, self.passage_encoder, examples, picture
         )
         return plan_retrievers(
             encoded,

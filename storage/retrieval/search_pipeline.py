@@ -20,6 +20,7 @@ from sightline.storage.retrieval.filters.empty_selection import explain_empty_se
 from sightline.storage.retrieval.filters.filter_columns import FilterSchema
 from sightline.storage.retrieval.filters.listing import MAX_LISTED, list_selected
 from sightline.storage.retrieval.filters.search_scope import SearchScope, resolve_scope
+from sightline.storage.retrieval.ranking.duplicate_groups import list_near_duplicates
 from sightline.storage.retrieval.ranking.fusion import FusedHit, fuse_ranks, fuse_scores, weak_last
 from sightline.storage.retrieval.ranking.mmr import diversify
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate, RerankStage
@@ -119,7 +120,8 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
                     ranked = weak_last(
                         await diversify(connection, request, scope, ranked[:MAX_RESULTS], reranked)
                     )
-                hits = await self._hydrate(connection, query, ranked[offset:end])
+                page = await self._with_duplicates(connection, scope, ranked[offset:end])
+                hits = await self._hydrate(connection, query, page)
                 if not fused.hits:
                     problems += await explain_empty_selection(
                         connection, scope, self.level, self.schema
@@ -153,7 +155,9 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
                     connection, scope, self.level, offset=offset, limit=request.limit
                 )
             with timer.stage("hydrate"):
-                hits = await self._hydrate(connection, "", [FusedHit(key, 0.0, {}) for key in keys])
+                page = [FusedHit(key, 0.0, {}) for key in keys]
+                page = await self._with_duplicates(connection, scope, page)
+                hits = await self._hydrate(connection, "", page)
             notes = scope.notes
             if not total:
                 notes += await explain_empty_selection(connection, scope, self.level, self.schema)
@@ -172,6 +176,20 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
         )
         await self._log(request, "", report, hits)
         return SearchResults(tuple(hits.values()), report)
+
+    async def _with_duplicates(
+        self, connection: Connection, scope: SearchScope, hits: Sequence[FusedHit]
+    ) -> list[FusedHit]:
+        """Return the hits with their near-duplicates in the scope; passages have none."""
+        if self.level == "passage" or not hits:
+            return [*hits]
+        found = await list_near_duplicates(connection, scope, [str(hit.key) for hit in hits])
+        return [
+            hit._replace(
+                duplicates=tuple(dict.fromkeys((*hit.duplicates, *found.get(str(hit.key), ()))))
+            )
+            for hit in hits
+        ]
 
     async def _resolve(self, request: RequestT) -> tuple[SearchScope, Reliability]:
         """Return the scope, and the reliability of the passage encoder by collection id."""

@@ -221,7 +221,8 @@ class Hit(NamedTuple):
     the null distribution; for words, by the rarity of the matched terms. ``is_significant`` says
     whether it stands out at all; None: there are too few items to tell. ``coverage`` 0 to 1 is the
     share of the query's informative words that the hit contains, weighted by rarity; None for
-    retrievers that do not match words.
+    retrievers that do not match words. ``copy`` is above 0 for a copy of the query's picture, more
+    for a more certain one.
     """
 
     key: Key
@@ -232,6 +233,7 @@ class Hit(NamedTuple):
     passage_id: int | None = None
     is_significant: bool | None = None
     coverage: float | None = None
+    copy: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +268,11 @@ class Retriever(Protocol):
 
 
 def best_per_key(hits: Iterable[Hit]) -> tuple[Hit, ...]:
-    """Return the best `MAX_RESULTS` hits, one for each key; ties are ordered by key."""
+    """Return the best `MAX_RESULTS` hits, one for each key.
+
+    Copies are first; ties are ordered by key.
+    """
     best: dict[Key, Hit] = {}
-    for hit in sorted(hits, key=lambda hit: (-hit.score, str(hit.key))):
+    for hit in sorted(hits, key=lambda hit: (-hit.copy, -hit.score, str(hit.key))):
         best.setdefault(hit.key, hit)
     return tuple(best.values())[:MAX_RESULTS]

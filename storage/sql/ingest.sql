@@ -125,14 +125,15 @@ SELECT sightline.new_ids('region', %(count)s)
 -- name: copy_assets
 COPY sightline.asset (
     id, collection_id, source_id, kind, ordinal, page, frame_seconds, location, sha256, width,
-    height, captured_at, captured_local, caption, metadata, perceptual_hash
+    height, captured_at, captured_local, caption, metadata, perceptual_hash,
+    symmetric_hash
 ) FROM STDIN
 
 -- name: copy_regions
 COPY sightline.region (id, asset_id, kind, ordinal, x0, y0, x1, y1, label, score) FROM STDIN
 
 -- name: copy_thumbnails
-COPY sightline.thumbnail (asset_id, jpeg, width, height) FROM STDIN (FORMAT binary)
+COPY sightline.thumbnail (asset_id, jpeg, width, height, local_hashes) FROM STDIN (FORMAT binary)
 
 -- name: copy_passages
 COPY sightline.passage (

@@ -420,11 +420,6 @@ SELECT id, kind, ARRAY[x0, y0, x1, y1] AS box, label
 FROM sightline.region
 WHERE id = ANY (%(ids)s)
 
--- name: perceptual_hashes
-SELECT id, perceptual_hash
-FROM sightline.asset
-WHERE id = ANY (%(ids)s) AND perceptual_hash IS NOT NULL
-
 -- name: log
 -- Written without waiting for the disk: losing rows in a crash is acceptable.
 INSERT INTO sightline.retrieval_log

@@ -81,7 +81,7 @@ SELECT count(*) FROM {rows} AND coalesce({value}, 'null') NOT IN ('null', '[]')
 
 -- name: comparable_assets
 -- The largest picture first.
-SELECT a.id, a.collection_id, a.sha256, a.perceptual_hash
+SELECT a.id, a.collection_id, a.sha256, a.perceptual_hash, a.symmetric_hash
 FROM {rows}
 ORDER BY a.width::bigint * a.height DESC, a.id
 LIMIT %(limit)s

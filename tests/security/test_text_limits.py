@@ -271,7 +271,7 @@ async def test_no_file_makes_a_passage_of_any_length(database: Database, tmp_pat
 
 
 LINE = ("x" * 900, (0.0, 0.0, 1.0, 1.0), 1.0)
-IMAGE = messages.ImagePart("page", 0, 8, 8, (1, 1, 3), (8, 8), 0, bytes(3), b"t", b"c" * (1 << 20))
+IMAGE = messages.ImagePart("page", 0, 8, 8, (1, 1, 3), (8, 8), bytes(3), b"t", b"c" * (1 << 20))
 FLOODS: dict[str, Callable[[], messages.JobPart]] = {
     "rows": lambda: messages.TextPassages("row", [messages.TextPassage("x" * 8_000)] * 10),
     "one passage": lambda: messages.TextPassages("chunk", [messages.TextPassage("x" * 8_001)]),

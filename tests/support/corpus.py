@@ -59,13 +59,15 @@ class Corpus:
             id_ = id_of(name)
             await connection.execute(
                 "INSERT INTO asset (id, collection_id, source_id, kind, page, location, sha256, "
-                "width, height, captured_at, captured_local, caption, metadata, perceptual_hash) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                "width, height, captured_at, captured_local, caption, metadata, perceptual_hash, "
+                "symmetric_hash) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     *(id_, owner.id, source, kind, page, f"file:/{name}"),
                     *(hashlib.sha256(name.encode()).digest(), shown.width, shown.height),
                     *(captured_at, captured_local, caption, Jsonb(dict(metadata or {}))),
                     perceptual_hash,
+                    None if perceptual_hash is None else 0,
                 ],
             )
             (vector,) = await self.encoder.encode_images([self.encoder.preprocess(shown)])

@@ -81,8 +81,10 @@ class BatchRows:
         rows = (_asset_values(row, collection_id) for row in self.assets)
         await _copy(connection, _SQL["copy_assets"], rows)
         parts = ((row.id, row.asset.draft.part) for row in self.assets)
-        thumbnails = ((id_, part.thumbnail, *part.thumbnail_size) for id_, part in parts)
-        types = ["text", "bytea", "int4", "int4"]
+        thumbnails = (
+            (id_, part.thumbnail, *part.thumbnail_size, part.local_hashes) for id_, part in parts
+        )
+        types = ["text", "bytea", "int4", "int4", "bytea"]
         await _copy(connection, _SQL["copy_thumbnails"], thumbnails, types)
         vectors = [((row.id, None, None), row.asset.vector) for row in self.assets]
         await _copy_vectors(connection, collection_id, space, vectors)
@@ -187,7 +189,7 @@ def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
         captured.local + offset if captured and captured.local else None,
         sidecar.caption if sidecar else None,
         Jsonb(dict(sidecar.metadata) if sidecar else {}),
-        part.perceptual_hash,
+        *(part.hashes or (None, None)),
     )
 
 

@@ -64,7 +64,7 @@ class SearchHit:
     size: tuple[int, int] | None = None
     """Width and height of the image in pixels."""
     duplicates: tuple[str, ...] = ()
-    """Ids of near-identical images that are left out."""
+    """Ids of near-identical images in the selection."""
     metadata: Mapping[str, Json] = field(default_factory=dict)
     """Metadata of the asset."""
 

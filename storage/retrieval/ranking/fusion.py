@@ -30,9 +30,10 @@ on one synthetic album and confirmed on another."""
 class FusedHit(NamedTuple):
     """A key with its fused score and its score in each retriever.
 
+    A copy of the query's picture has score 1.
     ``region_id`` and ``passage_id`` come from the retriever that ranked the key best.
-    ``weak`` says that it does not stand out from chance. ``duplicates`` are the ids of assets that
-    this one hides.
+    ``weak`` says that it does not stand out from chance. ``duplicates`` are the ids of
+    near-duplicates in the selection.
     """
 
     key: Key
@@ -85,7 +86,7 @@ def fuse_scores(
         values: dict[tuple[Modality, str], float] = defaultdict(float)
         for name, (_, hit) in ranked.items():
             result, query = results[name], queries[name]
-            span = result.hits[0].score - result.floor
+            span = max(hit.score for hit in result.hits) - result.floor
             if span > 0:
                 values[query] += max(hit.score - result.floor, 0.0) / span / sharing[query]
         return sum(
@@ -100,9 +101,9 @@ def fuse_scores(
 def _fuse(
     results: Mapping[str, RetrieverResult], score: Callable[[_RankedHits], float]
 ) -> list[FusedHit]:
-    """Sort by score, then by best rank and key; weak hits last.
+    """Sort by score, then by best rank and key; copies first, weak hits last.
 
-    The key keeps pages stable.
+    Copies are those of the query's picture. The key keeps pages stable.
     """
     by_key: dict[Key, dict[str, tuple[int, Hit]]] = {}
     for name, result in results.items():
@@ -112,6 +113,7 @@ def _fuse(
         hit.is_significant for result in results.values() for hit in result.hits
     )
     fused: list[FusedHit] = []
+    copies: dict[Key, float] = {}
     for key, ranked in by_key.items():
         best_first = sorted(ranked.values(), key=lambda each: each[0])
         regions = (hit.region_id for _, hit in best_first if hit.region_id is not None)
@@ -122,10 +124,12 @@ def _fuse(
         }
         ids = next(regions, None), next(passages, None)
         weak = _is_weak((hit for _, hit in best_first), is_any_significant)
-        fused.append(FusedHit(key, score(ranked), scores, *ids, weak))
+        copies[key] = max(hit.copy for _, hit in best_first)
+        fused.append(FusedHit(key, 1.0 if copies[key] else score(ranked), scores, *ids, weak))
 
-    def order(hit: FusedHit) -> tuple[float, int, str]:
-        return -hit.score, min(each.rank for each in hit.retrievers.values()), str(hit.key)
+    def order(hit: FusedHit) -> tuple[float, float, int, str]:
+        best_rank = min(each.rank for each in hit.retrievers.values())
+        return -copies[hit.key], -hit.score, best_rank, str(hit.key)
 
     return weak_last(sorted(fused, key=order))
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 
-from sightline.storage.db.queries import Connection, load_sql
+from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import Vectors
 from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.ranking.duplicate_groups import (
+    group_pictures,
+    load_pictures,
+    scope_spaces,
+)
 from sightline.storage.retrieval.ranking.fusion import FusedHit
-from sightline.storage.retrieval.ranking.near_duplicates import group_near_duplicates
 from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
 from sightline.storage.retrieval.search_types import ImageRequest
-
-_SQL = load_sql("retrieval")
 
 
 async def diversify(
@@ -39,9 +42,15 @@ async def diversify(
     shown = list(range(len(hits)))
     duplicates: dict[int, list[str]] = {}
     if request.group_duplicates:
-        cursor = await connection.execute(_SQL["perceptual_hashes"], {"ids": ids})
-        hashes: dict[str, int] = dict(await cursor.fetchall())
-        leaders = group_near_duplicates([hashes.get(id_) for id_ in ids], vectors)
+        pictures = {each.id: each for each in await load_pictures(connection, ids)}
+        known = [index for index, id_ in enumerate(ids) if id_ in pictures]
+        compared = [pictures[ids[index]] for index in known]
+        leaders = [*shown]
+        found, _ = await group_pictures(
+            compared, scope_spaces(scope), lambda: nullcontext(connection)
+        )
+        for index, leader in zip(known, found, strict=True):
+            leaders[index] = known[leader]
         for index, leader in enumerate(leaders):
             duplicates.setdefault(leader, []).extend([ids[index]] if index != leader else [])
         shown = list(duplicates)

@@ -1,146 +1,150 @@
-"""The rule for near-duplicates, and groups of them.
+"""The rule for near-duplicates, and the pairs of pictures that it has to judge.
 
-Two images are near-duplicates if their perceptual hashes differ in at most 4 bits, or in at most 12
-bits with a cosine of at least 0.97 (a crop or another exposure). A group has a leader, the first
-image in the given order. First, the images with nearly the same hash follow their leader; then
-leaders with similar vectors are merged.
+A pair is a candidate if the symmetric hashes differ in at most 2 of 16 bits and the perceptual
+hashes of some orientation in at most 12 of 63. `are_near_duplicates` judges candidates: by their
+text if both have text, else by the local hashes that they share and by their vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.storage.interfaces import Vectors
+from sightline.storage.picture_hashes import nearby, turn_hashes
+from sightline.storage.retrieval.retrievers.copy_retriever import (
+    MIN_SAME_SHARE,
+    MIN_SPOTS,
+    SAME_BITS,
+    SIMILAR_BITS,
+    SYMMETRIC_BITS,
+)
 from sightline.storage.retrieval.retrievers.similarity_calibration import NEAR_IDENTICAL
 
-SAME_BITS = 4
-SIMILAR_BITS = 12
-MAX_PAIRS = 300_000
-_MAX_PAIRS_OF_ONE = 200
-_TILE_ROWS, _TILE_COLUMNS = 32, 4_096  # 1 MiB of differences, which stay in the CPU's cache
+MAX_CANDIDATES = 4
+"""Candidates of one picture, the nearest of those before it."""
+_MIN_SIMILAR_SHARE, _MIN_SIMILAR_COSINE = 0.5, 0.9
+_MAX_COMPARED = 100_000_000
+_MAX_OF_BUCKET = 1_000
+_CHUNK = 50_000  # pairs: their hashes stay in the cache of the CPU
 
 Hashes = npt.NDArray[np.uint64]
 Indexes = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class HashGroups:
-    """Images by the similarity of their hashes.
+class CandidatePairs:
+    """Pairs of pictures that may be near-duplicates, each as long as the others.
 
-    ``leaders`` has for each image the index of its leader within 4 bits, or its own index. ``rows``
-    and ``columns`` are pairs of leaders that differ in 5 to 12 bits, ordered, rows[i] < columns[i].
-    ``is_complete`` is False if there were too many pairs to keep.
+    ``columns`` come before ``rows`` in the given order. Turned to ``orientations``, the perceptual
+    hash of the column differs in ``bits`` from that of the row. ``ranks`` counts the candidates of
+    a row from 0, the nearest. ``is_complete`` is False if there were too many to compare.
     """
 
-    leaders: Indexes
     rows: Indexes
     columns: Indexes
+    bits: Indexes
+    orientations: Indexes
+    ranks: Indexes
     is_complete: bool
 
 
-def group_near_duplicates(hashes: Sequence[int | None], vectors: Vectors) -> list[int]:
-    """Return for each image the index of its leader, or its own index.
+def are_near_duplicates(
+    bits: int, matches: int, spots: int, cosine: float, same_text: bool | None
+) -> bool:
+    """Return whether a candidate pair shows the same.
 
-    ``hashes`` are 64-bit perceptual hashes; ``vectors`` are unit vectors, float32 of shape
-    (n, dimension).
+    ``matches`` of at least ``spots`` local hashes each are shared. ``cosine`` is that of the
+    vectors, 0 if there are none. ``same_text`` is None if one has no text or both have little.
     """
-    known = [index for index, value in enumerate(hashes) if value is not None]
-    groups = group_by_hash(hash_array([value for value in hashes if value is not None]))
-    shown = vectors[known]
-    cosines = np.einsum("ij,ij->i", shown[groups.rows], shown[groups.columns])
-    leaders = list(range(len(hashes)))
-    for index, leader in zip(known, merge_similar(groups, cosines), strict=True):
-        leaders[index] = known[leader]
-    return leaders
+    if same_text is not None:
+        return same_text
+    if spots < MIN_SPOTS:
+        return bits <= SAME_BITS and cosine >= NEAR_IDENTICAL
+    if bits <= SAME_BITS:
+        return matches >= MIN_SAME_SHARE * spots
+    return matches >= _MIN_SIMILAR_SHARE * spots and cosine >= _MIN_SIMILAR_COSINE
 
 
-def hash_array(hashes: Sequence[int]) -> Hashes:
-    """Return signed or unsigned 64-bit hashes as uint64, shape (n,)."""
-    return np.array([value & 0xFFFF_FFFF_FFFF_FFFF for value in hashes], dtype=np.uint64)
+def candidate_pairs(perceptual: Hashes, symmetric: npt.NDArray[np.uint16]) -> CandidatePairs:
+    """Return the nearest candidates of each picture among those before it.
 
-
-def group_by_hash(hashes: Hashes) -> HashGroups:
-    """Compare all hashes, of shape (n,), without those that already follow a leader.
-
-    Takes some seconds for 100,000 hashes. No index is exact for 12 of 64 bits and faster.
+    Both arrays have shape (n,). Pictures with equal hashes are compared with the first of them, and
+    only that one with others, so that many copies cost little.
     """
-    leaders = np.arange(len(hashes))
-    rows: list[int] = []
-    columns: list[int] = []
-    is_complete = True
-    start = 0
-    while start < len(hashes):
-        free = start + np.flatnonzero(leaders[start:] == np.arange(start, len(hashes)))
-        block = free[:_TILE_ROWS]
-        if not len(block):
-            break
-        max_bits = SIMILAR_BITS if len(rows) < MAX_PAIRS else SAME_BITS
-        is_complete = is_complete and max_bits == SIMILAR_BITS
-        near, bits = _compare(hashes, block, free, max_bits)
-        for row, others, differing in zip(block.tolist(), near, bits, strict=True):
-            if leaders[row] != row:
-                continue
-            waiting = (others > row) & (leaders[others] == others)
-            leaders[others[waiting & (differing <= SAME_BITS)]] = row
-            similar = others[waiting & (differing > SAME_BITS)]
-            is_complete = is_complete and len(similar) <= _MAX_PAIRS_OF_ONE
-            similar = similar[:_MAX_PAIRS_OF_ONE]
-            rows += [row] * len(similar)
-            columns += similar.tolist()
-        start = int(block[-1]) + 1
-    # A leader of a pair may have followed another one later.
-    pairs = np.array([rows, columns], dtype=np.int64)
-    pairs = pairs[:, leaders[pairs[1]] == pairs[1]]
-    return HashGroups(leaders, pairs[0], pairs[1], is_complete)
-
-
-def merge_similar(groups: HashGroups, cosines: npt.NDArray[np.floating]) -> list[int]:
-    """Return the leader of each image after merging the pairs with similar vectors.
-
-    ``cosines`` are those of the pairs, shape (pairs,).
-    """
-    followed: dict[int, int] = {}
-    is_similar = cosines >= NEAR_IDENTICAL
-    rows, columns = groups.rows[is_similar].tolist(), groups.columns[is_similar].tolist()
-    for row, column in zip(rows, columns, strict=True):
-        if row not in followed:
-            followed.setdefault(column, row)
-    return [followed.get(leader, leader) for leader in groups.leaders.tolist()]
-
-
-def _compare(
-    hashes: Hashes, block: Indexes, free: Indexes, max_bits: int
-) -> tuple[list[Indexes], list[npt.NDArray[np.uint8]]]:
-    """Return for each row of the block the near columns of ``free`` and their bits."""
-    own, others = hashes[block][:, None], hashes[free]
-    tile = (len(block), min(_TILE_COLUMNS, len(free)))
-    differences, counts = np.empty(tile, dtype=np.uint64), np.empty(tile, dtype=np.uint8)
-    found_rows: list[Indexes] = []
-    found_columns: list[Indexes] = []
-    found_bits: list[npt.NDArray[np.uint8]] = []
-    for start in range(0, len(free), _TILE_COLUMNS):
-        columns = free[start : start + _TILE_COLUMNS]
-        difference = differences[:, : len(columns)]
-        np.bitwise_xor(own, others[start : start + _TILE_COLUMNS], out=difference)
-        bits = np.bitwise_count(difference, out=counts[:, : len(columns)])
-        if bits.min() > max_bits:
-            continue
-        near = bits <= max_bits
-        tile_rows, tile_columns = np.nonzero(near)
-        found_rows.append(tile_rows)
-        found_columns.append(columns[tile_columns])
-        found_bits.append(bits[near])
-    if not found_rows:
-        nothing = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint8)
-        return [nothing[0]] * len(block), [nothing[1]] * len(block)
-    row_of = np.concatenate(found_rows)
-    order = np.argsort(row_of, kind="stable")
-    places = np.searchsorted(row_of[order], np.arange(1, len(block)))
-    return (
-        np.split(np.concatenate(found_columns)[order], places),
-        np.split(np.concatenate(found_bits)[order], places),
+    order = np.argsort(perceptual, kind="stable")
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = perceptual[order][1:] != perceptual[order][:-1]
+    first = np.sort(order[is_first])
+    found, is_complete = _near_pairs(perceptual[first], symmetric[first])
+    rows, columns, bits, turns = first[found[0]], first[found[1]], found[2], found[3]
+    places = np.flatnonzero(~is_first)
+    starts = np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))
+    equal = [np.stack([order[places], order[starts[places]]])]
+    is_third = places - starts[places] > 1
+    equal.append(np.stack([order[places[is_third]], order[places[is_third] - 1]]))
+    same = np.concatenate(equal, axis=1)
+    none = np.zeros(same.shape[1], dtype=np.int64)
+    rows, columns = np.append(same[0], rows), np.append(same[1], columns)
+    bits, turns = np.append(none, bits), np.append(none, turns)
+    chosen = np.lexsort((columns, bits, rows))
+    rows = rows[chosen]
+    ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = ranks < MAX_CANDIDATES
+    chosen = chosen[kept]
+    return CandidatePairs(
+        rows[kept], columns[chosen], bits[chosen], turns[chosen], ranks[kept], is_complete
     )
+
+
+def _near_pairs(perceptual: Hashes, symmetric: npt.NDArray[np.uint16]) -> tuple[Indexes, bool]:
+    """Return row, column, bits and orientation of near pairs; and if complete.
+
+    The array has shape (4, pairs). Buckets by symmetric hash are compared with those nearby, the
+    nearest first.
+    """
+    turned = turn_hashes(perceptual)
+    order = np.argsort(symmetric, kind="stable")
+    keys = symmetric[order]
+    found: list[Indexes] = [np.empty((4, 0), dtype=np.int64)]
+    compared, is_complete = 0, True
+    for mask in [each & 0xFFFF for each in nearby(0, SYMMETRIC_BITS)]:
+        if compared > _MAX_COMPARED:
+            return np.concatenate(found, axis=1), False
+        # Of two buckets, the one without the lowest bit of the mask is compared with the other.
+        own = np.flatnonzero(symmetric & np.uint16(mask & -mask) == 0)
+        wanted = symmetric[own] ^ np.uint16(mask)
+        starts = np.searchsorted(keys, wanted, "left")
+        counts = np.searchsorted(keys, wanted, "right") - starts
+        own, starts, counts = own[counts > 0], starts[counts > 0], counts[counts > 0]
+        is_complete = is_complete and int(counts.max(initial=0)) <= _MAX_OF_BUCKET
+        counts = np.minimum(counts, _MAX_OF_BUCKET)
+        compared += int(counts.sum())
+        ends = np.cumsum(counts)
+        begin = 0
+        while begin < len(own):
+            before = int(ends[begin] - counts[begin])
+            end = max(begin + 1, int(np.searchsorted(ends, before + _CHUNK, "right")))
+            lengths = counts[begin:end]
+            shifts = starts[begin:end] - (ends[begin:end] - lengths - before)
+            ones = np.repeat(own[begin:end], lengths)
+            others = order[np.arange(len(ones)) + np.repeat(shifts, lengths)]
+            if not mask:  # each pair of a bucket once
+                is_later = others < ones
+                ones, others = ones[is_later], others[is_later]
+            rows, columns = np.maximum(ones, others), np.minimum(ones, others)
+            found.append(_compare(perceptual, turned, rows, columns))
+            begin = end
+    return np.concatenate(found, axis=1), is_complete
+
+
+def _compare(perceptual: Hashes, turned: Hashes, rows: Indexes, columns: Indexes) -> Indexes:
+    """Return row, column, bits and orientation of near pairs, shape (4, pairs)."""
+    own = perceptual[rows]
+    least = np.full(len(rows), 64, dtype=np.uint8)
+    for hashes in turned:
+        np.minimum(least, np.bitwise_count(hashes[columns] ^ own), out=least)
+    near = np.flatnonzero(least <= SIMILAR_BITS)
+    best = np.bitwise_count(turned[:, columns[near]] ^ own[near]).argmin(axis=0)
+    return np.stack([rows[near], columns[near], least[near].astype(np.int64), best])

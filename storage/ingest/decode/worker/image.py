@@ -1,20 +1,19 @@
-"""Decode one image: pixels, thumbnail, perceptual hash, EXIF time and tiles."""
+"""Decode one image: pixels, thumbnail, hashes, EXIF time and tiles."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart, TilePart
 from sightline.storage.interfaces import Pixels
+from sightline.storage.picture_hashes import HASH_EDGE, hash_picture
 from sightline.storage.types import Box
 
 OCR_EDGE = 2000
@@ -23,7 +22,7 @@ TILE_SCHEME = "2+3"
 TYPICAL_TILES = 16
 """Typical tiles per image: 13 for a square, 18 for 4:3, 26 for 16:9."""
 
-_THUMBNAIL_EDGE = 256
+_THUMBNAIL_EDGE = HASH_EDGE
 _THUMBNAIL_QUALITY = 80
 _CONTENT_QUALITY = 88
 _MIN_CONTENT_EDGE = 64
@@ -44,8 +43,6 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPS_SIDES = (5, 6, 7, 8)
-_HASH_EDGE = 32
-_HASH_FREQUENCIES = 8
 _TILES_ACROSS = (2, 3)
 _TILE_OVERLAP = 0.25
 _MAX_TILES_ALONG = 3  # times those across; tiles of a longer strip are not square
@@ -139,41 +136,21 @@ def load_upright(data: bytes, max_pixels: int, *, edge: int | None = None) -> Im
     return flatten(image, orientation_of(image), size)
 
 
-def perceptual_hash(image: Image.Image) -> int:
-    """Compare the 64 lowest frequencies of a 32 x 32 gray image with their median.
-
-    Returns a signed 64-bit integer, as Postgres stores it. Resizing and recompression flip few
-    bits; count them with ``(a ^ b).bit_count()``.
-    """
-    gray = image.convert("L").resize((_HASH_EDGE, _HASH_EDGE), Image.Resampling.BOX)
-    cosines = _cosines()
-    values = (cosines @ np.asarray(gray, dtype=np.float64) @ cosines.T).ravel()
-    # Without the first coefficient: mean brightness would move the median.
-    bits = values > np.partition(values[1:], 31)[31]
-    return int.from_bytes(np.packbits(bits).tobytes(), "big", signed=True)
-
-
-@cache
-def _cosines() -> NDArray[np.float64]:
-    """Return the first 8 rows of the 32-point DCT-II, shape (8, 32)."""
-    k = np.arange(_HASH_FREQUENCIES)[:, None]
-    n = np.arange(_HASH_EDGE)[None, :]
-    return np.cos(np.pi * k * (2 * n + 1) / (2 * _HASH_EDGE))
-
-
 def _image_part(
     image: Image.Image, orientation: int, pixels: Pixels, size: tuple[int, int], **facts: Any
 ) -> ImagePart:
     thumbnail = flatten(image, orientation, (_THUMBNAIL_EDGE, _THUMBNAIL_EDGE))
+    hashes = hash_picture(thumbnail)
     height, width, channels = pixels.shape
     return ImagePart(
         width=size[0],
         height=size[1],
         shape=(height, width, channels),
         thumbnail_size=thumbnail.size,
-        perceptual_hash=perceptual_hash(thumbnail),
         pixels=pixels.astype(np.uint8, copy=False).tobytes(),
         thumbnail=_jpeg(thumbnail, _THUMBNAIL_QUALITY),
+        hashes=hashes and (hashes.perceptual, hashes.symmetric),
+        local_hashes=hashes and hashes.local,
         **facts,
     )
 

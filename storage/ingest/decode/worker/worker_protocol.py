@@ -196,7 +196,8 @@ class ImagePart(NamedTuple):
     """One decoded image, page or frame.
 
     ``pixels`` is the encoder input, uint8 of ``shape`` (height, width, 3). ``content`` is the JPEG
-    of a page or frame. ``exif_time`` is (time, offset) as written.
+    of a page or frame. ``exif_time`` is (time, offset) as written. ``hashes`` are perceptual and
+    symmetric; a plain picture has none.
     """
 
     kind: Literal["image", "page", "frame"]
@@ -205,13 +206,14 @@ class ImagePart(NamedTuple):
     height: int
     shape: tuple[int, int, int]
     thumbnail_size: tuple[int, int]
-    perceptual_hash: int
     pixels: bytes
     thumbnail: bytes
     content: bytes | None = None
     page: int | None = None
     frame_seconds: float | None = None
     exif_time: tuple[str, str | None] | None = None
+    hashes: tuple[int, int] | None = None
+    local_hashes: bytes | None = None
 
 
 class TilePart(NamedTuple):
@@ -256,10 +258,7 @@ class TextPassages(NamedTuple):
 
 
 class PackedAnalysis(NamedTuple):
-    """An `Analysis` in little memory: ``terms`` and ``words`` are separated by line breaks.
-
-    ``frequencies`` are those of the terms, in the same order.
-    """
+    """An `Analysis` in little memory: terms and words, one a line, and frequencies."""
 
     language: Literal["en", "zh", "other"]
     tsvector: str

@@ -1,83 +1,97 @@
-"""Groups of near-duplicates by perceptual hash and vector."""
+"""Candidates for near-duplicates, and the rule that judges them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from sightline.storage.picture_hashes import turn_hashes
 from sightline.storage.retrieval.ranking import near_duplicates
 from sightline.storage.retrieval.ranking.near_duplicates import (
-    group_by_hash,
-    group_near_duplicates,
-    hash_array,
+    Hashes,
+    are_near_duplicates,
+    candidate_pairs,
 )
 
 
-def rows(*values: tuple[float, ...]) -> NDArray[np.float32]:
-    return np.array(values, dtype=np.float32).reshape(len(values), -1)
+def array(*hashes: int) -> Hashes:
+    return np.array(hashes, dtype=np.uint64)
 
 
-NONE = np.zeros((0, 2), dtype=np.float32)
+def keys(*values: int) -> np.ndarray[tuple[int], np.dtype[np.uint16]]:
+    return np.array(values, dtype=np.uint16)
 
 
-def test_images_with_nearly_equal_hashes_are_one_group() -> None:
-    vectors = rows((1, 0), (0, 1), (1, 0))
-    assert group_near_duplicates([0b1111, 0b1110, -1], vectors) == [0, 0, 2]
-
-
-def test_less_similar_hashes_also_need_similar_vectors() -> None:
-    hashes = [0, 0b1111_1111]
-    assert group_near_duplicates(hashes, rows((1, 0), (1, 0))) == [0, 0]
-    assert group_near_duplicates(hashes, rows((1, 0), (0, 1))) == [0, 1]
-
-
-def test_images_without_a_hash_are_not_grouped() -> None:
-    assert group_near_duplicates([None, None, 5], rows((1, 0), (1, 0), (1, 0))) == [0, 1, 2]
-    assert group_near_duplicates([], NONE) == []
-
-
-def test_the_sign_of_a_hash_counts_as_one_bit() -> None:
-    assert group_near_duplicates([-1, 2**63 - 1], rows((1, 0), (0, 1))) == [0, 0]
-
-
-def test_the_first_image_leads_and_its_followers_lead_nobody() -> None:
-    hashes = [0, 0b1111, 0b1111_1111, 0b1111_1111_1111]
-    alike = rows(*[(1, 0)] * 4)
-    # The third is too far from the first by its bits alone; its vector is alike.
-    assert group_near_duplicates(hashes, alike) == [0, 0, 0, 0]
-    different = rows((1, 0), (1, 0), (0, 1), (0, 1))
-    assert group_near_duplicates(hashes, different) == [0, 0, 2, 2]
-
-
-def test_all_pairs_of_a_large_set_are_found() -> None:
-    """As a comparison of each hash with each other."""
+def test_all_candidates_of_a_large_set_are_found() -> None:
+    """As a comparison of each hash with each other in all orientations."""
     rng = np.random.default_rng(3)
-    hashes = rng.integers(0, 2**63, 3_000, dtype=np.int64).astype(np.uint64)
-    for target, (source, bits) in enumerate(
-        [(2_900, 3), (2_950, 4), (2_990, 5), (20, 12), (30, 13)]
-    ):
-        flips = rng.choice(64, bits, replace=False)
-        hashes[100 + target] = hashes[source] ^ np.uint64(sum(1 << int(each) for each in flips))
-    distances = np.bitwise_count(hashes[:, None] ^ hashes[None])
-    expected = {(int(i), int(j)) for i, j in np.argwhere(distances <= 12) if i < j}
-    groups = group_by_hash(hashes)
-    followers = [index for index in range(3_000) if groups.leaders[index] != index]
-    found = {(int(groups.leaders[index]), index) for index in followers}
-    assert found == {(100, 2_900), (101, 2_950)}
-    found |= set(zip(groups.rows.tolist(), groups.columns.tolist(), strict=True))
-    assert found == expected == {(100, 2_900), (101, 2_950), (102, 2_990), (20, 103)}
-    assert groups.is_complete
+    perceptual = rng.integers(0, 2**63, 1_500, dtype=np.int64).astype(np.uint64)
+    symmetric = rng.integers(0, 300, 1_500, dtype=np.uint16)
+    for place in range(100):
+        flips = rng.choice(63, place % 16, replace=False)
+        mask = np.uint64(sum(1 << int(each) for each in flips))
+        source = 1_000 + place
+        perceptual[place] = turn_hashes(perceptual[source : source + 1])[place % 8, 0] ^ mask
+        symmetric[place] = symmetric[source] ^ (1 << place % 5) ^ (1 << place % 3)
+    bits = np.bitwise_count(turn_hashes(perceptual)[:, None] ^ perceptual[None, :, None]).min(
+        axis=0
+    )
+    is_near = np.bitwise_count(symmetric[:, None] ^ symmetric[None]) <= 2
+    expected = {
+        (int(row), int(column)): int(bits[row, column])
+        for row, column in np.argwhere(is_near & (bits <= 12))
+        if column < row
+    }
+    found = candidate_pairs(perceptual, symmetric)
+    pairs = zip(found.rows.tolist(), found.columns.tolist(), strict=True)
+    assert dict(zip(pairs, found.bits.tolist(), strict=True)) == expected
+    assert len(expected) > 60
+    assert found.is_complete
+
+
+def test_the_orientation_turns_the_column_to_the_row() -> None:
+    own = array(0x1234_5678_9ABC_DEF0)
+    for orientation in range(8):
+        found = candidate_pairs(
+            np.append(own, turn_hashes(own)[orientation] ^ np.uint64(1)), keys(5, 5)
+        )
+        turned = turn_hashes(own)[found.orientations[0], 0]
+        assert found.bits.tolist() == [1]
+        assert int(turned ^ turn_hashes(own)[orientation, 0] ^ np.uint64(1)).bit_count() == 1
+
+
+def test_equal_hashes_are_compared_with_the_first_and_the_last() -> None:
+    found = candidate_pairs(array(7, 9 << 40, 7, 7, 7), keys(1, 1, 1, 1, 1))
+    pairs = set(zip(found.rows.tolist(), found.columns.tolist(), strict=True))
+    assert {(2, 0), (3, 0), (3, 2), (4, 0), (4, 3)} <= pairs
+    assert candidate_pairs(array(), keys()).rows.tolist() == []
 
 
 def test_the_number_of_compared_pairs_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_duplicates, "MAX_PAIRS", 50)
-    monkeypatch.setattr(near_duplicates, "_TILE_ROWS", 4)
-    hashes = hash_array([0b111 << (3 * place) for place in range(21)])  # all differ in 6 bits
-    groups = group_by_hash(hashes)
-    assert (len(groups.rows), groups.is_complete) == (20 + 19 + 18 + 17, False)
-    monkeypatch.setattr(near_duplicates, "MAX_PAIRS", 1_000)
-    groups = group_by_hash(hashes)
-    assert (len(groups.rows), groups.is_complete) == (21 * 20 // 2, True)
-    monkeypatch.setattr(near_duplicates, "_MAX_PAIRS_OF_ONE", 5)
-    assert not group_by_hash(hashes).is_complete
+    hashes = array(*(0b111 << (3 * place) for place in range(20)))
+    assert candidate_pairs(hashes, keys(*[1] * 20)).is_complete
+    monkeypatch.setattr(near_duplicates, "_MAX_OF_BUCKET", 5)
+    assert not candidate_pairs(hashes, keys(*[1] * 20)).is_complete
+    monkeypatch.setattr(near_duplicates, "_MAX_OF_BUCKET", 100)
+    monkeypatch.setattr(near_duplicates, "_MAX_COMPARED", 5)
+    assert not candidate_pairs(hashes, keys(*[1] * 20)).is_complete
+
+
+@pytest.mark.parametrize(
+    ("bits", "matches", "spots", "cosine", "same_text", "expected"),
+    [
+        (0, 0, 40, 1.0, False, False),  # another text
+        (12, 0, 40, 0.0, True, True),  # the same text on a near picture
+        (3, 30, 40, 0.4, None, True),  # gray or turned: another vector
+        (3, 5, 40, 1.0, None, False),  # another drawing of the same layout
+        (9, 30, 40, 0.95, None, True),  # slightly cut
+        (9, 30, 40, 0.5, None, False),
+        (2, 0, 3, 0.99, None, True),  # too plain for local hashes
+        (2, 0, 3, 0.5, None, False),
+        (9, 3, 3, 0.99, None, False),
+    ],
+)
+def test_text_then_local_hashes_and_vectors_decide(
+    bits: int, matches: int, spots: int, cosine: float, same_text: bool | None, expected: bool
+) -> None:
+    assert are_near_duplicates(bits, matches, spots, cosine, same_text) is expected

@@ -1,0 +1,209 @@
+"""Judge candidate pairs with what is stored of them, and group near-duplicates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from psycopg import sql
+
+from sightline.storage.db.queries import Connection, fetch_all, load_sql
+from sightline.storage.interfaces import Vectors
+from sightline.storage.picture_hashes import (
+    count_matches,
+    orientations,
+    turn_spots,
+    unpack_spots,
+)
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.ranking.near_duplicates import (
+    MAX_CANDIDATES,
+    are_near_duplicates,
+    candidate_pairs,
+)
+from sightline.storage.retrieval.retrievers.copy_retriever import (
+    SIMILAR_BITS,
+    local_hashes,
+    nearest_orientation,
+)
+from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
+
+MAX_DUPLICATES = 10
+"""Near-duplicates that a hit lists."""
+_PAIRS_OF_CHUNK = 2_000  # their vectors and local hashes take 12 MB
+_SQL = load_sql("copies")
+
+Spaces = Mapping[int, EmbeddingSpace]
+"""The embedding space of whole images, by collection id."""
+Connect = Callable[[], AbstractAsyncContextManager[Connection]]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An asset to compare; a plain picture has no hashes."""
+
+    id: str
+    collection_id: int
+    sha256: bytes
+    perceptual_hash: int | None
+    symmetric_hash: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _SameHash:
+    own_id: str
+    own_collection: int
+    own_hash: int
+    other_id: str
+    other_collection: int
+    other_hash: int
+
+
+class CandidatePair(NamedTuple):
+    """Two pictures whose perceptual hashes differ in ``bits`` in an orientation."""
+
+    one: Picture
+    other: Picture
+    bits: int
+    orientation: int
+
+
+async def group_pictures(
+    pictures: Sequence[Picture], spaces: Spaces, connect: Connect
+) -> tuple[list[int], bool]:
+    """Return the index of each picture's leader, and whether all were compared.
+
+    Without near-duplicates that is its own index. A picture follows the first of its
+    near-duplicates, and so do those that follow it. The same bytes are always near-duplicates.
+    Connections are held for chunks of pairs only.
+    """
+    by_bytes: dict[bytes, int] = {}
+    leaders = [by_bytes.setdefault(each.sha256, index) for index, each in enumerate(pictures)]
+    distinct = [index for index in by_bytes.values() if pictures[index].perceptual_hash is not None]
+    perceptual = np.array([pictures[i].perceptual_hash or 0 for i in distinct], dtype=np.int64)
+    symmetric = np.array([pictures[i].symmetric_hash or 0 for i in distinct], dtype=np.int16)
+    found = await asyncio.to_thread(
+        candidate_pairs, perceptual.view(np.uint64), symmetric.view(np.uint16)
+    )
+    for rank in range(MAX_CANDIDATES):
+        places = [
+            place
+            for place in np.flatnonzero(found.ranks == rank).tolist()
+            if leaders[distinct[found.rows[place]]] == distinct[found.rows[place]]
+        ]
+        for start in range(0, len(places), _PAIRS_OF_CHUNK):
+            chunk = places[start : start + _PAIRS_OF_CHUNK]
+            rows = [distinct[found.rows[place]] for place in chunk]
+            columns = [distinct[found.columns[place]] for place in chunk]
+            pairs = [
+                CandidatePair(
+                    pictures[row],
+                    pictures[column],
+                    int(found.bits[place]),
+                    int(found.orientations[place]),
+                )
+                for place, row, column in zip(chunk, rows, columns, strict=True)
+            ]
+            async with connect() as connection:
+                judged = await judge_pairs(connection, pairs, spaces)
+            for row, column, is_near in zip(rows, columns, judged, strict=True):
+                if is_near:
+                    leaders[row] = column
+    for index, leader in enumerate(leaders):  # a leader comes before its followers
+        leaders[index] = leaders[leader]
+    return leaders, found.is_complete
+
+
+async def list_near_duplicates(
+    connection: Connection, scope: SearchScope, ids: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the ids of near-duplicates in the scope, at most 10 of each asset.
+
+    Finds those with the same symmetric hash: nearly all that are not cut.
+    """
+    rows, parameters = scope.rows("asset")
+    statement = sql.SQL(_SQL["same_symmetric_hash"]).format(rows=rows)
+    params = {**parameters, "ids": list(ids), "rows_of_asset": 2 * MAX_DUPLICATES}
+    found = await fetch_all(connection, statement, params, row=_SameHash)
+    pairs = []
+    for each in found:
+        turned = orientations(each.other_hash)
+        orientation, bits = nearest_orientation(each.own_hash, turned)
+        if bits <= SIMILAR_BITS:
+            one = Picture(each.own_id, each.own_collection, b"", each.own_hash, None)
+            other = Picture(each.other_id, each.other_collection, b"", each.other_hash, None)
+            pairs.append(CandidatePair(one, other, bits, orientation))
+    duplicates: dict[str, list[str]] = {}
+    judged = await judge_pairs(connection, pairs, scope_spaces(scope))
+    for pair, is_near in zip(pairs, judged, strict=True):
+        if is_near:
+            duplicates.setdefault(pair.one.id, []).append(pair.other.id)
+    return {id_: tuple(others[:MAX_DUPLICATES]) for id_, others in duplicates.items()}
+
+
+def scope_spaces(scope: SearchScope) -> Spaces:
+    """Return the space that a search compares whole images in, for each collection."""
+    scoped = scope.spaces.get("asset")
+    return {} if scoped is None else dict.fromkeys(scope.collection_ids, scoped.space)
+
+
+async def judge_pairs(
+    connection: Connection, pairs: Sequence[CandidatePair], spaces: Spaces
+) -> list[bool]:
+    """Return for each pair whether the two are near-duplicates."""
+    if not pairs:
+        return []
+    params = {"ones": [each.one.id for each in pairs], "others": [each.other.id for each in pairs]}
+    cursor = await connection.execute(_SQL["same_texts"], params)
+    texts = [same for (same,) in await cursor.fetchall()]
+    ids = [*dict.fromkeys(id_ for each in pairs for id_ in (each.one.id, each.other.id))]
+    local = await local_hashes(connection, ids)
+    vectors = await load_vectors(connection, [p for each in pairs for p in each[:2]], spaces)
+
+    def judge() -> list[bool]:
+        judged = []
+        for pair, same_text in zip(pairs, texts, strict=True):
+            own, other = (local.get(each.id, unpack_spots(None)) for each in pair[:2])
+            matches = 0
+            if same_text is None:
+                (matches,) = count_matches(own, [turn_spots(other, pair.orientation)]).tolist()
+            cosine = cosine_of(pair.one, pair.other, vectors, spaces) or 0.0
+            spots = min(len(own), len(other))
+            judged.append(are_near_duplicates(pair.bits, matches, spots, cosine, same_text))
+        return judged
+
+    return await asyncio.to_thread(judge)
+
+
+async def load_pictures(connection: Connection, ids: Sequence[str]) -> list[Picture]:
+    """Return the pictures of assets, without those deleted meanwhile."""
+    return await fetch_all(connection, _SQL["pictures"], {"ids": list(ids)}, row=Picture)
+
+
+async def load_vectors(
+    connection: Connection, pictures: Sequence[Picture], spaces: Spaces
+) -> dict[str, Vectors]:
+    """Return the vectors of pictures by asset id."""
+    ids: dict[EmbeddingSpace, dict[str, None]] = {}
+    for picture in pictures:
+        if (space := spaces.get(picture.collection_id)) is not None:
+            ids.setdefault(space, {})[picture.id] = None
+    vectors: dict[str, Vectors] = {}
+    for space, asset_ids in ids.items():
+        vectors |= await asset_vectors(connection, space, list(asset_ids))
+    return vectors
+
+
+def cosine_of(
+    one: Picture, other: Picture, vectors: Mapping[str, Vectors], spaces: Spaces
+) -> float | None:
+    """Return the cosine of two pictures, None if they have no vectors of one encoder."""
+    is_comparable = spaces.get(one.collection_id) == spaces.get(other.collection_id)
+    if not is_comparable or one.id not in vectors or other.id not in vectors:
+        return None
+    return float(vectors[one.id] @ vectors[other.id])

@@ -1,0 +1,174 @@
+"""Find copies of a picture.
+
+They may be turned, mirrored, edited, or the larger picture that it is cut from.
+An encoder places a dark, gray or turned copy elsewhere, so hashes decide. The symmetric hash finds
+candidates through an index; perceptual and local hashes confirm them. A part of a picture has other
+hashes of whole pictures, so the local hashes of the nearest vectors are compared as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psycopg import sql
+
+from sightline.storage.db.pool import Database
+from sightline.storage.db.queries import Connection, fetch_all, load_sql
+from sightline.storage.interfaces import Vectors
+from sightline.storage.picture_hashes import (
+    PictureHashes,
+    Spots,
+    count_matches,
+    nearby,
+    orientations,
+    turn_spots,
+    unpack_spots,
+)
+from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
+from sightline.storage.retrieval.search_types import (
+    Hit,
+    Key,
+    Modality,
+    Retriever,
+    RetrieverResult,
+    best_per_key,
+)
+
+SYMMETRIC_BITS = 2
+"""Symmetric hashes of near-duplicates differ in at most so many of 16 bits."""
+SAME_BITS = 6
+SIMILAR_BITS = 12
+"""Of 319 photographs, product pictures and screenshots, the nearest two differ in 7 of 63 bits."""
+MIN_SPOTS = 8
+"""Fewer local hashes confirm nothing."""
+_MIN_MATCHES = 4
+MIN_SAME_SHARE = 0.25
+_MAX_CANDIDATES = 100
+_SQL = load_sql("copies")
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRetriever:
+    """Puts copies of a picture before the hits of another retriever.
+
+    The score of a copy stays the similarity of its vector in ``space`` to the unit ``vector``.
+    """
+
+    nearest: Retriever
+    picture: PictureHashes
+    database: Database
+    scope: SearchScope
+    space: EmbeddingSpace
+    vector: Vectors
+
+    @property
+    def name(self) -> str:
+        return self.nearest.name
+
+    @property
+    def modality(self) -> Modality:
+        return self.nearest.modality
+
+    async def retrieve(self) -> RetrieverResult:
+        result = await self.nearest.retrieve()
+        hits: dict[Key, Hit] = {hit.key: hit for hit in result.hits}
+        async with self.database.connection(autocommit=True) as connection:
+            ids = [str(key) for key in hits]
+            copies = await find_copies(connection, self.scope, self.picture, ids)
+            distant = [id_ for id_ in copies if id_ not in hits]
+            vectors = await asset_vectors(connection, self.space, distant)
+        for id_, certainty in copies.items():
+            hit = hits.get(id_)
+            if hit is None:
+                similarity = float(vectors[id_] @ self.vector) if id_ in vectors else 0.0
+                hit = Hit(id_, similarity, 1 - similarity)
+            hits[id_] = hit._replace(confidence=1.0, is_significant=True, copy=certainty)
+        return replace(result, hits=best_per_key(hits.values()))
+
+
+def nearest_orientation(perceptual: int, turned: Sequence[int]) -> tuple[int, int]:
+    """Return the place and the bits of the nearest hash of all orientations."""
+    bits = [((perceptual ^ each) & 0xFFFF_FFFF_FFFF_FFFF).bit_count() for each in turned]
+    best = min(range(len(bits)), key=bits.__getitem__)
+    return best, bits[best]
+
+
+def confirms(bits: int, matches: int, spots: int) -> bool:
+    """Return whether two pictures show the same.
+
+    ``bits`` differ in their perceptual hashes; they share ``matches`` of at least ``spots`` local
+    hashes each.
+    """
+    if bits <= SAME_BITS:
+        return spots < MIN_SPOTS or matches >= MIN_SAME_SHARE * spots
+    return matches >= _MIN_MATCHES
+
+
+async def find_copies(
+    connection: Connection, scope: SearchScope, picture: PictureHashes, nearest: Sequence[str]
+) -> dict[str, float]:
+    """Return the copies in the scope by asset id, with a certainty that orders them.
+
+    ``nearest`` are the assets with the nearest vectors.
+    """
+    turned = orientations(picture.perceptual)
+    found = await near_hashes(connection, scope, picture.symmetric, turned)
+    ids = [*dict.fromkeys([*found, *nearest])]
+    local = await local_hashes(connection, ids)
+    spots = unpack_spots(picture.local)
+    places = {id_: nearest_orientation(hash_, turned) for id_, hash_ in found.items()}
+    copies: dict[str, float] = {}
+    for orientation in range(len(turned)):
+        # Vectors do not tell the orientation of a part: it is taken to be upright.
+        own = [id_ for id_ in ids if places.get(id_, (0, 0))[0] == orientation]
+        others = [local.get(id_, unpack_spots(None)) for id_ in own]
+        for id_, other, matches in zip(
+            own, others, count_matches(turn_spots(spots, orientation), others).tolist(), strict=True
+        ):
+            bits = places[id_][1] if id_ in places else SIMILAR_BITS
+            if confirms(bits, matches, min(len(spots), len(other))):
+                is_same = bits <= SAME_BITS
+                copies[id_] = 2 - bits / 64 if is_same else min(matches, 64) / 64
+    return copies
+
+
+async def near_hashes(
+    connection: Connection, scope: SearchScope, symmetric: int, turned: Sequence[int]
+) -> dict[str, int]:
+    """Return the perceptual hashes near one of an orientation, by asset id."""
+    rows, parameters = scope.rows("asset")
+    params = {
+        **parameters,
+        "symmetric": nearby(symmetric, SYMMETRIC_BITS),
+        "perceptual": list(turned),
+        "rows_of_value": 10 * _MAX_CANDIDATES,
+        "rows": _MAX_CANDIDATES,
+    }
+    statement = sql.SQL(_SQL["near_hashes"]).format(rows=rows)
+    cursor = await connection.execute(statement, params)
+    hashes: dict[str, int] = dict(await cursor.fetchall())
+    return {
+        id_: hash_
+        for id_, hash_ in hashes.items()
+        if nearest_orientation(hash_, turned)[1] <= SIMILAR_BITS
+    }
+
+
+async def local_hashes(connection: Connection, ids: Sequence[str]) -> dict[str, Spots]:
+    """Return the local hashes of assets by id."""
+    cursor = await connection.execute(_SQL["local_hashes"], {"ids": list(ids)}, binary=True)
+    return {id_: unpack_spots(local) for id_, local in await cursor.fetchall()}
+
+
+async def stored_hashes(connection: Connection, asset_id: str) -> PictureHashes | None:
+    """Return the hashes of an asset, None if its picture is plain."""
+    rows: list[dict[str, Any]] = await fetch_all(
+        connection, _SQL["hashes"], {"ids": [asset_id]}, row=dict
+    )
+    for row in rows:
+        return PictureHashes(row["perceptual"], row["symmetric"], row["local"] or b"")
+    return None
