@@ -80,8 +80,10 @@ def analyze(text: str) -> Analysis:
             tokens.append((term, count))
             frequencies[term] += 1
         tokens += ((stem_term(name), count) for name in lexeme.ends)
-        surfaces[fold_accents(lexeme.word or "")] = None
-        surfaces.update(dict.fromkeys(lexeme.names))
+        if lexeme.word is not None:
+            surfaces[lexeme.word] = None
+        for name in lexeme.names:
+            surfaces[name] = None
         if lexeme.grams:
             frequencies.update(gram for gram in lexeme.grams if gram not in words)
     for date in find_dates(clean):
@@ -93,7 +95,7 @@ def analyze(text: str) -> Analysis:
         tsvector=_tsvector(tokens),
         frequencies={term: min(n, MAX_FREQUENCY) for term, n in frequencies.items()},
         token_count=count,
-        words=tuple(filter(is_stemmed, surfaces)),
+        words=tuple(dict.fromkeys(filter(is_stemmed, map(fold_accents, surfaces)))),
     )
 
 
@@ -133,7 +135,7 @@ def is_word(text: str) -> bool:
 
 def is_stemmed(word: str) -> bool:
     """Return whether a word is of the kind whose term is an English stem."""
-    return word.isascii() and word.isalpha() and is_word(word)
+    return word.isascii() and word.isalpha() and MIN_WORD_CHARS <= len(word) <= MAX_TERM_CHARS
 
 
 def _guess_language(text: str) -> Language:
