@@ -26,14 +26,14 @@ _MAX_DATES = 2_000
 _MAX_DAYS = 31
 _CENTURY_PIVOT = 70  # 69 is 2069, 70 is 1970
 
-# OCR often joins the time to the date: 18/03/201823:02.
+# OCR often joins the time to the date: 18/03/201823:02, 18/03/1823:02.
 _END = r"(?:(?=\d\d?:\d\d)|(?![\d-]|[./]\d))"
 _ISO = re.compile(
     rf"(?<![\w.])(?P<year>[12]\d{{3}})(?P<joint>[-/.])(?P<month>\d\d?)(?P=joint)(?P<day>\d\d?){_END}"
 )
 _NUMERIC = re.compile(
     r"(?<![\w.])(?P<one>\d\d?)(?P<joint>[-/]|\. ?)(?P<two>\d\d?)(?P=joint)"
-    rf"(?P<year>[12]\d{{3}}|\d\d){_END}"
+    rf"(?P<year>(?:19|20)\d\d|[12]\d{{3}}(?!:\d\d)|\d\d){_END}"
 )
 _DIGITS = "〇零一二三四五六七八九十"
 _EAST_ASIAN = re.compile(

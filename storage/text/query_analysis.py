@@ -156,8 +156,9 @@ class _Builder:
             concepts.append(self._add(dict.fromkeys(main), own, is_content and not is_minor))
         of_spelling = SPELLING_WEIGHT * weight
         for name in map(stem_term, lexeme.names):
-            is_other_notation = is_number(name) and not is_serial_number(name)
-            concepts.append(self._add({name: None}, weight, is_content and not is_other_notation))
+            is_other_notation = is_inside or (is_number(name) and not is_serial_number(name))
+            own = 1.0 if is_other_notation else weight  # what is printed adds to its meaning
+            concepts.append(self._add({name: None}, own, is_content and not is_other_notation))
         # A text with 18 may mean 18.00, but one with 18.00 is meant.
         shorter = [each for each in map(shorten, lexeme.values) if each not in main]
         if shorter:

@@ -48,6 +48,12 @@ def test_a_date_replaces_its_parts() -> None:
     assert content("6 February 2018") == orders.keys()
 
 
+def test_a_date_as_printed_adds_to_its_meaning() -> None:
+    weights = {each.term: each.weight for each in analyze_query("06/04/17").terms}
+    assert weights["06/04/17"] == 1
+    assert weights["17"] < 1
+
+
 def test_the_letters_of_a_part_number_are_no_content_without_its_digits() -> None:
     assert content("INC0099999") == {"inc0099999", "0099999"}
     assert content("LGA 1700") == {"lga", "1700"}
