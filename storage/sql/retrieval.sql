@@ -214,19 +214,19 @@ LIMIT %(max_terms)s
 
 -- name: near_words
 -- Words of the collections in ranges of the vocabulary, by the word that they are asked for.
-SELECT DISTINCT asked.asked_for, found.word
+SELECT DISTINCT asked.asked_for, found.word, found.term
 FROM unnest(
     %(asked_for)s::text[], %(first)s::text[], %(last)s::text[], %(is_reversed)s::boolean[],
     %(min_chars)s::integer[], %(max_chars)s::integer[]
 ) AS asked (asked_for, first, last, is_reversed, min_chars, max_chars)
 CROSS JOIN LATERAL (
-    (SELECT word FROM sightline.vocabulary
+    (SELECT word, term FROM sightline.vocabulary
     WHERE NOT asked.is_reversed AND collection_id = ANY (%(collections)s)
     AND word >= asked.first COLLATE "C" AND word < asked.last COLLATE "C"
     AND char_length(word) BETWEEN asked.min_chars AND asked.max_chars
     LIMIT %(max_candidates)s)
     UNION ALL
-    (SELECT word FROM sightline.vocabulary
+    (SELECT word, term FROM sightline.vocabulary
     WHERE asked.is_reversed AND collection_id = ANY (%(collections)s)
     AND reversed_word >= asked.first COLLATE "C" AND reversed_word < asked.last COLLATE "C"
     AND char_length(word) BETWEEN asked.min_chars AND asked.max_chars

@@ -24,7 +24,7 @@ from sightline.storage.retrieval.search_types import (
     RetrieverResult,
     best_per_key,
 )
-from sightline.storage.text.analyzer import is_word, quote_term, stem_term
+from sightline.storage.text.analyzer import is_word, quote_term
 from sightline.storage.text.dates import ORDER_TERMS
 from sightline.storage.text.phrases import Phrase, parse_phrases
 from sightline.storage.text.query_analysis import (
@@ -347,10 +347,9 @@ def _add_near_words(
     known = set(parameters["terms"])
     for word, found in near.items():
         for each in found:
-            term = stem_term(each.word)
-            if term not in known:
-                known.add(term)
-                parameters["terms"].append(term)
+            if each.term not in known:
+                known.add(each.term)
+                parameters["terms"].append(each.term)
                 parameters["concepts"].append(word.concepts[0])
                 parameters["weights"].append(each.weight)
                 parameters["contents"].append(True)

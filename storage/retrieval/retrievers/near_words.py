@@ -8,9 +8,10 @@ edit distance one, the first or the last half is equal.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sightline.storage.db.queries import Connection, load_sql
@@ -21,7 +22,7 @@ _SQL = load_sql("retrieval")
 MAX_NEAR_WORDS = 8
 """Words that stand for one word of the query."""
 _MAX_MISSING_WORDS = 8
-_MAX_CANDIDATES = 2_000  # of each range
+_MAX_CANDIDATES = 1_000  # of each range
 _MIN_AFFIX_CHARS = 4
 _TWO_EDITS_CHARS = 8
 _MIN_AFFIX_CHARS_OF_OTHER_SCRIPTS = 3
@@ -34,9 +35,10 @@ _STEMS = ((0.7, 0.4), (0.5, 0.3))
 
 
 class NearWord(NamedTuple):
-    """A word near one of the query; ``weight`` 0 to 1 says how near."""
+    """A word near one of the query, with its term; ``weight`` 0 to 1 says how near."""
 
     word: str
+    term: str
     weight: float
 
 
@@ -71,11 +73,14 @@ async def find_near_words(
     }
     params["collections"] = list(collection_ids)
     params["max_candidates"] = _MAX_CANDIDATES
-    candidates: defaultdict[str, set[str]] = defaultdict(set)
+    candidates: defaultdict[str, dict[str, str]] = defaultdict(dict)
     cursor = await connection.execute(_SQL["near_words"], params)
-    for spelling, word in await cursor.fetchall():
-        candidates[spelling].add(word)
-    near = {wanted[spelling]: _nearest(spelling, found) for spelling, found in candidates.items()}
+    for spelling, word, term in await cursor.fetchall():
+        candidates[spelling][word] = term
+    # Thousands of candidates take some 10 ms.
+    near = await asyncio.to_thread(
+        lambda: {wanted[each]: _nearest(each, found) for each, found in candidates.items()}
+    )
     return {word: found for word, found in near.items() if found}
 
 
@@ -99,12 +104,14 @@ def _ranges(word: str) -> Iterator[_Range]:
     yield affix(beginning, len(beginning), size + _MAX_LONGER)
 
 
-def _nearest(word: str, candidates: set[str]) -> list[NearWord]:
-    """Return the nearest candidates; none if one has the term of the word."""
-    term = stem_term(word)
-    if any(stem_term(each) == term for each in candidates):
+def _nearest(word: str, candidates: Mapping[str, str]) -> list[NearWord]:
+    """Return the nearest candidates; none if one has the term of the word.
+
+    ``candidates`` are terms by word.
+    """
+    if stem_term(word) in candidates.values():
         return []
-    found = [NearWord(each, nearness(word, each)) for each in candidates]
+    found = [NearWord(each, term, nearness(word, each)) for each, term in candidates.items()]
     best = max((each.weight for each in found), default=0.0)
     nearest = [each for each in found if each.weight == best > 0]
     nearest.sort(key=lambda each: (abs(len(each.word) - len(word)), each.word))
