@@ -901,9 +901,10 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_tem
     ]) AS mask
 $$;
 
--- Whether the texts on two pictures are the same; null if one has none or both have little. Words of
--- three digits or more count twice: they tell one receipt of a shop from the next. Of 40 receipts,
--- the numbers agree to at most 54% between two, and to at least 71% between two scans of one.
+-- Whether the texts on two pictures are the same; null if both have little, or if one was not read.
+-- Words with three digits or more must agree as well: they tell one receipt of a shop from the
+-- next. Of 40 receipts, they agree to at most 54% between two, and to at least 71% between two scans
+-- of one.
 CREATE FUNCTION sightline.same_text(one text, other text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH word AS MATERIALIZED (
@@ -928,7 +929,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         ) AS shared
     )
     SELECT CASE
-        WHEN least(of_one, of_other) = 0 OR greatest(of_one, of_other) < 12 THEN NULL
+        WHEN greatest(of_one, of_other) < 12 THEN NULL
+        WHEN least(of_one, of_other) = 0 THEN (
+            SELECT CASE WHEN s.ocr_engine IS NOT NULL THEN false END
+            FROM sightline.asset AS a JOIN sightline.source AS s ON s.id = a.source_id
+            WHERE a.id = CASE WHEN of_one = 0 THEN one ELSE other END
+        )
         WHEN numbers >= 10 THEN same_words >= 0.65 * words AND same_numbers >= 0.65 * numbers
         ELSE same_words >= 0.8 * words
     END

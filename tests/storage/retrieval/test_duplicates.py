@@ -139,3 +139,43 @@ async def test_an_invalid_page_is_refused(album: Database, limit: int, offset: i
 async def test_an_empty_selection_has_no_groups(album: Database) -> None:
     found = await find_duplicates(album, Selection(filters={"kind": "page"}))
     assert found == DuplicateGroups(groups=(), total_groups=0, redundant=0, compared=0)
+
+
+FORM = "Harbour Cafe 12 Quay Street invoice {} date 2024-{} table {} total {} cash change thank you"
+
+
+async def test_documents_are_near_duplicates_only_with_the_same_text(module_dsn: str) -> None:
+    """Receipts of one shop look alike; OCR reads another scan of one a little differently."""
+    database = await Database.open(module_dsn)
+    corpus = Corpus(database, ColorHistogramEncoder())
+    texts = {
+        "receipt": FORM.format("88123", "0105", "17733", "4.5012"),
+        "scan": FORM.format("88123", "0105", "17733", "4.5O12").replace("thank you", "thankyou"),
+        "next": FORM.format("88124", "0107", "17912", "9.7530"),
+        "contract": "the party of the first part agrees to pay the second in full within ten days",
+        "letter": "dear members we are glad to invite all of you to our summer garden meeting soon",
+        "blank": "",
+    }
+    for name, text in texts.items():
+        await corpus.add(
+            name,
+            collection="scans",
+            picture=plain("#f0f0f0"),
+            lines=[(text, (0.1, 0.1, 0.9, 0.9))] if text else [],
+            perceptual_hash=0b1111,
+            kind="page",
+            page=1,
+        )
+    async with database.connection() as connection:
+        await connection.execute("UPDATE source SET ocr_engine = 'auto: test'")
+    found = await find_duplicates(database, Selection(collections=("scans",)))
+    names = {id_of(name): name for name in texts}
+    groups = [{names[asset.id] for asset in group.assets} for group in found.groups]
+    assert groups == [{"receipt", "scan"}]
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT asset_id, other_asset_id FROM analytics.duplicates(0.05, NULL, 'scans')"
+        )
+        pairs = [{*pair} for pair in await cursor.fetchall()]
+    assert [pair for pair in pairs if pair <= names.keys()] == [{id_of("receipt"), id_of("scan")}]
+    await database.close()
