@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,15 @@ class ImageEncoder(TextEncoder, Protocol):
 
     async def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
         """Return unit vectors, float32 (len(pixels), dimension), of preprocessed images."""
+        ...
+
+
+@runtime_checkable
+class FamiliarityMeasure(Protocol):
+    """An `ImageEncoder` that can say how familiar pictures are to it."""
+
+    def familiarity(self, vectors: Vectors) -> float | None:
+        """Return 0 to 1 for vectors of images, float32 (n, dimension); None if unknown."""
         ...
 
 

@@ -56,6 +56,8 @@ def _do(stage: str, work: pipeline.Workshop) -> None:
             work.export()
         case "queries":
             work.queries()
+        case "reference":
+            work.reference()
         case "evaluate":
             _show(work.evaluate())
         case _:
@@ -63,6 +65,7 @@ def _do(stage: str, work: pipeline.Workshop) -> None:
             work.train()
             work.export()
             work.queries()
+            work.reference()
             _show(work.evaluate())
 
 
@@ -91,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "stage",
         nargs="?",
         default="all",
-        choices=["all", "draw", "train", "export", "queries", "evaluate"],
+        choices=["all", "draw", "train", "export", "queries", "reference", "evaluate"],
         help="what to do (default: all in this order); queries goes on from the model in --out",
     )
     parser.add_argument(

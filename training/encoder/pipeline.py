@@ -12,10 +12,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.picture_reference import FILE_NAME, PictureReference
 from sightline.training.encoder import hardware
 from sightline.training.encoder import query_finetune as queries
 from sightline.training.encoder.data import album, tokenizer
 from sightline.training.encoder.evaluation import evaluate, model_card, speed
+from sightline.training.encoder.evaluation.validate import picture_vectors
 from sightline.training.encoder.model import export
 from sightline.training.encoder.model.towers import parameters
 from sightline.training.encoder.recipe import IMAGE_PX, Recipe
@@ -113,6 +115,18 @@ class Workshop:
         training = json.loads((self.out / TRAINING).read_text())
         training["queries"] = learnt | {"hardware": hardware.describe(self.device)}
         export.write_json(self.out / TRAINING, training)
+
+    def reference(self) -> None:
+        """Write the statistics of known pictures, from validation pictures, beside the weights."""
+        count = self.recipe.reference_pictures
+        album.draw(self.runs / "album", "validation", count, IMAGE_PX, logger.info)
+        held = album.load(self.runs / "album", "validation", count)
+        model, _, _ = export.load(self.out, self.device)
+        vectors = picture_vectors(model, held, self.device)
+        families = [entry.family for entry in held.entries]
+        fitted = len(held) * 2 // 3
+        known = PictureReference.of(vectors[:fitted], families[:fitted], vectors[fitted:])
+        album.write_atomically(self.out / FILE_NAME, known.to_bytes())
 
     def evaluate(self) -> dict[str, Any]:
         """Evaluate the exported model, and write its figures and model card."""

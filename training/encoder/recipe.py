@@ -94,6 +94,8 @@ class Recipe:
 
     pictures: int = 18_432
     validation_pictures: int = 500
+    #: Validation images whose statistics tell known from unknown pictures.
+    reference_pictures: int = 900
     test_pictures: int = 1_000
     steps: int = 900
     batch: int = 128
@@ -135,6 +137,7 @@ class Recipe:
 SMOKE: Final = Recipe(
     pictures=960,
     validation_pictures=96,
+    reference_pictures=96,
     test_pictures=96,
     steps=60,
     batch=48,

@@ -10,9 +10,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from sightline.server.models.model_files import TOKENIZER_FILES, FingerprintCache, load_json
 from sightline.storage.errors import ConfigurationError
+from sightline.storage.picture_reference import FILE_NAME, PictureReference
 
 _CONFIG = "open_clip_config.json"
 #: In the order of open_clip, so that both choose the same file.
@@ -69,3 +71,16 @@ class OpenClipFolder:
             if (self.path / name).is_file():
                 digest.update(f"{name} {cache.sha256(self.path / name)}".encode())
         return digest.hexdigest()
+
+    def picture_reference(self) -> PictureReference | None:
+        """Return the statistics of the pictures that the model knows; None without any.
+
+        Raises ConfigurationError for an unreadable file.
+        """
+        file = self.path / FILE_NAME
+        if not file.is_file():
+            return None
+        try:
+            return PictureReference.from_bytes(file.read_bytes())
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            raise ConfigurationError(f"{str(file)!r} is no picture reference: {error}") from error

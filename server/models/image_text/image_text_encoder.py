@@ -20,6 +20,7 @@ from sightline.server.models.model_files import FingerprintCache, local_folder
 from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.import_lock import import_lock
 from sightline.storage.interfaces import Pixels, Vectors
+from sightline.storage.picture_reference import PictureReference
 
 if TYPE_CHECKING:
     from sightline.server.models.image_text.open_clip_model import OpenClipModel
@@ -38,6 +39,7 @@ class ImageTextEncoder(CachedTextEncoder):
         max_batch_items: int,
         max_cached_texts: int = 0,
         observer: BatchObserver | None = None,
+        known_pictures: PictureReference | None = None,
     ) -> None:
         batcher = Batcher(
             {"image": model.encode_images, "text": model.encode_texts},
@@ -48,6 +50,7 @@ class ImageTextEncoder(CachedTextEncoder):
         super().__init__(batcher, "text", model.identity, max_cached_texts)
         #: Converts an image to uint8 of shape (height, width, 3).
         self.preprocess = model.preprocess
+        self._known_pictures = known_pictures
 
     @property
     def queued_items(self) -> int:
@@ -68,6 +71,13 @@ class ImageTextEncoder(CachedTextEncoder):
         if not pixels:
             return np.empty((0, self.identity.dimension), np.float32)
         return await self._batcher.submit("image", pixels)
+
+    def familiarity(self, vectors: Vectors) -> float | None:
+        """Return 0 to 1: how much pictures are like those of the training.
+
+        ``vectors`` are float32 of shape (n, dimension). None if the model has no reference.
+        """
+        return None if self._known_pictures is None else self._known_pictures.familiarity(vectors)
 
 
 def load(
@@ -103,4 +113,5 @@ def load(
         max_batch_items=settings.batch_size,
         max_cached_texts=settings.max_cached_texts,
         observer=observer,
+        known_pictures=None if folder is None else folder.picture_reference(),
     )

@@ -11,6 +11,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sightline.server.config.settings import EncoderSettings
 from sightline.server.models.image_text import image_text_encoder
@@ -85,3 +86,38 @@ def test_loading_it_makes_no_network_requests(tmp_path: Path) -> None:
             hub.shutdown()
             thread.join()
     assert requests == []
+
+
+async def test_synthetic_pictures_are_familiar_and_other_pictures_are_not(
+    builtin: ImageTextEncoder,
+) -> None:
+    async def familiarity(images: list[Image.Image]) -> float:
+        vectors = await builtin.encode_images([builtin.preprocess(each) for each in images])
+        found = builtin.familiarity(vectors)
+        assert found is not None
+        return found
+
+    drawn = [
+        draw(family, seed_of("test", 910_000 + n), "test").image
+        for family in FAMILIES
+        for n in range(5)
+    ]
+    assert await familiarity(drawn) > 0.75
+    rng = np.random.default_rng(0)
+    clouds = [
+        Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((200, 150))
+        for _ in range(40)
+    ]
+    assert await familiarity(clouds) < 0.2
+
+
+@pytest.mark.parametrize("folder", ["photos", "groceries", "receipts", "screens"])
+async def test_photographs_and_scans_are_not_familiar(
+    builtin: ImageTextEncoder, folder: str
+) -> None:
+    real = Path(__file__).parents[5] / "shared" / "real" / folder
+    files = sorted(path for path in real.rglob("*") if path.suffix in (".jpg", ".png"))[:60]
+    if not files:
+        pytest.skip("the folder of real pictures is absent")
+    vectors = await builtin.encode_images([builtin.preprocess(Image.open(each)) for each in files])
+    assert (builtin.familiarity(vectors) or 0.0) < 0.1

@@ -216,3 +216,16 @@ def test_a_missing_device_is_rejected_with_the_available_ones(
 ) -> None:
     with pytest.raises(UnknownNameError, match=r"Unknown device 'cuda:99'\. Available: 'cpu'"):
         _load(tmp_path, f"local-dir:{random_encoder_folder}", device="cuda:99")
+
+
+async def test_an_encoder_without_a_reference_cannot_say_what_is_familiar(
+    encoder: ImageTextEncoder,
+) -> None:
+    assert encoder.familiarity(np.eye(3, encoder.identity.dimension, dtype=np.float32)) is None
+
+
+def test_an_unreadable_picture_reference_is_rejected(folder: Path, tmp_path: Path) -> None:
+    for content in (b"", b"PK\x03\x04 broken", b"no reference"):
+        (folder / "picture_reference.npz").write_bytes(content)
+        with pytest.raises(ConfigurationError, match=r"picture_reference\.npz"):
+            _load(tmp_path, f"local-dir:{folder}")
