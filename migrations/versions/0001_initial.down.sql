@@ -15,6 +15,7 @@ DROP TABLE
     sightline.retrieval_log, sightline.annotation, sightline.embedding, sightline.vocabulary,
     sightline.posting,
     sightline.passage, sightline.region, sightline.thumbnail, sightline.asset, sightline.source,
+    sightline.encoder_reliability,
     sightline.collection_embedding_space, sightline.embedding_space, sightline.collection,
     sightline.id_key;
 DROP FUNCTION

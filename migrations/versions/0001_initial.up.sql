@@ -127,6 +127,24 @@ CREATE TABLE sightline.collection_embedding_space (
 COMMENT ON TABLE sightline.collection_embedding_space IS
     'The embedding space that a collection uses at each level.';
 
+CREATE TABLE sightline.encoder_reliability (
+    collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
+    embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space ON DELETE CASCADE,
+    asset_kind text NOT NULL CHECK (asset_kind IN ('image', 'page', 'frame')),
+    reliability real NOT NULL CHECK (reliability BETWEEN 0 AND 1),
+    text_deviation real CHECK (text_deviation > 0),
+    asset_count integer NOT NULL,
+    caption_count integer NOT NULL,
+    measured_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (collection_id, embedding_space_id, asset_kind)
+);
+COMMENT ON TABLE sightline.encoder_reliability IS
+    'How well the encoder of a collection finds its assets by text: 0 is chance, 1 is always.';
+COMMENT ON COLUMN sightline.encoder_reliability.text_deviation IS
+    'Usual standard deviation of the similarities of a text to assets; null without texts.';
+COMMENT ON COLUMN sightline.encoder_reliability.asset_count IS
+    'Assets of this kind at the measurement, as caption_count: it is repeated after changes.';
+
 CREATE TABLE sightline.source (
     id bigint PRIMARY KEY DEFAULT sightline.new_id('source'),
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
@@ -574,9 +592,10 @@ REVOKE ALL ON FUNCTION sightline.enable_collection_policy FROM PUBLIC;
 
 SELECT sightline.enable_collection_policy(target)
 FROM unnest(ARRAY[
-    'sightline.collection_embedding_space', 'sightline.source', 'sightline.asset',
-    'sightline.passage', 'sightline.vocabulary', 'sightline.embedding', 'sightline.cluster',
-    'sightline.cluster_member', 'sightline.compared_asset', 'sightline.near_duplicate'
+    'sightline.collection_embedding_space', 'sightline.encoder_reliability', 'sightline.source',
+    'sightline.asset', 'sightline.passage', 'sightline.vocabulary', 'sightline.embedding',
+    'sightline.cluster', 'sightline.cluster_member', 'sightline.compared_asset',
+    'sightline.near_duplicate'
 ]::regclass[]) AS target;
 CREATE POLICY by_other_asset ON sightline.near_duplicate AS RESTRICTIVE
     USING (EXISTS (SELECT FROM sightline.asset AS a WHERE a.id = other_asset_id));

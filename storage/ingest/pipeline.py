@@ -27,6 +27,7 @@ from sightline.storage.ingest.decode.worker_pool import WorkerPool, no_preproces
 from sightline.storage.ingest.discover.input_paths import IngestInput, resolve_inputs
 from sightline.storage.ingest.discover.walk import count, trees_of
 from sightline.storage.ingest.embed.embed_stage import BatchEncoder, EmbedStage
+from sightline.storage.ingest.embed.reliability_stage import measure_reliability
 from sightline.storage.ingest.embed.source_passages import add_passages, add_vectors
 from sightline.storage.ingest.ingest_capacity import FileMemory, IngestCapacity, Threads
 from sightline.storage.ingest.ingest_options import IngestOptions
@@ -375,6 +376,18 @@ class _IngestRun:
             async with self.database.write_connection() as connection:
                 await connection.execute(_SQL["analyze"])
         self.stats.add_time("index", time.perf_counter() - started)
+        if not added:
+            return
+        started = time.perf_counter()
+        await measure_reliability(
+            self.database,
+            self.spaces.asset,
+            self.collection.id,
+            self.encoder,
+            added=added,
+            batch_size=self.options.batch_size,
+        )
+        self.stats.add_time("reliability", time.perf_counter() - started)
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

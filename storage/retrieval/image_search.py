@@ -9,6 +9,7 @@ from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, ImageEncoder, TextEncoder, Vectors
 from sightline.storage.picture_hashes import PictureHashes
 from sightline.storage.records import assets
+from sightline.storage.records.encoder_reliability import EncoderReliability
 from sightline.storage.retrieval.filters.filter_columns import ASSETS
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.hydrate.hydration import image_text, load_passages, load_regions
@@ -21,7 +22,7 @@ from sightline.storage.retrieval.query_planner import (
 from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.retrievers.similarity_calibration import vector_sample
-from sightline.storage.retrieval.search_pipeline import Reliability, SearchPipeline
+from sightline.storage.retrieval.search_pipeline import SearchPipeline
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest, Key, Retriever
 from sightline.storage.text.query_analysis import analyze_query
 from sightline.storage.types import Level
@@ -48,7 +49,7 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
         return encoders
 
     async def _plan(
-        self, request: ImageRequest, query: str, scope: SearchScope, reliability: Reliability
+        self, request: ImageRequest, query: str, scope: SearchScope, reliability: EncoderReliability
     ) -> Sequence[Retriever]:
         examples: Mapping[str, Vectors] = {}
         mean: Vectors | None = None

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity, TextEncoder
 from sightline.storage.records import assets
+from sightline.storage.records.encoder_reliability import EncoderReliability
 from sightline.storage.retrieval.filters.filter_columns import PASSAGES
 from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
 from sightline.storage.retrieval.hydrate.hydration import load_passages
@@ -15,7 +16,7 @@ from sightline.storage.retrieval.ranking.fusion import FusedHit
 from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever
 from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetriever
-from sightline.storage.retrieval.search_pipeline import Reliability, SearchPipeline
+from sightline.storage.retrieval.search_pipeline import SearchPipeline
 from sightline.storage.retrieval.search_types import Key, PassageHit, PassageRequest, Retriever
 from sightline.storage.text.phrases import remove_quotes
 from sightline.storage.text.query_analysis import analyze_query
@@ -41,7 +42,11 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
         return {} if self.encoder is None else {"passage": self.encoder.identity}
 
     async def _plan(
-        self, request: PassageRequest, query: str, scope: SearchScope, reliability: Reliability
+        self,
+        request: PassageRequest,
+        query: str,
+        scope: SearchScope,
+        reliability: EncoderReliability,
     ) -> Sequence[Retriever]:
         scope = require_phrases(scope, query)
         lexical = LexicalRetriever(

@@ -23,6 +23,7 @@ from sightline.storage.errors import InvalidArgumentError, UnknownAssetError
 from sightline.storage.interfaces import ImageEncoder, TextEncoder, Vectors
 from sightline.storage.picture_hashes import HASH_EDGE, PictureHashes, hash_picture
 from sightline.storage.records import assets
+from sightline.storage.records.encoder_reliability import RELIABLE, EncoderReliability
 from sightline.storage.retrieval.filters.search_scope import SearchScope, require_phrases
 from sightline.storage.retrieval.retrievers.copy_retriever import CopyRetriever, stored_hashes
 from sightline.storage.retrieval.retrievers.lexical_retriever import LexicalRetriever
@@ -185,15 +186,16 @@ def plan_retrievers(
     database: Database,
     scope: SearchScope,
     caches: SearchCaches,
-    reliability: Mapping[int, float],
+    reliability: EncoderReliability,
     mean: Vectors | None,
 ) -> list[Retriever]:
     """Return the retrievers, without those of a modality that has no weight.
 
-    ``reliability`` (0 to 1 by collection id) scales the confidence of text queries on images.
-    ``mean`` is the mean vector of the searched images.
+    ``reliability`` scales the confidence of text queries on images. ``mean`` is the mean vector of
+    the searched images.
     """
     retrievers: list[Retriever] = []
+    by_text = ("text_to_image", "text_to_region")
 
     def add(name: str, level: Level, vector: Vectors | None, scope: SearchScope = scope) -> None:
         if vector is None or level not in scope.spaces:
@@ -207,7 +209,7 @@ def plan_retrievers(
                 caches=caches,
                 vector=vector,
                 level="asset",
-                reliability=reliability if name in ("text_to_image", "text_to_region") else {},
+                reliability=reliability if name in by_text else RELIABLE,
             )
         )
 

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sightline.storage.interfaces import Vectors
+from sightline.storage.interfaces import EncoderIdentity, Vectors
 from sightline.storage.isolation.caller_cache import CallerCache, TtlCache
+from sightline.storage.records.encoder_reliability import EncoderReliability
 from sightline.storage.retrieval.filters.filter_compiler import MetadataFields
 
 TTL_SECONDS = 60.0
@@ -54,7 +55,7 @@ class SearchCaches:
         default_factory=lambda: TtlCache(24, max_total=96)  # a megabyte or two each
     )
     """Samples for null distributions, by space id and collection ids."""
-    encoder_reliability: TtlCache[tuple[int, int], float | None] = field(
-        default_factory=lambda: TtlCache(128)
+    encoder_reliability: TtlCache[tuple[EncoderIdentity, tuple[int, ...]], EncoderReliability] = (
+        field(default_factory=lambda: TtlCache(128))
     )
-    """Reliability 0 to 1, by space id and collection id."""
+    """What was measured, by encoder and collection ids."""

@@ -16,6 +16,8 @@ from typing import ClassVar, Generic, TypeVar
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
 from sightline.storage.interfaces import EncoderIdentity
+from sightline.storage.records import encoder_reliability
+from sightline.storage.records.encoder_reliability import RELIABLE, EncoderReliability
 from sightline.storage.retrieval.filters.empty_selection import explain_empty_selection
 from sightline.storage.retrieval.filters.filter_columns import FilterSchema
 from sightline.storage.retrieval.filters.listing import MAX_LISTED, list_selected
@@ -34,7 +36,6 @@ from sightline.storage.retrieval.request_validation import (
     validate_request,
 )
 from sightline.storage.retrieval.retrieval_log import LoggedSearch, RetrievalLog
-from sightline.storage.retrieval.retrievers.similarity_calibration import encoder_reliability
 from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import (
     MAX_RESULTS,
@@ -57,8 +58,7 @@ from sightline.storage.types import Level
 RequestT = TypeVar("RequestT", bound=Request)
 HitT = TypeVar("HitT", bound=ImageHit | PassageHit)
 
-Reliability = Mapping[int, float]
-"""Reliability 0 (chance) to 1 of the passage encoder, by collection id."""
+_RELIABILITY_TTL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,18 +191,29 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             for hit in hits
         ]
 
-    async def _resolve(self, request: RequestT) -> tuple[SearchScope, Reliability]:
-        """Return the scope, and the reliability of the passage encoder by collection id."""
+    async def _resolve(self, request: RequestT) -> tuple[SearchScope, EncoderReliability]:
+        """Return the scope, and the reliability of the encoder of images for text queries.
+
+        It is also that of a passage encoder that is the encoder of images.
+        """
         encoders = self._encoders()
-        passage = encoders.get("passage")
         async with self.database.connection(autocommit=True) as connection:
             scope = await resolve_scope(
                 connection, request.selection, encoders, self.schema, self.caches
             )
-            # The measurement compares captions and images of one encoder.
-            if encoders.get("asset", passage) != passage:
-                return scope, {}
-            return scope, await encoder_reliability(connection, scope, self.caches)
+            encoder = encoders.get("asset", encoders.get("passage"))
+            if encoder is None:
+                return scope, RELIABLE
+            ids = scope.collection_ids
+
+            async def load() -> tuple[EncoderReliability, float]:
+                found = await encoder_reliability.load(connection, encoder, ids)
+                # Collections that are still being ingested have no measurement yet.
+                is_complete = {id_ for id_, _ in found.by_kind} >= set(ids)
+                return found, _RELIABILITY_TTL_SECONDS if is_complete else 0.0
+
+            key = (encoder, tuple(ids))
+            return scope, await self.caches.encoder_reliability.get(key, load)
 
     async def _rerank(
         self, query: str, hits: Sequence[FusedHit]
@@ -245,7 +256,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
 
     @abstractmethod
     async def _plan(
-        self, request: RequestT, query: str, scope: SearchScope, reliability: Reliability
+        self, request: RequestT, query: str, scope: SearchScope, reliability: EncoderReliability
     ) -> Sequence[Retriever]:
         """Encode the query and return the retrievers to run."""
 

@@ -156,29 +156,6 @@ LIMIT %(rows)s
 SELECT reltuples::bigint FROM pg_class
 WHERE oid = to_regclass({qualified})
 
--- name: image_space_of_encoder
--- The space of whole images that an encoder embedded in the collections.
-SELECT space.id
-FROM sightline.embedding_space AS space
-JOIN sightline.collection_embedding_space AS u
-    ON u.embedding_space_id = space.id AND u.level = 'asset'
-WHERE space.encoder = %(name)s AND space.weights = %(weights)s
-    AND space.preprocessing = %(preprocessing)s AND space.dimension = %(dimension)s
-    AND u.collection_id = ANY (%(collections)s)
-LIMIT 1
-
--- name: caption_image_pairs
--- Vectors of captions with the vectors of their images, by one encoder.
-SELECT t.embedding::halfvec({dimension}) AS caption, e.embedding::halfvec({dimension}) AS image
-FROM (
-    SELECT id, asset_id FROM sightline.passage
-    WHERE kind = 'caption' AND collection_id = ANY (%(collections)s) AND asset_id IS NOT NULL
-    ORDER BY md5(asset_id)
-    LIMIT %(rows)s
-) AS p
-JOIN sightline.{text_partition} AS t ON t.passage_id = p.id
-JOIN sightline.{partition} AS e ON e.asset_id = p.asset_id
-
 -- name: asset_vectors
 SELECT e.asset_id, e.embedding::halfvec({dimension}) AS vector
 FROM sightline.{partition} AS e

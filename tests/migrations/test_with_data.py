@@ -24,6 +24,7 @@ INSERT INTO sightline.collection (name, settings) VALUES ('album', '{"ocr": "off
 INSERT INTO sightline.embedding_space (encoder, weights, preprocessing, dimension, level)
 VALUES ('small', 'aa', 'cc', 2, 'asset'), ('small', 'aa', 'cc', 2, 'passage');
 INSERT INTO sightline.collection_embedding_space VALUES (1, 'asset', 1), (1, 'passage', 2);
+INSERT INTO sightline.encoder_reliability VALUES (1, 1, 'image', 0.9, 0.2, 1, 1);
 CREATE TABLE sightline.embedding_1 (
     LIKE sightline.embedding INCLUDING DEFAULTS INCLUDING CONSTRAINTS,
     CHECK (embedding_space_id = 1));
@@ -53,6 +54,7 @@ INSERT INTO sightline.passage (
     id, collection_id, source_id, asset_id, kind, text, language, tokens, token_count)
 VALUES (1, 1, 1, 'aaaaaaaaaaaa', 'caption', 'red apple', 'en', '''apple'':2 ''red'':1', 2);
 INSERT INTO sightline.posting VALUES ('red', 1, 1), ('apple', 1, 1);
+INSERT INTO sightline.vocabulary VALUES (1, 'red'), (1, 'apple');
 INSERT INTO sightline.embedding (embedding_space_id, collection_id, asset_id, passage_id, embedding)
 VALUES (1, 1, 'aaaaaaaaaaaa', NULL, '[0.6,0.8]'), (2, 1, 'aaaaaaaaaaaa', 1, '[1,0]');
 INSERT INTO sightline.annotation (asset_id, label, x0, y0, x1, y1, score, origin, model, author)

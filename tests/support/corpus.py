@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection
+from sightline.storage.ingest.embed.reliability_stage import measure_reliability
 from sightline.storage.interfaces import ImageEncoder, Vectors
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.records.collections import Collection
@@ -109,6 +110,13 @@ class Corpus:
                 )
                 for ordinal, text in enumerate(chunks)
             ]
+
+    async def measure_reliability(self, collection: str = "album") -> None:
+        """Measure how reliable the encoder is, as the end of an ingest does."""
+        async with self.database.connection() as connection:
+            space = await embedding_spaces.get_or_create(connection, self.encoder.identity, "asset")
+            owner = await collections.get(connection, collection)
+        await measure_reliability(self.database, space, owner.id, self.encoder, added=0)
 
     async def _source(
         self,

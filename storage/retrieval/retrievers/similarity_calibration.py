@@ -1,18 +1,16 @@
-"""Measure how much the hits of an encoder mean: null distribution and reliability.
+"""Measure how much a similarity means: the null distribution of a query.
 
 A cosine of 0.25 is a hit for one encoder and noise for another. So each search also compares the
-query with a random sample of vectors. The distance of the best hits from that null distribution is
-the confidence of the retriever. Captioned images measure the reliability of an encoder: does the
-stored vector of a caption rank its own image high? An encoder trained on drawings scores near
-chance on photographs, and its text queries then count less.
+query with a random sample of vectors. How far a hit is above the noise of that null distribution is
+its confidence.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from psycopg import sql
@@ -27,72 +25,77 @@ _SQL = load_sql("retrieval")
 SAMPLE_ROWS = 512
 NEAR_IDENTICAL = 0.97
 """Cosine from which two images are near-identical (a crop or another exposure)."""
+MIN_SAMPLE_ROWS = 24
+"""Below this number of vectors, the spread says nothing."""
+_SIGNIFICANT_SHARE = 0.8
+"""Of the limit that the maximum of noise approaches. It is near the expected maximum."""
+_KEPT_SHARE = 0.9
+"""Part of a sample that estimates noise: the most similar tenth may match the query."""
 _TTL_SECONDS = 300.0
 _SMALL_SAMPLE_TTL_SECONDS = 30.0  # the collection may still be growing
 _MAX_READ_ROWS = 8_192
-# In units of the expected maximum of pure noise: confidence is 0 below the first and 1 above the
-# second. Measured with the built-in encoder: best hits reach 1.05 on its own drawings (median of
-# 720 captions), 0.68 on photographs, 0.75 for random vectors. Chosen on one synthetic album and
-# confirmed on another.
-_NOISE_REACH = 0.5
-_CERTAIN_REACH = 1.1
-_SIGNIFICANT_REACH = 0.8
-"""Less than 1, because true matches in the sample increase the reach."""
-_SIGNIFICANT_REACH_UNMEASURED = 0.9
-"""Of 20 texts about things that are on none of 40 receipts, 7 reach 0.8 and 2 reach 0.9."""
 _MIN_MARGIN = 0.01  # of equal vectors, rounding decides which is nearer
 _MIN_BLOCK_SAMPLE_ROWS = 128
-_MIN_SAMPLE_ROWS = 24
-"""Below this number of vectors, the spread says nothing."""
-_MAX_PAIRS = 256
-_MIN_PAIRS = 16
-_MAX_COLLECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class NullDistribution:
-    """Similarities of a query to random vectors.
+    """Similarities of a query to vectors that do not match it, as normal noise.
 
-    ``reach`` is the expected distance from the mean to the maximum of all vectors, if all were
-    normally distributed noise.
+    ``threshold`` is the similarity from which a hit stands out.
     """
 
     mean: float
     deviation: float
-    reach: float
-
-    def threshold(self, *, is_measured: bool = True) -> float:
-        """Return the similarity from which a hit is significant.
-
-        It is higher if the reliability of the encoder for the query was not measured. It is at most
-        that of near-identical images: in a small or clustered collection, the expected maximum
-        exceeds what a vector can reach.
-        """
-        share = _SIGNIFICANT_REACH if is_measured else _SIGNIFICANT_REACH_UNMEASURED
-        return min(self.mean + max(share * self.reach, _MIN_MARGIN), NEAR_IDENTICAL)
+    threshold: float
 
     def confidence(self, similarity: float) -> float:
-        """Return 0 to 1: how far the similarity stands out from noise."""
-        reach = min(self.reach, NEAR_IDENTICAL - self.mean)
-        if reach <= 0:
+        """Return 0 to 1: how far the similarity stands out from noise.
+
+        It is 0.5 at the threshold, and grows from two to four thirds of the distance to it. That of
+        near-identical images is 1.
+        """
+        distance = self.threshold - self.mean
+        if similarity >= NEAR_IDENTICAL or distance <= 0:
             return 1.0
-        height = (similarity - self.mean) / reach
-        return min(max((height - _NOISE_REACH) / (_CERTAIN_REACH - _NOISE_REACH), 0.0), 1.0)
+        return min(max(1.5 * (similarity - self.mean) / distance - 1, 0.0), 1.0)
 
 
-def null_distribution(sample: VectorSample, query: Vectors) -> NullDistribution | None:
-    """Return the null distribution of a unit query vector; None for too small samples."""
-    if len(sample.vectors) < _MIN_SAMPLE_ROWS:
+def null_distribution(
+    sample: VectorSample, query: Vectors, usual_deviation: float | None = None
+) -> NullDistribution | None:
+    """Return the null distribution of a unit vector; None for too small samples.
+
+    ``usual_deviation`` is that of other texts, if it was measured: the mean of both variances is
+    more certain than that of one query. A hit is significant near the expected maximum of noise,
+    but at most at the similarity of near-identical images: in a small or clustered collection, the
+    maximum of noise exceeds what a vector can reach.
+    """
+    if len(sample.vectors) < MIN_SAMPLE_ROWS:
         return None
-    similarities = sample.vectors @ query
-    deviation = float(similarities.std(ddof=1))
-    reach = deviation * expected_maximum(sample.population)
-    return NullDistribution(float(similarities.mean()), deviation, reach)
+    mean, deviation = _noise(sample.vectors @ query)
+    if usual_deviation is not None:
+        deviation = math.sqrt((deviation**2 + usual_deviation**2) / 2)
+    reach = _SIGNIFICANT_SHARE * deviation * noise_limit(sample.population)
+    threshold = min(mean + max(reach, _MIN_MARGIN), NEAR_IDENTICAL)
+    return NullDistribution(mean, deviation, threshold)
 
 
-def expected_maximum(draws: int) -> float:
-    """Return the approximate maximum of normal draws, in standard deviations."""
+def noise_limit(draws: int) -> float:
+    """Return the limit of the maximum of normal draws, in standard deviations."""
     return math.sqrt(2 * math.log(max(draws, 2)))
+
+
+def _noise(similarities: Vectors) -> tuple[float, float]:
+    """Return mean and deviation of the normal with the same lower nine tenths."""
+    kept = np.sort(similarities)[: round(_KEPT_SHARE * len(similarities))]
+    normal = NormalDist()
+    cut = normal.inv_cdf(_KEPT_SHARE)
+    # Mean and variance of a standard normal distribution below the cut.
+    cut_mean = -normal.pdf(cut) / _KEPT_SHARE
+    cut_variance = 1 + cut * cut_mean - cut_mean**2
+    deviation = float(kept.std(ddof=1)) / math.sqrt(cut_variance)
+    return float(kept.mean()) - cut_mean * deviation, deviation
 
 
 async def vector_sample(
@@ -133,58 +136,3 @@ async def _draw_sample(
         if len(sample.vectors) >= _MIN_BLOCK_SAMPLE_ROWS:
             return sample
     return await read("sample_rows")
-
-
-async def encoder_reliability(
-    connection: Connection, scope: SearchScope, caches: SearchCaches
-) -> dict[int, float]:
-    """Return the reliability 0 (chance) to 1 of the passage encoder, by collection id.
-
-    Skips collections whose images another encoder embedded or that have too few captions. Measures
-    at most 16 collections.
-    """
-    scoped = scope.spaces.get("passage")
-    if scoped is None:
-        return {}
-    reliability: dict[int, float] = {}
-    for collection_id in scope.collection_ids[:_MAX_COLLECTIONS]:
-        load = partial(_measure, connection, scoped.space, collection_id)
-        value = await caches.encoder_reliability.get((scoped.space.id, collection_id), load)
-        if value is not None:
-            reliability[collection_id] = value
-    return reliability
-
-
-async def _measure(
-    connection: Connection, text_space: EmbeddingSpace, collection_id: int
-) -> tuple[float | None, float]:
-    """Return the reliability (None if unknown) and its TTL in seconds."""
-    identity = text_space.identity
-    params = {"collections": [collection_id], "rows": _MAX_PAIRS, **asdict(identity)}
-    image_space_id = await fetch_value(connection, _SQL["image_space_of_encoder"], params)
-    if image_space_id is None:
-        return None, _SMALL_SAMPLE_TTL_SECONDS
-    statement = EmbeddingSpace(image_space_id, identity, "asset").compose(
-        _SQL["caption_image_pairs"], text_partition=sql.Identifier(text_space.partition)
-    )
-    rows = await (await connection.execute(statement, params, binary=True)).fetchall()
-    ttl_seconds = _TTL_SECONDS if len(rows) == _MAX_PAIRS else _SMALL_SAMPLE_TTL_SECONDS
-    if len(rows) < _MIN_PAIRS:
-        return None, ttl_seconds
-    pairs = np.array([[vector.to_numpy() for vector in row] for row in rows], dtype=np.float32)
-    return caption_agreement(pairs[:, 0], pairs[:, 1]), ttl_seconds
-
-
-def caption_agreement(captions: Vectors, images: Vectors) -> float:
-    """Return the share of captions that rank their own image near the top.
-
-    0 is chance, 1 is all. Both are float32 of shape (n, dimension); row i of ``captions`` belongs
-    to row i of ``images``.
-    """
-    similarities = captions @ images.T
-    own = np.diagonal(similarities)[:, None]
-    # Ties count half, so that identical captions do not look correct.
-    above = (similarities > own).sum(axis=1) + ((similarities == own).sum(axis=1) - 1) / 2
-    percentile = above / max(len(captions) - 1, 1)
-    near_top = float((percentile <= 0.1).mean())
-    return float(np.clip((near_top - 0.1) / 0.9, 0.0, 1.0))

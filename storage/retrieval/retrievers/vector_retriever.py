@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, LiteralString
 
 import numpy as np
@@ -22,6 +22,11 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
+from sightline.storage.records.encoder_reliability import (
+    RELIABLE,
+    EncoderReliability,
+    kinds_of,
+)
 from sightline.storage.retrieval.filters.search_scope import SearchScope
 from sightline.storage.retrieval.retrievers.similarity_calibration import (
     null_distribution,
@@ -48,8 +53,6 @@ _MIN_EF_SEARCH = 200  # smaller values reduce the recall of text queries on imag
 _MAX_SCANNED_TUPLES = 60_000  # then the index gives up and the exact scan takes over
 _MAX_CONFIDENCE_WITHOUT_NULL_DISTRIBUTION = 0.25
 """Three such retrievers that agree count less than a lexical match."""
-_MIN_RELIABILITY = 0.2
-"""Below, the hits of an encoder are near chance, so none of them stands out."""
 _ROWS_PER_RESULT = 4
 """Extra rows, because several regions or passages of one asset become one result."""
 
@@ -77,8 +80,8 @@ class Neighbors:
 class VectorRetriever:
     """Finds the nearest vectors of one embedding space.
 
-    ``vector`` is float32 of shape (dimension,), not necessarily a unit vector. ``reliability``
-    (0 to 1 by collection id) scales the confidence of hits.
+    ``vector`` is float32 of shape (dimension,), not necessarily a unit vector. ``reliability`` of
+    the encoder for this kind of query scales the confidence of hits.
     """
 
     name: str
@@ -88,7 +91,7 @@ class VectorRetriever:
     caches: SearchCaches
     vector: Vectors
     level: ResultLevel
-    reliability: Mapping[int, float] = field(default_factory=dict)
+    reliability: EncoderReliability = RELIABLE
 
     @property
     def modality(self) -> Modality:
@@ -109,46 +112,52 @@ class VectorRetriever:
                 population=sample.population,
                 caches=self.caches,
             )
-        null = null_distribution(sample, query)
+            kinds = await self._kinds(connection, neighbors.rows)
+        is_of_images = self.modality == "visual"
+        usual_deviation = self.reliability.text_deviation if is_of_images else None
+        null = null_distribution(sample, query, usual_deviation)
         similarities = [1 - row.distance for row in neighbors.rows]
         confidence = null.confidence if null else _relative_confidence(similarities)
-        threshold = None if null is None else null.threshold(is_measured=self._is_measured)
-        hits = [
-            Hit(
-                key=row.key,
-                score=similarity,
-                distance=row.distance,
-                confidence=self.reliability.get(row.collection_id, 1.0) * confidence(similarity),
-                region_id=row.region_id,
-                passage_id=row.passage_id,
-                is_significant=self._is_significant(threshold, row, similarity),
+        threshold = None if null is None else null.threshold
+        hits: list[Hit] = []
+        for row, similarity in zip(neighbors.rows, similarities, strict=True):
+            reliability = self.reliability.of(row.collection_id, kinds.get(row.key))
+            hits.append(
+                Hit(
+                    key=row.key,
+                    score=similarity,
+                    distance=row.distance,
+                    confidence=reliability * confidence(similarity),
+                    region_id=row.region_id,
+                    passage_id=row.passage_id,
+                    is_significant=self._is_significant(threshold, similarity, reliability),
+                )
             )
-            for row, similarity in zip(neighbors.rows, similarities, strict=True)
-        ]
         return RetrieverResult(
             best_per_key(hits),
             floor=null.mean if null else 0.0,
             threshold=threshold,
         )
 
-    @property
-    def _is_measured(self) -> bool:
-        """Whether the encoder is known to find what this kind of query asks for."""
-        is_text_for_images = self.modality == "visual" and self.name.startswith("text_")
-        return not is_text_for_images or self.reliability.keys() >= self.scope.collections.keys()
+    async def _kinds(self, connection: Connection, rows: Sequence[Neighbor]) -> dict[Key, str]:
+        """Return the kinds of asset by key, if the reliability depends on them."""
+        if not self.reliability.depends_on_kind:
+            return {}
+        return await kinds_of(connection, self.level, [row.key for row in rows])
 
     def _is_significant(
-        self, threshold: float | None, row: Neighbor, similarity: float
+        self, threshold: float | None, similarity: float, reliability: float
     ) -> bool | None:
         """Return whether a hit stands out.
 
         In too few vectors to tell, an image query finds what it asks for, the nearest; a text query
         may find nothing (None).
         """
+        if reliability == 0:
+            return False
         if threshold is None:
             return None if self.name.startswith("text_") else True
-        is_reliable = self.reliability.get(row.collection_id, 1.0) >= _MIN_RELIABILITY
-        return is_reliable and similarity >= threshold
+        return similarity >= threshold
 
 
 def max_exact_rows(population: int, rows: int) -> int:

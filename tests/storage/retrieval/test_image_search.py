@@ -19,10 +19,6 @@ from sightline.storage.errors import (
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.retrieval import ImageSearch, PassageSearch
-from sightline.storage.retrieval.filters.filter_columns import ASSETS
-from sightline.storage.retrieval.filters.search_scope import resolve_scope
-from sightline.storage.retrieval.retrievers.similarity_calibration import encoder_reliability
-from sightline.storage.retrieval.search_caches import SearchCaches
 from sightline.storage.retrieval.search_types import (
     ImageHit,
     ImageRequest,
@@ -37,6 +33,11 @@ RED, GREEN, BLUE, WHITE = ("#d02020", "#20c040", "#2030d0", "#f8f8f8")
 
 def plain(color: str) -> Image.Image:
     return Image.new("RGB", (64, 64), color)
+
+
+def colors(seed: int) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((64, 64), Image.Resampling.NEAREST)
 
 
 def split(left: str, right: str) -> Image.Image:
@@ -176,6 +177,7 @@ async def test_matching_words_win_over_an_unreliable_encoder(
         pixels = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
         noise = Image.fromarray(pixels).resize((4, 4)).resize((64, 64))
         await corpus.add(f"p{n}", picture=noise, caption=f"photograph number{n} of thing{n % 7}")
+    await corpus.measure_reliability()
     right = 0
     for n in range(0, 60, 6):
         results = await images.search(ImageRequest(query=f"number{n}", limit=1))
@@ -415,20 +417,18 @@ async def test_a_failed_log_does_not_fail_the_search(
     assert (await images.search(ImageRequest(query="sea"))).hits
 
 
-async def test_encoder_reliability_is_measured_for_each_collection(
-    corpus: Corpus, images: ImageSearch, database: Database
+async def test_a_search_reads_the_stored_reliability_of_each_collection(
+    corpus: Corpus, images: ImageSearch
 ) -> None:
-    """Unrelated captions give 0; collections without captions are skipped."""
+    """Unrelated captions measure chance; what was not measured counts as reliable."""
     for n in range(20):
-        await corpus.add(f"lie{n}", collection="lies", picture=plain(RED), caption=f"word{n}")
-        await corpus.add(f"bare{n}", collection="bare", picture=plain(RED))
-    async with database.connection() as connection:
-        scope = await resolve_scope(
-            connection,
-            Selection(),
-            {"asset": corpus.encoder.identity, "passage": corpus.encoder.identity},
-            ASSETS,
-            SearchCaches(),
-        )
-        reliability = await encoder_reliability(connection, scope, SearchCaches())
-    assert {scope.collections[key]: value for key, value in reliability.items()} == {"lies": 0.0}
+        await corpus.add(f"lie{n}", collection="lies", picture=colors(n), caption=f"word{n}")
+        await corpus.add(f"bare{n}", collection="bare", picture=colors(n))
+    await corpus.measure_reliability("lies")
+    results = await images.search(ImageRequest(query="giraffe", limit=40))
+    threshold = results.report.retrievers["text_to_image"].threshold
+    assert threshold is not None
+    assert {hit.asset.collection for hit in results.hits} == {"lies", "bare"}
+    for hit in results.hits:
+        stands_out = hit.retrievers["text_to_image"].score >= threshold
+        assert hit.weak == (hit.asset.collection == "lies" or not stands_out)
