@@ -54,7 +54,7 @@ INSERT INTO sightline.passage (
     id, collection_id, source_id, asset_id, kind, text, language, tokens, token_count)
 VALUES (1, 1, 1, 'aaaaaaaaaaaa', 'caption', 'red apple', 'en', '''apple'':2 ''red'':1', 2);
 INSERT INTO sightline.posting VALUES ('red', 1, 1), ('apple', 1, 1);
-INSERT INTO sightline.vocabulary VALUES (1, 'red'), (1, 'apple');
+INSERT INTO sightline.vocabulary VALUES (1, 'red', 'red'), (1, 'apple', 'apple');
 INSERT INTO sightline.embedding (embedding_space_id, collection_id, asset_id, passage_id, embedding)
 VALUES (1, 1, 'aaaaaaaaaaaa', NULL, '[0.6,0.8]'), (2, 1, 'aaaaaaaaaaaa', 1, '[1,0]');
 INSERT INTO sightline.annotation (asset_id, label, x0, y0, x1, y1, score, origin, model, author)

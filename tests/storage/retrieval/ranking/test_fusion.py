@@ -95,3 +95,37 @@ def test_a_hit_keeps_the_region_of_the_retriever_that_ranked_it_best() -> None:
     hits = {hit.key: hit for hit in fuse_ranks({"a": first, "b": second})[0]}
     assert (hits["x"].region_id, hits["x"].passage_id) == (1, 4)
     assert hits["y"].region_id == 3
+
+
+def words(*hits: tuple[str, float]) -> RetrieverResult:
+    """Return significant hits with a coverage and little confidence."""
+    return RetrieverResult(
+        tuple(
+            Hit(key, 1 / n, confidence=0.1, is_significant=True, coverage=coverage)
+            for n, (key, coverage) in enumerate(hits, 1)
+        )
+    )
+
+
+def test_a_hit_with_most_words_never_ranks_behind_one_that_only_vectors_find() -> None:
+    seen = RetrieverResult(tuple(Hit(key, 1.0, is_significant=True) for key in ("x", "y", "few")))
+    results = {"lexical": words(("most", 0.8), ("few", 0.4)), "text_to_image": seen}
+    assert order(results) == ["most", "x", "few", "y"]
+    hits, _ = fuse_scores(results, {"lexical": "text", "text_to_image": "visual"}, 1.0)
+    assert hits[0].key == "x"
+
+
+def test_words_do_not_lead_beside_an_example_image_or_if_they_are_weak() -> None:
+    seen = RetrieverResult(tuple(Hit(key, 1.0, is_significant=True) for key in ("x", "y")))
+    told = words(("most", 0.8))
+    assert order({"lexical": told, "image_to_image": seen})[0] == "x"
+    weak = RetrieverResult((told.hits[0]._replace(is_significant=False),))
+    assert order({"lexical": weak, "text_to_image": seen}) == ["x", "y", "most"]
+
+
+def test_vectors_without_confidence_keep_the_order_of_words() -> None:
+    told = RetrieverResult(
+        tuple(Hit(key, 1.0, confidence=0.5, is_significant=True, coverage=1.0) for key in "abc")
+    )
+    noise = result(*"cbazy", confidence=0.0)
+    assert order({"lexical": told, "text_to_image": noise})[:3] == ["a", "b", "c"]
