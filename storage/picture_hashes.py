@@ -222,13 +222,17 @@ def _extrema(
     """Return level, row, column and contrast of what exceeds its 26 neighbors."""
     inner = waves[1:-1, 1:-1, 1:-1]
     contrast = max(_MIN_CONTRAST, _MIN_SHARE * float(inner.std()))
-    z, y, x = (axis + 1 for axis in np.nonzero(np.abs(inner) > contrast))
-    value = waves[z, y, x]
-    for dz, dy, dx in _NEIGHBORS:
-        sign = np.sign(value)
-        kept = waves[z + dz, y + dy, x + dx] * sign < value * sign
-        z, y, x, value = z[kept], y[kept], x[kept], value[kept]
-    return z, y, x, np.abs(value)
+    is_peak = (inner > contrast) & (inner >= _of_neighbors(np.maximum, waves))
+    is_pit = (inner < -contrast) & (inner <= _of_neighbors(np.minimum, waves))
+    z, y, x = np.nonzero(is_peak | is_pit)
+    return z + 1, y + 1, x + 1, np.abs(inner[z, y, x])
+
+
+def _of_neighbors(choose: np.ufunc, waves: Floats) -> Floats:
+    """Return the maximum or minimum of each value and its 26 neighbors, without the border."""
+    found = choose(choose(waves[:-2], waves[1:-1]), waves[2:])
+    found = choose(choose(found[:, :-2], found[:, 1:-1]), found[:, 2:])
+    return np.asarray(choose(choose(found[..., :-2], found[..., 1:-1]), found[..., 2:]))
 
 
 def _patch_bits(
@@ -254,15 +258,6 @@ def _packed(bits: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.uint64]:
     packed = np.zeros((len(bits), 8), dtype=np.uint8)
     packed[:, : _SPOT_BITS // 8] = np.packbits(bits, axis=1)
     return packed.view("<u8").ravel()
-
-
-_NEIGHBORS = [
-    (dz, dy, dx)
-    for dz in (0, -1, 1)
-    for dy in (-1, 0, 1)
-    for dx in (-1, 0, 1)
-    if (dz, dy, dx) != (0, 0, 0)
-]
 
 
 @cache

@@ -8,7 +8,8 @@ hashes of whole pictures, so the local hashes of the nearest vectors are compare
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,11 +75,15 @@ class CopyRetriever:
         return self.nearest.modality
 
     async def retrieve(self) -> RetrieverResult:
-        result = await self.nearest.retrieve()
+        by_hash = asyncio.ensure_future(self._near_hashes())
+        try:
+            result = await self.nearest.retrieve()
+            found = await by_hash
+        finally:
+            by_hash.cancel()
         hits: dict[Key, Hit] = {hit.key: hit for hit in result.hits}
         async with self.database.connection(autocommit=True) as connection:
-            ids = [str(key) for key in hits]
-            copies = await find_copies(connection, self.scope, self.picture, ids)
+            copies = await find_copies(connection, self.picture, found, [str(key) for key in hits])
             distant = [id_ for id_ in copies if id_ not in hits]
             vectors = await asset_vectors(connection, self.space, distant)
         for id_, certainty in copies.items():
@@ -88,6 +93,11 @@ class CopyRetriever:
                 hit = Hit(id_, similarity, 1 - similarity)
             hits[id_] = hit._replace(confidence=1.0, is_significant=True, copy=certainty)
         return replace(result, hits=best_per_key(hits.values()))
+
+    async def _near_hashes(self) -> dict[str, int]:
+        turned = orientations(self.picture.perceptual)
+        async with self.database.connection(autocommit=True) as connection:
+            return await near_hashes(connection, self.scope, self.picture.symmetric, turned)
 
 
 def nearest_orientation(perceptual: int, turned: Sequence[int]) -> tuple[int, int]:
@@ -109,14 +119,17 @@ def confirms(bits: int, matches: int, spots: int) -> bool:
 
 
 async def find_copies(
-    connection: Connection, scope: SearchScope, picture: PictureHashes, nearest: Sequence[str]
+    connection: Connection,
+    picture: PictureHashes,
+    found: Mapping[str, int],
+    nearest: Sequence[str],
 ) -> dict[str, float]:
-    """Return the copies in the scope by asset id, with a certainty that orders them.
+    """Return the copies of a picture by asset id, with a certainty that orders them.
 
-    ``nearest`` are the assets with the nearest vectors.
+    ``found`` has perceptual hashes near its own, by asset id; ``nearest`` are the assets with the
+    nearest vectors.
     """
     turned = orientations(picture.perceptual)
-    found = await near_hashes(connection, scope, picture.symmetric, turned)
     ids = [*dict.fromkeys([*found, *nearest])]
     local = await local_hashes(connection, ids)
     spots = unpack_spots(picture.local)
