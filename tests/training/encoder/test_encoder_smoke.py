@@ -12,7 +12,9 @@ import open_clip
 import pytest
 import torch
 
+from sightline.storage.picture_reference import FILE_NAME, PictureReference
 from sightline.training.encoder.recipe import EMBED_DIM
+from sightline.training.world.families import FAMILIES
 
 TOWER = Path(__file__).parents[3] / "server" / "models" / "weights" / "builtin-llava"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -83,6 +85,11 @@ def test_open_clip_loads_the_exported_folder(runs: Path) -> None:
         vectors = model.eval().encode_text(tokens, normalize=True)
     assert vectors.shape == (2, EMBED_DIM)
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(2))
+
+
+def test_the_reference_of_known_pictures_lies_beside_the_weights(runs: Path) -> None:
+    data = (runs / "weights" / FILE_NAME).read_bytes()
+    assert PictureReference.from_bytes(data).means.shape == (len(FAMILIES), EMBED_DIM)
 
 
 def test_model_card_has_required_statements(runs: Path) -> None:

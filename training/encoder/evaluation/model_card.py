@@ -72,6 +72,10 @@ The image tower is initialized from builtin-llava, which is trained on patch tar
 The complete recipe and the validation curve are in `training.json`.
 {note}
 
+`picture_reference.npz` has the statistics of {reference_pictures} validation images: the mean vector
+of each family, and one covariance. Sightline uses them to recognize pictures that are unlike these,
+such as photographs. `python -m sightline.training.encoder reference` writes it.
+
 Text-to-image retrieval on {validation_pictures} validation images:
 
 | step | minutes | loss of a training batch | en R@1 | en R@5 | zh R@1 | zh R@5 | en P@3 | zh P@3 |
@@ -137,6 +141,7 @@ def card(training: dict[str, Any], figures: dict[str, Any], model: dict[str, Any
         dimension=EMBED_DIM,
         pictures=f"{recipe['pictures']:,}",
         validation_pictures=recipe["validation_pictures"],
+        reference_pictures=recipe["reference_pictures"],
         steps=f"{training['steps']:,}",
         batch=recipe["batch"],
         family_weights=_weighed(recipe["family_weights"]),
