@@ -72,7 +72,7 @@ The image tower is initialized from builtin-llava, which is trained on patch tar
 The complete recipe and the validation curve are in `training.json`.
 {note}
 
-`picture_reference.npz` has the statistics of {reference_pictures} validation images: the mean vector
+`picture_reference.npz` has statistics of {reference_pictures} validation images: the mean vector
 of each family, and one covariance. Sightline uses them to recognize pictures that are unlike these,
 such as photographs. `python -m sightline.training.encoder reference` writes it.
 
