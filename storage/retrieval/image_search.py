@@ -24,7 +24,7 @@ from sightline.storage.retrieval.ranking.reranker import RerankCandidate
 from sightline.storage.retrieval.retrievers.similarity_calibration import vector_sample
 from sightline.storage.retrieval.search_pipeline import SearchPipeline
 from sightline.storage.retrieval.search_types import ImageHit, ImageRequest, Key, Retriever
-from sightline.storage.text.query_analysis import analyze_query
+from sightline.storage.text.query_analysis import QueryTerm
 from sightline.storage.types import Level
 
 
@@ -94,12 +94,15 @@ class ImageSearch(SearchPipeline[ImageRequest, ImageHit]):
         ]
 
     async def _hydrate(
-        self, connection: Connection, query: str, hits: Sequence[FusedHit]
+        self, connection: Connection, hits: Sequence[FusedHit], terms: Sequence[QueryTerm] = ()
     ) -> dict[Key, ImageHit]:
         records = await assets.find(connection, [str(hit.key) for hit in hits])
-        terms = analyze_query(query).texts
         passages = await load_passages(connection, [hit.passage_id for hit in hits], terms)
-        regions = await load_regions(connection, [hit.region_id for hit in hits])
+        # The place of the words is exact, that of a tile is not.
+        by_words = {id_ for id_, passage in passages.items() if passage.has_words}
+        regions = await load_regions(
+            connection, [hit.region_id for hit in hits if hit.passage_id not in by_words]
+        )
         return {
             hit.key: ImageHit(
                 asset=records[str(hit.key)],

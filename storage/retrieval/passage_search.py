@@ -19,7 +19,7 @@ from sightline.storage.retrieval.retrievers.vector_retriever import VectorRetrie
 from sightline.storage.retrieval.search_pipeline import SearchPipeline
 from sightline.storage.retrieval.search_types import Key, PassageHit, PassageRequest, Retriever
 from sightline.storage.text.phrases import remove_quotes
-from sightline.storage.text.query_analysis import analyze_query
+from sightline.storage.text.query_analysis import QueryTerm
 from sightline.storage.types import Level
 
 
@@ -82,9 +82,8 @@ class PassageSearch(SearchPipeline[PassageRequest, PassageHit]):
         ]
 
     async def _hydrate(
-        self, connection: Connection, query: str, hits: Sequence[FusedHit]
+        self, connection: Connection, hits: Sequence[FusedHit], terms: Sequence[QueryTerm] = ()
     ) -> dict[Key, PassageHit]:
-        terms = analyze_query(query).texts
         passages = await load_passages(connection, [int(hit.key) for hit in hits], terms)
         asset_ids = [passage.asset_id for passage in passages.values() if passage.asset_id]
         records = await assets.find(connection, asset_ids)

@@ -52,6 +52,7 @@ from sightline.storage.retrieval.search_types import (
 )
 from sightline.storage.retrieval.stage_runner import StageTimer, gather_or_cancel
 from sightline.storage.text.phrases import remove_quotes
+from sightline.storage.text.query_analysis import QueryTerm
 from sightline.storage.tracing import span
 from sightline.storage.types import Level
 
@@ -63,11 +64,15 @@ _RELIABILITY_TTL_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class FusionStage:
-    """Result of the retrieve and fuse stages."""
+    """Result of the retrieve and fuse stages.
+
+    ``terms`` are those that were searched in text.
+    """
 
     hits: Sequence[FusedHit]
     reports: Mapping[str, RetrieverReport]
     notes: tuple[str, ...]
+    terms: tuple[QueryTerm, ...]
 
 
 @dataclass(eq=False, repr=False)
@@ -121,7 +126,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
                         await diversify(connection, request, scope, ranked[:MAX_RESULTS], reranked)
                     )
                 page = await self._with_duplicates(connection, scope, ranked[offset:end])
-                hits = await self._hydrate(connection, query, page)
+                hits = await self._hydrate(connection, page, fused.terms)
                 if not fused.hits:
                     problems += await explain_empty_selection(
                         connection, scope, self.level, self.schema
@@ -157,7 +162,7 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
             with timer.stage("hydrate"):
                 page = [FusedHit(key, 0.0, {}) for key in keys]
                 page = await self._with_duplicates(connection, scope, page)
-                hits = await self._hydrate(connection, "", page)
+                hits = await self._hydrate(connection, page)
             notes = scope.notes
             if not total:
                 notes += await explain_empty_selection(connection, scope, self.level, self.schema)
@@ -268,9 +273,12 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
 
     @abstractmethod
     async def _hydrate(
-        self, connection: Connection, query: str, hits: Sequence[FusedHit]
+        self, connection: Connection, hits: Sequence[FusedHit], terms: Sequence[QueryTerm] = ()
     ) -> dict[Key, HitT]:
-        """Return the hits by key, in order, without those deleted meanwhile."""
+        """Return the hits by key, in order, without those deleted meanwhile.
+
+        Text is shown around the ``terms``.
+        """
 
 
 def _notes_on_weak_hits(hits: Sequence[FusedHit]) -> tuple[str, ...]:
@@ -307,4 +315,5 @@ async def retrieve_and_fuse(
         for name, result in results.items()
     }
     notes = dict.fromkeys(note for result in results.values() for note in result.notes)
-    return FusionStage(hits, reports, tuple(notes))
+    terms = tuple(term for result in results.values() for term in result.terms)
+    return FusionStage(hits, reports, tuple(notes), terms)

@@ -10,6 +10,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 from PIL import Image
 
 from sightline.storage.records.assets import Asset
+from sightline.storage.text.query_analysis import QueryTerm
 from sightline.storage.types import Box, Json
 
 Hit_co = TypeVar("Hit_co", covariant=True)
@@ -106,8 +107,9 @@ class RetrieverScore(NamedTuple):
 class Passage:
     """Text with its provenance.
 
-    ``snippet`` is the part around the query terms. ``box`` is normalized to the asset. ``id`` is
-    displayed as ``p<id>``.
+    ``snippet`` is the part around the words of the query, ``box`` that of the lines that contain
+    them, normalized to the asset; ``has_words`` says whether there are any. ``id`` is displayed as
+    ``p<id>``.
     """
 
     id: int
@@ -125,6 +127,7 @@ class Passage:
     char_start: int | None = None
     char_end: int | None = None
     confidence: float | None = None
+    has_words: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +244,14 @@ class RetrieverResult:
     """Hits of a retriever, best first, one for each key.
 
     ``floor`` is the score of an unrelated item, ``threshold`` that from which a hit stands out.
+    ``terms`` are those that were searched in text, with near words.
     """
 
     hits: tuple[Hit, ...]
     floor: float = 0.0
     threshold: float | None = None
     notes: tuple[str, ...] = ()
+    terms: tuple[QueryTerm, ...] = ()
 
     @property
     def confidence(self) -> float:

@@ -44,6 +44,7 @@ class Corpus:
         picture: Image.Image | None = None,
         caption: str | None = None,
         lines: Sequence[tuple[str, Box]] = (),
+        document: Sequence[tuple[str, Box]] = (),
         tiles: Sequence[tuple[Image.Image, Box]] = (),
         metadata: Mapping[str, Any] | None = None,
         captured_at: datetime | None = None,
@@ -52,7 +53,10 @@ class Corpus:
         kind: str = "image",
         page: int | None = None,
     ) -> str:
-        """A picture; grey when none is given. Returns its id."""
+        """A picture; grey when none is given. Returns its id.
+
+        Each of ``lines`` is a passage, ``document`` are the lines of one.
+        """
         shown = picture or Image.new("RGB", (32, 32), "grey")
         async with self.database.connection() as connection:
             owner = await collections.ensure(connection, collection)
@@ -90,6 +94,18 @@ class Corpus:
                 await self._passage(connection, owner, source, "caption", caption, asset_id=id_)
             for text, box in lines:
                 await self._passage(connection, owner, source, "ocr", text, asset_id=id_, box=box)
+            if document:
+                text = "\n".join(line for line, _ in document)
+                page_box = (0.0, 0.0, 1.0, 1.0)
+                await self._passage(
+                    connection, owner, source, "ocr", text, asset_id=id_, box=page_box
+                )
+            for place, (text, box) in enumerate(document):
+                await connection.execute(
+                    "INSERT INTO region (asset_id, kind, ordinal, x0, y0, x1, y1, label) "
+                    "VALUES (%s, 'ocr_line', %s, %s, %s, %s, %s, %s)",
+                    [id_, place, *box, text],
+                )
         return id_
 
     async def add_text(

@@ -27,7 +27,10 @@ _ASCII = " ".join(map(chr, range(33, 127)))
 
 
 class Vocabulary:
-    """The texts that a tokenizer of transformers knows. Not thread-safe, like the tokenizer."""
+    """The texts that a tokenizer of transformers knows.
+
+    Not thread-safe, like the tokenizer.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         tokens = tokenizer.get_vocab()
@@ -85,7 +88,7 @@ def _scripts_of(tokens: Collection[str]) -> frozenset[str]:
 
 @cache
 def _script(char: str) -> str | None:
-    """Return the script of a letter, as in its name in Unicode; None for other characters.
+    """Return the script of a letter as its Unicode name has it; None for others.
 
     >>> _script("ж"), _script("é"), _script("7")
     ('CYRILLIC', 'LATIN', None)

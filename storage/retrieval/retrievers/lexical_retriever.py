@@ -112,7 +112,11 @@ class LexicalRetriever:
             content=rows[0].query_content,
             passages=passages,
         )
-        return RetrieverResult(best_per_key(self._hits(rows, passages, significance)), notes=notes)
+        return RetrieverResult(
+            best_per_key(self._hits(rows, passages, significance)),
+            notes=notes,
+            terms=_searched_terms(terms, parameters),
+        )
 
     async def _search(
         self, connection: Connection, parameters: Mapping[str, Any]
@@ -322,6 +326,15 @@ def lexical_statement(
             frequency=sql.SQL("o.frequency"), length=sql.SQL("candidate.token_count")
         ),
     )
+
+
+def _searched_terms(
+    terms: Sequence[QueryTerm], parameters: Mapping[str, Any]
+) -> tuple[QueryTerm, ...]:
+    """Return the terms of the query, near words and terms with a prefix."""
+    names = ("terms", "concepts", "weights", "contents")
+    leading = map(QueryTerm, *(parameters[name] for name in names))
+    return tuple({each.term: each for each in (*terms, *leading)}.values())
 
 
 def _missing_words(
