@@ -432,3 +432,38 @@ async def test_a_search_reads_the_stored_reliability_of_each_collection(
     for hit in results.hits:
         stands_out = hit.retrievers["text_to_image"].score >= threshold
         assert hit.weak == (hit.asset.collection == "lies" or not stands_out)
+
+
+async def test_pages_may_be_unreliable_beside_reliable_images(
+    corpus: Corpus, images: ImageSearch
+) -> None:
+    box = (0.1, 0.1, 0.5, 0.2)
+    for n in range(20):
+        await corpus.add(f"image{n}", picture=colors(n))
+        lines = [(f"word{n}", box)]
+        await corpus.add(f"page{n}", kind="page", page=1, picture=colors(n), lines=lines)
+    await corpus.measure_reliability()
+    results = await images.search(ImageRequest(query="giraffe", limit=40))
+    assert len(results.hits) == 40
+    pages = [hit for hit in results.hits if hit.asset.kind == "page"]
+    assert all(hit.weak and hit.score == 0 for hit in pages)
+    # The best image is as similar as the page that looks the same.
+    assert max(hit.score for hit in results.hits if hit.asset.kind == "image") > 0
+    # An image is searched by its vector, which needs no text.
+    by_image = await images.search(ImageRequest(image=colors(3), limit=2))
+    assert {hit.asset.source for hit in by_image.hits} == {"image3", "page3"}
+    assert not any(hit.weak for hit in by_image.hits)
+
+
+async def test_a_new_measurement_of_an_unmeasured_collection_counts_at_once(
+    corpus: Corpus, images: ImageSearch
+) -> None:
+    for n in range(30):
+        await corpus.add(f"p{n}", picture=colors(n), caption=f"word{n}")
+    request = ImageRequest(query="a giraffe beside a river under tall trees", limit=30)
+    before = (await images.search(request)).report.retrievers["text_to_image"]
+    assert before.confidence > 0
+    await corpus.measure_reliability()
+    after = await images.search(request)
+    assert after.report.retrievers["text_to_image"].confidence == 0
+    assert all(hit.weak for hit in after.hits)
