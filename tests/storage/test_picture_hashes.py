@@ -74,6 +74,13 @@ def test_a_part_shares_local_hashes_and_another_picture_none() -> None:
     assert distance(hashed(scene(4)).perceptual, whole.perceptual) > 12
 
 
+def test_straight_edges_are_no_spots() -> None:
+    """Along an edge spots are alike, so drawings with edges would share them by chance."""
+    colors = np.array([[[220, 20, 20]] * 2, [[20, 180, 40], [220, 20, 20]]], dtype=np.uint8)
+    drawn = Image.fromarray(colors).resize((96, 64), Image.Resampling.NEAREST)
+    assert len(unpack_spots(hashed(drawn).local)) < 8
+
+
 def test_strips_and_broken_local_hashes_have_no_spots() -> None:
     assert hashed(scene(5, (256, 3))).local == b""
     assert len(unpack_spots(b"123")) == len(unpack_spots(None)) == 0

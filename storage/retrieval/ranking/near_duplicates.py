@@ -14,13 +14,12 @@ import numpy.typing as npt
 
 from sightline.storage.picture_hashes import nearby, turn_hashes
 from sightline.storage.retrieval.retrievers.copy_retriever import (
-    MIN_SAME_SHARE,
     MIN_SPOTS,
     SAME_BITS,
     SIMILAR_BITS,
     SYMMETRIC_BITS,
+    confirms,
 )
-from sightline.storage.retrieval.retrievers.similarity_calibration import NEAR_IDENTICAL
 
 MAX_CANDIDATES = 4
 """Candidates of one picture, the nearest of those before it."""
@@ -60,10 +59,8 @@ def are_near_duplicates(
     """
     if same_text is not None:
         return same_text
-    if spots < MIN_SPOTS:
-        return bits <= SAME_BITS and cosine >= NEAR_IDENTICAL
-    if bits <= SAME_BITS:
-        return matches >= MIN_SAME_SHARE * spots
+    if spots < MIN_SPOTS or bits <= SAME_BITS:
+        return confirms(bits, matches, spots, cosine)
     return matches >= _MIN_SIMILAR_SHARE * spots and cosine >= _MIN_SIMILAR_COSINE
 
 

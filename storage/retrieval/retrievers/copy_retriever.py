@@ -29,6 +29,7 @@ from sightline.storage.picture_hashes import (
 )
 from sightline.storage.records.embedding_spaces import EmbeddingSpace
 from sightline.storage.retrieval.filters.search_scope import SearchScope
+from sightline.storage.retrieval.retrievers.similarity_calibration import NEAR_IDENTICAL
 from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
 from sightline.storage.retrieval.search_types import (
     Hit,
@@ -47,7 +48,7 @@ SIMILAR_BITS = 12
 MIN_SPOTS = 8
 """Fewer local hashes confirm nothing."""
 _MIN_MATCHES = 4
-MIN_SAME_SHARE = 0.25
+_MIN_SAME_SHARE = 0.25
 _MAX_CANDIDATES = 100
 _SQL = load_sql("copies")
 
@@ -83,7 +84,8 @@ class CopyRetriever:
             by_hash.cancel()
         hits: dict[Key, Hit] = {hit.key: hit for hit in result.hits}
         async with self.database.connection(autocommit=True) as connection:
-            copies = await find_copies(connection, self.picture, found, [str(key) for key in hits])
+            nearest = {str(hit.key): hit.score for hit in result.hits}
+            copies = await find_copies(connection, self.picture, found, nearest)
             distant = [id_ for id_ in copies if id_ not in hits]
             vectors = await asset_vectors(connection, self.space, distant)
         for id_, certainty in copies.items():
@@ -107,14 +109,16 @@ def nearest_orientation(perceptual: int, turned: Sequence[int]) -> tuple[int, in
     return best, bits[best]
 
 
-def confirms(bits: int, matches: int, spots: int) -> bool:
+def confirms(bits: int, matches: int, spots: int, cosine: float) -> bool:
     """Return whether two pictures show the same.
 
     ``bits`` differ in their perceptual hashes; they share ``matches`` of at least ``spots`` local
-    hashes each.
+    hashes each. ``cosine`` of their vectors decides for pictures with little structure.
     """
+    if spots < MIN_SPOTS:
+        return bits <= SAME_BITS and cosine >= NEAR_IDENTICAL
     if bits <= SAME_BITS:
-        return spots < MIN_SPOTS or matches >= MIN_SAME_SHARE * spots
+        return matches >= _MIN_SAME_SHARE * spots
     return matches >= _MIN_MATCHES
 
 
@@ -122,12 +126,12 @@ async def find_copies(
     connection: Connection,
     picture: PictureHashes,
     found: Mapping[str, int],
-    nearest: Sequence[str],
+    nearest: Mapping[str, float],
 ) -> dict[str, float]:
     """Return the copies of a picture by asset id, with a certainty that orders them.
 
-    ``found`` has perceptual hashes near its own, by asset id; ``nearest`` are the assets with the
-    nearest vectors.
+    ``found`` has perceptual hashes near its own, by asset id; ``nearest`` has the cosines of
+    the nearest vectors.
     """
     turned = orientations(picture.perceptual)
     ids = [*dict.fromkeys([*found, *nearest])]
@@ -143,7 +147,8 @@ async def find_copies(
             own, others, count_matches(turn_spots(spots, orientation), others).tolist(), strict=True
         ):
             bits = places[id_][1] if id_ in places else SIMILAR_BITS
-            if confirms(bits, matches, min(len(spots), len(other))):
+            cosine = nearest.get(id_, 0.0)
+            if confirms(bits, matches, min(len(spots), len(other)), cosine):
                 is_same = bits <= SAME_BITS
                 copies[id_] = 2 - bits / 64 if is_same else min(matches, 64) / 64
     return copies

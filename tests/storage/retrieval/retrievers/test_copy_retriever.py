@@ -139,9 +139,10 @@ async def test_postgres_measures_the_distance_of_hashes_as_python(album: Databas
     assert set(found[-16:]) == {2}
 
 
-async def test_few_bits_or_matches_confirm_a_copy() -> None:
-    assert confirms(6, 10, 40)
-    assert not confirms(6, 9, 40)
-    assert confirms(6, 0, 7)
-    assert confirms(12, 4, 40)
-    assert not confirms(12, 3, 40)
+async def test_local_hashes_confirm_a_copy_and_vectors_one_with_little_structure() -> None:
+    assert confirms(6, 10, 40, 0.2)
+    assert not confirms(6, 9, 40, 1.0)
+    assert confirms(12, 4, 40, 0.2)
+    assert not confirms(12, 3, 40, 1.0)
+    assert confirms(6, 0, 7, 0.98)
+    assert not confirms(0, 7, 7, 0.9)
