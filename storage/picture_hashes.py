@@ -252,7 +252,7 @@ def _is_round(
 
 
 def _of_neighbors(choose: np.ufunc, waves: Floats) -> Floats:
-    """Return the maximum or minimum of each value and its 26 neighbors, without the border."""
+    """Return the maximum or minimum of 27 neighbors, without the border."""
     found = choose(choose(waves[:-2], waves[1:-1]), waves[2:])
     found = choose(choose(found[:, :-2], found[:, 1:-1]), found[:, 2:])
     return np.asarray(choose(choose(found[..., :-2], found[..., 1:-1]), found[..., 2:]))
