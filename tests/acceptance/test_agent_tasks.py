@@ -148,7 +148,7 @@ async def test_task_08_more_like_this_but_not_like_that(start: Start, library: L
         bedroom = await search(query="a bedroom", limit=1)
         flowcharts = await search(query="a flowchart", limit=2)
         like = [hit["asset"] for hit in (bedroom["hits"][0], flowcharts["hits"][0])]
-        both = await search(like=like)
+        both = await search(like=like, limit=8)
         assert "flowchart" in {families[name] for name in files(both["hits"])}
         # The agent sees that it does not want flowcharts.
         rooms = await search(like=like, unlike=[flowcharts["hits"][1]["asset"]])

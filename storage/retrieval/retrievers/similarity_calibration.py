@@ -29,6 +29,8 @@ MIN_SAMPLE_ROWS = 24
 """Below this number of vectors, the spread says nothing."""
 _SIGNIFICANT_SHARE = 0.8
 """Of the limit that the maximum of noise approaches. It is near the expected maximum."""
+_SIGNIFICANT_SHARE_IF_MIXED = 0.9
+"""In collections in which the encoder is near chance, and others: the query may be about either."""
 _KEPT_SHARE = 0.9
 """Part of a sample that estimates noise: the most similar tenth may match the query."""
 _TTL_SECONDS = 300.0
@@ -62,21 +64,27 @@ class NullDistribution:
 
 
 def null_distribution(
-    sample: VectorSample, query: Vectors, usual_deviation: float | None = None
+    sample: VectorSample,
+    query: Vectors,
+    usual_deviation: float | None = None,
+    *,
+    is_mixed: bool = False,
 ) -> NullDistribution | None:
     """Return the null distribution of a unit vector; None for too small samples.
 
     ``usual_deviation`` is that of other texts, if it was measured: the mean of both variances is
     more certain than that of one query. A hit is significant near the expected maximum of noise,
     but at most at the similarity of near-identical images: in a small or clustered collection, the
-    maximum of noise exceeds what a vector can reach.
+    maximum of noise exceeds what a vector can reach. ``is_mixed`` says that the encoder knows only
+    a part of the searched collections; then a hit must stand out more.
     """
     if len(sample.vectors) < MIN_SAMPLE_ROWS:
         return None
     mean, deviation = _noise(sample.vectors @ query)
     if usual_deviation is not None:
         deviation = math.sqrt((deviation**2 + usual_deviation**2) / 2)
-    reach = _SIGNIFICANT_SHARE * deviation * noise_limit(sample.population)
+    share = _SIGNIFICANT_SHARE_IF_MIXED if is_mixed else _SIGNIFICANT_SHARE
+    reach = share * deviation * noise_limit(sample.population)
     threshold = min(mean + max(reach, _MIN_MARGIN), NEAR_IDENTICAL)
     return NullDistribution(mean, deviation, threshold)
 

@@ -115,7 +115,8 @@ class VectorRetriever:
             kinds = await self._kinds(connection, neighbors.rows)
         is_of_images = self.modality == "visual"
         usual_deviation = self.reliability.text_deviation if is_of_images else None
-        null = null_distribution(sample, query, usual_deviation)
+        reliabilities = map(self.reliability.of, self.scope.collection_ids)
+        null = null_distribution(sample, query, usual_deviation, is_mixed=not all(reliabilities))
         similarities = [1 - row.distance for row in neighbors.rows]
         confidence = null.confidence if null else _relative_confidence(similarities)
         threshold = None if null is None else null.threshold

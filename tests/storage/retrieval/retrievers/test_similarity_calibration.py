@@ -89,3 +89,12 @@ def test_the_usual_deviation_of_texts_counts_as_much_as_that_of_the_query() -> N
     assert averaged is not None
     assert averaged.deviation**2 == pytest.approx((alone.deviation**2 + 0.3**2) / 2)
     assert averaged.mean == alone.mean
+
+
+def test_a_hit_must_stand_out_more_beside_collections_that_the_encoder_does_not_know() -> None:
+    sample, query = VectorSample(noise(100), 100), noise(1, seed=1)[0]
+    known, mixed = (null_distribution(sample, query, is_mixed=each) for each in (False, True))
+    assert known is not None
+    assert mixed is not None
+    distance = known.threshold - known.mean
+    assert mixed.threshold - mixed.mean == pytest.approx(distance * 0.9 / 0.8)
