@@ -20,7 +20,7 @@ DROP TABLE
     sightline.id_key;
 DROP FUNCTION
     sightline.new_ids, sightline.new_id_block, sightline.new_id, sightline.permuted_number,
-    sightline.permute, sightline.forget_terms,
+    sightline.permute,
     sightline.ensure_roles_if_permitted, sightline.ensure_roles,
     sightline.same_text, sightline.hash_distance,
     sightline.enable_collection_policy, sightline.count_collections_of_space,

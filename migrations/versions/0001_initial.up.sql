@@ -309,30 +309,6 @@ CREATE INDEX vocabulary_term_idx ON sightline.vocabulary (term);
 COMMENT ON TABLE sightline.vocabulary IS
     'The words of a collection, with their terms in postings: to find words near misspelled ones.';
 
--- Forgets the words of deleted passages. A term that 20 other postings have is kept: it may be left
--- in the vocabulary of a collection that no longer has it, and searches ignore it then.
-CREATE FUNCTION sightline.forget_terms() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    DELETE FROM sightline.vocabulary AS v
-    USING (SELECT DISTINCT term FROM deleted) AS gone
-    WHERE v.term = gone.term AND (
-        SELECT count(*) < 20 AND count(*) FILTER (WHERE left_over.collection_id = v.collection_id) = 0
-        FROM (
-            SELECT p.collection_id
-            FROM sightline.posting AS o
-            JOIN sightline.passage AS p ON p.id = o.passage_id
-            WHERE o.term = gone.term
-            LIMIT 20
-        ) AS left_over
-    );
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER forget_terms AFTER DELETE ON sightline.posting
-    REFERENCING OLD TABLE AS deleted
-    FOR EACH STATEMENT EXECUTE FUNCTION sightline.forget_terms();
-
 CREATE TABLE sightline.embedding (
     embedding_space_id integer NOT NULL REFERENCES sightline.embedding_space,
     collection_id integer NOT NULL REFERENCES sightline.collection ON DELETE CASCADE,
@@ -1318,7 +1294,7 @@ BEGIN
 
     GRANT USAGE ON SCHEMA sightline TO sightline_analytics_owner, sightline_principal;
     GRANT DELETE ON sightline.asset, sightline.source TO sightline_principal;
-    GRANT DELETE ON sightline.annotation TO sightline_principal;
+    GRANT DELETE ON sightline.annotation, sightline.vocabulary TO sightline_principal;
     -- Nobody chooses an id or a time: a conflict would tell that an id exists.
     GRANT
         INSERT (asset_id, label, x0, y0, x1, y1, score, origin, model, author, note),

@@ -197,18 +197,36 @@ FROM unnest(
     %(min_chars)s::integer[], %(max_chars)s::integer[]
 ) AS asked (asked_for, first, last, is_reversed, min_chars, max_chars)
 CROSS JOIN LATERAL (
-    (SELECT word, term FROM sightline.vocabulary
-    WHERE NOT asked.is_reversed AND collection_id = ANY (%(collections)s)
-    AND word >= asked.first COLLATE "C" AND word < asked.last COLLATE "C"
-    AND char_length(word) BETWEEN asked.min_chars AND asked.max_chars
-    LIMIT %(max_candidates)s)
-    UNION ALL
-    (SELECT word, term FROM sightline.vocabulary
-    WHERE asked.is_reversed AND collection_id = ANY (%(collections)s)
-    AND reversed_word >= asked.first COLLATE "C" AND reversed_word < asked.last COLLATE "C"
-    AND char_length(word) BETWEEN asked.min_chars AND asked.max_chars
-    LIMIT %(max_candidates)s)
+    SELECT word, term
+    FROM (
+        (SELECT word, term FROM sightline.vocabulary
+        WHERE NOT asked.is_reversed AND collection_id = ANY (%(collections)s)
+        AND word >= asked.first COLLATE "C" AND word < asked.last COLLATE "C"
+        LIMIT %(max_read)s)
+        UNION ALL
+        (SELECT word, term FROM sightline.vocabulary
+        WHERE asked.is_reversed AND collection_id = ANY (%(collections)s)
+        AND reversed_word >= asked.first COLLATE "C" AND reversed_word < asked.last COLLATE "C"
+        LIMIT %(max_read)s)
+    ) AS read
+    WHERE char_length(word) BETWEEN asked.min_chars AND asked.max_chars
+    LIMIT %(max_candidates)s
 ) AS found
+
+-- name: existing_terms
+-- The terms that a text of the collections has, among the first postings of each.
+SELECT asked.term
+FROM unnest(%(terms)s::text[]) AS asked (term)
+WHERE EXISTS (
+    SELECT
+    FROM (
+        SELECT o.passage_id FROM sightline.posting AS o
+        WHERE o.term = asked.term COLLATE "C"
+        LIMIT %(max_postings)s
+    ) AS read
+    JOIN sightline.passage AS p ON p.id = read.passage_id
+    WHERE p.collection_id = ANY (%(collections)s)
+)
 
 -- name: date_orders
 -- How many texts of the collections prove each order of day and month, counted up to max_count.

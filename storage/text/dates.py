@@ -33,7 +33,7 @@ _ISO = re.compile(
 )
 _NUMERIC = re.compile(
     r"(?<![\w.])(?P<one>\d\d?)(?P<joint>[-/]|\. ?)(?P<two>\d\d?)(?P=joint)"
-    rf"(?P<year>(?:19|20)\d\d|[12]\d{{3}}(?!:\d\d)|\d\d){_END}"
+    rf"(?P<year>(?:19|20)\d\d|[12]\d{{3}}(?!:\d\d)|(?<=\d\d[-/.]\d\d[-/.])\d\d|(?<=/)\d\d){_END}"
 )
 _DIGITS = "〇零一二三四五六七八九十"
 _EAST_ASIAN = re.compile(
@@ -46,6 +46,13 @@ _DAY_BEFORE = re.compile(
     r"(?<![\w.,/-])(\d\d?)(?:st|nd|rd|th|er|re|[.ºª])?(?:[ -]{0,2}|/)(?:(?:of|de|d') ?)?$"
 )
 _MAX_DAY_CHARS = 12
+_ENGLISH_ABBREVIATIONS = frozenset(
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+)
+#: They need a day and a year.
+_AMBIGUOUS_NAMES = frozenset(("mars", "mart", "mayo"))
+_JOINTS = ("-", "_", "/")
+_PART_BEHIND = re.compile(r"[-_][^\W\d_]")
 _AFTER = re.compile(
     r"\.?(?:[ -]{0,2}(?P<day>\d\d?)(?:st|nd|rd|th|er)?(?![\d:%]|[.,]\d))?"
     r"(?:(?:,? |[-/]|, ?)(?:(?:of|de|del|del año) )?"
@@ -151,8 +158,21 @@ def _named(text: str, name: re.Match[str], month: int) -> Iterator[FoundDate]:
             end = name.end()
     day = first or second
     reading = _reading(year, month, day)
-    if reading is not None and (day or year):
-        yield FoundDate(before.start() if before else name.start(), end, (reading,))
+    start = before.start() if before else name.start()
+    is_enough = (day and year) if _is_ambiguous(name.group()) else (day or year)
+    if reading is not None and is_enough and not _is_inside_name(text, start, end):
+        yield FoundDate(start, end, (reading,))
+
+
+def _is_ambiguous(name: str) -> bool:
+    """Return whether the name of a month is often another word: pro, set, mart."""
+    is_short = len(name) == 3 and name.isascii() and name not in _ENGLISH_ABBREVIATIONS
+    return is_short or name in _AMBIGUOUS_NAMES
+
+
+def _is_inside_name(text: str, start: int, end: int) -> bool:
+    """Return whether a date is a part of a longer name, such as SKU-MAR-12."""
+    return text[start - 1 : start] in _JOINTS or _PART_BEHIND.match(text, end) is not None
 
 
 def _numeric(match: re.Match[str]) -> Iterator[FoundDate]:

@@ -83,20 +83,31 @@ def separate_camel_case(text: str) -> str:
 def tokenize(text: str) -> Iterator[Lexeme]:
     """Yield the lexemes of normalized text in reading order."""
     for match in _LEXEME.finditer(text):
-        run = match.group()
-        match match.lastgroup:
-            case "han":
-                yield from _han(run)
-            case "hangul":
-                yield Lexeme(names=(run,), grams=tuple(_character_pairs(run)))
-            case "unspaced":
-                yield from (Lexeme(names=(pair,)) for pair in _character_pairs(run))
-            case "word":
-                yield from _word(run)
-            case _:
-                # Emoji and currency signs are terms; punctuation and math are not.
-                if unicodedata.category(run) in ("So", "Sc"):
-                    yield Lexeme(names=(run,))
+        yield from _lexemes(match)
+
+
+def tokenize_with_starts(text: str) -> Iterator[tuple[int, Lexeme]]:
+    """Yield each lexeme behind the start of its run of characters."""
+    for match in _LEXEME.finditer(text):
+        for lexeme in _lexemes(match):
+            yield match.start(), lexeme
+
+
+def _lexemes(match: re.Match[str]) -> Iterator[Lexeme]:
+    run = match.group()
+    match match.lastgroup:
+        case "han":
+            yield from _han(run)
+        case "hangul":
+            yield Lexeme(names=(run,), grams=tuple(_character_pairs(run)))
+        case "unspaced":
+            yield from (Lexeme(names=(pair,)) for pair in _character_pairs(run))
+        case "word":
+            yield from _word(run)
+        case _:
+            # Emoji and currency signs are terms; punctuation and math are not.
+            if unicodedata.category(run) in ("So", "Sc"):
+                yield Lexeme(names=(run,))
 
 
 def _han(run: str) -> Iterator[Lexeme]:
@@ -115,12 +126,24 @@ def _han(run: str) -> Iterator[Lexeme]:
 
 def _word(run: str) -> Iterator[Lexeme]:
     run = _POSSESSIVE.sub("", run)
-    if _PLAIN.fullmatch(run):
+    if "_" in run:
+        yield from _identifier(run)
+    elif _PLAIN.fullmatch(run):
         yield Lexeme(word=run)
     elif values := read_number(run):
         yield Lexeme(names=() if values == (run,) else (run,), values=values)
     else:
         yield from _compound(run)
+
+
+def _identifier(run: str) -> Iterator[Lexeme]:
+    """Yield ``site_plan_a12`` as one name, and its words, of which each may be a part number."""
+    parts = [lexeme for part in run.split("_") if part for lexeme in _word(part)]
+    whole = (_SEPARATOR.sub("", run),)
+    for index, lexeme in enumerate(parts):
+        names = (*whole, *lexeme.names) if index == 0 else lexeme.names
+        ends = (*lexeme.ends, *whole) if index == len(parts) - 1 > 0 else lexeme.ends
+        yield lexeme._replace(names=names, ends=ends, continues=index > 0)
 
 
 def _compound(run: str) -> Iterator[Lexeme]:

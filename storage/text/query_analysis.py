@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections import deque
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sightline.storage.text.analyzer import limit_length, normalize_words, stem_term
 from sightline.storage.text.dates import DayOrder, FoundDate, find_dates, query_terms
-from sightline.storage.text.lexer import HAN_OR_HANGUL, Lexeme, tokenize
+from sightline.storage.text.lexer import HAN_OR_HANGUL, Lexeme, tokenize_with_starts
 from sightline.storage.text.normalization import fold_accents, spell_out_umlauts
 from sightline.storage.text.numbers import (
     SpacedNumber,
@@ -24,6 +25,7 @@ _MAX_ANALYZED_CHARS = 10_000
 """Of a longer query, the first ones. Analysis runs in the event loop."""
 MAX_QUERY_TERMS = 256
 """Distinct terms that rank. Of a longer query, the first ones."""
+_MAX_LEXEMES = 1_000
 MAX_WORD_PAIRS = 16
 """Adjacent word pairs that rank. Of a longer query, the first ones."""
 SPELLING_WEIGHT = 0.4
@@ -43,7 +45,8 @@ class QueryTerm(NamedTuple):
     """A term to search; terms of one ``concept`` stand for the same.
 
     ``weight`` is 0 to 1. ``is_content`` is False for what says nothing about the content. ``order``
-    is the order of day and month in which a text must have been written.
+    is the order of day and month in which a text must have been written. ``part_of`` is the concept
+    of the date or number that this is a part of: parts count only if no text has the whole.
     """
 
     term: str
@@ -51,6 +54,12 @@ class QueryTerm(NamedTuple):
     weight: float
     is_content: bool
     order: DayOrder | None = None
+    part_of: int | None = None
+
+    def restored(self) -> QueryTerm:
+        """Return the term as a word of its own."""
+        weight = min(self.weight / FUNCTION_WEIGHT, 1.0)
+        return self._replace(is_content=True, weight=weight, part_of=None)
 
 
 class QueryWord(NamedTuple):
@@ -64,9 +73,6 @@ class QueryWord(NamedTuple):
     concepts: tuple[int, ...]
     is_content: bool
     spelling: str | None = None
-
-    def extended(self, concepts: Iterable[int]) -> QueryWord:
-        return self._replace(concepts=(*self.concepts, *concepts))
 
     def of_content(self, contents: Set[int]) -> QueryWord:
         """Return the word with those concepts only that say something, if it has any."""
@@ -103,37 +109,45 @@ def analyze_query(text: str) -> TextQuery:
 
     If all words are function words ("The Who"), all of them count.
     """
+    clean = normalize_words(text, _MAX_ANALYZED_CHARS)
     builder = _Builder()
-    for part, is_inside in _parts(normalize_words(text, _MAX_ANALYZED_CHARS)):
-        if len(builder.terms) >= MAX_QUERY_TERMS:
+    expressions = deque(_expressions(clean))
+    whole, whole_end = None, 0
+    for count, (start, lexeme) in enumerate(tokenize_with_starts(clean)):
+        if len(builder.terms) >= MAX_QUERY_TERMS or count >= _MAX_LEXEMES:
             builder.truncated = True
             break
-        if isinstance(part, Lexeme):
-            builder.add_lexeme(part, is_inside)
-        else:
-            builder.add_expression(part)
+        if expressions and start >= expressions[0].start:
+            expression = expressions.popleft()
+            whole, whole_end = builder.add_expression(expression), expression.end
+        builder.add_lexeme(lexeme, whole if start < whole_end else None)
     builder.truncated |= len(text) > _MAX_ANALYZED_CHARS
     return builder.build()
 
 
-def _parts(text: str) -> Iterator[tuple[Lexeme | FoundDate | SpacedNumber, bool]]:
-    """Yield dates, spaced numbers and lexemes; True for lexemes inside the former."""
-    spans: list[FoundDate | SpacedNumber] = [*find_dates(text), *find_spaced_numbers(text)]
+def _expressions(text: str) -> Iterator[FoundDate | SpacedNumber]:
+    """Yield dates and spaced numbers in order, without overlaps."""
+    found: list[FoundDate | SpacedNumber] = [*find_dates(text), *find_spaced_numbers(text)]
     end = 0
-    for span in sorted(spans, key=lambda each: each.start):
-        if span.start < end:
-            continue
-        yield from ((lexeme, False) for lexeme in tokenize(text[end : span.start]))
-        yield span, False
-        yield from ((lexeme, True) for lexeme in tokenize(text[span.start : span.end]))
-        end = span.end
-    yield from ((lexeme, False) for lexeme in tokenize(text[end:]))
+    for each in sorted(found, key=lambda each: each.start):
+        if each.start >= end:
+            end = each.end
+            yield each
+
+
+class _Word(NamedTuple):
+    """A `QueryWord` while concepts are added."""
+
+    text: str
+    concepts: list[int]
+    is_content: bool
+    spelling: str | None
 
 
 @dataclass(slots=True)
 class _Builder:
     terms: dict[str, QueryTerm] = field(default_factory=dict)
-    words: list[QueryWord] = field(default_factory=list)
+    words: list[_Word] = field(default_factory=list)
     prefixes: set[str] = field(default_factory=set)
     pairs: dict[tuple[str, str], None] = field(default_factory=dict)
     negations: dict[str, None] = field(default_factory=dict)
@@ -141,9 +155,11 @@ class _Builder:
     _previous: str | None = None
     _concepts: int = 0
 
-    def add_lexeme(self, lexeme: Lexeme, is_inside: bool) -> None:
+    def add_lexeme(self, lexeme: Lexeme, part_of: int | None) -> None:
         text = lexeme.word or next(iter((*lexeme.names, *lexeme.values)), "")
-        is_content = not (is_inside or is_function_word(text))
+        is_function = is_function_word(text)
+        is_content = part_of is None and not is_function
+        part_of = None if is_function else part_of
         if fold_accents(text) in _NEGATIONS:
             self.negations[text] = None
         weight = 1.0 if is_content else FUNCTION_WEIGHT
@@ -156,7 +172,9 @@ class _Builder:
             concepts.append(self._add(dict.fromkeys(main), own, is_content and not is_minor))
         of_spelling = SPELLING_WEIGHT * weight
         for name in map(stem_term, lexeme.names):
-            is_other_notation = is_inside or (is_number(name) and not is_serial_number(name))
+            is_other_notation = part_of is not None or (
+                is_number(name) and not is_serial_number(name)
+            )
             own = 1.0 if is_other_notation else weight  # what is printed adds to its meaning
             concepts.append(self._add({name: None}, own, is_content and not is_other_notation))
         # A text with 18 may mean 18.00, but one with 18.00 is meant.
@@ -177,37 +195,42 @@ class _Builder:
             self.pairs[self._previous, key[0]] = None
         self._previous = key[0] if key else None
         if lexeme.continues and self.words:
-            self.words[-1] = self.words[-1].extended(concepts)
+            self.words[-1].concepts.extend(concepts)
         elif concepts:
             names = [each for each in lexeme.names if not is_number(each) or is_serial_number(each)]
             spelling = names[-1] if names else fold_accents(lexeme.word or key[0])
-            self.words.append(
-                QueryWord(names[0] if names else text, tuple(concepts), is_content, spelling)
-            )
+            self.words.append(_Word(names[0] if names else text, concepts, is_content, spelling))
+        for name in (*main, *map(stem_term, lexeme.names)) if part_of is not None else ():
+            if self.terms[name].concept in concepts:
+                self.terms[name] = self.terms[name]._replace(part_of=part_of)
 
-    def add_expression(self, found: FoundDate | SpacedNumber) -> None:
+    def add_expression(self, found: FoundDate | SpacedNumber) -> int:
+        """Add a date or number and return its concept."""
+        terms: dict[str, DayOrder | None]
         if isinstance(found, SpacedNumber):
-            concept = self._add({found.value: None}, 1.0, True)
-            self.words.append(QueryWord(found.value, (concept,), True, found.value))
+            text, terms = found.value, {found.value: None}
         else:
-            concept = self._add(query_terms(found), 1.0, True)
-            self.words.append(QueryWord(found.readings[0].date, (concept,), True, None))
+            text, terms = found.readings[0].date, query_terms(found)
+        concept = self._add(terms, 1.0, True)
+        self.words.append(_Word(text, [concept], True, None))
+        return concept
 
     def build(self) -> TextQuery:
         terms = list(self.terms.values())[:MAX_QUERY_TERMS]
         contents = {each.concept for each in terms if each.is_content}
-        words = [each.of_content(contents) for each in dict.fromkeys(self.words)]
+        words = [
+            QueryWord(each.text, tuple(each.concepts), each.is_content, each.spelling)
+            for each in self.words
+        ]
+        words = [each.of_content(contents) for each in words]
         if not any(each.is_content for each in terms):
-            terms = [
-                each._replace(is_content=True, weight=min(each.weight / FUNCTION_WEIGHT, 1.0))
-                for each in terms
-            ]
+            terms = [each.restored() for each in terms]
             words = [each._replace(is_content=True) for each in words]
         index = {each.term: position for position, each in enumerate(terms)}
         pairs = [(index[one], index[two]) for one, two in self.pairs if {one, two} <= index.keys()]
         return TextQuery(
             terms=tuple(terms),
-            words=tuple(words),
+            words=tuple(dict.fromkeys(words)),
             prefixes=frozenset(self.prefixes),
             word_pairs=tuple(pairs[:MAX_WORD_PAIRS]),
             negations=tuple(self.negations) if len(self.words) > len(self.negations) else (),

@@ -96,6 +96,10 @@ class LexicalRetriever:
             terms = await self._readable_terms(connection, query)
             parameters = await self._parameters(connection, query, terms, passages, mean_length)
             rows = await self._search(connection, parameters)
+            if restored := _restore_parts(terms, rows):
+                terms = restored
+                parameters = await self._parameters(connection, query, terms, passages, mean_length)
+                rows = await self._search(connection, parameters)
             missing = [] if phrases else _missing_words(query, parameters, rows)
             if missing:
                 near = await find_near_words(connection, missing, self.scope.collection_ids)
@@ -335,6 +339,16 @@ def _searched_terms(
     names = ("terms", "concepts", "weights", "contents")
     leading = map(QueryTerm, *(parameters[name] for name in names))
     return tuple({each.term: each for each in (*terms, *leading)}.values())
+
+
+def _restore_parts(terms: Sequence[QueryTerm], rows: Sequence[_RankedRow]) -> list[QueryTerm]:
+    """Return the terms with the parts of dates and numbers that no text has; [] if none."""
+    found = set(rows[0].concepts) if rows else set()
+    if not any(term.part_of is not None and term.part_of not in found for term in terms):
+        return []
+    return [
+        term if term.part_of is None or term.part_of in found else term.restored() for term in terms
+    ]
 
 
 def _missing_words(

@@ -11,25 +11,29 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-from sightline.storage.db.queries import Connection, load_sql
+from sightline.storage.db.queries import Connection, fetch_values, load_sql
 from sightline.storage.text.analyzer import MAX_TERM_CHARS, is_word, stem_term
 from sightline.storage.text.query_analysis import QueryWord
 
 _SQL = load_sql("retrieval")
 MAX_NEAR_WORDS = 8
 """Words that stand for one word of the query."""
-_MAX_MISSING_WORDS = 8
-_MAX_CANDIDATES = 1_000  # of each range
+_MAX_MISSING_WORDS = 6
+_MAX_READ = 5_000  # words of each range
+_MAX_CANDIDATES = 500  # of these, with the right length
+_MAX_CHECKED = 32  # candidates of a word that are looked for in texts
+_MAX_POSTINGS = 1_000  # that are read to find one in the collections
 _MIN_AFFIX_CHARS = 4
 _TWO_EDITS_CHARS = 8
+_MIN_DIGITS = 5  # of a number that may be a part of another one
 _MIN_AFFIX_CHARS_OF_OTHER_SCRIPTS = 3
 _MAX_LONGER = 6  # characters of an ending
 _LAST_CHARACTER = "\U0010ffff"
 # The share of the word's weight that a near word keeps.
-_ONE_EDIT, _TWO_EDITS, _AFFIX, _FIRST_LETTER = 0.8, 0.6, 0.6, 0.5
+_ONE_EDIT, _TWO_EDITS, _AFFIX, _FIRST_LETTER, _PART_OF_NUMBER = 0.8, 0.6, 0.6, 0.5, 0.4
 #: By the share of the word that is the beginning of the near word as well.
 _STEMS = ((0.7, 0.4), (0.5, 0.3))
 
@@ -72,15 +76,23 @@ async def find_near_words(
         name: [getattr(each, name) for each in ranges] for name in _Range._fields
     }
     params["collections"] = list(collection_ids)
-    params["max_candidates"] = _MAX_CANDIDATES
+    params |= {"max_read": _MAX_READ, "max_candidates": _MAX_CANDIDATES}
     candidates: defaultdict[str, dict[str, str]] = defaultdict(dict)
     cursor = await connection.execute(_SQL["near_words"], params)
     for spelling, word, term in await cursor.fetchall():
         candidates[spelling][word] = term
     # Thousands of candidates take some 10 ms.
-    near = await asyncio.to_thread(
-        lambda: {wanted[each]: _nearest(each, found) for each, found in candidates.items()}
+    ranked = await asyncio.to_thread(
+        lambda: {wanted[each]: _by_nearness(each, found) for each, found in candidates.items()}
     )
+    params = {
+        "terms": sorted({each.term for found in ranked.values() for each in found}),
+        "collections": list(collection_ids),
+        "max_postings": _MAX_POSTINGS,
+    }
+    # The vocabulary may have words of texts that were deleted.
+    existing = set(await fetch_values(connection, _SQL["existing_terms"], params))
+    near = {word: _nearest(found, existing) for word, found in ranked.items()}
     return {word: found for word, found in near.items() if found}
 
 
@@ -104,18 +116,23 @@ def _ranges(word: str) -> Iterator[_Range]:
     yield affix(beginning, len(beginning), size + _MAX_LONGER)
 
 
-def _nearest(word: str, candidates: Mapping[str, str]) -> list[NearWord]:
-    """Return the nearest candidates; none if one has the term of the word.
+def _by_nearness(word: str, candidates: Mapping[str, str]) -> list[NearWord]:
+    """Return the nearest candidates, nearest first; none if one has the term of the word.
 
     ``candidates`` are terms by word.
     """
     if stem_term(word) in candidates.values():
         return []
     found = [NearWord(each, term, nearness(word, each)) for each, term in candidates.items()]
-    best = max((each.weight for each in found), default=0.0)
-    nearest = [each for each in found if each.weight == best > 0]
-    nearest.sort(key=lambda each: (abs(len(each.word) - len(word)), each.word))
-    return nearest[:MAX_NEAR_WORDS]
+    found = [each for each in found if each.weight > 0]
+    found.sort(key=lambda each: (-each.weight, abs(len(each.word) - len(word)), each.word))
+    return found[:_MAX_CHECKED]
+
+
+def _nearest(ranked: Sequence[NearWord], existing: Set[str]) -> list[NearWord]:
+    """Return the words that are as near as the nearest one that occurs."""
+    found = [each for each in ranked if each.term in existing]
+    return [each for each in found if each.weight == found[0].weight][:MAX_NEAR_WORDS]
 
 
 def nearness(word: str, other: str) -> float:
@@ -130,11 +147,12 @@ def nearness(word: str, other: str) -> float:
             return _FIRST_LETTER  # few misspell it
         if distance is not None:
             return (1.0, _ONE_EDIT, _TWO_EDITS)[distance]
-    if len(word) < _min_affix_chars(word):
+    is_number = _has_digit(word)
+    if len(word) < (_MIN_DIGITS if word.isdigit() else _min_affix_chars(word)):
         return 0.0
     if other.startswith(word) or other.endswith(word):
-        return _AFFIX
-    if _has_digit(word):
+        return _PART_OF_NUMBER if is_number else _AFFIX
+    if is_number:
         return 0.0
     stems = (each for each in _STEMS if other.startswith(word[: _stem_chars(word, each[0])]))
     return next((weight for _, weight in stems), 0.0)

@@ -82,12 +82,22 @@ def test_a_month_and_a_day_without_year_are_found() -> None:
         "may we go",
         "1310-73-2",
         "1-2-3-2018",
+        "2.4.12",
         "march",
         "",
     ],
 )
 def test_other_numbers_and_words_are_no_dates(text: str) -> None:
     assert not stored(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["macbook pro 16", "set 2 plates", "mars 2020 rover", "mart 2018", "SKU-MAR-12", "may-12-b"],
+)
+def test_words_and_part_numbers_are_no_months(text: str) -> None:
+    assert not stored(text)
+    assert "date:2024-03-03" in stored("3 mars 2024")
 
 
 def test_all_dates_of_a_text_are_found_in_order() -> None:

@@ -65,6 +65,8 @@ def test_the_letters_of_a_part_number_are_no_content_without_its_digits() -> Non
         ("get_user_by_id()", "getUserById"),
         ("getUserById", "get user by id"),
         ("iPhone 15", "iphone"),
+        ("site_plan_A12.pdf", "A12"),
+        ("site_plan_A12.pdf", "site plan a12"),
         ("e-mails", "emails"),
         ("Müller", "Mueller"),
         ("Mueller", "Müller"),

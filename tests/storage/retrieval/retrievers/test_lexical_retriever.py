@@ -56,6 +56,24 @@ async def test_both_orders_are_found_without_proof(corpus: Corpus, passages: Pas
     assert sorted(await found(passages, "6 February 2018")) == both
 
 
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("iphone 15 128 gb", "Apple iPhone 15 with 128 GB of storage"),
+        ("macbook pro 16", "MacBook Pro, 16 inches"),
+        ("march 5 kilometers", "A march of 5 kilometers"),
+        ("set of 2 plates", "set of 2 plates"),
+        ("SKU-MAR-12", "Part SKU-MAR-12 in stock"),
+    ],
+)
+async def test_words_that_look_like_dates_or_numbers_are_words(
+    corpus: Corpus, passages: PassageSearch, query: str, text: str
+) -> None:
+    others = ["iPhone 13 64 GB", "macbook, 16 December 2019", "kilometers", "plates", "sku sku"]
+    await corpus.add_text("a.txt", [text, *others, "Delivered 2 September and 12 March 2019"])
+    assert (await found(passages, query))[0] == text
+
+
 async def test_an_exact_amount_ranks_above_a_number(
     corpus: Corpus, passages: PassageSearch
 ) -> None:
