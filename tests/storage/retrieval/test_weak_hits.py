@@ -23,6 +23,7 @@ from sightline.storage.retrieval.search_types import (
     ImageRequest,
     PassageRequest,
     RetrieverResult,
+    Selection,
 )
 from tests.support.corpus import Corpus
 
@@ -192,3 +193,22 @@ def test_a_hit_is_weak_if_no_retriever_says_that_it_stands_out() -> None:
     # Nothing stands out: who cannot be judged is not weak.
     fused, _ = fuse_ranks({"v": vectors})
     assert {hit.key: hit.weak for hit in fused} == {"both": True, "seen": False}
+
+
+async def test_a_filter_does_not_change_which_hits_are_weak(
+    corpus: Corpus, images: ImageSearch
+) -> None:
+    for n in range(40):
+        lines = [(f"{ITEMS[n % 6]} {n}", BOX)]
+        metadata = {"half": n % 2}
+        await corpus.add(f"p{n}", picture=noise(n), lines=lines, metadata=metadata)
+
+    async def flags(**filters: object) -> dict[str, bool]:
+        selection = Selection(filters=filters or None)
+        request = ImageRequest(query="fish and bread on a table", selection=selection, limit=40)
+        return {hit.asset.source: hit.weak for hit in (await images.search(request)).hits}
+
+    every, half = await flags(), await flags(half=1)
+    assert len(half) == 20
+    assert half == {name: every[name] for name in half}
+    assert set(half.values()) == {True, False}
