@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ from sightline.storage.retrieval import (
 from sightline.storage.retrieval.hydrate.search_hit import SearchHit
 
 _CONNECT_SECONDS: Final = 30
+# For the end of the session, which the server confirms.
+_CLOSE_SECONDS: Final = 5
+# Of a reply that is no event stream; a result of a tool has about one million.
+_MAX_REPLY_BYTES: Final = 16_000_000
 _STATUS_HELP: Final = {
     401: "the server refused the token. Give a valid token",
     403: "the server refuses access. Check the token's scopes and the host name",
@@ -103,19 +108,33 @@ class _Connector:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Client]:
+        """Connect within ``timeout_seconds``, also if the connection needs several requests."""
         self._error_status = None
-        async with (
-            httpx2.AsyncClient(
-                headers=self.headers,
-                timeout=httpx2.Timeout(_CONNECT_SECONDS, read=self.timeout_seconds),
-                event_hooks={"response": [self._remember]},
-            ) as http_client,
-            Client(
-                streamable_http_client(self.url, http_client=http_client),
-                read_timeout_seconds=self.timeout_seconds,
-            ) as client,
-        ):
-            yield client
+        seconds, now = self.timeout_seconds, asyncio.get_running_loop().time
+        try:
+            async with (
+                asyncio.timeout(seconds + _CLOSE_SECONDS) as closing,
+                asyncio.timeout(seconds) as connecting,
+                _LimitedClient(
+                    headers=self.headers,
+                    timeout=httpx2.Timeout(_CONNECT_SECONDS, read=seconds),
+                    event_hooks={"response": [self._remember]},
+                ) as http_client,
+                Client(
+                    streamable_http_client(self.url, http_client=http_client),
+                    read_timeout_seconds=seconds,
+                ) as client,
+            ):
+                connecting.reschedule(None)
+                closing.reschedule(None)
+                try:
+                    yield client
+                finally:
+                    closing.reschedule(now() + _CLOSE_SECONDS)
+        except TimeoutError as error:
+            raise ConnectionFailedError(
+                f"{self.url}: the server did not complete the connection in {seconds:g} s."
+            ) from error
 
     def explain(self, error: BaseException) -> ConnectionFailedError | None:
         """Return the error of a failed connection, None for a message of the server."""
@@ -130,6 +149,52 @@ class _Connector:
 
     async def _remember(self, response: httpx2.Response) -> None:
         self._error_status = response.status_code if response.is_error else None
+
+
+class _ReplyTooLargeError(httpx2.StreamError):
+    """The MCP SDK passes it on as the error of the call, and the session stays open."""
+
+
+class _LimitedClient(httpx2.AsyncClient):
+    """Limits the decoded size of replies: the MCP SDK reads those without events whole."""
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        response = await super().send(request, **options)
+        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            return response  # the SDK limits each event
+        headers = response.headers.copy()
+        for name in ("content-encoding", "content-length", "transfer-encoding"):
+            headers.pop(name, None)
+        limited = httpx2.Response(
+            response.status_code,
+            headers=headers,
+            stream=_LimitedBody(response),
+            request=response.request,
+            extensions=response.extensions,
+            history=response.history,
+        )
+        limited.next_request = response.next_request
+        return limited
+
+
+@dataclass(frozen=True, slots=True)
+class _LimitedBody(httpx2.AsyncByteStream):
+    """The decoded body of a response; raises _ReplyTooLargeError."""
+
+    response: httpx2.Response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in self.response.aiter_bytes():
+            size += len(part)
+            if size > _MAX_REPLY_BYTES:
+                raise _ReplyTooLargeError(
+                    f"the reply has more than {_MAX_REPLY_BYTES:,} bytes, the limit of this client"
+                )
+            yield part
+
+    async def aclose(self) -> None:
+        await self.response.aclose()
 
 
 def _checked_url(url: str) -> str:

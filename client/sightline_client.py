@@ -72,7 +72,7 @@ class Sightline:
     ) -> None:
         """Connect to nothing yet. ``settings`` replaces those of the installation.
 
-        ``timeout_seconds`` limits each call of a server.
+        ``timeout_seconds`` limits the connection to a server, and each call.
         """
         if url is None and token is not None:
             raise InvalidArgumentError("A token is for a server. Give its address too.")

@@ -10,7 +10,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from mcp.types import ImageContent
 
-from sightline.client import Sightline, ToolCallError
+from sightline.client import ConnectionFailedError, Sightline, ToolCallError
 from sightline.storage.errors import SightlineError
 from tests.support.hostile_mcp import HostileMcp, run_hostile_mcp
 
@@ -233,3 +233,39 @@ def test_a_server_that_speaks_no_mcp_cannot_be_opened(hostile: HostileMcp) -> No
     for body, content_type in [each[:2] for each in NO_MCP] + wrong:
         with hostile.respond(body, content_type, methods), pytest.raises(SightlineError):
             Sightline(hostile.url, timeout_seconds=60).open()
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+@pytest.mark.parametrize("methods", [("tools/call",), ("server/discover", "initialize")])
+def test_a_reply_without_end_is_an_error_with_the_limit(
+    hostile: HostileMcp, is_compressed: bool, methods: tuple[str, ...]
+) -> None:
+    def read() -> None:
+        with Sightline(hostile.url, timeout_seconds=60) as sightline:
+            sightline.call("read_text")
+
+    with (
+        hostile.respond_without_end(methods, is_compressed=is_compressed),
+        pytest.raises(SightlineError, match="more than 16,000,000 bytes, the limit"),
+    ):
+        read()
+
+
+def test_a_session_goes_on_after_a_reply_that_is_too_large(
+    hostile: HostileMcp, sightline: Sightline
+) -> None:
+    with hostile.respond_without_end(("tools/call",)), pytest.raises(ToolCallError):
+        sightline.call("read_text")
+    hostile.reply("{}")
+    assert sightline.call("read_text").data == {}
+
+
+def test_the_timeout_limits_the_connection_and_not_each_of_its_requests(
+    hostile: HostileMcp,
+) -> None:
+    with (
+        hostile.never_respond(("server/discover", "initialize")),
+        pytest.raises(ConnectionFailedError, match=r"did not complete the connection in 0\.5 s"),
+    ):
+        Sightline(hostile.url, timeout_seconds=0.5).open()
+    assert hostile.unanswered == ["server/discover"]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sightline.tools.registry import TOOL_NAMES
@@ -36,6 +37,10 @@ class HostileMcp:
     body: bytes | None = None
     content_type: str = "application/json"
     methods: Collection[str] = CALLS
+    is_endless: bool = False
+    is_compressed: bool = False
+    is_silent: bool = False
+    unanswered: list[str] = field(default_factory=list)
 
     def reply(self, text: str, *more: Any) -> None:
         """Answer calls with a text block and more blocks."""
@@ -52,6 +57,47 @@ class HostileMcp:
         finally:
             self.body = None
 
+    @contextmanager
+    def respond_without_end(
+        self, methods: Collection[str] = CALLS, *, is_compressed: bool = False
+    ) -> Iterator[None]:
+        """Answer with JSON of 64 MB without an end, compressed a thousandfold if wanted."""
+        self.is_endless, self.is_compressed = True, is_compressed
+        try:
+            with self.respond(b"", "application/json", methods):
+                yield
+        finally:
+            self.is_endless = False
+
+    @contextmanager
+    def never_respond(self, methods: Collection[str]) -> Iterator[None]:
+        """Take requests, which ``unanswered`` lists, and wait until the client gives up."""
+        self.is_silent, self.unanswered = True, []
+        try:
+            with self.respond(b"", "application/json", methods):
+                yield
+        finally:
+            self.is_silent = False
+
+    async def _endless_body(self) -> AsyncIterator[bytes]:
+        compressor = zlib.compressobj(wbits=31)
+        for number in range(64):
+            part = (b"" if number else b'{"a": "') + b"a" * 1_000_000
+            if self.is_compressed:
+                part = compressor.compress(part) + compressor.flush(zlib.Z_SYNC_FLUSH)
+            yield part
+            await asyncio.sleep(0)  # the client may have closed the connection
+
+    def _response(self, message: dict[str, Any]) -> Response:
+        assert self.body is not None
+        if self.is_endless:
+            headers = {"content-encoding": "gzip"} if self.is_compressed else None
+            return StreamingResponse(
+                self._endless_body(), headers=headers, media_type=self.content_type
+            )
+        body = self.body.replace(b"{id}", json.dumps(message.get("id")).encode())
+        return Response(body, media_type=self.content_type)
+
     def guard(self, app: ASGIApp) -> ASGIApp:
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             if self.body is None or scope.get("method") != "POST":
@@ -60,8 +106,12 @@ class HostileMcp:
             request = await Request(scope, receive).body()
             message = json.loads(request)
             if message["method"] in self.methods:
-                body = self.body.replace(b"{id}", json.dumps(message.get("id")).encode())
-                await Response(body, media_type=self.content_type)(scope, receive, send)
+                if self.is_silent:
+                    self.unanswered.append(message["method"])
+                    while (await receive())["type"] != "http.disconnect":
+                        pass
+                    return
+                await self._response(message)(scope, receive, send)
                 return
             sent = False
 
