@@ -11,8 +11,9 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from sightline.storage.errors import InvalidArgumentError, choices, shown
-from sightline.storage.records import deletion
-from sightline.storage.records.deletion import DeletionPreview, DeletionResult
+from sightline.storage.records import deletion, deletion_preview
+from sightline.storage.records.deletion import DeletionResult
+from sightline.storage.records.deletion_preview import DeletionPreview
 from sightline.storage.records.source_text import find_sources
 from sightline.tools.shared.argument_types import MAX_NAME_CHARS, ListedId, SourceName
 from sightline.tools.shared.dependencies import Call, Dependencies, dependencies
@@ -73,8 +74,8 @@ async def _whole_names(deps: Dependencies, collection: str, names: Sequence[str]
 async def _preview(deps: Dependencies, collection: str, sources: Sequence[str]) -> DeletionPreview:
     database = await deps.database.get()
     if sources:
-        return await deletion.preview_sources(database, collection, names=sources)
-    return await deletion.preview_collection(database, collection)
+        return await deletion_preview.preview_sources(database, collection, names=sources)
+    return await deletion_preview.preview_collection(database, collection)
 
 
 def _result(
@@ -143,7 +144,11 @@ async def tool(
         )
     database = await deps.database.get()
     if sources:
-        deleted = await deletion.delete_sources(database, deps.blobs, collection, names=sources)
+        deleted = await deletion.delete_sources(
+            database, deps.blobs, collection, names=sources, confirmed=preview
+        )
     else:
-        deleted = await deletion.delete_collection(database, deps.blobs, collection)
+        deleted = await deletion.delete_collection(
+            database, deps.blobs, collection, confirmed=preview
+        )
     return _result(deleted, whole)

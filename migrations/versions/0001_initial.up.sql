@@ -305,7 +305,7 @@ CREATE TABLE sightline.vocabulary (
     PRIMARY KEY (collection_id, word)
 );
 CREATE INDEX vocabulary_reversed_idx ON sightline.vocabulary (collection_id, reversed_word);
-CREATE INDEX vocabulary_term_idx ON sightline.vocabulary (term);
+CREATE INDEX vocabulary_term_idx ON sightline.vocabulary (collection_id, term);
 COMMENT ON TABLE sightline.vocabulary IS
     'The words of a collection, with their terms in postings: to find words near misspelled ones.';
 

@@ -21,8 +21,9 @@ exclusive lock.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -32,23 +33,27 @@ from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import (
     Connection,
     fetch_all,
-    fetch_one,
     fetch_value,
     fetch_values,
     load_sql,
 )
 from sightline.storage.db.row_locks import RowLock, lock, lock_sync
 from sightline.storage.errors import (
-    InvalidArgumentError,
     LockTimeoutError,
     StorageError,
     UnknownAssetError,
-    choices,
 )
 from sightline.storage.isolation.caller import as_principal
 from sightline.storage.records import collections
 from sightline.storage.records.collections import Collection
-from sightline.storage.records.source_text import similar_names
+from sightline.storage.records.deletion_preview import (
+    DeletionCounts,
+    DeletionPreview,
+    sources_to_delete,
+    preview_collection,
+    require_unchanged,
+)
+from sightline.storage.records.vocabulary import DeletedWords
 
 logger = logging.getLogger(__name__)
 
@@ -58,29 +63,11 @@ _BLOB_LOCK = RowLock("blobs", "the stored files", timeout_seconds=30)
 
 #: How long a deletion waits for an ingest that writes to the collection.
 _TURN_SECONDS = 30.0
+# A lock timeout of zero would wait without an end.
+_MIN_TURN_SECONDS = 0.1
 # Of one transaction of `delete_collection`: a few seconds.
 _BATCH_SOURCES = 1_000
 _BATCH_ROWS = 20_000
-# For the message about unknown sources.
-_MAX_UNKNOWN_NAMES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class DeletionCounts:
-    """What a deletion deletes. Passages are counted without those of file names."""
-
-    assets: int
-    sources: int
-    passages: int
-    annotations: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeletionPreview(DeletionCounts):
-    """What would be deleted; ``names`` are those of the given sources."""
-
-    collection: str
-    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +75,13 @@ class DeletionResult(DeletionCounts):
     """What was deleted. ``blobs`` are the stored files that nothing else used."""
 
     blobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class _AssetCollection:
+    id: int
+    name: str
+    asset_ids: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +96,6 @@ class _DeletedAssets:
 @dataclass(frozen=True, slots=True)
 class _DeletedSources(DeletionCounts):
     locations: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _NamedSource:
-    id: int
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +132,23 @@ def hold_blobs_sync(connection: psycopg.Connection[TupleRow]) -> None:
 async def delete_assets(database: Database, blobs: BlobStore, ids: Iterable[str]) -> DeletionResult:
     """Delete assets with everything that depends on them, all or none.
 
-    The users' own files stay. Raises UnknownAssetError.
+    The users' own files stay. A bound principal deletes only in its collections. Raises
+    UnknownAssetError, and LockTimeoutError if an ingest keeps writing to a collection.
     """
-    wanted = list(dict.fromkeys(ids))
+    wanted = set(ids)
     params = {"ids": [each for each in wanted if "\0" not in each]}
-    async with database.write_connection() as connection:
-        deleted = await fetch_one(connection, _SQL["delete"], params, row=_DeletedAssets)
-        if deleted is None or (missing := set(wanted) - set(deleted.asset_ids)):
-            raise UnknownAssetError(missing if deleted else wanted)
+    async with database.connection() as connection:
+        query = _SQL["collections_of_assets"]
+        owners = await fetch_all(connection, query, params, row=_AssetCollection)
+    if missing := wanted.difference(*(each.asset_ids for each in owners)):
+        raise UnknownAssetError(missing)
+    # The caller may delete them; see `delete_sources`.
+    with as_principal(None):
+        async with database.write_connection() as connection:
+            await _take_turn(connection, owners)
+            deleted = await _delete_assets(connection, owners)
+            if missing := wanted.difference(deleted.asset_ids):
+                raise UnknownAssetError(missing)
     removed = await discard_unreferenced_blobs(database, blobs, deleted.locations)
     return DeletionResult(
         assets=len(deleted.asset_ids),
@@ -162,28 +159,6 @@ async def delete_assets(database: Database, blobs: BlobStore, ids: Iterable[str]
     )
 
 
-async def preview_sources(
-    database: Database, collection: str, *, names: Iterable[str] = (), ids: Iterable[int] = ()
-) -> DeletionPreview:
-    """Return what `delete_sources` with these arguments would delete; deletes nothing.
-
-    Raises the same errors.
-    """
-    async with database.connection() as connection:
-        target, found = await _find_sources(connection, collection, names, ids)
-        counts = await _count(connection, target, [each.id for each in found])
-    listed = tuple(sorted({each.name for each in found}))
-    return DeletionPreview(**asdict(counts), collection=target.name, names=listed)
-
-
-async def preview_collection(database: Database, name: str) -> DeletionPreview:
-    """Return what `delete_collection` would delete. Raises UnknownNameError."""
-    async with database.connection() as connection:
-        target = await collections.get(connection, name)
-        counts = await _count(connection, target, None)
-    return DeletionPreview(**asdict(counts), collection=target.name)
-
-
 async def delete_sources(
     database: Database,
     blobs: BlobStore,
@@ -191,23 +166,30 @@ async def delete_sources(
     *,
     names: Iterable[str] = (),
     ids: Iterable[int] = (),
+    confirmed: DeletionPreview | None = None,
 ) -> DeletionResult:
     """Delete sources of a collection by name or id, all or none.
 
-    A name deletes every source of that name. Everything that was made from a source is deleted: its
+    A name deletes every source of that name. After a change since ``confirmed``, nothing is deleted
+    (InvalidArgumentError). Everything that was made from a source is deleted: its
     assets, passages, vectors and annotations. The users' own files stay. A bound principal deletes
     only in its collections. Raises UnknownNameError for the collection, InvalidArgumentError for an
     unknown source, with similar names, and LockTimeoutError if an ingest keeps writing to the
     collection.
     """
     async with database.connection() as connection:
-        target, found = await _find_sources(connection, collection, names, ids)
+        target, found = await sources_to_delete(connection, collection, names, ids)
     # The caller may delete them. A principal has no right to the lock, and cannot see who else
     # uses a blob.
     with as_principal(None):
         async with database.write_connection() as connection:
-            await _take_turn(connection, target)
-            deleted = await _delete(connection, target, [each.id for each in found])
+            await _take_turn(connection, [target])
+            source_ids = [each.id for each in found]
+            await require_unchanged(connection, target, source_ids, confirmed)
+            words = DeletedWords()
+            await words.collect(connection, sources=source_ids)
+            deleted = await _delete(connection, target, source_ids)
+            await words.forget(connection)
         removed = await discard_unreferenced_blobs(database, blobs, deleted.locations)
     return DeletionResult(**_counts_of(deleted), blobs=removed)
 
@@ -217,11 +199,13 @@ async def delete_collection(
     blobs: BlobStore,
     name: str,
     *,
+    confirmed: DeletionPreview | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> DeletionResult:
     """Delete a collection with its content and the bindings to it.
 
-    Works in batches (see the module). ``progress`` is called after each batch with the number of
+    Works in batches (see the module). After a change since ``confirmed``, nothing is deleted
+    (InvalidArgumentError). ``progress`` is called after each batch with the number of
     deleted sources and of all. The users' own files stay. A bound principal deletes only its
     collections. Raises UnknownNameError, and LockTimeoutError if an ingest keeps writing to the
     collection.
@@ -235,7 +219,9 @@ async def delete_collection(
         while True:
             try:
                 async with database.write_connection() as connection:
-                    await _take_turn(connection, target)
+                    await _take_turn(connection, [target])
+                    await require_unchanged(connection, target, None, confirmed)
+                    confirmed = None
                     batch = await _next_batch(connection, target, after)
                     if not batch and not after:
                         params = {"collection_id": target.id}
@@ -290,49 +276,31 @@ async def _discard(
             return 0, True
 
 
-async def _take_turn(connection: Connection, collection: Collection) -> None:
-    await lock(connection, collection_lock(collection.id, collection.name, _TURN_SECONDS))
+async def _take_turn(
+    connection: Connection, owners: Sequence[Collection | _AssetCollection]
+) -> None:
+    """Lock collections, in the order of their ids, all within the time of one turn."""
+    deadline = time.monotonic() + _TURN_SECONDS
+    for each in sorted(owners, key=lambda owner: owner.id):
+        seconds = max(_MIN_TURN_SECONDS, deadline - time.monotonic())
+        await lock(connection, collection_lock(each.id, each.name, seconds))
     # One source can have a million rows. Its deletion blocks nobody who searches.
     await connection.execute(_SQL["no_statement_timeout"])
 
 
-async def _find_sources(
-    connection: Connection, collection: str, names: Iterable[str], ids: Iterable[int]
-) -> tuple[Collection, list[_NamedSource]]:
-    """Return the collection and the sources. Raises InvalidArgumentError."""
-    target = await collections.get(connection, collection)
-    wanted_names, wanted_ids = set(names), set(ids)
-    params = {
-        "collection_id": target.id,
-        "names": [each for each in wanted_names if "\0" not in each],
-        "ids": list(wanted_ids),
-    }
-    found = await fetch_all(connection, _SQL["sources_to_delete"], params, row=_NamedSource)
-    unknown_names = sorted(wanted_names - {each.name for each in found})
-    unknown_ids = wanted_ids - {each.id for each in found}
-    if unknown_names:
-        raise InvalidArgumentError(
-            f"Unknown source {choices(unknown_names)} in the collection {target.name!r}. "
-            f"{await _known_names(connection, target, unknown_names)}"
-        )
-    if unknown_ids:
-        raise InvalidArgumentError(
-            f"Unknown source id {choices(map(str, unknown_ids))} in the collection "
-            f"{target.name!r}. The source may have been deleted."
-        )
-    if not found:
-        raise InvalidArgumentError("No source to delete. Give names or ids of sources.")
-    return target, found
-
-
-async def _known_names(
-    connection: Connection, collection: Collection, unknown: Sequence[str]
-) -> str:
-    """Return a sentence with names of sources, best those like the unknown."""
-    known: list[str] = []
-    for name in unknown[:_MAX_UNKNOWN_NAMES]:
-        known += await similar_names(connection, name, collection.name)
-    return f"Its sources include {choices(set(known))}." if known else "It has no sources."
+async def _delete_assets(
+    connection: Connection, owners: Sequence[_AssetCollection]
+) -> _DeletedAssets:
+    """Delete assets, and the sources of which no asset remains."""
+    ids = [id_ for each in owners for id_ in each.asset_ids]
+    params = {"ids": ids, "collections": [each.id for each in owners]}
+    emptied = await fetch_values(connection, _SQL["emptied_sources"], params)
+    words = DeletedWords()
+    await words.collect(connection, sources=emptied, assets=ids)
+    params["emptied"] = emptied
+    (deleted,) = await fetch_all(connection, _SQL["delete"], params, row=_DeletedAssets)
+    await words.forget(connection)
+    return deleted
 
 
 async def _next_batch(
@@ -345,14 +313,6 @@ async def _next_batch(
         "max_rows": _BATCH_ROWS,
     }
     return await fetch_all(connection, _SQL["deletion_batch"], params, row=_BatchSource)
-
-
-async def _count(
-    connection: Connection, collection: Collection, ids: list[int] | None
-) -> DeletionCounts:
-    params = {"collection_id": collection.id, "ids": ids}
-    (counts,) = await fetch_all(connection, _SQL["count_sources"], params, row=DeletionCounts)
-    return counts
 
 
 async def _delete(

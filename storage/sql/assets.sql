@@ -43,20 +43,34 @@ AND regexp_replace(source.name, '^.*/', '') = ANY (%(files)s)
 ORDER BY
     source.name, passage.page, passage.kind, passage.ordinal, passage.start_seconds, passage.id
 
+-- name: collections_of_assets
+SELECT collection.id, collection.name, array_agg(asset.id) AS asset_ids
+FROM sightline.asset
+JOIN sightline.collection ON collection.id = asset.collection_id
+WHERE asset.id = ANY(%(ids)s)
+GROUP BY collection.id
+ORDER BY collection.id
+
+-- name: emptied_sources
+-- Sources of which no asset remains without these.
+SELECT DISTINCT source_id
+FROM sightline.asset AS deleted
+WHERE id = ANY(%(ids)s) AND collection_id = ANY(%(collections)s)
+AND NOT EXISTS (
+    SELECT FROM sightline.asset
+    WHERE asset.source_id = deleted.source_id AND asset.id <> ALL(%(ids)s)
+)
+
 -- name: delete
 -- Vectors, regions, passages, thumbnails and annotations are deleted by cascade. A source is
 -- deleted with its last asset, and then its passages without an asset too.
 WITH deleted AS (
     DELETE FROM sightline.asset
-    WHERE id = ANY(%(ids)s)
-    RETURNING id, source_id, location
+    WHERE id = ANY(%(ids)s) AND collection_id = ANY(%(collections)s)
+    RETURNING id, location
 ), empty AS (
     DELETE FROM sightline.source
-    WHERE id IN (SELECT source_id FROM deleted)
-    AND NOT EXISTS (
-        SELECT FROM sightline.asset
-        WHERE asset.source_id = source.id AND asset.id <> ALL(%(ids)s)
-    )
+    WHERE id = ANY(%(emptied)s)
     RETURNING id, location
 )
 SELECT
@@ -97,30 +111,39 @@ WHERE rows_before < %(max_rows)s
 ORDER BY content_key
 
 -- name: count_sources
--- What the deletion of these sources deletes; of the whole collection without ids.
+-- What the deletion of these sources deletes; of the whole collection without ids. content: changes
+-- with the sources, their assets and annotations. Passages change only with one of them.
+WITH source AS (
+    SELECT
+        count(*) AS number,
+        bit_xor(hashtextextended(id || ' ' || extract(epoch FROM ingested_at), 0)) AS content
+    FROM sightline.source
+    WHERE collection_id = %(collection_id)s
+    AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
+), asset AS (
+    SELECT count(*) AS number, bit_xor(hashtextextended(id, 0)) AS content
+    FROM sightline.asset
+    WHERE collection_id = %(collection_id)s
+    AND (%(ids)s::bigint[] IS NULL OR source_id = ANY(%(ids)s))
+), passage AS (
+    SELECT count(*) AS number
+    FROM sightline.passage
+    WHERE collection_id = %(collection_id)s AND kind <> 'name'
+    AND (%(ids)s::bigint[] IS NULL OR source_id = ANY(%(ids)s))
+), annotation AS (
+    SELECT count(*) AS number, bit_xor(hashtextextended(annotation.id::text, 0)) AS content
+    FROM sightline.annotation
+    JOIN sightline.asset ON asset.id = annotation.asset_id
+    WHERE asset.collection_id = %(collection_id)s
+    AND (%(ids)s::bigint[] IS NULL OR asset.source_id = ANY(%(ids)s))
+)
 SELECT
-    (
-        SELECT count(*) FROM sightline.source
-        WHERE collection_id = %(collection_id)s
-        AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
-    ) AS sources,
-    (
-        SELECT count(*) FROM sightline.asset
-        WHERE collection_id = %(collection_id)s
-        AND (%(ids)s::bigint[] IS NULL OR source_id = ANY(%(ids)s))
-    ) AS assets,
-    (
-        SELECT count(*) FROM sightline.passage
-        WHERE collection_id = %(collection_id)s AND kind <> 'name'
-        AND (%(ids)s::bigint[] IS NULL OR source_id = ANY(%(ids)s))
-    ) AS passages,
-    (
-        SELECT count(*)
-        FROM sightline.annotation
-        JOIN sightline.asset ON asset.id = annotation.asset_id
-        WHERE asset.collection_id = %(collection_id)s
-        AND (%(ids)s::bigint[] IS NULL OR asset.source_id = ANY(%(ids)s))
-    ) AS annotations
+    source.number AS sources, asset.number AS assets, passage.number AS passages,
+    annotation.number AS annotations,
+    concat_ws(
+        ' ', %(collection_id)s::bigint, source.content, asset.content, annotation.content
+    ) AS content
+FROM source, asset, passage, annotation
 
 -- name: delete_sources
 -- Everything that depends on a source is deleted by cascade. All parts of the statement see the

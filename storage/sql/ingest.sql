@@ -51,13 +51,16 @@ FROM unnest(
 ON CONFLICT (collection_id, content_key) DO NOTHING
 RETURNING id, content_key
 
--- name: delete_replaced
--- Sources whose file has other bytes now.
-DELETE FROM sightline.source AS old
-USING sightline.source AS new
+-- name: replaced_sources
+-- Sources whose file has other bytes now, each with the source of the new bytes.
+SELECT old.id, new.id AS new_id
+FROM sightline.source AS old
+JOIN sightline.source AS new
+    ON old.collection_id = new.collection_id AND old.location = new.location AND old.id <> new.id
 WHERE new.id = ANY (%(new_ids)s) AND new.location LIKE 'file:%%'
-AND old.collection_id = new.collection_id AND old.location = new.location AND old.id <> new.id
-RETURNING new.id
+
+-- name: delete_sources
+DELETE FROM sightline.source WHERE id = ANY (%(ids)s)
 
 -- name: update_source
 -- After a sidecar changed or the file was moved.

@@ -307,6 +307,26 @@ async def test_a_collection_is_deleted_after_a_confirmation(
     assert "album" not in {each["name"] for each in listed["collections"]}
 
 
+async def test_a_confirmation_is_for_this_content_and_not_for_other_of_the_same_name(
+    empty_environment: ToolEnvironment,
+) -> None:
+    async with empty_environment.serve() as tools:
+        for seed in (1, 2):
+            uploads = [{"name": "a.jpg", "data": data_url(jpeg(seed), "image/jpeg")}]
+            await tools.call("add_images", collection="lots", uploads=uploads)
+            whole, source = {"collection": "lots"}, {"collection": "lots", "sources": ["a.jpg"]}
+            if seed == 1:
+                codes = [
+                    (await tools.call("delete_assets", **each))["confirm"]
+                    for each in (whole, source)
+                ]
+                await tools.call("delete_assets", assets=list((await tools.ids()).values()))
+        for each, code in zip((whole, source), codes, strict=True):
+            refused = await tools.call_error("delete_assets", **each, confirm=code)
+            assert "does not fit what would be deleted now: 1 assets of 1 files" in refused
+        assert len(await tools.ids()) == 1
+
+
 async def test_uploaded_bytes_go_with_their_asset_and_files_of_others_stay(
     empty_environment: ToolEnvironment, tmp_path: Path
 ) -> None:

@@ -17,7 +17,6 @@ from sightline.storage.db.queries import (
     fetch_all,
     fetch_one,
     fetch_value,
-    fetch_values,
     load_sql,
 )
 from sightline.storage.db.row_locks import lock
@@ -38,6 +37,7 @@ from sightline.storage.records.deletion import (
     hold_blobs,
     require_collection,
 )
+from sightline.storage.records.vocabulary import DeletedWords
 
 _SQL = load_sql("ingest")
 # An index build, for which a writer waits, may take this long.
@@ -66,6 +66,12 @@ class ExistingAsset:
 class _SourceId:
     id: int
     content_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Replaced:
+    id: int
+    new_id: int
 
 
 @dataclass(slots=True)
@@ -101,9 +107,10 @@ class IngestWriter:
                 if isinstance(source, stages.EmbeddedSource):
                     outcomes[source] = "added"
                     self._add_rows(rows, source, id_key, id_, [])
-            for source in await self._delete_replaced(connection, inserted):
+            words = DeletedWords()
+            for source in await self._delete_replaced(connection, inserted, words):
                 outcomes[source] = "replaced"
-            updated = await self._update_sources(connection, sources)
+            updated = await self._update_sources(connection, sources, words)
             values = {"ids": list(updated.values())}
             query = _SQL["assets_of_sources"]
             assets: defaultdict[int, list[ExistingAsset]] = defaultdict(list)
@@ -113,6 +120,7 @@ class IngestWriter:
                 outcomes[source] = "updated"
                 self._add_rows(rows, source, id_key, id_, assets[id_])
             await rows.copy(connection, self.collection.id, self.spaces)
+            await words.forget(connection)
             for source in sources:
                 if source not in outcomes:
                     outcomes[source] = await self._outcome_of_unwritten(connection, source)
@@ -181,7 +189,10 @@ class IngestWriter:
         return {by_key[row.content_key]: row.id for row in inserted}
 
     async def _delete_replaced(
-        self, connection: Connection, inserted: Mapping[stages.FinishedSource, int]
+        self,
+        connection: Connection,
+        inserted: Mapping[stages.FinishedSource, int],
+        words: DeletedWords,
     ) -> list[stages.FinishedSource]:
         """Delete the sources whose file now has these new bytes; return the new sources."""
         by_id = {
@@ -193,11 +204,18 @@ class IngestWriter:
         }
         if not by_id:
             return []
-        ids = await fetch_values(connection, _SQL["delete_replaced"], {"new_ids": list(by_id)})
-        return [by_id[id_] for id_ in ids]
+        values: dict[str, Any] = {"new_ids": list(by_id)}
+        replaced = await fetch_all(connection, _SQL["replaced_sources"], values, row=_Replaced)
+        old_ids = [each.id for each in replaced]
+        await words.collect(connection, sources=old_ids)
+        await connection.execute(_SQL["delete_sources"], {"ids": old_ids})
+        return [by_id[each.new_id] for each in replaced]
 
     async def _update_sources(
-        self, connection: Connection, sources: Sequence[stages.FinishedSource]
+        self,
+        connection: Connection,
+        sources: Sequence[stages.FinishedSource],
+        words: DeletedWords,
     ) -> dict[stages.EmbeddedSource, int]:
         """Update changed sources; return the ids of those that still exist."""
         updated: dict[stages.EmbeddedSource, int] = {}
@@ -221,12 +239,16 @@ class IngestWriter:
             }
             if await fetch_value(connection, _SQL["update_source"], values) is not None:
                 await connection.execute(_SQL["update_asset"], values)
-                await self._delete_outdated(connection, source, existing)
+                await self._delete_outdated(connection, source, existing, words)
                 updated[source] = existing.id
         return updated
 
     async def _delete_outdated(
-        self, connection: Connection, source: stages.EmbeddedSource, existing: stages.ExistingSource
+        self,
+        connection: Connection,
+        source: stages.EmbeddedSource,
+        existing: stages.ExistingSource,
+        words: DeletedWords,
     ) -> None:
         """Delete the passages and regions that an update writes again."""
         kinds = {"caption", "name", *(passage.draft.kind for passage in source.passages)}
@@ -242,6 +264,7 @@ class IngestWriter:
         if regions:
             values = {"ids": [existing.id], "kinds": regions}
             await connection.execute(_SQL["delete_regions"], values)
+        await words.collect(connection, sources=[existing.id], kinds=sorted(kinds))
         values = {"ids": [existing.id], "kinds": sorted(kinds)}
         await connection.execute(_SQL["delete_passages"], values)
 

@@ -20,11 +20,14 @@ from sightline.storage.isolation.caller import as_principal
 from sightline.storage.records import collections, deletion, embedding_spaces
 from sightline.storage.records.collections import Collection
 from sightline.storage.records.deletion import (
-    DeletionPreview,
     DeletionResult,
     collection_lock,
+    delete_assets,
     delete_collection,
     delete_sources,
+)
+from sightline.storage.records.deletion_preview import (
+    DeletionPreview,
     preview_collection,
     preview_sources,
 )
@@ -287,3 +290,46 @@ async def test_of_many_collections_the_similar_ones_are_named(
         await collections.ensure(connection, "receipts")
     with pytest.raises(UnknownNameError, match=r"'reciepts'\. Similar: 'receipts'\. Available:"):
         await delete_collection(database, BlobStore(tmp_path), "reciepts")
+
+
+async def test_assets_are_deleted_in_turn_with_an_ingest(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion, "_TURN_SECONDS", 0.2)
+    await fill(database, "album", 1)
+    await fill(database, "other", 1)
+    assets = ["album0000000", "other0000000"]
+    async with database.connection() as connection:
+        other = await collections.get(connection, "other")
+        await lock(connection, collection_lock(other.id, other.name, 1))
+        with pytest.raises(LockTimeoutError, match=r"the collection 'other' locked for .*again"):
+            await delete_assets(database, BlobStore(tmp_path), assets)
+    assert (await rows(database))["asset"] == 2
+    assert (await delete_assets(database, BlobStore(tmp_path), assets)).assets == 2
+
+
+async def test_content_that_changed_after_its_confirmation_is_not_deleted(
+    database: Database, tmp_path: Path
+) -> None:
+    """Another asset with the same name and the same counts takes the place of the first."""
+    store = BlobStore(tmp_path)
+    await fill(database, "album", 2)
+    whole = await preview_collection(database, "album")
+    source = await preview_sources(database, "album", names=["album/0.jpg"])
+    assert (
+        source.content == (await preview_sources(database, "album", names=["album/0.jpg"])).content
+    )
+    await delete_assets(database, store, ["album0000000"])
+    async with database.connection() as connection:
+        album = await collections.get(connection, "album")
+        await add_picture(connection, album, "album/0.jpg", "b" * 12)
+    assert whole == await preview_collection(database, "album")  # the counts are the same
+    for changed in (
+        delete_sources(database, store, "album", names=["album/0.jpg"], confirmed=source),
+        delete_collection(database, store, "album", confirmed=whole),
+    ):
+        with pytest.raises(InvalidArgumentError, match=r"'album' changed .* Nothing was deleted"):
+            await changed
+    assert (await rows(database))["asset"] == 2
+    whole = await preview_collection(database, "album")
+    assert (await delete_collection(database, store, "album", confirmed=whole)).assets == 2
