@@ -108,7 +108,7 @@ class _Connector:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Client]:
-        """Connect within ``timeout_seconds``, also if the connection needs several requests."""
+        """Connect within ``timeout_seconds``, with all requests that it takes."""
         self._error_status = None
         seconds, now = self.timeout_seconds, asyncio.get_running_loop().time
         try:
@@ -156,7 +156,10 @@ class _ReplyTooLargeError(httpx2.StreamError):
 
 
 class _LimitedClient(httpx2.AsyncClient):
-    """Limits the decoded size of replies: the MCP SDK reads those without events whole."""
+    """Limits the decoded size of replies.
+
+    The MCP SDK reads a reply that is no event stream as a whole.
+    """
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         response = await super().send(request, **options)

@@ -16,7 +16,9 @@ from sightline.storage.records import assets, collections
 from sightline.storage.records.source_text import (
     PassageText,
     Source,
+    TextPosition,
     TextSelection,
+    count_characters,
     fetch_passages,
     fetch_source,
     find_sources,
@@ -40,7 +42,8 @@ Read the text of a document, page, table, subtitles or image (OCR) in reading or
 
 _MIN_TOKENS: Final = 50
 _MAX_TOKENS: Final = 20_000
-_MAX_START: Final = 1 << 40
+_MAX_START_CHARS: Final = 40
+_START: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,9})(?:-([0-9]{1,9}))?")
 #: Tokens of text that a result has even if the name of its source is as long as the limit.
 _MIN_TEXT_TOKENS: Final = 20
 #: Characters of English per token; a character of another script has more.
@@ -76,11 +79,18 @@ class SourceText(ToolResult):
     collection: str
     page_count: int | None = Field(default=None, description="Pages of the document.")
     parts: list[TextPart]
-    characters: int = Field(description="Of the whole selected text.")
-    next_start: int | None = Field(default=None, description="`start` of the next part.")
+    characters: int | None = Field(
+        default=None, description="Of the whole selected text; only in its first part."
+    )
+    next_start: str | None = Field(default=None, description="`start` of the next part.")
 
 
 RESULT = SourceText
+
+
+def _start_text(value: object) -> object:
+    """Accept the number 0 for the start of the text."""
+    return str(value) if isinstance(value, int) else value
 
 
 def _pages_text(value: object) -> object:
@@ -100,7 +110,11 @@ async def tool(
         BeforeValidator(_pages_text),
         Field(max_length=_MAX_PAGES_CHARS, description="'3', '2-5' or '1,4-6'. Default: all."),
     ] = "",
-    start: Annotated[int, Field(description="next_start of the last part.")] = 0,
+    start: Annotated[
+        str,
+        BeforeValidator(_start_text),
+        Field(max_length=_MAX_START_CHARS, description="next_start of the last part."),
+    ] = "",
     max_tokens: Annotated[int, Field(description="Approximately, 50 to 20000.")] = 2000,
 ) -> CallToolResult:
     deps = dependencies(ctx)
@@ -108,8 +122,7 @@ async def tool(
         raise InvalidArgumentError(
             f"max_tokens {max_tokens} is out of range. Use {_MIN_TOKENS} to {_MAX_TOKENS}."
         )
-    if not 0 <= start <= _MAX_START:
-        raise InvalidArgumentError(f"start {shown(start)} is out of range. Use next_start.")
+    position = _parse_start(start)
     ranges = _parse_pages(pages)
     if source.startswith(ASSET_URI) and not asset:
         asset, source = str(asset_id(source)), ""
@@ -123,16 +136,10 @@ async def tool(
             found = await _find_source(connection, source, collection)
             selection = TextSelection(found.id, pages=ranges)
         _check_pages(found, ranges, pages)
-        passages = await fetch_passages(connection, selection, start=start, max_chars=max_chars)
-        total = passages[0].total if passages else 0
-        if not passages and start:
-            first = await fetch_passages(connection, selection, start=0, max_chars=1)
-            total = first[0].total if first else 0
-            raise InvalidArgumentError(
-                f"start {start} is behind the end: the text has {total:,} characters."
-            )
+        passages = await fetch_passages(connection, selection, start=position, max_chars=max_chars)
+        total = None if position else await _characters(connection, selection, passages)
         silent: list[int] = []
-        if found.kind == "pdf" and not start:
+        if found.kind == "pdf" and not position:
             silent = await pages_without_text(connection, selection)
     result = SourceText(
         source=short_source(found.name),
@@ -140,13 +147,39 @@ async def tool(
         page_count=found.page_count,
         parts=[],
         characters=total,
-        next_start=total,
-        notes=_notes(found, silent, is_empty=not passages) or None,
+        next_start="0" * _MAX_START_CHARS,
+        notes=_notes(found, silent, is_empty=not passages and not position) or None,
     )
-    kept, end = _limit(passages, start, max_tokens - _json_tokens(result))
+    kept, end = _limit(passages, max_tokens - _json_tokens(result))
     result.parts = list(_parts(kept))
-    result.next_start = end if end < total else None
+    result.next_start = _start_value(end) if end else None
     return to_tool_result(result)
+
+
+async def _characters(
+    connection: Connection, selection: TextSelection, passages: Sequence[PassageText]
+) -> int | None:
+    """Return the length of the text that begins so, None if it is very long."""
+    if passages and passages[-1].next_id is not None:
+        return await count_characters(connection, selection)
+    return sum(len(each.text) for each in passages)
+
+
+def _parse_start(text: str) -> TextPosition | None:
+    """Return a position, None for the start of the text. Raises InvalidArgumentError."""
+    if text in ("", "0"):
+        return None
+    match = _START.fullmatch(text)
+    if match is None:
+        raise InvalidArgumentError(
+            f"start {shown(text)} is no next_start of a part. Omit it to read from the beginning."
+        )
+    return TextPosition(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
+
+
+def _start_value(position: TextPosition) -> str:
+    reached = "" if position.reached is None else f"-{position.reached}"
+    return f"{position.passage_id}-{position.offset}{reached}"
 
 
 def _parse_pages(text: str) -> list[tuple[int, int]] | None:
@@ -218,34 +251,34 @@ def _check_pages(source: Source, ranges: Sequence[tuple[int, int]] | None, pages
 
 
 def _limit(
-    passages: Sequence[PassageText], start: int, max_tokens: float
-) -> tuple[list[tuple[PassageText, str]], int]:
+    passages: Sequence[PassageText], max_tokens: float
+) -> tuple[list[tuple[PassageText, str]], TextPosition | None]:
     """Return the passages with the text that fits, and where the text continues.
 
     The tokens are those of the JSON of the parts. There is some text even if nothing fits.
     """
     kept: list[tuple[PassageText, str]] = []
-    end, left = start, max_tokens
+    taken, left = 0, max_tokens
     for _, group in groupby(passages, lambda each: each.asset_id):
         pieces = list(group)
         left -= _json_tokens(_part(pieces, "")) + token_count(",")
         is_first = True
         for passage in pieces:
+            text = passage.text
             left -= _escaped_tokens(_lead(passage, is_first=is_first))
             if not kept:
                 left = max(left, _MIN_TEXT_TOKENS)
-            text = passage.text[max(0, start - passage.start_at) :]
             count = _prefix_chars(text, left)
             if count < len(text):
-                count = _word_end(text, count, end - start)
+                count = _word_end(text, count, taken)
             left -= _escaped_tokens(text[:count])
             if text[:count]:
                 kept.append((passage, text[:count]))
                 is_first = False
-            end += count
+            taken += count
             if count < len(text):
-                return kept, end
-    return kept, end
+                return kept, passage.position(count)
+    return kept, passages[-1].position(len(passages[-1].text)) if passages else None
 
 
 def _json_tokens(model: ToolModel) -> float:

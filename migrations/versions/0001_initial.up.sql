@@ -272,7 +272,10 @@ CREATE TABLE sightline.passage (
     CHECK (num_nonnulls(x0, y0, x1, y1) IN (0, 4)),
     CHECK (x0 IS NULL OR (x0 >= 0 AND y0 >= 0 AND x1 <= 1 AND y1 <= 1 AND x0 < x1 AND y0 < y1))
 );
-CREATE INDEX passage_source_idx ON sightline.passage (source_id);
+-- In the order in which a text is read.
+CREATE INDEX passage_source_idx ON sightline.passage (
+    source_id, coalesce(page, 0), coalesce(start_seconds, '-infinity'::real), ordinal, id
+);
 CREATE INDEX passage_asset_idx ON sightline.passage (asset_id);
 CREATE INDEX passage_region_idx ON sightline.passage (region_id) WHERE region_id IS NOT NULL;
 CREATE INDEX passage_collection_idx ON sightline.passage (collection_id, kind);

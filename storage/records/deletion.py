@@ -46,14 +46,14 @@ from sightline.storage.errors import (
 from sightline.storage.isolation.caller import as_principal
 from sightline.storage.records import collections
 from sightline.storage.records.collections import Collection
+from sightline.storage.records.deleted_words import DeletedWords
 from sightline.storage.records.deletion_preview import (
     DeletionCounts,
     DeletionPreview,
-    sources_to_delete,
     preview_collection,
     require_unchanged,
+    sources_to_delete,
 )
-from sightline.storage.records.vocabulary import DeletedWords
 
 logger = logging.getLogger(__name__)
 

@@ -80,7 +80,7 @@ async def require_unchanged(
     ids: list[int] | None,
     confirmed: DeletionPreview | None,
 ) -> None:
-    """Raise InvalidArgumentError if the content changed. Call it with the collection's lock."""
+    """Raise InvalidArgumentError if the content changed. Call it with the lock."""
     if confirmed is None:
         return
     counted = await _count(connection, collection, ids)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
 from sightline.storage.db.queries import Connection, fetch_all, fetch_one, fetch_values, load_sql
-from sightline.storage.errors import similar_texts
+from sightline.storage.errors import InvalidArgumentError, similar_texts
 from sightline.storage.types import PassageKind
 
 MAX_NAMESAKES: Final = 6
@@ -16,6 +17,9 @@ MAX_NAMESAKES: Final = 6
 SHORTENED: Final = "…/"
 #: Passages of one part of a text; most are far longer than the shortest.
 _MAX_PASSAGES: Final = 4_000
+#: Longer texts are not counted.
+_MAX_COUNTED_CHARS: Final = 2_000_000
+_MAX_INTEGER: Final = 2**31 - 1
 _MAX_COMPARED_NAMES: Final = 1_000
 _MAX_SIMILAR_NAMES: Final = 5
 _MIN_SIMILARITY: Final = 0.5
@@ -88,22 +92,57 @@ async def similar_names(connection: Connection, name: str, collection: str | Non
 
 
 @dataclass(frozen=True, slots=True)
-class PassageText:
-    """The text of a passage in a source.
+class TextPosition:
+    """A place in a text: a passage, and the number of its characters before it.
 
-    ``start_at`` counts the characters of the passages before it, of ``total``. ``gap`` counts those
-    that are missing between two chunks, None if that is unknown.
+    ``reached`` is where the chunks before the passage end in the file, None if that is unknown.
     """
 
-    total: int
-    start_at: int
-    text: str
+    passage_id: int
+    offset: int
+    reached: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PassageText:
+    """The text of a passage in a source, from the character ``skipped`` on.
+
+    ``next_id`` is the passage that follows. ``gap`` counts the characters that are missing between
+    two chunks, None if that is unknown; for ``reached``, see `TextPosition`.
+    """
+
+    id: int
+    next_id: int | None
+    reached: int | None
+    skipped: int
     gap: int | None
+    text: str
+    char_end: int | None
     asset_id: str | None
     kind: PassageKind
     page: int | None
     start_seconds: float | None
     confidence: float | None
+
+    def position(self, count: int) -> TextPosition | None:
+        """Return the place after so many characters of the text, None at the end of all."""
+        if count < len(self.text):
+            return TextPosition(self.id, self.skipped + count, self.reached)
+        if self.next_id is None:
+            return None
+        ends = [self.reached, self.char_end if self.kind == "chunk" else None]
+        reached = max((each for each in ends if each is not None), default=None)
+        return TextPosition(self.next_id, 0, reached)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    page: int
+    seconds: float
+    ordinal: int
+
+
+_START: Final = _Place(page=0, seconds=-math.inf, ordinal=-_MAX_INTEGER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,23 +163,51 @@ class TextSelection:
             "asset_id": self.asset_id,
             "first_pages": first,
             "last_pages": last,
+            "min_page": min(first, default=0) if first else 0,
+            "max_page": max(last, default=_MAX_INTEGER) if last else _MAX_INTEGER,
         }
 
 
 async def fetch_passages(
-    connection: Connection, selection: TextSelection, *, start: int, max_chars: int
+    connection: Connection,
+    selection: TextSelection,
+    *,
+    start: TextPosition | None = None,
+    max_chars: int,
+    max_passages: int = _MAX_PASSAGES,
 ) -> list[PassageText]:
     """Return the passages with the characters from ``start`` on, in reading order.
 
-    File names and captions are no part of the text. The list is empty behind the end.
+    File names and captions are no part of the text. A text can be empty: other chunks have it. The
+    cost depends on what is returned, and not on the length of the source. Raises
+    InvalidArgumentError if the source has no passage at ``start``.
     """
-    params = {
+    place: _Place | None = _START
+    if start is not None:
+        params = {"id": start.passage_id, "source_id": selection.source_id}
+        place = await fetch_one(connection, _SQL["place"], params, row=_Place)
+        if place is None:
+            raise InvalidArgumentError(
+                "The text changed, or `start` is of another text. Read it again without `start`."
+            )
+    values = {
         **selection.params,
-        "start": start,
-        "end": start + max_chars,
-        "limit": _MAX_PASSAGES,
+        **asdict(place or _START),
+        "id": start.passage_id if start else 0,
+        "offset": start.offset if start else 0,
+        "reached": start.reached if start else None,
+        "max_chars": max_chars,
+        "limit": max_passages,
     }
-    return await fetch_all(connection, _SQL["passages"], params, row=PassageText)
+    return await fetch_all(connection, _SQL["passages"], values, row=PassageText)
+
+
+async def count_characters(connection: Connection, selection: TextSelection) -> int | None:
+    """Return the length of a text, None if it has very many passages."""
+    passages = await fetch_passages(connection, selection, max_chars=_MAX_COUNTED_CHARS)
+    if passages and passages[-1].next_id is not None:
+        return None
+    return sum(len(each.text) for each in passages)
 
 
 async def pages_without_text(connection: Connection, selection: TextSelection) -> list[int]:

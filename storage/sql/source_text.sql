@@ -58,16 +58,22 @@ FROM (
 ORDER BY is_other, name
 LIMIT %(limit)s
 
+-- name: place
+-- Where a passage is in the reading order of its source.
+SELECT
+    coalesce(page, 0) AS page, coalesce(start_seconds, '-infinity'::real) AS seconds, ordinal
+FROM sightline.passage
+WHERE id = %(id)s AND source_id = %(source_id)s
+
 -- name: passages
--- The text of a source in reading order, from one character to another. A chunk is without the
--- characters that it shares with the chunks before it; gap: those between it and them.
-WITH chosen AS (
+-- The text of a source in reading order, from a place on. A chunk is without the characters that it
+-- shares with the chunks before it, which end at most at reached; gap: those between it and them.
+-- Reads one passage more than the limit, to know the next of each.
+WITH fetched AS (
     SELECT
-        id, page, start_seconds, ordinal, length(text) AS chars,
-        CASE WHEN kind = 'chunk' THEN char_start - max(char_end) OVER (
-            PARTITION BY kind ORDER BY ordinal, id
-            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ) END AS gap
+        id, kind, coalesce(page, 0) AS at_page,
+        coalesce(start_seconds, '-infinity'::real) AS at_seconds, ordinal, length(text) AS chars,
+        char_start, char_end
     FROM sightline.passage
     WHERE source_id = %(source_id)s
     AND kind IN ('chunk', 'row', 'page_text', 'ocr', 'subtitle')
@@ -77,28 +83,39 @@ WITH chosen AS (
             AS span (first, last)
         WHERE page BETWEEN span.first AND span.last
     ))
-), sized AS (
-    SELECT *, least(chars, greatest(0, -gap)) AS skipped FROM chosen
-), counted AS (
+    AND coalesce(page, 0) BETWEEN %(min_page)s AND %(max_page)s
+    AND (coalesce(page, 0), coalesce(start_seconds, '-infinity'::real), ordinal, id)
+        >= (%(page)s::integer, %(seconds)s::real, %(ordinal)s::integer, %(id)s::bigint)
+    ORDER BY coalesce(page, 0), coalesce(start_seconds, '-infinity'::real), ordinal, id
+    LIMIT %(limit)s::integer + 1
+), ordered AS (
     SELECT
-        id, gap, skipped, chars - skipped AS kept,
-        sum(chars - skipped) OVER (
-            ORDER BY page NULLS FIRST, start_seconds NULLS FIRST, ordinal, id
-        ) AS end_at,
-        sum(chars - skipped) OVER () AS total
+        *, row_number() OVER reading AS number, lead(id) OVER reading AS next_id,
+        greatest(%(reached)s::integer, max(char_end) FILTER (WHERE kind = 'chunk') OVER (
+            reading ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        )) AS reached
+    FROM fetched
+    WINDOW reading AS (ORDER BY at_page, at_seconds, ordinal, id)
+), gaps AS (
+    SELECT *, CASE WHEN kind = 'chunk' THEN char_start - reached END AS gap FROM ordered
+), sized AS (
+    SELECT
+        *, least(
+            chars, greatest(0, -gap, CASE WHEN id = %(id)s THEN %(offset)s::integer END)
+        ) AS skipped
+    FROM gaps
+), counted AS (
+    SELECT *, sum(chars - skipped) OVER (ORDER BY number) - (chars - skipped) AS start_at
     FROM sized
-), selected AS (
-    SELECT * FROM counted
-    WHERE kept > 0 AND end_at > %(start)s AND end_at - kept < %(end)s
-    ORDER BY end_at
-    LIMIT %(limit)s
 )
 SELECT
-    total::bigint, (end_at - kept)::bigint AS start_at, substr(text, skipped + 1) AS text, gap,
-    asset_id, kind, page, start_seconds, confidence
-FROM selected
+    id, counted.next_id, counted.reached, counted.skipped, counted.gap,
+    substr(passage.text, counted.skipped + 1) AS text, passage.char_end, passage.asset_id,
+    passage.kind, passage.page, passage.start_seconds, passage.confidence
+FROM counted
 JOIN sightline.passage USING (id)
-ORDER BY end_at
+WHERE number <= %(limit)s AND start_at < %(max_chars)s
+ORDER BY number
 
 -- name: pages_without_text
 SELECT page

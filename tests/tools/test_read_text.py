@@ -209,7 +209,8 @@ async def test_a_long_name_leaves_some_text(library: ToolEnvironment) -> None:
     async with library.serve() as tools:
         source = f"library/{LONG_NAME}/deep.txt"
         first = await tools.call("read_text", source=source, max_tokens=50)
-    assert first["next_start"] >= len(text_of(first)) > 20
+    assert len(text_of(first)) > 20
+    assert first["next_start"]
 
 
 async def test_pages_are_parts_with_their_images(library: ToolEnvironment) -> None:
@@ -245,7 +246,7 @@ async def test_pages_continue_in_the_middle(library: ToolEnvironment) -> None:
     assert [[part["page"] for part in each["parts"]] for each in results[:2]] == [[1], [1]]
     assert [part["page"] for part in results[-1]["parts"]][-1] == 2
     assert " ".join(map(text_of, results)).split() == [*" ".join(LONG).split(), "The", "end"]
-    assert len({each["characters"] for each in results}) == 1
+    assert ["characters" in each for each in results] == [True] + [False] * (len(results) - 1)
 
 
 async def test_tables_subtitles_and_web_pages_have_text(library: ToolEnvironment) -> None:
@@ -342,9 +343,10 @@ async def test_the_collection_decides_between_equal_names(
         ({"source": "manual.pdf", "pages": "5-2"}, ["pages is '5-2'"]),
         ({"source": "manual.pdf", "pages": "1,x"}, ["pages is '1,x'"]),
         ({"source": "manual.pdf", "pages": "1," * 60 + "1"}, ["at most 50 ranges"]),
-        ({"source": "gate.srt", "start": 999}, ["start 999", "has 37 characters"]),
-        ({"source": "gate.srt", "start": -1}, ["start -1"]),
-        ({"source": "gate.srt", "start": 10**30}, ["start 1000", "next_start"]),
+        ({"source": "gate.srt", "start": "999999999-0"}, ["text changed", "without `start`"]),
+        ({"source": "gate.srt", "start": 999}, ["start '999'", "no next_start", "Omit it"]),
+        ({"source": "gate.srt", "start": -1}, ["start '-1'"]),
+        ({"source": "gate.srt", "start": "9" * 30}, ["start '999", "next_start"]),
         ({"source": "gate.srt", "max_tokens": 10}, ["max_tokens 10", "50 to 20000"]),
         ({"source": "gate.srt", "max_tokens": 10**9}, ["1000000000", "50 to 20000"]),
     ],

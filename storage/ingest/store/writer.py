@@ -31,13 +31,13 @@ from sightline.storage.ingest.store.copy_rows import (
     TargetSpaces,
 )
 from sightline.storage.records.collections import Collection
+from sightline.storage.records.deleted_words import DeletedWords
 from sightline.storage.records.deletion import (
     collection_lock,
     discard_unreferenced_blobs,
     hold_blobs,
     require_collection,
 )
-from sightline.storage.records.vocabulary import DeletedWords
 
 _SQL = load_sql("ingest")
 # An index build, for which a writer waits, may take this long.

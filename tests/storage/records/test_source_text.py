@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, load_sql
+from sightline.storage.errors import InvalidArgumentError
 from sightline.storage.records import collections
 from sightline.storage.records.source_text import (
     PassageText,
+    TextPosition,
     TextSelection,
+    count_characters,
     fetch_document,
     fetch_passages,
     fetch_source,
@@ -40,10 +45,19 @@ async def add_chunks(connection: Connection, source: int, chunks: Sequence[Chunk
 
 
 async def read(
-    connection: Connection, source: int, start: int = 0, max_chars: int = 10_000
+    connection: Connection,
+    source: int,
+    start: TextPosition | None = None,
+    max_chars: int = 10_000,
+    max_passages: int = 4_000,
 ) -> list[PassageText]:
-    selection = TextSelection(source)
-    return await fetch_passages(connection, selection, start=start, max_chars=max_chars)
+    return await fetch_passages(
+        connection,
+        TextSelection(source),
+        start=start,
+        max_chars=max_chars,
+        max_passages=max_passages,
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,9 +65,15 @@ async def read(
     [
         ([("abcdef", 0, 6), ("efgh", 4, 8)], [("abcdef", None), ("gh", -2)]),
         ([("abc", 0, 3), ("def", 5, 8)], [("abc", None), ("def", 2)]),
-        ([("abcdef", 0, 6), ("bcd", 1, 4), ("fgh", 5, 8)], [("abcdef", None), ("gh", -1)]),
+        (
+            [("abcdef", 0, 6), ("bcd", 1, 4), ("fgh", 5, 8)],
+            [("abcdef", None), ("", -5), ("gh", -1)],
+        ),
         ([("abc", None, None), ("def", None, None)], [("abc", None), ("def", None)]),
-        ([("abc", 9, 12), ("def", 0, 3)], [("abc", None)]),  # offsets of a hostile worker
+        (
+            [("abc", 9, 12), ("def", 0, 3)],
+            [("abc", None), ("", -12)],
+        ),  # offsets of a hostile worker
     ],
 )
 async def test_chunks_are_without_what_they_share(
@@ -63,22 +83,40 @@ async def test_chunks_are_without_what_they_share(
         source = await add_source(connection, "tale.md")
         await add_chunks(connection, source, chunks)
         passages = await read(connection, source)
-    assert [(each.text, each.gap) for each in passages] == expected
-    assert {each.total for each in passages} == {sum(len(text) for text, _ in expected)}
+        total = await count_characters(connection, TextSelection(source))
+        # One by one, from each place where a part can end.
+        parts: list[tuple[str, int | None]] = []
+        start: TextPosition | None = None
+        while not parts or start is not None:
+            (passage,) = await read(connection, source, start, max_passages=1)
+            parts.append((passage.text, passage.gap))
+            start = passage.position(len(passage.text))
+    assert [(each.text, each.gap) for each in passages] == parts == expected
+    assert total == sum(len(text) for text, _ in expected)
 
 
 async def test_only_the_passages_of_a_range_are_fetched(database: Database) -> None:
     async with database.connection() as connection:
         source = await add_source(connection, "tale.md")
         await add_chunks(connection, source, [(f"{n:04}", 4 * n, 4 * n + 4) for n in range(50)])
-        middle = await read(connection, source, start=41, max_chars=8)
-        behind = await read(connection, source, start=200)
-    assert [(each.text, each.start_at, each.total) for each in middle] == [
-        ("0010", 40, 200),
-        ("0011", 44, 200),
-        ("0012", 48, 200),
-    ]
-    assert behind == []
+        first = await read(connection, source, max_chars=41)
+        start = first[-1].position(1)
+        middle = await read(connection, source, start, max_chars=8)
+        end = (await read(connection, source))[-1]
+    assert start is not None
+    assert [each.text for each in middle] == ["010", "0011", "0012"]
+    assert end.text == "0049"
+    assert end.position(4) is None
+
+
+async def test_a_position_of_another_source_is_refused(database: Database) -> None:
+    async with database.connection() as connection:
+        one, other = [await add_source(connection, name) for name in ("a.md", "b.md")]
+        await add_chunks(connection, one, [("secret", 0, 6)])
+        (passage,) = await read(connection, one)
+        for start in (TextPosition(passage.id, 0, None), TextPosition(passage.id + 999, 0, None)):
+            with pytest.raises(InvalidArgumentError, match="without `start`"):
+                await read(connection, other, start)
 
 
 async def test_names_are_found_whole_or_by_their_end(database: Database) -> None:
@@ -125,9 +163,9 @@ async def test_only_a_pdf_is_a_document(database: Database) -> None:
     assert silent == []
 
 
-async def test_reading_a_source_uses_its_index(database: Database) -> None:
+async def test_a_part_of_a_long_source_reads_only_its_own_passages(database: Database) -> None:
     async with database.connection() as connection:
-        source = await add_source(connection, "tale.md")
+        await add_source(connection, "tale.md")
         await connection.execute(
             "INSERT INTO passage (collection_id, source_id, kind, ordinal, text, tokens, "
             "token_count) SELECT collection_id, id, 'chunk', n, 'text', '', 1 "
@@ -141,12 +179,34 @@ async def test_reading_a_source_uses_its_index(database: Database) -> None:
             [other],
         )
         await connection.execute("ANALYZE passage")
-        params = {**TextSelection(source).params, "start": 0, "end": 100, "limit": 10}
-        explain = "EXPLAIN " + load_sql("source_text")["passages"]
+        cursor = await connection.execute("SELECT id FROM passage WHERE ordinal = 4000")
+        ((middle,),) = await cursor.fetchall()
+        params = {
+            **TextSelection(other).params,
+            "page": 0,
+            "seconds": -math.inf,
+            "ordinal": 4000,
+            "id": middle,
+            "offset": 0,
+            "reached": None,
+            "max_chars": 100,
+            "limit": 10,
+        }
+        explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + load_sql("source_text")["passages"]
         cursor = await connection.execute(explain, params)  # type: ignore[arg-type]
-        plan = "\n".join(row[0] for row in await cursor.fetchall())
-    assert "Seq Scan on passage" not in plan
-    assert "passage_source_idx" in plan
+        (((plan,),),) = await cursor.fetchall()
+    scans = [each for each in nodes(plan["Plan"]) if "Relation Name" in each]
+    assert "passage_source_idx" in {each.get("Index Name") for each in scans}
+    assert {each["Node Type"] for each in scans} == {"Index Scan"}
+    for each in scans:
+        assert each["Actual Rows"] <= 11
+        assert each.get("Rows Removed by Filter", 0) == 0
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for each in plan.get("Plans", ()):
+        yield from nodes(each)
 
 
 async def test_many_ends_of_names_are_found_in_one_pass(database: Database) -> None:

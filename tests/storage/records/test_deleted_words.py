@@ -13,9 +13,9 @@ from sightline.storage.db import row_security
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import Connection, load_sql
 from sightline.storage.isolation.caller import as_principal
-from sightline.storage.records import collections, vocabulary
+from sightline.storage.records import collections, deleted_words
+from sightline.storage.records.deleted_words import DeletedWords
 from sightline.storage.records.deletion import delete_assets, delete_sources
-from sightline.storage.records.vocabulary import DeletedWords
 from tests.support.database_rows import add_asset, add_passage, add_source
 
 A, B = "a" * 12, "b" * 12
@@ -95,7 +95,7 @@ async def test_a_bound_principal_forgets_only_words_of_its_collections(
 async def test_a_word_of_many_postings_stays(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vocabulary, "_MAX_POSTINGS", 1)
+    monkeypatch.setattr(deleted_words, "_MAX_POSTINGS", 1)
     await delete_sources(database, BlobStore(tmp_path), "album", names=["apple.jpg", "pear.jpg"])
     assert await words(database) == {"red"}  # of which `other` has two postings
 
@@ -127,7 +127,7 @@ async def test_common_words_of_many_collections_cost_few_rows_to_forget(
         await deleted.collect(connection, sources=[source])
         await connection.execute("DELETE FROM passage WHERE id = %s", [ids[-1]])
         cursor = await connection.execute(
-            b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_sql("vocabulary")["forget"].encode(),
+            b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_sql("deleted_words")["forget"].encode(),
             {
                 "collections": [collection.id] * terms,
                 "terms": [f"t{number + 1}" for number in range(terms)],

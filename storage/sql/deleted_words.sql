@@ -1,4 +1,4 @@
--- Words of deleted texts; see storage/records/vocabulary.py.
+-- Words of deleted texts; see storage/records/deleted_words.py.
 
 -- name: terms
 -- The terms of passages that are about to be deleted: of sources, or of assets.

@@ -11,7 +11,7 @@ from sightline.storage.db.queries import Connection, fetch_all, load_sql
 #: A term with more postings keeps its words: searches ignore those that their texts do not have.
 _MAX_POSTINGS: Final = 1_000
 
-_SQL = load_sql("vocabulary")
+_SQL = load_sql("deleted_words")
 
 
 @dataclass(frozen=True, slots=True)
