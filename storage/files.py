@@ -9,12 +9,12 @@ lie behind a link, but not behind one that another account has put into a shared
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -93,7 +93,7 @@ def replace_private(path: Path) -> Iterator[BinaryIO]:
     """
     target = _follow_own_links(path)
     # In a container a process often gets the id of the one that was killed and left its file.
-    partial = f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.partial"
+    unfinished = f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.partial"
     with _open_folder(target.parts[1:-1]) as folder:
         with suppress(FileNotFoundError):
             mode = os.stat(target.name, dir_fd=folder, follow_symlinks=False).st_mode
@@ -101,13 +101,13 @@ def replace_private(path: Path) -> Iterator[BinaryIO]:
                 raise SpecialFileError(errno.ENXIO, "is not a regular file", str(path))
 
         try:
-            opener = functools.partial(private_opener, dir_fd=folder)
-            with open(partial, "xb", opener=opener) as file:
+            opener = partial(private_opener, dir_fd=folder)
+            with open(unfinished, "xb", opener=opener) as file:
                 yield file
-            os.replace(partial, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.replace(unfinished, target.name, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             with suppress(FileNotFoundError):
-                os.unlink(partial, dir_fd=folder)
+                os.unlink(unfinished, dir_fd=folder)
 
 
 def _follow_own_links(path: Path) -> Path:

@@ -137,7 +137,7 @@ def _word(run: str) -> Iterator[Lexeme]:
 
 
 def _identifier(run: str) -> Iterator[Lexeme]:
-    """Yield ``site_plan_a12`` as one name, and its words, of which each may be a part number."""
+    """Yield ``site_plan_a12`` as one name, and its words and part numbers."""
     parts = [lexeme for part in run.split("_") if part for lexeme in _word(part)]
     whole = (_SEPARATOR.sub("", run),)
     for index, lexeme in enumerate(parts):

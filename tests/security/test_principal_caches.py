@@ -39,14 +39,17 @@ ALLOWED_CACHES = {
     ("server/mcp_server/audit.py", "LRUCache"): "the key contains the principal",
     ("server/mcp_server/principals.py", "TTLCache"): "the key is the principal",
     ("server/models/ocr/rapid_ocr.py", "cache"): "models",
+    ("server/models/text/vocabulary.py", "cache"): "scripts of single characters",
     ("server/reports/templating.py", "cache"): "templates",
     ("storage/db/queries.py", "cache"): "SQL files",
-    ("storage/ingest/decode/worker/image.py", "cache"): "decoder set-up, in a worker",
     ("storage/ingest/decode/worker/passages.py", "cache"): "a splitter for each setting",
     ("storage/ingest/decode/worker_process.py", "cache"): "types of messages",
     ("storage/postgres/programs.py", "cache"): "programs of Postgres",
+    ("storage/picture_hashes.py", "cache"): "positions of the bits of a hash",
+    ("storage/text/dates.py", "cache"): "names of months",
     ("storage/text/lexer.py", "cache"): "the dictionary of jieba",
     ("storage/text/special_tokens.py", "lru_cache"): "forms of single characters",
+    ("storage/text/word_forms.py", "cache"): "lists of words",
     ("tools/answers/confidence.py", "cache"): "calibration files",
 }
 _CACHE_MODULES = ("functools", "cachetools", "async_lru", "cachetools.func")

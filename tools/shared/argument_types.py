@@ -62,7 +62,7 @@ Detail = Annotated[
 
 
 def asset_id(reference: object) -> object:
-    """Return the asset id of a URI or of an ``image_url`` of a result; else the reference.
+    """Return the asset id of a URI or an ``image_url``; else the reference.
 
     Only the id of an ``image_url`` counts, whatever its host: nothing is fetched.
     """

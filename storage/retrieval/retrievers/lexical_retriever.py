@@ -342,7 +342,7 @@ def _searched_terms(
 
 
 def _restore_parts(terms: Sequence[QueryTerm], rows: Sequence[_RankedRow]) -> list[QueryTerm]:
-    """Return the terms with the parts of dates and numbers that no text has; [] if none."""
+    """Restore the parts of dates and numbers that no text has; [] if none."""
     found = set(rows[0].concepts) if rows else set()
     if not any(term.part_of is not None and term.part_of not in found for term in terms):
         return []

@@ -117,7 +117,7 @@ def _ranges(word: str) -> Iterator[_Range]:
 
 
 def _by_nearness(word: str, candidates: Mapping[str, str]) -> list[NearWord]:
-    """Return the nearest candidates, nearest first; none if one has the term of the word.
+    """Return the nearest candidates; none if one has the term of the word.
 
     ``candidates`` are terms by word.
     """
