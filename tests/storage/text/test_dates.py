@@ -47,7 +47,15 @@ def test_notations_of_a_date_share_a_term(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["06/02/2018", "6/2/18", "06-02-2018", "06/02/201823:02:16", "06/02/1812:29", "REG #19-06/02/2018"]
+    "text",
+    [
+        "06/02/2018",
+        "6/2/18",
+        "06-02-2018",
+        "06/02/201823:02:16",
+        "06/02/1812:29",
+        "REG #19-06/02/2018",
+    ],
 )
 def test_both_readings_of_an_ambiguous_date_are_found(text: str) -> None:
     assert {"dmy:2018-02-06", "mdy:2018-06-02"} <= stored(text)
