@@ -66,13 +66,15 @@ _RELIABILITY_TTL_SECONDS = 30.0
 class FusionStage:
     """Result of the retrieve and fuse stages.
 
-    ``terms`` are those that were searched in text.
+    ``terms`` are those that were searched in text. ``notes_if_empty`` are for a search without any
+    hit.
     """
 
     hits: Sequence[FusedHit]
     reports: Mapping[str, RetrieverReport]
     notes: tuple[str, ...]
     terms: tuple[QueryTerm, ...]
+    notes_if_empty: tuple[str, ...]
 
 
 @dataclass(eq=False, repr=False)
@@ -128,9 +130,10 @@ class SearchPipeline(ABC, Generic[RequestT, HitT]):
                 page = await self._with_duplicates(connection, scope, ranked[offset:end])
                 hits = await self._hydrate(connection, page, fused.terms)
                 if not fused.hits:
-                    problems += await explain_empty_selection(
+                    explained = await explain_empty_selection(
                         connection, scope, self.level, self.schema
                     )
+                    problems += explained or fused.notes_if_empty
         has_more = end < min(len(ranked), MAX_RESULTS)
         report = SearchReport(
             retrievers=fused.reports,
@@ -316,4 +319,5 @@ async def retrieve_and_fuse(
     }
     notes = dict.fromkeys(note for result in results.values() for note in result.notes)
     terms = tuple(term for result in results.values() for term in result.terms)
-    return FusionStage(hits, reports, tuple(notes), terms)
+    if_empty = tuple(each.note_if_empty for each in results.values() if each.note_if_empty)
+    return FusionStage(hits, reports, tuple(notes), terms, if_empty)

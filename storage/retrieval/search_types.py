@@ -244,7 +244,8 @@ class RetrieverResult:
     """Hits of a retriever, best first, one for each key.
 
     ``floor`` is the score of an unrelated item, ``threshold`` that from which a hit stands out.
-    ``terms`` are those that were searched in text, with near words.
+    ``terms`` are those that were searched in text, with near words. ``note_if_empty`` is for a
+    search without any hit.
     """
 
     hits: tuple[Hit, ...]
@@ -252,6 +253,7 @@ class RetrieverResult:
     threshold: float | None = None
     notes: tuple[str, ...] = ()
     terms: tuple[QueryTerm, ...] = ()
+    note_if_empty: str = ""
 
     @property
     def confidence(self) -> float:

@@ -24,9 +24,9 @@ EXPECTED = {
     "Search": (f"0000.jpg None {CAPTIONS[0]}", "notes.md None The bus to the harbour leaves"),
     "Search on a server": ("0000.jpg", "bytes"),
     "Use LlamaIndex": ("The bus to the harbour leaves at seven.", "notes.md"),
-    "Filter": ("[1, 2] True",),
+    "Filter": ("[2, 1] True",),
     "Pass pictures to a model": ("0000.jpg image/jpeg",),
-    "Rerank": ("notes.md The bus to the harbour leaves at seven.",),
+    "Rerank": ("0000.jpg A red bus at the harbour",),
     "Use an agent": ("Found: asset: ", CAPTIONS[0]),
     "Use LangChain": ("At seven.", "notes.md"),
 }

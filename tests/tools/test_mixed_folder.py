@@ -116,8 +116,10 @@ async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
         assert picture["source"] == "all/receipt.png"
         assert picture["text"]["kind"] == "ocr"
         narrow = await tools.call("search_images", query="total 30.90", limit=1)
-        whole, line = picture["text"]["box"], narrow["hits"][0]["text"]["box"]
-        assert whole[1] < 0.25 < 0.6 < line[1]  # both lines, then only the last
+        heading = await tools.call("search_images", query="hardware", limit=1)
+        boxes = [each["text"]["box"] for each in (picture, *narrow["hits"], *heading["hits"])]
+        assert boxes[0] == boxes[1]  # the amount says more than a heading far above it
+        assert boxes[2][1] < 0.25 < 0.6 < boxes[1][1]
 
         for query, source in [
             ("winch grease", "all/notes.md"),
@@ -138,7 +140,7 @@ async def test_nothing_is_lost_and_each_hit_says_where_it_stands(
     assert "passage" not in receipt, "it is all that was read, not one passage of it"
     (claim,) = result["claims"]
     assert (claim["citations"], claim["verdict"]) == ([receipt["number"]], "supported")
-    assert claim["box"] == line, "it stands in the line that it was read in"
+    assert claim["box"] == boxes[1], "it stands in the line that it was read in"
     assert prompt.count("Total 30.90") == 1, "the passage that a search finds is among it"
     assert "receipt.png" not in prompt, "the name of a file is no evidence"
 

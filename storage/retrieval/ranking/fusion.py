@@ -115,7 +115,10 @@ def _fuse(
     """
     by_key: dict[Key, dict[str, tuple[int, Hit]]] = {}
     for name, result in results.items():
-        for rank, hit in enumerate(result.hits, start=1):
+        rank, previous = 0, None
+        for place, hit in enumerate(result.hits, start=1):
+            rank = rank if hit.score == previous else place  # equal scores share a rank
+            previous = hit.score
             by_key.setdefault(hit.key, {})[name] = (rank, hit)
     is_any_significant = any(
         hit.is_significant for result in results.values() for hit in result.hits

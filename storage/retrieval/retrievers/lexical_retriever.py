@@ -26,7 +26,7 @@ from sightline.storage.retrieval.search_types import (
 )
 from sightline.storage.text.analyzer import is_word, quote_term
 from sightline.storage.text.dates import ORDER_TERMS
-from sightline.storage.text.phrases import Phrase, parse_phrases
+from sightline.storage.text.phrases import parse_phrases
 from sightline.storage.text.query_analysis import (
     MAX_QUERY_TERMS,
     QueryTerm,
@@ -107,8 +107,11 @@ class LexicalRetriever:
                 _add_near_words(parameters, near)
                 rows = await self._search(connection, parameters)
         notes = _notes(query if not phrases else replace(query, negations=()), near)
+        if not rows and phrases:
+            quoted = ", ".join(repr(each.text) for each in phrases)
+            notes += (f"No text contains the quoted phrases: {quoted}.",)
         if not rows:
-            return RetrieverResult((), notes=(*notes, self._note_on_nothing(query, phrases)))
+            return RetrieverResult((), notes=notes, note_if_empty=_note_on_nothing(query))
         significance = LexicalSignificance.of(
             query,
             found=set(rows[0].concepts),
@@ -153,16 +156,6 @@ class LexicalRetriever:
             if count * _MIN_ORDER_RATIO <= sum(proofs.values()) - count > 0
         }
         return [term for term in query.terms if term.order not in unused]
-
-    def _note_on_nothing(self, query: TextQuery, phrases: Sequence[Phrase]) -> str:
-        if phrases:
-            quoted = ", ".join(repr(each.text) for each in phrases)
-            return f"No text contains the quoted phrases: {quoted}."
-        words = [repr(word.text) for word in query.words if word.is_content]
-        listed = ", ".join(words[:_MAX_NOTED_WORDS]) + (
-            ", …" if len(words) > _MAX_NOTED_WORDS else ""
-        )
-        return f"No text that was searched contains {listed}."
 
     def _hits(
         self, rows: Sequence[_RankedRow], passages: int, significance: LexicalSignificance
@@ -349,6 +342,12 @@ def _restore_parts(terms: Sequence[QueryTerm], rows: Sequence[_RankedRow]) -> li
     return [
         term if term.part_of is None or term.part_of in found else term.restored() for term in terms
     ]
+
+
+def _note_on_nothing(query: TextQuery) -> str:
+    words = [repr(word.text) for word in query.words if word.is_content]
+    rest = ", …" if len(words) > _MAX_NOTED_WORDS else ""
+    return f"No text that was searched contains {', '.join(words[:_MAX_NOTED_WORDS])}{rest}."
 
 
 def _missing_words(

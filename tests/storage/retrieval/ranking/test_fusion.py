@@ -108,11 +108,18 @@ def words(*hits: tuple[str, float]) -> RetrieverResult:
 
 
 def test_a_hit_with_most_words_never_ranks_behind_one_that_only_vectors_find() -> None:
-    seen = RetrieverResult(tuple(Hit(key, 1.0, is_significant=True) for key in ("x", "y", "few")))
+    scores = (("x", 0.9), ("y", 0.8), ("few", 0.7))
+    seen = RetrieverResult(tuple(Hit(*each, is_significant=True) for each in scores))
     results = {"lexical": words(("most", 0.8), ("few", 0.4)), "text_to_image": seen}
     assert order(results) == ["most", "x", "few", "y"]
     hits, _ = fuse_scores(results, {"lexical": "text", "text_to_image": "visual"}, 1.0)
     assert hits[0].key == "x"
+
+
+def test_equal_scores_share_a_rank() -> None:
+    told = RetrieverResult(tuple(Hit(key, 1.0, is_significant=True) for key in "cab"))
+    hits, _ = fuse_ranks({"lexical": told})
+    assert [(hit.key, hit.score) for hit in hits] == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
 
 
 def test_words_do_not_lead_beside_an_example_image_or_if_they_are_weak() -> None:
