@@ -99,10 +99,6 @@ class TextQuery:
     def __bool__(self) -> bool:
         return bool(self.terms)
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return tuple(each.term for each in self.terms)
-
 
 def analyze_query(text: str) -> TextQuery:
     """Analyze a query. Accepts any text; without words the result has no terms.

@@ -41,7 +41,7 @@ def terms(text: str) -> set[str]:
     ],
 )
 def test_queries_match_equivalent_text(stored: str, asked: str) -> None:
-    assert set(analyze_query(asked).texts) & terms(stored)
+    assert {each.term for each in analyze_query(asked).terms} & terms(stored)
 
 
 def test_part_numbers_are_indexed_whole_and_in_parts() -> None:
@@ -189,6 +189,6 @@ def test_analysis_is_stable_under_case_and_repetition(text: str) -> None:
 
 def test_adjacent_words_are_pairs_without_repeats() -> None:
     query = analyze_query("red bus, red vans red bus bus")
-    pairs = [(query.texts[one], query.texts[other]) for one, other in query.word_pairs]
+    pairs = [(query.terms[one].term, query.terms[other].term) for one, other in query.word_pairs]
     assert pairs == [("red", "bus"), ("bus", "red"), ("red", "van"), ("van", "red")]
     assert len(analyze_query(" ".join(f"word{n}" for n in range(99))).word_pairs) == MAX_WORD_PAIRS
