@@ -92,7 +92,7 @@ class LexicalRetriever:
             ids = None if self.scope.all_collections else self.scope.collection_ids
             passages, mean_length = await passage_statistics(connection, ids, self.caches)
             if not passages:
-                return RetrieverResult(())
+                return RetrieverResult((), note_if_empty="What was searched has no text.")
             terms = await self._readable_terms(connection, query)
             parameters = await self._parameters(connection, query, terms, passages, mean_length)
             rows = await self._search(connection, parameters)

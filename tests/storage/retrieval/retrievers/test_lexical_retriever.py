@@ -88,7 +88,10 @@ async def test_an_ignored_negation_is_reported(corpus: Corpus, passages: Passage
     assert "ignores" not in await notes(passages, "dogs allowed")
 
 
-async def test_no_result_is_empty_without_a_note(corpus: Corpus, passages: PassageSearch) -> None:
+async def test_no_result_is_empty_without_a_note(corpus: Corpus) -> None:
+    passages = PassageSearch(corpus.database, None, signing_key=b"k")
+    await corpus.add("picture")
+    assert "What was searched has no text." in await notes(passages, "dogs")
     await corpus.add_text("a.txt", ["Dogs are welcome"])
     assert "contains 'submarine', 'periscope'" in await notes(passages, "submarine periscope")
     assert "'2018-02-06'" in await notes(passages, "6 February 2018")
