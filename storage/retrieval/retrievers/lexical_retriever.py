@@ -111,7 +111,8 @@ class LexicalRetriever:
             quoted = ", ".join(repr(each.text) for each in phrases)
             notes += (f"No text contains the quoted phrases: {quoted}.",)
         if not rows:
-            return RetrieverResult((), notes=notes, note_if_empty=_note_on_nothing(query))
+            note = "" if phrases else _note_on_nothing(query)
+            return RetrieverResult((), notes=notes, note_if_empty=note)
         significance = LexicalSignificance.of(
             query,
             found=set(rows[0].concepts),
