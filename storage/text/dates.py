@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from itertools import islice
 from typing import Literal
 
 from sightline.storage.text.normalization import fold_accents
+from sightline.storage.text.word_forms import data_rows
 
 DayOrder = Literal["dmy", "mdy"]
 """Day before month, or month before day."""
@@ -230,11 +230,5 @@ def _number(text: str | None) -> int | None:
 @cache
 def month_names() -> dict[str, int]:
     """Return the number of a month by its folded name in some twenty languages."""
-    lines = (
-        files(__package__)
-        .joinpath("data", "month_names.txt")
-        .read_text(encoding="utf-8")
-        .splitlines()
-    )
-    rows = [line.split() for line in lines if not line.startswith("#")]
+    rows = data_rows("month_names.txt")
     return {name: int(number) for number, *names in rows for name in names}

@@ -41,22 +41,22 @@ def simplify_chinese(text: str) -> str:
 @cache
 def _irregular_words() -> dict[str, str]:
     """Return the base by form."""
-    return {form: base for base, *forms in _rows("irregular_english.txt") for form in forms}
+    return {form: base for base, *forms in data_rows("irregular_english.txt") for form in forms}
 
 
 @cache
 def _function_words() -> frozenset[str]:
-    rows = _rows("function_words.txt")
+    rows = data_rows("function_words.txt")
     return frozenset(fold_accents(word) for _, *words in rows for word in words)
 
 
 @cache
 def _simplified_characters() -> dict[int, str]:
-    pairs = (pair for row in _rows("traditional_chinese.txt") for pair in row)
+    pairs = (pair for row in data_rows("traditional_chinese.txt") for pair in row)
     return {ord(pair[0]): pair[1] for pair in pairs}
 
 
-def _rows(name: str) -> Iterator[list[str]]:
+def data_rows(name: str) -> Iterator[list[str]]:
     """Yield the words of each line of a data file."""
     text = files(__package__).joinpath("data", name).read_text(encoding="utf-8")
     yield from (line.split() for line in text.splitlines() if not line.startswith("#"))

@@ -1,9 +1,9 @@
 """Fuse the results of several retrievers into one order.
 
 By default reciprocal rank fusion: a hit gets ``confidence / (RANK_CONSTANT + rank)`` from each
-retriever, so that noise does not count as much as an exact match. Hits with most words of the query
-come before all others, whatever the vectors say. With a ``visual_weight``, scores
-are mixed instead, each scaled from 0 (unrelated) to 1 (the retriever's best).
+retriever, so that noise does not count as much as an exact match. Hits that contain
+most words of the query come before all others. With a ``visual_weight``, scores are mixed instead,
+each scaled from 0 (unrelated) to 1 (the retriever's best).
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from sightline.storage.retrieval.search_types import (
 
 RANK_CONSTANT = 10
 """Smaller than the usual 60: confidence also falls with rank, so top ranks may count more."""
-MOST_WORDS = 0.75
-"""Share of the query's informative words, weighted by rarity, that vectors never outrank. With 0.5,
-a green bus with a caption would rank before a red bus without one."""
+LEADING_COVERAGE = 0.75
+"""Share of the query's informative words, weighted by rarity, from which a hit ranks before all
+hits with less, whatever the vectors say. With 0.5, a green bus with a caption would rank before a
+red bus without one."""
 TEXT_TO_REGION_WEIGHT = 0.5
 """``text_to_region`` asks the same question as ``text_to_image`` and answers it less well. Chosen
 on one synthetic album and confirmed on another."""
@@ -33,10 +34,9 @@ on one synthetic album and confirmed on another."""
 class FusedHit(NamedTuple):
     """A key with its fused score and its score in each retriever.
 
-    A copy of the query's picture has score 1.
-    ``region_id`` and ``passage_id`` come from the retriever that ranked the key best.
-    ``weak`` says that it does not stand out from chance. ``duplicates`` are the ids of
-    near-duplicates in the selection.
+    A copy of the query's picture has score 1. ``region_id`` and ``passage_id`` come from the
+    retriever that ranked the key best. ``weak`` says that it does not stand out from chance.
+    ``duplicates`` are the ids of near-duplicates in the selection.
     """
 
     key: Key
@@ -152,7 +152,7 @@ def _fuse(
 
 
 def _has_most_words(hit: Hit) -> bool:
-    return bool(hit.is_significant) and (hit.coverage or 0.0) >= MOST_WORDS
+    return bool(hit.is_significant) and (hit.coverage or 0.0) >= LEADING_COVERAGE
 
 
 def weak_last(hits: Iterable[FusedHit]) -> list[FusedHit]:

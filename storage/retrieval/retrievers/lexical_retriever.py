@@ -121,7 +121,7 @@ class LexicalRetriever:
             passages=passages,
         )
         return RetrieverResult(
-            best_per_key(self._hits(rows, passages, significance)),
+            best_per_key(self._hits(rows, passages, significance, has_phrases=bool(phrases))),
             notes=notes,
             terms=_searched_terms(terms, parameters),
         )
@@ -159,9 +159,14 @@ class LexicalRetriever:
         return [term for term in query.terms if term.order not in unused]
 
     def _hits(
-        self, rows: Sequence[_RankedRow], passages: int, significance: LexicalSignificance
+        self,
+        rows: Sequence[_RankedRow],
+        passages: int,
+        significance: LexicalSignificance,
+        *,
+        has_phrases: bool,
     ) -> list[Hit]:
-        """Return hits with a confidence.
+        """Return hits with a confidence; with phrases, each contains all of them.
 
         Confidence is the product of: the share of the query's weight that the hit matches; how
         unlikely a match of that weight is by chance ("LGA1700" is significant, "red" is not); and
@@ -173,7 +178,6 @@ class LexicalRetriever:
         top, query_weight = rows[0].score, rows[0].query_weight
         hits: list[Hit] = []
         confidence = 1.0
-        has_phrases = bool(parse_phrases(self.query))  # then each match contains all of them
         for row in rows:
             share = row.matched_weight / query_weight if query_weight > 0 else 0.0
             own = share * min(row.matched_weight / chance_weight, 1.0) * row.score / top

@@ -1,4 +1,4 @@
-"""Results of OCR that are kept for the next run."""
+"""The cache of OCR results that repeated runs of the benchmark share."""
 
 from __future__ import annotations
 
