@@ -15,7 +15,7 @@ from sightline.storage.db.queries import Connection, fetch_all, load_sql
 from sightline.storage.interfaces import Vectors
 from sightline.storage.picture_hashes import (
     count_matches,
-    orientations,
+    turn_hashes,
     turn_spots,
     unpack_spots,
 )
@@ -29,7 +29,6 @@ from sightline.storage.retrieval.ranking.near_duplicates import (
 from sightline.storage.retrieval.retrievers.copy_retriever import (
     SIMILAR_BITS,
     local_hashes,
-    nearest_orientation,
 )
 from sightline.storage.retrieval.retrievers.vector_retriever import asset_vectors
 
@@ -130,10 +129,16 @@ async def list_near_duplicates(
     statement = sql.SQL(_SQL["same_symmetric_hash"]).format(rows=rows)
     params = {**parameters, "ids": list(ids), "rows_of_asset": 2 * MAX_DUPLICATES}
     found = await fetch_all(connection, statement, params, row=_SameHash)
+    own, others = (
+        np.array(hashes, dtype=np.int64).view(np.uint64)
+        for hashes in ([each.own_hash for each in found], [each.other_hash for each in found])
+    )
+    distances = np.bitwise_count(turn_hashes(others) ^ own)
+    orientations = distances.argmin(axis=0)
     pairs = []
-    for each in found:
-        turned = orientations(each.other_hash)
-        orientation, bits = nearest_orientation(each.own_hash, turned)
+    for each, orientation, bits in zip(
+        found, orientations.tolist(), distances.min(axis=0).tolist(), strict=True
+    ):
         if bits <= SIMILAR_BITS:
             one = Picture(each.own_id, each.own_collection, b"", each.own_hash, None)
             other = Picture(each.other_id, each.other_collection, b"", each.other_hash, None)
