@@ -55,3 +55,13 @@ ORDER BY own.id, found.id
 SELECT sightline.same_text(one, other)
 FROM unnest(%(ones)s::text[], %(others)s::text[]) WITH ORDINALITY AS pair (one, other, place)
 ORDER BY place
+
+-- name: cosines
+-- The cosine of each pair, null if one has no vector.
+SELECT 1 - (one.embedding::halfvec({dimension}) <=> other.embedding::halfvec({dimension}))
+FROM unnest(%(ones)s::text[], %(others)s::text[]) WITH ORDINALITY AS pair (one, other, place)
+LEFT JOIN sightline.{partition} AS one
+    ON one.asset_id = pair.one AND one.region_id IS NULL AND one.passage_id IS NULL
+LEFT JOIN sightline.{partition} AS other
+    ON other.asset_id = pair.other AND other.region_id IS NULL AND other.passage_id IS NULL
+ORDER BY pair.place

@@ -163,26 +163,67 @@ async def judge_pairs(
     """Return for each pair whether the two are near-duplicates."""
     if not pairs:
         return []
-    params = {"ones": [each.one.id for each in pairs], "others": [each.other.id for each in pairs]}
-    cursor = await connection.execute(_SQL["same_texts"], params)
-    texts = [same for (same,) in await cursor.fetchall()]
-    ids = [*dict.fromkeys(id_ for each in pairs for id_ in (each.one.id, each.other.id))]
+    judged = await _same_texts(connection, pairs)
+    undecided = [index for index, same in enumerate(judged) if same is None]
+    shared = await _shared_spots(connection, [pairs[index] for index in undecided])
+    unclear: list[tuple[int, int, int]] = []
+    for index, (matches, spots) in zip(undecided, shared, strict=True):
+        bits = pairs[index].bits
+        judged[index] = are_near_duplicates(bits, matches, spots, cosine=0.0)
+        if not judged[index] and are_near_duplicates(bits, matches, spots, cosine=1.0):
+            unclear.append((index, matches, spots))
+    cosines = await _cosines(connection, [pairs[index] for index, *_ in unclear], spaces)
+    for (index, matches, spots), cosine in zip(unclear, cosines, strict=True):
+        judged[index] = are_near_duplicates(pairs[index].bits, matches, spots, cosine)
+    return [bool(each) for each in judged]
+
+
+async def _same_texts(connection: Connection, pairs: Sequence[CandidatePair]) -> list[bool | None]:
+    """Return for each pair whether both have the same text, None if text does not tell."""
+    cursor = await connection.execute(_SQL["same_texts"], _ids_of(pairs))
+    return [same for (same,) in await cursor.fetchall()]
+
+
+async def _shared_spots(
+    connection: Connection, pairs: Sequence[CandidatePair]
+) -> list[tuple[int, int]]:
+    """Return the local hashes that each pair shares, and how many the one with fewer has."""
+    if not pairs:
+        return []
+    ids = [*dict.fromkeys(each.id for pair in pairs for each in pair[:2])]
     local = await local_hashes(connection, ids)
-    vectors = await load_vectors(connection, [p for each in pairs for p in each[:2]], spaces)
 
-    def judge() -> list[bool]:
-        judged = []
-        for pair, same_text in zip(pairs, texts, strict=True):
+    def count() -> list[tuple[int, int]]:
+        counts = []
+        for pair in pairs:
             own, other = (local.get(each.id, unpack_spots(None)) for each in pair[:2])
-            matches = 0
-            if same_text is None:
-                (matches,) = count_matches(own, [turn_spots(other, pair.orientation)]).tolist()
-            cosine = cosine_of(pair.one, pair.other, vectors, spaces) or 0.0
-            spots = min(len(own), len(other))
-            judged.append(are_near_duplicates(pair.bits, matches, spots, cosine, same_text))
-        return judged
+            (matches,) = count_matches(own, [turn_spots(other, pair.orientation)]).tolist()
+            counts.append((matches, min(len(own), len(other))))
+        return counts
 
-    return await asyncio.to_thread(judge)
+    return await asyncio.to_thread(count)
+
+
+async def _cosines(
+    connection: Connection, pairs: Sequence[CandidatePair], spaces: Spaces
+) -> list[float]:
+    """Return the cosine of each pair; 0 if there are no vectors of one encoder."""
+    cosines = [0.0] * len(pairs)
+    places: dict[EmbeddingSpace, list[int]] = {}
+    for place, pair in enumerate(pairs):
+        own, other = (spaces.get(each.collection_id) for each in pair[:2])
+        if own is not None and own == other:
+            places.setdefault(own, []).append(place)
+    for space, own_places in places.items():
+        compared = [pairs[place] for place in own_places]
+        cursor = await connection.execute(space.compose(_SQL["cosines"]), _ids_of(compared))
+        for place, cosine in zip(own_places, await cursor.fetchall(), strict=True):
+            cosines[place] = cosine[0] or 0.0
+    return cosines
+
+
+def _ids_of(pairs: Sequence[CandidatePair]) -> dict[str, list[str]]:
+    return {"ones": [each.one.id for each in pairs], "others": [each.other.id for each in pairs]}
 
 
 async def load_pictures(connection: Connection, ids: Sequence[str]) -> list[Picture]:

@@ -1,8 +1,8 @@
 """The rule for near-duplicates, and the pairs of pictures that it has to judge.
 
 A pair is a candidate if the symmetric hashes differ in at most 2 of 16 bits and the perceptual
-hashes of some orientation in at most 12 of 63. `are_near_duplicates` judges candidates: by their
-text if both have text, else by the local hashes that they share and by their vectors.
+hashes of some orientation in at most 12 of 63. Candidates are judged by their text if both have
+text, else by `are_near_duplicates`: by the local hashes that they share and by their vectors.
 """
 
 from __future__ import annotations
@@ -49,16 +49,12 @@ class CandidatePairs:
     is_complete: bool
 
 
-def are_near_duplicates(
-    bits: int, matches: int, spots: int, cosine: float, same_text: bool | None
-) -> bool:
-    """Return whether a candidate pair shows the same.
+def are_near_duplicates(bits: int, matches: int, spots: int, cosine: float) -> bool:
+    """Return whether a candidate pair shows the same, if text does not tell.
 
     ``matches`` of at least ``spots`` local hashes each are shared. ``cosine`` is that of the
-    vectors, 0 if there are none. ``same_text`` is None if one has no text or both have little.
+    vectors, 0 if there are none; a higher one never makes a pair less near.
     """
-    if same_text is not None:
-        return same_text
     if spots < MIN_SPOTS or bits <= SAME_BITS:
         return confirms(bits, matches, spots, cosine)
     return matches >= _MIN_SIMILAR_SHARE * spots and cosine >= _MIN_SIMILAR_COSINE

@@ -78,20 +78,18 @@ def test_the_number_of_compared_pairs_is_limited(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("bits", "matches", "spots", "cosine", "same_text", "expected"),
+    ("bits", "matches", "spots", "cosine", "expected"),
     [
-        (0, 0, 40, 1.0, False, False),  # another text
-        (12, 0, 40, 0.0, True, True),  # the same text on a near picture
-        (3, 30, 40, 0.4, None, True),  # gray or turned: another vector
-        (3, 5, 40, 1.0, None, False),  # another drawing of the same layout
-        (9, 30, 40, 0.95, None, True),  # slightly cut
-        (9, 30, 40, 0.5, None, False),
-        (2, 0, 3, 0.99, None, True),  # too plain for local hashes
-        (2, 0, 3, 0.5, None, False),
-        (9, 3, 3, 0.99, None, False),
+        (3, 30, 40, 0.4, True),  # gray or turned: another vector
+        (3, 5, 40, 1.0, False),  # another drawing of the same layout
+        (9, 30, 40, 0.95, True),  # slightly cut
+        (9, 30, 40, 0.5, False),
+        (2, 0, 3, 0.99, True),  # too plain for local hashes
+        (2, 0, 3, 0.5, False),
+        (9, 3, 3, 0.99, False),
     ],
 )
-def test_text_then_local_hashes_and_vectors_decide(
-    bits: int, matches: int, spots: int, cosine: float, same_text: bool | None, expected: bool
+def test_local_hashes_and_vectors_decide(
+    bits: int, matches: int, spots: int, cosine: float, expected: bool
 ) -> None:
-    assert are_near_duplicates(bits, matches, spots, cosine, same_text) is expected
+    assert are_near_duplicates(bits, matches, spots, cosine) is expected
