@@ -41,7 +41,6 @@ tests/conformance/node_modules/.installed: tests/conformance/package-lock.json
 # Which agent framework gets what from the server: installs their newest releases (2 GB) and runs
 # their documented programs. Needs npm for two of them.
 frameworks: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m benchmarks.frameworks $(ARGS)
 
 lint: $(INSTALLED)
@@ -80,8 +79,7 @@ $(INSTALLED): requirements.lock pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 # Rewrites the pinned versions and hashes from pyproject.toml.
-lock:
-	$(BIN)/python -m pip install --quiet uv
+lock: $(INSTALLED)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --group dev pyproject.toml \
 		--output-file requirements.lock

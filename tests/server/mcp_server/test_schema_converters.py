@@ -1,8 +1,8 @@
 """Frameworks convert the published schemas without a loss.
 
 LlamaIndex's converter runs here. The converters of other frameworks do not install next to the MCP
-SDK 2, so that the rules that they apply are asserted; the slow test runs the converters themselves,
-as `make frameworks` does.
+SDK 2: the slow test runs them in environments of their own, and the others assert the rules that
+they apply. The releases are pinned here; `make frameworks` takes the newest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from llama_index.tools.mcp import McpToolSpec
 from mcp import Client
 
-from benchmarks.frameworks.catalog import FRAMEWORKS
+from benchmarks.frameworks.catalog import Framework
 from benchmarks.frameworks.checks import check_convert, check_list
 from benchmarks.frameworks.installation import install
 from sightline.server.app import create_app
@@ -35,25 +35,36 @@ tools = [Tool.model_validate(tool) for tool in json.load(sys.stdin)]
 """
 _WRITE_SCHEMAS = "\nprint(json.dumps(schemas))"
 
-#: Programs that convert the tools on standard input and print the schemas by tool.
+#: Packages, and a program that converts the tools on standard input and prints the schemas by tool.
 CONVERTERS = {
-    "google_genai": """
+    "google_genai": (
+        ("google-genai==3.6.1", "mcp==2.3.0"),
+        """
 from google.genai._mcp_utils import mcp_to_gemini_tools
 declarations = [tool.function_declarations[0] for tool in mcp_to_gemini_tools(tools)]
 schemas = {d.name: d.parameters.model_dump(mode="json", exclude_none=True) for d in declarations}
 """,
-    "openai_agents": """
+    ),
+    "openai_agents": (
+        ("openai-agents==0.24.0",),
+        """
 from agents.strict_schema import ensure_strict_json_schema
 schemas = {tool.name: ensure_strict_json_schema(tool.input_schema) for tool in tools}
 """,
-    "langgraph": """
+    ),
+    "langgraph": (
+        ("langchain-core==1.8.3", "langchain-mcp-adapters==0.3.2"),
+        """
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_mcp_adapters.tools import convert_mcp_tool_to_langchain_tool
 converted = [convert_mcp_tool_to_langchain_tool(None, tool, connection={}) for tool in tools]
 functions = [convert_to_openai_tool(tool)["function"] for tool in converted]
 schemas = {function["name"]: function["parameters"] for function in functions}
 """,
-    "semantic_kernel": """
+    ),
+    "semantic_kernel": (
+        ("semantic-kernel[mcp]==1.45.0",),
+        """
 from semantic_kernel.connectors.mcp import _get_parameter_dicts_from_mcp_tool as convert
 parameters = {tool.name: convert(tool) for tool in tools}
 schemas = {
@@ -61,6 +72,7 @@ schemas = {
     for name, found in parameters.items()
 }
 """,
+    ),
 }
 
 
@@ -128,8 +140,9 @@ def test_langchain_and_smolagents_find_properties_with_one_type(tools: list[Sche
 def test_the_converter_of_each_framework_keeps_every_argument_and_type(
     framework: str, tools: list[Schema]
 ) -> None:
-    interpreter = install(FRAMEWORKS[framework])
-    program = _READ_TOOLS + CONVERTERS[framework] + _WRITE_SCHEMAS
+    packages, convert = CONVERTERS[framework]
+    interpreter = install(Framework(framework, f"convert_with_{framework}.py", packages))
+    program = _READ_TOOLS + convert + _WRITE_SCHEMAS
     done = subprocess.run(
         [*interpreter, "-c", program],
         input=json.dumps(tools),
