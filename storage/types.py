@@ -13,8 +13,14 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Level = Literal["asset", "region", "passage"]
 """What one vector stands for."""
 
-PassageKind = Literal["caption", "chunk", "row", "page_text", "ocr", "subtitle", "name"]
+PassageKind = Literal[
+    "caption", "chunk", "row", "page_text", "ocr", "subtitle", "name", "note", "field"
+]
 PASSAGE_KINDS: tuple[PassageKind, ...] = get_args(PassageKind)
+
+Reading = Literal["text layer", "scan", "garbled", "hidden layer", "figures", "form", "unreadable"]
+"""How the text of a page was read, or that it could not be; see the column ``asset.reading``."""
+READINGS: tuple[Reading, ...] = get_args(Reading)
 
 ASSET_ID = re.compile(r"[0-9a-z]{12}")
 """Matches a whole asset id with ``fullmatch``."""

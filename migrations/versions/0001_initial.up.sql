@@ -198,6 +198,9 @@ CREATE TABLE sightline.asset (
     metadata jsonb NOT NULL DEFAULT '{}',
     perceptual_hash bigint,
     symmetric_hash smallint,
+    reading text CHECK (
+        reading IN (
+            'text layer', 'scan', 'garbled', 'hidden layer', 'figures', 'form', 'unreadable')),
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (source_id, ordinal)
 );
@@ -220,6 +223,11 @@ COMMENT ON COLUMN sightline.asset.perceptual_hash IS
     'Signs of 63 low frequencies of the picture; null for a plain picture.';
 COMMENT ON COLUMN sightline.asset.symmetric_hash IS
     '16 bits that are the same for all rotations by quarters and mirror images of the picture.';
+
+COMMENT ON COLUMN sightline.asset.reading IS
+    'How the text was read: "text layer" of the page; by OCR because it is a "scan", because the layer
+    is "garbled" or hidden and wrong ("hidden layer"), or of its pictures only ("figures"); "form":
+    with values of fields; "unreadable": text was seen, but not read. Null for other images.';
 
 -- A separate table keeps scans of asset narrow.
 CREATE TABLE sightline.thumbnail (
@@ -255,7 +263,7 @@ CREATE TABLE sightline.passage (
     asset_id text REFERENCES sightline.asset ON DELETE CASCADE,
     region_id bigint REFERENCES sightline.region ON DELETE CASCADE,
     kind text NOT NULL CHECK (
-        kind IN ('caption', 'chunk', 'row', 'page_text', 'ocr', 'subtitle', 'name')),
+        kind IN ('caption', 'chunk', 'row', 'page_text', 'ocr', 'subtitle', 'name', 'note', 'field')),
     ordinal integer NOT NULL DEFAULT 0,
     text text NOT NULL,
     language text,
@@ -283,7 +291,7 @@ CREATE INDEX passage_tokens_idx ON sightline.passage USING gin (tokens);
 COMMENT ON TABLE sightline.passage IS
     'Text with provenance. A box is in the frame of the asset, as in region.';
 COMMENT ON COLUMN sightline.passage.kind IS
-    'caption, chunk, row, page_text, ocr, subtitle, or name (the file name).';
+    'caption, chunk, row, page_text, ocr, subtitle, name (the file name), note or field (of a page).';
 COMMENT ON COLUMN sightline.passage.tokens IS
     'Words, stems and Chinese segments of storage/text, with positions.';
 COMMENT ON COLUMN sightline.passage.token_count IS 'Number of tokens, for BM25.';
@@ -475,7 +483,8 @@ BEGIN
             ('source', '{name, kind, mime_type, byte_size, metadata, state, error_code, error,
                 ingested_at}'),
             ('asset', '{kind, page, frame_seconds, width, height, captured_at, captured_local,
-                caption, metadata, perceptual_hash, symmetric_hash, created_at}'),
+                caption, metadata, perceptual_hash, symmetric_hash, reading,
+                created_at}'),
             ('region', '{kind, ordinal, x0, y0, x1, y1, label, score}'),
             ('passage', '{kind, text, language, page, start_seconds, end_seconds, char_start,
                 char_end, x0, y0, x1, y1, confidence, tokens, token_count}'),
@@ -625,7 +634,8 @@ CREATE VIEW analytics.assets AS
 SELECT
     a.id AS asset_id, c.name AS collection, a.source_id, s.name AS source, a.kind, a.page,
     a.frame_seconds, a.width, a.height, a.captured_at, a.captured_local, a.caption, a.metadata,
-    s.metadata AS source_metadata, a.perceptual_hash, a.created_at
+    s.metadata AS source_metadata, a.perceptual_hash, a.reading,
+    a.created_at
 FROM sightline.asset AS a
 JOIN sightline.source AS s ON s.id = a.source_id
 JOIN sightline.collection AS c ON c.id = a.collection_id;
@@ -645,6 +655,9 @@ COMMENT ON COLUMN analytics.assets.metadata IS
 COMMENT ON COLUMN analytics.assets.source_metadata IS 'Metadata of the source.';
 COMMENT ON COLUMN analytics.assets.perceptual_hash IS
     '64 bits. A small bit_count((a # b)::bit(64)) means that two images look alike.';
+
+COMMENT ON COLUMN analytics.assets.reading IS
+    'How the text was read: text layer, scan, garbled, hidden layer, figures, form, or unreadable.';
 
 CREATE VIEW analytics.sources AS
 SELECT
@@ -666,7 +679,7 @@ JOIN sightline.source AS s ON s.id = p.source_id
 JOIN sightline.collection AS c ON c.id = p.collection_id;
 COMMENT ON VIEW analytics.passages IS 'Text with its source and position.';
 COMMENT ON COLUMN analytics.passages.kind IS
-    'caption, chunk, row, page_text, ocr, subtitle, or name (the file name).';
+    'caption, chunk, row, page_text, ocr, subtitle, name (the file name), note or field (of a page).';
 COMMENT ON COLUMN analytics.passages.x0 IS
     'Box x0, y0, x1, y1: corners, normalized to 0..1 of the upright image, origin top left.';
 COMMENT ON COLUMN analytics.passages.start_seconds IS 'Start of a subtitle in the video.';

@@ -137,6 +137,9 @@ def print_summary(summary: IngestSummary) -> None:
         f"time: {times} ({summary.workers} workers; stages overlap); "
         f"memory: {summary.peak_rss_mib:.0f} MiB, worker {summary.worker_peak_rss_mib:.0f} MiB",
     )
+    if summary.readings:
+        readings = ", ".join(f"{count} {name}" for name, count in summary.readings.items())
+        terminal.write_lines(f"text of pages: {readings}")
     for title, noted_by_code in (("failed", summary.failures), ("warning", summary.warnings)):
         for code, noted in noted_by_code.items():
             terminal.write_lines(f"{title}: {code}, {noted.count}")

@@ -364,6 +364,7 @@ class _IngestRun:
             if result.outcome != "unchanged":
                 names = [each for each in source.passages if each.draft.kind == "name"]
                 self.stats.images += len(source.assets)
+                self.stats.readings.update(source.decoded.readings.values())
                 self.stats.passages += len(source.passages) - len(names)
 
     async def _finish(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -79,7 +80,8 @@ class IssueSummary:
 class IngestSummary(OutcomeCounts):
     """The result of an ingest. ``stages`` are seconds per stage.
 
-    ``files`` are the first ones, as many as were asked for.
+    ``files`` are the first ones, as many as were asked for. ``readings`` counts images by the way
+    their text was read, as in the column ``asset.reading``.
 
     Stages overlap: ``decode`` is summed over the workers, the others over their own tasks. Memory
     is the peak, in MiB.
@@ -88,6 +90,7 @@ class IngestSummary(OutcomeCounts):
     collection: str
     images: int
     passages: int
+    readings: Mapping[str, int]
     failures: Mapping[str, IssueSummary]
     warnings: Mapping[str, IssueSummary]
     seconds: float
@@ -131,6 +134,7 @@ class IngestStats:
     counts: dict[Outcome, int] = field(default_factory=dict)
     images: int = 0
     passages: int = 0
+    readings: Counter[str] = field(default_factory=Counter)
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
     _failures: dict[str, IssueSummary] = field(default_factory=dict)
@@ -168,6 +172,7 @@ class IngestStats:
             **self.counts,
             images=self.images,
             passages=self.passages,
+            readings=dict(self.readings),
             failures=dict(self._failures),
             warnings=dict(self._warnings),
             seconds=time.perf_counter() - self.started,

@@ -16,6 +16,7 @@ import base64
 import hashlib
 import hmac
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 
@@ -30,7 +31,7 @@ from sightline.storage.ingest.discover.file_types import printable_path
 from sightline.storage.ingest.discover.sidecars import Sidecar
 from sightline.storage.interfaces import Pixels
 from sightline.storage.records.assets import AssetKind
-from sightline.storage.types import Box, PassageKind
+from sightline.storage.types import Box, PassageKind, Reading
 
 Vector = NDArray[np.float32]
 Draft = TypeVar("Draft")
@@ -219,7 +220,7 @@ class DecodedSource:
 
     ``ocr_engine`` and ``tile_scheme`` are recorded if OCR or tiling ran. ``analyses`` are those of
     the ``passages``; none if these are short, and analyzed later. ``text_chars`` count as waiting
-    until they are written.
+    until they are written. ``readings`` are by ordinal of the image.
     """
 
     source: AcceptedSource
@@ -230,6 +231,7 @@ class DecodedSource:
     tiles: tuple[Encoding[RegionDraft], ...] = ()
     ocr_lines: tuple[RegionDraft, ...] = ()
     passages: tuple[PassageDraft, ...] = ()
+    readings: Mapping[int, Reading] = field(default_factory=dict)
     analyses: tuple[PackedAnalysis, ...] = ()
     text_chars: int = 0
     ocr_engine: str | None = None

@@ -77,6 +77,11 @@ SET location = %(location)s, caption = %(caption)s, metadata = %(metadata)s,
     captured_at = %(captured_at)s, captured_local = %(captured_local)s
 WHERE source_id = %(id)s AND kind = 'image'
 
+-- name: update_readings
+UPDATE sightline.asset SET reading = new.reading
+FROM unnest(%(ordinals)s::integer[], %(readings)s::text[]) AS new (ordinal, reading)
+WHERE asset.source_id = %(id)s AND asset.ordinal = new.ordinal
+
 -- name: delete_passages
 -- Of the kinds that an update writes again.
 DELETE FROM sightline.passage WHERE source_id = ANY (%(ids)s) AND kind = ANY (%(kinds)s)
@@ -129,7 +134,7 @@ SELECT sightline.new_ids('region', %(count)s)
 COPY sightline.asset (
     id, collection_id, source_id, kind, ordinal, page, frame_seconds, location, sha256, width,
     height, captured_at, captured_local, caption, metadata, perceptual_hash,
-    symmetric_hash
+    symmetric_hash, reading
 ) FROM STDIN
 
 -- name: copy_regions

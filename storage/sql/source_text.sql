@@ -76,7 +76,7 @@ WITH fetched AS (
         char_start, char_end
     FROM sightline.passage
     WHERE source_id = %(source_id)s
-    AND kind IN ('chunk', 'row', 'page_text', 'ocr', 'subtitle')
+    AND kind IN ('chunk', 'row', 'page_text', 'ocr', 'subtitle', 'note', 'field')
     AND (%(asset_id)s::text IS NULL OR asset_id = %(asset_id)s)
     AND (%(first_pages)s::integer[] IS NULL OR EXISTS (
         SELECT FROM unnest(%(first_pages)s::integer[], %(last_pages)s::integer[])

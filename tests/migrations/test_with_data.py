@@ -44,9 +44,10 @@ INSERT INTO sightline.source (collection_id, content_key, name, location, kind, 
 VALUES (1, sha256('b'), 'b.jpg', 'file:/nowhere', 'unknown', 'failed', 'is broken');
 INSERT INTO sightline.asset (
     id, collection_id, source_id, kind, location, sha256, width, height, captured_at,
-    captured_local, caption, metadata, perceptual_hash)
+    captured_local, caption, metadata, perceptual_hash, reading)
 VALUES ('aaaaaaaaaaaa', 1, 1, 'image', 'file:/dev/null', sha256('a'), 64, 48,
-    '2026-05-01 14:40+00', '2026-05-01 16:40', 'red apple', '{"price": 3}', -7);
+    '2026-05-01 14:40+00', '2026-05-01 16:40', 'red apple', '{"price": 3}', -7,
+    'scan');
 INSERT INTO sightline.thumbnail VALUES ('aaaaaaaaaaaa', 'jpeg', 64, 48);
 INSERT INTO sightline.region (asset_id, kind, x0, y0, x1, y1, label, score)
 VALUES ('aaaaaaaaaaaa', 'ocr_line', 0, 0, 1, 1, 'sign', 0.5);

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sightline.storage.ingest.decode.worker import worker_protocol
+from sightline.storage.ingest.decode.worker import frames
 from sightline.storage.ingest.decode.worker_process import WorkerProcess
 from sightline.tools.shared.image_input import EXAMPLE_EDGE_PIXELS
 from tests.security.two_principals import ALICE, BOB, House, call, call_json, read
@@ -29,7 +29,7 @@ class Pipes:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: list[int] = []
         self.received: list[int] = []
-        receive, send = worker_protocol.receive_frame, WorkerProcess.send
+        receive, send = frames.receive_frame, WorkerProcess.send
 
         async def counted_receive(stream: asyncio.StreamReader, max_bytes: int) -> dict[str, Any]:
             values = await receive(stream, max_bytes)
@@ -42,7 +42,7 @@ class Pipes:
             self.sent.append(sum(map(len, pieces)))
             send(worker, pieces)
 
-        monkeypatch.setattr(worker_protocol, "receive_frame", counted_receive)
+        monkeypatch.setattr(frames, "receive_frame", counted_receive)
         monkeypatch.setattr(WorkerProcess, "send", counted_send)
 
 

@@ -33,7 +33,7 @@ from sightline.storage.ingest.decode.decode_stage import (
     _DecodeAttempt,
 )
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
-from sightline.storage.ingest.decode.worker import passages
+from sightline.storage.ingest.decode.worker import frames, passages
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
 from sightline.storage.ingest.decode.worker_pool import no_preprocess
@@ -242,13 +242,13 @@ async def test_a_cancelled_call_ends_the_analysis_of_its_text(
 
 async def test_a_large_frame_is_refused_before_it_is_read() -> None:
     stream = asyncio.StreamReader()
-    header = b'{"type": "TextLines", "blobs": {"lines": %d}}' % (messages.MAX_FRAME_BYTES + 1)
+    header = b'{"type": "TextLines", "blobs": {"lines": %d}}' % (frames.MAX_FRAME_BYTES + 1)
     stream.feed_data(struct.pack(">I", len(header)) + header)
     with pytest.raises(messages.ProtocolError, match="the limit is 16,777,216"):
-        await messages.receive_frame(stream, messages.MAX_FRAME_BYTES)
+        await frames.receive_frame(stream, frames.MAX_FRAME_BYTES)
     stream.feed_data(struct.pack(">I", 2 << 20))
     with pytest.raises(messages.ProtocolError, match="header"):
-        await messages.receive_frame(stream, messages.MAX_FRAME_BYTES)
+        await frames.receive_frame(stream, frames.MAX_FRAME_BYTES)
 
 
 async def longest_passage(database: Database) -> int:
@@ -279,6 +279,7 @@ FLOODS: dict[str, Callable[[], messages.JobPart]] = {
     "one line": lambda: messages.TextLines("ocr", 0, [("x" * 8_001, *LINE[1:])]),
     "empty lines": lambda: messages.TextLines("ocr", 0, [("", *LINE[1:])] * 5_000),
     "pictures": lambda: IMAGE,
+    "readings": lambda: messages.AssetReading(1 << 20, "scan"),
     "tiles": lambda: messages.TilePart(0, 0, (0.0, 0.0, 1.0, 1.0), (1, 1, 3), bytes(3)),
 }
 
@@ -349,8 +350,8 @@ def test_an_analysis_that_postgres_would_refuse_fails_its_file_only(
 async def test_every_real_analysis_is_valid(text: str) -> None:
     sent = messages.TextAnalyses([passages.pack_analysis(text)])
     stream = asyncio.StreamReader()
-    stream.feed_data(b"".join(messages.pack_message(sent)))
-    received = parse_message(await messages.receive_frame(stream, messages.MAX_FRAME_BYTES))
+    stream.feed_data(b"".join(frames.pack_message(sent)))
+    received = parse_message(await frames.receive_frame(stream, frames.MAX_FRAME_BYTES))
     assert received == sent
     text_analysis.check_analysis(sent.analyses[0])
 

@@ -20,7 +20,7 @@ from sightline.storage.ingest.decode.capture_time import (
     from_video,
 )
 from sightline.storage.ingest.decode.decode_queue import DecodeQueue
-from sightline.storage.ingest.decode.ocr_layout import group_lines, normalize_box
+from sightline.storage.ingest.decode.ocr_layout import TextBlock, group_lines, normalize_box
 from sightline.storage.ingest.decode.output_budget import OutputBudget
 from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
@@ -30,6 +30,7 @@ from sightline.storage.ingest.discover.file_types import STEPWISE_TYPES, file_ty
 from sightline.storage.ingest.discover.sidecars import Sidecar, WarningSink
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
 from sightline.storage.interfaces import OcrLine, Pixels
+from sightline.storage.types import Reading
 
 # Errors after which a worker that was running OCR is gone.
 _WORKER_LOST = ("timeout", "crashed", "out_of_memory")
@@ -144,6 +145,7 @@ class _DecodeAttempt:
     _tiles: list[stages.Encoding[stages.RegionDraft]] = field(default_factory=list)
     _ocr_lines: list[stages.RegionDraft] = field(default_factory=list)
     _passages: list[stages.PassageDraft] = field(default_factory=list)
+    _readings: dict[int, Reading] = field(default_factory=dict)
     _info: messages.SourceInfo | None = None
     _budget: WorkBudget = field(init=False)
     _output: OutputBudget = field(init=False)
@@ -191,6 +193,9 @@ class _DecodeAttempt:
                     box = normalize_box(part.box)
                     tile = stages.RegionDraft("tile", part.asset, part.ordinal, box)
                     self._tiles.append(stages.Encoding(tile, await self._encode(part)))
+                case messages.AssetReading():
+                    self._require(room=0 <= part.asset < self._output.max_images)
+                    self._readings[part.asset] = part.reading
                 case messages.OcrStarted():
                     self._ocr_asset = part.asset
                 case messages.TextLines():
@@ -254,6 +259,7 @@ class _DecodeAttempt:
             tiles=tuple(self._tiles),
             ocr_lines=tuple(self._ocr_lines),
             passages=tuple(self._passages),
+            readings=self._readings,
             ocr_engine=ocr_engine,
             tile_scheme=TILE_SCHEME if tiled else None,
             stored_blobs=tuple(self._stored_blobs),
@@ -303,7 +309,12 @@ class _DecodeAttempt:
                 )
                 for number, line in enumerate(lines)
             ]
-        for block in group_lines(lines, paragraphs=part.kind == "page_text"):
+        blocks = (
+            [TextBlock(line.text, line.box, line.confidence) for line in lines]
+            if part.kind in ("note", "field")
+            else group_lines(lines, paragraphs=part.kind == "page_text")
+        )
+        for block in blocks:
             passage = stages.PassageDraft(
                 part.kind,
                 len(self._passages),

@@ -18,6 +18,7 @@ from sightline.storage.fair_semaphore import FairSemaphore
 from sightline.storage.ingest.decode.ocr_layout import normalize_box
 from sightline.storage.ingest.decode.render.drawing import BoxOverlay, Style
 from sightline.storage.ingest.decode.render.view import crop_pixels, view_edge
+from sightline.storage.ingest.decode.worker import frames
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.worker_protocol import BlobSource
 from sightline.storage.ingest.decode.worker_pool import (
@@ -157,7 +158,7 @@ class ImageDecoder:
     ) -> list[tuple[str, Box]]:
         """Return the text layer of a page, with the box of each run, in file order."""
         request = messages.PageTextRequest(page.document, page.page)
-        return await self._run(request, _parse_lines, principal, messages.MAX_FRAME_BYTES)
+        return await self._run(request, _parse_lines, principal, frames.MAX_FRAME_BYTES)
 
     async def close(self) -> None:
         """Stop the processes and cancel the running calls."""

@@ -17,7 +17,7 @@ class OutputBudget:
     """What a file of ``size`` bytes may still become: text, pictures and tiles."""
 
     def __init__(self, options: IngestOptions, size: int) -> None:
-        self._images = max(options.max_pages, options.max_video_frames)
+        self.max_images = self._images = max(options.max_pages, options.max_video_frames)
         self._tiles = MAX_TILES * self._images
         self.chars_left = options.max_text_chars(size)
         self.max_picture_bytes = self.picture_bytes_left = options.max_picture_bytes(size)

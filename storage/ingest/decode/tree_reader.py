@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker import frames
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget, WorkerPool
 from sightline.storage.ingest.discover.file_types import file_type_of
@@ -89,7 +90,7 @@ class TreeReader:
         request = messages.ArchiveRequest(archive.name, path)
         on_failed = self._failing(DiscoveredFile(archive.name, path))
         budget = WorkBudget(seconds, step)
-        max_bytes = self.options.max_file_bytes + messages.MAX_FRAME_BYTES  # with its sidecars
+        max_bytes = self.options.max_file_bytes + frames.MAX_FRAME_BYTES  # with its sidecars
         await self.archives.run_job(
             Job(request, on_part, self._flush, on_failed, budget, max_bytes)
         )

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from sightline.storage.errors import ConfigurationError, MediaError
+from sightline.storage.ingest.decode.worker import frames
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker_process import WorkerProcess
 from sightline.storage.ingest.decode.worker_slots import WorkerSlots
@@ -65,13 +66,13 @@ class Job:
     on_done: Callable[[], Awaitable[None]]
     on_failed: Callable[[MediaError], Awaitable[None]]
     budget: WorkBudget | None = None
-    max_frame_bytes: int = messages.MAX_FRAME_BYTES
+    max_frame_bytes: int = frames.MAX_FRAME_BYTES
 
 
 def single_result_job(
     request: messages.Request,
     convert: Callable[[messages.JobPart], Result],
-    max_frame_bytes: int = messages.MAX_FRAME_BYTES,
+    max_frame_bytes: int = frames.MAX_FRAME_BYTES,
 ) -> tuple[Job, asyncio.Future[Result]]:
     """Return a job with exactly one part, and the future of its converted part.
 
@@ -124,7 +125,7 @@ class WorkerPool:
                 f"the preprocessing or OCR engine cannot be sent to worker processes: {error}"
             ) from error
         configuration = {"import_path": sys.path, "limits": asdict(limits)}
-        self._configuration = b"".join(messages.pack_frame(configuration, {"code": code}))
+        self._configuration = b"".join(frames.pack_frame(configuration, {"code": code}))
         self.busy_seconds = 0.0
         """Time spent on jobs, summed over workers, as they report it."""
         self.stage_seconds: dict[str, float] = {}
@@ -159,7 +160,7 @@ class WorkerPool:
 
     async def _serve(self, worker: WorkerProcess, jobs: deque[Job]) -> bool:
         """Send ``jobs`` and pop each when it ends. Returns False if the worker is lost."""
-        worker.send(piece for job in jobs for piece in messages.pack_message(job.request))
+        worker.send(piece for job in jobs for piece in frames.pack_message(job.request))
         budget: WorkBudget | None = None
         while jobs:
             job = jobs[0]

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
 from sightline.storage.errors import ConfigurationError, MediaError
+from sightline.storage.ingest.decode.worker import frames
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.discover.sidecars import clean_json
 
@@ -89,11 +90,11 @@ class WorkerProcess:
         self._stdin.writelines(frames)
 
     async def receive(
-        self, max_frame_bytes: int = messages.MAX_FRAME_BYTES
+        self, max_frame_bytes: int = frames.MAX_FRAME_BYTES
     ) -> messages.WorkerMessage:
         """Return the next message. Raises ProtocolError, also above ``max_frame_bytes``."""
-        values = await messages.receive_frame(self._stdout, max_frame_bytes)
-        texts = sum(len(values[name]) for name in messages.JSON_BLOBS & values.keys())
+        values = await frames.receive_frame(self._stdout, max_frame_bytes)
+        texts = sum(len(values[name]) for name in frames.JSON_BLOBS & values.keys())
         if texts > _SHORT_BYTES:  # up to megabytes: not in the event loop
             return await asyncio.to_thread(parse_message, values)
         return parse_message(values)
@@ -138,7 +139,7 @@ def parse_message(values: dict[str, Any]) -> messages.WorkerMessage:
     from pydantic import ValidationError
 
     try:
-        values = messages.parse_json_blobs(values)
+        values = frames.parse_json_blobs(values)
         adapter = _message_adapters()[values.pop("type", None)]
         return adapter.validate_python(clean_json(values))
     except (KeyError, TypeError, ValidationError, RecursionError) as error:

@@ -190,6 +190,7 @@ def _asset_values(row: AssetRow, collection_id: int) -> tuple[object, ...]:
         sidecar.caption if sidecar else None,
         Jsonb(dict(sidecar.metadata) if sidecar else {}),
         *(part.hashes or (None, None)),
+        row.decoded.readings.get(part.ordinal),
     )
 
 

@@ -239,6 +239,9 @@ class IngestWriter:
             }
             if await fetch_value(connection, _SQL["update_source"], values) is not None:
                 await connection.execute(_SQL["update_asset"], values)
+                if readings := decoded.readings:
+                    values |= {"ordinals": list(readings), "readings": list(readings.values())}
+                    await connection.execute(_SQL["update_readings"], values)
                 await self._delete_outdated(connection, source, existing, words)
                 updated[source] = existing.id
         return updated
@@ -258,6 +261,8 @@ class IngestWriter:
         regions: list[str] = []
         if source.decoded.ocr_engine is not None:
             kinds.add("ocr")
+            if existing.kind == "pdf":  # OCR may replace an unusable text layer
+                kinds |= {"page_text", "note", "field"}
             regions.append("ocr_line")
         if source.decoded.tile_scheme is not None:
             regions.append("tile")

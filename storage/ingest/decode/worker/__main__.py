@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from sightline.storage.errors import MediaError
+from sightline.storage.ingest.decode.worker import frames
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.dispatch import run_request
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext
@@ -37,7 +38,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     if sys.platform == "linux":  # end with the parent, even inside a decoder that hangs
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    first = messages.read_frame(requests)
+    first = frames.read_frame(requests)
     if first is None:
         return
     try:
@@ -52,7 +53,7 @@ def main() -> None:
             _send(replies, messages.WorkerAlive())
 
     context.send_alive = send_alive
-    while (values := messages.read_frame(requests)) is not None:
+    while (values := frames.read_frame(requests)) is not None:
         for message in _answer(values, context):
             with context.clock.stopped():
                 _send(replies, message)
@@ -71,7 +72,7 @@ def _peak_rss_kib() -> int:
 
 
 def _send(replies: BinaryIO, message: messages.WorkerMessage) -> None:
-    replies.writelines(messages.pack_message(message))
+    replies.writelines(frames.pack_message(message))
     replies.flush()
 
 
@@ -108,7 +109,7 @@ def _answer(values: dict[str, Any], context: WorkerContext) -> Iterator[messages
     context.clock.restart()
     code, message, trace = None, "", None
     try:
-        yield from run_request(messages.parse_request(values), context)
+        yield from run_request(frames.parse_request(values), context)
     except MediaError as error:
         code, message = error.code, str(error)
     except MemoryError:

@@ -65,7 +65,7 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
         case messages.RenderImageRequest():
             yield _render(request, limits)
         case messages.PageTextRequest():
-            from sightline.storage.ingest.decode.worker.pdf import page_lines
+            from sightline.storage.ingest.decode.worker.pdf.pages import page_lines
 
             lines = page_lines(_read_blob(request.document, limits.max_file_bytes), request.page)
             yield messages.TextLines("page_text", 0, lines, request.page)
@@ -107,7 +107,7 @@ def _render_page(
     document = request.document
     if document is None:
         return None, None
-    from sightline.storage.ingest.decode.worker.pdf import render_page_part
+    from sightline.storage.ingest.decode.worker.pdf.pages import render_page_part
 
     try:
         data = _read_blob(document, limits.max_file_bytes)
@@ -142,7 +142,7 @@ def _decode_file(
             yield from _text_parts(data, request.name, context)
         yield messages.SourceInfo("text", sha256, size, mime_type_of(request.name))
     elif file_type == "pdf" or data[:1024].lstrip().startswith(b"%PDF-"):
-        from sightline.storage.ingest.decode.worker.pdf import decode_pdf
+        from sightline.storage.ingest.decode.worker.pdf.pages import decode_pdf
 
         yield from decode_pdf(data, context, request)
         yield messages.SourceInfo("pdf", sha256, size, "application/pdf")

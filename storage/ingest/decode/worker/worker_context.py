@@ -137,7 +137,7 @@ class WorkerContext:
 
     def line_parts(
         self,
-        kind: Literal["ocr", "page_text"],
+        kind: messages.LineKind,
         asset: int,
         lines: Iterable[tuple[str, Box, float]],
         page: int | None = None,

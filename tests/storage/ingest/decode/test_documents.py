@@ -91,6 +91,15 @@ async def test_ocr_runs_only_on_pages_without_a_text_layer(bench: Bench, album: 
     assert (await bench.counts())["asset"] == 2
 
 
+async def test_a_page_has_the_reason_for_its_way_of_reading(bench: Bench, album: Path) -> None:
+    (album / "mixed.pdf").write_bytes(pdf(boards, scan))
+    (album / "note.txt").write_text("no page")
+    summary = await bench.ingest("album")
+    assert summary.readings == {"text layer": 1, "scan": 1}
+    query = "SELECT page, reading FROM analytics.assets ORDER BY page"
+    assert await bench.rows(query) == [(1, "text layer"), (2, "scan")]
+
+
 async def test_hostile_pdfs_fail_by_name_and_leave_nothing(bench: Bench, album: Path) -> None:
     lock = StandardEncryption("secret", canPrint=0)
     (album / "a-locked.pdf").write_bytes(pdf(boards, encrypt=lock))

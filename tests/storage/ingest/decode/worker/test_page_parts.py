@@ -12,7 +12,7 @@ from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
 
 from sightline.storage.errors import MediaError
-from sightline.storage.ingest.decode.worker.pdf import render_page_part
+from sightline.storage.ingest.decode.worker.pdf.pages import render_page_part
 from tests.support.media import pdf
 
 A_PART = (0.1, 0.1, 0.4, 0.2)

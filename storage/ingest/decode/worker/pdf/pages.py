@@ -127,17 +127,21 @@ def _page_parts(
     try:
         lines = list(_text_layer(page, context.output.chars_left))
         has_text_layer = sum(len(text.strip()) for text, *_ in lines) >= _MIN_TEXT_CHARS
-        if request.metadata_only and has_text_layer and not request.tiles:
+        # OCR may replace the text layer, so a source gets both again.
+        reads_text = not request.metadata_only or request.ocr != "off"
+        if reads_text:
+            yield messages.AssetReading(index, "text layer" if has_text_layer else "scan")
+            if lines:
+                yield from context.line_parts("page_text", index, lines, index + 1)
+        if has_text_layer:
+            request = request._replace(ocr="off")
+        if request.metadata_only and request.ocr == "off" and not request.tiles:
             return
         with context.timed("render"):
             image = _render(page, context.limits)
         if not request.metadata_only:
             page_facts = {"kind": "page", "ordinal": index, "page": index + 1}
             yield from context.picture_parts(image, len(document), **page_facts)
-            if lines:
-                yield from context.line_parts("page_text", index, lines, index + 1)
-        if has_text_layer:
-            request = request._replace(ocr="off")
         yield from context.region_parts(image, request, index, page=index + 1)
     finally:
         page.close()

@@ -1,0 +1,1 @@
+"""Decode PDF documents: pages, their text and how it is read."""
