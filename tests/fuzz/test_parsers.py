@@ -25,7 +25,7 @@ from sightline.storage.ingest.decode.capture_time import (
     from_text,
     from_video,
 )
-from sightline.storage.ingest.decode.worker.subtitles import join_sentences, parse_subtitles
+from sightline.storage.ingest.decode.worker.media.subtitles import join_sentences, parse_subtitles
 from sightline.storage.ingest.decode.worker.text_files import extract_visible_text, parse_rows
 from sightline.storage.ingest.discover.caption_tables import parse_caption_table
 from sightline.storage.ingest.discover.sidecars import parse_mapping, parse_sidecar

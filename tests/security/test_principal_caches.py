@@ -43,6 +43,10 @@ ALLOWED_CACHES = {
     ("server/reports/templating.py", "cache"): "templates",
     ("storage/db/queries.py", "cache"): "SQL files",
     ("storage/ingest/decode/worker/passages.py", "cache"): "a splitter for each setting",
+    (
+        "storage/ingest/decode/worker/media/video_picture.py",
+        "cache",
+    ): "tables of light",
     ("storage/ingest/decode/worker_process.py", "cache"): "types of messages",
     ("storage/postgres/programs.py", "cache"): "programs of Postgres",
     ("storage/picture_hashes.py", "cache"): "positions of the bits of a hash",

@@ -32,15 +32,20 @@ _ROWS = {
 }
 _SUBTITLES = {".srt": "application/x-subrip", ".vtt": "text/vtt"}
 _VIDEO = {
-    ".mp4": "video/mp4",
-    ".m4v": "video/mp4",
-    ".mov": "video/quicktime",
+    **dict.fromkeys((".mp4", ".m4v", ".f4v", ".insv", ".360", ".lrv", ".lrf"), "video/mp4"),
+    **dict.fromkeys((".mov", ".qt"), "video/quicktime"),
+    ".3gp": "video/3gpp",
+    ".3g2": "video/3gpp2",
     ".mkv": "video/matroska",
     ".webm": "video/webm",
-    ".avi": "video/x-msvideo",
-    ".ts": "video/mp2t",
-    ".mpg": "video/mpeg",
-    ".mpeg": "video/mpeg",
+    **dict.fromkeys((".avi", ".divx"), "video/x-msvideo"),
+    **dict.fromkeys((".ts", ".mts", ".m2ts", ".m2t", ".tod", ".tp", ".trp"), "video/mp2t"),
+    **dict.fromkeys((".mpg", ".mpeg", ".vob", ".mod"), "video/mpeg"),
+    **dict.fromkeys((".wmv", ".asf"), "video/x-ms-wmv"),
+    ".flv": "video/x-flv",
+    **dict.fromkeys((".ogv", ".ogm"), "video/ogg"),
+    ".mxf": "application/mxf",
+    ".dv": "video/x-dv",
 }
 _PDF = {".pdf": "application/pdf"}
 _MIME_TYPES = {**_TEXT, **_ROWS, **_SUBTITLES, **_VIDEO, **_PDF}

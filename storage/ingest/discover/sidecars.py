@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sightline.storage.errors import MediaError, shown
-from sightline.storage.ingest.decode.worker.subtitles import (
+from sightline.storage.ingest.decode.worker.media.subtitles import (
     SubtitleCue,
     join_sentences,
     parse_subtitles,

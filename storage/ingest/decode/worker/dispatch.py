@@ -25,13 +25,13 @@ from sightline.storage.ingest.decode.worker.image import (
     load_upright,
     open_image,
 )
+from sightline.storage.ingest.decode.worker.media.subtitles import parse_subtitles
 from sightline.storage.ingest.decode.worker.open_file import (
     hash_file,
     open_file,
     read_file,
     stamp_of,
 )
-from sightline.storage.ingest.decode.worker.subtitles import parse_subtitles
 from sightline.storage.ingest.decode.worker.text_files import (
     decode_text,
     extract_visible_text,
@@ -197,7 +197,7 @@ def _decode_video(
     request: messages.DecodeRequest, context: WorkerContext
 ) -> Iterator[messages.JobPart]:
     """Stream a video from its file: it may be larger than memory."""
-    from sightline.storage.ingest.decode.worker.video import creation_time, decode_video
+    from sightline.storage.ingest.decode.worker.media.video import creation_time, decode_video
 
     sha256, stamp = request.sha256, None
     if request.data is not None:

@@ -14,7 +14,7 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.output_budget import OutputBudget
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import cut_tiles, encode_image
-from sightline.storage.ingest.decode.worker.subtitles import SubtitleCue, join_sentences
+from sightline.storage.ingest.decode.worker.media.subtitles import SubtitleCue, join_sentences
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.interfaces import OcrEngine, OcrLine, Pixels
 from sightline.storage.types import Box

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.storage.ingest.decode.worker.subtitles import (
+from sightline.storage.ingest.decode.worker.media.subtitles import (
     SubtitleCue,
     join_sentences,
     parse_subtitles,
 )
+from sightline.storage.ingest.decode.worker.media.video import creation_time
 from tests.storage.ingest.conftest import Bench
 from tests.support.media import BLUE, GREEN, RED, film
 
@@ -185,6 +186,12 @@ async def test_videos_that_cannot_be_decoded_are_failures(bench: Bench, album: P
     assert len(list(bench.blobs.locations())) == len(
         set(await bench.rows("SELECT location FROM sightline.asset"))
     )
+
+
+def test_a_phone_writes_its_local_time_besides_utc() -> None:
+    path = Path(__file__).parents[5] / "data" / "cases" / "iphone.mov"
+    with path.open("rb") as file:
+        assert creation_time(file, path.name) == "2024-05-03T19:05:00+0900"
 
 
 def test_sentences_over_several_cues_are_one() -> None:

@@ -1,0 +1,1 @@
+"""Video, sound and subtitles, in the worker process."""
