@@ -54,6 +54,7 @@ CONFIG_VARIABLE = "SIGHTLINE_CONFIG"
 
 VLM_TIMEOUT_SECONDS = 60.0
 VLM_MAX_CONCURRENT_REQUESTS = 8
+VLM_MAX_TOKENS = 512
 
 _INGEST = IngestOptions()
 _LIMITS = Limits()
@@ -256,6 +257,8 @@ class VlmSettings(JudgeSettings):
     """Time limit of one request, including queue and retries."""
     max_concurrent_requests: PositiveInt = VLM_MAX_CONCURRENT_REQUESTS
     """Maximum concurrent requests to the endpoint. Others wait."""
+    max_tokens: PositiveInt = VLM_MAX_TOKENS
+    """Maximum tokens of a reply. A model that thinks needs several thousand."""
 
 
 class LogSettings(SettingsGroup):

@@ -33,7 +33,11 @@ from sightline.tools.answers.claim_verification import (
 )
 from sightline.tools.answers.confidence import Features, compute_features, load_calibration
 from sightline.tools.answers.text_matching import contains_phrase, normalize
-from sightline.tools.vlm.vision_language_model import Reply, VisionLanguageModel
+from sightline.tools.vlm.vision_language_model import (
+    Reply,
+    RequestTooLargeError,
+    VisionLanguageModel,
+)
 
 _NOT_SHOWN_HINT: Final = (
     "None of the evidence shows it. Name images that do in `assets`, or say in `about` what to "
@@ -96,7 +100,7 @@ async def answer(
     with timer.stage("check"):
         claims = await verify_claims(draft.claims, context)
     features = compute_features(draft, reply, claims, evidence)
-    status, missing = _status(draft, claims)
+    status, missing = _status(draft, reply, claims)
     calibration = load_calibration(model.model)
     notes += injection_notes(evidence)
     if model.profile.note:
@@ -122,22 +126,35 @@ async def answer(
 async def _ask(
     request: AnswerRequest, evidence: Sequence[Evidence], context: CheckContext
 ) -> tuple[Draft, Reply, list[str]]:
-    """Return the draft, reply and notes. Retries once if the draft is invalid."""
+    """Return the draft, reply and notes. Retries once if the draft is invalid.
+
+    The model gets fewer images if it refuses the request as too large.
+    """
     model = context.model
     profile = model.profile
+    shown = evidence
 
     async def ask(problems: Sequence[str] = ()) -> tuple[Draft, Reply]:
-        reply = await model.ask(
-            question_request(
-                profile,
-                request.question,
-                evidence,
-                about=request.about,
-                problems=problems,
-                deadline_seconds=request.seconds_left(),
-            )
-        )
-        return parse_reply(reply, profile, evidence), reply
+        nonlocal shown
+        while True:
+            try:
+                reply = await model.ask(
+                    question_request(
+                        profile,
+                        request.question,
+                        shown,
+                        about=request.about,
+                        problems=problems,
+                        deadline_seconds=request.seconds_left(),
+                    )
+                )
+            except RequestTooLargeError as error:
+                fewer = _with_fewer_images(shown, error.max_images)
+                if fewer is None:
+                    raise
+                shown = fewer
+            else:
+                return parse_reply(reply, profile, shown), reply
 
     draft, reply = await ask()
     problems = [
@@ -149,17 +166,52 @@ async def _ask(
         problems = ["the reply was not the JSON object that was asked for"]
     # The built-in model writes one format only: it would repeat the same answer.
     if not problems or profile.answer_format == "cited":
-        return draft, reply, []
+        return draft, reply, _omission_notes(evidence, shown)
     second_draft, second_reply = await ask(problems)
+    notes = _omission_notes(evidence, shown)
     if not second_draft.readable:
-        return draft, reply, ["a second try at the answer could not be read"]
-    return second_draft, second_reply, ["the answer was repaired once"]
+        return draft, reply, ["a second try at the answer could not be read", *notes]
+    return second_draft, second_reply, ["the answer was repaired once", *notes]
 
 
-def _status(draft: Draft, claims: Sequence[VerifiedClaim]) -> tuple[AnswerStatus, str | None]:
+def _with_fewer_images(
+    evidence: Sequence[Evidence], max_images: int | None
+) -> list[Evidence] | None:
+    """Return the evidence with the best images, None if there are no fewer.
+
+    Without a known maximum half of them are left out. All texts stay.
+    """
+    images = [item for item in evidence if isinstance(item, ImageEvidence)]
+    keep = len(images) // 2 if max_images is None else max_images
+    if keep >= len(images) or (keep == 0 and max_images is None):
+        return None
+    left_out = {item.number for item in images[keep:]}
+    return [item for item in evidence if item.number not in left_out]
+
+
+def _omission_notes(evidence: Sequence[Evidence], shown: Sequence[Evidence]) -> list[str]:
+    """Return a note that names the images that the model did not get."""
+    numbers = {item.number for item in shown}
+    left_out = [f"[{item.number}]" for item in evidence if item.number not in numbers]
+    if not left_out:
+        return []
+    count = sum(isinstance(item, ImageEvidence) for item in shown)
+    note = (
+        f"the model server refused more than {count} image{'' if count == 1 else 's'} in one "
+        f"request, so the model did not see {', '.join(left_out)}: ask about them in `assets`"
+    )
+    return [note]
+
+
+def _status(
+    draft: Draft, reply: Reply, claims: Sequence[VerifiedClaim]
+) -> tuple[AnswerStatus, str | None]:
     """Return the status, and what is missing if there is no answer."""
     if not draft.readable:
-        return "unreadable", f"The model's reply could not be read: {draft.raw[:200]!r}"
+        cut = (
+            " It was cut off: raise SIGHTLINE_VLM__MAX_TOKENS." if reply.finish == "length" else ""
+        )
+        return "unreadable", f"The model's reply could not be read: {draft.raw[:200]!r}.{cut}"
     if not draft.shown:
         status: AnswerStatus = "ambiguous" if draft.interpretations else "not_shown"
         return status, draft.missing or _NOT_SHOWN_HINT

@@ -198,7 +198,9 @@ def _number(
             continue
         origin = ""
         if name_ocr_image and isinstance(item, OcrEvidence):
-            origin = f", text read on picture {places[item.image_evidence.number]}"
+            picture = places.get(item.image_evidence.number)
+            which = "another picture" if picture is None else f"picture {picture}"
+            origin = f", text read on {which}"
         parts += [TrustedText(f"Passage {place}{origin}: "), format_text(item), TrustedText("\n")]
     return parts
 

@@ -32,6 +32,7 @@ _JSON: Final = (
     '"{key}": {corners} and "label". Answer [] if there is none.'
 )
 _JSON_XY: Final = _JSON.format(key="bbox_2d", corners="[x1, y1, x2, y2]")
+_JSON_UNIT: Final = _JSON.format(key="bbox_2d", corners="[x1, y1, x2, y2] as decimals from 0 to 1")
 _JSON_YX: Final = _JSON.format(key="box_2d", corners="[y1, x1, y2, x2]")
 
 _THOUSAND: Final = BoxFormat(extent=1000)
@@ -90,14 +91,16 @@ FAMILIES: Final = (
     ),
     _json_list(
         "qwen3-vl",
-        r"qwen[-_]?3(\.\d)?[-_]?(vl|omni)",
+        # Every Qwen from 3.5 on sees images.
+        r"qwen[-_]?3(\.\d)?[-_]?(vl|omni)|qwen[-_]?3\.[5-9]|qwen[4-9](?!\d)",
         _QWEN3,
         box_format=_THOUSAND,
         locate_template=_JSON_XY,
     ),
     _json_list(
         "qwen2.5-vl",
-        r"qwen[-_]?2\.5[-_]?(vl|omni)",
+        # MiMo-VL has the same encoder.
+        r"qwen[-_]?2\.5[-_]?(vl|omni)|mimo[-_]?vl",
         _QWEN,
         box_format=BoxFormat(extent=None),
         locate_template=_JSON_XY,
@@ -117,11 +120,28 @@ FAMILIES: Final = (
     ),
     _tokens(
         "internvl",
-        r"intern[-_]?vl|internvl",
+        r"intern[-_]?(vl|s1)",
         _LARGE,
         max_images=8,
         box_format=_LABELED(template="<ref>{label}</ref><box>[[{0},{1},{2},{3}]]</box>"),
         locate_template=_SENTENCE.replace("{phrase}.", "<ref>{phrase}</ref>"),
+    ),
+    _tokens(
+        "minicpm-v",
+        r"minicpm[-_]?[vo]",
+        _LARGE,
+        max_images=8,
+        # Numbers without brackets (github.com/OpenBMB/MiniCPM-V/issues/982).
+        box_format=_LABELED(template="<ref>{label}</ref><box>{0} {1} {2} {3}</box>"),
+        locate_template=_SENTENCE.replace("{phrase}.", "<ref>{phrase}</ref>"),
+    ),
+    # Shares of the image (github.com/MoonshotAI/Kimi-VL/issues/56).
+    _json_list(
+        "kimi-vl",
+        r"kimi[-_]?vl",
+        _LARGE,
+        box_format=BoxFormat(extent=1.0, decimals=3),
+        locate_template=_JSON_UNIT,
     ),
     # x = round(x_pixel / width * 1000), as in the official tools.
     _json_list(

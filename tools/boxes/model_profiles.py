@@ -16,7 +16,7 @@ AnswerFormat = Literal["json", "cited"]
 
 #: How the numbers of a box are written.
 Notation = Literal[
-    "brackets",  # [x, y, x, y], (x, y), (x, y), JSON, or inside <box> or <|det|>
+    "brackets",  # [x, y, x, y], (x, y), (x, y), JSON, inside <box> or <|det|>, <box>x y x y</box>
     "paligemma",  # <loc0000> four times, then the label
     "florence",  # the label, then <loc_0> four times
     "kosmos",  # two <patch_index_0000>, cells of a grid

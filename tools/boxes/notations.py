@@ -66,15 +66,20 @@ _CORNERS: Final = (
 
 _N: Final = r"[-+]?(?:\d{1,9}(?:\.\d{0,12})?|\.\d{1,12})"
 _GAP: Final = r"\s{0,8},\s{0,8}"
+_BLANK: Final = r"[\s,]{1,8}"
 _GROUP: Final = re.compile(
     rf"""
       (?:<\|ref\|>|<\|object_ref_start\|>|<ref>)(?P<ref>[^<]{{0,{LABEL_CHARS}}})
     | [\[(]\s{{0,8}}(?P<a>{_N}){_GAP}(?P<b>{_N}){_GAP}(?P<c>{_N}){_GAP}(?P<d>{_N})\s{{0,8}}[\])]
     | [(\[]\s{{0,8}}(?P<e>{_N}){_GAP}(?P<f>{_N})\s{{0,8}}[)\]]\s{{0,8}},?\s{{0,8}}
       [(\[]\s{{0,8}}(?P<g>{_N}){_GAP}(?P<h>{_N})\s{{0,8}}[)\]]
+    | <box>\s{{0,8}}(?P<i>{_N}){_BLANK}(?P<j>{_N}){_BLANK}(?P<k>{_N}){_BLANK}(?P<l>{_N})
+      \s{{0,8}}</?box>
     """,
     re.VERBOSE,
 )
+#: What remains of ``<box>1 2 3 4</box>`` after a server removed special tokens.
+_BARE: Final = re.compile(rf"\s*({_N}){_BLANK}({_N}){_BLANK}({_N}){_BLANK}({_N})\s*")
 _TOKEN: Final = re.compile(r"<[^<>]{1,40}>")
 _OPEN_END: Final = re.compile(r"[\[(][\d\s.,+-]{0,120}$")
 #: Characters between a label and its numbers after a server removed special tokens.
@@ -86,7 +91,12 @@ def _brackets(text: str, box_format: BoxFormat) -> ParsedNotation:
         parsed = _json(text)
         if parsed.items or parsed.is_empty:
             return parsed
-    items = tuple(_bracketed(text, box_format))
+    bare = _BARE.fullmatch(text)
+    items = (
+        tuple(_bracketed(text, box_format))
+        if bare is None
+        else (LabeledNumbers("", _four(bare.groups())),)
+    )
     # The pattern is tried once, from the last opening bracket.
     last = max(text.rfind("["), text.rfind("("))
     cut = last >= 0 and _OPEN_END.match(text, last) is not None
@@ -100,14 +110,14 @@ def _bracketed(text: str, box_format: BoxFormat) -> Iterator[LabeledNumbers]:
         if match["ref"] is not None:
             label, after = match["ref"].strip(), match.end()
             continue
-        four = match.group(*("abcd" if match["a"] is not None else "efgh"))
+        groups = next(names for names in ("abcd", "efgh", "ijkl") if match[names[0]] is not None)
         if box_format.label_before:
             between = text[max(after, match.start() - LABEL_CHARS) : match.start()]
             words = _TOKEN.sub(" ", between).strip(_BETWEEN)
             if words:
                 label = words.splitlines()[-1].strip(_BETWEEN)
         after = match.end()
-        yield LabeledNumbers(label, _four(four))
+        yield LabeledNumbers(label, _four(match.group(*groups)))
 
 
 def _json(text: str) -> ParsedNotation:

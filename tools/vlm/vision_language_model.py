@@ -6,6 +6,7 @@ ModelError (sightline.storage.errors)
 ├── ModelTimeoutError        the deadline passed; names the stage
 ├── ModelReplyError          the reply cannot be used
 └── ModelRefusedError        the request was refused; do not retry
+    ├── RequestTooLargeError it has more images or tokens than the model takes
     └── UnknownModelError    the endpoint has no such model
 
 Messages are for callers. ``details`` are for the operator: the address and text of the server.
@@ -34,6 +35,10 @@ Part = str | TrustedText | Image.Image | EncodedImage
 Finish = Literal["stop", "length", "other"]
 
 
+#: What may stand before or after a choice in its token.
+_MARKS = " \t\r\n*_`\"'.,:"
+
+
 class ModelTimeoutError(ModelError):
     """The deadline passed before the reply."""
 
@@ -44,6 +49,17 @@ class ModelReplyError(ModelError):
 
 class ModelRefusedError(ModelError):
     """The server refused the request."""
+
+
+class RequestTooLargeError(ModelRefusedError):
+    """The request has more images or tokens than the model takes.
+
+    ``max_images`` is the number of images that the server allows, None if it named none.
+    """
+
+    def __init__(self, message: str, *, details: str, max_images: int | None = None) -> None:
+        super().__init__(message, details=details)
+        self.max_images = max_images
 
 
 class UnknownModelError(ModelRefusedError):
@@ -96,12 +112,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The reply of the model.
+    """The reply of the model, without the draft of a thinking model.
 
     ``data`` is the JSON value in ``text`` if a schema was requested, not validated against it;
     ``data_repaired`` means that it was malformed. ``choice`` is the requested choice that ``text``
-    names. ``tokens`` is None without log-probabilities. ``placements`` gives, for each image in
-    order, its place in the image that was sent.
+    names. ``tokens`` are those of the answer, from its choice on; None without log-probabilities.
+    ``placements`` gives, for each image in order, its place in the image that was sent.
     """
 
     text: str
@@ -141,13 +157,13 @@ def choice_probabilities(reply: Reply, options: Sequence[str]) -> dict[str, floa
     likely of them, its upper bound. None without log-probabilities, or if no token begins exactly
     one option.
     """
-    first = next((token for token in reply.tokens or () if token.text.strip()), None)
+    first = next((token for token in reply.tokens or () if token.text.strip(_MARKS)), None)
     if first is None:
         return None
     alternatives = dict(first.alternatives) | {first.text: first.log_probability}
     probabilities: dict[str, float] = {}
     for text, log_probability in alternatives.items():
-        start = text.strip().casefold()
+        start = text.strip(_MARKS).casefold()
         matches = [option for option in options if start and option.casefold().startswith(start)]
         if len(matches) == 1:
             probability = math.exp(min(log_probability, 0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,21 @@ class SentImage:
 
     url: str
     placement: Placement
+
+
+def prepare_request(
+    request: Request, endpoint: VlmEndpoint
+) -> tuple[Sequence[str | SentImage], dict[str, JsonValue], bytes | None]:
+    """Return the prepared parts, the body and the cache key of a greedy request.
+
+    Uses CPU time: run it in a thread. Raises MediaError for bytes that are not an image.
+    """
+    parts = prepare_parts(request.parts, endpoint.profile)
+    body = build_chat_request(request, parts, endpoint)
+    if request.temperature != 0.0 or endpoint.max_cached_responses == 0:
+        return parts, body, None
+    text = json.dumps([endpoint.api_url, body], sort_keys=True, separators=(",", ":"))
+    return parts, body, hashlib.sha256(text.encode()).digest()
 
 
 def prepare_parts(parts: Sequence[Part], profile: Profile) -> list[str | SentImage]:

@@ -3,31 +3,61 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 from pydantic_core import from_json
 
+from sightline.server.models.vision_language.reply_text import (
+    AnswerText,
+    find_answer,
+    is_answer,
+)
 from sightline.storage.errors import shown
-from sightline.tools.boxes import tolerant_json
 from sightline.tools.vlm.vision_language_model import Finish, ModelReplyError, Token, Usage
 
 _MAX_TOKENS = 100_000
 _MAX_ALTERNATIVES = 20
-_WORD_CHARACTER = re.compile(r"[0-9A-Za-z]")
-_PUNCTUATION = " \t\r\n.,;:!?\"'`*()[]。，！？：；“”"
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The used fields of a chat completion."""
+    """The used fields of a chat completion. ``tokens`` are those of the whole text."""
 
-    text: str
+    answer: AnswerText
     finish: Finish
     tokens: tuple[Token, ...] | None
     usage: Usage | None
+
+    @property
+    def text(self) -> str:
+        """Return the answer without draft and marks."""
+        return self.answer.text
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Return whether the model used its reply or all tokens for a draft."""
+        return not self.text and (self.answer.has_draft or self.finish == "length")
+
+    def tokens_from(self, offset: int) -> tuple[Token, ...] | None:
+        """Return the tokens from a place in the text on; None if they cannot be found.
+
+        A server may give the tokens of a draft that it has removed from the text.
+        """
+        if self.tokens is None:
+            return None
+        written = "".join(token.text for token in self.tokens)
+        start = written.rfind(self.answer.content)
+        if start < 0 or not self.answer.content:
+            return None if self.answer.has_draft else self.tokens
+        start += offset
+        end = 0
+        for number, token in enumerate(self.tokens):
+            end += len(token.text)
+            if end > start:
+                return self.tokens[number:]
+        return ()
 
 
 def parse_completion(data: bytes) -> Completion:
@@ -47,9 +77,10 @@ def parse_completion(data: bytes) -> Completion:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise _invalid("no message", data)
+    finish = _parse_finish(choice.get("finish_reason"))
     return Completion(
-        _parse_text(message.get("content"), data),
-        _parse_finish(choice.get("finish_reason")),
+        _parse_answer(message, finish, data),
+        finish,
         _parse_tokens(choice.get("logprobs")),
         _parse_usage(body.get("usage")),
     )
@@ -76,30 +107,6 @@ def parse_error_message(data: bytes) -> str:
     return shown(" ".join(error.split())) if isinstance(error, str) else shown(error)
 
 
-def parse_answer_json(text: str) -> tuple[JsonValue, bool]:
-    """Return the JSON value of an answer and whether it was repaired."""
-    try:
-        value: JsonValue = from_json(text, allow_inf_nan=False)
-    except (ValueError, TypeError):  # TypeError: half a surrogate pair
-        documents = tolerant_json.documents(text)
-        # Choose the largest: a model may write "[1]" before the actual answer.
-        best = max(documents, key=lambda document: _size(document.value), default=None)
-        return (None, False) if best is None else (_floats_to_ints(best.value), True)
-    return value, False
-
-
-def parse_choice(text: str, choices: Sequence[str]) -> str | None:
-    """Return the one choice that is the whole answer or its first word, else ``None``."""
-    answer = text.strip(_PUNCTUATION).casefold()
-    # A letter or digit after the choice continues the word: "no" is not the answer in "nothing".
-    matches = [choice for choice in choices if answer == choice.casefold()][:1] or [
-        choice
-        for choice in choices
-        if answer.startswith(choice.casefold()) and not _WORD_CHARACTER.match(answer, len(choice))
-    ]
-    return matches[0] if len(matches) == 1 else None
-
-
 def _parse_object(data: bytes) -> dict[str, JsonValue]:
     try:
         body = from_json(data)
@@ -110,11 +117,29 @@ def _parse_object(data: bytes) -> dict[str, JsonValue]:
     return body
 
 
+def _parse_answer(message: Mapping[str, JsonValue], finish: Finish, data: bytes) -> AnswerText:
+    """Return the answer; a draft may be in the text or in a field of its own."""
+    answer = find_answer(_parse_text(message.get("content"), data))
+    drafts = (message.get(name) for name in ("reasoning_content", "reasoning"))
+    draft = next((each for each in drafts if isinstance(each, str) and each.strip()), None)
+    if draft is None:
+        return answer
+    if not answer.text.strip() and finish == "stop":
+        moved = find_answer(draft.replace("\x00", ""))
+        if moved.has_draft or is_answer(moved.content):
+            return moved
+    return replace(answer, has_draft=True)
+
+
 def _parse_text(content: JsonValue, data: bytes) -> str:
     if content is None:
         return ""
     if isinstance(content, list):  # some servers answer in parts
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        parts = [
+            part.get("text")
+            for part in content
+            if isinstance(part, dict) and part.get("type") not in ("thinking", "reasoning")
+        ]
         content = "".join(part for part in parts if isinstance(part, str))
     if not isinstance(content, str):
         raise _invalid("no text", data)
@@ -173,22 +198,3 @@ def _invalid(missing: str, data: bytes) -> ModelReplyError:
 
 def _excerpt(data: bytes) -> str:
     return shown(data[:200].decode("utf-8", "replace"))
-
-
-def _size(value: tolerant_json.Value) -> int:
-    if isinstance(value, list):
-        return 1 + sum(map(_size, value))
-    if isinstance(value, dict):
-        return 1 + sum(map(_size, value.values())) + len(value)
-    return 1
-
-
-def _floats_to_ints(value: tolerant_json.Value) -> JsonValue:
-    """Convert whole numbers to integers, as a strict JSON parser returns them."""
-    if isinstance(value, list):
-        return [_floats_to_ints(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _floats_to_ints(item) for key, item in value.items()}
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    return value

@@ -16,7 +16,10 @@ from http import HTTPStatus
 import httpx
 from pydantic import JsonValue
 
-from sightline.server.models.vision_language.circuit_breaker import parse_retry_after
+from sightline.server.models.vision_language.circuit_breaker import (
+    CircuitOpenError,
+    parse_retry_after,
+)
 from sightline.server.models.vision_language.response_parser import parse_error_message
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.errors import (
@@ -26,10 +29,26 @@ from sightline.storage.errors import (
     describe,
 )
 from sightline.storage.tracing import inject_trace_context
-from sightline.tools.vlm.vision_language_model import ModelRefusedError, ModelReplyError
+from sightline.tools.vlm.vision_language_model import (
+    ModelRefusedError,
+    ModelReplyError,
+    ModelTimeoutError,
+    RequestTooLargeError,
+)
 
 _MAX_ERROR_BYTES = 64_000
-_TOO_LONG = re.compile(r"context length|context window|too long|too many tokens", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context[ _]?(?:length|window|size)|too long|too many tokens|token count exceeds"
+    r"|maximum model length|`inputs` tokens",
+    re.IGNORECASE,
+)
+_TOO_MANY_IMAGES = re.compile(
+    r"at most (?P<most>\d{1,4}) (?:image|picture|multimodal)"
+    r"|(?P<one>(?:only|at most) (?:one|a single) image|multiple images (?:are )?not supported)"
+    r"|too many images|number of (?:input )?images?\b.{0,40}(?:exceed|greater|limit)"
+    r"|images?\b.{0,40}(?:exceed|more than) the (?:maximum|limit)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(eq=False)
@@ -51,6 +70,23 @@ class EndpointError(Exception):
 
     def __str__(self) -> str:
         return describe(self.error)
+
+
+def is_connection_failure(error: BaseException) -> bool | None:
+    """Return whether no connection was possible, ``None`` if that is unknown."""
+    if not isinstance(error, EndpointError):
+        return None
+    # With a status, the endpoint has answered.
+    return error.unreachable or (None if error.status is None else False)
+
+
+def is_caller_failure(error: BaseException) -> bool | None:
+    """Return whether the request failed, ``None`` if it did not reach the model."""
+    if isinstance(error, EndpointError):
+        return None if error.unreachable else error.unhealthy
+    if isinstance(error, asyncio.CancelledError | CircuitOpenError):
+        return None
+    return isinstance(error, ModelTimeoutError | ModelReplyError)
 
 
 class HttpTransport:
@@ -162,10 +198,14 @@ def _error_of_status(status: int, message: str, details: str) -> tuple[ModelErro
         return ModelUnavailableError(
             f"The vision-language model failed {shown}", details=details
         ), True
+    if (images := _TOO_MANY_IMAGES.search(message[:2000])) is not None:
+        most = int(images["most"]) if images["most"] else 1 if images["one"] else None
+        text = f"The request has too many images for the vision-language model {shown}"
+        return RequestTooLargeError(text, details=details, max_images=most), False
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or _TOO_LONG.search(message[:2000]):
         text = f"The request is too long for the vision-language model {shown}"
-    else:
-        text = f"The vision-language model refused the request {shown}"
+        return RequestTooLargeError(text, details=details), False
+    text = f"The vision-language model refused the request {shown}"
     return ModelRefusedError(text, details=details), False
 
 

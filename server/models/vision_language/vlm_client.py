@@ -7,12 +7,10 @@ share of the concurrent requests, and messages without the endpoint's address an
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,19 +26,22 @@ from sightline.server.models.vision_language.circuit_breaker import (
     CircuitState,
     retry_delay_seconds,
 )
+from sightline.server.models.vision_language.reply_text import parse_answer_json, parse_choice
 from sightline.server.models.vision_language.request_builder import (
     SentImage,
-    build_chat_request,
-    prepare_parts,
+    prepare_request,
 )
 from sightline.server.models.vision_language.response_parser import (
     Completion,
-    parse_answer_json,
-    parse_choice,
     parse_completion,
     parse_models,
 )
-from sightline.server.models.vision_language.transport import EndpointError, HttpTransport
+from sightline.server.models.vision_language.transport import (
+    EndpointError,
+    HttpTransport,
+    is_caller_failure,
+    is_connection_failure,
+)
 from sightline.server.models.vision_language.unsupported_params import UnsupportedParams
 from sightline.server.models.vision_language.vlm_endpoint import VlmEndpoint
 from sightline.storage.errors import (
@@ -58,6 +59,7 @@ from sightline.tools.vlm.vision_language_model import (
     ModelTimeoutError,
     Reply,
     Request,
+    RequestTooLargeError,
     UnknownModelError,
 )
 
@@ -85,16 +87,17 @@ class VlmCallStats:
     answer_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _CallerState:
     """What the client has learned from the requests of one caller.
 
     A request may contain any text, and a server may repeat it in its error. So not even unsupported
-    parameters are learned from others.
+    parameters are learned from others. ``thinks``: the model writes a draft before a short answer.
     """
 
     circuit: CircuitBreaker
     unsupported: UnsupportedParams
+    thinks: bool = False
 
 
 class _Call:
@@ -245,15 +248,19 @@ class VlmClient:
                 f"at most {self.profile.max_images}."
             )
         async with call.stage("while encoding its images"):
-            parts, body, key = await asyncio.to_thread(_prepare, request, self._endpoint)
+            parts, body, key = await asyncio.to_thread(prepare_request, request, self._endpoint)
         completion = self._responses.get(key) if key is not None else None
         cached = completion is not None
         if completion is None:
-            completion = await self._complete(call, body)
+            completion = await self._complete_answer(call, body)
             if key is not None:
                 self._responses.set(key, completion)
-        text = completion.text
+        text, start = completion.text, completion.answer.start
         data, repaired = parse_answer_json(text) if request.schema is not None else (None, False)
+        choice = None
+        if request.choices:
+            found = parse_choice(completion.answer.content[start:], request.choices)
+            choice, start = (found[0], start + found[1]) if found is not None else (None, start)
         return Reply(
             text=text,
             finish=completion.finish,
@@ -262,11 +269,35 @@ class VlmClient:
             placements=tuple(part.placement for part in parts if isinstance(part, SentImage)),
             data=data,
             data_repaired=repaired,
-            choice=parse_choice(text, request.choices) if request.choices else None,
-            tokens=completion.tokens,
+            choice=choice,
+            tokens=completion.tokens_from(start),
             usage=completion.usage,
             cached=cached,
         )
+
+    async def _complete_answer(self, call: _Call, body: dict[str, JsonValue]) -> Completion:
+        """Send the request until the model gets beyond its draft.
+
+        Raises ModelReplyError if it does not. A model that thinks needs more tokens for a short
+        answer.
+        """
+        state, most = self._caller_state(), self._endpoint.max_tokens
+        allowed = call.request.max_tokens or most
+        if state.thinks and allowed < most:
+            body, allowed = body | {"max_tokens": most}, most
+        completion = await self._complete(call, body)
+        if completion.is_unfinished and allowed < most:
+            state.thinks = True
+            body, allowed = body | {"max_tokens": most}, most
+            completion = await self._complete(call, body)
+        if completion.is_unfinished:
+            reason = f"all {allowed} tokens" if completion.finish == "length" else "its reply"
+            raise ModelReplyError(
+                f"The model {self.model} gave no answer: it used {reason} for thinking. Raise "
+                "SIGHTLINE_VLM__MAX_TOKENS, or turn thinking off in the model server (vLLM: "
+                "--default-chat-template-kwargs '{\"enable_thinking\": false}')."
+            )
+        return completion
 
     async def _complete(self, call: _Call, body: dict[str, JsonValue]) -> Completion:
         """Send the request; retry within the retry limit and the deadline."""
@@ -278,6 +309,8 @@ class VlmClient:
             try:
                 return await self._send(call, sent)
             except EndpointError as failure:
+                if isinstance(failure.error, RequestTooLargeError):
+                    raise failure.error from failure
                 if failure.status in (400, 422):
                     field = unsupported.record_rejection(sent, failure.message)
                     if field is not None:
@@ -303,8 +336,8 @@ class VlmClient:
                 await slot.enter_async_context(self._slots.hold(current_caller()))
             try:
                 with (
-                    self._connection_circuit.request(_is_connection_failure),
-                    circuit.request(_is_caller_failure),
+                    self._connection_circuit.request(is_connection_failure),
+                    circuit.request(is_caller_failure),
                 ):
                     async with call.stage("while the model was answering"):
                         call.requests += 1
@@ -343,35 +376,6 @@ class VlmClient:
                     details=f"{self._endpoint.shown}; the address usually ends in /v1",
                 ) from failure
             raise failure.error from failure
-
-
-def _is_connection_failure(error: BaseException) -> bool | None:
-    """Return whether no connection was possible, ``None`` if that is unknown."""
-    if not isinstance(error, EndpointError):
-        return None
-    # With a status, the endpoint has answered.
-    return error.unreachable or (None if error.status is None else False)
-
-
-def _is_caller_failure(error: BaseException) -> bool | None:
-    """Return whether the request failed, ``None`` if it did not reach the model."""
-    if isinstance(error, EndpointError):
-        return None if error.unreachable else error.unhealthy
-    if isinstance(error, asyncio.CancelledError | CircuitOpenError):
-        return None
-    return isinstance(error, ModelTimeoutError | ModelReplyError)
-
-
-def _prepare(
-    request: Request, endpoint: VlmEndpoint
-) -> tuple[Sequence[str | SentImage], dict[str, JsonValue], bytes | None]:
-    """Return the prepared parts, the body and the cache key of a greedy request."""
-    parts = prepare_parts(request.parts, endpoint.profile)
-    body = build_chat_request(request, parts, endpoint)
-    if request.temperature != 0.0 or endpoint.max_cached_responses == 0:
-        return parts, body, None
-    text = json.dumps([endpoint.api_url, body], sort_keys=True, separators=(",", ":"))
-    return parts, body, hashlib.sha256(text.encode()).digest()
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from sightline.server.config import variable
 from sightline.server.config.settings import (
     VLM_MAX_CONCURRENT_REQUESTS,
+    VLM_MAX_TOKENS,
     VLM_TIMEOUT_SECONDS,
     JudgeSettings,
     VlmSettings,
@@ -36,7 +37,7 @@ class VlmEndpoint:
     max_concurrent_requests: int = VLM_MAX_CONCURRENT_REQUESTS
     connect_timeout_seconds: float = 5.0
     max_retries: int = 3
-    max_tokens: int = 512
+    max_tokens: int = VLM_MAX_TOKENS
     max_response_bytes: int = 2_000_000
     max_cached_responses: int = 256
     circuit_max_failures: int = 5
@@ -81,6 +82,7 @@ class VlmEndpoint:
             api_key=group.api_key,
             timeout_seconds=limits.timeout_seconds,
             max_concurrent_requests=limits.max_concurrent_requests,
+            max_tokens=limits.max_tokens,
         )
 
     @property

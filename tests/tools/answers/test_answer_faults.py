@@ -108,6 +108,8 @@ async def test_sixteen_questions_at_once_are_all_answered_and_leave_no_connectio
         (rejects(429, "busy"), "no_model", "busy"),
         (rejects(500, "engine died"), "no_model", "engine died"),
         (says(""), "unreadable", "could not be read"),
+        (says("<think>It may be", finish_reason="length"), "no_model", "VLM__MAX_TOKENS"),
+        (says('{"ans', finish_reason="length"), "unreadable", "VLM__MAX_TOKENS"),
         # Half of an answer is read, and not given: the claims were cut off.
         (says('{"answer": "gar'), "not_shown", "it made none that cites evidence"),
         (says("I would say garlic."), "unreadable", "could not be read"),
@@ -132,6 +134,40 @@ async def test_each_fault_has_its_own_outcome_with_the_evidence_and_the_next_que
         endpoint.default_behavior = good
         assert (await ask(tools))["status"] == "answered"
     await endpoint.quiet.wait()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "counts"),
+    [
+        ("At most 1 image(s) may be provided in one prompt.", [3, 1]),
+        ("This model's maximum context length is 4096 tokens.", [3, 1]),
+    ],
+)
+async def test_a_request_with_too_many_images_is_tried_again_with_fewer(
+    environment: ToolEnvironment,
+    endpoint: FakeVlmServer,
+    url: str,
+    refusal: str,
+    counts: list[int],
+) -> None:
+    def images(body: dict[str, Any]) -> int:
+        return json.dumps(body).count('"image_url": {')
+
+    async def takes_one(
+        server: FakeVlmServer, body: dict[str, Any], receive: Receive, send: Send
+    ) -> None:
+        await (good if images(body) <= 1 else rejects(400, refusal))(server, body, receive, send)
+
+    endpoint.default_behavior = takes_one
+    async with asked(environment, url) as tools:
+        ids = await tools.ids()
+        others = [ids[name] for name in sorted(ids) if name != GARLIC][:2]
+        result = await tools.call(
+            "answer_question", question="What is it?", assets=[ids[GARLIC], *others]
+        )
+    assert [images(body) for body in endpoint.questions[:2]] == counts
+    assert (result["status"], result["answer"]) == ("answered", "garlic")
+    assert any("the model did not see [2], [3]" in note for note in result["notes"])
 
 
 @pytest.mark.parametrize("box", [[9000, 9000, 9900, 9900], [1, 2], "left", [0, 0, 0, 0]])

@@ -72,6 +72,45 @@ def test_qwen3_vl_writes_thousandths_in_json() -> None:
     assert one(text, "Qwen/Qwen3-VL-8B-Instruct") == ("car", pytest.approx((0.1, 0.2, 0.3, 0.4)))
 
 
+def test_qwen35_and_later_write_thousandths_without_vl_in_their_names() -> None:
+    text = '[{"bbox_2d": [100, 200, 300, 400], "label": "car"}]'
+    for model in ("Qwen/Qwen3.5-35B-A3B", "qwen3.6:9b", "Qwen/Qwen4-8B-Instruct"):
+        assert one(text, model) == ("car", pytest.approx((0.1, 0.2, 0.3, 0.4)))
+
+
+def test_kimi_vl_writes_shares_of_the_image() -> None:
+    # github.com/MoonshotAI/Kimi-VL/issues/56
+    text = '{"bbox_2d": [0.280, 0.500, 0.520, 0.700], "label": "van"}'
+    assert one(text, "moonshotai/Kimi-VL-A3B-Thinking-2506") == (
+        "van",
+        pytest.approx((0.28, 0.5, 0.52, 0.7)),
+    )
+
+
+def test_minicpm_v_writes_numbers_without_brackets_by_thousandths() -> None:
+    # github.com/OpenBMB/MiniCPM-V/issues/982
+    box = pytest.approx((0.1, 0.2, 0.3, 0.4))
+    for model in ("openbmb/MiniCPM-V-4_5", "openbmb/MiniCPM-o-2_6"):
+        assert one("<ref>book</ref><box>100 200 300 400</box>", model) == ("book", box)
+    assert one("<box> 100 200 300 400 </box>", "minicpm-v")[1] == box
+    assert one("<box>100 200 300 400<box>", "minicpm-v")[1] == box
+    assert one("100 200 300 400", "minicpm-v")[1] == box  # the server removed the tokens
+    two = read("<box>100 200 300 400</box>\n<box>500 200 600 400</box>", "minicpm-v")
+    assert len(two.boxes) == 2
+
+
+def test_mimo_vl_writes_pixels_of_the_resized_image() -> None:
+    # Its encoder is that of Qwen2.5-VL: 1000 x 500 becomes 1008 x 504.
+    text = '```json\n[{"bbox_2d": [252, 126, 504, 252], "label": "car"}]\n```'
+    assert one(text, "XiaomiMiMo/MiMo-VL-7B-RL-2508")[1] == pytest.approx((0.25, 0.25, 0.5, 0.5))
+
+
+def test_intern_s1_writes_as_internvl_does() -> None:
+    text = "<ref>car</ref><box>[[100, 200, 300, 400]]</box>"
+    for model in ("internlm/Intern-S1", "internlm/Intern-S1-mini"):
+        assert one(text, model) == ("car", pytest.approx((0.1, 0.2, 0.3, 0.4)))
+
+
 def test_glm_v_writes_thousandths_bare_or_in_json() -> None:
     # x = round(x_pixel / width * 1000)
     bare = "The car is at <|begin_of_box|>[[100,200,300,400]]<|end_of_box|>."

@@ -7,11 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.server.models.vision_language.response_parser import (
-    parse_answer_json,
-    parse_completion,
-    parse_models,
-)
+from sightline.server.models.vision_language.reply_text import parse_answer_json
+from sightline.server.models.vision_language.response_parser import parse_completion, parse_models
 from sightline.tools.vlm.vision_language_model import (
     ModelReplyError,
     Reply,
@@ -56,10 +53,10 @@ def test_text_parts_are_joined_and_nul_is_removed() -> None:
     assert (parsed.text, parsed.finish, parsed.usage) == ("ab", "other", None)
 
 
-def test_an_answer_without_text_is_empty() -> None:
+def test_an_answer_without_text_is_empty_and_unfinished() -> None:
     body = {"choices": [{"message": {"content": None}, "finish_reason": "length"}]}
     parsed = parse_completion(json.dumps(body).encode())
-    assert (parsed.text, parsed.finish) == ("", "length")
+    assert (parsed.text, parsed.finish, parsed.is_unfinished) == ("", "length", True)
 
 
 @pytest.mark.parametrize(
