@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sightline.server.models.vision_language.reply_text import parse_answer_json, parse_choice
 from sightline.server.models.vision_language.response_parser import (
@@ -18,16 +19,20 @@ from sightline.server.models.vision_language.response_parser import (
     parse_models,
 )
 from sightline.storage.errors import InvalidArgumentError, MediaError, ModelError
-from sightline.storage.ingest.decode.capture_time import (
-    from_exif,
-    from_filename,
-    from_text,
-    from_video,
-)
 from sightline.storage.ingest.decode.worker.media.subtitles import join_sentences, parse_subtitles
 from sightline.storage.ingest.decode.worker.text_files import extract_visible_text, parse_rows
 from sightline.storage.ingest.discover.caption_tables import parse_caption_table
 from sightline.storage.ingest.discover.sidecars import parse_mapping, parse_sidecar
+from sightline.storage.ingest.metadata.capture_time import from_filename, from_tag, from_text
+from sightline.storage.ingest.metadata.embedded_metadata import (
+    MAX_DESCRIPTION_CHARS,
+    MAX_KEYWORDS,
+    TimeTag,
+)
+from sightline.storage.ingest.metadata.iptc_tags import read_iptc
+from sightline.storage.ingest.metadata.picture_metadata import read_picture_metadata
+from sightline.storage.ingest.metadata.video_tags import read_video_tags
+from sightline.storage.ingest.metadata.xmp_packet import read_xmp
 from sightline.storage.retrieval import ImageRequest
 from sightline.storage.retrieval.filters import filter_language
 from sightline.storage.retrieval.request_validation import (
@@ -40,6 +45,7 @@ from sightline.tools.boxes.box_parser import parse_boxes
 from sightline.tools.boxes.model_families import FAMILIES
 from sightline.tools.boxes.model_profiles import Profile
 from tests.fuzz.inputs import TEXTS, few_and_many, values
+from tests.support.sample_images import png_chunk
 
 KEY = b"a key of the fuzzing"
 #: Pieces of model responses; random combinations are almost valid.
@@ -197,12 +203,40 @@ def test_tables_sidecars_and_times(count: int) -> None:
                     parse_mapping(said)
         with suppress(ValueError):
             from_text(text, UTC)
-        from_exif(text, text, UTC)
-        from_video(text, UTC)
+        from_tag(TimeTag(text, offset=text), UTC)
+        from_tag(TimeTag(text, is_utc=True), UTC)
         from_filename(text, UTC)
 
     tries(count, st.tuples(nearly(), values()), attempt)
     assert all(len(reason) < 2_000 for _, _, reason in noted)
+
+
+@few_and_many(40)
+def test_embedded_metadata_is_bounded(count: int) -> None:
+    """Whatever a file contains, its metadata has the sizes that may be stored."""
+    blocks = st.tuples(
+        st.sampled_from((b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"\x1c\x02\x19\0\x02", b"")),
+        st.binary(max_size=200),
+        nearly(),
+    )
+
+    def attempt(given: tuple[bytes, bytes, str]) -> None:
+        start, data, text = given
+        found = [read_iptc(start + data), read_video_tags({"date": text, "location": text})]
+        with suppress(ValueError):
+            found.append(read_xmp(_bytes(text)))
+        with suppress(MediaError, OSError):
+            picture = b"\x89PNG\r\n\x1a\n" + png_chunk(b"eXIf", start + data)
+            picture += png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + _bytes(text)) + data
+            found.append(read_picture_metadata(picture, Image.Image))
+        for each in found:
+            once = each.bounded()
+            assert len(once.description or "") <= MAX_DESCRIPTION_CHARS
+            assert len(once.keywords) <= MAX_KEYWORDS
+            for time in once.times:
+                from_tag(time, UTC)
+
+    tries(count, blocks, attempt)
 
 
 @few_and_many(40)

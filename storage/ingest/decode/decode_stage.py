@@ -12,13 +12,6 @@ import numpy as np
 from sightline.storage.blobs import BlobStore
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest import stage_types as stages
-from sightline.storage.ingest.decode.capture_time import (
-    CaptureTime,
-    from_exif,
-    from_filename,
-    from_text,
-    from_video,
-)
 from sightline.storage.ingest.decode.decode_queue import DecodeQueue
 from sightline.storage.ingest.decode.ocr_layout import TextBlock, group_lines, normalize_box
 from sightline.storage.ingest.decode.output_budget import OutputBudget
@@ -29,6 +22,12 @@ from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
 from sightline.storage.ingest.discover.file_types import STEPWISE_TYPES, file_type_of
 from sightline.storage.ingest.discover.sidecars import Sidecar, WarningSink
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
+from sightline.storage.ingest.metadata.capture_time import (
+    CaptureTime,
+    first_time,
+    from_filename,
+    from_text,
+)
 from sightline.storage.interfaces import OcrLine, Pixels
 from sightline.storage.types import Reading
 
@@ -140,7 +139,6 @@ class _DecodeAttempt:
     _skip_ocr: tuple[int, ...] = ()
     _stored_blobs: list[str] = field(default_factory=list)
     _ocr_asset: int | None = None
-    _image_time: CaptureTime | None = None
     _assets: list[stages.Encoding[stages.AssetDraft]] = field(default_factory=list)
     _tiles: list[stages.Encoding[stages.RegionDraft]] = field(default_factory=list)
     _ocr_lines: list[stages.RegionDraft] = field(default_factory=list)
@@ -252,8 +250,7 @@ class _DecodeAttempt:
             kind=info.kind,
             mime_type=info.mime_type[:100] if info.mime_type else None,
             captured=self._sidecar_time
-            or self._image_time
-            or (from_video(info.created, zone) if info.created else _exif(info.exif_time, zone))
+            or first_time(info.embedded.bounded().times, zone)
             or from_filename(self._source.hashed.file.name, zone),
             assets=tuple(self._assets),
             tiles=tuple(self._tiles),
@@ -274,7 +271,6 @@ class _DecodeAttempt:
             location = await asyncio.to_thread(self._stage.blobs.put, part.content)
             self._stored_blobs.append(location)
             content_sha256 = bytes.fromhex(location.removeprefix("object:"))
-        self._image_time = self._image_time or _exif(part.exif_time, self._stage.zone)
         seconds = None if part.frame_seconds is None else max(0.0, part.frame_seconds)
         facts = part._replace(pixels=b"", content=None, frame_seconds=seconds)
         draft = stages.AssetDraft(facts, content_sha256)
@@ -355,7 +351,3 @@ def pixels_of(part: messages.ImagePart | messages.TilePart) -> Pixels:
         return np.frombuffer(part.pixels, np.uint8).reshape(part.shape)
     except ValueError as error:
         raise messages.ProtocolError(f"pixels of a wrong shape: {error}") from error
-
-
-def _exif(value: tuple[str, str | None] | None, zone: tzinfo) -> CaptureTime | None:
-    return from_exif(*value, zone) if value is not None else None

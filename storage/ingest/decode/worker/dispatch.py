@@ -21,7 +21,6 @@ from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import (
     OCR_EDGE,
     decode_image,
-    exif_time,
     load_upright,
     open_image,
 )
@@ -40,6 +39,8 @@ from sightline.storage.ingest.decode.worker.text_files import (
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, subtitle_passages
 from sightline.storage.ingest.discover.file_types import file_type_of, mime_type_of, suffix_of
 from sightline.storage.ingest.ingest_options import IngestOptions
+from sightline.storage.ingest.metadata.picture_metadata import read_picture_metadata
+from sightline.storage.ingest.metadata.video_tags import read_video_tags
 
 
 def run_request(request: messages.Request, context: WorkerContext) -> Iterator[messages.JobPart]:
@@ -161,16 +162,15 @@ def _decode_file(
 def _image_parts(
     data: bytes, sha256: str, request: messages.DecodeRequest, context: WorkerContext
 ) -> Iterator[messages.JobPart]:
-    mime_type, time = None, None
-    if request.metadata_only:
-        time = exif_time(open_image(data, context.limits.max_pixels))
-    else:
+    mime_type = None
+    embedded = read_picture_metadata(data, lambda: open_image(data, context.limits.max_pixels))
+    if not request.metadata_only:
         part, mime_type = decode_image(data, context.preprocess, context.limits.max_pixels)
         yield part
     if request.ocr != "off" or request.tiles:
         image = load_upright(data, context.limits.max_pixels, edge=OCR_EDGE)
         yield from context.region_parts(image, request, 0)
-    yield messages.SourceInfo("image", sha256, len(data), mime_type, exif_time=time)
+    yield messages.SourceInfo("image", sha256, len(data), mime_type, embedded)
 
 
 def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[messages.TextPassages]:
@@ -197,7 +197,7 @@ def _decode_video(
     request: messages.DecodeRequest, context: WorkerContext
 ) -> Iterator[messages.JobPart]:
     """Stream a video from its file: it may be larger than memory."""
-    from sightline.storage.ingest.decode.worker.media.video import creation_time, decode_video
+    from sightline.storage.ingest.decode.worker.media.video import container_tags, decode_video
 
     sha256, stamp = request.sha256, None
     if request.data is not None:
@@ -211,9 +211,9 @@ def _decode_video(
         if stamp is not None and stamp != request.stamp:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         yield from decode_video(file, request.name, context, request)
-        created = creation_time(file, request.name)
+        embedded = read_video_tags(container_tags(file, request.name))
         if stamp is not None and stamp != stamp_of(file.fileno()):
             raise MediaError("changed", "changed while it was decoded; run the ingest again")
         size = file.seek(0, io.SEEK_END)
     mime_type = mime_type_of(request.name)
-    yield messages.SourceInfo("video", sha256, size, mime_type, created=created)
+    yield messages.SourceInfo("video", sha256, size, mime_type, embedded)

@@ -23,7 +23,7 @@ from sightline.storage.ingest.decode.worker.worker_protocol import (
 
 MAX_FRAME_BYTES = 16 << 20
 """For a frame with parts of a file: a page has fewer bytes, and long texts take several frames."""
-JSON_BLOBS = frozenset({"analyses", "lines", "only", "passages", "sidecar", "texts"})
+JSON_BLOBS = frozenset({"analyses", "embedded", "lines", "only", "passages", "sidecar", "texts"})
 """Fields that can be longer than a header. They are JSON too, and parsed with the message."""
 _LENGTH = struct.Struct(">I")
 _MAX_HEADER_BYTES = 1 << 20

@@ -1,4 +1,4 @@
-"""Decode one image: pixels, thumbnail, hashes, EXIF time and tiles."""
+"""Decode one image: pixels, thumbnail, hashes and tiles."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ _FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
 if features.check("avif"):
     _FORMATS.append("AVIF")
 
-_ORIENTATION, _EXIF_IFD = 0x0112, 0x8769
-_EXIF_TIMES = ((0x9003, 0x9011), (0x9004, 0x9012))  # original, then digitized: (time, offset)
+_ORIENTATION = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -72,19 +71,6 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def exif_time(image: Image.Image) -> tuple[str, str | None] | None:
-    """Return the EXIF time and its offset as written, or None if missing or broken."""
-    try:
-        values = image.getexif().get_ifd(_EXIF_IFD)
-        for time_tag, offset_tag in _EXIF_TIMES:
-            if isinstance(time := values.get(time_tag), str):
-                offset = values.get(offset_tag)
-                return time, offset if isinstance(offset, str) else None
-    except Exception:  # noqa: BLE001 - Pillow raises anything on hostile EXIF
-        return None
-    return None
-
-
 def decode_image(
     data: bytes, preprocess: Callable[[Image.Image], Pixels], max_pixels: int
 ) -> tuple[ImagePart, str]:
@@ -96,11 +82,11 @@ def decode_image(
     width, height = image.size
     # MPO is a JPEG with more images after it, as phones write.
     mime_type = "image/jpeg" if image.format == "MPO" else Image.MIME[str(image.format)]
-    orientation, time = orientation_of(image), exif_time(image)
+    orientation = orientation_of(image)
     # First: the encoder may ask the JPEG decoder for fewer pixels, which the thumbnail then uses.
     pixels = preprocess(image)
     size = turned((width, height), orientation)
-    part = _image_part(image, orientation, pixels, size, kind="image", ordinal=0, exif_time=time)
+    part = _image_part(image, orientation, pixels, size, kind="image", ordinal=0)
     return part, mime_type
 
 

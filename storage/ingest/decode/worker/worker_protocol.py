@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
 from sightline.storage.ingest.discover.sidecars import Sidecar
+from sightline.storage.ingest.metadata.embedded_metadata import NO_METADATA, EmbeddedMetadata
 from sightline.storage.types import Box, Reading
 
 
@@ -184,8 +185,7 @@ class ImagePart(NamedTuple):
     """One decoded image, page or frame.
 
     ``pixels`` is the encoder input, uint8 of ``shape`` (height, width, 3). ``content`` is the JPEG
-    of a page or frame. ``exif_time`` is (time, offset) as written. ``hashes`` are perceptual and
-    symmetric; a plain picture has none.
+    of a page or frame. ``hashes`` are perceptual and symmetric; a plain picture has none.
     """
 
     kind: Literal["image", "page", "frame"]
@@ -199,7 +199,6 @@ class ImagePart(NamedTuple):
     content: bytes | None = None
     page: int | None = None
     frame_seconds: float | None = None
-    exif_time: tuple[str, str | None] | None = None
     hashes: tuple[int, int] | None = None
     local_hashes: bytes | None = None
 
@@ -294,8 +293,7 @@ class SourceInfo(NamedTuple):
     sha256: str
     size: int
     mime_type: str | None
-    exif_time: tuple[str, str | None] | None = None
-    created: str | None = None
+    embedded: EmbeddedMetadata = NO_METADATA
 
 
 class JobEnd(NamedTuple):

@@ -120,16 +120,10 @@ def test_truncated_files_are_errors(form: str, share: float) -> None:
         decode(data[: int(len(data) * share)])
 
 
-def test_the_time_is_as_the_camera_wrote_it() -> None:
-    data = encoded(picture(1), exif=exif(taken="2024:05:03 17:22:10", offset="+08:00"))
-    assert decode(data).exif_time == ("2024:05:03 17:22:10", "+08:00")
-
-
 @pytest.mark.parametrize("seed", range(5))
-def test_broken_exif_loses_the_time_but_not_the_image(seed: int) -> None:
+def test_broken_exif_does_not_lose_the_image(seed: int) -> None:
     junk = b"Exif\0\0II*\0\x08\0\0\0" + np.random.default_rng(seed).bytes(64)
     got = decode(encoded(picture(1), exif=junk))
-    assert got.exif_time is None
     assert got.width == 48
 
 

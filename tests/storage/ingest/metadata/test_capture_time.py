@@ -1,29 +1,31 @@
 # ruff: noqa: DTZ001 - wall clocks have no zone
 
+import unicodedata
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from sightline.storage.ingest.decode.capture_time import (
+from sightline.storage.ingest.metadata.capture_time import (
     CaptureTime,
-    from_exif,
+    first_time,
     from_filename,
+    from_tag,
     from_text,
-    from_video,
 )
+from sightline.storage.ingest.metadata.embedded_metadata import TimeTag
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def test_an_exif_time_with_an_offset_keeps_both_utc_and_local_time() -> None:
-    assert from_exif("2024:05:03 17:22:10", "+08:00", BERLIN) == CaptureTime(
+    assert from_tag(TimeTag("2024:05:03 17:22:10", offset="+08:00"), BERLIN) == CaptureTime(
         datetime(2024, 5, 3, 9, 22, 10, tzinfo=UTC), datetime(2024, 5, 3, 17, 22, 10)
     )
 
 
 def test_an_exif_time_without_an_offset_is_in_the_configured_zone() -> None:
-    captured = from_exif("2024:07:01 12:00:00\0", None, BERLIN)
+    captured = from_tag(TimeTag("2024:07:01 12:00:00\0"), BERLIN)
     assert captured == CaptureTime(datetime(2024, 7, 1, 10, tzinfo=UTC), datetime(2024, 7, 1, 12))
 
 
@@ -31,12 +33,12 @@ def test_an_exif_time_without_an_offset_is_in_the_configured_zone() -> None:
     "value", ["0000:00:00 00:00:00", "", "yesterday", "2024:13:01 00:00:00", "2024:02:30 10:00:00"]
 )
 def test_an_invalid_exif_time_is_none(value: str) -> None:
-    assert from_exif(value, None, UTC) is None
+    assert from_tag(TimeTag(value), UTC) is None
 
 
 @pytest.mark.parametrize("offset", ["+99:99", "east", ""])
 def test_a_broken_offset_keeps_the_local_time(offset: str) -> None:
-    captured = from_exif("2024:05:03 17:22:10", offset, UTC)
+    captured = from_tag(TimeTag("2024:05:03 17:22:10", offset=offset), UTC)
     assert captured is not None
     assert captured.local == datetime(2024, 5, 3, 17, 22, 10)
 
@@ -44,7 +46,8 @@ def test_a_broken_offset_keeps_the_local_time(offset: str) -> None:
 @pytest.mark.parametrize("value", ["0001:01:01 00:00:00", "9999:12:31 23:59:59"])
 @pytest.mark.parametrize("offset", ["+14:00", "-14:00", None])
 def test_times_at_the_limits_of_the_calendar_do_not_fail(value: str, offset: str | None) -> None:
-    from_exif(value, offset, ZoneInfo("Pacific/Kiritimati"))
+    for is_utc in (False, True):
+        from_tag(TimeTag(value, "original", offset, is_utc), ZoneInfo("Pacific/Kiritimati"))
 
 
 @pytest.mark.parametrize(
@@ -106,9 +109,65 @@ def test_numbers_that_are_not_a_time_are_ignored(name: str) -> None:
     assert from_filename(name, ZoneInfo("UTC")) is None
 
 
-def test_a_video_time_without_an_offset_is_utc_and_1904_is_ignored() -> None:
-    captured = from_video("2026-05-01T16:40:00", ZoneInfo("Asia/Tokyo"))
+def test_a_time_in_utc_gets_the_wall_clock_of_the_zone_and_1904_is_ignored() -> None:
+    captured = from_tag(TimeTag("2026-05-01T16:40:00Z", is_utc=True), ZoneInfo("Asia/Tokyo"))
     assert captured is not None
     assert captured.local == datetime(2026, 5, 2, 1, 40)
-    assert from_video("1904-01-01T00:00:00Z", ZoneInfo("UTC")) is None
-    assert from_video("yesterday", ZoneInfo("UTC")) is None
+    assert from_tag(TimeTag("1904-01-01T00:00:00Z", is_utc=True), UTC) is None
+    assert from_tag(TimeTag("yesterday", is_utc=True), UTC) is None
+
+
+@pytest.mark.parametrize(
+    "value", ["2024-05-03T19:05:00+0900", "2024:05:03 19:05:00+09:00", "D:20240503190500+09'00'"]
+)
+def test_a_written_offset_gives_the_wall_clock_of_the_place(value: str) -> None:
+    assert from_tag(TimeTag(value), BERLIN) == CaptureTime(
+        datetime(2024, 5, 3, 10, 5, tzinfo=UTC), datetime(2024, 5, 3, 19, 5)
+    )
+
+
+def test_fractions_of_a_second_order_a_burst() -> None:
+    captured = from_tag(TimeTag("2024:05:03 17:22:10.25"), UTC)
+    assert captured is not None
+    assert captured.local == datetime(2024, 5, 3, 17, 22, 10, 250_000)
+
+
+def test_the_first_time_that_is_one_counts() -> None:
+    tags = (TimeTag("0000:00:00 00:00:00"), TimeTag("2024:05:03"), TimeTag("2023:01:01 00:00:00"))
+    assert first_time(tags, UTC) == CaptureTime(datetime(2024, 5, 3, tzinfo=UTC), None)
+    assert first_time((), UTC) is None
+
+
+@pytest.mark.parametrize("text", ["1258375918", " 1258375918.0", "1258375918000"])
+def test_a_number_is_seconds_or_milliseconds_since_1970(text: str) -> None:
+    moment = datetime(2009, 11, 16, 12, 51, 58, tzinfo=UTC)
+    assert from_text(text, BERLIN) == CaptureTime(moment, datetime(2009, 11, 16, 13, 51, 58))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DJI_20240503172210_0001_V.jpg",
+        "IMG20240503172210.jpg",
+        "20240503172210123.jpg",
+        "Bildschirmfoto 2024-05-03 um 17.22.10.png",
+        unicodedata.normalize("NFD", "Capture d’écran 2024-05-03 à 17.22.10.png"),
+        "Captura de pantalla 2024-05-03 a la(s) 5.22.10 p. m..png",
+        "Schermata 2024-05-03 alle 17.22.10.png",
+        "Skärmavbild 2024-05-03 kl. 17.22.10.png",
+        "截屏2024-05-03 下午5.22.10.png",
+        "스크린샷 2024-05-03 오후 5.22.10.png",
+        "1714749730000.jpg",
+        "mmexport1714749730000.jpg",
+    ],
+)
+def test_names_of_other_systems_and_languages_have_a_time_too(name: str) -> None:
+    captured = from_filename(name, BERLIN)
+    assert captured is not None
+    assert captured.local == datetime(2024, 5, 3, 17, 22, 10)
+
+
+@pytest.mark.parametrize("name", ["invoice 2024-05-03 EUR 1234.pdf", "DOC-20240503-WA0001.pdf"])
+def test_a_number_after_a_day_is_not_always_a_time(name: str) -> None:
+    captured = from_filename(name, UTC)
+    assert captured == CaptureTime(datetime(2024, 5, 3, tzinfo=UTC), None)

@@ -1,0 +1,1 @@
+"""Metadata in files and beside them: description, keywords, people, place, time."""
