@@ -30,7 +30,11 @@ _ROWS = {
     ".jsonl": "application/jsonl",
     ".ndjson": "application/jsonl",
 }
-_SUBTITLES = {".srt": "application/x-subrip", ".vtt": "text/vtt"}
+_SUBTITLES = {
+    ".srt": "application/x-subrip",
+    ".vtt": "text/vtt",
+    **dict.fromkeys((".ass", ".ssa"), "text/x-ssa"),
+}
 _VIDEO = {
     **dict.fromkeys((".mp4", ".m4v", ".f4v", ".insv", ".360", ".lrv", ".lrf"), "video/mp4"),
     **dict.fromkeys((".mov", ".qt"), "video/quicktime"),

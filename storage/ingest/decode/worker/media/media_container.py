@@ -115,7 +115,7 @@ def duration_seconds(container: Any) -> float:
         for each in container.streams
         if each.duration and each.time_base
     ]
-    return max(lengths, default=0.0)
+    return float(max(lengths, default=0.0))
 
 
 def scanned_seconds(file: IO[bytes], name: str, kind: str) -> float:

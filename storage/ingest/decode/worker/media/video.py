@@ -20,7 +20,7 @@ from sightline.storage.ingest.decode.worker.media.media_container import (
     start_seconds,
     tags_of,
 )
-from sightline.storage.ingest.decode.worker.media.subtitles import SubtitleCue, strip_markup
+from sightline.storage.ingest.decode.worker.media.subtitles import SubtitleCue, unrolled
 from sightline.storage.ingest.decode.worker.media.video_picture import shown_picture
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, subtitle_passages
 
@@ -227,31 +227,50 @@ def _frames(container: Any, stream: Any, damage: _Damage) -> Iterator[Any]:
 def _subtitle_parts(
     file: IO[bytes], name: str, context: WorkerContext
 ) -> Iterator[messages.JobPart]:
-    """Yield the first text subtitle stream; damage is a warning."""
-    cues: list[SubtitleCue] = []
-    chars = 0
+    """Yield the text subtitles, one stream of each language; damage is a warning."""
+    passages: list[messages.TextPassage] = []
     try:
         with open_media(file, name) as container:
-            start = start_seconds(container) or 0.0
-            streams = [
-                s for s in container.streams.subtitles if s.codec_context.name in _TEXT_CODECS
-            ]
-            for packet in container.demux(streams[0]) if streams else ():
-                if packet.pts is None or packet.time_base is None or len(cues) >= _MAX_CUES:
-                    continue
-                if chars > context.output.chars_left:  # samples may share their bytes
-                    break
-                begin = max(0.0, float(packet.pts * packet.time_base) - start)
-                length = float((packet.duration or 0) * packet.time_base)
-                if text := strip_markup(_packet_text(packet)):
-                    cues.append(SubtitleCue(begin, begin + length, text))
-                    chars += len(text)
+            streams = container.streams.subtitles
+            languages = {
+                each.language: each
+                for each in reversed(streams)
+                if each.codec_context.name in _TEXT_CODECS
+            }
+            if streams and not languages:
+                reason = "the subtitles in the file are pictures; they are not read"
+                yield messages.PartWarning(code="subtitles_not_read", reason=reason)
+            cues = _stream_cues(container, list(languages.values()), context)
+        for stream_cues in cues:
+            passages += subtitle_passages(unrolled(stream_cues))
     except (av.error.FFmpegError, ValueError) as error:
         yield messages.PartWarning(code="subtitles_broken", reason=str(error))
     try:
-        yield from context.passage_parts("subtitle", subtitle_passages(cues))
+        yield from context.passage_parts("subtitle", passages)
     except MediaError as error:  # the frames are still good
         yield messages.PartWarning(code="text_cut_short", reason=str(error))
+
+
+def _stream_cues(
+    container: Any, streams: list[Any], context: WorkerContext
+) -> list[list[SubtitleCue]]:
+    """Return the cues of each stream, as far as there is room for their text."""
+    cues: dict[int, list[SubtitleCue]] = {each.index: [] for each in streams}
+    first = start_seconds(container) or 0.0
+    count, chars = 0, 0
+    for packet in container.demux(streams) if streams else ():
+        context.report_alive()
+        if packet.pts is None or packet.time_base is None:
+            continue
+        # Samples may share their bytes.
+        if count >= _MAX_CUES or chars > context.output.chars_left:
+            break
+        start = max(0.0, float(packet.pts * packet.time_base) - first)
+        length = float((packet.duration or 0) * packet.time_base)
+        text = _packet_text(packet)
+        cues[packet.stream.index].append(SubtitleCue(start, start + length, text))
+        count, chars = count + 1, chars + len(text)
+    return list(cues.values())
 
 
 def _packet_text(packet: Any) -> str:
@@ -261,4 +280,4 @@ def _packet_text(packet: Any) -> str:
         for rect in rects:
             text = getattr(rect, "dialogue", None) or getattr(rect, "text", b"")
             lines.append(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))
-    return " ".join(lines)
+    return "\n".join(lines)

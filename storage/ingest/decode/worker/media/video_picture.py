@@ -158,7 +158,7 @@ def _to_srgb(rgb: NDArray[np.uint16], transfer: int, primaries: int) -> NDArray[
 
 
 def _rolled_off(value: Floats) -> Floats:
-    """Return values up to the knee as they are, and compress those up to the peak to 1."""
+    """Return values up to the knee as they are; those up to the peak reach 1."""
     peak, knee = _PEAK_NITS / _WHITE_NITS, _KNEE
     a = -knee * knee * (peak - 1) / (knee * knee - 2 * knee + peak)
     b = (knee * knee - 2 * knee * peak + peak) / (peak - 1)

@@ -8,11 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.storage.ingest.decode.worker.media.subtitles import (
-    SubtitleCue,
-    join_sentences,
-    parse_subtitles,
-)
 from sightline.storage.ingest.decode.worker.media.video import container_tags
 from sightline.storage.ingest.metadata.video_tags import read_video_tags
 from tests.storage.ingest.conftest import Bench
@@ -194,36 +189,3 @@ def test_a_phone_writes_its_local_time_besides_utc() -> None:
     with path.open("rb") as file:
         tags = container_tags(file, path.name)
     assert read_video_tags(tags).times[0].value == "2024-05-03T19:05:00+0900"
-
-
-def test_sentences_over_several_cues_are_one() -> None:
-    assert list(join_sentences(parse_subtitles(SRT))) == [
-        SubtitleCue(0.5, 2.0, "The kettle is on the stove."),
-        SubtitleCue(4.2, 5.0, "猫在沙发上。"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "cues"),
-    [
-        ("", []),
-        ("WEBVTT\n\nNOTE nothing\n", []),
-        ("0:00:02.000 --> 0:00:01.000\nbackwards", []),
-        (
-            "1\r\n00:00:01,5 --> 00:00:02,25\r\n{\\an8}Up\r\nthere\r\n",
-            [SubtitleCue(1.5, 2.25, "Up there")],
-        ),
-        ("100:00:00,000 --> 100:00:01,000\n42\n", [SubtitleCue(360000, 360001, "42")]),
-    ],
-)
-def test_subtitle_files_are_parsed_as_players_do(text: str, cues: list[SubtitleCue]) -> None:
-    assert parse_subtitles(text) == cues
-
-
-@pytest.mark.timeout(60)
-def test_subtitles_are_parsed_in_linear_time() -> None:
-    cue = "{n}\n00:00:01,000 --> 00:00:02,000\nline {n}\n\n"
-    many = "".join(cue.format(n=n) for n in range(60_000)) + "\n" * 200_000 + "x\n"
-    hollow = "00:00:01,000 --> 00:00:02,000\na" + "\n" * 200_000 + "x\n" + cue.format(n=1)
-    assert len(parse_subtitles(many)) == 60_000
-    assert [each.text for each in parse_subtitles(hollow)] == ["a", "line 1"]
