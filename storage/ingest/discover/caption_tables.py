@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from sightline.storage.ingest.discover.column_types import ColumnTypes
+from sightline.storage.errors import MediaError
 from sightline.storage.ingest.discover.sidecars import (
     CAPTION_KEYS,
     CAPTURED_KEY,
@@ -20,6 +20,9 @@ from sightline.storage.ingest.discover.sidecars import (
     parse_mapping,
     parse_object,
 )
+from sightline.storage.ingest.plain_text.column_types import ColumnTypes
+from sightline.storage.ingest.plain_text.csv_dialect import sniff_dialect
+from sightline.storage.ingest.plain_text.text_encoding import decode_text
 from sightline.storage.unicode_forms import normalize_form
 
 _FILE_KEYS = ("file_name", "filename", "file", "image", "path", "name")
@@ -94,10 +97,12 @@ def parse_caption_table(
     ``name`` is used in warnings; broken rows are warnings. ``report_alive`` is called for each row.
     """
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        warn("sidecar_broken", name, f"is not UTF-8 (byte {error.start:,})")
+        text, _, warning = decode_text(data)
+    except MediaError as error:
+        warn("sidecar_broken", name, str(error))
         return CaptionTable(name)
+    if warning is not None:
+        warn("encoding_guessed", name, warning)
     if name.endswith(".jsonl"):
         return _parse_jsonl(name, text, max_row_bytes, warn, report_alive)
     return _parse_csv(name, text, max_row_bytes, warn, report_alive)
@@ -146,9 +151,9 @@ def _parse_jsonl(
 def _parse_csv(
     name: str, text: str, max_row_bytes: int, warn: WarningSink, report_alive: Callable[[], None]
 ) -> CaptionTable:
+    dialect = sniff_dialect(text, PurePosixPath(name).suffix)
     # newline="": the csv module handles line ends inside quotes.
-    delimiter = "\t" if name.endswith(".tsv") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = dialect.reader(io.StringIO(text[dialect.skipped :], newline=""))
     broken = partial(warn, "sidecar_broken", name)
     rows = _csv_rows(reader, broken)
     first = next(rows, None)

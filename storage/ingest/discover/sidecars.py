@@ -22,6 +22,7 @@ from sightline.storage.ingest.decode.worker.media.subtitles import (
     parse_subtitles,
 )
 from sightline.storage.ingest.discover.file_types import file_type_of
+from sightline.storage.ingest.plain_text.text_encoding import decode_text
 
 CAPTION_KEYS = ("caption", "text", "description")
 CAPTURED_KEY = "captured_at"
@@ -123,19 +124,19 @@ def merge_sidecars(sidecars: list[Sidecar]) -> Sidecar | None:
 
 
 def parse_sidecar(name: str, data: bytes) -> Sidecar:
-    """Parse a ``.txt``, ``.json`` or subtitle file. Raises ValueError."""
+    """Parse a ``.txt``, ``.json`` or subtitle file. Raises ValueError or MediaError."""
     if file_type_of(name) == "subtitles":
-        if cues := parse_subtitles(clean_json(data.decode("utf-8-sig"))):
+        if cues := parse_subtitles(clean_json(decode_text(data).text)):
             return Sidecar(None, {}, None, tuple(join_sentences(cues)))
         raise ValueError("contains no subtitles")
     if name.endswith(".txt"):
-        return Sidecar(_clean_caption(data.decode("utf-8-sig")), {}, None)
+        return Sidecar(_clean_caption(decode_text(data).text), {}, None)
     return parse_mapping(parse_object(data))
 
 
 def parse_object(data: bytes | str) -> dict[str, Any]:
-    """Parse one JSON object; NaN is refused, as Postgres does. Raises ValueError."""
-    text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+    """Parse one JSON object; NaN is refused. Raises ValueError or MediaError."""
+    text = decode_text(data).text if isinstance(data, bytes) else data
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:

@@ -32,7 +32,6 @@ from sightline.storage.ingest.decode.worker.open_file import (
     stamp_of,
 )
 from sightline.storage.ingest.decode.worker.text_files import (
-    decode_text,
     extract_visible_text,
     parse_rows,
 )
@@ -41,6 +40,7 @@ from sightline.storage.ingest.discover.file_types import file_type_of, mime_type
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.metadata.picture_metadata import read_picture_metadata
 from sightline.storage.ingest.metadata.video_tags import read_video_tags
+from sightline.storage.ingest.plain_text.text_encoding import decode_text
 
 
 def run_request(request: messages.Request, context: WorkerContext) -> Iterator[messages.JobPart]:
@@ -173,9 +173,13 @@ def _image_parts(
     yield messages.SourceInfo("image", sha256, len(data), mime_type, embedded)
 
 
-def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[messages.TextPassages]:
+def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[messages.JobPart]:
     limits = context.limits
-    text = decode_text(data, limits.max_text_bytes)
+    text, _, warning = decode_text(data, limits.max_text_bytes)
+    if warning is not None:
+        yield messages.PartWarning("encoding_guessed", warning)
+    if not text.strip():
+        raise MediaError("empty", "contains no text")
     file_type, suffix = file_type_of(name), suffix_of(name)
     if file_type == "subtitles":
         cues = parse_subtitles(text)

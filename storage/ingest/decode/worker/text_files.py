@@ -1,8 +1,7 @@
-"""Decode text files: plain text, the visible text of HTML, and rows of tables."""
+"""Read text files: the visible text of HTML, and the rows of tables."""
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
@@ -15,17 +14,11 @@ from typing import TYPE_CHECKING
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.worker_protocol import TextPassage
 from sightline.storage.ingest.discover.caption_tables import dedupe_headers
+from sightline.storage.ingest.plain_text.csv_dialect import sniff_dialect
 
 if TYPE_CHECKING:
     from bs4.element import Tag
 
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is a prefix of this one
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _INVISIBLE = ("script", "style", "template", "noscript", "head", "svg", "math", "iframe", "object")
 _BLOCKS = re.compile(
     r"^(?:address|article|aside|blockquote|body|br|dd|div|dl|dt|fieldset|figcaption|figure|footer|"
@@ -34,28 +27,6 @@ _BLOCKS = re.compile(
 _MAX_DEPTH = 400
 _MAX_ROW_CHARS = 8000
 _MAX_NAME_CHARS = 100  # of a column, because each row repeats it
-
-
-def decode_text(data: bytes, max_bytes: int) -> str:
-    """Decode UTF-8, or UTF-16/32 with a byte order mark.
-
-    Raises MediaError ``too_large``, ``not_text`` or ``empty``.
-    """
-    if len(data) > max_bytes:
-        raise MediaError(
-            "too_large", f"has {len(data):,} bytes of text; the limit is {max_bytes:,}"
-        )
-    marks = (name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark))
-    encoding = next(marks, "utf-8")
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise MediaError("not_text", f"is not {encoding} text (byte {error.start:,})") from error
-    if "\0" in text:
-        raise MediaError("not_text", "contains NUL characters, so it is not text")
-    if not text.strip():
-        raise MediaError("empty", "contains no text")
-    return text
 
 
 def extract_visible_text(html: str) -> str:
@@ -136,17 +107,20 @@ def _csv_rows(text: str, suffix: str) -> Iterator[TextPassage]:
             consumed += len(line)
             yield line
 
-    # Only the header decides: sniffing whole files fails when cells contain sentences.
-    header = text.split("\n", 1)[0]
-    separator = "\t" if suffix == ".tsv" else max(",;\t|", key=header.count)
+    dialect = sniff_dialect(text, suffix)
+    lines = read_lines()
+    if dialect.skipped:
+        next(lines)
     try:
-        reader = csv.reader(read_lines(), delimiter=separator)
-        columns = dedupe_headers([name.strip() for name in next(reader, [])])
-        start = consumed
-        for cells in reader:
-            # Cells beyond the header, or under an empty header, are kept without a name.
-            named = zip_longest(columns[: len(cells)], cells, fillvalue="")
-            yield _row(named, start, consumed)
+        start, columns, number = consumed, list[str](), 0
+        for cells in dialect.reader(lines):
+            number += any(cells)
+            if not columns and number == dialect.title_rows + 1 and dialect.has_header:
+                columns = dedupe_headers([name.strip() for name in cells])
+            else:
+                # Cells without a column, or under an empty header, are kept without a name.
+                named = zip_longest(columns[: len(cells)], cells, fillvalue="")
+                yield _row(named, start, consumed)
             start = consumed
     except csv.Error as error:
         raise MediaError("broken", f"is not CSV: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sightline.storage.ingest.discover.caption_tables import parse_caption_table
-from sightline.storage.ingest.discover.column_types import ColumnTypes
+from sightline.storage.ingest.plain_text.column_types import ColumnTypes
 from tests.storage.ingest.conftest import Bench
 from tests.support.sample_images import fill
 
@@ -40,6 +40,20 @@ def column(*cells: str) -> list[Any]:
             ["2024-05-03T17:00:00+02:00", "2024-05-03T16:00Z"],
             ["2024-05-03T15:00:00Z", "2024-05-03T16:00:00Z"],
         ),
+        (["1.299,00", "5", "1.299"], [1299.0, 5, 1299]),
+        (["1,299.00", "5", "1,299"], [1299.0, 5, 1299]),
+        (["1,5", "2"], [1.5, 2]),
+        (["1.234.567", "12"], [1234567, 12]),
+        (["1'299.50", "7"], [1299.5, 7]),
+        (["1\u202f299,50", "7"], [1299.5, 7]),
+        (["-5,50 €", "€ 1.000", "7"], [-5.5, 1000, 7]),
+        (["$5", "6"], [5, 6]),
+        (["12.50 EUR", "CHF 3"], ["12.50 EUR", "CHF 3"]),
+        (["5 %", "12,5%"], [5, 12.5]),
+        (["ja", "Nein"], [True, False]),
+        (["2024-05-03", "03.05.2024"], ["2024-05-03", "2024-05-03"]),
+        (["13/5/2024", "1/2/2024"], ["2024-05-13", "2024-02-01"]),
+        (["5/13/2024", "1/2/2024"], ["2024-05-13", "2024-01-02"]),
     ],
 )
 def test_a_column_of_one_type_has_it(cells: list[str], values: list[Any]) -> None:
@@ -57,7 +71,6 @@ def test_a_column_of_one_type_has_it(cells: list[str], values: list[Any]) -> Non
         ["0.1234567890123456"],
         ["10115", "D-10115"],
         ["555-0199", "5550199"],
-        ["1,5", "2"],
         ["1,000"],
         ["1e5", "3"],
         ["5.", "3"],
@@ -65,22 +78,38 @@ def test_a_column_of_one_type_has_it(cells: list[str], values: list[Any]) -> Non
         ["inf"],
         ["0x1F"],
         ["٣"],
-        ["$5", "6"],
         ["n/a", "6"],
         ["true", "1"],
         ["yes", "maybe"],
         ["y", "n"],
-        ["2024-05-03", "03.05.2024"],
         ["2024-02-30"],
         ["2024-05-03", "2024"],
         ["2024-05-03T17:00:00Z", "2024-05-03T17:00:00"],
         ["0001-01-01T00:00:00+14:00"],
         ["17:00"],
         ["red", "5"],
+        ["$5", "€6"],
+        ["5 %", "6"],
+        ["12 345"],
+        ["1.5", "1,5"],
+        ["1/2/2024"],
+        ["31.02.2024"],
+        ["192.168.1.1"],
     ],
 )
 def test_other_columns_keep_their_text(cells: list[str]) -> None:
     assert column(*cells) == cells
+
+
+def test_the_other_columns_decide_whether_a_point_separates_thousands() -> None:
+    types = ColumnTypes(["amount", "rate"], ())
+    rows = [["1.299", "2,5"], ["12.500", "3"]]
+    for row in rows:
+        types.add(row)
+    assert [types.convert(row) for row in rows] == [
+        {"amount": 1299, "rate": 2.5},
+        {"amount": 12500, "rate": 3},
+    ]
 
 
 def test_one_text_after_many_numbers_makes_the_whole_column_text() -> None:

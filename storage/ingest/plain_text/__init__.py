@@ -1,0 +1,1 @@
+"""Decode text files, and find out how tables of text are written."""
