@@ -1,6 +1,6 @@
-"""Write docs/reference/cli.md and docs/reference/tools.md from the code.
+"""Write cli.md, formats.md and tools.md in docs/reference from the code.
 
-``python docs/build_reference.py`` rewrites both pages. tests/docs/test_reference.py fails if a
+``python docs/build_reference.py`` rewrites them. tests/docs/test_reference.py fails if a
 page is out of date.
 """
 
@@ -17,6 +17,7 @@ from mcp.server.mcpserver import MCPServer
 
 from sightline.server.cli import build_parser
 from sightline.server.mcp_server.published_schema import publish_schema
+from sightline.storage.ingest.formats import FORMATS, FileFormat, FileType, formats_of
 from sightline.tools.registry import RESULTS, register_all, register_analytics
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -144,7 +145,53 @@ def tools_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"cli.md": cli_page, "tools.md": tools_page}
+_KINDS: dict[FileType, str] = {
+    "image": "Images",
+    "pdf": "PDF",
+    "document": "Documents",
+    "text": "Text",
+    "rows": "Tables",
+    "video": "Video",
+    "audio": "Audio",
+    "subtitles": "Subtitles",
+    "archive": "Archives",
+}
+
+
+def _suffixes(file_format: FileFormat) -> str:
+    return " ".join(f"`{suffix}`" for suffix in file_format.suffixes) or "by content"
+
+
+def formats_page() -> str:
+    """Return the page of all file formats: those that are read, and advice for others."""
+    lines = [
+        "# File formats",
+        "",
+        "Written by `docs/build_reference.py` from `storage/ingest/formats.py`. `sightline doctor`",
+        "reports readers that are not installed.",
+        "",
+        "The content of a file decides: a PNG with the name `a.jpg` is read as PNG. The suffix",
+        "decides between formats that start alike, and for formats without a mark, such as text.",
+    ]
+    for kind, title in _KINDS.items():
+        if rows := list(formats_of(kind)):
+            lines += ["", f"## {title}", "", "| format | suffixes | MIME type | read by |"]
+            lines += ["|---|---|---|---|"]
+            lines += [
+                f"| {_cell(each.name)} | {_suffixes(each)} | `{each.mime_type}` | {each.reader} |"
+                for each in rows
+            ]
+    lines += ["", "## Formats that are not read", "", "The report names them with this advice.", ""]
+    lines += ["| format | suffixes | what to do |", "|---|---|---|"]
+    lines += [
+        f"| {_cell(each.name)} | {_suffixes(each)} | {each.advice} |"
+        for each in FORMATS
+        if each.kind == "unsupported"
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"cli.md": cli_page, "formats.md": formats_page, "tools.md": tools_page}
 
 
 def main() -> None:

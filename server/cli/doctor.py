@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +24,7 @@ from sightline.server.observability.metrics import Metrics
 from sightline.server.observability.terminal import write_lines
 from sightline.server.runtime import Runtime
 from sightline.storage.errors import SightlineError, describe
+from sightline.storage.ingest.formats import FORMATS, READERS, FileFormat
 from sightline.storage.interfaces import EncoderIdentity
 from sightline.storage.records import collections, embedding_spaces
 from sightline.storage.retrieval import RerankCandidate, RerankModel
@@ -67,6 +68,8 @@ async def diagnose(settings: Settings) -> AsyncIterator[Diagnosis]:
     yield check_python(sys.version_info[:3])
     for warning in unknown_variables(os.environ):
         yield Diagnosis("note", "settings", warning)
+    for diagnosis in check_formats(FORMATS):
+        yield diagnosis
     yield _data_dir(settings)
     async for diagnosis in _database_and_encoders(settings):
         yield diagnosis
@@ -91,6 +94,22 @@ def check_python(version: tuple[int, int, int]) -> Diagnosis:
         f"{shown} has {', '.join(open_cves)}. Archives are read in limited worker processes, so "
         f"that one file fails at most. Install {minor[0]}.{minor[1]}.{needed} or newer.",
     )
+
+
+def check_formats(formats: Sequence[FileFormat]) -> Iterator[Diagnosis]:
+    """Report the formats that are read, and those whose reader is not installed."""
+    supported = [each for each in formats if each.kind != "unsupported"]
+    available = [each for each in supported if each.is_available]
+    by_kind: dict[str, list[str]] = {}
+    for each in available:
+        by_kind.setdefault(each.kind, []).append(each.name)
+    listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in by_kind.items())
+    yield Diagnosis("ok", "file formats", listed)
+    for reader in dict.fromkeys(each.reader for each in supported if each not in available):
+        names = ", ".join(each.name for each in supported if each.reader == reader)
+        package = READERS[reader].package
+        message = f"{names} cannot be read: {package} is not installed (pip install '{package}')"
+        yield Diagnosis("note", "file formats", message)
 
 
 def _data_dir(settings: Settings) -> Diagnosis:

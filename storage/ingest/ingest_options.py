@@ -8,8 +8,8 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sightline.storage.errors import ConfigurationError, shown
-from sightline.storage.ingest.discover.file_types import STEPWISE_TYPES, FileType
 from sightline.storage.ingest.discover.public_addresses import IpNetwork, is_allowed_address
+from sightline.storage.ingest.formats import STEPWISE_TYPES, FileType
 
 
 def available_cores() -> int:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
 from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart, PackedAnalysis
-from sightline.storage.ingest.discover.file_types import printable_path
+from sightline.storage.ingest.discover.file_names import printable_path
 from sightline.storage.ingest.discover.sidecars import Sidecar
 from sightline.storage.ingest.metadata.capture_time import CaptureTime
 from sightline.storage.interfaces import Pixels

@@ -8,7 +8,7 @@ from collections import deque
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.open_file import FileStamp
 from sightline.storage.ingest.decode.worker_pool import Job, single_result_job
-from sightline.storage.ingest.discover.file_types import STEPWISE_TYPES, file_type_of
+from sightline.storage.ingest.formats import STEPWISE_TYPES, file_type_of
 
 _MAX_DECODE_JOBS = 4
 _MAX_HASH_JOBS = 8

@@ -19,8 +19,8 @@ from sightline.storage.ingest.decode.text_analysis import TextAnalyzer
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.image import TILE_SCHEME
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget
-from sightline.storage.ingest.discover.file_types import STEPWISE_TYPES, file_type_of
 from sightline.storage.ingest.discover.sidecars import Sidecar, WarningSink
+from sightline.storage.ingest.formats import STEPWISE_TYPES, file_type_of
 from sightline.storage.ingest.ingest_options import IngestOptions, OcrMode
 from sightline.storage.ingest.metadata.capture_time import (
     CaptureTime,

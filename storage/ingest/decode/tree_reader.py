@@ -13,9 +13,9 @@ from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import frames
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker_pool import Job, WorkBudget, WorkerPool
-from sightline.storage.ingest.discover.file_types import file_type_of
 from sightline.storage.ingest.discover.input_paths import RemoteFile, Upload
 from sightline.storage.ingest.discover.sidecars import WarningSink, clean_json
+from sightline.storage.ingest.formats import file_type_of
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.stage_types import DiscoveredFile
 

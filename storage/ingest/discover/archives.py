@@ -22,9 +22,10 @@ from typing import IO, cast
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.open_file import open_file
-from sightline.storage.ingest.discover.file_types import file_type_of, is_hidden, printable_path
+from sightline.storage.ingest.discover.file_names import is_hidden, printable_path
 from sightline.storage.ingest.discover.sidecar_loader import SidecarLoader
 from sightline.storage.ingest.discover.sidecars import TreeFile, TreeFolder, files_of
+from sightline.storage.ingest.formats import file_type_of
 from sightline.storage.ingest.ingest_options import IngestOptions
 
 _FREE_BYTES = 64 << 20

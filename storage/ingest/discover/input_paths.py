@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.storage.errors import InvalidArgumentError, shown
-from sightline.storage.ingest.discover.file_types import is_hidden
+from sightline.storage.ingest.discover.file_names import is_hidden
 from sightline.storage.ingest.discover.sidecars import Sidecar
 
 

@@ -21,7 +21,7 @@ from sightline.storage.ingest.decode.worker.media.subtitles import (
     join_sentences,
     parse_subtitles,
 )
-from sightline.storage.ingest.discover.file_types import file_type_of
+from sightline.storage.ingest.formats import file_type_of
 from sightline.storage.ingest.plain_text.text_encoding import decode_text
 
 CAPTION_KEYS = ("caption", "text", "description")

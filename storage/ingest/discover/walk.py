@@ -14,12 +14,7 @@ from sightline.storage.errors import MediaError
 from sightline.storage.files import open_real
 from sightline.storage.ingest.decode.worker import worker_protocol as messages
 from sightline.storage.ingest.decode.worker.open_file import read_file
-from sightline.storage.ingest.discover.file_types import (
-    file_type_of,
-    is_hidden,
-    is_utf8,
-    printable_path,
-)
+from sightline.storage.ingest.discover.file_names import is_hidden, is_utf8, printable_path
 from sightline.storage.ingest.discover.input_paths import IngestInput, InputPath, RemoteFile, Upload
 from sightline.storage.ingest.discover.sidecar_loader import SidecarLoader
 from sightline.storage.ingest.discover.sidecars import (
@@ -28,6 +23,7 @@ from sightline.storage.ingest.discover.sidecars import (
     files_of,
     sidecars_of,
 )
+from sightline.storage.ingest.formats import file_type_of
 from sightline.storage.ingest.ingest_options import IngestOptions
 
 _MAX_DEPTH = 200

@@ -1,6 +1,7 @@
 import pytest
 
-from sightline.server.cli.doctor import check_python
+from sightline.server.cli.doctor import check_formats, check_python
+from sightline.storage.ingest.formats import FORMATS, READERS, FileFormat, Reader
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,21 @@ def test_an_interpreter_with_known_vulnerabilities_is_noted(
 @pytest.mark.parametrize("version", [(3, 11, 14), (3, 12, 12), (3, 13, 6), (3, 14, 0)])
 def test_a_patched_interpreter_is_fine(version: tuple[int, int, int]) -> None:
     assert check_python(version).status == "ok"
+
+
+def test_the_formats_that_are_read_are_listed() -> None:
+    (diagnosis,) = check_formats(FORMATS)
+    assert diagnosis.status == "ok"
+    assert "image: JPEG, PNG" in diagnosis.message
+    assert "PostScript" not in diagnosis.message
+
+
+def test_a_reader_that_is_not_installed_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(READERS, "reader of x", Reader("no_such_module", "x-package"))
+    missing = FileFormat("X of tests", "image", (".x",), "image/x", "reader of x")
+    first, second = check_formats((*FORMATS, missing))
+    assert "X of tests" not in first.message
+    assert (second.status, second.subject) == ("note", "file formats")
+    assert second.message == (
+        "X of tests cannot be read: x-package is not installed (pip install 'x-package')"
+    )

@@ -36,7 +36,14 @@ from sightline.storage.ingest.decode.worker.text_files import (
     parse_rows,
 )
 from sightline.storage.ingest.decode.worker.worker_context import WorkerContext, subtitle_passages
-from sightline.storage.ingest.discover.file_types import file_type_of, mime_type_of, suffix_of
+from sightline.storage.ingest.formats import (
+    HEAD_BYTES,
+    FileFormat,
+    file_type_of,
+    format_of,
+    format_of_name,
+    suffix_of,
+)
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.metadata.picture_metadata import read_picture_metadata
 from sightline.storage.ingest.metadata.video_tags import read_video_tags
@@ -48,10 +55,7 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
     limits = context.limits
     match request:
         case messages.HashRequest():
-            is_video = file_type_of(request.path) == "video"
-            max_bytes = limits.max_video_bytes if is_video else limits.max_file_bytes
-            digest, stamp = hash_file(request.path, max_bytes)
-            yield messages.FileHash(sha256=digest.hex(), stamp=stamp)
+            yield _hash(request.path, limits)
         case messages.ArchiveRequest():
             from sightline.storage.ingest.discover.archives import read_archive
 
@@ -75,10 +79,20 @@ def run_request(request: messages.Request, context: WorkerContext) -> Iterator[m
 
             yield messages.TextAnalyses([pack_analysis(text) for text in request.texts])
         case messages.DecodeRequest():
-            if file_type_of(request.name) == "video":
-                yield from _decode_video(request, context)
-            else:
-                yield from _decode_file(request, context)
+            yield from _decode(request, context)
+
+
+def _hash(path: str, limits: IngestOptions) -> messages.FileHash:
+    named = format_of_name(path)
+    is_video = named is not None and named.kind == "video"
+    max_bytes = limits.max_video_bytes if is_video else limits.max_file_bytes
+    try:
+        digest, stamp = hash_file(path, max_bytes)
+    except MediaError as error:
+        if error.code == "too_large" and named is not None and named.kind == "unsupported":
+            raise named.refusal() from error  # a disk image: to raise the limit would not help
+        raise
+    return messages.FileHash(sha256=digest.hex(), stamp=stamp)
 
 
 def _load_view(
@@ -127,10 +141,30 @@ def _render(request: messages.RenderImageRequest, limits: IngestOptions) -> mess
     return messages.RenderedImage(*size, jpeg, document_error)
 
 
+def _decode(request: messages.DecodeRequest, context: WorkerContext) -> Iterator[messages.JobPart]:
+    known = format_of(request.name, _head(request, context.limits))
+    if known is None:
+        raise MediaError("unsupported", "is not of a supported file type")
+    if known.kind in ("archive", "unsupported") or not known.is_available:
+        raise known.refusal()
+    if known.kind == "video":
+        yield from _decode_video(request, known, context)
+    else:
+        yield from _decode_file(request, known, context)
+
+
+def _head(request: messages.DecodeRequest, limits: IngestOptions) -> bytes:
+    if request.data is not None:
+        return request.data[:HEAD_BYTES]
+    max_bytes = max(limits.max_file_bytes, limits.max_video_bytes)
+    descriptor, _ = open_file(str(request.path), max_bytes)
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        return file.read(HEAD_BYTES)
+
+
 def _decode_file(
-    request: messages.DecodeRequest, context: WorkerContext
+    request: messages.DecodeRequest, known: FileFormat, context: WorkerContext
 ) -> Iterator[messages.JobPart]:
-    file_type = file_type_of(request.name)
     data, sha256 = request.data, request.sha256
     if data is None:
         data, stamp = read_file(str(request.path), context.limits.max_file_bytes)
@@ -138,39 +172,37 @@ def _decode_file(
             sha256 = hashlib.sha256(data).hexdigest()
     size = len(data)
     context.begin_source(size)
-    if file_type in ("text", "rows", "subtitles"):
+    if known.kind in ("text", "rows", "subtitles"):
         if not request.metadata_only:
             yield from _text_parts(data, request.name, context)
-        yield messages.SourceInfo("text", sha256, size, mime_type_of(request.name))
-    elif file_type == "pdf" or data[:1024].lstrip().startswith(b"%PDF-"):
+        yield messages.SourceInfo("text", sha256, size, known.mime_type)
+    elif known.kind == "pdf":
         from sightline.storage.ingest.decode.worker.pdf.pages import decode_pdf
 
         yield from decode_pdf(data, context, request)
-        yield messages.SourceInfo("pdf", sha256, size, "application/pdf")
+        yield messages.SourceInfo("pdf", sha256, size, known.mime_type)
     else:
         try:
-            yield from _image_parts(data, sha256, request, context)
-        except MediaError as error:
-            if error.code == "not_an_image" and file_type != "image":
-                raise MediaError("unsupported", "is not of a supported file type") from error
-            raise
+            yield from _image_parts(data, sha256, known, request, context)
         except OSError as error:
             code = "truncated" if "truncated" in str(error) else "broken"
             raise MediaError(code, f"cannot be decoded: {error}") from error
 
 
 def _image_parts(
-    data: bytes, sha256: str, request: messages.DecodeRequest, context: WorkerContext
+    data: bytes,
+    sha256: str,
+    known: FileFormat,
+    request: messages.DecodeRequest,
+    context: WorkerContext,
 ) -> Iterator[messages.JobPart]:
-    mime_type = None
     embedded = read_picture_metadata(data, lambda: open_image(data, context.limits.max_pixels))
     if not request.metadata_only:
-        part, mime_type = decode_image(data, context.preprocess, context.limits.max_pixels)
-        yield part
+        yield decode_image(data, context.preprocess, context.limits.max_pixels)
     if request.ocr != "off" or request.tiles:
         image = load_upright(data, context.limits.max_pixels, edge=OCR_EDGE)
         yield from context.region_parts(image, request, 0)
-    yield messages.SourceInfo("image", sha256, len(data), mime_type, embedded)
+    yield messages.SourceInfo("image", sha256, len(data), known.mime_type, embedded)
 
 
 def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[messages.JobPart]:
@@ -198,7 +230,7 @@ def _text_parts(data: bytes, name: str, context: WorkerContext) -> Iterator[mess
 
 
 def _decode_video(
-    request: messages.DecodeRequest, context: WorkerContext
+    request: messages.DecodeRequest, known: FileFormat, context: WorkerContext
 ) -> Iterator[messages.JobPart]:
     """Stream a video from its file: it may be larger than memory."""
     from sightline.storage.ingest.decode.worker.media.video import container_tags, decode_video
@@ -219,5 +251,4 @@ def _decode_video(
         if stamp is not None and stamp != stamp_of(file.fileno()):
             raise MediaError("changed", "changed while it was decoded; run the ingest again")
         size = file.seek(0, io.SEEK_END)
-    mime_type = mime_type_of(request.name)
-    yield messages.SourceInfo("video", sha256, size, mime_type, embedded)
+    yield messages.SourceInfo("video", sha256, size, known.mime_type, embedded)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError
 
 from sightline.storage.errors import MediaError
 from sightline.storage.ingest.decode.worker.worker_protocol import ImagePart, TilePart
+from sightline.storage.ingest.formats import formats_of
 from sightline.storage.interfaces import Pixels
 from sightline.storage.picture_hashes import HASH_EDGE, hash_picture
 from sightline.storage.types import Box
@@ -27,9 +28,7 @@ _THUMBNAIL_QUALITY = 80
 _CONTENT_QUALITY = 88
 _MIN_CONTENT_EDGE = 64
 # Pillow supports forty more formats; some start other programs. Only these are tried.
-_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
-if features.check("avif"):
-    _FORMATS.append("AVIF")
+_FORMATS = [each.decoder for each in formats_of("image")]
 
 _ORIENTATION = 0x0112
 _TRANSPOSE = {
@@ -73,21 +72,18 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
 
 def decode_image(
     data: bytes, preprocess: Callable[[Image.Image], Pixels], max_pixels: int
-) -> tuple[ImagePart, str]:
-    """Decode an image file into its part and MIME type.
+) -> ImagePart:
+    """Decode an image file into its part.
 
     Raises MediaError; on broken files decoders raise other errors too.
     """
     image = open_image(data, max_pixels)
     width, height = image.size
-    # MPO is a JPEG with more images after it, as phones write.
-    mime_type = "image/jpeg" if image.format == "MPO" else Image.MIME[str(image.format)]
     orientation = orientation_of(image)
     # First: the encoder may ask the JPEG decoder for fewer pixels, which the thumbnail then uses.
     pixels = preprocess(image)
     size = turned((width, height), orientation)
-    part = _image_part(image, orientation, pixels, size, kind="image", ordinal=0)
-    return part, mime_type
+    return _image_part(image, orientation, pixels, size, kind="image", ordinal=0)
 
 
 def encode_image(

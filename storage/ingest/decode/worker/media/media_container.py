@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import av
 
-from sightline.storage.ingest.discover.file_types import suffix_of
+from sightline.storage.ingest.formats import format_of_name, suffix_of
 
 # The content, or else the name, selects the demuxer: if FFmpeg guessed, it could take a playlist
 # for a video and open the files and URLs in it.
@@ -28,17 +28,13 @@ _MAGIC = (
     (8, b"AIFF", "aiff"),
     (8, b"AIFC", "aiff"),
 )
-_DEMUXERS = {
-    **dict.fromkeys((".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v"), "mov"),
-    **dict.fromkeys((".insv", ".360", ".lrv", ".lrf", ".m4a", ".m4b"), "mov"),
-    **dict.fromkeys((".mkv", ".webm", ".mka", ".weba"), "matroska"),
-    **dict.fromkeys((".mpg", ".mpeg", ".vob", ".mod"), "mpeg"),
-    **dict.fromkeys((".ts", ".mts", ".m2ts", ".m2t", ".tod", ".tp", ".trp"), "mpegts"),
-    **dict.fromkeys((".wmv", ".asf", ".wma"), "asf"),
-    **dict.fromkeys((".ogv", ".ogm", ".ogg", ".oga", ".opus"), "ogg"),
-    **dict.fromkeys((".avi", ".divx"), "avi"),
+_AUDIO_DEMUXERS = {
+    **dict.fromkeys((".m4a", ".m4b"), "mov"),
+    **dict.fromkeys((".mka", ".weba"), "matroska"),
+    ".wma": "asf",
+    **dict.fromkeys((".ogg", ".oga", ".opus"), "ogg"),
     **dict.fromkeys((".aif", ".aiff", ".aifc"), "aiff"),
-    **{f".{name}": name for name in ("flv", "mxf", "dv", "mp3", "flac", "wav", "aac", "caf")},
+    **{f".{name}": name for name in ("mp3", "flac", "wav", "aac", "caf")},
     ".amr": "amr",
 }
 _TS_SYNC, _TS_PACKETS = 0x47, ((0, 188), (4, 192))  # .m2ts has a time before each packet
@@ -74,7 +70,10 @@ def _demuxer(start: bytes, name: str) -> str | None:
         marks = start[first : first + 2 * step + 1 : step]
         if len(marks) == 3 and set(marks) == {_TS_SYNC}:
             return "mpegts"
-    return _DEMUXERS.get(suffix_of(name))
+    named = format_of_name(name)
+    if named is not None and named.kind == "video":
+        return named.decoder
+    return _AUDIO_DEMUXERS.get(suffix_of(name))
 
 
 def best_stream(container: Any, kind: str) -> Any | None:

@@ -14,7 +14,7 @@ from tests.support.sample_images import encoded, exif, picture
 
 
 def decode(data: bytes, max_pixels: int = 1_000_000) -> ImagePart:
-    return decode_image(data, color_grid, max_pixels)[0]
+    return decode_image(data, color_grid, max_pixels)
 
 
 def thumbnail(part: ImagePart) -> Image.Image:
@@ -23,21 +23,10 @@ def thumbnail(part: ImagePart) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize(
-    ("form", "mime_type"),
-    [
-        ("JPEG", "image/jpeg"),
-        ("PNG", "image/png"),
-        ("WEBP", "image/webp"),
-        ("GIF", "image/gif"),
-        ("BMP", "image/bmp"),
-        ("TIFF", "image/tiff"),
-    ],
-)
-def test_supported_formats_are_decoded(form: str, mime_type: str) -> None:
-    data = encoded(picture(1, (400, 200)), form)
-    got, found_type = decode_image(data, color_grid, 1_000_000)
-    assert (got.width, got.height, found_type) == (400, 200, mime_type)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_supported_formats_are_decoded(form: str) -> None:
+    got = decode(encoded(picture(1, (400, 200)), form))
+    assert (got.width, got.height) == (400, 200)
     assert got.shape == (32, 32, 3)
     assert thumbnail(got).size == got.thumbnail_size == (256, 128)
 
