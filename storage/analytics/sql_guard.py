@@ -16,6 +16,20 @@ from sightline.storage.analytics.sql_lexer import SqlToken, serialize, tokenize
 from sightline.storage.errors import InvalidArgumentError, NotAllowedError, shown
 
 MAX_STATEMENT_CHARS = 20_000
+#: Callers who look for tables read the catalog.
+VIEWS = (
+    *("annotations", "assets", "cluster_members", "embedding_spaces", "embeddings", "passages"),
+    *("regions", "searches", "sources"),
+)
+VIEWS_HINT = (
+    f"Views: {', '.join(VIEWS)}. The resource sightline://analytics/schema has their columns, and "
+    "so has a result of the statement TABLE assets LIMIT 0."
+)
+# Models write statements inside a code block.
+_CODE_BLOCK = re.compile(
+    r"\s*(?P<fence>`{1,6})(?:(?:sql|postgres|postgresql|pgsql)\b)?(.*?)(?P=fence)\s*",
+    re.DOTALL | re.IGNORECASE,
+)
 _FIRST_KEYWORDS = frozenset({"select", "with", "values", "table"})
 # The schemas of the catalog, all relations in them, and the XML parser, which no view needs.
 _CATALOG_NAMES = re.compile(r"_*pg_.*|information_schema|_*xml\w*")
@@ -43,12 +57,17 @@ class Statement:
 
 
 def check_statement(statement: str) -> Statement:
-    """Check the text of a statement. Raises InvalidArgumentError or NotAllowedError."""
+    """Check the text of a statement, which may be in a code block.
+
+    Raises InvalidArgumentError or NotAllowedError.
+    """
     if len(statement) > MAX_STATEMENT_CHARS:
         raise InvalidArgumentError(
             f"The statement has {len(statement):,} characters. The maximum is "
             f"{MAX_STATEMENT_CHARS:,}."
         )
+    if (block := _CODE_BLOCK.fullmatch(statement)) is not None:
+        statement = block[2]
     tokens = list(tokenize(statement))
     while tokens and tokens[-1] == _END:
         tokens.pop()
@@ -60,7 +79,7 @@ def check_statement(statement: str) -> Statement:
     if first.kind != "word" or first.text not in _FIRST_KEYWORDS:
         raise NotAllowedError(
             f"A statement must start with SELECT, WITH, VALUES or TABLE, not {shown(first.text)}. "
-            "For the query plan, set explain=true."
+            f"For the query plan, set explain=true. {VIEWS_HINT}"
         )
     _require_balanced(tokens)
     if SqlToken("word", "into") in tokens:
@@ -75,7 +94,7 @@ def check_statement(statement: str) -> Statement:
         if _CATALOG_NAMES.fullmatch(name.lower()):
             raise NotAllowedError(
                 f"{shown(name)} belongs to the Postgres system catalog or to XML and is not "
-                "allowed. Use the views and functions of the schema analytics."
+                f"allowed. {VIEWS_HINT}"
             )
     called_names = _called_names(tokens)
     if "operator" in called_names:

@@ -18,7 +18,7 @@ from typing import cast
 
 import psycopg
 from pgvector.psycopg.halfvec import register_halfvec_info
-from psycopg import AsyncConnection, errors, sql
+from psycopg import AsyncConnection, AsyncCursor, errors, sql
 from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo
 from pydantic import JsonValue
@@ -32,8 +32,8 @@ from sightline.storage.analytics.query_sessions import (
     limit_received_bytes,
 )
 from sightline.storage.analytics.sql_functions import ALLOWED_FUNCTIONS, VOLATILE_FUNCTIONS
-from sightline.storage.analytics.sql_guard import Statement, check_statement
-from sightline.storage.analytics.sql_values import register_json_loader, shorten, to_json_value
+from sightline.storage.analytics.sql_guard import VIEWS_HINT, Statement, check_statement
+from sightline.storage.analytics.sql_values import register_loaders, shorten, to_json_value
 from sightline.storage.db.pool import database_unavailable
 from sightline.storage.db.queries import Connection, fetch_all, fetch_value, fetch_values, load_sql
 from sightline.storage.errors import (
@@ -149,6 +149,7 @@ class SqlRunner:
                     _require_none(await parse_tree.refused_objects(connection, query))
                     query = _limited_query(statement, rows, explain=explain)
                     columns, values, truncated = await self._stream(connection, query, rows)
+                    columns = columns or await _describe(connection, statement, explain=explain)
             except (errors.QueryCanceled, TimeoutError) as error:
                 raise InvalidArgumentError(
                     f"The statement took longer than {self._timeout_seconds:g} s. Narrow it down "
@@ -200,8 +201,8 @@ class SqlRunner:
                         break
                     rows.append(values)
                     await asyncio.sleep(0)  # rows that have arrived must not delay other calls
-            description = cursor.description or ()
-        return [SqlColumn(c.name, c.type_display) for c in description[:-1]], rows, truncated
+            columns = _columns(cursor)
+        return columns, rows, truncated
 
     @asynccontextmanager
     async def _session(
@@ -244,7 +245,7 @@ class SqlRunner:
         timeout_ms = f"{round(1000 * self._timeout_seconds)}ms"
         params = {"extension_schema": schema, "timeout_ms": timeout_ms}
         await connection.execute(_SQL["session_settings"], params)
-        register_json_loader(connection)
+        register_loaders(connection)
         info = await TypeInfo.fetch(connection, "halfvec")
         if info is not None:
             info.register(connection)
@@ -267,7 +268,7 @@ def _require_none(refused: Sequence[str]) -> None:
         raise NotAllowedError(
             f"{choices(refused)} is not allowed: it can have side effects or read the system "
             "catalog. Use the functions of the schema analytics, and functions of Postgres for "
-            "numbers, text, times, arrays, JSON and aggregates."
+            f"numbers, text, times, arrays, JSON and aggregates. {VIEWS_HINT}"
         )
 
 
@@ -286,6 +287,21 @@ def _limited_query(statement: Statement, max_rows: int, *, explain: bool = False
         max_bytes=sql.Literal(_MAX_ROW_BYTES),
         max_rows=sql.Literal(max_rows + 1),
     )
+
+
+def _columns(cursor: AsyncCursor[TupleRow]) -> list[SqlColumn]:
+    """Return the columns of the statement, without the size of the row."""
+    return [SqlColumn(each.name, each.type_display) for each in (cursor.description or ())[:-1]]
+
+
+async def _describe(
+    connection: Connection, statement: Statement, *, explain: bool
+) -> list[SqlColumn]:
+    """Return the columns of a statement without rows. LIMIT 0 does not run it."""
+    async with connection.cursor() as cursor:
+        # Binary: with the extended protocol, which accepts one statement.
+        await cursor.execute(_limited_query(statement, -1, explain=explain), binary=True)
+        return _columns(cursor)
 
 
 async def _fetch_schema(connection: Connection) -> SchemaSummary:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 
 from pgvector import HalfVector, Vector
@@ -20,6 +20,12 @@ _MAX_LIST_ITEMS = 100
 _MAX_VECTOR_NUMBERS = 6
 _MAX_BYTES_SHOWN = 16
 _MAX_DEPTH = 20
+#: The types that Python cannot hold in full: infinity, years BC, 24:00:00, months of an interval.
+_TIME_TYPES = ("date", "time", "timetz", "interval", "timestamp", "timestamptz")
+_RANGES = ("int4", "int8", "num", "date", "ts", "tstz")
+_TIMESTAMP = re.compile(
+    r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,6})?)(?:([+-]\d\d)(:\d\d(?::\d\d)?)?)?"
+)
 # A larger document is shown as text: parsing it would keep other calls waiting.
 _MAX_JSON_BYTES = 64_000
 
@@ -41,17 +47,44 @@ class _JsonLoader(Loader):
         return text.decode()
 
 
-def register_json_loader(connection: AsyncConnection[TupleRow]) -> None:
-    """Parse JSON of this connection within limits."""
+class _TextLoader(Loader):
+    """Returns a value as Postgres writes it."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode()
+
+
+class _TimeLoader(_TextLoader):
+    """Returns a time as Postgres writes it; a timestamp in the common years as ISO 8601."""
+
+    def load(self, data: Buffer) -> str:
+        text = super().load(data)
+        timestamp = _TIMESTAMP.fullmatch(text)
+        if timestamp is None:
+            return text
+        day, time, hours, minutes = timestamp.groups()
+        return f"{day}T{time}" + (f"{hours}{minutes or ':00'}" if hours else "")
+
+
+def register_loaders(connection: AsyncConnection[TupleRow]) -> None:
+    """Parse JSON within limits, and read times and ranges as text.
+
+    The session must have the date style ISO.
+    """
     for name in ("json", "jsonb"):
         connection.adapters.register_loader(name, _JsonLoader)
+    for name in _TIME_TYPES:
+        connection.adapters.register_loader(name, _TimeLoader)
+    for name in _RANGES:
+        connection.adapters.register_loader(f"{name}range", _TextLoader)
+        connection.adapters.register_loader(f"{name}multirange", _TextLoader)
 
 
 def to_json_value(value: object, depth: int = 0) -> JsonValue:
     """Convert a Postgres value to JSON.
 
-    Long texts, lists, objects, bytes and vectors are shortened and state their length. Times are
-    ISO 8601. NaN and infinities are strings.
+    Long texts, lists, objects, bytes and vectors are shortened and state their length. NaN,
+    infinities, and numerics with more digits than a double are strings.
     """
     if depth > _MAX_DEPTH:
         return "… nested deeper"
@@ -61,9 +94,9 @@ def to_json_value(value: object, depth: int = 0) -> JsonValue:
         case float():
             return value if math.isfinite(value) else str(value)
         case Decimal():
-            return to_json_value(float(value))
-        case datetime():
-            return value.isoformat()
+            number = float(value)
+            is_exact = not value.is_finite() or Decimal(repr(number)) == value
+            return to_json_value(number) if is_exact else shorten(f"{value:f}")
         case HalfVector() | Vector():
             numbers = value.to_list()
             items = [f"{number:.4f}" for number in numbers[:_MAX_VECTOR_NUMBERS]]
@@ -82,7 +115,7 @@ def to_json_value(value: object, depth: int = 0) -> JsonValue:
             values = [to_json_value(each, depth + 1) for each in value[:_MAX_LIST_ITEMS]]
             more = len(value) - _MAX_LIST_ITEMS
             return [*values, f"… {more:,} more"] if more > 0 else values
-    return shorten(str(value))  # ISO 8601 for dates and times
+    return shorten(str(value))
 
 
 def shorten(text: str, max_chars: int = _MAX_TEXT_CHARS) -> str:

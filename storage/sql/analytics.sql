@@ -84,6 +84,8 @@ WHERE extname = 'vector'
 SELECT
     set_config('search_path', format('analytics, %%I, pg_temp', %(extension_schema)s::text), false),
     set_config('standard_conforming_strings', 'on', false),
+    set_config('datestyle', 'ISO', false),
+    set_config('intervalstyle', 'postgres', false),
     set_config('statement_timeout', %(timeout_ms)s, false),
     set_config('lock_timeout', '2s', false),
     set_config('idle_in_transaction_session_timeout', %(timeout_ms)s, false),

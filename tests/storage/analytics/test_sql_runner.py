@@ -9,7 +9,7 @@ import pytest
 from sightline.storage.analytics import cluster_analysis
 from sightline.storage.analytics.sql_runner import SqlRunner
 from sightline.storage.db.pool import Database
-from sightline.storage.errors import InvalidArgumentError
+from sightline.storage.errors import InvalidArgumentError, NotAllowedError
 from tests.storage.analytics.conftest import asset_id
 
 
@@ -39,7 +39,77 @@ async def test_values_come_with_their_types(runner: SqlRunner) -> None:
     (row,) = answer.rows
     assert row[:4] == [1, 2.5, "x", None]
     assert str(row[4]).startswith("2026-01-02T03:04:00")
-    assert row[5:] == [{"a": [1]}, [1, 2], "\\x00ff", "nan", True, "0:01:30"]
+    assert row[5:] == [{"a": [1]}, [1, 2], "\\x00ff", "nan", True, "00:01:30"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("'infinity'::timestamptz", "infinity"),
+        ("'-infinity'::date", "-infinity"),
+        ("date '0044-03-15 BC'", "0044-03-15 BC"),
+        ("timestamp '0044-03-15 12:00 BC'", "0044-03-15 12:00:00 BC"),
+        ("date '12026-01-02'", "12026-01-02"),
+        ("time '24:00:00'", "24:00:00"),
+        ("timetz '24:00:00+02'", "24:00:00+02"),
+        ("interval '1 year 2 months'", "1 year 2 mons"),
+        ("interval '400 days 25:00:01.5'", "400 days 25:00:01.5"),
+        ("timestamp '2026-01-02 03:04:05.25'", "2026-01-02T03:04:05.25"),
+        ("timestamptz '2026-01-02 03:04Z' AT TIME ZONE 'Asia/Kolkata'", "2026-01-02T08:34:00"),
+        ("date '2026-01-02'", "2026-01-02"),
+        ("ARRAY['infinity'::date, '2026-01-02']", ["infinity", "2026-01-02"]),
+        ("tstzrange(NULL, 'infinity')", "(,infinity)"),
+        ("int4range(1, 5)", "[1,5)"),
+        ("'{[2026-01-02,2026-01-05)}'::datemultirange", "{[2026-01-02,2026-01-05)}"),
+        ("12345678901234567890.123456789::numeric", "12345678901234567890.123456789"),
+        ("12345678901234567891::numeric", "12345678901234567891"),
+        ("1e400::numeric + 1", f"1{'0' * 399}1"),
+        ("0.1::numeric", 0.1),
+        ("2.50::numeric", 2.5),
+        ("3::numeric", 3),
+        ("'NaN'::numeric", "nan"),
+        ("9007199254740993::bigint", 9007199254740993),
+    ],
+)
+async def test_no_value_is_refused_or_loses_digits(
+    runner: SqlRunner, expression: str, value: object
+) -> None:
+    answer = await runner.run(f"SELECT {expression}", rows=1)
+    assert answer.rows == [[value]]
+
+
+async def test_a_result_without_rows_has_its_columns(runner: SqlRunner) -> None:
+    answer = await runner.run("SELECT asset_id, 1 AS n FROM assets WHERE false", rows=5)
+    assert answer.rows == []
+    assert [(each.name, each.type) for each in answer.columns] == [
+        ("asset_id", "text"),
+        ("n", "int4"),
+    ]
+    assert len((await runner.run("SELECT * FROM assets LIMIT 0", rows=5)).columns) > 10
+
+
+@pytest.mark.parametrize(
+    "text", ["```sql\nSELECT 1 AS n;\n```", "```\nSELECT 1 AS n\n```", "`SELECT 1 AS n`"]
+)
+async def test_a_statement_may_be_in_a_code_block(runner: SqlRunner, text: str) -> None:
+    assert (await runner.run(text, rows=5)).rows == [[1]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT table_name FROM information_schema.tables",
+        "SELECT relname FROM pg_catalog.pg_class",
+        "SELECT current_setting('search_path')",
+        "SHOW TABLES",
+        "DESCRIBE assets",
+    ],
+)
+async def test_who_looks_for_tables_is_told_the_views(runner: SqlRunner, text: str) -> None:
+    with pytest.raises(NotAllowedError) as caught:
+        await runner.run(text, rows=5)
+    views = [view.name for view in (await runner.schema()).views]
+    assert ", ".join(views) in str(caught.value)
 
 
 async def test_vectors_and_long_texts_are_shortened(runner: SqlRunner) -> None:
