@@ -10,15 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sightline.server.config import Settings, load_settings, variable
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
-from sightline.server.models.image_text.image_text_encoder import BUILTIN_FOLDER
-from sightline.server.models.model_files import FingerprintCache
-
-if TYPE_CHECKING:
-    from sightline.server.models.image_text.open_clip_model import OpenClipModel
+from sightline.server.models.image_text.image_text_encoder import (
+    BUILTIN_FOLDER,
+    ImageTextModel,
+    load_model,
+)
 
 SIGHTLINE = Path(sys.executable).with_name("sightline")
 
@@ -67,17 +67,7 @@ def ingest(settings: Settings, folder: Path) -> dict[str, Any]:
     return summary
 
 
-def load_raw_model(settings: Settings) -> OpenClipModel:
-    """Load the built-in model without batcher, cache or thread."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # Like the server.
-    from sightline.server.models.image_text import open_clip_model
-
-    cache = FingerprintCache(settings.data_dir)
+def load_raw_model(settings: Settings) -> ImageTextModel:
+    """Load the built-in model without batcher, cache or thread, on the server's engine."""
     folder = OpenClipFolder.open(BUILTIN_FOLDER)
-    source = open_clip_model.ModelSource.from_folder(folder, BUILTIN_FOLDER.name, cache)
-    return open_clip_model.OpenClipModel(
-        source,
-        device=settings.encoder.device,
-        precision=settings.encoder.precision,
-        cpu_threads=settings.encoder.threads,
-    )
+    return load_model(settings.encoder, settings.data_dir, folder, BUILTIN_FOLDER.name)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from mcp import Client
@@ -39,15 +39,12 @@ from benchmarks.tables import Durations, max_verdict, min_verdict, print_table
 from sightline.server.config import Settings
 from sightline.server.database.provider import open_database
 from sightline.server.http import http_server
-from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder
+from sightline.server.models.image_text.image_text_encoder import ImageTextEncoder, ImageTextModel
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import fetch_value
 from sightline.storage.retrieval.image_search import ImageSearch
 from sightline.storage.retrieval.search_types import ImageRequest
 from sightline.tools.registry import register_all
-
-if TYPE_CHECKING:
-    from sightline.server.models.image_text.open_clip_model import OpenClipModel
 
 LATENCY_BUDGET = 1.25
 THROUGHPUT_BUDGET = 0.85
@@ -72,7 +69,7 @@ async def main(arguments: list[str] | None = None) -> None:
 
 
 async def _measure(
-    settings: Settings, model: OpenClipModel, url: str, options: argparse.Namespace
+    settings: Settings, model: ImageTextModel, url: str, options: argparse.Namespace
 ) -> None:
     texts, uploads = _Texts(options.seed), _Uploads(options.seed)
     async with Client(url) as client:
@@ -138,7 +135,7 @@ async def _measure(
 
 
 async def _measure_concurrent(
-    model: OpenClipModel,
+    model: ImageTextModel,
     options: argparse.Namespace,
     texts: _Texts,
     uploads: _Uploads,
@@ -286,7 +283,7 @@ class _RecordingDatabase(Database):
 
 
 @asynccontextmanager
-async def _open_recorder(settings: Settings, model: OpenClipModel) -> AsyncIterator[_Recorder]:
+async def _open_recorder(settings: Settings, model: ImageTextModel) -> AsyncIterator[_Recorder]:
     async with AsyncExitStack() as stack:
         dsn = (await stack.enter_async_context(open_database(settings))).dsn
         database = await _RecordingDatabase.open(dsn)

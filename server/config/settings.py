@@ -79,9 +79,12 @@ class EncoderSettings(SettingsGroup):
     device: DeviceName = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
-    """`auto` is fp16 on CUDA and fp32 elsewhere."""
+    """`auto` is fp16 on CUDA and fp32 elsewhere. ONNX graphs have their own precision."""
+    engine: Literal["auto", "onnx", "open_clip"] = "auto"
+    """`onnx` runs the ONNX graphs of a model folder, `open_clip` runs torch. `auto`: the graphs if
+    there are any and ONNX Runtime has the device, else torch."""
     threads: NonNegativeInt = 0
-    """CPU threads of the encoder. 0: torch decides."""
+    """CPU threads of the encoder. 0: all cores."""
     batch_size: PositiveInt = _INGEST.batch_size
     """Maximum images or texts in one forward pass."""
     max_cached_texts: NonNegativeInt = 1024

@@ -1,10 +1,8 @@
-"""Torch helpers: device, precision, memory, unit vectors."""
+"""Torch helpers: device, precision, memory."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -22,9 +20,6 @@ DTYPES: dict[Precision, torch.dtype] = {
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
-#: English text has four.
-_MAX_CHARS_PER_TOKEN = 16
-_TRIM_INTERVAL_ITEMS = 1024
 
 
 def choose_device(device: str) -> torch.device:
@@ -89,42 +84,7 @@ class MemoryAwareRunner:
         return np.concatenate(rows)
 
 
-def cut_text(text: str, max_tokens: int) -> str:
-    """Return the characters of a text that a model of ``max_tokens`` may read.
-
-    Tokenizers read the whole text before they cut it, and some take quadratic time on a long word:
-    minutes for 100,000 letters.
-    """
-    return text[: max_tokens * _MAX_CHARS_PER_TOKEN]
-
-
-class HeapTrimmer:
-    """Returns free heap memory every 1,024 encoded items. Needs glibc.
-
-    Batches of different sizes fragment the heap of the C library. Without trimming, a long ingest
-    or a busy server held three times the memory that its model needs.
-    """
-
-    def __init__(self) -> None:
-        library = ctypes.CDLL(None) if sys.platform == "linux" else None
-        self._malloc_trim = getattr(library, "malloc_trim", None)
-        self._items = 0
-
-    def count(self, items: int) -> None:
-        """Add ``items`` to the counter and trim the heap when it is due."""
-        self._items += items
-        if self._items >= _TRIM_INTERVAL_ITEMS:
-            self._items = 0
-            if self._malloc_trim is not None:
-                self._malloc_trim(0)
-
-
-def unit_vectors(features: torch.Tensor) -> Vectors:
-    """Return float32 rows of length 1. Raises ModelError for zero, inf or NaN."""
-    vectors = features.float()
-    lengths = vectors.norm(dim=-1, keepdim=True)
-    if not bool(torch.isfinite(lengths).all()) or not bool((lengths > 0).all()):
-        msg = "The encoder returned a vector that is zero or not finite. Try precision fp32."
-        raise ModelError(msg)
-    unit: Vectors = (vectors / lengths).cpu().numpy()
-    return unit
+def to_numpy(features: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Return features of any device and precision as float32."""
+    array: np.ndarray[Any, Any] = features.float().cpu().numpy()
+    return array

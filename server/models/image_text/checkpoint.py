@@ -1,6 +1,7 @@
 """Model folders in open_clip's layout, and their fingerprint. Imports no torch.
 
 Such a folder contains ``open_clip_config.json``, the weights and, for some models, tokenizer files.
+It can also have ONNX graphs, which read the same weights.
 """
 
 from __future__ import annotations
@@ -28,6 +29,17 @@ _WEIGHTS = (
     "pytorch_model.pth",
     "model.pth",
 )
+
+
+IMAGE_GRAPH, TEXT_GRAPH = "vision_model.onnx", "text_model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxGraphs:
+    """The graphs of both towers."""
+
+    image: Path
+    text: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,12 @@ class OpenClipFolder:
             f"The encoder folder {str(path)!r} has no weights. Expected one of: "
             f"{', '.join(_WEIGHTS)}. Sightline never encodes with random weights."
         )
+
+    @property
+    def graphs(self) -> OnnxGraphs | None:
+        """Return the ONNX graphs; None if the folder does not have both."""
+        graphs = OnnxGraphs(self.path / IMAGE_GRAPH, self.path / TEXT_GRAPH)
+        return graphs if graphs.image.is_file() and graphs.text.is_file() else None
 
     def fingerprint(self, cache: FingerprintCache) -> str:
         """Return the hexadecimal SHA-256 of weights, architecture and tokenizer.

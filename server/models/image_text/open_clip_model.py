@@ -18,17 +18,16 @@ import torch
 from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transformer import TextTransformer
 
+from sightline.server.models.encoding import HeapTrimmer, cut_text, unit_vectors
 from sightline.server.models.image_text.checkpoint import OpenClipFolder
 from sightline.server.models.image_text.preprocess import Preprocess
 from sightline.server.models.model_files import FingerprintCache, download_error, first_line
 from sightline.server.models.torch_runtime import (
     DTYPES,
-    HeapTrimmer,
     MemoryAwareRunner,
     choose_device,
     choose_precision,
-    cut_text,
-    unit_vectors,
+    to_numpy,
 )
 from sightline.storage.errors import ConfigurationError, UnknownNameError
 from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
@@ -151,7 +150,8 @@ class OpenClipModel:
         """Return unit vectors of preprocessed images, float32 of shape (n, dimension)."""
 
         def forward(batch: Sequence[Pixels]) -> Vectors:
-            return unit_vectors(self._model.encode_image(self.normalize(batch).to(self._dtype)))
+            features = self._model.encode_image(self.normalize(batch).to(self._dtype))
+            return unit_vectors(to_numpy(features))
 
         vectors = self._run(forward, pixels)
         self._heap.count(len(pixels))
@@ -162,7 +162,7 @@ class OpenClipModel:
 
         def forward(batch: Sequence[str]) -> Vectors:
             tokens = self._tokenize([cut_text(text, self._max_tokens) for text in batch])
-            return unit_vectors(self._encode_tokens(tokens.to(self._device)))
+            return unit_vectors(to_numpy(self._encode_tokens(tokens.to(self._device))))
 
         return self._run(forward, texts)
 

@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from sightline.server.models.encoding import cut_text, unit_vectors
 from sightline.server.models.model_files import FingerprintCache, first_line
 from sightline.server.models.text.sentence_encoder_config import SentenceEncoderFolder
 from sightline.server.models.text.vocabulary import Vocabulary
@@ -24,8 +25,7 @@ from sightline.server.models.torch_runtime import (
     MemoryAwareRunner,
     choose_device,
     choose_precision,
-    cut_text,
-    unit_vectors,
+    to_numpy,
 )
 from sightline.storage.errors import ConfigurationError
 from sightline.storage.interfaces import EncoderIdentity, Vectors
@@ -150,7 +150,7 @@ class SentenceEncoderModel(_TransformerModel):
     def _forward(self, texts: Sequence[str]) -> Vectors:
         batch = self._tokenize(list(texts), truncation=True)
         tokens = self._model(**batch).last_hidden_state.float()
-        return unit_vectors(self._pool(tokens, batch["attention_mask"]))
+        return unit_vectors(to_numpy(self._pool(tokens, batch["attention_mask"])))
 
     def _pool(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Pool tokens (n, length, dimension) with a mask (n, length) of 0 and 1."""

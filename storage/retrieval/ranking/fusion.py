@@ -86,14 +86,17 @@ def fuse_scores(
     modality_weight: dict[Modality, float] = {"visual": visual_weight, "text": 1 - visual_weight}
     queries = {name: (modalities[name], name.partition("_to_")[0]) for name in results}
     sharing = Counter(queries.values())
+    spans = {
+        name: max((hit.score for hit in result.hits), default=0.0) - result.floor
+        for name, result in results.items()
+    }
 
     def score(ranked: _RankedHits) -> float:
         values: dict[tuple[Modality, str], float] = defaultdict(float)
         for name, (_, hit) in ranked.items():
-            result, query = results[name], queries[name]
-            span = max(hit.score for hit in result.hits) - result.floor
-            if span > 0:
-                values[query] += max(hit.score - result.floor, 0.0) / span / sharing[query]
+            query, above_floor = queries[name], max(hit.score - results[name].floor, 0.0)
+            if spans[name] > 0:
+                values[query] += above_floor / spans[name] / sharing[query]
         return sum(
             weight * max((v for query, v in values.items() if query[0] == modality), default=0)
             for modality, weight in modality_weight.items()

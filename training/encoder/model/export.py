@@ -1,4 +1,4 @@
-"""Export a folder for open_clip: configuration, fp16 weights and tokenizer."""
+"""Export a folder for open_clip and ONNX Runtime: configuration, weights, tokenizer, graphs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sightline.training.encoder.data import tokenizer as tokenizers
 from sightline.training.encoder.data.album import write_atomically
+from sightline.training.encoder.model.onnx_graphs import export_graphs
 from sightline.training.encoder.recipe import model_config, preprocess_config
 
 CONFIG: Final = "open_clip_config.json"
@@ -35,6 +36,7 @@ def export(weights: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerFast, fo
         for name, value in weights.items()
     }
     write_atomically(folder / WEIGHTS, save(half, metadata={"format": "pt"}))
+    export_graphs(folder, WEIGHTS)
 
 
 def load(folder: Path, device: torch.device) -> tuple[CustomTextCLIP, Any, PreTrainedTokenizerFast]:

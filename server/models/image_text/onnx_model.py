@@ -1,0 +1,115 @@
+"""An open_clip folder with ONNX graphs, on ONNX Runtime. Imports no torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.server.models.encoding import HeapTrimmer, unit_vectors
+from sightline.server.models.image_text.checkpoint import OnnxGraphs, OpenClipFolder
+from sightline.server.models.image_text.clip_tokenizer import ClipTokenizer
+from sightline.server.models.image_text.preprocess import Preprocess
+from sightline.server.models.model_files import FingerprintCache
+from sightline.server.models.onnx_runtime import open_session
+from sightline.storage.errors import ConfigurationError
+from sightline.storage.interfaces import EncoderIdentity, Pixels, Vectors
+
+logger = logging.getLogger(__name__)
+
+_VECTOR_RANK = 2
+
+
+class OnnxModel:
+    """Both towers of an image and text encoder. Not thread-safe: call it from one thread.
+
+    The vectors are those of open_clip with the same weights, so the identity is the same.
+    """
+
+    def __init__(
+        self,
+        folder: OpenClipFolder,
+        graphs: OnnxGraphs,
+        name: str,
+        cache: FingerprintCache,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+    ) -> None:
+        """Load and warm up. Raises ConfigurationError, or UnknownNameError for the device."""
+        self.preprocess = Preprocess.from_open_clip(folder.config.get("preprocess_cfg") or {})
+        self._tokenize = ClipTokenizer(folder)
+        self._images = _Graph(open_session(graphs.image, device=device, threads=threads))
+        self._texts = _Graph(open_session(graphs.text, device=device, threads=threads))
+        self._normalized = _normalized_values(self.preprocess)
+        self._heap = HeapTrimmer()
+        blank = np.zeros((self.preprocess.height, self.preprocess.width, 3), np.uint8)
+        dimension = self.encode_texts([""]).shape[1]
+        if self.encode_images([blank]).shape[1] != dimension:
+            raise ConfigurationError(
+                f"The encoder {name!r} has different dimensions for images and texts."
+            )
+        self.identity = EncoderIdentity(
+            name=name,
+            weights=folder.fingerprint(cache),
+            preprocessing=self.preprocess.fingerprint,
+            dimension=dimension,
+        )
+        logger.info("loaded encoder %s with %s", self.identity, self._images.provider)
+
+    def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Return unit vectors of preprocessed images, float32 of shape (n, dimension)."""
+        vectors = unit_vectors(self._images.run({"pixel_values": self.normalize(pixels)}))
+        self._heap.count(len(pixels))
+        return vectors
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return unit vectors of (truncated) texts, float32 of shape (n, dimension)."""
+        ids = self._tokenize(texts, self._texts.fixed_length("input_ids"))
+        return unit_vectors(self._texts.run({"input_ids": ids}))
+
+    def normalize(self, pixels: Sequence[Pixels]) -> npt.NDArray[np.float32]:
+        """Return float32 of shape (n, 3, height, width), as open_clip's transform does."""
+        stacked = np.stack(pixels)
+        channels = [values[stacked[..., c]] for c, values in enumerate(self._normalized)]
+        return np.stack(channels, axis=1)
+
+
+class _Graph:
+    """A session with one output of vectors."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._shapes = {each.name: each.shape for each in session.get_inputs()}
+        vectors = [o.name for o in session.get_outputs() if len(o.shape) == _VECTOR_RANK]
+        if not vectors:
+            raise ConfigurationError("An ONNX graph of the encoder has no output of vectors.")
+        self._output = vectors[0]
+
+    @property
+    def provider(self) -> str:
+        return str(self._session.get_providers()[0])
+
+    def fixed_length(self, name: str) -> int | None:
+        """Return the length of the second axis of an input; None if any will do."""
+        shape = self._shapes.get(name)
+        if shape is None:
+            known = ", ".join(self._shapes)
+            raise ConfigurationError(f"An ONNX graph has no input {name!r}, only {known}.")
+        return shape[1] if isinstance(shape[1], int) else None
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        (vectors,) = self._session.run([self._output], dict(inputs))
+        result: npt.NDArray[Any] = vectors
+        return result
+
+
+def _normalized_values(preprocess: Preprocess) -> npt.NDArray[np.float32]:
+    """Return the normalized value of each level of each channel, shape (3, 256)."""
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    mean = np.array(preprocess.mean, np.float32)[:, np.newaxis]
+    std = np.array(preprocess.std, np.float32)[:, np.newaxis]
+    return np.asarray((levels - mean) / std, dtype=np.float32)
