@@ -119,6 +119,14 @@ def describe(error: BaseException) -> str:
     return f"{error} ({details})" if details else str(error)
 
 
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group and the groups in it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 class ConfigurationError(SightlineError):
     """A setting or a command argument is wrong."""
 

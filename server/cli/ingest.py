@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import io
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sightline.server.cli.cli_context import open_dependencies
 from sightline.server.config import Settings, load_settings, variable
 from sightline.server.observability import logs, terminal
 from sightline.server.runtime import allowed_urls
-from sightline.storage.errors import NotAllowedError, shown
-from sightline.storage.ingest import collection_settings, pipeline
+from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
+from sightline.storage.ingest import collection_settings, failures, pipeline
 from sightline.storage.ingest.discover.input_paths import IngestInput
 from sightline.storage.ingest.discover.urls import UrlFetcher
-from sightline.storage.ingest.progress import IngestProgress, IngestSummary
+from sightline.storage.ingest.progress import MAX_EXAMPLES, IngestProgress, IngestSummary
+from sightline.storage.records import collections
 from sightline.tools.shared.dependencies import Dependencies
 
 
 def configure_ingest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
-        nargs="+",
+        nargs="*",
         metavar="PATH",
         help="folder, file, pattern such as 'images/*.jpg', .zip or .tar archive, or https:// URL "
         "of a host in SIGHTLINE_URLS__ALLOWED_HOSTS",
@@ -34,7 +37,20 @@ def configure_ingest(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="also embed tiles of the images of this collection (about 16 vectors per image)",
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="instead of PATH: try the files again that failed in the collection",
+    )
+    parser.add_argument(
+        "--failures",
+        type=Path,
+        metavar="FILE",
+        help="write the files that failed to FILE, one JSON object per line",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the summary with all problems as JSON"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -43,10 +59,24 @@ async def run_ingest(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     logs.configure(settings)
     collection = arguments.collection or settings.default_collection
-    with ingest_progress(shown=not arguments.quiet and not arguments.json) as progress:
-        summary = await ingest_paths(
-            settings, arguments.paths, collection, progress, tiles=arguments.tiles
-        )
+    if bool(arguments.paths) == arguments.retry_failed:
+        raise ConfigurationError("Give the paths to ingest, or --retry-failed without paths.")
+    with (
+        _open_report(arguments.failures) as report,
+        ingest_progress(shown=not arguments.quiet and not arguments.json) as progress,
+    ):
+        if arguments.retry_failed:
+            summary = await _retry(settings, collection, progress, tiles=arguments.tiles)
+        else:
+            summary = await ingest_paths(
+                settings,
+                arguments.paths,
+                collection,
+                progress,
+                tiles=arguments.tiles,
+                max_examples=None,
+            )
+        report.writelines(_failure_lines(summary))
     if arguments.json:
         terminal.write_json(summary.as_json())
     else:
@@ -61,6 +91,7 @@ async def ingest_paths(
     progress: Callable[[IngestProgress], None],
     *,
     tiles: bool | None = None,
+    max_examples: int | None = MAX_EXAMPLES,
 ) -> IngestSummary:
     """Ingest paths with the configured models; ``tiles=None`` keeps the setting."""
     inputs = [_parse_input(settings, path) for path in paths]
@@ -70,8 +101,75 @@ async def ingest_paths(
             inputs,
             collection,
             progress=progress,
-            settings=None if tiles is None else {collection_settings.TILES_SETTING: tiles},
+            settings=_collection_settings(tiles),
+            max_examples=max_examples,
         )
+
+
+async def _retry(
+    settings: Settings,
+    collection: str,
+    progress: Callable[[IngestProgress], None],
+    *,
+    tiles: bool | None,
+) -> IngestSummary:
+    """Try the failed files of a collection again; forget those that do not exist any more."""
+
+    def open_url(url: str) -> IngestInput | None:
+        try:
+            return _parse_url(settings, url)
+        except NotAllowedError as error:
+            terminal.write_lines(str(error), error=True)
+            return None
+
+    async with open_dependencies(settings) as deps:
+        database = await deps.database.get()
+        async with database.connection() as connection:
+            name = (await collections.get(connection, collection)).name
+            failed = await failures.failed_files(connection, name)
+        plan = failures.plan_retry(failed, open_url)
+        for each in plan.kept:
+            if not each.is_url:
+                message = f"{each.name}: was uploaded, and its bytes were not kept. Add it again."
+                terminal.write_lines(message, error=True)
+        for each in plan.gone:
+            terminal.write_lines(f"{each.name}: does not exist any more", error=True)
+        summary = await ingest(
+            deps,
+            plan.inputs,
+            name,
+            progress=progress,
+            settings=_collection_settings(tiles),
+            max_examples=None,
+            is_wanted=plan.is_wanted,
+        )
+        kept = {each.id for each in plan.kept}
+        async with database.write_connection() as connection:
+            tried = [each.id for each in failed if each.id not in kept]
+            await failures.forget_failures(connection, tried)
+        return summary
+
+
+def _collection_settings(tiles: bool | None) -> dict[str, Any] | None:
+    return None if tiles is None else {collection_settings.TILES_SETTING: tiles}
+
+
+def _open_report(path: Path | None) -> IO[str]:
+    """Open the file for failures before the ingest. Raises ConfigurationError."""
+    if path is None:
+        return io.StringIO()
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--failures: {shown(str(path))}: {error.strerror}") from error
+
+
+def _failure_lines(summary: IngestSummary) -> Iterator[str]:
+    for code, noted in summary.failures.items():
+        advice = failures.ADVICE.get(code, "")
+        for name, reason in noted.examples:
+            line = {"name": name, "code": code, "reason": reason, "advice": advice}
+            yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
 async def ingest(
@@ -81,6 +179,8 @@ async def ingest(
     *,
     progress: Callable[[IngestProgress], None] = lambda _: None,
     settings: Mapping[str, Any] | None = None,
+    max_examples: int | None = MAX_EXAMPLES,
+    is_wanted: Callable[[str], bool] | None = None,
 ) -> IngestSummary:
     """Ingest paths into a collection; ``settings`` are those of the collection."""
     return await pipeline.ingest(
@@ -95,19 +195,26 @@ async def ingest(
         ocr_engine=deps.ocr_engine,
         settings=settings,
         capacity=deps.ingest_capacity,
+        max_examples=max_examples,
+        is_wanted=is_wanted,
     )
 
 
 def _parse_input(settings: Settings, path: str | Path) -> str | Path | IngestInput:
     if isinstance(path, Path) or not path.lower().startswith(("https://", "http://")):
         return path
+    return _parse_url(settings, path)
+
+
+def _parse_url(settings: Settings, url: str) -> IngestInput:
+    """Return a URL as input. Raises NotAllowedError."""
     allowed = allowed_urls(settings)
     if allowed is None:
         raise NotAllowedError(
-            f"{shown(path.partition('?')[0])} was not fetched. Set "
+            f"{shown(url.partition('?')[0])} was not fetched. Set "
             f"{variable('urls.allowed_hosts')} to the allowed hosts."
         )
-    return UrlFetcher(allowed).remote_file(path)
+    return UrlFetcher(allowed).remote_file(url)
 
 
 @contextmanager
@@ -143,4 +250,9 @@ def print_summary(summary: IngestSummary) -> None:
     for title, noted_by_code in (("failed", summary.failures), ("warning", summary.warnings)):
         for code, noted in noted_by_code.items():
             terminal.write_lines(f"{title}: {code}, {noted.count}")
-            terminal.write_lines(*(f"  {name}: {reason}" for name, reason in noted.examples))
+            examples = noted.examples[:MAX_EXAMPLES]
+            terminal.write_lines(*(f"  {name}: {reason}" for name, reason in examples))
+    if summary.failed:
+        terminal.write_lines(
+            f"All failed files with advice: sightline failures --collection {summary.collection}"
+        )

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from sightline.storage.blobs import BlobStore
 from sightline.storage.db.pool import Database
 from sightline.storage.db.queries import load_sql
+from sightline.storage.errors import first_error
 from sightline.storage.ingest import collection_settings
 from sightline.storage.ingest import stage_types as stages
 from sightline.storage.ingest.decode.decode_queue import AmountSemaphore, DecodeQueue
@@ -32,6 +33,7 @@ from sightline.storage.ingest.embed.source_passages import add_passages, add_vec
 from sightline.storage.ingest.ingest_capacity import FileMemory, IngestCapacity, Threads
 from sightline.storage.ingest.ingest_options import IngestOptions
 from sightline.storage.ingest.progress import (
+    MAX_EXAMPLES,
     IngestedFile,
     IngestProgress,
     IngestStats,
@@ -69,6 +71,8 @@ async def ingest(
     principal: str | None = None,
     on_wait: Callable[[], None] = lambda: None,
     max_listed_files: int = 0,
+    max_examples: int | None = MAX_EXAMPLES,
+    is_wanted: Callable[[str], bool] | None = None,
 ) -> IngestSummary:
     """Ingest folders, files, patterns, archives, uploads and URLs into a collection.
 
@@ -80,7 +84,8 @@ async def ingest(
 
     All ingests of a server share one ``capacity``, in which ``principal`` takes its turns;
     ``on_wait`` is called if this ingest must wait for others of the principal. The summary lists
-    the first ``max_listed_files`` files with the ids of their assets.
+    the first ``max_listed_files`` files with the ids of their assets, and ``max_examples`` of each
+    problem, with None all. ``is_wanted`` chooses files by their failure location.
 
     Files that fail are recorded and counted, and the next run tries them again. Raises
     InvalidArgumentError for paths without a match, ConfigurationError, SpaceMismatchError if the
@@ -126,7 +131,8 @@ async def ingest(
             capacity=capacity,
             principal=principal,
             threads=threads,
-            stats=IngestStats(target.name, progress, max_listed_files),
+            stats=IngestStats(target.name, progress, max_listed_files, max_examples),
+            is_wanted=is_wanted,
         )
         return await run.run(inputs)
 
@@ -146,6 +152,7 @@ class _IngestRun:
     principal: str | None
     threads: Threads
     stats: IngestStats
+    is_wanted: Callable[[str], bool] | None
 
     def __post_init__(self) -> None:
         options, batch_size = self.options, self.options.batch_size
@@ -224,7 +231,7 @@ class _IngestRun:
                 tasks.create_task(self._embed_stage.join_sources())
                 tasks.create_task(self._write(counting))
         except BaseExceptionGroup as group:
-            raise _first_error(group) from group
+            raise first_error(group) from group
         finally:
             self._stop.set()
             self._threads.shutdown(wait=False)
@@ -250,6 +257,8 @@ class _IngestRun:
         async with asyncio.TaskGroup() as hashing:
 
             async def start_hashing(batch: list[stages.DiscoveredFile]) -> None:
+                if self.is_wanted is not None:
+                    batch = [each for each in batch if self.is_wanted(each.failure_location)]
                 await self._lookahead.acquire(sum(len(file.data or b"") for file in batch))
                 await self._memory.acquire(batch)
                 task = hashing.create_task(hash_files(batch, self._queue.hash_file))
@@ -389,10 +398,3 @@ class _IngestRun:
             batch_size=self.options.batch_size,
         )
         self.stats.add_time("reliability", time.perf_counter() - started)
-
-
-def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

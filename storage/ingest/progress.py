@@ -70,7 +70,7 @@ class IngestedFile:
 
 @dataclass(frozen=True, slots=True)
 class IssueSummary:
-    """How often an issue occurred, and the first cases as (name, reason)."""
+    """How often an issue occurred, and the first or all cases as (name, reason)."""
 
     count: int = 0
     examples: tuple[tuple[str, str], ...] = ()
@@ -120,15 +120,26 @@ class IngestSummary(OutcomeCounts):
 
 
 @dataclass(slots=True)
+class _Cases:
+    count: int = 0
+    examples: list[tuple[str, str]] = field(default_factory=list)
+
+    def summary(self) -> IssueSummary:
+        return IssueSummary(self.count, tuple(self.examples))
+
+
+@dataclass(slots=True)
 class IngestStats:
     """Counts during an ingest, and notifies the listener.
 
-    Lists the first ``max_files`` files.
+    Lists the first ``max_files`` files, and the first ``max_examples`` files of each problem; None:
+    all.
     """
 
     collection: str
     listener: Callable[[IngestProgress], None]
     max_files: int = 0
+    max_examples: int | None = MAX_EXAMPLES
     total: int = 0
     files: list[ListedFile] = field(default_factory=list)
     counts: dict[Outcome, int] = field(default_factory=dict)
@@ -137,8 +148,8 @@ class IngestStats:
     readings: Counter[str] = field(default_factory=Counter)
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
-    _failures: dict[str, IssueSummary] = field(default_factory=dict)
-    _warnings: dict[str, IssueSummary] = field(default_factory=dict)
+    _failures: dict[str, _Cases] = field(default_factory=dict)
+    _warnings: dict[str, _Cases] = field(default_factory=dict)
 
     def add_file(self, name: str, outcome: Outcome, content_key: bytes | None = None) -> None:
         """Count a file, and list it if it is one of the first."""
@@ -150,11 +161,11 @@ class IngestStats:
     def fail(self, code: str, name: str, reason: str) -> None:
         """Count a failed file whose failure is recorded."""
         self.add_file(name, "failed")
-        _add_issue(self._failures, code, name, reason)
+        self._add_issue(self._failures, code, name, reason)
 
     def warn(self, code: str, name: str, reason: str) -> None:
         """Add a problem that does not fail its file."""
-        _add_issue(self._warnings, code, name, reason)
+        self._add_issue(self._warnings, code, name, reason)
 
     def add_time(self, stage: str, seconds: float) -> None:
         self.stages[stage] = self.stages.get(stage, 0.0) + seconds
@@ -173,8 +184,8 @@ class IngestStats:
             images=self.images,
             passages=self.passages,
             readings=dict(self.readings),
-            failures=dict(self._failures),
-            warnings=dict(self._warnings),
+            failures={code: cases.summary() for code, cases in self._failures.items()},
+            warnings={code: cases.summary() for code, cases in self._warnings.items()},
             seconds=time.perf_counter() - self.started,
             workers=workers,
             stages=dict(self.stages),
@@ -183,8 +194,8 @@ class IngestStats:
             files=tuple(files),
         )
 
-
-def _add_issue(issues: dict[str, IssueSummary], code: str, name: str, reason: str) -> None:
-    issue = issues.get(code, IssueSummary())
-    more = ((name, reason),) if len(issue.examples) < MAX_EXAMPLES else ()
-    issues[code] = IssueSummary(issue.count + 1, issue.examples + more)
+    def _add_issue(self, issues: dict[str, _Cases], code: str, name: str, reason: str) -> None:
+        cases = issues.setdefault(code, _Cases())
+        cases.count += 1
+        if self.max_examples is None or len(cases.examples) < self.max_examples:
+            cases.examples.append((name, reason))

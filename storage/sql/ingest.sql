@@ -29,6 +29,26 @@ AND (
     OR location = ANY (%(locations)s) OR location = ANY (%(places)s)
 )
 
+-- name: failed_files
+SELECT
+    s.id, c.name AS collection, s.name, s.location, coalesce(s.error_code, '') AS code,
+    s.error AS reason, s.ingested_at AS failed_at
+FROM sightline.source AS s JOIN sightline.collection AS c ON c.id = s.collection_id
+WHERE s.state = 'failed' AND (%(collection)s::text IS NULL OR c.name = %(collection)s)
+ORDER BY c.name, s.name, s.id
+
+-- name: unreadable_images
+SELECT
+    c.name AS collection, s.name, a.id AS asset, a.page, a.frame_seconds AS seconds, s.ingested_at
+FROM sightline.asset AS a
+JOIN sightline.source AS s ON s.id = a.source_id
+JOIN sightline.collection AS c ON c.id = a.collection_id
+WHERE a.reading = 'unreadable' AND (%(collection)s::text IS NULL OR c.name = %(collection)s)
+ORDER BY c.name, s.name, a.ordinal
+
+-- name: forget_failures
+DELETE FROM sightline.source WHERE id = ANY (%(ids)s) AND state = 'failed'
+
 -- name: insert_sources
 -- Returns no row for a source that another process inserted first.
 INSERT INTO sightline.source (
