@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from sightline.server.config import load_settings
 from sightline.server.database.provider import open_database
 from sightline.server.observability import terminal
-from sightline.storage.ingest import failures
-from sightline.storage.ingest.failures import FailedFile, UnreadableImage
+from sightline.storage.ingest import failed_files
+from sightline.storage.ingest.failed_files import RecordedFailure, UnreadableImage
 from sightline.storage.records import collections
 
 
@@ -24,8 +24,8 @@ async def run_failures(arguments: argparse.Namespace) -> None:
         name = arguments.collection
         if name is not None:
             name = (await collections.get(connection, name)).name
-        failed = await failures.failed_files(connection, name)
-        unreadable = await failures.unreadable_images(connection, name)
+        failed = await failed_files.failed_files(connection, name)
+        unreadable = await failed_files.unreadable_images(connection, name)
     if arguments.json:
         terminal.write_json(
             {
@@ -38,9 +38,9 @@ async def run_failures(arguments: argparse.Namespace) -> None:
         _print_unreadable(unreadable)
 
 
-def _print_failed(failed: Sequence[FailedFile]) -> None:
+def _print_failed(failed: Sequence[RecordedFailure]) -> None:
     terminal.write_lines(f"{len(failed) or 'no'} failed file{'' if len(failed) == 1 else 's'}")
-    by_code: dict[str, list[FailedFile]] = {}
+    by_code: dict[str, list[RecordedFailure]] = {}
     for each in failed:
         by_code.setdefault(each.code, []).append(each)
     for code, files in by_code.items():
@@ -60,14 +60,14 @@ def _print_failed(failed: Sequence[FailedFile]) -> None:
 def _print_unreadable(unreadable: Sequence[UnreadableImage]) -> None:
     if not unreadable:
         return
-    terminal.write_lines(f"unreadable, {len(unreadable)}: {failures.UNREADABLE_ADVICE}")
+    terminal.write_lines(f"unreadable, {len(unreadable)}: {failed_files.UNREADABLE_ADVICE}")
     for each in unreadable:
         place = "" if each.page is None else f", page {each.page}"
         place += "" if each.seconds is None else f", {each.seconds:g} s"
         terminal.write_lines(f"  {each.collection}: {each.name}{place} (asset {each.asset})")
 
 
-def _failed_as_json(each: FailedFile) -> dict[str, object]:
+def _failed_as_json(each: RecordedFailure) -> dict[str, object]:
     return {
         "collection": each.collection,
         "name": each.name,
@@ -87,5 +87,5 @@ def _unreadable_as_json(each: UnreadableImage) -> dict[str, object]:
         "page": each.page,
         "seconds": each.seconds,
         "ingested_at": each.ingested_at.isoformat(),
-        "advice": failures.UNREADABLE_ADVICE,
+        "advice": failed_files.UNREADABLE_ADVICE,
     }

@@ -15,7 +15,7 @@ from sightline.server.config import Settings, load_settings, variable
 from sightline.server.observability import logs, terminal
 from sightline.server.runtime import allowed_urls
 from sightline.storage.errors import ConfigurationError, NotAllowedError, shown
-from sightline.storage.ingest import collection_settings, failures, pipeline
+from sightline.storage.ingest import collection_settings, failed_files, pipeline
 from sightline.storage.ingest.discover.input_paths import IngestInput
 from sightline.storage.ingest.discover.urls import UrlFetcher
 from sightline.storage.ingest.progress import MAX_EXAMPLES, IngestProgress, IngestSummary
@@ -126,8 +126,8 @@ async def _retry(
         database = await deps.database.get()
         async with database.connection() as connection:
             name = (await collections.get(connection, collection)).name
-            failed = await failures.failed_files(connection, name)
-        plan = failures.plan_retry(failed, open_url)
+            failed = await failed_files.failed_files(connection, name)
+        plan = failed_files.plan_retry(failed, open_url)
         for each in plan.kept:
             if not each.is_url:
                 message = f"{each.name}: was uploaded, and its bytes were not kept. Add it again."
@@ -146,7 +146,7 @@ async def _retry(
         kept = {each.id for each in plan.kept}
         async with database.write_connection() as connection:
             tried = [each.id for each in failed if each.id not in kept]
-            await failures.forget_failures(connection, tried)
+            await failed_files.forget_failures(connection, tried)
         return summary
 
 
@@ -166,7 +166,7 @@ def _open_report(path: Path | None) -> IO[str]:
 
 def _failure_lines(summary: IngestSummary) -> Iterator[str]:
     for code, noted in summary.failures.items():
-        advice = failures.ADVICE.get(code, "")
+        advice = failed_files.ADVICE.get(code, "")
         for name, reason in noted.examples:
             line = {"name": name, "code": code, "reason": reason, "advice": advice}
             yield json.dumps(line, ensure_ascii=False) + "\n"

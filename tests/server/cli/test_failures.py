@@ -14,7 +14,7 @@ from PIL import Image
 
 from sightline import storage
 from sightline.server.cli import main
-from sightline.storage.ingest.failures import ADVICE
+from sightline.storage.ingest.failed_files import ADVICE
 
 
 def png(color: str = "red") -> bytes:

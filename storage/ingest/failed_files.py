@@ -63,7 +63,7 @@ UNREADABLE_ADVICE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class FailedFile:
+class RecordedFailure:
     """A file that could not be ingested; ``failed_at`` is the time of the last try.
 
     ``location`` is ``file:`` and a path, ``file:`` with an archive and ``//member``, a URL, or
@@ -106,10 +106,12 @@ class UnreadableImage:
     ingested_at: datetime
 
 
-async def failed_files(connection: Connection, collection: str | None = None) -> list[FailedFile]:
+async def failed_files(
+    connection: Connection, collection: str | None = None
+) -> list[RecordedFailure]:
     """Return the failed files of a collection, or of all, ordered by name."""
     values = {"collection": collection}
-    return await fetch_all(connection, _SQL["failed_files"], values, row=FailedFile)
+    return await fetch_all(connection, _SQL["failed_files"], values, row=RecordedFailure)
 
 
 async def unreadable_images(
@@ -137,18 +139,18 @@ class RetryPlan:
 
     inputs: tuple[IngestInput, ...]
     is_wanted: Callable[[str], bool]
-    gone: tuple[FailedFile, ...]
-    kept: tuple[FailedFile, ...]
+    gone: tuple[RecordedFailure, ...]
+    kept: tuple[RecordedFailure, ...]
 
 
 def plan_retry(
-    failures: Sequence[FailedFile], open_url: Callable[[str], IngestInput | None]
+    failures: Sequence[RecordedFailure], open_url: Callable[[str], IngestInput | None]
 ) -> RetryPlan:
     """Return the plan for failed files; ``open_url`` returns None for a refused URL."""
     inputs: dict[str, IngestInput] = {}
     wanted: set[str] = set()
-    gone: list[FailedFile] = []
-    kept: list[FailedFile] = []
+    gone: list[RecordedFailure] = []
+    kept: list[RecordedFailure] = []
     for failure in sorted(failures, key=lambda each: each.location):
         path = failure.path
         if path is None:
