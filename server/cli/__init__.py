@@ -24,7 +24,7 @@ _COMMANDS = {
         "serve demo images and call every tool (built-in models, no download)",
     ),
     "ingest": ("ingest", "add images, documents and text files to a collection"),
-    "failures": ("failures", "list the files that failed and the pages that could not be read"),
+    "failures": ("ingest", "list the files that failed and the pages that could not be read"),
     "serve": ("serve", "run the MCP server over stdio, or with --http over streamable HTTP"),
     "connect": (
         "connect.connect_command",

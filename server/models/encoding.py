@@ -1,4 +1,4 @@
-"""Helpers of every engine: length of texts, unit vectors, memory. Imports no torch."""
+"""Helpers of every engine, without torch: length of texts, unit vectors, memory."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class _TextLoader(Loader):
 
 
 class _TimeLoader(_TextLoader):
-    """Returns a time as Postgres writes it; a timestamp in the common years as ISO 8601."""
+    """Returns a time as Postgres writes it, a common timestamp as ISO 8601."""
 
     def load(self, data: Buffer) -> str:
         text = super().load(data)

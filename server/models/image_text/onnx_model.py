@@ -24,9 +24,10 @@ _VECTOR_RANK = 2
 
 
 class OnnxModel:
-    """Both towers of an image and text encoder. Not thread-safe: call it from one thread.
+    """Both towers of an image and text encoder.
 
-    The vectors are those of open_clip with the same weights, so the identity is the same.
+    Not thread-safe: call it from one thread. The vectors are those of open_clip with the same
+    weights, so the identity is the same.
     """
 
     def __init__(

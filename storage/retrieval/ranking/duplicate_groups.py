@@ -179,7 +179,7 @@ async def judge_pairs(
 
 
 async def _same_texts(connection: Connection, pairs: Sequence[CandidatePair]) -> list[bool | None]:
-    """Return for each pair whether both have the same text, None if text does not tell."""
+    """Return for each pair whether the texts are the same, None if that is unknown."""
     cursor = await connection.execute(_SQL["same_texts"], _ids_of(pairs))
     return [same for (same,) in await cursor.fetchall()]
 
@@ -187,7 +187,7 @@ async def _same_texts(connection: Connection, pairs: Sequence[CandidatePair]) ->
 async def _shared_spots(
     connection: Connection, pairs: Sequence[CandidatePair]
 ) -> list[tuple[int, int]]:
-    """Return the local hashes that each pair shares, and how many the one with fewer has."""
+    """Return the local hashes of each pair: the shared ones, and the smaller number."""
     if not pairs:
         return []
     ids = [*dict.fromkeys(each.id for pair in pairs for each in pair[:2])]
